@@ -1,0 +1,113 @@
+//! Providers: an integration lent to one workspace under a slug of its own, with its own limits.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{RateLimits, Tags, UsageLimits};
+use crate::operation::{Nullable, Operation, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListProviders>("list-all-providers", "/providers")
+        .aliases(&["list-providers"])
+        .scopes(&["providers.list", "virtual_keys.list"]),
+    post::<CreateProvider>("create-provider", "/providers")
+        .scopes(&["providers.create", "virtual_keys.create"]),
+    get::<GetProvider>("get-provider", "/providers/{slug}")
+        .scopes(&["providers.read", "virtual_keys.read"]),
+    put::<UpdateProvider>("update-provider", "/providers/{slug}")
+        .query(&["workspace_id"])
+        .scopes(&["providers.update", "virtual_keys.update"]),
+    delete::<DeleteProvider>("delete-provider", "/providers/{slug}")
+        .scopes(&["providers.delete", "virtual_keys.delete"]),
+];
+
+/// List providers
+///
+/// Returns a workspace's providers with their limits and state, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListProviders {
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page; 50 when left out.
+    pub page_size: Option<u32>,
+    /// Workspace; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Only those with these tags.
+    pub tags: Option<Tags>,
+}
+
+/// Create a provider
+///
+/// Lends an integration to a workspace; returns id and slug. 403 means that the integration is not
+/// enabled for the workspace.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateProvider {
+    /// Display name.
+    pub name: String,
+    /// Slug of the integration.
+    pub integration_id: String,
+    /// Workspace UUID; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Slug; made from the name when left out.
+    pub slug: Option<String>,
+    /// Free text.
+    pub note: Option<String>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub usage_limits: Option<UsageLimits>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub rate_limits: Option<RateLimits>,
+    /// Expiry, RFC 3339.
+    pub expires_at: Option<String>,
+    /// Names to text.
+    pub tags: Option<Tags>,
+}
+
+/// Get a provider
+///
+/// Returns one provider with its integration, limits and state.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetProvider {
+    /// Provider slug.
+    pub slug: String,
+    /// Workspace; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Add the integration's settings, masked.
+    pub include_configurations: Option<bool>,
+}
+
+/// Update a provider
+///
+/// Changes the fields given and keeps the rest; returns id and slug.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateProvider {
+    /// Provider slug.
+    pub slug: String,
+    /// Workspace UUID; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Display name.
+    pub name: Option<String>,
+    /// Free text.
+    pub note: Option<String>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub usage_limits: Option<UsageLimits>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub rate_limits: Option<RateLimits>,
+    /// Expiry, RFC 3339.
+    pub expires_at: Nullable<String>,
+    /// Zero the usage, reviving an exhausted provider.
+    pub reset_usage: Option<bool>,
+    /// Names to text.
+    pub tags: Option<Tags>,
+}
+
+/// Delete a provider
+///
+/// Removes the provider; requests that name its slug fail from then on. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteProvider {
+    /// Provider slug.
+    pub slug: String,
+    /// Workspace; needed with an Admin key.
+    pub workspace_id: Option<String>,
+}

@@ -1,0 +1,75 @@
+//! The operations this deployment offers, by name.
+
+use std::collections::HashMap;
+
+use crate::{
+    admin::{DOMAINS, Domain},
+    operation::{Published, did_you_mean},
+};
+
+/// One offered operation and the domain it belongs to.
+#[derive(Debug)]
+pub struct Entry {
+    /// The domain.
+    pub domain: &'static Domain,
+    /// The operation, its schema built.
+    pub published: Published,
+}
+
+/// Every offered operation, in the order of names, its schema built once.
+#[derive(Debug)]
+pub struct Catalog {
+    entries: Vec<Entry>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+/// There is no tool of that name; says which one is near.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no tool `{name}`{hint}")]
+pub struct UnknownTool {
+    name: String,
+    hint: String,
+}
+
+impl Catalog {
+    /// The catalog of everything.
+    pub fn full() -> Self {
+        let mut entries: Vec<_> = DOMAINS
+            .iter()
+            .flat_map(|domain| domain.operations.iter().map(move |operation| (domain, operation)))
+            .map(|(domain, operation)| Entry {
+                domain,
+                published: Published::new(operation.clone()),
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.published.operation().name());
+        let mut by_name = HashMap::new();
+        for (i, entry) in entries.iter().enumerate() {
+            let operation = entry.published.operation();
+            by_name.insert(operation.name(), i);
+            by_name.extend(operation.other_names().iter().map(|name| (*name, i)));
+        }
+        Self { entries, by_name }
+    }
+
+    /// The operation that answers to the name, which may be an alias or written with underscores.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, name: &str) -> Result<&Entry, UnknownTool> {
+        let found = match self.by_name.get(name) {
+            None if name.contains('_') => self.by_name.get(name.replace('_', "-").as_str()),
+            found => found,
+        };
+        found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
+            let known = self.entries.iter().map(|entry| entry.published.operation().name());
+            let hint = did_you_mean(&name.replace('_', "-"), known);
+            UnknownTool { name: name.chars().take(100).collect(), hint }
+        })
+    }
+
+    /// Every operation, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+}

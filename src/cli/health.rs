@@ -1,0 +1,18 @@
+//! `portkey-mcp health`: a health check for images that have no shell and no curl.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reqwest::{Client, Url};
+
+/// Longer than a server that is up ever takes.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) async fn check(url: Url) -> anyhow::Result<()> {
+    let client = Client::builder().no_proxy().timeout(PATIENCE).build()?;
+    let answer = client.get(url.clone()).send().await.with_context(|| format!("{url} is down"))?;
+    if !answer.status().is_success() {
+        bail!("{url} answered {}", answer.status());
+    }
+    Ok(())
+}

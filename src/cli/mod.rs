@@ -1,0 +1,179 @@
+//! The command line: what can be run, and running it.
+
+mod call;
+mod health;
+mod tools;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, Parser, Subcommand};
+use reqwest::Url;
+use tokio::runtime::{Builder, Runtime};
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt};
+
+use crate::{
+    config::{LogFormat, Options},
+    sandbox::Sandbox,
+    server::Server,
+    transport,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  portkey-mcp http --sandbox                   MCP at http://127.0.0.1:8787/mcp, no account needed
+  PORTKEY_API_KEY=… portkey-mcp                MCP on standard input and output
+  portkey-mcp tools                            what there is to call
+  portkey-mcp call list-all-integrations page_size=5 --sandbox";
+
+/// An MCP server for the Portkey Admin API: every operation a typed, checked tool.
+#[derive(Debug, Parser)]
+#[command(name = "portkey-mcp", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve MCP over standard input and output; also what runs without a subcommand.
+    Stdio,
+    /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
+    Http(Http),
+    /// List the tools with their domain, hints and size.
+    Tools(tools::Tools),
+    /// Call one tool and print its result as JSON; exit with 1 if it fails.
+    #[command(after_help = call::EXAMPLES)]
+    Call(call::Call),
+    /// Serve the embedded Portkey Admin API itself, for other clients.
+    Sandbox(Emulator),
+    /// Ask a server of ours whether it is up; exit with 1 if not.
+    Health {
+        /// What to ask.
+        #[arg(long, default_value = "http://127.0.0.1:8787/healthz")]
+        url: Url,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Http {
+    /// Address to listen on.
+    #[arg(long, env = "PORTKEY_MCP_LISTEN", default_value = "127.0.0.1:8787")]
+    listen: SocketAddr,
+    /// Host name that clients may use, beside localhost and the address itself; repeatable.
+    #[arg(long, env = "PORTKEY_MCP_ALLOWED_HOSTS", value_delimiter = ',', value_name = "HOST")]
+    allowed_host: Vec<String>,
+    /// Browser origin that may call, such as http://localhost:6274; none otherwise; repeatable.
+    #[arg(long, env = "PORTKEY_MCP_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    allowed_origin: Vec<String>,
+    /// Bound on a request body, in bytes.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_MAX_REQUEST_BYTES",
+        value_name = "BYTES",
+        default_value = "4194304"
+    )]
+    max_request_bytes: usize,
+    /// Listen beyond loopback although whoever connects can then administer Portkey.
+    #[arg(long, env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED")]
+    allow_unauthenticated: bool,
+}
+
+#[derive(Args, Debug)]
+struct Emulator {
+    /// Address to listen on.
+    #[arg(long, env = "PORTKEY_MCP_SANDBOX_LISTEN", default_value = "127.0.0.1:8788")]
+    listen: SocketAddr,
+}
+
+/// Runs what the command line says.
+pub fn main() -> ExitCode {
+    let Cli { options, command } = Cli::parse();
+    let ran = start_logging(&options)
+        .and_then(|()| runtime(command.as_ref()))
+        .and_then(|runtime| runtime.block_on(run(options, command)));
+    match ran {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed; there is nobody left to tell then.
+            _ = writeln!(io::stderr(), "portkey-mcp: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread serves one client as fast as several would, and starts sooner.
+fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
+    let mut builder = match command {
+        Some(Command::Http(_) | Command::Sandbox(_)) => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
+    Ok(builder.enable_all().build()?)
+}
+
+async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitCode> {
+    match command {
+        None | Some(Command::Stdio) => {
+            let (server, _sandbox) = server(&options).await?;
+            transport::stdio::serve(server).await?;
+        }
+        Some(Command::Http(http)) => {
+            let (server, _sandbox) = server(&options).await?;
+            let settings = transport::http::Settings {
+                listen: http.listen,
+                allowed_hosts: http.allowed_host,
+                allowed_origins: http.allowed_origin,
+                max_request_bytes: http.max_request_bytes,
+                allow_unauthenticated: http.allow_unauthenticated,
+                grace: options.timeout(),
+            };
+            transport::http::serve(server, settings).await?;
+        }
+        Some(Command::Tools(tools)) => tools.print(&mut io::stdout().lock())?,
+        Some(Command::Call(call)) => {
+            let (dispatcher, _sandbox) = options.build().await?;
+            return call.run(&dispatcher, &mut io::stdout().lock()).await;
+        }
+        Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
+        Some(Command::Health { url }) => health::check(url).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn server(options: &Options) -> anyhow::Result<(Server, Option<Sandbox>)> {
+    options.warn();
+    let (dispatcher, sandbox) = options.build().await?;
+    Ok((Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from)), sandbox))
+}
+
+async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(listen, options.sandbox_faults.clone()).await?;
+    tracing::info!("serving a Portkey Admin API at {}; any key is accepted", sandbox.base_url());
+    transport::interrupted().await?;
+    sandbox.stop().await;
+    Ok(())
+}
+
+/// Logs to standard error: standard output belongs to the protocol.
+fn start_logging(options: &Options) -> anyhow::Result<()> {
+    let chosen: EnvFilter = options.log_level.parse()?;
+    // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them.
+    let discreet = filter_fn(|metadata| {
+        *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match options.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let registry = tracing_subscriber::registry().with(chosen).with(lines.with_filter(discreet));
+    tracing::subscriber::set_global_default(registry)?;
+    Ok(())
+}

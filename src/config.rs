@@ -1,0 +1,241 @@
+//! What the operator can set, and what is built from it.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, ValueEnum};
+use http::HeaderValue;
+use reqwest::{Certificate, Url};
+use secrecy::{ExposeSecret, SecretString};
+use tracing::warn;
+
+use crate::{
+    catalog::Catalog,
+    dispatch::Dispatcher,
+    portkey::{Client, Retries, Settings},
+    sandbox::{self, Faults, Sandbox},
+};
+
+/// Options that every subcommand takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Portkey")]
+pub struct Options {
+    /// Portkey API key. Prefer the variable or --api-key-file: other users can read command lines.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    api_key: Option<SecretString>,
+    /// File that holds the Portkey API key.
+    #[arg(long, global = true, env = "PORTKEY_API_KEY_FILE", value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Address of the Admin API; a self-hosted control plane has its own, ending in /v1.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_BASE_URL",
+        value_name = "URL",
+        default_value = "https://api.portkey.ai/v1",
+        value_parser = base_url
+    )]
+    base_url: Url,
+    /// Address of the inference gateway, where it is not that of the Admin API.
+    #[arg(long, global = true, env = "PORTKEY_GATEWAY_URL", value_name = "URL", value_parser = base_url)]
+    gateway_url: Option<Url>,
+    /// Bound on a whole call to Portkey, repetitions included, in seconds.
+    #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    timeout: Duration,
+    /// Bound on connecting to Portkey, in seconds.
+    #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    connect_timeout: Duration,
+    /// How often a call that may be repeated is, after 429, 502, 503, 504 or a lost connection.
+    #[arg(long, global = true, env = "PORTKEY_MCP_RETRIES", value_name = "N", default_value = "3")]
+    retries: usize,
+    /// Bound on an answer from Portkey, in bytes.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_MAX_RESPONSE_BYTES",
+        value_name = "BYTES",
+        default_value = "10485760"
+    )]
+    max_response_bytes: usize,
+    /// PEM file of certificate authorities to trust beside the system's.
+    #[arg(long, global = true, env = "PORTKEY_MCP_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Work on an embedded Portkey that lives in memory: no account, no network.
+    #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX", help_heading = "Sandbox")]
+    sandbox: bool,
+    /// Faults the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
+    #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = faults, help_heading = "Sandbox")]
+    pub(crate) sandbox_faults: Faults,
+    /// What to log: error, warn, info, debug, trace, or tracing directives.
+    #[arg(
+        long,
+        global = true,
+        env = "RUST_LOG",
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Logging"
+    )]
+    pub(crate) log_level: String,
+    /// How to log; always to standard error.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_LOG_FORMAT",
+        default_value = "text",
+        help_heading = "Logging"
+    )]
+    pub(crate) log_format: LogFormat,
+    /// Split the list of tools into pages of this many; one page when left out.
+    #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) tools_page: Option<u16>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For reading.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Options {
+    /// The bound on a whole call.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Builds what carries out calls, and starts the sandbox if one is wanted. The sandbox stops when
+    /// it is dropped.
+    ///
+    /// # Errors
+    /// An option does not hold: a file that cannot be read, a key that cannot stand in a header.
+    pub async fn build(&self) -> anyhow::Result<(Dispatcher, Option<Sandbox>)> {
+        let (settings, sandbox) = if self.sandbox {
+            let here = ([127, 0, 0, 1], 0).into();
+            let sandbox = Sandbox::start(here, self.sandbox_faults.clone())
+                .await
+                .context("cannot start the sandbox")?;
+            let address: Url = sandbox.base_url().parse()?;
+            // Whatever real key and address are configured stay out of it.
+            (
+                self.settings(address.clone(), address, Some(sandbox::KEY.into()), false)?,
+                Some(sandbox),
+            )
+        } else {
+            let base = self.base_url.clone();
+            let gateway = self.gateway_url.clone().unwrap_or_else(|| base.clone());
+            (self.settings(base, gateway, self.key()?, true)?, None)
+        };
+        Ok((Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }, sandbox))
+    }
+
+    fn settings(
+        &self,
+        base_url: Url,
+        gateway_url: Url,
+        key: Option<SecretString>,
+        proxies: bool,
+    ) -> anyhow::Result<Settings> {
+        // Not left to the parsers above, because clap repeats what it does not accept.
+        if [&base_url, &gateway_url]
+            .iter()
+            .any(|url| !url.username().is_empty() || url.password().is_some())
+        {
+            bail!("a Portkey address may not hold credentials; set PORTKEY_API_KEY instead");
+        }
+        Ok(Settings {
+            base_url,
+            gateway_url,
+            key,
+            connect_timeout: self.connect_timeout,
+            timeout: self.timeout,
+            max_response_bytes: self.max_response_bytes,
+            retries: Retries { most: self.retries, ..Retries::default() },
+            extra_roots: self.extra_roots()?,
+            proxies,
+        })
+    }
+
+    fn key(&self) -> anyhow::Result<Option<SecretString>> {
+        // Clients hand over variables that were never set as empty ones.
+        let given = self.api_key.clone().filter(|key| !key.expose_secret().trim().is_empty());
+        let key = match (given, &self.api_key_file) {
+            (Some(_), Some(_)) => bail!(
+                "both an API key and a key file are given; set only one of PORTKEY_API_KEY (--api-key) \
+                 and PORTKEY_API_KEY_FILE (--api-key-file)"
+            ),
+            (Some(key), None) => key,
+            (None, Some(file)) => std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the key file {}", file.display()))?
+                .into(),
+            (None, None) => return Ok(None),
+        };
+        let key: SecretString = key.expose_secret().trim().to_owned().into();
+        let fits = HeaderValue::from_str(key.expose_secret()).is_ok();
+        if !fits || key.expose_secret().is_empty() {
+            bail!(
+                "the API key is empty or has characters that no key has; look for line breaks in it"
+            );
+        }
+        Ok(Some(key))
+    }
+
+    fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
+        let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
+        let pem = std::fs::read(file)
+            .with_context(|| format!("cannot read the CA file {}", file.display()))?;
+        let roots = Certificate::from_pem_bundle(&pem)
+            .with_context(|| format!("{} holds no PEM certificates", file.display()))?;
+        if roots.is_empty() {
+            bail!("{} holds no PEM certificates", file.display());
+        }
+        Ok(roots)
+    }
+
+    /// Says what is worth a word before the start.
+    pub fn warn(&self) {
+        let loopback = self.base_url.host_str().is_some_and(|host| {
+            host == "localhost"
+                || host
+                    .trim_matches(['[', ']'])
+                    .parse()
+                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        });
+        if !self.sandbox && self.base_url.scheme() == "http" && !loopback {
+            warn!("the base URL is plain http: the API key travels unencrypted");
+        }
+    }
+}
+
+fn base_url(text: &str) -> anyhow::Result<Url> {
+    let url: Url = text
+        .parse()
+        .map_err(|error| anyhow!("{error}; give an address such as https://api.portkey.ai/v1"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        bail!("only http and https addresses can be used");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        bail!("the address may not have a query or a fragment");
+    }
+    Ok(url)
+}
+
+fn seconds(text: &str) -> anyhow::Result<Duration> {
+    let seconds: f64 = text.parse().context("give a number of seconds, such as 30 or 0.5")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => bail!("give a number of seconds above zero"),
+    }
+}
+
+/// Like the other parsers, but an empty text stands for no faults.
+fn faults(text: &str) -> anyhow::Result<Faults> {
+    if text.trim().is_empty() { Ok(Faults::default()) } else { Ok(text.parse()?) }
+}

@@ -1,0 +1,76 @@
+//! One call, from name and arguments to Portkey's answer.
+
+use std::time::Instant;
+
+use serde_json::Value;
+use tracing::{debug, warn};
+
+use crate::{
+    catalog::{Catalog, UnknownTool},
+    operation::{InputError, JsonMap, Operation},
+    portkey::{Client, Refusal, SendError},
+};
+
+/// Everything a call needs on its way.
+#[derive(Debug)]
+pub struct Dispatcher {
+    /// What is offered.
+    pub catalog: Catalog,
+    /// Who answers.
+    pub portkey: Client,
+}
+
+/// Why a call came to nothing, by who can do something about it.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The caller named no tool of ours.
+    #[error(transparent)]
+    Unknown(#[from] UnknownTool),
+    /// The caller can mend the arguments.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Portkey gave no usable answer.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// Portkey said no.
+    #[error("{0:?} was refused")]
+    Refused(Operation, Box<Refusal>),
+}
+
+impl Dispatcher {
+    /// Makes the call. Dropping the future aborts the request.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(&self, name: &str, args: JsonMap) -> Result<Value, CallError> {
+        let started = Instant::now();
+        let published = &self.catalog.find(name)?.published;
+        let outcome = async {
+            let request = published.request(args)?;
+            let answer = self.portkey.send(request).await?;
+            let refused =
+                |refusal| CallError::Refused(published.operation().clone(), Box::new(refusal));
+            answer.outcome().map_err(refused)
+        };
+        let outcome = outcome.await;
+        report(published.operation().name(), started, &outcome);
+        outcome
+    }
+}
+
+/// Says what became of a call, without its arguments: they may hold secrets.
+fn report(tool: &str, started: Instant, outcome: &Result<Value, CallError>) {
+    let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
+    match outcome {
+        Ok(_) => debug!(tool, duration_ms, "call answered"),
+        Err(CallError::Refused(_, refusal)) => {
+            let status = refusal.status.as_u16();
+            let (code, request_id) = (refusal.code.as_deref(), refusal.request_id.as_deref());
+            warn!(tool, duration_ms, status, code, request_id, "call refused by Portkey");
+        }
+        Err(CallError::Send(error)) => warn!(tool, duration_ms, %error, "call not answered"),
+        Err(CallError::Input(_) | CallError::Unknown(_)) => {
+            debug!(tool, duration_ms, "call turned back");
+        }
+    }
+}

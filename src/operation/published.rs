@@ -1,0 +1,82 @@
+//! An operation ready to be listed and called.
+
+use serde_json::Value;
+
+use super::{InputError, JsonMap, Operation, Problems, WireRequest, schema, shape::Shape, wire};
+
+/// An operation with its schema built.
+#[derive(Clone, Debug)]
+pub struct Published {
+    operation: Operation,
+    title: String,
+    description: String,
+    full: Value,
+    schema: JsonMap,
+    shape: Shape,
+}
+
+impl Published {
+    /// Builds the schema; a catalog does this once for every operation, at start.
+    pub fn new(operation: Operation) -> Self {
+        let mut full = (operation.schema)();
+        let (title, description) = schema::take_docs(&mut full);
+        let (title, description) = match operation.about {
+            Some((title, description)) => (title.to_owned(), description.to_owned()),
+            None => (title, description),
+        };
+        let (schema, shape) = (schema::portable(&full), Shape::of(&full));
+        Self { operation, title, description, full, schema, shape }
+    }
+
+    /// The declaration behind it.
+    pub fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// The first paragraph of the input's rustdoc.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// The rest of the input's rustdoc.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The input schema as clients get it.
+    pub fn schema(&self) -> &JsonMap {
+        &self.schema
+    }
+
+    /// The input schema with every constraint and mark, as it is enforced.
+    pub fn full_schema(&self) -> &Value {
+        &self.full
+    }
+
+    /// Passes arguments through the gate and lays them out on the wire.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the arguments, each with its path.
+    pub fn request(&self, mut args: JsonMap) -> Result<WireRequest, InputError> {
+        let mut problems = Problems::default();
+        self.shape.conform_arguments(&mut args, &mut problems);
+        if let Some(rule) = self.operation.rule {
+            rule(&args, &mut problems);
+        }
+        problems.into_result()?;
+        let cargo = Value::Object(args);
+        (self.operation.check)(&cargo).map_err(|error| InputError::one("", error))?;
+        let Value::Object(args) = cargo else { return Err(InputError::one("", "is no object")) };
+        wire::lay_out(&self.operation, args)
+    }
+
+    /// The arguments with every secret blanked, fit for logs and for a human to approve.
+    pub fn redacted(&self, args: JsonMap) -> JsonMap {
+        let mut args = Value::Object(args);
+        self.shape.redact(&mut args);
+        match args {
+            Value::Object(args) => args,
+            _ => JsonMap::new(),
+        }
+    }
+}

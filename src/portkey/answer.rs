@@ -1,0 +1,150 @@
+//! What Portkey answered, and whether that was a success.
+//!
+//! Errors come in nine body shapes (errors.md §1), and a success status may still carry a failure
+//! (errors.md §5). All of them are read into one [`Refusal`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
+
+/// An answer, good or bad, as it came.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    status: StatusCode,
+    body: Bytes,
+    content_type: Option<String>,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+    attempts: usize,
+}
+
+/// Portkey's no, in one form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status; a success where only the body says that it failed.
+    pub status: StatusCode,
+    /// Portkey's code, such as `AB03`, or a provider's.
+    pub code: Option<String>,
+    /// Portkey's own words, or ours where it had none.
+    pub message: String,
+    /// What to quote to Portkey's support.
+    pub request_id: Option<String>,
+    /// How often it was sent.
+    pub attempts: usize,
+    /// What kind of no it is, where the body and not the status tells.
+    pub kind: Kind,
+}
+
+/// A kind of refusal that the status does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As the status says.
+    Plain,
+    /// The inference gateway answered: the control plane knows no such path (quirks.md §1.8).
+    NoSuchRoute,
+    /// Not Portkey, to judge by the body: a proxy, or another server.
+    NotPortkey,
+    /// The status says success and the body says failure.
+    InBody,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let id = ["x-portkey-request-id", "x-portkey-trace-id", "x-request-id"];
+        Self {
+            status,
+            body,
+            content_type: text(header::CONTENT_TYPE.as_str()).map(str::to_owned),
+            request_id: id.iter().find_map(|name| text(name)).map(str::to_owned),
+            retry_after: text(header::RETRY_AFTER.as_str())
+                .and_then(|value| value.trim().parse().ok())
+                .map(Duration::from_secs),
+            attempts: 1,
+        }
+    }
+
+    pub(super) fn after(mut self, attempts: usize) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The JSON of a success; an empty body, a `null` and a 204 are an empty object.
+    ///
+    /// # Errors
+    /// Status or body say that it failed.
+    pub fn outcome(self) -> Result<Value, Refusal> {
+        let body = serde_json::from_slice::<Value>(&self.body);
+        match (self.status.is_success(), body) {
+            (true, Ok(Value::Null)) => Ok(Value::Object(Map::new())),
+            (true, Err(_)) if self.body.trim_ascii().is_empty() => Ok(Value::Object(Map::new())),
+            (true, Ok(body)) if says_failed(&body) => Err(self.refusal(&body, Kind::InBody)),
+            (true, Ok(body)) => Ok(body),
+            (_, Err(_)) => Err(self.not_json()),
+            (false, Ok(body)) => {
+                let stray = body.get("status").is_some_and(|status| status == "failure");
+                let stray = stray && self.status == StatusCode::BAD_REQUEST;
+                Err(self.refusal(&body, if stray { Kind::NoSuchRoute } else { Kind::Plain }))
+            }
+        }
+    }
+
+    /// Reads any of the body shapes, in the order errors.md §1 gives.
+    fn refusal(self, body: &Value, kind: Kind) -> Refusal {
+        let inner = [body.get("error"), body.get("data")].into_iter().flatten();
+        let inner = inner.into_iter().find(|value| value.is_object()).unwrap_or(body);
+        let text = |value: Option<&Value>| {
+            value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let message = text(inner.get("message"))
+            .or_else(|| text(body.get("error")))
+            .or_else(|| text(body.get("message")));
+        let code = [inner.get("errorCode"), inner.get("code"), body.get("errorCode")];
+        Refusal {
+            status: self.status,
+            code: code.into_iter().find_map(text),
+            message: message.unwrap_or_else(|| silent(self.status)),
+            request_id: text(body.get("request_id")).or(self.request_id),
+            attempts: self.attempts,
+            kind,
+        }
+    }
+
+    fn not_json(self) -> Refusal {
+        let length = self.body.len();
+        let what = self.content_type.as_deref().unwrap_or("no content type");
+        let (message, kind) = match length {
+            0 => (silent(self.status), Kind::Plain),
+            _ => (format!("{length} bytes that are no JSON ({what})"), Kind::NotPortkey),
+        };
+        Refusal {
+            status: self.status,
+            code: None,
+            message,
+            request_id: self.request_id,
+            attempts: self.attempts,
+            kind,
+        }
+    }
+}
+
+/// A success that is really a failure: `success: false`, or an `error` object (errors.md §5).
+fn says_failed(body: &Value) -> bool {
+    body.get("success") == Some(&Value::Bool(false))
+        || body.get("error").is_some_and(Value::is_object)
+}
+
+fn silent(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("no reason given").to_owned()
+}

@@ -1,0 +1,295 @@
+//! The HTTP client towards Portkey: one address, one key, one connection pool.
+
+mod answer;
+mod retry;
+
+use std::{
+    fmt,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use backon::Retryable;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, header};
+use reqwest::{Certificate, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::operation::{Base, JsonMap, WireRequest};
+
+pub use answer::{Answer, Kind, Refusal};
+pub use retry::Retries;
+
+/// The header Portkey reads the key from (quirks.md §2.1).
+const KEY: &str = "x-portkey-api-key";
+
+/// Where Portkey is and how long to wait for it.
+#[derive(Debug)]
+pub struct Settings {
+    /// Address of the control plane, as `https://api.portkey.ai/v1`.
+    pub base_url: Url,
+    /// Address of the inference gateway.
+    pub gateway_url: Url,
+    /// The key that goes with every request and nowhere else.
+    pub key: Option<SecretString>,
+    /// Bound on opening a connection.
+    pub connect_timeout: Duration,
+    /// Bound on a whole call, repetitions and pauses included.
+    pub timeout: Duration,
+    /// Bound on the size of an answer, decompressed, in bytes.
+    pub max_response_bytes: usize,
+    /// What is sent again, and how often.
+    pub retries: Retries,
+    /// Certificate authorities trusted beside the system's.
+    pub extra_roots: Vec<Certificate>,
+    /// Whether system proxies apply; not so for the embedded sandbox.
+    pub proxies: bool,
+}
+
+/// Why there was no answer to go by.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No key is configured.
+    #[error(
+        "no Portkey API key is configured, so nothing was sent. Two ways out: start the server with \
+         PORTKEY_API_KEY (or --api-key-file) set, or with --sandbox to work on the embedded sandbox"
+    )]
+    NoKey,
+    /// The client could not be set up.
+    #[error("the HTTP client could not be set up: {0}")]
+    Setup(#[source] reqwest::Error),
+    /// The connection was never made, so nothing happened.
+    #[error(
+        "Portkey could not be reached, nothing was sent: {0}. Check the base URL, the network and any \
+         proxy, then call again"
+    )]
+    Unreachable(Cause),
+    /// It was sent, but what became of it is unknown.
+    #[error("the connection to Portkey broke before its answer was complete: {0}. {1}")]
+    Interrupted(Cause, Doubt),
+    /// The bound on the whole call was reached.
+    #[error("Portkey did not answer within {} s. {doubt}", bound.as_secs_f32())]
+    TimedOut {
+        /// The bound.
+        bound: Duration,
+        /// What that leaves open.
+        doubt: Doubt,
+    },
+    /// The answer was larger than allowed.
+    #[error(
+        "Portkey's answer is larger than {0} bytes and was dropped. Ask for less (a smaller \
+         `page_size`, a narrower filter), or raise --max-response-bytes"
+    )]
+    TooLarge(usize),
+}
+
+/// A transport error in words, without the address it occurred on.
+#[derive(Debug)]
+pub struct Cause(reqwest::Error);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The outer layers say "error sending request"; the innermost says why.
+        let mut innermost: &dyn std::error::Error = &self.0;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        fmt::Display::fmt(innermost, f)
+    }
+}
+
+/// What a caller must know when it is unclear whether a request took effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Doubt {
+    repeatable: bool,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.repeatable {
+            "The call can be made again"
+        } else {
+            "It may have taken effect all the same: look before making the call again"
+        })
+    }
+}
+
+/// A client for one Portkey.
+///
+/// The connection pool is made on the first call, so that a server that only lists its tools never
+/// reads the system's certificates.
+#[derive(Debug)]
+pub struct Client {
+    settings: Settings,
+    http: OnceLock<reqwest::Client>,
+}
+
+impl Client {
+    /// A client with these settings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, http: OnceLock::new() }
+    }
+
+    /// Sends one request and waits for its answer, sending again what may be sent again.
+    ///
+    /// # Errors
+    /// There is no key, no connection, no complete answer in time, or too large a one. An answer that
+    /// refuses is no error here: see [`Answer::outcome`].
+    pub async fn send(&self, request: WireRequest) -> Result<Answer, SendError> {
+        let request = self.prepare(request)?;
+        let doubt = Doubt { repeatable: request.repeatable };
+        let started = Instant::now();
+        let mut attempts = 0;
+        let attempt = || {
+            attempts += 1;
+            self.attempt(&request)
+        };
+        let sent = attempt
+            .retry(self.settings.retries.pauses())
+            .when(|failure| failure.again(request.repeatable))
+            .adjust(|failure: &Failure, pause| {
+                let left = self.settings.timeout.saturating_sub(started.elapsed());
+                self.settings.retries.pause(failure.retry_after(), pause, left)
+            });
+        let outcome = tokio::time::timeout(self.settings.timeout, sent).await;
+        match outcome {
+            Err(_) => Err(SendError::TimedOut { bound: self.settings.timeout, doubt }),
+            Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts)),
+            Ok(Err(Failure::Lost(error))) if error.is_connect() => {
+                Err(SendError::Unreachable(Cause(error)))
+            }
+            Ok(Err(Failure::Lost(error))) => Err(SendError::Interrupted(Cause(error), doubt)),
+            Ok(Err(Failure::TooLarge)) => {
+                Err(SendError::TooLarge(self.settings.max_response_bytes))
+            }
+        }
+    }
+
+    fn prepare(&self, request: WireRequest) -> Result<Prepared, SendError> {
+        let key = self.settings.key.as_ref().ok_or(SendError::NoKey)?;
+        // Configuration has checked that the key can stand in a header.
+        let mut key = HeaderValue::from_str(key.expose_secret()).map_err(|_| SendError::NoKey)?;
+        key.set_sensitive(true);
+        let mut headers = HeaderMap::with_capacity(3);
+        headers.insert(KEY, key);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let body = request.body.map(|body| {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            encode(&body)
+        });
+        let base = match request.base {
+            Base::ControlPlane => &self.settings.base_url,
+            Base::Gateway => &self.settings.gateway_url,
+        };
+        let mut url = base.clone();
+        let (path, query) = match request.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (request.target.as_str(), None),
+        };
+        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+        url.set_query(query);
+        let http = self.http()?;
+        Ok(Prepared {
+            http,
+            method: request.method,
+            url,
+            headers,
+            body,
+            repeatable: request.repeatable,
+        })
+    }
+
+    fn http(&self) -> Result<reqwest::Client, SendError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http.clone());
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("portkey-mcp/", env!("CARGO_PKG_VERSION")))
+            // A redirect would carry the key to an address nobody configured.
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(self.settings.connect_timeout)
+            .tls_certs_merge(self.settings.extra_roots.iter().cloned());
+        if !self.settings.proxies {
+            builder = builder.no_proxy();
+        }
+        let built = builder.build().map_err(SendError::Setup)?;
+        Ok(self.http.get_or_init(|| built).clone())
+    }
+
+    async fn attempt(&self, request: &Prepared) -> Result<Answer, Failure> {
+        let mut sending = request
+            .http
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone());
+        if let Some(body) = &request.body {
+            sending = sending.body(body.clone());
+        }
+        let mut response = sending.send().await?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let most = self.settings.max_response_bytes;
+        if response.content_length().is_some_and(|length| length > most as u64) {
+            return Err(Failure::TooLarge);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > most {
+                return Err(Failure::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let answer = Answer::new(status, &headers, body.freeze());
+        if retry::is_busy(status) { Err(Failure::Busy(answer)) } else { Ok(answer) }
+    }
+}
+
+fn encode(body: &JsonMap) -> Bytes {
+    // A JSON map has text for keys and so always serializes; an empty body would be refused upstream.
+    serde_json::to_vec(body).unwrap_or_default().into()
+}
+
+/// A request that can be sent any number of times.
+struct Prepared {
+    http: reqwest::Client,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    repeatable: bool,
+}
+
+/// Why one attempt did not end the matter.
+enum Failure {
+    /// Portkey said: not now.
+    Busy(Answer),
+    /// No answer, or half of one.
+    Lost(reqwest::Error),
+    /// More answer than allowed.
+    TooLarge,
+}
+
+impl Failure {
+    fn again(&self, repeatable: bool) -> bool {
+        match self {
+            Self::Busy(_) => repeatable,
+            // Without a connection nothing was sent, so even what must not be doubled may go again.
+            Self::Lost(error) => repeatable || error.is_connect(),
+            Self::TooLarge => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy(answer) => answer.retry_after(),
+            Self::Lost(_) | Self::TooLarge => None,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        // The address is configuration; with it errors would repeat ids and, in userinfo, passwords.
+        Self::Lost(error.without_url())
+    }
+}

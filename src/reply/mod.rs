@@ -1,0 +1,31 @@
+//! What a caller gets to see: an answer or an error as a tool result.
+
+mod explain;
+
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde_json::{Value, json};
+
+use crate::dispatch::CallError;
+
+/// The result of a tool call: Portkey's JSON, structured and as compact text, or an error in words.
+pub fn result(outcome: Result<Value, CallError>) -> CallToolResult {
+    match outcome {
+        Ok(body) => {
+            let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
+            // Clients up to 2025-11-25 take an object only.
+            let structured = if body.is_object() { body } else { json!({ "data": body }) };
+            result.structured_content = Some(structured);
+            result
+        }
+        // No structured content here: clients check it against the schema of a success.
+        Err(error) => CallToolResult::error(vec![ContentBlock::text(words(&error))]),
+    }
+}
+
+/// An error in words for whoever made the call.
+pub fn words(error: &CallError) -> String {
+    match error {
+        CallError::Refused(operation, refusal) => explain::refusal(operation, refusal),
+        other => other.to_string(),
+    }
+}

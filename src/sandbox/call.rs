@@ -1,0 +1,96 @@
+//! One call: what the path, the query and the body say.
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::{
+    check,
+    field::Kind,
+    refusal::Refusal,
+    store::{Item, ORGANISATION, Store, text},
+};
+
+/// A call on its way to an action.
+#[derive(Debug, Default)]
+pub(crate) struct Call {
+    /// The values of the path's placeholders, in order.
+    pub(crate) path: Vec<String>,
+    /// The query's arguments, in order.
+    pub(crate) query: Vec<(String, String)>,
+    /// The body; empty when none was sent.
+    pub(crate) body: Item,
+}
+
+impl Call {
+    /// The path's first placeholder, which names the item a call is about.
+    pub(crate) fn handle(&self) -> &str {
+        self.path.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// A query argument; one without a value counts as left out.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(given, value)| given == name && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A query argument that must be a whole number in a range.
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        least: usize,
+        most: usize,
+    ) -> Result<Option<usize>, Refusal> {
+        let Some(written) = self.query(name) else { return Ok(None) };
+        match written.parse() {
+            Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
+            _ if most == usize::MAX => {
+                Err(Refusal::field(name, format_args!("must be a whole number from {least} up")))
+            }
+            _ => Err(Refusal::field(name, format_args!("must be from {least} to {most}"))),
+        }
+    }
+
+    /// The id of the workspace the call names, in its query or its body. An organisation's key,
+    /// which the sandbox takes every key for, must name one.
+    pub(crate) fn workspace(&self, store: &Store) -> Result<String, Refusal> {
+        let in_body = self.body.get("workspace_id").filter(|value| !value.is_null()).cloned();
+        let named = self.query("workspace_id").map(Into::into).or(in_body);
+        let named = named.ok_or_else(|| {
+            Refusal::Forbidden("An organisation key must name a workspace_id here".to_owned())
+        })?;
+        let id = check::value(store, Kind::Workspace, "workspace_id", &named)?;
+        Ok(id.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Checks the ids that say where the call plays, wherever they stand in the query.
+    pub(crate) fn check_place(&self, store: &Store) -> Result<(), Refusal> {
+        if let Some(workspace) = self.query("workspace_id") {
+            check::value(store, Kind::Workspace, "workspace_id", &workspace.into())?;
+        }
+        let in_body = self.body.get("organisation_id").and_then(Value::as_str);
+        match self.query("organisation_id").or(in_body) {
+            Some(id) if id != ORGANISATION => {
+                Err(Refusal::Forbidden("The key belongs to another organisation".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The arguments of a query, decoded.
+pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        percent_decode_str(&text).decode_utf8_lossy().into_owned()
+    };
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}
+
+/// The id an item is known by inside the store.
+pub(crate) fn id_of(item: &Item) -> String {
+    text(item, "id").to_owned()
+}

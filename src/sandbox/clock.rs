@@ -1,0 +1,73 @@
+//! The sandbox's clock, which only a write moves, and the timestamps Portkey writes.
+
+/// 2026-01-01T00:00:00Z, when every sandbox begins.
+const BEGINNING: u64 = 1_767_225_600;
+
+/// Time in the sandbox: one second passes with each write, none otherwise, so that the same calls
+/// always leave the same timestamps.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    seconds: u64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { seconds: BEGINNING }
+    }
+}
+
+impl Clock {
+    /// Lets a second pass.
+    pub(crate) fn tick(&mut self) {
+        self.seconds += 1;
+    }
+
+    /// The moment as Portkey writes it, such as `2026-01-01T00:00:00.000Z`.
+    pub(crate) fn now(&self) -> String {
+        let (days, second) = (self.seconds / 86_400, self.seconds % 86_400);
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
+    }
+}
+
+/// Year, month and day of a number of days after 1970-01-01, by counting in 400-year eras that
+/// begin on 1 March, so that a leap day is the last day of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) =
+        (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    (400 * era + year + u64::from(month <= 2), month, day)
+}
+
+/// Whether a text is a date and time such as `2026-05-31T12:00:00Z` or `…+02:00`.
+pub(crate) fn is_instant(text: &str) -> bool {
+    let Some((date, time)) = text.split_once(['T', 't']) else { return false };
+    let zone = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
+    let (time, zone) = time.split_at(zone);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let zone_is_right = match zone.strip_prefix(['+', '-']) {
+        Some(offset) => numbers(offset, ':', &[(2, 0, 23), (2, 0, 59)]),
+        None => zone.eq_ignore_ascii_case("z"),
+    };
+    numbers(date, '-', &[(4, 0, 9999), (2, 1, 12), (2, 1, 31)])
+        && numbers(time, ':', &[(2, 0, 23), (2, 0, 59), (2, 0, 60)])
+        && !fraction.is_empty()
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+        && zone_is_right
+}
+
+/// Whether a text is numbers of the given width and range with `separator` between them.
+fn numbers(text: &str, separator: char, expected: &[(usize, u32, u32)]) -> bool {
+    let parts: Vec<&str> = text.split(separator).collect();
+    parts.len() == expected.len()
+        && parts.iter().zip(expected).all(|(part, &(width, least, most))| {
+            part.len() == width
+                && part.bytes().all(|byte| byte.is_ascii_digit())
+                && part.parse().is_ok_and(|number: u32| (least..=most).contains(&number))
+        })
+}

@@ -1,0 +1,168 @@
+//! The five ordinary actions, for any resource.
+
+use serde_json::Value;
+
+use super::{
+    call::{Call, id_of},
+    check::{self, Occasion},
+    mask::{mask, mask_object},
+    refusal::Refusal,
+    resource::{Draft, Filter, Owner, Resource},
+    store::{Item, ORGANISATION, Store, text},
+};
+
+/// What an action comes to.
+pub(crate) type Outcome = Result<Value, Refusal>;
+
+/// The answer of a write that has nothing to tell: `{}`.
+pub(crate) fn done() -> Value {
+    Value::Object(Item::new())
+}
+
+/// Some fields of an item, in order, `null` where there is nothing. Unlike [`show`] it hides
+/// nothing, so it is for items that have no secrets.
+pub(crate) fn pick(item: &Item, fields: &[&str]) -> Value {
+    let picked =
+        fields.iter().map(|&name| (name.to_owned(), item.get(name).cloned().unwrap_or_default()));
+    Value::Object(picked.collect())
+}
+
+/// One page of the items that pass the filters.
+pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
+    let owner = owner(resource, store, call)?;
+    let mut asked: Vec<(&Filter, Value)> = Vec::new();
+    for filter in resource.list.filters {
+        if let Some(written) = call.query(filter.param) {
+            let value = check::value(store, filter.kind, filter.param, &written.into())?;
+            asked.push((filter, value));
+        }
+    }
+    let passes =
+        |item: &&Item| asked.iter().all(|(filter, value)| (filter.keeps)(store, item, value));
+    let kept: Vec<&Item> = store.all(resource.shelf(&owner)).filter(passes).collect();
+    let (page, more) = resource.list.paging.cut(call, &kept)?;
+    let shown = page.iter().map(|item| show(resource, store, call, item, resource.list.shows));
+    Ok(resource.list.envelope.wrap(kept.len(), more, shown.collect()))
+}
+
+/// A new item.
+pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
+    let owner = owner(resource, store, call)?;
+    let mut item = check::body(store, resource.fields, &call.body, Occasion::Create)?;
+    let shelf = resource.shelf(&owner);
+    let slug = match item.get("slug").and_then(Value::as_str) {
+        Some(slug) if store.find(shelf, slug).is_some() => {
+            let object = resource.object;
+            return Err(Refusal::Conflict(format!("There is already a {object} called `{slug}`")));
+        }
+        Some(slug) => slug.to_owned(),
+        None => free_slug(resource, store, &owner, text(&item, "name")),
+    };
+    item.insert("slug".to_owned(), slug.into());
+    (resource.hooks.admit)(store, call, Draft { before: None, change: &mut item })?;
+
+    let id = store.next_id();
+    let now = store.clock.now();
+    item.insert("id".to_owned(), id.clone().into());
+    item.insert("created_at".to_owned(), now.clone().into());
+    item.insert("last_updated_at".to_owned(), now.into());
+    store.insert(shelf, item);
+    (resource.hooks.created)(store, shelf, &id);
+    let item = resource.find_stored(store, &owner, &id)?;
+    Ok(show(resource, store, call, item, resource.creates))
+}
+
+/// One item.
+pub(crate) fn get(resource: &Resource, store: &Store, call: &Call) -> Outcome {
+    let owner = owner(resource, store, call)?;
+    let item = resource.find(store, &owner, call.handle())?;
+    Ok(show(resource, store, call, item, resource.reads))
+}
+
+/// Changes the fields that are given.
+pub(crate) fn update(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
+    let owner = owner(resource, store, call)?;
+    let before = resource.find(store, &owner, call.handle())?;
+    let id = id_of(before);
+    let mut change = check::body(store, resource.fields, &call.body, Occasion::Update)?;
+    let draft = Draft { before: Some(before), change: &mut change };
+    (resource.hooks.admit)(store, call, draft)?;
+
+    change.insert("last_updated_at".to_owned(), store.clock.now().into());
+    if let Some(item) = store.find_mut(resource.shelf(&owner), &id) {
+        item.extend(change);
+    }
+    let item = resource.find_stored(store, &owner, &id)?;
+    Ok(show(resource, store, call, item, resource.updates))
+}
+
+/// Removes an item.
+pub(crate) fn delete(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
+    let owner = owner(resource, store, call)?;
+    let item = resource.find(store, &owner, call.handle())?;
+    (resource.hooks.release)(store, call, item)?;
+    let id = id_of(item);
+    if let Some(item) = store.remove(resource.shelf(&owner), &id) {
+        (resource.hooks.removed)(store, &item);
+    }
+    Ok(done())
+}
+
+/// An item as a caller sees it: the named fields, in order, `null` where there is nothing.
+pub(crate) fn show(
+    resource: &Resource,
+    store: &Store,
+    call: &Call,
+    item: &Item,
+    fields: &[&str],
+) -> Value {
+    let shown = fields.iter().filter_map(|&name| {
+        let derive = resource.derived.iter().find(|(derived, _)| *derived == name);
+        let value = match (name, derive) {
+            (_, Some((_, derive))) => derive(store, call, item)?,
+            ("object", _) => resource.object.into(),
+            ("organisation_id", _) => ORGANISATION.into(),
+            _ => stored(resource, item, name),
+        };
+        Some((name.to_owned(), value))
+    });
+    Value::Object(shown.collect())
+}
+
+fn stored(resource: &Resource, item: &Item, name: &str) -> Value {
+    if let Some(secret) = name.strip_prefix("masked_") {
+        return item.get(secret).and_then(Value::as_str).map(mask).into();
+    }
+    match item.get(name) {
+        Some(Value::Object(object)) => Value::Object(mask_object(object, resource.secrets)),
+        other => other.cloned().unwrap_or_default(),
+    }
+}
+
+fn owner(resource: &Resource, store: &Store, call: &Call) -> Result<String, Refusal> {
+    match resource.owner {
+        Owner::Organisation => Ok(ORGANISATION.to_owned()),
+        Owner::Workspace => call.workspace(store),
+    }
+}
+
+/// A slug made from a name. When the plain one is taken, a number tells them apart; counting from
+/// the number of items there are finds a free one at once, however many share the name.
+fn free_slug(resource: &Resource, store: &Store, owner: &str, name: &str) -> String {
+    let shelf = resource.shelf(owner);
+    let plain = format!("{}{}", resource.slug_prefix, slugify(name, resource.object));
+    let numbered = (store.count(shelf) + 1..).map(|number| format!("{plain}-{number}"));
+    let mut candidates = std::iter::once(plain.clone()).chain(numbered);
+    candidates.find(|slug| store.find(shelf, slug).is_none()).unwrap_or(plain)
+}
+
+/// The letters and digits of a name in lower case, with `-` for whatever is between them.
+fn slugify(name: &str, otherwise: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let words = lower.split(|character: char| !character.is_ascii_alphanumeric());
+    let slug = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+    match slug.is_empty() {
+        true => otherwise.to_owned(),
+        false => slug,
+    }
+}

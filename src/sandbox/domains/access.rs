@@ -1,0 +1,89 @@
+//! Workspace access: which workspaces may use an integration or an MCP integration.
+//!
+//! Both keep a row per workspace and one setting for the workspaces without a row.
+
+use serde_json::{Value, json};
+
+use super::workspaces;
+use crate::sandbox::{
+    call::id_of,
+    crud::pick,
+    store::{Item, Shelf, Store, flag, text},
+};
+
+/// The field that holds what workspaces without a row may do.
+pub(super) const GLOBAL: &str = "global_workspace_access";
+
+/// Whether a workspace may use `parent`, whose access rows are kept under `kind`.
+pub(super) fn is_open(store: &Store, kind: &'static str, parent: &Item, workspace: &str) -> bool {
+    match store.find(Shelf { kind, owner: text(parent, "id") }, workspace) {
+        Some(row) => flag(row, "enabled"),
+        None => parent.get(GLOBAL).is_some_and(|global| global["enabled"] == true),
+    }
+}
+
+/// How many workspaces have been given access.
+pub(super) fn count(store: &Store, kind: &'static str, parent: &Item) -> Value {
+    let rows = store.all(Shelf { kind, owner: text(parent, "id") });
+    rows.filter(|row| flag(row, "enabled")).count().into()
+}
+
+/// Gives a workspace its row.
+pub(super) fn grant(store: &mut Store, shelf: Shelf<'_>, workspace: &str) {
+    merge(store, shelf, &[json!({ "id": workspace, "enabled": true })], false);
+}
+
+/// Merges checked rows, or puts them in place of all there were. Returns the ids of the
+/// workspaces that could not use it before and can now.
+pub(super) fn merge(
+    store: &mut Store,
+    shelf: Shelf<'_>,
+    rows: &[Value],
+    replace: bool,
+) -> Vec<String> {
+    let enabled = |row: &&Item| flag(row, "enabled");
+    let before: Vec<String> = store.all(shelf).filter(enabled).map(id_of).collect();
+    if replace {
+        store.clear(shelf);
+    }
+    let now = store.clock.now();
+    for row in rows.iter().filter_map(Value::as_object) {
+        let Ok(workspace) = workspaces::resolve(store, text(row, "id")) else { continue };
+        let (id, slug) = (id_of(workspace), text(workspace, "slug").to_owned());
+        if store.find(shelf, &id).is_none() {
+            let fresh = json!({
+                "id": id, "slug": slug, "status": "active", "created_at": now,
+                "usage_limits": [], "rate_limits": [],
+            });
+            store.insert(shelf, fresh.as_object().cloned().unwrap_or_default());
+        }
+        if let Some(stored) = store.find_mut(shelf, &id) {
+            set_row(stored, row);
+            stored.insert("last_updated_at".to_owned(), now.clone().into());
+        }
+    }
+    let newly = store.all(shelf).filter(enabled).map(id_of).filter(|id| !before.contains(id));
+    newly.collect()
+}
+
+fn set_row(stored: &mut Item, row: &Item) {
+    for name in ["enabled", "usage_limits", "rate_limits"] {
+        match row.get(name) {
+            Some(Value::Null) => stored.insert(name.to_owned(), json!([])),
+            Some(value) => stored.insert(name.to_owned(), value.clone()),
+            None => None,
+        };
+    }
+}
+
+/// The rows as a list shows them: these fields, and the workspace's slug as its `id`.
+pub(super) fn show(store: &Store, shelf: Shelf<'_>, fields: &[&str]) -> Vec<Value> {
+    let show = |row: &Item| {
+        let mut shown = pick(row, fields);
+        if let Some(id) = shown.get_mut("id") {
+            *id = text(row, "slug").into();
+        }
+        shown
+    };
+    store.all(shelf).map(show).collect()
+}

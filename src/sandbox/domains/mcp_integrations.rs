@@ -1,0 +1,209 @@
+//! MCP integrations: upstream MCP servers, registered once and lent to workspaces.
+
+use serde_json::{Value, json};
+
+use super::{
+    access, capabilities,
+    parts::{BY_TYPE, SECRET_MAPPINGS, level, merge_object},
+};
+use crate::sandbox::{
+    call::{Call, id_of},
+    check::{self, Occasion},
+    crud::{Outcome, done},
+    field::{Field, Kind, List, Preset, Shape},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, Filter, Hooks, Listing, Resource},
+    route::{Domain, Version, get, post, put},
+    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[&MCP_INTEGRATIONS],
+    routes: &[
+        get("/mcp-integrations/{id}/capabilities", capabilities::list),
+        put("/mcp-integrations/{id}/capabilities", capabilities::update),
+        get("/mcp-integrations/{id}/metadata", capabilities::metadata),
+        post("/mcp-integrations/{id}/sync", capabilities::sync),
+        post("/mcp-integrations/{id}/test", test),
+        get("/mcp-integrations/{id}/workspaces", list_workspaces),
+        put("/mcp-integrations/{id}/workspaces", update_workspaces),
+    ],
+};
+
+/// What the access rows are kept under.
+const ACCESS: &str = "mcp-integration-workspaces";
+
+/// Who registered the MCP integrations of a sandbox.
+const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
+
+/// The resource.
+pub(super) static MCP_INTEGRATIONS: Resource = Resource {
+    fields: &[
+        Field::new("name", Kind::Name).required(),
+        Field::new("url", Kind::Url).required(),
+        Field::new("auth_type", Kind::Choice(&["oauth_auto", "headers", "none"])).required(),
+        Field::new("transport", Kind::Choice(&["http", "sse"])).required(),
+        Field::new("slug", Kind::Slug).fixed(),
+        Field::new("workspace_id", Kind::Workspace).fixed(),
+        Field::new("description", Kind::Text).nullable(),
+        Field::new("configurations", Kind::Shape(&CONFIGURATIONS)),
+        Field::new("secret_mappings", Kind::List(&SECRET_MAPPINGS)).preset(Preset::EmptyList),
+    ],
+    secrets: &["custom_headers", "passthrough_header"],
+    derived: &[
+        ("type", |_, _, item| Some(level(item).into())),
+        ("workspaces_count", |store, _, item| Some(access::count(store, ACCESS, item))),
+    ],
+    list: Listing {
+        paging: Paging::zero_based(100, 1000),
+        envelope: Envelope::LIST_WITH_MORE,
+        filters: &[
+            Filter { param: "search", kind: Kind::Text, keeps: has_in_name },
+            BY_TYPE,
+            Filter {
+                param: "workspace_id",
+                kind: Kind::Workspace,
+                keeps: |store, item, asked| {
+                    access::is_open(store, ACCESS, item, asked.as_str().unwrap_or_default())
+                },
+            },
+        ],
+        shows: &[
+            "id",
+            "name",
+            "owner_id",
+            "status",
+            "type",
+            "url",
+            "auth_type",
+            "transport",
+            "configurations",
+            "created_at",
+            "last_updated_at",
+            "slug",
+            "workspace_id",
+            "description",
+            "workspaces_count",
+            "secret_mappings",
+        ],
+    },
+    reads: &[
+        "id",
+        "name",
+        "description",
+        "owner_id",
+        "status",
+        "created_at",
+        "last_updated_at",
+        "configurations",
+        access::GLOBAL,
+        "workspace_id",
+        "slug",
+        "url",
+        "auth_type",
+        "transport",
+        "type",
+        "secret_mappings",
+    ],
+    hooks: Hooks { admit, created, removed, ..Hooks::NONE },
+    ..Resource::new("mcp-integrations", "mcp-integration", "/mcp-integrations")
+};
+
+/// The MCP integration a path names.
+pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
+    MCP_INTEGRATIONS.find(store, ORGANISATION, call.handle())
+}
+
+fn has_in_name(_: &Store, item: &Item, asked: &Value) -> bool {
+    let asked = asked.as_str().unwrap_or_default().to_lowercase();
+    text(item, "name").to_lowercase().contains(&asked)
+}
+
+fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    merge_object(draft.before, draft.change, "configurations");
+    if draft.before.is_none() {
+        draft.change.insert("status".to_owned(), "active".into());
+        draft.change.insert("owner_id".to_owned(), OWNER.into());
+    }
+    Ok(())
+}
+
+fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
+    let workspace = store.find(shelf, id).and_then(|item| item.get("workspace_id"));
+    if let Some(Value::String(workspace)) = workspace.cloned() {
+        access::grant(store, Shelf { kind: ACCESS, owner: id }, &workspace);
+    }
+}
+
+fn removed(store: &mut Store, item: &Item) {
+    let owner = text(item, "id");
+    store.clear(Shelf { kind: ACCESS, owner });
+    store.clear(capabilities::shelf(owner));
+}
+
+/// Tries the upstream. Every host answers but those under `.invalid`, which by its registration
+/// can never exist. That a host does not answer is a result, not an error.
+fn test(store: &mut Store, call: &Call) -> Outcome {
+    let url = text(named(store, call)?, "url");
+    let parsed = url.parse::<http::Uri>().unwrap_or_default();
+    let host = parsed.host().unwrap_or_default();
+    let reached = !host.ends_with(".invalid");
+    Ok(json!({
+        "success": reached,
+        "status_code": reached.then_some(200),
+        "response_time_ms": reached.then_some(20 + url.len()),
+        "url": url,
+        "error": (!reached).then(|| format!("Cannot resolve {host}")),
+    }))
+}
+
+/// Two shapes: the newer one when any `version` is asked for.
+fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
+    let item = named(store, call)?;
+    let shelf = Shelf { kind: ACCESS, owner: text(item, "id") };
+    let rows =
+        access::show(store, shelf, &["id", "enabled", "status", "created_at", "last_updated_at"]);
+    let global = item.get(access::GLOBAL);
+    Ok(match call.query("version") {
+        Some(_) => json!({ "total": rows.len(), "data": rows, (access::GLOBAL): global }),
+        None => json!({ "workspaces": rows, (access::GLOBAL): global }),
+    })
+}
+
+static CONFIGURATIONS: Shape = Shape::open(&[
+    Field::new("custom_headers", Kind::Object),
+    Field::new("passthrough_header", Kind::Object),
+]);
+
+static ROW: Shape = Shape::of(&[
+    Field::new("id", Kind::Workspace).required(),
+    Field::new("enabled", Kind::Flag).required(),
+]);
+
+static ROWS: List = List { unique: Some("id"), ..List::of(Kind::Shape(&ROW)) };
+
+static EVERYONE: Shape = Shape::of(&[Field::new("enabled", Kind::Flag)]);
+
+const GRANTS: &[Field] = &[
+    Field::new("workspaces", Kind::List(&ROWS)).required(),
+    Field::new(access::GLOBAL, Kind::Shape(&EVERYONE)).nullable(),
+    Field::new("override_existing_workspace_access", Kind::Flag),
+];
+
+fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
+    let id = id_of(named(store, call)?);
+    let given = check::body(store, GRANTS, &call.body, Occasion::Create)?;
+    let rows = given.get("workspaces").and_then(Value::as_array);
+    let replace = flag(&given, "override_existing_workspace_access");
+    let rows = rows.map(Vec::as_slice).unwrap_or_default();
+    access::merge(store, Shelf { kind: ACCESS, owner: &id }, rows, replace);
+    if let (Some(global), Some(item)) =
+        (given.get(access::GLOBAL), store.find_mut(MCP_INTEGRATIONS.shared(), &id))
+    {
+        item.insert(access::GLOBAL.to_owned(), global.clone());
+    }
+    Ok(done())
+}

@@ -1,0 +1,183 @@
+//! Providers: an integration as one workspace uses it, with limits of its own.
+//!
+//! A provider works as long as its integration is there and open to its workspace. Both are looked
+//! up when it is read, so taking either away shows at once, and giving it back does too.
+
+use serde_json::{Value, json};
+
+use super::{
+    integrations::{self, INTEGRATIONS},
+    parts::{BY_TAGS, RATE_LIMIT, USAGE_LIMIT},
+};
+use crate::sandbox::{
+    call::{Call, id_of},
+    crud,
+    field::{Field, Kind},
+    mask::mask_object,
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, FoundBy, Hooks, Listing, Owner, Resource},
+    route::{Domain, Version},
+    store::{Item, ORGANISATION, Shelf, Store, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain =
+    Domain { versions: &[Version::V1], resources: &[&PROVIDERS], routes: &[] };
+
+/// The private field that keeps the id of the integration, whose slug may be given away again.
+const INTEGRATION: &str = "integration";
+
+static PROVIDERS: Resource = Resource {
+    owner: Owner::Workspace,
+    found_by: FoundBy::Slug,
+    fields: &[
+        Field::new("name", Kind::Name).required(),
+        Field::new("integration_id", Kind::Name).required().fixed(),
+        Field::new("workspace_id", Kind::Workspace).fixed(),
+        Field::new("slug", Kind::Slug).fixed(),
+        Field::new("note", Kind::Text).nullable_at_first(),
+        Field::new("usage_limits", Kind::Shape(&USAGE_LIMIT)),
+        Field::new("rate_limits", Kind::Shape(&RATE_LIMIT)),
+        Field::new("expires_at", Kind::Instant).nullable(),
+        Field::new("reset_usage", Kind::Flag),
+        Field::new("tags", Kind::Labels),
+    ],
+    derived: &[
+        ("status", |store, _, provider| Some(status(store, provider))),
+        ("configurations", configurations),
+    ],
+    list: Listing {
+        paging: Paging::zero_based(50, usize::MAX),
+        envelope: Envelope::LIST,
+        filters: &[BY_TAGS],
+        shows: &[
+            "name",
+            "integration_id",
+            "note",
+            "status",
+            "usage_limits",
+            "reset_usage",
+            "created_at",
+            "slug",
+            "rate_limits",
+            "expires_at",
+            "tags",
+            "object",
+        ],
+    },
+    reads: &[
+        "name",
+        "integration_id",
+        "note",
+        "status",
+        "usage_limits",
+        "reset_usage",
+        "created_at",
+        "slug",
+        "rate_limits",
+        "expires_at",
+        "tags",
+        "configurations",
+        "object",
+    ],
+    updates: &["id", "slug"],
+    hooks: Hooks { admit, ..Hooks::NONE },
+    ..Resource::new("providers", "provider", "/providers")
+};
+
+/// Where a workspace's providers stand.
+pub(super) fn shelf(workspace: &str) -> Shelf<'_> {
+    PROVIDERS.shelf(workspace)
+}
+
+/// Refuses a slug for an integration's default provider when another provider has it.
+pub(super) fn check_default(
+    store: &Store,
+    integration: &Item,
+    workspace: &str,
+    slug: &str,
+) -> Result<(), Refusal> {
+    match store.find(shelf(workspace), slug) {
+        Some(_) if !has_one(store, integration, workspace) => {
+            Err(Refusal::Conflict(format!("The workspace has a provider called `{slug}` already")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_one(store: &Store, integration: &Item, workspace: &str) -> bool {
+    let id = text(integration, "id");
+    store.all(shelf(workspace)).any(|provider| text(provider, INTEGRATION) == id)
+}
+
+/// Makes the provider a workspace is given along with access to an integration, unless it has one.
+pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &str, slug: &str) {
+    if has_one(store, integration, workspace) {
+        return;
+    }
+    let wanted = if slug.is_empty() { text(integration, "slug") } else { slug };
+    let slug = store.find(shelf(workspace), wanted).is_none().then_some(("slug", wanted));
+    let fields = [
+        ("name", text(integration, "name")),
+        ("integration_id", text(integration, "slug")),
+        ("workspace_id", workspace),
+    ];
+    let fields = fields.into_iter().chain(slug);
+    let body = fields.map(|(name, value)| (name.to_owned(), value.into())).collect();
+    // The integration has just been opened to the workspace and the slug is free.
+    if let Err(refusal) = crud::create(&PROVIDERS, store, &Call { body, ..Call::default() }) {
+        tracing::warn!(%refusal, "no default provider");
+    }
+}
+
+fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    let change = draft.change;
+    if let Some(limit) = change.remove("rate_limits") {
+        change.insert("rate_limits".to_owned(), json!([limit]));
+    }
+    if let Some(before) = draft.before {
+        let revived = match text(before, "status") {
+            "exhausted" => change.get("reset_usage").is_some_and(|reset| *reset == true),
+            "expired" => change.contains_key("expires_at"),
+            _ => false,
+        };
+        if revived {
+            change.insert("status".to_owned(), "active".into());
+        }
+    } else {
+        let workspace = call.workspace(store)?;
+        let named = text(change, "integration_id");
+        let integration = INTEGRATIONS.find(store, ORGANISATION, named)?;
+        if !integrations::is_open(store, integration, &workspace) {
+            let slug = text(integration, "slug");
+            let text = format!("Integration `{slug}` is not enabled for this workspace");
+            return Err(Refusal::Forbidden(text));
+        }
+        change.insert(INTEGRATION.to_owned(), id_of(integration).into());
+        change.insert("workspace_id".to_owned(), workspace.into());
+        change.insert("status".to_owned(), "active".into());
+    }
+    // Resetting is something to do, not something to keep.
+    change.remove("reset_usage");
+    Ok(())
+}
+
+fn status(store: &Store, provider: &Item) -> Value {
+    let integration = store.find(INTEGRATIONS.shared(), text(provider, INTEGRATION));
+    let works = integration.is_some_and(|integration| {
+        integrations::is_open(store, integration, text(provider, "workspace_id"))
+    });
+    match works {
+        true => text(provider, "status").into(),
+        false => "expired".into(),
+    }
+}
+
+/// The integration's settings with their secrets masked, for those who ask for them.
+fn configurations(store: &Store, call: &Call, provider: &Item) -> Option<Value> {
+    call.query("include_configurations").filter(|asked| *asked == "true")?;
+    let integration = store.find(INTEGRATIONS.shared(), text(provider, INTEGRATION))?;
+    let settings = integration.get("configurations")?.as_object()?;
+    Some(Value::Object(mask_object(settings, INTEGRATIONS.secrets)))
+}

@@ -1,0 +1,151 @@
+//! Workspaces: the teams of the organisation, which integrations are lent to.
+
+use serde_json::{Value, json};
+
+use super::{
+    parts::{RATE_LIMITS, USAGE_LIMITS, merge_object},
+    providers,
+};
+use crate::sandbox::{
+    call::Call,
+    check::{self, Occasion},
+    field::{Field, Kind, List, Preset, Shape},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, Filter, Hooks, Listing, Missing, Resource},
+    route::{Domain, Version},
+    store::{Item, ORGANISATION, Store, flag, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain =
+    Domain { versions: &[Version::V1, Version::V2], resources: &[&WORKSPACES], routes: &[] };
+
+static WORKSPACES: Resource = Resource {
+    missing: Missing::Forbidden,
+    slug_prefix: "ws-",
+    fields: &[
+        Field::new("name", Kind::Name).required(),
+        Field::new("description", Kind::Text),
+        Field::new("icon", Kind::Text),
+        Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::EmptyObject),
+        Field::new("usage_limits", Kind::List(&USAGE_LIMITS)).nullable().preset(Preset::EmptyList),
+        Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable().preset(Preset::EmptyList),
+    ],
+    derived: &[
+        ("name", |_, call, workspace| Some(display_name(call, workspace))),
+        ("is_default", |_, _, workspace| Some(u8::from(flag(workspace, "is_default")).into())),
+        ("users", |_, _, _| Some(json!([]))),
+    ],
+    list: Listing {
+        paging: Paging::zero_based(50, usize::MAX),
+        envelope: Envelope::LIST,
+        filters: &[
+            Filter { param: "name", kind: Kind::Text, keeps: has_name_part },
+            Filter {
+                param: "exact_name",
+                kind: Kind::Text,
+                keeps: |_, workspace, asked| workspace.get("name") == Some(asked),
+            },
+            Filter {
+                param: "status",
+                kind: Kind::Text,
+                keeps: |_, workspace, asked| {
+                    let mut asked = asked.as_str().unwrap_or_default().split(',');
+                    asked.any(|status| status == text(workspace, "status"))
+                },
+            },
+        ],
+        shows: SHOWN,
+    },
+    reads: &[
+        "id",
+        "slug",
+        "name",
+        "description",
+        "created_at",
+        "last_updated_at",
+        "defaults",
+        "is_default",
+        "users",
+        "usage_limits",
+        "rate_limits",
+        "object",
+    ],
+    creates: SHOWN,
+    hooks: Hooks { admit, release, removed, ..Hooks::NONE },
+    ..Resource::new("workspaces", "workspace", "/admin/workspaces")
+};
+
+const SHOWN: &[&str] = &[
+    "id",
+    "slug",
+    "name",
+    "description",
+    "created_at",
+    "last_updated_at",
+    "defaults",
+    "is_default",
+    "usage_limits",
+    "rate_limits",
+    "object",
+];
+
+static GUARDRAILS: List = List::of(Kind::Name);
+
+static DEFAULTS: Shape = Shape::of(&[
+    Field::new("metadata", Kind::Labels),
+    Field::new("input_guardrails", Kind::List(&GUARDRAILS)),
+    Field::new("output_guardrails", Kind::List(&GUARDRAILS)),
+    Field::new("user_api_key_config", Kind::Name).nullable(),
+]);
+
+/// The workspace an id or slug names. One that is not there is refused like one that is not open.
+pub(crate) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+    WORKSPACES.find(store, ORGANISATION, handle)
+}
+
+/// The name with the icon before it, as the API gives it unless asked for the plain one.
+fn display_name(call: &Call, workspace: &Item) -> Value {
+    let name = text(workspace, "name");
+    match (text(workspace, "icon"), call.query("name_format")) {
+        ("", _) | (_, Some("plain")) => name.into(),
+        (icon, _) => format!("{icon} {name}").into(),
+    }
+}
+
+fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {
+    text(workspace, "name").contains(asked.as_str().unwrap_or_default())
+}
+
+fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    match draft.before {
+        None => {
+            draft.change.insert("status".to_owned(), "active".into());
+        }
+        Some(_) => merge_object(draft.before, draft.change, "defaults"),
+    }
+    Ok(())
+}
+
+/// A workspace goes only when its name is repeated, and with what is in it only when forced.
+fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> {
+    const CONFIRMATION: &[Field] =
+        &[Field::new("name", Kind::Name).required(), Field::new("force_delete", Kind::Flag)];
+    let given = check::body(store, CONFIRMATION, &call.body, Occasion::Create)?;
+    if text(&given, "name") != text(workspace, "name") {
+        return Err(Refusal::field("name", "must repeat the workspace's name"));
+    }
+    if flag(workspace, "is_default") {
+        return Err(Refusal::Invalid("The default workspace cannot be deleted".to_owned()));
+    }
+    let in_use = store.all(providers::shelf(text(workspace, "id"))).next().is_some();
+    match in_use && !flag(&given, "force_delete") {
+        true => Err(Refusal::Conflict("The workspace still has providers".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn removed(store: &mut Store, workspace: &Item) {
+    store.clear(providers::shelf(text(workspace, "id")));
+}

@@ -1,0 +1,148 @@
+//! Faults the sandbox can be asked to make: error answers, delays and cut connections, by chance
+//! but repeatable.
+
+use std::{str::FromStr, time::Duration};
+
+use http::StatusCode;
+
+/// A correct fault list, shown with every complaint about a wrong one.
+const EXAMPLE: &str = "429:0.2,503:0.1,latency:50ms,reset:0.05,seed:7";
+
+/// The longest delay a fault list may ask for.
+const LONGEST_LATENCY: Duration = Duration::from_secs(60);
+
+/// What should go wrong, and how often. The default is that nothing does.
+///
+/// Written as comma-separated parts: `<status>:<chance>` with an optional `:retry-after=<seconds>`,
+/// `latency:<n>ms` or `latency:<n>s`, `reset:<chance>` and `seed:<n>`. A request meets at most one
+/// error; which one depends only on the seed and on how many requests came before.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    answers: Vec<ErrorAnswer>,
+    reset: f64,
+    latency: Duration,
+    seed: u64,
+}
+
+/// One kind of error answer and its chance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorAnswer {
+    /// Status to answer with.
+    pub(crate) status: StatusCode,
+    /// Seconds to put into `Retry-After`.
+    pub(crate) retry_after: Option<u32>,
+    chance: f64,
+}
+
+/// What happens to one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// It gets an error answer and is not carried out.
+    Answer(ErrorAnswer),
+    /// Its connection is closed without an answer.
+    Reset,
+}
+
+impl Faults {
+    /// The fault request number `count` meets, if any.
+    pub(crate) fn strike(&self, count: u64) -> Option<Fault> {
+        let mut left = chance(self.seed, count);
+        for answer in &self.answers {
+            if left < answer.chance {
+                return Some(Fault::Answer(*answer));
+            }
+            left -= answer.chance;
+        }
+        (left < self.reset).then_some(Fault::Reset)
+    }
+
+    /// How long every answer is held back.
+    pub(crate) fn latency(&self) -> Duration {
+        self.latency
+    }
+}
+
+/// A number in `0.0..1.0` that depends on `seed` and `count` alone (the splitmix64 generator,
+/// which can be asked for its n-th number directly).
+fn chance(seed: u64, count: u64) -> f64 {
+    let mut z = seed.wrapping_add(count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    // The top 53 bits are what an f64 holds exactly.
+    (z >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A fault list that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("`{part}`: {why}; write faults like `{EXAMPLE}`")]
+pub struct BadFaults {
+    part: String,
+    why: &'static str,
+}
+
+impl FromStr for Faults {
+    type Err = BadFaults;
+
+    fn from_str(text: &str) -> Result<Self, BadFaults> {
+        let mut faults = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            faults.add(part).map_err(|why| BadFaults { part: part.to_owned(), why })?;
+        }
+        let sum = faults.answers.iter().map(|answer| answer.chance).sum::<f64>() + faults.reset;
+        if sum > 1.0 {
+            return Err(BadFaults { part: text.to_owned(), why: "chances add up to more than 1" });
+        }
+        Ok(faults)
+    }
+}
+
+impl Faults {
+    fn add(&mut self, part: &str) -> Result<(), &'static str> {
+        let (name, value) = part.split_once(':').ok_or("needs a `:` and a value")?;
+        match name {
+            "latency" => self.latency = parse_latency(value)?,
+            "reset" => self.reset = parse_chance(value)?,
+            "seed" => self.seed = value.parse().map_err(|_| "the seed is a whole number")?,
+            status => self.answers.push(parse_answer(status, value)?),
+        }
+        Ok(())
+    }
+}
+
+fn parse_answer(status: &str, value: &str) -> Result<ErrorAnswer, &'static str> {
+    let status = status
+        .parse()
+        .ok()
+        .filter(|status| (400..600).contains(status))
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .ok_or("starts with a status from 400 to 599, `latency`, `reset` or `seed`")?;
+    let (chance, retry_after) = match value.split_once(':') {
+        None => (value, None),
+        Some((chance, option)) => {
+            let seconds = option.strip_prefix("retry-after=").and_then(|text| text.parse().ok());
+            (
+                chance,
+                Some(seconds.ok_or("after the chance only `retry-after=<seconds>` may follow")?),
+            )
+        }
+    };
+    Ok(ErrorAnswer { status, retry_after, chance: parse_chance(chance)? })
+}
+
+fn parse_chance(text: &str) -> Result<f64, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|chance| (0.0..=1.0).contains(chance))
+        .ok_or("a chance is a number from 0 to 1")
+}
+
+fn parse_latency(text: &str) -> Result<Duration, &'static str> {
+    const WHY: &str = "a latency is a whole number with `ms` or `s`, 60s at most";
+    let latency = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => number.parse().map(Duration::from_millis),
+        (None, Some(number)) => number.parse().map(Duration::from_secs),
+        (None, None) => return Err(WHY),
+    };
+    latency.ok().filter(|latency| *latency <= LONGEST_LATENCY).ok_or(WHY)
+}

@@ -1,0 +1,146 @@
+//! HTTP around the sandbox: the key, the faults, the body, and Portkey's way to say yes or no.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use serde_json::Value;
+
+use super::{
+    call::{Call, parse_query},
+    crud::Outcome,
+    faults::{Fault, Faults},
+    line::Line,
+    refusal::Refusal,
+    route::Routes,
+    store::{Item, Store},
+};
+
+/// The largest body that is read.
+const LARGEST_BODY: usize = 8 * 1024 * 1024;
+
+/// What a proxy in front of Portkey says when Portkey does not answer.
+const PROXY_PAGE: &str = "<html><body><h1>The service is not available</h1></body></html>\n";
+
+/// What all requests share.
+pub(crate) struct Service {
+    /// What can be asked.
+    pub(crate) routes: Routes,
+    /// What is remembered.
+    pub(crate) store: Mutex<Store>,
+    /// What goes wrong.
+    pub(crate) faults: Faults,
+    /// How many requests there were.
+    pub(crate) count: AtomicU64,
+}
+
+/// Answers one request.
+pub(crate) async fn answer(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response {
+    let count = service.count.fetch_add(1, Ordering::Relaxed);
+    if !service.faults.latency().is_zero() {
+        tokio::time::sleep(service.faults.latency()).await;
+    }
+    let fault = service.faults.strike(count);
+    let outcome = match fault {
+        Some(Fault::Answer(answer)) => Err(Refusal::Fault(answer.status)),
+        Some(Fault::Reset) => {
+            line.cut();
+            // Never arrives, but there must be something to send for the cut to be noticed.
+            Err(Refusal::Fault(StatusCode::BAD_GATEWAY))
+        }
+        None => service.carry_out(request).await,
+    };
+    tracing::trace!(count, refused = outcome.is_err(), "sandbox answered");
+    let mut response = render(outcome);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(format!("sandbox-{count:08}")) {
+        headers.insert("x-portkey-request-id", id);
+    }
+    if let Some(Fault::Answer(answer)) = fault
+        && let Some(seconds) = answer.retry_after
+    {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+impl Service {
+    async fn carry_out(&self, request: Request) -> Outcome {
+        let (head, body) = request.into_parts();
+        check_key(&head.headers)?;
+        let found = self.routes.find(&head.method, head.uri.path());
+        let (action, path) = found.ok_or(Refusal::NoSuchRoute)?;
+        let body = read_body(&head, body).await?;
+        let query = parse_query(head.uri.query().unwrap_or_default());
+        let call = Call { path, query, body };
+
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        call.check_place(&store)?;
+        let answer = action.run(&mut store, &call)?;
+        if head.method != Method::GET {
+            store.clock.tick();
+        }
+        Ok(answer)
+    }
+}
+
+/// Any key will do, but there must be one.
+fn check_key(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let mut keys = [text("x-portkey-api-key"), bearer].into_iter().flatten();
+    match keys.any(|key| !key.trim().is_empty()) {
+        true => Ok(()),
+        false => Err(Refusal::Unauthorised),
+    }
+}
+
+/// The body as an object; an empty one when there is none.
+async fn read_body(head: &Parts, body: Body) -> Result<Item, Refusal> {
+    if head.method == Method::GET {
+        return Ok(Item::new());
+    }
+    let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|_| Refusal::TooLarge)?;
+    if bytes.is_empty() {
+        return Ok(Item::new());
+    }
+    let written = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // The API does not look into a body that is not announced as JSON.
+    if !written.is_some_and(|media| media.trim_start().starts_with("application/json")) {
+        return Err(Refusal::Invalid("The body must be sent as application/json".to_owned()));
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::Invalid(format!("The body is not a JSON object: {error}")))
+}
+
+fn render(outcome: Outcome) -> Response {
+    let (status, body) = match outcome {
+        Ok(answer) => (StatusCode::OK, Some(answer)),
+        Err(refusal) => (refusal.status(), refusal.body()),
+    };
+    let (media, bytes) = match body {
+        Some(body) => ("application/json", to_json(&body)),
+        None => ("text/html", Bytes::from_static(PROXY_PAGE.as_bytes())),
+    };
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+fn to_json(value: &Value) -> Bytes {
+    // A `Value` always has a JSON form.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}

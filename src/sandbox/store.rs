@@ -1,0 +1,123 @@
+//! What the sandbox remembers: items on shelves, a clock, and a counter that names things.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::clock::Clock;
+
+/// One stored thing, with the secrets and private fields that reads leave out.
+pub(crate) type Item = Map<String, Value>;
+
+/// The text in a field of an item; empty when there is none.
+pub(crate) fn text<'a>(item: &'a Item, field: &str) -> &'a str {
+    item.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether a field of an item is `true`.
+pub(crate) fn flag(item: &Item, field: &str) -> bool {
+    item.get(field).and_then(Value::as_bool).unwrap_or_default()
+}
+
+/// Where items stand: a kind of thing, and whose they are. The owner is an item's id, or
+/// [`ORGANISATION`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shelf<'a> {
+    /// The kind of thing.
+    pub(crate) kind: &'static str,
+    /// Id of the item they belong to.
+    pub(crate) owner: &'a str,
+}
+
+/// Id of the one organisation in a sandbox.
+pub(crate) const ORGANISATION: &str = "0a5d0000-0000-4000-8000-000000000000";
+
+/// The fields an item can be found by.
+const HANDLES: [&str; 2] = ["id", "slug"];
+
+/// Everything a sandbox knows.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    shelves: HashMap<&'static str, HashMap<String, Items>>,
+    /// Time in the sandbox.
+    pub(crate) clock: Clock,
+    named: u64,
+    placed: u64,
+}
+
+/// The items of one shelf in order of creation, and the ids and slugs that find them.
+#[derive(Debug, Default)]
+struct Items {
+    by_age: BTreeMap<u64, Item>,
+    handles: HashMap<String, u64>,
+}
+
+impl Store {
+    /// A fresh id in the shape of a UUID.
+    pub(crate) fn next_id(&mut self) -> String {
+        self.named += 1;
+        // Multiplying by an odd constant reaches every value once: ids look random, never repeat.
+        let mixed = self.named.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{:08x}-{:04x}-4000-8000-{:012x}", mixed >> 32, (mixed >> 16) & 0xffff, self.named)
+    }
+
+    /// Puts an item on a shelf, to be found by its `id` and its `slug`.
+    pub(crate) fn insert(&mut self, shelf: Shelf<'_>, item: Item) {
+        self.placed += 1;
+        let items =
+            self.shelves.entry(shelf.kind).or_default().entry(shelf.owner.to_owned()).or_default();
+        for field in HANDLES {
+            if let Some(Value::String(handle)) = item.get(field) {
+                items.handles.insert(handle.clone(), self.placed);
+            }
+        }
+        items.by_age.insert(self.placed, item);
+    }
+
+    /// The item with this id or slug.
+    pub(crate) fn find(&self, shelf: Shelf<'_>, handle: &str) -> Option<&Item> {
+        let items = self.items(shelf)?;
+        items.by_age.get(items.handles.get(handle)?)
+    }
+
+    /// The item with this id or slug, to be changed (all but its `id` and `slug`).
+    pub(crate) fn find_mut(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<&mut Item> {
+        let items = self.items_mut(shelf)?;
+        items.by_age.get_mut(items.handles.get(handle)?)
+    }
+
+    /// The items of a shelf, oldest first.
+    pub(crate) fn all(&self, shelf: Shelf<'_>) -> impl Iterator<Item = &Item> {
+        self.items(shelf).into_iter().flat_map(|items| items.by_age.values())
+    }
+
+    /// How many items a shelf has.
+    pub(crate) fn count(&self, shelf: Shelf<'_>) -> usize {
+        self.items(shelf).map_or(0, |items| items.by_age.len())
+    }
+
+    /// Takes the item with this id or slug off its shelf.
+    pub(crate) fn remove(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<Item> {
+        let items = self.items_mut(shelf)?;
+        let item = items.by_age.remove(items.handles.get(handle)?)?;
+        for field in HANDLES {
+            items.handles.remove(text(&item, field));
+        }
+        Some(item)
+    }
+
+    /// Clears a shelf.
+    pub(crate) fn clear(&mut self, shelf: Shelf<'_>) {
+        if let Some(owners) = self.shelves.get_mut(shelf.kind) {
+            owners.remove(shelf.owner);
+        }
+    }
+
+    fn items(&self, shelf: Shelf<'_>) -> Option<&Items> {
+        self.shelves.get(shelf.kind)?.get(shelf.owner)
+    }
+
+    fn items_mut(&mut self, shelf: Shelf<'_>) -> Option<&mut Items> {
+        self.shelves.get_mut(shelf.kind)?.get_mut(shelf.owner)
+    }
+}

@@ -1,0 +1,180 @@
+//! MCP on one side, a call on the other.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
+        CustomRequest, CustomResult, ErrorCode, Icon, Implementation, ListToolsResult,
+        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    },
+    service::RequestContext,
+};
+use tokio_util::task::TaskTracker;
+use tracing::error;
+
+use crate::{
+    catalog::Entry,
+    dispatch::{CallError, Dispatcher},
+    reply,
+};
+
+/// What a client is told about using the server.
+const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hold provider \
+    credentials, providers lend them to workspaces, MCP integrations register MCP servers. Call a \
+    list tool first to find ids and slugs. `current_page` counts from zero. With an Admin key, name \
+    the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
+    out. A field left out keeps its value.";
+
+/// How long a client may keep the list of tools: it only changes with a restart.
+const LIST_TTL_MS: u64 = 3_600_000;
+
+const ICON: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciI\
+    HZpZXdCb3g9IjAgMCAyNCAyNCI+PHBhdGggZmlsbD0iIzBmNzY2ZSIgZD0iTTMgMjFWOWE5IDkgMCAwIDEgMTggMHYxMmgt\
+    NVY5YTQgNCAwIDAgMC04IDB2MTJ6Ii8+PC9zdmc+";
+
+/// Methods whose malformed parameters would otherwise be reported as an unknown method.
+const METHODS: &[&str] = &["tools/call", "tools/list"];
+
+/// The MCP server; cheap to clone, one clone per session.
+#[derive(Clone, Debug)]
+pub struct Server {
+    dispatcher: Arc<Dispatcher>,
+    tools: Arc<[Tool]>,
+    page: Option<usize>,
+    calls: TaskTracker,
+}
+
+impl Server {
+    /// A server over a dispatcher. `page` splits the list of tools; without it, one page has all.
+    pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
+        let tools = dispatcher.catalog.iter().map(tool).collect();
+        Self { dispatcher, tools, page, calls: TaskTracker::new() }
+    }
+
+    /// The tools as `tools/list` has them.
+    pub fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+
+    /// Waits until no call is under way; calls that come after this are not waited for.
+    pub async fn idle(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+    }
+
+    async fn call(&self, request: CallToolRequestParams) -> Result<CallToolResult, ErrorData> {
+        let args = request.arguments.unwrap_or_default();
+        match self.dispatcher.call(&request.name, args).await {
+            Err(error @ CallError::Unknown(_)) => {
+                Err(ErrorData::invalid_params(error.to_string(), None))
+            }
+            outcome => Ok(reply::result(outcome)),
+        }
+    }
+}
+
+/// An operation as MCP publishes it.
+pub fn tool(entry: &Entry) -> Tool {
+    let published = &entry.published;
+    let hints = published.operation().hints();
+    Tool::new(
+        published.operation().name(),
+        published.description().to_owned(),
+        published.schema().clone(),
+    )
+    .with_title(published.title())
+    .with_annotations(
+        ToolAnnotations::new()
+            .read_only(hints.read_only)
+            .destructive(hints.destructive)
+            .idempotent(hints.idempotent)
+            .open_world(hints.open_world),
+    )
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        // Said here because rmcp would otherwise introduce itself instead of us.
+        let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .with_title("Portkey Admin")
+            .with_description(env!("CARGO_PKG_DESCRIPTION"))
+            .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(us)
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.tools.iter().find(|tool| tool.name == name).cloned()
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let start = match request.and_then(|request| request.cursor) {
+            None => 0,
+            // A cursor names the last tool of the page before, so it stays good if tools are added.
+            Some(cursor) => {
+                let last = self.tools.iter().position(|tool| tool.name == cursor);
+                let unknown = || ErrorData::invalid_params("there is no such cursor", None);
+                last.ok_or_else(unknown)? + 1
+            }
+        };
+        let rest = self.tools.get(start..).unwrap_or_default();
+        let page = rest.get(..self.page.unwrap_or(rest.len())).unwrap_or(rest);
+        let more = page.len() < rest.len();
+        let mut result = ListToolsResult::with_all_items(page.to_vec())
+            .with_ttl_ms(LIST_TTL_MS)
+            .with_cache_scope(CacheScope::Private);
+        result.next_cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let _under_way = self.calls.token();
+        let name = request.name.clone();
+        // rmcp lets a panic vanish with its task, and the client would wait for ever.
+        let call = AssertUnwindSafe(self.call(request)).catch_unwind();
+        tokio::select! {
+            outcome = call => match outcome {
+                Ok(result) => result.map(Into::into),
+                Err(_) => {
+                    error!(tool = %name, "call panicked");
+                    let text = format!(
+                        "an internal error ended `{name}`; whether it took effect is unknown. \
+                         Please report it with the server's log"
+                    );
+                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
+                }
+            },
+            // Dropping the call aborts its request to Portkey.
+            () = context.ct.cancelled() => {
+                Err(ErrorData::internal_error("the call was cancelled", None))
+            }
+        }
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method = request.method.as_str();
+        if METHODS.contains(&method) {
+            let what =
+                format!("the parameters of {method} are malformed; `arguments` is an object");
+            return Err(ErrorData::invalid_params(what, None));
+        }
+        let what = format!("there is no method {method}");
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, what, None))
+    }
+}

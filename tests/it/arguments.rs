@@ -1,0 +1,373 @@
+//! The gate: what passes, what is put right on the way, and what is said of the rest.
+
+use portkey_mcp::catalog::Catalog;
+use serde_json::{Value, json};
+
+fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
+    let catalog = Catalog::full();
+    let published = &catalog.find(tool).unwrap().published;
+    match published.request(args.as_object().unwrap().clone()) {
+        Ok(request) => Ok((request.target, request.body.map_or(Value::Null, Value::Object))),
+        Err(error) => Err(error.problems().iter().map(ToString::to_string).collect()),
+    }
+}
+
+#[test]
+fn what_is_meant_is_understood() {
+    let create = json!({ "name": "n", "ai_provider_id": "openai" });
+    let cases = [
+        ("a number as text", "list-all-integrations", json!({ "page_size": "5" }), "?page_size=5"),
+        ("with spaces", "list-all-integrations", json!({ "page_size": " 5 " }), "?page_size=5"),
+        (
+            "null is left out",
+            "list-all-integrations",
+            json!({ "page_size": null, "type": "all" }),
+            "?type=all",
+        ),
+        (
+            "truth as text",
+            "get-provider",
+            json!({ "slug": "p", "include_configurations": "True" }),
+            "/p?include_configurations=true",
+        ),
+        (
+            "an object in a query",
+            "list-all-providers",
+            json!({ "tags": { "team": "a b" } }),
+            "?tags=%7B%22team%22%3A%22a%20b%22%7D",
+        ),
+        (
+            "an object as text",
+            "list-all-providers",
+            json!({ "tags": "{\"team\": \"x\"}" }),
+            "?tags=%7B%22team%22%3A%22x%22%7D",
+        ),
+        (
+            "a list in a query",
+            "bulk-delete-integration-models",
+            json!({ "slug": "i", "slugs": ["a", "b"] }),
+            "/i/models?slugs=a%2Cb",
+        ),
+        (
+            "a list as text",
+            "bulk-delete-integration-models",
+            json!({ "slug": "i", "slugs": "[\"a\"]" }),
+            "/i/models?slugs=a",
+        ),
+        (
+            "a lone name for a list",
+            "bulk-delete-integration-models",
+            json!({ "slug": "i", "slugs": "a,b" }),
+            "/i/models?slugs=a%2Cb",
+        ),
+    ];
+    for (what, tool, args, end) in cases {
+        let (target, body) = request(tool, &args).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+        assert!(target.ends_with(end), "{what}: {target}");
+        assert_eq!(body, Value::Null, "{what}: a GET or DELETE has no body");
+    }
+    let bodies = [
+        ("as it stands", json!({}), json!({})),
+        (
+            "an object as text",
+            json!({ "configurations": "{\"openai_project\":\"p\"}" }),
+            json!({ "configurations": { "openai_project": "p" } }),
+        ),
+        ("a list as text", json!({ "secret_mappings": "[]" }), json!({ "secret_mappings": [] })),
+        (
+            "truth as text",
+            json!({ "create_default_provider": "false" }),
+            json!({ "create_default_provider": false }),
+        ),
+        (
+            "a number deep inside",
+            json!({ "pricing_adjustments": { "multiplier": { "default": "0.8" } } }),
+            json!({ "pricing_adjustments": { "multiplier": { "default": 0.8 } } }),
+        ),
+        ("text stays text", json!({ "description": "5" }), json!({ "description": "5" })),
+    ];
+    for (what, more, expected) in bodies {
+        let (mut args, mut sent) = (create.clone(), create.clone());
+        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        sent.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
+        assert_eq!(
+            request("create-integration", &args),
+            Ok(("/integrations".into(), sent)),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn absent_null_and_value_stay_three_things() {
+    let tool = "update-mcp-integration";
+    let cases = [
+        ("absent", json!({}), json!({})),
+        ("cleared", json!({ "description": null }), json!({ "description": null })),
+        ("set", json!({ "description": "x" }), json!({ "description": "x" })),
+        ("null where nothing can be cleared is left out", json!({ "name": null }), json!({})),
+        (
+            "deep inside",
+            json!({ "secret_mappings": [{ "target_field": "key", "secret_reference_id": "s", "secret_key": null }] }),
+            json!({ "secret_mappings": [{ "target_field": "key", "secret_reference_id": "s", "secret_key": null }] }),
+        ),
+        (
+            "open maps keep theirs",
+            json!({ "configurations": { "x": null } }),
+            json!({ "configurations": { "x": null } }),
+        ),
+    ];
+    for (what, mut args, body) in cases {
+        args["mcp_integration_id"] = json!("m");
+        assert_eq!(request(tool, &args), Ok(("/mcp-integrations/m".into(), body)), "{what}");
+    }
+}
+
+/// Each case: tool, arguments, and for every problem the path and a part of what is said.
+#[test]
+fn what_is_wrong_is_said_where_it_is() {
+    let limits = |limits: Value| json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "usage_limits": limits }] });
+    let cases = [
+        ("get-integration", json!({}), vec![("`slug`", "is required")]),
+        ("get-integration", json!({ "slug": null }), vec![("`slug`", "is required")]),
+        (
+            "get-integration",
+            json!({ "slugg": "x", "slug": "y" }),
+            vec![("`slugg`", "did you mean `slug`?")],
+        ),
+        ("get-integration", json!({ "slug": 5 }), vec![("`slug`", "takes text, got a number")]),
+        (
+            "list-all-integrations",
+            json!({ "page_size": "many" }),
+            vec![("`page_size`", "takes a whole number, got text")],
+        ),
+        (
+            "list-all-integrations",
+            json!({ "page_size": 1.5 }),
+            vec![("`page_size`", "whole number, got 1.5")],
+        ),
+        (
+            "list-all-integrations",
+            json!({ "current_page": -1 }),
+            vec![("`current_page`", "at least 0")],
+        ),
+        (
+            "list-mcp-integrations",
+            json!({ "page_size": 1001 }),
+            vec![("`page_size`", "from 1 to 1000, got 1001")],
+        ),
+        (
+            "list-all-integrations",
+            json!({ "type": "team" }),
+            vec![("`type`", "it takes `workspace`, `organisation`, `all`")],
+        ),
+        (
+            "list-all-integrations",
+            json!({ "type": "organization" }),
+            vec![("`type`", "did you mean `organisation`?")],
+        ),
+        ("list-all-providers", json!({ "tags": { "a": 1 } }), vec![("`tags.a`", "takes text")]),
+        (
+            "create-integration",
+            json!({ "name": "n", "ai_provider_id": "openai", "slug": "a b" }),
+            vec![("`slug`", "is no identifier")],
+        ),
+        (
+            "create-mcp-integration",
+            json!({ "name": "n", "url": "u", "auth_type": "none" }),
+            vec![("`transport`", "is required")],
+        ),
+        (
+            "bulk-update-mcp-integration-capabilities",
+            json!({ "mcp_integration_id": "m", "capabilities": [] }),
+            vec![("`capabilities`", "at least 1")],
+        ),
+        (
+            "bulk-update-mcp-integration-capabilities",
+            json!({ "mcp_integration_id": "m", "capabilities": [{ "name": "a", "type": "tool", "enabled": true }, { "name": "b", "type": "resource_template" }] }),
+            vec![
+                ("`capabilities[1].type`", "`tool`"),
+                ("`capabilities[1].enabled`", "is required"),
+            ],
+        ),
+        (
+            "bulk-update-integration-workspaces",
+            json!({ "slug": "i" }),
+            vec![("", "`workspaces`, `global_workspace_access` or both")],
+        ),
+        (
+            "bulk-update-integration-workspaces",
+            limits(json!([{}, {}])),
+            vec![("`workspaces[0].usage_limits`", "at most 1")],
+        ),
+        (
+            "bulk-update-integration-workspaces",
+            limits(json!([{ "periodic_reset": "monthly", "periodic_reset_days": 5 }])),
+            vec![(
+                "`workspaces[0].usage_limits[0]`",
+                "at most one of `periodic_reset`, `periodic_reset_days`",
+            )],
+        ),
+        (
+            "bulk-update-integration-workspaces",
+            limits(json!([{ "periodic_reset_days": 366 }])),
+            vec![("`workspaces[0].usage_limits[0].periodic_reset_days`", "from 1 to 365")],
+        ),
+        (
+            "create-integration",
+            json!({ "name": "n", "ai_provider_id": "x", "pricing_adjustments": { "multiplier": { "default": -1 } } }),
+            vec![("`pricing_adjustments.multiplier.default`", "at least 0")],
+        ),
+        (
+            "create-integration",
+            json!({ "name": "n", "ai_provider_id": "x", "configurations": "{broken" }),
+            vec![("`configurations`", "takes an object, got text")],
+        ),
+        (
+            "create-integration",
+            json!({ "nam": "n", "key": 1, "secret_mappings": [{}], "tags": [] }),
+            vec![
+                ("`name`", "is required"),
+                ("`ai_provider_id`", "is required"),
+                ("`key`", "takes text"),
+                ("`secret_mappings[0].target_field`", "is required"),
+                ("`secret_mappings[0].secret_reference_id`", "is required"),
+                ("`tags`", "takes an object, got a list"),
+                ("`nam`", "did you mean `name`?"),
+            ],
+        ),
+    ];
+    for (tool, args, expected) in cases {
+        let problems = request(tool, &args).expect_err(&format!("{tool} {args}"));
+        assert_eq!(problems.len(), expected.len(), "{tool} {args}: {problems:#?}");
+        for (problem, (at, what)) in problems.iter().zip(expected) {
+            assert!(problem.starts_with(at) && problem.contains(what), "{tool} {args}: {problem}");
+        }
+    }
+}
+
+/// Portkey's union of configurations by provider, checked here and answered with the rule.
+#[test]
+fn settings_belong_to_their_provider() {
+    let create = |provider: &str, settings: Value| {
+        let args = json!({ "name": "n", "ai_provider_id": provider, "configurations": settings });
+        request("create-integration", &args).map(drop)
+    };
+    let update = |settings: Value| {
+        request("update-integration", &json!({ "slug": "i", "configurations": settings })).map(drop)
+    };
+    assert_eq!(
+        create("openai", json!({ "openai_project": "p", "custom_host": "https://h" })),
+        Ok(())
+    );
+    assert_eq!(
+        create("bedrock", json!({ "aws_auth_type": "accessKey", "aws_region": "eu-west-1" })),
+        Ok(())
+    );
+    assert_eq!(create("someone-new", json!({ "aws_region": "eu-west-1" })), Ok(()));
+    assert_eq!(update(json!({ "aws_region": "eu-west-1" })), Ok(()));
+    assert_eq!(update(json!({ "custom_headers": { "x": "y" } })), Ok(()));
+
+    let foreign = create("openai", json!({ "aws_region": "eu-west-1" })).unwrap_err();
+    assert!(
+        foreign[0].starts_with(
+            "`configurations.aws_region`: is no setting of `openai`; it takes `openai_organization`"
+        ),
+        "{foreign:?}"
+    );
+    let missing = create("bedrock", json!({ "aws_region": "eu-west-1" })).unwrap_err();
+    assert!(
+        missing[0].starts_with(
+            "`configurations.aws_auth_type`: is required; with `configurations` `bedrock` needs"
+        ),
+        "{missing:?}"
+    );
+    let mixed =
+        update(json!({ "aws_region": "eu-west-1", "vertex_region": "europe-west4" })).unwrap_err();
+    assert!(
+        mixed[0].contains(
+            "`aws_region` belongs to `bedrock`, `sagemaker`; `vertex_region` belongs to `vertex-ai`"
+        ),
+        "{mixed:?}"
+    );
+    let unknown = create("bedrock", json!({ "aws_regoin": "x" })).unwrap_err();
+    assert!(unknown[0].contains("did you mean `aws_region`?"), "{unknown:?}");
+
+    let mapped = json!({
+        "name": "n", "ai_provider_id": "workers-ai", "configurations": {},
+        "secret_mappings": [{ "target_field": "configurations.workers_ai_account_id", "secret_reference_id": "s" }],
+    });
+    assert!(
+        request("create-integration", &mapped).is_ok(),
+        "a secret reference fills what is required"
+    );
+}
+
+#[test]
+fn names_are_found_as_callers_write_them() {
+    let catalog = Catalog::full();
+    let same = [
+        ("list-all-integrations", "list_all_integrations"),
+        ("list-all-integrations", "list_integrations"),
+        ("list-all-integrations", "list-integrations"),
+        ("bulk-delete-integration-models", "delete_integration_model"),
+        ("update-mcp-integration", "update_mcp_integration"),
+    ];
+    for (name, written) in same {
+        assert_eq!(catalog.find(written).unwrap().published.operation().name(), name, "{written}");
+    }
+    let error = catalog.find("list-integratons").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "there is no tool `list-integratons`, did you mean `list-integration-models`?"
+            .replace("list-integration-models", error.split('`').nth(3).unwrap())
+    );
+    assert!(error.contains("did you mean `list-"), "{error}");
+    assert_eq!(catalog.find("zzz").unwrap_err().to_string(), "there is no tool `zzz`");
+}
+
+#[test]
+fn a_page_of_nonsense_is_answered_in_a_line() {
+    let args = json!({ "slug": "x", "y".repeat(1 << 20): 1 });
+    let problems = request("get-integration", &args).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].len() < 500, "{} bytes", problems[0].len());
+    let args = json!({ "type": "y".repeat(1 << 20) });
+    assert!(request("list-all-integrations", &args).unwrap_err()[0].len() < 500);
+}
+
+#[test]
+fn secrets_are_blanked() {
+    let catalog = Catalog::full();
+    let redact = |tool: &str, args: Value| {
+        let published = &catalog.find(tool).unwrap().published;
+        Value::Object(published.redacted(args.as_object().unwrap().clone()))
+    };
+    let args = json!({
+        "name": "n", "key": "sk",
+        "configurations": { "aws_region": "r", "aws_secret_access_key": "s", "custom_headers": { "a": "b" } },
+        "secret_mappings": [{ "target_field": "key", "secret_reference_id": "kept" }],
+    });
+    let blanked = json!({
+        "name": "n", "key": "***",
+        "configurations": { "aws_region": "r", "aws_secret_access_key": "***", "custom_headers": "***" },
+        "secret_mappings": [{ "target_field": "key", "secret_reference_id": "kept" }],
+    });
+    assert_eq!(redact("create-integration", args), blanked);
+    let as_text = json!({ "configurations": "{\"aws_secret_access_key\":\"s\"}" });
+    assert_eq!(
+        redact("create-integration", as_text),
+        json!({ "configurations": { "aws_secret_access_key": "***" } })
+    );
+    let unreadable = json!({ "configurations": "{\"aws_secret_access_key\":\"s\"" });
+    assert_eq!(redact("create-integration", unreadable), json!({ "configurations": "***" }));
+    let models =
+        json!({ "slug": "i", "models": [{ "slug": "m", "custom_headers": { "a": "b" } }] });
+    assert_eq!(
+        redact("bulk-update-integration-models", models)["models"][0]["custom_headers"],
+        "***"
+    );
+    let mcp =
+        json!({ "mcp_integration_id": "m", "configurations": { "custom_headers": { "a": "b" } } });
+    assert_eq!(redact("update-mcp-integration", mcp)["configurations"], "***");
+}

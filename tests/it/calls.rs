@@ -1,0 +1,41 @@
+//! `tests/data/calls/<tool>.json` shows, for every tool, what calls of it put on the wire.
+//!
+//! A case is `{"arguments": …, "sends": …}`; the arguments are written by hand, `sends` by `UPDATE=1`.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use portkey_mcp::{catalog::Catalog, operation::Published};
+use serde_json::{Value, json};
+
+#[test]
+fn every_tool_sends_what_its_calls_say() {
+    let folder = Path::new("tests/data/calls");
+    let mut expected = BTreeSet::new();
+    for entry in Catalog::full().iter() {
+        let path = folder.join(format!("{}.json", entry.published.operation().name()));
+        let text = fs::read_to_string(&path)
+            .unwrap_or_else(|_| panic!("{} is missing: show a call of the tool", path.display()));
+        let mut cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+        for case in &mut cases {
+            case["sends"] = sends(&entry.published, &case["arguments"]);
+        }
+        let passes = cases.iter().any(|case| case["sends"].get("line").is_some());
+        assert!(passes, "{} shows no call that works", path.display());
+        super::check_file(&path, &(serde_json::to_string_pretty(&cases).unwrap() + "\n"));
+        expected.insert(path);
+    }
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        assert!(expected.contains(&path), "{} belongs to no tool; remove it", path.display());
+    }
+}
+
+fn sends(published: &Published, arguments: &Value) -> Value {
+    match published.request(arguments.as_object().unwrap().clone()) {
+        Ok(request) => json!({
+            "line": format!("{} {}", request.method, request.target),
+            "body": request.body,
+        }),
+        Err(error) => json!({ "refused": error.to_string().lines().collect::<Vec<_>>() }),
+    }
+}

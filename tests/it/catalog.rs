@@ -1,0 +1,299 @@
+//! What must hold of every operation, whoever declared it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portkey_mcp::{
+    admin::DOMAINS,
+    catalog::{Catalog, Entry},
+    operation::{JsonMap, Published},
+    server,
+};
+use serde_json::{Value, json};
+
+fn each(check: impl Fn(&Published) -> Result<(), String>) {
+    let catalog = Catalog::full();
+    let faults: Vec<_> = catalog
+        .iter()
+        .map(|entry| &entry.published)
+        .filter_map(|p| check(p).err().map(|fault| format!("{:?}: {fault}", p.operation())))
+        .collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+fn ensure(holds: bool, fault: impl Into<String>) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(fault.into()) }
+}
+
+/// Visits every schema below and at `schema`, with the path that leads to it.
+fn schemas<'a>(at: &str, schema: &'a Value, visit: &mut impl FnMut(&str, &'a Value)) {
+    visit(at, schema);
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        schemas(&format!("{at}.{name}"), field, visit);
+    }
+    for part in ["items", "additionalProperties"] {
+        if let Some(inner) = schema.get(part).filter(|inner| inner.is_object()) {
+            schemas(&format!("{at}[]"), inner, visit);
+        }
+    }
+}
+
+fn published_schema(p: &Published) -> Value {
+    Value::Object(p.schema().clone())
+}
+
+#[test]
+fn names_and_endpoints_are_taken_once() {
+    let operations: Vec<_> = DOMAINS.iter().flat_map(|domain| domain.operations).collect();
+    let names: Vec<_> = operations
+        .iter()
+        .flat_map(|o| [o.name()].into_iter().chain(o.other_names().iter().copied()))
+        .collect();
+    let lines: BTreeSet<_> =
+        operations.iter().map(|o| format!("{:?} {} {}", o.base(), o.method(), o.path())).collect();
+    assert_eq!(
+        names.iter().collect::<BTreeSet<_>>().len(),
+        names.len(),
+        "a name or alias stands twice"
+    );
+    assert_eq!(lines.len(), operations.len(), "an endpoint stands twice");
+    assert!(names.iter().all(|name| !name.contains('_')), "aliases are kebab-case too");
+}
+
+#[test]
+fn names_fit_every_client() {
+    each(|p| {
+        let name = p.operation().name();
+        ensure(name.len() <= 40, format!("{} characters, at most 40", name.len()))?;
+        ensure(
+            !name.contains("--") && name.starts_with(|c: char| c.is_ascii_lowercase()),
+            "odd name",
+        )
+    });
+}
+
+#[test]
+fn placeholders_are_required_arguments() {
+    each(|p| {
+        let required = p.full_schema()["required"].as_array().cloned().unwrap_or_default();
+        p.operation().placeholders().try_for_each(|name| {
+            ensure(required.contains(&json!(name)), format!("`{{{name}}}` is no required argument"))
+        })
+    });
+}
+
+#[test]
+fn query_names_are_arguments() {
+    each(|p| {
+        p.operation().query_names().iter().try_for_each(|name| {
+            let known = p.full_schema()["properties"].get(name).is_some();
+            ensure(known, format!("`.query` names `{name}`, which is no argument"))
+        })
+    });
+}
+
+#[test]
+fn everything_is_described() {
+    each(|p| {
+        ensure((1..=48).contains(&p.title().len()), "the title is missing or long")?;
+        ensure(!p.title().ends_with('.'), "a title is not a sentence")?;
+        ensure(p.description().ends_with('.'), "the description is missing or no sentence")?;
+        let mut mute = Vec::new();
+        let full = p.full_schema();
+        undescribed("", full, &mut mute);
+        ensure(mute.is_empty(), format!("say what these are: {}", mute.join(", ")))
+    });
+}
+
+/// Collects fields without a description, save where their struct speaks for them.
+fn undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
+    let speaks =
+        ["x-speaks-for-fields", "x-names-fields"].iter().any(|mark| schema.get(mark).is_some());
+    if speaks {
+        if schema["description"].as_str().is_none_or(str::is_empty) {
+            mute.push(at.to_owned());
+        }
+        return;
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let at = format!("{at}.{name}");
+        if field["description"].as_str().is_none_or(str::is_empty) {
+            mute.push(at.clone());
+        }
+        undescribed(&at, field, mute);
+    }
+    if let Some(items) = schema.get("items") {
+        undescribed(&format!("{at}[]"), items, mute);
+    }
+}
+
+/// A struct that names its fields in its description names every one; a reference to a field that is
+/// described elsewhere counts.
+#[test]
+fn structs_that_name_their_fields_name_them_all() {
+    let catalog = Catalog::full();
+    let mut told = BTreeMap::new();
+    for entry in catalog.iter() {
+        for (name, field) in entry.published.schema()["properties"].as_object().unwrap() {
+            told.insert(
+                (entry.published.operation().name(), name.clone()),
+                spread(&field.to_string()),
+            );
+        }
+    }
+    each(|p| {
+        let mut missing = Vec::new();
+        for (name, field) in p.full_schema()["properties"].as_object().unwrap() {
+            let mut text = told[&(p.operation().name(), name.clone())].clone();
+            // "As in `create-integration`" and "as in `workspaces`" refer to this field there, or to
+            // that field here.
+            for ((tool, field), other) in &told {
+                let there = field == name && text.contains(&format!("`{tool}`"));
+                let here = *tool == p.operation().name() && text.contains(&format!("`{field}`"));
+                if there || here {
+                    text += other;
+                }
+            }
+            schemas(name, field, &mut |at, schema| {
+                if schema.get("x-names-fields").is_none() {
+                    return;
+                }
+                let fields = schema["properties"].as_object().unwrap().keys();
+                missing.extend(fields.filter(|f| !text.contains(*f)).map(|f| format!("{at}.{f}")));
+            });
+        }
+        ensure(missing.is_empty(), format!("not named: {}", missing.join(", ")))
+    });
+}
+
+/// Writes out `a_{b,c}_d` as `a_b_d a_c_d`, as often as it takes.
+fn spread(text: &str) -> String {
+    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let mut out = String::new();
+    while let Some(word) = words.pop() {
+        match word.split_once('{').and_then(|(a, rest)| Some((a, rest.split_once('}')?))) {
+            Some((before, (inner, after))) if inner.contains(',') => {
+                words.extend(inner.split(',').map(|one| format!("{before}{one}{after}")));
+            }
+            _ => {
+                out.push_str(&word);
+                out.push(' ');
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn every_object_is_closed() {
+    each(|p| {
+        let mut open = Vec::new();
+        schemas("", p.full_schema(), &mut |at, schema| {
+            if schema.get("properties").is_some() && schema["additionalProperties"] != false {
+                open.push(at.to_owned());
+            }
+        });
+        ensure(open.is_empty(), format!("open: {}", open.join(", ")))?;
+        let stranger = JsonMap::from_iter([("no_such_argument".to_owned(), json!(1))]);
+        let refusal = p.request(stranger).err().map(|e| e.to_string()).unwrap_or_default();
+        ensure(refusal.contains("no_such_argument"), "an unknown argument passes the gate")
+    });
+}
+
+/// What clients.md allows in the portable profile, rule by rule.
+#[test]
+fn published_schemas_are_portable() {
+    let allowed = ["type", "description", "enum", "items", "properties", "required"];
+    each(|p| {
+        let root = published_schema(p);
+        ensure(root["type"] == "object" && root["properties"].is_object(), "S1: no plain object")?;
+        let mut faults = Vec::new();
+        schemas("", &root, &mut |at, schema| {
+            for key in
+                schema.as_object().unwrap().keys().filter(|key| !allowed.contains(&key.as_str()))
+            {
+                faults.push(format!("{at} says `{key}`"));
+            }
+            if !schema["type"].is_string() {
+                faults.push(format!("{at} has no single type"));
+            }
+            if schema["type"] == "array" && !schema["items"]["type"].is_string() {
+                faults.push(format!("{at} lists things of no type"));
+            }
+            let words = schema["enum"].as_array().cloned().unwrap_or_default();
+            if words.len() > 40 || !words.iter().all(Value::is_string) {
+                faults.push(format!("{at} has an odd enum"));
+            }
+            if schema["description"].as_str().is_some_and(|text| text.len() > 1024) {
+                faults.push(format!("{at} is described in over 1024 bytes"));
+            }
+        });
+        ensure(faults.is_empty(), faults.join(", "))?;
+        jsonschema::validator_for(&root).map(drop).map_err(|error| error.to_string())
+    });
+}
+
+/// Shapes know one pattern and no formats; anything else would be published as if it were checked.
+#[test]
+fn constraints_are_ones_that_are_checked() {
+    let known = [
+        "type",
+        "description",
+        "title",
+        "enum",
+        "items",
+        "properties",
+        "required",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+        "maxLength",
+        "additionalProperties",
+        "x-clearable",
+        "x-secret",
+        "x-speaks-for-fields",
+        "x-names-fields",
+        "x-at-most-one",
+    ];
+    each(|p| {
+        let mut faults = Vec::new();
+        schemas("", p.full_schema(), &mut |at, schema| {
+            for (key, value) in schema.as_object().into_iter().flatten() {
+                let slug = key == "pattern" && value == "^[a-zA-Z0-9_-]+$";
+                if !slug && !known.contains(&key.as_str()) {
+                    faults.push(format!("{at} says `{key}`, which nothing checks"));
+                }
+            }
+        });
+        ensure(faults.is_empty(), faults.join(", "))
+    });
+}
+
+#[test]
+fn hints_fit_the_method() {
+    each(|p| {
+        let (operation, hints) = (p.operation(), p.operation().hints());
+        let get = operation.method() == "GET";
+        ensure(!get || hints.read_only, "a GET that does not read")?;
+        ensure(
+            operation.method() != "DELETE" || hints.destructive,
+            "a DELETE that destroys nothing",
+        )?;
+        ensure(!(hints.read_only && hints.destructive), "reads and destroys")?;
+        ensure(!operation.repeatable() || hints.idempotent, "sent again although not idempotent")
+    });
+}
+
+/// The owner's budget: what a model pays for having the tools in view.
+#[test]
+fn the_list_is_small() {
+    let size = |entry: &Entry| serde_json::to_string(&server::tool(entry)).unwrap().len();
+    let catalog = Catalog::full();
+    let mut sizes: Vec<_> =
+        catalog.iter().map(|e| (size(e), e.published.operation().name())).collect();
+    sizes.sort_unstable();
+    let total: usize = sizes.iter().map(|(size, _)| size).sum();
+    let (largest, name) = sizes.last().unwrap();
+    assert!(*largest <= 4_000, "{name} takes {largest} bytes");
+    assert!(total / sizes.len() < 900, "{} bytes on average", total / sizes.len());
+}

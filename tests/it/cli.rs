@@ -1,0 +1,155 @@
+//! The command line.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::process::{Pipe, Served, command, said};
+
+#[test]
+fn the_list_as_json_is_the_list_of_the_protocol() {
+    let (ok, out, _) = said(&["tools", "--format", "json"]);
+    assert!(ok);
+    let mut pipe = Pipe::start(&[]);
+    pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
+    pipe.receive();
+    pipe.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    let listed = pipe.receive()["result"]["tools"].to_string();
+    assert_eq!(out.trim_end(), listed);
+}
+
+#[test]
+fn tools_are_shown_for_people() {
+    let (ok, table, _) = said(&["tools"]);
+    assert!(ok && table.lines().count() == 29, "{table}");
+    let line = table.lines().find(|line| line.starts_with("delete-provider ")).unwrap();
+    for part in ["providers", "delete", "destructive, idempotent"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let (ok, markdown, _) = said(&["tools", "--format", "markdown"]);
+    let line =
+        "| `delete-provider` | providers | `DELETE /providers/{slug}` | destructive, idempotent |";
+    assert!(ok && markdown.contains(line), "{markdown}");
+}
+
+#[test]
+fn tools_are_called_from_the_shell() {
+    let json = |args: &[&str]| -> Value {
+        let mut all = vec!["call"];
+        all.extend(args);
+        all.push("--sandbox");
+        let (ok, out, log) = said(&all);
+        assert!(ok, "{args:?}: {log}");
+        serde_json::from_str(&out).unwrap()
+    };
+    assert_eq!(
+        json(&["list-all-integrations", "page_size=1"])["data"].as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(
+        json(&["list_integrations", r#"{"page_size": 1}"#])["data"].as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(
+        json(&["list-all-integrations", "page_size:=1"])["data"].as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(
+        json(&["create-integration", "name=A b", "ai_provider_id=openai", "slug=a-b", "key=sk"])["slug"],
+        "a-b"
+    );
+}
+
+#[test]
+fn a_failing_call_exits_with_one_and_prints_no_result() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["call", "get-integration", "slug=nope", "--sandbox"], "404 AB08"),
+        (&["call", "get-integration", "--sandbox"], "`slug`: is required"),
+        (&["call", "get-integraton", "--sandbox"], "did you mean `get-integration`?"),
+        (&["call", "get-integration", "slug", "--sandbox"], "name=text"),
+        (&["call", "get-integration", "slug=a", "slug=b", "--sandbox"], "given twice"),
+        (&["call", "get-integration", "slug:=a", "--sandbox"], "`slug` is no JSON"),
+        (&["call", "get-integration", "{slug}", "--sandbox"], "no JSON object"),
+        (&["call", "list-all-integrations"], "PORTKEY_API_KEY"),
+    ];
+    for (args, expected) in cases {
+        let (ok, out, log) = said(args);
+        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {out} {log}");
+    }
+}
+
+#[test]
+fn options_that_do_not_hold_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "\n").unwrap();
+    let empty = empty.to_str().unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (&["--base-url", "portkey"], "such as https://api.portkey.ai/v1"),
+        (&["--base-url", "ftp://x/v1"], "only http and https"),
+        (&["call", "list-all-integrations", "--base-url", "https://user:pw@x/v1"], "credentials"),
+        (&["--base-url", "https://x/v1?a=b"], "query"),
+        (&["--timeout", "0"], "above zero"),
+        (&["--timeout", "soon"], "number of seconds"),
+        (&["--api-key-file", "/nonexistent/key"], "cannot read the key file"),
+        (&["--api-key-file", empty], "the API key is empty"),
+        (&["--api-key", "a\nb"], "line breaks"),
+        (&["--api-key", "a", "--api-key-file", empty], "set only one"),
+        (&["--ca-file", empty], "no PEM certificates"),
+        (&["--sandbox-faults", "often"], "429:0.2"),
+        (&["--log-level", "a=b=c"], "portkey-mcp:"),
+        (&["--tools-page", "0"], "--tools-page"),
+    ];
+    for (args, expected) in cases {
+        let (ok, out, log) = said(args);
+        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {log}");
+        assert!(!log.contains("pw@"), "{log}");
+    }
+}
+
+#[test]
+fn the_key_comes_from_wherever_it_is_set() {
+    let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    fs::write(&file, "pk-from-file\n").unwrap();
+    let args = ["call", "list-all-integrations", "--base-url", sandbox.url.as_str()];
+    let ways: [&[(&str, &str)]; 3] = [
+        &[("PORTKEY_API_KEY", "pk-from-variable")],
+        &[("PORTKEY_API_KEY_FILE", file.to_str().unwrap())],
+        &[("PORTKEY_API_KEY", ""), ("PORTKEY_API_KEY_FILE", file.to_str().unwrap())],
+    ];
+    for way in ways {
+        let output = command(&args).envs(way.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = command(&args).env("PORTKEY_API_KEY", "").output().unwrap();
+    assert!(!output.status.success(), "an empty variable is no key");
+}
+
+/// `portkey-mcp sandbox` is a Portkey for other clients.
+#[tokio::test]
+async fn the_sandbox_stands_alone() {
+    let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let url = format!("{}/integrations?page_size=1", sandbox.url);
+    let client = reqwest::Client::new();
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+    let answer = client.get(&url).header("x-portkey-api-key", "any").send().await.unwrap();
+    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!((&body["object"], body["data"].as_array().unwrap().len()), (&json!("list"), 1));
+    let (status, log) = tokio::task::spawn_blocking(|| sandbox.terminate()).await.unwrap();
+    assert!(status.success(), "{log}");
+}
+
+#[test]
+fn logs_can_be_json() {
+    let mut pipe = Pipe::start(&["--log-format", "json", "--log-level", "debug", "--sandbox"]);
+    pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
+    pipe.receive();
+    pipe.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list-all-integrations"}}"#);
+    pipe.receive();
+    let (_, _, log) = pipe.end();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let call = lines.iter().find(|line| line["fields"]["tool"] == "list-all-integrations");
+    assert!(call.is_some_and(|line| line["fields"]["duration_ms"].is_number()), "{log}");
+}

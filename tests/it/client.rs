@@ -1,0 +1,386 @@
+//! The client towards Portkey: what is sent again, what is said of every kind of answer.
+
+use std::time::Duration;
+
+use portkey_mcp::{
+    catalog::Catalog,
+    dispatch::{CallError, Dispatcher},
+    portkey::{Client, Settings},
+    reply,
+};
+use serde_json::{Value, json};
+
+use crate::upstream::{Act, KEY, Upstream, answer, dispatcher, ok, settings};
+
+async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
+    let outcome = dispatcher.call(tool, args.as_object().unwrap().clone()).await;
+    outcome.map_err(|error| {
+        let text = reply::words(&error);
+        assert!(
+            !text.contains(KEY) && !format!("{error:?}").contains(KEY),
+            "the key shows: {text}"
+        );
+        text
+    })
+}
+
+fn with(upstream: &Upstream, change: impl FnOnce(&mut Settings)) -> Dispatcher {
+    let mut settings = settings(&upstream.base_url);
+    change(&mut settings);
+    Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }
+}
+
+fn create() -> Value {
+    json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-planted" })
+}
+
+#[tokio::test]
+async fn a_request_carries_the_key_and_no_more_than_it_must() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    call(&dispatcher(&upstream), "create-integration", create()).await.unwrap();
+    let seen = &upstream.requests()[0];
+    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/v1/integrations"));
+    assert!(seen.head.contains(&format!("x-portkey-api-key: {KEY}")), "{}", seen.head);
+    assert!(seen.head.contains("accept-encoding: gzip"), "{}", seen.head);
+    assert!(!seen.head.to_lowercase().contains("authorization"), "{}", seen.head);
+    assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap(), create());
+}
+
+#[tokio::test]
+async fn successes_come_in_many_shapes() {
+    let cases = [
+        (ok(r#"{"a":1}"#), json!({ "a": 1 })),
+        (ok("[1]"), json!([1])),
+        (ok("null"), json!({})),
+        (ok(""), json!({})),
+        (ok(" \n"), json!({})),
+        (ok(r#"{"success":true,"data":{}}"#), json!({ "success": true, "data": {} })),
+        (ok(r#"{"error":null,"id":"x"}"#), json!({ "error": null, "id": "x" })),
+        (answer("204 No Content", "", ""), json!({})),
+    ];
+    for (i, (act, expected)) in cases.into_iter().enumerate() {
+        let act = std::sync::Mutex::new(Some(act));
+        let upstream = Upstream::start(move |_| act.lock().unwrap().take().unwrap()).await;
+        let got = call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await;
+        assert_eq!(got, Ok(expected), "case {i}");
+    }
+}
+
+/// Every body shape of errors.md, and what must be told of it.
+#[tokio::test]
+async fn every_refusal_is_told_in_full() {
+    let json = "content-type: application/json\r\n";
+    let id = "content-type: application/json\r\nx-portkey-request-id: req-7\r\n";
+    let cases: &[(&str, &str, &str, &[&str])] = &[
+        (
+            "403 Forbidden",
+            id,
+            r#"{"success":false,"data":{"message":"No","errorCode":"AB03"}}"#,
+            &[
+                "403 AB03: No (request id req-7)",
+                "five things",
+                "`organisation_integrations.read` or `workspace_integrations.read`",
+                "below Enterprise",
+            ],
+        ),
+        (
+            "401 Unauthorized",
+            json,
+            r#"{"success":false,"data":{"message":"Unauthorised Request"}}"#,
+            &["401: Unauthorised Request", "PORTKEY_API_KEY"],
+        ),
+        (
+            "403 Forbidden",
+            json,
+            r#"{"status_code":403,"success":false,"error":{"message":"Closed","slug":"forbidden","code":"FORBIDDEN"}}"#,
+            &["403 FORBIDDEN: Closed"],
+        ),
+        (
+            "404 Not Found",
+            json,
+            r#"{"errorCode":"AB08","message":"Resource not found"}"#,
+            &["404 AB08: Resource not found", "List the resources"],
+        ),
+        (
+            "400 Bad Request",
+            json,
+            r#"{"error":{"type":"x","message":"Bad body","param":null,"code":null}}"#,
+            &["400: Bad body", "field missing or wrong"],
+        ),
+        (
+            "404 Not Found",
+            json,
+            r#"{"error":"Model or provider not found"}"#,
+            &["404: Model or provider not found"],
+        ),
+        (
+            "400 Bad Request",
+            json,
+            r#"{"status":"failure","message":"Either x-portkey-config or x-portkey-provider header is required"}"#,
+            &["400: Either", "no such endpoint", "--base-url"],
+        ),
+        (
+            "403 Forbidden",
+            json,
+            r#"{"message":"Forbidden","code":"FORBIDDEN"}"#,
+            &["403 FORBIDDEN: Forbidden"],
+        ),
+        (
+            "402 Payment Required",
+            json,
+            r#"{"data":{"message":"Over","errorCode":"AB09"}}"#,
+            &["402 AB09: Over", "subscription"],
+        ),
+        (
+            "409 Conflict",
+            json,
+            r#"{"data":{"message":"Exists","errorCode":"AB07"}}"#,
+            &["409 AB07: Exists", "another slug"],
+        ),
+        ("412 Precondition Failed", json, "{}", &["412: Precondition Failed", "budget"]),
+        (
+            "500 Internal Server Error",
+            json,
+            r#"{"request_id":"r9","message":"Oops"}"#,
+            &["500: Oops (request id r9)", "Call again"],
+        ),
+        ("500 Internal Server Error", "", "", &["500: Internal Server Error"]),
+        ("404 Not Found", json, "null", &["404: Not Found"]),
+        (
+            "403 Forbidden",
+            "content-type: text/html\r\n",
+            "<html>blocked</html>",
+            &["403: 20 bytes that are no JSON (text/html)", "proxy"],
+        ),
+        (
+            "200 OK",
+            "content-type: text/html\r\n",
+            "<html></html>",
+            &["200: 13 bytes that are no JSON (text/html)", "proxy"],
+        ),
+        (
+            "302 Found",
+            "location: http://127.0.0.1:1/elsewhere\r\n",
+            "",
+            &["302", "Redirects are not followed"],
+        ),
+        (
+            "200 OK",
+            json,
+            r#"{"success":false,"error":"connection refused"}"#,
+            &["200: connection refused", "carried out"],
+        ),
+        (
+            "200 OK",
+            json,
+            r#"{"error":{"message":"upstream down","code":"X1"}}"#,
+            &["200 X1: upstream down"],
+        ),
+        ("418 I'm a teapot", json, "[]", &["418: I'm a teapot", "hardly help"]),
+    ];
+    for (status, headers, body, expected) in cases {
+        let upstream = Upstream::start(|_| answer(status, headers, body)).await;
+        let text = call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" }))
+            .await
+            .unwrap_err();
+        for part in *expected {
+            assert!(text.contains(part), "{status} {body}: missing {part:?} in {text}");
+        }
+        assert_eq!(upstream.requests().len(), 1, "{status} was sent again");
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_repeated_is() {
+    for status in [
+        "429 Too Many Requests",
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+        "504 Gateway Timeout",
+    ] {
+        let upstream =
+            Upstream::start(move |n| if n < 2 { answer(status, "", "") } else { ok(r#"{"n":3}"#) })
+                .await;
+        for (tool, args) in [
+            ("get-integration", json!({ "slug": "x" })),
+            ("update-integration", json!({ "slug": "x", "name": "n" })),
+        ] {
+            let before = upstream.requests().len();
+            let got = call(&dispatcher(&upstream), tool, args).await;
+            assert_eq!(got, Ok(json!({ "n": 3 })), "{tool} after {status}");
+            assert_eq!(
+                upstream.requests().len() - before,
+                if before == 0 { 3 } else { 1 },
+                "{tool} after {status}"
+            );
+        }
+        let bodies: Vec<_> = upstream.requests().into_iter().map(|seen| seen.body).collect();
+        assert_eq!(bodies.last().unwrap(), br#"{"name":"n"}"#);
+    }
+}
+
+#[tokio::test]
+async fn repetition_is_bounded_and_told() {
+    let upstream = Upstream::start(|_| answer("503 Service Unavailable", "", "{}")).await;
+    let text =
+        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    assert!(text.contains("503") && text.contains("after 4 attempts"), "{text}");
+    assert_eq!(upstream.requests().len(), 4);
+    let none = with(&upstream, |settings| settings.retries.most = 0);
+    call(&none, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    assert_eq!(upstream.requests().len(), 5);
+}
+
+#[tokio::test]
+async fn a_post_is_never_repeated_once_it_was_sent() {
+    for script in [
+        || answer("503 Service Unavailable", "", ""),
+        || answer("429 Too Many Requests", "retry-after: 0\r\n", ""),
+        || Act::Drop,
+    ] {
+        let upstream = Upstream::start(move |_| script()).await;
+        for (tool, args) in [
+            ("create-integration", create()),
+            ("sync-mcp-integration", json!({ "mcp_integration_id": "m" })),
+        ] {
+            let before = upstream.requests().len();
+            call(&dispatcher(&upstream), tool, args).await.unwrap_err();
+            assert_eq!(upstream.requests().len() - before, 1, "{tool}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_for_reads() {
+    let upstream = Upstream::start(|n| if n == 0 { Act::Drop } else { ok("{}") }).await;
+    assert_eq!(
+        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await,
+        Ok(json!({}))
+    );
+    assert_eq!(upstream.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured_up_to_a_cap() {
+    let asks = |seconds: &'static str| {
+        move |n| if n == 0 { answer("429 Too Many Requests", seconds, "") } else { ok("{}") }
+    };
+    let upstream = Upstream::start(asks("retry-after: 1\r\n")).await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(
+        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await,
+        Ok(json!({}))
+    );
+    // Not a measure of speed: an earlier repetition would mean that the wish was ignored.
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let upstream = Upstream::start(asks("retry-after: 3600\r\n")).await;
+    let text =
+        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    assert!(text.contains("429"), "{text}");
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_that_nothing_was_sent() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1", closed.local_addr().unwrap());
+    drop(closed);
+    let dispatcher =
+        Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings(&address)) };
+    for (tool, args) in
+        [("get-integration", json!({ "slug": "x" })), ("create-integration", create())]
+    {
+        let text = call(&dispatcher, tool, args).await.unwrap_err();
+        assert!(
+            text.contains("could not be reached, nothing was sent") && text.contains("refused"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn waiting_is_bounded() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let hasty = with(&upstream, |settings| settings.timeout = Duration::from_millis(200));
+    let text = call(&hasty, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    assert!(
+        text.contains("did not answer within 0.2 s") && text.contains("can be made again"),
+        "{text}"
+    );
+    let text = call(&hasty, "create-integration", create()).await.unwrap_err();
+    assert!(text.contains("may have taken effect"), "{text}");
+}
+
+#[tokio::test]
+async fn broken_answers_are_told_as_broken() {
+    let short = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"a\":".to_vec();
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n".to_vec();
+    let garbage = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
+    for bytes in [short, chunked, garbage] {
+        let upstream = Upstream::start(move |_| Act::Write(bytes.clone())).await;
+        let text = call(&dispatcher(&upstream), "create-integration", create()).await.unwrap_err();
+        assert!(text.contains("broke before its answer was complete"), "{text}");
+        assert!(text.contains("may have taken effect"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_bounded() {
+    let declared = b"HTTP/1.1 200 OK\r\ncontent-length: 52428800\r\n\r\n".to_vec();
+    let endless = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
+    for head in [declared, endless] {
+        let upstream = Upstream::start(move |_| Act::Flood(head.clone(), 50)).await;
+        let text = call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" }))
+            .await
+            .unwrap_err();
+        assert!(
+            text.contains("larger than 10485760 bytes") && text.contains("page_size"),
+            "{text}"
+        );
+        assert_eq!(upstream.requests().len(), 1, "too large an answer was asked for again");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_sent_and_both_ways_out_are_named() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let keyless = with(&upstream, |settings| settings.key = None);
+    let text = call(&keyless, "list-all-integrations", json!({})).await.unwrap_err();
+    assert!(text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"), "{text}");
+    assert_eq!(upstream.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn dropping_a_call_aborts_its_request() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let dispatcher = dispatcher(&upstream);
+    let call = dispatcher.call("list-all-integrations", serde_json::Map::new());
+    // The request is on its way as soon as the server has read it.
+    let arrived = async {
+        while upstream.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        outcome = call => panic!("{outcome:?}"),
+        () = arrived => {}
+    }
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
+fn refusals_keep_what_later_layers_need() {
+    fn assert_typed(error: &CallError) -> Option<u16> {
+        match error {
+            CallError::Refused(_, refusal) => Some(refusal.status.as_u16()),
+            _ => None,
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let upstream = Upstream::start(|_| answer("409 Conflict", "", "{}")).await;
+        let error =
+            dispatcher(&upstream).call("list-all-integrations", serde_json::Map::new()).await;
+        assert_eq!(assert_typed(&error.unwrap_err()), Some(409));
+    });
+}

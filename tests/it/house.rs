@@ -1,0 +1,94 @@
+//! The rules of the house, where the compiler cannot see them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new(folder), &mut found);
+    assert!(!found.is_empty(), "{folder} has no sources");
+    found
+}
+
+#[test]
+fn no_file_is_a_dump() {
+    for (path, text) in sources("src").into_iter().chain(sources("tests")) {
+        let lines = text.lines().count();
+        assert!(lines <= 420, "{} has {lines} lines; split the room", path.display());
+    }
+}
+
+#[test]
+fn every_file_says_what_lives_there() {
+    for (path, text) in sources("src").into_iter().chain(sources("tests")) {
+        assert!(text.starts_with("//! "), "{} begins without a word about itself", path.display());
+    }
+}
+
+/// A struct in a room is an input, or part of one; if nothing names it, its table row is missing.
+#[test]
+fn nothing_is_declared_and_forgotten() {
+    for (path, text) in sources("src/admin") {
+        let room = path.parent().unwrap();
+        let code: String = sources("src/admin")
+            .into_iter()
+            .filter(|(other, _)| path.ends_with("shared.rs") || other.starts_with(room))
+            .map(|(_, text)| text)
+            .collect();
+        let words: Vec<_> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let declared = text.lines().filter_map(|line| line.strip_prefix("pub struct "));
+        for name in declared.filter_map(|line| line.split([' ', '<', ';']).next()) {
+            let mentions = words.iter().filter(|word| **word == name).count();
+            assert!(mentions > 1, "{}: `{name}` stands in no table", path.display());
+        }
+    }
+}
+
+/// Who may mention what. A room that needs a new word is a change of architecture: say so here.
+#[test]
+fn rooms_keep_to_themselves() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("rmcp::", &["src/server.rs", "src/reply", "src/transport"]),
+        ("reqwest::", &["src/portkey", "src/config.rs", "src/cli"]),
+        ("axum::", &["src/transport", "src/sandbox"]),
+        ("clap::", &["src/config.rs", "src/cli"]),
+        ("crate::admin", &["src/catalog.rs"]),
+        ("crate::portkey", &["src/portkey", "src/dispatch.rs", "src/reply", "src/config.rs"]),
+        ("crate::sandbox", &["src/sandbox", "src/config.rs", "src/cli"]),
+    ];
+    for (path, text) in sources("src") {
+        for (word, rooms) in allowed {
+            let at_home = rooms.iter().any(|room| path.starts_with(room));
+            assert!(at_home || !text.contains(word), "{} mentions {word}", path.display());
+        }
+        for line in text.lines().filter(|line| line.starts_with("use crate::")) {
+            let speaks = line.starts_with("use crate::operation") && path.starts_with("src/admin");
+            let own = line.starts_with("use crate::sandbox") && path.starts_with("src/sandbox");
+            let secluded = ["src/admin", "src/operation", "src/sandbox"];
+            let free = !secluded.iter().any(|room| path.starts_with(room));
+            assert!(speaks || own || free, "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_is_printed_behind_the_protocols_back() {
+    for (path, text) in sources("src") {
+        for word in ["println!", "print!(", "dbg!("] {
+            assert!(!text.contains(word), "{} uses {word}", path.display());
+        }
+    }
+}

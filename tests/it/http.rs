@@ -1,0 +1,243 @@
+//! MCP over streamable HTTP: both protocol generations, and everything a client may get wrong.
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use rmcp::{
+    ClientLifecycleMode,
+    model::{CallToolRequestParams, ProtocolVersion},
+    service::ClientServiceExt,
+    transport::StreamableHttpClientTransport,
+};
+use serde_json::{Value, json};
+
+use crate::process::{Served, said};
+
+fn served(more: &[&str]) -> Served {
+    let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
+    args.extend(more);
+    Served::start(&args)
+}
+
+fn post(server: &Served, body: &str) -> RequestBuilder {
+    Client::new()
+        .post(&server.url)
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .body(body.to_owned())
+}
+
+/// A request of the stateless generation.
+fn modern(server: &Served, method: &str, mut params: Value) -> RequestBuilder {
+    let name = params["name"].as_str().map(str::to_owned);
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let request = post(server, &body.to_string())
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", method);
+    if let Some(name) = name { request.header("mcp-name", name) } else { request }
+}
+
+async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    let (status, text) = (response.status(), response.text().await.unwrap());
+    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")))
+}
+
+fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
+    CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
+}
+
+#[tokio::test]
+async fn a_client_lists_and_calls_in_both_generations() {
+    let server = served(&[]);
+    let modern = || vec![ProtocolVersion::V_2026_07_28];
+    let lifecycles = [
+        ClientLifecycleMode::Initialize,
+        ClientLifecycleMode::Discover { preferred_versions: modern() },
+        ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: None },
+    ];
+    for (i, lifecycle) in lifecycles.into_iter().enumerate() {
+        let transport = StreamableHttpClientTransport::from_uri(server.url.clone());
+        let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
+        assert_eq!(client.list_all_tools().await.unwrap().len(), 27);
+        let args =
+            json!({ "name": format!("Client {i}"), "ai_provider_id": "openai", "key": "sk-1" });
+        let created = client.call_tool(arguments("create-integration", args)).await.unwrap();
+        let slug = created.structured_content.unwrap()["slug"].clone();
+        let got =
+            client.call_tool(arguments("get_integration", json!({ "slug": slug }))).await.unwrap();
+        assert_eq!(got.structured_content.unwrap()["name"], format!("Client {i}"));
+        client.cancel().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_stateless_generation_gets_plain_json() {
+    let server = served(&[]);
+    let response = modern(&server, "server/discover", json!({})).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    assert!(
+        body["result"]["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")),
+        "{body}"
+    );
+    let (status, body) = answer(modern(&server, "tools/list", json!({}))).await;
+    assert_eq!((status, body["result"]["tools"].as_array().unwrap().len()), (StatusCode::OK, 27));
+    let call = json!({ "name": "list-all-integrations", "arguments": { "page_size": 1 } });
+    let (_, body) = answer(modern(&server, "tools/call", call)).await;
+    assert_eq!(body["result"]["structuredContent"]["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_a_json_rpc_error() {
+    let server = served(&["--max-request-bytes", "4194304"]);
+    let good = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
+    let cases = [
+        ("no JSON", post(&server, "{"), 400, -32700),
+        ("a batch", post(&server, &format!("[{good}]")), 400, -32700),
+        ("10 MB", post(&server, &"x".repeat(10 << 20)), 413, -32600),
+        ("no accept", Client::new().post(&server.url).body(good.clone()), 406, -32600),
+        (
+            "another site",
+            post(&server, &good).header("origin", "https://evil.example"),
+            403,
+            -32600,
+        ),
+        ("another host", post(&server, &good).header("host", "evil.example"), 403, -32600),
+        ("no session", post(&server, &good), 400, -32600),
+        ("an unknown session", post(&server, &good).header("mcp-session-id", "nope"), 404, -32600),
+        ("an unknown method", modern(&server, "no/such", json!({})), 404, -32601),
+        (
+            "an unknown tool",
+            modern(&server, "tools/call", json!({ "name": "x", "arguments": {} })),
+            400,
+            -32602,
+        ),
+        (
+            "arguments that are none",
+            modern(
+                &server,
+                "tools/call",
+                json!({ "name": "list-all-integrations", "arguments": [1] }),
+            ),
+            400,
+            -32602,
+        ),
+    ];
+    for (what, request, status, code) in cases {
+        let (got, body) = answer(request).await;
+        assert_eq!(body["error"]["code"], code, "{what}: {got} {body}");
+        assert_eq!(body["jsonrpc"], "2.0", "{what}");
+        if !["an unknown tool", "arguments that are none"].contains(&what) {
+            assert_eq!(got.as_u16(), status, "{what}: {body}");
+        }
+        let (status, _) = answer(modern(&server, "tools/list", json!({}))).await;
+        assert_eq!(status, StatusCode::OK, "no longer served after {what}");
+    }
+}
+
+#[tokio::test]
+async fn probes_and_other_paths() {
+    let server = served(&[]);
+    let base = server.url.trim_end_matches("/mcp").to_owned();
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/", 404), ("/mcp/x", 404)] {
+        assert_eq!(
+            reqwest::get(format!("{base}{path}")).await.unwrap().status().as_u16(),
+            status,
+            "{path}"
+        );
+    }
+    let healthy = format!("{base}/healthz");
+    assert!(said(&["health", "--url", &healthy]).0);
+    let (up, _, log) = said(&["health", "--url", "http://127.0.0.1:1/healthz"]);
+    assert!(!up && log.contains("is down"), "{log}");
+}
+
+/// Ready does not mean that Portkey is up: it must not be asked for that.
+#[tokio::test]
+async fn readiness_does_not_depend_on_portkey() {
+    let args = [
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--api-key",
+        "k",
+        "--base-url",
+        "http://127.0.0.1:1/v1",
+    ];
+    let server = Served::start(&args);
+    let ready = server.url.replace("/mcp", "/readyz");
+    assert_eq!(reqwest::get(ready).await.unwrap().status(), StatusCode::OK);
+    let (_, body) = answer(modern(
+        &server,
+        "tools/call",
+        json!({ "name": "list-all-integrations", "arguments": {} }),
+    ))
+    .await;
+    let text = body["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("could not be reached"), "{text}");
+}
+
+#[tokio::test]
+async fn origins_and_hosts_can_be_allowed() {
+    let server =
+        served(&["--allowed-origin", "http://localhost:6274", "--allowed-host", "mcp.example"]);
+    let list = || modern(&server, "tools/list", json!({}));
+    for (header, value, status) in [
+        ("origin", "http://localhost:6274", 200),
+        ("origin", "http://localhost:6275", 403),
+        ("host", "mcp.example", 200),
+        ("host", "other.example", 403),
+    ] {
+        assert_eq!(
+            answer(list().header(header, value)).await.0.as_u16(),
+            status,
+            "{header}: {value}"
+        );
+    }
+}
+
+#[test]
+fn listening_for_everyone_has_to_be_asked_for() {
+    let (ok, _, log) = said(&["http", "--sandbox", "--listen", "0.0.0.0:0"]);
+    assert!(!ok && log.contains("--allow-unauthenticated"), "{log}");
+    let server =
+        Served::start(&["http", "--sandbox", "--listen", "0.0.0.0:0", "--allow-unauthenticated"]);
+    assert!(server.url.starts_with("http://0.0.0.0:"), "{}", server.url);
+}
+
+#[tokio::test]
+async fn stopping_lets_calls_finish() {
+    let server = served(&["--sandbox-faults", "latency:300ms"]);
+    let call =
+        modern(&server, "tools/call", json!({ "name": "list-all-integrations", "arguments": {} }));
+    let legacy = StreamableHttpClientTransport::from_uri(server.url.clone());
+    let legacy = ().serve_with_lifecycle(legacy, ClientLifecycleMode::Initialize).await.unwrap();
+    let calling = tokio::spawn(answer(call));
+    let calling_too = tokio::spawn(async move {
+        legacy.call_tool(arguments("list-all-integrations", json!({}))).await
+    });
+    // Under way once the sandbox has begun to delay it, for which there is no sign; a call that comes
+    // too late would fail here, not pass.
+    tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    let (status, log) = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("cut off"), "{log}");
+    let (status, body) = calling.await.unwrap();
+    assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+    assert_eq!(calling_too.await.unwrap().unwrap().is_error, Some(false));
+}
+
+#[tokio::test]
+async fn faults_do_not_reach_the_caller_when_they_can_be_repeated() {
+    let server =
+        served(&["--sandbox-faults", "503:0.3,429:0.1,reset:0.1,seed:1", "--retries", "8"]);
+    for _ in 0..20 {
+        let call = json!({ "name": "list-all-integrations", "arguments": {} });
+        let (_, body) = answer(modern(&server, "tools/call", call)).await;
+        assert_eq!(body["result"]["isError"], false, "{body}");
+    }
+}

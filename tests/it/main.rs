@@ -1,0 +1,38 @@
+//! The house, tested from outside. One binary, so that it links once.
+//!
+//! `UPDATE=1 cargo test` rewrites what is generated: `tool-schemas/` and the expectations under
+//! `tests/data/calls/`. Read the diff before committing it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod arguments;
+mod calls;
+mod catalog;
+mod cli;
+mod client;
+mod house;
+mod http;
+mod paths;
+mod process;
+mod readme;
+mod records;
+mod sandbox;
+mod stdio;
+mod tool_schemas;
+mod upstream;
+
+use std::{fs, path::Path};
+
+/// Compares a generated file with the one on disk; under `UPDATE=1` writes it instead.
+fn check_file(path: &Path, fresh: &str) {
+    let stale = fs::read_to_string(path).unwrap_or_default();
+    if stale == fresh {
+        return;
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, fresh).unwrap();
+        return;
+    }
+    panic!("{} is out of date; run `UPDATE=1 cargo test` and read the diff", path.display());
+}

@@ -1,0 +1,107 @@
+//! No identifier leaves its segment of the path: whatever could is refused before anything is sent.
+
+use portkey_mcp::{catalog::Catalog, dispatch::CallError};
+use serde_json::{Value, json};
+
+use crate::upstream::{Upstream, dispatcher, ok};
+
+const CLIMBERS: &[&str] = &[
+    "",
+    " ",
+    "\t",
+    ".",
+    "..",
+    " .. ",
+    "../x",
+    "x/../y",
+    "/",
+    "a/b",
+    "\\",
+    "a\\b",
+    "..\\x",
+    "%2e",
+    "%2E%2e",
+    "%2e.",
+    ".%2E",
+    "%252e%252e",
+    "%25252E%25252E",
+    "%2f",
+    "a%2Fb",
+    "a%5cb",
+    "a%252fb",
+    "%00",
+    "a\0b",
+    "a\nb",
+    "a\r\nHost: x",
+    "a\u{7f}b",
+    "a%0ab",
+    "\u{85}",
+];
+
+/// Arguments that satisfy an operation, so that only the one under test can be at fault.
+fn minimal(entry: &portkey_mcp::catalog::Entry) -> Value {
+    fn fill(schema: &Value) -> Value {
+        match schema["type"].as_str() {
+            Some("object") => {
+                let required = schema["required"].as_array().cloned().unwrap_or_default();
+                let names = required.iter().filter_map(Value::as_str);
+                names.map(|name| (name.to_owned(), fill(&schema["properties"][name]))).collect()
+            }
+            Some("array") => json!([fill(&schema["items"])]),
+            Some("integer" | "number") => json!(1),
+            Some("boolean") => json!(true),
+            _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),
+        }
+    }
+    let mut args = fill(entry.published.full_schema());
+    if entry.published.operation().name() == "bulk-update-integration-workspaces" {
+        args["workspaces"] = json!([]);
+    }
+    args
+}
+
+#[tokio::test]
+async fn nothing_that_climbs_reaches_the_wire() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = dispatcher(&upstream);
+    let long = "x".repeat(256);
+    let mut swept = 0;
+    for entry in Catalog::full().iter() {
+        let operation = entry.published.operation();
+        for argument in operation.placeholders() {
+            for value in CLIMBERS.iter().copied().chain([long.as_str()]) {
+                let mut args = minimal(entry);
+                args[argument] = json!(value);
+                let outcome =
+                    dispatcher.call(operation.name(), args.as_object().unwrap().clone()).await;
+                let Err(CallError::Input(error)) = outcome else {
+                    panic!("{operation:?} with `{argument}` = {value:?}: {outcome:?}");
+                };
+                let text = error.to_string();
+                assert!(text.contains(&format!("`{argument}`")), "{operation:?}: {text}");
+                swept += 1;
+            }
+        }
+    }
+    assert!(swept > 500, "only {swept} cases");
+    assert_eq!(upstream.requests().len(), 0, "something was sent");
+}
+
+#[tokio::test]
+async fn odd_but_harmless_identifiers_stay_in_their_segment() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = dispatcher(&upstream);
+    let cases = [
+        ("plain-slug_1", "/v1/integrations/plain-slug_1"),
+        ("a.b", "/v1/integrations/a.b"),
+        ("...", "/v1/integrations/..."),
+        ("a b?c#d&e", "/v1/integrations/a%20b%3Fc%23d%26e"),
+        ("ü", "/v1/integrations/%C3%BC"),
+        ("100%", "/v1/integrations/100%25"),
+    ];
+    for (slug, path) in cases {
+        let args = json!({ "slug": slug }).as_object().unwrap().clone();
+        dispatcher.call("get-integration", args).await.unwrap();
+        assert_eq!(upstream.requests().last().unwrap().target, path);
+    }
+}

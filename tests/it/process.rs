@@ -1,0 +1,117 @@
+//! The binary as a process, as users start it.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+};
+
+/// The binary, with nothing of the environment's own configuration.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portkey-mcp"));
+    command.args(args);
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("PORTKEY") || name_text == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(args: &[&str]) -> Output {
+    command(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs it to its end and returns whether it succeeded, and what it said where.
+pub(crate) fn said(args: &[&str]) -> (bool, String, String) {
+    let output = run(args);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+/// A server over stdio, spoken to line by line.
+pub(crate) struct Pipe {
+    pub(crate) child: Child,
+    pub(crate) input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Pipe {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { input: child.stdin.take(), output, child }
+    }
+
+    pub(crate) fn send(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    pub(crate) fn receive(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Hangs up and returns the exit status, whatever stdout still held, and stderr.
+    pub(crate) fn end(mut self) -> (std::process::ExitStatus, String, String) {
+        drop(self.input.take());
+        let (mut rest, mut log) = (String::new(), String::new());
+        self.output.read_to_string(&mut rest).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap(), rest, log)
+    }
+}
+
+/// A process that serves at an address it says on standard error; killed when dropped.
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) url: String,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Served {
+    /// Starts it and reads the address that follows `marker`.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = command(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it ended: {seen}");
+            if let Some(at) = line.find("http://") {
+                let url = line[at..].split([';', ' ', '\n']).next().unwrap().to_owned();
+                return Self { child, url, log };
+            }
+            seen.push_str(&line);
+        }
+    }
+
+    /// Asks it to stop as a supervisor would, and returns how it ended and what it logged since.
+    pub(crate) fn terminate(mut self) -> (std::process::ExitStatus, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap(), rest)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}

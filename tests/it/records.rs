@@ -1,0 +1,153 @@
+//! The declarations against the records of Portkey's API, where a checkout has them beside it.
+//!
+//! The records are not part of this repository, so elsewhere there is nothing to compare with, and
+//! the test says so.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use portkey_mcp::{admin::DOMAINS, operation::Published};
+use serde_json::Value;
+
+const RECORDS: &str = "../shared/portkey-api/operations";
+
+#[test]
+fn declarations_are_as_recorded() {
+    if !Path::new(RECORDS).is_dir() {
+        eprintln!("skipped: no records at {RECORDS}");
+        return;
+    }
+    let mut compared = 0;
+    for domain in DOMAINS {
+        let path = Path::new(RECORDS).join(format!("{}.json", domain.name));
+        let records: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let names: BTreeSet<_> =
+            records.iter().map(|record| record["id"].as_str().unwrap()).collect();
+        let declared: BTreeSet<_> =
+            domain.operations.iter().map(|operation| operation.name()).collect();
+        assert_eq!(declared, names, "{}", domain.name);
+        for record in &records {
+            let operation = domain.operations.iter().find(|o| o.name() == record["id"]).unwrap();
+            compare(&Published::new(operation.clone()), record);
+            compared += 1;
+        }
+    }
+    assert!(compared > 0);
+}
+
+fn compare(published: &Published, record: &Value) {
+    let operation = published.operation();
+    let name = operation.name();
+    assert_eq!(operation.method().as_str(), record["method"], "{name}");
+    let path = snake(record["path"].as_str().unwrap());
+    assert_eq!(operation.path(), path, "{name}");
+    let hints = operation.hints();
+    let said = (hints.read_only, hints.destructive, hints.idempotent);
+    let hint = |key: &str| record["hints"][key].as_bool().unwrap();
+    assert_eq!(
+        said,
+        (hint("readOnly"), hint("destructive"), hint("idempotent")),
+        "hints of {name}"
+    );
+    let external = record["sensitive"].as_array().unwrap().iter().any(|s| s == "external_call");
+    assert_eq!(hints.open_world, external, "{name}");
+
+    let mut names: BTreeSet<String> = operation.placeholders().map(str::to_owned).collect();
+    names.extend(texts(&record["query_params"], "name"));
+    names.extend(
+        record["body"]["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.clone()),
+    );
+    let fields = published.full_schema()["properties"].as_object().cloned().unwrap_or_default();
+    assert_eq!(fields.keys().cloned().collect::<BTreeSet<_>>(), names, "arguments of {name}");
+    compare_body(name, published.full_schema(), &record["body"]);
+
+    let mut required: BTreeSet<String> = operation.placeholders().map(str::to_owned).collect();
+    let query = record["query_params"].as_array().into_iter().flatten();
+    required.extend(
+        query
+            .filter(|q| q["required"] == true)
+            .filter_map(|q| q["name"].as_str().map(str::to_owned)),
+    );
+    required.extend(strings(&record["body"]["required"]));
+    assert_eq!(
+        strings(&published.full_schema()["required"]).collect::<BTreeSet<_>>(),
+        required,
+        "{name}"
+    );
+
+    let scopes: BTreeSet<_> = strings(&record["plan_gate"]["scopes_any_of"]).collect();
+    assert_eq!(
+        operation.needs_scopes().iter().map(|s| (*s).to_owned()).collect::<BTreeSet<_>>(),
+        scopes,
+        "{name}"
+    );
+    let enterprise = record["plan_gate"]["plan"] == "enterprise";
+    assert_eq!(
+        operation.plan() == portkey_mcp::operation::Plan::Enterprise,
+        enterprise,
+        "plan of {name}"
+    );
+
+    let answers: BTreeSet<_> =
+        [name].iter().chain(operation.other_names()).map(|n| (*n).to_owned()).collect();
+    for alias in strings(&record["aliases"]) {
+        assert!(answers.contains(&alias.replace('_', "-")), "{name} does not answer to {alias}");
+    }
+}
+
+/// Field names and enums of the body, at every depth; `configurations` may be one of several shapes.
+fn compare_body(at: &str, declared: &Value, recorded: &Value) {
+    let mut shapes = vec![recorded];
+    shapes.extend(recorded["oneOf"].as_array().into_iter().flatten());
+    let fields = |shape: &Value| shape["properties"].as_object().cloned().unwrap_or_default();
+    for shape in &shapes {
+        for (name, field) in fields(shape) {
+            let at = format!("{at}.{name}");
+            let mine = &declared["properties"][&name];
+            // Settings of an MCP integration are an open map in the API and here.
+            let open =
+                declared["properties"].is_null() && declared["additionalProperties"] != false;
+            if open {
+                continue;
+            }
+            assert!(mine.is_object(), "{at} is not declared");
+            let words: BTreeSet<_> = strings(&field["enum"]).collect();
+            assert_eq!(strings(&mine["enum"]).collect::<BTreeSet<_>>(), words, "enum of {at}");
+            compare_body(&at, mine, &field);
+            compare_body(&at, &mine["items"], &field["items"]);
+        }
+    }
+    let known: BTreeSet<_> =
+        shapes.iter().flat_map(|shape| fields(shape).into_iter().map(|(n, _)| n)).collect();
+    if at.contains('.') && !known.is_empty() {
+        for name in fields(declared).keys() {
+            assert!(known.contains(name), "{at}.{name} is declared and not recorded");
+        }
+    }
+}
+
+/// `{mcpIntegrationId}` as `{mcp_integration_id}`.
+fn snake(path: &str) -> String {
+    let mut out = String::new();
+    for c in path.chars() {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+fn texts<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = String> + 'a {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(move |item| item[key].as_str().map(str::to_owned))
+}
+
+fn strings(list: &Value) -> impl Iterator<Item = String> + '_ {
+    list.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned))
+}

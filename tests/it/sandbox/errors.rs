@@ -1,0 +1,218 @@
+//! Refusals: each has the status, the body and the words a client has to understand.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, json};
+
+#[tokio::test]
+async fn a_key_is_needed_and_any_will_do() {
+    let portkey = Portkey::start().await;
+    for (header, value, status) in [
+        ("x-portkey-api-key", "anything", 200),
+        ("authorization", "Bearer anything", 200),
+        ("x-portkey-api-key", "  ", 401),
+        ("authorization", "Basic anything", 401),
+        ("authorization", "Bearer ", 401),
+        ("x-other", "anything", 401),
+    ] {
+        let request = portkey.request(Method::GET, "/integrations").header(header, value);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{header}: {value}");
+        if status == 401 {
+            assert_eq!(json(answer).await["data"]["errorCode"], "AB05");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_its_own_request_id() {
+    let portkey = Portkey::start().await;
+    let mut ids = Vec::new();
+    for path in ["/integrations", "/integrations/nothing", "/nothing"] {
+        let answer = portkey.send(Method::GET, path, Value::Null).await;
+        ids.push(answer.headers()["x-portkey-request-id"].to_str().unwrap().to_owned());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
+}
+
+#[tokio::test]
+async fn what_the_control_plane_does_not_know_falls_through_to_the_gateway() {
+    let portkey = Portkey::start().await;
+    for (method, path) in [
+        (Method::GET, "/workspaces"),
+        (Method::GET, "/admin/integrations"),
+        (Method::PATCH, "/integrations"),
+        (Method::DELETE, "/integrations"),
+        (Method::POST, "/integrations/openai-production"),
+        (Method::GET, "/integrations/"),
+        (Method::PUT, "/integrations/a/b/models"),
+    ] {
+        let answer = portkey.send(method.clone(), path, Value::Null).await;
+        assert_eq!(answer.status(), 400, "{method} {path}");
+        let body = json(answer).await;
+        assert_eq!(body["status"], "failure", "{method} {path}: {body}");
+        assert!(body["message"].as_str().unwrap().contains("x-portkey-provider"));
+    }
+}
+
+#[tokio::test]
+async fn some_domains_answer_under_v2_too() {
+    let portkey = Portkey::start().await;
+    for (path, status) in [("integrations", 200), ("admin/workspaces", 200), ("providers", 400)] {
+        let url = portkey.sandbox.base_url().replace("/v1", "/v2");
+        let request = portkey.client.get(format!("{url}/{path}")).bearer_auth("key");
+        assert_eq!(request.send().await.unwrap().status(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_not_found_unless_it_is_a_workspace() {
+    let portkey = Portkey::start().await;
+    for (method, path, status, code) in [
+        (Method::GET, "/integrations/none", 404, "AB08"),
+        (Method::PUT, "/integrations/none", 404, "AB08"),
+        (Method::DELETE, "/integrations/none", 404, "AB08"),
+        (Method::GET, "/integrations/none/models", 404, "AB08"),
+        (Method::PUT, "/integrations/none/workspaces", 404, "AB08"),
+        (Method::GET, "/mcp-integrations/none", 404, "AB08"),
+        (Method::POST, "/mcp-integrations/none/test", 404, "AB08"),
+        (Method::GET, "/mcp-integrations/none/metadata", 404, "AB08"),
+        (Method::GET, "/providers/none?workspace_id=ws-shared", 404, "AB08"),
+        (Method::GET, "/providers?workspace_id=ws-none", 403, "AB03"),
+        (Method::GET, "/providers", 403, "AB03"),
+        (Method::GET, "/integrations?workspace_id=ws-none", 403, "AB03"),
+        (Method::GET, "/mcp-integrations?organisation_id=another", 403, "AB03"),
+        (Method::GET, "/admin/workspaces/ws-none", 403, "AB03"),
+    ] {
+        let refusal = portkey.refusal(method.clone(), path, Value::Null).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn an_integration_is_not_found_by_its_id() {
+    let portkey = Portkey::start().await;
+    let listed = portkey.get("/integrations").await;
+    let id = listed["data"][0]["id"].as_str().unwrap();
+    let refusal = portkey.refusal(Method::GET, &format!("/integrations/{id}"), Value::Null).await;
+    assert_eq!(refusal.0, 404);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_a_json_object_is_refused() {
+    let portkey = Portkey::start().await;
+    let deep = "[".repeat(10_000);
+    for (media, body) in [
+        ("application/json", "{"),
+        ("application/json", "[]"),
+        ("application/json", "null"),
+        ("application/json", "\"name\""),
+        ("application/json", deep.as_str()),
+        ("application/json", "{\"name\":\"\u{0}\"}"),
+        ("text/plain", "{\"name\":\"A\",\"ai_provider_id\":\"openai\",\"key\":\"k\"}"),
+    ] {
+        let request = portkey.request(Method::POST, "/integrations").bearer_auth("key");
+        let answer = request.header("content-type", media).body(body.to_owned()).send().await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 400, "{media}");
+        assert_eq!(json(answer).await["data"]["errorCode"], "AB01", "{media}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_may_be_large_but_not_larger() {
+    let portkey = Portkey::start().await;
+    for (length, status) in [(7 * 1024 * 1024, 200), (8 * 1024 * 1024, 413)] {
+        let body = json!({ "description": "x".repeat(length) });
+        let answer = portkey.send(Method::PUT, "/integrations/anthropic", body).await;
+        assert_eq!(answer.status(), status, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_field_is_named() {
+    let portkey = Portkey::start().await;
+    let long = "n".repeat(256);
+    let limit = |limit: Value| {
+        json!({ "workspaces": [
+        { "id": "ws-shared", "enabled": true, "usage_limits": [limit] }] })
+    };
+    let mapping = |target: &str| json!({ "target_field": target, "secret_reference_id": "s" });
+    let create = "/integrations";
+    let update = "/integrations/anthropic";
+    let access = "/integrations/anthropic/workspaces";
+    for (path, body, field) in [
+        (create, json!({}), "name"),
+        (create, json!({ "name": "A" }), "ai_provider_id"),
+        (create, json!({ "name": "A", "ai_provider_id": "openai" }), "key"),
+        (create, json!({ "name": 1, "ai_provider_id": "openai", "key": "k" }), "name"),
+        (create, json!({ "name": long, "ai_provider_id": "openai", "key": "k" }), "name"),
+        (create, json!({ "name": null, "ai_provider_id": "openai", "key": "k" }), "name"),
+        (
+            create,
+            json!({ "name": "A", "ai_provider_id": "openai", "key": "k", "slug": "a b" }),
+            "slug",
+        ),
+        (
+            create,
+            json!({ "name": "A", "ai_provider_id": "bedrock",
+                "configurations": { "aws_region": "eu-west-1" } }),
+            "aws_auth_type",
+        ),
+        (update, json!({ "description": null }), "description"),
+        (update, json!({ "tags": { "team": 1 } }), "tags"),
+        (update, json!({ "configurations": [] }), "configurations"),
+        (update, json!({ "configurations": { "custom_host": "http://10.0.0.1" } }), "custom_host"),
+        (update, json!({ "configurations": { "custom_host": "http://[::1]/" } }), "custom_host"),
+        (update, json!({ "configurations": { "custom_host": "https://a.b#c" } }), "custom_host"),
+        (update, json!({ "pricing_adjustments": { "multiplier": { "default": -1 } } }), "pricing"),
+        (update, json!({ "secret_mappings": [{ "target_field": "key" }] }), "secret_reference_id"),
+        (update, json!({ "secret_mappings": [mapping("name")] }), "secret_mappings[0]"),
+        (update, json!({ "secret_mappings": [mapping("key"), mapping("key")] }), "target_field"),
+        (access, json!({}), "global_workspace_access"),
+        (access, json!({ "workspaces": [{ "id": "ws-shared" }] }), "workspaces[0].enabled"),
+        (access, limit(json!({ "type": "cost", "credit_limit": 0 })), "credit_limit"),
+        (access, limit(json!({ "type": "requests", "credit_limit": 5 })), "type"),
+        (
+            access,
+            limit(json!({ "type": "cost", "credit_limit": 5, "alert_threshold": 5 })),
+            "usage_limits[0]",
+        ),
+        (
+            access,
+            limit(json!({ "periodic_reset": "weekly", "periodic_reset_days": 3 })),
+            "usage_limits[0]",
+        ),
+        (
+            access,
+            json!({ "workspaces": [{ "id": "ws-shared", "enabled": true,
+                "rate_limits": [{ "value": 1 }, { "value": 2 }] }] }),
+            "rate_limits",
+        ),
+        ("/integrations/anthropic/models", json!({ "models": [{ "slug": "m" }] }), "enabled"),
+        ("/mcp-integrations/issue-tracker", json!({ "url": "ftp://example.com" }), "url"),
+        ("/mcp-integrations/issue-tracker", json!({ "auth_type": "basic" }), "auth_type"),
+        ("/mcp-integrations/issue-tracker", json!({ "name": null }), "name"),
+        ("/mcp-integrations/issue-tracker/capabilities", json!({ "capabilities": [] }), "items"),
+    ] {
+        let method = if path == create { Method::POST } else { Method::PUT };
+        let (status, code, message) = portkey.refusal(method, path, body.clone()).await;
+        assert_eq!((status, code.as_str()), (400, "AB01"), "{path} {body}: {message}");
+        assert!(message.contains(field), "{path} {body}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_slug_is_a_conflict_and_an_undeclared_field_is_ignored() {
+    let portkey = Portkey::start().await;
+    let body = json!({ "name": "A", "slug": "anthropic", "ai_provider_id": "openai", "key": "k" });
+    let refusal = portkey.refusal(Method::POST, "/integrations", body).await;
+    assert_eq!((refusal.0, refusal.1.as_str()), (409, "AB07"));
+
+    let body = json!({ "name": "A", "ai_provider_id": "openai", "key": "k", "colour": "red" });
+    let made = portkey.post("/integrations", body).await;
+    let read = portkey.get(&format!("/integrations/{}", made["slug"].as_str().unwrap())).await;
+    assert_eq!(read.get("colour"), None);
+}

@@ -1,0 +1,199 @@
+//! Integrations: from creation to deletion, their models, and who may use them.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+#[tokio::test]
+async fn an_integration_lives_and_dies() {
+    let portkey = Portkey::start().await;
+    let body = json!({ "name": "My  First, Key!", "ai_provider_id": "openai", "key": "sk-first",
+        "tags": { "team": "a" } });
+    let made = portkey.post("/integrations", body.clone()).await;
+    assert_eq!(made["slug"], "my-first-key");
+    assert_ne!(portkey.post("/integrations", body).await["slug"], made["slug"]);
+
+    let read = portkey.get("/integrations/my-first-key").await;
+    assert_eq!(read["id"], made["id"]);
+    assert_eq!(read["status"], "active");
+    assert_eq!(read["object"], "integration");
+    assert_eq!(read["allow_all_models"], true);
+    assert_eq!(read["workspace_count"], 0);
+    assert_eq!(read["global_workspace_access_settings"]["enabled"], false);
+    assert_eq!(read["tags"]["team"], "a");
+    let listed = portkey.get("/integrations").await;
+    let listed = listed["data"].as_array().unwrap();
+    let listed = listed.iter().find(|item| item["id"] == made["id"]).unwrap();
+    for (field, value) in listed.as_object().unwrap() {
+        assert_eq!(read[field], *value, "{field}");
+    }
+
+    assert_eq!(portkey.delete("/integrations/my-first-key").await, json!({}));
+    let gone = portkey.refusal(Method::GET, "/integrations/my-first-key", Value::Null).await;
+    assert_eq!(gone.0, 404);
+}
+
+#[tokio::test]
+async fn a_workspaces_integration_brings_a_provider_unless_told_not_to() {
+    let portkey = Portkey::start().await;
+    for (slug, extra, provider) in [
+        ("plain", json!({}), Some("plain")),
+        ("named", json!({ "default_provider_slug": "mine" }), Some("mine")),
+        ("none", json!({ "create_default_provider": false }), None),
+    ] {
+        let mut body = json!({ "name": slug, "slug": slug, "ai_provider_id": "openai",
+            "key": "k", "workspace_id": "ws-research" });
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        portkey.post("/integrations", body).await;
+        let providers = portkey.get("/providers?workspace_id=ws-research").await;
+        let made: Vec<&str> = providers["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|item| item["integration_id"] == slug)
+            .map(|item| item["slug"].as_str().unwrap())
+            .collect();
+        assert_eq!(made, Vec::from_iter(provider), "{slug}");
+        let open = portkey.get(&format!("/integrations/{slug}/workspaces")).await;
+        assert_eq!(column(&open["workspaces"], "id"), ["ws-research"], "{slug}");
+    }
+    let taken = json!({ "name": "T", "ai_provider_id": "openai", "key": "k",
+        "workspace_id": "ws-research", "default_provider_slug": "mine" });
+    assert_eq!(portkey.refusal(Method::POST, "/integrations", taken).await.0, 409);
+    let nowhere = json!({ "name": "T", "ai_provider_id": "openai", "key": "k",
+        "workspace_id": "ws-nowhere" });
+    assert_eq!(portkey.refusal(Method::POST, "/integrations", nowhere).await.0, 403);
+}
+
+#[tokio::test]
+async fn models_are_merged_by_slug() {
+    let portkey = Portkey::start().await;
+    let path = "/integrations/anthropic/models";
+    let before = portkey.get(path).await;
+    let first = column(&before["models"], "slug")[0].to_owned();
+    let change = json!({ "allow_all_models": false, "models": [
+        { "slug": first, "enabled": false },
+        { "slug": "ours", "enabled": true, "is_custom": true, "base_model_slug": first,
+            "pricing_config": { "pay_as_you_go": { "request_token": { "price": 0.5 } } } },
+    ] });
+    assert_eq!(portkey.put(path, change).await, json!({}));
+    let again = json!({ "models": [{ "slug": "ours", "enabled": false }] });
+    portkey.put(path, again).await;
+
+    let after = portkey.get(path).await;
+    assert_eq!(after["total"], before["total"].as_u64().unwrap() + 1);
+    let models = after["models"].as_array().unwrap();
+    let model = |slug: &str| models.iter().find(|model| model["slug"] == slug).unwrap();
+    assert_eq!(model(&first)["enabled"], false);
+    assert_eq!(model("ours")["enabled"], false);
+    assert_eq!(model("ours")["is_custom"], true);
+    assert_eq!(model("ours")["pricing_config"]["type"], "static");
+    assert_eq!(portkey.get("/integrations/anthropic").await["allow_all_models"], false);
+    for other in models.iter().filter(|model| model["slug"] != first && model["slug"] != "ours") {
+        assert_eq!(other["enabled"], true, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn only_custom_models_can_be_removed_all_or_none() {
+    let portkey = Portkey::start().await;
+    let path = "/integrations/anthropic/models";
+    let custom = |slug: &str| json!({ "slug": slug, "enabled": true, "is_custom": true });
+    portkey.put(path, json!({ "models": [custom("a"), custom("b"), custom("c")] })).await;
+    let before = portkey.get(path).await;
+    for slugs in ["", "?slugs=", "?slugs=a,claude-haiku-4-5", "?slugs=a,missing"] {
+        let refusal = portkey.refusal(Method::DELETE, &format!("{path}{slugs}"), Value::Null).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{slugs}");
+        assert_eq!(portkey.get(path).await, before, "{slugs}");
+    }
+    assert_eq!(portkey.delete(&format!("{path}?slugs=a,b")).await, json!({}));
+    let left = portkey.get(path).await;
+    let left = column(&left["models"], "slug");
+    assert!(left.contains(&"c") && !left.contains(&"a") && !left.contains(&"b"), "{left:?}");
+}
+
+#[tokio::test]
+async fn access_is_merged_revoked_limited_and_replaced() {
+    let portkey = Portkey::start().await;
+    let path = "/integrations/openai-production/workspaces";
+    let limit = json!({ "type": "tokens", "credit_limit": 1000, "alert_threshold": 900 });
+    let row = |answer: &Value, slug: &str| {
+        let rows = answer["workspaces"].as_array().unwrap();
+        rows.iter().find(|row| row["id"] == slug).cloned()
+    };
+    let before = portkey.get(path).await;
+    assert!(row(&before, "ws-support-bot").unwrap()["rate_limits"][0]["value"].is_number());
+
+    let change = json!({ "workspaces": [
+        { "id": "ws-shared", "enabled": false },
+        { "id": "ws-research", "enabled": true, "usage_limits": [limit] },
+        { "id": "ws-support-bot", "enabled": true, "rate_limits": null },
+    ] });
+    assert_eq!(portkey.put(path, change).await, json!({}));
+    let after = portkey.get(path).await;
+    assert_eq!(row(&after, "ws-shared").unwrap()["enabled"], false);
+    assert_eq!(row(&after, "ws-research").unwrap()["usage_limits"][0]["credit_limit"], 1000);
+    assert_eq!(row(&after, "ws-support-bot").unwrap()["rate_limits"], json!([]));
+    assert_eq!(portkey.get("/integrations/openai-production").await["workspace_count"], 2);
+
+    let keeps = json!({ "workspaces": [{ "id": "ws-research", "enabled": true }] });
+    portkey.put(path, keeps.clone()).await;
+    let kept = portkey.get(path).await;
+    assert_eq!(kept["total"], 3);
+    assert_eq!(row(&kept, "ws-research").unwrap()["usage_limits"][0]["credit_limit"], 1000);
+
+    let mut replaces = keeps;
+    replaces["override_existing_workspace_access"] = json!(true);
+    portkey.put(path, replaces).await;
+    assert_eq!(column(&portkey.get(path).await["workspaces"], "id"), ["ws-research"]);
+
+    let stranger = json!({ "workspaces": [{ "id": "ws-stranger", "enabled": true }] });
+    let refusal = portkey.refusal(Method::PUT, path, stranger).await;
+    assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"));
+}
+
+#[tokio::test]
+async fn granting_access_brings_a_provider_once() {
+    let portkey = Portkey::start().await;
+    let path = "/integrations/azure-eu/workspaces";
+    let providers = "/providers?workspace_id=ws-shared";
+    let row = |enabled: bool, slug: &str| {
+        json!({ "workspaces": [
+            { "id": "ws-shared", "enabled": enabled, "default_provider_slug": slug }] })
+    };
+    portkey.put(path, row(true, "eu")).await;
+    portkey.put(path, row(false, "eu")).await;
+    portkey.put(path, row(true, "eu")).await;
+    portkey.put(path, row(false, "eu")).await;
+    portkey.put(path, row(true, "eu-again")).await;
+    let slugs = portkey.get(providers).await;
+    let slugs = column(&slugs["data"], "slug");
+    assert!(slugs.contains(&"eu") && !slugs.contains(&"eu-again"), "{slugs:?}");
+
+    let taken = json!({ "workspaces": [
+        { "id": "ws-research", "enabled": true, "default_provider_slug": "gemini" }] });
+    assert_eq!(portkey.refusal(Method::PUT, path, taken).await.0, 409);
+    let open = portkey.get(path).await;
+    assert!(!column(&open["workspaces"], "id").contains(&"ws-research"), "nothing was granted");
+
+    let quiet = json!({ "create_default_provider": false,
+        "workspaces": [{ "id": "ws-research", "enabled": true }] });
+    let before = portkey.get("/providers?workspace_id=ws-research").await["total"].clone();
+    portkey.put(path, quiet).await;
+    assert_eq!(portkey.get("/providers?workspace_id=ws-research").await["total"], before);
+}
+
+#[tokio::test]
+async fn global_access_opens_to_those_without_a_row() {
+    let portkey = Portkey::start().await;
+    let shared = "/integrations?workspace_id=ws-research";
+    assert!(!column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
+    let change = json!({ "global_workspace_access": { "enabled": true } });
+    portkey.put("/integrations/azure-eu/workspaces", change).await;
+    assert!(column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
+    let refused = portkey.get("/integrations?workspace_id=ws-shared").await;
+    assert!(!column(&refused["data"], "slug").contains(&"azure-eu"), "its row says no");
+    let read = portkey.get("/integrations/azure-eu").await;
+    assert_eq!(read["global_workspace_access_settings"]["enabled"], true);
+}

@@ -1,0 +1,140 @@
+//! Lists: pages that start at zero, pages that start at one, and what may be asked for.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_overlap() {
+    let portkey = Portkey::start().await;
+    for (path, number, first, size) in [
+        ("/integrations?", "current_page", 0, 4),
+        ("/mcp-integrations?", "current_page", 0, 2),
+        ("/providers?workspace_id=ws-research&", "current_page", 0, 3),
+        ("/admin/workspaces?", "current_page", 0, 2),
+        ("/mcp-integrations/issue-tracker/capabilities?", "page", 1, 5),
+    ] {
+        let whole = portkey.get(path).await;
+        let names = column(&whole["data"], "name");
+        assert_eq!(whole["total"], names.len(), "{path}");
+        assert!(names.len() > size, "{path} has too little to page through");
+
+        let mut seen = Vec::new();
+        for page in 0.. {
+            let path = format!("{path}page_size={size}&{number}={}", first + page);
+            let answer = portkey.get(&path).await;
+            assert_eq!(answer["total"], names.len(), "{path}");
+            let page = column(&answer["data"], "name");
+            seen.extend(page.iter().map(|name| (*name).to_owned()));
+            if let Some(more) = answer.get("has_more") {
+                assert_eq!(*more, seen.len() < names.len(), "{path}");
+            }
+            if page.len() < size {
+                break;
+            }
+        }
+        assert_eq!(seen, names, "{path}");
+        let beyond = format!("{path}{number}={}", usize::MAX);
+        assert_eq!(portkey.get(&beyond).await["data"], Value::Array(Vec::new()), "{beyond}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_is_refused() {
+    let portkey = Portkey::start().await;
+    for query in [
+        "/integrations?current_page=-1",
+        "/integrations?page_size=0",
+        "/integrations?page_size=ten",
+        "/integrations?type=team",
+        "/integrations?tags=team",
+        "/mcp-integrations?page_size=1001",
+        "/mcp-integrations/issue-tracker/capabilities?page=0",
+        "/mcp-integrations/issue-tracker/capabilities?page_size=501",
+        "/mcp-integrations/issue-tracker/capabilities?type=agent",
+    ] {
+        let refusal = portkey.refusal(Method::GET, query, Value::Null).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn filters_keep_what_was_asked_for() {
+    let portkey = Portkey::start().await;
+    for (query, slugs) in [
+        ("/integrations?type=workspace", vec!["bedrock-research"]),
+        ("/integrations?tags=%7B%22stage%22%3A%22production%22%7D", vec!["openai-production"]),
+        ("/integrations?workspace_id=ws-shared", vec!["openai-production", "anthropic"]),
+        (
+            "/integrations?workspace_id=ws-shared&tags=%7B%22stage%22:%22production%22%7D",
+            vec!["openai-production"],
+        ),
+        ("/mcp-integrations?search=ISSUE", vec!["issue-tracker"]),
+        ("/mcp-integrations?search=nothing", vec![]),
+        ("/mcp-integrations?type=organisation", vec!["issue-tracker", "old-wiki"]),
+        ("/mcp-integrations?workspace_id=ws-research", vec!["documents"]),
+        (
+            "/providers?workspace_id=ws-research&tags=%7B%22stage%22:%22experiment%22%7D",
+            vec!["claude-trials"],
+        ),
+        ("/admin/workspaces?exact_name=Support+Bot", vec!["ws-support-bot"]),
+        ("/admin/workspaces?name=upport", vec!["ws-support-bot"]),
+        ("/admin/workspaces?status=archived", vec![]),
+    ] {
+        assert_eq!(column(&portkey.get(query).await["data"], "slug"), slugs, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn each_list_has_its_own_envelope() {
+    let portkey = Portkey::start().await;
+    for (path, fields) in [
+        ("/integrations", vec!["object", "total", "data"]),
+        ("/integrations/anthropic/models", vec!["total", "models"]),
+        (
+            "/integrations/anthropic/workspaces",
+            vec!["total", "workspaces", "global_workspace_access"],
+        ),
+        ("/providers?workspace_id=ws-shared", vec!["object", "total", "data"]),
+        ("/mcp-integrations", vec!["object", "total", "has_more", "data"]),
+        (
+            "/mcp-integrations/issue-tracker/capabilities",
+            vec!["data", "counts", "total", "has_more"],
+        ),
+        (
+            "/mcp-integrations/issue-tracker/workspaces",
+            vec!["workspaces", "global_workspace_access"],
+        ),
+        (
+            "/mcp-integrations/issue-tracker/workspaces?version=2",
+            vec!["total", "data", "global_workspace_access"],
+        ),
+    ] {
+        let answer = portkey.get(path).await;
+        let names: Vec<&String> = answer.as_object().unwrap().keys().collect();
+        assert_eq!(names, fields, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_list_has_its_usual_page_size() {
+    let portkey = Portkey::start().await;
+    let integration = json!({ "name": "Same", "ai_provider_id": "openai", "key": "k" });
+    let provider =
+        json!({ "name": "Same", "integration_id": "anthropic", "workspace_id": "ws-shared" });
+    let server = json!({ "name": "Same", "url": "https://example.com/mcp", "auth_type": "none",
+        "transport": "http" });
+    for (path, list, body, usual) in [
+        ("/integrations", "/integrations", integration, 100),
+        ("/mcp-integrations", "/mcp-integrations", server, 100),
+        ("/providers", "/providers?workspace_id=ws-shared", provider, 50),
+    ] {
+        for _ in 0..usual {
+            portkey.post(path, body.clone()).await;
+        }
+        let answer = portkey.get(list).await;
+        assert!(answer["total"].as_u64().unwrap() > usual, "{list}");
+        assert_eq!(answer["data"].as_array().unwrap().len() as u64, usual, "{list}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The sandbox over real HTTP: what it must get right for a client's tests to mean anything.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking"
+)]
+
+mod errors;
+mod faults;
+mod integrations;
+mod lifetime;
+mod lists;
+mod mcp_integrations;
+mod providers;
+mod repeatable;
+mod secrets;
+mod updates;
+mod workspaces;
+
+use portkey_mcp::sandbox::{Faults, KEY, Sandbox};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+
+/// A sandbox and a client that talks to it.
+struct Portkey {
+    sandbox: Sandbox,
+    client: reqwest::Client,
+}
+
+impl Portkey {
+    /// A sandbox where nothing goes wrong.
+    async fn start() -> Self {
+        Self::with_faults("").await
+    }
+
+    async fn with_faults(faults: &str) -> Self {
+        let faults: Faults = faults.parse().unwrap();
+        let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), faults).await.unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { sandbox, client }
+    }
+
+    /// A request without a key.
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.sandbox.base_url()))
+    }
+
+    /// Sends with a key and, unless it is `null`, a JSON body.
+    async fn send(&self, method: Method, path: &str, body: Value) -> Response {
+        let mut request = self.request(method, path).header("x-portkey-api-key", KEY);
+        if !body.is_null() {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        request.send().await.unwrap()
+    }
+
+    /// Sends what must succeed, and returns the answer.
+    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
+        let answer = self.send(method, path, body).await;
+        let (status, body) = (answer.status(), json(answer).await);
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.call(Method::GET, path, Value::Null).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        self.call(Method::POST, path, body).await
+    }
+
+    async fn put(&self, path: &str, body: Value) -> Value {
+        self.call(Method::PUT, path, body).await
+    }
+
+    async fn delete(&self, path: &str) -> Value {
+        self.call(Method::DELETE, path, Value::Null).await
+    }
+
+    /// Sends what must be refused, and returns status, code and message.
+    async fn refusal(&self, method: Method, path: &str, body: Value) -> (u16, String, String) {
+        let answer = self.send(method, path, body).await;
+        let (status, body) = (answer.status().as_u16(), json(answer).await);
+        assert_eq!(body["success"], false, "{path}: {status} {body}");
+        let text = |name: &str| body["data"][name].as_str().unwrap_or_default().to_owned();
+        (status, text("errorCode"), text("message"))
+    }
+}
+
+async fn json(answer: Response) -> Value {
+    let text = answer.text().await.unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+}
+
+/// One field of each item of a list.
+fn column<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+    let items = list.as_array().expect("a list");
+    items.iter().map(|item| item[field].as_str().expect("a text")).collect()
+}

@@ -1,0 +1,143 @@
+//! Providers: one workspace's use of an integration.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+#[tokio::test]
+async fn a_provider_lives_and_dies_in_its_workspace() {
+    let portkey = Portkey::start().await;
+    let workspaces = portkey.get("/admin/workspaces").await;
+    let research = workspaces["data"][1]["id"].as_str().unwrap();
+    let body = json!({
+        "name": "Trial Run", "integration_id": "openai-production", "workspace_id": research,
+        "note": null, "rate_limits": { "type": "requests", "unit": "rpm", "value": 5 },
+        "usage_limits": { "type": "cost", "credit_limit": 10, "alert_threshold": 8 },
+    });
+    let made = portkey.post("/providers", body).await;
+    assert_eq!(made["slug"], "trial-run");
+    assert!(made["id"].is_string());
+
+    let read = portkey.get("/providers/trial-run?workspace_id=ws-research").await;
+    assert_eq!(read["status"], "active");
+    assert_eq!(read["integration_id"], "openai-production");
+    assert_eq!(read["rate_limits"][0]["value"], 5);
+    assert_eq!(read["usage_limits"]["credit_limit"], 10);
+    assert_eq!(read["usage_limits"]["periodic_reset"], Value::Null);
+    assert_eq!(read["note"], Value::Null);
+    assert_eq!(read["expires_at"], Value::Null);
+    let listed = portkey.get(&format!("/providers?workspace_id={research}")).await;
+    assert!(listed["data"].as_array().unwrap().contains(&read));
+
+    let elsewhere = "/providers/trial-run?workspace_id=ws-shared";
+    assert_eq!(portkey.refusal(Method::GET, elsewhere, Value::Null).await.0, 404);
+    let here = "/providers/trial-run?workspace_id=ws-research";
+    assert_eq!(portkey.delete(here).await, json!({}));
+    assert_eq!(portkey.refusal(Method::GET, here, Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn creation_is_refused_for_a_reason() {
+    let portkey = Portkey::start().await;
+    let body = |integration: &str, workspace: &str, slug: &str| {
+        json!({ "name": "P", "slug": slug, "integration_id": integration,
+            "workspace_id": workspace })
+    };
+    for (body, status, code) in [
+        (body("openai-legacy", "ws-shared", "p"), 403, "AB03"),
+        (body("azure-eu", "ws-shared", "p"), 403, "AB03"),
+        (body("bedrock-research", "ws-shared", "p"), 403, "AB03"),
+        (body("anthropic", "ws-none", "p"), 403, "AB03"),
+        (json!({ "name": "P", "integration_id": "anthropic" }), 403, "AB03"),
+        (body("missing", "ws-shared", "p"), 404, "AB08"),
+        (body("anthropic", "ws-research", "gemini"), 409, "AB07"),
+        (body("anthropic", "ws-shared", "p q"), 400, "AB01"),
+        (json!({ "workspace_id": "ws-shared", "integration_id": "anthropic" }), 400, "AB01"),
+    ] {
+        let refusal = portkey.refusal(Method::POST, "/providers", body.clone()).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{body}");
+    }
+    // A slug taken in one workspace is free in another.
+    portkey.post("/providers", body("anthropic", "ws-shared", "gemini")).await;
+}
+
+#[tokio::test]
+async fn a_provider_works_only_as_long_as_its_integration() {
+    let portkey = Portkey::start().await;
+    let path = "/providers/openai-production?workspace_id=ws-research";
+    let access =
+        |enabled: bool| json!({ "workspaces": [{ "id": "ws-research", "enabled": enabled }] });
+    assert_eq!(portkey.get(path).await["status"], "active");
+    portkey.put("/integrations/openai-production/workspaces", access(false)).await;
+    assert_eq!(portkey.get(path).await["status"], "expired");
+    portkey.put("/integrations/openai-production/workspaces", access(true)).await;
+    assert_eq!(portkey.get(path).await["status"], "active");
+    portkey.delete("/integrations/openai-production").await;
+    assert_eq!(portkey.get(path).await["status"], "expired");
+    let successor = json!({ "name": "O", "slug": "openai-production", "key": "k",
+        "ai_provider_id": "openai", "workspace_id": "ws-research" });
+    portkey.post("/integrations", successor).await;
+    assert_eq!(portkey.get(path).await["status"], "expired", "a namesake is not the same");
+}
+
+#[tokio::test]
+async fn a_reset_revives_what_was_exhausted() {
+    let portkey = Portkey::start().await;
+    let path = "/providers/claude-trials?workspace_id=ws-research";
+    for (change, status) in [
+        (json!({ "name": "Claude" }), "exhausted"),
+        (json!({ "reset_usage": false }), "exhausted"),
+        (json!({ "reset_usage": true }), "active"),
+    ] {
+        portkey.put(path, change.clone()).await;
+        assert_eq!(portkey.get(path).await["status"], status, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_names_its_workspace_in_the_query_or_the_body() {
+    let portkey = Portkey::start().await;
+    let body = json!({ "name": "One", "workspace_id": "ws-research" });
+    portkey.put("/providers/gemini", body).await;
+    portkey.put("/providers/gemini?workspace_id=ws-research", json!({ "note": "two" })).await;
+    let read = portkey.get("/providers/gemini?workspace_id=ws-research").await;
+    assert_eq!((read["name"].as_str(), read["note"].as_str()), (Some("One"), Some("two")));
+    for (field, value) in [("note", Value::Null), ("usage_limits", Value::Null)] {
+        let body = json!({ (field): value, "workspace_id": "ws-research" });
+        assert_eq!(portkey.refusal(Method::PUT, "/providers/gemini", body).await.0, 400, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn settings_are_shown_only_when_asked_for() {
+    let portkey = Portkey::start().await;
+    let path = "/providers/azure?workspace_id=ws-support-bot";
+    assert_eq!(portkey.get(path).await.get("configurations"), None);
+    let read = portkey.get(&format!("{path}&include_configurations=true")).await;
+    assert_eq!(read["configurations"]["azure_resource_name"], "example-eu");
+    let list = portkey.get("/providers?workspace_id=ws-support-bot").await;
+    assert!(column(&list["data"], "slug").contains(&"azure"));
+}
+
+#[tokio::test]
+async fn an_expiry_is_a_date_and_a_time() {
+    let portkey = Portkey::start().await;
+    let path = "/providers/gemini?workspace_id=ws-research";
+    for (instant, status) in [
+        ("2027-01-31T12:00:00Z", 200),
+        ("2027-01-31T12:00:00.123Z", 200),
+        ("2027-01-31T12:00:00+05:30", 200),
+        ("2027-01-31T12:00:00", 400),
+        ("2027-01-31", 400),
+        ("2027-13-31T12:00:00Z", 400),
+        ("2027-01-31T24:00:00Z", 400),
+        ("2027-01-31T12:00:00.Z", 400),
+        ("2027-01-31T12:00:00+0530", 400),
+        ("tomorrow", 400),
+        ("", 400),
+    ] {
+        let answer = portkey.send(Method::PUT, path, json!({ "expires_at": instant })).await;
+        assert_eq!(answer.status(), status, "{instant}");
+    }
+}

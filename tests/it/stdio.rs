@@ -1,0 +1,267 @@
+//! MCP over standard input and output, with a real client and with lines no client would send.
+
+use rmcp::{
+    ClientLifecycleMode,
+    model::{CallToolRequestParams, ProtocolVersion},
+    service::ClientServiceExt,
+    transport::TokioChildProcess,
+};
+use serde_json::{Value, json};
+
+use crate::process::{Pipe, command};
+
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
+fn opened(args: &[&str]) -> Pipe {
+    let mut pipe = Pipe::start(args);
+    pipe.send(INITIALIZE);
+    assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
+    pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    pipe
+}
+
+fn list(id: u32) -> String {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" }).to_string()
+}
+
+fn call(id: u32, tool: &str, arguments: &Value) -> String {
+    let params = json!({ "name": tool, "arguments": arguments });
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string()
+}
+
+/// The sandbox in the same process, the official client, every way of opening a connection.
+#[tokio::test]
+async fn a_client_lists_and_calls_in_both_generations() {
+    let modern = || vec![ProtocolVersion::V_2026_07_28];
+    let lifecycles = [
+        ClientLifecycleMode::Initialize,
+        ClientLifecycleMode::Discover { preferred_versions: modern() },
+        ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: None },
+    ];
+    for (lifecycle, expected) in
+        lifecycles.into_iter().zip(["2025-11-25", "2026-07-28", "2026-07-28"])
+    {
+        let command = tokio::process::Command::from(command(&["--sandbox"]));
+        let client =
+            ().serve_with_lifecycle(TokioChildProcess::new(command).unwrap(), lifecycle)
+                .await
+                .unwrap();
+        assert_eq!(client.peer_info().unwrap().protocol_version.to_string(), expected);
+        assert_eq!(client.list_all_tools().await.unwrap().len(), 27);
+        let created = client
+            .call_tool(arguments(
+                "create-integration",
+                json!({ "name": "Mine", "ai_provider_id": "openai", "key": "sk-1" }),
+            ))
+            .await
+            .unwrap();
+        let slug = created.structured_content.as_ref().unwrap()["slug"].clone();
+        let text: Value =
+            serde_json::from_str(&created.content[0].as_text().unwrap().text).unwrap();
+        assert_eq!(Some(text), created.structured_content);
+        let got =
+            client.call_tool(arguments("get-integration", json!({ "slug": slug }))).await.unwrap();
+        assert_eq!(got.structured_content.unwrap()["name"], "Mine");
+        let deleted = client
+            .call_tool(arguments("delete-integration", json!({ "slug": slug })))
+            .await
+            .unwrap();
+        assert_eq!(deleted.is_error, Some(false));
+        let gone =
+            client.call_tool(arguments("get-integration", json!({ "slug": slug }))).await.unwrap();
+        assert_eq!((gone.is_error, gone.structured_content), (Some(true), None));
+        client.cancel().await.unwrap();
+    }
+}
+
+fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
+    CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
+}
+
+#[test]
+fn the_server_introduces_itself() {
+    let mut pipe = Pipe::start(&[]);
+    pipe.send(INITIALIZE);
+    let result = &pipe.receive()["result"];
+    assert_eq!(result["serverInfo"]["name"], "portkey-mcp");
+    assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(
+        result["serverInfo"]["icons"][0]["src"].as_str().unwrap().starts_with("data:image/svg+xml")
+    );
+    assert_eq!(result["capabilities"], json!({ "tools": {} }));
+    let instructions = result["instructions"].as_str().unwrap();
+    assert!(instructions.len() < 600 && instructions.contains("current_page"), "{instructions}");
+    assert!(pipe.end().0.success());
+}
+
+/// Each line, and the id and code of the error it must be answered with.
+#[test]
+fn lines_that_make_no_sense_are_answered_and_survived() {
+    let cases = [
+        (r#"{"jsonrpc":"#.to_owned(), Value::Null, -32700),
+        ("hello".to_owned(), Value::Null, -32700),
+        ("\u{0}\u{1}".to_owned(), Value::Null, -32700),
+        ("[".repeat(100_000), Value::Null, -32700),
+        (format!("[{}]", list(1)), Value::Null, -32600),
+        ("7".to_owned(), Value::Null, -32600),
+        (r#"{"method":"tools/list","id":8}"#.to_owned(), json!(8), -32600),
+        (r#"{"jsonrpc":"1.0","method":"tools/list","id":9}"#.to_owned(), json!(9), -32600),
+        (r#"{"jsonrpc":"2.0","id":10,"method":"no/such"}"#.to_owned(), json!(10), -32601),
+        (r#"{"jsonrpc":"2.0","id":"11","method":"tools/call","params":{"name":"list-all-integrations","arguments":[1]}}"#.to_owned(), json!("11"), -32602),
+        (r#"{"jsonrpc":"2.0","id":12,"method":"tools/call"}"#.to_owned(), json!(12), -32602),
+        (r#"{"jsonrpc":"2.0","id":13,"method":"tools/list","params":{"cursor":"nonsense"}}"#.to_owned(), json!(13), -32602),
+        (call(14, "lst-all-integrations", &json!({})), json!(14), -32602),
+    ];
+    let mut pipe = opened(&["--sandbox"]);
+    for (line, id, code) in cases {
+        let shown: String = line.chars().take(80).collect();
+        pipe.send(&line);
+        let answer = pipe.receive();
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&id, &json!(code)),
+            "{shown}: {answer}"
+        );
+        assert!(!answer["error"]["message"].as_str().unwrap().is_empty(), "{shown}");
+        pipe.send(&list(99));
+        assert_eq!(pipe.receive()["id"], 99, "no longer served after {shown}");
+    }
+    pipe.send("");
+    pipe.send(r#"{"jsonrpc":"2.0","id":55,"result":{}}"#);
+    pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/unheard_of"}"#);
+    pipe.send(&list(100));
+    assert_eq!(
+        pipe.receive()["id"],
+        100,
+        "blank lines, stray answers and unknown notifications need no answer"
+    );
+    assert!(pipe.end().0.success());
+}
+
+#[test]
+fn an_overlong_line_is_answered_without_being_kept() {
+    let mut pipe = opened(&["--sandbox"]);
+    pipe.send(&"x".repeat(17 << 20));
+    let answer = pipe.receive();
+    assert_eq!(answer["error"]["code"], -32600);
+    assert!(
+        answer["error"]["message"].as_str().unwrap().contains("longer than 16777216 bytes"),
+        "{answer}"
+    );
+    pipe.send(&list(1));
+    assert_eq!(pipe.receive()["id"], 1);
+}
+
+#[test]
+fn ten_megabytes_of_arguments_are_answered() {
+    let mut pipe = opened(&["--sandbox"]);
+    let long = "x".repeat(10 << 20);
+    pipe.send(&call(1, "get-integration", &json!({ "slug": long })));
+    let answer = pipe.receive();
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("10485760 characters, at most 255"), "{text}");
+    pipe.send(&call(2, "create-integration", &json!({ "name": long, "ai_provider_id": "openai" })));
+    let answer = pipe.receive();
+    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(2), &json!(true)));
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("413") && text.contains("too large"), "{text}");
+    pipe.send(&list(3));
+    assert_eq!(pipe.receive()["id"], 3);
+}
+
+/// Wrong arguments are the model's to mend, so they come as a result it can read, not as a protocol
+/// error.
+#[test]
+fn wrong_arguments_are_a_result() {
+    let mut pipe = opened(&["--sandbox"]);
+    pipe.send(&call(1, "get-integration", &json!({ "slugg": 1 })));
+    let result = pipe.receive()["result"].clone();
+    assert_eq!(result["isError"], true);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(
+        text.contains("`slug`: is required") && text.contains("did you mean `slug`?"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_list_is_ordered_and_can_be_paged() {
+    let names = |result: &Value| -> Vec<String> {
+        let tools = result["tools"].as_array().unwrap();
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut whole = opened(&[]);
+    whole.send(&list(1));
+    let result = whole.receive()["result"].clone();
+    let all = names(&result);
+    assert!(all.is_sorted() && result.get("nextCursor").is_none());
+    assert_eq!((&result["cacheScope"], &result["ttlMs"]), (&json!("private"), &json!(3_600_000)));
+
+    let mut paged = opened(&["--tools-page", "10"]);
+    let (mut collected, mut cursor) = (Vec::new(), Value::Null);
+    for id in 1..=3 {
+        let params = if cursor.is_null() { json!({}) } else { json!({ "cursor": cursor }) };
+        paged.send(
+            &json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list", "params": params })
+                .to_string(),
+        );
+        let result = paged.receive()["result"].clone();
+        assert!(names(&result).len() <= 10);
+        collected.extend(names(&result));
+        cursor = result["nextCursor"].clone();
+    }
+    assert_eq!((collected, cursor), (all, Value::Null));
+}
+
+/// Without a key and without the sandbox the tools are there, and a call says what is missing.
+#[test]
+fn without_a_key_the_server_starts() {
+    let mut pipe = opened(&[]);
+    pipe.send(&list(1));
+    assert_eq!(pipe.receive()["result"]["tools"].as_array().unwrap().len(), 27);
+    pipe.send(&call(2, "list-all-integrations", &json!({})));
+    let result = pipe.receive()["result"].clone();
+    assert_eq!(result["isError"], true);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"), "{text}");
+}
+
+#[test]
+fn hanging_up_ends_the_server_and_answers_are_not_lost() {
+    assert!(Pipe::start(&[]).end().0.success(), "hung up at once");
+    let mut early = Pipe::start(&[]);
+    early.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    early.send(INITIALIZE);
+    assert_eq!(early.receive()["id"], 0, "a notification first does no harm");
+    let mut busy = opened(&["--sandbox", "--sandbox-faults", "latency:100ms"]);
+    busy.send(&call(7, "list-all-integrations", &json!({})));
+    let (status, rest, log) = busy.end();
+    assert!(status.success(), "{log}");
+    let answer: Value = serde_json::from_str(rest.trim()).unwrap();
+    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(7), &json!(false)));
+}
+
+/// The key and the secrets in arguments stay out of the log, however much of it is asked for.
+#[test]
+fn nothing_secret_is_logged() {
+    let closed = "http://127.0.0.1:1/v1";
+    let mut pipe = opened(&[
+        "--api-key",
+        "pk-planted-key",
+        "--base-url",
+        closed,
+        "--log-level",
+        "trace,rmcp=trace",
+    ]);
+    let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-planted-secret" });
+    pipe.send(&call(1, "create-integration", &arguments));
+    let answer = pipe.receive().to_string();
+    let (_, _, log) = pipe.end();
+    assert!(log.contains("create-integration"), "nothing was logged: {log}");
+    for secret in ["pk-planted-key", "sk-planted-secret"] {
+        assert!(
+            !log.contains(secret) && !answer.contains(secret),
+            "{secret} shows:\n{log}\n{answer}"
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! `tool-schemas/<domain>/<tool>.json` shows every tool as it is published.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use portkey_mcp::{catalog::Catalog, server};
+
+#[test]
+fn every_tool_is_as_published() {
+    let root = Path::new("tool-schemas");
+    let mut expected = BTreeSet::new();
+    for entry in Catalog::full().iter() {
+        let name = entry.published.operation().name();
+        let path = root.join(entry.domain.name).join(format!("{name}.json"));
+        let tool = serde_json::to_string_pretty(&server::tool(entry)).unwrap() + "\n";
+        super::check_file(&path, &tool);
+        expected.insert(path);
+    }
+    for domain in fs::read_dir(root).unwrap() {
+        for file in fs::read_dir(domain.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            assert!(expected.contains(&path), "{} belongs to no tool; remove it", path.display());
+        }
+    }
+}

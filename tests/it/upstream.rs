@@ -1,0 +1,155 @@
+//! A Portkey that answers as a test tells it to, down to the bytes, and remembers what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use portkey_mcp::{
+    catalog::Catalog,
+    dispatch::Dispatcher,
+    portkey::{Client, Retries, Settings},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// A request as it came over the wire.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What to do with a connection after a request.
+pub(crate) enum Act {
+    /// Write these bytes and hang up.
+    Write(Vec<u8>),
+    /// Write these bytes, then this many more megabytes of zeros, and hang up.
+    Flood(Vec<u8>, usize),
+    /// Say nothing and keep the connection.
+    Hang,
+    /// Hang up without a word.
+    Drop,
+}
+
+/// The scripted server.
+pub(crate) struct Upstream {
+    pub(crate) base_url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Upstream {
+    /// Starts one; `script` decides on each request, given how many came before.
+    pub(crate) async fn start(script: impl Fn(usize) -> Act + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let (script, log) = (Arc::new(script), seen.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, script.clone(), log.clone()));
+            }
+        });
+        Self { base_url, seen }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    script: Arc<impl Fn(usize) -> Act>,
+    log: Arc<Mutex<Vec<Seen>>>,
+) {
+    let Some(request) = read_request(&mut stream).await else { return };
+    let before = {
+        let mut log = log.lock().unwrap();
+        log.push(request);
+        log.len() - 1
+    };
+    // A client that has had enough may hang up at any time.
+    match script(before) {
+        Act::Write(bytes) => _ = stream.write_all(&bytes).await,
+        Act::Flood(bytes, megabytes) => {
+            _ = stream.write_all(&bytes).await;
+            let zeros = vec![b'0'; 1 << 20];
+            for _ in 0..megabytes {
+                if stream.write_all(&zeros).await.is_err() {
+                    return;
+                }
+            }
+        }
+        Act::Hang => _ = stream.read(&mut [0]).await,
+        Act::Drop => {}
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+        .unwrap_or(0);
+    let mut body = bytes.split_off(end + 4);
+    while body.len() < length {
+        if stream.read_buf(&mut body).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let mut words = head.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    Some(Seen { method, target, head, body })
+}
+
+/// A whole answer.
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Act {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n"
+    );
+    Act::Write((head + body).into_bytes())
+}
+
+/// A good answer.
+pub(crate) fn ok(body: &str) -> Act {
+    answer("200 OK", "content-type: application/json\r\n", body)
+}
+
+pub(crate) const KEY: &str = "pk-planted-secret-0123456789";
+
+/// Settings with short bounds, for a server at this address.
+pub(crate) fn settings(base_url: &str) -> Settings {
+    use std::time::Duration;
+    Settings {
+        base_url: base_url.parse().unwrap(),
+        gateway_url: base_url.parse().unwrap(),
+        key: Some(KEY.into()),
+        connect_timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(20),
+        max_response_bytes: 10 << 20,
+        retries: Retries {
+            most: 3,
+            first_pause: Duration::from_millis(1),
+            longest_pause: Duration::from_secs(2),
+        },
+        extra_roots: Vec::new(),
+        proxies: false,
+    }
+}
+
+/// Everything a call needs, against this server.
+pub(crate) fn dispatcher(upstream: &Upstream) -> Dispatcher {
+    Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings(&upstream.base_url)) }
+}
