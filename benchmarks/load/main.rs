@@ -1,1 +1,131 @@
-fn main() {}
+//! Whole-process figures of the release binary, against its sandbox in a process of its own.
+//!
+//! `cargo bench --bench load -- [--quick] [--only start|direct|stdio|modern|legacy]`. See
+//! `benchmarks/README.md` for what the figures mean.
+
+mod direct;
+mod http;
+mod line;
+mod mcp;
+mod process;
+mod stats;
+mod stdio;
+
+use std::io::{self, Write};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    http::Generation,
+    process::Process,
+    stats::{Figures, Target, Unit},
+};
+
+/// How many connections a load uses.
+const CONNECTIONS: usize = 32;
+
+/// How much is done. Loads are multiples of [`CONNECTIONS`].
+struct Plan {
+    rounds: usize,
+    warm_starts: usize,
+    starts: usize,
+    warm_up: usize,
+    sequential: usize,
+    load: usize,
+}
+
+const FULL: Plan =
+    Plan { rounds: 7, warm_starts: 3, starts: 6, warm_up: 960, sequential: 2000, load: 19_200 };
+const QUICK: Plan =
+    Plan { rounds: 2, warm_starts: 1, starts: 4, warm_up: 320, sequential: 300, load: 3200 };
+
+struct Options {
+    plan: Plan,
+    only: Option<String>,
+}
+
+impl Options {
+    fn read(args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let (mut plan, mut only) = (FULL, None);
+        let mut args = args.skip(1);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--quick" => plan = QUICK,
+                "--only" => only = Some(args.next().context("--only what?")?),
+                // Cargo says so to every benchmark.
+                "--bench" => {}
+                other => bail!("there is no option {other}"),
+            }
+        }
+        let parts = ["start", "direct", "stdio", "modern", "legacy"];
+        if let Some(only) = only.as_deref().filter(|only| !parts.contains(only)) {
+            bail!("there is no {only}; there are {}", parts.join(", "));
+        }
+        Ok(Self { plan, only })
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == part)
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::read(std::env::args())?;
+    // One thread: the driver shares the machine with what it measures.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let figures = runtime.block_on(measure(&options))?;
+    let Plan { rounds, starts, sequential, load, warm_up, .. } = options.plan;
+    let cores = std::thread::available_parallelism()?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "\n{rounds} rounds, interleaved; each: {starts} starts, {warm_up} warm-up calls, \
+         {sequential} calls one at a time, {load} calls under load. {cores} cores.\n\n{}",
+        figures.table()
+    )?;
+    Ok(())
+}
+
+async fn measure(options: &Options) -> anyhow::Result<Figures> {
+    let plan = &options.plan;
+    let (_sandbox, address) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
+    let url = format!("http://{address}/v1");
+    let mut figures = Figures::default();
+    for round in 1..=plan.rounds {
+        writeln!(io::stderr(), "round {round} of {}", plan.rounds)?;
+        if options.wants("start") {
+            stdio::start(&url, plan, &mut figures)?;
+        }
+        let mut direct = None;
+        if options.wants("direct") {
+            direct = Some(direct::round(&url, plan, &mut figures).await?);
+        }
+        if options.wants("stdio") {
+            let found = stdio::round(&url, plan, &mut figures)?;
+            compare("stdio", &direct, (found.p50, found.per_second), &mut figures);
+        }
+        for (part, generation) in [("modern", Generation::Modern), ("legacy", Generation::Legacy)] {
+            if options.wants(part) {
+                let found = http::round(&url, generation, plan, &mut figures).await?;
+                let found = (found.p50, found.per_second);
+                compare(generation.name(), &direct, found, &mut figures);
+            }
+        }
+    }
+    Ok(figures)
+}
+
+/// Sets a round beside the calls that were made directly just before.
+fn compare(
+    name: &str,
+    direct: &Option<direct::Round>,
+    (p50, per_second): (f64, f64),
+    figures: &mut Figures,
+) {
+    let Some(direct) = direct else { return };
+    let added = format!("{name}: added latency, median, one at a time");
+    figures.add(&added, Unit::Millis, Target::AtMost(0.3), p50 - direct.p50);
+    let share = format!("{name}: throughput, share of direct");
+    let percent = 100.0 * per_second / direct.per_second;
+    figures.add(&share, Unit::Percent, Target::AtLeast(25.0), percent);
+}

@@ -5,7 +5,7 @@ mod health;
 mod tools;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
@@ -168,7 +168,9 @@ fn start_logging(options: &Options) -> anyhow::Result<()> {
     let discreet = filter_fn(|metadata| {
         *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")
     });
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let lines = match options.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

@@ -10,7 +10,7 @@
 //!
 //! The type is the gate: the struct's rustdoc is what the model reads, its fields decide what may
 //! pass. The caller's JSON is the cargo: once admitted it is laid over path, query and body by name
-//! alone (see [`wire`]), so a field that is absent, `null` or set stays just that.
+//! alone (see `wire`), so a field that is absent, `null` or set stays just that.
 
 mod gate;
 mod nullable;

@@ -107,8 +107,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
     }
 
     /// Answers a line that is no message. Spawned, because this read may be abandoned at any await.
-    fn complain(&mut self, error: ErrorData, id: Option<RequestId>) {
-        debug!(error = %error.message, "unreadable line");
+    fn complain(&mut self, Complaint { code, what, id }: Complaint) {
+        debug!(what, "unreadable line");
+        let error = ErrorData::new(code, what, None);
         tokio::spawn(self.send(JsonRpcMessage::error(error, id)));
     }
 }
@@ -140,7 +141,7 @@ where
                 Ok(Read::Whole) => {}
                 Ok(Read::TooLong) => {
                     let what = format!("the message is longer than {LONGEST_LINE} bytes");
-                    self.complain(ErrorData::invalid_request(what, None), None);
+                    self.complain(Complaint { code: ErrorCode::INVALID_REQUEST, what, id: None });
                     continue;
                 }
                 Ok(Read::End) => return None,
@@ -164,7 +165,7 @@ where
                     debug!("a notification before the first request was passed over");
                 }
                 Ok(None) => {}
-                Err((error, id)) => self.complain(error, id),
+                Err(complaint) => self.complain(complaint),
             }
         }
     }
@@ -175,29 +176,37 @@ where
 }
 
 /// Why a line is no message, and whose request it was if that can be told.
-type Complaint = (ErrorData, Option<RequestId>);
+struct Complaint {
+    code: ErrorCode,
+    what: String,
+    id: Option<RequestId>,
+}
 
 /// A line as a message; nothing where it needs no answer.
 fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Complaint> {
     if line.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(line).map(Some).or_else(|_| match serde_json::from_slice(line) {
+    serde_json::from_slice(line).map(Some).or_else(|_| complaint(line).map_or(Ok(None), Err))
+}
+
+/// What is wrong with a line that is no message.
+fn complaint(line: &[u8]) -> Option<Complaint> {
+    let invalid = |what: &str, id| {
+        Some(Complaint { code: ErrorCode::INVALID_REQUEST, what: what.to_owned(), id })
+    };
+    match serde_json::from_slice(line) {
         Err(error) => {
             let what = format!("the line is no JSON: {error}; send one JSON-RPC message per line");
-            Err((ErrorData::new(ErrorCode::PARSE_ERROR, what, None), None))
+            Some(Complaint { code: ErrorCode::PARSE_ERROR, what, id: None })
         }
         Ok(Value::Object(message)) if message.contains_key("method") => {
-            let id = message.get("id").and_then(|id| serde_json::from_value(id.clone()).ok());
             let what = "the message is no JSON-RPC 2.0 request; it has `jsonrpc`, `id`, `method` and \
                         `params`, an object";
-            Err((ErrorData::invalid_request(what, None), id))
+            invalid(what, message.get("id").and_then(|id| serde_json::from_value(id.clone()).ok()))
         }
         // Answering what may itself be an answer could go back and forth for ever.
-        Ok(Value::Object(_)) => Ok(None),
-        Ok(_) => {
-            let what = "the message is no JSON-RPC object; batches are not part of MCP";
-            Err((ErrorData::invalid_request(what, None), None))
-        }
-    })
+        Ok(Value::Object(_)) => None,
+        Ok(_) => invalid("the message is no JSON-RPC object; batches are not part of MCP", None),
+    }
 }

@@ -1,5 +1,7 @@
 //! MCP over streamable HTTP: both protocol generations, and everything a client may get wrong.
 
+use std::sync::Arc;
+
 use reqwest::{Client, RequestBuilder, StatusCode};
 use rmcp::{
     ClientLifecycleMode,
@@ -8,8 +10,12 @@ use rmcp::{
     transport::StreamableHttpClientTransport,
 };
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use crate::process::{Served, said};
+use crate::{
+    process::{Served, said},
+    upstream::{Act, Upstream},
+};
 
 fn served(more: &[&str]) -> Served {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
@@ -209,9 +215,15 @@ fn listening_for_everyone_has_to_be_asked_for() {
     assert!(server.url.starts_with("http://0.0.0.0:"), "{}", server.url);
 }
 
+/// Portkey takes its time, the server is told to stop meanwhile, and the callers still get answers.
 #[tokio::test]
 async fn stopping_lets_calls_finish() {
-    let server = served(&["--sandbox-faults", "latency:300ms"]);
+    let release = Arc::new(Semaphore::new(0));
+    let held = release.clone();
+    let portkey = Upstream::start(move |_| Act::Later(held.clone(), r#"{"data":[]}"#)).await;
+    let args =
+        ["http", "--listen", "127.0.0.1:0", "--api-key", "k", "--base-url", &portkey.base_url];
+    let mut server = Served::start(&args);
     let call =
         modern(&server, "tools/call", json!({ "name": "list-all-integrations", "arguments": {} }));
     let legacy = StreamableHttpClientTransport::from_uri(server.url.clone());
@@ -220,10 +232,17 @@ async fn stopping_lets_calls_finish() {
     let calling_too = tokio::spawn(async move {
         legacy.call_tool(arguments("list-all-integrations", json!({}))).await
     });
-    // Under way once the sandbox has begun to delay it, for which there is no sign; a call that comes
-    // too late would fail here, not pass.
-    tokio::time::sleep(std::time::Duration::from_millis(150)).await;
-    let (status, log) = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
+    while portkey.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    server.signal("TERM");
+    let server = tokio::task::spawn_blocking(move || {
+        server.read_until("stopping");
+        server
+    });
+    let server = server.await.unwrap();
+    release.add_permits(2);
+    let (status, log) = tokio::task::spawn_blocking(|| server.end()).await.unwrap();
     assert!(status.success(), "{log}");
     assert!(!log.contains("cut off"), "{log}");
     let (status, body) = calling.await.unwrap();

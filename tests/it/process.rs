@@ -98,10 +98,29 @@ impl Served {
         }
     }
 
-    /// Asks it to stop as a supervisor would, and returns how it ended and what it logged since.
-    pub(crate) fn terminate(mut self) -> (std::process::ExitStatus, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    /// Sends it a signal, as a supervisor would.
+    pub(crate) fn signal(&self, name: &str) {
+        let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    }
+
+    /// Reads its log up to the line that says `marker`.
+    pub(crate) fn read_until(&mut self, marker: &str) {
+        let mut line = String::new();
+        while !line.contains(marker) {
+            line.clear();
+            assert!(self.log.read_line(&mut line).unwrap() > 0, "it ended without saying {marker}");
+        }
+    }
+
+    /// Asks it to stop and waits for that.
+    pub(crate) fn terminate(self) -> (std::process::ExitStatus, String) {
+        self.signal("TERM");
+        self.end()
+    }
+
+    /// Waits until it has ended, and returns how and what it logged since.
+    pub(crate) fn end(mut self) -> (std::process::ExitStatus, String) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap(), rest)

@@ -10,6 +10,7 @@ use portkey_mcp::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
 
 /// A request as it came over the wire.
@@ -27,6 +28,8 @@ pub(crate) enum Act {
     Write(Vec<u8>),
     /// Write these bytes, then this many more megabytes of zeros, and hang up.
     Flood(Vec<u8>, usize),
+    /// Answer well with this body, once there is a permit for it.
+    Later(Arc<Semaphore>, &'static str),
     /// Say nothing and keep the connection.
     Hang,
     /// Hang up without a word.
@@ -80,6 +83,12 @@ async fn serve(
                 if stream.write_all(&zeros).await.is_err() {
                     return;
                 }
+            }
+        }
+        Act::Later(permits, body) => {
+            permits.acquire().await.unwrap().forget();
+            if let Act::Write(bytes) = ok(body) {
+                _ = stream.write_all(&bytes).await;
             }
         }
         Act::Hang => _ = stream.read(&mut [0]).await,

@@ -10,7 +10,7 @@ use crate::operation::Nullable;
 /// multiplier: factor on the list price, 0.8 being 20% off, by default (which null inherits),
 /// {request,response}_{token,audio_token,image_token,text_token},
 /// cache_{read,write}_{input,image_input,text_input}_token, cache_read_audio_input_token,
-/// reasoning_token, prediction_{accepted,rejected}_token, image.default, additional_units.<unit>.
+/// reasoning_token, prediction_{accepted,rejected}_token, image.default, additional_units.{unit}.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]

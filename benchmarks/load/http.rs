@@ -1,0 +1,174 @@
+//! The server over HTTP, in both generations of the protocol.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    CONNECTIONS, Plan,
+    line::Line,
+    mcp::{self, INITIALIZED, SUCCESS},
+    process::Process,
+    stats::{Figures, Latencies, Load, Target, Unit},
+};
+
+/// How a client speaks.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Generation {
+    /// 2026-07-28: every request stands by itself and is answered in JSON.
+    Modern,
+    /// 2025-11-25: a session, and answers as server-sent events.
+    Legacy,
+}
+
+impl Generation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Modern => "http 2026-07-28",
+            Self::Legacy => "http 2025-11-25",
+        }
+    }
+}
+
+/// A client: a connection and its one request, ready to be sent.
+struct Client {
+    line: Line,
+    request: Vec<u8>,
+}
+
+impl Client {
+    async fn connect(address: SocketAddr, generation: Generation) -> anyhow::Result<Self> {
+        let mut line = Line::connect(address).await?;
+        let request = match generation {
+            Generation::Modern => {
+                let headers = "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n\
+                               mcp-name: get-integration\r\n";
+                post(address, headers, &mcp::call(1, mcp::META))
+            }
+            Generation::Legacy => {
+                line.exchange(&post(address, "", mcp::INITIALIZE), "http/1.1 200").await?;
+                mcp::check(&line.body, INITIALIZED)?;
+                let session = line.header("mcp-session-id").context("there is no session")?;
+                let headers = format!(
+                    "mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"
+                );
+                line.exchange(&post(address, &headers, mcp::READY), "http/1.1 202").await?;
+                post(address, &headers, &mcp::call(1, ""))
+            }
+        };
+        Ok(Self { line, request })
+    }
+
+    async fn call(&mut self) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        self.line.exchange(&self.request, "http/1.1 200").await?;
+        let took = started.elapsed();
+        mcp::check(&self.line.body, SUCCESS)?;
+        Ok(took)
+    }
+}
+
+fn post(address: SocketAddr, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\ncontent-length: {length}\r\n\
+         {headers}\r\n{body}"
+    );
+    request.into_bytes()
+}
+
+/// What a round found that is set against calling directly.
+pub(crate) struct Round {
+    pub(crate) p50: f64,
+    pub(crate) per_second: f64,
+}
+
+/// One round in one generation, on a server of its own.
+pub(crate) async fn round(
+    url: &str,
+    generation: Generation,
+    plan: &Plan,
+    figures: &mut Figures,
+) -> anyhow::Result<Round> {
+    let name = generation.name();
+    let (process, address) = Process::listening(&[
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--base-url",
+        url,
+        "--api-key",
+        "bench",
+    ])?;
+    let (idle, loaded) = (Target::AtMost(15.0), Target::AtMost(40.0));
+    let mut add = |what: &str, unit, target, value| {
+        figures.add(&format!("{name}: {what}"), unit, target, value);
+    };
+
+    add("RSS before the first client", Unit::Megabytes, idle, process.memory("VmRSS")?);
+    let mut client = Client::connect(address, generation).await?;
+    client.call().await?;
+    add("RSS after the first call", Unit::Megabytes, idle, process.memory("VmRSS")?);
+
+    for _ in 0..plan.warm_up {
+        client.call().await?;
+    }
+    let mut latencies = Latencies::default();
+    for _ in 0..plan.sequential {
+        latencies.add(client.call().await?);
+    }
+    let (p50, p99) = latencies.p50_p99();
+    add("latency p50, one at a time", Unit::Millis, Target::None, p50);
+    add("latency p99, one at a time", Unit::Millis, Target::None, p99);
+
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(Client::connect(address, generation).await?);
+    }
+    let (clients, _) = flood(clients, plan.warm_up).await?;
+    let cpu = process.cpu()?;
+    let started = Instant::now();
+    let (clients, latencies) = flood(clients, plan.load).await?;
+    let load = Load::new(plan.load, started.elapsed(), process.cpu()? - cpu);
+    let (loaded_p50, loaded_p99) = latencies.p50_p99();
+    let with = |what: &str| format!("{what}, {CONNECTIONS} connections");
+    add(&with("throughput"), Unit::PerSecond, Target::None, load.per_second);
+    add(&with("latency p50"), Unit::Millis, Target::None, loaded_p50);
+    add(&with("latency p99"), Unit::Millis, Target::None, loaded_p99);
+    add(&with("CPU per call"), Unit::Micros, Target::AtMost(80.0), load.cpu);
+    add(&with("peak RSS"), Unit::Megabytes, loaded, process.memory("VmHWM")?);
+    add("RSS once the load is over", Unit::Megabytes, Target::None, process.memory("VmRSS")?);
+    ensure!(clients.len() == CONNECTIONS, "clients were lost");
+    Ok(Round { p50, per_second: load.per_second })
+}
+
+/// Makes calls on all connections at once.
+async fn flood(
+    clients: Vec<Client>,
+    calls: usize,
+) -> anyhow::Result<(Vec<Client>, Latencies)> {
+    let each = calls / clients.len();
+    let tasks: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            tokio::spawn(async move {
+                let mut latencies = Latencies::default();
+                for _ in 0..each {
+                    latencies.add(client.call().await?);
+                }
+                anyhow::Ok((client, latencies))
+            })
+        })
+        .collect();
+    let (mut clients, mut all) = (Vec::new(), Latencies::default());
+    for task in tasks {
+        let (client, latencies) = task.await??;
+        clients.push(client);
+        all.extend(latencies);
+    }
+    Ok((clients, all))
+}

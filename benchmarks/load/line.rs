@@ -1,0 +1,101 @@
+//! An HTTP/1.1 connection that is kept: as much of HTTP as is needed, so that the driver costs little.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail, ensure};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// A connection and the answer that came last.
+pub(crate) struct Line {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// The head of the last answer.
+    pub(crate) head: String,
+    /// The body of the last answer.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Line {
+    pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let buffer = Vec::with_capacity(64 * 1024);
+        Ok(Self { stream, buffer, head: String::new(), body: Vec::new() })
+    }
+
+    /// Sends a request and reads its answer whole, which must have this status.
+    pub(crate) async fn exchange(&mut self, request: &[u8], status: &str) -> anyhow::Result<()> {
+        self.stream.write_all(request).await?;
+        let end = loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                break end;
+            }
+            self.read().await?;
+        };
+        let head = self.take(end + 4).await?;
+        self.head.clear();
+        self.head.push_str(std::str::from_utf8(&head)?);
+        self.head.make_ascii_lowercase();
+        self.body.clear();
+        if let Some(length) = self.header("content-length") {
+            let length = length.parse()?;
+            self.body = self.take(length).await?;
+        } else if self.header("transfer-encoding") == Some("chunked") {
+            self.read_chunks().await?;
+        }
+        ensure!(
+            self.head.starts_with(status),
+            "{}\n{}",
+            self.head,
+            String::from_utf8_lossy(&self.body)
+        );
+        Ok(())
+    }
+
+    /// A header of the last answer, in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.into_iter().find(|(field, _)| *field == name).map(|(_, value)| value.trim())
+    }
+
+    async fn read_chunks(&mut self) -> anyhow::Result<()> {
+        loop {
+            let end = loop {
+                if let Some(end) = find(&self.buffer, b"\r\n") {
+                    break end;
+                }
+                self.read().await?;
+            };
+            let size = self.take(end + 2).await?;
+            let size = usize::from_str_radix(std::str::from_utf8(&size)?.trim(), 16)
+                .context("no size of a chunk")?;
+            let chunk = self.take(size + 2).await?;
+            if size == 0 {
+                return Ok(());
+            }
+            self.body.extend_from_slice(chunk.get(..size).unwrap_or_default());
+        }
+    }
+
+    /// The next so many bytes.
+    async fn take(&mut self, length: usize) -> anyhow::Result<Vec<u8>> {
+        while self.buffer.len() < length {
+            self.read().await?;
+        }
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    async fn read(&mut self) -> anyhow::Result<()> {
+        if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            bail!("the server hung up: {:?}", String::from_utf8_lossy(&self.buffer));
+        }
+        Ok(())
+    }
+}
+
+fn find(bytes: &[u8], words: &[u8]) -> Option<usize> {
+    bytes.windows(words.len()).position(|window| window == words)
+}

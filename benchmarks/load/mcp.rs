@@ -1,0 +1,46 @@
+//! The messages that are sent, and what their answers must contain.
+
+use anyhow::ensure;
+
+/// The integration that is asked for; the sandbox begins with it.
+pub(crate) const SLUG: &str = "openai-production";
+
+/// What every good answer to a call contains.
+pub(crate) const SUCCESS: &[u8] = br#""isError":false"#;
+/// What the answer to [`INITIALIZE`] contains.
+pub(crate) const INITIALIZED: &[u8] = br#""protocolVersion":"2025-11-25""#;
+/// What the answer to [`LIST`] contains.
+pub(crate) const LISTED: &[u8] = br#""name":"update-provider""#;
+
+pub(crate) const INITIALIZE: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","#,
+    r#""capabilities":{},"clientInfo":{"name":"load","version":"1"}}}"#
+);
+pub(crate) const READY: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+pub(crate) const LIST: &str = r#"{"jsonrpc":"2.0","id":"list","method":"tools/list"}"#;
+
+/// What a stateless request says about itself.
+pub(crate) const META: &str = concat!(
+    r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    r#""io.modelcontextprotocol/clientCapabilities":{},"#,
+    r#""io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"}}"#
+);
+
+/// The call that is made all the time; `meta` goes behind its arguments.
+pub(crate) fn call(id: usize, meta: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"get-integration","arguments":{{"slug":"{SLUG}"}}{meta}}}}}"#
+    )
+}
+
+/// An answer must contain the words, or nothing that is measured means anything.
+pub(crate) fn check(answer: &[u8], words: &[u8]) -> anyhow::Result<()> {
+    let found = answer.windows(words.len()).any(|window| window == words);
+    ensure!(
+        found,
+        "the answer does not contain {}: {}",
+        String::from_utf8_lossy(words),
+        String::from_utf8_lossy(answer.get(..2000).unwrap_or(answer))
+    );
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The binary as a process, and what the kernel says about it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, ChildStderr, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+
+/// Ticks per second in `/proc/<pid>/stat`: fixed in the interface of Linux.
+const TICKS: f64 = 100.0;
+
+/// A process of ours; killed when dropped.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    /// Kept open, so that the process can log.
+    _log: Option<BufReader<ChildStderr>>,
+}
+
+impl Process {
+    /// Starts the binary as a server on standard input and output.
+    pub(crate) fn pipe(args: &[&str]) -> anyhow::Result<Self> {
+        let child = command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the server cannot be started")?;
+        Ok(Self { child, _log: None })
+    }
+
+    /// Starts the binary as a server that says on standard error where it listens.
+    pub(crate) fn listening(args: &[&str]) -> anyhow::Result<(Self, SocketAddr)> {
+        let mut child = command(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("the server cannot be started")?;
+        let mut log = BufReader::new(child.stderr.take().context("no standard error")?);
+        let mut seen = String::new();
+        loop {
+            let start = seen.len();
+            if log.read_line(&mut seen)? == 0 {
+                bail!("the server ended before it listened: {seen}");
+            }
+            let line = seen.get(start..).unwrap_or_default();
+            if let Some((_, rest)) = line.split_once("http://") {
+                let address = rest.split(['/', ';', ' ', '\n']).next().unwrap_or_default();
+                let address = address.parse().with_context(|| format!("where is {line:?}?"))?;
+                return Ok((Self { child, _log: Some(log) }, address));
+            }
+        }
+    }
+
+    /// A line of `/proc/<pid>/status` that counts memory, such as `VmRSS`, in megabytes.
+    pub(crate) fn memory(&self, field: &str) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .context("memory is read from /proc, which needs Linux")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let count = line.and_then(|line| line.split_whitespace().nth(1));
+        let kib: f64 = count.with_context(|| format!("there is no {field}"))?.parse()?;
+        Ok(kib * 1024.0 / 1e6)
+    }
+
+    /// The CPU time of all its threads so far, in user and in kernel mode.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in brackets may hold anything, so fields are counted from its end.
+        let (_, rest) = stat.rsplit_once(')').context("stat has no name")?;
+        let fields = rest.split_whitespace().skip(11).take(2);
+        let ticks = fields.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        Ok(Duration::from_secs_f64(ticks / TICKS))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// The binary, with nothing of the environment's own configuration.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portkey-mcp"));
+    command.args(args);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        if text.starts_with("PORTKEY") || text.ends_with("_PROXY") || text == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}

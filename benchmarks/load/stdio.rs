@@ -1,0 +1,160 @@
+//! The server on a pipe: starting it, calling it in turn, and keeping many calls in flight.
+//!
+//! Blocking reads and writes on one thread: the requests in flight fit into the pipe, so that writing
+//! them never waits for the server.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{ChildStdin, ChildStdout},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{
+    Plan,
+    mcp::{self, SUCCESS},
+    process::Process,
+    stats::{Figures, Latencies, Load, Target, Unit, millis},
+};
+
+/// How many calls are in flight when throughput is measured.
+const WINDOW: usize = 64;
+
+/// A server on a pipe that has been initialized.
+struct Pipe {
+    process: Process,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    line: Vec<u8>,
+    id: usize,
+}
+
+impl Pipe {
+    fn start(args: &[&str]) -> anyhow::Result<Self> {
+        let mut process = Process::pipe(args)?;
+        let input = process.child.stdin.take().context("no standard input")?;
+        let output = process.child.stdout.take().context("no standard output")?;
+        let output = BufReader::with_capacity(256 * 1024, output);
+        let mut pipe = Self { process, input, output, line: Vec::new(), id: 0 };
+        pipe.input.write_all(mcp::INITIALIZE.as_bytes())?;
+        pipe.input.write_all(b"\n")?;
+        pipe.receive(mcp::INITIALIZED)?;
+        Ok(pipe)
+    }
+
+    /// Reads one line, which must contain the words.
+    fn receive(&mut self, words: &[u8]) -> anyhow::Result<()> {
+        self.line.clear();
+        if self.output.read_until(b'\n', &mut self.line)? == 0 {
+            bail!("the server hung up");
+        }
+        mcp::check(&self.line, words)
+    }
+
+    fn write_call(&mut self, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        self.id += 1;
+        Ok(writeln!(out, "{}", mcp::call(self.id, ""))?)
+    }
+
+    fn call(&mut self) -> anyhow::Result<Duration> {
+        let mut request = Vec::with_capacity(256);
+        self.write_call(&mut request)?;
+        let started = Instant::now();
+        self.input.write_all(&request)?;
+        self.receive(SUCCESS)?;
+        Ok(started.elapsed())
+    }
+
+    /// Makes calls, so many of them at a time.
+    fn flood(&mut self, calls: usize) -> anyhow::Result<()> {
+        let mut out = Vec::new();
+        let mut sent = 0;
+        for received in 0..calls {
+            while sent < calls && sent - received < WINDOW {
+                self.write_call(&mut out)?;
+                sent += 1;
+            }
+            // What has already arrived is taken first, so that requests leave in few writes.
+            if !self.output.buffer().contains(&b'\n') {
+                self.input.write_all(&out)?;
+                out.clear();
+            }
+            self.receive(SUCCESS)?;
+        }
+        ensure!(out.is_empty(), "{} bytes were never sent", out.len());
+        Ok(())
+    }
+}
+
+/// Start of the process to its first answers.
+pub(crate) fn start(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
+    let args = ["--base-url", url, "--api-key", "bench"];
+    for run in 0..plan.warm_starts + plan.starts {
+        let started = Instant::now();
+        let mut pipe = Pipe::start(&args)?;
+        let initialized = started.elapsed();
+        pipe.input.write_all(mcp::READY.as_bytes())?;
+        pipe.input.write_all(b"\n")?;
+        pipe.input.write_all(mcp::LIST.as_bytes())?;
+        pipe.input.write_all(b"\n")?;
+        pipe.receive(mcp::LISTED)?;
+        let listed = started.elapsed();
+        if run >= plan.warm_starts {
+            let target = Target::AtMost(15.0);
+            let name = "start: exec to `initialize` reply, stdio";
+            figures.add(name, Unit::Millis, target, millis(initialized));
+            let name = "start: exec to full `tools/list` reply, stdio";
+            figures.add(name, Unit::Millis, Target::None, millis(listed));
+        }
+    }
+    Ok(())
+}
+
+/// What a round over stdio found that is set against calling directly.
+pub(crate) struct Round {
+    pub(crate) p50: f64,
+    pub(crate) per_second: f64,
+}
+
+/// One round over stdio, on a server of its own.
+pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Round> {
+    let mut pipe = Pipe::start(&["--base-url", url, "--api-key", "bench"])?;
+    pipe.input.write_all(mcp::READY.as_bytes())?;
+    pipe.input.write_all(b"\n")?;
+    let idle = Target::AtMost(15.0);
+    let rss = pipe.process.memory("VmRSS")?;
+    figures.add("stdio: RSS after `initialize`", Unit::Megabytes, idle, rss);
+    pipe.call()?;
+    let rss = pipe.process.memory("VmRSS")?;
+    figures.add("stdio: RSS after the first call", Unit::Megabytes, idle, rss);
+
+    for _ in 0..plan.warm_up {
+        pipe.call()?;
+    }
+    let cpu = pipe.process.cpu()?;
+    let started = Instant::now();
+    let mut latencies = Latencies::default();
+    for _ in 0..plan.sequential {
+        latencies.add(pipe.call()?);
+    }
+    let alone = Load::new(plan.sequential, started.elapsed(), pipe.process.cpu()? - cpu);
+    let (p50, p99) = latencies.p50_p99();
+    figures.add("stdio: latency p50, one at a time", Unit::Millis, Target::None, p50);
+    figures.add("stdio: latency p99, one at a time", Unit::Millis, Target::None, p99);
+    figures.add("stdio: CPU per call, one at a time", Unit::Micros, Target::None, alone.cpu);
+
+    pipe.flood(plan.warm_up)?;
+    let cpu = pipe.process.cpu()?;
+    let started = Instant::now();
+    pipe.flood(plan.load)?;
+    let load = Load::new(plan.load, started.elapsed(), pipe.process.cpu()? - cpu);
+    let name = format!("stdio: throughput, {WINDOW} in flight");
+    figures.add(&name, Unit::PerSecond, Target::None, load.per_second);
+    let name = format!("stdio: CPU per call, {WINDOW} in flight");
+    figures.add(&name, Unit::Micros, Target::AtMost(60.0), load.cpu);
+    let peak = pipe.process.memory("VmHWM")?;
+    let name = format!("stdio: peak RSS, {WINDOW} in flight");
+    figures.add(&name, Unit::Megabytes, Target::None, peak);
+    Ok(Round { p50, per_second: load.per_second })
+}
