@@ -1,1 +1,140 @@
-fn main() {}
+//! What our own code costs per call and at start, without any transport or network.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+#![allow(clippy::expect_used, reason = "a benchmark that cannot be set up should stop loudly")]
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use portkey_mcp::{
+    catalog::Catalog,
+    dispatch::Dispatcher,
+    operation::{JsonMap, Published},
+    portkey::{Client, Retries, Settings},
+    server::Server,
+};
+use rmcp::model::ListToolsResult;
+use serde_json::{Value, json};
+
+fn start(criterion: &mut Criterion) {
+    criterion.bench_function("start/catalog", |bench| bench.iter(Catalog::full));
+}
+
+fn requests(criterion: &mut Criterion) {
+    let catalog = Catalog::full();
+    let cases = [
+        ("small", "get-integration", json!({ "slug": "openai-production" }), true),
+        ("middling", "update-mcp-integration", middling(), true),
+        ("large", "create-integration", large(), true),
+        ("refused", "create-integration", wrong(), false),
+    ];
+    for (size, tool, args, good) in cases {
+        let published = &catalog.find(tool).expect("the tool exists").published;
+        let Value::Object(args) = args else { continue };
+        let outcome = published.request(args.clone());
+        assert_eq!(outcome.is_ok(), good, "{tool}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert!(error.problems().iter().count() > 4, "{error}");
+        }
+        criterion.bench_function(&format!("request/{size} {tool}"), |bench| {
+            bench.iter_batched(
+                || args.clone(),
+                |args| told(published, args),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+/// A request, or what the caller is told instead.
+fn told(published: &Published, args: JsonMap) -> usize {
+    match published.request(args) {
+        Ok(request) => black_box(request).target.len(),
+        Err(error) => black_box(error.to_string()).len(),
+    }
+}
+
+fn list(criterion: &mut Criterion) {
+    let settings = Settings {
+        base_url: "http://127.0.0.1:1/v1".parse().expect("an address"),
+        gateway_url: "http://127.0.0.1:1/v1".parse().expect("an address"),
+        key: None,
+        connect_timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        max_response_bytes: 1,
+        retries: Retries::default(),
+        extra_roots: Vec::new(),
+        proxies: false,
+    };
+    let dispatcher = Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) };
+    let server = Server::new(Arc::new(dispatcher), None);
+    criterion.bench_function("tools-list/clone", |bench| bench.iter(|| server.tools().to_vec()));
+    let result = ListToolsResult::with_all_items(server.tools().to_vec());
+    criterion.bench_function("tools-list/serialize", |bench| {
+        bench.iter(|| serde_json::to_vec(&result));
+    });
+}
+
+fn middling() -> Value {
+    json!({
+        "mcp_integration_id": "docs-search",
+        "name": "Docs search",
+        "description": null,
+        "url": "https://docs.example.com/v2/mcp",
+        "auth_type": "headers",
+        "transport": "http",
+        "configurations": {
+            "custom_headers": { "authorization": "Bearer example", "x-team": "docs" },
+        },
+        "secret_mappings": [{
+            "target_field": "configurations.custom_headers.authorization",
+            "secret_reference_id": "docs-token",
+            "secret_key": "token",
+        }],
+    })
+}
+
+fn large() -> Value {
+    json!({
+        "name": "Bedrock",
+        "slug": "bedrock-everything",
+        "description": "Everything that an integration can say about itself",
+        "ai_provider_id": "bedrock",
+        "configurations": {
+            "aws_auth_type": "assumedRole",
+            "aws_region": "eu-central-1",
+            "aws_role_arn": "arn:aws:iam::000000000000:role/example",
+            "aws_external_id": null,
+        },
+        "secret_mappings": [
+            { "target_field": "key", "secret_reference_id": "bedrock-key", "secret_key": null,
+              "value_format": "string" },
+            { "target_field": "configurations.aws_role_arn", "secret_reference_id": "role",
+              "secret_key": "arn", "value_format": "string" },
+        ],
+        "pricing_adjustments": {
+            "multiplier": {
+                "default": 0.8,
+                "request_token": null,
+                "response_token": 0.9,
+                "image": { "default": 1.2 },
+                "additional_units": { "web_search": 0.5, "file_search": 0.25 },
+            },
+        },
+        "tags": { "team": "search", "cost-centre": "4711", "stage": "production" },
+    })
+}
+
+fn wrong() -> Value {
+    json!({
+        "ai_provider_id": "bedrok",
+        "slug": "no slug at all",
+        "descripton": "misspelt",
+        "configurations": ["no", "object"],
+        "secret_mappings": [{ "target_field": 7, "secret_referenc_id": "bedrock-key" }],
+        "tags": { "team": 5 },
+    })
+}
+
+criterion_group!(benches, start, requests, list);
+criterion_main!(benches);

@@ -11,14 +11,8 @@ use reqwest::Client;
 use crate::{
     CONNECTIONS, Plan,
     mcp::{self, SLUG},
-    stats::{Figures, Latencies, Target, Unit},
+    stats::{Figures, Latencies, Pace, Target, Unit},
 };
-
-/// What a round found.
-pub(crate) struct Round {
-    pub(crate) p50: f64,
-    pub(crate) per_second: f64,
-}
 
 async fn get(client: &Client, url: &str) -> anyhow::Result<Duration> {
     let started = Instant::now();
@@ -32,7 +26,7 @@ async fn get(client: &Client, url: &str) -> anyhow::Result<Duration> {
 }
 
 /// The same GET that `get-integration` makes, through the HTTP client that the server uses.
-pub(crate) async fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Round> {
+pub(crate) async fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Pace> {
     let url: Arc<str> = format!("{url}/integrations/{SLUG}").into();
     let client = Client::builder().no_proxy().tcp_nodelay(true).build()?;
     for _ in 0..plan.warm_up {
@@ -55,7 +49,7 @@ pub(crate) async fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyh
     let (loaded, _) = latencies.p50_p99();
     let name = format!("direct: latency p50, {CONNECTIONS} connections");
     figures.add(&name, Unit::Millis, Target::None, loaded);
-    Ok(Round { p50, per_second })
+    Ok(Pace { p50, per_second })
 }
 
 async fn flood(client: &Client, url: &Arc<str>, calls: usize) -> anyhow::Result<Latencies> {

@@ -12,7 +12,7 @@ use crate::{
     line::Line,
     mcp::{self, INITIALIZED, SUCCESS},
     process::Process,
-    stats::{Figures, Latencies, Load, Target, Unit},
+    stats::{Figures, Latencies, Load, Pace, Target, Unit},
 };
 
 /// How a client speaks.
@@ -25,7 +25,7 @@ pub(crate) enum Generation {
 }
 
 impl Generation {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Modern => "http 2026-07-28",
             Self::Legacy => "http 2025-11-25",
@@ -52,9 +52,8 @@ impl Client {
                 line.exchange(&post(address, "", mcp::INITIALIZE), "http/1.1 200").await?;
                 mcp::check(&line.body, INITIALIZED)?;
                 let session = line.header("mcp-session-id").context("there is no session")?;
-                let headers = format!(
-                    "mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"
-                );
+                let headers =
+                    format!("mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n");
                 line.exchange(&post(address, &headers, mcp::READY), "http/1.1 202").await?;
                 post(address, &headers, &mcp::call(1, ""))
             }
@@ -81,19 +80,13 @@ fn post(address: SocketAddr, headers: &str, body: &str) -> Vec<u8> {
     request.into_bytes()
 }
 
-/// What a round found that is set against calling directly.
-pub(crate) struct Round {
-    pub(crate) p50: f64,
-    pub(crate) per_second: f64,
-}
-
 /// One round in one generation, on a server of its own.
 pub(crate) async fn round(
     url: &str,
     generation: Generation,
     plan: &Plan,
     figures: &mut Figures,
-) -> anyhow::Result<Round> {
+) -> anyhow::Result<Pace> {
     let name = generation.name();
     let (process, address) = Process::listening(&[
         "http",
@@ -143,14 +136,11 @@ pub(crate) async fn round(
     add(&with("peak RSS"), Unit::Megabytes, loaded, process.memory("VmHWM")?);
     add("RSS once the load is over", Unit::Megabytes, Target::None, process.memory("VmRSS")?);
     ensure!(clients.len() == CONNECTIONS, "clients were lost");
-    Ok(Round { p50, per_second: load.per_second })
+    Ok(Pace { p50, per_second: load.per_second })
 }
 
 /// Makes calls on all connections at once.
-async fn flood(
-    clients: Vec<Client>,
-    calls: usize,
-) -> anyhow::Result<(Vec<Client>, Latencies)> {
+async fn flood(clients: Vec<Client>, calls: usize) -> anyhow::Result<(Vec<Client>, Latencies)> {
     let each = calls / clients.len();
     let tasks: Vec<_> = clients
         .into_iter()

@@ -18,7 +18,7 @@ use anyhow::{Context, bail};
 use crate::{
     http::Generation,
     process::Process,
-    stats::{Figures, Target, Unit},
+    stats::{Figures, Pace, Target, Unit},
 };
 
 /// How many connections a load uses.
@@ -102,13 +102,12 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
         }
         if options.wants("stdio") {
             let found = stdio::round(&url, plan, &mut figures)?;
-            compare("stdio", &direct, (found.p50, found.per_second), &mut figures);
+            compare("stdio", direct.as_ref(), &found, &mut figures);
         }
         for (part, generation) in [("modern", Generation::Modern), ("legacy", Generation::Legacy)] {
             if options.wants(part) {
                 let found = http::round(&url, generation, plan, &mut figures).await?;
-                let found = (found.p50, found.per_second);
-                compare(generation.name(), &direct, found, &mut figures);
+                compare(generation.name(), direct.as_ref(), &found, &mut figures);
             }
         }
     }
@@ -116,16 +115,11 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
 }
 
 /// Sets a round beside the calls that were made directly just before.
-fn compare(
-    name: &str,
-    direct: &Option<direct::Round>,
-    (p50, per_second): (f64, f64),
-    figures: &mut Figures,
-) {
+fn compare(name: &str, direct: Option<&Pace>, found: &Pace, figures: &mut Figures) {
     let Some(direct) = direct else { return };
     let added = format!("{name}: added latency, median, one at a time");
-    figures.add(&added, Unit::Millis, Target::AtMost(0.3), p50 - direct.p50);
+    figures.add(&added, Unit::Millis, Target::AtMost(0.3), found.p50 - direct.p50);
     let share = format!("{name}: throughput, share of direct");
-    let percent = 100.0 * per_second / direct.per_second;
+    let percent = 100.0 * found.per_second / direct.per_second;
     figures.add(&share, Unit::Percent, Target::AtLeast(25.0), percent);
 }

@@ -115,6 +115,14 @@ impl Latencies {
     }
 }
 
+/// What a round found that is set against calling directly.
+pub(crate) struct Pace {
+    /// Median latency of calls one at a time, in milliseconds.
+    pub(crate) p50: f64,
+    /// Throughput of many at a time.
+    pub(crate) per_second: f64,
+}
+
 /// What a load came to.
 pub(crate) struct Load {
     pub(crate) per_second: f64,

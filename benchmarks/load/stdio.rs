@@ -15,7 +15,7 @@ use crate::{
     Plan,
     mcp::{self, SUCCESS},
     process::Process,
-    stats::{Figures, Latencies, Load, Target, Unit, millis},
+    stats::{Figures, Latencies, Load, Pace, Target, Unit, millis},
 };
 
 /// How many calls are in flight when throughput is measured.
@@ -111,14 +111,8 @@ pub(crate) fn start(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     Ok(())
 }
 
-/// What a round over stdio found that is set against calling directly.
-pub(crate) struct Round {
-    pub(crate) p50: f64,
-    pub(crate) per_second: f64,
-}
-
 /// One round over stdio, on a server of its own.
-pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Round> {
+pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Pace> {
     let mut pipe = Pipe::start(&["--base-url", url, "--api-key", "bench"])?;
     pipe.input.write_all(mcp::READY.as_bytes())?;
     pipe.input.write_all(b"\n")?;
@@ -156,5 +150,5 @@ pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     let peak = pipe.process.memory("VmHWM")?;
     let name = format!("stdio: peak RSS, {WINDOW} in flight");
     figures.add(&name, Unit::Megabytes, Target::None, peak);
-    Ok(Round { p50, per_second: load.per_second })
+    Ok(Pace { p50, per_second: load.per_second })
 }

@@ -3,7 +3,7 @@
 //! Errors come in nine body shapes (errors.md §1), and a success status may still carry a failure
 //! (errors.md §5). All of them are read into one [`Refusal`].
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -59,9 +59,7 @@ impl Answer {
             body,
             content_type: text(header::CONTENT_TYPE.as_str()).map(str::to_owned),
             request_id: id.iter().find_map(|name| text(name)).map(str::to_owned),
-            retry_after: text(header::RETRY_AFTER.as_str())
-                .and_then(|value| value.trim().parse().ok())
-                .map(Duration::from_secs),
+            retry_after: text(header::RETRY_AFTER.as_str()).and_then(pause),
             attempts: 1,
         }
     }
@@ -137,6 +135,15 @@ impl Answer {
             kind,
         }
     }
+}
+
+/// What `Retry-After` asks for: seconds, or a date; one that has passed asks for no pause.
+fn pause(value: &str) -> Option<Duration> {
+    let seconds = value.trim().parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| {
+        let date = httpdate::parse_http_date(value.trim()).ok()?;
+        Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    })
 }
 
 /// A success that is really a failure: `success: false`, or an `error` object (errors.md §5).

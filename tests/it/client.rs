@@ -273,6 +273,14 @@ async fn retry_after_is_honoured_up_to_a_cap() {
     );
     // Not a measure of speed: an earlier repetition would mean that the wish was ignored.
     assert!(started.elapsed() >= Duration::from_secs(1));
+    let upstream = Upstream::start(asks("retry-after: Fri, 01 Jan 2100 00:00:00 GMT\r\n")).await;
+    call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    assert_eq!(upstream.requests().len(), 1);
+    let upstream = Upstream::start(asks("retry-after: Thu, 01 Jan 1970 00:00:00 GMT\r\n")).await;
+    assert_eq!(
+        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await,
+        Ok(json!({}))
+    );
     let upstream = Upstream::start(asks("retry-after: 3600\r\n")).await;
     let text =
         call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await.unwrap_err();
@@ -354,18 +362,11 @@ async fn without_a_key_nothing_is_sent_and_both_ways_out_are_named() {
 async fn dropping_a_call_aborts_its_request() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let dispatcher = dispatcher(&upstream);
-    let call = dispatcher.call("list-all-integrations", serde_json::Map::new());
-    // The request is on its way as soon as the server has read it.
-    let arrived = async {
-        while upstream.requests().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
     tokio::select! {
-        outcome = call => panic!("{outcome:?}"),
-        () = arrived => {}
+        outcome = dispatcher.call("list-all-integrations", serde_json::Map::new()) => panic!("{outcome:?}"),
+        () = upstream.asked(1) => {}
     }
-    assert_eq!(upstream.requests().len(), 1);
+    upstream.hung_up.acquire().await.unwrap().forget();
 }
 
 #[test]

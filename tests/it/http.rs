@@ -215,6 +215,24 @@ fn listening_for_everyone_has_to_be_asked_for() {
     assert!(server.url.starts_with("http://0.0.0.0:"), "{}", server.url);
 }
 
+/// A caller that hangs up takes its request to Portkey along.
+#[tokio::test]
+async fn hanging_up_aborts_the_request_to_portkey() {
+    let portkey = Upstream::start(|_| Act::Hang).await;
+    let args =
+        ["http", "--listen", "127.0.0.1:0", "--api-key", "k", "--base-url", &portkey.base_url];
+    let server = Served::start(&args);
+    let call =
+        modern(&server, "tools/call", json!({ "name": "list-all-integrations", "arguments": {} }));
+    tokio::select! {
+        outcome = call.send() => panic!("{outcome:?}"),
+        () = portkey.asked(1) => {}
+    }
+    portkey.hung_up.acquire().await.unwrap().forget();
+    let (status, _) = answer(modern(&server, "tools/list", json!({}))).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
 /// Portkey takes its time, the server is told to stop meanwhile, and the callers still get answers.
 #[tokio::test]
 async fn stopping_lets_calls_finish() {
@@ -232,9 +250,7 @@ async fn stopping_lets_calls_finish() {
     let calling_too = tokio::spawn(async move {
         legacy.call_tool(arguments("list-all-integrations", json!({}))).await
     });
-    while portkey.requests().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    portkey.asked(2).await;
     server.signal("TERM");
     let server = tokio::task::spawn_blocking(move || {
         server.read_until("stopping");

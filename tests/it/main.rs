@@ -12,6 +12,7 @@ mod cli;
 mod client;
 mod house;
 mod http;
+mod network;
 mod paths;
 mod process;
 mod readme;

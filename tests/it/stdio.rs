@@ -8,7 +8,10 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::process::{Pipe, command};
+use crate::{
+    process::{Pipe, command},
+    upstream::{self, Act, Upstream},
+};
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
 
@@ -239,6 +242,63 @@ fn hanging_up_ends_the_server_and_answers_are_not_lost() {
     assert!(status.success(), "{log}");
     let answer: Value = serde_json::from_str(rest.trim()).unwrap();
     assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(7), &json!(false)));
+}
+
+/// A client may change its mind: no answer comes, and Portkey is no longer asked.
+#[tokio::test]
+async fn a_cancelled_call_aborts_its_request() {
+    let portkey = Upstream::start(|_| Act::Hang).await;
+    let mut pipe = opened(&["--api-key", "k", "--base-url", &portkey.base_url]);
+    pipe.send(&call(7, "list-all-integrations", &json!({})));
+    portkey.asked(1).await;
+    let params = json!({ "requestId": 7, "reason": "enough" });
+    pipe.send(
+        &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params })
+            .to_string(),
+    );
+    portkey.hung_up.acquire().await.unwrap().forget();
+    pipe.send(&list(8));
+    assert_eq!(tokio::task::spawn_blocking(move || pipe.receive()).await.unwrap()["id"], 8);
+}
+
+/// Whatever Portkey does, the call is answered and so is the next.
+#[tokio::test]
+async fn a_misbehaving_portkey_does_not_end_the_server() {
+    let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let portkey = Upstream::start(move |n| match n {
+        0 => Act::Hang,
+        1 => Act::Drop,
+        2 => Act::Write(b"SSH-2.0\r\n".to_vec()),
+        3 => Act::Flood(head.to_vec(), 50),
+        4 => upstream::answer("200 OK", "content-type: text/html\r\n", "<html>"),
+        _ => upstream::ok(r#"{"fine":true}"#),
+    })
+    .await;
+    let args =
+        ["--api-key", "k", "--base-url", &portkey.base_url, "--timeout", "1", "--retries", "0"];
+    let mut pipe = opened(&args);
+    let said = tokio::task::spawn_blocking(move || {
+        let mut said = Vec::new();
+        for id in 0..6 {
+            pipe.send(&call(id, "get-integration", &json!({ "slug": "x" })));
+            let answer = pipe.receive();
+            assert_eq!(answer["id"], id);
+            said.push(answer["result"]["content"][0]["text"].as_str().unwrap().to_owned());
+        }
+        said
+    });
+    let said = said.await.unwrap();
+    let expected = [
+        "did not answer within 1 s",
+        "broke before",
+        "broke before",
+        "larger than",
+        "no JSON",
+        "fine",
+    ];
+    for (text, part) in said.iter().zip(expected) {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 /// The key and the secrets in arguments stay out of the log, however much of it is asked for.

@@ -40,6 +40,8 @@ pub(crate) enum Act {
 pub(crate) struct Upstream {
     pub(crate) base_url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// A permit for every client that hung up while it was kept waiting.
+    pub(crate) hung_up: Arc<Semaphore>,
 }
 
 impl Upstream {
@@ -48,13 +50,21 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let (script, log) = (Arc::new(script), seen.clone());
+        let hung_up = Arc::new(Semaphore::new(0));
+        let (script, log, waited) = (Arc::new(script), seen.clone(), hung_up.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, script.clone(), log.clone()));
+                tokio::spawn(serve(stream, script.clone(), log.clone(), waited.clone()));
             }
         });
-        Self { base_url, seen }
+        Self { base_url, seen, hung_up }
+    }
+
+    /// Waits until so many requests have come.
+    pub(crate) async fn asked(&self, times: usize) {
+        while self.requests().len() < times {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn requests(&self) -> Vec<Seen> {
@@ -66,6 +76,7 @@ async fn serve(
     mut stream: TcpStream,
     script: Arc<impl Fn(usize) -> Act>,
     log: Arc<Mutex<Vec<Seen>>>,
+    hung_up: Arc<Semaphore>,
 ) {
     let Some(request) = read_request(&mut stream).await else { return };
     let before = {
@@ -91,7 +102,10 @@ async fn serve(
                 _ = stream.write_all(&bytes).await;
             }
         }
-        Act::Hang => _ = stream.read(&mut [0]).await,
+        Act::Hang => {
+            _ = stream.read(&mut [0]).await;
+            hung_up.add_permits(1);
+        }
         Act::Drop => {}
     }
 }
