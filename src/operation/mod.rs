@@ -13,10 +13,9 @@
 //! alone (see `wire`), so a field that is absent, `null` or set stays just that.
 
 mod gate;
-mod nullable;
+mod marked;
 mod published;
 mod schema;
-mod secret;
 mod segment;
 mod shape;
 mod wire;
@@ -29,9 +28,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use gate::{InputError, Problem, Problems};
-pub use nullable::{Clearable, Nullable};
+pub use marked::{Nullable, Secret};
 pub use published::Published;
-pub use secret::Secret;
 pub(crate) use shape::did_you_mean;
 pub use wire::WireRequest;
 

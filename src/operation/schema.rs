@@ -7,7 +7,10 @@
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::Value;
 
-use super::{JsonMap, nullable, secret};
+use super::{
+    JsonMap,
+    marked::{Clearable, Mark},
+};
 
 /// Marks a struct whose description speaks for its fields, which are published with their types only:
 /// `#[schemars(extend("x-speaks-for-fields" = true))]`.
@@ -108,7 +111,7 @@ fn describe(full: &Value) -> String {
         let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
         say(&format!("At most one of {}.", names.join(", ")));
     }
-    if full.get(nullable::MARK).is_some() {
+    if full.get(Clearable::KEY).is_some() {
         say("null clears it.");
     }
     text
@@ -168,9 +171,4 @@ fn close(schema: &mut Schema) {
 fn reflow(text: &str) -> String {
     let join = |paragraph: &str| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     text.trim().split("\n\n").map(join).collect::<Vec<_>>().join("\n\n")
-}
-
-/// The fields of a full schema that carry the secret mark.
-pub(super) fn is_secret(full: &Value) -> bool {
-    full.get(secret::MARK).is_some()
 }

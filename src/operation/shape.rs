@@ -9,8 +9,9 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::{
-    JsonMap, Problems, nullable,
-    schema::{self, AT_MOST_ONE},
+    JsonMap, Problems,
+    marked::{Clearable, Mark, Secretive},
+    schema::AT_MOST_ONE,
 };
 
 /// What a value must look like.
@@ -253,8 +254,8 @@ impl Field {
             name: name.to_owned(),
             shape: Shape::of(field),
             required: names(parent, "required").iter().any(|required| required == name),
-            clearable: field.get(nullable::MARK).is_some(),
-            secret: schema::is_secret(field),
+            clearable: field.get(Clearable::KEY).is_some(),
+            secret: field.get(Secretive::KEY).is_some(),
         }
     }
 }
