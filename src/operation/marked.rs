@@ -3,7 +3,7 @@
 use std::{borrow::Cow, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// A field with three values: absent leaves it alone, `null` clears it, a value sets it.
 ///
@@ -14,13 +14,15 @@ pub type Nullable<T> = Option<Marked<Clearable, T>>;
 /// redaction finds it (secrets.md §6).
 pub type Secret<T = String> = Marked<Secretive, T>;
 
-/// A `T` whose schema carries the mark `M`. Marks are never published.
-#[derive(Deserialize)]
-#[serde(transparent, bound = "T: Deserialize<'de>")]
-pub struct Marked<M, T> {
-    value: T,
-    #[serde(skip)]
-    mark: PhantomData<M>,
+/// A `T` whose schema carries the mark `M`. Marks are never published, and the value is looked at
+/// but not kept.
+#[derive(Debug)]
+pub struct Marked<M, T>(PhantomData<(M, T)>);
+
+impl<'de, M, T: Deserialize<'de>> Deserialize<'de> for Marked<M, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(|_| Self(PhantomData))
+    }
 }
 
 /// A kind of mark.

@@ -1,0 +1,53 @@
+# Two images from one build, without a shell and without root:
+#
+#   docker build --tag portkey-mcp .
+#   docker run --interactive --rm --env PORTKEY_API_KEY portkey-mcp
+#
+# serves one client over standard input and output, the way MCP clients start servers. And
+#
+#   docker build --target http --tag portkey-mcp:http .
+#   docker run --rm --env PORTKEY_API_KEY --env PORTKEY_MCP_ALLOW_UNAUTHENTICATED=true \
+#     --publish 127.0.0.1:8787:8787 portkey-mcp:http
+#
+# serves many over HTTP, with a health check. Inside a container that means listening beyond
+# loopback, which the server refuses until told that it may: it does not authenticate its clients,
+# so publish the port to loopback, or behind a proxy that does.
+
+ARG RUST_VERSION=1.95.0
+
+FROM rust:${RUST_VERSION}-slim-trixie AS build
+WORKDIR /build
+# The dependencies have a layer of their own, which lasts until the lock file changes.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && touch src/lib.rs \
+    && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --locked --bin portkey-mcp \
+    && rm -r src
+COPY src src
+# Cargo goes by the times of files, and ours may be older than the stand-ins above.
+RUN touch src/lib.rs src/main.rs \
+    && cargo build --release --locked --bin portkey-mcp
+
+# The same Debian as above, for the same C library, and the roots of trust for TLS.
+FROM gcr.io/distroless/cc-debian13:nonroot AS runtime
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="portkey-mcp" \
+      org.opencontainers.image.description="An MCP server for the Portkey Admin API" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}"
+COPY --from=build /build/target/release/portkey-mcp /portkey-mcp
+# By number, so that an orchestrator can see that it is not root.
+USER 65532:65532
+ENTRYPOINT ["/portkey-mcp"]
+
+FROM runtime AS http
+ENV PORTKEY_MCP_LISTEN=0.0.0.0:8787
+EXPOSE 8787
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 \
+    CMD ["/portkey-mcp", "health"]
+CMD ["http"]
+
+# Last, and so the default. It has no port to ask, and lives as long as its client.
+FROM runtime AS stdio
+CMD ["stdio"]
