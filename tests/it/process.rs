@@ -77,25 +77,17 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Starts it and reads the address that follows `marker`.
+    /// Starts it and reads the address it says.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = command(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut seen = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it ended: {seen}");
-            if let Some(at) = line.find("http://") {
-                let url = line[at..].split([';', ' ', '\n']).next().unwrap().to_owned();
-                return Self { child, url, log };
-            }
-            seen.push_str(&line);
-        }
+        let mut command = command(args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut served = Self { child, url: String::new(), log };
+        let line = served.read_until("http://");
+        let at = line.find("http://").unwrap();
+        served.url = line[at..].split([';', ' ', '\n']).next().unwrap().to_owned();
+        served
     }
 
     /// Sends it a signal, as a supervisor would.
@@ -104,12 +96,18 @@ impl Served {
         assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
     }
 
-    /// Reads its log up to the line that says `marker`.
-    pub(crate) fn read_until(&mut self, marker: &str) {
-        let mut line = String::new();
-        while !line.contains(marker) {
-            line.clear();
-            assert!(self.log.read_line(&mut line).unwrap() > 0, "it ended without saying {marker}");
+    /// Reads its log up to the line that has `marker`, and returns that.
+    pub(crate) fn read_until(&mut self, marker: &str) -> String {
+        let mut log = String::new();
+        loop {
+            let start = log.len();
+            assert!(
+                self.log.read_line(&mut log).unwrap() > 0,
+                "no {marker} before it ended: {log}"
+            );
+            if log[start..].contains(marker) {
+                return log.split_off(start);
+            }
         }
     }
 
