@@ -44,19 +44,40 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve MCP over standard input and output; also what runs without a subcommand.
+    #[command(after_help = "\
+Examples:
+  PORTKEY_API_KEY=… portkey-mcp stdio
+  portkey-mcp stdio --sandbox --log-level debug")]
     Stdio,
     /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp http --sandbox
+  portkey-mcp http --listen 127.0.0.1:9000 --api-key-file /run/secrets/portkey
+  portkey-mcp http --sandbox --allowed-origin http://localhost:6274    a client in a browser")]
     Http(Http),
     /// List the tools with their domain, hints and size.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp tools
+  portkey-mcp tools --format json > tools.json")]
     Tools(tools::Tools),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
     #[command(after_help = call::EXAMPLES)]
     Call(call::Call),
     /// Serve the embedded Portkey Admin API itself, for other clients.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp sandbox
+  portkey-mcp sandbox --sandbox-faults 429:0.2,latency:50ms
+  curl -H 'x-portkey-api-key: any' http://127.0.0.1:8788/v1/integrations")]
     Sandbox(Emulator),
     /// Ask a server of ours whether it is up; exit with 1 if not.
+    #[command(after_help = "\
+Example:
+  portkey-mcp health --url http://127.0.0.1:9000/readyz")]
     Health {
-        /// What to ask.
+        /// Address to ask.
         #[arg(long, default_value = "http://127.0.0.1:8787/healthz")]
         url: Url,
     },

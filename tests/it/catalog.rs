@@ -284,6 +284,17 @@ fn hints_fit_the_method() {
     });
 }
 
+/// What a read-only mode may show is a promise, so the list is written by hand and `UPDATE=1` does
+/// not touch it.
+#[test]
+fn what_only_reads_is_agreed_upon() {
+    let agreed = std::fs::read_to_string("tests/data/reads.txt").unwrap();
+    let catalog = Catalog::full();
+    let operations = catalog.iter().map(|entry| entry.published.operation());
+    let reads: Vec<_> = operations.filter(|o| o.hints().read_only).map(|o| o.name()).collect();
+    assert_eq!(reads, agreed.lines().collect::<Vec<_>>(), "edit tests/data/reads.txt by hand");
+}
+
 /// The owner's budget: what a model pays for having the tools in view.
 #[test]
 fn the_list_is_small() {
