@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::{
     catalog::Catalog,
     dispatch::Dispatcher,
-    portkey::{Client, Retries, Settings},
+    portkey::{Addresses, Client, Retries, Settings},
     sandbox::{self, Faults, Sandbox},
 };
 
@@ -45,6 +45,9 @@ pub struct Options {
     /// Address of the inference gateway, where it is not that of the Admin API.
     #[arg(long, global = true, env = "PORTKEY_GATEWAY_URL", value_name = "URL", value_parser = base_url)]
     gateway_url: Option<Url>,
+    /// Address of the MCP registry, where the Admin API is not Portkey's own.
+    #[arg(long, global = true, env = "PORTKEY_REGISTRY_URL", value_name = "URL", value_parser = base_url)]
+    registry_url: Option<Url>,
     /// Bound on a whole call to Portkey, repetitions included, in seconds.
     #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     timeout: Duration,
@@ -117,50 +120,42 @@ impl Options {
     /// # Errors
     /// An option does not hold: a file that cannot be read, a key that cannot stand in a header.
     pub async fn build(&self) -> anyhow::Result<(Dispatcher, Option<Sandbox>)> {
-        let (settings, sandbox) = if self.sandbox {
+        let (addresses, key, sandbox) = if self.sandbox {
             let here = ([127, 0, 0, 1], 0).into();
             let sandbox = Sandbox::start(here, self.sandbox_faults.clone())
                 .await
                 .context("cannot start the sandbox")?;
-            let address: Url = sandbox.base_url().parse()?;
             // Whatever real key and address are configured stay out of it.
-            (
-                self.settings(address.clone(), address, Some(sandbox::KEY.into()), false)?,
-                Some(sandbox),
-            )
+            let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
+            (addresses, Some(sandbox::KEY.into()), Some(sandbox))
         } else {
-            let base = self.base_url.clone();
-            let gateway = self.gateway_url.clone().unwrap_or_else(|| base.clone());
-            (self.settings(base, gateway, self.key()?, true)?, None)
+            (self.addresses()?, self.key()?, None)
         };
-        Ok((Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }, sandbox))
-    }
-
-    fn settings(
-        &self,
-        base_url: Url,
-        gateway_url: Url,
-        key: Option<SecretString>,
-        proxies: bool,
-    ) -> anyhow::Result<Settings> {
-        // Not left to the parsers above, because clap repeats what it does not accept.
-        if [&base_url, &gateway_url]
-            .iter()
-            .any(|url| !url.username().is_empty() || url.password().is_some())
-        {
-            bail!("a Portkey address may not hold credentials; set PORTKEY_API_KEY instead");
-        }
-        Ok(Settings {
-            base_url,
-            gateway_url,
+        let settings = Settings {
+            addresses,
             key,
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             max_response_bytes: self.max_response_bytes,
             retries: Retries { most: self.retries, ..Retries::default() },
             extra_roots: self.extra_roots()?,
-            proxies,
-        })
+            proxies: sandbox.is_none(),
+        };
+        Ok((Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }, sandbox))
+    }
+
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        let given = [Some(&self.base_url), self.gateway_url.as_ref(), self.registry_url.as_ref()];
+        // Not left to the parsers above, because clap repeats what it does not accept.
+        if given.iter().flatten().any(|url| !url.username().is_empty() || url.password().is_some())
+        {
+            bail!("a Portkey address may not hold credentials; set PORTKEY_API_KEY instead");
+        }
+        Ok(Addresses::new(
+            self.base_url.clone(),
+            self.gateway_url.clone(),
+            self.registry_url.clone(),
+        )?)
     }
 
     fn key(&self) -> anyhow::Result<Option<SecretString>> {

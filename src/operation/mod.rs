@@ -74,13 +74,28 @@ pub struct Hints {
     pub open_world: bool,
 }
 
-/// The Portkey host an operation lives on.
+/// The Portkey host and version an operation lives on (quirks.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
     /// The control plane, `https://api.portkey.ai/v1` unless configured otherwise.
     ControlPlane,
+    /// The second version of the control plane, beside the first: `/v2`.
+    ControlPlaneV2,
     /// The inference gateway; the same address at Portkey, another one when self-hosted.
     Gateway,
+    /// The registry of MCP servers, `https://mcp.portkey.ai/v0.1`.
+    Registry,
+    /// Public model catalogue, `https://api.portkey.ai`; takes no key.
+    Catalogue,
+    /// Public price lists, `https://configs.portkey.ai`; takes no key.
+    PriceLists,
+}
+
+impl Base {
+    /// Whether anyone may ask; the key is never sent there.
+    pub const fn is_public(self) -> bool {
+        matches!(self, Self::Catalogue | Self::PriceLists)
+    }
 }
 
 /// The Portkey plan an operation needs, as far as it is known.
@@ -90,6 +105,17 @@ pub enum Plan {
     Any,
     /// Answers 403 below the Enterprise plan.
     Enterprise,
+}
+
+/// What the body of a request is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// There is none: what the path does not take travels in the query.
+    None,
+    /// An object of the arguments that are in neither path nor query.
+    Arguments,
+    /// The value of this one argument.
+    Bare(&'static str),
 }
 
 /// A condition over several arguments, checked after each has passed by itself.
@@ -104,7 +130,10 @@ pub struct Operation {
     path: &'static str,
     effect: Effect,
     hints: Hints,
+    body: Body,
     query: &'static [&'static str],
+    reveals: &'static [&'static str],
+    sensitive: &'static [&'static str],
     aliases: &'static [&'static str],
     scopes: &'static [&'static str],
     plan: Plan,
@@ -146,10 +175,17 @@ const fn declare<T: Input>(
 ) -> Operation {
     assert!(is_kebab_case(name), "a tool name is kebab-case");
     assert!(matches!(path.as_bytes(), [b'/', ..]), "a path starts with a slash");
+    let body = match effect {
+        Effect::Read | Effect::Delete => Body::None,
+        Effect::Create | Effect::Update => Body::Arguments,
+    };
     Operation {
         name,
         method,
         base: Base::ControlPlane,
+        body,
+        reveals: &[],
+        sensitive: &[],
         path,
         effect,
         hints: Hints {
@@ -189,6 +225,49 @@ impl Operation {
     /// Says that the call makes Portkey reach out to a third system.
     pub const fn open_world(mut self) -> Self {
         self.hints.open_world = true;
+        self
+    }
+
+    /// Says where it lives, if not on the control plane.
+    pub const fn on(mut self, base: Base) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Says that a DELETE has a body.
+    pub const fn with_body(mut self) -> Self {
+        self.body = Body::Arguments;
+        self
+    }
+
+    /// Says that the body is the value of one argument, where the API wants a list.
+    pub const fn bare_body(mut self, argument: &'static str) -> Self {
+        self.body = Body::Bare(argument);
+        self
+    }
+
+    /// Says that a second call adds or breaks something.
+    pub const fn not_idempotent(mut self) -> Self {
+        self.hints.idempotent = false;
+        self
+    }
+
+    /// Says that a second call changes nothing more.
+    pub const fn idempotent(mut self) -> Self {
+        self.hints.idempotent = true;
+        self
+    }
+
+    /// Fields of the answer that are a secret shown only here, as `data[].key` (secrets.md §1).
+    pub const fn reveals(mut self, fields: &'static [&'static str]) -> Self {
+        self.reveals = fields;
+        self
+    }
+
+    /// Other fields of the answer that are kept out of logs: masked secrets, personal data, text that
+    /// may hold either (secrets.md §5). A path such as `data[].key` covers what is below it.
+    pub const fn sensitive(mut self, fields: &'static [&'static str]) -> Self {
+        self.sensitive = fields;
         self
     }
 
@@ -274,6 +353,16 @@ impl Operation {
     /// The plan it needs.
     pub fn plan(&self) -> Plan {
         self.plan
+    }
+
+    /// Fields of the answer that are a secret shown only here.
+    pub fn revealed(&self) -> &'static [&'static str] {
+        self.reveals
+    }
+
+    /// Other fields of the answer that are kept out of logs.
+    pub fn sensitive_fields(&self) -> &'static [&'static str] {
+        self.sensitive
     }
 
     /// The arguments that travel in the query although the request has a body.

@@ -19,8 +19,60 @@ pub(super) const SPEAKS: &str = "x-speaks-for-fields";
 /// `#[schemars(extend("x-names-fields" = true))]`. For the widest bodies, where a client would pay
 /// more for the fields than for the rest of the tool.
 pub(super) const NAMES: &str = "x-names-fields";
-/// Marks a struct of whose fields at most one may be given: `extend("x-at-most-one" = [names])`.
-pub(super) const AT_MOST_ONE: &str = "x-at-most-one";
+
+/// How many of some fields of a struct may be given: `extend("x-at-most-one" = [names])`. A list of
+/// lists states it of several groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quantity {
+    AtMostOne,
+    ExactlyOne,
+    AtLeastOne,
+}
+
+impl Quantity {
+    pub(super) const ALL: [Self; 3] = [Self::AtMostOne, Self::ExactlyOne, Self::AtLeastOne];
+
+    pub(super) const fn key(self) -> &'static str {
+        match self {
+            Self::AtMostOne => "x-at-most-one",
+            Self::ExactlyOne => "x-exactly-one",
+            Self::AtLeastOne => "x-at-least-one",
+        }
+    }
+
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::AtMostOne => "at most one",
+            Self::ExactlyOne => "exactly one",
+            Self::AtLeastOne => "at least one",
+        }
+    }
+
+    pub(super) const fn allows(self, given: usize) -> bool {
+        match self {
+            Self::AtMostOne => given <= 1,
+            Self::ExactlyOne => given == 1,
+            Self::AtLeastOne => given >= 1,
+        }
+    }
+}
+
+/// The groups of fields a full schema limits in number.
+pub(super) fn groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String>)> + '_ {
+    let strings =
+        |list: &[Value]| list.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    Quantity::ALL.into_iter().flat_map(move |quantity| {
+        let list = full.get(quantity.key()).and_then(Value::as_array).map(Vec::as_slice);
+        let groups: Vec<Vec<String>> = match list.unwrap_or_default() {
+            [] => Vec::new(),
+            many @ [Value::Array(_), ..] => {
+                many.iter().filter_map(Value::as_array).map(|group| strings(group)).collect()
+            }
+            one => vec![strings(one)],
+        };
+        groups.into_iter().map(move |group| (quantity, group))
+    })
+}
 
 /// The full schema of an input type.
 pub(super) fn of<T: JsonSchema>() -> Value {
@@ -39,15 +91,20 @@ pub(super) fn take_docs(schema: &mut Value) -> (String, String) {
     let Some(map) = schema.as_object_mut() else { return Default::default() };
     map.remove("title");
     let Some(Value::String(text)) = map.remove("description") else { return Default::default() };
-    match text.split_once("\n\n") {
-        Some((title, rest)) => (title.to_owned(), rest.to_owned()),
-        None => (text.clone(), text),
+    let (title, rest) = text.split_once("\n\n").unwrap_or((&text, &text));
+    let mut rest = rest.to_owned();
+    for group in groups(schema) {
+        rest.push(' ');
+        rest += &sentence(&group);
     }
+    (title.to_owned(), rest)
 }
 
 /// The portable form of a full schema.
 pub(super) fn portable(full: &Value) -> JsonMap {
     let mut root = portable_object(full, true);
+    // What the tool's own description has said already.
+    root.shift_remove("description");
     root.entry("properties").or_insert_with(|| JsonMap::new().into());
     root
 }
@@ -107,14 +164,16 @@ fn describe(full: &Value) -> String {
         (None, Some(high)) => say(&format!("At most {high}.")),
         (None, None) => {}
     }
-    if let Some(Value::Array(names)) = full.get(AT_MOST_ONE) {
-        let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
-        say(&format!("At most one of {}.", names.join(", ")));
-    }
+    groups(full).for_each(|group| say(&sentence(&group)));
     if full.get(Clearable::KEY).is_some() {
         say("null clears it.");
     }
     text
+}
+
+fn sentence((quantity, names): &(Quantity, Vec<String>)) -> String {
+    let (first, rest) = quantity.words().split_at(1);
+    format!("{}{rest} of {}.", first.to_uppercase(), names.join(", "))
 }
 
 fn tidy(schema: &mut Schema) {

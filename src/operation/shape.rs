@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 use super::{
     JsonMap, Problems,
     marked::{Clearable, Mark, Secretive},
-    schema::AT_MOST_ONE,
+    schema::{self, Quantity},
 };
 
 /// What a value must look like.
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
-    /// A struct: these fields and no others.
-    Fields { fields: Vec<Field>, at_most_one: Vec<String> },
+    /// A struct.
+    Struct(Struct),
     /// A map: any names, each value of one shape.
     Map(Box<Shape>),
     /// A list.
@@ -37,9 +37,17 @@ pub(super) enum Shape {
     Any,
 }
 
+/// A struct: these fields, and no others unless it is open.
+#[derive(Clone, Debug)]
+pub(super) struct Struct {
+    fields: Vec<Field>,
+    groups: Vec<(Quantity, Vec<String>)>,
+    open: bool,
+}
+
 /// One field of a struct.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
+struct Field {
     name: String,
     shape: Shape,
     required: bool,
@@ -79,15 +87,9 @@ impl Shape {
             |key: &str| full.get(key).and_then(Value::as_u64).and_then(|n| n.try_into().ok());
         match full.get("type").and_then(Value::as_str) {
             Some("object") => match full.get("properties") {
-                Some(Value::Object(fields)) => Self::Fields {
-                    fields: fields
-                        .iter()
-                        .map(|(name, field)| Field::of(name, field, full))
-                        .collect(),
-                    at_most_one: names(full, AT_MOST_ONE),
-                },
+                Some(Value::Object(fields)) => Self::Struct(Struct::of(fields, full)),
                 _ if full.get("additionalProperties") == Some(&Value::Bool(false)) => {
-                    Self::Fields { fields: Vec::new(), at_most_one: Vec::new() }
+                    Self::Struct(Struct::of(&JsonMap::new(), full))
                 }
                 _ => Self::Map(Box::new(
                     full.get("additionalProperties").map_or(Self::Any, Self::of),
@@ -116,8 +118,8 @@ impl Shape {
 
     /// Brings the arguments of a call into form and collects what is wrong with them.
     pub(super) fn conform_arguments(&self, args: &mut JsonMap, problems: &mut Problems) {
-        if let Self::Fields { fields, at_most_one } = self {
-            conform_fields(fields, at_most_one, args, At::Root, problems);
+        if let Self::Struct(structure) = self {
+            structure.conform(args, At::Root, problems);
         }
     }
 
@@ -125,9 +127,7 @@ impl Shape {
         self.read_text(value);
         match (self, &mut *value) {
             (Self::Any, _) | (Self::Truth, Value::Bool(_)) => {}
-            (Self::Fields { fields, at_most_one }, Value::Object(map)) => {
-                conform_fields(fields, at_most_one, map, at, problems);
-            }
+            (Self::Struct(structure), Value::Object(map)) => structure.conform(map, at, problems),
             (Self::Map(shape), Value::Object(map)) => {
                 for (name, value) in map {
                     shape.conform(value, At::Field(&at, name), problems);
@@ -184,7 +184,7 @@ impl Shape {
     fn read_text(&self, value: &mut Value) {
         let Value::String(text) = &*value else { return };
         let read = match self {
-            Self::Fields { .. } | Self::Map(_) => {
+            Self::Struct(_) | Self::Map(_) => {
                 serde_json::from_str::<Map<String, Value>>(text).ok().map(Value::Object)
             }
             Self::List { items, .. } => match serde_json::from_str::<Vec<Value>>(text) {
@@ -208,7 +208,7 @@ impl Shape {
 
     fn kind(&self) -> &'static str {
         match self {
-            Self::Fields { .. } | Self::Map(_) => "an object",
+            Self::Struct(_) | Self::Map(_) => "an object",
             Self::List { .. } => "a list",
             Self::Word(_) | Self::Text { .. } => "text",
             Self::Integer { .. } => "a whole number",
@@ -225,7 +225,7 @@ impl Shape {
     pub(super) fn redact(&self, value: &mut Value) {
         self.read_text(value);
         match (self, value) {
-            (Self::Fields { fields, .. }, Value::Object(map)) => {
+            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
                 for field in fields {
                     match map.get_mut(&field.name) {
                         Some(value) if field.secret && !value.is_null() => *value = "***".into(),
@@ -240,7 +240,7 @@ impl Shape {
             (Self::List { items, .. }, Value::Array(list)) => {
                 list.iter_mut().for_each(|value| items.redact(value));
             }
-            (Self::Fields { .. } | Self::Map(_) | Self::List { .. }, value) if !value.is_null() => {
+            (Self::Struct(_) | Self::Map(_) | Self::List { .. }, value) if !value.is_null() => {
                 *value = "***".into();
             }
             _ => {}
@@ -260,47 +260,61 @@ impl Field {
     }
 }
 
-fn conform_fields(
-    fields: &[Field],
-    at_most_one: &[String],
-    map: &mut JsonMap,
-    at: At<'_>,
-    problems: &mut Problems,
-) {
-    let mut known = 0;
-    for field in fields {
-        let here = At::Field(&at, &field.name);
-        match map.get_mut(&field.name) {
-            Some(Value::Null) if field.clearable => known += 1,
-            // `null` is how strict clients leave an optional field out.
-            Some(Value::Null) => {
-                map.shift_remove(&field.name);
-                if field.required {
-                    problems.add(here, "is required");
-                }
-            }
-            Some(value) => {
-                known += 1;
-                field.shape.conform(value, here, problems);
-            }
-            None if field.required => problems.add(here, "is required"),
-            None => {}
+impl Struct {
+    fn of(fields: &JsonMap, full: &Value) -> Self {
+        Self {
+            fields: fields.iter().map(|(name, field)| Field::of(name, field, full)).collect(),
+            groups: schema::groups(full).collect(),
+            open: full.get("additionalProperties").is_some_and(|more| *more != false),
         }
     }
-    if known != map.len() {
-        for name in map.keys().filter(|name| !fields.iter().any(|field| field.name == **name)) {
-            let names = || fields.iter().map(|field| field.name.as_str());
+
+    fn conform(&self, map: &mut JsonMap, at: At<'_>, problems: &mut Problems) {
+        let mut known = 0;
+        for field in &self.fields {
+            let here = At::Field(&at, &field.name);
+            match map.get_mut(&field.name) {
+                Some(Value::Null) if field.clearable => known += 1,
+                // `null` is how strict clients leave an optional field out.
+                Some(Value::Null) => {
+                    map.shift_remove(&field.name);
+                    if field.required {
+                        problems.add(here, "is required");
+                    }
+                }
+                Some(value) => {
+                    known += 1;
+                    field.shape.conform(value, here, problems);
+                }
+                None if field.required => problems.add(here, "is required"),
+                None => {}
+            }
+        }
+        if known != map.len() && !self.open {
+            self.refuse_strangers(map, at, problems);
+        }
+        for (quantity, names) in &self.groups {
+            let is_given = |name: &&String| map.get(*name).is_some_and(|value| !value.is_null());
+            let given: Vec<_> = names.iter().filter(is_given).collect();
+            if !quantity.allows(given.len()) {
+                let names = quoted(names.iter().map(String::as_str));
+                let got = match given.as_slice() {
+                    [] => "none".to_owned(),
+                    given => quoted(given.iter().map(|name| name.as_str())),
+                };
+                problems.add(at, format!("takes {} of {names}; got {got}", quantity.words()));
+            }
+        }
+    }
+
+    fn refuse_strangers(&self, map: &JsonMap, at: At<'_>, problems: &mut Problems) {
+        let names = || self.fields.iter().map(|field| field.name.as_str());
+        for name in map.keys().filter(|name| !names().any(|known| known == *name)) {
             let hint = did_you_mean(name, names());
             let known =
-                if fields.is_empty() { "it takes none".to_owned() } else { one_of(names()) };
+                if self.fields.is_empty() { "it takes none".to_owned() } else { one_of(names()) };
             problems.add(At::Field(&at, &short(name)), format!("no such argument{hint}; {known}"));
         }
-    }
-    let given: Vec<_> =
-        at_most_one.iter().filter(|name| map.get(*name).is_some_and(|v| !v.is_null())).collect();
-    if given.len() > 1 {
-        problems
-            .add(at, format!("takes at most one of {}", quoted(given.iter().map(|s| s.as_str()))));
     }
 }
 

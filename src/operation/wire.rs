@@ -2,13 +2,14 @@
 //!
 //! The rule has no exceptions but the declared ones: `{name}` in the path takes the argument of
 //! that name; of the rest, GET and DELETE send everything in the query, POST and PUT everything in
-//! the body, save the names given to [`Operation::query`]. Nothing here does I/O.
+//! the body, save the names given to [`Operation::query`]; [`Operation::with_body`] and
+//! [`Operation::bare_body`] say otherwise on the row. Nothing here does I/O.
 
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{Base, InputError, JsonMap, Operation, segment};
+use super::{Base, Body, InputError, JsonMap, Operation, segment};
 
 /// A request to Portkey, complete but for its host and its key.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +20,8 @@ pub struct WireRequest {
     pub base: Base,
     /// Path and query, encoded.
     pub target: String,
-    /// The JSON body, where the method has one and anything is left to say.
-    pub body: Option<JsonMap>,
+    /// The JSON body, where there is one.
+    pub body: Option<Value>,
     /// Whether it may be sent again when it is unknown whether it arrived.
     pub repeatable: bool,
 }
@@ -38,7 +39,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
             segment::push(&mut target, &value).map_err(|why| InputError::one(piece, why))?;
         }
     }
-    let bodiless = matches!(operation.method, Method::GET | Method::DELETE);
+    let bodiless = operation.body == Body::None;
     let mut mark = '?';
     args.retain(|name, value| {
         let in_query = bodiless || operation.query.contains(&name.as_str());
@@ -55,7 +56,11 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
         method: operation.method.clone(),
         base: operation.base,
         target,
-        body: (!bodiless).then_some(args),
+        body: match operation.body {
+            Body::None => None,
+            Body::Arguments => Some(Value::Object(args)),
+            Body::Bare(name) => args.shift_remove(name),
+        },
         repeatable: operation.repeatable(),
     })
 }

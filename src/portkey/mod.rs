@@ -1,5 +1,6 @@
 //! The HTTP client towards Portkey: one address, one key, one connection pool.
 
+mod address;
 mod answer;
 mod retry;
 
@@ -14,9 +15,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::{Certificate, Url};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
-use crate::operation::{Base, JsonMap, WireRequest};
+use crate::operation::WireRequest;
 
+pub use address::Addresses;
 pub use answer::{Answer, Kind, Refusal};
 pub use retry::Retries;
 
@@ -26,10 +29,8 @@ const KEY: &str = "x-portkey-api-key";
 /// Where Portkey is and how long to wait for it.
 #[derive(Debug)]
 pub struct Settings {
-    /// Address of the control plane, as `https://api.portkey.ai/v1`.
-    pub base_url: Url,
-    /// Address of the inference gateway.
-    pub gateway_url: Url,
+    /// Where each host is.
+    pub addresses: Addresses,
     /// The key that goes with every request and nowhere else.
     pub key: Option<SecretString>,
     /// Bound on opening a connection.
@@ -55,6 +56,12 @@ pub enum SendError {
          PORTKEY_API_KEY (or --api-key-file) set, or with --sandbox to work on the embedded sandbox"
     )]
     NoKey,
+    /// The registry of a self-hosted Portkey is not known.
+    #[error(
+        "this control plane is not Portkey's own, so the address of its MCP registry is not known and \
+         nothing was sent. Start the server with --registry-url (PORTKEY_REGISTRY_URL)"
+    )]
+    NoRegistry,
     /// The client could not be set up.
     #[error("the HTTP client could not be set up: {0}")]
     Setup(#[source] reqwest::Error),
@@ -166,27 +173,26 @@ impl Client {
     }
 
     fn prepare(&self, request: WireRequest) -> Result<Prepared, SendError> {
-        let key = self.settings.key.as_ref().ok_or(SendError::NoKey)?;
-        // Configuration has checked that the key can stand in a header.
-        let mut key = HeaderValue::from_str(key.expose_secret()).map_err(|_| SendError::NoKey)?;
-        key.set_sensitive(true);
         let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(KEY, key);
+        if !request.base.is_public() {
+            let key = self.settings.key.as_ref().ok_or(SendError::NoKey)?;
+            // Configuration has checked that the key can stand in a header.
+            let key = HeaderValue::from_str(key.expose_secret());
+            let mut key = key.map_err(|_| SendError::NoKey)?;
+            key.set_sensitive(true);
+            headers.insert(KEY, key);
+        }
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let body = request.body.map(|body| {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             encode(&body)
         });
-        let base = match request.base {
-            Base::ControlPlane => &self.settings.base_url,
-            Base::Gateway => &self.settings.gateway_url,
-        };
-        let mut url = base.clone();
+        let mut url = self.settings.addresses.of(request.base).ok_or(SendError::NoRegistry)?;
         let (path, query) = match request.target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (request.target.as_str(), None),
         };
-        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
         url.set_query(query);
         let http = self.http()?;
         Ok(Prepared {
@@ -244,8 +250,8 @@ impl Client {
     }
 }
 
-fn encode(body: &JsonMap) -> Bytes {
-    // A JSON map has text for keys and so always serializes; an empty body would be refused upstream.
+fn encode(body: &Value) -> Bytes {
+    // A JSON value has text for keys and so always serializes; an empty body would be refused upstream.
     serde_json::to_vec(body).unwrap_or_default().into()
 }
 

@@ -7,7 +7,7 @@ fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
     let catalog = Catalog::full();
     let published = &catalog.find(tool).unwrap().published;
     match published.request(args.as_object().unwrap().clone()) {
-        Ok(request) => Ok((request.target, request.body.map_or(Value::Null, Value::Object))),
+        Ok(request) => Ok((request.target, request.body.unwrap_or_default())),
         Err(error) => Err(error.problems().iter().map(ToString::to_string).collect()),
     }
 }

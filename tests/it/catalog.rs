@@ -254,6 +254,8 @@ fn constraints_are_ones_that_are_checked() {
         "x-speaks-for-fields",
         "x-names-fields",
         "x-at-most-one",
+        "x-exactly-one",
+        "x-at-least-one",
     ];
     each(|p| {
         let mut faults = Vec::new();

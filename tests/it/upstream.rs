@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use portkey_mcp::{
     catalog::Catalog,
     dispatch::Dispatcher,
-    portkey::{Client, Retries, Settings},
+    portkey::{Addresses, Client, Retries, Settings},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -156,8 +156,7 @@ pub(crate) const KEY: &str = "pk-planted-secret-0123456789";
 pub(crate) fn settings(base_url: &str) -> Settings {
     use std::time::Duration;
     Settings {
-        base_url: base_url.parse().unwrap(),
-        gateway_url: base_url.parse().unwrap(),
+        addresses: Addresses::all_at(&base_url.parse().unwrap()),
         key: Some(KEY.into()),
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(20),
