@@ -10,6 +10,7 @@ pub mod integrations;
 pub mod mcp_integrations;
 pub mod providers;
 pub mod shared;
+pub mod workspaces;
 
 use crate::operation::Operation;
 
@@ -40,6 +41,11 @@ pub const DOMAINS: &[Domain] = &[
         "providers",
         "An integration lent to one workspace, with its limits.",
         providers::OPERATIONS,
+    ),
+    domain(
+        "workspaces",
+        "The teams of the organisation, their limits and defaults.",
+        workspaces::OPERATIONS,
     ),
 ];
 

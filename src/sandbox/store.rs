@@ -113,6 +113,29 @@ impl Store {
         }
     }
 
+    /// The kinds of thing that an owner has some of, in order of name.
+    pub(crate) fn kinds_of<'s>(
+        &'s self,
+        owner: &'s str,
+    ) -> impl Iterator<Item = &'static str> + 's {
+        let has_some = |items: &&HashMap<String, Items>| {
+            items.get(owner).is_some_and(|items| !items.by_age.is_empty())
+        };
+        let mut kinds: Vec<_> = (self.shelves.iter())
+            .filter(|(_, owners)| has_some(owners))
+            .map(|(kind, _)| *kind)
+            .collect();
+        kinds.sort_unstable();
+        kinds.into_iter()
+    }
+
+    /// Clears every shelf of an owner.
+    pub(crate) fn clear_all_of(&mut self, owner: &str) {
+        for owners in self.shelves.values_mut() {
+            owners.remove(owner);
+        }
+    }
+
     fn items(&self, shelf: Shelf<'_>) -> Option<&Items> {
         self.shelves.get(shelf.kind)?.get(shelf.owner)
     }

@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    parts::{RATE_LIMITS, USAGE_LIMITS, merge_object},
-    providers,
-};
+use super::parts::{RATE_LIMITS, USAGE_LIMITS, merge_object};
 use crate::sandbox::{
     call::Call,
     check::{self, Occasion},
@@ -28,13 +25,17 @@ static WORKSPACES: Resource = Resource {
         Field::new("name", Kind::Name).required(),
         Field::new("description", Kind::Text),
         Field::new("icon", Kind::Text),
-        Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::EmptyObject),
-        Field::new("usage_limits", Kind::List(&USAGE_LIMITS)).nullable().preset(Preset::EmptyList),
-        Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable().preset(Preset::EmptyList),
+        Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::Null),
+        Field::new("usage_limits", Kind::List(&USAGE_LIMITS)).nullable().preset(Preset::Null),
+        Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable().preset(Preset::Null),
     ],
     derived: &[
         ("name", |_, call, workspace| Some(display_name(call, workspace))),
         ("is_default", |_, _, workspace| Some(u8::from(flag(workspace, "is_default")).into())),
+        ("icon", |_, _, workspace| Some(icon(workspace))),
+        ("security_settings", |_, _, _| Some(security_settings())),
+        ("settings", |_, _, _| Some(settings())),
+        ("creation_source", |_, _, _| Some("api".into())),
         ("users", |_, _, _| Some(json!([]))),
     ],
     list: Listing {
@@ -60,16 +61,23 @@ static WORKSPACES: Resource = Resource {
     },
     reads: &[
         "id",
-        "slug",
         "name",
         "description",
         "created_at",
         "last_updated_at",
-        "defaults",
         "is_default",
-        "users",
+        "defaults",
+        "slug",
+        "icon",
         "usage_limits",
         "rate_limits",
+        "security_settings",
+        "settings",
+        "organisation_id",
+        "last_reset_at",
+        "created_by",
+        "creation_source",
+        "users",
         "object",
     ],
     creates: SHOWN,
@@ -81,13 +89,17 @@ const SHOWN: &[&str] = &[
     "id",
     "slug",
     "name",
+    "icon",
     "description",
     "created_at",
     "last_updated_at",
     "defaults",
     "is_default",
+    "scim_source_id",
     "usage_limits",
     "rate_limits",
+    "security_settings",
+    "status",
     "object",
 ];
 
@@ -112,6 +124,58 @@ fn display_name(call: &Call, workspace: &Item) -> Value {
         ("", _) | (_, Some("plain")) => name.into(),
         (icon, _) => format!("{icon} {name}").into(),
     }
+}
+
+/// The icon; `null` when there is none or it has been removed.
+fn icon(workspace: &Item) -> Value {
+    match text(workspace, "icon") {
+        "" => Value::Null,
+        icon => icon.into(),
+    }
+}
+
+/// What managers and members of a workspace may do, as a new organisation has it.
+fn security_settings() -> Value {
+    const ROLES: [(&str, bool, &[&str]); 4] = [
+        ("managersView", true, VIEWS),
+        ("membersView", true, VIEWS),
+        ("managersWrite", true, WRITES),
+        ("membersWrite", false, WRITES),
+    ];
+    const VIEWS: &[&str] = &[
+        "Logs",
+        "AllData",
+        "ApiKeys",
+        "Configs",
+        "Prompts",
+        "Analytics",
+        "Guardrails",
+        "LogMetadata",
+        "VirtualKeys",
+    ];
+    const WRITES: &[&str] = &["ApiKeys", "Configs", "Prompts", "Guardrails", "VirtualKeys"];
+    const OTHERS: [&str; 7] = [
+        "managersUpdateWs",
+        "managersWriteWsUsers",
+        "managersWriteMcpServers",
+        "managersWriteWsIntegrations",
+        "managersWriteWsMcpIntegrations",
+        "organisationAdminsViewLogs",
+        "organisationAdminsViewLogMetadata",
+    ];
+    let by_role = ROLES.iter().flat_map(|(role, may, things)| {
+        things.iter().map(move |thing| (format!("{role}{thing}"), Value::Bool(*may)))
+    });
+    let others = OTHERS.iter().map(|&name| (name.to_owned(), Value::Bool(true)));
+    Value::Object(by_role.chain(others).collect())
+}
+
+/// How user keys live; zero sets no bound.
+fn settings() -> Value {
+    json!({
+        "debug_log": 0, "user_api_key_ttl": 0, "user_key_metadata": 0, "user_api_key_count": 0,
+        "user_api_key_max_ttl": 0, "user_key_metadata_override": 0,
+    })
 }
 
 fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {
@@ -139,13 +203,15 @@ fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> 
     if flag(workspace, "is_default") {
         return Err(Refusal::Invalid("The default workspace cannot be deleted".to_owned()));
     }
-    let in_use = store.all(providers::shelf(text(workspace, "id"))).next().is_some();
-    match in_use && !flag(&given, "force_delete") {
-        true => Err(Refusal::Conflict("The workspace still has providers".to_owned())),
-        false => Ok(()),
+    let mut owned = store.kinds_of(text(workspace, "id"));
+    match owned.next() {
+        Some(kind) if !flag(&given, "force_delete") => Err(Refusal::Conflict(format!(
+            "Unable to delete. Please ensure that all {kind} of the workspace are deleted"
+        ))),
+        _ => Ok(()),
     }
 }
 
 fn removed(store: &mut Store, workspace: &Item) {
-    store.clear(providers::shelf(text(workspace, "id")));
+    store.clear_all_of(text(workspace, "id"));
 }

@@ -44,6 +44,58 @@ async fn limits_clear_and_defaults_merge() {
 }
 
 #[tokio::test]
+async fn a_workspace_is_made_changed_and_deleted() {
+    let portkey = Portkey::start().await;
+    let limit = json!({ "type": "requests", "unit": "rpm", "value": 5 });
+    let body = json!({ "name": "Night Shift", "description": "Batch jobs", "rate_limits": [limit],
+        "defaults": { "metadata": { "cost_centre": "9" } } });
+    let made = portkey.post("/admin/workspaces", body).await;
+    let path = format!("/admin/workspaces/{}", made["id"].as_str().unwrap());
+    let read = portkey.get(&path).await;
+    for field in ["id", "slug", "name", "defaults", "rate_limits", "is_default", "icon"] {
+        assert_eq!(read[field], made[field], "{field}");
+    }
+    let pinned = json!({ "defaults": { "user_api_key_config": "pc-nights" } });
+    for (change, field, expected) in [
+        (json!({ "name": "Nights" }), "/name", json!("Nights")),
+        (json!({}), "/description", json!("Batch jobs")),
+        (pinned, "/defaults/user_api_key_config", json!("pc-nights")),
+        (json!({}), "/defaults/metadata/cost_centre", json!("9")),
+        (
+            json!({ "defaults": { "user_api_key_config": null } }),
+            "/defaults/user_api_key_config",
+            Value::Null,
+        ),
+        (json!({ "rate_limits": null }), "/rate_limits", Value::Null),
+    ] {
+        assert_eq!(portkey.put(&path, change.clone()).await, json!({}), "{change}");
+        assert_eq!(portkey.get(&path).await.pointer(field), Some(&expected), "{change} {field}");
+    }
+    // Nothing is in it, so it goes without force.
+    portkey.call(Method::DELETE, &path, json!({ "name": "Nights" })).await;
+    let refusal = portkey.refusal(Method::GET, &path, Value::Null).await;
+    assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"));
+    assert_eq!(portkey.get("/admin/workspaces?exact_name=Nights").await["total"], 0);
+}
+
+#[tokio::test]
+async fn what_a_workspace_cannot_be_is_refused_by_field() {
+    let portkey = Portkey::start().await;
+    for (body, field) in [
+        (json!({}), "name"),
+        (json!({ "name": "" }), "name"),
+        (json!({ "name": "W", "usage_limits": [{ "credit_limit": 0 }] }), "credit_limit"),
+        (json!({ "name": "W", "usage_limits": { "credit_limit": 5 } }), "usage_limits"),
+        (json!({ "name": "W", "rate_limits": [{ "unit": "rpc" }] }), "unit"),
+        (json!({ "name": "W", "defaults": { "metadata": { "n": 1 } } }), "metadata"),
+    ] {
+        let refusal = portkey.refusal(Method::POST, "/admin/workspaces", body.clone()).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{body}");
+        assert!(refusal.2.contains(field), "{body}: {}", refusal.2);
+    }
+}
+
+#[tokio::test]
 async fn deletion_wants_the_name_and_force() {
     let portkey = Portkey::start().await;
     let path = "/admin/workspaces/ws-research";

@@ -1,0 +1,144 @@
+//! Workspaces: the teams of an organisation, with their limits and defaults.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{RateLimits, Tags, UsageLimits};
+use crate::operation::{Nullable, Operation, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListWorkspaces>("list-all-workspaces", "/admin/workspaces")
+        .aliases(&["list-workspaces"])
+        .scopes(&["workspaces.list"]),
+    post::<CreateWorkspace>("create-workspace", "/admin/workspaces").scopes(&["workspaces.create"]),
+    get::<GetWorkspace>("get-workspace", "/admin/workspaces/{workspace_id}")
+        .sensitive(&["users[].email", "users[].first_name", "users[].last_name"])
+        .scopes(&["workspaces.read"]),
+    put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
+        .scopes(&["workspaces.update"]),
+    delete::<DeleteWorkspace>("delete-workspace", "/admin/workspaces/{workspace_id}")
+        .with_body()
+        .scopes(&["workspaces.delete"]),
+];
+
+/// List workspaces
+///
+/// Returns the organisation's workspaces with their limits and defaults, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListWorkspaces {
+    /// Items per page.
+    pub page_size: Option<u32>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Part of the name; case matters.
+    pub name: Option<String>,
+    /// The whole name.
+    pub exact_name: Option<String>,
+    /// In any of these states.
+    pub status: Option<Vec<Status>>,
+}
+
+/// Whether a workspace is in use.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Status {
+    Active,
+    Archived,
+}
+
+/// Create a workspace
+///
+/// Adds a workspace and returns it with its id and `ws-` slug.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateWorkspace {
+    /// Display name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// What its requests carry unless they say otherwise.
+    pub defaults: Option<NewDefaults>,
+    /// UUIDs of users to add as members.
+    pub users: Option<Vec<String>>,
+    /// Budgets.
+    pub usage_limits: Option<Vec<UsageLimits>>,
+    /// Rate caps.
+    pub rate_limits: Option<Vec<RateLimits>>,
+    /// Emoji shown before the name.
+    pub icon: Option<String>,
+}
+
+/// What a new workspace's requests carry.
+#[derive(Deserialize, JsonSchema)]
+pub struct NewDefaults {
+    /// Names to text.
+    pub metadata: Option<Tags>,
+}
+
+/// Get a workspace
+///
+/// Returns one workspace with its members, defaults and limits. A deleted one is refused with 403.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetWorkspace {
+    /// UUID or slug.
+    pub workspace_id: String,
+    /// `plain` leaves the icon out of the name; `display` when left out.
+    pub name_format: Option<NameFormat>,
+}
+
+/// How a name is written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum NameFormat {
+    Display,
+    Plain,
+}
+
+/// Update a workspace
+///
+/// Changes the fields given and keeps the rest; reads may show the old values for a moment.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateWorkspace {
+    /// UUID or slug.
+    pub workspace_id: String,
+    /// Display name, without the icon.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub defaults: Option<Defaults>,
+    /// Budgets.
+    pub usage_limits: Nullable<Vec<UsageLimits>>,
+    /// Rate caps.
+    pub rate_limits: Nullable<Vec<RateLimits>>,
+    /// Emoji shown before the name; empty text removes it.
+    pub icon: Option<String>,
+}
+
+/// metadata {}, input_guardrails and output_guardrails [slugs] (each replaces its list),
+/// user_api_key_config (config slug or UUID; null clears).
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Defaults {
+    pub metadata: Option<Tags>,
+    pub input_guardrails: Option<Vec<String>>,
+    pub output_guardrails: Option<Vec<String>>,
+    pub user_api_key_config: Nullable<String>,
+}
+
+/// Delete a workspace
+///
+/// Archives the workspace; the default one cannot go. Refused with 409 while anything is in it,
+/// unless forced. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteWorkspace {
+    /// UUID or slug.
+    pub workspace_id: String,
+    /// Its exact name without the icon, to confirm.
+    pub name: String,
+    /// Delete its providers, configs and API keys too.
+    pub force_delete: Option<bool>,
+}
