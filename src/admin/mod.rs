@@ -10,6 +10,9 @@ pub mod integrations;
 pub mod mcp_integrations;
 pub mod providers;
 pub mod shared;
+pub mod user_invites;
+pub mod users;
+pub mod workspace_members;
 pub mod workspaces;
 
 use crate::operation::Operation;
@@ -41,6 +44,13 @@ pub const DOMAINS: &[Domain] = &[
         "providers",
         "An integration lent to one workspace, with its limits.",
         providers::OPERATIONS,
+    ),
+    domain("user-invites", "People asked to join the organisation.", user_invites::OPERATIONS),
+    domain("users", "The people of the organisation and their roles.", users::OPERATIONS),
+    domain(
+        "workspace-members",
+        "Who is in a workspace, and with which role.",
+        workspace_members::OPERATIONS,
     ),
     domain(
         "workspaces",

@@ -114,3 +114,33 @@ pub enum RateUnit {
     Rph,
     Rpm,
 }
+
+/// What someone may do in the organisation.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum OrganisationRole {
+    Admin,
+    Member,
+}
+
+/// What someone may do in a workspace.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum WorkspaceRole {
+    Admin,
+    Manager,
+    Member,
+}
+
+/// id*, role*.
+///
+/// A role in a workspace, together with whichever of user and workspace is not said already.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct WorkspaceGrant {
+    pub id: String,
+    pub role: WorkspaceRole,
+}

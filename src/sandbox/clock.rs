@@ -24,11 +24,20 @@ impl Clock {
 
     /// The moment as Portkey writes it, such as `2026-01-01T00:00:00.000Z`.
     pub(crate) fn now(&self) -> String {
-        let (days, second) = (self.seconds / 86_400, self.seconds % 86_400);
-        let (year, month, day) = civil(days);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
+        written(self.seconds)
     }
+
+    /// The same moment some days from now.
+    pub(crate) fn in_days(&self, days: u64) -> String {
+        written(self.seconds + days * 86_400)
+    }
+}
+
+fn written(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
 /// Year, month and day of a number of days after 1970-01-01, by counting in 400-year eras that

@@ -25,6 +25,11 @@ impl Paging {
         Self { number: "current_page", first: 0, size: "page_size", usual, most }
     }
 
+    /// `currentPage` from 0 up, as lists of people have it.
+    pub(crate) const fn camel_case(usual: usize, most: usize) -> Self {
+        Self { number: "currentPage", first: 0, size: "pageSize", usual, most }
+    }
+
     /// `page` from 1 up, as the MCP capability lists have it.
     pub(crate) const fn one_based(usual: usize, most: usize) -> Self {
         Self { number: "page", first: 1, size: "page_size", usual, most }

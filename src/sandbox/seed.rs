@@ -1,5 +1,7 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
+mod people;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -14,7 +16,9 @@ use super::{
 /// A store with the organisation in it.
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
-    let rooms = [workspaces(), integrations(), access(), providers(), mcp_integrations()];
+    domains::users::settle(&mut store);
+    let rooms =
+        [workspaces(), integrations(), access(), providers(), mcp_integrations(), people::steps()];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
         let body = body.as_object().cloned().unwrap_or_default();
@@ -38,6 +42,7 @@ fn settle(store: &mut Store) {
             item.insert(field.to_owned(), value);
         }
     }
+    domains::user_invites::settle(store);
 }
 
 /// A call the set-up makes.

@@ -14,10 +14,20 @@ mod mcp_integrations;
 mod models;
 mod parts;
 mod providers;
+pub(crate) mod user_invites;
+pub(crate) mod users;
+mod workspace_members;
 pub(crate) mod workspaces;
 
 use super::route::Domain;
 
 /// Every domain the sandbox answers for.
-pub(crate) const ALL: &[&Domain] =
-    &[&integrations::DOMAIN, &mcp_integrations::DOMAIN, &providers::DOMAIN, &workspaces::DOMAIN];
+pub(crate) const ALL: &[&Domain] = &[
+    &integrations::DOMAIN,
+    &mcp_integrations::DOMAIN,
+    &providers::DOMAIN,
+    &user_invites::DOMAIN,
+    &users::DOMAIN,
+    &workspace_members::DOMAIN,
+    &workspaces::DOMAIN,
+];

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::parts::{RATE_LIMITS, USAGE_LIMITS, merge_object};
+use super::{
+    parts::{RATE_LIMITS, USAGE_LIMITS, merge_object},
+    users, workspace_members as members,
+};
 use crate::sandbox::{
     call::Call,
     check::{self, Occasion},
@@ -11,7 +14,7 @@ use crate::sandbox::{
     refusal::Refusal,
     resource::{Draft, Filter, Hooks, Listing, Missing, Resource},
     route::{Domain, Version},
-    store::{Item, ORGANISATION, Store, flag, text},
+    store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
 /// The domain.
@@ -26,6 +29,7 @@ static WORKSPACES: Resource = Resource {
         Field::new("description", Kind::Text),
         Field::new("icon", Kind::Text),
         Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::Null),
+        Field::new("users", Kind::List(&USERS)).fixed(),
         Field::new("usage_limits", Kind::List(&USAGE_LIMITS)).nullable().preset(Preset::Null),
         Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable().preset(Preset::Null),
     ],
@@ -36,7 +40,8 @@ static WORKSPACES: Resource = Resource {
         ("security_settings", |_, _, _| Some(security_settings())),
         ("settings", |_, _, _| Some(settings())),
         ("creation_source", |_, _, _| Some("api".into())),
-        ("users", |_, _, _| Some(json!([]))),
+        ("created_by", |_, _, _| Some(users::OWNER.into())),
+        ("users", |store, _, item| Some(members::in_workspace(store, text(item, "id")))),
     ],
     list: Listing {
         paging: Paging::zero_based(50, usize::MAX),
@@ -81,7 +86,7 @@ static WORKSPACES: Resource = Resource {
         "object",
     ],
     creates: SHOWN,
-    hooks: Hooks { admit, release, removed, ..Hooks::NONE },
+    hooks: Hooks { admit, release, created, removed },
     ..Resource::new("workspaces", "workspace", "/admin/workspaces")
 };
 
@@ -103,6 +108,8 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
+static USERS: List = List::of(Kind::Name);
+
 static GUARDRAILS: List = List::of(Kind::Name);
 
 static DEFAULTS: Shape = Shape::of(&[
@@ -115,6 +122,11 @@ static DEFAULTS: Shape = Shape::of(&[
 /// The workspace an id or slug names. One that is not there is refused like one that is not open.
 pub(crate) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     WORKSPACES.find(store, ORGANISATION, handle)
+}
+
+/// All workspaces.
+pub(super) fn all(store: &Store) -> impl Iterator<Item = &Item> {
+    store.all(WORKSPACES.shared())
 }
 
 /// The name with the icon before it, as the API gives it unless asked for the plain one.
@@ -182,14 +194,29 @@ fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {
     text(workspace, "name").contains(asked.as_str().unwrap_or_default())
 }
 
-fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     match draft.before {
         None => {
+            for user in named_users(draft.change) {
+                users::find(store, &user)?;
+            }
             draft.change.insert("status".to_owned(), "active".into());
         }
         Some(_) => merge_object(draft.before, draft.change, "defaults"),
     }
     Ok(())
+}
+
+/// The ids of the users a new workspace is to have.
+fn named_users(workspace: &Item) -> Vec<String> {
+    let users = workspace.get("users").and_then(Value::as_array).into_iter().flatten();
+    users.filter_map(|user| user.as_str().map(str::to_owned)).collect()
+}
+
+fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
+    let users = store.find(shelf, id).map(named_users).unwrap_or_default();
+    let members: Vec<_> = users.into_iter().map(|user| (user, "member".to_owned())).collect();
+    members::join(store, id, &members);
 }
 
 /// A workspace goes only when its name is repeated, and with what is in it only when forced.
@@ -203,7 +230,8 @@ fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> 
     if flag(workspace, "is_default") {
         return Err(Refusal::Invalid("The default workspace cannot be deleted".to_owned()));
     }
-    let mut owned = store.kinds_of(text(workspace, "id"));
+    let owned = store.kinds_of(text(workspace, "id"));
+    let mut owned = owned.filter(|kind| *kind != members::KIND);
     match owned.next() {
         Some(kind) if !flag(&given, "force_delete") => Err(Refusal::Conflict(format!(
             "Unable to delete. Please ensure that all {kind} of the workspace are deleted"

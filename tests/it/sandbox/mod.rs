@@ -18,6 +18,9 @@ mod providers;
 mod repeatable;
 mod secrets;
 mod updates;
+mod user_invites;
+mod users;
+mod workspace_members;
 mod workspaces;
 
 use portkey_mcp::sandbox::{Faults, KEY, Sandbox};

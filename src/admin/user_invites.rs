@@ -1,0 +1,110 @@
+//! User invites: people asked to join the organisation.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{OrganisationRole, WorkspaceGrant};
+use crate::operation::{Operation, delete, get, post};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListInvites>("list-all-invites", "/admin/users/invites")
+        .sensitive(&["data[].email"])
+        .aliases(&["list-user-invites"])
+        .enterprise()
+        .scopes(&["organisation_users.list"]),
+    post::<InviteUser>("invite-user", "/admin/users/invites")
+        .reveals(&["invite_link"])
+        .scopes(&["organisation_users.create"]),
+    get::<GetInvite>("get-invite", "/admin/users/invites/{invite_id}")
+        .sensitive(&["email"])
+        .aliases(&["get-user-invite"])
+        .scopes(&["organisation_users.read"]),
+    delete::<DeleteInvite>("delete-invite", "/admin/users/invites/{invite_id}")
+        .aliases(&["delete-user-invite"])
+        .scopes(&["organisation_users.delete"]),
+    post::<ResendInvite>("resend-invite", "/admin/users/invites/{invite_id}/resend")
+        .reveals(&["inviteLink"])
+        .aliases(&["resend-user-invite"])
+        .scopes(&["organisation_users.create"]),
+];
+
+/// List invites
+///
+/// Returns invitations with their states, one page at a time. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListInvites {
+    /// Items per page.
+    #[serde(rename = "pageSize")]
+    pub page_size: Option<u32>,
+    /// Zero-based page.
+    #[serde(rename = "currentPage")]
+    pub current_page: Option<u32>,
+    /// Only this role.
+    pub role: Option<OrganisationRole>,
+    /// Only this e-mail address.
+    pub email: Option<String>,
+    /// Only this state.
+    pub status: Option<Status>,
+}
+
+/// What has become of an invitation.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Status {
+    Pending,
+    Cancelled,
+    Accepted,
+    Expired,
+}
+
+/// Invite a user
+///
+/// E-mails an invitation; returns its id and `invite_link`, shown only here: whoever has it can
+/// join. To change an invitation, delete it and invite again.
+#[derive(Deserialize, JsonSchema)]
+pub struct InviteUser {
+    /// E-mail address.
+    pub email: String,
+    /// Workspaces to join (UUID or slug) and the role in each.
+    pub workspaces: Vec<WorkspaceGrant>,
+    /// Role in the organisation.
+    pub role: OrganisationRole,
+    /// A workspace API key to make for the invitee.
+    pub workspace_api_key_details: Option<ApiKeyDetails>,
+}
+
+/// The API key an invitee gets.
+#[derive(Deserialize, JsonSchema)]
+pub struct ApiKeyDetails {
+    /// What the key may do, such as `completions.write`.
+    pub scopes: Vec<String>,
+}
+
+/// Get an invite
+///
+/// Returns one invitation with its state and expiry, without its link.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetInvite {
+    /// Invitation UUID.
+    pub invite_id: String,
+}
+
+/// Delete an invite
+///
+/// Withdraws an invitation; its link stops working.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteInvite {
+    /// Invitation UUID.
+    pub invite_id: String,
+}
+
+/// Resend an invite
+///
+/// E-mails the invitation again and returns a new `inviteLink`, shown only here.
+#[derive(Deserialize, JsonSchema)]
+pub struct ResendInvite {
+    /// Invitation UUID.
+    pub invite_id: String,
+}

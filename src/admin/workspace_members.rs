@@ -1,0 +1,93 @@
+//! Workspace members: which users are in a workspace, and what they may do there.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{WorkspaceGrant, WorkspaceRole};
+use crate::operation::{Operation, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListMembers>("list-workspace-members", "/admin/workspaces/{workspace_id}/users")
+        .sensitive(&["data[].email", "data[].first_name", "data[].last_name"])
+        .scopes(&["workspace_users.list"]),
+    post::<AddMembers>("add-workspace-member", "/admin/workspaces/{workspace_id}/users")
+        .scopes(&["workspace_users.create"]),
+    get::<GetMember>("get-workspace-member", "/admin/workspaces/{workspace_id}/users/{user_id}")
+        .sensitive(&["email", "first_name", "last_name"])
+        .scopes(&["workspace_users.read"]),
+    put::<UpdateMember>(
+        "update-workspace-member",
+        "/admin/workspaces/{workspace_id}/users/{user_id}",
+    )
+    .scopes(&["workspace_users.update"]),
+    delete::<RemoveMember>(
+        "remove-workspace-member",
+        "/admin/workspaces/{workspace_id}/users/{user_id}",
+    )
+    .scopes(&["workspace_users.delete"]),
+];
+
+/// List workspace members
+///
+/// Returns a workspace's members with their roles there and in the organisation, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListMembers {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page.
+    pub page_size: Option<u32>,
+    /// Only this role.
+    pub role: Option<WorkspaceRole>,
+    /// Only this e-mail address.
+    pub email: Option<String>,
+}
+
+/// Add workspace members
+///
+/// Gives users of the organisation access to a workspace; returns nothing. Others need
+/// `invite-user`.
+#[derive(Deserialize, JsonSchema)]
+pub struct AddMembers {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUIDs and their roles.
+    pub users: Vec<WorkspaceGrant>,
+}
+
+/// Get a workspace member
+///
+/// Returns one member; the role may read `ws-admin` for `admin`.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetMember {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUID.
+    pub user_id: String,
+}
+
+/// Update a workspace member
+///
+/// Changes what a member may do in the workspace.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateMember {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUID.
+    pub user_id: String,
+    /// New role.
+    pub role: WorkspaceRole,
+}
+
+/// Remove a workspace member
+///
+/// Takes a user's access to the workspace away; the user stays in the organisation.
+#[derive(Deserialize, JsonSchema)]
+pub struct RemoveMember {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUID.
+    pub user_id: String,
+}

@@ -1,0 +1,126 @@
+//! Users: the people of the organisation. They come by invitation, which no call accepts, so a
+//! sandbox has those it began with.
+
+use serde_json::json;
+
+use super::workspace_members as members;
+use crate::sandbox::{
+    call::Call,
+    field::{Field, Kind},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
+    route::{Domain, Version},
+    store::{Item, ORGANISATION, Store, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain =
+    Domain { versions: &[Version::V1], resources: &[&USERS], routes: &[] };
+
+/// Id of the organisation's owner.
+pub(super) const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
+
+static USERS: Resource = Resource {
+    verbs: &[Verb::List, Verb::Get, Verb::Update, Verb::Delete],
+    found_by: FoundBy::Id,
+    fields: &[Field::new("role", Kind::Choice(&["admin", "member"]))],
+    derived: &[("workspace_ids", |store, _, user| {
+        Some(members::workspaces_of(store, text(user, "id")).into())
+    })],
+    list: Listing {
+        paging: Paging::camel_case(50, usize::MAX),
+        envelope: Envelope::LIST,
+        filters: &[
+            Filter {
+                param: "role",
+                kind: Kind::Choice(&["admin", "member", "owner"]),
+                keeps: |_, user, asked| user.get("role") == Some(asked),
+            },
+            BY_EMAIL,
+        ],
+        shows: SHOWN,
+    },
+    reads: SHOWN,
+    hooks: Hooks { admit, release, removed, ..Hooks::NONE },
+    ..Resource::new("users", "user", "/admin/users")
+};
+
+const SHOWN: &[&str] = &[
+    "object",
+    "id",
+    "first_name",
+    "last_name",
+    "role",
+    "email",
+    "created_at",
+    "last_updated_at",
+    "workspace_ids",
+];
+
+/// Keeps the items of one address, in any case.
+pub(super) const BY_EMAIL: Filter = Filter {
+    param: "email",
+    kind: Kind::Text,
+    keeps: |_, item, asked| {
+        text(item, "email").eq_ignore_ascii_case(asked.as_str().unwrap_or_default())
+    },
+};
+
+/// The user with this id.
+pub(super) fn find<'s>(store: &'s Store, id: &str) -> Result<&'s Item, Refusal> {
+    USERS.find(store, ORGANISATION, id)
+}
+
+/// Whether someone with this address has joined.
+pub(super) fn has_joined(store: &Store, email: &str) -> bool {
+    store.all(USERS.shared()).any(|user| text(user, "email").eq_ignore_ascii_case(email))
+}
+
+/// The people a sandbox begins with: id, first name, last name, role.
+const PEOPLE: [(&str, &str, &str, &str); 5] = [
+    (OWNER, "Platform", "Owner", "owner"),
+    ("0a5d0000-0000-4000-8000-00000000ada1", "Platform", "Admin", "admin"),
+    ("0a5d0000-0000-4000-8000-00000000ada2", "Research", "Lead", "member"),
+    ("0a5d0000-0000-4000-8000-00000000ada3", "Support", "Lead", "member"),
+    ("0a5d0000-0000-4000-8000-00000000ada4", "Finance", "Reader", "member"),
+];
+
+/// Lets the people in.
+pub(crate) fn settle(store: &mut Store) {
+    let now = store.clock.now();
+    for (id, first, last, role) in PEOPLE {
+        let email = format!("{first}-{last}@example.com").to_lowercase();
+        let user = json!({
+            "id": id, "first_name": first, "last_name": last, "email": email, "role": role,
+            "created_at": now, "last_updated_at": now,
+        });
+        store.insert(USERS.shared(), user.as_object().cloned().unwrap_or_default());
+    }
+}
+
+fn spare_the_owner(user: &Item) -> Result<(), Refusal> {
+    match text(user, "role") {
+        "owner" => Err(Refusal::Forbidden("The owner cannot be changed or removed".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    let Some(user) = draft.before else { return Ok(()) };
+    spare_the_owner(user)?;
+    match draft.change.get("role") {
+        Some(role) if user.get("role") == Some(role) => {
+            Err(Refusal::field("role", "is the role the user has already"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn release(_: &Store, _: &Call, user: &Item) -> Result<(), Refusal> {
+    spare_the_owner(user)
+}
+
+fn removed(store: &mut Store, user: &Item) {
+    members::leave_all(store, text(user, "id"));
+}

@@ -1,0 +1,64 @@
+//! Users: found and paged in camelCase, changed only in their role.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+const OWNER: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada0";
+const LEAD: &str = "/admin/users/0a5d0000-0000-4000-8000-00000000ada2";
+
+#[tokio::test]
+async fn users_are_listed_in_camel_case_pages() {
+    let portkey = Portkey::start().await;
+    let all = portkey.get("/admin/users").await;
+    let emails = column(&all["data"], "email");
+    assert_eq!((all["total"].as_u64(), emails.len()), (Some(5), 5));
+    for (query, expected) in [
+        ("pageSize=2", &emails[..2]),
+        ("pageSize=2&currentPage=2", &emails[4..]),
+        // Snake case is not read.
+        ("page_size=2&current_page=1", &emails[..]),
+        ("role=owner", &emails[..1]),
+        ("email=Platform-Admin@example.com", &emails[1..2]),
+        ("email=nobody@example.com", &[]),
+    ] {
+        let list = portkey.get(&format!("/admin/users?{query}")).await;
+        assert_eq!(column(&list["data"], "email"), expected, "{query}");
+    }
+    for query in ["role=manager", "pageSize=0", "currentPage=-1"] {
+        let path = format!("/admin/users?{query}");
+        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_changes_once() {
+    let portkey = Portkey::start().await;
+    assert_eq!(portkey.put(LEAD, json!({ "role": "admin" })).await, json!({}));
+    assert_eq!(portkey.get(LEAD).await["role"], "admin");
+    for (path, role, status, code) in [
+        (LEAD, "admin", 400, "AB01"),
+        (LEAD, "owner", 400, "AB01"),
+        (OWNER, "member", 403, "AB03"),
+        ("/admin/users/nobody", "member", 404, "AB08"),
+    ] {
+        let refusal = portkey.refusal(Method::PUT, path, json!({ "role": role })).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{path} {role}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_is_removed_leaves_every_workspace() {
+    let portkey = Portkey::start().await;
+    let joined = portkey.get(LEAD).await["workspace_ids"].clone();
+    assert!(joined.as_array().unwrap().len() > 1);
+    assert_eq!(portkey.delete(LEAD).await, json!({}));
+    assert_eq!(portkey.refusal(Method::GET, LEAD, Value::Null).await.0, 404);
+    for workspace in joined.as_array().unwrap() {
+        let path = format!("/admin/workspaces/{}/users", workspace.as_str().unwrap());
+        let members = portkey.get(&format!("{path}?email=research-lead@example.com")).await;
+        assert_eq!(members["total"], 0, "{path}");
+    }
+    assert_eq!(portkey.refusal(Method::DELETE, OWNER, Value::Null).await.0, 403);
+}

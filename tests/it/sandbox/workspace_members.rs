@@ -1,0 +1,89 @@
+//! Workspace members: who is in, and what they may do there.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+const PATH: &str = "/admin/workspaces/ws-research/users";
+const SUPPORT_LEAD: &str = "0a5d0000-0000-4000-8000-00000000ada3";
+
+fn grant(user: &str, role: &str) -> Value {
+    json!({ "users": [{ "id": user, "role": role }] })
+}
+
+#[tokio::test]
+async fn a_member_joins_rises_and_leaves() {
+    let portkey = Portkey::start().await;
+    let before = portkey.get(PATH).await["total"].as_u64().unwrap();
+    assert_eq!(portkey.post(PATH, grant(SUPPORT_LEAD, "member")).await, json!({}));
+    let one = format!("{PATH}/{SUPPORT_LEAD}");
+    let listed = portkey.get(&format!("{PATH}?email=Support-Lead@example.com")).await;
+    assert_eq!(listed["total"], 1);
+    assert_eq!(listed["data"][0]["id"], SUPPORT_LEAD);
+    assert_eq!(listed["data"][0]["role"], "member");
+    assert_eq!(listed["data"][0]["org_role"], "member");
+
+    // A single member is read without its id, and with the role marked as a workspace's.
+    assert_eq!(portkey.put(&one, json!({ "role": "manager" })).await, json!({}));
+    let read = portkey.get(&one).await;
+    assert_eq!((read.get("id"), &read["role"]), (None, &json!("ws-manager")));
+    assert_eq!(read["email"], "support-lead@example.com");
+
+    assert_eq!(portkey.delete(&one).await, json!({}));
+    assert_eq!(portkey.get(PATH).await["total"], before);
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(portkey.refusal(method, &one, Value::Null).await.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn members_show_in_their_workspace_and_their_user() {
+    let portkey = Portkey::start().await;
+    let body = json!({ "name": "Nights", "users": [SUPPORT_LEAD] });
+    let id = portkey.post("/admin/workspaces", body).await["id"].clone();
+    let workspace = portkey.get("/admin/workspaces/ws-nights").await;
+    assert_eq!(column(&workspace["users"], "id"), [SUPPORT_LEAD]);
+    assert_eq!(workspace["users"][0]["role"], "member");
+    let user = format!("/admin/users/{SUPPORT_LEAD}");
+    let ids = |user: Value| user["workspace_ids"].as_array().unwrap().contains(&id);
+    assert!(ids(portkey.get(&user).await));
+    // Members do not keep a workspace from going, and go with it.
+    portkey.call(Method::DELETE, "/admin/workspaces/ws-nights", json!({ "name": "Nights" })).await;
+    assert!(!ids(portkey.get(&user).await));
+}
+
+#[tokio::test]
+async fn a_list_of_members_is_filtered_and_paged() {
+    let portkey = Portkey::start().await;
+    for (query, roles) in [
+        ("", vec!["admin", "member"]),
+        ("?role=admin", vec!["admin"]),
+        ("?role=manager", vec![]),
+        ("?page_size=1&current_page=1", vec!["member"]),
+        ("?page_size=1", vec!["admin"]),
+    ] {
+        let list = portkey.get(&format!("{PATH}{query}")).await;
+        assert_eq!(column(&list["data"], "role"), roles, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn adding_is_refused_for_a_reason_and_adds_nobody() {
+    let portkey = Portkey::start().await;
+    let member = "0a5d0000-0000-4000-8000-00000000ada2";
+    let both = json!({ "users": [{ "id": SUPPORT_LEAD, "role": "member" },
+        { "id": member, "role": "member" }] });
+    for (path, body, status, code) in [
+        (PATH, both, 409, "AB07"),
+        (PATH, grant("nobody", "member"), 404, "AB08"),
+        (PATH, grant(SUPPORT_LEAD, "owner"), 400, "AB01"),
+        (PATH, json!({ "users": [] }), 400, "AB01"),
+        (PATH, json!({ "user_id": SUPPORT_LEAD, "role": "member" }), 400, "AB01"),
+        ("/admin/workspaces/ws-none/users", grant(SUPPORT_LEAD, "member"), 403, "AB03"),
+    ] {
+        let refusal = portkey.refusal(Method::POST, path, body.clone()).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{path} {body}");
+    }
+    assert_eq!(portkey.get(PATH).await["total"], 2);
+}
