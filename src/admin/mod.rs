@@ -8,10 +8,13 @@
 
 pub mod integrations;
 pub mod mcp_integrations;
+pub mod organisation_defaults;
 pub mod providers;
+pub mod scim;
 pub mod shared;
 pub mod user_invites;
 pub mod users;
+pub mod workspace_exclusions;
 pub mod workspace_members;
 pub mod workspaces;
 
@@ -41,12 +44,27 @@ pub const DOMAINS: &[Domain] = &[
         mcp_integrations::OPERATIONS,
     ),
     domain(
+        "organisation-defaults",
+        "The guardrails of every workspace.",
+        organisation_defaults::OPERATIONS,
+    ),
+    domain(
         "providers",
         "An integration lent to one workspace, with its limits.",
         providers::OPERATIONS,
     ),
+    domain(
+        "scim",
+        "Groups of an identity provider and the workspaces they get into.",
+        scim::OPERATIONS,
+    ),
     domain("user-invites", "People asked to join the organisation.", user_invites::OPERATIONS),
     domain("users", "The people of the organisation and their roles.", users::OPERATIONS),
+    domain(
+        "workspace-exclusions",
+        "Workspaces the organisation's guardrails leave alone.",
+        workspace_exclusions::OPERATIONS,
+    ),
     domain(
         "workspace-members",
         "Who is in a workspace, and with which role.",

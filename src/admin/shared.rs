@@ -134,7 +134,7 @@ pub enum WorkspaceRole {
     Member,
 }
 
-/// id*, role*.
+/// id: UUID; of a workspace also its slug.
 ///
 /// A role in a workspace, together with whichever of user and workspace is not said already.
 #[derive(Deserialize, JsonSchema)]

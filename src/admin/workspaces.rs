@@ -117,7 +117,7 @@ pub struct UpdateWorkspace {
     pub icon: Option<String>,
 }
 
-/// metadata {}, input_guardrails and output_guardrails [slugs] (each replaces its list),
+/// metadata {}, input_guardrails and output_guardrails (slugs; each replaces its list),
 /// user_api_key_config (config slug or UUID; null clears).
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]

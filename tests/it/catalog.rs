@@ -142,7 +142,7 @@ fn structs_that_name_their_fields_name_them_all() {
     }
     each(|p| {
         let mut missing = Vec::new();
-        for (name, field) in p.full_schema()["properties"].as_object().unwrap() {
+        for (name, field) in p.full_schema()["properties"].as_object().into_iter().flatten() {
             let mut text = told[&(p.operation().name(), name.clone())].clone();
             // "As in `create-integration`" and "as in `workspaces`" refer to this field there, or to
             // that field here.

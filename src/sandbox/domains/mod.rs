@@ -12,10 +12,13 @@ mod credentials;
 mod integrations;
 mod mcp_integrations;
 mod models;
+mod organisation_defaults;
 mod parts;
 mod providers;
+mod scim;
 pub(crate) mod user_invites;
 pub(crate) mod users;
+mod workspace_exclusions;
 mod workspace_members;
 pub(crate) mod workspaces;
 
@@ -25,9 +28,13 @@ use super::route::Domain;
 pub(crate) const ALL: &[&Domain] = &[
     &integrations::DOMAIN,
     &mcp_integrations::DOMAIN,
+    &organisation_defaults::DOMAIN,
     &providers::DOMAIN,
+    &scim::GROUPS,
+    &scim::MAPPINGS,
     &user_invites::DOMAIN,
     &users::DOMAIN,
+    &workspace_exclusions::DOMAIN,
     &workspace_members::DOMAIN,
     &workspaces::DOMAIN,
 ];

@@ -1,8 +1,8 @@
-//! Who is in which workspace, and who has been asked to join.
+//! Who is in which workspace, who has been asked to join, and what the organisation asks of all.
 
 use serde_json::json;
 
-use super::{Step, post};
+use super::{Step, post, put};
 
 /// The steps.
 pub(super) fn steps() -> Vec<Step> {
@@ -43,6 +43,29 @@ pub(super) fn steps() -> Vec<Step> {
         post(
             "/v1/admin/users/invites",
             json!({ "email": "agency-partner@example.com", "role": "admin", "workspaces": [] }),
+        ),
+        post(
+            "/v1/scim/workspaces",
+            json!({ "workspace_id": "ws-support-bot", "role": "member",
+                "scim_group_name": "Support Agents" }),
+        ),
+        post(
+            "/v1/scim/workspaces",
+            json!({ "workspace_id": "ws-research", "role": "manager",
+                "scim_group_name": "Research Engineers" }),
+        ),
+        post(
+            "/v1/scim/workspaces",
+            json!({ "workspace_id": "ws-shared", "role": "manager",
+                "scim_group_name": "Research Engineers" }),
+        ),
+        put(
+            "/v2/admin/organisation/defaults",
+            json!({ "input_guardrails": ["guard_personal-data"], "output_guardrails": [] }),
+        ),
+        put(
+            "/v1/workspace-exclusions/input-guardrails",
+            json!({ "workspaces": [{ "workspace_id": "ws-research", "excluded": true }] }),
         ),
     ]
 }

@@ -14,12 +14,15 @@ mod integrations;
 mod lifetime;
 mod lists;
 mod mcp_integrations;
+mod organisation_defaults;
 mod providers;
 mod repeatable;
+mod scim;
 mod secrets;
 mod updates;
 mod user_invites;
 mod users;
+mod workspace_exclusions;
 mod workspace_members;
 mod workspaces;
 

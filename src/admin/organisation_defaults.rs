@@ -1,0 +1,37 @@
+//! Organisation defaults: the guardrails of every workspace.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{Base, Operation, get, put};
+
+/// The room's table. Only the second version of the API answers here (quirks.md §1.2).
+pub const OPERATIONS: &[Operation] = &[
+    get::<GetDefaults>("get-organisation-defaults", "/admin/organisation/defaults")
+        .on(Base::ControlPlaneV2)
+        .enterprise()
+        .scopes(&["organisation_settings.read"]),
+    put::<UpdateDefaults>("update-organisation-defaults", "/admin/organisation/defaults")
+        .on(Base::ControlPlaneV2)
+        .destructive()
+        .enterprise()
+        .scopes(&["organisation_settings.update"]),
+];
+
+/// Get organisation defaults
+///
+/// Returns the guardrails that apply in every workspace. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetDefaults {}
+
+/// Update organisation defaults
+///
+/// Sets the guardrails of every workspace at once; a list given replaces the old one, a list left
+/// out stays. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateDefaults {
+    /// UUIDs or slugs of guardrails for every request; `[]` removes all.
+    pub input_guardrails: Option<Vec<String>>,
+    /// UUIDs or slugs of guardrails for every response; `[]` removes all.
+    pub output_guardrails: Option<Vec<String>>,
+}

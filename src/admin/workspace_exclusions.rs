@@ -1,0 +1,90 @@
+//! Workspace exclusions: workspaces that the organisation's guardrails leave alone.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{Operation, get, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListExclusions>(
+        "list-input-guardrail-exclusions",
+        "/workspace-exclusions/input-guardrails",
+    )
+    .about(
+        "List input guardrail exclusions",
+        "Returns the workspaces whose requests skip the organisation's input guardrails. Enterprise \
+         plan.",
+    )
+    .aliases(&["list-input-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(LIST),
+    put::<UpdateExclusions>(
+        "bulk-update-input-guardrail-exclusions",
+        "/workspace-exclusions/input-guardrails",
+    )
+    .about(
+        "Update input guardrail exclusions",
+        "Frees workspaces from the organisation's input guardrails, or puts them back; others stay. \
+         Takes safety checks off live requests. Enterprise plan.",
+    )
+    .destructive()
+    .aliases(&["update-input-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(UPDATE),
+    get::<ListExclusions>(
+        "list-output-guardrail-exclusions",
+        "/workspace-exclusions/output-guardrails",
+    )
+    .about(
+        "List output guardrail exclusions",
+        "Returns the workspaces whose responses skip the organisation's output guardrails. \
+         Enterprise plan.",
+    )
+    .aliases(&["list-output-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(LIST),
+    put::<UpdateExclusions>(
+        "bulk-update-output-guardrail-exclusions",
+        "/workspace-exclusions/output-guardrails",
+    )
+    .about(
+        "Update output guardrail exclusions",
+        "Frees workspaces from the organisation's output guardrails, or puts them back; others stay. \
+         Takes safety checks off live responses. Enterprise plan.",
+    )
+    .destructive()
+    .aliases(&["update-output-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(UPDATE),
+];
+
+const LIST: &[&str] = &["organisation_exclusions.list"];
+const UPDATE: &[&str] = &["organisation_exclusions.update"];
+
+/// List exclusions from either kind of guardrail.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListExclusions {
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+}
+
+/// Update exclusions from either kind of guardrail.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateExclusions {
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Workspaces to free or put back.
+    pub workspaces: Vec<Exclusion>,
+    /// True replaces the whole list.
+    pub override_existing: Option<bool>,
+}
+
+/// workspace_id: UUID or slug. excluded: true frees, false puts back.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Exclusion {
+    pub workspace_id: String,
+    pub excluded: bool,
+}

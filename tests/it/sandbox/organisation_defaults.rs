@@ -1,0 +1,51 @@
+//! Organisation defaults: on the second version only, each list for itself.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{KEY, Portkey, column, json as read};
+
+const PATH: &str = "/admin/organisation/defaults";
+
+/// Sends to the second version of the API.
+async fn v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
+    let url = portkey.sandbox.base_url().replace("/v1", "/v2") + PATH;
+    let request = portkey.client.request(method, url).header("x-portkey-api-key", KEY);
+    let request = request.header("content-type", "application/json").body(body.to_string());
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), read(answer).await)
+}
+
+#[tokio::test]
+async fn a_list_given_replaces_and_a_list_left_out_stays() {
+    let portkey = Portkey::start().await;
+    // Each row goes on from the one before it.
+    for (change, input, output) in [
+        (json!({}), vec!["guard_personal-data"], vec![]),
+        (json!({ "output_guardrails": ["a", "b"] }), vec!["guard_personal-data"], vec!["a", "b"]),
+        (json!({ "output_guardrails": ["c"], "input_guardrails": [] }), vec![], vec!["c"]),
+    ] {
+        assert_eq!(v2(&portkey, Method::PUT, change.clone()).await, (200, json!({})), "{change}");
+        let (_, defaults) = v2(&portkey, Method::GET, json!({})).await;
+        assert_eq!(column(&defaults["input_guardrails"], "slug"), input, "{change}");
+        assert_eq!(column(&defaults["output_guardrails"], "slug"), output, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn lists_are_lists_of_names() {
+    let portkey = Portkey::start().await;
+    for list in [json!("a"), json!([1]), json!([""]), Value::Null] {
+        let body = json!({ "input_guardrails": list });
+        let (status, answer) = v2(&portkey, Method::PUT, body.clone()).await;
+        assert_eq!((status, &answer["data"]["errorCode"]), (400, &json!("AB01")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_version_does_not_know_them() {
+    let portkey = Portkey::start().await;
+    let answer = portkey.send(Method::GET, PATH, Value::Null).await;
+    assert_eq!(answer.status(), 400);
+    assert_eq!(read(answer).await["status"], "failure", "the gateway answers, not the API");
+}

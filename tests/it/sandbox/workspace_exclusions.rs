@@ -1,0 +1,73 @@
+//! Workspace exclusions: two lists that know nothing of each other.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Portkey;
+
+const INPUT: &str = "/workspace-exclusions/input-guardrails";
+const OUTPUT: &str = "/workspace-exclusions/output-guardrails";
+
+fn rows(rows: &[(&str, bool)], replace: bool) -> Value {
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|(id, excluded)| json!({ "workspace_id": id, "excluded": excluded }))
+        .collect();
+    json!({ "workspaces": rows, "override_existing": replace })
+}
+
+#[tokio::test]
+async fn exclusions_merge_unless_they_are_to_replace() {
+    let portkey = Portkey::start().await;
+    let id = |workspace: Value| workspace["id"].as_str().unwrap().to_owned();
+    let shared = id(portkey.get("/admin/workspaces/ws-shared").await);
+    let research = id(portkey.get("/admin/workspaces/ws-research").await);
+    let output = portkey.get(OUTPUT).await;
+    // Each row goes on from the one before it; slugs are read back as ids.
+    for (change, expected) in [
+        (rows(&[], false), vec![(&research, true)]),
+        (rows(&[("ws-shared", true)], false), vec![(&research, true), (&shared, true)]),
+        (rows(&[(&research, false)], false), vec![(&research, false), (&shared, true)]),
+        (rows(&[("ws-research", true)], true), vec![(&research, true)]),
+        (rows(&[], true), vec![]),
+    ] {
+        assert_eq!(portkey.put(INPUT, change.clone()).await, json!({}), "{change}");
+        let expected: Vec<(&str, bool)> =
+            expected.iter().map(|(id, excluded)| (id.as_str(), *excluded)).collect();
+        assert_eq!(
+            portkey.get(INPUT).await["workspaces"],
+            rows(&expected, false)["workspaces"],
+            "{change}"
+        );
+    }
+    assert_eq!(portkey.get(OUTPUT).await, output, "the other list has changed");
+}
+
+#[tokio::test]
+async fn a_row_is_a_workspace_and_a_word() {
+    let portkey = Portkey::start().await;
+    let twice = rows(&[("ws-shared", true), ("ws-shared", false)], false);
+    let elsewhere = json!({ "workspaces": [], "organisation_id": "another" });
+    for (body, status) in [
+        (json!({}), 400),
+        (json!({ "workspaces": [{ "workspace_id": "ws-shared" }] }), 400),
+        (json!({ "workspaces": [{ "workspace_id": "ws-shared", "excluded": 1 }] }), 400),
+        (twice, 400),
+        (rows(&[("ws-none", true)], false), 403),
+        (elsewhere, 403),
+    ] {
+        for path in [INPUT, OUTPUT] {
+            let refusal = portkey.refusal(Method::PUT, path, body.clone()).await;
+            assert_eq!(refusal.0, status, "{path} {body}: {}", refusal.2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_gone_is_excluded_no_more() {
+    let portkey = Portkey::start().await;
+    assert_eq!(portkey.get(INPUT).await["workspaces"].as_array().unwrap().len(), 1);
+    let body = json!({ "name": "Research", "force_delete": true });
+    portkey.call(Method::DELETE, "/admin/workspaces/ws-research", body).await;
+    assert_eq!(portkey.get(INPUT).await["workspaces"], json!([]));
+}
