@@ -10,7 +10,7 @@ use portkey_mcp::{
     catalog::Catalog,
     dispatch::Dispatcher,
     operation::{JsonMap, Published},
-    portkey::{Client, Retries, Settings},
+    portkey::{Addresses, Client, Retries, Settings},
     server::Server,
 };
 use rmcp::model::ListToolsResult;
@@ -56,8 +56,7 @@ fn told(published: &Published, args: JsonMap) -> usize {
 
 fn list(criterion: &mut Criterion) {
     let settings = Settings {
-        base_url: "http://127.0.0.1:1/v1".parse().expect("an address"),
-        gateway_url: "http://127.0.0.1:1/v1".parse().expect("an address"),
+        addresses: Addresses::all_at(&"http://127.0.0.1:1/v1".parse().expect("an address")),
         key: None,
         connect_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
