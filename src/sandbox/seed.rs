@@ -1,5 +1,7 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
+mod prompting;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -14,7 +16,14 @@ use super::{
 /// A store with the organisation in it.
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
-    let rooms = [workspaces(), integrations(), access(), providers(), mcp_integrations()];
+    let rooms = [
+        workspaces(),
+        integrations(),
+        access(),
+        providers(),
+        mcp_integrations(),
+        prompting::steps(),
+    ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
         let body = body.as_object().cloned().unwrap_or_default();

@@ -8,16 +8,23 @@
 
 mod access;
 mod capabilities;
+mod configs;
 mod credentials;
 mod integrations;
 mod mcp_integrations;
 mod models;
 mod parts;
 mod providers;
+mod versions;
 pub(crate) mod workspaces;
 
 use super::route::Domain;
 
 /// Every domain the sandbox answers for.
-pub(crate) const ALL: &[&Domain] =
-    &[&integrations::DOMAIN, &mcp_integrations::DOMAIN, &providers::DOMAIN, &workspaces::DOMAIN];
+pub(crate) const ALL: &[&Domain] = &[
+    &configs::DOMAIN,
+    &integrations::DOMAIN,
+    &mcp_integrations::DOMAIN,
+    &providers::DOMAIN,
+    &workspaces::DOMAIN,
+];

@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod configs;
 mod errors;
 mod faults;
 mod integrations;
