@@ -6,8 +6,10 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod collections;
 pub mod configs;
 pub mod integrations;
+pub mod labels;
 pub mod mcp_integrations;
 pub mod providers;
 pub mod shared;
@@ -27,6 +29,7 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain("collections", "Folders for a workspace's prompts.", collections::OPERATIONS),
     domain(
         "configs",
         "How the gateway routes, retries and caches, in versions.",
@@ -37,6 +40,7 @@ pub const DOMAINS: &[Domain] = &[
         "AI-provider credentials, their models and who may use them.",
         integrations::OPERATIONS,
     ),
+    domain("labels", "Names such as `production` for prompt versions.", labels::OPERATIONS),
     domain(
         "mcp-integrations",
         "MCP servers registered behind the gateway.",

@@ -10,6 +10,10 @@ use serde_json::Value;
 
 const RECORDS: &str = "../shared/portkey-api/operations";
 
+/// Arguments recorded as required which the live API takes from a workspace's key when left out, so
+/// that asking for them would shut out a call that works.
+const TAKEN_FROM_THE_KEY: &[(&str, &str)] = &[("list-collections", "workspace_id")];
+
 #[test]
 fn declarations_are_as_recorded() {
     if !Path::new(RECORDS).is_dir() {
@@ -72,6 +76,7 @@ fn compare(published: &Published, record: &Value) {
             .filter_map(|q| q["name"].as_str().map(str::to_owned)),
     );
     required.extend(strings(&record["body"]["required"]));
+    required.retain(|argument| !TAKEN_FROM_THE_KEY.contains(&(name, argument.as_str())));
     assert_eq!(
         strings(&published.full_schema()["required"]).collect::<BTreeSet<_>>(),
         required,

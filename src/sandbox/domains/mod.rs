@@ -8,9 +8,11 @@
 
 mod access;
 mod capabilities;
+mod collections;
 mod configs;
 mod credentials;
 mod integrations;
+mod labels;
 mod mcp_integrations;
 mod models;
 mod parts;
@@ -22,8 +24,10 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &collections::DOMAIN,
     &configs::DOMAIN,
     &integrations::DOMAIN,
+    &labels::DOMAIN,
     &mcp_integrations::DOMAIN,
     &providers::DOMAIN,
     &workspaces::DOMAIN,

@@ -1,4 +1,5 @@
-//! How the seeded organisation talks to its models: its configs.
+//! How the seeded organisation talks to its models: its configs and where its
+//! prompts are kept.
 
 use serde_json::json;
 
@@ -6,7 +7,7 @@ use super::{Step, post, put};
 
 /// The calls that set it up.
 pub(super) fn steps() -> Vec<Step> {
-    configs()
+    [configs(), shelves()].into_iter().flatten().collect()
 }
 
 fn configs() -> Vec<Step> {
@@ -43,5 +44,29 @@ fn configs() -> Vec<Step> {
                 ] },
             }),
         ),
+    ]
+}
+
+fn shelves() -> Vec<Step> {
+    vec![
+        post("/v1/collections", json!({ "name": "Customers", "workspace_id": "ws-support-bot" })),
+        post(
+            "/v1/collections",
+            json!({
+                "name": "Replies", "workspace_id": "ws-support-bot",
+                "parent_collection_id": "co-customers",
+            }),
+        ),
+        post(
+            "/v1/labels",
+            json!({ "name": "production", "description": "What customers meet",
+                "color_code": "#0a7d33" }),
+        ),
+        post(
+            "/v1/labels",
+            json!({ "name": "staging", "description": "About to be met",
+                "color_code": "#f2a900" }),
+        ),
+        post("/v1/labels", json!({ "name": "night-shift", "workspace_id": "ws-support-bot" })),
     ]
 }

@@ -8,10 +8,12 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod collections;
 mod configs;
 mod errors;
 mod faults;
 mod integrations;
+mod labels;
 mod lifetime;
 mod lists;
 mod mcp_integrations;
