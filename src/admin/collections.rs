@@ -19,7 +19,7 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// List collections
 ///
-/// Returns a workspace's prompt collections with what is in them by number, one page at a time.
+/// Returns a workspace's prompt collections and how much is in each, one page at a time.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListCollections {
     /// Workspace UUID or slug; needed with an Admin key.

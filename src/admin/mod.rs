@@ -11,6 +11,8 @@ pub mod configs;
 pub mod integrations;
 pub mod labels;
 pub mod mcp_integrations;
+pub mod prompt_partials;
+pub mod prompts;
 pub mod providers;
 pub mod shared;
 
@@ -46,6 +48,12 @@ pub const DOMAINS: &[Domain] = &[
         "MCP servers registered behind the gateway.",
         mcp_integrations::OPERATIONS,
     ),
+    domain(
+        "prompt-partials",
+        "Texts that prompts share, in versions.",
+        prompt_partials::OPERATIONS,
+    ),
+    domain("prompts", "Templates in versions; published, rendered, run.", prompts::OPERATIONS),
     domain(
         "providers",
         "An integration lent to one workspace, with its limits.",

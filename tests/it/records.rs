@@ -134,14 +134,16 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
     }
 }
 
-/// `{mcpIntegrationId}` as `{mcp_integration_id}`.
+/// `{promptId}/makeDefault` as `{prompt_id}/makeDefault`: only placeholders are ours to spell.
 fn snake(path: &str) -> String {
     let mut out = String::new();
+    let mut inside = false;
     for c in path.chars() {
-        if c.is_ascii_uppercase() {
-            out.push('_');
+        inside = c == '{' || inside && c != '}';
+        match inside && c.is_ascii_uppercase() {
+            true => out.extend(['_', c.to_ascii_lowercase()]),
+            false => out.push(c),
         }
-        out.push(c.to_ascii_lowercase());
     }
     out
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::parts::BY_SEARCH;
+use super::{parts::BY_SEARCH, prompt_partials, prompts};
 use crate::sandbox::{
     call::{Call, id_of},
     crud::{self, Outcome, done},
@@ -12,7 +12,7 @@ use crate::sandbox::{
     refusal::Refusal,
     resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
     route::{Domain, Version, delete, get, post},
-    store::{Item, ORGANISATION, Store, flag, text},
+    store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
 /// The domain.
@@ -104,15 +104,36 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     crud::create(&COLLECTIONS, store, call)
 }
 
+/// Keeps the items that are directly in the collection asked for.
+pub(super) const BY_COLLECTION: Filter = Filter {
+    param: "collection_id",
+    kind: Kind::Name,
+    keeps: |store, item, asked| {
+        let collection = resolve(store, asked.as_str().unwrap_or_default());
+        collection.is_ok_and(|collection| item.get("collection_id") == collection.get("id"))
+    },
+};
+
+/// Checks that a call says where to look: in a collection, or in all of a workspace.
+pub(super) fn check_place(store: &Store, call: &Call) -> Result<(), Refusal> {
+    match call.query("collection_id") {
+        Some(collection) => resolve(store, collection).map(|_| ()),
+        None => call.workspace(store).map(|_| ()),
+    }
+}
+
+/// A workspace's own collection, if it has been made.
+pub(super) fn find_default<'s>(store: &'s Store, workspace: &str) -> Option<&'s Item> {
+    let mut all = store.all(COLLECTIONS.shared());
+    all.find(|c| flag(c, "is_default") && text(c, "workspace_id") == workspace)
+}
+
 /// The id of a workspace's own collection. Every workspace has one from its first day; here it is
 /// made when it is first looked for, so that workspaces need not know of collections.
 pub(super) fn default_of(store: &mut Store, workspace: &str) -> Result<String, Refusal> {
-    let mut all = store.all(COLLECTIONS.shared());
-    let found = all.find(|c| flag(c, "is_default") && text(c, "workspace_id") == workspace);
-    if let Some(found) = found {
+    if let Some(found) = find_default(store, workspace) {
         return Ok(id_of(found));
     }
-    drop(all);
     let body = json!({ "name": "Default", "workspace_id": workspace });
     let body = body.as_object().cloned().unwrap_or_default();
     let made = crud::create(&COLLECTIONS, store, &Call { body, ..Call::default() })?;
@@ -154,11 +175,26 @@ fn remove(store: &mut Store, call: &Call) -> Outcome {
     }
     let mut doomed = vec![id_of(collection)];
     while let Some(id) = doomed.pop() {
+        clear(store, &id);
         if let Some(collection) = store.remove(COLLECTIONS.shared(), &id) {
             doomed.extend(children(store, &collection).map(id_of));
         }
     }
     Ok(done())
+}
+
+/// Takes the prompts and partials out of a collection, with their versions.
+fn clear(store: &mut Store, collection: &str) {
+    for (kind, versions) in
+        [(prompts::KIND, prompts::VERSIONS), (prompt_partials::KIND, prompt_partials::VERSIONS)]
+    {
+        let shelf = Shelf { kind, owner: ORGANISATION };
+        let inside = store.all(shelf).filter(|item| text(item, "collection_id") == collection);
+        for id in inside.map(id_of).collect::<Vec<_>>() {
+            store.remove(shelf, &id);
+            store.clear(Shelf { kind: versions, owner: &id });
+        }
+    }
 }
 
 fn children<'s>(store: &'s Store, collection: &Item) -> impl Iterator<Item = &'s Item> + use<'s> {
@@ -169,11 +205,15 @@ fn children<'s>(store: &'s Store, collection: &Item) -> impl Iterator<Item = &'s
 /// How much is directly inside, and when that last changed.
 fn details(store: &Store, collection: &Item) -> Value {
     let children: Vec<&Item> = children(store, collection).collect();
+    let id = text(collection, "id");
+    let shelf = Shelf { kind: prompts::KIND, owner: ORGANISATION };
+    let prompts = store.all(shelf).filter(|prompt| text(prompt, "collection_id") == id);
+    let prompts: Vec<&Item> = prompts.collect();
     json!({
         "child_collections_count": children.len(),
-        "prompts_count": 0,
+        "prompts_count": prompts.len(),
         "child_collections_last_updated_at": newest(&children),
-        "prompts_last_updated_at": null,
+        "prompts_last_updated_at": newest(&prompts),
     })
 }
 

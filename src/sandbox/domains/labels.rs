@@ -60,6 +60,11 @@ const SHOWN: &[&str] = &[
     "status",
 ];
 
+/// The label with this id.
+pub(super) fn find<'s>(store: &'s Store, id: &str) -> Option<&'s Item> {
+    store.find(LABELS.shared(), id).filter(|label| text(label, "id") == id)
+}
+
 /// Whether every workspace has it.
 fn is_universal(label: &Item) -> bool {
     !label.get("workspace_id").is_some_and(Value::is_string)

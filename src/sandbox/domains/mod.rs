@@ -16,7 +16,11 @@ mod labels;
 mod mcp_integrations;
 mod models;
 mod parts;
+mod prompt_partials;
+mod prompt_runs;
+mod prompts;
 mod providers;
+mod templates;
 mod versions;
 pub(crate) mod workspaces;
 
@@ -29,6 +33,8 @@ pub(crate) const ALL: &[&Domain] = &[
     &integrations::DOMAIN,
     &labels::DOMAIN,
     &mcp_integrations::DOMAIN,
+    &prompt_partials::DOMAIN,
+    &prompts::DOMAIN,
     &providers::DOMAIN,
     &workspaces::DOMAIN,
 ];

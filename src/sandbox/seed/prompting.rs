@@ -1,5 +1,5 @@
-//! How the seeded organisation talks to its models: its configs and where its
-//! prompts are kept.
+//! How the seeded organisation talks to its models: its configs, and its
+//! prompts with all that belongs to them.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::{Step, post, put};
 
 /// The calls that set it up.
 pub(super) fn steps() -> Vec<Step> {
-    [configs(), shelves()].into_iter().flatten().collect()
+    [configs(), shelves(), prompts()].into_iter().flatten().collect()
 }
 
 fn configs() -> Vec<Step> {
@@ -68,5 +68,31 @@ fn shelves() -> Vec<Step> {
                 "color_code": "#f2a900" }),
         ),
         post("/v1/labels", json!({ "name": "night-shift", "workspace_id": "ws-support-bot" })),
+    ]
+}
+
+fn prompts() -> Vec<Step> {
+    const MESSAGES: &str = r#"[
+        {"role": "system", "content": "{{>pp-house-style}}"},
+        {"role": "user", "content": "{{customer}} asks for the money back for order {{order}}."}
+    ]"#;
+    vec![
+        post(
+            "/v1/prompts/partials",
+            json!({
+                "name": "House Style", "workspace_id": "ws-support-bot",
+                "string": "Answer kindly, in plain words and in three sentences at most.",
+                "version_description": "Agreed with the support team",
+            }),
+        ),
+        post(
+            "/v1/prompts",
+            json!({
+                "name": "Refund Reply", "collection_id": "co-replies", "string": MESSAGES,
+                "parameters": { "temperature": 0.2, "max_tokens": 400 },
+                "virtual_key": "openai-production", "model": "gpt-4o",
+                "version_description": "First draft",
+            }),
+        ),
     ]
 }

@@ -17,6 +17,8 @@ mod labels;
 mod lifetime;
 mod lists;
 mod mcp_integrations;
+mod prompt_partials;
+mod prompts;
 mod providers;
 mod repeatable;
 mod secrets;
