@@ -6,9 +6,14 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod collections;
+pub mod configs;
 pub mod integrations;
+pub mod labels;
 pub mod mcp_integrations;
 pub mod organisation_defaults;
+pub mod prompt_partials;
+pub mod prompts;
 pub mod providers;
 pub mod scim;
 pub mod shared;
@@ -33,11 +38,18 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain("collections", "Folders for a workspace's prompts.", collections::OPERATIONS),
+    domain(
+        "configs",
+        "How the gateway routes, retries and caches, in versions.",
+        configs::OPERATIONS,
+    ),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",
         integrations::OPERATIONS,
     ),
+    domain("labels", "Names such as `production` for prompt versions.", labels::OPERATIONS),
     domain(
         "mcp-integrations",
         "MCP servers registered behind the gateway.",
@@ -48,6 +60,12 @@ pub const DOMAINS: &[Domain] = &[
         "The guardrails of every workspace.",
         organisation_defaults::OPERATIONS,
     ),
+    domain(
+        "prompt-partials",
+        "Texts that prompts share, in versions.",
+        prompt_partials::OPERATIONS,
+    ),
+    domain("prompts", "Templates in versions; published, rendered, run.", prompts::OPERATIONS),
     domain(
         "providers",
         "An integration lent to one workspace, with its limits.",

@@ -22,6 +22,11 @@ impl Clock {
         self.seconds += 1;
     }
 
+    /// The moment in seconds since 1970, as the inference API has it.
+    pub(crate) fn unix(&self) -> u64 {
+        self.seconds
+    }
+
     /// The moment as Portkey writes it, such as `2026-01-01T00:00:00.000Z`.
     pub(crate) fn now(&self) -> String {
         written(self.seconds)

@@ -183,16 +183,24 @@ fn spread(text: &str) -> String {
     out
 }
 
+/// Tools that pass on any parameter of a chat completion, beside the arguments they name.
+const OPEN: [&str; 2] = ["create-prompt-completion", "render-prompt"];
+
 #[test]
 fn every_object_is_closed() {
     each(|p| {
         let mut open = Vec::new();
         schemas("", p.full_schema(), &mut |at, schema| {
-            if schema.get("properties").is_some() && schema["additionalProperties"] != false {
+            let closed = at.is_empty() && OPEN.contains(&p.operation().name())
+                || schema["additionalProperties"] == false;
+            if schema.get("properties").is_some() && !closed {
                 open.push(at.to_owned());
             }
         });
         ensure(open.is_empty(), format!("open: {}", open.join(", ")))?;
+        if OPEN.contains(&p.operation().name()) {
+            return Ok(());
+        }
         let stranger = JsonMap::from_iter([("no_such_argument".to_owned(), json!(1))]);
         let refusal = p.request(stranger).err().map(|e| e.to_string()).unwrap_or_default();
         ensure(refusal.contains("no_such_argument"), "an unknown argument passes the gate")

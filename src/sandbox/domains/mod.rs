@@ -8,16 +8,24 @@
 
 mod access;
 mod capabilities;
+mod collections;
+mod configs;
 mod credentials;
 mod integrations;
+mod labels;
 mod mcp_integrations;
 mod models;
 mod organisation_defaults;
 mod parts;
+mod prompt_partials;
+mod prompt_runs;
+mod prompts;
 mod providers;
 mod scim;
+mod templates;
 pub(crate) mod user_invites;
 pub(crate) mod users;
+mod versions;
 mod workspace_exclusions;
 mod workspace_members;
 pub(crate) mod workspaces;
@@ -26,9 +34,14 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &collections::DOMAIN,
+    &configs::DOMAIN,
     &integrations::DOMAIN,
+    &labels::DOMAIN,
     &mcp_integrations::DOMAIN,
     &organisation_defaults::DOMAIN,
+    &prompt_partials::DOMAIN,
+    &prompts::DOMAIN,
     &providers::DOMAIN,
     &scim::GROUPS,
     &scim::MAPPINGS,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::sandbox::{
     field::{Field, Kind, List, Preset, Shape},
     resource::Filter,
-    store::Item,
+    store::{Item, text},
 };
 
 /// A budget: so much money or so many tokens, until it is reset.
@@ -86,6 +86,16 @@ pub(super) const BY_TAGS: Filter = Filter {
         let tag = |name: &str| item.get("tags").and_then(|tags| tags.get(name));
         let mut asked = asked.as_object().into_iter().flatten();
         asked.all(|(name, value)| tag(name) == Some(value))
+    },
+};
+
+/// Keeps the items with the text asked for in `search` in their names, in any case.
+pub(super) const BY_SEARCH: Filter = Filter {
+    param: "search",
+    kind: Kind::Text,
+    keeps: |_, item, asked| {
+        let asked = asked.as_str().unwrap_or_default().to_lowercase();
+        text(item, "name").to_lowercase().contains(&asked)
     },
 };
 

@@ -1,6 +1,7 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
 mod people;
+mod prompting;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -17,8 +18,15 @@ use super::{
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
     domains::users::settle(&mut store);
-    let rooms =
-        [workspaces(), integrations(), access(), providers(), mcp_integrations(), people::steps()];
+    let rooms = [
+        workspaces(),
+        integrations(),
+        access(),
+        providers(),
+        mcp_integrations(),
+        people::steps(),
+        prompting::steps(),
+    ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
         let body = body.as_object().cloned().unwrap_or_default();

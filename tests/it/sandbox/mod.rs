@@ -8,13 +8,18 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod collections;
+mod configs;
 mod errors;
 mod faults;
 mod integrations;
+mod labels;
 mod lifetime;
 mod lists;
 mod mcp_integrations;
 mod organisation_defaults;
+mod prompt_partials;
+mod prompts;
 mod providers;
 mod repeatable;
 mod scim;

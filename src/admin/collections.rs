@@ -1,0 +1,77 @@
+//! Collections: the folders of a workspace's prompts.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{Operation, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListCollections>("list-collections", "/collections").scopes(&["prompts.list"]),
+    post::<CreateCollection>("create-collection", "/collections").scopes(&["prompts.create"]),
+    get::<GetCollection>("get-collection", "/collections/{collection_id}")
+        .scopes(&["prompts.read"]),
+    put::<UpdateCollection>("update-collection", "/collections/{collection_id}")
+        .scopes(&["prompts.update"]),
+    delete::<DeleteCollection>("delete-collection", "/collections/{collection_id}")
+        .scopes(&["prompts.delete"]),
+];
+
+/// List collections
+///
+/// Returns a workspace's prompt collections and how much is in each, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListCollections {
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Part of the name, in any case.
+    pub search: Option<String>,
+}
+
+/// Create a collection
+///
+/// Adds a folder for prompts, on top or inside another one; returns id and slug.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateCollection {
+    /// Display name.
+    pub name: String,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// UUID or slug of the collection around it.
+    pub parent_collection_id: Option<String>,
+}
+
+/// Get a collection
+///
+/// Returns one collection and the collections directly inside it.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetCollection {
+    /// UUID or slug.
+    pub collection_id: String,
+}
+
+/// Rename a collection
+///
+/// Changes its name, which is all that can change.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateCollection {
+    /// UUID or slug.
+    pub collection_id: String,
+    /// Display name.
+    pub name: String,
+}
+
+/// Delete a collection
+///
+/// Removes the collection; first move out the prompts that should stay. 404 also means that it is the
+/// workspace's default, which cannot go. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteCollection {
+    /// UUID or slug.
+    pub collection_id: String,
+}

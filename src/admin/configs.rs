@@ -1,0 +1,102 @@
+//! Configs: how the gateway routes, retries, caches and guards a request.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{JsonMap, Operation, Secret, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListConfigs>("list-all-configs", "/configs")
+        .aliases(&["list-configs"])
+        .scopes(&["configs.list"]),
+    post::<CreateConfig>("create-config", "/configs").scopes(&["configs.create"]),
+    get::<GetConfig>("get-config", "/configs/{slug}")
+        .sensitive(&["config", "data.config"])
+        .scopes(&["configs.read"]),
+    // The document that live traffic follows is replaced, by a new version with each call.
+    put::<UpdateConfig>("update-config", "/configs/{slug}")
+        .destructive()
+        .not_idempotent()
+        .scopes(&["configs.update"]),
+    delete::<DeleteConfig>("delete-config", "/configs/{slug}").scopes(&["configs.delete"]),
+    get::<ListVersions>("list-config-versions", "/configs/{slug}/versions")
+        .sensitive(&["data[].config"])
+        .scopes(&["configs.read"]),
+];
+
+/// List configs
+///
+/// Returns a workspace's configs without their documents, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListConfigs {
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+}
+
+/// Create a config
+///
+/// Stores a config document as its first version; returns id and version id. The slug (`pc-…`) that
+/// other tools take is in `list-all-configs`.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateConfig {
+    /// Display name.
+    pub name: Option<String>,
+    /// Gateway config: strategy, targets, retry, cache, guardrails.
+    pub config: Option<Secret<JsonMap>>,
+    /// 1: the workspace's default. Reads say `is_default`.
+    #[serde(rename = "isDefault")]
+    #[schemars(range(min = 0, max = 1))]
+    pub is_default: Option<u8>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+}
+
+/// Get a config
+///
+/// Returns one config; its document `config` is a string of JSON and may hold credentials in clear.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetConfig {
+    /// Config slug, `pc-…`.
+    pub slug: String,
+}
+
+/// Update a config
+///
+/// Renames a config or replaces its document, which live traffic follows at once; the old one stays
+/// in `list-config-versions`.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateConfig {
+    /// Config slug, `pc-…`.
+    pub slug: String,
+    /// Display name.
+    pub name: Option<String>,
+    /// The whole document; nothing is merged.
+    pub config: Option<Secret<JsonMap>>,
+    /// State, such as `active`.
+    pub status: Option<String>,
+}
+
+/// Delete a config
+///
+/// Removes the config; requests that name it fail. Refused while it is a workspace's default for user
+/// keys. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteConfig {
+    /// Config slug, `pc-…`.
+    pub slug: String,
+}
+
+/// List a config's versions
+///
+/// Returns every saved version with its document as a string of JSON.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListVersions {
+    /// Config slug, `pc-…`.
+    pub slug: String,
+}

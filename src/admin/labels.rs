@@ -1,0 +1,117 @@
+//! Labels: names that point at a version of a prompt.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{JsonMap, Operation, Problems, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListLabels>("list-labels", "/labels")
+        .aliases(&["list-prompt-labels"])
+        .scopes(&["prompts.list"]),
+    post::<CreateLabel>("create-label", "/labels")
+        .rule(name_is_no_version)
+        .aliases(&["create-prompt-label"])
+        .scopes(&["prompts.create"]),
+    get::<GetLabel>("get-label", "/labels/{label_id}")
+        .aliases(&["get-prompt-label"])
+        .scopes(&["prompts.read"]),
+    put::<UpdateLabel>("update-label", "/labels/{label_id}")
+        .rule(name_is_no_version)
+        .aliases(&["update-prompt-label"])
+        .scopes(&["prompts.update"]),
+    delete::<DeleteLabel>("delete-label", "/labels/{label_id}")
+        .aliases(&["delete-prompt-label"])
+        .scopes(&["prompts.delete"]),
+];
+
+/// List labels
+///
+/// Returns the labels of a workspace or of the organisation, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListLabels {
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Part of the name, in any case.
+    pub search: Option<String>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+}
+
+/// Create a label
+///
+/// Adds a label such as `production` and returns its UUID. `update-prompt-version` attaches it.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateLabel {
+    /// Without spaces or @; not `latest`, `default` or a number.
+    pub name: String,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// What it stands for.
+    pub description: Option<String>,
+    /// Colour, such as #0a7d33.
+    pub color_code: Option<String>,
+}
+
+/// Get a label
+///
+/// Returns one label.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetLabel {
+    /// Label UUID.
+    pub label_id: String,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+}
+
+/// Update a label
+///
+/// Changes the fields given and keeps the rest.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateLabel {
+    /// Label UUID.
+    pub label_id: String,
+    /// As in `create-label`.
+    pub name: Option<String>,
+    /// What it stands for.
+    pub description: Option<String>,
+    /// Colour, such as #0a7d33.
+    pub color_code: Option<String>,
+}
+
+/// Delete a label
+///
+/// Removes the label from every version that has it. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteLabel {
+    /// Label UUID.
+    pub label_id: String,
+}
+
+/// A version is asked for by number, as `latest`, as `default` or by label, so a label is none of the
+/// others. Portkey lets one unusual character pass.
+fn name_is_no_version(args: &JsonMap, problems: &mut Problems) {
+    let Some(name) = args.get("name").and_then(|name| name.as_str()) else { return };
+    let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number || ["latest", "default"].contains(&name) {
+        problems.add(
+            "name",
+            "is taken to mean a version; a label is not `latest`, `default` or a number",
+        );
+    }
+    let unusual = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
+    let odd: String = name.chars().filter(unusual).collect();
+    if odd.chars().count() > 1 || odd.contains(|c: char| c == '@' || c.is_whitespace()) {
+        problems.add("name", "takes letters, digits, `-` and `_`");
+    }
+}

@@ -1,0 +1,127 @@
+//! Prompt partials: texts that prompts share, published version by version.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{Operation, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListPartials>("list-prompt-partials", "/prompts/partials").scopes(&["prompts.list"]),
+    post::<CreatePartial>("create-prompt-partial", "/prompts/partials").scopes(&["prompts.create"]),
+    get::<GetPartial>("get-prompt-partial", "/prompts/partials/{prompt_partial_id}")
+        .scopes(&["prompts.read"]),
+    // Each change of the text adds a version.
+    put::<UpdatePartial>("update-prompt-partial", "/prompts/partials/{prompt_partial_id}")
+        .not_idempotent()
+        .scopes(&["prompts.update"]),
+    delete::<DeletePartial>("delete-prompt-partial", "/prompts/partials/{prompt_partial_id}")
+        .scopes(&["prompts.delete"]),
+    put::<PublishPartial>(
+        "set-default-prompt-partial-version",
+        "/prompts/partials/{prompt_partial_id}/makeDefault",
+    )
+    .aliases(&["publish-partial"])
+    .scopes(&["prompts.publish"]),
+    get::<ListVersions>(
+        "list-prompt-partial-versions",
+        "/prompts/partials/{prompt_partial_id}/versions",
+    )
+    .aliases(&["list-partial-versions"])
+    .scopes(&["prompts.read"]),
+];
+
+/// List prompt partials
+///
+/// Returns the partials of a workspace or collection without their texts, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListPartials {
+    /// Collection UUID or slug.
+    pub collection_id: Option<String>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Part of the name.
+    pub search: Option<String>,
+}
+
+/// Create a prompt partial
+///
+/// Stores a text for prompts to include as {{>slug}}, with version 1 published; returns id, slug and
+/// version id.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreatePartial {
+    /// Display name.
+    pub name: String,
+    /// Text, with {{variables}}.
+    pub string: String,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// What this version is about.
+    pub version_description: Option<String>,
+}
+
+/// Get a prompt partial
+///
+/// Returns one partial with the text of its published version, or of another.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetPartial {
+    /// UUID or slug.
+    pub prompt_partial_id: String,
+    /// `latest`, `default` (the published one) or a number.
+    pub version: Option<String>,
+}
+
+/// Update a prompt partial
+///
+/// Renames a partial or adds a version. A new text is not used until
+/// `set-default-prompt-partial-version` publishes it.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdatePartial {
+    /// UUID or slug.
+    pub prompt_partial_id: String,
+    /// Display name.
+    pub name: Option<String>,
+    /// Text of the new version.
+    pub string: Option<String>,
+    /// Prefer `version_description`.
+    pub description: Option<String>,
+    /// State, such as `active`.
+    pub status: Option<String>,
+    /// What the new version is about.
+    pub version_description: Option<String>,
+}
+
+/// Delete a prompt partial
+///
+/// Removes the partial and its versions; prompts that include it lose its text. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeletePartial {
+    /// UUID or slug.
+    pub prompt_partial_id: String,
+}
+
+/// Publish a prompt partial version
+///
+/// Makes a version the one that live prompts include. Publish the old number to go back.
+#[derive(Deserialize, JsonSchema)]
+pub struct PublishPartial {
+    /// UUID or slug.
+    pub prompt_partial_id: String,
+    /// Version number, not its UUID.
+    #[schemars(range(min = 1))]
+    pub version: u32,
+}
+
+/// List a prompt partial's versions
+///
+/// Returns every version with its number, text and description.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListVersions {
+    /// UUID or slug.
+    pub prompt_partial_id: String,
+}

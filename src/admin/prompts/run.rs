@@ -1,0 +1,68 @@
+//! Running a prompt, and seeing what would be run: the two calls that go to the gateway.
+//!
+//! Both take any parameter of a chat completion beside the named ones, so their inputs are open.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::operation::{JsonMap, Problems};
+
+/// Run a prompt
+///
+/// What to run, with what, and what to override.
+#[derive(Deserialize, JsonSchema)]
+pub struct RunPrompt {
+    /// UUID or slug; slug@label or slug@number names a version.
+    pub prompt_id: String,
+    /// Values for the template.
+    pub variables: JsonMap,
+    /// Model.
+    pub model: Option<String>,
+    /// Messages, instead of the template's.
+    pub messages: Option<Vec<JsonMap>>,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// Nucleus sampling.
+    pub top_p: Option<f64>,
+    /// Most tokens to write.
+    pub max_tokens: Option<u32>,
+    /// The same, with reasoning.
+    pub max_completion_tokens: Option<u32>,
+    /// Frequency penalty.
+    pub frequency_penalty: Option<f64>,
+    /// Presence penalty.
+    pub presence_penalty: Option<f64>,
+    /// How many answers.
+    pub n: Option<u32>,
+    /// Text to stop at.
+    pub stop: Option<String>,
+    /// Leave out: an answer comes whole.
+    pub stream: Option<bool>,
+    /// Tool definitions.
+    pub tools: Option<Vec<JsonMap>>,
+    /// Which tool to use.
+    pub tool_choice: Option<String>,
+    /// Output format.
+    pub response_format: Option<JsonMap>,
+    /// Seed.
+    pub seed: Option<i64>,
+    /// End user.
+    pub user: Option<String>,
+    /// Any other parameter of a chat completion.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// Two habits of other clients that an open input would let through to no effect.
+pub(super) fn overrides_are_effective(args: &JsonMap, problems: &mut Problems) {
+    if args.contains_key("hyperparameters") {
+        problems
+            .add("hyperparameters", "is not read; give each parameter as an argument of its own");
+    }
+    if args.get("stream").is_some_and(|stream| *stream == true) {
+        problems.add("stream", "makes an answer that a tool cannot return; leave it out");
+    }
+}

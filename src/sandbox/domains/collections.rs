@@ -1,0 +1,222 @@
+//! Collections: folders for prompts, one inside the other, and one in each workspace that is there
+//! from the beginning.
+
+use serde_json::{Value, json};
+
+use super::{parts::BY_SEARCH, prompt_partials, prompts};
+use crate::sandbox::{
+    call::{Call, id_of},
+    crud::{self, Outcome, done},
+    field::{Field, Kind, Preset},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
+    route::{Domain, Version, delete, get, post},
+    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[&COLLECTIONS],
+    routes: &[
+        get("/collections", list),
+        post("/collections", create),
+        delete("/collections/{id}", remove),
+    ],
+};
+
+/// What a collection is inside of.
+const PARENT: &str = "parent_collection_id";
+
+static COLLECTIONS: Resource = Resource {
+    verbs: &[Verb::Get, Verb::Update],
+    slug_prefix: "co-",
+    fields: &[
+        Field::new("name", Kind::Name).required(),
+        Field::new("workspace_id", Kind::Workspace).fixed(),
+        Field::new(PARENT, Kind::Name).nullable().fixed().preset(Preset::Null),
+    ],
+    derived: &[
+        ("is_default", |_, _, collection| Some(flag(collection, "is_default").into())),
+        ("collection_details", |store, _, collection| Some(details(store, collection))),
+        ("child_collections", |store, call, collection| {
+            let shown = ["id", "name", "last_updated_at", "collection_details"];
+            let children = children(store, collection);
+            let show = |child| crud::show(&COLLECTIONS, store, call, child, &shown);
+            Some(children.map(show).collect())
+        }),
+    ],
+    list: Listing {
+        paging: Paging::zero_based(100, usize::MAX),
+        envelope: Envelope { object: false, has_more: false },
+        filters: &[
+            BY_SEARCH,
+            Filter {
+                param: "workspace_id",
+                kind: Kind::Workspace,
+                keeps: |_, collection, asked| collection.get("workspace_id") == Some(asked),
+            },
+        ],
+        shows: &[
+            "id",
+            "name",
+            "workspace_id",
+            "slug",
+            PARENT,
+            "is_default",
+            "status",
+            "created_at",
+            "last_updated_at",
+            "collection_details",
+        ],
+    },
+    reads: &[
+        "id",
+        "name",
+        "workspace_id",
+        "slug",
+        PARENT,
+        "is_default",
+        "status",
+        "created_at",
+        "last_updated_at",
+        "child_collections",
+    ],
+    hooks: Hooks { admit, ..Hooks::NONE },
+    ..Resource::new("collections", "collection", "/collections")
+};
+
+/// The collection an id or slug names.
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+    COLLECTIONS.find(store, ORGANISATION, handle)
+}
+
+fn list(store: &mut Store, call: &Call) -> Outcome {
+    let workspace = call.workspace(store)?;
+    default_of(store, &workspace)?;
+    crud::list(&COLLECTIONS, store, call)
+}
+
+fn create(store: &mut Store, call: &Call) -> Outcome {
+    let workspace = call.workspace(store)?;
+    default_of(store, &workspace)?;
+    crud::create(&COLLECTIONS, store, call)
+}
+
+/// Keeps the items that are directly in the collection asked for.
+pub(super) const BY_COLLECTION: Filter = Filter {
+    param: "collection_id",
+    kind: Kind::Name,
+    keeps: |store, item, asked| {
+        let collection = resolve(store, asked.as_str().unwrap_or_default());
+        collection.is_ok_and(|collection| item.get("collection_id") == collection.get("id"))
+    },
+};
+
+/// Checks that a call says where to look: in a collection, or in all of a workspace.
+pub(super) fn check_place(store: &Store, call: &Call) -> Result<(), Refusal> {
+    match call.query("collection_id") {
+        Some(collection) => resolve(store, collection).map(|_| ()),
+        None => call.workspace(store).map(|_| ()),
+    }
+}
+
+/// A workspace's own collection, if it has been made.
+pub(super) fn find_default<'s>(store: &'s Store, workspace: &str) -> Option<&'s Item> {
+    let mut all = store.all(COLLECTIONS.shared());
+    all.find(|c| flag(c, "is_default") && text(c, "workspace_id") == workspace)
+}
+
+/// The id of a workspace's own collection. Every workspace has one from its first day; here it is
+/// made when it is first looked for, so that workspaces need not know of collections.
+pub(super) fn default_of(store: &mut Store, workspace: &str) -> Result<String, Refusal> {
+    if let Some(found) = find_default(store, workspace) {
+        return Ok(id_of(found));
+    }
+    let body = json!({ "name": "Default", "workspace_id": workspace });
+    let body = body.as_object().cloned().unwrap_or_default();
+    let made = crud::create(&COLLECTIONS, store, &Call { body, ..Call::default() })?;
+    let id = made.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(collection) = store.find_mut(COLLECTIONS.shared(), &id) {
+        collection.insert("is_default".to_owned(), true.into());
+    }
+    Ok(id)
+}
+
+fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    let change = draft.change;
+    if draft.before.is_some() {
+        return match change.contains_key("name") {
+            true => Ok(()),
+            false => Err(Refusal::field("name", "is required")),
+        };
+    }
+    let workspace = call.workspace(store)?;
+    if let Some(Value::String(parent)) = change.get(PARENT) {
+        let parent = resolve(store, parent)?;
+        if text(parent, "workspace_id") != workspace {
+            return Err(Refusal::field(PARENT, "is a collection of another workspace"));
+        }
+        change.insert(PARENT.to_owned(), id_of(parent).into());
+    }
+    change.insert("workspace_id".to_owned(), workspace.into());
+    change.insert("status".to_owned(), "active".into());
+    Ok(())
+}
+
+/// A workspace's own collection is answered as if it were not there. Others take with them what is
+/// inside.
+fn remove(store: &mut Store, call: &Call) -> Outcome {
+    let collection = resolve(store, call.handle())?;
+    if flag(collection, "is_default") {
+        let handle = call.handle().to_owned();
+        return Err(Refusal::Missing { object: COLLECTIONS.object, handle });
+    }
+    let mut doomed = vec![id_of(collection)];
+    while let Some(id) = doomed.pop() {
+        clear(store, &id);
+        if let Some(collection) = store.remove(COLLECTIONS.shared(), &id) {
+            doomed.extend(children(store, &collection).map(id_of));
+        }
+    }
+    Ok(done())
+}
+
+/// Takes the prompts and partials out of a collection, with their versions.
+fn clear(store: &mut Store, collection: &str) {
+    for (kind, versions) in
+        [(prompts::KIND, prompts::VERSIONS), (prompt_partials::KIND, prompt_partials::VERSIONS)]
+    {
+        let shelf = Shelf { kind, owner: ORGANISATION };
+        let inside = store.all(shelf).filter(|item| text(item, "collection_id") == collection);
+        for id in inside.map(id_of).collect::<Vec<_>>() {
+            store.remove(shelf, &id);
+            store.clear(Shelf { kind: versions, owner: &id });
+        }
+    }
+}
+
+fn children<'s>(store: &'s Store, collection: &Item) -> impl Iterator<Item = &'s Item> + use<'s> {
+    let id = id_of(collection);
+    store.all(COLLECTIONS.shared()).filter(move |child| text(child, PARENT) == id)
+}
+
+/// How much is directly inside, and when that last changed.
+fn details(store: &Store, collection: &Item) -> Value {
+    let children: Vec<&Item> = children(store, collection).collect();
+    let id = text(collection, "id");
+    let shelf = Shelf { kind: prompts::KIND, owner: ORGANISATION };
+    let prompts = store.all(shelf).filter(|prompt| text(prompt, "collection_id") == id);
+    let prompts: Vec<&Item> = prompts.collect();
+    json!({
+        "child_collections_count": children.len(),
+        "prompts_count": prompts.len(),
+        "child_collections_last_updated_at": newest(&children),
+        "prompts_last_updated_at": newest(&prompts),
+    })
+}
+
+fn newest<'s>(items: &[&'s Item]) -> Option<&'s str> {
+    items.iter().map(|item| text(item, "last_updated_at")).max()
+}

@@ -1,0 +1,207 @@
+//! Configs: routing documents, kept in versions, of which the newest is the one in use.
+
+use serde_json::{Value, json};
+
+use super::versions;
+use crate::sandbox::{
+    call::Call,
+    crud::{self, Outcome},
+    field::{Field, Kind, Preset},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
+    route::{Domain, Version, get, post, put},
+    store::{Item, ORGANISATION, Shelf, Store, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1, Version::V2],
+    resources: &[&CONFIGS],
+    routes: &[
+        get("/configs", list),
+        post("/configs", create),
+        put("/configs/{slug}", update),
+        get("/configs/{slug}/versions", list_versions),
+    ],
+};
+
+/// What the versions are kept under.
+const VERSIONS: &str = "config-versions";
+
+/// Who wrote the configs of a sandbox.
+const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
+
+/// The wish to be the workspace's default, which reads spell otherwise.
+const IS_DEFAULT: &str = "isDefault";
+
+static CONFIGS: Resource = Resource {
+    verbs: &[Verb::Get, Verb::Delete],
+    found_by: FoundBy::Slug,
+    slug_prefix: "pc-",
+    fields: &[
+        Field::new("name", Kind::Name).required(),
+        Field::new("config", Kind::Object).required(),
+        Field::new(IS_DEFAULT, Kind::Whole(0, 1)).fixed(),
+        Field::new("workspace_id", Kind::Workspace).fixed(),
+        Field::new("status", Kind::Name).preset(Preset::Text("active")),
+    ],
+    derived: &[
+        ("config", |_, _, config| config.get("config").map(|document| document.to_string().into())),
+        ("is_default", |_, _, config| Some(config.get(IS_DEFAULT).cloned().unwrap_or(json!(0)))),
+        ("owner_id", |_, _, _| Some(OWNER.into())),
+        ("updated_by", |_, _, _| Some(OWNER.into())),
+        ("format", |_, _, _| Some("json".into())),
+        ("type", |_, _, _| Some("ORG_CONFIG".into())),
+        ("version_id", |store, _, config| {
+            Some(versions::id_or_null(versions::latest(store, shelf(config))))
+        }),
+    ],
+    list: Listing {
+        paging: Paging::zero_based(100, usize::MAX),
+        envelope: Envelope::LIST,
+        filters: &[Filter {
+            param: "workspace_id",
+            kind: Kind::Workspace,
+            keeps: |_, config, asked| config.get("workspace_id") == Some(asked),
+        }],
+        shows: &[
+            "id",
+            "name",
+            "workspace_id",
+            "slug",
+            "organisation_id",
+            "is_default",
+            "status",
+            "owner_id",
+            "updated_by",
+            "created_at",
+            "last_updated_at",
+            "object",
+        ],
+    },
+    reads: SHOWN,
+    creates: &["id", "version_id", "slug"],
+    updates: &["version_id"],
+    hooks: Hooks { admit, release, created, removed: |store, config| store.clear(shelf(config)) },
+    ..Resource::new("configs", "config", "/configs")
+};
+
+/// What a config and each of its versions are read with.
+const SHOWN: &[&str] = &[
+    "id",
+    "name",
+    "workspace_id",
+    "slug",
+    "organisation_id",
+    "is_default",
+    "status",
+    "owner_id",
+    "updated_by",
+    "created_at",
+    "last_updated_at",
+    "config",
+    "format",
+    "type",
+    "version_id",
+    "object",
+];
+
+/// Where a config's versions stand.
+fn shelf(config: &Item) -> Shelf<'_> {
+    Shelf { kind: VERSIONS, owner: text(config, "id") }
+}
+
+/// Which workspace's configs, an organisation's key has to say.
+fn list(store: &mut Store, call: &Call) -> Outcome {
+    call.workspace(store)?;
+    crud::list(&CONFIGS, store, call)
+}
+
+fn create(store: &mut Store, call: &Call) -> Outcome {
+    Ok(succeeded(crud::create(&CONFIGS, store, call)?))
+}
+
+fn update(store: &mut Store, call: &Call) -> Outcome {
+    let before = CONFIGS.find(store, ORGANISATION, call.handle())?;
+    let handle = text(before, "id").to_owned();
+    crud::update(&CONFIGS, store, call)?;
+    if call.body.contains_key("config") {
+        save(store, &handle);
+    }
+    let config = CONFIGS.find_stored(store, ORGANISATION, &handle)?;
+    Ok(succeeded(crud::show(&CONFIGS, store, call, config, CONFIGS.updates)))
+}
+
+/// The answer of a write, as this domain wraps it.
+fn succeeded(data: Value) -> Value {
+    json!({ "success": true, "data": data })
+}
+
+fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    if draft.before.is_none() {
+        draft.change.insert("workspace_id".to_owned(), call.workspace(store)?.into());
+    }
+    Ok(())
+}
+
+/// A config stays as long as a workspace gives it to its users' keys.
+fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
+    let mut workspaces = store.all(Shelf { kind: "workspaces", owner: ORGANISATION });
+    let user = workspaces.find(|workspace| {
+        let default = workspace.get("defaults").and_then(|d| d.get("user_api_key_config"));
+        default.is_some_and(|named| [config.get("id"), config.get("slug")].contains(&Some(named)))
+    });
+    match user {
+        Some(workspace) => Err(Refusal::Conflict(format!(
+            "The config is the user_api_key_config of workspace `{}`",
+            text(workspace, "slug")
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn created(store: &mut Store, configs: Shelf<'_>, id: &str) {
+    save(store, id);
+    let Some(config) = store.find(configs, id) else { return };
+    if config.get(IS_DEFAULT) != Some(&json!(1)) {
+        return;
+    }
+    // A workspace has one default: the last that was made it.
+    let workspace = text(config, "workspace_id").to_owned();
+    let others = store.all(configs).filter(|other| text(other, "workspace_id") == workspace);
+    let others: Vec<String> = others.map(|other| text(other, "id").to_owned()).collect();
+    for other in others.iter().filter(|other| *other != id) {
+        if let Some(other) = store.find_mut(configs, other) {
+            other.insert(IS_DEFAULT.to_owned(), json!(0));
+        }
+    }
+}
+
+/// Keeps the config as it stands as a version.
+fn save(store: &mut Store, id: &str) {
+    let Some(config) = store.find(CONFIGS.shared(), id) else { return };
+    let kept = ["config", "name"].into_iter();
+    let content = kept.filter_map(|name| Some((name.to_owned(), config.get(name)?.clone())));
+    let content = content.collect();
+    versions::append(store, Shelf { kind: VERSIONS, owner: id }, content);
+}
+
+/// Each version looks like the config as it was then.
+fn list_versions(store: &mut Store, call: &Call) -> Outcome {
+    let config = CONFIGS.find(store, ORGANISATION, call.handle())?;
+    let shown = versions::newest_first(store, shelf(config)).into_iter().map(|version| {
+        let mut then = config.clone();
+        for name in ["config", "name", "created_at"] {
+            then.insert(name.to_owned(), version.get(name).cloned().unwrap_or_default());
+        }
+        let mut shown = crud::show(&CONFIGS, store, call, &then, SHOWN);
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert("version_id".to_owned(), text(version, "id").into());
+            shown.insert("last_updated_at".to_owned(), text(version, "created_at").into());
+        }
+        shown
+    });
+    let shown: Vec<Value> = shown.collect();
+    Ok(Envelope::LIST.wrap(shown.len(), false, shown))
+}

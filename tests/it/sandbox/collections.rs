@@ -1,0 +1,79 @@
+//! Collections: folders inside folders, and one that cannot go.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+#[tokio::test]
+async fn a_collection_lives_and_dies_with_what_is_inside() {
+    let portkey = Portkey::start().await;
+    let outer = json!({ "name": "Letters", "workspace_id": "ws-shared" });
+    let outer = portkey.post("/collections", outer).await;
+    assert_eq!(outer["slug"], "co-letters");
+    let inner = json!({ "name": "Late Ones", "workspace_id": "ws-shared",
+        "parent_collection_id": "co-letters" });
+    let inner = portkey.post("/collections", inner).await;
+
+    let read = portkey.get("/collections/co-letters").await;
+    assert_eq!(read, portkey.get(&format!("/collections/{}", outer["id"].as_str().unwrap())).await);
+    assert_eq!(column(&read["child_collections"], "id"), [inner["id"].as_str().unwrap()]);
+    let child = portkey.get("/collections/co-late-ones").await;
+    assert_eq!(child["parent_collection_id"], outer["id"], "a slug went in, an id comes out");
+    assert_eq!(child["child_collections"], json!([]));
+
+    let listed = portkey.get("/collections?workspace_id=ws-shared&search=LETT").await;
+    assert_eq!(column(&listed["data"], "slug"), ["co-letters"]);
+    assert_eq!(listed["data"][0]["collection_details"]["child_collections_count"], 1);
+
+    let renamed = portkey.put("/collections/co-letters", json!({ "name": "Post" })).await;
+    assert_eq!(renamed, json!({}));
+    let read = portkey.get("/collections/co-letters").await;
+    assert_eq!((read["name"].as_str(), read["slug"].as_str()), (Some("Post"), Some("co-letters")));
+
+    assert_eq!(portkey.delete("/collections/co-letters").await, json!({}));
+    for slug in ["co-letters", "co-late-ones"] {
+        let path = format!("/collections/{slug}");
+        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404, "{slug}");
+    }
+}
+
+#[tokio::test]
+async fn every_workspace_has_one_that_cannot_go() {
+    let portkey = Portkey::start().await;
+    portkey.post("/admin/workspaces", json!({ "name": "Late" })).await;
+    for workspace in ["ws-shared", "ws-support-bot", "ws-late"] {
+        let path = format!("/collections?workspace_id={workspace}");
+        let listed = portkey.get(&path).await;
+        let fields: Vec<&String> = listed.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["total", "data"]);
+        let own = listed["data"].as_array().unwrap().iter().filter(|c| c["is_default"] == true);
+        let own: Vec<&str> = own.map(|c| c["slug"].as_str().unwrap()).collect();
+        assert_eq!(own.len(), 1, "{workspace}");
+        let path = format!("/collections/{}", own[0]);
+        let refusal = portkey.refusal(Method::DELETE, &path, Value::Null).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (404, "AB08"), "{workspace}");
+        portkey.get(&path).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said() {
+    let portkey = Portkey::start().await;
+    let create = |body: Value| (Method::POST, "/collections", body);
+    let inside = |parent: &str| json!({ "name": "N", "workspace_id": "ws-shared", "parent_collection_id": parent });
+    for ((method, path, body), status, part) in [
+        (create(json!({ "name": "N" })), 403, "workspace_id"),
+        (create(json!({ "workspace_id": "ws-shared" })), 400, "`name`"),
+        (create(inside("co-none")), 404, "co-none"),
+        (create(inside("co-customers")), 400, "`parent_collection_id`"),
+        ((Method::PUT, "/collections/co-customers", json!({})), 400, "`name`"),
+        ((Method::PUT, "/collections/co-customers", json!({ "name": "" })), 400, "`name`"),
+        ((Method::PUT, "/collections/co-none", json!({ "name": "N" })), 404, "co-none"),
+        ((Method::GET, "/collections", Value::Null), 403, "workspace_id"),
+    ] {
+        let (got, _, message) = portkey.refusal(method, path, body.clone()).await;
+        assert_eq!(got, status, "{path} {body}: {message}");
+        assert!(message.contains(part), "{path} {body}: {message}");
+    }
+}

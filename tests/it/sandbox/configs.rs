@@ -1,0 +1,114 @@
+//! Configs: documents that are replaced as a whole, and remembered.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+const SEEDED: &str = "/configs/pc-support-fallback";
+
+fn document(config: &Value) -> Value {
+    serde_json::from_str(config["config"].as_str().expect("a text")).unwrap()
+}
+
+#[tokio::test]
+async fn a_config_lives_and_dies() {
+    let portkey = Portkey::start().await;
+    let written = json!({ "retry": { "attempts": 2 }, "targets": [{ "api_key": "sk-inline" }] });
+    let body = json!({ "name": "Two Tries", "workspace_id": "ws-shared", "config": written });
+    let made = portkey.post("/configs", body).await;
+    assert_eq!(made["success"], true);
+
+    let path = "/configs/pc-two-tries";
+    let read = portkey.get(path).await;
+    assert_eq!(read["id"], made["data"]["id"]);
+    assert_eq!(read["version_id"], made["data"]["version_id"]);
+    assert_eq!(document(&read), written, "the document comes back as text, and in clear");
+    assert_eq!((read["is_default"].as_u64(), read["type"].as_str()), (Some(0), Some("ORG_CONFIG")));
+    let workspace = portkey.get("/admin/workspaces/ws-shared").await;
+    assert_eq!(read["workspace_id"], workspace["id"], "a slug went in, an id comes out");
+
+    let listed = portkey.get("/configs?workspace_id=ws-shared").await;
+    assert_eq!(column(&listed["data"], "slug"), ["pc-two-tries"]);
+    assert_eq!(listed["data"][0].get("config"), None, "a list has no documents");
+    let by_id = format!("/configs/{}", read["id"].as_str().unwrap());
+    assert_eq!(portkey.refusal(Method::GET, &by_id, Value::Null).await.0, 404);
+
+    assert_eq!(portkey.delete(path).await, json!({}));
+    for path in [path.to_owned(), format!("{path}/versions")] {
+        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_document_replaces_the_old_one_and_a_new_name_does_not() {
+    let portkey = Portkey::start().await;
+    let versions = format!("{SEEDED}/versions");
+    let before = portkey.get(&versions).await;
+    // Each row goes on from the one before it.
+    for (change, more) in [
+        (json!({ "name": "Renamed" }), 0),
+        (json!({ "config": { "cache": { "mode": "simple" } } }), 1),
+        (json!({ "config": { "cache": { "mode": "simple" } } }), 2),
+        (json!({ "status": "archived" }), 2),
+    ] {
+        let answer = portkey.put(SEEDED, change.clone()).await;
+        let listed = portkey.get(&versions).await;
+        assert_eq!(listed["total"], before["total"].as_u64().unwrap() + more, "{change}");
+        assert_eq!(answer["data"]["version_id"], listed["data"][0]["version_id"], "{change}");
+    }
+    let read = portkey.get(SEEDED).await;
+    assert_eq!(document(&read), json!({ "cache": { "mode": "simple" } }), "nothing is merged");
+    assert_eq!(
+        (read["name"].as_str(), read["status"].as_str()),
+        (Some("Renamed"), Some("archived"))
+    );
+    let listed = portkey.get(&versions).await;
+    let oldest = listed["data"].as_array().unwrap().last().unwrap();
+    assert_eq!(document(oldest).get("retry"), None, "the first version is as it was");
+    assert_eq!(oldest["name"], "Support Fallback");
+}
+
+#[tokio::test]
+async fn a_workspace_has_one_default() {
+    let portkey = Portkey::start().await;
+    let body = json!({ "name": "New", "workspace_id": "ws-support-bot", "isDefault": 1,
+        "config": {} });
+    portkey.post("/configs", body).await;
+    let listed = portkey.get("/configs?workspace_id=ws-support-bot").await;
+    let defaults = listed["data"].as_array().unwrap().iter().filter(|c| c["is_default"] == 1);
+    assert_eq!(defaults.map(|c| c["slug"].as_str().unwrap()).collect::<Vec<_>>(), ["pc-new"]);
+}
+
+#[tokio::test]
+async fn a_config_that_user_keys_get_cannot_go() {
+    let portkey = Portkey::start().await;
+    let workspace = "/admin/workspaces/ws-support-bot";
+    let give = |config: Value| json!({ "defaults": { "user_api_key_config": config } });
+    portkey.put(workspace, give(json!("pc-support-fallback"))).await;
+    let refusal = portkey.refusal(Method::DELETE, SEEDED, Value::Null).await;
+    assert_eq!((refusal.0, refusal.1.as_str()), (409, "AB07"));
+    portkey.put(workspace, give(Value::Null)).await;
+    portkey.delete(SEEDED).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said() {
+    let portkey = Portkey::start().await;
+    let create = |body: Value| (Method::POST, "/configs", body);
+    for ((method, path, body), status, part) in [
+        (create(json!({ "name": "N", "config": {} })), 403, "workspace_id"),
+        (create(json!({ "name": "N", "config": {}, "workspace_id": "ws-none" })), 403, "ws-none"),
+        (create(json!({ "config": {}, "workspace_id": "ws-shared" })), 400, "`name`"),
+        (create(json!({ "name": "N", "workspace_id": "ws-shared" })), 400, "`config`"),
+        (create(json!({ "name": "N", "config": {}, "isDefault": 2 })), 400, "`isDefault`"),
+        ((Method::PUT, SEEDED, json!({ "config": [] })), 400, "`config`"),
+        ((Method::PUT, SEEDED, json!({ "name": null })), 400, "`name`"),
+        ((Method::PUT, "/configs/pc-none", json!({ "name": "N" })), 404, "pc-none"),
+        ((Method::GET, "/configs", Value::Null), 403, "workspace_id"),
+    ] {
+        let (got, _, message) = portkey.refusal(method, path, body.clone()).await;
+        assert_eq!(got, status, "{path} {body}: {message}");
+        assert!(message.contains(part), "{path} {body}: {message}");
+    }
+}
