@@ -5,13 +5,17 @@ mod health;
 mod tools;
 
 use std::{
+    ffi::OsStr,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{BoolishValueParser, Resettable},
+};
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
@@ -103,7 +107,11 @@ struct Http {
     )]
     max_request_bytes: usize,
     /// Listen beyond loopback although whoever connects can then administer Portkey.
-    #[arg(long, env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED")]
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED",
+        value_parser = BoolishValueParser::new()
+    )]
     allow_unauthenticated: bool,
 }
 
@@ -116,7 +124,8 @@ struct Emulator {
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
-    let Cli { options, command } = Cli::parse();
+    let parsed = Cli::from_arg_matches(&without_empty_variables(Cli::command()).get_matches());
+    let Cli { options, command } = parsed.unwrap_or_else(|error| error.exit());
     let ran = start_logging(&options)
         .and_then(|()| runtime(command.as_ref()))
         .and_then(|runtime| runtime.block_on(run(options, command)));
@@ -128,6 +137,20 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// MCP clients hand over variables that were never set as empty ones; those say nothing.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let subcommands: Vec<_> =
+        command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    let command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    });
+    subcommands
+        .into_iter()
+        .fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
 }
 
 /// One thread serves one client as fast as several would, and starts sooner.

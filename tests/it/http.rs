@@ -81,6 +81,24 @@ async fn a_client_lists_and_calls_in_both_generations() {
 }
 
 #[tokio::test]
+async fn a_session_can_be_ended() {
+    let server = served(&[]);
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let opened = post(&server, &body.to_string()).send().await.unwrap();
+    let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let end = Client::new().delete(&server.url).header("mcp-session-id", &session);
+    assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
+    let (status, _) = answer(post(&server, &list).header("mcp-session-id", session)).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn the_stateless_generation_gets_plain_json() {
     let server = served(&[]);
     let response = modern(&server, "server/discover", json!({})).send().await.unwrap();
