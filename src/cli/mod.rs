@@ -19,7 +19,11 @@ use clap::{
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
-use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+};
 
 use crate::{
     config::{LogFormat, Options},
@@ -106,6 +110,15 @@ struct Http {
         default_value = "4194304"
     )]
     max_request_bytes: usize,
+    /// Threads that serve clients.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_THREADS",
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u8).range(1..)
+    )]
+    threads: u8,
     /// Listen beyond loopback although whoever connects can then administer Portkey.
     #[arg(
         long,
@@ -153,12 +166,19 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
 }
 
-/// One thread serves one client as fast as several would, and starts sooner.
+/// One thread, unless several are asked for: handing work between threads costs more than the work,
+/// and a single one carries more calls than Portkey answers.
 fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
-    let mut builder = match command {
-        Some(Command::Http(_) | Command::Sandbox(_)) => Builder::new_multi_thread(),
-        _ => Builder::new_current_thread(),
+    let threads = match command {
+        Some(Command::Http(http)) => usize::from(http.threads),
+        _ => 1,
     };
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    // Without effect on a single thread.
+    builder.worker_threads(threads);
     Ok(builder.enable_all().build()?)
 }
 
@@ -219,7 +239,8 @@ fn start_logging(options: &Options) -> anyhow::Result<()> {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    let registry = tracing_subscriber::registry().with(chosen).with(lines.with_filter(discreet));
+    // One filter, so that what nobody wants to see costs nothing.
+    let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
     tracing::subscriber::set_global_default(registry)?;
     Ok(())
 }

@@ -58,7 +58,7 @@ fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
 
 #[tokio::test]
 async fn a_client_lists_and_calls_in_both_generations() {
-    let server = served(&[]);
+    let server = served(&["--threads", "2"]);
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = [
         ClientLifecycleMode::Initialize,
