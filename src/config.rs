@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use http::HeaderValue;
 use reqwest::{Certificate, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -70,7 +70,13 @@ pub struct Options {
     #[arg(long, global = true, env = "PORTKEY_MCP_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Work on an embedded Portkey that lives in memory: no account, no network.
-    #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX", help_heading = "Sandbox")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SANDBOX",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Sandbox"
+    )]
     sandbox: bool,
     /// Faults the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
     #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = faults, help_heading = "Sandbox")]
@@ -159,9 +165,7 @@ impl Options {
     }
 
     fn key(&self) -> anyhow::Result<Option<SecretString>> {
-        // Clients hand over variables that were never set as empty ones.
-        let given = self.api_key.clone().filter(|key| !key.expose_secret().trim().is_empty());
-        let key = match (given, &self.api_key_file) {
+        let key = match (self.api_key.clone(), &self.api_key_file) {
             (Some(_), Some(_)) => bail!(
                 "both an API key and a key file are given; set only one of PORTKEY_API_KEY (--api-key) \
                  and PORTKEY_API_KEY_FILE (--api-key-file)"

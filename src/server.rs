@@ -142,8 +142,9 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let _under_way = self.calls.token();
         let name = request.name.clone();
-        // rmcp lets a panic vanish with its task, and the client would wait for ever.
-        let call = AssertUnwindSafe(self.call(request)).catch_unwind();
+        // Boxed, because it is large and rmcp moves it from hand to hand. Caught, because rmcp lets a
+        // panic vanish with its task, and the client would wait for ever.
+        let call = AssertUnwindSafe(Box::pin(self.call(request))).catch_unwind();
         tokio::select! {
             outcome = call => match outcome {
                 Ok(result) => result.map(Into::into),

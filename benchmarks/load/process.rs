@@ -87,7 +87,9 @@ impl Drop for Process {
 
 /// The binary, with nothing of the environment's own configuration.
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portkey-mcp"));
+    let built_with_us = || env!("CARGO_BIN_EXE_portkey-mcp").into();
+    let binary = std::env::var_os("PORTKEY_MCP_BIN").unwrap_or_else(built_with_us);
+    let mut command = Command::new(binary);
     command.args(args);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().to_ascii_uppercase();

@@ -143,6 +143,8 @@ pub(crate) fn millis(took: Duration) -> f64 {
 
 /// The value below which that part of a sorted list lies; nothing has no quantile.
 fn quantile(sorted: &[f64], part: f64) -> f64 {
-    let at = (sorted.len().saturating_sub(1) as f64 * part).round() as usize;
-    sorted.get(at).copied().unwrap_or(f64::NAN)
+    let at = sorted.len().saturating_sub(1) as f64 * part;
+    let value = |at: f64| sorted.get(at as usize).copied().unwrap_or(f64::NAN);
+    let (below, above) = (value(at.floor()), value(at.ceil()));
+    below + (above - below) * at.fract()
 }

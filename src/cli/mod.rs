@@ -5,17 +5,25 @@ mod health;
 mod tools;
 
 use std::{
+    ffi::OsStr,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{BoolishValueParser, Resettable},
+};
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
-use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+};
 
 use crate::{
     config::{LogFormat, Options},
@@ -102,8 +110,21 @@ struct Http {
         default_value = "4194304"
     )]
     max_request_bytes: usize,
+    /// Threads that serve clients.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_THREADS",
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u8).range(1..)
+    )]
+    threads: u8,
     /// Listen beyond loopback although whoever connects can then administer Portkey.
-    #[arg(long, env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED")]
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED",
+        value_parser = BoolishValueParser::new()
+    )]
     allow_unauthenticated: bool,
 }
 
@@ -116,7 +137,8 @@ struct Emulator {
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
-    let Cli { options, command } = Cli::parse();
+    let parsed = Cli::from_arg_matches(&without_empty_variables(Cli::command()).get_matches());
+    let Cli { options, command } = parsed.unwrap_or_else(|error| error.exit());
     let ran = start_logging(&options)
         .and_then(|()| runtime(command.as_ref()))
         .and_then(|runtime| runtime.block_on(run(options, command)));
@@ -130,12 +152,33 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// One thread serves one client as fast as several would, and starts sooner.
+/// MCP clients hand over variables that were never set as empty ones; those say nothing.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let subcommands: Vec<_> =
+        command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    let command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    });
+    subcommands
+        .into_iter()
+        .fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
+}
+
+/// One thread, unless several are asked for: handing work between threads costs more than the work,
+/// and a single one carries more calls than Portkey answers.
 fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
-    let mut builder = match command {
-        Some(Command::Http(_) | Command::Sandbox(_)) => Builder::new_multi_thread(),
-        _ => Builder::new_current_thread(),
+    let threads = match command {
+        Some(Command::Http(http)) => usize::from(http.threads),
+        _ => 1,
     };
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    // Without effect on a single thread.
+    builder.worker_threads(threads);
     Ok(builder.enable_all().build()?)
 }
 
@@ -196,7 +239,8 @@ fn start_logging(options: &Options) -> anyhow::Result<()> {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    let registry = tracing_subscriber::registry().with(chosen).with(lines.with_filter(discreet));
+    // One filter, so that what nobody wants to see costs nothing.
+    let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
     tracing::subscriber::set_global_default(registry)?;
     Ok(())
 }

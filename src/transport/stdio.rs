@@ -23,6 +23,9 @@ use crate::server::Server;
 /// The longest line that is read.
 pub const LONGEST_LINE: usize = 16 * 1024 * 1024;
 
+/// Room for most answers, so that writing one does not grow it again and again.
+const USUAL_LINE: usize = 4 * 1024;
+
 /// Serves one client over standard input and output, until it hangs up or we are interrupted.
 ///
 /// # Errors
@@ -127,7 +130,8 @@ where
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
         let output = self.output.clone();
         async move {
-            let mut line = serde_json::to_vec(&message)?;
+            let mut line = Vec::with_capacity(USUAL_LINE);
+            serde_json::to_writer(&mut line, &message)?;
             line.push(b'\n');
             let mut output = output.lock().await;
             output.write_all(&line).await?;

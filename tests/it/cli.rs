@@ -128,6 +128,27 @@ fn the_key_comes_from_wherever_it_is_set() {
     assert!(!output.status.success(), "an empty variable is no key");
 }
 
+/// MCP clients hand over variables that were never set as empty ones.
+#[test]
+fn empty_variables_say_nothing() {
+    let (_, help, _) = said(&["http", "--help"]);
+    let variables: Vec<_> =
+        help.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next()).collect();
+    assert!(variables.len() > 15, "{variables:?}");
+    let mut call = command(&["call", "list-all-integrations", "--sandbox"]);
+    let output = call.envs(variables.iter().map(|name| (name, ""))).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn switches_can_be_set_in_many_words() {
+    for (word, on) in [("1", true), ("true", true), ("yes", true), ("0", false), ("off", false)] {
+        let mut call = command(&["call", "list-all-integrations"]);
+        let output = call.env("PORTKEY_MCP_SANDBOX", word).output().unwrap();
+        assert_eq!(output.status.success(), on, "{word}");
+    }
+}
+
 /// `portkey-mcp sandbox` is a Portkey for other clients.
 #[tokio::test]
 async fn the_sandbox_stands_alone() {

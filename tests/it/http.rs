@@ -64,7 +64,7 @@ fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
 
 #[tokio::test]
 async fn a_client_lists_and_calls_in_both_generations() {
-    let server = served(&[]);
+    let server = served(&["--threads", "2"]);
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = [
         ClientLifecycleMode::Initialize,
@@ -84,6 +84,24 @@ async fn a_client_lists_and_calls_in_both_generations() {
         assert_eq!(got.structured_content.unwrap()["name"], format!("Client {i}"));
         client.cancel().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_session_can_be_ended() {
+    let server = served(&[]);
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let opened = post(&server, &body.to_string()).send().await.unwrap();
+    let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let end = Client::new().delete(&server.url).header("mcp-session-id", &session);
+    assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
+    let (status, _) = answer(post(&server, &list).header("mcp-session-id", session)).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

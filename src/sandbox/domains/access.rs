@@ -53,7 +53,7 @@ pub(super) fn merge(
         if store.find(shelf, &id).is_none() {
             let fresh = json!({
                 "id": id, "slug": slug, "status": "active", "created_at": now,
-                "usage_limits": [], "rate_limits": [],
+                "usage_limits": null, "rate_limits": null,
             });
             store.insert(shelf, fresh.as_object().cloned().unwrap_or_default());
         }
@@ -68,11 +68,9 @@ pub(super) fn merge(
 
 fn set_row(stored: &mut Item, row: &Item) {
     for name in ["enabled", "usage_limits", "rate_limits"] {
-        match row.get(name) {
-            Some(Value::Null) => stored.insert(name.to_owned(), json!([])),
-            Some(value) => stored.insert(name.to_owned(), value.clone()),
-            None => None,
-        };
+        if let Some(value) = row.get(name) {
+            stored.insert(name.to_owned(), value.clone());
+        }
     }
 }
 

@@ -147,7 +147,7 @@ fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
         let slug = text(integration, "default_provider_slug");
         providers::check_default(store, integration, workspace, slug)?;
     }
-    let closed = json!({ "enabled": false, "usage_limits": [], "rate_limits": [] });
+    let closed = json!({ "enabled": false, "usage_limits": null, "rate_limits": null });
     integration.insert(access::GLOBAL.to_owned(), closed);
     integration.insert("status".to_owned(), "active".into());
     integration.insert("allow_all_models".to_owned(), true.into());
@@ -252,8 +252,7 @@ impl<'a> Gift<'a> {
 fn merge_global(integration: &mut Item, change: &Item) {
     if let Some(Value::Object(global)) = integration.get_mut(access::GLOBAL) {
         for (name, value) in change {
-            let value = if value.is_null() { json!([]) } else { value.clone() };
-            global.insert(name.clone(), value);
+            global.insert(name.clone(), value.clone());
         }
     }
 }

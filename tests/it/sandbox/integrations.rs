@@ -134,7 +134,7 @@ async fn access_is_merged_revoked_limited_and_replaced() {
     let after = portkey.get(path).await;
     assert_eq!(row(&after, "ws-shared").unwrap()["enabled"], false);
     assert_eq!(row(&after, "ws-research").unwrap()["usage_limits"][0]["credit_limit"], 1000);
-    assert_eq!(row(&after, "ws-support-bot").unwrap()["rate_limits"], json!([]));
+    assert_eq!(row(&after, "ws-support-bot").unwrap()["rate_limits"], Value::Null);
     assert_eq!(portkey.get("/integrations/openai-production").await["workspace_count"], 2);
 
     let keeps = json!({ "workspaces": [{ "id": "ws-research", "enabled": true }] });
