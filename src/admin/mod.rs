@@ -6,6 +6,7 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod api_keys;
 pub mod integrations;
 pub mod mcp_integrations;
 pub mod providers;
@@ -26,6 +27,11 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain(
+        "api-keys",
+        "The keys that call Portkey: scopes, limits, rotation.",
+        api_keys::OPERATIONS,
+    ),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",

@@ -24,7 +24,13 @@ impl Clock {
 
     /// The moment as Portkey writes it, such as `2026-01-01T00:00:00.000Z`.
     pub(crate) fn now(&self) -> String {
-        let (days, second) = (self.seconds / 86_400, self.seconds % 86_400);
+        self.later(0)
+    }
+
+    /// The moment so many seconds from now. Moments sort as texts.
+    pub(crate) fn later(&self, seconds: u64) -> String {
+        let seconds = self.seconds.saturating_add(seconds);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")

@@ -129,14 +129,15 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
     }
 }
 
-/// `{mcpIntegrationId}` as `{mcp_integration_id}`.
+/// `{mcpIntegrationId}` as `{mcp_integration_id}`, and `{sub-type}` as `{sub_type}`.
 fn snake(path: &str) -> String {
-    let mut out = String::new();
+    let (mut out, mut inside) = (String::new(), false);
     for c in path.chars() {
+        inside = c == '{' || inside && c != '}';
         if c.is_ascii_uppercase() {
             out.push('_');
         }
-        out.push(c.to_ascii_lowercase());
+        out.push(if inside && c == '-' { '_' } else { c.to_ascii_lowercase() });
     }
     out
 }

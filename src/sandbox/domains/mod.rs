@@ -7,6 +7,7 @@
 //! [`Resource`]: super::resource::Resource
 
 mod access;
+mod api_keys;
 mod capabilities;
 mod credentials;
 mod integrations;
@@ -19,5 +20,10 @@ pub(crate) mod workspaces;
 use super::route::Domain;
 
 /// Every domain the sandbox answers for.
-pub(crate) const ALL: &[&Domain] =
-    &[&integrations::DOMAIN, &mcp_integrations::DOMAIN, &providers::DOMAIN, &workspaces::DOMAIN];
+pub(crate) const ALL: &[&Domain] = &[
+    &api_keys::DOMAIN,
+    &integrations::DOMAIN,
+    &mcp_integrations::DOMAIN,
+    &providers::DOMAIN,
+    &workspaces::DOMAIN,
+];

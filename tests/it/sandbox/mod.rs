@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod api_keys;
 mod errors;
 mod faults;
 mod integrations;
