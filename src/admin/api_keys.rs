@@ -91,7 +91,9 @@ pub struct CreateApiKey {
     pub user_id: Option<String>,
     /// Rate caps.
     pub rate_limits: Option<Vec<KeyRateLimit>>,
-    #[expect(missing_docs, reason = "the struct says it")]
+    /// type (cost|tokens), credit_limit (US dollars or tokens), alert_threshold, periodic_reset
+    /// (monthly|weekly), periodic_reset_days, next_usage_reset_at (RFC 3339).
+    #[schemars(extend("x-names-fields" = true))]
     pub usage_limits: Option<UsageLimits>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub defaults: Option<KeyDefaults>,

@@ -10,7 +10,9 @@ pub mod api_keys;
 pub mod integrations;
 pub mod mcp_integrations;
 pub mod providers;
+pub mod secret_references;
 pub mod shared;
+pub mod virtual_keys;
 
 use crate::operation::Operation;
 
@@ -46,6 +48,16 @@ pub const DOMAINS: &[Domain] = &[
         "providers",
         "An integration lent to one workspace, with its limits.",
         providers::OPERATIONS,
+    ),
+    domain(
+        "secret-references",
+        "Where in a secret manager Portkey finds a credential.",
+        secret_references::OPERATIONS,
+    ),
+    domain(
+        "virtual-keys",
+        "One provider credential for one workspace; superseded by integrations and providers.",
+        virtual_keys::OPERATIONS,
     ),
 ];
 

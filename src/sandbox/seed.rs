@@ -1,5 +1,7 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
+mod keys;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -14,8 +16,16 @@ use super::{
 /// A store with the organisation in it.
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
-    let rooms =
-        [workspaces(), integrations(), access(), providers(), mcp_integrations(), api_keys()];
+    let rooms = [
+        workspaces(),
+        integrations(),
+        access(),
+        providers(),
+        mcp_integrations(),
+        keys::api_keys(),
+        keys::secret_references(),
+        keys::virtual_keys(),
+    ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
         let body = body.as_object().cloned().unwrap_or_default();
@@ -35,6 +45,7 @@ fn settle(store: &mut Store) {
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),
         ("api-keys", ORGANISATION, "evaluation-runs", "status", json!("exhausted")),
+        ("virtual-keys", ORGANISATION, "cohere-trial", "status", json!("exhausted")),
     ] {
         if let Some(item) = store.find_mut(Shelf { kind, owner }, handle) {
             item.insert(field.to_owned(), value);
@@ -218,39 +229,6 @@ fn providers() -> Vec<Step> {
                 "name": "Gemini", "slug": "gemini", "integration_id": "vertex-ai",
                 "workspace_id": "ws-research", "expires_at": "2026-12-31T23:59:59Z",
                 "rate_limits": { "type": "tokens", "unit": "rpm", "value": 100_000 },
-            }),
-        ),
-    ]
-}
-
-fn api_keys() -> Vec<Step> {
-    vec![
-        post(
-            "/v1/api-keys/organisation/service",
-            json!({
-                "name": "Platform automation", "description": "Infrastructure as code",
-                "scopes": ["workspaces.list", "workspaces.read", "organisation_integrations.list"],
-                "alert_emails": ["platform-team@example.com"],
-                "rotation_policy": { "rotation_period": "monthly",
-                    "key_transition_period_ms": 86_400_000 },
-            }),
-        ),
-        post(
-            "/v1/api-keys/workspace/service",
-            json!({
-                "name": "Support bot production", "workspace_id": "ws-support-bot",
-                "scopes": ["completions.write", "logs.write"],
-                "rate_limits": [{ "type": "requests", "unit": "rps", "value": 20 }],
-                "defaults": { "metadata": { "stage": "production" },
-                    "allow_config_override": false },
-            }),
-        ),
-        post(
-            "/v1/api-keys/workspace/service",
-            json!({
-                "name": "Evaluation runs", "workspace_id": "ws-research",
-                "scopes": ["completions.write"], "expires_at": "2026-12-31T23:59:59Z",
-                "usage_limits": { "type": "cost", "credit_limit": 100, "alert_threshold": 80 },
             }),
         ),
     ]

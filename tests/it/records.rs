@@ -10,6 +10,13 @@ use serde_json::Value;
 
 const RECORDS: &str = "../shared/portkey-api/operations";
 
+/// Arguments the spec requires and the live API does without (quirks.md §4.7).
+const NOT_REQUIRED_LIVE: &[(&str, &str)] =
+    &[("list-all-virtual-keys", "current_page"), ("list-all-virtual-keys", "page_size")];
+
+/// Enums of the spec that the live API has outgrown; any text passes.
+const OUTGROWN_ENUMS: &[&str] = &["create-virtual-key.provider"];
+
 #[test]
 fn declarations_are_as_recorded() {
     if !Path::new(RECORDS).is_dir() {
@@ -72,6 +79,7 @@ fn compare(published: &Published, record: &Value) {
             .filter_map(|q| q["name"].as_str().map(str::to_owned)),
     );
     required.extend(strings(&record["body"]["required"]));
+    required.retain(|argument| !NOT_REQUIRED_LIVE.contains(&(name, argument.as_str())));
     assert_eq!(
         strings(&published.full_schema()["required"]).collect::<BTreeSet<_>>(),
         required,
@@ -114,7 +122,12 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
                 continue;
             }
             assert!(mine.is_object(), "{at} is not declared");
-            let words: BTreeSet<_> = strings(&field["enum"]).collect();
+            // Each of several shapes may know one word of the same enum.
+            let words: BTreeSet<_> = shapes
+                .iter()
+                .flat_map(|shape| strings(&shape["properties"][&name]["enum"]))
+                .filter(|_| !OUTGROWN_ENUMS.contains(&at.as_str()))
+                .collect();
             assert_eq!(strings(&mine["enum"]).collect::<BTreeSet<_>>(), words, "enum of {at}");
             compare_body(&at, mine, &field);
             compare_body(&at, &mine["items"], &field["items"]);

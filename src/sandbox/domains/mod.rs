@@ -15,6 +15,8 @@ mod mcp_integrations;
 mod models;
 mod parts;
 mod providers;
+mod secret_references;
+mod virtual_keys;
 pub(crate) mod workspaces;
 
 use super::route::Domain;
@@ -25,5 +27,7 @@ pub(crate) const ALL: &[&Domain] = &[
     &integrations::DOMAIN,
     &mcp_integrations::DOMAIN,
     &providers::DOMAIN,
+    &secret_references::DOMAIN,
+    &virtual_keys::DOMAIN,
     &workspaces::DOMAIN,
 ];

@@ -17,8 +17,10 @@ mod lists;
 mod mcp_integrations;
 mod providers;
 mod repeatable;
+mod secret_references;
 mod secrets;
 mod updates;
+mod virtual_keys;
 mod workspaces;
 
 use portkey_mcp::sandbox::{Faults, KEY, Sandbox};
