@@ -10,8 +10,10 @@ pub mod api_keys;
 pub mod integrations;
 pub mod mcp_integrations;
 pub mod providers;
+pub mod rate_limits_policies;
 pub mod secret_references;
 pub mod shared;
+pub mod usage_limits_policies;
 pub mod virtual_keys;
 
 use crate::operation::Operation;
@@ -50,9 +52,19 @@ pub const DOMAINS: &[Domain] = &[
         providers::OPERATIONS,
     ),
     domain(
+        "rate-limits-policies",
+        "Rates that groups of requests may not exceed.",
+        rate_limits_policies::OPERATIONS,
+    ),
+    domain(
         "secret-references",
         "Where in a secret manager Portkey finds a credential.",
         secret_references::OPERATIONS,
+    ),
+    domain(
+        "usage-limits-policies",
+        "Budgets that groups of requests may not exceed, and what they have used.",
+        usage_limits_policies::OPERATIONS,
     ),
     domain(
         "virtual-keys",

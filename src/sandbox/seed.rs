@@ -1,6 +1,7 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
 mod keys;
+mod policies;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         keys::api_keys(),
         keys::secret_references(),
         keys::virtual_keys(),
+        policies::usage_limits(),
+        policies::rate_limits(),
     ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
@@ -33,6 +36,7 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         store.clock.tick();
     }
     settle(&mut store);
+    policies::spend(&mut store);
     Ok(store)
 }
 
@@ -45,6 +49,7 @@ fn settle(store: &mut Store) {
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),
         ("api-keys", ORGANISATION, "evaluation-runs", "status", json!("exhausted")),
+        ("usage-limits-policies", ORGANISATION, "last-year", "status", json!("archived")),
         ("virtual-keys", ORGANISATION, "cohere-trial", "status", json!("exhausted")),
     ] {
         if let Some(item) = store.find_mut(Shelf { kind, owner }, handle) {

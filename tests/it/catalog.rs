@@ -253,6 +253,7 @@ fn constraints_are_ones_that_are_checked() {
         "x-secret",
         "x-speaks-for-fields",
         "x-names-fields",
+        "x-or-list",
         "x-at-most-one",
         "x-exactly-one",
         "x-at-least-one",

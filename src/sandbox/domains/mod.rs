@@ -14,8 +14,11 @@ mod integrations;
 mod mcp_integrations;
 mod models;
 mod parts;
+mod policies;
 mod providers;
+mod rate_limits_policies;
 mod secret_references;
+mod usage_limits_policies;
 mod virtual_keys;
 pub(crate) mod workspaces;
 
@@ -27,7 +30,9 @@ pub(crate) const ALL: &[&Domain] = &[
     &integrations::DOMAIN,
     &mcp_integrations::DOMAIN,
     &providers::DOMAIN,
+    &rate_limits_policies::DOMAIN,
     &secret_references::DOMAIN,
+    &usage_limits_policies::DOMAIN,
     &virtual_keys::DOMAIN,
     &workspaces::DOMAIN,
 ];

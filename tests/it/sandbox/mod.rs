@@ -15,6 +15,7 @@ mod integrations;
 mod lifetime;
 mod lists;
 mod mcp_integrations;
+mod policies;
 mod providers;
 mod repeatable;
 mod secret_references;
