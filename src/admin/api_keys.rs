@@ -196,6 +196,7 @@ pub struct UpdateApiKey {
     /// What it is for.
     pub description: Option<String>,
     /// As in `create-api-key`.
+    #[schemars(extend("x-names-fields" = true))]
     pub rate_limits: Nullable<Vec<KeyRateLimit>>,
     /// As in `create-api-key`.
     #[schemars(extend("x-names-fields" = true))]

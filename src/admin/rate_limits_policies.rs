@@ -125,8 +125,8 @@ pub struct UpdateRateLimitsPolicy {
     pub unit: Option<PolicyUnit>,
     /// How many.
     pub value: Option<f64>,
-    /// Replaces all conditions.
-    #[schemars(length(min = 1))]
+    /// Replaces them all; as in `create-rate-limits-policy`.
+    #[schemars(length(min = 1), extend("x-names-fields" = true))]
     pub conditions: Option<Vec<Condition>>,
 }
 

@@ -116,7 +116,7 @@ pub enum RateUnit {
 }
 
 /// key* (api_key, organisation_id, workspace_id, virtual_key, provider, config, prompt, model, mcp_* or
-/// metadata.<name>), value* and excludes: text or list of texts; `*` is any.
+/// metadata.{name}), value* and excludes: text or list of texts; `*` is any.
 ///
 /// One condition of a policy.
 #[derive(Deserialize, JsonSchema)]

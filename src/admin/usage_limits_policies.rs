@@ -161,8 +161,8 @@ pub struct UpdateUsageLimitsPolicy {
     pub periodic_reset: Nullable<Period>,
     /// `value_key` of a group whose usage is set to zero.
     pub reset_usage_for_value: Option<String>,
-    /// Replaces all conditions.
-    #[schemars(length(min = 1))]
+    /// Replaces them all; as in `create-usage-limits-policy`.
+    #[schemars(length(min = 1), extend("x-names-fields" = true))]
     pub conditions: Option<Vec<Condition>>,
     /// Reset every so many days.
     #[schemars(range(min = 1, max = 365))]

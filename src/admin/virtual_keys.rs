@@ -117,13 +117,15 @@ pub struct UpdateVirtualKey {
     pub key: Option<Secret>,
     /// Free text.
     pub note: Nullable<String>,
-    /// Azure deployments.
+    /// As in `create-virtual-key`.
+    #[schemars(extend("x-names-fields" = true))]
     #[serde(rename = "deploymentConfig")]
     pub deployment_config: Option<Vec<AzureDeployment>>,
     /// As in `create-virtual-key`.
     #[schemars(extend("x-names-fields" = true))]
     pub usage_limits: Option<UsageLimits>,
-    /// From secret references; `[]` removes all.
+    /// As in `create-virtual-key`; `[]` removes all.
+    #[schemars(extend("x-names-fields" = true))]
     pub secret_mappings: Option<Vec<SecretMapping>>,
 }
 

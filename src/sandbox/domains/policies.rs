@@ -9,7 +9,7 @@ use crate::sandbox::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// What conditions and groups may look at, beside `mcp_…` and `metadata.<name>`.
+/// What conditions and groups may look at, beside `mcp_…` and `metadata.{name}`.
 const KEYS: [&str; 9] = [
     "api_key",
     "organisation_id",
