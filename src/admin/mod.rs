@@ -6,6 +6,7 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod api_keys;
 pub mod collections;
 pub mod configs;
 pub mod integrations;
@@ -15,10 +16,14 @@ pub mod organisation_defaults;
 pub mod prompt_partials;
 pub mod prompts;
 pub mod providers;
+pub mod rate_limits_policies;
 pub mod scim;
+pub mod secret_references;
 pub mod shared;
+pub mod usage_limits_policies;
 pub mod user_invites;
 pub mod users;
+pub mod virtual_keys;
 pub mod workspace_exclusions;
 pub mod workspace_members;
 pub mod workspaces;
@@ -38,6 +43,11 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain(
+        "api-keys",
+        "The keys that call Portkey: scopes, limits, rotation.",
+        api_keys::OPERATIONS,
+    ),
     domain("collections", "Folders for a workspace's prompts.", collections::OPERATIONS),
     domain(
         "configs",
@@ -72,12 +82,32 @@ pub const DOMAINS: &[Domain] = &[
         providers::OPERATIONS,
     ),
     domain(
+        "rate-limits-policies",
+        "Rates that groups of requests may not exceed.",
+        rate_limits_policies::OPERATIONS,
+    ),
+    domain(
         "scim",
         "Groups of an identity provider and the workspaces they get into.",
         scim::OPERATIONS,
     ),
+    domain(
+        "secret-references",
+        "Where in a secret manager Portkey finds a credential.",
+        secret_references::OPERATIONS,
+    ),
+    domain(
+        "usage-limits-policies",
+        "Budgets that groups of requests may not exceed, and what they have used.",
+        usage_limits_policies::OPERATIONS,
+    ),
     domain("user-invites", "People asked to join the organisation.", user_invites::OPERATIONS),
     domain("users", "The people of the organisation and their roles.", users::OPERATIONS),
+    domain(
+        "virtual-keys",
+        "One provider credential for one workspace; superseded by integrations and providers.",
+        virtual_keys::OPERATIONS,
+    ),
     domain(
         "workspace-exclusions",
         "Workspaces the organisation's guardrails leave alone.",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::Nullable;
+use crate::operation::{Nullable, TextOrList};
 
 /// Tags as Portkey keeps them: names to text.
 pub type Tags = BTreeMap<String, String>;
@@ -143,4 +143,45 @@ pub enum WorkspaceRole {
 pub struct WorkspaceGrant {
     pub id: String,
     pub role: WorkspaceRole,
+}
+
+/// key* (api_key, organisation_id, workspace_id, virtual_key, provider, config, prompt, model, mcp_* or
+/// metadata.{name}), value* and excludes: text or list of texts; `*` is any.
+///
+/// One condition of a policy.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Condition {
+    pub key: String,
+    pub value: TextOrList,
+    pub excludes: Option<TextOrList>,
+}
+
+/// key*: as in `conditions`.
+///
+/// What tells the counts of a policy apart.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Grouping {
+    pub key: String,
+}
+
+/// Whether a policy is in force.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum PolicyStatus {
+    Active,
+    Archived,
+}
+
+/// The kind of traffic a policy is about.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum PolicyTarget {
+    Llm,
+    McpTools,
 }

@@ -1,9 +1,10 @@
-//! Fields that are more than their type: those that `null` clears, and those that are secret.
+//! Fields that are more than their type: those that `null` clears, those that are secret, and those
+//! of which one may be several.
 
 use std::{borrow::Cow, marker::PhantomData};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 /// A field with three values: absent leaves it alone, `null` clears it, a value sets it.
 ///
@@ -64,5 +65,36 @@ impl<M: Mark, T: JsonSchema> JsonSchema for Marked<M, T> {
         let mut schema = generator.subschema_for::<T>();
         schema.insert(M::KEY.to_owned(), true.into());
         schema
+    }
+}
+
+/// A text or a list of texts. Clients allow a field one type, so it is published as text; a list passes
+/// as it is or as JSON text.
+#[derive(Debug)]
+pub struct TextOrList;
+
+impl TextOrList {
+    /// What stands in the schema.
+    pub(super) const KEY: &'static str = "x-or-list";
+}
+
+impl<'de> Deserialize<'de> for TextOrList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The shape has looked already.
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl JsonSchema for TextOrList {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TextOrList".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", (Self::KEY): true })
     }
 }

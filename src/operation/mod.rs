@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use gate::{InputError, Problem, Problems};
-pub use marked::{Nullable, Secret};
+pub use marked::{Nullable, Secret, TextOrList};
 pub use published::Published;
 pub(crate) use shape::did_you_mean;
 pub use wire::WireRequest;

@@ -17,7 +17,8 @@ use super::{
 pub(super) const SPEAKS: &str = "x-speaks-for-fields";
 /// Marks a struct whose description even names its fields, so that they are not published at all:
 /// `#[schemars(extend("x-names-fields" = true))]`. For the widest bodies, where a client would pay
-/// more for the fields than for the rest of the tool.
+/// more for the fields than for the rest of the tool. On a field that is a list it says that the field's
+/// own description, which may point to another tool's, speaks for the items.
 pub(super) const NAMES: &str = "x-names-fields";
 
 /// How many of some fields of a struct may be given: `extend("x-at-most-one" = [names])`. A list of
@@ -125,6 +126,7 @@ fn portable_object(full: &Value, described: bool) -> JsonMap {
     if let Some(items) = full.get("items") {
         // The list is described already; its items only where they speak for their fields.
         let speaks = items.get(SPEAKS).is_some() || items.get(NAMES).is_some();
+        let described = described && full.get(NAMES).is_none();
         let mut items = portable_object(items, described);
         if !speaks {
             items.shift_remove("description");

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     JsonMap, Problems,
-    marked::{Clearable, Mark, Secretive},
+    marked::{Clearable, Mark, Secretive, TextOrList},
     schema::{self, Quantity},
 };
 
@@ -27,6 +27,8 @@ pub(super) enum Shape {
     Word(Vec<String>),
     /// Text of a bounded length in characters; a slug has a small alphabet.
     Text { most: usize, slug: bool },
+    /// Text, or a list of texts.
+    TextOrList,
     /// A whole number within bounds.
     Integer { least: i64, most: i64 },
     /// A number, not below a bound.
@@ -100,6 +102,7 @@ impl Shape {
                 least: size("minItems").unwrap_or(0),
                 most: size("maxItems").unwrap_or(usize::MAX),
             },
+            Some("string") if full.get(TextOrList::KEY).is_some() => Self::TextOrList,
             Some("string") => Self::Text {
                 most: size("maxLength").unwrap_or(usize::MAX),
                 slug: full.get("pattern").is_some_and(|pattern| pattern == SLUG_PATTERN),
@@ -126,7 +129,10 @@ impl Shape {
     fn conform(&self, value: &mut Value, at: At<'_>, problems: &mut Problems) {
         self.read_text(value);
         match (self, &mut *value) {
-            (Self::Any, _) | (Self::Truth, Value::Bool(_)) => {}
+            (Self::Any, _)
+            | (Self::Truth, Value::Bool(_))
+            | (Self::TextOrList, Value::String(_)) => {}
+            (Self::TextOrList, Value::Array(list)) if list.iter().all(Value::is_string) => {}
             (Self::Struct(structure), Value::Object(map)) => structure.conform(map, at, problems),
             (Self::Map(shape), Value::Object(map)) => {
                 for (name, value) in map {
@@ -196,6 +202,9 @@ impl Shape {
                 }
                 Err(_) => None,
             },
+            Self::TextOrList => {
+                serde_json::from_str::<Vec<String>>(text).ok().map(|list| list.into())
+            }
             Self::Integer { .. } => text.trim().parse::<i64>().ok().map(Value::from),
             Self::Number { .. } => serde_json::from_str(text).ok().map(Value::Number),
             Self::Truth => text.trim().to_ascii_lowercase().parse::<bool>().ok().map(Value::Bool),
@@ -211,6 +220,7 @@ impl Shape {
             Self::Struct(_) | Self::Map(_) => "an object",
             Self::List { .. } => "a list",
             Self::Word(_) | Self::Text { .. } => "text",
+            Self::TextOrList => "text or a list of texts",
             Self::Integer { .. } => "a whole number",
             Self::Number { .. } => "a number",
             Self::Truth => "true or false",

@@ -52,6 +52,7 @@ pub(crate) fn value(
     let written = value.as_str();
     match kind {
         Kind::Text => accept(written.is_some(), "a text"),
+        Kind::TextOrTexts => accept(is_text_or_texts(value), "a text or a list of texts"),
         Kind::Name => accept(
             written.is_some_and(|text| !text.trim().is_empty() && fits(text)),
             "a text of 1 to 255 characters",
@@ -68,6 +69,9 @@ pub(crate) fn value(
             value.as_i64().is_some_and(|number| (least..=most).contains(&number)),
             &whole_range(least, most),
         ),
+        Kind::Amount => {
+            accept(value.as_f64().is_some_and(|number| number >= 0.0), "a number from 0 up")
+        }
         Kind::Instant => accept(written.is_some_and(is_instant), "a date and time in ISO 8601"),
         Kind::Url => accept(written.is_some_and(is_url), "an http or https URL"),
         Kind::PublicUrl => {
@@ -221,6 +225,13 @@ fn is_public_url(text: &str) -> bool {
 
 fn is_near(ip: Ipv4Addr) -> bool {
     ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+}
+
+fn is_text_or_texts(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => !list.is_empty() && list.iter().all(Value::is_string),
+        value => value.is_string(),
+    }
 }
 
 fn is_labels(value: &Value) -> bool {

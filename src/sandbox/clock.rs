@@ -29,16 +29,22 @@ impl Clock {
 
     /// The moment as Portkey writes it, such as `2026-01-01T00:00:00.000Z`.
     pub(crate) fn now(&self) -> String {
-        written(self.seconds)
+        self.later(0)
+    }
+
+    /// The moment so many seconds from now. Moments sort as texts.
+    pub(crate) fn later(&self, seconds: u64) -> String {
+        written(self.seconds.saturating_add(seconds))
     }
 
     /// The same moment some days from now.
     pub(crate) fn in_days(&self, days: u64) -> String {
-        written(self.seconds + days * 86_400)
+        self.later(days.saturating_mul(86_400))
     }
 }
 
-fn written(seconds: u64) -> String {
+/// A moment, in seconds since 1970, as Portkey writes it.
+pub(crate) fn written(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);

@@ -7,6 +7,8 @@ use super::store::Item;
 pub(crate) enum Kind {
     /// Any text.
     Text,
+    /// A text, or a list with texts in it.
+    TextOrTexts,
     /// A text with something in it, 255 characters at most.
     Name,
     /// Letters, digits, `-` and `_`; 255 characters at most.
@@ -17,6 +19,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number between the two, both included.
     Whole(i64, i64),
+    /// A number from zero up.
+    Amount,
     /// A date and time in ISO 8601.
     Instant,
     /// An `http` or `https` URL.

@@ -370,4 +370,30 @@ fn secrets_are_blanked() {
     let mcp =
         json!({ "mcp_integration_id": "m", "configurations": { "custom_headers": { "a": "b" } } });
     assert_eq!(redact("update-mcp-integration", mcp)["configurations"], "***");
+    for tool in ["create-secret-reference", "update-secret-reference"] {
+        let args = json!({ "auth_config": { "vault_token": "t" }, "secret_key": "kept" });
+        let blanked = json!({ "auth_config": "***", "secret_key": "kept" });
+        assert_eq!(redact(tool, args), blanked, "{tool}");
+    }
+    for tool in ["create-virtual-key", "update-virtual-key"] {
+        assert_eq!(redact(tool, json!({ "key": "sk" })), json!({ "key": "***" }), "{tool}");
+    }
+}
+
+#[test]
+fn one_value_or_several_of_a_condition() {
+    let args = |value: Value| json!({ "rate_limits_policy_id": "p", "conditions": [{ "key": "model", "value": value }] });
+    for (given, sent) in [
+        (json!("*"), json!("*")),
+        (json!(["a", "b"]), json!(["a", "b"])),
+        (json!("[\"a\", \"b\"]"), json!(["a", "b"])),
+        (json!("[a"), json!("[a")),
+    ] {
+        let (_, body) = request("update-rate-limits-policy", &args(given)).unwrap();
+        assert_eq!(body["conditions"][0]["value"], sent);
+    }
+    for wrong in [json!(1), json!(["a", 1]), json!({})] {
+        let refusal = request("update-rate-limits-policy", &args(wrong.clone())).unwrap_err();
+        assert!(refusal[0].starts_with("`conditions[0].value`"), "{wrong}: {refusal:?}");
+    }
 }

@@ -7,6 +7,7 @@
 //! [`Resource`]: super::resource::Resource
 
 mod access;
+mod api_keys;
 mod capabilities;
 mod collections;
 mod configs;
@@ -17,15 +18,20 @@ mod mcp_integrations;
 mod models;
 mod organisation_defaults;
 mod parts;
+mod policies;
 mod prompt_partials;
 mod prompt_runs;
 mod prompts;
 mod providers;
+mod rate_limits_policies;
 mod scim;
+mod secret_references;
 mod templates;
+mod usage_limits_policies;
 pub(crate) mod user_invites;
 pub(crate) mod users;
 mod versions;
+mod virtual_keys;
 mod workspace_exclusions;
 mod workspace_members;
 pub(crate) mod workspaces;
@@ -34,6 +40,7 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &api_keys::DOMAIN,
     &collections::DOMAIN,
     &configs::DOMAIN,
     &integrations::DOMAIN,
@@ -43,10 +50,14 @@ pub(crate) const ALL: &[&Domain] = &[
     &prompt_partials::DOMAIN,
     &prompts::DOMAIN,
     &providers::DOMAIN,
+    &rate_limits_policies::DOMAIN,
     &scim::GROUPS,
     &scim::MAPPINGS,
+    &secret_references::DOMAIN,
+    &usage_limits_policies::DOMAIN,
     &user_invites::DOMAIN,
     &users::DOMAIN,
+    &virtual_keys::DOMAIN,
     &workspace_exclusions::DOMAIN,
     &workspace_members::DOMAIN,
     &workspaces::DOMAIN,

@@ -1,6 +1,8 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
+mod keys;
 mod people;
+mod policies;
 mod prompting;
 
 use http::Method;
@@ -26,6 +28,11 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         mcp_integrations(),
         people::steps(),
         prompting::steps(),
+        keys::api_keys(),
+        keys::secret_references(),
+        keys::virtual_keys(),
+        policies::usage_limits(),
+        policies::rate_limits(),
     ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
@@ -34,6 +41,7 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         store.clock.tick();
     }
     settle(&mut store);
+    policies::spend(&mut store);
     Ok(store)
 }
 
@@ -45,6 +53,9 @@ fn settle(store: &mut Store) {
         ("workspaces", ORGANISATION, "ws-shared", "is_default", json!(true)),
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),
+        ("api-keys", ORGANISATION, "evaluation-runs", "status", json!("exhausted")),
+        ("usage-limits-policies", ORGANISATION, "last-year", "status", json!("archived")),
+        ("virtual-keys", ORGANISATION, "cohere-trial", "status", json!("exhausted")),
     ] {
         if let Some(item) = store.find_mut(Shelf { kind, owner }, handle) {
             item.insert(field.to_owned(), value);

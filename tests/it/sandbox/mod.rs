@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod api_keys;
 mod collections;
 mod configs;
 mod errors;
@@ -18,15 +19,18 @@ mod lifetime;
 mod lists;
 mod mcp_integrations;
 mod organisation_defaults;
+mod policies;
 mod prompt_partials;
 mod prompts;
 mod providers;
 mod repeatable;
 mod scim;
+mod secret_references;
 mod secrets;
 mod updates;
 mod user_invites;
 mod users;
+mod virtual_keys;
 mod workspace_exclusions;
 mod workspace_members;
 mod workspaces;

@@ -1,0 +1,140 @@
+//! Rate-limits policies: caps per minute, hour, day or week for whatever traffic meets some conditions.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{Condition, Grouping, PolicyStatus, PolicyTarget, RateKind};
+use crate::operation::{Operation, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListRateLimitsPolicies>("list-rate-limits-policies", "/policies/rate-limits")
+        .aliases(&["list-rate-limits"])
+        .enterprise()
+        .scopes(&["policies.list"]),
+    post::<CreateRateLimitsPolicy>("create-rate-limits-policy", "/policies/rate-limits")
+        .aliases(&["create-rate-limit"])
+        .enterprise()
+        .scopes(&["policies.create"]),
+    get::<GetRateLimitsPolicy>(
+        "get-rate-limits-policy",
+        "/policies/rate-limits/{rate_limits_policy_id}",
+    )
+    .aliases(&["get-rate-limit"])
+    .enterprise()
+    .scopes(&["policies.read"]),
+    put::<UpdateRateLimitsPolicy>(
+        "update-rate-limits-policy",
+        "/policies/rate-limits/{rate_limits_policy_id}",
+    )
+    .aliases(&["update-rate-limit"])
+    .enterprise()
+    .scopes(&["policies.update"]),
+    delete::<DeleteRateLimitsPolicy>(
+        "delete-rate-limits-policy",
+        "/policies/rate-limits/{rate_limits_policy_id}",
+    )
+    .aliases(&["delete-rate-limit"])
+    .enterprise()
+    .scopes(&["policies.delete"]),
+];
+
+/// List rate-limits policies
+///
+/// Returns a workspace's rate policies, one page at a time. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListRateLimitsPolicies {
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// `active` when left out.
+    pub status: Option<PolicyStatus>,
+    /// What is counted.
+    #[serde(rename = "type")]
+    pub kind: Option<RateKind>,
+    /// Per minute, hour, day or week.
+    pub unit: Option<PolicyUnit>,
+    /// Items per page.
+    pub page_size: Option<u32>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+}
+
+/// The window of a rate policy.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum PolicyUnit {
+    Rpm,
+    Rph,
+    Rpd,
+    Rpw,
+}
+
+/// Create a rate-limits policy
+///
+/// Caps the requests or tokens of each group of matching requests and returns the policy's id.
+/// Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateRateLimitsPolicy {
+    /// Which requests; all must hold. `endpoint_type` is a key too.
+    #[schemars(length(min = 1))]
+    pub conditions: Vec<Condition>,
+    /// One count for each value of these.
+    #[schemars(length(min = 1))]
+    pub group_by: Vec<Grouping>,
+    /// What is counted.
+    #[serde(rename = "type")]
+    pub kind: RateKind,
+    /// Per minute, hour, day or week.
+    pub unit: PolicyUnit,
+    /// How many.
+    pub value: f64,
+    /// Display name.
+    #[schemars(length(max = 255))]
+    pub name: Option<String>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Kind of traffic; cannot be changed.
+    pub target: Option<PolicyTarget>,
+}
+
+/// Get a rate-limits policy
+///
+/// Returns one policy; an archived one only when asked for. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetRateLimitsPolicy {
+    /// Policy UUID.
+    pub rate_limits_policy_id: String,
+    /// `active` when left out.
+    pub status: Option<PolicyStatus>,
+}
+
+/// Update a rate-limits policy
+///
+/// Changes the fields given and keeps the rest; `group_by`, `type` and `target` stay. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateRateLimitsPolicy {
+    /// Policy UUID.
+    pub rate_limits_policy_id: String,
+    /// Display name.
+    #[schemars(length(max = 255))]
+    pub name: Option<String>,
+    /// Per minute, hour, day or week.
+    pub unit: Option<PolicyUnit>,
+    /// How many.
+    pub value: Option<f64>,
+    /// Replaces them all; as in `create-rate-limits-policy`.
+    #[schemars(length(min = 1), extend("x-names-fields" = true))]
+    pub conditions: Option<Vec<Condition>>,
+}
+
+/// Delete a rate-limits policy
+///
+/// Archives the policy: its cap no longer holds, and it cannot be made active again. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteRateLimitsPolicy {
+    /// Policy UUID.
+    pub rate_limits_policy_id: String,
+}

@@ -1,0 +1,172 @@
+//! Secret references: where in a secret manager Portkey finds a credential.
+
+mod sign_in;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use sign_in::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
+
+use super::shared::Tags;
+use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListSecretReferences>("list-all-secret-references", "/secret-references")
+        .aliases(&["list-secret-references"])
+        .enterprise()
+        .scopes(&["secret_references.list"]),
+    post::<CreateSecretReference>("create-secret-reference", "/secret-references")
+        .rule(new_reference_fits)
+        .enterprise()
+        .scopes(&["secret_references.create"]),
+    get::<GetSecretReference>("get-secret-reference", "/secret-references/{secret_reference_id}")
+        .sensitive(&["auth_config", "secret_path"])
+        .enterprise()
+        .scopes(&["secret_references.read"]),
+    put::<UpdateSecretReference>(
+        "update-secret-reference",
+        "/secret-references/{secret_reference_id}",
+    )
+    .rule(changed_reference_fits)
+    .enterprise()
+    .scopes(&["secret_references.update"]),
+    delete::<DeleteSecretReference>(
+        "delete-secret-reference",
+        "/secret-references/{secret_reference_id}",
+    )
+    .enterprise()
+    .scopes(&["secret_references.delete"]),
+];
+
+/// List secret references
+///
+/// Returns references to secrets in external managers, one page at a time. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListSecretReferences {
+    /// Only this manager's.
+    pub manager_type: Option<Manager>,
+    /// Only those with these tags.
+    pub tags: Option<Tags>,
+    /// Part of the name.
+    #[schemars(length(max = 255))]
+    pub search: Option<String>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page; 20 when left out.
+    #[schemars(range(min = 1, max = 100))]
+    pub page_size: Option<u32>,
+}
+
+/// An external secret manager.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Manager {
+    AwsSm,
+    AzureKv,
+    HashicorpVault,
+}
+
+/// Create a secret reference
+///
+/// Registers a secret of AWS Secrets Manager, Azure Key Vault or HashiCorp Vault and returns id and
+/// slug, for use in `secret_mappings`. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateSecretReference {
+    /// Display name.
+    #[schemars(length(max = 255))]
+    pub name: String,
+    /// Where the secret is; cannot be changed.
+    pub manager_type: Manager,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub auth_config: Secret<SignIn>,
+    /// Path, name or ARN of the secret.
+    #[schemars(length(max = 1024))]
+    pub secret_path: String,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Made from the name when left out.
+    #[schemars(length(max = 255), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
+    pub slug: Option<String>,
+    /// What it is for.
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+    /// Which value of a secret that has several.
+    #[schemars(length(max = 255))]
+    pub secret_key: Option<String>,
+    /// True when left out; not true with `allowed_workspaces`.
+    pub allow_all_workspaces: Option<bool>,
+    /// UUIDs or slugs of the only workspaces that may use it.
+    #[schemars(length(min = 1))]
+    pub allowed_workspaces: Option<Vec<String>>,
+    /// Names to text.
+    pub tags: Option<Tags>,
+}
+
+/// Get a secret reference
+///
+/// Returns one reference, credentials as `masked_…`; never the secret itself. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetSecretReference {
+    /// UUID or slug.
+    pub secret_reference_id: String,
+}
+
+/// Update a secret reference
+///
+/// Changes the fields given and keeps the rest, inside `auth_config` too; never resend masked values.
+/// Running requests see the old secret for up to 5 minutes. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateSecretReference {
+    /// UUID or slug.
+    pub secret_reference_id: String,
+    /// Display name.
+    #[schemars(length(max = 255))]
+    pub name: Option<String>,
+    /// What it is for.
+    #[schemars(length(max = 1024))]
+    pub description: Nullable<String>,
+    /// As in `create-secret-reference`.
+    pub auth_config: Option<Secret<SignIn>>,
+    /// Path, name or ARN of the secret.
+    #[schemars(length(max = 1024))]
+    pub secret_path: Option<String>,
+    /// Which value of a secret that has several.
+    #[schemars(length(max = 255))]
+    pub secret_key: Nullable<String>,
+    /// True removes the list of workspaces.
+    pub allow_all_workspaces: Option<bool>,
+    /// Replaces the list of workspaces.
+    #[schemars(length(min = 1))]
+    pub allowed_workspaces: Option<Vec<String>>,
+    /// Names to text.
+    pub tags: Nullable<Tags>,
+}
+
+/// Delete a secret reference
+///
+/// Removes the reference, not the secret; refused while an integration uses it. This cannot be undone.
+/// Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteSecretReference {
+    /// UUID or slug.
+    pub secret_reference_id: String,
+}
+
+fn new_reference_fits(args: &JsonMap, problems: &mut Problems) {
+    sign_in::fit_the_manager(args, problems);
+    all_workspaces_or_some(args, problems);
+}
+
+fn changed_reference_fits(args: &JsonMap, problems: &mut Problems) {
+    sign_in::fit_one_manager(args, problems);
+    all_workspaces_or_some(args, problems);
+}
+
+fn all_workspaces_or_some(args: &JsonMap, problems: &mut Problems) {
+    let all = args.get("allow_all_workspaces").is_some_and(|value| *value == true);
+    if all && args.contains_key("allowed_workspaces") {
+        problems.add("allowed_workspaces", "cannot be with `allow_all_workspaces: true`");
+    }
+}

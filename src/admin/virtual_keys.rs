@@ -1,0 +1,139 @@
+//! Virtual keys: one provider credential for one workspace, as it was before integrations.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{RateLimits, SecretMapping, UsageLimits};
+use crate::operation::{Nullable, Operation, Secret, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
+        .aliases(&["list-virtual-keys"])
+        .sensitive(&["data[].key", "data[].masked_api_key", "data[].model_config"])
+        .scopes(&["virtual_keys.list"]),
+    post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
+        .scopes(&["virtual_keys.create"]),
+    get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
+        .sensitive(&["key", "masked_api_key", "model_config"])
+        .scopes(&["virtual_keys.read"]),
+    put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
+        .scopes(&["virtual_keys.update"]),
+    delete::<DeleteVirtualKey>("delete-virtual-key", "/virtual-keys/{slug}")
+        .scopes(&["virtual_keys.delete"]),
+];
+
+/// List virtual keys
+///
+/// Returns virtual keys without their credentials, one page at a time. Legacy: `list-all-providers`
+/// shows their successors.
+// The spec requires both paging parameters; the live API answers without (quirks.md §4.7).
+#[derive(Deserialize, JsonSchema)]
+pub struct ListVirtualKeys {
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Items per page; 50 when left out.
+    pub page_size: Option<u32>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+}
+
+/// Create a virtual key
+///
+/// Stores one provider credential for a workspace and returns `data.slug`. Legacy: prefer
+/// `create-integration` with `create-provider`.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateVirtualKey {
+    /// Display name.
+    pub name: Option<String>,
+    /// Provider, such as `openai`, `anthropic` or `azure-openai`.
+    // The spec lists about thirty; Portkey has had many more since.
+    pub provider: Option<String>,
+    /// Provider API key.
+    pub key: Option<Secret>,
+    /// Free text.
+    pub note: Option<String>,
+    /// Azure API version.
+    #[serde(rename = "apiVersion")]
+    pub api_version: Option<String>,
+    /// Azure resource.
+    #[serde(rename = "resourceName")]
+    pub resource_name: Option<String>,
+    /// Azure deployment.
+    #[serde(rename = "deploymentName")]
+    pub deployment_name: Option<String>,
+    /// Workspace UUID or slug; needed with an Admin key.
+    pub workspace_id: Option<String>,
+    /// Azure deployments.
+    #[serde(rename = "deploymentConfig")]
+    pub deployment_config: Option<Vec<AzureDeployment>>,
+    /// type (cost|tokens), credit_limit (US dollars or tokens), alert_threshold, periodic_reset
+    /// (monthly|weekly), periodic_reset_days, next_usage_reset_at (RFC 3339).
+    #[schemars(extend("x-names-fields" = true))]
+    pub usage_limits: Option<UsageLimits>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub rate_limits: Option<RateLimits>,
+    /// Expiry, RFC 3339.
+    pub expires_at: Option<String>,
+    /// From secret references.
+    pub secret_mappings: Option<Vec<SecretMapping>>,
+}
+
+/// apiVersion*, deploymentName*, alias, is_default.
+///
+/// One of several deployments behind a virtual key.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct AzureDeployment {
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    #[serde(rename = "deploymentName")]
+    pub deployment_name: String,
+    pub alias: Option<String>,
+    pub is_default: Option<bool>,
+}
+
+/// Get a virtual key
+///
+/// Returns one virtual key with its limits and state, its credential masked. Legacy.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetVirtualKey {
+    /// Virtual key slug.
+    pub slug: String,
+}
+
+/// Update a virtual key
+///
+/// Changes the fields given and keeps the rest. A new `key` replaces the stored one, which cannot be
+/// read back. Legacy.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateVirtualKey {
+    /// Virtual key slug.
+    pub slug: String,
+    /// Display name.
+    pub name: Option<String>,
+    /// Provider API key.
+    pub key: Option<Secret>,
+    /// Free text.
+    pub note: Nullable<String>,
+    /// As in `create-virtual-key`.
+    #[schemars(extend("x-names-fields" = true))]
+    #[serde(rename = "deploymentConfig")]
+    pub deployment_config: Option<Vec<AzureDeployment>>,
+    /// As in `create-virtual-key`.
+    #[schemars(extend("x-names-fields" = true))]
+    pub usage_limits: Option<UsageLimits>,
+    /// As in `create-virtual-key`; `[]` removes all.
+    #[schemars(extend("x-names-fields" = true))]
+    pub secret_mappings: Option<Vec<SecretMapping>>,
+}
+
+/// Delete a virtual key
+///
+/// Removes the virtual key; requests that name it fail from then on. This cannot be undone. Legacy.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteVirtualKey {
+    /// Virtual key slug.
+    pub slug: String,
+}

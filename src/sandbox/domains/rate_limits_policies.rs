@@ -1,0 +1,92 @@
+//! Rate-limits policies: caps on matching traffic.
+
+use super::policies::{self, BY_STATUS, BY_WORKSPACE, CONDITIONS, GROUPS};
+use crate::sandbox::{
+    call::Call,
+    field::{Field, Kind},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
+    route::{Domain, Version, delete, get, put},
+    store::Store,
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1, Version::V2],
+    resources: &[&POLICIES],
+    routes: &[
+        get("/policies/rate-limits", |store, call| policies::list(&POLICIES, store, call)),
+        get("/policies/rate-limits/{id}", |store, call| policies::get(&POLICIES, store, call)),
+        put("/policies/rate-limits/{id}", |store, call| policies::update(&POLICIES, store, call)),
+        delete("/policies/rate-limits/{id}", |store, call| {
+            policies::archive(&POLICIES, store, call)
+        }),
+    ],
+};
+
+const TYPES: Kind = Kind::Choice(&["requests", "tokens"]);
+const UNITS: Kind = Kind::Choice(&["rpm", "rph", "rpd", "rpw"]);
+
+static POLICIES: Resource = Resource {
+    verbs: &[Verb::Create],
+    found_by: FoundBy::Id,
+    fields: &[
+        Field::new("conditions", Kind::List(&CONDITIONS)).required(),
+        Field::new("group_by", Kind::List(&GROUPS)).required().fixed(),
+        Field::new("type", TYPES).required().fixed(),
+        Field::new("unit", UNITS).required(),
+        Field::new("value", Kind::Amount).required(),
+        Field::new("name", Kind::Name),
+        Field::new("workspace_id", Kind::Workspace).fixed(),
+        Field::new("target", Kind::Choice(&["llm", "mcp_tools"])).fixed(),
+    ],
+    derived: &[("target", |_, _, policy| policy.get("target").cloned())],
+    list: Listing {
+        paging: Paging::zero_based(100, usize::MAX),
+        envelope: Envelope::LIST,
+        filters: &[
+            BY_WORKSPACE,
+            BY_STATUS,
+            Filter {
+                param: "type",
+                kind: TYPES,
+                keeps: |_, policy, asked| policy.get("type") == Some(asked),
+            },
+            Filter {
+                param: "unit",
+                kind: UNITS,
+                keeps: |_, policy, asked| policy.get("unit") == Some(asked),
+            },
+        ],
+        shows: SHOWN,
+    },
+    reads: SHOWN,
+    creates: &["id", "object"],
+    hooks: Hooks { admit, ..Hooks::NONE },
+    ..Resource::new("rate-limits-policies", "policy-rate-limits", "/policies/rate-limits")
+};
+
+const SHOWN: &[&str] = &[
+    "id",
+    "name",
+    "conditions",
+    "group_by",
+    "type",
+    "unit",
+    "value",
+    "target",
+    "status",
+    "workspace_id",
+    "organisation_id",
+    "created_at",
+    "last_updated_at",
+    "object",
+];
+
+fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    match draft.before {
+        None => policies::place(store, call, draft.change),
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,98 @@
+//! Keys and references to secrets, as the organisation begins with.
+
+use serde_json::json;
+
+use super::{Step, post};
+
+/// Keys that call Portkey.
+pub(super) fn api_keys() -> Vec<Step> {
+    vec![
+        post(
+            "/v1/api-keys/organisation/service",
+            json!({
+                "name": "Platform automation", "description": "Infrastructure as code",
+                "scopes": ["workspaces.list", "workspaces.read", "organisation_integrations.list"],
+                "alert_emails": ["platform-team@example.com"],
+                "rotation_policy": { "rotation_period": "monthly",
+                    "key_transition_period_ms": 86_400_000 },
+            }),
+        ),
+        post(
+            "/v1/api-keys/workspace/service",
+            json!({
+                "name": "Support bot production", "workspace_id": "ws-support-bot",
+                "scopes": ["completions.write", "logs.write"],
+                "rate_limits": [{ "type": "requests", "unit": "rps", "value": 20 }],
+                "defaults": { "metadata": { "stage": "production" },
+                    "allow_config_override": false },
+            }),
+        ),
+        post(
+            "/v1/api-keys/workspace/service",
+            json!({
+                "name": "Evaluation runs", "workspace_id": "ws-research",
+                "scopes": ["completions.write"], "expires_at": "2026-12-31T23:59:59Z",
+                "usage_limits": { "type": "cost", "credit_limit": 100, "alert_threshold": 80 },
+            }),
+        ),
+    ]
+}
+
+/// Secrets kept elsewhere; the first is what the Vertex integration is filled from.
+pub(super) fn secret_references() -> Vec<Step> {
+    vec![
+        post(
+            "/v1/secret-references",
+            json!({
+                "name": "Vertex service account", "slug": "vertex-service-account",
+                "description": "For the Vertex AI integration", "manager_type": "aws_sm",
+                "auth_config": { "aws_auth_type": "assumedRole", "aws_region": "eu-central-1",
+                    "aws_role_arn": "arn:aws:iam::000000000000:role/portkey-secrets",
+                    "aws_external_id": "sandbox-external-id-0007" },
+                "secret_path": "ai/vertex/service-account", "tags": { "team": "platform" },
+            }),
+        ),
+        post(
+            "/v1/secret-references",
+            json!({
+                "name": "Research providers", "manager_type": "hashicorp_vault",
+                "auth_config": { "vault_auth_type": "token", "vault_token": "hvs.sandbox-0008",
+                    "vault_addr": "https://vault.example.com", "vault_namespace": "research" },
+                "secret_path": "kv/data/providers", "secret_key": "cohere",
+                "allowed_workspaces": ["ws-research"], "tags": { "team": "research" },
+            }),
+        ),
+        post(
+            "/v1/secret-references",
+            json!({
+                "name": "Support mailbox", "manager_type": "azure_kv",
+                "auth_config": { "azure_auth_mode": "managed",
+                    "azure_vault_url": "https://example-support.vault.azure.net" },
+                "secret_path": "mailbox-token", "description": "Not used yet",
+            }),
+        ),
+    ]
+}
+
+/// Credentials from before there were integrations.
+pub(super) fn virtual_keys() -> Vec<Step> {
+    vec![
+        post(
+            "/v1/virtual-keys",
+            json!({
+                "name": "OpenAI before integrations", "provider": "openai",
+                "key": "sk-sandbox-openai-0009", "workspace_id": "ws-shared",
+                "note": "Move to OpenAI Production",
+            }),
+        ),
+        post(
+            "/v1/virtual-keys",
+            json!({
+                "name": "Cohere trial", "provider": "cohere", "workspace_id": "ws-support-bot",
+                "key": "sandbox-cohere-0010",
+                "usage_limits": { "type": "cost", "credit_limit": 20, "alert_threshold": 15 },
+                "rate_limits": { "type": "requests", "unit": "rpm", "value": 30 },
+            }),
+        ),
+    ]
+}

@@ -1,0 +1,177 @@
+//! Budget and rate policies: alike in conditions and end, apart in what they count.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+const USAGE: &str = "/policies/usage-limits";
+const RATE: &str = "/policies/rate-limits";
+
+/// A policy that either kind accepts, changed as told.
+fn policy(kind: &str, change: Value) -> Value {
+    let mut body = json!({ "name": "One", "workspace_id": "ws-shared",
+        "conditions": [{ "key": "model", "value": "*" }], "group_by": [{ "key": "api_key" }] });
+    let own = match kind {
+        USAGE => json!({ "type": "cost", "credit_limit": 12.5, "alert_threshold": 10 }),
+        _ => json!({ "type": "requests", "unit": "rpw", "value": 5 }),
+    };
+    for more in [own, change] {
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    }
+    body
+}
+
+async fn made(portkey: &Portkey, kind: &str) -> String {
+    let answer = portkey.post(kind, policy(kind, json!({}))).await;
+    format!("{kind}/{}", answer["id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_policy_ends_in_the_archive() {
+    let portkey = Portkey::start().await;
+    for kind in [USAGE, RATE] {
+        let path = made(&portkey, kind).await;
+        let active = format!("{kind}?workspace_id=ws-shared");
+        let read = portkey.get(&path).await;
+        assert_eq!(read["status"], "active");
+        assert_ne!(read["workspace_id"], "ws-shared", "a slug becomes a UUID");
+        let list = portkey.get(&active).await;
+        assert_eq!((list["total"].as_u64(), &list["data"][0]["id"]), (Some(1), &read["id"]));
+
+        assert_eq!(portkey.delete(&path).await, json!({}));
+        assert_eq!(portkey.get(&active).await["total"], 0);
+        for (method, path) in [
+            (Method::GET, path.clone()),
+            (Method::GET, format!("{path}?status=active")),
+            (Method::PUT, path.clone()),
+            (Method::DELETE, path.clone()),
+        ] {
+            let refusal = portkey.refusal(method.clone(), &path, json!({})).await;
+            assert_eq!((refusal.0, refusal.1.as_str()), (404, "AB08"), "{method} {path}");
+        }
+        let archived = portkey.get(&format!("{active}&status=archived")).await;
+        assert_eq!(archived["data"][0]["id"], read["id"]);
+        assert_eq!(portkey.get(&format!("{path}?status=archived")).await["status"], "archived");
+        assert_eq!(portkey.refusal(Method::GET, kind, Value::Null).await.0, 403, "no workspace");
+    }
+}
+
+#[tokio::test]
+async fn policies_are_refused_for_a_reason() {
+    let portkey = Portkey::start().await;
+    let when = |condition: Value| json!({ "conditions": [condition] });
+    for (kind, change, named) in [
+        (USAGE, json!({ "conditions": [] }), "conditions"),
+        (RATE, json!({ "conditions": [] }), "conditions"),
+        (USAGE, json!({ "group_by": [] }), "group_by"),
+        (RATE, json!({ "group_by": [{ "key": "colour" }] }), "group_by[0]"),
+        (USAGE, when(json!({ "field": "model", "operator": "is", "value": "x" })), "key"),
+        (USAGE, when(json!({ "key": "metadata.", "value": "x" })), "conditions[0]"),
+        (RATE, when(json!({ "key": "model" })), "conditions[0]"),
+        (RATE, when(json!({ "key": "model", "value": [1] })), "conditions[0]"),
+        (USAGE, json!({ "credit_limit": -1 }), "credit_limit"),
+        (USAGE, json!({ "alert_threshold": 12.5 }), "alert_threshold"),
+        (USAGE, json!({ "type": "tokens", "credit_limit": 99 }), "credit_limit"),
+        (USAGE, json!({ "periodic_reset": "weekly", "periodic_reset_days": 7 }), "periodic_reset"),
+        (USAGE, json!({ "periodic_reset_days": 366 }), "periodic_reset_days"),
+        (RATE, json!({ "unit": "tpd" }), "unit"),
+        (RATE, json!({ "type": "cost" }), "type"),
+        (RATE, json!({ "target": "images" }), "target"),
+    ] {
+        let body = policy(kind, change.clone());
+        let (status, code, message) = portkey.refusal(Method::POST, kind, body).await;
+        assert_eq!((status, code.as_str()), (400, "AB01"), "{change}: {message}");
+        assert!(message.contains(named), "{change}: {message}");
+    }
+    let several = json!({ "key": "metadata.team", "value": ["a", "b"], "excludes": "c" });
+    for kind in [USAGE, RATE] {
+        portkey.post(kind, policy(kind, when(several.clone()))).await;
+    }
+}
+
+#[tokio::test]
+async fn an_update_has_three_values() {
+    let portkey = Portkey::start().await;
+    let path = made(&portkey, USAGE).await;
+    portkey.put(&path, json!({ "periodic_reset": "weekly" })).await;
+    let both = json!({ "periodic_reset_days": 7 });
+    assert_eq!(portkey.refusal(Method::PUT, &path, both).await.0, 400, "weekly is still there");
+    let change = json!({ "periodic_reset": null, "periodic_reset_days": 7, "type": "tokens",
+        "conditions": [{ "key": "provider", "value": "openai" }] });
+    assert_eq!(portkey.put(&path, change).await, json!({}));
+    let read = portkey.get(&path).await;
+    assert_eq!(read["periodic_reset_days"], 7);
+    assert_eq!((&read["periodic_reset"], &read["type"]), (&Value::Null, &json!("cost")));
+    assert_eq!((&read["alert_threshold"], &read["credit_limit"]), (&json!(10), &json!(12.5)));
+    assert_eq!(read["conditions"], json!([{ "key": "provider", "value": "openai" }]));
+    let low = portkey.refusal(Method::PUT, &path, json!({ "credit_limit": 9 })).await;
+    assert!(low.0 == 400 && low.2.contains("alert_threshold"), "{low:?}");
+    portkey.put(&path, json!({ "alert_threshold": null, "credit_limit": 9 })).await;
+    assert_eq!(portkey.get(&path).await["alert_threshold"], Value::Null);
+
+    let path = made(&portkey, RATE).await;
+    portkey.put(&path, json!({ "unit": "rpd", "target": "mcp_tools" })).await;
+    let read = portkey.get(&path).await;
+    assert_eq!((&read["unit"], &read["value"]), (&json!("rpd"), &json!(5)));
+    assert_eq!(read.get("target"), None, "a target is given at first or never");
+}
+
+#[tokio::test]
+async fn lists_are_filtered() {
+    let portkey = Portkey::start().await;
+    for change in [json!({ "unit": "rpm" }), json!({ "type": "tokens" })] {
+        portkey.post(RATE, policy(RATE, change)).await;
+    }
+    for (query, total) in
+        [("", 2), ("&unit=rpm", 1), ("&type=tokens", 1), ("&type=tokens&unit=rpm", 0)]
+    {
+        let list = portkey.get(&format!("{RATE}?workspace_id=ws-shared{query}")).await;
+        assert_eq!(list["total"], total, "{query}");
+    }
+    let seeded = portkey.get(&format!("{USAGE}?workspace_id=ws-research&status=archived")).await;
+    assert_eq!(column(&seeded["data"], "name"), ["Last year"]);
+}
+
+#[tokio::test]
+async fn what_is_used_can_be_read_and_reset() {
+    let portkey = Portkey::start().await;
+    let list = portkey.get(&format!("{USAGE}?workspace_id=ws-research")).await;
+    let path = format!("{USAGE}/{}", list["data"][0]["id"].as_str().unwrap());
+    let (usage, entities) = (format!("{path}?include_usage=true"), format!("{path}/entities"));
+    assert_eq!(portkey.get(&path).await.get("value_key_usage_map"), None);
+    let map = portkey.get(&usage).await["value_key_usage_map"].clone();
+    for (project, status, alerted) in [
+        ("summaries", "active", false),
+        ("translation", "active", true),
+        ("evaluation", "exhausted", true),
+    ] {
+        let told = &map[format!("metadata.project:{project}")];
+        assert_eq!(
+            (&told["status"], &told["is_threshold_alerts_sent"]),
+            (&json!(status), &json!(alerted))
+        );
+    }
+    for (query, total) in
+        [("", 3), ("?status=exhausted", 1), ("?search=PROJECT:s", 1), ("?search=z", 0)]
+    {
+        assert_eq!(portkey.get(&format!("{entities}{query}")).await["total"], total, "{query}");
+    }
+    let page = portkey.get(&format!("{entities}?page_size=1&current_page=1")).await;
+    assert_eq!(column(&page["data"], "value_key"), ["metadata.project:translation"]);
+    for query in ["status=archived", "page_size=101"] {
+        let path = format!("{entities}?{query}");
+        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 400, "{query}");
+    }
+
+    let spent = portkey.get(&format!("{entities}?status=exhausted")).await["data"][0].clone();
+    let reset = format!("{entities}/{}/reset", spent["id"].as_str().unwrap());
+    assert_eq!(portkey.put(&reset, Value::Null).await, json!({}));
+    assert_eq!(portkey.get(&format!("{entities}?status=exhausted")).await["total"], 0);
+    let missing = format!("{entities}/none/reset");
+    assert_eq!(portkey.refusal(Method::PUT, &missing, Value::Null).await.0, 404);
+    portkey.put(&path, json!({ "reset_usage_for_value": "metadata.project:summaries" })).await;
+    let map = portkey.get(&usage).await["value_key_usage_map"].clone();
+    assert_eq!(map["metadata.project:summaries"]["current_usage"], 0);
+    assert_eq!(map["metadata.project:translation"]["current_usage"], 41.75);
+}

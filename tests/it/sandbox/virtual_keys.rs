@@ -1,0 +1,89 @@
+//! Virtual keys: the old way to lend a credential, still served.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+#[tokio::test]
+async fn a_virtual_key_lives_and_dies() {
+    let portkey = Portkey::start().await;
+    let body = json!({
+        "name": "Azure East", "provider": "azure-openai", "key": "abcdefghijklxyz",
+        "workspace_id": "ws-research", "note": null, "apiVersion": "2024-10-21",
+        "deploymentConfig": [{ "apiVersion": "2024-10-21", "deploymentName": "gpt-4o" }],
+        "rate_limits": { "type": "requests", "unit": "rph", "value": 7 },
+        "usage_limits": { "type": "tokens", "credit_limit": 1000 },
+    });
+    let made = portkey.post("/virtual-keys", body).await;
+    assert_eq!(made, json!({ "success": true, "data": { "slug": "azure-east" } }));
+
+    let read = portkey.get("/virtual-keys/azure-east").await;
+    assert_eq!(
+        (read["key"].as_str(), read["masked_api_key"].as_str()),
+        (Some(""), Some("ab*****xyz"))
+    );
+    assert_eq!(read["ai_provider_name"], "azure-openai");
+    assert_eq!(read["model_config"]["deploymentConfig"][0]["deploymentName"], "gpt-4o");
+    assert_eq!(read["rate_limits"], json!([{ "type": "requests", "unit": "rph", "value": 7 }]));
+    assert_eq!(read["status"], "active");
+    let list = portkey.get("/virtual-keys?workspace_id=ws-research").await;
+    assert_eq!(column(&list["data"], "slug"), ["azure-east"]);
+    assert_eq!(list["data"][0]["workspace_name"], "Research");
+    assert!(!list.to_string().contains("abcdefghijklxyz"));
+
+    assert_eq!(portkey.delete("/virtual-keys/azure-east").await, json!({}));
+    let gone = portkey.refusal(Method::GET, "/virtual-keys/azure-east", Value::Null).await;
+    assert_eq!((gone.0, gone.1.as_str()), (404, "AB08"));
+}
+
+#[tokio::test]
+async fn an_update_keeps_what_it_leaves_out() {
+    let portkey = Portkey::start().await;
+    let path = "/virtual-keys/openai-before-integrations";
+    let before = portkey.get(path).await;
+    assert!(before["note"].is_string());
+    let change = json!({ "key": "another-key-987", "provider": "anthropic" });
+    assert_eq!(portkey.put(path, change).await, json!({}));
+    let after = portkey.get(path).await;
+    assert_ne!(after["masked_api_key"], before["masked_api_key"]);
+    assert_eq!(after["ai_provider_name"], before["ai_provider_name"], "a provider stays");
+    assert_eq!(after["note"], before["note"]);
+    portkey.put(path, json!({ "note": null })).await;
+    assert_eq!(portkey.get(path).await["note"], Value::Null);
+}
+
+#[tokio::test]
+async fn creation_is_refused_for_a_reason() {
+    let portkey = Portkey::start().await;
+    for (body, status, named) in [
+        (json!({ "provider": "openai", "workspace_id": "ws-shared" }), 400, "name"),
+        (json!({ "name": "V", "workspace_id": "ws-shared" }), 400, "provider"),
+        (json!({ "name": "V", "provider": "openai" }), 403, "workspace_id"),
+        (
+            json!({ "name": "V", "provider": "openai", "workspace_id": "ws-shared",
+                "rate_limits": { "unit": "rps" } }),
+            400,
+            "rate_limits.unit",
+        ),
+        (
+            json!({ "name": "V", "provider": "openai", "workspace_id": "ws-shared",
+                "secret_mappings": [{ "target_field": "note", "secret_reference_id": "x" }] }),
+            400,
+            "secret_mappings[0]",
+        ),
+    ] {
+        let (got, _, message) = portkey.refusal(Method::POST, "/virtual-keys", body.clone()).await;
+        assert!(got == status && message.contains(named), "{body}: {got} {message}");
+    }
+}
+
+#[tokio::test]
+async fn lists_answer_without_paging() {
+    let portkey = Portkey::start().await;
+    let all = portkey.get("/virtual-keys").await;
+    let total = all["total"].as_u64().unwrap();
+    assert_eq!(all["data"].as_array().unwrap().len() as u64, total);
+    let page = portkey.get("/virtual-keys?page_size=1&current_page=1").await;
+    assert_eq!(page["data"][0], all["data"][1]);
+}
