@@ -6,7 +6,9 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod feedback;
 pub mod integrations;
+pub mod logs;
 pub mod mcp_integrations;
 pub mod providers;
 pub mod shared;
@@ -26,11 +28,13 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",
         integrations::OPERATIONS,
     ),
+    domain("logs", "Requests to models and their answers.", logs::OPERATIONS),
     domain(
         "mcp-integrations",
         "MCP servers registered behind the gateway.",

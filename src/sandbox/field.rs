@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number between the two, both included.
     Whole(i64, i64),
+    /// A number between the two, both included.
+    Number(f64, f64),
     /// A date and time in ISO 8601.
     Instant,
     /// An `http` or `https` URL.

@@ -82,9 +82,13 @@ impl Service {
         check_key(&head.headers)?;
         let found = self.routes.find(&head.method, head.uri.path());
         let (action, path) = found.ok_or(Refusal::NoSuchRoute)?;
-        let body = read_body(&head, body).await?;
+        let (body, list) = match read_body(&head, body).await? {
+            Value::Object(body) => (body, None),
+            Value::Array(list) if action.takes_list() => (Item::new(), Some(list)),
+            _ => return Err(Refusal::Invalid("The body is not a JSON object".to_owned())),
+        };
         let query = parse_query(head.uri.query().unwrap_or_default());
-        let call = Call { path, query, body };
+        let call = Call { path, query, body, list };
 
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         call.check_place(&store)?;
@@ -107,14 +111,14 @@ fn check_key(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The body as an object; an empty one when there is none.
-async fn read_body(head: &Parts, body: Body) -> Result<Item, Refusal> {
+/// The body as JSON; an empty object when there is none.
+async fn read_body(head: &Parts, body: Body) -> Outcome {
     if head.method == Method::GET {
-        return Ok(Item::new());
+        return Ok(Value::Object(Item::new()));
     }
     let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|_| Refusal::TooLarge)?;
     if bytes.is_empty() {
-        return Ok(Item::new());
+        return Ok(Value::Object(Item::new()));
     }
     let written = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // The API does not look into a body that is not announced as JSON.
@@ -122,7 +126,7 @@ async fn read_body(head: &Parts, body: Body) -> Result<Item, Refusal> {
         return Err(Refusal::Invalid("The body must be sent as application/json".to_owned()));
     }
     serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::Invalid(format!("The body is not a JSON object: {error}")))
+        .map_err(|error| Refusal::Invalid(format!("The body is not JSON: {error}")))
 }
 
 fn render(outcome: Outcome) -> Response {

@@ -9,7 +9,9 @@
 mod access;
 mod capabilities;
 mod credentials;
+mod feedback;
 mod integrations;
+mod logs;
 mod mcp_integrations;
 mod models;
 mod parts;
@@ -19,5 +21,11 @@ pub(crate) mod workspaces;
 use super::route::Domain;
 
 /// Every domain the sandbox answers for.
-pub(crate) const ALL: &[&Domain] =
-    &[&integrations::DOMAIN, &mcp_integrations::DOMAIN, &providers::DOMAIN, &workspaces::DOMAIN];
+pub(crate) const ALL: &[&Domain] = &[
+    &feedback::DOMAIN,
+    &integrations::DOMAIN,
+    &logs::DOMAIN,
+    &mcp_integrations::DOMAIN,
+    &providers::DOMAIN,
+    &workspaces::DOMAIN,
+];

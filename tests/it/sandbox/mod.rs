@@ -10,9 +10,11 @@
 
 mod errors;
 mod faults;
+mod feedback;
 mod integrations;
 mod lifetime;
 mod lists;
+mod logs;
 mod mcp_integrations;
 mod providers;
 mod repeatable;
