@@ -6,6 +6,9 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod analytics_graphs;
+pub mod analytics_groups;
+pub mod analytics_summary;
 pub mod feedback;
 pub mod integrations;
 pub mod logs;
@@ -28,6 +31,17 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain(
+        "analytics-graphs",
+        "Requests, cost, tokens, latency and errors over time.",
+        analytics_graphs::OPERATIONS,
+    ),
+    domain(
+        "analytics-groups",
+        "Requests and cost per model, user, provider, workspace or metadata.",
+        analytics_groups::OPERATIONS,
+    ),
+    domain("analytics-summary", "Figures of a whole period.", analytics_summary::OPERATIONS),
     domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
     domain(
         "integrations",

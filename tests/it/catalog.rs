@@ -143,7 +143,10 @@ fn structs_that_name_their_fields_name_them_all() {
     each(|p| {
         let mut missing = Vec::new();
         for (name, field) in p.full_schema()["properties"].as_object().unwrap() {
-            let mut text = told[&(p.operation().name(), name.clone())].clone();
+            // What is not listed has nowhere to refer from.
+            let Some(mut text) = told.get(&(p.operation().name(), name.clone())).cloned() else {
+                continue;
+            };
             // "As in `create-integration`" and "as in `workspaces`" refer to this field there, or to
             // that field here.
             for ((tool, field), other) in &told {
@@ -162,6 +165,21 @@ fn structs_that_name_their_fields_name_them_all() {
             });
         }
         ensure(missing.is_empty(), format!("not named: {}", missing.join(", ")))
+    });
+}
+
+/// A field that is not listed is optional, and the tool's description names it.
+#[test]
+fn what_is_not_listed_is_named() {
+    each(|p| {
+        let full = p.full_schema();
+        let required = full["required"].as_array().cloned().unwrap_or_default();
+        let told = spread(p.description());
+        full["properties"].as_object().unwrap().iter().try_for_each(|(name, field)| {
+            let unlisted = field.get("x-unlisted").is_some();
+            let fair = !required.contains(&json!(name)) && told.contains(name);
+            ensure(!unlisted || fair, format!("`{name}` is neither listed nor named"))
+        })
     });
 }
 
@@ -253,6 +271,7 @@ fn constraints_are_ones_that_are_checked() {
         "x-secret",
         "x-speaks-for-fields",
         "x-names-fields",
+        "x-unlisted",
         "x-at-most-one",
         "x-exactly-one",
         "x-at-least-one",

@@ -151,7 +151,6 @@ fn record(id: &str, now: &str, entry: &Value) -> Item {
 }
 
 /// Millionths of a cent as cents.
-#[expect(clippy::cast_precision_loss, reason = "the sums of a sandbox are far below 2^53")]
 pub(super) fn cents(micro: u64) -> f64 {
     micro as f64 / 1_000_000.0
 }

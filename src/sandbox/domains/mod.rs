@@ -7,6 +7,7 @@
 //! [`Resource`]: super::resource::Resource
 
 mod access;
+mod analytics;
 mod capabilities;
 mod credentials;
 mod feedback;
@@ -22,6 +23,7 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &analytics::DOMAIN,
     &feedback::DOMAIN,
     &integrations::DOMAIN,
     &logs::DOMAIN,

@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod analytics;
 mod errors;
 mod faults;
 mod feedback;
