@@ -9,8 +9,10 @@
 pub mod analytics_graphs;
 pub mod analytics_groups;
 pub mod analytics_summary;
+pub mod audit_logs;
 pub mod feedback;
 pub mod integrations;
+pub mod log_exports;
 pub mod logs;
 pub mod mcp_integrations;
 pub mod providers;
@@ -42,12 +44,14 @@ pub const DOMAINS: &[Domain] = &[
         analytics_groups::OPERATIONS,
     ),
     domain("analytics-summary", "Figures of a whole period.", analytics_summary::OPERATIONS),
+    domain("audit-logs", "Who changed what in the organisation.", audit_logs::OPERATIONS),
     domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",
         integrations::OPERATIONS,
     ),
+    domain("log-exports", "Jobs that write logs to a file.", log_exports::OPERATIONS),
     domain("logs", "Requests to models and their answers.", logs::OPERATIONS),
     domain(
         "mcp-integrations",

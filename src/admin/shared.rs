@@ -119,9 +119,9 @@ pub enum RateUnit {
 /// named by [`traffic!`] in the tool's description, because two dozen tools share it.
 #[derive(Deserialize, JsonSchema)]
 pub struct Traffic {
-    /// Workspace; a workspace key overrides it.
+    /// A workspace key knows its own.
     pub workspace_slug: String,
-    /// From (RFC 3339).
+    /// From.
     pub time_of_generation_min: String,
     /// Until.
     pub time_of_generation_max: String,
@@ -184,14 +184,24 @@ pub struct Traffic {
     pub prompt_slug: Option<String>,
 }
 
+/// [`Traffic`] and nothing else, for tools whose description says it all.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+pub struct TrafficOnly {
+    /// Which requests.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
 /// A description, followed by the filters of [`Traffic`] that are not listed.
 macro_rules! traffic {
     ($what:literal) => {
         concat!(
             $what,
-            " Also takes {total_units,cost,prompt_token,completion_token,weighted_feedback}_{min,max}; \
-             comma-separated status_code, virtual_keys, configs, api_key_ids, trace_id, span_id, \
-             prompt_slug, ai_org_model (provider__model); metadata (JSON text)."
+            " RFC 3339 times. Also {total_units,cost,prompt_token,completion_token,\
+             weighted_feedback}_{min,max}, trace_id, span_id, metadata (JSON); comma-separated \
+             status_code, virtual_keys, configs, api_key_ids, prompt_slug, ai_org_model \
+             (provider__model)."
         )
     };
 }

@@ -109,7 +109,8 @@ fn undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
     let speaks =
         ["x-speaks-for-fields", "x-names-fields"].iter().any(|mark| schema.get(mark).is_some());
     if speaks {
-        if schema["description"].as_str().is_none_or(str::is_empty) {
+        // At the root it is the tool's own description that speaks.
+        if !at.is_empty() && schema["description"].as_str().is_none_or(str::is_empty) {
             mute.push(at.to_owned());
         }
         return;

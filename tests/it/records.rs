@@ -14,6 +14,10 @@ const RECORDS: &str = "../shared/portkey-api/operations";
 /// record's body has no name for it.
 const LISTS: &[(&str, &str)] = &[("insert-logs", "logs")];
 
+/// Arguments that the API's document requires and the API does not: it knows the organisation from
+/// the key.
+const OPTIONAL: &[(&str, &str)] = &[("list-audit-logs", "organisation_id")];
+
 #[test]
 fn declarations_are_as_recorded() {
     if !Path::new(RECORDS).is_dir() {
@@ -82,6 +86,7 @@ fn compare(published: &Published, record: &Value) {
     );
     required.extend(strings(&record["body"]["required"]));
     required.extend(list.map(str::to_owned));
+    required.retain(|argument| !OPTIONAL.contains(&(name, argument)));
     assert_eq!(
         strings(&published.full_schema()["required"]).collect::<BTreeSet<_>>(),
         required,

@@ -8,10 +8,12 @@
 
 mod access;
 mod analytics;
+pub(crate) mod audit_logs;
 mod capabilities;
 mod credentials;
 mod feedback;
 mod integrations;
+mod log_exports;
 mod logs;
 mod mcp_integrations;
 mod models;
@@ -24,8 +26,10 @@ use super::route::Domain;
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
     &analytics::DOMAIN,
+    &audit_logs::DOMAIN,
     &feedback::DOMAIN,
     &integrations::DOMAIN,
+    &log_exports::DOMAIN,
     &logs::DOMAIN,
     &mcp_integrations::DOMAIN,
     &providers::DOMAIN,

@@ -9,12 +9,14 @@
 )]
 
 mod analytics;
+mod audit_logs;
 mod errors;
 mod faults;
 mod feedback;
 mod integrations;
 mod lifetime;
 mod lists;
+mod log_exports;
 mod logs;
 mod mcp_integrations;
 mod providers;

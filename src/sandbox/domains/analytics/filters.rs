@@ -45,6 +45,8 @@ const CHOICES: &[Choice] = &[
     ("configs", |row| row.config.to_string()),
     ("api_key_ids", |row| row.api_key.to_string()),
     ("ai_org_model", |row| format!("{}__{}", row.provider, row.model)),
+    // Exports know this one, analytics have `ai_org_model`.
+    ("ai_model", |row| row.model.to_string()),
     ("trace_id", |row| row.trace.to_string()),
     ("span_id", |row| row.span.to_string()),
     ("prompt_slug", |row| row.prompt.to_string()),

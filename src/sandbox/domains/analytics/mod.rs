@@ -12,8 +12,9 @@ use self::{filters::Filters, total::Total};
 use crate::sandbox::{
     call::Call,
     crud::Outcome,
+    refusal::Refusal,
     route::{Domain, Version, get},
-    store::Store,
+    store::{Item, Store},
 };
 
 /// The domain.
@@ -28,6 +29,25 @@ pub(super) static DOMAIN: Domain = Domain {
         get("/analytics/summary/cache", cache_summary),
     ],
 };
+
+/// How many requests of a workspace pass the filters of an export.
+pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u64, Refusal> {
+    // What an export leaves open, analytics would ask for.
+    let mut asked = vec![
+        ("time_of_generation_min".to_owned(), "1970-01-01T00:00:00Z".to_owned()),
+        ("time_of_generation_max".to_owned(), "9999-12-31T00:00:00Z".to_owned()),
+    ];
+    asked.retain(|(name, _)| !filters.contains_key(name));
+    let given = filters.iter().filter(|(name, _)| *name != "workspace_slug");
+    asked.extend(given.map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), text)
+    }));
+    asked.push(("workspace_slug".to_owned(), workspace.to_owned()));
+    let call = Call { query: asked, ..Call::default() };
+    let inserted = traffic::inserted(store);
+    Ok(Total::of(Filters::of(store, &call)?.apply(&inserted)).requests)
+}
 
 fn cache_summary(store: &mut Store, call: &Call) -> Outcome {
     let inserted = traffic::inserted(store);
