@@ -116,7 +116,7 @@ pub enum RateUnit {
 }
 
 /// Which requests analytics are computed from. Only what every call needs is listed; the rest is
-/// named by [`traffic!`] in the tool's description, because two dozen tools share it.
+/// named by `traffic!` in the tool's description, because two dozen tools share it.
 #[derive(Deserialize, JsonSchema)]
 pub struct Traffic {
     /// A workspace key knows its own.
@@ -199,9 +199,9 @@ macro_rules! traffic {
         concat!(
             $what,
             " RFC 3339 times. Also {total_units,cost,prompt_token,completion_token,\
-             weighted_feedback}_{min,max}, trace_id, span_id, metadata (JSON); comma-separated \
+             weighted_feedback}_{min,max}, trace_id, span_id, metadata (JSON); comma lists \
              status_code, virtual_keys, configs, api_key_ids, prompt_slug, ai_org_model \
-             (provider__model)."
+             (org__model)."
         )
     };
 }

@@ -175,7 +175,7 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
         };
         (from..=until).contains(&at)
             && workspace.as_ref().is_none_or(|asked| text(entry, "workspace_id") == asked)
-            && FILTERS.iter().all(|name| equals(name))
+            && FILTERS.iter().all(equals)
     };
     let mut entries: Vec<&Item> = store.all(SHELF).filter(fits).collect();
     entries.reverse();

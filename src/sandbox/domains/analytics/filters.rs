@@ -20,13 +20,15 @@ pub(super) struct Filters {
     from: u64,
     until: u64,
     workspace: Option<String>,
-    ranges: Vec<(fn(&Row) -> Option<f64>, f64, f64)>,
-    choices: Vec<(fn(&Row) -> String, Vec<String>)>,
+    ranges: Vec<(Figure, f64, f64)>,
+    choices: Vec<(Feature, Vec<String>)>,
     metadata: Item,
 }
 
 /// `<name>_min` and `<name>_max`, and what they bound.
-type Range = (&'static str, fn(&Row) -> Option<f64>);
+type Range = (&'static str, Figure);
+/// A number that some requests have.
+type Figure = fn(&Row) -> Option<f64>;
 
 const RANGES: &[Range] = &[
     ("total_units", |row| Some(whole(row.asked + row.answered))),
@@ -37,7 +39,9 @@ const RANGES: &[Range] = &[
 ];
 
 /// Comma-separated texts, of which a row must have one.
-type Choice = (&'static str, fn(&Row) -> String);
+type Choice = (&'static str, Feature);
+/// A text that every request has, be it empty.
+type Feature = fn(&Row) -> String;
 
 const CHOICES: &[Choice] = &[
     ("status_code", |row| row.status.to_string()),

@@ -76,7 +76,7 @@ pub(super) enum Cache {
 }
 
 impl Row {
-    /// A metadata text; empty when there is none.
+    /// A metadata text.
     pub(super) fn label(&self, key: &str) -> Option<&str> {
         let found = self.metadata.iter().find(|(name, _)| name == key);
         found.map(|(_, value)| value.as_ref())
