@@ -6,11 +6,18 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod analytics_graphs;
+pub mod analytics_groups;
+pub mod analytics_summary;
 pub mod api_keys;
+pub mod audit_logs;
 pub mod collections;
 pub mod configs;
+pub mod feedback;
 pub mod integrations;
 pub mod labels;
+pub mod log_exports;
+pub mod logs;
 pub mod mcp_integrations;
 pub mod organisation_defaults;
 pub mod prompt_partials;
@@ -44,22 +51,37 @@ pub struct Domain {
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
     domain(
+        "analytics-graphs",
+        "Requests, cost, tokens, latency and errors over time.",
+        analytics_graphs::OPERATIONS,
+    ),
+    domain(
+        "analytics-groups",
+        "Requests and cost per model, user, provider, workspace or metadata.",
+        analytics_groups::OPERATIONS,
+    ),
+    domain("analytics-summary", "Figures of a whole period.", analytics_summary::OPERATIONS),
+    domain(
         "api-keys",
         "The keys that call Portkey: scopes, limits, rotation.",
         api_keys::OPERATIONS,
     ),
+    domain("audit-logs", "Who changed what in the organisation.", audit_logs::OPERATIONS),
     domain("collections", "Folders for a workspace's prompts.", collections::OPERATIONS),
     domain(
         "configs",
         "How the gateway routes, retries and caches, in versions.",
         configs::OPERATIONS,
     ),
+    domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",
         integrations::OPERATIONS,
     ),
     domain("labels", "Names such as `production` for prompt versions.", labels::OPERATIONS),
+    domain("log-exports", "Jobs that write logs to a file.", log_exports::OPERATIONS),
+    domain("logs", "Requests to models and their answers.", logs::OPERATIONS),
     domain(
         "mcp-integrations",
         "MCP servers registered behind the gateway.",

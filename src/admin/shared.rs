@@ -185,3 +185,94 @@ pub enum PolicyTarget {
     Llm,
     McpTools,
 }
+/// Which requests analytics are computed from. Only what every call needs is listed; the rest is
+/// named by `traffic!` in the tool's description, because two dozen tools share it.
+#[derive(Deserialize, JsonSchema)]
+pub struct Traffic {
+    /// A workspace key knows its own.
+    pub workspace_slug: String,
+    /// From.
+    pub time_of_generation_min: String,
+    /// Until.
+    pub time_of_generation_max: String,
+    /// Least total tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub total_units_min: Option<u64>,
+    /// Most total tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub total_units_max: Option<u64>,
+    /// Least cost, US cents.
+    #[schemars(range(min = 0), extend("x-unlisted" = true))]
+    pub cost_min: Option<f64>,
+    /// Most cost, US cents.
+    #[schemars(range(min = 0), extend("x-unlisted" = true))]
+    pub cost_max: Option<f64>,
+    /// Least prompt tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub prompt_token_min: Option<u64>,
+    /// Most prompt tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub prompt_token_max: Option<u64>,
+    /// Least completion tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub completion_token_min: Option<u64>,
+    /// Most completion tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub completion_token_max: Option<u64>,
+    /// HTTP statuses, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status_code: Option<String>,
+    /// Least weighted feedback.
+    #[schemars(range(min = -10, max = 10), extend("x-unlisted" = true))]
+    pub weighted_feedback_min: Option<f64>,
+    /// Most weighted feedback.
+    #[schemars(range(min = -10, max = 10), extend("x-unlisted" = true))]
+    pub weighted_feedback_max: Option<f64>,
+    /// Virtual-key slugs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub virtual_keys: Option<String>,
+    /// Config slugs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub configs: Option<String>,
+    /// API-key UUIDs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub api_key_ids: Option<String>,
+    /// A JSON object, as text.
+    #[schemars(extend("x-unlisted" = true))]
+    pub metadata: Option<String>,
+    /// Such as `openai__gpt-4o`, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub ai_org_model: Option<String>,
+    /// Trace ids, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub trace_id: Option<String>,
+    /// Span ids, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub span_id: Option<String>,
+    /// Prompt slugs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub prompt_slug: Option<String>,
+}
+
+/// [`Traffic`] and nothing else, for tools whose description says it all.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+pub struct TrafficOnly {
+    /// Which requests.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// A description, followed by the filters of [`Traffic`] that are not listed.
+macro_rules! traffic {
+    ($what:literal) => {
+        concat!(
+            $what,
+            " RFC 3339 times. Also {total_units,cost,prompt_token,completion_token,\
+             weighted_feedback}_{min,max}, trace_id, span_id, metadata (JSON); comma lists \
+             status_code, virtual_keys, configs, api_key_ids, prompt_slug, ai_org_model \
+             (org__model)."
+        )
+    };
+}
+pub(super) use traffic;

@@ -21,6 +21,10 @@ pub(super) const SPEAKS: &str = "x-speaks-for-fields";
 /// own description, which may point to another tool's, speaks for the items.
 pub(super) const NAMES: &str = "x-names-fields";
 
+/// Marks a field that is taken but not published, because the tool's description names it:
+/// `#[schemars(extend("x-unlisted" = true))]`. For filters that many tools share.
+pub(super) const UNLISTED: &str = "x-unlisted";
+
 /// How many of some fields of a struct may be given: `extend("x-at-most-one" = [names])`. A list of
 /// lists states it of several groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +143,8 @@ fn portable_object(full: &Value, described: bool) -> JsonMap {
         let described = described && full.get(SPEAKS).is_none();
         let publish =
             |(name, field): (&String, _)| (name.clone(), portable_object(field, described).into());
-        out.insert("properties".to_owned(), Value::Object(fields.iter().map(publish).collect()));
+        let listed = fields.iter().filter(|(_, field)| field.get(UNLISTED).is_none());
+        out.insert("properties".to_owned(), Value::Object(listed.map(publish).collect()));
         if let Some(required) = full.get("required") {
             out.insert("required".to_owned(), required.clone());
         }

@@ -19,6 +19,8 @@ pub(crate) struct Call {
     pub(crate) query: Vec<(String, String)>,
     /// The body; empty when none was sent.
     pub(crate) body: Item,
+    /// The body where it is a list, which only some routes take.
+    pub(crate) list: Option<Vec<Value>>,
 }
 
 impl Call {

@@ -72,6 +72,10 @@ pub(crate) fn value(
         Kind::Amount => {
             accept(value.as_f64().is_some_and(|number| number >= 0.0), "a number from 0 up")
         }
+        Kind::Number(least, most) => accept(
+            value.as_f64().is_some_and(|number| (least..=most).contains(&number)),
+            &format!("a number from {least} to {most}"),
+        ),
         Kind::Instant => accept(written.is_some_and(is_instant), "a date and time in ISO 8601"),
         Kind::Url => accept(written.is_some_and(is_url), "an http or https URL"),
         Kind::PublicUrl => {

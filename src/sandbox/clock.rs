@@ -51,6 +51,32 @@ pub(crate) fn written(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
+/// The whole seconds after 1970 of a date and time as [`is_instant`] has it; 0 before 1970.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
+    if !is_instant(text) {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    // As in `civil`, years begin on 1 March.
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
+    let day = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + 365 * year + year / 4 - year / 100 + day - 719_468;
+    let zone = text.get(19..)?;
+    let offset = match zone.find(['+', '-']) {
+        None => 0,
+        Some(at) => {
+            let minutes = zone.get(at + 1..at + 3)?.parse::<i64>().ok()? * 60
+                + zone.get(at + 4..at + 6)?.parse::<i64>().ok()?;
+            if zone.get(at..=at) == Some("-") { -60 * minutes } else { 60 * minutes }
+        }
+    };
+    let whole = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    Some(u64::try_from(whole).unwrap_or_default())
+}
+
 /// Year, month and day of a number of days after 1970-01-01, by counting in 400-year eras that
 /// begin on 1 March, so that a leap day is the last day of its year.
 fn civil(days: u64) -> (u64, u64, u64) {

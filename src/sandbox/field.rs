@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Whole(i64, i64),
     /// A number from zero up.
     Amount,
+    /// A number between the two, both included.
+    Number(f64, f64),
     /// A date and time in ISO 8601.
     Instant,
     /// An `http` or `https` URL.

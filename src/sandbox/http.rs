@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::{
     call::{Call, parse_query},
     crud::Outcome,
+    domains::audit_logs,
     faults::{Fault, Faults},
     line::Line,
     refusal::Refusal,
@@ -60,12 +61,12 @@ pub(crate) async fn answer(
             // Never arrives, but there must be something to send for the cut to be noticed.
             Err(Refusal::Fault(StatusCode::BAD_GATEWAY))
         }
-        None => service.carry_out(request).await,
+        None => service.carry_out(request, &request_id(count)).await,
     };
     tracing::trace!(count, refused = outcome.is_err(), "sandbox answered");
     let mut response = render(outcome);
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::try_from(format!("sandbox-{count:08}")) {
+    if let Ok(id) = HeaderValue::try_from(request_id(count)) {
         headers.insert("x-portkey-request-id", id);
     }
     if let Some(Fault::Answer(answer)) = fault
@@ -77,23 +78,35 @@ pub(crate) async fn answer(
 }
 
 impl Service {
-    async fn carry_out(&self, request: Request) -> Outcome {
+    async fn carry_out(&self, request: Request, id: &str) -> Outcome {
         let (head, body) = request.into_parts();
         check_key(&head.headers)?;
         let found = self.routes.find(&head.method, head.uri.path());
         let (action, path) = found.ok_or(Refusal::NoSuchRoute)?;
-        let body = read_body(&head, body).await?;
+        let (body, list) = match read_body(&head, body).await? {
+            Value::Object(body) => (body, None),
+            Value::Array(list) if action.takes_list() => (Item::new(), Some(list)),
+            _ => return Err(Refusal::Invalid("The body is not a JSON object".to_owned())),
+        };
         let query = parse_query(head.uri.query().unwrap_or_default());
-        let call = Call { path, query, body };
+        let call = Call { path, query, body, list };
 
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        call.check_place(&store)?;
-        let answer = action.run(&mut store, &call)?;
+        let outcome = call.check_place(&store).and_then(|()| action.run(&mut store, &call));
         if head.method != Method::GET {
+            let status = outcome.as_ref().map_or_else(Refusal::status, |_| StatusCode::OK);
+            audit_logs::record(&mut store, &head, &call, status, id);
+        }
+        if head.method != Method::GET && outcome.is_ok() {
             store.clock.tick();
         }
-        Ok(answer)
+        outcome
     }
+}
+
+/// What a request is called, in its answer and in the audit log.
+fn request_id(count: u64) -> String {
+    format!("sandbox-{count:08}")
 }
 
 /// Any key will do, but there must be one.
@@ -107,14 +120,14 @@ fn check_key(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The body as an object; an empty one when there is none.
-async fn read_body(head: &Parts, body: Body) -> Result<Item, Refusal> {
+/// The body as JSON; an empty object when there is none.
+async fn read_body(head: &Parts, body: Body) -> Outcome {
     if head.method == Method::GET {
-        return Ok(Item::new());
+        return Ok(Value::Object(Item::new()));
     }
     let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|_| Refusal::TooLarge)?;
     if bytes.is_empty() {
-        return Ok(Item::new());
+        return Ok(Value::Object(Item::new()));
     }
     let written = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // The API does not look into a body that is not announced as JSON.
@@ -122,7 +135,7 @@ async fn read_body(head: &Parts, body: Body) -> Result<Item, Refusal> {
         return Err(Refusal::Invalid("The body must be sent as application/json".to_owned()));
     }
     serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::Invalid(format!("The body is not a JSON object: {error}")))
+        .map_err(|error| Refusal::Invalid(format!("The body is not JSON: {error}")))
 }
 
 fn render(outcome: Outcome) -> Response {

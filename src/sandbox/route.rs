@@ -36,6 +36,15 @@ pub(crate) struct Route {
     method: Method,
     path: &'static str,
     act: Act,
+    takes_list: bool,
+}
+
+impl Route {
+    /// Its body may be a list, which the call then holds as `list`.
+    pub(crate) const fn takes_list(mut self) -> Self {
+        self.takes_list = true;
+        self
+    }
 }
 
 /// What a route does.
@@ -43,22 +52,22 @@ pub(crate) type Act = fn(&mut Store, &Call) -> Outcome;
 
 /// A route that reads.
 pub(crate) const fn get(path: &'static str, act: Act) -> Route {
-    Route { method: Method::GET, path, act }
+    Route { method: Method::GET, path, act, takes_list: false }
 }
 
 /// A route that starts something.
 pub(crate) const fn post(path: &'static str, act: Act) -> Route {
-    Route { method: Method::POST, path, act }
+    Route { method: Method::POST, path, act, takes_list: false }
 }
 
 /// A route that changes.
 pub(crate) const fn put(path: &'static str, act: Act) -> Route {
-    Route { method: Method::PUT, path, act }
+    Route { method: Method::PUT, path, act, takes_list: false }
 }
 
 /// A route that removes.
 pub(crate) const fn delete(path: &'static str, act: Act) -> Route {
-    Route { method: Method::DELETE, path, act }
+    Route { method: Method::DELETE, path, act, takes_list: false }
 }
 
 /// What a call comes to do.
@@ -66,11 +75,16 @@ pub(crate) const fn delete(path: &'static str, act: Act) -> Route {
 pub(crate) enum Action {
     /// An ordinary action on a resource.
     Ordinary(Verb, &'static Resource),
-    /// A route's own.
-    Special(Act),
+    /// A route's own, and whether its body may be a list.
+    Special(Act, bool),
 }
 
 impl Action {
+    /// Whether its body may be a list.
+    pub(crate) fn takes_list(self) -> bool {
+        matches!(self, Self::Special(_, true))
+    }
+
     /// Carries it out.
     pub(crate) fn run(self, store: &mut Store, call: &Call) -> Outcome {
         match self {
@@ -79,7 +93,7 @@ impl Action {
             Self::Ordinary(Verb::Get, resource) => crud::get(resource, store, call),
             Self::Ordinary(Verb::Update, resource) => crud::update(resource, store, call),
             Self::Ordinary(Verb::Delete, resource) => crud::delete(resource, store, call),
-            Self::Special(act) => act(store, call),
+            Self::Special(act, _) => act(store, call),
         }
     }
 }
@@ -119,7 +133,8 @@ impl Routes {
                 }
             }
             for route in domain.routes {
-                let (segments, action) = (parse(route.path), Action::Special(route.act));
+                let (segments, action) =
+                    (parse(route.path), Action::Special(route.act, route.takes_list));
                 let pattern = Pattern { versions: domain.versions, segments, action };
                 routes.add(route.method.clone(), pattern);
             }

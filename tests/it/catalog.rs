@@ -109,7 +109,8 @@ fn undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
     let speaks =
         ["x-speaks-for-fields", "x-names-fields"].iter().any(|mark| schema.get(mark).is_some());
     if speaks {
-        if schema["description"].as_str().is_none_or(str::is_empty) {
+        // At the root it is the tool's own description that speaks.
+        if !at.is_empty() && schema["description"].as_str().is_none_or(str::is_empty) {
             mute.push(at.to_owned());
         }
         return;
@@ -143,7 +144,10 @@ fn structs_that_name_their_fields_name_them_all() {
     each(|p| {
         let mut missing = Vec::new();
         for (name, field) in p.full_schema()["properties"].as_object().into_iter().flatten() {
-            let mut text = told[&(p.operation().name(), name.clone())].clone();
+            // What is not listed has nowhere to refer from.
+            let Some(mut text) = told.get(&(p.operation().name(), name.clone())).cloned() else {
+                continue;
+            };
             // "As in `create-integration`" and "as in `workspaces`" refer to this field there, or to
             // that field here.
             for ((tool, field), other) in &told {
@@ -168,6 +172,21 @@ fn structs_that_name_their_fields_name_them_all() {
             });
         }
         ensure(missing.is_empty(), format!("not named: {}", missing.join(", ")))
+    });
+}
+
+/// A field that is not listed is optional, and the tool's description names it.
+#[test]
+fn what_is_not_listed_is_named() {
+    each(|p| {
+        let full = p.full_schema();
+        let required = full["required"].as_array().cloned().unwrap_or_default();
+        let told = spread(p.description());
+        full["properties"].as_object().unwrap().iter().try_for_each(|(name, field)| {
+            let unlisted = field.get("x-unlisted").is_some();
+            let fair = !required.contains(&json!(name)) && told.contains(name);
+            ensure(!unlisted || fair, format!("`{name}` is neither listed nor named"))
+        })
     });
 }
 
@@ -268,6 +287,7 @@ fn constraints_are_ones_that_are_checked() {
         "x-speaks-for-fields",
         "x-names-fields",
         "x-or-list",
+        "x-unlisted",
         "x-at-most-one",
         "x-exactly-one",
         "x-at-least-one",

@@ -7,13 +7,18 @@
 //! [`Resource`]: super::resource::Resource
 
 mod access;
+mod analytics;
 mod api_keys;
+pub(crate) mod audit_logs;
 mod capabilities;
 mod collections;
 mod configs;
 mod credentials;
+mod feedback;
 mod integrations;
 mod labels;
+mod log_exports;
+mod logs;
 mod mcp_integrations;
 mod models;
 mod organisation_defaults;
@@ -40,11 +45,16 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &analytics::DOMAIN,
     &api_keys::DOMAIN,
+    &audit_logs::DOMAIN,
     &collections::DOMAIN,
     &configs::DOMAIN,
+    &feedback::DOMAIN,
     &integrations::DOMAIN,
     &labels::DOMAIN,
+    &log_exports::DOMAIN,
+    &logs::DOMAIN,
     &mcp_integrations::DOMAIN,
     &organisation_defaults::DOMAIN,
     &prompt_partials::DOMAIN,

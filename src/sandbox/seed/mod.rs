@@ -33,6 +33,7 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         keys::virtual_keys(),
         policies::usage_limits(),
         policies::rate_limits(),
+        observability(),
     ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
@@ -305,6 +306,30 @@ fn mcp_integrations() -> Vec<Step> {
                 capability("tool", "read_page", "Reads a page"),
                 capability("prompt", "explain_page", "Explains a page"),
             ] }),
+        ),
+    ]
+}
+
+fn observability() -> Vec<Step> {
+    let log = json!({
+        "request": { "url": "https://api.openai.com/v1/chat/completions",
+            "body": { "model": "gpt-4o-mini",
+                "messages": [{ "role": "user", "content": "Where is my parcel?" }] } },
+        "response": { "status": 200, "response_time": 640, "body": {
+            "choices": [{ "message": { "role": "assistant", "content": "On its way." } }],
+            "usage": { "prompt_tokens": 42, "completion_tokens": 12 } } },
+        "metadata": { "trace_id": "parcel-1", "_user": "support-bot@example.com" },
+    });
+    vec![
+        post("/v1/logs", log),
+        post("/v1/feedback", json!({ "trace_id": "parcel-1", "value": 8 })),
+        post(
+            "/v1/logs/exports",
+            json!({
+                "workspace_id": "ws-research", "requested_data": ["id", "ai_model", "cost"],
+                "filters": { "time_of_generation_min": "2025-12-01T00:00:00Z",
+                    "time_of_generation_max": "2025-12-31T23:59:59Z" },
+            }),
         ),
     ]
 }

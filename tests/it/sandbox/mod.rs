@@ -8,15 +8,20 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod analytics;
 mod api_keys;
+mod audit_logs;
 mod collections;
 mod configs;
 mod errors;
 mod faults;
+mod feedback;
 mod integrations;
 mod labels;
 mod lifetime;
 mod lists;
+mod log_exports;
+mod logs;
 mod mcp_integrations;
 mod organisation_defaults;
 mod policies;

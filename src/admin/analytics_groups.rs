@@ -1,0 +1,125 @@
+//! Analytics groups: figures per model, user, provider, workspace or metadata value.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{Traffic, traffic};
+use crate::operation::{Operation, get};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<Grouped>("get-ai-models-grouped-data", "/analytics/groups/ai-models")
+        .about(
+            "Get analytics by model",
+            traffic!("Requests and cost (US cents) per model, as texts."),
+        )
+        .aliases(&["get-analytics-group-models"])
+        .enterprise()
+        .scopes(VIEW),
+    get::<GroupedByMetadata>(
+        "get-metadata-grouped-data",
+        "/analytics/groups/metadata/{metadata_key}",
+    )
+    .about(
+        "Get analytics by metadata",
+        traffic!("Requests, cost (US cents), tokens and feedback per value of a metadata key."),
+    )
+    .aliases(&["get-analytics-group-metadata"])
+    .enterprise()
+    .scopes(VIEW)
+    .sensitive(&["data[].metadata_value"]),
+    get::<Grouped>("get-provider-grouped-data", "/analytics/groups/provider")
+        .about("Get analytics by provider", traffic!("Requests and cost (US cents) per provider."))
+        .aliases(&["get-analytics-group-providers"])
+        .enterprise()
+        .scopes(VIEW),
+    get::<Grouped>("get-users-grouped-data", "/analytics/groups/users")
+        .about(
+            "Get analytics by user",
+            traffic!("Requests and cost (US cents) per user, as texts."),
+        )
+        .aliases(&["get-analytics-group-users", "get-user-stats"])
+        .enterprise()
+        .scopes(VIEW)
+        .sensitive(&["data[].user"]),
+    get::<Grouped>("get-workspaces-grouped-data", "/analytics/groups/workspaces")
+        .about(
+            "Get analytics by workspace",
+            traffic!("Requests and cost (US cents) per workspace."),
+        )
+        .enterprise()
+        .scopes(VIEW),
+    get::<GroupedBy>("get-analytics-grouped-data", "/analytics/groups/{group_by}")
+        .about(
+            "Get analytics by a chosen dimension",
+            traffic!(
+                "Requests and the columns asked for, per value of a dimension (cost in US cents)."
+            ),
+        )
+        .enterprise()
+        .scopes(VIEW),
+];
+
+const VIEW: &[&str] = &["analytics.view"];
+
+/// A page of groups.
+#[derive(Deserialize, JsonSchema)]
+pub struct Grouped {
+    /// Which requests.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Groups per page.
+    pub page_size: Option<u32>,
+}
+
+/// A page of groups by metadata.
+#[derive(Deserialize, JsonSchema)]
+pub struct GroupedByMetadata {
+    /// The metadata key, such as `_user`.
+    pub metadata_key: String,
+    /// Which requests.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Groups per page.
+    pub page_size: Option<u32>,
+}
+
+/// A page of groups by a chosen dimension.
+#[derive(Deserialize, JsonSchema)]
+pub struct GroupedBy {
+    /// The dimension.
+    pub group_by: Dimension,
+    /// Which requests.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Groups per page.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Comma-separated: cost, total_tokens, avg_tokens, avg_input_tokens, avg_output_tokens,
+    /// avg_latency, p95_latency, p99_latency, success_rate, error_count, cache_hit_rate, last_seen,
+    /// first_seen.
+    pub columns: Option<String>,
+    /// Also count the groups.
+    pub include_total: Option<bool>,
+}
+
+/// What requests are grouped by.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Dimension {
+    AiService,
+    Model,
+    StatusCode,
+    ApiKey,
+    Config,
+    Workspace,
+    Provider,
+    Prompt,
+}

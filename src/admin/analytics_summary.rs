@@ -1,0 +1,14 @@
+//! Analytics summaries: figures of a whole period.
+
+use super::shared::{TrafficOnly, traffic};
+use crate::operation::{Operation, get};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] =
+    &[get::<TrafficOnly>("get-cache-summary", "/analytics/summary/cache")
+        .about(
+            "Get the cache summary",
+            traffic!("Returns cache hits, their latency (ms) and the speed-up (percent)."),
+        )
+        .enterprise()
+        .scopes(&["analytics.view"])];

@@ -1,0 +1,78 @@
+//! Audit logs: the record of administrative changes.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{Operation, get};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "/audit-logs")
+    .enterprise()
+    .scopes(&["audit_logs.list"])
+    .sensitive(&[
+        "records[].request_body",
+        "records[].query_params",
+        "records[].request_headers",
+        "records[].client_ip",
+        "records[].user_id",
+    ])];
+
+/// List audit logs
+///
+/// Returns the changes made in a period, in `records`: who, from where, what request and how it ended.
+/// Needs an Admin key. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListAuditLogs {
+    /// From (RFC 3339).
+    pub start_time: String,
+    /// Until.
+    pub end_time: String,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// HTTP method.
+    pub method: Option<Method>,
+    /// Path.
+    pub uri: Option<String>,
+    /// As errors name it.
+    pub request_id: Option<String>,
+    /// UUID.
+    pub user_id: Option<String>,
+    /// Kind of caller.
+    pub user_type: Option<Caller>,
+    /// UUID or slug.
+    pub workspace_id: Option<String>,
+    /// HTTP status.
+    pub response_status_code: Option<u16>,
+    /// Such as `integrations`.
+    pub resource_type: Option<String>,
+    /// Such as `delete`.
+    pub action: Option<String>,
+    /// Of the caller.
+    pub client_ip: Option<String>,
+    /// Of the caller.
+    pub country: Option<String>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Records per page.
+    #[schemars(range(min = 0, max = 100))]
+    pub page_size: Option<u32>,
+}
+
+/// A method that changes something.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Method {
+    Post,
+    Put,
+    Delete,
+}
+
+/// Who made a request.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Caller {
+    User,
+    ApiKey,
+}

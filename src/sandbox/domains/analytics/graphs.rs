@@ -1,0 +1,202 @@
+//! Graphs: a figure over time, by the day or, in a short period, by the hour; a few are split by
+//! status, score or model instead.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    filters::Filters,
+    total::{Total, whole},
+    traffic::{self, Row},
+};
+use crate::sandbox::{
+    call::Call,
+    clock,
+    crud::Outcome,
+    refusal::Refusal,
+    store::{Item, Store},
+};
+
+/// One graph.
+struct Graph {
+    /// What its path ends with.
+    path: &'static str,
+    /// What is said of the whole period.
+    summary: fn(&Total) -> Value,
+    /// What it is made of.
+    points: Points,
+}
+
+/// What a graph is made of.
+enum Points {
+    /// A point per day or hour with traffic, from its total and the total up to there.
+    Timeline(fn(&Total, &Total) -> Value),
+    /// Parts of the whole period.
+    Parts(fn(&[&Row]) -> Vec<Value>),
+}
+
+use Points::{Parts, Timeline};
+
+const GRAPHS: &[Graph] = &[
+    Graph {
+        path: "requests",
+        summary: |all| json!({ "total": all.requests }),
+        points: Timeline(|part, _| json!({ "total": part.requests })),
+    },
+    Graph { path: "cost", summary: cost, points: Timeline(|part, _| cost(part)) },
+    Graph { path: "tokens", summary: tokens, points: Timeline(|part, _| tokens(part)) },
+    Graph { path: "latency", summary: latency, points: Timeline(|part, _| latency(part)) },
+    Graph {
+        path: "errors",
+        summary: |all| json!({ "total": all.errors }),
+        points: Timeline(|part, _| json!({ "total": part.errors })),
+    },
+    Graph {
+        path: "errors/rate",
+        summary: |all| json!({ "rate": all.percent(all.errors) }),
+        points: Timeline(|part, _| json!({ "rate": part.percent(part.errors) })),
+    },
+    Graph {
+        path: "errors/stacks",
+        summary: |all| json!({ "total": all.errors }),
+        points: Timeline(
+            |part, _| json!({ "stats": counts(&part.statuses, "response_status_code", "count") }),
+        ),
+    },
+    Graph {
+        path: "errors/status-codes",
+        summary: |all| json!({ "total_errors": all.errors, "unique_error_codes": all.statuses.len() }),
+        points: Parts(|rows| {
+            counts(&Total::of(rows.iter().copied()).statuses, "status_code", "count")
+        }),
+    },
+    Graph {
+        path: "users",
+        summary: |all| json!({ "total": all.users.len() }),
+        points: Timeline(|part, _| json!({ "total": part.users.len() })),
+    },
+    Graph {
+        path: "users/requests",
+        summary: |all| json!({ "total": all.requests, "unique": all.users.len(), "avg": per_user(all) }),
+        points: Timeline(|part, _| json!({ "avg": per_user(part) })),
+    },
+    Graph {
+        path: "requests/rescued",
+        summary: |all| json!({ "retry": all.retried(), "fallback": all.fallbacks }),
+        points: Timeline(|part, _| {
+            json!({ "retry": counts(&part.retries, "retry_success_count", "count"),
+                "fallback": part.fallbacks })
+        }),
+    },
+    Graph {
+        path: "cache/hit-rate",
+        summary: |all| json!({ "total": all.hits(), "rate": all.percent(all.hits()) }),
+        points: Timeline(|part, so_far| {
+            let (simple, semantic) = so_far.savings();
+            json!({ "simple_hits": part.simple_hits, "semantic_hits": part.semantic_hits,
+                "rate": part.percent(part.hits()), "cumulative_simple_cache_savings": simple,
+                "cumulative_semantic_cache_savings": semantic })
+        }),
+    },
+    Graph {
+        path: "cache/latency",
+        summary: |all| json!({ "avg": all.hit_latency() }),
+        points: Timeline(|part, _| json!({ "avg": part.hit_latency() })),
+    },
+    Graph {
+        path: "feedbacks",
+        summary: |all| json!({ "total": all.ratings }),
+        points: Timeline(|part, _| json!({ "total": part.ratings })),
+    },
+    Graph {
+        path: "feedbacks/weighted",
+        summary: |all| json!({ "avg": all.weighted_feedback() }),
+        points: Timeline(|part, _| json!({ "avg": part.weighted_feedback() })),
+    },
+    Graph {
+        path: "feedbacks/scores",
+        summary: |all| json!({ "total": all.ratings }),
+        points: Parts(|rows| counts(&Total::of(rows.iter().copied()).scores, "score", "total")),
+    },
+    Graph { path: "feedbacks/ai-models", summary: |_| json!({}), points: Parts(by_model) },
+];
+
+fn cost(total: &Total) -> Value {
+    json!({ "total": total.cost(), "avg": total.per_request(total.cost()) })
+}
+
+fn tokens(total: &Total) -> Value {
+    json!({ "total": total.tokens(), "avg": total.per_request(whole(total.tokens())) })
+}
+
+fn latency(total: &Total) -> Value {
+    json!({ "avg": total.latency(), "p50": total.percentile(50), "p90": total.percentile(90),
+        "p99": total.percentile(99) })
+}
+
+fn per_user(total: &Total) -> u64 {
+    let users = u64::try_from(total.users.len()).unwrap_or(u64::MAX);
+    total.users.values().sum::<u64>() / users.max(1)
+}
+
+/// `[{<key>, <count>}]`.
+fn counts<K: Copy + Into<Value>>(
+    counts: &BTreeMap<K, u64>,
+    key: &'static str,
+    count: &'static str,
+) -> Vec<Value> {
+    counts
+        .iter()
+        .map(|(value, many)| {
+            let value: Value = (*value).into();
+            json!({ key: value, count: many })
+        })
+        .collect()
+}
+
+fn by_model(rows: &[&Row]) -> Vec<Value> {
+    let mut models: BTreeMap<&str, Total> = BTreeMap::new();
+    for row in rows.iter().filter(|row| !row.ratings.is_empty()) {
+        models.entry(row.model.as_ref()).or_default().add(row);
+    }
+    let point = |(model, total): (&str, Total)| {
+        json!({ "ai_model": model, "total": total.ratings,
+            "avg_weighted_feedback": total.weighted_feedback() })
+    };
+    models.into_iter().map(point).collect()
+}
+
+/// The graph whose path it is.
+pub(super) fn draw(store: &mut Store, call: &Call) -> Outcome {
+    let path = call.path.join("/");
+    let graph = GRAPHS.iter().find(|graph| graph.path == path);
+    let graph = graph.ok_or(Refusal::Missing { object: "graph", handle: path })?;
+    let inserted = traffic::inserted(store);
+    let filters = Filters::of(store, call)?;
+    let rows = filters.apply(&inserted);
+    let points = match graph.points {
+        Parts(split) => split(&rows),
+        Timeline(point) => timeline(&rows, if filters.is_short() { 3600 } else { 86_400 }, point),
+    };
+    Ok(json!({
+        "summary": (graph.summary)(&Total::of(rows)),
+        "data_points": points,
+        "object": "analytics-graph",
+    }))
+}
+
+fn timeline(rows: &[&Row], step: u64, point: fn(&Total, &Total) -> Value) -> Vec<Value> {
+    let mut so_far = Total::default();
+    let parts = rows.chunk_by(|a, b| a.at / step == b.at / step);
+    parts
+        .map(|part| {
+            let total = Total::of(part.iter().copied());
+            part.iter().for_each(|row| so_far.add(row));
+            let begin = clock::written(total.first / step * step);
+            let mut whole = Item::from_iter([("timestamp".to_owned(), begin.into())]);
+            whole.extend(point(&total, &so_far).as_object().cloned().unwrap_or_default());
+            Value::Object(whole)
+        })
+        .collect()
+}

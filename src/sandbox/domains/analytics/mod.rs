@@ -1,0 +1,64 @@
+//! Analytics: figures of the traffic in a period, over time or in groups.
+
+mod filters;
+mod graphs;
+mod groups;
+mod total;
+mod traffic;
+
+use serde_json::json;
+
+use self::{filters::Filters, total::Total};
+use crate::sandbox::{
+    call::Call,
+    crud::Outcome,
+    refusal::Refusal,
+    route::{Domain, Version, get},
+    store::{Item, Store},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[],
+    routes: &[
+        get("/analytics/graphs/{name}", graphs::draw),
+        get("/analytics/graphs/{family}/{name}", graphs::draw),
+        get("/analytics/groups/{dimension}", groups::list),
+        get("/analytics/groups/metadata/{key}", groups::list_metadata),
+        get("/analytics/summary/cache", cache_summary),
+    ],
+};
+
+/// How many requests of a workspace pass the filters of an export.
+pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u64, Refusal> {
+    // What an export leaves open, analytics would ask for.
+    let mut asked = vec![
+        ("time_of_generation_min".to_owned(), "1970-01-01T00:00:00Z".to_owned()),
+        ("time_of_generation_max".to_owned(), "9999-12-31T00:00:00Z".to_owned()),
+    ];
+    asked.retain(|(name, _)| !filters.contains_key(name));
+    let given = filters.iter().filter(|(name, _)| *name != "workspace_slug");
+    asked.extend(given.map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), text)
+    }));
+    asked.push(("workspace_slug".to_owned(), workspace.to_owned()));
+    let call = Call { query: asked, ..Call::default() };
+    let inserted = traffic::inserted(store);
+    Ok(Total::of(Filters::of(store, &call)?.apply(&inserted)).requests)
+}
+
+fn cache_summary(store: &mut Store, call: &Call) -> Outcome {
+    let inserted = traffic::inserted(store);
+    let total = Total::of(Filters::of(store, call)?.apply(&inserted));
+    Ok(json!({
+        "summary": {
+            "hits": total.hits(),
+            "avg_latency": total.hit_latency(),
+            "total_requests": total.requests,
+            "cache_speedup": total.speedup(),
+        },
+        "object": "analytics-summary",
+    }))
+}

@@ -1,0 +1,185 @@
+//! Audit logs: an entry for every write that reached a route, whether it was carried out or refused.
+
+use http::{Method, StatusCode, request::Parts};
+use serde_json::{Value, json};
+
+use crate::sandbox::{
+    call::Call,
+    clock,
+    crud::{Outcome, pick},
+    mask::mask,
+    page::Paging,
+    refusal::Refusal,
+    route::{Domain, Version, get},
+    store::{Item, ORGANISATION, Shelf, Store, text},
+};
+
+use super::workspaces;
+
+/// The domain.
+pub(super) static DOMAIN: Domain =
+    Domain { versions: &[Version::V1], resources: &[], routes: &[get("/audit-logs", list)] };
+
+const SHELF: Shelf<'static> = Shelf { kind: "audit-logs", owner: ORGANISATION };
+
+/// Who the sandbox's keys belong to.
+const USER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
+
+/// The longest body that is kept; of a longer one only that it was long.
+const LONGEST_BODY: usize = 16 * 1024;
+
+/// Parts of names whose values are not kept in the clear.
+const SECRETS: &[&str] = &[
+    "key",
+    "token",
+    "secret",
+    "password",
+    "credential",
+    "authorization",
+    "service_account",
+    "cookie",
+    "headers",
+    "client_auth",
+];
+
+/// What is shown of an entry.
+const SHOWN: &[&str] = &[
+    "timestamp",
+    "method",
+    "uri",
+    "request_id",
+    "request_body",
+    "query_params",
+    "request_headers",
+    "user_id",
+    "user_type",
+    "organisation_id",
+    "workspace_id",
+    "response_status_code",
+    "resource_type",
+    "action",
+    "client_ip",
+    "country",
+];
+
+/// Arguments that an entry's field of the same name must equal.
+const FILTERS: &[&str] = &[
+    "method",
+    "uri",
+    "request_id",
+    "user_id",
+    "user_type",
+    "response_status_code",
+    "resource_type",
+    "action",
+    "client_ip",
+    "country",
+];
+
+/// Keeps an entry of a request that was answered.
+pub(crate) fn record(
+    store: &mut Store,
+    head: &Parts,
+    call: &Call,
+    status: StatusCode,
+    request_id: &str,
+) {
+    let workspace = call.workspace(store).ok();
+    let body = match &call.list {
+        Some(list) => Value::Array(list.clone()),
+        None => Value::Object(call.body.clone()),
+    };
+    let body = Some(without_secrets("", &body).to_string());
+    let body = body.filter(|body| body.len() <= LONGEST_BODY);
+    let query: Item =
+        call.query.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), Value::from(value.to_str().unwrap_or_default())));
+    let headers = Value::Object(headers.collect());
+    let entry = json!({
+        "timestamp": store.clock.now(),
+        "method": head.method.as_str(),
+        "uri": head.uri.path(),
+        "request_id": request_id,
+        "request_body": body.unwrap_or_else(|| json!({ "truncated": true }).to_string()),
+        "query_params": without_secrets("", &Value::Object(query)).to_string(),
+        "request_headers": without_secrets("", &headers).to_string(),
+        "user_id": USER,
+        "user_type": "api_key",
+        "organisation_id": ORGANISATION,
+        "workspace_id": workspace,
+        "response_status_code": status.as_u16(),
+        "resource_type": resource(head.uri.path()),
+        "action": action(&head.method),
+        "client_ip": "127.0.0.1",
+        "country": null,
+    });
+    store.insert(SHELF, entry.as_object().cloned().unwrap_or_default());
+}
+
+/// The collection that a path leads to.
+fn resource(path: &str) -> &str {
+    let mut words = path.split('/').skip(2).skip_while(|word| *word == "admin");
+    words.next().unwrap_or_default()
+}
+
+fn action(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::DELETE => "delete",
+        _ => "other",
+    }
+}
+
+/// A value with what stands under a secret's name masked, at any depth.
+fn without_secrets(name: &str, value: &Value) -> Value {
+    let lower = name.to_ascii_lowercase();
+    let secret = SECRETS.iter().any(|part| lower.contains(part));
+    match value {
+        Value::Object(fields) => {
+            let inside = |field: &String| if secret { name.to_owned() } else { field.clone() };
+            let shown = fields
+                .iter()
+                .map(|(field, value)| (field.clone(), without_secrets(&inside(field), value)));
+            Value::Object(shown.collect())
+        }
+        Value::Array(items) => items.iter().map(|item| without_secrets(name, item)).collect(),
+        Value::String(text) if secret => mask(text).into(),
+        other => other.clone(),
+    }
+}
+
+/// The entries of a period, newest first.
+fn list(store: &mut Store, call: &Call) -> Outcome {
+    let moment = |name: &str| {
+        let written = call.query(name).ok_or_else(|| Refusal::field(name, "is required"))?;
+        clock::seconds(written)
+            .ok_or_else(|| Refusal::field(name, "must be a date and time in ISO 8601"))
+    };
+    let (from, until) = (moment("start_time")?, moment("end_time")?);
+    let workspace = match call.query("workspace_id") {
+        Some(handle) => Some(text(workspaces::resolve(store, handle)?, "id").to_owned()),
+        None => None,
+    };
+    let fits = |entry: &&Item| {
+        let at = clock::seconds(text(entry, "timestamp")).unwrap_or_default();
+        let equals = |name: &&str| {
+            call.query(name).is_none_or(|asked| match entry.get(*name) {
+                Some(Value::Number(number)) => number.to_string() == asked,
+                Some(Value::String(text)) => text == asked,
+                _ => false,
+            })
+        };
+        (from..=until).contains(&at)
+            && workspace.as_ref().is_none_or(|asked| text(entry, "workspace_id") == asked)
+            && FILTERS.iter().all(equals)
+    };
+    let mut entries: Vec<&Item> = store.all(SHELF).filter(fits).collect();
+    entries.reverse();
+    let (page, _) = Paging::zero_based(100, 100).cut(call, &entries)?;
+    let records: Vec<Value> = page.iter().map(|entry| pick(entry, SHOWN)).collect();
+    Ok(json!({ "records": records, "total": entries.len(), "object": "analytics-graph" }))
+}

@@ -1,0 +1,73 @@
+//! Feedback: scores given to logged requests by their trace.
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{
+    call::Call,
+    check::{self, Occasion},
+    crud::Outcome,
+    field::{Field, Kind, Preset, Shape},
+    refusal::Refusal,
+    route::{Domain, Version, post, put},
+    store::{Item, ORGANISATION, Shelf, Store},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[],
+    routes: &[post("/feedback", create).takes_list(), put("/feedback/{id}", update)],
+};
+
+/// Where feedback stands.
+pub(super) const SHELF: Shelf<'static> = Shelf { kind: "feedback", owner: ORGANISATION };
+
+const FIELDS: &[Field] = &[
+    Field::new("trace_id", Kind::Name).required().fixed(),
+    Field::new("value", Kind::Whole(-10, 10)).required(),
+    Field::new("weight", Kind::Number(0.0, 1.0)),
+    Field::new("metadata", Kind::Object).preset(Preset::EmptyObject),
+];
+
+static FEEDBACK: Shape = Shape::of(FIELDS);
+
+/// All of them, or none when one is not acceptable. That no log has the trace is no error: the log
+/// may come later.
+fn create(store: &mut Store, call: &Call) -> Outcome {
+    let given = match &call.list {
+        Some(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, one)| {
+                check::value(store, Kind::Shape(&FEEDBACK), &format!("[{index}]"), one)
+            })
+            .collect::<Result<Vec<_>, _>>()?,
+        None => vec![Value::Object(check::body(store, FIELDS, &call.body, Occasion::Create)?)],
+    };
+    let mut ids = Vec::new();
+    for one in given {
+        let id = store.next_id();
+        let mut item = Item::from_iter([("weight".to_owned(), 1.into())]);
+        item.extend(one.as_object().cloned().unwrap_or_default());
+        item.insert("id".to_owned(), id.clone().into());
+        store.insert(SHELF, item);
+        ids.push(id);
+    }
+    Ok(saved("created", &ids))
+}
+
+/// The score must be given each time; weight and metadata stay when they are not.
+fn update(store: &mut Store, call: &Call) -> Outcome {
+    let change = check::body(store, FIELDS, &call.body, Occasion::Update)?;
+    if !change.contains_key("value") {
+        return Err(Refusal::field("value", "is required"));
+    }
+    let id = call.handle();
+    let missing = || Refusal::Missing { object: "feedback", handle: id.to_owned() };
+    store.find_mut(SHELF, id).ok_or_else(missing)?.extend(change);
+    Ok(saved("updated", &[id.to_owned()]))
+}
+
+fn saved(what: &str, ids: &[String]) -> Value {
+    json!({ "status": "success", "message": format!("Feedback {what}"), "feedback_ids": ids })
+}

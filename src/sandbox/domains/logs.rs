@@ -1,0 +1,182 @@
+//! Logs: calls that did not pass the gateway, handed in one by one or as a list.
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{
+    call::Call,
+    check::{self, Occasion},
+    crud::Outcome,
+    field::{Field, Kind, Preset, Shape},
+    mask::mask,
+    refusal::Refusal,
+    route::{Domain, Version, get, post},
+    store::{Item, ORGANISATION, Shelf, Store, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[],
+    routes: &[post("/logs", insert).takes_list(), get("/logs/{id}", read)],
+};
+
+/// Where logs stand.
+pub(super) const SHELF: Shelf<'static> = Shelf { kind: "logs", owner: ORGANISATION };
+
+/// The workspace whose key handed a log in; the sandbox's keys do not tell.
+const WORKSPACE: &str = "ws-shared";
+
+static REQUEST: Shape = Shape::of(&[
+    Field::new("url", Kind::Url).required(),
+    Field::new("method", Kind::Name).preset(Preset::Text("POST")),
+    Field::new("headers", Kind::Labels).preset(Preset::EmptyObject),
+    Field::new("body", Kind::Object).required(),
+]);
+
+static RESPONSE: Shape = Shape::of(&[
+    Field::new("status", Kind::Whole(100, 599)),
+    Field::new("headers", Kind::Labels).preset(Preset::EmptyObject),
+    Field::new("body", Kind::Object).required(),
+    Field::new("response_time", Kind::Whole(0, i64::MAX)),
+]);
+
+const ENTRY: &[Field] = &[
+    Field::new("request", Kind::Shape(&REQUEST)).required(),
+    Field::new("response", Kind::Shape(&RESPONSE)).required(),
+    Field::new("metadata", Kind::Labels).preset(Preset::EmptyObject),
+];
+
+static ENTRY_SHAPE: Shape = Shape::of(ENTRY);
+
+/// Headers that carry a credential.
+const CREDENTIALS: &[&str] = &["authorization", "x-api-key", "api-key", "x-portkey-api-key"];
+
+/// Hosts by which a provider is known.
+const HOSTS: &[(&str, &str)] = &[
+    ("openai.azure.com", "azure-openai"),
+    ("openai.com", "openai"),
+    ("anthropic.com", "anthropic"),
+    ("googleapis.com", "vertex-ai"),
+];
+
+/// What a token costs, in millionths of a US cent: asked, and answered.
+const PRICES: &[(&str, u64, u64)] = &[
+    ("gpt-4o", 250, 1000),
+    ("gpt-4o-mini", 15, 60),
+    ("claude-sonnet-4", 300, 1500),
+    ("gemini-2.5-flash", 30, 250),
+];
+
+/// What a request costs, in millionths of a US cent.
+pub(super) fn cost(model: &str, asked: u64, answered: u64) -> u64 {
+    let price = PRICES.iter().find(|(known, ..)| *known == model);
+    price.map_or(0, |(_, input, output)| {
+        asked.saturating_mul(*input).saturating_add(answered.saturating_mul(*output))
+    })
+}
+
+/// All of them, or none when one is not acceptable.
+fn insert(store: &mut Store, call: &Call) -> Outcome {
+    let entries = match &call.list {
+        Some(list) if list.is_empty() => {
+            return Err(Refusal::Invalid("The list holds no log".to_owned()));
+        }
+        Some(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| {
+                let path = format!("[{index}]");
+                check::value(store, Kind::Shape(&ENTRY_SHAPE), &path, entry)
+            })
+            .collect::<Result<Vec<_>, _>>()?,
+        None => vec![Value::Object(check::body(store, ENTRY, &call.body, Occasion::Create)?)],
+    };
+    let mut ids = Vec::new();
+    for entry in &entries {
+        let id = store.next_id();
+        let log = record(&id, &store.clock.now(), entry);
+        store.insert(SHELF, log);
+        ids.push(id);
+    }
+    Ok(json!({ "status": "success", "log_ids": ids }))
+}
+
+/// A log as it is kept.
+fn record(id: &str, now: &str, entry: &Value) -> Item {
+    let [request, response, metadata] =
+        ["request", "response", "metadata"].map(|part| entry.get(part).unwrap_or(&Value::Null));
+    let written = |part: &Value, pointer: &str| {
+        part.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let tokens = |names: [&str; 2]| {
+        let usage = response.pointer("/body/usage");
+        names.iter().find_map(|name| usage?.get(*name)?.as_u64()).unwrap_or_default()
+    };
+    let url = written(request, "/url");
+    let host = url.parse::<http::Uri>().unwrap_or_default();
+    let host = host.host().unwrap_or_default();
+    let provider = HOSTS.iter().find(|(end, _)| host.ends_with(end));
+    let model = Some(written(request, "/body/model")).filter(|model| !model.is_empty());
+    let model = model.unwrap_or_else(|| written(response, "/body/model"));
+    let asked = tokens(["prompt_tokens", "input_tokens"]);
+    let answered = tokens(["completion_tokens", "output_tokens"]);
+    let status = response.get("status").and_then(Value::as_u64).unwrap_or(200);
+    let time = response.get("response_time").and_then(Value::as_u64).unwrap_or_default();
+    let trace = Some(written(metadata, "/trace_id")).filter(|trace| !trace.is_empty());
+    let labels = metadata.as_object().into_iter().flatten();
+    let (names, texts): (Vec<_>, Vec<_>) = labels.unzip();
+    let micro_cents = cost(&model, asked, answered);
+    let log = json!({
+        "id": id, "created_at": now, "organisation_id": ORGANISATION,
+        "metadata": metadata, "micro_cents": micro_cents,
+        "request": { "url": url, "method": request.get("method"), "body": request.get("body"),
+            "headers": headers(request), "portkeyHeaders": {} },
+        "response": { "status": status, "headers": headers(response),
+            "body": response.get("body"), "responseTime": time },
+        "metrics": {
+            "id": id, "organisation_id": ORGANISATION, "created_at": now,
+            "is_success": status < 400, "ai_org": provider.map_or("custom", |(_, name)| name),
+            "ai_model": model, "req_units": asked, "res_units": answered,
+            "total_units": asked.saturating_add(answered), "cost": cents(micro_cents),
+            "cost_currency": "USD", "request_url": url, "request_method": request.get("method"),
+            "response_status_code": status, "response_time": time, "is_proxy_call": false,
+            "cache_status": null, "cache_type": null, "retry_success_count": 0,
+            "trace_id": trace.unwrap_or_else(|| id.to_owned()),
+            "span_id": written(metadata, "/span_id"), "span_name": written(metadata, "/span_name"),
+            "source": "custom", "workspace_slug": WORKSPACE,
+            "metadata.key": names, "metadata.value": texts,
+        },
+    });
+    log.as_object().cloned().unwrap_or_default()
+}
+
+/// Millionths of a cent as cents.
+pub(super) fn cents(micro: u64) -> f64 {
+    micro as f64 / 1_000_000.0
+}
+
+/// The headers of a request or a response, credentials masked.
+fn headers(part: &Value) -> Item {
+    let given = part.get("headers").and_then(Value::as_object).into_iter().flatten();
+    let shown = given.map(|(name, value)| {
+        let secret = CREDENTIALS.contains(&name.to_ascii_lowercase().as_str());
+        let text = value.as_str().unwrap_or_default();
+        (name.clone(), if secret { mask(text).into() } else { value.clone() })
+    });
+    shown.collect()
+}
+
+fn read(store: &mut Store, call: &Call) -> Outcome {
+    let missing = || Refusal::Missing { object: "log", handle: call.handle().to_owned() };
+    let log = store.find(SHELF, call.handle()).ok_or_else(missing)?;
+    let [request, response] =
+        ["request", "response"].map(|part| log.get(part).cloned().unwrap_or_default());
+    Ok(json!({
+        "_id": text(log, "id"), "request": request, "response": response,
+        "organisation_id": ORGANISATION, "created_at": text(log, "created_at"),
+        "metrics": log.get("metrics"),
+        "finalUntransformedRequest": { "body": request.get("body") },
+        "transformedRequest": { "body": request.get("body") },
+        "originalResponse": { "body": response.get("body") },
+    }))
+}

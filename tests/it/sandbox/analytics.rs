@@ -1,0 +1,231 @@
+//! Analytics: one traffic, whatever it is looked at through.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Portkey;
+
+const WORKSPACES: [&str; 3] = ["ws-shared", "ws-research", "ws-support-bot"];
+
+/// Everything a sandbox begins with, and what is handed in afterwards.
+fn ever(workspace: &str) -> String {
+    period(workspace, "2025-12-01T00:00:00Z", "2026-01-31T00:00:00Z")
+}
+
+fn period(workspace: &str, from: &str, until: &str) -> String {
+    format!(
+        "workspace_slug={workspace}&time_of_generation_min={from}&time_of_generation_max={until}"
+    )
+}
+
+impl Portkey {
+    async fn graph(&self, path: &str, query: &str) -> Value {
+        let graph = self.get(&format!("/analytics/graphs/{path}?{query}")).await;
+        assert_eq!(graph["object"], "analytics-graph");
+        graph
+    }
+
+    async fn groups(&self, path: &str, query: &str) -> Vec<Value> {
+        let groups = self.get(&format!("/analytics/groups/{path}?{query}")).await;
+        let data = groups["data"].as_array().unwrap().clone();
+        assert_eq!(groups["total"], data.len());
+        assert!(data.iter().all(|group| group["object"] == "analytics-group"));
+        data
+    }
+}
+
+/// The sum of a field, written as a number or as a text.
+fn sum(list: &[Value], field: &str) -> f64 {
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    list.iter().map(|item| number(&item[field]).unwrap_or_else(|| panic!("{field}: {item}"))).sum()
+}
+
+fn points(graph: &Value) -> &[Value] {
+    graph["data_points"].as_array().unwrap()
+}
+
+fn assert_equal(one: f64, other: f64, what: &str) {
+    assert!((one - other).abs() < 0.001, "{what}: {one} and {other}");
+}
+
+#[tokio::test]
+async fn all_figures_are_of_the_same_traffic() {
+    let portkey = Portkey::start().await;
+    portkey.post("/logs", log("gpt-4o", 200)).await;
+    let (mut all_requests, mut all_cost) = (0.0, 0.0);
+    for workspace in WORKSPACES {
+        let query = ever(workspace);
+        let graph = async |path: &str| portkey.graph(path, &query).await;
+        let requests = graph("requests").await;
+        let cost = graph("cost").await;
+        let total = requests["summary"]["total"].as_f64().unwrap();
+        let spent = cost["summary"]["total"].as_f64().unwrap();
+        assert!(total > 1000.0 && spent > 100.0, "{workspace}");
+        assert_equal(sum(points(&requests), "total"), total, "requests by day");
+        assert_equal(sum(points(&cost), "total"), spent, "cost by day");
+        for dimension in ["ai-models", "users", "provider", "model", "api_key", "config", "prompt"]
+        {
+            let groups = portkey.groups(dimension, &query).await;
+            assert_equal(sum(&groups, "requests"), total, dimension);
+            assert_equal(sum(&groups, "cost"), spent, dimension);
+        }
+        let errors = graph("errors").await["summary"]["total"].as_f64().unwrap();
+        assert!(errors > 0.0 && errors < total, "{workspace}");
+        let codes = graph("errors/status-codes").await;
+        assert_equal(sum(points(&codes), "count"), errors, "errors by status");
+        let stacks = graph("errors/stacks").await;
+        let stacked = points(&stacks).iter().map(|p| sum(p["stats"].as_array().unwrap(), "count"));
+        assert_equal(stacked.sum(), errors, "stacked errors");
+        let statuses = portkey.groups("status_code", &format!("{query}&columns=error_count")).await;
+        assert_equal(sum(&statuses, "error_count"), errors, "errors in groups");
+        assert_equal(sum(&statuses, "requests"), total, "requests by status");
+
+        let hits = graph("cache/hit-rate").await;
+        let summary =
+            portkey.get(&format!("/analytics/summary/cache?{query}")).await["summary"].clone();
+        assert_eq!(summary["hits"], hits["summary"]["total"]);
+        assert_eq!(summary["total_requests"], requests["summary"]["total"]);
+        let (simple, semantic) =
+            (sum(points(&hits), "simple_hits"), sum(points(&hits), "semantic_hits"));
+        assert_equal(simple + semantic, summary["hits"].as_f64().unwrap(), "hits");
+        let users = graph("users/requests").await["summary"]["unique"].clone();
+        assert_eq!(users, graph("users").await["summary"]["total"]);
+        let feedback = graph("feedbacks").await;
+        let given = feedback["summary"]["total"].as_f64().unwrap();
+        assert_equal(sum(points(&feedback), "total"), given, "feedback by day");
+        for split in ["feedbacks/scores", "feedbacks/ai-models"] {
+            assert_equal(sum(points(&graph(split).await), "total"), given, split);
+        }
+        let latency = graph("latency").await["summary"].clone();
+        let [p50, p90, p99] = ["p50", "p90", "p99"].map(|p| latency[p].as_u64().unwrap());
+        assert!(0 < p50 && p50 <= p90 && p90 <= p99);
+        let rescued = graph("requests/rescued").await["summary"].clone();
+        assert!(rescued["retry"].as_f64().unwrap() + rescued["fallback"].as_f64().unwrap() < total);
+        all_requests += total;
+        all_cost += spent;
+    }
+    for dimension in ["workspaces", "workspace"] {
+        let groups = portkey.groups(dimension, &ever("ws-shared")).await;
+        assert_equal(sum(&groups, "requests"), all_requests, dimension);
+        assert_equal(sum(&groups, "cost"), all_cost, dimension);
+    }
+}
+
+fn log(model: &str, status: u16) -> Value {
+    json!({
+        "request": { "url": "https://api.openai.com/v1/x", "body": { "model": model } },
+        "response": { "status": status, "response_time": 90_000,
+            "body": { "usage": { "prompt_tokens": 4000, "completion_tokens": 1000 } } },
+        "metadata": { "trace_id": "of-today", "_user": "newcomer@example.com", "team": "new" },
+    })
+}
+
+#[tokio::test]
+async fn what_is_handed_in_is_counted() {
+    let portkey = Portkey::start().await;
+    let query = ever("ws-shared");
+    let summary = async |path: &str| portkey.graph(path, &query).await["summary"].clone();
+    let number = |value: Value| value["total"].as_f64().unwrap();
+    let paths = ["requests", "cost", "tokens", "errors", "users", "feedbacks"];
+    let mut before = Vec::new();
+    for path in paths {
+        before.push(number(summary(path).await));
+    }
+    portkey.post("/logs", json!([log("gpt-4o", 200), log("gpt-4o", 500)])).await;
+    portkey.post("/feedback", json!({ "trace_id": "of-another", "value": 9 })).await;
+    portkey.post("/feedback", json!({ "trace_id": "of-today", "value": 9, "weight": 0.5 })).await;
+    for ((path, before), more) in paths.iter().zip(before).zip([2.0, 4.0, 10_000.0, 1.0, 1.0, 2.0])
+    {
+        assert_equal(number(summary(path).await) - before, more, path);
+    }
+    let teams = portkey.groups("metadata/team", &query).await;
+    let team = teams.iter().find(|team| team["metadata_value"] == "new").unwrap();
+    assert_eq!(team["requests"], 2);
+    assert_eq!(team["requests_with_feedback"], 2);
+    assert_equal(team["avg_weighted_feedback"].as_f64().unwrap(), 4.5, "feedback");
+}
+
+#[tokio::test]
+async fn december_had_an_outage_and_a_team_over_budget() {
+    let portkey = Portkey::start().await;
+    let errors = portkey.graph("errors/rate", &ever("ws-support-bot")).await;
+    let rates: Vec<_> = points(&errors)
+        .iter()
+        .map(|p| (p["rate"].as_f64().unwrap(), p["timestamp"].as_str().unwrap()))
+        .collect();
+    assert_eq!(rates.len(), 30);
+    let bad: Vec<_> = rates.iter().filter(|(rate, _)| *rate > 20.0).collect();
+    assert_eq!(bad.len(), 1, "{rates:?}");
+    assert!(bad[0].1.starts_with("2025-12-17T00:00:00"));
+    let day = period("ws-support-bot", "2025-12-17T00:00:00%2B00:00", "2025-12-17T23:59:59Z");
+    let hours = portkey.graph("requests", &day).await;
+    assert!(points(&hours).len() > 3, "a day is told by the hour: {hours}");
+
+    let spent = portkey.groups("workspaces", &ever("ws-shared")).await;
+    for workspace in spent {
+        let dollars = workspace["cost"].as_f64().unwrap() / 100.0;
+        // The research workspace may spend $500 a month.
+        assert_eq!(dollars > 500.0, workspace["workspace"] == "ws-research", "{workspace}");
+    }
+}
+
+#[tokio::test]
+async fn filters_keep_the_requests_that_were_asked_for() {
+    let portkey = Portkey::start().await;
+    let base = ever("ws-support-bot");
+    let count = async |filter: &str| {
+        let graph = portkey.graph("requests", &format!("{base}&{filter}")).await;
+        graph["summary"]["total"].as_u64().unwrap()
+    };
+    let all = count("").await;
+    for (one, other) in [
+        ("status_code=200", "status_code=429,500,503"),
+        ("ai_org_model=openai__gpt-4o-mini", "ai_org_model=azure-openai__gpt-4o"),
+        ("virtual_keys=azure", "virtual_keys=openai-production"),
+        ("prompt_slug=support-reply", "prompt_slug=support-escalation"),
+        ("cost_max=0", "cost_min=0.0001"),
+        ("total_units_max=900", "total_units_min=901"),
+        (
+            "metadata=%7B%22_user%22%3A%22support-lead@example.com%22%7D",
+            "metadata=%7B%22_user%22%3A%22support-bot@example.com%22,%22team%22%3A%22support%22%7D",
+        ),
+    ] {
+        let (one, other) = (count(one).await, count(other).await);
+        assert!(one > 0 && other > 0);
+        assert_eq!(one + other, all);
+    }
+    for nothing in ["configs=none", "api_key_ids=none", "trace_id=none", "span_id=none"] {
+        assert_eq!(count(nothing).await, 0, "{nothing}");
+    }
+    assert_eq!(count("weighted_feedback_min=-10").await, 60);
+    let page = format!("/analytics/groups/users?{base}&page_size=1&current_page=1");
+    let page = portkey.get(&page).await;
+    assert_eq!((page["total"].as_u64(), page["data"].as_array().unwrap().len()), (Some(2), 1));
+}
+
+#[tokio::test]
+async fn a_wrong_question_is_refused() {
+    let portkey = Portkey::start().await;
+    let base = ever("ws-shared");
+    let none = ever("ws-none");
+    for (path, status, word) in [
+        ("graphs/requests".to_owned(), 400, "time_of_generation_min"),
+        (
+            "graphs/requests?time_of_generation_min=2025-12-01&time_of_generation_max=x".to_owned(),
+            400,
+            "time_of_generation_min",
+        ),
+        (format!("graphs/requests?{base}&cost_min=much"), 400, "cost_min"),
+        (format!("graphs/requests?{base}&metadata=team"), 400, "metadata"),
+        (format!("groups/model?{base}&columns=cost,colour"), 400, "colour"),
+        (format!("groups/users?{base}&page_size=x"), 400, "page_size"),
+        (format!("graphs/requests?{none}"), 403, "workspace"),
+        (format!("graphs/requests-per-user?{base}"), 404, "requests-per-user"),
+        (format!("groups/models?{base}"), 404, "models"),
+    ] {
+        let path = format!("/analytics/{path}");
+        let (said, _, message) = portkey.refusal(Method::GET, &path, Value::Null).await;
+        assert_eq!(said, status, "{path}: {message}");
+        assert!(message.contains(word), "{path}: {message}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Feedback: given alone or as a list, changed by id.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Portkey;
+
+#[tokio::test]
+async fn feedback_is_given_and_changed() {
+    let portkey = Portkey::start().await;
+    let one = json!({ "trace_id": "t", "value": 5, "weight": 0.5, "metadata": { "a": [1] } });
+    let list = json!([one, { "trace_id": "t", "value": -10 }]);
+    let first = portkey.post("/feedback", one).await;
+    assert_eq!(first["feedback_ids"].as_array().unwrap().len(), 1);
+    let more = portkey.post("/feedback", list).await;
+    let ids = more["feedback_ids"].as_array().unwrap();
+    assert_eq!(ids.len(), 2);
+    assert!(!ids.contains(&first["feedback_ids"][0]));
+    let path = format!("/feedback/{}", ids[1].as_str().unwrap());
+    let changed = portkey.put(&path, json!({ "value": 10, "weight": 0 })).await;
+    assert_eq!(changed["feedback_ids"], json!([ids[1]]));
+}
+
+#[tokio::test]
+async fn a_score_out_of_bounds_is_refused() {
+    let portkey = Portkey::start().await;
+    let made = portkey.post("/feedback", json!({ "trace_id": "t", "value": 1 })).await;
+    let item = format!("/feedback/{}", made["feedback_ids"][0].as_str().unwrap());
+    for (method, path, body, status, field) in [
+        (Method::POST, "/feedback", json!({ "value": 1 }), 400, "trace_id"),
+        (Method::POST, "/feedback", json!({ "trace_id": "t" }), 400, "value"),
+        (Method::POST, "/feedback", json!({ "trace_id": "t", "value": 11 }), 400, "value"),
+        (Method::POST, "/feedback", json!({ "trace_id": "t", "value": 1.5 }), 400, "value"),
+        (
+            Method::POST,
+            "/feedback",
+            json!([{ "trace_id": "t", "value": 1 }, { "trace_id": "t", "value": 1, "weight": 2 }]),
+            400,
+            "[1].weight",
+        ),
+        (Method::PUT, &item, json!({ "weight": 0.5 }), 400, "value"),
+        (Method::PUT, &item, json!({ "value": 1, "metadata": Value::Null }), 400, "metadata"),
+        (Method::PUT, "/feedback/none", json!({ "value": 1 }), 404, "none"),
+    ] {
+        let (said, _, message) = portkey.refusal(method, path, body.clone()).await;
+        assert_eq!(said, status, "{path} {body}");
+        assert!(message.contains(field), "{path} {body}: {message}");
+    }
+}
