@@ -8,6 +8,7 @@
 
 pub mod integrations;
 pub mod mcp_integrations;
+pub mod mcp_servers;
 pub mod providers;
 pub mod shared;
 
@@ -35,6 +36,11 @@ pub const DOMAINS: &[Domain] = &[
         "mcp-integrations",
         "MCP servers registered behind the gateway.",
         mcp_integrations::OPERATIONS,
+    ),
+    domain(
+        "mcp-servers",
+        "An MCP integration lent to one workspace, its tools and its users.",
+        mcp_servers::OPERATIONS,
     ),
     domain(
         "providers",

@@ -14,7 +14,8 @@ use super::{
 /// A store with the organisation in it.
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
-    let rooms = [workspaces(), integrations(), access(), providers(), mcp_integrations()];
+    let rooms =
+        [workspaces(), integrations(), access(), providers(), mcp_integrations(), mcp_servers()];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
         let body = body.as_object().cloned().unwrap_or_default();
@@ -25,8 +26,9 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     Ok(store)
 }
 
-/// What time brings about and no call can: a default, an archived item, a spent budget.
+/// What time brings about and no call can: a sign-in, a default, an archived item, a spent budget.
 fn settle(store: &mut Store) {
+    domains::mcp_servers::sign_in(store, "papers");
     let research = domains::workspaces::resolve(store, "ws-research").map(id_of);
     let research = research.unwrap_or_default();
     for (kind, owner, handle, field, value) in [
@@ -282,6 +284,28 @@ fn mcp_integrations() -> Vec<Step> {
                 capability("prompt", "explain_page", "Explains a page"),
             ] }),
         ),
+    ]
+}
+
+fn mcp_servers() -> Vec<Step> {
+    let server = |name: &str, slug: &str, from: &str, workspace: &str, description: &str| {
+        let body = json!({ "name": name, "slug": slug, "mcp_integration_id": from,
+            "workspace_id": workspace, "description": description });
+        post("/v1/mcp-servers", body)
+    };
+    vec![
+        server("Issues", "issues", "issue-tracker", "ws-shared", "Finds and files issues"),
+        server("Support Issues", "support-issues", "issue-tracker", "ws-support-bot", "Only reads"),
+        put(
+            "/v1/mcp-servers/support-issues/capabilities",
+            json!({ "capabilities": [
+                { "type": "tool", "name": "create_issue", "enabled": false },
+                { "type": "tool", "name": "update_issue", "enabled": false },
+                { "type": "tool", "name": "assign_issue", "enabled": false },
+            ] }),
+        ),
+        server("Research Papers", "papers", "documents", "ws-research", "What was read so far"),
+        put("/v1/mcp-servers/papers/user-access", json!({ "default_user_access": "deny" })),
     ]
 }
 

@@ -11,6 +11,8 @@ mod capabilities;
 mod credentials;
 mod integrations;
 mod mcp_integrations;
+mod mcp_server_users;
+pub(crate) mod mcp_servers;
 mod models;
 mod parts;
 mod providers;
@@ -19,5 +21,10 @@ pub(crate) mod workspaces;
 use super::route::Domain;
 
 /// Every domain the sandbox answers for.
-pub(crate) const ALL: &[&Domain] =
-    &[&integrations::DOMAIN, &mcp_integrations::DOMAIN, &providers::DOMAIN, &workspaces::DOMAIN];
+pub(crate) const ALL: &[&Domain] = &[
+    &integrations::DOMAIN,
+    &mcp_integrations::DOMAIN,
+    &mcp_servers::DOMAIN,
+    &providers::DOMAIN,
+    &workspaces::DOMAIN,
+];

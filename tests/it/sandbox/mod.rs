@@ -14,6 +14,7 @@ mod integrations;
 mod lifetime;
 mod lists;
 mod mcp_integrations;
+mod mcp_servers;
 mod providers;
 mod repeatable;
 mod secrets;
