@@ -6,6 +6,7 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod guardrails;
 pub mod integrations;
 pub mod mcp_integrations;
 pub mod mcp_servers;
@@ -27,6 +28,11 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain(
+        "guardrails",
+        "Checks on what goes to models and tools and comes back.",
+        guardrails::OPERATIONS,
+    ),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",

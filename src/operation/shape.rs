@@ -29,8 +29,8 @@ pub(super) enum Shape {
     Text { most: usize, slug: bool },
     /// A whole number within bounds.
     Integer { least: i64, most: i64 },
-    /// A number, not below a bound.
-    Number { least: f64 },
+    /// A number within bounds.
+    Number { least: f64, most: f64 },
     /// True or false.
     Truth,
     /// Anything.
@@ -110,6 +110,7 @@ impl Shape {
             },
             Some("number") => Self::Number {
                 least: full.get("minimum").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY),
+                most: full.get("maximum").and_then(Value::as_f64).unwrap_or(f64::INFINITY),
             },
             Some("boolean") => Self::Truth,
             _ => Self::Any,
@@ -169,9 +170,13 @@ impl Shape {
                 Some(_) => problems.add(at, bounds(number, *least, *most)),
                 None => problems.add(at, format!("takes a whole number, got {number}")),
             },
-            (Self::Number { least }, Value::Number(number)) => {
-                if number.as_f64().is_none_or(|n| n < *least) {
-                    problems.add(at, format!("takes a number of at least {least}, got {number}"));
+            (Self::Number { least, most }, Value::Number(number)) => {
+                if number.as_f64().is_none_or(|n| !(*least..=*most).contains(&n)) {
+                    let bounds = match most.is_finite() {
+                        true => format!("takes a number from {least} to {most}, got {number}"),
+                        false => format!("takes a number of at least {least}, got {number}"),
+                    };
+                    problems.add(at, bounds);
                 }
             }
             (_, other) => {

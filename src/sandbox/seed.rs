@@ -14,8 +14,15 @@ use super::{
 /// A store with the organisation in it.
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
-    let rooms =
-        [workspaces(), integrations(), access(), providers(), mcp_integrations(), mcp_servers()];
+    let rooms = [
+        workspaces(),
+        integrations(),
+        access(),
+        providers(),
+        mcp_integrations(),
+        mcp_servers(),
+        guardrails(),
+    ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
         let body = body.as_object().cloned().unwrap_or_default();
@@ -306,6 +313,50 @@ fn mcp_servers() -> Vec<Step> {
         ),
         server("Research Papers", "papers", "documents", "ws-research", "What was read so far"),
         put("/v1/mcp-servers/papers/user-access", json!({ "default_user_access": "deny" })),
+    ]
+}
+
+fn guardrails() -> Vec<Step> {
+    let follow = |deny: bool| {
+        let feedback =
+            |value: i8| json!({ "feedback": { "value": value, "weight": 1, "metadata": "" } });
+        json!({ "deny": deny, "async": false, "on_success": feedback(5), "on_fail": feedback(-5) })
+    };
+    vec![
+        post(
+            "/v1/guardrails",
+            json!({
+                "name": "No personal data",
+                "workspace_id": "ws-support-bot", "actions": follow(true),
+                "checks": [
+                    { "id": "portkey.pii", "parameters": { "redact": true,
+                        "categories": ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD"] } },
+                    { "id": "default.wordCount", "name": "Short answers", "is_enabled": false,
+                        "parameters": { "maxWords": 300 } },
+                ],
+            }),
+        ),
+        post(
+            "/v1/guardrails",
+            json!({
+                "name": "Plain language",
+                "organisation_id": ORGANISATION, "actions": follow(false),
+                "checks": [{ "id": "portkey.gibberish" }],
+            }),
+        ),
+        post(
+            "/v1/guardrails",
+            json!({
+                "name": "Tool calls", "target": "mcp_tools",
+                "workspace_id": "ws-support-bot", "actions": follow(true),
+                "checks": [{ "id": "default.contains", "parameters": {
+                    "words": ["password"], "operator": "none" } }],
+            }),
+        ),
+        put(
+            "/v1/guardrails/guard_tool-calls/mcp-servers/support-issues",
+            json!({ "run_on": ["input", "output"] }),
+        ),
     ]
 }
 

@@ -10,6 +10,13 @@ use serde_json::Value;
 
 const RECORDS: &str = "../shared/portkey-api/operations";
 
+/// Words the live API takes that the published lists do not have yet: checks of changelog 1.13.0 and
+/// 1.17.0.
+const NEWER_WORDS: &[(&str, &[&str])] = &[
+    ("create-guardrail.checks.id", &["cato.analyze", "default.requiredMetadataKeyPairs"]),
+    ("update-guardrail.checks.id", &["cato.analyze", "default.requiredMetadataKeyPairs"]),
+];
+
 #[test]
 fn declarations_are_as_recorded() {
     if !Path::new(RECORDS).is_dir() {
@@ -114,7 +121,9 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
                 continue;
             }
             assert!(mine.is_object(), "{at} is not declared");
-            let words: BTreeSet<_> = strings(&field["enum"]).collect();
+            let newer = NEWER_WORDS.iter().filter(|(field, _)| *field == at);
+            let newer = newer.flat_map(|(_, words)| words.iter().map(|word| (*word).to_owned()));
+            let words: BTreeSet<_> = strings(&field["enum"]).chain(newer).collect();
             assert_eq!(strings(&mine["enum"]).collect::<BTreeSet<_>>(), words, "enum of {at}");
             compare_body(&at, mine, &field);
             compare_body(&at, &mine["items"], &field["items"]);

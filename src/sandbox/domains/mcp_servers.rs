@@ -130,7 +130,12 @@ pub(super) static MCP_SERVERS: Resource = Resource {
 
 /// The MCP server a path names.
 pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
-    MCP_SERVERS.find(store, ORGANISATION, call.handle())
+    resolve(store, call.handle())
+}
+
+/// The MCP server an id or slug names.
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+    MCP_SERVERS.find(store, ORGANISATION, handle)
 }
 
 /// An organisation's key is not told of all servers at once.

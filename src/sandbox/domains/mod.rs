@@ -9,6 +9,7 @@
 mod access;
 mod capabilities;
 mod credentials;
+mod guardrails;
 mod integrations;
 mod mcp_integrations;
 mod mcp_server_users;
@@ -22,6 +23,7 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &guardrails::DOMAIN,
     &integrations::DOMAIN,
     &mcp_integrations::DOMAIN,
     &mcp_servers::DOMAIN,

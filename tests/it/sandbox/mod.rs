@@ -10,6 +10,7 @@
 
 mod errors;
 mod faults;
+mod guardrails;
 mod integrations;
 mod lifetime;
 mod lists;
