@@ -9,7 +9,9 @@
 pub mod guardrails;
 pub mod integrations;
 pub mod mcp_integrations;
+pub mod mcp_registry;
 pub mod mcp_servers;
+pub mod model_pricing;
 pub mod providers;
 pub mod shared;
 
@@ -44,9 +46,19 @@ pub const DOMAINS: &[Domain] = &[
         mcp_integrations::OPERATIONS,
     ),
     domain(
+        "mcp-registry",
+        "MCP servers in the format of the public MCP Registry.",
+        mcp_registry::OPERATIONS,
+    ),
+    domain(
         "mcp-servers",
         "An MCP integration lent to one workspace, its tools and its users.",
         mcp_servers::OPERATIONS,
+    ),
+    domain(
+        "model-pricing",
+        "Public list prices and abilities of models; no key needed.",
+        model_pricing::OPERATIONS,
     ),
     domain(
         "providers",

@@ -12,8 +12,10 @@ mod credentials;
 mod guardrails;
 mod integrations;
 mod mcp_integrations;
+mod mcp_registry;
 mod mcp_server_users;
 pub(crate) mod mcp_servers;
+mod model_pricing;
 mod models;
 mod parts;
 mod providers;
@@ -26,7 +28,9 @@ pub(crate) const ALL: &[&Domain] = &[
     &guardrails::DOMAIN,
     &integrations::DOMAIN,
     &mcp_integrations::DOMAIN,
+    &mcp_registry::DOMAIN,
     &mcp_servers::DOMAIN,
+    &model_pricing::DOMAIN,
     &providers::DOMAIN,
     &workspaces::DOMAIN,
 ];
