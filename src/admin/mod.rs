@@ -6,6 +6,8 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod agent_servers;
+pub mod deployments;
 pub mod guardrails;
 pub mod integrations;
 pub mod mcp_integrations;
@@ -30,6 +32,16 @@ pub struct Domain {
 
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
+    domain(
+        "agent-servers",
+        "Agents behind the gateway, as they describe themselves.",
+        agent_servers::OPERATIONS,
+    ),
+    domain(
+        "deployments",
+        "Gateways that run outside Portkey, and their credentials.",
+        deployments::OPERATIONS,
+    ),
     domain(
         "guardrails",
         "Checks on what goes to models and tools and comes back.",

@@ -84,6 +84,8 @@ pub(crate) enum Owner {
 /// What names an item in a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FoundBy {
+    /// Its id.
+    Id,
     /// Its slug.
     Slug,
     /// Its id or its slug.
@@ -210,6 +212,7 @@ impl Resource {
         handle: &str,
     ) -> Result<&'s Item, Refusal> {
         let found = store.find(self.shelf(owner), handle).filter(|item| match self.found_by {
+            FoundBy::Id => item.get("id").is_some_and(|id| id == handle),
             FoundBy::Slug => item.get("slug").is_some_and(|slug| slug == handle),
             FoundBy::IdOrSlug => true,
         });

@@ -22,6 +22,7 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         mcp_integrations(),
         mcp_servers(),
         guardrails(),
+        deployments(),
     ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
@@ -39,6 +40,7 @@ fn settle(store: &mut Store) {
     let research = domains::workspaces::resolve(store, "ws-research").map(id_of);
     let research = research.unwrap_or_default();
     for (kind, owner, handle, field, value) in [
+        ("deployments", ORGANISATION, "eu-production", "connection_status", json!("healthy")),
         ("workspaces", ORGANISATION, "ws-shared", "is_default", json!(true)),
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),
@@ -313,6 +315,25 @@ fn mcp_servers() -> Vec<Step> {
         ),
         server("Research Papers", "papers", "documents", "ws-research", "What was read so far"),
         put("/v1/mcp-servers/papers/user-access", json!({ "default_user_access": "deny" })),
+    ]
+}
+
+fn deployments() -> Vec<Step> {
+    vec![
+        post(
+            "/v2/deployments",
+            json!({
+                "name": "EU production", "slug": "eu-production", "type": "production",
+                "is_default": true, "tags": { "region": "eu" },
+                "auth_settings": { "gateway_base_url": "https://gateway.example.com/v1",
+                    "workspaces_allowed": ["ws-shared", "ws-support-bot"],
+                    "jwt_subs_allowed": ["gateway-eu"] },
+            }),
+        ),
+        post(
+            "/v2/deployments",
+            json!({ "name": "Trial", "slug": "trial", "type": "non_production" }),
+        ),
     ]
 }
 

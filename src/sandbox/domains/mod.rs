@@ -7,8 +7,10 @@
 //! [`Resource`]: super::resource::Resource
 
 mod access;
+mod agent_servers;
 mod capabilities;
 mod credentials;
+mod deployments;
 mod guardrails;
 mod integrations;
 mod mcp_integrations;
@@ -25,6 +27,8 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &agent_servers::DOMAIN,
+    &deployments::DOMAIN,
     &guardrails::DOMAIN,
     &integrations::DOMAIN,
     &mcp_integrations::DOMAIN,

@@ -8,6 +8,8 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod agent_servers;
+mod deployments;
 mod errors;
 mod faults;
 mod guardrails;
