@@ -268,7 +268,7 @@ pub struct TestMcpServer {
 /// List an MCP server's user access
 ///
 /// Returns the workspace's users, whether each may use the server, and the default for those without
-/// a setting of their own (`has_override`).
+/// an override.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListUserAccess {
     /// UUID or slug.

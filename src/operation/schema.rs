@@ -23,6 +23,7 @@ pub(super) const NAMES: &str = "x-names-fields";
 /// How many of some fields of a struct may be given: `extend("x-at-most-one" = [names])`. A list of
 /// lists states it of several groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "each is a quantity of one")]
 pub(super) enum Quantity {
     AtMostOne,
     ExactlyOne,

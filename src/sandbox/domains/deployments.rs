@@ -185,11 +185,15 @@ fn resolved(store: &Store, call: &Call) -> Result<Call, Refusal> {
     Ok(Call { path: vec![id], query: call.query.clone(), body: call.body.clone() })
 }
 
-/// Fresh credentials. They are not kept, because nothing can read them again.
-fn credentials(store: &mut Store, answer: &mut Value) {
-    answer["client_auth"] = format!("sandbox-client-{}", store.next_id()).into();
-    answer["credentials"] = json!({ "username": format!("sandbox-user-{}", store.next_id()),
+/// An answer with fresh credentials. They are not kept, because nothing can read them again.
+fn with_credentials(store: &mut Store, answer: Value) -> Value {
+    let Value::Object(mut answer) = answer else { return answer };
+    let client = format!("sandbox-client-{}", store.next_id());
+    answer.insert("client_auth".to_owned(), client.into());
+    let credentials = json!({ "username": format!("sandbox-user-{}", store.next_id()),
         "password": format!("sandbox-password-{}", store.next_id()) });
+    answer.insert("credentials".to_owned(), credentials);
+    Value::Object(answer)
 }
 
 /// There is one default; a new one takes its place.
@@ -221,11 +225,10 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
 }
 
 fn create(store: &mut Store, call: &Call) -> Outcome {
-    let mut answer = crud::create(&DEPLOYMENTS, store, call)?;
-    let id = answer["id"].as_str().unwrap_or_default().to_owned();
-    keep_one_default(store, &id);
-    credentials(store, &mut answer);
-    Ok(answer)
+    let answer = crud::create(&DEPLOYMENTS, store, call)?;
+    let id = answer.get("id").and_then(Value::as_str).unwrap_or_default();
+    keep_one_default(store, id);
+    Ok(with_credentials(store, answer))
 }
 
 fn read(store: &mut Store, call: &Call) -> Outcome {
@@ -234,12 +237,12 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
 
 fn update(store: &mut Store, call: &Call) -> Outcome {
     let call = resolved(store, call)?;
-    let mut answer = crud::update(&DEPLOYMENTS, store, &call)?;
+    let answer = crud::update(&DEPLOYMENTS, store, &call)?;
     keep_one_default(store, call.handle());
-    if flag(&call.body, "rotate_auth") {
-        credentials(store, &mut answer);
-    }
-    Ok(answer)
+    Ok(match flag(&call.body, "rotate_auth") {
+        true => with_credentials(store, answer),
+        false => answer,
+    })
 }
 
 /// What is deleted stays in sight.

@@ -41,10 +41,11 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
         None => 0,
     };
     let page: Vec<&Item> = kept.iter().skip(start).take(limit).copied().collect();
-    let mut metadata = json!({ "count": page.len() });
+    let mut metadata = Item::new();
     if let Some(last) = page.last().filter(|_| start + page.len() < kept.len()) {
-        metadata["nextCursor"] = text(last, "id").into();
+        metadata.insert("nextCursor".to_owned(), text(last, "id").into());
     }
+    metadata.insert("count".to_owned(), page.len().into());
     let servers: Vec<Value> = page.into_iter().map(show).collect();
     Ok(json!({ "servers": servers, "metadata": metadata }))
 }

@@ -21,9 +21,9 @@ pub(super) const OVERRIDES: &str = "mcp-server-users";
 
 /// Who could use the MCP servers of a sandbox: id, first and last name.
 const PEOPLE: [(&str, &str, &str); 3] = [
-    ("0a5d0000-0000-4000-8000-000000000001", "Platform", "Admin"),
-    ("0a5d0000-0000-4000-8000-000000000002", "Research", "Lead"),
-    ("0a5d0000-0000-4000-8000-000000000003", "Support", "Engineer"),
+    ("0a5d0000-0000-4000-8000-00000000ada1", "Platform", "Admin"),
+    ("0a5d0000-0000-4000-8000-00000000ada2", "Research", "Lead"),
+    ("0a5d0000-0000-4000-8000-00000000ada3", "Support", "Lead"),
 ];
 
 /// Lets the first two people sign in to a server, which takes a browser and so is no call.

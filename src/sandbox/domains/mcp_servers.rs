@@ -293,6 +293,8 @@ fn sync_capabilities(store: &mut Store, call: &Call) -> Outcome {
     Ok(synced(store, &owner, Item::new()))
 }
 
+/// The upstream's own description is taken and dropped: what is read back has no place for it, and
+/// the server's is the administrator's.
 const METADATA: &[Field] = &[
     Field::new("server_name", Kind::Text),
     Field::new("server_version", Kind::Text),
@@ -337,6 +339,8 @@ fn test(store: &mut Store, call: &Call) -> Outcome {
         None => json!({ "success": false, "status_code": null, "response_time_ms": null,
             "url": null, "error": "The MCP integration has been removed" }),
     };
-    told["server_name"] = text(server, "name").into();
+    if let Some(told) = told.as_object_mut() {
+        told.insert("server_name".to_owned(), text(server, "name").into());
+    }
     Ok(told)
 }

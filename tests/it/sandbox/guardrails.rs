@@ -55,13 +55,10 @@ async fn guardrails_belong_to_a_workspace_or_to_the_organisation() {
     let organisation = all["data"][0]["organisation_id"].as_str().unwrap();
     let first = all["data"][0]["id"].as_str().unwrap();
     for (query, slugs) in [
-        (
-            "workspace_id=ws-support-bot".to_owned(),
-            vec!["guard_no-personal-data", "guard_tool-calls"],
-        ),
+        ("workspace_id=ws-support-bot".to_owned(), vec!["guard_personal-data", "guard_tool-calls"]),
         ("workspace_id=ws-research".to_owned(), vec![]),
         (format!("organisation_id={organisation}"), vec!["guard_plain-language"]),
-        (format!("ids=x,{first}"), vec!["guard_no-personal-data"]),
+        (format!("ids=x,{first}"), vec!["guard_personal-data"]),
         ("current_page=1&page_size=2".to_owned(), vec!["guard_tool-calls"]),
     ] {
         let list = portkey.get(&format!("/guardrails?{query}")).await;
@@ -104,7 +101,7 @@ async fn mcp_servers_are_mapped_one_by_one_or_all_at_once() {
         let servers = portkey.get(path).await["mcp_servers"].clone();
         servers.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
     };
-    assert_eq!(mapped().await, [support.clone()]);
+    assert_eq!(mapped().await, std::slice::from_ref(&support));
 
     let one = format!("{path}/issues");
     let made = portkey.put(&one, json!({ "run_on": ["input"] })).await;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Portkey, column};
 
-const RESEARCHER: &str = "0a5d0000-0000-4000-8000-000000000002";
-const SUPPORTER: &str = "0a5d0000-0000-4000-8000-000000000003";
+const RESEARCHER: &str = "0a5d0000-0000-4000-8000-00000000ada2";
+const SUPPORTER: &str = "0a5d0000-0000-4000-8000-00000000ada3";
 
 #[tokio::test]
 async fn an_mcp_server_comes_and_goes() {
