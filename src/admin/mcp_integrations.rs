@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Owner, SecretMapping};
+use super::shared::{CapabilityKind, CapabilitySwitch, Owner, SecretMapping};
 use crate::operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get, post, put};
 
 /// The room's table.
@@ -195,17 +195,6 @@ pub struct ListCapabilities {
     pub kind: Option<CapabilityKind>,
 }
 
-/// A kind of capability, as it is listed.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum CapabilityKind {
-    Tool,
-    Prompt,
-    Resource,
-    ResourceTemplate,
-}
-
 /// Update MCP integration capabilities
 ///
 /// Enables or disables the capabilities named and leaves the others as they are.
@@ -216,28 +205,6 @@ pub struct UpdateCapabilities {
     /// What to change.
     #[schemars(length(min = 1))]
     pub capabilities: Vec<CapabilitySwitch>,
-}
-
-/// One capability, on or off.
-#[derive(Deserialize, JsonSchema)]
-pub struct CapabilitySwitch {
-    /// Name as the server reports it.
-    pub name: String,
-    /// Its kind.
-    #[serde(rename = "type")]
-    pub kind: SwitchableKind,
-    /// Whether it is offered.
-    pub enabled: bool,
-}
-
-/// A kind of capability that can be switched; templates follow their resources.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum SwitchableKind {
-    Tool,
-    Prompt,
-    Resource,
 }
 
 /// Get MCP integration metadata

@@ -6,6 +6,7 @@
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
 
+pub mod agent_servers;
 pub mod analytics_graphs;
 pub mod analytics_groups;
 pub mod analytics_summary;
@@ -13,12 +14,17 @@ pub mod api_keys;
 pub mod audit_logs;
 pub mod collections;
 pub mod configs;
+pub mod deployments;
 pub mod feedback;
+pub mod guardrails;
 pub mod integrations;
 pub mod labels;
 pub mod log_exports;
 pub mod logs;
 pub mod mcp_integrations;
+pub mod mcp_registry;
+pub mod mcp_servers;
+pub mod model_pricing;
 pub mod organisation_defaults;
 pub mod prompt_partials;
 pub mod prompts;
@@ -51,6 +57,11 @@ pub struct Domain {
 /// Every room of the house.
 pub const DOMAINS: &[Domain] = &[
     domain(
+        "agent-servers",
+        "Agents behind the gateway, as they describe themselves.",
+        agent_servers::OPERATIONS,
+    ),
+    domain(
         "analytics-graphs",
         "Requests, cost, tokens, latency and errors over time.",
         analytics_graphs::OPERATIONS,
@@ -73,7 +84,17 @@ pub const DOMAINS: &[Domain] = &[
         "How the gateway routes, retries and caches, in versions.",
         configs::OPERATIONS,
     ),
+    domain(
+        "deployments",
+        "Gateways that run outside Portkey, and their credentials.",
+        deployments::OPERATIONS,
+    ),
     domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
+    domain(
+        "guardrails",
+        "Checks on what goes to models and tools and comes back.",
+        guardrails::OPERATIONS,
+    ),
     domain(
         "integrations",
         "AI-provider credentials, their models and who may use them.",
@@ -86,6 +107,21 @@ pub const DOMAINS: &[Domain] = &[
         "mcp-integrations",
         "MCP servers registered behind the gateway.",
         mcp_integrations::OPERATIONS,
+    ),
+    domain(
+        "mcp-registry",
+        "MCP servers in the format of the public MCP Registry.",
+        mcp_registry::OPERATIONS,
+    ),
+    domain(
+        "mcp-servers",
+        "An MCP integration lent to one workspace, its tools and its users.",
+        mcp_servers::OPERATIONS,
+    ),
+    domain(
+        "model-pricing",
+        "Public list prices and abilities of models; no key needed.",
+        model_pricing::OPERATIONS,
     ),
     domain(
         "organisation-defaults",

@@ -276,3 +276,35 @@ macro_rules! traffic {
     };
 }
 pub(super) use traffic;
+/// A kind of capability of an MCP server, as it is listed.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum CapabilityKind {
+    Tool,
+    Prompt,
+    Resource,
+    ResourceTemplate,
+}
+
+/// One capability of an MCP server, on or off.
+#[derive(Deserialize, JsonSchema)]
+pub struct CapabilitySwitch {
+    /// Name as the server reports it.
+    pub name: String,
+    /// Its kind.
+    #[serde(rename = "type")]
+    pub kind: SwitchableKind,
+    /// Whether it is offered.
+    pub enabled: bool,
+}
+
+/// A kind of capability that can be switched; templates follow their resources.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum SwitchableKind {
+    Tool,
+    Prompt,
+    Resource,
+}

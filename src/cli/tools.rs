@@ -5,13 +5,15 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    admin::DOMAINS,
     catalog::{Catalog, Entry},
+    operation::{Base, Plan},
     server,
 };
 
 #[derive(Args, Debug)]
 pub(super) struct Tools {
-    /// How to print them; `json` is the array of tools/list, byte for byte.
+    /// How to print them; `json` is the array of tools/list, byte for byte, `markdown` the reference.
     #[arg(long, default_value = "table")]
     format: Format,
 }
@@ -58,15 +60,53 @@ fn row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> 
     writeln!(out, "{tool:widest$}  {domain:16}  {effect:6}  {hints:36}  {bytes:>6}")
 }
 
+/// The reference in `docs/tools.md`.
 fn markdown(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "| Tool | Domain | Request | Hints | Bytes |\n| --- | --- | --- | --- | ---: |")?;
-    for entry in catalog.iter() {
-        let operation = entry.published.operation();
-        let (domain, hints, bytes) = (entry.domain.name, hints(entry), bytes(entry)?);
-        let (name, method, path) = (operation.name(), operation.method(), operation.path());
-        writeln!(out, "| `{name}` | {domain} | `{method} {path}` | {hints} | {bytes} |")?;
+    let count = catalog.iter().count();
+    writeln!(
+        out,
+        "# Tools\n\nAll {count} tools by domain: what each sends, what its hints promise, which"
+    )?;
+    writeln!(
+        out,
+        "API-key scope suffices (any one of those named), and the other names it answers to."
+    )?;
+    writeln!(out, "Written by `portkey-mcp tools --format markdown`.")?;
+    for domain in DOMAINS {
+        let (name, about) = (domain.name, domain.about);
+        writeln!(out, "\n## {name}\n\n{about}\n")?;
+        writeln!(
+            out,
+            "| Tool | Request | Hints | Scopes | Also called |\n| --- | --- | --- | --- | --- |"
+        )?;
+        for entry in catalog.iter().filter(|entry| entry.domain.name == name) {
+            row_of(entry, out)?;
+        }
     }
     Ok(())
+}
+
+fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
+    let operation = entry.published.operation();
+    let (name, method, path) = (operation.name(), operation.method(), operation.path());
+    let host = match operation.base() {
+        Base::ControlPlane | Base::Gateway => "/v1",
+        Base::ControlPlaneV2 => "/v2",
+        Base::Registry => "registry: ",
+        Base::Catalogue => "public: ",
+        Base::PriceLists => "price lists: ",
+    };
+    let code = |names: &[&str]| {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let (scopes, names) = (code(operation.needs_scopes()), code(operation.other_names()));
+    let plan = match operation.plan() {
+        Plan::Any => "",
+        Plan::Enterprise if scopes.is_empty() => "Enterprise plan",
+        Plan::Enterprise => "; Enterprise plan",
+    };
+    let hints = hints(entry);
+    writeln!(out, "| `{name}` | `{method} {host}{path}` | {hints} | {scopes}{plan} | {names} |")
 }
 
 /// What the tool adds to the answer of `tools/list`.

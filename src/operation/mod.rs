@@ -132,6 +132,7 @@ pub struct Operation {
     hints: Hints,
     body: Body,
     query: &'static [&'static str],
+    repeated: &'static [&'static str],
     reveals: &'static [&'static str],
     sensitive: &'static [&'static str],
     aliases: &'static [&'static str],
@@ -195,6 +196,7 @@ const fn declare<T: Input>(
             open_world: false,
         },
         query: &[],
+        repeated: &[],
         aliases: &[],
         scopes: &[],
         plan: Plan::Any,
@@ -274,6 +276,13 @@ impl Operation {
     /// Names arguments that travel in the query although the request has a body.
     pub const fn query(mut self, names: &'static [&'static str]) -> Self {
         self.query = names;
+        self
+    }
+
+    /// Names lists of which each item travels as a query argument of its own, where others are joined
+    /// by commas.
+    pub const fn repeated(mut self, names: &'static [&'static str]) -> Self {
+        self.repeated = names;
         self
     }
 

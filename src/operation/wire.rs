@@ -2,8 +2,8 @@
 //!
 //! The rule has no exceptions but the declared ones: `{name}` in the path takes the argument of
 //! that name; of the rest, GET and DELETE send everything in the query, POST and PUT everything in
-//! the body, save the names given to [`Operation::query`]; [`Operation::with_body`] and
-//! [`Operation::bare_body`] say otherwise on the row. Nothing here does I/O.
+//! the body, save the names given to [`Operation::query`]; [`Operation::with_body`],
+//! [`Operation::bare_body`] and [`Operation::repeated`] say otherwise on the row. Nothing here does I/O.
 
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -43,7 +43,11 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
     let mut mark = '?';
     args.retain(|name, value| {
         let in_query = bodiless || operation.query.contains(&name.as_str());
-        if in_query && let Some(value) = flat(value) {
+        let values = match &*value {
+            Value::Array(items) if operation.repeated.contains(&name.as_str()) => items,
+            one => std::slice::from_ref(one),
+        };
+        for value in values.iter().filter(|_| in_query).filter_map(flat) {
             target.push(mark);
             mark = '&';
             target.extend(utf8_percent_encode(name, QUERY));

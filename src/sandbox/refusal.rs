@@ -23,6 +23,9 @@ pub(crate) enum Refusal {
         /// What it was looked for by.
         handle: String,
     },
+    /// The public catalogue has no such model or provider.
+    #[error("Model or provider not found")]
+    NotInCatalogue,
     /// The item exists already, or others depend on it.
     #[error("{0}")]
     Conflict(String),
@@ -50,7 +53,7 @@ impl Refusal {
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::Invalid(_) | Self::NoSuchRoute => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::Missing { .. } => StatusCode::NOT_FOUND,
+            Self::Missing { .. } | Self::NotInCatalogue => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Fault(status) => *status,
@@ -61,6 +64,7 @@ impl Refusal {
     pub(crate) fn body(&self) -> Option<Value> {
         let message = self.to_string();
         match (self, code(self.status())) {
+            (Self::NotInCatalogue, _) => Some(json!({ "error": message })),
             (Self::NoSuchRoute, _) => Some(json!({ "status": "failure", "message": message })),
             (_, Some(code)) => {
                 Some(json!({ "success": false, "data": { "message": message, "errorCode": code } }))

@@ -29,6 +29,23 @@ pub(crate) enum Version {
     V1,
     /// `/v2`, which mirrors some of it.
     V2,
+    /// `/v0.1`, where the registry of MCP servers is.
+    Registry,
+    /// No version: what anyone may read, without a key.
+    Public,
+}
+
+impl Version {
+    /// The version a path begins with, and the rest of the path.
+    fn split(path: &str) -> Option<(Self, &str)> {
+        const PREFIXES: [(&str, Version); 4] = [
+            ("/v1/", Version::V1),
+            ("/v2/", Version::V2),
+            ("/v0.1/", Version::Registry),
+            ("/", Version::Public),
+        ];
+        PREFIXES.iter().find_map(|(prefix, version)| Some((*version, path.strip_prefix(prefix)?)))
+    }
 }
 
 /// One route beyond the ordinary ones.
@@ -142,6 +159,12 @@ impl Routes {
         routes
     }
 
+    /// Whether a call can be answered without a key.
+    pub(crate) fn is_public(&self, method: &Method, path: &str) -> bool {
+        let public = Version::split(path).is_some_and(|(version, _)| version == Version::Public);
+        public && self.find(method, path).is_some()
+    }
+
     fn add(&mut self, method: Method, pattern: Pattern) {
         let patterns = self.0.entry((method, pattern.segments.len())).or_default();
         patterns.push(pattern);
@@ -154,11 +177,7 @@ impl Routes {
 
     /// The action for a call, and what stands in its path's placeholders.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<(Action, Vec<String>)> {
-        let (version, path) = match (path.strip_prefix("/v1/"), path.strip_prefix("/v2/")) {
-            (Some(path), _) => (Version::V1, path),
-            (None, Some(path)) => (Version::V2, path),
-            (None, None) => return None,
-        };
+        let (version, path) = Version::split(path)?;
         let words: Vec<&str> = path.split('/').collect();
         let patterns = self.0.get(&(method.clone(), words.len()))?;
         let mut patterns = patterns.iter().filter(|pattern| pattern.versions.contains(&version));

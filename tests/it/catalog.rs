@@ -182,7 +182,7 @@ fn what_is_not_listed_is_named() {
         let full = p.full_schema();
         let required = full["required"].as_array().cloned().unwrap_or_default();
         let told = spread(p.description());
-        full["properties"].as_object().unwrap().iter().try_for_each(|(name, field)| {
+        full["properties"].as_object().into_iter().flatten().try_for_each(|(name, field)| {
             let unlisted = field.get("x-unlisted").is_some();
             let fair = !required.contains(&json!(name)) && told.contains(name);
             ensure(!unlisted || fair, format!("`{name}` is neither listed nor named"))
@@ -343,5 +343,5 @@ fn the_list_is_small() {
     let total: usize = sizes.iter().map(|(size, _)| size).sum();
     let (largest, name) = sizes.last().unwrap();
     assert!(*largest <= 4_000, "{name} takes {largest} bytes");
-    assert!(total / sizes.len() < 900, "{} bytes on average", total / sizes.len());
+    assert!(total <= 150_000, "{total} bytes in all");
 }

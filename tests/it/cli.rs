@@ -28,8 +28,7 @@ fn tools_are_shown_for_people() {
         assert!(line.contains(part), "{line}");
     }
     let (ok, markdown, _) = said(&["tools", "--format", "markdown"]);
-    let line =
-        "| `delete-provider` | providers | `DELETE /providers/{slug}` | destructive, idempotent |";
+    let line = "| `delete-provider` | `DELETE /v1/providers/{slug}` | destructive, idempotent | `providers.delete`, `virtual_keys.delete` |  |";
     assert!(ok && markdown.contains(line), "{markdown}");
 }
 

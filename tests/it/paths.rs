@@ -44,7 +44,16 @@ fn minimal(entry: &portkey_mcp::catalog::Entry) -> Value {
         match schema["type"].as_str() {
             Some("object") => {
                 let required = schema["required"].as_array().cloned().unwrap_or_default();
-                let names = required.iter().filter_map(Value::as_str);
+                // Of fields of which some are needed, the first of each group.
+                let groups = ["x-exactly-one", "x-at-least-one"].into_iter().flat_map(|mark| {
+                    let group = &schema[mark];
+                    let many = group[0].is_array().then(|| group.as_array()).flatten();
+                    many.map_or_else(
+                        || vec![&group[0]],
+                        |many| many.iter().map(|g| &g[0]).collect(),
+                    )
+                });
+                let names = required.iter().chain(groups).filter_map(Value::as_str);
                 names.map(|name| (name.to_owned(), fill(&schema["properties"][name]))).collect()
             }
             Some("array") => json!([fill(&schema["items"])]),

@@ -1,6 +1,8 @@
-//! README says what the binary does.
+//! README and the reference say what the binary does.
 
-use std::fs;
+use std::{fs, path::Path};
+
+use portkey_mcp::admin::DOMAINS;
 
 use crate::process::said;
 
@@ -29,4 +31,26 @@ fn every_option_is_in_the_readme() {
             assert!(readme.contains(&format!("`{variable}`")), "{variable} is missing");
         }
     }
+}
+
+#[test]
+fn the_reference_is_fresh() {
+    let (ok, reference, _) = said(&["tools", "--format", "markdown"]);
+    assert!(ok);
+    super::check_file(Path::new("docs/tools.md"), &reference);
+}
+
+/// The table between the two marks in README is written from the declarations.
+#[test]
+fn the_table_of_domains_is_fresh() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let (before, rest) = readme.split_once("<!-- domains -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end of domains -->").unwrap();
+    let mut table = "| Domain | Tools | What for |\n| --- | ---: | --- |\n".to_owned();
+    for domain in DOMAINS {
+        let (name, count, about) = (domain.name, domain.operations.len(), domain.about);
+        table += &format!("| [{name}](docs/tools.md#{name}) | {count} | {about} |\n");
+    }
+    let fresh = format!("{before}<!-- domains -->\n{table}<!-- end of domains -->{after}");
+    super::check_file(Path::new("README.md"), &fresh);
 }

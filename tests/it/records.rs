@@ -33,6 +33,12 @@ const LISTS: &[(&str, &str)] = &[("insert-logs", "logs")];
 /// Arguments that the API's document requires and the API does not: it knows the organisation from
 /// the key.
 const OPTIONAL: &[(&str, &str)] = &[("list-audit-logs", "organisation_id")];
+/// Words the live API takes that the published lists do not have yet: checks of changelog 1.13.0 and
+/// 1.17.0.
+const NEWER_WORDS: &[(&str, &[&str])] = &[
+    ("create-guardrail.checks.id", &["cato.analyze", "default.requiredMetadataKeyPairs"]),
+    ("update-guardrail.checks.id", &["cato.analyze", "default.requiredMetadataKeyPairs"]),
+];
 
 #[test]
 fn declarations_are_as_recorded() {
@@ -149,11 +155,14 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
                 continue;
             }
             assert!(mine.is_object(), "{at} is not declared");
+            let newer = NEWER_WORDS.iter().filter(|(field, _)| *field == at);
+            let newer = newer.flat_map(|(_, words)| words.iter().map(|word| (*word).to_owned()));
             // Each of several shapes may know one word of the same enum.
             let words: BTreeSet<_> = shapes
                 .iter()
                 .flat_map(|shape| strings(&shape["properties"][&name]["enum"]))
                 .filter(|_| !OUTGROWN_ENUMS.contains(&at.as_str()))
+                .chain(newer)
                 .collect();
             assert_eq!(strings(&mine["enum"]).collect::<BTreeSet<_>>(), words, "enum of {at}");
             compare_body(&at, mine, &field);

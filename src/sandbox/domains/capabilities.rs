@@ -1,4 +1,7 @@
 //! Capabilities of an MCP integration: what its upstream offers, as last synchronised.
+//!
+//! The servers made from an integration list and switch theirs the same way, so the pages, the
+//! switches and the catalogues are shared with them.
 
 use serde_json::{Value, json};
 
@@ -22,7 +25,8 @@ pub(super) fn shelf(mcp_integration: &str) -> Shelf<'_> {
     Shelf { kind: "mcp-capabilities", owner: mcp_integration }
 }
 
-fn handle(capability: &Item) -> String {
+/// What a capability is found by.
+pub(super) fn handle(capability: &Item) -> String {
     format!("{}/{}", text(capability, "type"), text(capability, "name"))
 }
 
@@ -48,11 +52,16 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
         "size",
     ];
     let owner = id_of(named(store, call)?);
+    let all: Vec<&Item> = store.all(shelf(&owner)).collect();
+    page(store, call, &all, SHOWN)
+}
+
+/// The page of some capabilities that a call asks for, each shown with these fields.
+pub(super) fn page(store: &Store, call: &Call, all: &[&Item], shown: &[&str]) -> Outcome {
     let asked = call.query("type");
     if let Some(asked) = asked {
         check::value(store, Kind::Choice(TYPES), "type", &asked.into())?;
     }
-    let all: Vec<&Item> = store.all(shelf(&owner)).collect();
     let counts = TYPES.iter().map(|kind| {
         let of_type = || all.iter().filter(|item| text(item, "type") == *kind);
         let enabled = of_type().filter(|item| flag(item, "enabled")).count();
@@ -60,9 +69,9 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     });
     let counts = Value::Object(counts.collect());
     let asked_for = |item: &&Item| asked.is_none_or(|kind| text(item, "type") == kind);
-    let kept: Vec<&Item> = all.into_iter().filter(asked_for).collect();
+    let kept: Vec<&Item> = all.iter().copied().filter(asked_for).collect();
     let (page, has_more) = PAGING.cut(call, &kept)?;
-    let data: Vec<Value> = page.iter().map(|item| pick(item, SHOWN)).collect();
+    let data: Vec<Value> = page.iter().map(|item| pick(item, shown)).collect();
     Ok(json!({ "data": data, "counts": counts, "total": kept.len(), "has_more": has_more }))
 }
 
@@ -76,19 +85,24 @@ static SWITCHES: List = List { least: 1, ..List::of(Kind::Shape(&SWITCH)) };
 
 const UPDATE: &[Field] = &[Field::new("capabilities", Kind::List(&SWITCHES)).required()];
 
+/// The switches a call sends, checked one by one.
+pub(super) fn switches(store: &Store, call: &Call) -> Result<Vec<Item>, Refusal> {
+    let mut given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
+    let Some(Value::Array(switches)) = given.remove("capabilities") else { return Ok(Vec::new()) };
+    Ok(switches.into_iter().filter_map(|switch| switch.as_object().cloned()).collect())
+}
+
 /// Switches those that are named on or off; all of them or, when one is unknown, none.
 pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
-    let given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
-    let switches = given.get("capabilities").and_then(Value::as_array);
-    let switches = || switches.into_iter().flatten().filter_map(Value::as_object);
+    let switches = switches(store, call)?;
     if let Some(unknown) =
-        switches().map(handle).find(|handle| store.find(shelf(&owner), handle).is_none())
+        switches.iter().map(handle).find(|handle| store.find(shelf(&owner), handle).is_none())
     {
         return Err(Refusal::Missing { object: "capability", handle: unknown });
     }
     let now = store.clock.now();
-    for switch in switches() {
+    for switch in &switches {
         if let Some(stored) = store.find_mut(shelf(&owner), &handle(switch)) {
             stored.insert("enabled".to_owned(), flag(switch, "enabled").into());
             stored.insert("last_updated_at".to_owned(), now.clone().into());
@@ -97,18 +111,20 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "success": true }))
 }
 
+/// The fields that tell what is known of an upstream server.
+pub(super) const METADATA: &[&str] = &[
+    "server_name",
+    "server_version",
+    "protocol_version",
+    "capability_flags",
+    "sync_status",
+    "last_synced_at",
+    "sync_error",
+];
+
 /// What is known of the upstream server.
 pub(super) fn metadata(store: &mut Store, call: &Call) -> Outcome {
-    const SHOWN: &[&str] = &[
-        "server_name",
-        "server_version",
-        "protocol_version",
-        "capability_flags",
-        "sync_status",
-        "last_synced_at",
-        "sync_error",
-    ];
-    Ok(pick(named(store, call)?, SHOWN))
+    Ok(pick(named(store, call)?, METADATA))
 }
 
 static OFFER: Shape = Shape::open(&[
@@ -117,7 +133,8 @@ static OFFER: Shape = Shape::open(&[
     Field::new("enabled", Kind::Flag).preset(Preset::Flag(true)),
 ]);
 
-static OFFERS: List = List::of(Kind::Shape(&OFFER));
+/// A catalogue, as whoever has asked the upstream reports it.
+pub(super) static OFFERS: List = List::of(Kind::Shape(&OFFER));
 
 const SYNC: &[Field] =
     &[Field::new("server_info", Kind::Object), Field::new("capabilities", Kind::List(&OFFERS))];
@@ -141,7 +158,8 @@ pub(super) fn sync(store: &mut Store, call: &Call) -> Outcome {
     Ok(done())
 }
 
-fn replace_all(store: &mut Store, owner: &str, offers: &[Value]) {
+/// Puts a catalogue in place of the one there was; what had been switched off stays off.
+pub(super) fn replace_all(store: &mut Store, owner: &str, offers: &[Value]) {
     let now: Value = store.clock.now().into();
     let known: Vec<Item> = store.all(shelf(owner)).cloned().collect();
     store.clear(shelf(owner));

@@ -144,20 +144,28 @@ fn removed(store: &mut Store, item: &Item) {
     store.clear(capabilities::shelf(owner));
 }
 
-/// Tries the upstream. Every host answers but those under `.invalid`, which by its registration
-/// can never exist. That a host does not answer is a result, not an error.
+/// Whether a workspace may use an MCP integration.
+pub(super) fn is_open(store: &Store, mcp_integration: &Item, workspace: &str) -> bool {
+    access::is_open(store, ACCESS, mcp_integration, workspace)
+}
+
 fn test(store: &mut Store, call: &Call) -> Outcome {
-    let url = text(named(store, call)?, "url");
+    Ok(try_upstream(text(named(store, call)?, "url")))
+}
+
+/// Tries an upstream. Every host answers but those under `.invalid`, which by its registration can
+/// never exist. That a host does not answer is a result, not an error.
+pub(super) fn try_upstream(url: &str) -> Value {
     let parsed = url.parse::<http::Uri>().unwrap_or_default();
     let host = parsed.host().unwrap_or_default();
     let reached = !host.ends_with(".invalid");
-    Ok(json!({
+    json!({
         "success": reached,
         "status_code": reached.then_some(200),
         "response_time_ms": reached.then_some(20 + url.len()),
         "url": url,
         "error": (!reached).then(|| format!("Cannot resolve {host}")),
-    }))
+    })
 }
 
 /// Two shapes: the newer one when any `version` is asked for.

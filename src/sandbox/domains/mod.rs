@@ -7,6 +7,7 @@
 //! [`Resource`]: super::resource::Resource
 
 mod access;
+mod agent_servers;
 mod analytics;
 mod api_keys;
 pub(crate) mod audit_logs;
@@ -14,12 +15,18 @@ mod capabilities;
 mod collections;
 mod configs;
 mod credentials;
+mod deployments;
 mod feedback;
+mod guardrails;
 mod integrations;
 mod labels;
 mod log_exports;
 mod logs;
 mod mcp_integrations;
+mod mcp_registry;
+mod mcp_server_users;
+pub(crate) mod mcp_servers;
+mod model_pricing;
 mod models;
 mod organisation_defaults;
 mod parts;
@@ -45,17 +52,23 @@ use super::route::Domain;
 
 /// Every domain the sandbox answers for.
 pub(crate) const ALL: &[&Domain] = &[
+    &agent_servers::DOMAIN,
     &analytics::DOMAIN,
     &api_keys::DOMAIN,
     &audit_logs::DOMAIN,
     &collections::DOMAIN,
     &configs::DOMAIN,
+    &deployments::DOMAIN,
     &feedback::DOMAIN,
+    &guardrails::DOMAIN,
     &integrations::DOMAIN,
     &labels::DOMAIN,
     &log_exports::DOMAIN,
     &logs::DOMAIN,
     &mcp_integrations::DOMAIN,
+    &mcp_registry::DOMAIN,
+    &mcp_servers::DOMAIN,
+    &model_pricing::DOMAIN,
     &organisation_defaults::DOMAIN,
     &prompt_partials::DOMAIN,
     &prompts::DOMAIN,

@@ -1,5 +1,6 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
+mod gateway;
 mod keys;
 mod people;
 mod policies;
@@ -34,6 +35,9 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         policies::usage_limits(),
         policies::rate_limits(),
         observability(),
+        gateway::mcp_servers(),
+        gateway::guardrails(),
+        gateway::deployments(),
     ];
     for (method, path, body) in rooms.into_iter().flatten() {
         let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
@@ -46,11 +50,13 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     Ok(store)
 }
 
-/// What time brings about and no call can: a default, an archived item, a spent budget.
+/// What time brings about and no call can: a sign-in, a default, an archived item, a spent budget.
 fn settle(store: &mut Store) {
+    domains::mcp_servers::sign_in(store, "papers");
     let research = domains::workspaces::resolve(store, "ws-research").map(id_of);
     let research = research.unwrap_or_default();
     for (kind, owner, handle, field, value) in [
+        ("deployments", ORGANISATION, "eu-production", "connection_status", json!("healthy")),
         ("workspaces", ORGANISATION, "ws-shared", "is_default", json!(true)),
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),

@@ -8,14 +8,17 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod agent_servers;
 mod analytics;
 mod api_keys;
 mod audit_logs;
 mod collections;
 mod configs;
+mod deployments;
 mod errors;
 mod faults;
 mod feedback;
+mod guardrails;
 mod integrations;
 mod labels;
 mod lifetime;
@@ -23,6 +26,9 @@ mod lists;
 mod log_exports;
 mod logs;
 mod mcp_integrations;
+mod mcp_registry;
+mod mcp_servers;
+mod model_pricing;
 mod organisation_defaults;
 mod policies;
 mod prompt_partials;

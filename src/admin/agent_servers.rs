@@ -1,0 +1,21 @@
+//! Agent servers: agents behind the gateway, as they describe themselves.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::operation::{Operation, get};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] =
+    &[get::<GetCard>("get-agent-server-card", "/agent-servers/{agent_server_id}/agent-card")
+        .scopes(&["agent_servers.read"])];
+
+/// Get an agent server's card
+///
+/// Returns the agent card of the agent behind it: its name, URL and skills. Cards over 1 MB are
+/// refused.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetCard {
+    /// UUID or slug.
+    pub agent_server_id: String,
+}

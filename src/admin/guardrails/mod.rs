@@ -1,0 +1,225 @@
+//! Guardrails: checks on what goes to a model or an MCP tool and comes back, and what follows.
+
+pub mod catalogue;
+mod checks;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use checks::Check;
+
+use crate::operation::{Operation, delete, get, post, put};
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListGuardrails>("list-guardrails", "/guardrails")
+        .scopes(&["guardrails.list", "organisation_guardrails.list"]),
+    post::<CreateGuardrail>("create-guardrail", "/guardrails")
+        .rule(checks::fit_the_catalogue)
+        .scopes(&["guardrails.create", "organisation_guardrails.create"]),
+    get::<GetGuardrail>("get-guardrail", "/guardrails/{guardrail_id}")
+        .scopes(&["guardrails.read", "organisation_guardrails.read"])
+        .sensitive(&["checks[].parameters"]),
+    put::<UpdateGuardrail>("update-guardrail", "/guardrails/{guardrail_id}")
+        .destructive()
+        .rule(checks::fit_the_catalogue)
+        .scopes(&["guardrails.update", "organisation_guardrails.update"]),
+    delete::<DeleteGuardrail>("delete-guardrail", "/guardrails/{guardrail_id}")
+        .scopes(&["guardrails.delete", "organisation_guardrails.delete"]),
+    get::<ListMcpServers>("list-guardrail-mcp-servers", "/guardrails/{guardrail_id}/mcp-servers")
+        .scopes(&["guardrails.read"]),
+    put::<ReplaceMcpServers>(
+        "replace-guardrail-mcp-servers",
+        "/guardrails/{guardrail_id}/mcp-servers",
+    )
+    .destructive()
+    .scopes(&["guardrails.update"]),
+    put::<SetMcpServer>(
+        "set-guardrail-mcp-server",
+        "/guardrails/{guardrail_id}/mcp-servers/{mcp_server_id}",
+    )
+    .scopes(&["guardrails.update"]),
+];
+
+/// List guardrails
+///
+/// Returns the guardrails of a workspace or of the organisation, one page at a time, without their
+/// checks.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListGuardrails {
+    /// Workspace UUID; give it with an organisation key.
+    pub workspace_id: Option<String>,
+    /// Organisation UUID, for the organisation's own guardrails.
+    pub organisation_id: Option<String>,
+    /// Items per page; 100 when left out.
+    #[schemars(range(min = 1, max = 1000))]
+    pub page_size: Option<u32>,
+    /// Zero-based page.
+    pub current_page: Option<u32>,
+    /// Comma-separated UUIDs to look among.
+    pub ids: Option<String>,
+}
+
+/// Create a guardrail
+///
+/// Stores checks and what follows from them; returns id, slug and version. It runs where a config or
+/// a workspace names it. An organisation key must give workspace_id or organisation_id.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateGuardrail {
+    /// Display name.
+    pub name: String,
+    /// What to look for.
+    #[schemars(length(min = 1))]
+    pub checks: Vec<Check>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub actions: Actions,
+    /// Workspace UUID to keep it to.
+    pub workspace_id: Option<String>,
+    /// Organisation UUID, for all workspaces.
+    pub organisation_id: Option<String>,
+    /// Traffic it looks at: model calls or MCP tool calls. Fixed once created.
+    pub target: Option<Target>,
+}
+
+/// What traffic a guardrail looks at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Target {
+    Llm,
+    McpTools,
+}
+
+/// deny* (blocks on failure), async* (does not hold the request up, so cannot block); on_success* and
+/// on_fail* {feedback* {value*, weight* (0 to 1), metadata* (text)}}.
+///
+/// What follows when checks pass or fail.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Actions {
+    pub deny: bool,
+    #[serde(rename = "async")]
+    pub asynchronous: bool,
+    pub on_success: Consequence,
+    pub on_fail: Consequence,
+}
+
+/// feedback*.
+///
+/// What is recorded after a verdict.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Consequence {
+    pub feedback: VerdictFeedback,
+}
+
+/// value*, weight*, metadata*.
+///
+/// The feedback a verdict leaves on the request.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct VerdictFeedback {
+    pub value: f64,
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub weight: f64,
+    pub metadata: String,
+}
+
+/// Get a guardrail
+///
+/// Returns one guardrail with its checks and actions. One that does not exist is answered as not
+/// allowed (403). A check without `is_enabled` is on.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetGuardrail {
+    /// UUID or slug.
+    pub guardrail_id: String,
+}
+
+/// Update a guardrail
+///
+/// Makes a new version that works at once. Checks and actions replace the stored ones as a whole:
+/// read them first. What is left out stays.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateGuardrail {
+    /// UUID or slug.
+    pub guardrail_id: String,
+    /// Display name.
+    pub name: Option<String>,
+    /// All of them, as in `create-guardrail`.
+    #[schemars(length(min = 1))]
+    pub checks: Option<Vec<Check>>,
+    /// As in `create-guardrail`.
+    pub actions: Option<Actions>,
+}
+
+/// Delete a guardrail
+///
+/// Removes the guardrail; configs that name it go on without it, unprotected. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteGuardrail {
+    /// UUID or slug.
+    pub guardrail_id: String,
+}
+
+/// List a guardrail's MCP servers
+///
+/// Returns the MCP servers whose tool calls the guardrail looks at, by id.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListMcpServers {
+    /// UUID or slug.
+    pub guardrail_id: String,
+}
+
+/// Replace a guardrail's MCP servers
+///
+/// Maps exactly the MCP servers given and unmaps all others; returns which were added, updated and
+/// removed. The guardrail's target must be `mcp_tools`.
+#[derive(Deserialize, JsonSchema)]
+pub struct ReplaceMcpServers {
+    /// UUID or slug.
+    pub guardrail_id: String,
+    /// MCP server id to {run_on* (input, output), mcp_integration_capability_ids (only these; all when
+    /// left out)}; `{}` unmaps all.
+    pub mcp_servers: BTreeMap<String, Mapping>,
+}
+
+/// run_on*, mcp_integration_capability_ids.
+///
+/// How a guardrail looks at one MCP server.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Mapping {
+    pub run_on: Vec<Side>,
+    pub mcp_integration_capability_ids: Option<Vec<String>>,
+}
+
+/// A side of a tool call.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Side {
+    Input,
+    Output,
+}
+
+/// Set a guardrail's MCP server
+///
+/// Maps one MCP server to the guardrail or changes its mapping; the others stay. The guardrail's
+/// target must be `mcp_tools`.
+#[derive(Deserialize, JsonSchema)]
+pub struct SetMcpServer {
+    /// UUID or slug.
+    pub guardrail_id: String,
+    /// MCP server UUID or slug.
+    pub mcp_server_id: String,
+    /// Sides of a tool call to look at.
+    pub run_on: Vec<Side>,
+    /// Only these capabilities; all when left out or empty.
+    pub mcp_integration_capability_ids: Option<Vec<String>>,
+}

@@ -1,0 +1,306 @@
+//! Guardrails: checks with consequences, in versions, and the MCP servers whose tool calls they see.
+
+use serde_json::{Value, json};
+
+use super::mcp_servers;
+use crate::sandbox::{
+    call::{Call, id_of},
+    check::{self, Occasion},
+    crud::Outcome,
+    field::{Field, Kind, List, Preset, Shape},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    resource::{Draft, Filter, Hooks, Listing, Missing, Resource},
+    route::{Domain, Version, get, put},
+    store::{Item, ORGANISATION, Store, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[&GUARDRAILS],
+    routes: &[
+        get("/guardrails/{id}/mcp-servers", list_servers),
+        put("/guardrails/{id}/mcp-servers", replace_servers),
+        put("/guardrails/{id}/mcp-servers/{server}", set_server),
+    ],
+};
+
+/// The private field that counts a guardrail's versions.
+const VERSION: &str = "version";
+
+/// The private field that keeps the mapped MCP servers, by id.
+const SERVERS: &str = "mcp_servers";
+
+/// Who made the guardrails of a sandbox.
+const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
+
+static GUARDRAILS: Resource = Resource {
+    missing: Missing::Forbidden,
+    slug_prefix: "guard_",
+    fields: &[
+        Field::new("name", Kind::Name).required(),
+        Field::new("checks", Kind::List(&CHECKS)).required(),
+        Field::new("actions", Kind::Shape(&ACTIONS)).required(),
+        Field::new("workspace_id", Kind::Workspace).fixed().preset(Preset::Null),
+        Field::new("target", Kind::Choice(&["llm", "mcp_tools"]))
+            .fixed()
+            .preset(Preset::Text("llm")),
+    ],
+    derived: &[("version_id", |_, _, guardrail| Some(version_id(guardrail).into()))],
+    list: Listing {
+        paging: Paging::zero_based(100, 1000),
+        envelope: Envelope { object: false, has_more: false },
+        filters: &[
+            Filter {
+                param: "workspace_id",
+                kind: Kind::Workspace,
+                keeps: |_, guardrail, asked| guardrail.get("workspace_id") == Some(asked),
+            },
+            Filter {
+                param: "organisation_id",
+                kind: Kind::Text,
+                keeps: |_, guardrail, _| text(guardrail, "workspace_id").is_empty(),
+            },
+            Filter {
+                param: "ids",
+                kind: Kind::Text,
+                keeps: |_, guardrail, asked| {
+                    let mut ids = asked.as_str().unwrap_or_default().split(',');
+                    ids.any(|id| id.trim() == text(guardrail, "id"))
+                },
+            },
+        ],
+        shows: &[
+            "id",
+            "name",
+            "slug",
+            "organisation_id",
+            "workspace_id",
+            "status",
+            "created_at",
+            "last_updated_at",
+            "owner_id",
+            "updated_by",
+        ],
+    },
+    reads: &[
+        "id",
+        "name",
+        "slug",
+        "organisation_id",
+        "workspace_id",
+        "status",
+        "created_at",
+        "last_updated_at",
+        "owner_id",
+        "updated_by",
+        "checks",
+        "actions",
+        "target",
+    ],
+    creates: &["id", "slug", "version_id"],
+    updates: &["id", "slug", "version_id"],
+    hooks: Hooks { admit, ..Hooks::NONE },
+    ..Resource::new("guardrails", "guardrail", "/guardrails")
+};
+
+static CHECK: Shape = Shape::of(&[
+    Field::new("id", Kind::Choice(CHECK_IDS)).required(),
+    Field::new("parameters", Kind::Object),
+    Field::new("name", Kind::Name),
+    Field::new("is_enabled", Kind::Flag),
+]);
+
+static CHECKS: List = List { least: 1, ..List::of(Kind::Shape(&CHECK)) };
+
+static ACTIONS: Shape = Shape::of(&[
+    Field::new("deny", Kind::Flag).required(),
+    Field::new("async", Kind::Flag).required(),
+    Field::new("on_success", Kind::Shape(&CONSEQUENCE)).required(),
+    Field::new("on_fail", Kind::Shape(&CONSEQUENCE)).required(),
+]);
+
+static CONSEQUENCE: Shape = Shape::of(&[Field::new("feedback", Kind::Object).required()]);
+
+const CHECK_IDS: &[&str] = &[
+    "default.jwt",
+    "default.modelWhitelist",
+    "default.isAllLowerCase",
+    "default.regexMatch",
+    "default.sentenceCount",
+    "default.wordCount",
+    "default.characterCount",
+    "default.jsonSchema",
+    "default.jsonKeys",
+    "default.contains",
+    "default.validUrls",
+    "default.containsCode",
+    "default.webhook",
+    "default.endsWith",
+    "default.alluppercase",
+    "default.requiredMetadataKeys",
+    "default.requiredMetadataKeyPairs",
+    "default.allowedRequestTypes",
+    "portkey.moderateContent",
+    "portkey.language",
+    "portkey.pii",
+    "portkey.gibberish",
+    "sydelabs.sydeguard",
+    "aporia.validateProject",
+    "pillar.scanPrompt",
+    "pillar.scanResponse",
+    "patronus.phi",
+    "patronus.pii",
+    "patronus.isConcise",
+    "patronus.isHelpful",
+    "patronus.isPolite",
+    "patronus.noApologies",
+    "patronus.noGenderBias",
+    "patronus.noRacialBias",
+    "patronus.retrievalAnswerRelevance",
+    "patronus.toxicity",
+    "patronus.custom",
+    "mistral.moderateContent",
+    "bedrock.guard",
+    "promptfoo.guard",
+    "promptfoo.pii",
+    "promptfoo.harm",
+    "acuvity.scan",
+    "lasso.classify",
+    "azure.contentSafety",
+    "azure.pii",
+    "panw-prisma-airs.intercept",
+    "cato.analyze",
+];
+
+/// A version's id follows from the guardrail's and the number of the version.
+fn version_id(guardrail: &Item) -> String {
+    let number = guardrail.get(VERSION).and_then(Value::as_u64).unwrap_or_default();
+    let (family, _) = text(guardrail, "id").rsplit_once('-').unwrap_or_default();
+    format!("{family}-{number:012x}")
+}
+
+fn admit(_: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    let change = draft.change;
+    // A check that is on does not say so when it is read.
+    let checks = change.get_mut("checks").and_then(Value::as_array_mut);
+    for check in checks.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if check.get("is_enabled") == Some(&Value::Bool(true)) {
+            check.remove("is_enabled");
+        }
+    }
+    let version = match draft.before {
+        Some(before) => {
+            change.insert("updated_by".to_owned(), OWNER.into());
+            before.get(VERSION).and_then(Value::as_u64).unwrap_or_default()
+        }
+        None => {
+            let given = |name: &str| call.body.get(name).is_some_and(|value| !value.is_null());
+            if !given("workspace_id") && !given("organisation_id") {
+                let text = "Either `workspace_id` or `organisation_id` is required".to_owned();
+                return Err(Refusal::Invalid(text));
+            }
+            change.insert("status".to_owned(), "active".into());
+            change.insert("owner_id".to_owned(), OWNER.into());
+            change.insert(SERVERS.to_owned(), json!({}));
+            0
+        }
+    };
+    change.insert(VERSION.to_owned(), (version + 1).into());
+    Ok(())
+}
+
+static SIDES: List = List { least: 1, ..List::of(Kind::Choice(&["input", "output"])) };
+static CAPABILITIES: List = List::of(Kind::Name);
+
+const MAPPING: &[Field] = &[
+    Field::new("run_on", Kind::List(&SIDES)).required(),
+    Field::new("mcp_integration_capability_ids", Kind::List(&CAPABILITIES))
+        .preset(Preset::EmptyList),
+];
+
+static MAPPING_SHAPE: Shape = Shape::of(MAPPING);
+
+const REPLACEMENT: &[Field] = &[Field::new(SERVERS, Kind::Object).required()];
+
+/// The guardrail a path names.
+fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
+    GUARDRAILS.find(store, ORGANISATION, call.handle())
+}
+
+fn servers(guardrail: &Item) -> Item {
+    guardrail.get(SERVERS).and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// A mapping without what only the sandbox knows of it.
+fn shown(mapping: &Value) -> Value {
+    let mut mapping = mapping.as_object().cloned().unwrap_or_default();
+    mapping.remove("map_id");
+    Value::Object(mapping)
+}
+
+fn list_servers(store: &mut Store, call: &Call) -> Outcome {
+    let servers = servers(named(store, call)?);
+    let shown: Item = servers.iter().map(|(id, mapping)| (id.clone(), shown(mapping))).collect();
+    Ok(json!({ (SERVERS): shown }))
+}
+
+/// The guardrail to map servers to, which must be one that sees tool calls.
+fn mappable(store: &Store, call: &Call) -> Result<(String, Item), Refusal> {
+    let guardrail = named(store, call)?;
+    match text(guardrail, "target") {
+        "mcp_tools" => Ok((id_of(guardrail), servers(guardrail))),
+        _ => Err(Refusal::Invalid("The guardrail's `target` is not mcp_tools".to_owned())),
+    }
+}
+
+/// Puts the servers given in place of all there were; all of them or, when one is wrong, none.
+fn replace_servers(store: &mut Store, call: &Call) -> Outcome {
+    let (guardrail, before) = mappable(store, call)?;
+    let given = check::body(store, REPLACEMENT, &call.body, Occasion::Create)?;
+    let (mut after, mut added, mut updated) = (Item::new(), Vec::new(), Vec::new());
+    for (handle, mapping) in given.get(SERVERS).and_then(Value::as_object).into_iter().flatten() {
+        let path = format!("{SERVERS}.{handle}");
+        let mapping = check::value(store, Kind::Shape(&MAPPING_SHAPE), &path, mapping)?;
+        let id = id_of(mcp_servers::resolve(store, handle)?);
+        match before.get(&id) {
+            Some(old) if shown(old) == mapping => {}
+            Some(_) => updated.push(id.clone()),
+            None => added.push(id.clone()),
+        }
+        let mut mapping = mapping.as_object().cloned().unwrap_or_default();
+        let known = before.get(&id).and_then(|old| old.get("map_id")).cloned();
+        mapping.insert("map_id".to_owned(), known.unwrap_or_else(|| store.next_id().into()));
+        after.insert(id, Value::Object(mapping));
+    }
+    let removed: Vec<&String> = before.keys().filter(|id| !after.contains_key(*id)).collect();
+    let changed = !(added.is_empty() && updated.is_empty() && removed.is_empty());
+    let answer =
+        json!({ "changed": changed, "added": added, "updated": updated, "removed": removed });
+    keep(store, &guardrail, after);
+    Ok(answer)
+}
+
+/// Maps one server, or changes how it is mapped; what is left out of a change stays.
+fn set_server(store: &mut Store, call: &Call) -> Outcome {
+    let (guardrail, mut servers) = mappable(store, call)?;
+    let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
+    let id = id_of(mcp_servers::resolve(store, handle)?);
+    let known = servers.get(&id).and_then(Value::as_object).cloned();
+    let occasion = if known.is_some() { Occasion::Update } else { Occasion::Create };
+    let given = check::body(store, MAPPING, &call.body, occasion)?;
+    let mut mapping = known.unwrap_or_default();
+    mapping.extend(given);
+    let map_id = mapping.get("map_id").cloned().unwrap_or_else(|| store.next_id().into());
+    mapping.insert("map_id".to_owned(), map_id.clone());
+    servers.insert(id, Value::Object(mapping));
+    keep(store, &guardrail, servers);
+    Ok(json!({ "map_id": map_id }))
+}
+
+fn keep(store: &mut Store, guardrail: &str, servers: Item) {
+    if let Some(item) = store.find_mut(GUARDRAILS.shared(), guardrail) {
+        item.insert(SERVERS.to_owned(), Value::Object(servers));
+    }
+}

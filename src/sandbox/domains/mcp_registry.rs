@@ -1,0 +1,68 @@
+//! MCP registry: a workspace's MCP servers in the format of the public MCP Registry.
+
+use serde_json::{Value, json};
+
+use super::mcp_servers::{MCP_SERVERS, gateway_url};
+use crate::sandbox::{
+    call::Call,
+    check,
+    crud::Outcome,
+    field::Kind,
+    refusal::Refusal,
+    route::{Domain, Version, get},
+    store::{Item, Store, text},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain =
+    Domain { versions: &[Version::Registry], resources: &[], routes: &[get("/servers", list)] };
+
+fn list(store: &mut Store, call: &Call) -> Outcome {
+    let workspace = call.workspace(store)?;
+    let limit = call.number("limit", 1, 100)?.unwrap_or(50);
+    let since = call.query("updated_since").unwrap_or_default();
+    if !since.is_empty() {
+        check::value(store, Kind::Instant, "updated_since", &since.into())?;
+    }
+    let search = call.query("search").unwrap_or_default().to_lowercase();
+    let asked_for = |server: &&Item| {
+        text(server, "workspace_id") == workspace
+            && text(server, "name").to_lowercase().contains(&search)
+            // Up to the second, times in UTC are all written alike and compare as texts.
+            && text(server, "last_updated_at").get(..19) >= since.get(..19)
+    };
+    let kept: Vec<&Item> = store.all(MCP_SERVERS.shared()).filter(asked_for).collect();
+    // A cursor is the id of the last server that was told of.
+    let start = match call.query("cursor") {
+        Some(cursor) => {
+            let last = kept.iter().position(|server| text(server, "id") == cursor);
+            last.ok_or_else(|| Refusal::field("cursor", "is not one that was given out"))? + 1
+        }
+        None => 0,
+    };
+    let page: Vec<&Item> = kept.iter().skip(start).take(limit).copied().collect();
+    let mut metadata = Item::new();
+    if let Some(last) = page.last().filter(|_| start + page.len() < kept.len()) {
+        metadata.insert("nextCursor".to_owned(), text(last, "id").into());
+    }
+    metadata.insert("count".to_owned(), page.len().into());
+    let servers: Vec<Value> = page.into_iter().map(show).collect();
+    Ok(json!({ "servers": servers, "metadata": metadata }))
+}
+
+fn show(server: &Item) -> Value {
+    json!({
+        "server": {
+            "name": format!("ai.portkey/{}", text(server, "slug")),
+            "title": text(server, "name"),
+            "description": text(server, "description"),
+            "version": "1.0.0",
+            "remotes": [{ "type": "streamable-http", "url": gateway_url(server) }],
+        },
+        "_meta": {
+            "publishedAt": server.get("created_at"),
+            "updatedAt": server.get("last_updated_at"),
+            "isLatest": true,
+        },
+    })
+}

@@ -1,0 +1,133 @@
+//! Users of an MCP server: who may use it, and who has signed in to what is behind it.
+
+use serde_json::{Value, json};
+
+use super::mcp_servers::{MCP_SERVERS, named};
+use crate::sandbox::{
+    call::{Call, id_of},
+    check::{self, Occasion},
+    crud::{Outcome, pick},
+    field::{Field, Kind, List, Shape},
+    page::{Envelope, Paging},
+    refusal::Refusal,
+    store::{Item, ORGANISATION, Shelf, Store, flag, text},
+};
+
+/// What a server's connections are kept under.
+pub(super) const CONNECTIONS: &str = "mcp-server-connections";
+
+/// What the settings of single users are kept under.
+pub(super) const OVERRIDES: &str = "mcp-server-users";
+
+/// Who could use the MCP servers of a sandbox: id, first and last name.
+const PEOPLE: [(&str, &str, &str); 3] = [
+    ("0a5d0000-0000-4000-8000-00000000ada1", "Platform", "Admin"),
+    ("0a5d0000-0000-4000-8000-00000000ada2", "Research", "Lead"),
+    ("0a5d0000-0000-4000-8000-00000000ada3", "Support", "Lead"),
+];
+
+/// Lets the first two people sign in to a server, which takes a browser and so is no call.
+pub(crate) fn sign_in(store: &mut Store, server: &str) {
+    let Ok(owner) = MCP_SERVERS.find(store, ORGANISATION, server).map(id_of) else { return };
+    let now = store.clock.now();
+    for (user, _, _) in PEOPLE.into_iter().take(2) {
+        let connection = json!({ "id": user, "user_id": user, "connected": true,
+            "created_at": now, "last_updated_at": now });
+        let connection = connection.as_object().cloned().unwrap_or_default();
+        store.insert(Shelf { kind: CONNECTIONS, owner: &owner }, connection);
+    }
+}
+
+/// One page of the connections.
+pub(super) fn list_connections(store: &mut Store, call: &Call) -> Outcome {
+    const PAGING: Paging = Paging::zero_based(100, 500);
+    let owner = id_of(named(store, call)?);
+    let asked = call.query("user_id");
+    let all = store.all(Shelf { kind: CONNECTIONS, owner: &owner });
+    let kept: Vec<&Item> =
+        all.filter(|item| asked.is_none_or(|user| text(item, "user_id") == user)).collect();
+    let (page, more) = PAGING.cut(call, &kept)?;
+    let shown = ["user_id", "connected", "created_at", "last_updated_at"];
+    let data = page.iter().map(|item| pick(item, &shown)).collect();
+    Ok(Envelope { object: false, has_more: true }.wrap(kept.len(), more, data))
+}
+
+/// Ends a user's connection. The key of an organisation, which has no user, must name one.
+pub(super) fn disconnect(store: &mut Store, call: &Call) -> Outcome {
+    let owner = id_of(named(store, call)?);
+    let user = call.query("user_id").ok_or_else(|| Refusal::field("user_id", "is required"))?;
+    let gone = store.remove(Shelf { kind: CONNECTIONS, owner: &owner }, user);
+    match gone {
+        Some(_) => Ok(json!({ "success": true })),
+        None => Err(Refusal::Missing { object: "connection", handle: user.to_owned() }),
+    }
+}
+
+/// One page of the people, with what each may do.
+pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
+    const PAGING: Paging = Paging::one_based(100, 500);
+    let server = named(store, call)?;
+    let (owner, default) = (text(server, "id"), text(server, "default_user_access"));
+    let asked = call.query("search").unwrap_or_default().to_lowercase();
+    let named = |&(_, first, last): &(&str, &str, &str)| {
+        format!("{first} {last}").to_lowercase().contains(&asked)
+    };
+    let kept: Vec<_> = PEOPLE.into_iter().filter(named).collect();
+    let (page, more) = PAGING.cut(call, &kept)?;
+    let data: Vec<Value> = page
+        .iter()
+        .map(|(user, first, last)| {
+            let own = store.find(Shelf { kind: OVERRIDES, owner }, user);
+            let signed_in = store.find(Shelf { kind: CONNECTIONS, owner }, user).is_some();
+            json!({
+                "user_id": user,
+                "first_name": first,
+                "last_name": last,
+                "enabled": own.map_or(default == "allow", |own| flag(own, "enabled")),
+                "has_override": own.is_some(),
+                "connection_status": if signed_in { "connected" } else { "not_connected" },
+                // Portkey's own spelling.
+                "object": "user-acces",
+            })
+        })
+        .collect();
+    Ok(json!({ "data": data, "default_user_access": default, "total": kept.len(),
+        "has_more": more }))
+}
+
+static SETTING: Shape = Shape::of(&[
+    Field::new("user_id", Kind::Name).required(),
+    Field::new("enabled", Kind::Flag).required(),
+]);
+
+static SETTINGS: List = List { unique: Some("user_id"), ..List::of(Kind::Shape(&SETTING)) };
+
+const UPDATE: &[Field] = &[
+    Field::new("user_access", Kind::List(&SETTINGS)),
+    Field::new("default_user_access", Kind::Choice(&["allow", "deny"])),
+];
+
+/// Allows or denies the people named, all or none, and sets the default.
+pub(super) fn update_access(store: &mut Store, call: &Call) -> Outcome {
+    let owner = id_of(named(store, call)?);
+    let given = check::body(store, UPDATE, &call.body, Occasion::Update)?;
+    let settings = given.get("user_access").and_then(Value::as_array);
+    let settings = || settings.into_iter().flatten().filter_map(Value::as_object);
+    let known = |user: &str| PEOPLE.iter().any(|(id, _, _)| *id == user);
+    if let Some(stranger) = settings().map(|item| text(item, "user_id")).find(|id| !known(id)) {
+        return Err(Refusal::Missing { object: "user", handle: stranger.to_owned() });
+    }
+    let shelf = Shelf { kind: OVERRIDES, owner: &owner };
+    for setting in settings() {
+        let user = text(setting, "user_id");
+        store.remove(shelf, user);
+        let item = json!({ "id": user, "enabled": flag(setting, "enabled") });
+        store.insert(shelf, item.as_object().cloned().unwrap_or_default());
+    }
+    if let (Some(default), Some(server)) =
+        (given.get("default_user_access"), store.find_mut(MCP_SERVERS.shared(), &owner))
+    {
+        server.insert("default_user_access".to_owned(), default.clone());
+    }
+    Ok(json!({ "success": true }))
+}

@@ -1,0 +1,132 @@
+//! Model pricing: a small public catalogue. Prices are US cents per token, and nobody's real ones.
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{
+    call::Call,
+    crud::Outcome,
+    refusal::Refusal,
+    route::{Domain, Version, get},
+    store::{Item, Store},
+};
+
+/// The domain.
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::Public],
+    resources: &[],
+    routes: &[
+        get("/model-configs/general/{provider}/{model}", general),
+        get("/model-configs/pricing/{provider}/{model}", pricing),
+        get("/pricing/{provider}.json", price_list),
+    ],
+};
+
+/// A model: provider, name, cents per token in and out, and how many tokens it reads and writes.
+struct Model {
+    provider: &'static str,
+    name: &'static str,
+    request: f64,
+    response: f64,
+    context: u32,
+    output: u32,
+}
+
+const CATALOGUE: [Model; 5] = [
+    Model {
+        provider: "openai",
+        name: "gpt-4o",
+        request: 0.000_25,
+        response: 0.001,
+        context: 128_000,
+        output: 16_384,
+    },
+    Model {
+        provider: "openai",
+        name: "gpt-4o-mini",
+        request: 0.000_015,
+        response: 0.000_06,
+        context: 128_000,
+        output: 16_384,
+    },
+    Model {
+        provider: "openai",
+        name: "o3-mini",
+        request: 0.000_11,
+        response: 0.000_44,
+        context: 200_000,
+        output: 100_000,
+    },
+    Model {
+        provider: "anthropic",
+        name: "claude-sonnet-4",
+        request: 0.000_3,
+        response: 0.001_5,
+        context: 200_000,
+        output: 64_000,
+    },
+    Model {
+        provider: "vertex-ai",
+        name: "gemini-2.5-flash",
+        request: 0.000_03,
+        response: 0.000_25,
+        context: 1_048_576,
+        output: 65_536,
+    },
+];
+
+/// The model that a path names by provider and name.
+fn named(call: &Call) -> Result<&'static Model, Refusal> {
+    let (provider, name) = match call.path.as_slice() {
+        [provider, name] => (provider, name),
+        _ => return Err(Refusal::NotInCatalogue),
+    };
+    let mut models = CATALOGUE.iter();
+    let found = models.find(|model| model.provider == provider && model.name == name);
+    found.ok_or(Refusal::NotInCatalogue)
+}
+
+fn general(_: &mut Store, call: &Call) -> Outcome {
+    let model = named(call)?;
+    Ok(json!({
+        "params": [
+            { "key": "max_tokens", "defaultValue": 1024, "minValue": 1, "maxValue": model.output },
+            { "key": "temperature", "defaultValue": 1, "minValue": 0, "maxValue": 2 },
+        ],
+        "type": { "primary": "chat", "supported": ["tools"] },
+        "context_window": model.context,
+    }))
+}
+
+fn pricing(_: &mut Store, call: &Call) -> Outcome {
+    named(call).map(price)
+}
+
+fn price(model: &Model) -> Value {
+    let usage = |token: &str, rate: &str| {
+        json!({ "operation": "multiply",
+        "operands": [{ "value": token }, { "value": rate }] })
+    };
+    json!({
+        "pay_as_you_go": {
+            "request_token": { "price": model.request },
+            "response_token": { "price": model.response },
+        },
+        "calculate": {
+            "request": usage("input_tokens", "rates.request_token"),
+            "response": usage("output_tokens", "rates.response_token"),
+        },
+        "currency": "USD",
+    })
+}
+
+fn price_list(_: &mut Store, call: &Call) -> Outcome {
+    let provider = call.handle().strip_suffix(".json").unwrap_or_default();
+    let models = CATALOGUE.iter().filter(|model| model.provider == provider);
+    let list: Item = models
+        .map(|model| (model.name.to_owned(), json!({ "pricing_config": price(model) })))
+        .collect();
+    match list.is_empty() {
+        true => Err(Refusal::NotInCatalogue),
+        false => Ok(Value::Object(list)),
+    }
+}

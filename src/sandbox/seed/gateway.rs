@@ -1,0 +1,93 @@
+//! What stands around the gateway: MCP servers, guardrails, and gateways elsewhere.
+
+use serde_json::json;
+
+use super::{ORGANISATION, Step, post, put};
+
+/// MCP integrations, lent to workspaces.
+pub(super) fn mcp_servers() -> Vec<Step> {
+    let server = |name: &str, slug: &str, from: &str, workspace: &str, description: &str| {
+        let body = json!({ "name": name, "slug": slug, "mcp_integration_id": from,
+            "workspace_id": workspace, "description": description });
+        post("/v1/mcp-servers", body)
+    };
+    vec![
+        server("Issues", "issues", "issue-tracker", "ws-shared", "Finds and files issues"),
+        server("Support Issues", "support-issues", "issue-tracker", "ws-support-bot", "Only reads"),
+        put(
+            "/v1/mcp-servers/support-issues/capabilities",
+            json!({ "capabilities": [
+                { "type": "tool", "name": "create_issue", "enabled": false },
+                { "type": "tool", "name": "update_issue", "enabled": false },
+                { "type": "tool", "name": "assign_issue", "enabled": false },
+            ] }),
+        ),
+        server("Research Papers", "papers", "documents", "ws-research", "What was read so far"),
+        put("/v1/mcp-servers/papers/user-access", json!({ "default_user_access": "deny" })),
+    ]
+}
+
+/// One guardrail of each kind: of a workspace, of the organisation, of tool calls.
+pub(super) fn guardrails() -> Vec<Step> {
+    let follow = |deny: bool| {
+        let feedback =
+            |value: i8| json!({ "feedback": { "value": value, "weight": 1, "metadata": "" } });
+        json!({ "deny": deny, "async": false, "on_success": feedback(5), "on_fail": feedback(-5) })
+    };
+    vec![
+        post(
+            "/v1/guardrails",
+            json!({
+                "name": "Personal data",
+                "workspace_id": "ws-support-bot", "actions": follow(true),
+                "checks": [
+                    { "id": "portkey.pii", "parameters": { "redact": true,
+                        "categories": ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD"] } },
+                    { "id": "default.wordCount", "name": "Short answers", "is_enabled": false,
+                        "parameters": { "maxWords": 300 } },
+                ],
+            }),
+        ),
+        post(
+            "/v1/guardrails",
+            json!({
+                "name": "Plain language",
+                "organisation_id": ORGANISATION, "actions": follow(false),
+                "checks": [{ "id": "portkey.gibberish" }],
+            }),
+        ),
+        post(
+            "/v1/guardrails",
+            json!({
+                "name": "Tool calls", "target": "mcp_tools",
+                "workspace_id": "ws-support-bot", "actions": follow(true),
+                "checks": [{ "id": "default.contains", "parameters": {
+                    "words": ["password"], "operator": "none" } }],
+            }),
+        ),
+        put(
+            "/v1/guardrails/guard_tool-calls/mcp-servers/support-issues",
+            json!({ "run_on": ["input", "output"] }),
+        ),
+    ]
+}
+
+/// A gateway in use and one on trial.
+pub(super) fn deployments() -> Vec<Step> {
+    vec![
+        post(
+            "/v2/deployments",
+            json!({
+                "name": "EU production", "slug": "eu-production", "type": "production",
+                "is_default": true, "tags": { "region": "eu" },
+                "auth_settings": { "gateway_base_url": "https://gateway.example.com/v1",
+                    "workspaces_allowed": ["ws-shared", "ws-support-bot"],
+                    "jwt_subs_allowed": ["gateway-eu"] },
+            }),
+        ),
+        post(
+            "/v2/deployments",
+            json!({ "name": "Trial", "slug": "trial", "type": "non_production" }),
+        ),
+    ]
+}

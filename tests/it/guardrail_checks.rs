@@ -1,0 +1,151 @@
+//! The catalogue of guardrail checks: complete, told to the caller, and held against what is sent.
+
+use std::{collections::BTreeSet, fs};
+
+use portkey_mcp::{
+    admin::guardrails::catalogue::{CHECKS, Takes},
+    catalog::Catalog,
+    operation::Published,
+};
+use serde_json::{Value, json};
+
+fn published(name: &str) -> Published {
+    let catalog = Catalog::full();
+    catalog.iter().find(|e| e.published.operation().name() == name).unwrap().published.clone()
+}
+
+/// What is wrong with one check; nothing if it passes.
+fn refusal(check: Value) -> String {
+    let arguments = json!({ "guardrail_id": "g", "checks": [check] });
+    let outcome = published("update-guardrail").request(arguments.as_object().unwrap().clone());
+    outcome.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+/// A value a parameter takes.
+fn example(takes: Takes) -> Value {
+    let first = |words: &str| words.split(' ').next().unwrap().to_owned();
+    match takes {
+        Takes::Text | Takes::Any => json!("text"),
+        Takes::Number => json!(3),
+        Takes::Share => json!(0.5),
+        Takes::Flag => json!(true),
+        Takes::Object => json!({}),
+        Takes::Texts => json!(["text"]),
+        Takes::Word(words) => json!(first(words)),
+        Takes::Words(words) => json!([first(words)]),
+    }
+}
+
+#[test]
+fn every_check_is_named_to_the_caller() {
+    let text = Value::Object(published("create-guardrail").schema().clone()).to_string();
+    let mut named = BTreeSet::new();
+    for word in text.split([' ', '"']) {
+        let (family, names) = word.split_once(".{").unwrap_or(("", word));
+        let names = names.trim_end_matches('}').split(',');
+        named.extend(names.map(|name| format!("{family}.{name}").trim_matches('.').to_owned()));
+    }
+    for check in CHECKS {
+        assert!(named.contains(check.id), "{}", check.id);
+    }
+}
+
+#[test]
+fn what_a_check_takes_passes_and_what_it_lacks_does_not() {
+    for check in CHECKS {
+        let parameters = check.parameters.unwrap_or_default();
+        let all: serde_json::Map<_, _> =
+            parameters.iter().map(|p| (p.name.to_owned(), example(p.takes))).collect();
+        assert_eq!(refusal(json!({ "id": check.id, "parameters": all })), "", "{}", check.id);
+        for parameter in parameters {
+            let mut less = all.clone();
+            less.remove(parameter.name);
+            let told = refusal(json!({ "id": check.id, "parameters": less }));
+            assert_eq!(told.contains("is required"), parameter.required, "{told}");
+            let mut wrong = all.clone();
+            wrong[parameter.name] = json!(null);
+            let told = refusal(json!({ "id": check.id, "parameters": wrong }));
+            let at = format!("`checks[0].parameters.{}`", parameter.name);
+            let loose = matches!(parameter.takes, Takes::Any);
+            assert!(loose || told.contains(&at), "{} of {}: {told}", parameter.name, check.id);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_parameter_is_answered_with_what_the_check_takes() {
+    for (check, expected) in [
+        (
+            json!({ "id": "default.contains", "parameters": { "word": ["a"], "operator": "any" } }),
+            "did you mean `words`?; `default.contains` takes `words`* (a list of texts), \
+             `operator`* (one of any, all, none)",
+        ),
+        (json!({ "id": "portkey.pii" }), "`categories`* (a list of EMAIL_ADDRESS"),
+        (
+            json!({ "id": "acuvity.scan", "parameters": { "toxic_threshold": 2 } }),
+            "takes a number from 0 to 1",
+        ),
+        (json!({ "id": "default.contain" }), "did you mean `default.contains`?"),
+        (
+            json!({ "id": "default.regexMatch", "parameters": { "rule": "a", "credentials": {} } }),
+            "no such parameter",
+        ),
+    ] {
+        let told = refusal(check.clone());
+        assert!(told.contains(expected), "{check}: {told}");
+    }
+    let partner = json!({ "id": "lasso.classify", "parameters": { "anything": 1 } });
+    assert_eq!(refusal(partner), "", "its parameters are open");
+    let signed_in = json!({ "id": "bedrock.guard", "parameters": { "guardrailVersion": "1",
+        "guardrailId": "g", "credentials": { "awsRegion": "eu-west-1" } } });
+    assert_eq!(refusal(signed_in), "");
+}
+
+#[test]
+fn a_secret_among_the_parameters_is_not_repeated() {
+    let secret = "do-not-show-this-anywhere";
+    let told = refusal(json!({ "id": "default.webhook",
+        "parameters": { "webhookURL": 1, "headers": secret, "timeout": secret } }));
+    assert!(told.contains("headers") && !told.contains(secret), "{told}");
+}
+
+/// As in `records.rs`: compared where a checkout has the records beside it.
+#[test]
+fn the_catalogue_is_as_recorded() {
+    let Ok(text) = fs::read_to_string("../shared/portkey-api/guardrail-checks.json") else {
+        eprintln!("skipped: no catalogue to compare with");
+        return;
+    };
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    for (id, check) in recorded["checks"].as_object().unwrap() {
+        let mine = CHECKS.iter().find(|mine| mine.id == id).unwrap_or_else(|| panic!("no {id}"));
+        let schema = &check["schema"];
+        let Some(properties) = schema["properties"].as_object() else {
+            assert!(mine.parameters.is_none(), "{id} is open");
+            continue;
+        };
+        let parameters = mine.parameters.unwrap();
+        let names: BTreeSet<_> = parameters.iter().map(|parameter| parameter.name).collect();
+        assert_eq!(names, properties.keys().map(String::as_str).collect(), "{id}");
+        for parameter in parameters {
+            let schema = &properties[parameter.name];
+            let needed = check["schema"]["required"].as_array();
+            let needed = needed.is_some_and(|names| names.contains(&json!(parameter.name)));
+            assert_eq!(parameter.required, needed, "{id} {}", parameter.name);
+            let (words, kind) = match parameter.takes {
+                Takes::Word(words) => (Some((words, &schema["enum"])), "string"),
+                Takes::Words(words) => (Some((words, &schema["items"]["enum"])), "array"),
+                Takes::Texts => (None, "array"),
+                Takes::Text => (None, "string"),
+                Takes::Number | Takes::Share => (None, "number"),
+                Takes::Flag => (None, "boolean"),
+                Takes::Object | Takes::Any => (None, "object"),
+            };
+            assert_eq!(schema["type"], kind, "{id} {}", parameter.name);
+            if let Some((words, recorded)) = words {
+                assert_eq!(json!(words.split(' ').collect::<Vec<_>>()), *recorded, "{id}");
+            }
+            assert_eq!(matches!(parameter.takes, Takes::Share), schema["maximum"] == 1, "{id}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Guardrails: versions, what a check may be, and the MCP servers they look at.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Portkey, column};
+
+fn actions() -> Value {
+    let feedback = json!({ "feedback": { "value": 5, "weight": 1, "metadata": "" } });
+    json!({ "deny": true, "async": false, "on_success": feedback, "on_fail": feedback })
+}
+
+#[tokio::test]
+async fn every_update_is_a_version() {
+    let portkey = Portkey::start().await;
+    let check = json!({ "id": "default.wordCount", "parameters": { "maxWords": 9 } });
+    let body = json!({ "name": "Nine Words", "workspace_id": "ws-shared", "actions": actions(),
+        "checks": [check, { "id": "portkey.gibberish", "is_enabled": false }] });
+    let made = portkey.post("/guardrails", body).await;
+    assert_eq!(made["slug"], "guard_nine-words");
+    let id = made["id"].as_str().unwrap();
+    let path = format!("/guardrails/{id}");
+    let read = portkey.get(&path).await;
+    assert_eq!(read, portkey.get("/guardrails/guard_nine-words").await);
+    assert_eq!(read["checks"], json!([check, { "id": "portkey.gibberish", "is_enabled": false }]));
+    assert_eq!((&read["status"], &read["updated_by"]), (&json!("active"), &Value::Null));
+
+    let mut versions = vec![made["version_id"].clone()];
+    for (change, field, expected) in [
+        (json!({ "name": "Ten" }), "checks", read["checks"].clone()),
+        (
+            json!({ "checks": [{ "id": "portkey.gibberish", "is_enabled": true }] }),
+            "checks",
+            json!([{ "id": "portkey.gibberish" }]),
+        ),
+        (json!({ "target": "mcp_tools" }), "target", json!("llm")),
+        (json!({}), "name", json!("Ten")),
+    ] {
+        let answer = portkey.put(&path, change.clone()).await;
+        assert_eq!((&answer["id"], &answer["slug"]), (&made["id"], &made["slug"]));
+        assert!(!versions.contains(&answer["version_id"]), "{change}");
+        versions.push(answer["version_id"].clone());
+        assert_eq!(portkey.get(&path).await[field], expected, "{change}");
+    }
+    assert_eq!(portkey.delete(&path).await, json!({}));
+    let gone = portkey.refusal(Method::GET, &path, Value::Null).await;
+    assert_eq!((gone.0, gone.1.as_str()), (403, "AB03"), "what is gone is not allowed");
+}
+
+#[tokio::test]
+async fn guardrails_belong_to_a_workspace_or_to_the_organisation() {
+    let portkey = Portkey::start().await;
+    let all = portkey.get("/guardrails").await;
+    assert!(all.get("object").is_none(), "this list does not call itself one");
+    let organisation = all["data"][0]["organisation_id"].as_str().unwrap();
+    let first = all["data"][0]["id"].as_str().unwrap();
+    for (query, slugs) in [
+        ("workspace_id=ws-support-bot".to_owned(), vec!["guard_personal-data", "guard_tool-calls"]),
+        ("workspace_id=ws-research".to_owned(), vec![]),
+        (format!("organisation_id={organisation}"), vec!["guard_plain-language"]),
+        (format!("ids=x,{first}"), vec!["guard_personal-data"]),
+        ("current_page=1&page_size=2".to_owned(), vec!["guard_tool-calls"]),
+    ] {
+        let list = portkey.get(&format!("/guardrails?{query}")).await;
+        assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
+    }
+    let too_many = portkey.refusal(Method::GET, "/guardrails?page_size=1001", Value::Null).await;
+    assert_eq!(too_many.0, 400);
+}
+
+#[tokio::test]
+async fn a_guardrail_that_cannot_be_is_refused_and_the_field_is_named() {
+    let portkey = Portkey::start().await;
+    let guardrail = |checks: Value, actions: Value| json!({ "name": "New", "workspace_id": "ws-shared", "checks": checks, "actions": actions });
+    let check = || json!([{ "id": "portkey.gibberish" }]);
+    for (body, field) in [
+        (guardrail(json!([]), actions()), "checks"),
+        (guardrail(json!([{ "id": "portkey.nothing" }]), actions()), "checks[0].id"),
+        (guardrail(json!([{ "parameters": {} }]), actions()), "checks[0].id"),
+        (guardrail(check(), json!({ "deny": true })), "actions.async"),
+        (guardrail(check(), Value::Null), "actions"),
+        (json!({ "name": "New", "checks": check(), "actions": actions() }), "workspace_id"),
+    ] {
+        let refusal = portkey.refusal(Method::POST, "/guardrails", body.clone()).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{body}");
+        assert!(refusal.2.contains(&format!("`{field}`")), "{body}: {}", refusal.2);
+    }
+}
+
+#[tokio::test]
+async fn mcp_servers_are_mapped_one_by_one_or_all_at_once() {
+    let portkey = Portkey::start().await;
+    let path = "/guardrails/guard_tool-calls/mcp-servers";
+    let id = async |slug: &str| {
+        let server = portkey.get(&format!("/mcp-servers/{slug}")).await;
+        server["id"].as_str().unwrap().to_owned()
+    };
+    let (issues, support, papers) =
+        (id("issues").await, id("support-issues").await, id("papers").await);
+    let mapped = async || {
+        let servers = portkey.get(path).await["mcp_servers"].clone();
+        servers.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(mapped().await, std::slice::from_ref(&support));
+
+    let one = format!("{path}/issues");
+    let made = portkey.put(&one, json!({ "run_on": ["input"] })).await;
+    let again = portkey
+        .put(
+            &one,
+            json!({ "run_on": ["output"],
+        "mcp_integration_capability_ids": ["get_issue"] }),
+        )
+        .await;
+    assert_eq!(made["map_id"], again["map_id"], "the same mapping, changed");
+    portkey.put(&one, json!({ "run_on": ["input"] })).await;
+    let servers = portkey.get(path).await;
+    assert_eq!(
+        servers["mcp_servers"][&issues],
+        json!({ "run_on": ["input"], "mcp_integration_capability_ids": ["get_issue"] })
+    );
+
+    let both = |side: &str| {
+        json!({ "mcp_servers": {
+        "issues": { "run_on": [side], "mcp_integration_capability_ids": ["get_issue"] },
+        (papers.as_str()): { "run_on": ["output"] } } })
+    };
+    for (body, changed, added, updated, removed) in [
+        (both("input"), true, vec![&papers], vec![], vec![&support]),
+        (both("input"), false, vec![], vec![], vec![]),
+        (both("output"), true, vec![], vec![&issues], vec![]),
+        (json!({ "mcp_servers": {} }), true, vec![], vec![], vec![&issues, &papers]),
+    ] {
+        let answer = portkey.put(path, body.clone()).await;
+        let expected = json!({ "changed": changed, "added": added, "updated": updated,
+            "removed": removed });
+        assert_eq!(answer, expected, "{body}");
+    }
+    assert!(mapped().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_mapping_that_cannot_be_changes_nothing() {
+    let portkey = Portkey::start().await;
+    let path = "/guardrails/guard_tool-calls/mcp-servers";
+    let before = portkey.get(path).await;
+    let good = json!({ "run_on": ["input"] });
+    for (path, body, status) in [
+        (path.to_owned(), json!({ "mcp_servers": { "issues": good, "none": good } }), 404),
+        (path.to_owned(), json!({ "mcp_servers": { "issues": { "run_on": ["before"] } } }), 400),
+        (path.to_owned(), json!({}), 400),
+        (format!("{path}/none"), good.clone(), 404),
+        (format!("{path}/issues"), json!({}), 400),
+        ("/guardrails/guard_plain-language/mcp-servers/issues".to_owned(), good.clone(), 400),
+        ("/guardrails/guard_none/mcp-servers/issues".to_owned(), good.clone(), 403),
+    ] {
+        assert_eq!(portkey.refusal(Method::PUT, &path, body.clone()).await.0, status, "{body}");
+    }
+    assert_eq!(portkey.get(path).await, before);
+}

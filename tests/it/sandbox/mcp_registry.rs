@@ -1,0 +1,68 @@
+//! The registry: the same servers, in the format registry clients read.
+
+use serde_json::{Value, json};
+
+use super::{Portkey, json as body};
+
+impl Portkey {
+    /// What the registry answers: status and body.
+    async fn registry(&self, query: &str) -> (u16, Value) {
+        let url = format!("http://{}/v0.1/servers?{query}", self.sandbox.address());
+        let request = self.client.get(url).header("x-portkey-api-key", "key");
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), body(answer).await)
+    }
+}
+
+#[tokio::test]
+async fn the_registry_tells_of_a_workspaces_servers() {
+    let portkey = Portkey::start().await;
+    let (_, answer) = portkey.registry("workspace_id=ws-shared").await;
+    let listed = portkey.get("/mcp-servers?workspace_id=ws-shared").await;
+    assert_eq!(answer["metadata"], json!({ "count": 1 }));
+    let (told, server) = (&answer["servers"][0], &listed["data"][0]);
+    assert_eq!(told["server"]["title"], server["name"]);
+    assert_eq!(told["server"]["remotes"][0]["url"], server["url"]);
+    assert_eq!(told["server"]["remotes"][0]["type"], "streamable-http");
+    assert_eq!(told["_meta"]["publishedAt"], server["created_at"]);
+}
+
+#[tokio::test]
+async fn a_cursor_leads_from_page_to_page() {
+    let portkey = Portkey::start().await;
+    for number in 0..4 {
+        let server = json!({ "name": format!("Server {number}"), "workspace_id": "ws-shared",
+            "mcp_integration_id": "issue-tracker" });
+        portkey.post("/mcp-servers", server).await;
+    }
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let query = format!("workspace_id=ws-shared&limit=2&search=server&cursor={cursor}");
+        let (_, answer) = portkey.registry(&query).await;
+        for told in answer["servers"].as_array().unwrap() {
+            seen.push(told["server"]["title"].as_str().unwrap().to_owned());
+        }
+        match answer["metadata"]["nextCursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["Server 0", "Server 1", "Server 2", "Server 3"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_refused() {
+    let portkey = Portkey::start().await;
+    for (query, status) in [
+        ("workspace_id=ws-shared&limit=101", 400),
+        ("workspace_id=ws-shared&cursor=nowhere", 400),
+        ("workspace_id=ws-shared&updated_since=yesterday", 400),
+        ("limit=1", 403),
+    ] {
+        assert_eq!(portkey.registry(query).await.0, status, "{query}");
+    }
+    let (_, none) =
+        portkey.registry("workspace_id=ws-shared&updated_since=2027-01-01T00:00:00Z").await;
+    assert_eq!(none["metadata"]["count"], 0);
+}

@@ -1,0 +1,66 @@
+//! The public catalogue: no version, no key, prices in cents per token.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{Portkey, json};
+
+impl Portkey {
+    /// A request without a key to a path that has no version, and its status and body.
+    async fn public(&self, method: Method, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.sandbox.address());
+        let answer = self.client.request(method, url).send().await.unwrap();
+        (answer.status().as_u16(), json(answer).await)
+    }
+}
+
+#[tokio::test]
+async fn prices_need_no_key_and_agree_with_each_other() {
+    let portkey = Portkey::start().await;
+    let (status, list) = portkey.public(Method::GET, "/pricing/openai.json").await;
+    assert_eq!(status, 200);
+    let models = list.as_object().unwrap();
+    assert!(models.len() > 1);
+    for (model, listed) in models {
+        let path = format!("/model-configs/pricing/openai/{model}");
+        let (status, price) = portkey.public(Method::GET, &path).await;
+        assert_eq!((status, &price), (200, &listed["pricing_config"]), "{model}");
+        assert_eq!(price["currency"], "USD");
+        for token in ["request_token", "response_token"] {
+            let cents = price["pay_as_you_go"][token]["price"].as_f64().unwrap();
+            assert!(cents > 0.0 && cents < 0.01, "{model}: {cents} cents for one {token}");
+        }
+        let path = format!("/model-configs/general/openai/{model}");
+        assert!(portkey.public(Method::GET, &path).await.1["params"].is_array(), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_catalogue_lacks_is_told_in_its_own_words() {
+    let portkey = Portkey::start().await;
+    for path in [
+        "/model-configs/pricing/openai/gpt-0",
+        "/model-configs/pricing/nobody/gpt-4o",
+        "/model-configs/general/anthropic/gpt-4o",
+        "/pricing/nobody.json",
+        "/pricing/openai",
+    ] {
+        let (status, body) = portkey.public(Method::GET, path).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(body["error"].is_string(), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_catalogue_is_public() {
+    let portkey = Portkey::start().await;
+    for (method, path, status) in [
+        (Method::GET, "/integrations", 401),
+        (Method::POST, "/pricing/openai.json", 401),
+        (Method::GET, "/v1/pricing/openai.json", 401),
+        (Method::GET, "/v1/integrations", 401),
+        (Method::GET, "/v0.1/servers", 401),
+    ] {
+        assert_eq!(portkey.public(method.clone(), path).await.0, status, "{method} {path}");
+    }
+}
