@@ -29,7 +29,7 @@ fn requests(criterion: &mut Criterion) {
         ("refused", "create-integration", wrong(), false),
     ];
     for (size, tool, args, good) in cases {
-        let published = &catalog.find(tool).expect("the tool exists").published;
+        let published = catalog.find(tool).expect("the tool exists").published();
         let Value::Object(args) = args else { continue };
         let outcome = published.request(args.clone());
         assert_eq!(outcome.is_ok(), good, "{tool}: {outcome:?}");

@@ -1,10 +1,10 @@
 //! The operations this deployment offers, by name.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use crate::{
     admin::{DOMAINS, Domain},
-    operation::{Published, did_you_mean},
+    operation::{Operation, Published, did_you_mean},
 };
 
 /// One offered operation and the domain it belongs to.
@@ -12,11 +12,20 @@ use crate::{
 pub struct Entry {
     /// The domain.
     pub domain: &'static Domain,
-    /// The operation, its schema built.
-    pub published: Published,
+    /// The declaration.
+    pub operation: &'static Operation,
+    published: OnceLock<Published>,
 }
 
-/// Every offered operation, in the order of names, its schema built once.
+impl Entry {
+    /// The operation with its schema, which is built when it is first asked for and then kept: a client
+    /// waits for the start, and a call needs one schema of all.
+    pub fn published(&self) -> &Published {
+        self.published.get_or_init(|| Published::new(self.operation.clone()))
+    }
+}
+
+/// Every offered operation, in the order of names.
 #[derive(Debug)]
 pub struct Catalog {
     entries: Vec<Entry>,
@@ -37,15 +46,12 @@ impl Catalog {
         let mut entries: Vec<_> = DOMAINS
             .iter()
             .flat_map(|domain| domain.operations.iter().map(move |operation| (domain, operation)))
-            .map(|(domain, operation)| Entry {
-                domain,
-                published: Published::new(operation.clone()),
-            })
+            .map(|(domain, operation)| Entry { domain, operation, published: OnceLock::new() })
             .collect();
-        entries.sort_by_key(|entry| entry.published.operation().name());
+        entries.sort_by_key(|entry| entry.operation.name());
         let mut by_name = HashMap::new();
         for (i, entry) in entries.iter().enumerate() {
-            let operation = entry.published.operation();
+            let operation = entry.operation;
             by_name.insert(operation.name(), i);
             by_name.extend(operation.other_names().iter().map(|name| (*name, i)));
         }
@@ -62,7 +68,7 @@ impl Catalog {
             found => found,
         };
         found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
-            let known = self.entries.iter().map(|entry| entry.published.operation().name());
+            let known = self.entries.iter().map(|entry| entry.operation.name());
             let hint = did_you_mean(&name.replace('_', "-"), known);
             UnknownTool { name: name.chars().take(100).collect(), hint }
         })

@@ -44,7 +44,7 @@ impl Dispatcher {
     /// See [`CallError`].
     pub async fn call(&self, name: &str, args: JsonMap) -> Result<Value, CallError> {
         let started = Instant::now();
-        let published = &self.catalog.find(name)?.published;
+        let published = self.catalog.find(name)?.published();
         let outcome = async {
             let request = published.request(args)?;
             let answer = self.portkey.send(request).await?;

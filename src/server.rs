@@ -1,6 +1,9 @@
 //! MCP on one side, a call on the other.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::FutureExt;
 use rmcp::{
@@ -42,7 +45,7 @@ const METHODS: &[&str] = &["tools/call", "tools/list"];
 #[derive(Clone, Debug)]
 pub struct Server {
     dispatcher: Arc<Dispatcher>,
-    tools: Arc<[Tool]>,
+    tools: Arc<OnceLock<Vec<Tool>>>,
     page: Option<usize>,
     calls: TaskTracker,
 }
@@ -50,13 +53,12 @@ pub struct Server {
 impl Server {
     /// A server over a dispatcher. `page` splits the list of tools; without it, one page has all.
     pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
-        let tools = dispatcher.catalog.iter().map(tool).collect();
-        Self { dispatcher, tools, page, calls: TaskTracker::new() }
+        Self { dispatcher, tools: Arc::default(), page, calls: TaskTracker::new() }
     }
 
-    /// The tools as `tools/list` has them.
+    /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
-        &self.tools
+        self.tools.get_or_init(|| self.dispatcher.catalog.iter().map(tool).collect())
     }
 
     /// Waits until no call is under way; calls that come after this are not waited for.
@@ -78,7 +80,7 @@ impl Server {
 
 /// An operation as MCP publishes it.
 pub fn tool(entry: &Entry) -> Tool {
-    let published = &entry.published;
+    let published = entry.published();
     let hints = published.operation().hints();
     Tool::new(
         published.operation().name(),
@@ -108,7 +110,7 @@ impl ServerHandler for Server {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.tools.iter().find(|tool| tool.name == name).cloned()
+        self.dispatcher.catalog.find(name).ok().map(tool)
     }
 
     async fn list_tools(
@@ -120,12 +122,12 @@ impl ServerHandler for Server {
             None => 0,
             // A cursor names the last tool of the page before, so it stays good if tools are added.
             Some(cursor) => {
-                let last = self.tools.iter().position(|tool| tool.name == cursor);
+                let last = self.tools().iter().position(|tool| tool.name == cursor);
                 let unknown = || ErrorData::invalid_params("there is no such cursor", None);
                 last.ok_or_else(unknown)? + 1
             }
         };
-        let rest = self.tools.get(start..).unwrap_or_default();
+        let rest = self.tools().get(start..).unwrap_or_default();
         let page = rest.get(..self.page.unwrap_or(rest.len())).unwrap_or(rest);
         let more = page.len() < rest.len();
         let mut result = ListToolsResult::with_all_items(page.to_vec())

@@ -41,14 +41,14 @@ impl Tools {
 }
 
 fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
-    let widest = catalog.iter().map(|e| e.published.operation().name().len()).max().unwrap_or(0);
+    let widest = catalog.iter().map(|e| e.operation.name().len()).max().unwrap_or(0);
     let line = |out: &mut _, cells: [&str; 5]| row(out, widest, cells);
     line(out, ["TOOL", "DOMAIN", "EFFECT", "HINTS", "BYTES"])?;
     let mut total = 0;
     for entry in catalog.iter() {
         let bytes = bytes(entry)?;
         total += bytes;
-        let operation = entry.published.operation();
+        let operation = entry.operation;
         let (effect, hints, bytes) = (operation.effects().word(), hints(entry), bytes.to_string());
         line(out, [operation.name(), entry.domain.name, effect, &hints, &bytes])?;
     }
@@ -87,7 +87,7 @@ fn markdown(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
-    let operation = entry.published.operation();
+    let operation = entry.operation;
     let (name, method, path) = (operation.name(), operation.method(), operation.path());
     let host = match operation.base() {
         Base::ControlPlane | Base::Gateway => "/v1",
@@ -116,7 +116,7 @@ fn bytes(entry: &Entry) -> serde_json::Result<usize> {
 
 /// The hints that hold.
 fn hints(entry: &Entry) -> String {
-    let hints = entry.published.operation().hints();
+    let hints = entry.operation.hints();
     let all = [
         (hints.read_only, "read-only"),
         (hints.destructive, "destructive"),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
     let catalog = Catalog::full();
-    let published = &catalog.find(tool).unwrap().published;
+    let published = catalog.find(tool).unwrap().published();
     match published.request(args.as_object().unwrap().clone()) {
         Ok(request) => Ok((request.target, request.body.unwrap_or_default())),
         Err(error) => Err(error.problems().iter().map(ToString::to_string).collect()),
@@ -314,7 +314,11 @@ fn names_are_found_as_callers_write_them() {
         ("update-mcp-integration", "update_mcp_integration"),
     ];
     for (name, written) in same {
-        assert_eq!(catalog.find(written).unwrap().published.operation().name(), name, "{written}");
+        assert_eq!(
+            catalog.find(written).unwrap().published().operation().name(),
+            name,
+            "{written}"
+        );
     }
     let error = catalog.find("list-integratons").unwrap_err().to_string();
     assert_eq!(
@@ -340,7 +344,7 @@ fn a_page_of_nonsense_is_answered_in_a_line() {
 fn secrets_are_blanked() {
     let catalog = Catalog::full();
     let redact = |tool: &str, args: Value| {
-        let published = &catalog.find(tool).unwrap().published;
+        let published = catalog.find(tool).unwrap().published();
         Value::Object(published.redacted(args.as_object().unwrap().clone()))
     };
     let args = json!({

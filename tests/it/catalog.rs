@@ -14,7 +14,7 @@ fn each(check: impl Fn(&Published) -> Result<(), String>) {
     let catalog = Catalog::full();
     let faults: Vec<_> = catalog
         .iter()
-        .map(|entry| &entry.published)
+        .map(|entry| entry.published())
         .filter_map(|p| check(p).err().map(|fault| format!("{:?}: {fault}", p.operation())))
         .collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
@@ -134,11 +134,8 @@ fn structs_that_name_their_fields_name_them_all() {
     let catalog = Catalog::full();
     let mut told = BTreeMap::new();
     for entry in catalog.iter() {
-        for (name, field) in entry.published.schema()["properties"].as_object().unwrap() {
-            told.insert(
-                (entry.published.operation().name(), name.clone()),
-                spread(&field.to_string()),
-            );
+        for (name, field) in entry.published().schema()["properties"].as_object().unwrap() {
+            told.insert((entry.operation.name(), name.clone()), spread(&field.to_string()));
         }
     }
     each(|p| {
@@ -327,7 +324,7 @@ fn hints_fit_the_method() {
 fn what_only_reads_is_agreed_upon() {
     let agreed = std::fs::read_to_string("tests/data/reads.txt").unwrap();
     let catalog = Catalog::full();
-    let operations = catalog.iter().map(|entry| entry.published.operation());
+    let operations = catalog.iter().map(|entry| entry.operation);
     let reads: Vec<_> = operations.filter(|o| o.hints().read_only).map(|o| o.name()).collect();
     assert_eq!(reads, agreed.lines().collect::<Vec<_>>(), "edit tests/data/reads.txt by hand");
 }
@@ -337,8 +334,7 @@ fn what_only_reads_is_agreed_upon() {
 fn the_list_is_small() {
     let size = |entry: &Entry| serde_json::to_string(&server::tool(entry)).unwrap().len();
     let catalog = Catalog::full();
-    let mut sizes: Vec<_> =
-        catalog.iter().map(|e| (size(e), e.published.operation().name())).collect();
+    let mut sizes: Vec<_> = catalog.iter().map(|e| (size(e), e.operation.name())).collect();
     sizes.sort_unstable();
     let total: usize = sizes.iter().map(|(size, _)| size).sum();
     let (largest, name) = sizes.last().unwrap();

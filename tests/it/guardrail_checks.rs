@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 fn published(name: &str) -> Published {
     let catalog = Catalog::full();
-    catalog.iter().find(|e| e.published.operation().name() == name).unwrap().published.clone()
+    catalog.iter().find(|e| e.operation.name() == name).unwrap().published().clone()
 }
 
 /// What is wrong with one check; nothing if it passes.

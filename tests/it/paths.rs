@@ -62,8 +62,8 @@ fn minimal(entry: &portkey_mcp::catalog::Entry) -> Value {
             _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),
         }
     }
-    let mut args = fill(entry.published.full_schema());
-    if entry.published.operation().name() == "bulk-update-integration-workspaces" {
+    let mut args = fill(entry.published().full_schema());
+    if entry.operation.name() == "bulk-update-integration-workspaces" {
         args["workspaces"] = json!([]);
     }
     args
@@ -76,7 +76,7 @@ async fn nothing_that_climbs_reaches_the_wire() {
     let long = "x".repeat(256);
     let mut swept = 0;
     for entry in Catalog::full().iter() {
-        let operation = entry.published.operation();
+        let operation = entry.operation;
         for argument in operation.placeholders() {
             for value in CLIMBERS.iter().copied().chain([long.as_str()]) {
                 let mut args = minimal(entry);
