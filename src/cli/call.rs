@@ -13,7 +13,7 @@ Examples:
   portkey-mcp call list-all-integrations --sandbox
   portkey-mcp call get-integration slug=openai-production --sandbox
   portkey-mcp call create-integration '{\"name\":\"Mine\",\"ai_provider_id\":\"openai\",\"key\":\"…\"}'
-  portkey-mcp call update-mcp-integration mcp_integration_id=docs description:=null";
+  portkey-mcp call update-mcp-integration mcp_integration_id=issue-tracker description:=null";
 
 #[derive(Args, Debug)]
 pub(super) struct Call {
