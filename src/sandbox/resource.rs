@@ -124,7 +124,7 @@ pub(crate) struct Filter {
 }
 
 /// What is special about a resource's writes. Each hook runs between the checks all resources
-/// share and the change itself; only `created` and `removed` come after it and cannot refuse.
+/// share and the change itself; only `created` comes after it and cannot refuse.
 pub(crate) struct Hooks {
     /// The last word on a write: it may refuse it, or alter what is about to be stored.
     pub(crate) admit: fn(&Store, &Call, Draft<'_>) -> Result<(), Refusal>,
@@ -132,18 +132,12 @@ pub(crate) struct Hooks {
     pub(crate) release: fn(&Store, &Call, &Item) -> Result<(), Refusal>,
     /// What a new item, named by its shelf and id, brings with it.
     pub(crate) created: fn(&mut Store, Shelf<'_>, &str),
-    /// What a removed item takes with it.
-    pub(crate) removed: fn(&mut Store, &Item),
 }
 
 impl Hooks {
     /// Nothing is special.
-    pub(crate) const NONE: Self = Self {
-        admit: |_, _, _| Ok(()),
-        release: |_, _, _| Ok(()),
-        created: |_, _, _| {},
-        removed: |_, _| {},
-    };
+    pub(crate) const NONE: Self =
+        Self { admit: |_, _, _| Ok(()), release: |_, _, _| Ok(()), created: |_, _, _| {} };
 }
 
 /// A write that is about to happen.

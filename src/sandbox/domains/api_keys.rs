@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::parts::{USAGE_LIMIT, merge_object};
+use super::{
+    configs,
+    parts::{USAGE_LIMIT, merge_object},
+};
 use crate::sandbox::{
     call::{Call, id_of},
     check::{self, Occasion},
@@ -156,6 +159,10 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let emails = change.get("alert_emails").and_then(Value::as_array);
     if !emails.into_iter().flatten().all(|email| email.as_str().is_some_and(|e| e.contains('@'))) {
         return Err(Refusal::field("alert_emails", "must be e-mail addresses"));
+    }
+    let config = change.get("defaults").and_then(|defaults| defaults.get("config_id")?.as_str());
+    if let Some(config) = config {
+        configs::resolve(store, config)?;
     }
     match draft.before {
         None => classify(store, call, change)?,

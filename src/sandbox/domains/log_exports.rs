@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{analytics, workspaces};
+use super::{analytics, users, workspaces};
 use crate::sandbox::{
     call::{Call, id_of},
     check,
@@ -26,9 +26,6 @@ pub(super) static DOMAIN: Domain = Domain {
         get("/logs/exports/{id}/download", download),
     ],
 };
-
-/// Who drafted the exports of a sandbox.
-const AUTHOR: &str = "0a5d0000-0000-4000-8000-00000000ada0";
 
 /// The most logs one job writes.
 const MOST: u64 = 50_000;
@@ -125,7 +122,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         Some(before) => text(before, "workspace_id").to_owned(),
         None => {
             change.insert("status".to_owned(), "draft".into());
-            change.insert("created_by".to_owned(), AUTHOR.into());
+            change.insert("created_by".to_owned(), users::OWNER.into());
             call.workspace(store)?
         }
     };

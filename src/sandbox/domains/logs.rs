@@ -10,7 +10,7 @@ use crate::sandbox::{
     mask::mask,
     refusal::Refusal,
     route::{Domain, Version, get, post},
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    store::{HISTORY, Item, ORGANISATION, Shelf, Store, text},
 };
 
 /// The domain.
@@ -21,7 +21,7 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Where logs stand.
-pub(super) const SHELF: Shelf<'static> = Shelf { kind: "logs", owner: ORGANISATION };
+pub(super) const SHELF: Shelf<'static> = Shelf { kind: "logs", owner: HISTORY };
 
 /// The workspace whose key handed a log in; the sandbox's keys do not tell.
 const WORKSPACE: &str = "ws-shared";

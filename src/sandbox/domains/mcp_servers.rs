@@ -6,9 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    capabilities, mcp_integrations,
-    mcp_integrations::MCP_INTEGRATIONS,
-    mcp_server_users::{self, CONNECTIONS, OVERRIDES},
+    capabilities, mcp_integrations, mcp_integrations::MCP_INTEGRATIONS, mcp_server_users,
     workspaces,
 };
 use crate::sandbox::{
@@ -124,7 +122,7 @@ pub(super) static MCP_SERVERS: Resource = Resource {
         "mcp_integration_details",
         "workspace_id",
     ],
-    hooks: Hooks { admit, removed, ..Hooks::NONE },
+    hooks: Hooks { admit, ..Hooks::NONE },
     ..Resource::new("mcp-servers", "mcp-server", "/mcp-servers")
 };
 
@@ -177,14 +175,6 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         change.insert(name.to_owned(), value);
     }
     Ok(())
-}
-
-fn removed(store: &mut Store, server: &Item) {
-    let owner = text(server, "id");
-    for kind in [SWITCHES, CONNECTIONS, OVERRIDES] {
-        store.clear(Shelf { kind, owner });
-    }
-    store.clear(capabilities::shelf(owner));
 }
 
 /// The integration behind a server, unless it has been removed.

@@ -73,7 +73,7 @@ static PARTIALS: Resource = Resource {
     },
     reads: SHOWN,
     creates: &["id", "slug", "version_id"],
-    hooks: Hooks { admit, created, removed: |store, item| store.clear(shelf(item)), ..Hooks::NONE },
+    hooks: Hooks { admit, created, ..Hooks::NONE },
     ..Resource::new(KIND, "partial", "/prompts/partials")
 };
 

@@ -107,7 +107,7 @@ pub(super) static PROMPTS: Resource = Resource {
         shows: SHOWN,
     },
     creates: &["id", "slug", "version_id", "object"],
-    hooks: Hooks { admit, created, removed: |store, item| store.clear(shelf(item)), ..Hooks::NONE },
+    hooks: Hooks { admit, created, ..Hooks::NONE },
     ..Resource::new(KIND, "prompt", "/prompts")
 };
 
