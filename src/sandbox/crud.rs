@@ -39,7 +39,7 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
         }
     }
     let passes =
-        |item: &&Item| asked.iter().all(|(filter, value)| (filter.keeps)(store, item, value));
+        |item: &&Item| asked.iter().all(|(filter, value)| filter.passes(store, item, value));
     let kept: Vec<&Item> = store.all(resource.shelf(&owner)).filter(passes).collect();
     let (page, more) = resource.list.paging.cut(call, &kept)?;
     let shown = page.iter().map(|item| show(resource, store, call, item, resource.list.shows));

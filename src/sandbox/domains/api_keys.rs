@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     configs,
-    parts::{USAGE_LIMIT, merge_object},
+    parts::{BY_IDS, USAGE_LIMIT, merge_object},
 };
 use crate::sandbox::{
     call::{Call, id_of},
@@ -62,21 +62,7 @@ static API_KEYS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, item, asked| item.get("workspace_id") == Some(asked),
-            },
-            Filter {
-                param: "ids",
-                kind: Kind::Text,
-                keeps: |_, item, asked| {
-                    let mut asked = asked.as_str().unwrap_or_default().split(',');
-                    asked.any(|id| id.trim() == text(item, "id"))
-                },
-            },
-        ],
+        filters: &[Filter::same("workspace_id", Kind::Workspace), BY_IDS],
         shows: SHOWN,
     },
     reads: SHOWN,

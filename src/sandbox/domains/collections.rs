@@ -46,14 +46,7 @@ static COLLECTIONS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope { object: false, has_more: false },
-        filters: &[
-            BY_SEARCH,
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, collection, asked| collection.get("workspace_id") == Some(asked),
-            },
-        ],
+        filters: &[BY_SEARCH, Filter::same("workspace_id", Kind::Workspace)],
         shows: &[
             "id",
             "name",
@@ -104,10 +97,10 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
 pub(super) const BY_COLLECTION: Filter = Filter {
     param: "collection_id",
     kind: Kind::Name,
-    keeps: |store, item, asked| {
+    keeps: Some(|store, item, asked| {
         let collection = resolve(store, asked.as_str().unwrap_or_default());
         collection.is_ok_and(|collection| item.get("collection_id") == collection.get("id"))
-    },
+    }),
 };
 
 /// Checks that a call says where to look: in a collection, or in all of a workspace.

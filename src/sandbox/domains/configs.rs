@@ -57,11 +57,7 @@ static CONFIGS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[Filter {
-            param: "workspace_id",
-            kind: Kind::Workspace,
-            keeps: |_, config, asked| config.get("workspace_id") == Some(asked),
-        }],
+        filters: &[Filter::same("workspace_id", Kind::Workspace)],
         shows: &[
             "id",
             "name",

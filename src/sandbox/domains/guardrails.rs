@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{mcp_servers, users};
+use super::{mcp_servers, parts::BY_IDS, users};
 use crate::sandbox::{
     call::{Call, id_of},
     check::{self, Occasion},
@@ -49,24 +49,13 @@ static GUARDRAILS: Resource = Resource {
         paging: Paging::zero_based(100, 1000),
         envelope: Envelope { object: false, has_more: false },
         filters: &[
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, guardrail, asked| guardrail.get("workspace_id") == Some(asked),
-            },
+            Filter::same("workspace_id", Kind::Workspace),
             Filter {
                 param: "organisation_id",
                 kind: Kind::Text,
-                keeps: |_, guardrail, _| text(guardrail, "workspace_id").is_empty(),
+                keeps: Some(|_, guardrail, _| text(guardrail, "workspace_id").is_empty()),
             },
-            Filter {
-                param: "ids",
-                kind: Kind::Text,
-                keeps: |_, guardrail, asked| {
-                    let mut ids = asked.as_str().unwrap_or_default().split(',');
-                    ids.any(|id| id.trim() == text(guardrail, "id"))
-                },
-            },
+            BY_IDS,
         ],
         shows: &[
             "id",

@@ -64,9 +64,9 @@ pub(super) static INTEGRATIONS: Resource = Resource {
             Filter {
                 param: "workspace_id",
                 kind: Kind::Workspace,
-                keeps: |store, item, asked| {
+                keeps: Some(|store, item, asked| {
                     is_open(store, item, asked.as_str().unwrap_or_default())
-                },
+                }),
             },
             BY_TYPE,
             BY_TAGS,

@@ -42,13 +42,9 @@ static EXPORTS: Resource = Resource {
         Field::new("workspace_id", Kind::Workspace).fixed(),
     ],
     list: Listing {
-        filters: &[Filter {
-            param: "workspace_id",
-            kind: Kind::Workspace,
-            keeps: |_, item, asked| item.get("workspace_id") == Some(asked),
-        }],
+        filters: &[Filter::same("workspace_id", Kind::Workspace)],
         shows: READ,
-        ..Resource::new("", "", "").list
+        ..Listing::USUAL
     },
     reads: READ,
     creates: &["id", "total", "object"],

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::workspaces;
 use crate::sandbox::{
     call::Call,
     check::{self, Occasion},
@@ -22,9 +23,6 @@ pub(super) static DOMAIN: Domain = Domain {
 
 /// Where logs stand.
 pub(super) const SHELF: Shelf<'static> = Shelf { kind: "logs", owner: HISTORY };
-
-/// The workspace whose key handed a log in; the sandbox's keys do not tell.
-const WORKSPACE: &str = "ws-shared";
 
 static REQUEST: Shape = Shape::of(&[
     Field::new("url", Kind::Url).required(),
@@ -143,7 +141,8 @@ fn record(id: &str, now: &str, entry: &Value) -> Item {
             "cache_status": null, "cache_type": null, "retry_success_count": 0,
             "trace_id": trace.unwrap_or_else(|| id.to_owned()),
             "span_id": written(metadata, "/span_id"), "span_name": written(metadata, "/span_name"),
-            "source": "custom", "workspace_slug": WORKSPACE,
+            "source": "custom", // The sandbox's keys do not tell whose they are.
+            "workspace_slug": workspaces::DEFAULT,
             "metadata.key": names, "metadata.value": texts,
         },
     });

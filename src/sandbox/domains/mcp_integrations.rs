@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     access, capabilities,
-    parts::{BY_TYPE, SECRET_MAPPINGS, level, merge_object},
+    parts::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, level, merge_object},
     secret_references, users,
 };
 use crate::sandbox::{
@@ -59,14 +59,14 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         paging: Paging::zero_based(100, 1000),
         envelope: Envelope::LIST_WITH_MORE,
         filters: &[
-            Filter { param: "search", kind: Kind::Text, keeps: has_in_name },
+            BY_SEARCH,
             BY_TYPE,
             Filter {
                 param: "workspace_id",
                 kind: Kind::Workspace,
-                keeps: |store, item, asked| {
+                keeps: Some(|store, item, asked| {
                     access::is_open(store, ACCESS, item, asked.as_str().unwrap_or_default())
-                },
+                }),
             },
         ],
         shows: &[
@@ -113,11 +113,6 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
 /// The MCP integration a path names.
 pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
     MCP_INTEGRATIONS.find(store, ORGANISATION, call.handle())
-}
-
-fn has_in_name(_: &Store, item: &Item, asked: &Value) -> bool {
-    let asked = asked.as_str().unwrap_or_default().to_lowercase();
-    text(item, "name").to_lowercase().contains(&asked)
 }
 
 fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {

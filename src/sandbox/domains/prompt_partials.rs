@@ -62,11 +62,7 @@ static PARTIALS: Resource = Resource {
         envelope: Envelope::LIST,
         filters: &[
             BY_SEARCH,
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, partial, asked| partial.get("workspace_id") == Some(asked),
-            },
+            Filter::same("workspace_id", Kind::Workspace),
             collections::BY_COLLECTION,
         ],
         shows: SHOWN,

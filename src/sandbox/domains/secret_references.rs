@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    parts::{BY_TAGS, merge_object},
+    parts::{BY_SEARCH, BY_TAGS, merge_object},
     users,
 };
 use crate::sandbox::{
@@ -60,20 +60,9 @@ static SECRET_REFERENCES: Resource = Resource {
         paging: Paging::zero_based(20, 100),
         envelope: Envelope::LIST,
         filters: &[
-            Filter {
-                param: "manager_type",
-                kind: MANAGER,
-                keeps: |_, item, asked| item.get("manager_type") == Some(asked),
-            },
+            Filter::same("manager_type", MANAGER),
             BY_TAGS,
-            Filter {
-                param: "search",
-                kind: Kind::Name,
-                keeps: |_, item, asked| {
-                    let asked = asked.as_str().unwrap_or_default().to_lowercase();
-                    text(item, "name").to_lowercase().contains(&asked)
-                },
-            },
+            Filter { kind: Kind::Name, ..BY_SEARCH },
         ],
         shows: &[
             "id",

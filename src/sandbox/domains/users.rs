@@ -39,14 +39,7 @@ static USERS: Resource = Resource {
     list: Listing {
         paging: Paging::camel_case(50, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[
-            Filter {
-                param: "role",
-                kind: Kind::Choice(&["admin", "member", "owner"]),
-                keeps: |_, user, asked| user.get("role") == Some(asked),
-            },
-            BY_EMAIL,
-        ],
+        filters: &[Filter::same("role", Kind::Choice(&["admin", "member", "owner"])), BY_EMAIL],
         shows: SHOWN,
     },
     reads: SHOWN,
@@ -70,9 +63,9 @@ const SHOWN: &[&str] = &[
 pub(super) const BY_EMAIL: Filter = Filter {
     param: "email",
     kind: Kind::Text,
-    keeps: |_, item, asked| {
+    keeps: Some(|_, item, asked| {
         text(item, "email").eq_ignore_ascii_case(asked.as_str().unwrap_or_default())
-    },
+    }),
 };
 
 /// The user with this id.

@@ -58,11 +58,7 @@ static VIRTUAL_KEYS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[Filter {
-            param: "workspace_id",
-            kind: Kind::Workspace,
-            keeps: |_, item, asked| item.get("workspace_id") == Some(asked),
-        }],
+        filters: &[Filter::same("workspace_id", Kind::Workspace)],
         shows: &[
             "id",
             "organisation_id",

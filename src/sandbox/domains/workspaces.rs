@@ -23,6 +23,9 @@ use crate::sandbox::{
 pub(super) static DOMAIN: Domain =
     Domain { versions: &[Version::V1, Version::V2], resources: &[&WORKSPACES], routes: &[] };
 
+/// Slug of the organisation's default workspace, where calls play that name none.
+pub(crate) const DEFAULT: &str = "ws-shared";
+
 static WORKSPACES: Resource = Resource {
     missing: Missing::Forbidden,
     slug_prefix: "ws-",
@@ -49,19 +52,19 @@ static WORKSPACES: Resource = Resource {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter { param: "name", kind: Kind::Text, keeps: has_name_part },
+            Filter { param: "name", kind: Kind::Text, keeps: Some(has_name_part) },
             Filter {
                 param: "exact_name",
                 kind: Kind::Text,
-                keeps: |_, workspace, asked| workspace.get("name") == Some(asked),
+                keeps: Some(|_, workspace, asked| workspace.get("name") == Some(asked)),
             },
             Filter {
                 param: "status",
                 kind: Kind::Text,
-                keeps: |_, workspace, asked| {
+                keeps: Some(|_, workspace, asked| {
                     let mut asked = asked.as_str().unwrap_or_default().split(',');
                     asked.any(|status| status == text(workspace, "status"))
-                },
+                }),
             },
         ],
         shows: SHOWN,

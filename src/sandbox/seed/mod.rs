@@ -57,7 +57,7 @@ fn settle(store: &mut Store) {
     let research = research.unwrap_or_default();
     for (kind, owner, handle, field, value) in [
         ("deployments", ORGANISATION, "eu-production", "connection_status", json!("healthy")),
-        ("workspaces", ORGANISATION, "ws-shared", "is_default", json!(true)),
+        ("workspaces", ORGANISATION, domains::workspaces::DEFAULT, "is_default", json!(true)),
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),
         ("api-keys", ORGANISATION, "evaluation-runs", "status", json!("exhausted")),
