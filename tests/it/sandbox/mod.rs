@@ -12,6 +12,7 @@ mod agent_servers;
 mod analytics;
 mod api_keys;
 mod audit_logs;
+mod cascade;
 mod collections;
 mod configs;
 mod deployments;
