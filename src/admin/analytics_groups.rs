@@ -68,7 +68,7 @@ pub struct Grouped {
     /// Which requests.
     #[serde(flatten)]
     pub traffic: Traffic,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Groups per page.
     pub page_size: Option<u32>,
@@ -82,7 +82,7 @@ pub struct GroupedByMetadata {
     /// Which requests.
     #[serde(flatten)]
     pub traffic: Traffic,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Groups per page.
     pub page_size: Option<u32>,
@@ -96,7 +96,7 @@ pub struct GroupedBy {
     /// Which requests.
     #[serde(flatten)]
     pub traffic: Traffic,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Groups per page.
     #[schemars(range(min = 1))]

@@ -58,9 +58,9 @@ pub const OPERATIONS: &[Operation] = &[
 pub struct ListApiKeys {
     /// Items per page.
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// UUIDs, separated by commas; Portkey documents it for `/v2` only.
     pub ids: Option<String>,

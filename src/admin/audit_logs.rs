@@ -51,7 +51,7 @@ pub struct ListAuditLogs {
     pub client_ip: Option<String>,
     /// Of the caller.
     pub country: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Records per page.
     #[schemars(range(min = 0, max = 100))]

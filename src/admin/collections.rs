@@ -22,14 +22,14 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's prompt collections and how much is in each, one page at a time.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListCollections {
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page.
     #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
-    /// Part of the name, in any case.
+    /// Part of the name.
     pub search: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct ListCollections {
 pub struct CreateCollection {
     /// Display name.
     pub name: String,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// UUID or slug of the collection around it.
     pub parent_collection_id: Option<String>,

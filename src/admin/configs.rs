@@ -30,9 +30,9 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's configs without their documents, one page at a time.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListConfigs {
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page.
     #[schemars(range(min = 1))]
@@ -53,7 +53,7 @@ pub struct CreateConfig {
     #[serde(rename = "isDefault")]
     #[schemars(range(min = 0, max = 1))]
     pub is_default: Option<u8>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
 }
 

@@ -22,10 +22,10 @@ pub struct CreateFeedback {
     /// The score.
     #[schemars(range(min = -10, max = 10))]
     pub value: i64,
-    /// How much it counts; 1 when left out.
+    /// How much it counts; default 1.
     #[schemars(range(min = 0, max = 1))]
     pub weight: Option<f64>,
-    /// Anything else to keep with it.
+    /// Kept with it.
     pub metadata: Option<JsonMap>,
 }
 
@@ -42,6 +42,6 @@ pub struct UpdateFeedback {
     /// How much it counts.
     #[schemars(range(min = 0, max = 1))]
     pub weight: Option<f64>,
-    /// Anything else to keep with it.
+    /// Kept with it.
     pub metadata: Option<JsonMap>,
 }

@@ -28,16 +28,16 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// List labels
 ///
-/// Returns the labels of a workspace or of the organisation, one page at a time.
+/// Returns a page of labels of a workspace or of the organisation.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListLabels {
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
-    /// Part of the name, in any case.
+    /// Part of the name.
     pub search: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page.
     #[schemars(range(min = 1))]
@@ -53,7 +53,7 @@ pub struct CreateLabel {
     pub name: String,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// What it stands for.
     pub description: Option<String>,
@@ -70,7 +70,7 @@ pub struct GetLabel {
     pub label_id: String,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
 }
 

@@ -79,10 +79,10 @@ pub struct ListMcpIntegrations {
     pub owner: Option<Owner>,
     /// Workspace UUID or slug.
     pub workspace_id: Option<String>,
-    /// Items per page; 100 when left out.
+    /// Items per page; default 100.
     #[schemars(range(min = 1, max = 1000))]
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Part of the name, in any case.
     pub search: Option<String>,

@@ -16,7 +16,7 @@ pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-ser
 /// (beta); to manage them use `list-mcp-servers`.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListServers {
-    /// Items per page; 50 when left out.
+    /// Items per page; default 50.
     #[schemars(range(min = 1, max = 100))]
     pub limit: Option<u32>,
     /// `metadata.nextCursor` of the page before.

@@ -77,9 +77,9 @@ const UPDATE: &[&str] = &["mcp_servers.update"];
 pub struct ListMcpServers {
     /// Workspace UUID or slug; an organisation key must give it.
     pub workspace_id: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
-    /// Items per page; 100 when left out.
+    /// Items per page; default 100.
     #[schemars(range(min = 1, max = 100))]
     pub page_size: Option<u32>,
     /// Comma-separated UUIDs to look among.
@@ -193,9 +193,9 @@ pub struct ListConnections {
     pub user_id: Option<String>,
     /// Workspace UUID or slug; an organisation key must give it.
     pub workspace_id: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
-    /// Items per page; 100 when left out.
+    /// Items per page; default 100.
     #[schemars(range(min = 1, max = 500))]
     pub page_size: Option<u32>,
 }
@@ -270,7 +270,7 @@ pub struct ListUserAccess {
     /// One-based page, unlike `current_page` elsewhere.
     #[schemars(range(min = 1))]
     pub page: Option<u32>,
-    /// Items per page; 100 when left out.
+    /// Items per page; default 100.
     #[schemars(range(min = 1, max = 500))]
     pub page_size: Option<u32>,
     /// Part of a user's name.

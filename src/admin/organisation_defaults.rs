@@ -30,8 +30,8 @@ pub struct GetDefaults {}
 /// out stays. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateDefaults {
-    /// UUIDs or slugs of guardrails for every request; `[]` removes all.
+    /// Guardrail UUIDs or slugs for requests; `[]` removes all.
     pub input_guardrails: Option<Vec<String>>,
-    /// UUIDs or slugs of guardrails for every response; `[]` removes all.
+    /// Guardrail UUIDs or slugs for responses; `[]` removes all.
     pub output_guardrails: Option<Vec<String>>,
 }

@@ -33,14 +33,14 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// List prompt partials
 ///
-/// Returns the partials of a workspace or collection without their texts, one page at a time.
+/// Returns a page of partials of a workspace or collection, without their texts.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListPartials {
     /// Collection UUID or slug.
     pub collection_id: Option<String>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page.
     #[schemars(range(min = 1))]
@@ -51,17 +51,17 @@ pub struct ListPartials {
 
 /// Create a prompt partial
 ///
-/// Stores a text for prompts to include as {{>slug}}, with version 1 published; returns id, slug and
-/// version id.
+/// Stores a text for prompts to include as {{>slug}}, with version 1 published; returns its ids
+/// and slug.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreatePartial {
     /// Display name.
     pub name: String,
     /// Text, with {{variables}}.
     pub string: String,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
-    /// What this version is about.
+    /// About this version.
     pub version_description: Option<String>,
 }
 

@@ -27,9 +27,9 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's providers with their limits and state, one page at a time.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListProviders {
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
-    /// Items per page; 50 when left out.
+    /// Items per page; default 50.
     pub page_size: Option<u32>,
     /// Workspace; needed with an Admin key.
     pub workspace_id: Option<String>,

@@ -44,7 +44,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's rate policies, one page at a time. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListRateLimitsPolicies {
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// `active` when left out.
     pub status: Option<PolicyStatus>,
@@ -55,7 +55,7 @@ pub struct ListRateLimitsPolicies {
     pub unit: Option<PolicyUnit>,
     /// Items per page.
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
 }
 
@@ -92,7 +92,7 @@ pub struct CreateRateLimitsPolicy {
     /// Display name.
     #[schemars(length(max = 255))]
     pub name: Option<String>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,

@@ -34,7 +34,7 @@ const ADMIN: &[&str] = &["organisation admin key"];
 pub struct ListGroups {
     /// Part of the name.
     pub search: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub page: Option<u32>,
     /// Items per page.
     pub page_size: Option<u32>,
@@ -51,7 +51,7 @@ pub struct ListMappings {
     pub scim_group_id: Option<String>,
     /// Only this role.
     pub role: Option<WorkspaceRole>,
-    /// Zero-based page.
+    /// Zero-based.
     pub page: Option<u32>,
     /// Items per page.
     #[schemars(range(min = 1, max = 100))]

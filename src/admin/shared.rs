@@ -283,7 +283,7 @@ pub struct CapabilityPage {
     /// One-based page, unlike `current_page` elsewhere.
     #[schemars(range(min = 1))]
     pub page: Option<u32>,
-    /// Items per page; 100 when left out.
+    /// Items per page; default 100.
     #[schemars(range(min = 1, max = 500))]
     pub page_size: Option<u32>,
     /// Only this kind.

@@ -64,7 +64,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's budget policies, one page at a time. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListUsageLimitsPolicies {
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// `active` when left out.
     pub status: Option<PolicyStatus>,
@@ -73,7 +73,7 @@ pub struct ListUsageLimitsPolicies {
     pub kind: Option<Budgeted>,
     /// Items per page.
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
 }
 
@@ -114,7 +114,7 @@ pub struct CreateUsageLimitsPolicy {
     pub alert_threshold: Option<f64>,
     /// Calendar reset.
     pub periodic_reset: Option<Period>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
@@ -189,12 +189,12 @@ pub struct ListUsageLimitsPolicyEntities {
     pub policy_usage_limits_id: String,
     /// Whether any budget is left.
     pub status: Option<EntityStatus>,
-    /// Part of the name, in any case.
+    /// Part of the name.
     pub search: Option<String>,
     /// Items per page.
     #[schemars(range(min = 1, max = 100))]
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
 }
 

@@ -31,13 +31,13 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// List invites
 ///
-/// Returns invitations with their states, one page at a time. Enterprise plan.
+/// Returns a page of invitations with their states. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListInvites {
     /// Items per page.
     #[serde(rename = "pageSize")]
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     #[serde(rename = "currentPage")]
     pub current_page: Option<u32>,
     /// Only this role.

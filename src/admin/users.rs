@@ -33,7 +33,7 @@ pub struct ListUsers {
     /// Items per page.
     #[serde(rename = "pageSize")]
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     #[serde(rename = "currentPage")]
     pub current_page: Option<u32>,
     /// Only this role.

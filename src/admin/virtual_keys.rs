@@ -30,11 +30,11 @@ pub const OPERATIONS: &[Operation] = &[
 // The spec requires both paging parameters; the live API answers without (quirks.md §4.7).
 #[derive(Deserialize, JsonSchema)]
 pub struct ListVirtualKeys {
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
-    /// Items per page; 50 when left out.
+    /// Items per page; default 50.
     pub page_size: Option<u32>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct CreateVirtualKey {
     /// Azure deployment.
     #[serde(rename = "deploymentName")]
     pub deployment_name: Option<String>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
     /// Azure deployments.
     #[serde(rename = "deploymentConfig")]

@@ -35,7 +35,7 @@ pub const OPERATIONS: &[Operation] = &[
 pub struct ListMembers {
     /// Workspace UUID or slug.
     pub workspace_id: String,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page.
     pub page_size: Option<u32>,

@@ -29,7 +29,7 @@ pub const OPERATIONS: &[Operation] = &[
 pub struct ListWorkspaces {
     /// Items per page.
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Part of the name; case matters.
     pub name: Option<String>,

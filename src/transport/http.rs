@@ -9,14 +9,15 @@ use std::{
 use anyhow::{Context, bail};
 use axum::{
     Router,
-    body::{Body, to_bytes},
-    extract::Request,
+    body::to_bytes,
+    extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
     serve::ListenerExt,
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rmcp::{
     ServerHandler,
     transport::streamable_http_server::{
@@ -34,6 +35,12 @@ use crate::server::Server;
 /// How a session may idle before it is forgotten. Some clients never come back from that, so it is
 /// long; it costs some 50 kB of memory.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
+
+/// How much of a request that is too large is read all the same: a client that is still sending when
+/// the connection closes never sees why.
+const READ_TO_REFUSE: usize = 64 << 20;
+
+const TOO_LARGE: &str = "the request is larger than --max-request-bytes allows";
 
 /// What the operator can set about the HTTP front.
 #[derive(Clone, Debug)]
@@ -141,7 +148,7 @@ pub fn router<H: ServerHandler + Clone>(handler: H, settings: &Settings, stop: &
     };
     Router::new()
         .route_service("/mcp", mcp)
-        .layer(middleware::from_fn(speak_json_rpc))
+        .layer(middleware::from_fn_with_state(settings.max_request_bytes, speak_json_rpc))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "MCP is served at /mcp\n"))
@@ -153,7 +160,18 @@ fn host_of(ip: IpAddr) -> Option<String> {
 
 /// Answers as MCP clients expect it: refusals in plain text from the layers below become JSON-RPC
 /// errors, which they can show to a human.
-async fn speak_json_rpc(request: Request, next: Next) -> Response {
+async fn speak_json_rpc(State(most): State<usize>, request: Request, next: Next) -> Response {
+    if declared_length(request.headers()).is_some_and(|length| length > most) {
+        let mut body = request.into_body().into_data_stream();
+        let mut read = 0;
+        while let Some(Ok(piece)) = body.next().await {
+            read += piece.len();
+            if read > READ_TO_REFUSE {
+                break;
+            }
+        }
+        return refusal(HeaderMap::new(), StatusCode::PAYLOAD_TOO_LARGE, -32600, TOO_LARGE);
+    }
     let ends_session = request.method() == Method::DELETE;
     let mut response = next.run(request).await;
     if ends_session && response.status() == StatusCode::ACCEPTED {
@@ -168,24 +186,32 @@ async fn speak_json_rpc(request: Request, next: Next) -> Response {
     if !(status.is_client_error() || status.is_server_error()) || is_json {
         return response;
     }
-    let (mut parts, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let text = to_bytes(body, 64 * 1024).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let (status, code, message) = match status {
+    match status {
         // rmcp reports JSON it cannot read as a wrong media type.
-        StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => {
-            (StatusCode::BAD_REQUEST, -32700, "the body is no JSON-RPC message".to_owned())
-        }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            (status, -32600, "the request is larger than --max-request-bytes allows".to_owned())
-        }
-        _ => (status, -32600, text.trim().to_owned()),
-    };
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => refusal(
+            parts.headers,
+            StatusCode::BAD_REQUEST,
+            -32700,
+            "the body is no JSON-RPC message",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => refusal(parts.headers, status, -32600, TOO_LARGE),
+        _ => refusal(parts.headers, status, -32600, text.trim()),
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// An answer that is an error, with what the headers said besides.
+fn refusal(mut headers: HeaderMap, status: StatusCode, code: i32, message: &str) -> Response {
     let body =
         json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } });
-    parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.remove(header::TRANSFER_ENCODING);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    parts.status = status;
-    (parts, Body::from(body.to_string())).into_response()
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    (status, headers, body.to_string()).into_response()
 }

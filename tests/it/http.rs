@@ -190,7 +190,7 @@ async fn probes_and_other_paths() {
     let base = server.url.trim_end_matches("/mcp").to_owned();
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/", 404), ("/mcp/x", 404)] {
         assert_eq!(
-            reqwest::get(format!("{base}{path}")).await.unwrap().status().as_u16(),
+            client().get(format!("{base}{path}")).send().await.unwrap().status().as_u16(),
             status,
             "{path}"
         );
@@ -215,7 +215,7 @@ async fn readiness_does_not_depend_on_portkey() {
     ];
     let server = Served::start(&args);
     let ready = server.url.replace("/mcp", "/readyz");
-    assert_eq!(reqwest::get(ready).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(client().get(ready).send().await.unwrap().status(), StatusCode::OK);
     let (_, body) = answer(modern(
         &server,
         "tools/call",

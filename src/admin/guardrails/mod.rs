@@ -53,10 +53,10 @@ pub struct ListGuardrails {
     pub workspace_id: Option<String>,
     /// Organisation UUID, for the organisation's own guardrails.
     pub organisation_id: Option<String>,
-    /// Items per page; 100 when left out.
+    /// Items per page; default 100.
     #[schemars(range(min = 1, max = 1000))]
     pub page_size: Option<u32>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Comma-separated UUIDs to look among.
     pub ids: Option<String>,
@@ -177,8 +177,7 @@ pub struct ListMcpServers {
 
 /// Replace a guardrail's MCP servers
 ///
-/// Maps exactly the MCP servers given and unmaps all others; returns which were added, updated and
-/// removed. The guardrail's target must be `mcp_tools`.
+/// Maps exactly the MCP servers given and unmaps all others; returns what changed. The guardrail's target must be `mcp_tools`.
 #[derive(Deserialize, JsonSchema)]
 pub struct ReplaceMcpServers {
     /// UUID or slug.

@@ -58,9 +58,9 @@ const UPDATE: &[&str] = &["organisation_integrations.update", "workspace_integra
 /// Returns the integrations the key can see, one page at a time, without their credentials.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListIntegrations {
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
-    /// Items per page; 100 when left out.
+    /// Items per page; default 100.
     pub page_size: Option<u32>,
     /// Only those this workspace can use; UUID or slug.
     pub workspace_id: Option<String>,

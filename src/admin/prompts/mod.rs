@@ -65,9 +65,9 @@ const UPDATE: &[&str] = &["prompts.update"];
 pub struct ListPrompts {
     /// Collection UUID or slug.
     pub collection_id: Option<String>,
-    /// Workspace UUID or slug; needed with an Admin key.
+    /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page.
     #[schemars(range(min = 1))]
@@ -113,7 +113,7 @@ pub struct CreatePrompt {
     pub tool_choice: Option<JsonMap>,
     /// Model; best given.
     pub model: Option<String>,
-    /// What this version is about.
+    /// About this version.
     pub version_description: Option<String>,
     /// Metadata of the version; `prompt_metadata` in an update.
     pub template_metadata: Option<JsonMap>,

@@ -51,9 +51,9 @@ pub struct ListSecretReferences {
     /// Part of the name.
     #[schemars(length(max = 255))]
     pub search: Option<String>,
-    /// Zero-based page.
+    /// Zero-based.
     pub current_page: Option<u32>,
-    /// Items per page; 20 when left out.
+    /// Items per page; default 20.
     #[schemars(range(min = 1, max = 100))]
     pub page_size: Option<u32>,
 }
