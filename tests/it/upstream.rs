@@ -1,6 +1,9 @@
 //! A Portkey that answers as a test tells it to, down to the bytes, and remembers what it was asked.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use portkey_mcp::{
     catalog::Catalog,
@@ -30,6 +33,8 @@ pub(crate) enum Act {
     Flood(Vec<u8>, usize),
     /// Answer well with this body, once there is a permit for it.
     Later(Arc<Semaphore>, &'static str),
+    /// Pass it on to this server, and the answer back.
+    Forward(SocketAddr),
     /// Say nothing and keep the connection.
     Hang,
     /// Hang up without a word.
@@ -81,7 +86,7 @@ async fn serve(
     let Some(request) = read_request(&mut stream).await else { return };
     let before = {
         let mut log = log.lock().unwrap();
-        log.push(request);
+        log.push(request.clone());
         log.len() - 1
     };
     // A client that has had enough may hang up at any time.
@@ -101,6 +106,13 @@ async fn serve(
             if let Act::Write(bytes) = ok(body) {
                 _ = stream.write_all(&bytes).await;
             }
+        }
+        Act::Forward(server) => {
+            let mut onward = TcpStream::connect(server).await.unwrap();
+            let head = format!("{}\r\nconnection: close\r\n\r\n", request.head);
+            onward.write_all(head.as_bytes()).await.unwrap();
+            onward.write_all(&request.body).await.unwrap();
+            _ = tokio::io::copy(&mut onward, &mut stream).await;
         }
         Act::Hang => {
             _ = stream.read(&mut [0]).await;
