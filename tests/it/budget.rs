@@ -18,7 +18,7 @@ fn the_list_is_within_its_budget() {
         domains.entry(entry.domain.name).or_default().push((size, entry.operation.name()));
     }
     let whole = domains.values().flatten().copied().collect();
-    println!("{:24} {:>5} {:>7} {:>6}  largest", "domain", "tools", "bytes", "median");
+    eprintln!("{:24} {:>5} {:>7} {:>6}  largest", "domain", "tools", "bytes", "median");
     for (domain, sizes) in domains {
         print(domain, &Bill::of(sizes));
     }
@@ -52,5 +52,5 @@ impl<'a> Bill<'a> {
 
 fn print(domain: &str, bill: &Bill<'_>) {
     let Bill { tools, bytes, median, largest: (size, name) } = bill;
-    println!("{domain:24} {tools:>5} {bytes:>7} {median:>6}  {name} {size}");
+    eprintln!("{domain:24} {tools:>5} {bytes:>7} {median:>6}  {name} {size}");
 }

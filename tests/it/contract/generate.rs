@@ -64,7 +64,7 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: Known<'_>) -
             (Some(words), Extent::All(_) | Extent::Cleared) => json!(words),
             _ => json!([fill(&schema["items"], &format!("{at}[]"), extent, known)]),
         },
-        Some("boolean") => json!(extent.set() % 2 == 0),
+        Some("boolean") => json!(extent.set().is_multiple_of(2)),
         Some("integer" | "number") => least(schema),
         // A text of its own, so that it is noticed if it arrives in another's place.
         _ => {
@@ -89,7 +89,7 @@ pub(super) fn sets(schema: &Value) -> usize {
         Some("object") => {
             let fields = schema["properties"].as_object().into_iter().flatten();
             let of_each = fields.map(|(name, field)| {
-                let rivals = rivals(schema, name).map_or(1, |(rivals, _)| rivals.len());
+                let rivals = group(schema, name, EXCLUSIVE).map_or(1, |rivals| rivals.len());
                 rivals * sets(field)
             });
             of_each.max().unwrap_or(1)
@@ -148,34 +148,36 @@ fn below(at: &str, name: &str) -> String {
 
 /// Whether a field is given, and how much of it.
 fn given(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
-    let required = schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
-    let rivals = rivals(schema, name);
-    match (extent, rivals) {
-        (Extent::Least, Some((rivals, true))) => (rivals[0] == name).then_some(extent),
-        (Extent::Least, _) => required.then_some(extent),
-        (Extent::All(set), Some((rivals, _))) => {
-            let turn = rivals[set % rivals.len()] == name;
-            turn.then_some(Extent::All(set / rivals.len()))
+    let required = || schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+    match extent {
+        Extent::Least => {
+            let needed = group(schema, name, &["x-exactly-one", "x-at-least-one"]);
+            needed.map_or_else(required, |needed| needed[0] == name).then_some(extent)
         }
-        (Extent::Cleared, Some((rivals, _))) => (rivals[0] == name).then_some(extent),
-        (_, None) => Some(extent),
+        Extent::All(set) => match group(schema, name, EXCLUSIVE) {
+            Some(rivals) if rivals[set % rivals.len()] != name => None,
+            Some(rivals) => Some(Extent::All(set / rivals.len())),
+            None => Some(extent),
+        },
+        Extent::Cleared => {
+            group(schema, name, EXCLUSIVE).is_none_or(|rivals| rivals[0] == name).then_some(extent)
+        }
     }
 }
 
-/// The fields that exclude each other of which this is one, and whether one of them is needed.
-/// Of those of which at least one is needed each may be given, so they are no rivals: but the least
-/// is one.
-fn rivals<'a>(schema: &'a Value, name: &str) -> Option<(Vec<&'a str>, bool)> {
-    let marks = [("x-exactly-one", true), ("x-at-most-one", false), ("x-at-least-one", true)];
-    marks.into_iter().find_map(|(mark, needed)| {
-        let list = schema[mark].as_array()?;
-        let groups = if list[0].is_array() { list.clone() } else { vec![schema[mark].clone()] };
-        let group = groups
-            .iter()
-            .position(|group| group.as_array().is_some_and(|names| names.contains(&json!(name))))?;
-        let names = if list[0].is_array() { list[group].as_array()? } else { list };
-        Some((names.iter().filter_map(Value::as_str).collect(), needed))
-    })
+/// Marks of fields that exclude each other.
+const EXCLUSIVE: &[&str] = &["x-exactly-one", "x-at-most-one"];
+
+/// The group of fields under one of these marks to which a field belongs.
+fn group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<&'a str>> {
+    let lists = marks.iter().filter_map(|mark| schema[*mark].as_array());
+    // A mark has one group, or a list of groups.
+    let mut groups = lists.flat_map(|list| match list[0].is_array() {
+        true => list.iter().filter_map(Value::as_array).collect(),
+        false => vec![list],
+    });
+    let group = groups.find(|group| group.contains(&json!(name)))?;
+    Some(group.iter().filter_map(Value::as_str).collect())
 }
 
 /// The least number a schema allows, but no zero: that often means "none".

@@ -9,7 +9,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use portkey_mcp::{catalog::Catalog, dispatch::CallError, operation::JsonMap};
+use portkey_mcp::{catalog::Catalog, dispatch::CallError, operation::JsonMap, reply::words};
 use serde_json::{Value, json};
 
 use crate::records;
@@ -20,136 +20,108 @@ use world::World;
 
 #[tokio::test]
 async fn every_tool_keeps_its_contract() {
-    let mut faults = Vec::new();
-    let exceptions = Exceptions::new();
+    let mut walk =
+        Walk { world: World::new().await, exceptions: Exceptions::new(), faults: vec![] };
     let mut compared = false;
-    let mut world = World::new().await;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
         let records = records::of_domain(entry.domain.name);
         let record = records.iter().flatten().find(|record| record["id"] == tool);
         compared |= record.is_some();
-        walk(&mut world, tool, record, &exceptions, &mut faults).await;
+        walk.tool(tool, record).await;
     }
+    let mut faults = walk.faults;
     if compared {
-        faults.extend(exceptions.stale());
+        faults.extend(walk.exceptions.stale());
     }
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
 }
 
-async fn walk(
-    world: &mut World,
-    tool: &str,
-    record: Option<&Value>,
-    exceptions: &Exceptions,
-    faults: &mut Vec<String>,
-) {
-    if !world.entry(tool).operation.hints().read_only {
-        world.renew().await;
+/// The way through all tools, and what was found wrong on it.
+struct Walk {
+    world: World,
+    exceptions: Exceptions,
+    faults: Vec<String>,
+}
+
+impl Walk {
+    /// Calls a tool with every set of arguments it takes. Without a record of it nothing is known of
+    /// its answers, and of its requests what the calls in this repository show.
+    async fn tool(&mut self, tool: &str, record: Option<&Value>) {
+        let entry = self.world.entry(tool);
+        let changes = !entry.operation.hints().read_only;
+        let schema = entry.published().full_schema().clone();
+        let endpoint = match record {
+            Some(record) => Endpoint::recorded(entry.operation, record),
+            None => Endpoint::shown(entry.operation),
+        };
+        if changes {
+            self.world.renew().await;
+        }
+        let sets = preconditions::sets(tool).max(generate::sets(&schema));
+        let mut extents = vec![Extent::Least];
+        extents.extend((0..sets).map(Extent::All));
+        if schema.to_string().contains("x-clearable") {
+            extents.push(Extent::Cleared);
+        }
+        let mut untried = generate::parts_of_schema(&schema);
+        untried.retain(|part| !preconditions::is_untried(tool, part));
+        let mut answered_something = false;
+        for extent in extents {
+            match self.call(tool, extent, &endpoint).await {
+                Ok((arguments, answer)) => {
+                    for part in generate::parts_of_arguments(&arguments) {
+                        untried.remove(&part);
+                    }
+                    answered_something |= !answers::rows(&answer).is_empty();
+                    let odd = record.map(|record| answers::faults(record, &answer));
+                    let odd = odd.into_iter().flatten();
+                    let odd = odd.filter(|odd| !self.exceptions.cover(tool, odd));
+                    self.faults.extend(odd.map(|odd| format!("{tool} answer: {odd}")));
+                }
+                Err(why) => self.faults.push(format!("{tool} {extent:?}: {why}")),
+            }
+        }
+        if !answered_something {
+            self.faults.push(format!("{tool} answered nothing but empty lists"));
+        }
+        if !untried.is_empty() {
+            self.faults.push(format!("{tool} never tried {untried:?}"));
+        }
     }
-    let entry = world.entry(tool);
-    let published = entry.published();
-    let schema = &published.full_schema().clone();
-    let endpoint = match record {
-        Some(record) => Endpoint::recorded(entry.operation, record),
-        None => Endpoint::shown(entry.operation),
-    };
-    let mut extents = vec![Extent::Least];
-    extents.extend((0..preconditions::sets(tool).max(generate::sets(schema))).map(Extent::All));
-    if schema.to_string().contains("x-clearable") {
-        extents.push(Extent::Cleared);
-    }
-    let validator = jsonschema::validator_for(&json!(published.schema())).unwrap();
-    let mut seen_rows = false;
-    let mut untold = generate::parts_of_schema(schema);
-    for extent in extents {
+
+    /// Makes one call that has to succeed, and looks at the request on its way.
+    async fn call(
+        &mut self,
+        tool: &str,
+        extent: Extent,
+        endpoint: &Endpoint,
+    ) -> Result<(JsonMap, Value), String> {
+        let world = &mut self.world;
         if let Some(before) = preconditions::before(tool) {
             world.renew().await;
             for before in before {
-                let arguments = world.arguments(before, Extent::Least).await.unwrap();
-                world.call(before, arguments).await.unwrap();
+                let arguments = world.arguments(before, Extent::Least).await?;
+                world.call(before, arguments).await.map_err(|error| words(&error))?;
             }
         }
-        let mut arguments = match world.arguments(tool, extent).await {
-            Ok(arguments) => arguments,
-            Err(why) => {
-                faults.push(format!("{tool} {extent:?}: {why}"));
-                continue;
-            }
-        };
-        if let Some((create, field)) = preconditions::as_created(tool)
-            && arguments.contains_key(field)
-        {
-            let mut created = world.arguments(create, extent).await.unwrap();
-            prune(world, create, &mut created);
-            arguments[field] = created[field].clone();
-        }
-        preconditions::complete(tool, &mut arguments);
-        prune(world, tool, &mut arguments);
-        let at = format!("{tool} {extent:?}");
-        // A client that checks by itself lets the same pass; of `null` the published schema says nothing.
-        let whole = json!(arguments);
-        if extent != Extent::Cleared && !whole.to_string().contains("null") {
-            faults.extend(validator.iter_errors(&whole).map(|e| format!("{at} schema: {e}")));
+        let arguments = world.fitting_arguments(tool, extent).await?;
+        // A client that checks by itself lets the same pass; `null` it learns of by the description.
+        if extent != Extent::Cleared && !arguments.values().any(Value::is_null) {
+            let schema = json!(world.entry(tool).published().schema());
+            jsonschema::validate(&schema, &json!(arguments)).map_err(|error| error.to_string())?;
         }
         let sent = world.requests().len();
         let outcome = world.call(tool, arguments.clone()).await;
-        match &outcome {
-            Ok(answer) => {
-                seen_rows |= !answers::rows(answer).is_empty();
-                if let Some(record) = record {
-                    let odd = answers::faults(record, answer);
-                    let odd = odd.iter().filter(|odd| !exceptions.cover(tool, odd));
-                    faults.extend(odd.map(|odd| format!("{tool} answer: {odd}")));
-                }
-                for part in generate::parts_of_arguments(&arguments) {
-                    untold.remove(&part);
-                }
-            }
-            Err(error) => {
-                faults.push(format!(
-                    "{at}: {}\n   {}",
-                    portkey_mcp::reply::words(error).lines().take(3).collect::<Vec<_>>().join(" "),
-                    json!(arguments)
-                ));
-                continue;
-            }
-        }
+        let answer = outcome.map_err(|error| format!("{}\n{}", words(&error), json!(arguments)))?;
         match world.requests().get(sent..) {
             Some([seen]) => {
                 let odd = endpoint.faults(seen, &arguments);
-                faults.extend(odd.into_iter().map(|odd| format!("{at} wire: {odd}")));
+                self.faults.extend(odd.iter().map(|odd| format!("{tool} {extent:?} wire: {odd}")));
             }
-            other => faults.push(format!("{at}: {} requests", other.map_or(0, <[_]>::len))),
+            other => return Err(format!("{} requests", other.map_or(0, <[_]>::len))),
         }
-    }
-    if !seen_rows {
-        faults.push(format!("{tool} answered nothing but empty lists"));
-    }
-    untold.retain(|part| !preconditions::is_untried(tool, part));
-    if !untold.is_empty() {
-        faults.push(format!("{tool} never tried: {untold:?}"));
-    }
-}
-
-/// Takes out what the gate says does not go with the rest. That each part passes in some set is seen
-/// to by the caller.
-fn prune(world: &World, tool: &str, arguments: &mut JsonMap) {
-    let published = world.entry(tool).published();
-    let Err(error) = published.request(arguments.clone()) else { return };
-    let mut whole = Value::Object(std::mem::take(arguments));
-    for problem in error.problems().iter() {
-        take_out(&mut whole, &problem.at);
-    }
-    *arguments = whole.as_object().unwrap().clone();
-}
-
-/// Removes the field at a path such as `checks[0].parameters.x`.
-fn take_out(value: &mut Value, at: &str) {
-    let pointer = format!("/{}", at.replace('[', "/").replace(']', "").replace('.', "/"));
-    let Some((parent, name)) = pointer.rsplit_once('/') else { return };
-    if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
-        fields.shift_remove(name);
+        Ok((arguments, answer))
     }
 }
 

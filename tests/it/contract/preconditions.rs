@@ -156,6 +156,9 @@ const NEEDED: &[(&str, &[&str])] = &[
 const VALUES: &[(&str, &str, &[&str])] = &[
     ("", "credit_limit", &["100"]),
     ("", "alert_threshold", &["50"]),
+    // The month that the sandbox has traffic of.
+    ("", "time_of_generation_min", &[r#""2025-12-01T00:00:00Z""#]),
+    ("", "time_of_generation_max", &[r#""2026-01-01T00:00:00Z""#]),
     ("", "email", &[r#""someone@example.com""#]),
     ("", "alert_emails[]", &[r#""someone@example.com""#]),
     ("", "target_field", &[r#""key""#]),
@@ -331,11 +334,6 @@ pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
     {
         return Some(serde_json::from_str(turns[set % turns.len()]).unwrap());
     }
-    match name {
-        "time_of_generation_min" => return Some(json!("2025-12-01T00:00:00Z")),
-        "time_of_generation_max" => return Some(json!("2026-01-01T00:00:00Z")),
-        _ => {}
-    }
     let times = ["_at", "start_time", "end_time"];
     if times.iter().any(|end| name.ends_with(end)) {
         return Some(json!("2026-01-15T12:00:00Z"));
@@ -353,7 +351,7 @@ fn check(set: usize) -> Value {
     let parameters = kind.parameters.unwrap_or_default();
     let parameters: JsonMap =
         parameters.iter().map(|p| (p.name.to_owned(), example(p.takes))).collect();
-    json!({ "id": kind.id, "parameters": parameters, "name": "Check", "is_enabled": set % 2 == 0 })
+    json!({ "id": kind.id, "parameters": parameters, "name": "Check", "is_enabled": set.is_multiple_of(2) })
 }
 
 /// Where a value is found: for a placeholder, in what is listed or made at the path before it; what is

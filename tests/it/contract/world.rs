@@ -104,6 +104,29 @@ impl World {
         }
     }
 
+    /// The same, without what the gate says does not go with the rest. That each part passes in some
+    /// set is for the caller to see.
+    pub(super) async fn fitting_arguments(
+        &self,
+        tool: &str,
+        extent: Extent,
+    ) -> Result<JsonMap, String> {
+        let mut arguments = self.arguments(tool, extent).await?;
+        if let Some((create, field)) = preconditions::as_created(tool)
+            && arguments.contains_key(field)
+        {
+            let created = Box::pin(self.fitting_arguments(create, extent)).await?;
+            arguments[field] = created[field].clone();
+        }
+        preconditions::complete(tool, &mut arguments);
+        if let Err(error) = self.entry(tool).published().request(arguments.clone()) {
+            let mut whole = Value::Object(arguments);
+            error.problems().iter().for_each(|problem| take_out(&mut whole, &problem.at));
+            arguments = whole.as_object().unwrap().clone();
+        }
+        Ok(arguments)
+    }
+
     /// The field of an item that is listed, or made, where the source says.
     async fn look_up(&self, source: &Source, found: &JsonMap) -> Result<Value, String> {
         let Source { tool, field, pick } = *source;
@@ -128,4 +151,13 @@ impl World {
 
 async fn sandbox() -> Sandbox {
     Sandbox::start("127.0.0.1:0".parse().unwrap(), Faults::default()).await.unwrap()
+}
+
+/// Removes the field at a path such as `checks[0].parameters.x`.
+fn take_out(value: &mut Value, at: &str) {
+    let pointer = format!("/{}", at.replace('[', "/").replace(']', "").replace('.', "/"));
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
+        fields.shift_remove(name);
+    }
 }
