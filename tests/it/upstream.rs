@@ -67,13 +67,23 @@ impl Upstream {
 
     /// Waits until so many requests have come.
     pub(crate) async fn asked(&self, times: usize) {
-        while self.requests().len() < times {
+        while self.count() < times {
             tokio::task::yield_now().await;
         }
     }
 
     pub(crate) fn requests(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.requests_after(0)
+    }
+
+    /// Those that came after so many.
+    pub(crate) fn requests_after(&self, count: usize) -> Vec<Seen> {
+        self.seen.lock().unwrap()[count..].to_vec()
+    }
+
+    /// How many requests have come.
+    pub(crate) fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
     }
 }
 

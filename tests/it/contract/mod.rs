@@ -9,6 +9,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
+use jsonschema::Validator;
 use portkey_mcp::{catalog::Catalog, dispatch::CallError, operation::JsonMap, reply::words};
 use serde_json::{Value, json};
 
@@ -51,6 +52,7 @@ impl Walk {
         let entry = self.world.entry(tool);
         let changes = !entry.operation.hints().read_only;
         let schema = entry.published().full_schema().clone();
+        let published = jsonschema::validator_for(&json!(entry.published().schema())).unwrap();
         let endpoint = match record {
             Some(record) => Endpoint::recorded(entry.operation, record),
             None => Endpoint::shown(entry.operation),
@@ -68,7 +70,7 @@ impl Walk {
         untried.retain(|part| !preconditions::is_untried(tool, part));
         let mut answered_something = false;
         for extent in extents {
-            match self.call(tool, extent, &endpoint).await {
+            match self.call(tool, extent, &endpoint, &published).await {
                 Ok((arguments, answer)) => {
                     for part in generate::parts_of_arguments(&arguments) {
                         untried.remove(&part);
@@ -96,6 +98,7 @@ impl Walk {
         tool: &str,
         extent: Extent,
         endpoint: &Endpoint,
+        published: &Validator,
     ) -> Result<(JsonMap, Value), String> {
         let world = &mut self.world;
         if let Some(before) = preconditions::before(tool) {
@@ -108,18 +111,17 @@ impl Walk {
         let arguments = world.fitting_arguments(tool, extent).await?;
         // A client that checks by itself lets the same pass; `null` it learns of by the description.
         if extent != Extent::Cleared && !arguments.values().any(Value::is_null) {
-            let schema = json!(world.entry(tool).published().schema());
-            jsonschema::validate(&schema, &json!(arguments)).map_err(|error| error.to_string())?;
+            published.validate(&json!(arguments)).map_err(|error| error.to_string())?;
         }
-        let sent = world.requests().len();
+        let before = world.count();
         let outcome = world.call(tool, arguments.clone()).await;
         let answer = outcome.map_err(|error| format!("{}\n{}", words(&error), json!(arguments)))?;
-        match world.requests().get(sent..) {
-            Some([seen]) => {
+        match world.requests_after(before).as_slice() {
+            [seen] => {
                 let odd = endpoint.faults(seen, &arguments);
                 self.faults.extend(odd.iter().map(|odd| format!("{tool} {extent:?} wire: {odd}")));
             }
-            other => return Err(format!("{} requests", other.map_or(0, <[_]>::len))),
+            several => return Err(format!("{} requests", several.len())),
         }
         Ok((arguments, answer))
     }
@@ -155,5 +157,5 @@ async fn what_is_required_and_what_is_unknown_stays_off_the_wire() {
             assert!(told, "{tool}, {name}: {error}");
         }
     }
-    assert_eq!(world.requests().len(), 0, "something was sent");
+    assert_eq!(world.count(), 0, "something was sent");
 }

@@ -59,9 +59,14 @@ impl World {
         self.dispatcher.call(tool, arguments).await
     }
 
-    /// The requests that came over the wire.
-    pub(super) fn requests(&self) -> Vec<Seen> {
-        self.wire.requests()
+    /// How many requests came over the wire.
+    pub(super) fn count(&self) -> usize {
+        self.wire.count()
+    }
+
+    /// The requests that came after so many.
+    pub(super) fn requests_after(&self, count: usize) -> Vec<Seen> {
+        self.wire.requests_after(count)
     }
 
     /// Arguments for a tool, about things that there are.
