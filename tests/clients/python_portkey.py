@@ -1,5 +1,6 @@
 """Portkey's official Python client against the sandbox: what it holds for Portkey, it is."""
 
+import json
 from collections.abc import Callable
 
 from portkey_ai import Portkey
@@ -17,16 +18,47 @@ def main() -> None:
         workspaces(client)
         integrations(client)
         providers(client)
+        virtual_keys(client)
+        configs(client)
+        prompts(client)
+        api_keys(client)
         mcp_integrations(client)
         refusals(client)
 
 
 def workspaces(client: Portkey) -> None:
-    listed = client.admin.workspaces.list()
+    admin = client.admin.workspaces
+    listed = admin.list()
     slugs = [workspace["slug"] for workspace in listed.data]
     prove("workspaces: lists them", WORKSPACE in slugs and listed.total == len(slugs), slugs)
-    got = client.admin.workspaces.retrieve(workspace_id=WORKSPACE)
+    got = admin.retrieve(workspace_id=WORKSPACE)
     prove("workspaces: retrieves one", got.slug == WORKSPACE, got)
+
+    made = admin.create(name="From a client", description="New", defaults={"metadata": {"a": "b"}})
+    prove("workspaces: creates one", made.name == "From a client" and bool(made.slug), made)
+    one = {"workspace_id": made.slug}
+    prove("workspaces: lists it", admin.list().total == listed.total + 1)
+    admin.update(**one, name="Renamed", defaults={"metadata": {"a": "c"}})
+    got = admin.retrieve(**one)
+    same = (got.id, got.description, got.defaults["metadata"]) == (made.id, "New", {"a": "c"})
+    prove("workspaces: updates and retrieves it", same and got.name == "Renamed", got)
+
+    user = client.admin.users.list().data[0]["id"]
+    admin.users.create(**one, users=[{"id": user, "role": "manager"}])
+    members = [member["id"] for member in admin.users.list(**one).data]
+    prove("workspaces: takes a member", user in members, members)
+    admin.users.update(**one, user_id=user, role="member")
+    got = admin.users.retrieve(**one, user_id=user)
+    # The API puts "ws-" before the role of a single member.
+    prove("workspaces: changes a member's role", got.role == "ws-member", got)
+    admin.users.delete(**one, user_id=user)
+    refused(404, "AB08", lambda: admin.users.retrieve(**one, user_id=user))
+
+    # The client has no `force_delete`, so there must be nothing left in it.
+    refused(400, "AB01", lambda: admin.delete(**one, name="From a client"))
+    admin.delete(**one, name="Renamed")
+    refused(403, "AB03", lambda: admin.retrieve(**one))
+    prove("workspaces: deletes it by its name", admin.list().total == listed.total)
 
 
 def integrations(client: Portkey) -> None:
@@ -96,6 +128,112 @@ def providers(client: Portkey) -> None:
     retrieve = client.providers.retrieve
     refused(404, "AB08", lambda: retrieve(slug=slug, workspace_id=WORKSPACE))
     prove("providers: deletes it", True)
+
+
+def virtual_keys(client: Portkey) -> None:
+    keys, key = client.virtual_keys, "sk-0123456789abcdef"
+    made = keys.create(name="From a client", provider="openai", key=key, workspace_id=WORKSPACE)
+    # The client expects the slug beside `success`; Portkey puts it below `data`.
+    slug = made.data["slug"]
+    prove("virtual keys: creates one", bool(slug), made)
+    listed = [item["slug"] for item in keys.list(workspace_id=WORKSPACE).data]
+    prove("virtual keys: lists it", slug in listed, listed)
+    keys.update(slug=slug, name="Renamed", note="Noted")
+    got = keys.retrieve(slug=slug)
+    prove("virtual keys: updates and retrieves it", (got.name, got.note) == ("Renamed", "Noted"), got)
+    prove("virtual keys: its key stays hidden", key not in str(got), got)
+    keys.delete(slug=slug)
+    refused(404, "AB08", lambda: keys.retrieve(slug=slug))
+    prove("virtual keys: deletes it", True)
+
+
+def configs(client: Portkey) -> None:
+    cached, retried = {"cache": {"mode": "simple"}}, {"retry": {"attempts": 3}}
+    made = client.configs.create(name="From a client", config=cached, workspace_id=WORKSPACE)
+    # Below `data` too.
+    id = made.data["id"]
+    listed = client.configs.list(workspace_id=WORKSPACE).data
+    slugs = [config["slug"] for config in listed if config["id"] == id]
+    prove("configs: creates and lists one", len(slugs) == 1, listed)
+    slug = slugs[0]
+    got = client.configs.retrieve(slug=slug)
+    prove("configs: retrieves it", json.loads(got.config) == cached, got)
+    first = got.version_id
+    # The client cannot list versions.
+    client.configs.update(slug=slug, name="Renamed", config=retried)
+    got = client.configs.retrieve(slug=slug)
+    changed = (got.name, json.loads(got.config)) == ("Renamed", retried)
+    prove("configs: updates it to a new version", changed and got.version_id != first, got)
+    client.configs.delete(slug=slug)
+    refused(404, "AB08", lambda: client.configs.retrieve(slug=slug))
+    prove("configs: deletes it", True)
+
+
+def prompts(client: Portkey) -> None:
+    collection = client.collections.create(name="From a client", workspace_id=WORKSPACE).id
+    made = client.prompts.create(
+        name="From a client",
+        collection_id=collection,
+        string="Hello {{name}}",
+        parameters={"temperature": 0},
+        model="gpt-4o",
+        virtual_key="openai-production",
+    )
+    slug = made.slug
+    prove("prompts: creates one", bool(slug) and bool(made.id), made)
+    listed = [p["slug"] for p in client.prompts.list(workspace_id=WORKSPACE).data]
+    prove("prompts: lists it", slug in listed, listed)
+    got = client.prompts.retrieve(slug)
+    prove("prompts: retrieves it", (got.string, got.model) == ("Hello {{name}}", "gpt-4o"), got)
+
+    # The client does not know `patch`, so a new version has to be given whole.
+    client.prompts.update(
+        slug,
+        string="Dear {{name}}",
+        parameters={"temperature": 1},
+        model="gpt-4o",
+        virtual_key="openai-production",
+    )
+    got = client.prompts.retrieve(slug)
+    prove("prompts: an update publishes nothing", got.string == "Hello {{name}}", got)
+    client.prompts.publish(slug, version=2)
+    got = client.prompts.retrieve(slug)
+    prove("prompts: publishes the new version", got.string == "Dear {{name}}", got)
+    versions = client.prompts.versions.list(slug).data
+    prove("prompts: lists both versions", len(versions) == 2, versions)
+    rendered = client.prompts.render(prompt_id=slug, variables={"name": "Ada"})
+    prove("prompts: renders it", "Dear Ada" in str(rendered), rendered)
+
+    client.prompts.delete(slug)
+    refused(404, "AB08", lambda: client.prompts.retrieve(slug))
+    client.collections.delete(collection_id=collection)
+    prove("prompts: deletes it", True)
+
+
+def api_keys(client: Portkey) -> None:
+    keys = client.api_keys
+    made = keys.create(
+        type="workspace",
+        sub_type="service",
+        name="From a client",
+        workspace_id=WORKSPACE,
+        scopes=["completions.write"],
+        rate_limits=[{"type": "requests", "unit": "rpm", "value": 60}],
+    )
+    one = {"id": made.id}
+    prove("api keys: creates one", bool(made.key), made.id)
+    listed = keys.list(page_size=100, workspace_id=WORKSPACE).data
+    mine = [item["name"] for item in listed if item["id"] == made.id]
+    prove("api keys: lists it", mine == ["From a client"], listed)
+    prove("api keys: shows its secret once", made.key not in str(listed) + str(keys.retrieve(**one)))
+    # The client cannot rotate a key.
+    keys.update(**one, name="Renamed", scopes=["logs.write"])
+    got = keys.retrieve(**one)
+    same = (got.name, got.scopes) == ("Renamed", ["logs.write"])
+    prove("api keys: updates and retrieves it", same and got.rate_limits[0]["value"] == 60, got)
+    keys.delete(**one)
+    refused(404, "AB08", lambda: keys.retrieve(**one))
+    prove("api keys: deletes it", True)
 
 
 def mcp_integrations(client: Portkey) -> None:

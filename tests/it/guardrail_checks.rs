@@ -22,7 +22,7 @@ fn refusal(check: Value) -> String {
 }
 
 /// A value a parameter takes.
-fn example(takes: Takes) -> Value {
+pub(crate) fn example(takes: Takes) -> Value {
     let first = |words: &str| words.split(' ').next().unwrap().to_owned();
     match takes {
         Takes::Text | Takes::Any => json!("text"),

@@ -6,14 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod arguments;
+mod budget;
 mod calls;
 mod catalog;
 mod cli;
 mod client;
+mod contract;
 mod guardrail_checks;
 mod house;
 mod http;
 mod network;
+mod not_shipped;
 mod paths;
 mod process;
 mod readme;

@@ -1,6 +1,9 @@
 //! A Portkey that answers as a test tells it to, down to the bytes, and remembers what it was asked.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use portkey_mcp::{
     catalog::Catalog,
@@ -30,6 +33,8 @@ pub(crate) enum Act {
     Flood(Vec<u8>, usize),
     /// Answer well with this body, once there is a permit for it.
     Later(Arc<Semaphore>, &'static str),
+    /// Pass it on to this server, and the answer back.
+    Forward(SocketAddr),
     /// Say nothing and keep the connection.
     Hang,
     /// Hang up without a word.
@@ -62,13 +67,23 @@ impl Upstream {
 
     /// Waits until so many requests have come.
     pub(crate) async fn asked(&self, times: usize) {
-        while self.requests().len() < times {
+        while self.count() < times {
             tokio::task::yield_now().await;
         }
     }
 
     pub(crate) fn requests(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.requests_after(0)
+    }
+
+    /// Those that came after so many.
+    pub(crate) fn requests_after(&self, count: usize) -> Vec<Seen> {
+        self.seen.lock().unwrap()[count..].to_vec()
+    }
+
+    /// How many requests have come.
+    pub(crate) fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
     }
 }
 
@@ -81,7 +96,7 @@ async fn serve(
     let Some(request) = read_request(&mut stream).await else { return };
     let before = {
         let mut log = log.lock().unwrap();
-        log.push(request);
+        log.push(request.clone());
         log.len() - 1
     };
     // A client that has had enough may hang up at any time.
@@ -101,6 +116,13 @@ async fn serve(
             if let Act::Write(bytes) = ok(body) {
                 _ = stream.write_all(&bytes).await;
             }
+        }
+        Act::Forward(server) => {
+            let mut onward = TcpStream::connect(server).await.unwrap();
+            let head = format!("{}\r\nconnection: close\r\n\r\n", request.head);
+            onward.write_all(head.as_bytes()).await.unwrap();
+            onward.write_all(&request.body).await.unwrap();
+            _ = tokio::io::copy(&mut onward, &mut stream).await;
         }
         Act::Hang => {
             _ = stream.read(&mut [0]).await;

@@ -55,6 +55,12 @@ static API_KEYS: Resource = Resource {
         ("expiry_enforced", |_, _, _| Some(0.into())),
         ("allow_config_override", |_, _, item| Some(override_as_number(item))),
         ("defaults", |_, _, item| Some(defaults(item))),
+        // Only where one key is read.
+        ("next_usage_reset_at", |_, call, item| {
+            let next =
+                item.get("usage_limits").and_then(|limits| limits.get("next_usage_reset_at"));
+            (!call.handle().is_empty()).then(|| next.cloned().unwrap_or_default())
+        }),
         ("rotation_policy", |_, _, item| {
             item.get("rotation_policy").filter(|policy| !policy.is_null()).cloned()
         }),
@@ -91,6 +97,7 @@ const SHOWN: &[&str] = &[
     "last_reset_at",
     "alert_emails",
     "expiry_enforced",
+    "next_usage_reset_at",
     "allow_config_override",
     "api_key_defaults_id",
     "scopes",

@@ -99,6 +99,34 @@ fn insert(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "status": "success", "log_ids": ids }))
 }
 
+/// Metrics that only a request through the gateway has.
+const OF_THE_GATEWAY: [&str; 24] = [
+    "api_key_id",
+    "cache_processing_time",
+    "config",
+    "config_id",
+    "config_version_id",
+    "gateway_processing_time",
+    "internal_trace_id",
+    "last_used_option_index",
+    "log_store_file_path_format",
+    "mode",
+    "organisation_name",
+    "parent_span_id",
+    "pre_processing_time",
+    "prompt_id",
+    "prompt_slug",
+    "prompt_version_id",
+    "request_parsing_time",
+    "response_parsing_time",
+    "runtime",
+    "runtime_version",
+    "sdk_version",
+    "stream_mode",
+    "upstream_response_time",
+    "virtual_key",
+];
+
 /// A log as it is kept.
 fn record(id: &str, now: &str, entry: &Value) -> Item {
     let [request, response, metadata] =
@@ -130,7 +158,8 @@ fn record(id: &str, now: &str, entry: &Value) -> Item {
         "request": { "url": url, "method": request.get("method"), "body": request.get("body"),
             "headers": headers(request), "portkeyHeaders": {} },
         "response": { "status": status, "headers": headers(response),
-            "body": response.get("body"), "responseTime": time },
+            "body": response.get("body"), "responseTime": time,
+            "lastUsedOptionJsonPath": null },
         "metrics": {
             "id": id, "organisation_id": ORGANISATION, "created_at": now,
             "is_success": status < 400, "ai_org": provider.map_or("custom", |(_, name)| name),
@@ -146,7 +175,12 @@ fn record(id: &str, now: &str, entry: &Value) -> Item {
             "metadata.key": names, "metadata.value": texts,
         },
     });
-    log.as_object().cloned().unwrap_or_default()
+    let mut log = log.as_object().cloned().unwrap_or_default();
+    // They are there all the same, and say nothing.
+    if let Some(Value::Object(metrics)) = log.get_mut("metrics") {
+        metrics.extend(OF_THE_GATEWAY.map(|name| (name.to_owned(), Value::Null)));
+    }
+    log
 }
 
 /// Millionths of a cent as cents.
@@ -165,6 +199,12 @@ fn headers(part: &Value) -> Item {
     shown.collect()
 }
 
+/// A request or a response on one of its stages; where it went is the request's to say.
+fn message(part: &Value, request: &Value) -> Value {
+    json!({ "url": request.get("url"), "method": request.get("method"),
+        "headers": part.get("headers"), "body": part.get("body") })
+}
+
 fn read(store: &mut Store, call: &Call) -> Outcome {
     let missing = || Refusal::Missing { object: "log", handle: call.handle().to_owned() };
     let log = store.find(SHELF, call.handle()).ok_or_else(missing)?;
@@ -174,8 +214,8 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
         "_id": text(log, "id"), "request": request, "response": response,
         "organisation_id": ORGANISATION, "created_at": text(log, "created_at"),
         "metrics": log.get("metrics"),
-        "finalUntransformedRequest": { "body": request.get("body") },
-        "transformedRequest": { "body": request.get("body") },
-        "originalResponse": { "body": response.get("body") },
+        "finalUntransformedRequest": message(&request, &request),
+        "transformedRequest": message(&request, &request),
+        "originalResponse": message(&response, &request),
     }))
 }

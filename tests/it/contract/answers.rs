@@ -1,0 +1,239 @@
+//! Answers of the sandbox, held against the shapes that the records give of the API's.
+//!
+//! A shape is JSON with words for types: `uuid`, `datetime|null`, `active|archived`. Some records also
+//! have the shape of an answer that was seen live, which counts for more.
+
+use std::cell::Cell;
+
+use serde_json::Value;
+
+/// Where the sandbox differs from the records for a reason: the tool, or none for any; how the fault
+/// begins.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    // The document says "integer" of averages, shares and money (cents with a fraction, quirks.md §8.6).
+    ("", ".summary.avg is not integer"),
+    ("", ".summary.rate is not integer"),
+    ("", ".summary.total is not integer"),
+    ("", ".data_points[].avg is not integer"),
+    ("", ".data_points[].avg_weighted_feedback is not integer"),
+    ("", ".data_points[].rate is not integer"),
+    ("get-cost-graph", ".data_points[].total is not integer"),
+    ("get-cache-hit-rate-graph", ".data_points[].cumulative_"),
+    ("get-metadata-grouped-data", ".data[].avg_weighted_feedback is not integer"),
+    ("get-metadata-grouped-data", ".data[].cost is not integer"),
+    // Told by quirks.md §8.5, not by the document.
+    ("get-ai-models-grouped-data", ".data[].cost is not recorded"),
+    // 0 and 1 for booleans (quirks.md §8.1).
+    ("get-prompt-version", ".is_raw_template is not boolean"),
+    // A list or "*" as well as a text (quirks.md §7.8).
+    ("get-rate-limits-policy", ".conditions[].value is not string"),
+    ("list-rate-limits-policies", ".data[].conditions[].value is not string"),
+    // Envelopes differ (quirks.md §4.8).
+    ("list-integration-workspaces", ".global_workspace_access is not recorded"),
+    ("list-mcp-integrations", ".object is not recorded"),
+    ("list-mcp-server-user-access", ".data[].object is not recorded"),
+    // Both ways of answering a new configuration (quirks.md §8.11).
+    ("create-config", ".data.slug is not recorded"),
+    // An update of the name alone makes no version (quirks.md §6).
+    ("update-prompt", ".id is missing"),
+    ("update-prompt", ".prompt_version_id is missing"),
+    ("update-prompt", ".slug is missing"),
+    ("update-prompt-partial", ".prompt_partial_version_id is missing"),
+    // True is left out (quirks.md §8.13), and so is a name that was not given.
+    ("get-guardrail", ".checks[].is_enabled is missing"),
+    ("get-guardrail", ".checks[].name is missing"),
+    // No id, and a prefix to the role (quirks.md §8.9).
+    ("get-workspace-member", ".id is missing"),
+    ("get-workspace-member", ".role is not admin|member|manager"),
+    // What can be written can be read, although no answer was seen that has it.
+    ("get-api-key", ".rotation_policy is not recorded"),
+    ("list-all-api-keys", ".data[].rotation_policy is not recorded"),
+    ("list-all-api-keys", ".data[].defaults.allow_config_override is not recorded"),
+    ("get-guardrail", ".target is not recorded"),
+    ("get-integration", ".tags is not recorded"),
+    ("get-provider", ".tags is not recorded"),
+    ("list-all-providers", ".data[].tags is not recorded"),
+    ("list-integration-models", ".models[].configurations is not recorded"),
+    ("list-integration-models", ".models[].custom_headers is not recorded"),
+    // Only with `include_configurations` (secrets.md §2) and with `rotate_auth` (secrets.md §1).
+    ("get-provider", ".configurations is not recorded"),
+    ("update-deployment", ".credentials is not recorded"),
+    // Only with `include_usage`.
+    ("get-usage-limits-policy", ".value_key_usage_map is missing"),
+    // Filters, prices and defaults that nobody has set.
+    ("get-log-export", ".filters."),
+    ("list-all-log-exports", ".data[].filters."),
+    ("get-model-pricing", ".finetune_config is missing"),
+    ("get-model-pricing", ".pay_as_you_go."),
+    ("create-workspace", ".defaults."),
+    ("get-workspace", ".defaults."),
+    ("list-all-workspaces", ".data[].defaults."),
+    // Recorded of the model's own price list, and in use in the lists of providers too.
+    ("list-provider-pricing", ".*.pricing_config.calculate is not recorded"),
+    // The document leaves out what the same thing has elsewhere: a workspace where it is read, a
+    // version where its prompt is read, an item's `object`.
+    ("create-workspace", ".icon is not recorded"),
+    ("create-workspace", ".is_default is not recorded"),
+    ("create-workspace", ".object is not recorded"),
+    ("create-workspace", ".scim_source_id is not recorded"),
+    ("create-workspace", ".security_settings is not recorded"),
+    ("create-workspace", ".status is not recorded"),
+    ("get-prompt-version", ".access_level is not recorded"),
+    ("get-prompt-version", ".allow_all_workspaces is not recorded"),
+    ("get-prompt-version", ".forked_from_prompt"),
+    ("get-prompt-version", ".object is not recorded"),
+    ("get-prompt-version", ".prompt_owning_workspace_id is not recorded"),
+    ("get-prompt-version", ".prompt_version_label"),
+    ("get-prompt-version", ".share"),
+    ("get-prompt-version", ".variable_components is not recorded"),
+    ("get-prompt-partial", ".object is not recorded"),
+    ("list-rate-limits-policies", ".data[].object is not recorded"),
+    ("list-usage-limits-policies", ".data[].object is not recorded"),
+];
+
+/// Exceptions, and which of them were needed.
+pub(super) struct Exceptions([Cell<bool>; EXCEPTIONS.len()]);
+
+impl Exceptions {
+    /// None needed so far.
+    pub(super) fn new() -> Self {
+        Self(std::array::from_fn(|_| Cell::new(false)))
+    }
+
+    /// Whether a fault is excepted.
+    pub(super) fn cover(&self, tool: &str, fault: &str) -> bool {
+        let fits =
+            |(t, begin): &(&str, &str)| (t.is_empty() || *t == tool) && fault.starts_with(begin);
+        let found = EXCEPTIONS.iter().position(fits);
+        found.inspect(|i| self.0[*i].set(true)).is_some()
+    }
+
+    /// Exceptions that nothing needs any more.
+    pub(super) fn stale(&self) -> Vec<String> {
+        let stale = EXCEPTIONS.iter().zip(&self.0).filter(|(_, needed)| !needed.get());
+        stale.map(|((tool, begin), _)| format!("{tool} exception {begin}: not needed")).collect()
+    }
+}
+
+/// The items of an answer: of a list each, or the answer itself.
+pub(super) fn rows(answer: &Value) -> Vec<&Value> {
+    let envelopes = ["data", "models", "workspaces", "mappings", "records", "groups", "servers"];
+    let inner = envelopes.iter().find_map(|name| answer.get(name)).unwrap_or(answer);
+    inner.as_array().map_or_else(|| vec![inner], |list| list.iter().collect())
+}
+
+/// What of an answer is not as recorded.
+pub(super) fn faults(record: &Value, answer: &Value) -> Vec<String> {
+    let (mut shape, mut answer) = (&record["response"], answer);
+    // A bare list in the document comes in an envelope (quirks.md §4.8).
+    if shape.is_array() && answer["data"].is_array() {
+        answer = &answer["data"];
+    }
+    let live = record.get("response_live");
+    if let Some(live) = live.filter(|_| shape.is_null()) {
+        shape = live;
+    }
+    let mut faults = Vec::new();
+    compare(shape, live, answer, "", &mut faults);
+    faults.sort();
+    faults.dedup();
+    faults
+}
+
+fn compare(
+    shape: &Value,
+    live: Option<&Value>,
+    answer: &Value,
+    at: &str,
+    faults: &mut Vec<String>,
+) {
+    // `null` stands for anything that is not set.
+    if answer.is_null() && !at.is_empty() {
+        return;
+    }
+    let shape = one_of(shape, answer);
+    match (shape, answer) {
+        (Value::Object(fields), Value::Object(given)) => {
+            let live = live.and_then(Value::as_object);
+            // What was seen live must be there; what the document has besides may be.
+            for (name, inner) in live.unwrap_or(fields) {
+                let optional = is_open(name)
+                    || name.ends_with('?')
+                    || inner.as_str().is_some_and(|i| i.ends_with('?'));
+                if !optional && !given.contains_key(name) {
+                    faults.push(format!("{at}.{name} is missing"));
+                }
+            }
+            let any = fields.iter().find(|(name, _)| name.starts_with('<')).map(|(_, shape)| shape);
+            for (name, value) in given {
+                let at = match fields.keys().any(|name| name.starts_with('<')) {
+                    true => format!("{at}.*"),
+                    false => format!("{at}.{name}"),
+                };
+                if fields.contains_key("...") && !fields.contains_key(name) {
+                    continue;
+                }
+                let told = fields.get(name).or_else(|| fields.get(&format!("{name}?"))).or(any);
+                let seen = live.and_then(|live| live.get(name));
+                match (told, seen) {
+                    (Some(told), seen) => compare(told, seen, value, &at, faults),
+                    (None, Some(seen)) => compare(seen, Some(seen), value, &at, faults),
+                    (None, None) if fields.is_empty() => {}
+                    (None, None) => faults.push(format!("{at} is not recorded")),
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(given)) => {
+            for value in given {
+                let live = live.and_then(|live| live.get(0));
+                let item = items.first().or(live).unwrap_or(&Value::Null);
+                compare(item, live, value, &format!("{at}[]"), faults);
+            }
+        }
+        (Value::String(words), answer) => {
+            let seen = live.and_then(Value::as_str).unwrap_or_default();
+            // That it was not set when it was seen says nothing of its type.
+            let fits =
+                words == "null" || words.split('|').chain([seen]).any(|word| fits(word, answer));
+            if !fits {
+                faults.push(format!("{at} is not {words}: {answer}"));
+            }
+        }
+        (Value::Null, _) => {}
+        (shape, answer) => faults.push(format!("{at} is not {shape}: {answer}")),
+    }
+}
+
+/// Of `{oneOf: […]}` the alternative that has most of the answer's fields.
+fn one_of<'a>(shape: &'a Value, answer: &Value) -> &'a Value {
+    let Some(shapes) = shape["oneOf"].as_array() else { return shape };
+    let shared = |shape: &&Value| {
+        let fields = answer.as_object().into_iter().flatten();
+        fields.filter(|(name, _)| shape.get(name.as_str()).is_some()).count()
+    };
+    shapes.iter().max_by_key(shared).unwrap_or(shape)
+}
+
+/// Whether a name stands for any: `<key>`, `...`.
+fn is_open(name: &str) -> bool {
+    name.starts_with('<') || name == "..."
+}
+
+/// Whether a value is of a type, or the word itself.
+fn fits(word: &str, value: &Value) -> bool {
+    match word.split([' ', '?']).next().unwrap_or_default() {
+        "string" | "json" => value.is_string(),
+        "uuid" => {
+            value.as_str().is_some_and(|text| text.split('-').map(str::len).eq([8, 4, 4, 4, 12]))
+        }
+        "datetime" => value.as_str().is_some_and(|text| text.len() >= 20 && text.contains('T')),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "null" => value.is_null(),
+        "" | "<recursive>" => !word.is_empty(),
+        literal => value == literal || value.as_i64().is_some_and(|n| n.to_string() == literal),
+    }
+}

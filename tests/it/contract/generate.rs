@@ -1,0 +1,189 @@
+//! Arguments made from a schema: as few as it takes, or all there are, in as many sets as it takes to
+//! say every word of every enum.
+
+use std::collections::BTreeSet;
+
+use portkey_mcp::operation::JsonMap;
+use serde_json::{Value, json};
+
+/// How much of a schema to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What is required, and one of each group that needs one.
+    Least,
+    /// Everything; of what excludes each other the one whose turn it is in this set.
+    All(usize),
+    /// Everything, with `null` wherever it clears.
+    Cleared,
+}
+
+impl Extent {
+    /// The number of the set.
+    pub(super) fn set(self) -> usize {
+        match self {
+            Self::Least => 0,
+            Self::All(set) => set,
+            // One that no other is.
+            Self::Cleared => 999,
+        }
+    }
+}
+
+/// A value for the argument at a path such as `checks[].id`, where its schema is not enough to make one.
+pub(super) type Known<'a> = &'a dyn Fn(&str, &Value) -> Option<Value>;
+
+/// A value that fits a schema.
+pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: Known<'_>) -> Value {
+    if extent == Extent::Cleared && schema["x-clearable"] == true {
+        return Value::Null;
+    }
+    if let Some(value) = known(at, schema) {
+        return value;
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return words[extent.set() % words.len()].clone();
+    }
+    match schema["type"].as_str() {
+        Some("object") => match schema["properties"].as_object() {
+            Some(fields) => {
+                let given = fields.iter().filter_map(|(name, field)| {
+                    let extent = given(schema, name, extent)?;
+                    let value = fill(field, &below(at, name), extent, known);
+                    Some((name.clone(), value))
+                });
+                given.collect()
+            }
+            None if schema["additionalProperties"].is_object() => {
+                let value = &schema["additionalProperties"];
+                json!({ "sample": fill(value, &below(at, "*"), extent, known) })
+            }
+            None if schema["additionalProperties"] == false => json!({}),
+            None => json!({ "sample": "text" }),
+        },
+        Some("array") => match (schema["items"]["enum"].as_array(), extent) {
+            (Some(words), Extent::All(_) | Extent::Cleared) => json!(words),
+            _ => json!([fill(&schema["items"], &format!("{at}[]"), extent, known)]),
+        },
+        Some("boolean") => json!(extent.set().is_multiple_of(2)),
+        Some("integer" | "number") => least(schema),
+        // A text of its own, so that it is noticed if it arrives in another's place.
+        _ => {
+            let name = at.trim_end_matches("[]").rsplit('.').next().unwrap();
+            json!(format!("sample-{name}-{}", extent.set()))
+        }
+    }
+}
+
+/// How many sets it takes to say every word and to take every turn.
+pub(super) fn sets(schema: &Value) -> usize {
+    if let Some(words) = schema["enum"].as_array() {
+        return words.len();
+    }
+    match schema["type"].as_str() {
+        Some("boolean") => 2,
+        Some("array") if schema["items"]["enum"].is_array() => 1,
+        Some("array") => sets(&schema["items"]),
+        Some("object") if schema["additionalProperties"].is_object() => {
+            sets(&schema["additionalProperties"])
+        }
+        Some("object") => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            let of_each = fields.map(|(name, field)| {
+                let rivals = group(schema, name, EXCLUSIVE).map_or(1, |rivals| rivals.len());
+                rivals * sets(field)
+            });
+            of_each.max().unwrap_or(1)
+        }
+        _ => 1,
+    }
+}
+
+/// Every field of a schema and every word of its enums, as `a.b[]` and `a.b[]=word`; of what is told
+/// by the arguments alone, save the open maps.
+pub(super) fn parts_of_schema(schema: &Value) -> BTreeSet<String> {
+    fn walk(at: &str, schema: &Value, found: &mut BTreeSet<String>) {
+        for word in schema["enum"].as_array().into_iter().flatten() {
+            found.insert(format!("{at}={}", word.as_str().unwrap()));
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let at = below(at, name);
+            found.insert(at.clone());
+            walk(&at, field, found);
+        }
+        if schema["items"].is_object() {
+            walk(&format!("{at}[]"), &schema["items"], found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk("", schema, &mut found);
+    found
+}
+
+/// The same of arguments.
+pub(super) fn parts_of_arguments(arguments: &JsonMap) -> BTreeSet<String> {
+    fn walk(at: &str, value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::String(word) => _ = found.insert(format!("{at}={word}")),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let at = below(at, name);
+                    found.insert(at.clone());
+                    walk(&at, value, found);
+                }
+            }
+            Value::Array(items) => {
+                items.iter().for_each(|item| walk(&format!("{at}[]"), item, found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk("", &Value::Object(arguments.clone()), &mut found);
+    found
+}
+
+fn below(at: &str, name: &str) -> String {
+    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
+}
+
+/// Whether a field is given, and how much of it.
+fn given(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
+    let required = || schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+    match extent {
+        Extent::Least => {
+            let needed = group(schema, name, &["x-exactly-one", "x-at-least-one"]);
+            needed.map_or_else(required, |needed| needed[0] == name).then_some(extent)
+        }
+        Extent::All(set) => match group(schema, name, EXCLUSIVE) {
+            Some(rivals) if rivals[set % rivals.len()] != name => None,
+            Some(rivals) => Some(Extent::All(set / rivals.len())),
+            None => Some(extent),
+        },
+        Extent::Cleared => {
+            group(schema, name, EXCLUSIVE).is_none_or(|rivals| rivals[0] == name).then_some(extent)
+        }
+    }
+}
+
+/// Marks of fields that exclude each other.
+const EXCLUSIVE: &[&str] = &["x-exactly-one", "x-at-most-one"];
+
+/// The group of fields under one of these marks to which a field belongs.
+fn group<'a>(schema: &'a Value, name: &str, marks: &[&str]) -> Option<Vec<&'a str>> {
+    let lists = marks.iter().filter_map(|mark| schema[*mark].as_array());
+    // A mark has one group, or a list of groups.
+    let mut groups = lists.flat_map(|list| match list[0].is_array() {
+        true => list.iter().filter_map(Value::as_array).collect(),
+        false => vec![list],
+    });
+    let group = groups.find(|group| group.contains(&json!(name)))?;
+    Some(group.iter().filter_map(Value::as_str).collect())
+}
+
+/// The least number a schema allows, but no zero: that often means "none".
+fn least(schema: &Value) -> Value {
+    let bound = |key: &str| schema[key].as_f64();
+    let least = bound("minimum").unwrap_or(1.0).max(1.0);
+    let number = bound("maximum").map_or(least, |most| most.min(least));
+    if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
+}

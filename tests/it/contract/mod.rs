@@ -1,0 +1,161 @@
+//! The contract of every tool: arguments made from its schema pass the gate, arrive where the API
+//! wants them, and are answered by the sandbox as the API would.
+
+mod answers;
+mod generate;
+mod preconditions;
+mod wire;
+mod world;
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use portkey_mcp::{catalog::Catalog, dispatch::CallError, operation::JsonMap, reply::words};
+use serde_json::{Value, json};
+
+use crate::records;
+use answers::Exceptions;
+use generate::Extent;
+use wire::Endpoint;
+use world::World;
+
+#[tokio::test]
+async fn every_tool_keeps_its_contract() {
+    let mut walk =
+        Walk { world: World::new().await, exceptions: Exceptions::new(), faults: vec![] };
+    let mut compared = false;
+    for entry in Catalog::full().iter() {
+        let tool = entry.operation.name();
+        let records = records::of_domain(entry.domain.name);
+        let record = records.iter().flatten().find(|record| record["id"] == tool);
+        compared |= record.is_some();
+        walk.tool(tool, record).await;
+    }
+    let mut faults = walk.faults;
+    if compared {
+        faults.extend(walk.exceptions.stale());
+    }
+    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+}
+
+/// The way through all tools, and what was found wrong on it.
+struct Walk {
+    world: World,
+    exceptions: Exceptions,
+    faults: Vec<String>,
+}
+
+impl Walk {
+    /// Calls a tool with every set of arguments it takes. Without a record of it nothing is known of
+    /// its answers, and of its requests what the calls in this repository show.
+    async fn tool(&mut self, tool: &str, record: Option<&Value>) {
+        let entry = self.world.entry(tool);
+        let changes = !entry.operation.hints().read_only;
+        let schema = entry.published().full_schema().clone();
+        let published = jsonschema::validator_for(&json!(entry.published().schema())).unwrap();
+        let endpoint = match record {
+            Some(record) => Endpoint::recorded(entry.operation, record),
+            None => Endpoint::shown(entry.operation),
+        };
+        if changes {
+            self.world.renew().await;
+        }
+        let sets = preconditions::sets(tool).max(generate::sets(&schema));
+        let mut extents = vec![Extent::Least];
+        extents.extend((0..sets).map(Extent::All));
+        if schema.to_string().contains("x-clearable") {
+            extents.push(Extent::Cleared);
+        }
+        let mut untried = generate::parts_of_schema(&schema);
+        untried.retain(|part| !preconditions::is_untried(tool, part));
+        let mut answered_something = false;
+        for extent in extents {
+            match self.call(tool, extent, &endpoint, &published).await {
+                Ok((arguments, answer)) => {
+                    for part in generate::parts_of_arguments(&arguments) {
+                        untried.remove(&part);
+                    }
+                    answered_something |= !answers::rows(&answer).is_empty();
+                    let odd = record.map(|record| answers::faults(record, &answer));
+                    let odd = odd.into_iter().flatten();
+                    let odd = odd.filter(|odd| !self.exceptions.cover(tool, odd));
+                    self.faults.extend(odd.map(|odd| format!("{tool} answer: {odd}")));
+                }
+                Err(why) => self.faults.push(format!("{tool} {extent:?}: {why}")),
+            }
+        }
+        if !answered_something {
+            self.faults.push(format!("{tool} answered nothing but empty lists"));
+        }
+        if !untried.is_empty() {
+            self.faults.push(format!("{tool} never tried {untried:?}"));
+        }
+    }
+
+    /// Makes one call that has to succeed, and looks at the request on its way.
+    async fn call(
+        &mut self,
+        tool: &str,
+        extent: Extent,
+        endpoint: &Endpoint,
+        published: &Validator,
+    ) -> Result<(JsonMap, Value), String> {
+        let world = &mut self.world;
+        if let Some(before) = preconditions::before(tool) {
+            world.renew().await;
+            for before in before {
+                let arguments = world.arguments(before, Extent::Least).await?;
+                world.call(before, arguments).await.map_err(|error| words(&error))?;
+            }
+        }
+        let arguments = world.fitting_arguments(tool, extent).await?;
+        // A client that checks by itself lets the same pass; `null` it learns of by the description.
+        if extent != Extent::Cleared && !arguments.values().any(Value::is_null) {
+            published.validate(&json!(arguments)).map_err(|error| error.to_string())?;
+        }
+        let before = world.count();
+        let outcome = world.call(tool, arguments.clone()).await;
+        let answer = outcome.map_err(|error| format!("{}\n{}", words(&error), json!(arguments)))?;
+        match world.requests_after(before).as_slice() {
+            [seen] => {
+                let odd = endpoint.faults(seen, &arguments);
+                self.faults.extend(odd.iter().map(|odd| format!("{tool} {extent:?} wire: {odd}")));
+            }
+            several => return Err(format!("{} requests", several.len())),
+        }
+        Ok((arguments, answer))
+    }
+}
+
+#[tokio::test]
+async fn what_is_required_and_what_is_unknown_stays_off_the_wire() {
+    let world = World::new().await;
+    for entry in Catalog::full().iter() {
+        let tool = entry.operation.name();
+        let schema = entry.published().full_schema();
+        let known = |at: &str, _: &Value| preconditions::value(tool, at, Extent::Least);
+        let Value::Object(whole) = generate::fill(schema, "", Extent::Least, &known) else {
+            panic!("{tool}")
+        };
+        let required: BTreeSet<_> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let without = required.iter().map(|name| {
+            let mut less = whole.clone();
+            less.shift_remove(*name);
+            (*name, less)
+        });
+        let mut stranger = whole.clone();
+        stranger.insert("no_such_argument".to_owned(), json!(1));
+        let open = schema["additionalProperties"] != false;
+        let stranger = (!open).then_some(("no_such_argument", stranger));
+        for (name, arguments) in without.chain(stranger).collect::<Vec<_>>() {
+            let outcome = world.call(tool, arguments).await;
+            let Err(CallError::Input(error)) = outcome else {
+                panic!("{tool}, {name}: {outcome:?}")
+            };
+            let told = error.problems().iter().any(|problem| problem.at == name);
+            assert!(told, "{tool}, {name}: {error}");
+        }
+    }
+    assert_eq!(world.count(), 0, "something was sent");
+}

@@ -1,0 +1,387 @@
+//! What must be so for a call to work, where the schema does not say it: which things arguments name,
+//! and which values go together.
+
+use http::Method;
+use portkey_mcp::{
+    admin::{DOMAINS, guardrails::catalogue::CHECKS},
+    operation::{JsonMap, Operation},
+};
+use serde_json::{Value, json};
+
+use super::generate::Extent;
+use crate::guardrail_checks::example;
+
+/// Where the value of an argument is found: a field of an item that a tool lists, or makes.
+pub(super) struct Source {
+    pub(super) tool: &'static str,
+    /// By name, or as a JSON pointer.
+    pub(super) field: &'static str,
+    /// Which item; the first, unless said.
+    pub(super) pick: Pick,
+}
+
+/// A field and the value an item must have in it.
+type Pick = Option<(&'static str, &'static str)>;
+
+/// What arguments of these names refer to. The workspace is the one that has some of nearly everything.
+const REFERENCES: &[(&str, &str, &str, Pick)] = &[
+    ("workspace_id", "list-all-workspaces", "id", Some(("slug", "ws-support-bot"))),
+    ("workspace_slug", "list-all-workspaces", "slug", Some(("slug", "ws-support-bot"))),
+    ("allowed_workspaces", "list-all-workspaces", "slug", None),
+    ("workspaces_allowed", "list-all-workspaces", "slug", None),
+    ("remove_workspaces_allowed", "list-all-workspaces", "slug", None),
+    ("organisation_id", "list-all-api-keys", "organisation_id", None),
+    ("collection_id", "list-collections", "id", None),
+    ("parent_collection_id", "list-collections", "id", None),
+    ("user_id", "list-users", "id", None),
+    ("users", "list-users", "id", None),
+    ("integration_id", "list-all-integrations", "slug", None),
+    ("mcp_integration_id", "list-mcp-integrations", "id", None),
+    ("mcp_server_id", "list-mcp-servers", "id", None),
+    ("guardrail_id", "list-guardrails", "id", None),
+    ("input_guardrails", "list-guardrails", "id", None),
+    ("output_guardrails", "list-guardrails", "id", None),
+    ("label_id", "list-labels", "id", None),
+    ("config_id", "list-all-configs", "slug", None),
+    ("user_api_key_config", "list-all-configs", "slug", None),
+    ("secret_reference_id", "list-all-secret-references", "id", None),
+    ("scim_group_id", "list-scim-groups", "id", None),
+    ("virtual_key", "list-all-providers", "slug", None),
+    ("log_id", "insert-logs", "/log_ids/0", None),
+    ("cursor", "list-mcp-servers", "id", None),
+];
+
+/// The same of one tool's argument, where another item is meant than the first, or another in each set.
+const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
+    ("add-workspace-member", "users[].id", "list-users", "id", &[None]),
+    (
+        "bulk-delete-integration-models",
+        "slugs[]",
+        "list-integration-models",
+        "slug",
+        // Only what was added by hand can be taken away.
+        &[Some(("slug", "support-classifier"))],
+    ),
+    (
+        "bulk-update-integration-workspaces",
+        "workspaces[].id",
+        "list-all-workspaces",
+        "slug",
+        &[None],
+    ),
+    (
+        "bulk-update-mcp-integration-workspaces",
+        "workspaces[].id",
+        "list-all-workspaces",
+        "slug",
+        &[None],
+    ),
+    (
+        "bulk-update-mcp-server-user-access",
+        "user_access[].user_id",
+        "list-mcp-server-user-access",
+        "user_id",
+        &[None],
+    ),
+    ("delete-mcp-server-connection", "user_id", "list-mcp-server-connections", "user_id", &[None]),
+    ("invite-user", "workspaces[].id", "list-all-workspaces", "slug", &[None]),
+    ("remove-user", "user_id", "list-users", "id", MEMBER),
+    ("remove-workspace-member", "user_id", "list-workspace-members", "id", MEMBER),
+    ("set-guardrail-mcp-server", "guardrail_id", "list-guardrails", "id", OF_TOOL_CALLS),
+    ("replace-guardrail-mcp-servers", "guardrail_id", "list-guardrails", "id", OF_TOOL_CALLS),
+    ("update-feedback", "id", "create-feedback", "/feedback_ids/0", &[None]),
+    // The role somebody has is refused (quirks.md §6).
+    (
+        "update-user",
+        "user_id",
+        "list-users",
+        "id",
+        &[Some(("role", "member")), Some(("role", "admin"))],
+    ),
+    ("set-guardrail-mcp-server", "mcp_server_id", "list-mcp-servers", "id", &[None]),
+    (
+        "create-scim-workspace-mapping",
+        "scim_group_id",
+        "list-scim-groups",
+        "id",
+        &[
+            Some(("displayName", "Support Agents")),
+            None,
+            Some(("displayName", "Research Engineers")),
+            None,
+            Some(("displayName", "Support Agents")),
+            None,
+        ],
+    ),
+];
+
+const MEMBER: &[Pick] = &[Some(("role", "member"))];
+const OF_TOOL_CALLS: &[Pick] = &[Some(("slug", "guard_tool-calls"))];
+
+/// Optional arguments without which the API refuses all the same: an organisation's key cannot say
+/// where a call plays (quirks.md §2.3, §7.2 to §7.4), or the document asks for less than the API
+/// (quirks.md §7.5).
+const NEEDED: &[(&str, &[&str])] = &[
+    ("bulk-update-integration-workspaces", &["workspaces"]),
+    ("create-collection", &["workspace_id"]),
+    ("create-config", &["name", "config", "workspace_id"]),
+    ("create-guardrail", &["workspace_id"]),
+    ("create-integration", &["key"]),
+    ("create-log-export", &["workspace_id"]),
+    ("create-mcp-server", &["workspace_id"]),
+    ("create-prompt-partial", &["workspace_id"]),
+    ("create-provider", &["workspace_id"]),
+    ("create-rate-limits-policy", &["workspace_id"]),
+    ("create-usage-limits-policy", &["workspace_id"]),
+    ("create-virtual-key", &["name", "provider", "key", "workspace_id"]),
+    ("create-workspace", &["name"]),
+    ("delete-mcp-server-connection", &["user_id"]),
+    ("delete-provider", &["workspace_id"]),
+    ("get-provider", &["workspace_id"]),
+    ("list-all-configs", &["workspace_id"]),
+    ("list-all-providers", &["workspace_id"]),
+    ("list-collections", &["workspace_id"]),
+    ("list-guardrails", &["workspace_id"]),
+    ("list-mcp-servers", &["workspace_id"]),
+    ("list-prompt-partials", &["workspace_id"]),
+    ("list-prompts", &["workspace_id"]),
+    ("list-rate-limits-policies", &["workspace_id"]),
+    ("list-registry-mcp-servers", &["workspace_id"]),
+    ("list-usage-limits-policies", &["workspace_id"]),
+    ("update-provider", &["workspace_id"]),
+];
+
+/// Values that the schema alone does not give: the tool, or none for any; the argument by its path, or
+/// its name alone; and as JSON the value for each set, in turn.
+const VALUES: &[(&str, &str, &[&str])] = &[
+    ("", "credit_limit", &["100"]),
+    ("", "alert_threshold", &["50"]),
+    // The month that the sandbox has traffic of.
+    ("", "time_of_generation_min", &[r#""2025-12-01T00:00:00Z""#]),
+    ("", "time_of_generation_max", &[r#""2026-01-01T00:00:00Z""#]),
+    ("", "email", &[r#""someone@example.com""#]),
+    ("", "alert_emails[]", &[r#""someone@example.com""#]),
+    ("", "target_field", &[r#""key""#]),
+    ("", "conditions[].key", &[r#""model""#]),
+    ("", "group_by[].key", &[r#""api_key""#]),
+    ("bulk-update-mcp-integration-capabilities", "capabilities[].name", CAPABILITIES),
+    ("bulk-update-mcp-server-capabilities", "capabilities[].name", CAPABILITIES),
+    ("create-api-key", "type", &[r#""organisation""#, r#""workspace""#, r#""workspace""#]),
+    ("create-api-key", "sub_type", &[r#""service""#, r#""service""#, r#""user""#]),
+    // Eleven, so that each meets every way to sign in, of which there are two, three or four.
+    (
+        "create-integration",
+        "ai_provider_id",
+        &[
+            r#""openai""#,
+            r#""azure-openai""#,
+            r#""azure-ai""#,
+            r#""bedrock""#,
+            r#""sagemaker""#,
+            r#""vertex-ai""#,
+            r#""workers-ai""#,
+            r#""huggingface""#,
+            r#""cortex""#,
+            r#""anthropic""#,
+            r#""cohere""#,
+        ],
+    ),
+    // Four, to meet each of three.
+    (
+        "create-secret-reference",
+        "manager_type",
+        &[r#""aws_sm""#, r#""hashicorp_vault""#, r#""azure_kv""#, r#""aws_sm""#],
+    ),
+    // Another workspace may not export all there is.
+    ("create-log-export", "workspace_id", &[r#""ws-shared""#]),
+    ("delete-workspace", "name", &[r#""sample-name-0""#]),
+    ("create-virtual-key", "provider", &[r#""openai""#]),
+    ("delete-mcp-server-connection", "mcp_server_id", SIGNED_IN_TO),
+    ("delete-mcp-server-connection", "workspace_id", &[r#""ws-research""#]),
+    ("list-audit-logs", "start_time", &[r#""2026-01-01T00:00:00Z""#]),
+    ("list-audit-logs", "end_time", &[r#""2026-02-01T00:00:00Z""#]),
+    ("list-mcp-server-connections", "mcp_server_id", SIGNED_IN_TO),
+    ("list-mcp-server-connections", "workspace_id", &[r#""ws-research""#]),
+    ("get-agent-server-card", "agent_server_id", &[r#""travel-desk""#]),
+    ("get-analytics-grouped-data", "columns", &[r#""cost""#]),
+    ("get-general-model-config", "provider", &[r#""openai""#]),
+    ("get-general-model-config", "model", &[r#""gpt-4o""#]),
+    ("get-metadata-grouped-data", "metadata_key", &[r#""team""#]),
+    ("get-model-pricing", "provider", &[r#""openai""#]),
+    ("get-model-pricing", "model", &[r#""gpt-4o""#]),
+    ("get-prompt", "version", &[r#""latest""#]),
+    ("get-prompt-partial", "version", &[r#""latest""#]),
+    ("insert-logs", "logs[].response.status", &["200"]),
+    ("list-provider-pricing", "provider", &[r#""openai""#]),
+    ("list-registry-mcp-servers", "search", &[r#""issues""#]),
+    ("list-registry-mcp-servers", "updated_since", &[r#""2025-12-01T00:00:00Z""#]),
+    ("list-usage-limits-policies", "workspace_id", &[r#""ws-research""#]),
+    ("get-rate-limits-policy", "status", &[r#""active""#]),
+    ("get-usage-limits-policy", "status", &[r#""active""#]),
+    // A group has one role everywhere; of the seeded ones each has its own.
+    (
+        "create-scim-workspace-mapping",
+        "role",
+        &[
+            r#""member""#,
+            r#""admin""#,
+            r#""manager""#,
+            r#""manager""#,
+            r#""member""#,
+            r#""member""#,
+        ],
+    ),
+    (
+        "replace-guardrail-mcp-servers",
+        "mcp_servers",
+        &[r#"{ "support-issues": { "run_on": ["input", "output"] } }"#],
+    ),
+    ("sync-mcp-integration", "capabilities[]", &[r#"{ "type": "tool", "name": "find" }"#]),
+    ("sync-mcp-server-capabilities", "capabilities[]", &[r#"{ "type": "tool", "name": "find" }"#]),
+];
+
+/// A tool, a prompt and a resource of the seeded issue tracker.
+const CAPABILITIES: &[&str] = &[r#""create_issue""#, r#""triage""#, r#""board""#];
+/// The one seeded MCP server that somebody has signed in to.
+const SIGNED_IN_TO: &[&str] = &[r#""papers""#];
+
+/// What the least that is required lacks, because a rule over several arguments wants more.
+const LEAST: &[(&str, &str, &str)] =
+    &[("create-secret-reference", "auth_config", r#"{ "aws_auth_type": "serviceRole" }"#)];
+
+/// What was not tried, and why.
+const UNTRIED: &[(&str, &str)] = &[
+    // No list shows what is archived.
+    ("get-rate-limits-policy", "status=archived"),
+    ("get-usage-limits-policy", "status=archived"),
+];
+
+/// See [`UNTRIED`].
+pub(super) fn is_untried(tool: &str, part: &str) -> bool {
+    UNTRIED.contains(&(tool, part))
+}
+
+/// How many sets it takes where values above decide it.
+const SETS: &[(&str, usize)] = &[
+    ("create-integration", 44),
+    ("update-integration", 44),
+    ("create-secret-reference", 12),
+    ("update-secret-reference", 12),
+];
+
+/// Updates that do not say of what kind a thing is, and take settings of one kind: those that the
+/// create takes.
+const AS_CREATED: &[(&str, &str, &str)] = &[
+    ("update-integration", "create-integration", "configurations"),
+    ("update-secret-reference", "create-secret-reference", "auth_config"),
+];
+
+/// See [`AS_CREATED`]: the create, and the argument.
+pub(super) fn as_created(tool: &str) -> Option<(&'static str, &'static str)> {
+    AS_CREATED.iter().find(|(name, ..)| *name == tool).map(|(_, create, field)| (*create, *field))
+}
+
+/// See [`SETS`].
+pub(super) fn sets(tool: &str) -> usize {
+    SETS.iter().find(|(name, _)| *name == tool).map_or(1, |(_, sets)| *sets)
+}
+
+/// What works once in a sandbox, and the tools to call first, about the same items.
+const BEFORE: &[(&str, &[&str])] = &[
+    ("add-workspace-member", &[]),
+    ("bulk-delete-integration-models", &[]),
+    ("invite-user", &[]),
+    ("list-audit-logs", &["create-collection"]),
+    ("list-output-guardrail-exclusions", &["bulk-update-output-guardrail-exclusions"]),
+    ("rotate-api-key", &[]),
+    ("start-log-export", &[]),
+    ("update-usage-limits-policy", &[]),
+    ("cancel-log-export", &["start-log-export"]),
+    ("download-log-export", &["start-log-export", "get-log-export", "get-log-export"]),
+];
+
+/// See [`BEFORE`].
+pub(super) fn before(tool: &str) -> Option<&'static [&'static str]> {
+    BEFORE.iter().find(|(name, _)| *name == tool).map(|(_, tools)| *tools)
+}
+
+/// Clears what a new value excludes and the policy has (quirks.md §10.6).
+pub(super) fn complete(tool: &str, arguments: &mut JsonMap) {
+    if tool == "update-usage-limits-policy" && arguments.contains_key("periodic_reset_days") {
+        arguments.insert("periodic_reset".to_owned(), Value::Null);
+    }
+}
+
+/// See [`NEEDED`].
+pub(super) fn needed(tool: &str) -> &'static [&'static str] {
+    NEEDED.iter().find(|(name, _)| *name == tool).map_or(&[], |(_, names)| names)
+}
+
+/// A value that is known beforehand.
+pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
+    let set = extent.set();
+    if at == "checks[]" {
+        return Some(check(set));
+    }
+    let least = LEAST.iter().find(|(t, a, _)| (*t, *a) == (tool, at) && extent == Extent::Least);
+    if let Some((.., least)) = least {
+        return Some(serde_json::from_str(least).unwrap());
+    }
+    let name = last(at);
+    let listed = |tool: &str, at: &str| VALUES.iter().find(|(t, a, _)| *t == tool && *a == at);
+    if let Some((.., turns)) =
+        listed(tool, at).or_else(|| listed("", at)).or_else(|| listed("", name))
+    {
+        return Some(serde_json::from_str(turns[set % turns.len()]).unwrap());
+    }
+    let times = ["_at", "start_time", "end_time"];
+    if times.iter().any(|end| name.ends_with(end)) {
+        return Some(json!("2026-01-15T12:00:00Z"));
+    }
+    // A filter of queries is JSON in a text.
+    if at == "metadata" && tool.starts_with("get-") {
+        return Some(json!(r#"{"team":"research"}"#));
+    }
+    (name.contains("url") || name.ends_with("host")).then(|| json!("https://example.com/a"))
+}
+
+/// A check of each kind in turn, with all that the catalogue says it takes.
+fn check(set: usize) -> Value {
+    let kind = &CHECKS[set % CHECKS.len()];
+    let parameters = kind.parameters.unwrap_or_default();
+    let parameters: JsonMap =
+        parameters.iter().map(|p| (p.name.to_owned(), example(p.takes))).collect();
+    json!({ "id": kind.id, "parameters": parameters, "name": "Check", "is_enabled": set.is_multiple_of(2) })
+}
+
+/// Where a value is found: for a placeholder, in what is listed or made at the path before it; what is
+/// to be deleted is made, as what others use cannot be.
+pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<Source> {
+    let own = OF_ONE_TOOL.iter().find(|(tool, path, ..)| *tool == operation.name() && *path == at);
+    if let Some(&(_, _, tool, field, picks)) = own {
+        return Some(Source { tool, field, pick: picks[extent.set() % picks.len()] });
+    }
+    let path = operation.path();
+    let before = path.split_once(&format!("/{{{at}}}"));
+    let field = if at == "slug" { "slug" } else { "id" };
+    if let Some((before, after)) = before {
+        let at_path = |method: Method| {
+            let operations = DOMAINS.iter().flat_map(|domain| domain.operations);
+            let mut there = operations.filter(move |o| o.path() == before && *o.method() == method);
+            there.next().map(Operation::name)
+        };
+        let made = (*operation.method() == Method::DELETE && after.is_empty())
+            .then(|| at_path(Method::POST))
+            .flatten();
+        if let Some(tool) = made.or_else(|| at_path(Method::GET)) {
+            return Some(Source { tool, field, pick: None });
+        }
+    }
+    let found = REFERENCES.iter().find(|(name, ..)| *name == last(at));
+    found.map(|&(_, tool, field, pick)| Source { tool, field, pick })
+}
+
+/// The name at the end of a path, of a list the list's.
+fn last(at: &str) -> &str {
+    at.trim_end_matches("[]").rsplit('.').next().unwrap_or_default()
+}

@@ -1,0 +1,168 @@
+//! What came over the wire, held against what the API's records, or else the calls in this
+//! repository, say of the endpoint.
+
+use std::{collections::HashMap, fs};
+
+use portkey_mcp::operation::{Base, JsonMap, Operation};
+use reqwest::Url;
+use serde_json::Value;
+
+use crate::{records, upstream::Seen};
+
+/// Where an argument travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Path,
+    Query,
+    Body,
+    /// The argument is the body.
+    WholeBody,
+}
+
+/// An endpoint as somebody other than the declaration describes it.
+pub(super) struct Endpoint {
+    method: String,
+    /// From the root of the host, with its `{placeholders}`.
+    path: String,
+    places: HashMap<String, Place>,
+}
+
+impl Endpoint {
+    /// The endpoint as recorded.
+    pub(super) fn recorded(operation: &Operation, record: &Value) -> Self {
+        let base = Url::parse(record["base"].as_str().unwrap()).unwrap();
+        let path = records::snake(record["path"].as_str().unwrap());
+        let mut places: HashMap<_, _> =
+            operation.placeholders().map(|name| (name.to_owned(), Place::Path)).collect();
+        let query = record["query_params"].as_array().into_iter().flatten();
+        places.extend(query.map(|q| (q["name"].as_str().unwrap().to_owned(), Place::Query)));
+        for (name, _) in record["body"]["properties"].as_object().into_iter().flatten() {
+            // What is recorded in query and body may travel in either.
+            if places.insert(name.clone(), Place::Body) == Some(Place::Query) {
+                places.remove(name);
+            }
+        }
+        if let Some(list) = records::list_of(operation.name()) {
+            places.insert(list.to_owned(), Place::WholeBody);
+        }
+        Self {
+            method: record["method"].as_str().unwrap().to_owned(),
+            path: format!("{}{path}", base.path().trim_end_matches('/')),
+            places,
+        }
+    }
+
+    /// The endpoint as the calls under `tests/data/calls` show it. Of an argument that none of them
+    /// has it is not known where it travels.
+    pub(super) fn shown(operation: &Operation) -> Self {
+        let file = format!("tests/data/calls/{}.json", operation.name());
+        let calls: Vec<Value> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let mut places: HashMap<_, _> =
+            operation.placeholders().map(|name| (name.to_owned(), Place::Path)).collect();
+        let mut method = String::new();
+        for call in &calls {
+            let Some(line) = call["sends"]["line"].as_str() else { continue };
+            let (verb, target) = line.split_once(' ').unwrap();
+            method = verb.to_owned();
+            let queried = parse(target);
+            for name in call["arguments"].as_object().into_iter().flatten().map(|(name, _)| name) {
+                let place = match &call["sends"]["body"] {
+                    _ if places.get(name) == Some(&Place::Path) => Place::Path,
+                    _ if queried.query_pairs().any(|(queried, _)| queried == *name) => Place::Query,
+                    Value::Array(_) => Place::WholeBody,
+                    Value::Object(body) if body.contains_key(name) => Place::Body,
+                    _ => continue,
+                };
+                places.insert(name.clone(), place);
+            }
+        }
+        let base = match operation.base() {
+            Base::ControlPlane | Base::Gateway => "/v1",
+            Base::ControlPlaneV2 => "/v2",
+            Base::Registry => "/v0.1",
+            Base::Catalogue | Base::PriceLists => "",
+        };
+        Self { method, path: format!("{base}{}", operation.path()), places }
+    }
+
+    /// What is wrong with a request that carries these arguments.
+    pub(super) fn faults(&self, seen: &Seen, arguments: &JsonMap) -> Vec<String> {
+        let mut faults = Vec::new();
+        if seen.method != self.method {
+            faults.push(format!("{} instead of {}", seen.method, self.method));
+        }
+        let url = parse(&seen.target);
+        let mut words = url.path().split('/');
+        let mut arrived = Vec::new();
+        for expected in self.path.split('/') {
+            let word = decoded(words.next().unwrap_or_default());
+            match expected.split_once('{') {
+                Some((_, name)) => {
+                    // `{provider}.json` is a placeholder with a tail.
+                    let (name, tail) = name.split_once('}').unwrap();
+                    let value = word.strip_suffix(tail).unwrap_or_default().to_owned();
+                    arrived.push((name.to_owned(), Place::Path, value));
+                }
+                None if word == expected => {}
+                None => faults.push(format!("{} instead of {}", url.path(), self.path)),
+            }
+        }
+        if words.next().is_some() {
+            faults.push(format!("{} is longer than {}", url.path(), self.path));
+        }
+        let pairs = url.query_pairs();
+        arrived.extend(pairs.map(|(name, value)| (name.into(), Place::Query, value.into())));
+        let body: Value = match seen.body.as_slice() {
+            [] => Value::Null,
+            bytes => serde_json::from_slice(bytes).unwrap(),
+        };
+        let mut in_body = body.as_object().cloned().unwrap_or_default();
+        for (name, value) in arguments {
+            let texts: Vec<_> = arrived.extract_if(.., |(n, _, _)| n == name).collect();
+            let there: Vec<_> = texts.iter().map(|(_, place, _)| *place).collect();
+            let written = texts.iter().map(|(_, _, text)| text.as_str()).collect::<Vec<_>>();
+            let (place, same) = match (in_body.shift_remove(name), written.as_slice()) {
+                (Some(found), []) => (Place::Body, found == *value),
+                (None, []) if body == *value => (Place::WholeBody, true),
+                (None, [text]) => (there[0], says(text, value)),
+                // A list may travel as one argument an item.
+                (None, [_, ..]) if value.is_array() => (there[0], written == texts_of(value)),
+                (_, texts) => {
+                    faults.push(format!("`{name}` arrived {} times", texts.len()));
+                    continue;
+                }
+            };
+            if !same {
+                faults.push(format!("`{name}` is not {value}"));
+            }
+            if self.places.get(name).is_some_and(|expected| *expected != place) {
+                faults.push(format!("`{name}` arrived in {place:?}"));
+            }
+        }
+        let strangers = arrived.iter().map(|(name, _, _)| name).chain(in_body.keys());
+        faults.extend(strangers.map(|name| format!("`{name}` was never given")));
+        faults
+    }
+}
+
+fn parse(target: &str) -> Url {
+    Url::parse(&format!("http://wire{target}")).unwrap()
+}
+
+fn decoded(word: &str) -> String {
+    percent_encoding::percent_decode_str(word).decode_utf8().unwrap().into_owned()
+}
+
+/// Whether a text in an address says a value.
+fn says(text: &str, value: &Value) -> bool {
+    match value {
+        Value::String(value) => text == value,
+        Value::Array(_) => text == texts_of(value).join(","),
+        _ => serde_json::from_str::<Value>(text).is_ok_and(|read| read == *value),
+    }
+}
+
+fn texts_of(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items.map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+}

@@ -1,0 +1,168 @@
+//! A sandbox, the dispatcher in front of it, and between the two a listener that keeps what was said.
+
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use portkey_mcp::{
+    catalog::{Catalog, Entry},
+    dispatch::{CallError, Dispatcher},
+    operation::JsonMap,
+    portkey::Client,
+    reply::words,
+    sandbox::{Faults, Sandbox},
+};
+use serde_json::Value;
+
+use super::{
+    answers::rows,
+    generate::{Extent, Known, fill},
+    preconditions::{self, Source},
+};
+use crate::upstream::{self, Act, Seen, Upstream};
+
+/// Where calls are made.
+pub(super) struct World {
+    sandbox: Sandbox,
+    address: Arc<Mutex<SocketAddr>>,
+    wire: Upstream,
+    dispatcher: Dispatcher,
+}
+
+impl World {
+    /// A fresh one. Every sandbox begins with the same organisation, ids included.
+    pub(super) async fn new() -> Self {
+        let sandbox = sandbox().await;
+        let address = Arc::new(Mutex::new(sandbox.address()));
+        let current = address.clone();
+        let wire = Upstream::start(move |_| Act::Forward(*current.lock().unwrap())).await;
+        let settings = upstream::settings(&wire.base_url);
+        let dispatcher = Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) };
+        Self { sandbox, address, wire, dispatcher }
+    }
+
+    /// Begins anew with another sandbox.
+    pub(super) async fn renew(&mut self) {
+        self.sandbox = sandbox().await;
+        *self.address.lock().unwrap() = self.sandbox.address();
+    }
+
+    /// The tool of a name.
+    pub(super) fn entry(&self, tool: &str) -> &Entry {
+        self.dispatcher.catalog.find(tool).unwrap()
+    }
+
+    /// Makes a call.
+    pub(super) async fn call(&self, tool: &str, arguments: JsonMap) -> Result<Value, CallError> {
+        self.dispatcher.call(tool, arguments).await
+    }
+
+    /// How many requests came over the wire.
+    pub(super) fn count(&self) -> usize {
+        self.wire.count()
+    }
+
+    /// The requests that came after so many.
+    pub(super) fn requests_after(&self, count: usize) -> Vec<Seen> {
+        self.wire.requests_after(count)
+    }
+
+    /// Arguments for a tool, about things that there are.
+    pub(super) async fn arguments(&self, tool: &str, extent: Extent) -> Result<JsonMap, String> {
+        let entry = self.entry(tool);
+        let schema = entry.published().full_schema();
+        let value = |known: Known<'_>| {
+            let mut arguments = fill(schema, "", extent, known);
+            if extent == Extent::Least {
+                for name in preconditions::needed(tool) {
+                    arguments[*name] = fill(&schema["properties"][*name], name, extent, known);
+                }
+            }
+            arguments
+        };
+        // Once to see what is asked for, and once with the answers.
+        let places = entry.operation.placeholders().map(|name| (name.to_owned(), true));
+        let asked = RefCell::new(places.collect::<Vec<_>>());
+        value(&|at, schema| {
+            asked.borrow_mut().push((at.to_owned(), schema["type"] == "string"));
+            None
+        });
+        let mut found = JsonMap::new();
+        for (at, is_text) in asked.into_inner() {
+            if found.contains_key(&at) {
+                continue;
+            }
+            if let Some(value) = preconditions::value(tool, &at, extent) {
+                found.insert(at, value);
+            } else if is_text
+                && let Some(source) = preconditions::source(entry.operation, &at, extent)
+            {
+                let value = Box::pin(self.look_up(&source, &found)).await?;
+                found.insert(at, value);
+            }
+        }
+        match value(&|at, _| found.get(at).cloned()) {
+            Value::Object(arguments) => Ok(arguments),
+            other => Err(other.to_string()),
+        }
+    }
+
+    /// The same, without what the gate says does not go with the rest. That each part passes in some
+    /// set is for the caller to see.
+    pub(super) async fn fitting_arguments(
+        &self,
+        tool: &str,
+        extent: Extent,
+    ) -> Result<JsonMap, String> {
+        let mut arguments = self.arguments(tool, extent).await?;
+        if let Some((create, field)) = preconditions::as_created(tool)
+            && arguments.contains_key(field)
+        {
+            let created = Box::pin(self.fitting_arguments(create, extent)).await?;
+            arguments[field] = created[field].clone();
+        }
+        preconditions::complete(tool, &mut arguments);
+        if let Err(error) = self.entry(tool).published().request(arguments.clone()) {
+            let mut whole = Value::Object(arguments);
+            error.problems().iter().for_each(|problem| take_out(&mut whole, &problem.at));
+            arguments = whole.as_object().unwrap().clone();
+        }
+        Ok(arguments)
+    }
+
+    /// The field of an item that is listed, or made, where the source says.
+    async fn look_up(&self, source: &Source, found: &JsonMap) -> Result<Value, String> {
+        let Source { tool, field, pick } = *source;
+        let mut arguments = self.arguments(tool, Extent::Least).await?;
+        for place in self.entry(tool).operation.placeholders() {
+            if let Some(value) = found.get(place) {
+                arguments.insert(place.to_owned(), value.clone());
+            }
+        }
+        let answer =
+            self.call(tool, arguments).await.map_err(|e| format!("{tool}: {}", words(&e)))?;
+        let wanted = |row: &&Value| pick.is_none_or(|(field, value)| row[field] == value);
+        let item = rows(&answer).into_iter().find(wanted);
+        let value = match item {
+            _ if field.starts_with('/') => answer.pointer(field),
+            Some(item) => item.get(field),
+            None => None,
+        };
+        value.cloned().ok_or_else(|| format!("{tool} answers no {field}: {answer}"))
+    }
+}
+
+async fn sandbox() -> Sandbox {
+    Sandbox::start("127.0.0.1:0".parse().unwrap(), Faults::default()).await.unwrap()
+}
+
+/// Removes the field at a path such as `checks[0].parameters.x`.
+fn take_out(value: &mut Value, at: &str) {
+    let pointer = format!("/{}", at.replace('[', "/").replace(']', "").replace('.', "/"));
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
+        fields.shift_remove(name);
+    }
+}

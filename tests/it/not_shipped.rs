@@ -1,0 +1,77 @@
+//! Endpoints that must not become tools: guessed ones, and those that hand out or take away what a
+//! model should not touch, such as the tokens of signed-in users.
+
+use std::{collections::BTreeSet, fs};
+
+use portkey_mcp::admin::DOMAINS;
+use serde_json::Value;
+
+/// Beside the records, where a checkout has them.
+const RECORD: &str = "../shared/portkey-api/not-shipped.json";
+
+/// Method, and path with its placeholders emptied.
+const NOT_SHIPPED: &[(&str, &str)] = &[
+    ("GET", "/agent-integrations"),
+    ("POST", "/agent-integrations"),
+    ("POST", "/agent-integrations/fetch-agent-card"),
+    ("DELETE", "/agent-integrations/{}"),
+    ("GET", "/agent-integrations/{}"),
+    ("PUT", "/agent-integrations/{}"),
+    ("GET", "/agent-servers"),
+    ("POST", "/agent-servers"),
+    ("DELETE", "/agent-servers/{}"),
+    ("GET", "/agent-servers/{}"),
+    ("PUT", "/agent-servers/{}"),
+    ("GET", "/logs/groups/{}"),
+    ("GET", "/mcp-servers/{}/client-info"),
+    ("DELETE", "/mcp-servers/{}/tokens"),
+    ("GET", "/mcp-servers/{}/tokens"),
+    ("PUT", "/mcp-servers/{}/tokens"),
+    ("GET", "/mcp-servers/{}/user-access/check"),
+    ("POST", "/prompts/partials/{}/fork"),
+    ("DELETE", "/prompts/partials/{}/share"),
+    ("POST", "/prompts/partials/{}/share"),
+    ("PUT", "/prompts/partials/{}/share"),
+    ("POST", "/prompts/partials/{}/unshare"),
+    ("POST", "/prompts/{}/fork"),
+    ("POST", "/prompts/{}/generate"),
+    ("DELETE", "/prompts/{}/share"),
+    ("POST", "/prompts/{}/share"),
+    ("PUT", "/prompts/{}/share"),
+    ("POST", "/prompts/{}/unshare"),
+];
+
+#[test]
+fn what_must_not_ship_does_not() {
+    let shipped: BTreeSet<_> = DOMAINS
+        .iter()
+        .flat_map(|domain| domain.operations)
+        .map(|operation| (operation.method().as_str(), emptied(operation.path())))
+        .collect();
+    for (method, path) in NOT_SHIPPED {
+        assert!(!shipped.contains(&(*method, (*path).to_owned())), "{method} {path} is a tool");
+    }
+}
+
+#[test]
+fn the_list_is_the_recorded_one() {
+    let Ok(text) = fs::read_to_string(RECORD) else {
+        eprintln!("skipped: no record at {RECORD}");
+        return;
+    };
+    let records: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let text = |record: &Value, key: &str| record[key].as_str().unwrap().to_owned();
+    let recorded: BTreeSet<_> = records
+        .iter()
+        .map(|record| (text(record, "method"), emptied(&text(record, "path"))))
+        .collect();
+    let listed: BTreeSet<_> =
+        NOT_SHIPPED.iter().map(|(m, path)| ((*m).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(listed, recorded);
+}
+
+/// `/prompts/{prompt_id}/fork` as `/prompts/{}/fork`: names differ, places do not.
+fn emptied(path: &str) -> String {
+    let parts = path.split(['{', '}']).enumerate();
+    parts.map(|(i, part)| if i % 2 == 0 { part } else { "{}" }).collect()
+}
