@@ -10,6 +10,7 @@ mod calls;
 mod catalog;
 mod cli;
 mod client;
+mod gateway_patch;
 mod guardrail_checks;
 mod house;
 mod http;
