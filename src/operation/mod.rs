@@ -13,7 +13,9 @@
 //! alone (see `wire`), so a field that is absent, `null` or set stays just that.
 
 mod gate;
+mod header;
 mod marked;
+mod preview;
 mod published;
 mod row;
 mod schema;
@@ -28,8 +30,11 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use preview::Preview;
+
 pub use gate::{InputError, Problem, Problems};
 pub use marked::{Nullable, Secret, TextOrList};
+pub use preview::{Merge, Pending};
 pub use published::Published;
 pub(crate) use shape::did_you_mean;
 pub use wire::WireRequest;
@@ -71,11 +76,52 @@ pub struct Hints {
     pub destructive: bool,
     /// The same call twice leaves the account as the same call once.
     pub idempotent: bool,
-    /// Makes Portkey reach out to a third system on the caller's word.
+    /// Makes the API reach out to a third system on the caller's word.
     pub open_world: bool,
 }
 
-/// The Portkey host and version an operation lives on (quirks.md §1).
+/// Who answers a call. Each has a key and an address of its own, and never gets the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// Portkey, or whoever runs it oneself.
+    Portkey,
+    /// Enkrypt AI's cloud (enkrypt.md §1).
+    Enkrypt,
+}
+
+impl Upstream {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portkey => "Portkey",
+            Self::Enkrypt => "Enkrypt AI",
+        }
+    }
+
+    /// How an operator sets its key.
+    pub const fn key_settings(self) -> &'static str {
+        match self {
+            Self::Portkey => "PORTKEY_API_KEY (or --api-key-file)",
+            Self::Enkrypt => "ENKRYPT_API_KEY (or --enkrypt-api-key-file)",
+        }
+    }
+
+    /// How an operator sets its address.
+    pub const fn address_settings(self) -> &'static str {
+        match self {
+            Self::Portkey => "--base-url (PORTKEY_BASE_URL)",
+            Self::Enkrypt => "--enkrypt-base-url (ENKRYPT_BASE_URL)",
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The host and version an operation lives on (quirks.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
     /// The control plane, `https://api.portkey.ai/v1` unless configured otherwise.
@@ -90,12 +136,22 @@ pub enum Base {
     Catalogue,
     /// Public price lists, `https://configs.portkey.ai`; takes no key.
     PriceLists,
+    /// Enkrypt AI's cloud, `https://api.enkryptai.com`; has no version in its paths.
+    Enkrypt,
 }
 
 impl Base {
     /// Whether anyone may ask; the key is never sent there.
     pub const fn is_public(self) -> bool {
         matches!(self, Self::Catalogue | Self::PriceLists)
+    }
+
+    /// Whose host it is.
+    pub const fn upstream(self) -> Upstream {
+        match self {
+            Self::Enkrypt => Upstream::Enkrypt,
+            _ => Upstream::Portkey,
+        }
     }
 }
 
@@ -133,6 +189,8 @@ pub struct Operation {
     hints: Hints,
     body: Body,
     query: &'static [&'static str],
+    headers: &'static [(&'static str, &'static str)],
+    preview: Option<Preview>,
     repeated: &'static [&'static str],
     reveals: &'static [&'static str],
     sensitive: &'static [&'static str],
@@ -158,6 +216,11 @@ pub const fn post<T: Input>(name: &'static str, path: &'static str) -> Operation
 /// Declares a PUT: updates; whatever the path does not take travels in the body.
 pub const fn put<T: Input>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::PUT, Effect::Update, name, path)
+}
+
+/// Declares a PATCH: updates; whatever the path does not take travels in the body.
+pub const fn patch<T: Input>(name: &'static str, path: &'static str) -> Operation {
+    declare::<T>(Method::PATCH, Effect::Update, name, path)
 }
 
 /// Declares a DELETE: deletes; whatever the path does not take travels in the query.
@@ -197,6 +260,8 @@ const fn declare<T: Input>(
             open_world: false,
         },
         query: &[],
+        headers: &[],
+        preview: None,
         repeated: &[],
         aliases: &[],
         scopes: &[],
@@ -268,6 +333,11 @@ impl Operation {
     /// The arguments that travel in the query although the request has a body.
     pub fn query_names(&self) -> &'static [&'static str] {
         self.query
+    }
+
+    /// The arguments that travel in a request header, each with its header.
+    pub fn header_names(&self) -> &'static [(&'static str, &'static str)] {
+        self.headers
     }
 
     /// The names between braces in the path.

@@ -1,6 +1,6 @@
 //! What a row may say beyond its method and path.
 
-use super::{Base, Body, Effect, Operation, Plan, Rule};
+use super::{Base, Body, Effect, Merge, Operation, Plan, Rule, preview::Preview};
 
 /// Corrections to what the method implies; each is written on the operation's row.
 impl Operation {
@@ -19,7 +19,7 @@ impl Operation {
         self
     }
 
-    /// Says that the call makes Portkey reach out to a third system.
+    /// Says that the call makes the API reach out to a third system.
     pub const fn open_world(mut self) -> Self {
         self.hints.open_world = true;
         self
@@ -71,6 +71,19 @@ impl Operation {
     /// Names arguments that travel in the query although the request has a body.
     pub const fn query(mut self, names: &'static [&'static str]) -> Self {
         self.query = names;
+        self
+    }
+
+    /// Names arguments that travel in request headers, each with its header.
+    pub const fn headers(mut self, names: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = names;
+        self
+    }
+
+    /// Says that `preview: true` shows what the call would leave behind and sends no more than a GET to
+    /// the path `reads`: what is stored there, and that with the call's body merged in.
+    pub const fn preview(mut self, reads: &'static str, merge: Merge) -> Self {
+        self.preview = Some(Preview { reads, merge });
         self
     }
 

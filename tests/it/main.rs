@@ -10,6 +10,7 @@ mod calls;
 mod catalog;
 mod cli;
 mod client;
+mod enkrypt;
 mod gateway_patch;
 mod guardrail_checks;
 mod house;

@@ -151,6 +151,7 @@ pub(crate) fn ok(body: &str) -> Act {
 }
 
 pub(crate) const KEY: &str = "pk-planted-secret-0123456789";
+pub(crate) const ENKRYPT_KEY: &str = "ek-planted-secret-9876543210";
 
 /// Settings with short bounds, for a server at this address.
 pub(crate) fn settings(base_url: &str) -> Settings {
@@ -158,6 +159,7 @@ pub(crate) fn settings(base_url: &str) -> Settings {
     Settings {
         addresses: Addresses::all_at(&base_url.parse().unwrap()),
         key: Some(KEY.into()),
+        enkrypt_key: Some(ENKRYPT_KEY.into()),
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(20),
         max_response_bytes: 10 << 20,

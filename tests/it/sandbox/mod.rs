@@ -15,6 +15,7 @@ mod audit_logs;
 mod collections;
 mod configs;
 mod deployments;
+mod enkrypt_mcp_gateway;
 mod errors;
 mod faults;
 mod feedback;
