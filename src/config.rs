@@ -87,16 +87,16 @@ pub struct Options {
         help_heading = "Enkrypt AI"
     )]
     enkrypt_base_url: Url,
-    /// Bound on a whole call to Portkey, repetitions included, in seconds.
+    /// Bound on a whole call, repetitions included, in seconds.
     #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     timeout: Duration,
-    /// Bound on connecting to Portkey, in seconds.
+    /// Bound on connecting, in seconds.
     #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     connect_timeout: Duration,
     /// How often a call that may be repeated is, after 429, 502, 503, 504 or a lost connection.
     #[arg(long, global = true, env = "PORTKEY_MCP_RETRIES", value_name = "N", default_value = "3")]
     retries: usize,
-    /// Bound on an answer from Portkey, in bytes.
+    /// Bound on an answer, in bytes.
     #[arg(
         long,
         global = true,

@@ -217,47 +217,54 @@ fn policy(patch: bool) -> BoxedStrategy<Value> {
     ])
 }
 
-/// A gateway, or a patch of one.
-fn gateway(patch: bool) -> BoxedStrategy<Value> {
-    let policies = |more: Vec<(&'static str, BoxedStrategy<Value>)>| {
-        let mut fields = vec![
-            ("input_guardrails_config", or_null(patch, policy(patch))),
-            ("output_guardrails_config", or_null(patch, policy(patch))),
-        ];
-        fields.extend(more);
-        some_of(fields)
-    };
+/// The policies that a server has and all may share, and these fields.
+fn policies(patch: bool, more: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
+    let mut fields = vec![
+        ("input_guardrails_config", or_null(patch, policy(patch))),
+        ("output_guardrails_config", or_null(patch, policy(patch))),
+    ];
+    fields.extend(more);
+    some_of(fields)
+}
+
+/// Some servers, each stored once; a patch may name one as often as it likes.
+fn list(patch: bool) -> BoxedStrategy<Value> {
     let versions = select(vec!["v1", "v2"]).prop_map(Value::from).boxed();
     let mut more = vec![("server_version", versions)];
     if patch {
         more.push(("_delete", any::<bool>().prop_map(Value::from).boxed()));
     }
     let server =
-        (select(vec!["one", "two", "three"]), policies(more)).prop_map(|(name, mut server)| {
+        (select(vec!["one", "two"]), policies(patch, more)).prop_map(|(name, mut server)| {
             server["saved_name"] = name.into();
             server
         });
-    let servers = vec(server, 0..5).prop_map(move |mut servers| {
-        if !patch {
-            // A name is stored once.
-            let mut names = Vec::new();
-            servers.retain(|server| {
-                let fresh = !names.contains(&name(server));
-                names.push(name(server));
-                fresh
-            });
-        }
+    let servers = vec(server, 0..6).prop_map(move |mut servers| {
+        let mut names = Vec::new();
+        servers.retain(|server| {
+            let fresh = patch || !names.contains(&name(server));
+            names.push(name(server));
+            fresh
+        });
         Value::Array(servers)
     });
+    servers.boxed()
+}
+
+/// A gateway, or a patch of one; as often as not with nothing but servers.
+fn gateway(patch: bool) -> BoxedStrategy<Value> {
     let config = some_of(vec![
-        ("common_overrides", or_null(patch, policies(Vec::new()))),
-        ("servers", or_null(patch, servers)),
+        ("common_overrides", or_null(patch, policies(patch, Vec::new()))),
+        ("servers", or_null(patch, list(patch))),
     ]);
-    some_of(vec![
+    let gateway = some_of(vec![
         ("servers_config", or_null(patch, config)),
         ("is_active", any::<bool>().prop_map(Value::from).boxed()),
         ("is_sample", any::<bool>().prop_map(Value::from).boxed()),
-    ])
+    ]);
+    let only_servers =
+        list(patch).prop_map(|servers| json!({ "servers_config": { "servers": servers } }));
+    prop_oneof![gateway, only_servers].boxed()
 }
 
 fn name(server: &Value) -> (String, String) {
