@@ -120,7 +120,7 @@ pub struct Options {
     /// Faults the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
     #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = faults, help_heading = "Sandbox")]
     pub(crate) sandbox_faults: Faults,
-    /// What to log: error, warn, info, debug, trace, or tracing directives.
+    /// What to log: error, warn, info, debug, trace, or targets such as warn,portkey_mcp=debug.
     #[arg(
         long,
         global = true,

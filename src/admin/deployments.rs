@@ -169,15 +169,8 @@ pub struct UpdateDeployment {
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct AuthChanges {
-    pub gateway_base_url: Option<String>,
-    pub mcp_gateway_base_url: Option<String>,
-    #[schemars(range(min = 0, max = 1))]
-    pub is_dataservice_hosted: Option<u8>,
-    #[schemars(range(min = 0, max = 1))]
-    pub is_playground_proxy_allowed: Option<u8>,
-    pub workspaces_allowed: Option<Vec<String>>,
-    pub jwt_subs_allowed: Option<Vec<String>>,
-    pub jwt_sub_workspace_mapping: Option<JsonMap>,
+    #[serde(flatten)]
+    pub settings: AuthSettings,
     pub allow_all_workspaces: Option<bool>,
     pub remove_workspaces_allowed: Option<Vec<String>>,
     pub remove_subs_allowed: Option<Vec<String>>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{CapabilityKind, CapabilitySwitch, Owner, SecretMapping};
+use super::shared::{CapabilityPage, CapabilitySwitch, Owner, SecretMapping};
 use crate::operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get, post, put};
 
 /// The room's table.
@@ -184,15 +184,9 @@ pub struct DeleteMcpIntegration {
 pub struct ListCapabilities {
     /// UUID or slug.
     pub mcp_integration_id: String,
-    /// One-based page, unlike `current_page` elsewhere.
-    #[schemars(range(min = 1))]
-    pub page: Option<u32>,
-    /// Items per page; 100 when left out.
-    #[schemars(range(min = 1, max = 500))]
-    pub page_size: Option<u32>,
-    /// Only this kind.
-    #[serde(rename = "type")]
-    pub kind: Option<CapabilityKind>,
+    /// Which of them.
+    #[serde(flatten)]
+    pub page: CapabilityPage,
 }
 
 /// Update MCP integration capabilities

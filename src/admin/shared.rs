@@ -276,6 +276,21 @@ macro_rules! traffic {
     };
 }
 pub(super) use traffic;
+
+/// Which capabilities of an MCP server are listed.
+#[derive(Deserialize, JsonSchema)]
+pub struct CapabilityPage {
+    /// One-based page, unlike `current_page` elsewhere.
+    #[schemars(range(min = 1))]
+    pub page: Option<u32>,
+    /// Items per page; 100 when left out.
+    #[schemars(range(min = 1, max = 500))]
+    pub page_size: Option<u32>,
+    /// Only this kind.
+    #[serde(rename = "type")]
+    pub kind: Option<CapabilityKind>,
+}
+
 /// A kind of capability of an MCP server, as it is listed.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -20,8 +20,8 @@ use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
+    Layer,
+    filter::{FilterExt, Targets, filter_fn},
     layer::SubscriberExt,
 };
 
@@ -232,7 +232,7 @@ async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
 
 /// Logs to standard error: standard output belongs to the protocol.
 fn start_logging(options: &Options) -> anyhow::Result<()> {
-    let chosen: EnvFilter = options.log_level.parse()?;
+    let chosen: Targets = options.log_level.parse()?;
     // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them.
     let discreet = filter_fn(|metadata| {
         *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")

@@ -199,7 +199,7 @@ pub struct Operation {
     plan: Plan,
     about: Option<(&'static str, &'static str)>,
     rule: Option<Rule>,
-    schema: fn() -> Value,
+    describe: schema::Describe,
     check: fn(&Value) -> Result<(), serde_json::Error>,
 }
 
@@ -268,7 +268,7 @@ const fn declare<T: Input>(
         plan: Plan::Any,
         about: None,
         rule: None,
-        schema: schema::of::<T>,
+        describe: T::json_schema,
         check: gate::check::<T>,
     }
 }

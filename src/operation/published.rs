@@ -1,5 +1,7 @@
 //! An operation ready to be listed and called.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{InputError, JsonMap, Operation, Problems, WireRequest, schema, shape::Shape, wire};
@@ -11,20 +13,20 @@ pub struct Published {
     title: String,
     description: String,
     full: Value,
-    schema: JsonMap,
+    schema: Arc<JsonMap>,
     shape: Shape,
 }
 
 impl Published {
     /// Builds the schema; a catalog does this once for every operation, at start.
     pub fn new(operation: Operation) -> Self {
-        let mut full = (operation.schema)();
+        let mut full = schema::full(operation.describe);
         let (title, description) = schema::take_docs(&mut full);
         let (title, description) = match operation.about {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
-        let (schema, shape) = (schema::portable(&full), Shape::of(&full));
+        let (schema, shape) = (schema::portable(&full).into(), Shape::of(&full));
         Self { operation, title, description, full, schema, shape }
     }
 
@@ -44,7 +46,7 @@ impl Published {
     }
 
     /// The input schema as clients get it.
-    pub fn schema(&self) -> &JsonMap {
+    pub fn schema(&self) -> &Arc<JsonMap> {
         &self.schema
     }
 

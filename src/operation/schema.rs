@@ -4,7 +4,9 @@
 //! [`Shape`](super::shape) that checks calls is compiled from it. The *portable* form is what a client
 //! sees: plain types, inlined, no unions, no formats; what it cannot say moves into descriptions.
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transform_subschemas};
+use schemars::{
+    Schema, SchemaGenerator, generate::SchemaSettings, transform::transform_subschemas,
+};
 use serde_json::Value;
 
 use super::{
@@ -80,16 +82,18 @@ pub(super) fn groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String
     })
 }
 
-/// The full schema of an input type.
-pub(super) fn of<T: JsonSchema>() -> Value {
-    let generator = SchemaSettings::draft2020_12()
-        .with(|settings| {
-            settings.inline_subschemas = true;
-            settings.meta_schema = None;
-        })
-        .with_transform(tidy)
+/// How an input type describes itself: its `JsonSchema::json_schema`.
+pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
+
+/// The full schema of an input type. Not generic, because what is here would otherwise be compiled once
+/// for each of them.
+pub(super) fn full(describe: Describe) -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
         .into_generator();
-    generator.into_root_schema_for::<T>().to_value()
+    let mut schema = describe(&mut generator);
+    tidy(&mut schema);
+    schema.to_value()
 }
 
 /// Takes title and description from where rustdoc put them: the first paragraph, and the rest.

@@ -229,7 +229,7 @@ impl Client {
         if let Some(http) = self.http.get() {
             return Ok(http.clone());
         }
-        let mut builder = reqwest::Client::builder()
+        let mut builder = http_client()
             .user_agent(concat!("portkey-mcp/", env!("CARGO_PKG_VERSION")))
             // A redirect would carry the key to an address nobody configured.
             .redirect(reqwest::redirect::Policy::none())
@@ -268,6 +268,13 @@ impl Client {
         let answer = Answer::new(status, &headers, body.freeze());
         if retry::is_busy(status) { Err(Failure::Busy(answer)) } else { Ok(answer) }
     }
+}
+
+/// What every HTTP client of the process is built from: it settles whose cryptography TLS uses.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Refused when it has been settled already, which is as well.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
 }
 
 fn encode(body: &Value) -> Bytes {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{
     call::{Call, id_of},
+    cascade,
     check::{self, Occasion},
     mask::{mask, mask_object},
     refusal::Refusal,
@@ -38,7 +39,7 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
         }
     }
     let passes =
-        |item: &&Item| asked.iter().all(|(filter, value)| (filter.keeps)(store, item, value));
+        |item: &&Item| asked.iter().all(|(filter, value)| filter.passes(store, item, value));
     let kept: Vec<&Item> = store.all(resource.shelf(&owner)).filter(passes).collect();
     let (page, more) = resource.list.paging.cut(call, &kept)?;
     let shown = page.iter().map(|item| show(resource, store, call, item, resource.list.shows));
@@ -96,15 +97,13 @@ pub(crate) fn update(resource: &Resource, store: &mut Store, call: &Call) -> Out
     Ok(show(resource, store, call, item, resource.updates))
 }
 
-/// Removes an item.
+/// Removes an item, and what goes with it.
 pub(crate) fn delete(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
     let owner = owner(resource, store, call)?;
     let item = resource.find(store, &owner, call.handle())?;
     (resource.hooks.release)(store, call, item)?;
-    let id = id_of(item);
-    if let Some(item) = store.remove(resource.shelf(&owner), &id) {
-        (resource.hooks.removed)(store, &item);
-    }
+    let item = item.clone();
+    cascade::remove(store, resource.kind, item);
     Ok(done())
 }
 

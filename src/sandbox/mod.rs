@@ -8,12 +8,13 @@
 //! ```text
 //! line → http → route → crud or a domain's action → check → store
 //!          ↑                        ↓
-//!       faults                  page, mask
+//!       faults             page, mask, cascade
 //! ```
 //!
 //! `domains` says what there is; everything else is the same for all of it.
 
 mod call;
+mod cascade;
 mod check;
 mod clock;
 mod crud;

@@ -113,18 +113,47 @@ pub(crate) struct Listing {
     pub(crate) shows: &'static [&'static str],
 }
 
+impl Listing {
+    /// Pages of 100 in the usual envelope, without filters.
+    pub(crate) const USUAL: Self = Self {
+        paging: Paging::zero_based(100, usize::MAX),
+        envelope: Envelope::LIST,
+        filters: &[],
+        shows: &[],
+    };
+}
+
 /// A query argument that keeps some of a list's items.
 pub(crate) struct Filter {
     /// The argument's name.
     pub(crate) param: &'static str,
     /// What it must be.
     pub(crate) kind: Kind,
-    /// Whether an item is kept, given the argument as checked.
-    pub(crate) keeps: fn(&Store, &Item, &Value) -> bool,
+    /// Whether an item is kept, given the argument as checked; with nothing, its field of the
+    /// argument's name must be the same.
+    pub(crate) keeps: Option<Keeps>,
+}
+
+/// Decides on an item of a list, given an argument as checked.
+pub(crate) type Keeps = fn(&Store, &Item, &Value) -> bool;
+
+impl Filter {
+    /// Keeps the items whose field of this name is what was asked for.
+    pub(crate) const fn same(param: &'static str, kind: Kind) -> Self {
+        Self { param, kind, keeps: None }
+    }
+
+    /// Whether an item is kept.
+    pub(crate) fn passes(&self, store: &Store, item: &Item, asked: &Value) -> bool {
+        match self.keeps {
+            Some(keeps) => keeps(store, item, asked),
+            None => item.get(self.param) == Some(asked),
+        }
+    }
 }
 
 /// What is special about a resource's writes. Each hook runs between the checks all resources
-/// share and the change itself; only `created` and `removed` come after it and cannot refuse.
+/// share and the change itself; only `created` comes after it and cannot refuse.
 pub(crate) struct Hooks {
     /// The last word on a write: it may refuse it, or alter what is about to be stored.
     pub(crate) admit: fn(&Store, &Call, Draft<'_>) -> Result<(), Refusal>,
@@ -132,18 +161,12 @@ pub(crate) struct Hooks {
     pub(crate) release: fn(&Store, &Call, &Item) -> Result<(), Refusal>,
     /// What a new item, named by its shelf and id, brings with it.
     pub(crate) created: fn(&mut Store, Shelf<'_>, &str),
-    /// What a removed item takes with it.
-    pub(crate) removed: fn(&mut Store, &Item),
 }
 
 impl Hooks {
     /// Nothing is special.
-    pub(crate) const NONE: Self = Self {
-        admit: |_, _, _| Ok(()),
-        release: |_, _, _| Ok(()),
-        created: |_, _, _| {},
-        removed: |_, _| {},
-    };
+    pub(crate) const NONE: Self =
+        Self { admit: |_, _, _| Ok(()), release: |_, _, _| Ok(()), created: |_, _, _| {} };
 }
 
 /// A write that is about to happen.
@@ -170,12 +193,7 @@ impl Resource {
             fields: &[],
             secrets: &[],
             derived: &[],
-            list: Listing {
-                paging: Paging::zero_based(100, usize::MAX),
-                envelope: Envelope::LIST,
-                filters: &[],
-                shows: &[],
-            },
+            list: Listing::USUAL,
             reads: &[],
             creates: &["id", "slug"],
             updates: &[],

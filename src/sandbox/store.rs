@@ -19,8 +19,8 @@ pub(crate) fn flag(item: &Item, field: &str) -> bool {
     item.get(field).and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// Where items stand: a kind of thing, and whose they are. The owner is an item's id, or
-/// [`ORGANISATION`].
+/// Where items stand: a kind of thing, and whose they are. The owner is an item's id,
+/// [`ORGANISATION`] or [`HISTORY`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shelf<'a> {
     /// The kind of thing.
@@ -31,6 +31,9 @@ pub(crate) struct Shelf<'a> {
 
 /// Id of the one organisation in a sandbox.
 pub(crate) const ORGANISATION: &str = "0a5d0000-0000-4000-8000-000000000000";
+
+/// Owner of what has happened: logs, feedback and audit entries, which outlive what they are about.
+pub(crate) const HISTORY: &str = "history";
 
 /// The fields an item can be found by.
 const HANDLES: [&str; 2] = ["id", "slug"];
@@ -50,6 +53,18 @@ pub(crate) struct Store {
 struct Items {
     by_age: BTreeMap<u64, Item>,
     handles: HashMap<String, u64>,
+}
+
+impl Items {
+    /// Takes out the items that are picked.
+    fn take(&mut self, picked: impl Fn(&Item) -> bool) -> Vec<Item> {
+        let taken: Vec<Item> =
+            self.by_age.extract_if(.., |_, item| picked(item)).map(|(_, item)| item).collect();
+        for handle in taken.iter().flat_map(|item| HANDLES.map(|field| text(item, field))) {
+            self.handles.remove(handle);
+        }
+        taken
+    }
 }
 
 impl Store {
@@ -113,27 +128,39 @@ impl Store {
         }
     }
 
-    /// The kinds of thing that an owner has some of, in order of name.
-    pub(crate) fn kinds_of<'s>(
-        &'s self,
-        owner: &'s str,
-    ) -> impl Iterator<Item = &'static str> + 's {
-        let has_some = |items: &&HashMap<String, Items>| {
-            items.get(owner).is_some_and(|items| !items.by_age.is_empty())
+    /// The kinds of thing of which some item is as asked; history does not count.
+    pub(crate) fn kinds_with(&self, asked: impl Fn(&Item) -> bool) -> Vec<&'static str> {
+        let has_some = |owners: &HashMap<String, Items>| {
+            let mut present = owners.iter().filter(|(owner, _)| *owner != HISTORY);
+            present.any(|(_, items)| items.by_age.values().any(&asked))
         };
-        let mut kinds: Vec<_> = (self.shelves.iter())
-            .filter(|(_, owners)| has_some(owners))
-            .map(|(kind, _)| *kind)
-            .collect();
-        kinds.sort_unstable();
-        kinds.into_iter()
+        let kinds = self.shelves.iter().filter(|(_, owners)| has_some(owners));
+        kinds.map(|(kind, _)| *kind).collect()
     }
 
-    /// Clears every shelf of an owner.
-    pub(crate) fn clear_all_of(&mut self, owner: &str) {
-        for owners in self.shelves.values_mut() {
+    /// Clears every shelf of an owner, and takes what is picked off all others but history. Returns
+    /// what was picked, each with its kind.
+    pub(crate) fn sweep(
+        &mut self,
+        owner: &str,
+        picked: impl Fn(&Item) -> bool,
+    ) -> Vec<(&'static str, Item)> {
+        let mut taken = Vec::new();
+        for (kind, owners) in &mut self.shelves {
             owners.remove(owner);
+            let present = owners.iter_mut().filter(|(owner, _)| *owner != HISTORY);
+            for item in present.flat_map(|(_, items)| items.take(&picked)) {
+                taken.push((*kind, item));
+            }
         }
+        taken
+    }
+
+    /// Every item, to be changed (all but its `id` and `slug`), but for history.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        let shelves = self.shelves.values_mut().flatten();
+        let present = shelves.filter(|(owner, _)| *owner != HISTORY);
+        present.flat_map(|(_, items)| items.by_age.values_mut())
     }
 
     fn items(&self, shelf: Shelf<'_>) -> Option<&Items> {

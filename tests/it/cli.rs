@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use portkey_mcp::{catalog::Catalog, operation::Upstream};
+use portkey_mcp::{catalog::Catalog, operation::Upstream, portkey::http_client};
 use serde_json::{Value, json};
 
 use crate::process::{Pipe, Served, command, said};
@@ -154,7 +154,7 @@ fn switches_can_be_set_in_many_words() {
 async fn the_sandbox_stands_alone() {
     let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let url = format!("{}/integrations?page_size=1", sandbox.url);
-    let client = reqwest::Client::new();
+    let client = http_client().build().unwrap();
     assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
     let answer = client.get(&url).header("x-portkey-api-key", "any").send().await.unwrap();
     let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();

@@ -38,7 +38,7 @@ fn example(takes: Takes) -> Value {
 
 #[test]
 fn every_check_is_named_to_the_caller() {
-    let text = Value::Object(published("create-guardrail").schema().clone()).to_string();
+    let text = Value::Object(published("create-guardrail").schema().as_ref().clone()).to_string();
     let mut named = BTreeSet::new();
     for word in text.split([' ', '"']) {
         let (family, names) = word.split_once(".{").unwrap_or(("", word));

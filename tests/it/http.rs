@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use portkey_mcp::catalog::Catalog;
+use portkey_mcp::{catalog::Catalog, portkey::http_client};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},
     service::ClientServiceExt,
-    transport::StreamableHttpClientTransport,
+    transport::{
+        StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig,
+    },
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -29,8 +31,18 @@ fn served(more: &[&str]) -> Served {
     Served::start(&args)
 }
 
+fn client() -> Client {
+    http_client().build().unwrap()
+}
+
+/// What the official client connects with.
+fn transport(server: &Served) -> StreamableHttpClientTransport<Client> {
+    let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+    StreamableHttpClientTransport::with_client(client(), config)
+}
+
 fn post(server: &Served, body: &str) -> RequestBuilder {
-    Client::new()
+    client()
         .post(&server.url)
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream")
@@ -72,7 +84,7 @@ async fn a_client_lists_and_calls_in_both_generations() {
         ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: None },
     ];
     for (i, lifecycle) in lifecycles.into_iter().enumerate() {
-        let transport = StreamableHttpClientTransport::from_uri(server.url.clone());
+        let transport = transport(&server);
         let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
         assert_eq!(client.list_all_tools().await.unwrap().len(), how_many());
         let args =
@@ -97,7 +109,7 @@ async fn a_session_can_be_ended() {
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
     let opened = post(&server, &body.to_string()).send().await.unwrap();
     let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-    let end = Client::new().delete(&server.url).header("mcp-session-id", &session);
+    let end = client().delete(&server.url).header("mcp-session-id", &session);
     assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
     let (status, _) = answer(post(&server, &list).header("mcp-session-id", session)).await;
@@ -132,7 +144,7 @@ async fn whatever_is_wrong_is_a_json_rpc_error() {
         ("no JSON", post(&server, "{"), 400, -32700),
         ("a batch", post(&server, &format!("[{good}]")), 400, -32700),
         ("10 MB", post(&server, &"x".repeat(10 << 20)), 413, -32600),
-        ("no accept", Client::new().post(&server.url).body(good.clone()), 406, -32600),
+        ("no accept", client().post(&server.url).body(good.clone()), 406, -32600),
         (
             "another site",
             post(&server, &good).header("origin", "https://evil.example"),
@@ -271,7 +283,7 @@ async fn stopping_lets_calls_finish() {
     let mut server = Served::start(&args);
     let call =
         modern(&server, "tools/call", json!({ "name": "list-all-integrations", "arguments": {} }));
-    let legacy = StreamableHttpClientTransport::from_uri(server.url.clone());
+    let legacy = transport(&server);
     let legacy = ().serve_with_lifecycle(legacy, ClientLifecycleMode::Initialize).await.unwrap();
     let calling = tokio::spawn(answer(call));
     let calling_too = tokio::spawn(async move {

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::parts::{USAGE_LIMIT, merge_object};
+use super::{
+    configs,
+    parts::{BY_IDS, USAGE_LIMIT, merge_object},
+};
 use crate::sandbox::{
     call::{Call, id_of},
     check::{self, Occasion},
@@ -59,21 +62,7 @@ static API_KEYS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, item, asked| item.get("workspace_id") == Some(asked),
-            },
-            Filter {
-                param: "ids",
-                kind: Kind::Text,
-                keeps: |_, item, asked| {
-                    let mut asked = asked.as_str().unwrap_or_default().split(',');
-                    asked.any(|id| id.trim() == text(item, "id"))
-                },
-            },
-        ],
+        filters: &[Filter::same("workspace_id", Kind::Workspace), BY_IDS],
         shows: SHOWN,
     },
     reads: SHOWN,
@@ -156,6 +145,10 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let emails = change.get("alert_emails").and_then(Value::as_array);
     if !emails.into_iter().flatten().all(|email| email.as_str().is_some_and(|e| e.contains('@'))) {
         return Err(Refusal::field("alert_emails", "must be e-mail addresses"));
+    }
+    let config = change.get("defaults").and_then(|defaults| defaults.get("config_id")?.as_str());
+    if let Some(config) = config {
+        configs::resolve(store, config)?;
     }
     match draft.before {
         None => classify(store, call, change)?,

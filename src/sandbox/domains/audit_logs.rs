@@ -11,19 +11,16 @@ use crate::sandbox::{
     page::Paging,
     refusal::Refusal,
     route::{Domain, Version, get},
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    store::{HISTORY, Item, ORGANISATION, Shelf, Store, text},
 };
 
-use super::workspaces;
+use super::{users, workspaces};
 
 /// The domain.
 pub(super) static DOMAIN: Domain =
     Domain { versions: &[Version::V1], resources: &[], routes: &[get("/audit-logs", list)] };
 
-const SHELF: Shelf<'static> = Shelf { kind: "audit-logs", owner: ORGANISATION };
-
-/// Who the sandbox's keys belong to.
-const USER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
+const SHELF: Shelf<'static> = Shelf { kind: "audit-logs", owner: HISTORY };
 
 /// The longest body that is kept; of a longer one only that it was long.
 const LONGEST_BODY: usize = 16 * 1024;
@@ -106,7 +103,7 @@ pub(crate) fn record(
         "request_body": body.unwrap_or_else(|| json!({ "truncated": true }).to_string()),
         "query_params": without_secrets("", &Value::Object(query)).to_string(),
         "request_headers": without_secrets("", &headers).to_string(),
-        "user_id": USER,
+        "user_id": users::OWNER,
         "user_type": "api_key",
         "organisation_id": ORGANISATION,
         "workspace_id": workspace,

@@ -32,32 +32,27 @@ pub(super) fn handle(capability: &Item) -> String {
 
 /// One page of them, with the counts of all.
 pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
-    const SHOWN: &[&str] = &[
-        "name",
-        "type",
-        "title",
-        "description",
-        "icons",
-        "enabled",
-        "created_at",
-        "last_updated_at",
-        "input_schema",
-        "output_schema",
-        "execution",
-        "annotations",
-        "arguments",
-        "uri",
-        "uri_template",
-        "mime_type",
-        "size",
-    ];
     let owner = id_of(named(store, call)?);
     let all: Vec<&Item> = store.all(shelf(&owner)).collect();
-    page(store, call, &all, SHOWN)
+    page(store, call, &all, &["enabled", "created_at", "last_updated_at"])
 }
 
-/// The page of some capabilities that a call asks for, each shown with these fields.
-pub(super) fn page(store: &Store, call: &Call, all: &[&Item], shown: &[&str]) -> Outcome {
+/// What a capability is shown with before and after its state.
+const NAMES: &[&str] = &["name", "type", "title", "description", "icons"];
+const DETAILS: &[&str] = &[
+    "input_schema",
+    "output_schema",
+    "execution",
+    "annotations",
+    "arguments",
+    "uri",
+    "uri_template",
+    "mime_type",
+    "size",
+];
+
+/// The page of some capabilities that a call asks for, each shown with these fields of its state.
+pub(super) fn page(store: &Store, call: &Call, all: &[&Item], state: &[&str]) -> Outcome {
     let asked = call.query("type");
     if let Some(asked) = asked {
         check::value(store, Kind::Choice(TYPES), "type", &asked.into())?;
@@ -71,7 +66,8 @@ pub(super) fn page(store: &Store, call: &Call, all: &[&Item], shown: &[&str]) ->
     let asked_for = |item: &&Item| asked.is_none_or(|kind| text(item, "type") == kind);
     let kept: Vec<&Item> = all.iter().copied().filter(asked_for).collect();
     let (page, has_more) = PAGING.cut(call, &kept)?;
-    let data: Vec<Value> = page.iter().map(|item| pick(item, shown)).collect();
+    let shown = [NAMES, state, DETAILS].concat();
+    let data: Vec<Value> = page.iter().map(|item| pick(item, &shown)).collect();
     Ok(json!({ "data": data, "counts": counts, "total": kept.len(), "has_more": has_more }))
 }
 
@@ -85,22 +81,27 @@ static SWITCHES: List = List { least: 1, ..List::of(Kind::Shape(&SWITCH)) };
 
 const UPDATE: &[Field] = &[Field::new("capabilities", Kind::List(&SWITCHES)).required()];
 
-/// The switches a call sends, checked one by one.
-pub(super) fn switches(store: &Store, call: &Call) -> Result<Vec<Item>, Refusal> {
+/// The switches a call sends: all of them or, when one is of a capability that is not known, none.
+pub(super) fn switches(
+    store: &Store,
+    call: &Call,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Vec<Item>, Refusal> {
     let mut given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
     let Some(Value::Array(switches)) = given.remove("capabilities") else { return Ok(Vec::new()) };
-    Ok(switches.into_iter().filter_map(|switch| switch.as_object().cloned()).collect())
+    let switches = switches.into_iter().filter_map(|switch| switch.as_object().cloned());
+    let switches: Vec<Item> = switches.collect();
+    match switches.iter().map(handle).find(|handle| !is_known(handle)) {
+        Some(handle) => Err(Refusal::Missing { object: "capability", handle }),
+        None => Ok(switches),
+    }
 }
 
-/// Switches those that are named on or off; all of them or, when one is unknown, none.
+/// Switches those that are named on or off.
 pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
-    let switches = switches(store, call)?;
-    if let Some(unknown) =
-        switches.iter().map(handle).find(|handle| store.find(shelf(&owner), handle).is_none())
-    {
-        return Err(Refusal::Missing { object: "capability", handle: unknown });
-    }
+    let is_known = |handle: &str| store.find(shelf(&owner), handle).is_some();
+    let switches = switches(store, call, is_known)?;
     let now = store.clock.now();
     for switch in &switches {
         if let Some(stored) = store.find_mut(shelf(&owner), &handle(switch)) {

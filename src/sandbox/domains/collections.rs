@@ -3,15 +3,15 @@
 
 use serde_json::{Value, json};
 
-use super::{parts::BY_SEARCH, prompt_partials, prompts};
+use super::{parts::BY_SEARCH, prompts};
 use crate::sandbox::{
     call::{Call, id_of},
-    crud::{self, Outcome, done},
+    crud::{self, Outcome},
     field::{Field, Kind, Preset},
     page::{Envelope, Paging},
     refusal::Refusal,
     resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, delete, get, post},
+    route::{Domain, Version, get, post},
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
@@ -19,18 +19,14 @@ use crate::sandbox::{
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&COLLECTIONS],
-    routes: &[
-        get("/collections", list),
-        post("/collections", create),
-        delete("/collections/{id}", remove),
-    ],
+    routes: &[get("/collections", list), post("/collections", create)],
 };
 
 /// What a collection is inside of.
 const PARENT: &str = "parent_collection_id";
 
 static COLLECTIONS: Resource = Resource {
-    verbs: &[Verb::Get, Verb::Update],
+    verbs: &[Verb::Get, Verb::Update, Verb::Delete],
     slug_prefix: "co-",
     fields: &[
         Field::new("name", Kind::Name).required(),
@@ -50,14 +46,7 @@ static COLLECTIONS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope { object: false, has_more: false },
-        filters: &[
-            BY_SEARCH,
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, collection, asked| collection.get("workspace_id") == Some(asked),
-            },
-        ],
+        filters: &[BY_SEARCH, Filter::same("workspace_id", Kind::Workspace)],
         shows: &[
             "id",
             "name",
@@ -83,7 +72,7 @@ static COLLECTIONS: Resource = Resource {
         "last_updated_at",
         "child_collections",
     ],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks { admit, release, ..Hooks::NONE },
     ..Resource::new("collections", "collection", "/collections")
 };
 
@@ -108,10 +97,10 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
 pub(super) const BY_COLLECTION: Filter = Filter {
     param: "collection_id",
     kind: Kind::Name,
-    keeps: |store, item, asked| {
+    keeps: Some(|store, item, asked| {
         let collection = resolve(store, asked.as_str().unwrap_or_default());
         collection.is_ok_and(|collection| item.get("collection_id") == collection.get("id"))
-    },
+    }),
 };
 
 /// Checks that a call says where to look: in a collection, or in all of a workspace.
@@ -165,35 +154,14 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A workspace's own collection is answered as if it were not there. Others take with them what is
-/// inside.
-fn remove(store: &mut Store, call: &Call) -> Outcome {
-    let collection = resolve(store, call.handle())?;
-    if flag(collection, "is_default") {
-        let handle = call.handle().to_owned();
-        return Err(Refusal::Missing { object: COLLECTIONS.object, handle });
-    }
-    let mut doomed = vec![id_of(collection)];
-    while let Some(id) = doomed.pop() {
-        clear(store, &id);
-        if let Some(collection) = store.remove(COLLECTIONS.shared(), &id) {
-            doomed.extend(children(store, &collection).map(id_of));
+/// A workspace's own collection is answered as if it were not there (`quirks.md §8`).
+fn release(_: &Store, call: &Call, collection: &Item) -> Result<(), Refusal> {
+    match flag(collection, "is_default") {
+        true => {
+            let handle = call.handle().to_owned();
+            Err(Refusal::Missing { object: COLLECTIONS.object, handle })
         }
-    }
-    Ok(done())
-}
-
-/// Takes the prompts and partials out of a collection, with their versions.
-fn clear(store: &mut Store, collection: &str) {
-    for (kind, versions) in
-        [(prompts::KIND, prompts::VERSIONS), (prompt_partials::KIND, prompt_partials::VERSIONS)]
-    {
-        let shelf = Shelf { kind, owner: ORGANISATION };
-        let inside = store.all(shelf).filter(|item| text(item, "collection_id") == collection);
-        for id in inside.map(id_of).collect::<Vec<_>>() {
-            store.remove(shelf, &id);
-            store.clear(Shelf { kind: versions, owner: &id });
-        }
+        false => Ok(()),
     }
 }
 

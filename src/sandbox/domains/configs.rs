@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::versions;
+use super::{users, versions, workspaces};
 use crate::sandbox::{
     call::Call,
     crud::{self, Outcome},
@@ -29,9 +29,6 @@ pub(super) static DOMAIN: Domain = Domain {
 /// What the versions are kept under.
 const VERSIONS: &str = "config-versions";
 
-/// Who wrote the configs of a sandbox.
-const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
-
 /// The wish to be the workspace's default, which reads spell otherwise.
 const IS_DEFAULT: &str = "isDefault";
 
@@ -49,8 +46,8 @@ static CONFIGS: Resource = Resource {
     derived: &[
         ("config", |_, _, config| config.get("config").map(|document| document.to_string().into())),
         ("is_default", |_, _, config| Some(config.get(IS_DEFAULT).cloned().unwrap_or(json!(0)))),
-        ("owner_id", |_, _, _| Some(OWNER.into())),
-        ("updated_by", |_, _, _| Some(OWNER.into())),
+        ("owner_id", |_, _, _| Some(users::OWNER.into())),
+        ("updated_by", |_, _, _| Some(users::OWNER.into())),
         ("format", |_, _, _| Some("json".into())),
         ("type", |_, _, _| Some("ORG_CONFIG".into())),
         ("version_id", |store, _, config| {
@@ -60,11 +57,7 @@ static CONFIGS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[Filter {
-            param: "workspace_id",
-            kind: Kind::Workspace,
-            keeps: |_, config, asked| config.get("workspace_id") == Some(asked),
-        }],
+        filters: &[Filter::same("workspace_id", Kind::Workspace)],
         shows: &[
             "id",
             "name",
@@ -83,7 +76,7 @@ static CONFIGS: Resource = Resource {
     reads: SHOWN,
     creates: &["id", "version_id", "slug"],
     updates: &["version_id"],
-    hooks: Hooks { admit, release, created, removed: |store, config| store.clear(shelf(config)) },
+    hooks: Hooks { admit, release, created },
     ..Resource::new("configs", "config", "/configs")
 };
 
@@ -110,6 +103,12 @@ const SHOWN: &[&str] = &[
 /// Where a config's versions stand.
 fn shelf(config: &Item) -> Shelf<'_> {
     Shelf { kind: VERSIONS, owner: text(config, "id") }
+}
+
+/// The config an id or slug names.
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+    let missing = || Refusal::Missing { object: CONFIGS.object, handle: handle.to_owned() };
+    store.find(CONFIGS.shared(), handle).ok_or_else(missing)
 }
 
 /// Which workspace's configs, an organisation's key has to say.
@@ -145,10 +144,10 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A config stays as long as a workspace gives it to its users' keys.
+/// A config stays as long as a workspace gives it to its users' keys (`quirks.md §11`). Keys that
+/// name it do not hold it.
 fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
-    let mut workspaces = store.all(Shelf { kind: "workspaces", owner: ORGANISATION });
-    let user = workspaces.find(|workspace| {
+    let user = workspaces::all(store).find(|workspace| {
         let default = workspace.get("defaults").and_then(|d| d.get("user_api_key_config"));
         default.is_some_and(|named| [config.get("id"), config.get("slug")].contains(&Some(named)))
     });

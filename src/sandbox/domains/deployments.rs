@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{parts::BY_TAGS, workspaces};
+use super::{
+    parts::{BY_SEARCH, BY_TAGS},
+    workspaces,
+};
 use crate::sandbox::{
     call::{Call, id_of},
     crud::{self, Outcome, done},
@@ -50,32 +53,17 @@ static DEPLOYMENTS: Resource = Resource {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter {
-                param: "status",
-                kind: Kind::Choice(&["active", "archived"]),
-                keeps: |_, item, asked| item.get("status") == Some(asked),
-            },
-            Filter {
-                param: "type",
-                kind: Kind::Choice(&["production", "non_production"]),
-                keeps: |_, item, asked| item.get("type") == Some(asked),
-            },
-            Filter {
-                param: "search",
-                kind: Kind::Text,
-                keeps: |_, item, asked| {
-                    let asked = asked.as_str().unwrap_or_default().to_lowercase();
-                    text(item, "name").to_lowercase().contains(&asked)
-                },
-            },
+            Filter::same("status", Kind::Choice(&["active", "archived"])),
+            Filter::same("type", Kind::Choice(&["production", "non_production"])),
+            BY_SEARCH,
             Filter {
                 param: "workspace_slug",
                 kind: Kind::Text,
-                keeps: |_, item, asked| {
+                keeps: Some(|_, item, asked| {
                     let settings = item.get("auth_settings").and_then(Value::as_object);
                     let mut asked = asked.as_str().unwrap_or_default().split(',');
                     settings.is_some_and(|settings| asked.any(|slug| serves(settings, slug)))
-                },
+                }),
             },
             BY_TAGS,
         ],

@@ -9,7 +9,7 @@ use crate::sandbox::{
     field::{Field, Kind, Preset, Shape},
     refusal::Refusal,
     route::{Domain, Version, post, put},
-    store::{Item, ORGANISATION, Shelf, Store},
+    store::{HISTORY, Item, Shelf, Store},
 };
 
 /// The domain.
@@ -20,7 +20,7 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Where feedback stands.
-pub(super) const SHELF: Shelf<'static> = Shelf { kind: "feedback", owner: ORGANISATION };
+pub(super) const SHELF: Shelf<'static> = Shelf { kind: "feedback", owner: HISTORY };
 
 const FIELDS: &[Field] = &[
     Field::new("trace_id", Kind::Name).required().fixed(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::mcp_servers;
+use super::{mcp_servers, parts::BY_IDS, users};
 use crate::sandbox::{
     call::{Call, id_of},
     check::{self, Occasion},
@@ -32,9 +32,6 @@ const VERSION: &str = "version";
 /// The private field that keeps the mapped MCP servers, by id.
 const SERVERS: &str = "mcp_servers";
 
-/// Who made the guardrails of a sandbox.
-const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
-
 static GUARDRAILS: Resource = Resource {
     missing: Missing::Forbidden,
     slug_prefix: "guard_",
@@ -52,24 +49,13 @@ static GUARDRAILS: Resource = Resource {
         paging: Paging::zero_based(100, 1000),
         envelope: Envelope { object: false, has_more: false },
         filters: &[
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, guardrail, asked| guardrail.get("workspace_id") == Some(asked),
-            },
+            Filter::same("workspace_id", Kind::Workspace),
             Filter {
                 param: "organisation_id",
                 kind: Kind::Text,
-                keeps: |_, guardrail, _| text(guardrail, "workspace_id").is_empty(),
+                keeps: Some(|_, guardrail, _| text(guardrail, "workspace_id").is_empty()),
             },
-            Filter {
-                param: "ids",
-                kind: Kind::Text,
-                keeps: |_, guardrail, asked| {
-                    let mut ids = asked.as_str().unwrap_or_default().split(',');
-                    ids.any(|id| id.trim() == text(guardrail, "id"))
-                },
-            },
+            BY_IDS,
         ],
         shows: &[
             "id",
@@ -174,6 +160,26 @@ const CHECK_IDS: &[&str] = &[
     "cato.analyze",
 ];
 
+static HANDLES: List = List::of(Kind::Name);
+
+/// The guardrails that requests pass, each by its id or slug.
+pub(super) const INPUT: Field = Field::new("input_guardrails", Kind::List(&HANDLES));
+
+/// The guardrails that answers pass, each by its id or slug.
+pub(super) const OUTPUT: Field = Field::new("output_guardrails", Kind::List(&HANDLES));
+
+/// The guardrail an id or slug names. One that is not there is answered with 403 (`quirks.md §8`).
+pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
+    GUARDRAILS.find(store, ORGANISATION, handle)
+}
+
+/// Checks that every guardrail of the two lists is there.
+pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
+    let lists = [INPUT, OUTPUT].into_iter().filter_map(|field| lists.get(field.name)?.as_array());
+    let mut handles = lists.flatten().filter_map(Value::as_str);
+    handles.try_for_each(|handle| resolve(store, handle).map(|_| ()))
+}
+
 /// A version's id follows from the guardrail's and the number of the version.
 fn version_id(guardrail: &Item) -> String {
     let number = guardrail.get(VERSION).and_then(Value::as_u64).unwrap_or_default();
@@ -192,7 +198,7 @@ fn admit(_: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     }
     let version = match draft.before {
         Some(before) => {
-            change.insert("updated_by".to_owned(), OWNER.into());
+            change.insert("updated_by".to_owned(), users::OWNER.into());
             before.get(VERSION).and_then(Value::as_u64).unwrap_or_default()
         }
         None => {
@@ -202,7 +208,7 @@ fn admit(_: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
                 return Err(Refusal::Invalid(text));
             }
             change.insert("status".to_owned(), "active".into());
-            change.insert("owner_id".to_owned(), OWNER.into());
+            change.insert("owner_id".to_owned(), users::OWNER.into());
             change.insert(SERVERS.to_owned(), json!({}));
             0
         }
@@ -226,7 +232,7 @@ const REPLACEMENT: &[Field] = &[Field::new(SERVERS, Kind::Object).required()];
 
 /// The guardrail a path names.
 fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
-    GUARDRAILS.find(store, ORGANISATION, call.handle())
+    resolve(store, call.handle())
 }
 
 fn servers(guardrail: &Item) -> Item {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     access, credentials, models,
     parts::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, merge_object},
-    providers,
+    providers, secret_references,
 };
 use crate::sandbox::{
     call::{Call, id_of},
@@ -64,9 +64,9 @@ pub(super) static INTEGRATIONS: Resource = Resource {
             Filter {
                 param: "workspace_id",
                 kind: Kind::Workspace,
-                keeps: |store, item, asked| {
+                keeps: Some(|store, item, asked| {
                     is_open(store, item, asked.as_str().unwrap_or_default())
-                },
+                }),
             },
             BY_TYPE,
             BY_TAGS,
@@ -104,7 +104,7 @@ pub(super) static INTEGRATIONS: Resource = Resource {
         "pricing_adjustments",
         "tags",
     ],
-    hooks: Hooks { admit, created, removed, ..Hooks::NONE },
+    hooks: Hooks { admit, created, ..Hooks::NONE },
     ..Resource::new("integrations", "integration", "/integrations")
 };
 
@@ -124,6 +124,7 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if let Some(Value::Object(settings)) = draft.change.get("configurations") {
         credentials::check(store, provider, settings)?;
     }
+    secret_references::check_mappings(store, draft.before, draft.change)?;
     match draft.before {
         Some(_) => Ok(()),
         None => admit_new(store, draft.change),
@@ -164,13 +165,6 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
         let slug = text(&integration, "default_provider_slug");
         providers::create_default(store, &integration, workspace, slug);
     }
-}
-
-/// Its providers stay behind, but they no longer work: see [`providers`].
-fn removed(store: &mut Store, integration: &Item) {
-    let owner = text(integration, "id");
-    store.clear(Shelf { kind: ACCESS, owner });
-    store.clear(models::shelf(owner));
 }
 
 fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {

@@ -34,9 +34,9 @@ static LABELS: Resource = Resource {
             Filter {
                 param: "workspace_id",
                 kind: Kind::Workspace,
-                keeps: |_, label, asked| {
+                keeps: Some(|_, label, asked| {
                     is_universal(label) || label.get("workspace_id") == Some(asked)
-                },
+                }),
             },
         ],
         shows: SHOWN,

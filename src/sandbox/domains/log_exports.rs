@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{analytics, workspaces};
+use super::{analytics, users, workspaces};
 use crate::sandbox::{
     call::{Call, id_of},
     check,
@@ -27,9 +27,6 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// Who drafted the exports of a sandbox.
-const AUTHOR: &str = "0a5d0000-0000-4000-8000-00000000ada0";
-
 /// The most logs one job writes.
 const MOST: u64 = 50_000;
 
@@ -45,13 +42,9 @@ static EXPORTS: Resource = Resource {
         Field::new("workspace_id", Kind::Workspace).fixed(),
     ],
     list: Listing {
-        filters: &[Filter {
-            param: "workspace_id",
-            kind: Kind::Workspace,
-            keeps: |_, item, asked| item.get("workspace_id") == Some(asked),
-        }],
+        filters: &[Filter::same("workspace_id", Kind::Workspace)],
         shows: READ,
-        ..Resource::new("", "", "").list
+        ..Listing::USUAL
     },
     reads: READ,
     creates: &["id", "total", "object"],
@@ -125,7 +118,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         Some(before) => text(before, "workspace_id").to_owned(),
         None => {
             change.insert("status".to_owned(), "draft".into());
-            change.insert("created_by".to_owned(), AUTHOR.into());
+            change.insert("created_by".to_owned(), users::OWNER.into());
             call.workspace(store)?
         }
     };

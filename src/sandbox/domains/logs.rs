@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::workspaces;
 use crate::sandbox::{
     call::Call,
     check::{self, Occasion},
@@ -10,7 +11,7 @@ use crate::sandbox::{
     mask::mask,
     refusal::Refusal,
     route::{Domain, Version, get, post},
-    store::{Item, ORGANISATION, Shelf, Store, text},
+    store::{HISTORY, Item, ORGANISATION, Shelf, Store, text},
 };
 
 /// The domain.
@@ -21,10 +22,7 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Where logs stand.
-pub(super) const SHELF: Shelf<'static> = Shelf { kind: "logs", owner: ORGANISATION };
-
-/// The workspace whose key handed a log in; the sandbox's keys do not tell.
-const WORKSPACE: &str = "ws-shared";
+pub(super) const SHELF: Shelf<'static> = Shelf { kind: "logs", owner: HISTORY };
 
 static REQUEST: Shape = Shape::of(&[
     Field::new("url", Kind::Url).required(),
@@ -143,7 +141,8 @@ fn record(id: &str, now: &str, entry: &Value) -> Item {
             "cache_status": null, "cache_type": null, "retry_success_count": 0,
             "trace_id": trace.unwrap_or_else(|| id.to_owned()),
             "span_id": written(metadata, "/span_id"), "span_name": written(metadata, "/span_name"),
-            "source": "custom", "workspace_slug": WORKSPACE,
+            "source": "custom", // The sandbox's keys do not tell whose they are.
+            "workspace_slug": workspaces::DEFAULT,
             "metadata.key": names, "metadata.value": texts,
         },
     });

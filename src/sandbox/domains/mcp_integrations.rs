@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     access, capabilities,
-    parts::{BY_TYPE, SECRET_MAPPINGS, level, merge_object},
+    parts::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, level, merge_object},
+    secret_references, users,
 };
 use crate::sandbox::{
     call::{Call, id_of},
@@ -36,9 +37,6 @@ pub(super) static DOMAIN: Domain = Domain {
 /// What the access rows are kept under.
 const ACCESS: &str = "mcp-integration-workspaces";
 
-/// Who registered the MCP integrations of a sandbox.
-const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
-
 /// The resource.
 pub(super) static MCP_INTEGRATIONS: Resource = Resource {
     fields: &[
@@ -61,14 +59,14 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         paging: Paging::zero_based(100, 1000),
         envelope: Envelope::LIST_WITH_MORE,
         filters: &[
-            Filter { param: "search", kind: Kind::Text, keeps: has_in_name },
+            BY_SEARCH,
             BY_TYPE,
             Filter {
                 param: "workspace_id",
                 kind: Kind::Workspace,
-                keeps: |store, item, asked| {
+                keeps: Some(|store, item, asked| {
                     access::is_open(store, ACCESS, item, asked.as_str().unwrap_or_default())
-                },
+                }),
             },
         ],
         shows: &[
@@ -108,7 +106,7 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         "type",
         "secret_mappings",
     ],
-    hooks: Hooks { admit, created, removed, ..Hooks::NONE },
+    hooks: Hooks { admit, created, ..Hooks::NONE },
     ..Resource::new("mcp-integrations", "mcp-integration", "/mcp-integrations")
 };
 
@@ -117,16 +115,12 @@ pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refus
     MCP_INTEGRATIONS.find(store, ORGANISATION, call.handle())
 }
 
-fn has_in_name(_: &Store, item: &Item, asked: &Value) -> bool {
-    let asked = asked.as_str().unwrap_or_default().to_lowercase();
-    text(item, "name").to_lowercase().contains(&asked)
-}
-
-fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     merge_object(draft.before, draft.change, "configurations");
+    secret_references::check_mappings(store, draft.before, draft.change)?;
     if draft.before.is_none() {
         draft.change.insert("status".to_owned(), "active".into());
-        draft.change.insert("owner_id".to_owned(), OWNER.into());
+        draft.change.insert("owner_id".to_owned(), users::OWNER.into());
     }
     Ok(())
 }
@@ -136,12 +130,6 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
     if let Some(Value::String(workspace)) = workspace.cloned() {
         access::grant(store, Shelf { kind: ACCESS, owner: id }, &workspace);
     }
-}
-
-fn removed(store: &mut Store, item: &Item) {
-    let owner = text(item, "id");
-    store.clear(Shelf { kind: ACCESS, owner });
-    store.clear(capabilities::shelf(owner));
 }
 
 /// Whether a workspace may use an MCP integration.

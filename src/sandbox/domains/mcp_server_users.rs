@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::mcp_servers::{MCP_SERVERS, named};
+use super::{
+    mcp_servers::{MCP_SERVERS, named},
+    users,
+};
 use crate::sandbox::{
     call::{Call, id_of},
     check::{self, Occasion},
@@ -14,23 +17,16 @@ use crate::sandbox::{
 };
 
 /// What a server's connections are kept under.
-pub(super) const CONNECTIONS: &str = "mcp-server-connections";
+const CONNECTIONS: &str = "mcp-server-connections";
 
 /// What the settings of single users are kept under.
-pub(super) const OVERRIDES: &str = "mcp-server-users";
+const OVERRIDES: &str = "mcp-server-users";
 
-/// Who could use the MCP servers of a sandbox: id, first and last name.
-const PEOPLE: [(&str, &str, &str); 3] = [
-    ("0a5d0000-0000-4000-8000-00000000ada1", "Platform", "Admin"),
-    ("0a5d0000-0000-4000-8000-00000000ada2", "Research", "Lead"),
-    ("0a5d0000-0000-4000-8000-00000000ada3", "Support", "Lead"),
-];
-
-/// Lets the first two people sign in to a server, which takes a browser and so is no call.
-pub(crate) fn sign_in(store: &mut Store, server: &str) {
+/// Lets users sign in to a server, which takes a browser and so is no call.
+pub(crate) fn sign_in(store: &mut Store, server: &str, users: &[&str]) {
     let Ok(owner) = MCP_SERVERS.find(store, ORGANISATION, server).map(id_of) else { return };
     let now = store.clock.now();
-    for (user, _, _) in PEOPLE.into_iter().take(2) {
+    for user in users {
         let connection = json!({ "id": user, "user_id": user, "connected": true,
             "created_at": now, "last_updated_at": now });
         let connection = connection.as_object().cloned().unwrap_or_default();
@@ -63,26 +59,28 @@ pub(super) fn disconnect(store: &mut Store, call: &Call) -> Outcome {
     }
 }
 
-/// One page of the people, with what each may do.
+/// One page of the organisation's users, found by name or address, with what each may do.
 pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
     const PAGING: Paging = Paging::one_based(100, 500);
     let server = named(store, call)?;
     let (owner, default) = (text(server, "id"), text(server, "default_user_access"));
     let asked = call.query("search").unwrap_or_default().to_lowercase();
-    let named = |&(_, first, last): &(&str, &str, &str)| {
-        format!("{first} {last}").to_lowercase().contains(&asked)
+    let is_asked_for = |user: &&Item| {
+        let name = format!("{} {}", text(user, "first_name"), text(user, "last_name"));
+        [name.as_str(), text(user, "email")].iter().any(|said| said.to_lowercase().contains(&asked))
     };
-    let kept: Vec<_> = PEOPLE.into_iter().filter(named).collect();
+    let kept: Vec<&Item> = users::all(store).filter(is_asked_for).collect();
     let (page, more) = PAGING.cut(call, &kept)?;
     let data: Vec<Value> = page
         .iter()
-        .map(|(user, first, last)| {
-            let own = store.find(Shelf { kind: OVERRIDES, owner }, user);
-            let signed_in = store.find(Shelf { kind: CONNECTIONS, owner }, user).is_some();
+        .map(|user| {
+            let id = text(user, "id");
+            let own = store.find(Shelf { kind: OVERRIDES, owner }, id);
+            let signed_in = store.find(Shelf { kind: CONNECTIONS, owner }, id).is_some();
             json!({
-                "user_id": user,
-                "first_name": first,
-                "last_name": last,
+                "user_id": id,
+                "first_name": user.get("first_name"),
+                "last_name": user.get("last_name"),
                 "enabled": own.map_or(default == "allow", |own| flag(own, "enabled")),
                 "has_override": own.is_some(),
                 "connection_status": if signed_in { "connected" } else { "not_connected" },
@@ -113,9 +111,8 @@ pub(super) fn update_access(store: &mut Store, call: &Call) -> Outcome {
     let given = check::body(store, UPDATE, &call.body, Occasion::Update)?;
     let settings = given.get("user_access").and_then(Value::as_array);
     let settings = || settings.into_iter().flatten().filter_map(Value::as_object);
-    let known = |user: &str| PEOPLE.iter().any(|(id, _, _)| *id == user);
-    if let Some(stranger) = settings().map(|item| text(item, "user_id")).find(|id| !known(id)) {
-        return Err(Refusal::Missing { object: "user", handle: stranger.to_owned() });
+    for setting in settings() {
+        users::find(store, text(setting, "user_id"))?;
     }
     let shelf = Shelf { kind: OVERRIDES, owner: &owner };
     for setting in settings() {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::{
     capabilities, mcp_integrations,
     mcp_integrations::MCP_INTEGRATIONS,
-    mcp_server_users::{self, CONNECTIONS, OVERRIDES},
+    mcp_server_users,
+    parts::{BY_IDS, BY_SEARCH},
     workspaces,
 };
 use crate::sandbox::{
@@ -72,27 +73,9 @@ pub(super) static MCP_SERVERS: Resource = Resource {
         paging: Paging::zero_based(100, 100),
         envelope: Envelope { object: false, has_more: false },
         filters: &[
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, server, asked| server.get("workspace_id") == Some(asked),
-            },
-            Filter {
-                param: "id",
-                kind: Kind::Text,
-                keeps: |_, server, asked| {
-                    let mut ids = asked.as_str().unwrap_or_default().split(',');
-                    ids.any(|id| id.trim() == text(server, "id"))
-                },
-            },
-            Filter {
-                param: "search",
-                kind: Kind::Name,
-                keeps: |_, server, asked| {
-                    let asked = asked.as_str().unwrap_or_default().to_lowercase();
-                    text(server, "name").to_lowercase().contains(&asked)
-                },
-            },
+            Filter::same("workspace_id", Kind::Workspace),
+            Filter { param: "id", ..BY_IDS },
+            Filter { kind: Kind::Name, ..BY_SEARCH },
         ],
         shows: &[
             "id",
@@ -124,7 +107,7 @@ pub(super) static MCP_SERVERS: Resource = Resource {
         "mcp_integration_details",
         "workspace_id",
     ],
-    hooks: Hooks { admit, removed, ..Hooks::NONE },
+    hooks: Hooks { admit, ..Hooks::NONE },
     ..Resource::new("mcp-servers", "mcp-server", "/mcp-servers")
 };
 
@@ -179,14 +162,6 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn removed(store: &mut Store, server: &Item) {
-    let owner = text(server, "id");
-    for kind in [SWITCHES, CONNECTIONS, OVERRIDES] {
-        store.clear(Shelf { kind, owner });
-    }
-    store.clear(capabilities::shelf(owner));
-}
-
 /// The integration behind a server, unless it has been removed.
 fn integration<'s>(store: &'s Store, server: &Item) -> Option<&'s Item> {
     store.find(MCP_INTEGRATIONS.shared(), text(server, "mcp_integration_id"))
@@ -237,38 +212,18 @@ fn offered(store: &Store, server: &Item) -> Vec<Item> {
 }
 
 fn list_capabilities(store: &mut Store, call: &Call) -> Outcome {
-    const SHOWN: &[&str] = &[
-        "name",
-        "type",
-        "title",
-        "description",
-        "icons",
-        "enabled",
-        "integration_enabled",
-        "input_schema",
-        "output_schema",
-        "execution",
-        "annotations",
-        "arguments",
-        "uri",
-        "uri_template",
-        "mime_type",
-        "size",
-    ];
     let all = offered(store, named(store, call)?);
-    capabilities::page(store, call, &all.iter().collect::<Vec<_>>(), SHOWN)
+    let all: Vec<&Item> = all.iter().collect();
+    capabilities::page(store, call, &all, &["enabled", "integration_enabled"])
 }
 
-/// Switches those that are named on or off; all of them or, when one is unknown, none.
+/// Switches those that are named on or off.
 fn update_capabilities(store: &mut Store, call: &Call) -> Outcome {
     let server = named(store, call)?;
     let owner = id_of(server);
     let known: Vec<String> = offered(store, server).iter().map(capabilities::handle).collect();
-    let switches = capabilities::switches(store, call)?;
-    let unknown = switches.iter().map(capabilities::handle).find(|handle| !known.contains(handle));
-    if let Some(handle) = unknown {
-        return Err(Refusal::Missing { object: "capability", handle });
-    }
+    let is_known = |handle: &str| known.iter().any(|known| known == handle);
+    let switches = capabilities::switches(store, call, is_known)?;
     let shelf = Shelf { kind: SWITCHES, owner: &owner };
     for switch in switches {
         let slug = capabilities::handle(&switch);

@@ -1,12 +1,13 @@
 //! Organisation defaults: the guardrails of every workspace.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::guardrails::{self, INPUT, OUTPUT};
 use crate::sandbox::{
     call::Call,
     check::{self, Occasion},
-    crud::{Outcome, done},
-    field::{Field, Kind, List},
+    crud::{Outcome, done, pick},
+    field::Field,
     route::{Domain, Version, get, put},
     store::{Item, ORGANISATION, Shelf, Store},
 };
@@ -23,29 +24,23 @@ pub(super) static DOMAIN: Domain = Domain {
 
 const SHELF: Shelf<'static> = Shelf { kind: "organisation-defaults", owner: ORGANISATION };
 
-const LISTS: [&str; 2] = ["input_guardrails", "output_guardrails"];
+const LISTS: &[Field] = &[INPUT, OUTPUT];
 
-/// The lists, each guardrail under the name it was given by.
+/// The lists, each guardrail with its id and its slug, by whichever it was named.
 fn read(store: &Store) -> Value {
     let stored = store.find(SHELF, ORGANISATION);
-    let shown = LISTS.iter().map(|&name| {
-        let list = stored.and_then(|item| item.get(name)).and_then(Value::as_array);
-        let list = list.into_iter().flatten();
-        let list = list.map(|guardrail| json!({ "id": guardrail, "slug": guardrail }));
-        (name.to_owned(), list.collect())
+    let shown = LISTS.iter().map(|field| {
+        let list = stored.and_then(|item| item.get(field.name)).and_then(Value::as_array);
+        let handles = list.into_iter().flatten().filter_map(Value::as_str);
+        let found = handles.filter_map(|handle| guardrails::resolve(store, handle).ok());
+        (field.name.to_owned(), found.map(|found| pick(found, &["id", "slug"])).collect())
     });
     Value::Object(shown.collect())
 }
 
-static GUARDRAILS: List = List::of(Kind::Name);
-
-const CHANGE: &[Field] = &[
-    Field::new("input_guardrails", Kind::List(&GUARDRAILS)),
-    Field::new("output_guardrails", Kind::List(&GUARDRAILS)),
-];
-
 fn update(store: &mut Store, call: &Call) -> Outcome {
-    let change = check::body(store, CHANGE, &call.body, Occasion::Update)?;
+    let change = check::body(store, LISTS, &call.body, Occasion::Update)?;
+    guardrails::check_named(store, &change)?;
     if let Some(stored) = store.find_mut(SHELF, ORGANISATION) {
         stored.extend(change);
     } else {

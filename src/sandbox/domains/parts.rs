@@ -82,28 +82,38 @@ pub(super) static SECRET_MAPPINGS: List =
 pub(super) const BY_TAGS: Filter = Filter {
     param: "tags",
     kind: Kind::EncodedLabels,
-    keeps: |_, item, asked| {
+    keeps: Some(|_, item, asked| {
         let tag = |name: &str| item.get("tags").and_then(|tags| tags.get(name));
         let mut asked = asked.as_object().into_iter().flatten();
         asked.all(|(name, value)| tag(name) == Some(value))
-    },
+    }),
 };
 
 /// Keeps the items with the text asked for in `search` in their names, in any case.
 pub(super) const BY_SEARCH: Filter = Filter {
     param: "search",
     kind: Kind::Text,
-    keeps: |_, item, asked| {
+    keeps: Some(|_, item, asked| {
         let asked = asked.as_str().unwrap_or_default().to_lowercase();
         text(item, "name").to_lowercase().contains(&asked)
-    },
+    }),
+};
+
+/// Keeps the items whose ids are listed in `ids`.
+pub(super) const BY_IDS: Filter = Filter {
+    param: "ids",
+    kind: Kind::Text,
+    keeps: Some(|_, item, asked| {
+        let mut ids = asked.as_str().unwrap_or_default().split(',');
+        ids.any(|id| id.trim() == text(item, "id"))
+    }),
 };
 
 /// Keeps a workspace's items, the organisation's, or `all`.
 pub(super) const BY_TYPE: Filter = Filter {
     param: "type",
     kind: Kind::Choice(&["workspace", "organisation", "all"]),
-    keeps: |_, item, asked| asked == "all" || asked == level(item),
+    keeps: Some(|_, item, asked| asked == "all" || asked == level(item)),
 };
 
 /// Whether an item belongs to a workspace or to the organisation.

@@ -5,7 +5,7 @@ use crate::sandbox::{
     crud::{self, Outcome, done},
     field::{Field, Kind, List, Shape},
     refusal::Refusal,
-    resource::{Filter, Resource},
+    resource::{Derive, Filter, FoundBy, Resource, Verb},
     store::{Item, ORGANISATION, Store, text},
 };
 
@@ -40,19 +40,8 @@ static GROUP: Shape =
 /// One group or more.
 pub(super) static GROUPS: List = List { least: 1, ..List::of(Kind::Shape(&GROUP)) };
 
-/// Only of this workspace.
-pub(super) const BY_WORKSPACE: Filter = Filter {
-    param: "workspace_id",
-    kind: Kind::Workspace,
-    keeps: |_, policy, asked| policy.get("workspace_id") == Some(asked),
-};
-
 /// Only in this state.
-pub(super) const BY_STATUS: Filter = Filter {
-    param: "status",
-    kind: Kind::Choice(&["active", "archived"]),
-    keeps: |_, policy, asked| policy.get("status") == Some(asked),
-};
+pub(super) const BY_STATUS: Filter = Filter::same("status", Kind::Choice(&["active", "archived"]));
 
 fn check_key(item: &Item) -> Result<(), &'static str> {
     let key = text(item, "key");
@@ -62,6 +51,25 @@ fn check_key(item: &Item) -> Result<(), &'static str> {
         false => Err("has a key that no request has"),
     }
 }
+
+/// What both kinds of policy begin from; their fields and what is shown of them remain to be said.
+pub(super) const fn resource(
+    kind: &'static str,
+    object: &'static str,
+    path: &'static str,
+) -> Resource {
+    Resource {
+        // The rest of what can be done depends on the state a policy is in.
+        verbs: &[Verb::Create],
+        found_by: FoundBy::Id,
+        derived: &[TARGET],
+        creates: &["id", "object"],
+        ..Resource::new(kind, object, path)
+    }
+}
+
+/// What a policy is on, left out when it was not said.
+pub(super) const TARGET: (&str, Derive) = ("target", |_, _, policy| policy.get("target").cloned());
 
 /// Puts a new policy into its workspace.
 pub(super) fn place(store: &Store, call: &Call, policy: &mut Item) -> Result<(), Refusal> {

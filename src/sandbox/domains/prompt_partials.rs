@@ -62,18 +62,14 @@ static PARTIALS: Resource = Resource {
         envelope: Envelope::LIST,
         filters: &[
             BY_SEARCH,
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, partial, asked| partial.get("workspace_id") == Some(asked),
-            },
+            Filter::same("workspace_id", Kind::Workspace),
             collections::BY_COLLECTION,
         ],
         shows: SHOWN,
     },
     reads: SHOWN,
     creates: &["id", "slug", "version_id"],
-    hooks: Hooks { admit, created, removed: |store, item| store.clear(shelf(item)), ..Hooks::NONE },
+    hooks: Hooks { admit, created, ..Hooks::NONE },
     ..Resource::new(KIND, "partial", "/prompts/partials")
 };
 

@@ -95,19 +95,15 @@ pub(super) static PROMPTS: Resource = Resource {
         envelope: Envelope::LIST,
         filters: &[
             BY_SEARCH,
-            Filter {
-                param: "workspace_id",
-                kind: Kind::Workspace,
-                keeps: |_, prompt, asked| prompt.get("workspace_id") == Some(asked),
-            },
+            Filter::same("workspace_id", Kind::Workspace),
             collections::BY_COLLECTION,
             // No prompt of a sandbox is shared.
-            Filter { param: "type", kind: Kind::Choice(&["shared"]), keeps: |_, _, _| false },
+            Filter { param: "type", kind: Kind::Choice(&["shared"]), keeps: Some(|_, _, _| false) },
         ],
         shows: SHOWN,
     },
     creates: &["id", "slug", "version_id", "object"],
-    hooks: Hooks { admit, created, removed: |store, item| store.clear(shelf(item)), ..Hooks::NONE },
+    hooks: Hooks { admit, created, ..Hooks::NONE },
     ..Resource::new(KIND, "prompt", "/prompts")
 };
 

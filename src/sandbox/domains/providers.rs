@@ -1,7 +1,8 @@
 //! Providers: an integration as one workspace uses it, with limits of its own.
 //!
 //! A provider works as long as its integration is there and open to its workspace. Both are looked
-//! up when it is read, so taking either away shows at once, and giving it back does too.
+//! up when it is read, so taking either away shows at once, and giving it back does too. An
+//! integration in use can be deleted: its providers stay and stop working.
 
 use serde_json::{Value, json};
 

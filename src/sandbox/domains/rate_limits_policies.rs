@@ -1,12 +1,11 @@
 //! Rate-limits policies: caps on matching traffic.
 
-use super::policies::{self, BY_STATUS, BY_WORKSPACE, CONDITIONS, GROUPS};
+use super::policies::{self, BY_STATUS, CONDITIONS, GROUPS};
 use crate::sandbox::{
     call::Call,
     field::{Field, Kind},
-    page::{Envelope, Paging},
     refusal::Refusal,
-    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
+    resource::{Draft, Filter, Hooks, Listing, Resource},
     route::{Domain, Version, delete, get, put},
     store::Store,
 };
@@ -29,8 +28,6 @@ const TYPES: Kind = Kind::Choice(&["requests", "tokens"]);
 const UNITS: Kind = Kind::Choice(&["rpm", "rph", "rpd", "rpw"]);
 
 static POLICIES: Resource = Resource {
-    verbs: &[Verb::Create],
-    found_by: FoundBy::Id,
     fields: &[
         Field::new("conditions", Kind::List(&CONDITIONS)).required(),
         Field::new("group_by", Kind::List(&GROUPS)).required().fixed(),
@@ -41,30 +38,19 @@ static POLICIES: Resource = Resource {
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("target", Kind::Choice(&["llm", "mcp_tools"])).fixed(),
     ],
-    derived: &[("target", |_, _, policy| policy.get("target").cloned())],
     list: Listing {
-        paging: Paging::zero_based(100, usize::MAX),
-        envelope: Envelope::LIST,
         filters: &[
-            BY_WORKSPACE,
+            Filter::same("workspace_id", Kind::Workspace),
             BY_STATUS,
-            Filter {
-                param: "type",
-                kind: TYPES,
-                keeps: |_, policy, asked| policy.get("type") == Some(asked),
-            },
-            Filter {
-                param: "unit",
-                kind: UNITS,
-                keeps: |_, policy, asked| policy.get("unit") == Some(asked),
-            },
+            Filter::same("type", TYPES),
+            Filter::same("unit", UNITS),
         ],
         shows: SHOWN,
+        ..Listing::USUAL
     },
     reads: SHOWN,
-    creates: &["id", "object"],
     hooks: Hooks { admit, ..Hooks::NONE },
-    ..Resource::new("rate-limits-policies", "policy-rate-limits", "/policies/rate-limits")
+    ..policies::resource("rate-limits-policies", "policy-rate-limits", "/policies/rate-limits")
 };
 
 const SHOWN: &[&str] = &[

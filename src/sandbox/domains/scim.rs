@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{workspace_members::ROLE, workspaces};
+use super::workspace_members::ROLE;
 use crate::sandbox::{
     call::{Call, id_of},
     check::{self, Occasion},
@@ -53,7 +53,7 @@ fn list_groups(store: &Store, call: &Call) -> Outcome {
     page(call, "groups", &groups)
 }
 
-/// Mappings of workspaces that are there. The API compares `workspace_id` with the stored id, so a
+/// The mappings. The API compares `workspace_id` with the stored id, so a
 /// slug finds nothing.
 fn list(store: &Store, call: &Call) -> Outcome {
     if let Some(role) = call.query("role") {
@@ -63,8 +63,7 @@ fn list(store: &Store, call: &Call) -> Outcome {
         call.query(name).is_none_or(|asked| asked.eq_ignore_ascii_case(value))
     };
     let all = store.all(MAPPING_SHELF);
-    let there = all.filter(|m| workspaces::resolve(store, text(m, "workspace_id")).is_ok());
-    let kept = there.filter(|mapping| {
+    let kept = all.filter(|mapping| {
         let mut filters = ["workspace_id", "scim_group_id", "role"].into_iter();
         filters.all(|name| asked(name, text(mapping, name)))
     });

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::parts::{BY_TAGS, merge_object};
+use super::{
+    parts::{BY_SEARCH, BY_TAGS, merge_object},
+    users,
+};
 use crate::sandbox::{
     call::Call,
     crud::{self, Outcome},
@@ -23,9 +26,6 @@ pub(super) static DOMAIN: Domain = Domain {
 
 /// The longest description and path.
 const LONGEST: usize = 1024;
-
-/// Who registered the secret references of a sandbox.
-const CREATOR: &str = "0a5d0000-0000-4000-8000-00000000ada0";
 
 const MANAGER: Kind = Kind::Choice(&["aws_sm", "azure_kv", "hashicorp_vault"]);
 
@@ -60,20 +60,9 @@ static SECRET_REFERENCES: Resource = Resource {
         paging: Paging::zero_based(20, 100),
         envelope: Envelope::LIST,
         filters: &[
-            Filter {
-                param: "manager_type",
-                kind: MANAGER,
-                keeps: |_, item, asked| item.get("manager_type") == Some(asked),
-            },
+            Filter::same("manager_type", MANAGER),
             BY_TAGS,
-            Filter {
-                param: "search",
-                kind: Kind::Name,
-                keeps: |_, item, asked| {
-                    let asked = asked.as_str().unwrap_or_default().to_lowercase();
-                    text(item, "name").to_lowercase().contains(&asked)
-                },
-            },
+            Filter { kind: Kind::Name, ..BY_SEARCH },
         ],
         shows: &[
             "id",
@@ -171,7 +160,7 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     open_to(before, change)?;
     if before.is_none() {
         change.insert("status".to_owned(), "ACTIVE".into());
-        change.insert("created_by".to_owned(), CREATOR.into());
+        change.insert("created_by".to_owned(), users::OWNER.into());
     }
     Ok(())
 }
@@ -219,6 +208,28 @@ fn open_to(before: Option<&Item>, change: &mut Item) -> Result<(), Refusal> {
             change.insert(ALL_WORKSPACES.to_owned(), true.into());
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Checks that the references an item is filled from are there, and open to its workspace if it has
+/// one (`openapi.yaml`, `SecretMapping`).
+pub(super) fn check_mappings(
+    store: &Store,
+    before: Option<&Item>,
+    change: &Item,
+) -> Result<(), Refusal> {
+    let workspace = text(before.unwrap_or(change), "workspace_id");
+    let mappings = change.get("secret_mappings").and_then(Value::as_array).into_iter().flatten();
+    for mapping in mappings.filter_map(Value::as_object) {
+        let handle = text(mapping, "secret_reference_id");
+        let reference = SECRET_REFERENCES.find(store, ORGANISATION, handle)?;
+        let allowed = reference.get(SOME_WORKSPACES).and_then(Value::as_array);
+        let is_open = allowed.is_none_or(|allowed| allowed.iter().any(|id| id == workspace));
+        if !is_open && !workspace.is_empty() {
+            let text = format!("Secret reference `{handle}` is not open to this workspace");
+            return Err(Refusal::Forbidden(text));
+        }
     }
     Ok(())
 }

@@ -4,14 +4,14 @@
 
 use serde_json::{Value, json};
 
-use super::policies::{self, BY_STATUS, BY_WORKSPACE, CONDITIONS, GROUPS};
+use super::policies::{self, BY_STATUS, CONDITIONS, GROUPS};
 use crate::sandbox::{
     call::{Call, id_of},
     crud::{Outcome, done},
     field::{Field, Kind},
     page::{Envelope, Paging},
     refusal::Refusal,
-    resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
+    resource::{Draft, Filter, Hooks, Listing, Resource},
     route::{Domain, Version, delete, get, put},
     store::{Item, Shelf, Store, text},
 };
@@ -44,8 +44,6 @@ const FEWEST_TOKENS: f64 = 100.0;
 const TYPES: Kind = Kind::Choice(&["cost", "tokens", "requests"]);
 
 static POLICIES: Resource = Resource {
-    verbs: &[Verb::Create],
-    found_by: FoundBy::Id,
     fields: &[
         Field::new("conditions", Kind::List(&CONDITIONS)).required(),
         Field::new("group_by", Kind::List(&GROUPS)).required().fixed(),
@@ -59,28 +57,19 @@ static POLICIES: Resource = Resource {
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("target", Kind::Choice(&["llm", "mcp_tools"])).fixed(),
     ],
-    derived: &[
-        ("target", |_, _, policy| policy.get("target").cloned()),
-        (USAGE_MAP, |store, _, policy| Some(usage_map(store, policy))),
-    ],
+    derived: &[policies::TARGET, (USAGE_MAP, |store, _, policy| Some(usage_map(store, policy)))],
     list: Listing {
-        paging: Paging::zero_based(100, usize::MAX),
-        envelope: Envelope::LIST,
         filters: &[
-            BY_WORKSPACE,
+            Filter::same("workspace_id", Kind::Workspace),
             BY_STATUS,
-            Filter {
-                param: "type",
-                kind: TYPES,
-                keeps: |_, policy, asked| policy.get("type") == Some(asked),
-            },
+            Filter::same("type", TYPES),
         ],
         shows: SHOWN,
+        ..Listing::USUAL
     },
     reads: SHOWN,
-    creates: &["id", "object"],
     hooks: Hooks { admit, ..Hooks::NONE },
-    ..Resource::new("usage-limits-policies", "policy-usage-limits", "/policies/usage-limits")
+    ..policies::resource("usage-limits-policies", "policy-usage-limits", "/policies/usage-limits")
 };
 
 const SHOWN: &[&str] = &[

@@ -47,17 +47,9 @@ static INVITES: Resource = Resource {
         paging: Paging::camel_case(50, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter {
-                param: "role",
-                kind: Kind::Choice(ROLES),
-                keeps: |_, invite, asked| invite.get("role") == Some(asked),
-            },
+            Filter::same("role", Kind::Choice(ROLES)),
             BY_EMAIL,
-            Filter {
-                param: "status",
-                kind: Kind::Choice(&["pending", "cancelled", "accepted", "expired"]),
-                keeps: |_, invite, asked| invite.get("status") == Some(asked),
-            },
+            Filter::same("status", Kind::Choice(&["pending", "cancelled", "accepted", "expired"])),
         ],
         shows: SHOWN,
     },

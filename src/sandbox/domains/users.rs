@@ -18,8 +18,16 @@ use crate::sandbox::{
 pub(super) static DOMAIN: Domain =
     Domain { versions: &[Version::V1], resources: &[&USERS], routes: &[] };
 
-/// Id of the organisation's owner.
+/// Id of the organisation's owner, whom every key of a sandbox acts for.
 pub(super) const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
+/// Id of an administrator.
+pub(crate) const ADMIN: &str = "0a5d0000-0000-4000-8000-00000000ada1";
+/// Id of who leads the research.
+pub(crate) const RESEARCH_LEAD: &str = "0a5d0000-0000-4000-8000-00000000ada2";
+/// Id of who leads the support.
+pub(crate) const SUPPORT_LEAD: &str = "0a5d0000-0000-4000-8000-00000000ada3";
+/// Id of who reads along for the finances.
+pub(crate) const FINANCE_READER: &str = "0a5d0000-0000-4000-8000-00000000ada4";
 
 static USERS: Resource = Resource {
     verbs: &[Verb::List, Verb::Get, Verb::Update, Verb::Delete],
@@ -31,18 +39,11 @@ static USERS: Resource = Resource {
     list: Listing {
         paging: Paging::camel_case(50, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[
-            Filter {
-                param: "role",
-                kind: Kind::Choice(&["admin", "member", "owner"]),
-                keeps: |_, user, asked| user.get("role") == Some(asked),
-            },
-            BY_EMAIL,
-        ],
+        filters: &[Filter::same("role", Kind::Choice(&["admin", "member", "owner"])), BY_EMAIL],
         shows: SHOWN,
     },
     reads: SHOWN,
-    hooks: Hooks { admit, release, removed, ..Hooks::NONE },
+    hooks: Hooks { admit, release, ..Hooks::NONE },
     ..Resource::new("users", "user", "/admin/users")
 };
 
@@ -62,9 +63,9 @@ const SHOWN: &[&str] = &[
 pub(super) const BY_EMAIL: Filter = Filter {
     param: "email",
     kind: Kind::Text,
-    keeps: |_, item, asked| {
+    keeps: Some(|_, item, asked| {
         text(item, "email").eq_ignore_ascii_case(asked.as_str().unwrap_or_default())
-    },
+    }),
 };
 
 /// The user with this id.
@@ -72,18 +73,23 @@ pub(super) fn find<'s>(store: &'s Store, id: &str) -> Result<&'s Item, Refusal> 
     USERS.find(store, ORGANISATION, id)
 }
 
+/// Everyone.
+pub(super) fn all(store: &Store) -> impl Iterator<Item = &Item> {
+    store.all(USERS.shared())
+}
+
 /// Whether someone with this address has joined.
 pub(super) fn has_joined(store: &Store, email: &str) -> bool {
-    store.all(USERS.shared()).any(|user| text(user, "email").eq_ignore_ascii_case(email))
+    all(store).any(|user| text(user, "email").eq_ignore_ascii_case(email))
 }
 
 /// The people a sandbox begins with: id, first name, last name, role.
 const PEOPLE: [(&str, &str, &str, &str); 5] = [
     (OWNER, "Platform", "Owner", "owner"),
-    ("0a5d0000-0000-4000-8000-00000000ada1", "Platform", "Admin", "admin"),
-    ("0a5d0000-0000-4000-8000-00000000ada2", "Research", "Lead", "member"),
-    ("0a5d0000-0000-4000-8000-00000000ada3", "Support", "Lead", "member"),
-    ("0a5d0000-0000-4000-8000-00000000ada4", "Finance", "Reader", "member"),
+    (ADMIN, "Platform", "Admin", "admin"),
+    (RESEARCH_LEAD, "Research", "Lead", "member"),
+    (SUPPORT_LEAD, "Support", "Lead", "member"),
+    (FINANCE_READER, "Finance", "Reader", "member"),
 ];
 
 /// Lets the people in.
@@ -119,8 +125,4 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 fn release(_: &Store, _: &Call, user: &Item) -> Result<(), Refusal> {
     spare_the_owner(user)
-}
-
-fn removed(store: &mut Store, user: &Item) {
-    members::leave_all(store, text(user, "id"));
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     parts::{RATE_LIMIT, SECRET_MAPPINGS, USAGE_LIMIT},
-    workspaces,
+    secret_references, workspaces,
 };
 use crate::sandbox::{
     call::Call,
@@ -58,11 +58,7 @@ static VIRTUAL_KEYS: Resource = Resource {
     list: Listing {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[Filter {
-            param: "workspace_id",
-            kind: Kind::Workspace,
-            keeps: |_, item, asked| item.get("workspace_id") == Some(asked),
-        }],
+        filters: &[Filter::same("workspace_id", Kind::Workspace)],
         shows: &[
             "id",
             "organisation_id",
@@ -127,17 +123,16 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
 }
 
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
-    if draft.before.is_some() {
-        return Ok(());
-    }
     let item = draft.change;
-    item.insert("workspace_id".to_owned(), call.workspace(store)?.into());
-    item.insert("status".to_owned(), "active".into());
-    // One rate goes in, a list of rates comes out.
-    if let Some(limit) = item.remove("rate_limits") {
-        item.insert("rate_limits".to_owned(), json!([limit]));
+    if draft.before.is_none() {
+        item.insert("workspace_id".to_owned(), call.workspace(store)?.into());
+        item.insert("status".to_owned(), "active".into());
+        // One rate goes in, a list of rates comes out.
+        if let Some(limit) = item.remove("rate_limits") {
+            item.insert("rate_limits".to_owned(), json!([limit]));
+        }
     }
-    Ok(())
+    secret_references::check_mappings(store, draft.before, item)
 }
 
 /// Nothing is masked when a secret reference fills the key at run time.

@@ -28,7 +28,7 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// What memberships are kept under; each has the id of its user.
-pub(super) const KIND: &str = "workspace-members";
+const KIND: &str = "workspace-members";
 
 /// The roles there are.
 pub(super) const ROLE: Kind = Kind::Choice(&["admin", "member", "manager"]);
@@ -100,13 +100,6 @@ pub(super) fn in_workspace(store: &Store, workspace: &str) -> Value {
 pub(super) fn workspaces_of(store: &Store, user: &str) -> Vec<String> {
     let all = workspaces::all(store).map(id_of);
     all.filter(|workspace| store.find(shelf(workspace), user).is_some()).collect()
-}
-
-/// Takes a user out of every workspace.
-pub(super) fn leave_all(store: &mut Store, user: &str) {
-    for workspace in workspaces_of(store, user) {
-        store.remove(shelf(&workspace), user);
-    }
 }
 
 /// Puts users, who must exist, into a workspace.

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{
+    configs, guardrails,
     parts::{RATE_LIMITS, USAGE_LIMITS, merge_object},
     users, workspace_members as members,
 };
 use crate::sandbox::{
     call::Call,
+    cascade,
     check::{self, Occasion},
     field::{Field, Kind, List, Preset, Shape},
     page::{Envelope, Paging},
@@ -20,6 +22,9 @@ use crate::sandbox::{
 /// The domain.
 pub(super) static DOMAIN: Domain =
     Domain { versions: &[Version::V1, Version::V2], resources: &[&WORKSPACES], routes: &[] };
+
+/// Slug of the organisation's default workspace, where calls play that name none.
+pub(crate) const DEFAULT: &str = "ws-shared";
 
 static WORKSPACES: Resource = Resource {
     missing: Missing::Forbidden,
@@ -47,19 +52,19 @@ static WORKSPACES: Resource = Resource {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter { param: "name", kind: Kind::Text, keeps: has_name_part },
+            Filter { param: "name", kind: Kind::Text, keeps: Some(has_name_part) },
             Filter {
                 param: "exact_name",
                 kind: Kind::Text,
-                keeps: |_, workspace, asked| workspace.get("name") == Some(asked),
+                keeps: Some(|_, workspace, asked| workspace.get("name") == Some(asked)),
             },
             Filter {
                 param: "status",
                 kind: Kind::Text,
-                keeps: |_, workspace, asked| {
+                keeps: Some(|_, workspace, asked| {
                     let mut asked = asked.as_str().unwrap_or_default().split(',');
                     asked.any(|status| status == text(workspace, "status"))
-                },
+                }),
             },
         ],
         shows: SHOWN,
@@ -86,7 +91,7 @@ static WORKSPACES: Resource = Resource {
         "object",
     ],
     creates: SHOWN,
-    hooks: Hooks { admit, release, created, removed },
+    hooks: Hooks { admit, release, created },
     ..Resource::new("workspaces", "workspace", "/admin/workspaces")
 };
 
@@ -110,12 +115,10 @@ const SHOWN: &[&str] = &[
 
 static USERS: List = List::of(Kind::Name);
 
-static GUARDRAILS: List = List::of(Kind::Name);
-
 static DEFAULTS: Shape = Shape::of(&[
     Field::new("metadata", Kind::Labels),
-    Field::new("input_guardrails", Kind::List(&GUARDRAILS)),
-    Field::new("output_guardrails", Kind::List(&GUARDRAILS)),
+    guardrails::INPUT,
+    guardrails::OUTPUT,
     Field::new("user_api_key_config", Kind::Name).nullable(),
 ]);
 
@@ -204,7 +207,24 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         }
         Some(_) => merge_object(draft.before, draft.change, "defaults"),
     }
-    Ok(())
+    match draft.change.get("defaults").and_then(Value::as_object) {
+        Some(defaults) => check_defaults(store, draft.before, defaults),
+        None => Ok(()),
+    }
+}
+
+/// What a workspace gives to its calls and keys must be there, and the config must be its own.
+fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> Result<(), Refusal> {
+    guardrails::check_named(store, defaults)?;
+    let Some(Value::String(config)) = defaults.get("user_api_key_config") else { return Ok(()) };
+    let place = configs::resolve(store, config)?.get("workspace_id");
+    match place == workspace.and_then(|workspace| workspace.get("id")) {
+        true => Ok(()),
+        false => {
+            let why = "is a config of another workspace";
+            Err(Refusal::field("defaults.user_api_key_config", why))
+        }
+    }
 }
 
 /// The ids of the users a new workspace is to have.
@@ -219,7 +239,8 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
     members::join(store, id, &members);
 }
 
-/// A workspace goes only when its name is repeated, and with what is in it only when forced.
+/// A workspace goes only when its name is repeated, and with what is in it only when forced
+/// (`quirks.md §7`).
 fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> {
     const CONFIRMATION: &[Field] =
         &[Field::new("name", Kind::Name).required(), Field::new("force_delete", Kind::Flag)];
@@ -230,16 +251,10 @@ fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> 
     if flag(workspace, "is_default") {
         return Err(Refusal::Invalid("The default workspace cannot be deleted".to_owned()));
     }
-    let owned = store.kinds_of(text(workspace, "id"));
-    let mut owned = owned.filter(|kind| *kind != members::KIND);
-    match owned.next() {
+    match cascade::dependants(store, text(workspace, "id")) {
         Some(kind) if !flag(&given, "force_delete") => Err(Refusal::Conflict(format!(
             "Unable to delete. Please ensure that all {kind} of the workspace are deleted"
         ))),
         _ => Ok(()),
     }
-}
-
-fn removed(store: &mut Store, workspace: &Item) {
-    store.clear_all_of(text(workspace, "id"));
 }

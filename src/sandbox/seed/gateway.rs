@@ -27,7 +27,8 @@ pub(super) fn mcp_servers() -> Vec<Step> {
     ]
 }
 
-/// One guardrail of each kind: of a workspace, of the organisation, of tool calls.
+/// One guardrail of each kind: of a workspace, of the organisation, of tool calls; and what the
+/// organisation asks of all.
 pub(super) fn guardrails() -> Vec<Step> {
     let follow = |deny: bool| {
         let feedback =
@@ -68,6 +69,14 @@ pub(super) fn guardrails() -> Vec<Step> {
         put(
             "/v1/guardrails/guard_tool-calls/mcp-servers/support-issues",
             json!({ "run_on": ["input", "output"] }),
+        ),
+        put(
+            "/v2/admin/organisation/defaults",
+            json!({ "input_guardrails": ["guard_personal-data"], "output_guardrails": [] }),
+        ),
+        put(
+            "/v1/workspace-exclusions/input-guardrails",
+            json!({ "workspaces": [{ "workspace_id": "ws-research", "excluded": true }] }),
         ),
     ]
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     call::{Call, id_of},
-    domains,
+    domains::{self, users},
     refusal::Refusal,
     route::Routes,
     store::{ORGANISATION, Shelf, Store},
@@ -21,9 +21,10 @@ use super::{
 /// A store with the organisation in it.
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
-    domains::users::settle(&mut store);
+    users::settle(&mut store);
     let rooms = [
         workspaces(),
+        keys::secret_references(),
         integrations(),
         access(),
         providers(),
@@ -31,7 +32,6 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
         people::steps(),
         prompting::steps(),
         keys::api_keys(),
-        keys::secret_references(),
         keys::virtual_keys(),
         policies::usage_limits(),
         policies::rate_limits(),
@@ -54,12 +54,12 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
 
 /// What time brings about and no call can: a sign-in, a default, an archived item, a spent budget.
 fn settle(store: &mut Store) {
-    domains::mcp_servers::sign_in(store, "papers");
+    domains::mcp_servers::sign_in(store, "papers", &[users::ADMIN, users::RESEARCH_LEAD]);
     let research = domains::workspaces::resolve(store, "ws-research").map(id_of);
     let research = research.unwrap_or_default();
     for (kind, owner, handle, field, value) in [
         ("deployments", ORGANISATION, "eu-production", "connection_status", json!("healthy")),
-        ("workspaces", ORGANISATION, "ws-shared", "is_default", json!(true)),
+        ("workspaces", ORGANISATION, domains::workspaces::DEFAULT, "is_default", json!(true)),
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),
         ("api-keys", ORGANISATION, "evaluation-runs", "status", json!("exhausted")),

@@ -1,8 +1,9 @@
-//! Who is in which workspace, who has been asked to join, and what the organisation asks of all.
+//! Who is in which workspace, and who has been asked to join.
 
 use serde_json::json;
 
-use super::{Step, post, put};
+use super::{Step, post};
+use crate::sandbox::domains::users::{ADMIN, FINANCE_READER, RESEARCH_LEAD, SUPPORT_LEAD};
 
 /// The steps.
 pub(super) fn steps() -> Vec<Step> {
@@ -10,23 +11,23 @@ pub(super) fn steps() -> Vec<Step> {
         post(
             "/v1/admin/workspaces/ws-shared/users",
             json!({ "users": [
-                { "id": "0a5d0000-0000-4000-8000-00000000ada1", "role": "admin" },
-                { "id": "0a5d0000-0000-4000-8000-00000000ada2", "role": "member" },
-                { "id": "0a5d0000-0000-4000-8000-00000000ada3", "role": "member" },
+                { "id": ADMIN, "role": "admin" },
+                { "id": RESEARCH_LEAD, "role": "member" },
+                { "id": SUPPORT_LEAD, "role": "member" },
             ] }),
         ),
         post(
             "/v1/admin/workspaces/ws-research/users",
             json!({ "users": [
-                { "id": "0a5d0000-0000-4000-8000-00000000ada2", "role": "admin" },
-                { "id": "0a5d0000-0000-4000-8000-00000000ada4", "role": "member" },
+                { "id": RESEARCH_LEAD, "role": "admin" },
+                { "id": FINANCE_READER, "role": "member" },
             ] }),
         ),
         post(
             "/v1/admin/workspaces/ws-support-bot/users",
             json!({ "users": [
-                { "id": "0a5d0000-0000-4000-8000-00000000ada1", "role": "admin" },
-                { "id": "0a5d0000-0000-4000-8000-00000000ada3", "role": "manager" },
+                { "id": ADMIN, "role": "admin" },
+                { "id": SUPPORT_LEAD, "role": "manager" },
             ] }),
         ),
         post(
@@ -58,14 +59,6 @@ pub(super) fn steps() -> Vec<Step> {
             "/v1/scim/workspaces",
             json!({ "workspace_id": "ws-shared", "role": "manager",
                 "scim_group_name": "Research Engineers" }),
-        ),
-        put(
-            "/v2/admin/organisation/defaults",
-            json!({ "input_guardrails": ["guard_personal-data"], "output_guardrails": [] }),
-        ),
-        put(
-            "/v1/workspace-exclusions/input-guardrails",
-            json!({ "workspaces": [{ "workspace_id": "ws-research", "excluded": true }] }),
         ),
     ]
 }

@@ -182,7 +182,7 @@ async fn filters_keep_the_requests_that_were_asked_for() {
         ("status_code=200", "status_code=429,500,503"),
         ("ai_org_model=openai__gpt-4o-mini", "ai_org_model=azure-openai__gpt-4o"),
         ("virtual_keys=azure", "virtual_keys=openai-production"),
-        ("prompt_slug=support-reply", "prompt_slug=support-escalation"),
+        ("prompt_slug=pp-refund-reply", "prompt_slug=pp-escalation"),
         ("cost_max=0", "cost_min=0.0001"),
         ("total_units_max=900", "total_units_min=901"),
         (
@@ -201,6 +201,21 @@ async fn filters_keep_the_requests_that_were_asked_for() {
     let page = format!("/analytics/groups/users?{base}&page_size=1&current_page=1");
     let page = portkey.get(&page).await;
     assert_eq!((page["total"].as_u64(), page["data"].as_array().unwrap().len()), (Some(2), 1));
+}
+
+#[tokio::test]
+async fn traffic_came_through_what_the_organisation_has() {
+    let portkey = Portkey::start().await;
+    let base = ever("ws-support-bot");
+    for (filter, slug, path) in [
+        ("configs", "pc-support-fallback", "/configs/pc-support-fallback"),
+        ("prompt_slug", "pp-refund-reply", "/prompts/pp-refund-reply"),
+        ("virtual_keys", "azure", "/providers/azure?workspace_id=ws-support-bot"),
+    ] {
+        assert_eq!(portkey.get(path).await["slug"], slug);
+        let graph = portkey.graph("requests", &format!("{base}&{filter}={slug}")).await;
+        assert!(graph["summary"]["total"].as_u64().unwrap() > 0, "{filter}={slug}");
+    }
 }
 
 #[tokio::test]

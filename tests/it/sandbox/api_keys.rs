@@ -90,7 +90,7 @@ async fn an_update_has_three_values() {
         "alert_emails": ["platform-team@example.com"],
         "expires_at": "2027-01-31T12:00:00Z",
         "rotation_policy": { "rotation_period": "weekly" },
-        "defaults": { "metadata": { "stage": "test" }, "config_id": "pc-one" },
+        "defaults": { "metadata": { "stage": "test" }, "config_id": "pc-trial-split" },
     });
     let path = path_of(&made(&portkey, full.clone()).await);
     assert_eq!(portkey.put(&path, json!({ "name": "Kept" })).await, json!({}));

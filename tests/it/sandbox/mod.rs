@@ -12,6 +12,7 @@ mod agent_servers;
 mod analytics;
 mod api_keys;
 mod audit_logs;
+mod cascade;
 mod collections;
 mod configs;
 mod deployments;
@@ -47,7 +48,10 @@ mod workspace_exclusions;
 mod workspace_members;
 mod workspaces;
 
-use portkey_mcp::sandbox::{Faults, KEY, Sandbox};
+use portkey_mcp::{
+    portkey::http_client,
+    sandbox::{Faults, KEY, Sandbox},
+};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -66,7 +70,7 @@ impl Portkey {
     async fn with_faults(faults: &str) -> Self {
         let faults: Faults = faults.parse().unwrap();
         let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), faults).await.unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = http_client().no_proxy().build().unwrap();
         Self { sandbox, client }
     }
 

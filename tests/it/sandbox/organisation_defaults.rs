@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::{KEY, Portkey, column, json as read};
 
+const PERSONAL: &str = "guard_personal-data";
+const PLAIN: &str = "guard_plain-language";
+const TOOLS: &str = "guard_tool-calls";
 const PATH: &str = "/admin/organisation/defaults";
 
 /// Sends to the second version of the API.
@@ -19,11 +22,13 @@ async fn v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
 #[tokio::test]
 async fn a_list_given_replaces_and_a_list_left_out_stays() {
     let portkey = Portkey::start().await;
+    // An id will do as well; the slug is read back beside it.
+    let plain = portkey.get("/guardrails/guard_plain-language").await["id"].clone();
     // Each row goes on from the one before it.
     for (change, input, output) in [
-        (json!({}), vec!["guard_personal-data"], vec![]),
-        (json!({ "output_guardrails": ["a", "b"] }), vec!["guard_personal-data"], vec!["a", "b"]),
-        (json!({ "output_guardrails": ["c"], "input_guardrails": [] }), vec![], vec!["c"]),
+        (json!({}), vec![PERSONAL], vec![]),
+        (json!({ "output_guardrails": [plain, TOOLS] }), vec![PERSONAL], vec![PLAIN, TOOLS]),
+        (json!({ "output_guardrails": [TOOLS], "input_guardrails": [] }), vec![], vec![TOOLS]),
     ] {
         assert_eq!(v2(&portkey, Method::PUT, change.clone()).await, (200, json!({})), "{change}");
         let (_, defaults) = v2(&portkey, Method::GET, json!({})).await;
@@ -33,13 +38,16 @@ async fn a_list_given_replaces_and_a_list_left_out_stays() {
 }
 
 #[tokio::test]
-async fn lists_are_lists_of_names() {
+async fn lists_are_lists_of_guardrails() {
     let portkey = Portkey::start().await;
     for list in [json!("a"), json!([1]), json!([""]), Value::Null] {
         let body = json!({ "input_guardrails": list });
         let (status, answer) = v2(&portkey, Method::PUT, body.clone()).await;
         assert_eq!((status, &answer["data"]["errorCode"]), (400, &json!("AB01")), "{body}");
     }
+    let unknown = json!({ "input_guardrails": [PLAIN, "guard_none"], "output_guardrails": [] });
+    let (status, answer) = v2(&portkey, Method::PUT, unknown).await;
+    assert_eq!((status, &answer["data"]["errorCode"]), (403, &json!("AB03")), "{answer}");
 }
 
 #[tokio::test]

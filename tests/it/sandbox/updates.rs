@@ -7,7 +7,7 @@ use super::Portkey;
 #[tokio::test]
 async fn each_field_keeps_clears_or_takes_what_it_is_given() {
     let portkey = Portkey::start().await;
-    let mapping = json!({ "target_field": "key", "secret_reference_id": "vault",
+    let mapping = json!({ "target_field": "key", "secret_reference_id": "support-mailbox",
         "secret_key": null, "value_format": null });
     let pricing = json!({ "multiplier": { "default": 0.9 } });
     let integration = "/integrations/anthropic";

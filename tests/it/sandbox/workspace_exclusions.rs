@@ -62,12 +62,3 @@ async fn a_row_is_a_workspace_and_a_word() {
         }
     }
 }
-
-#[tokio::test]
-async fn a_workspace_that_is_gone_is_excluded_no_more() {
-    let portkey = Portkey::start().await;
-    assert_eq!(portkey.get(INPUT).await["workspaces"].as_array().unwrap().len(), 1);
-    let body = json!({ "name": "Research", "force_delete": true });
-    portkey.call(Method::DELETE, "/admin/workspaces/ws-research", body).await;
-    assert_eq!(portkey.get(INPUT).await["workspaces"], json!([]));
-}

@@ -35,11 +35,11 @@ async fn the_icon_stands_before_the_name_unless_plain_is_asked_for() {
 async fn limits_clear_and_defaults_merge() {
     let portkey = Portkey::start().await;
     let path = "/admin/workspaces/ws-research";
-    let change = json!({ "usage_limits": null, "defaults": { "input_guardrails": ["pii"] } });
+    let change = json!({ "usage_limits": null, "defaults": { "input_guardrails": ["guard_plain-language"] } });
     assert_eq!(portkey.put(path, change).await, json!({}));
     let read = portkey.get(path).await;
     assert_eq!(read["usage_limits"], Value::Null);
-    assert_eq!(read["defaults"]["input_guardrails"], json!(["pii"]));
+    assert_eq!(read["defaults"]["input_guardrails"], json!(["guard_plain-language"]));
     assert_eq!(read["defaults"]["metadata"]["stage"], "experiment");
 }
 
@@ -55,6 +55,8 @@ async fn a_workspace_is_made_changed_and_deleted() {
     for field in ["id", "slug", "name", "defaults", "rate_limits", "is_default", "icon"] {
         assert_eq!(read[field], made[field], "{field}");
     }
+    let config = json!({ "name": "Nights", "config": {}, "workspace_id": made["id"] });
+    portkey.post("/configs", config).await;
     let pinned = json!({ "defaults": { "user_api_key_config": "pc-nights" } });
     for (change, field, expected) in [
         (json!({ "name": "Nights" }), "/name", json!("Nights")),
@@ -71,7 +73,8 @@ async fn a_workspace_is_made_changed_and_deleted() {
         assert_eq!(portkey.put(&path, change.clone()).await, json!({}), "{change}");
         assert_eq!(portkey.get(&path).await.pointer(field), Some(&expected), "{change} {field}");
     }
-    // Nothing is in it, so it goes without force.
+    portkey.delete("/configs/pc-nights").await;
+    // Nothing is in it any more, so it goes without force.
     portkey.call(Method::DELETE, &path, json!({ "name": "Nights" })).await;
     let refusal = portkey.refusal(Method::GET, &path, Value::Null).await;
     assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"));

@@ -56,9 +56,6 @@ const CHOICES: &[Choice] = &[
     ("prompt_slug", |row| row.prompt.to_string()),
 ];
 
-/// Where an organisation's key looks when it names no workspace.
-const DEFAULT_WORKSPACE: &str = "ws-shared";
-
 impl Filters {
     /// The filters of a call, checked.
     pub(super) fn of(store: &Store, call: &Call) -> Result<Self, Refusal> {
@@ -81,7 +78,7 @@ impl Filters {
             let asked = call.query(name)?.split(',').map(|one| one.trim().to_owned());
             Some((*has, asked.collect()))
         });
-        let slug = call.query("workspace_slug").unwrap_or(DEFAULT_WORKSPACE);
+        let slug = call.query("workspace_slug").unwrap_or(workspaces::DEFAULT);
         let workspace = text(workspaces::resolve(store, slug)?, "slug").to_owned();
         let metadata = match call.query("metadata") {
             Some(json) => check::value(store, Kind::EncodedLabels, "metadata", &json.into())?,

@@ -1,0 +1,381 @@
+//! One organisation: what goes when something goes, what stays, and what has to be there.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{KEY, Portkey, column, json as body};
+
+/// The workspace that is deleted, and those that are not.
+const DOOMED: &str = "ws-support-bot";
+const OTHERS: [&str; 2] = ["ws-shared", "ws-research"];
+
+/// What a workspace has of its own: how it is listed, without the workspace, and what names an item in
+/// the path after it.
+const OWN: [(&str, &str); 16] = [
+    ("/api-keys", "id"),
+    ("/collections", "id"),
+    ("/configs", "slug"),
+    ("/guardrails", "id"),
+    ("/integrations?type=workspace", "slug"),
+    ("/labels", "id"),
+    ("/logs/exports", "id"),
+    ("/mcp-integrations?type=workspace", "id"),
+    ("/mcp-servers", "id"),
+    ("/policies/rate-limits", "id"),
+    ("/policies/usage-limits", "id"),
+    ("/prompts", "id"),
+    ("/prompts/partials", "id"),
+    ("/providers", "slug"),
+    ("/scim/workspaces", "id"),
+    ("/virtual-keys", "slug"),
+];
+
+/// What the seeded workspace lacks, so that it has some of everything.
+fn missing() -> [(&'static str, Value); 5] {
+    [
+        (
+            "/integrations",
+            json!({ "name": "Own", "slug": "own-openai", "ai_provider_id": "openai", "key": "k",
+                "workspace_id": DOOMED }),
+        ),
+        (
+            "/mcp-integrations",
+            json!({ "name": "Own Tools", "auth_type": "none", "transport": "http",
+                "url": "https://tools.example.com", "workspace_id": DOOMED }),
+        ),
+        (
+            "/policies/usage-limits",
+            json!({ "name": "Budget", "workspace_id": DOOMED, "type": "cost", "credit_limit": 5,
+                "conditions": [{ "key": "model", "value": "gpt-4o" }],
+                "group_by": [{ "key": "api_key" }] }),
+        ),
+        (
+            "/logs/exports",
+            json!({ "workspace_id": DOOMED, "requested_data": ["id"], "filters": {
+                "time_of_generation_min": "2025-12-01T00:00:00Z",
+                "time_of_generation_max": "2025-12-31T23:59:59Z" } }),
+        ),
+        (
+            "/prompts",
+            json!({ "name": "Greeting", "collection_id": "co-customers", "string": "Hello",
+                "parameters": {}, "virtual_key": "openai-production" }),
+        ),
+    ]
+}
+
+impl Portkey {
+    /// A workspace's own rows of a list; what all workspaces have is not its own.
+    async fn own(&self, list: &str, workspace: &str) -> Vec<Value> {
+        let id = self.get(&format!("/admin/workspaces/{workspace}")).await["id"].clone();
+        // The one list that wants an id.
+        let id = id.as_str().unwrap();
+        let more = if list.contains('?') { '&' } else { '?' };
+        let answer = self.get(&format!("{list}{more}workspace_id={id}")).await;
+        let rows = answer.get("data").or(answer.get("mappings")).and_then(Value::as_array);
+        let is_own = |row: &&Value| row.get("workspace_id").is_none_or(|place| place == id);
+        rows.unwrap().iter().filter(is_own).cloned().collect()
+    }
+
+    async fn delete_workspace(&self, slug: &str, name: &str) {
+        let sure = json!({ "name": name, "force_delete": true });
+        self.call(Method::DELETE, &format!("/admin/workspaces/{slug}"), sure).await;
+    }
+
+    /// Sends to the second version of the API what must succeed.
+    async fn v2(&self, method: Method, path: &str, sent: Value) -> Value {
+        let url = format!("http://{}/v2{path}", self.sandbox.address());
+        let request = self.client.request(method, url).header("x-portkey-api-key", KEY);
+        let answer =
+            if sent.is_null() { request } else { request.json(&sent) }.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        body(answer).await
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_takes_with_it_what_is_its_own() {
+    let portkey = Portkey::start().await;
+    for (path, body) in missing() {
+        portkey.post(path, body).await;
+    }
+    let mut doomed = Vec::new();
+    let mut kept = Vec::new();
+    for (list, handle) in OWN {
+        let own = portkey.own(list, DOOMED).await;
+        assert!(!own.is_empty(), "{list}: nothing to lose");
+        let (path, _) = list.split_once('?').unwrap_or((list, ""));
+        let item = |row: &Value| format!("{path}/{}", row[handle].as_str().unwrap());
+        doomed.extend(own.iter().map(item));
+        for other in OTHERS {
+            kept.push((list, other, portkey.own(list, other).await));
+        }
+    }
+    portkey.delete_workspace(DOOMED, "Support Bot").await;
+
+    for path in doomed {
+        // What is only listed is missed when it is deleted; a provider is looked for in its workspace.
+        let (method, path) = match path.split('/').nth(1) {
+            Some("scim") => (Method::DELETE, path),
+            Some("providers") => (Method::GET, format!("{path}?workspace_id={DOOMED}")),
+            _ => (Method::GET, path),
+        };
+        let (status, ..) = portkey.refusal(method, &path, Value::Null).await;
+        assert!([403, 404].contains(&status), "{path}: {status}");
+    }
+    for (list, other, before) in kept {
+        assert_eq!(portkey.own(list, other).await, before, "{list} of {other}");
+    }
+    let path = format!("/admin/workspaces/{DOOMED}/users");
+    assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 403);
+}
+
+#[tokio::test]
+async fn what_named_a_workspace_names_it_no_more() {
+    let portkey = Portkey::start().await;
+    let exclusions = "/workspace-exclusions/input-guardrails";
+    let excluded = json!({ "workspaces": [{ "workspace_id": DOOMED, "excluded": true }] });
+    portkey.put(exclusions, excluded).await;
+    let shared = json!({ "allowed_workspaces": [DOOMED, "ws-research"] });
+    portkey.put("/secret-references/support-mailbox", shared).await;
+    let defaults = json!({ "input_guardrails": ["guard_personal-data", "guard_plain-language"] });
+    portkey.put("/admin/workspaces/ws-research", json!({ "defaults": defaults })).await;
+    let feedback = json!({ "feedback": { "value": 0 } });
+    let guardrail = json!({ "name": "Everywhere", "target": "mcp_tools",
+        "organisation_id": portkey.get("/admin/workspaces/ws-shared").await["organisation_id"],
+        "actions": { "deny": true, "async": false, "on_success": feedback, "on_fail": feedback },
+        "checks": [{ "id": "portkey.gibberish" }] });
+    portkey.post("/guardrails", guardrail).await;
+    let servers = "/guardrails/guard_everywhere/mcp-servers";
+    let input = json!({ "run_on": ["input"] });
+    portkey
+        .put(servers, json!({ "mcp_servers": { "issues": input, "support-issues": input } }))
+        .await;
+    let deployment = portkey.v2(Method::GET, "/deployments/self", Value::Null).await;
+    let deployment = format!("/deployments/{}", deployment["id"].as_str().unwrap());
+    let subjects = json!({ "gateway-eu": DOOMED, "gateway-us": "ws-shared" });
+    let subjects = json!({ "auth_settings": { "jwt_sub_workspace_mapping": subjects } });
+    portkey.v2(Method::PUT, &deployment, subjects).await;
+
+    let lead = "/admin/users/0a5d0000-0000-4000-8000-00000000ada3";
+    let read = async |path: &str| match path.starts_with("/deployments") || path.contains("organ") {
+        true => portkey.v2(Method::GET, path, Value::Null).await,
+        false => portkey.get(path).await,
+    };
+    let places = [
+        ("/integrations/openai-production/workspaces", "/workspaces", 3),
+        ("/integrations/anthropic/workspaces", "/workspaces", 1),
+        ("/mcp-integrations/issue-tracker/workspaces", "/workspaces", 2),
+        (exclusions, "/workspaces", 2),
+        (lead, "/workspace_ids", 2),
+        ("/secret-references/support-mailbox", "/allowed_workspaces", 2),
+        ("/admin/workspaces/ws-research", "/defaults/input_guardrails", 2),
+        ("/admin/organisation/defaults", "/input_guardrails", 1),
+        (servers, "/mcp_servers", 2),
+        (&deployment, "/auth_settings/workspaces_allowed", 2),
+        (&deployment, "/auth_settings/jwt_sub_workspace_mapping", 2),
+    ];
+    let count = |answer: &Value, place: &str| match answer.pointer(place) {
+        Some(Value::Array(list)) => list.len(),
+        Some(Value::Object(fields)) => fields.len(),
+        other => panic!("{place}: {other:?}"),
+    };
+    for (path, place, before) in places {
+        assert_eq!(count(&read(path).await, place), before, "{path} before");
+    }
+    let integration = portkey.get("/integrations/openai-production").await;
+    portkey.delete_workspace(DOOMED, "Support Bot").await;
+    for (path, place, before) in places {
+        assert_eq!(count(&read(path).await, place), before - 1, "{path} after");
+    }
+    let left = portkey.get("/integrations/openai-production").await;
+    assert_eq!((&integration["workspace_count"], &left["workspace_count"]), (&json!(3), &json!(2)));
+    assert_eq!(left["last_updated_at"], integration["last_updated_at"], "nobody has changed it");
+}
+
+#[tokio::test]
+async fn one_thing_of_its_own_holds_a_workspace() {
+    let portkey = Portkey::start().await;
+    let config = json!({ "name": "C", "config": {} });
+    let key = json!({ "name": "K", "scopes": ["completions.write"] });
+    let virtual_key = json!({ "name": "V", "provider": "openai", "key": "k" });
+    let provider = json!({ "name": "P", "integration_id": "anthropic" });
+    let label = json!({ "name": "night" });
+    // A workspace for each row; what every workspace has does not hold it.
+    for (path, body, kind) in [
+        ("/configs", config, "configs"),
+        ("/api-keys/workspace/service", key, "api-keys"),
+        ("/virtual-keys", virtual_key, "virtual-keys"),
+        ("/providers", provider, "providers"),
+        ("/labels", label, "labels"),
+    ] {
+        let made = portkey.post("/admin/workspaces", json!({ "name": "Nights" })).await;
+        let workspace = format!("/admin/workspaces/{}", made["id"].as_str().unwrap());
+        let sure = json!({ "name": "Nights" });
+        let member = json!({ "id": "0a5d0000-0000-4000-8000-00000000ada3", "role": "member" });
+        portkey.post(&format!("{workspace}/users"), json!({ "users": [member] })).await;
+        let mut body = body;
+        body["workspace_id"] = made["id"].clone();
+        portkey.post(path, body).await;
+        let (status, code, message) =
+            portkey.refusal(Method::DELETE, &workspace, sure.clone()).await;
+        assert_eq!((status, code.as_str()), (409, "AB07"), "{path}");
+        assert!(message.contains(kind), "{path}: {message}");
+        portkey.delete_workspace(made["id"].as_str().unwrap(), "Nights").await;
+    }
+    let made = portkey.post("/admin/workspaces", json!({ "name": "Days" })).await;
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(portkey.get(&format!("/collections?workspace_id={id}")).await["total"], 1);
+    let path = format!("/admin/workspaces/{id}");
+    portkey.call(Method::DELETE, &path, json!({ "name": "Days" })).await;
+}
+
+#[tokio::test]
+async fn what_has_happened_outlives_a_workspace() {
+    let portkey = Portkey::start().await;
+    let log = json!({ "request": { "url": "https://api.openai.com/v1/x", "body": {} },
+        "response": { "body": {} }, "metadata": { "team": DOOMED, "trace_id": "t" } });
+    let made = portkey.post("/logs", log).await;
+    let log = format!("/logs/{}", made["log_ids"][0].as_str().unwrap());
+    let named = json!({ "name": "Kept", "workspace_id": DOOMED, "config": {} });
+    portkey.post("/configs", named).await;
+    let groups = "/analytics/groups/workspace?workspace_slug=ws-shared\
+        &time_of_generation_min=2025-12-01T00:00:00Z&time_of_generation_max=2026-01-31T00:00:00Z";
+    let audit = "/audit-logs?start_time=2026-01-01T00:00:00Z&end_time=2027-01-01T00:00:00Z";
+    let mut before = Vec::new();
+    for path in [&log, groups] {
+        before.push((path, portkey.get(path).await));
+    }
+    assert!(before[1].1.to_string().contains(DOOMED), "{}", before[1].1);
+    let entries = portkey.get(audit).await["records"].as_array().unwrap().clone();
+    portkey.delete_workspace(DOOMED, "Support Bot").await;
+    for (path, answer) in before {
+        assert_eq!(portkey.get(path).await, answer, "{path}");
+    }
+    let after = portkey.get(audit).await["records"].as_array().unwrap().clone();
+    assert_eq!(after[1..], entries, "the deletion is one entry more");
+    assert_eq!(
+        (&after[0]["action"], &after[0]["resource_type"]),
+        (&json!("delete"), &json!("workspaces"))
+    );
+    assert!(after[1]["workspace_id"].is_string(), "the entry still says where it was");
+}
+
+#[tokio::test]
+async fn a_user_leaves_the_servers_too() {
+    let portkey = Portkey::start().await;
+    let lead = "0a5d0000-0000-4000-8000-00000000ada2";
+    let access = "/mcp-servers/papers/user-access";
+    let connections = "/mcp-servers/papers/connections";
+    let users = portkey.get("/admin/users").await;
+    let listed = portkey.get(access).await;
+    assert_eq!(column(&listed["data"], "user_id"), column(&users["data"], "id"), "the same people");
+    assert!(column(&portkey.get(connections).await["data"], "user_id").contains(&lead));
+    portkey.delete(&format!("/admin/users/{lead}")).await;
+    for path in [access, connections] {
+        let left = portkey.get(path).await;
+        assert!(!column(&left["data"], "user_id").contains(&lead), "{path}");
+    }
+    let grant = json!({ "user_access": [{ "user_id": lead, "enabled": true }] });
+    assert_eq!(portkey.refusal(Method::PUT, access, grant).await.0, 404);
+}
+
+#[tokio::test]
+async fn what_is_named_must_be_there() {
+    let portkey = Portkey::start().await;
+    let vault = |handle: &str, target: &str| json!([{ "target_field": target, "secret_reference_id": handle }]);
+    // The one seeded reference that is open to one workspace only.
+    let restricted = "research-providers";
+    let integration = |workspace: &str, handle: &str| {
+        json!({ "name": "I", "ai_provider_id": "cohere", "workspace_id": workspace,
+            "secret_mappings": vault(handle, "key") })
+    };
+    let key = |workspace: &str, handle: &str| {
+        json!({ "name": "V", "provider": "cohere", "workspace_id": workspace,
+            "secret_mappings": vault(handle, "key") })
+    };
+    let tools = |handle: &str| json!({ "secret_mappings": vault(handle, "configurations.x") });
+    let research = "/admin/workspaces/ws-research";
+    let defaults = |field: &str, value: Value| json!({ "defaults": { (field): value } });
+    let keys = "/api-keys/workspace/service";
+    let with_config = |config: &str| {
+        json!({ "name": "K", "workspace_id": "ws-research", "scopes": [],
+            "defaults": { "config_id": config } })
+    };
+    for (method, path, body, status) in [
+        (Method::POST, "/integrations", integration("ws-shared", "none"), 404),
+        (Method::POST, "/integrations", integration("ws-shared", restricted), 403),
+        (Method::POST, "/integrations", integration("ws-research", restricted), 200),
+        (Method::PUT, "/integrations/anthropic", tools("none"), 404),
+        (Method::PUT, "/integrations/anthropic", tools(restricted), 200),
+        (Method::POST, "/virtual-keys", key("ws-shared", "none"), 404),
+        (Method::POST, "/virtual-keys", key("ws-shared", restricted), 403),
+        (Method::POST, "/virtual-keys", key("ws-shared", "support-mailbox"), 200),
+        (Method::PUT, "/virtual-keys/cohere-trial", tools(restricted), 403),
+        (Method::PUT, "/mcp-integrations/issue-tracker", tools("none"), 404),
+        (Method::PUT, "/mcp-integrations/documents", tools(restricted), 200),
+        (Method::PUT, research, defaults("input_guardrails", json!(["none"])), 403),
+        (Method::PUT, research, defaults("output_guardrails", json!(["guard_tool-calls"])), 200),
+        (Method::PUT, research, defaults("user_api_key_config", json!("pc-none")), 404),
+        (Method::PUT, research, defaults("user_api_key_config", json!("pc-cached-answers")), 400),
+        (Method::PUT, research, defaults("user_api_key_config", json!("pc-trial-split")), 200),
+        (Method::POST, keys, with_config("pc-none"), 404),
+        (Method::POST, keys, with_config("pc-trial-split"), 200),
+    ] {
+        let answer = portkey.send(method.clone(), path, body.clone()).await;
+        assert_eq!(answer.status(), status, "{method} {path} {body}");
+    }
+    let in_use = format!("/secret-references/{restricted}");
+    assert_eq!(portkey.refusal(Method::DELETE, &in_use, Value::Null).await.0, 400);
+}
+
+#[tokio::test]
+async fn deleting_what_others_use() {
+    let portkey = Portkey::start().await;
+    let change = json!({ "defaults": { "user_api_key_config": "pc-cached-answers" } });
+    portkey.put("/admin/workspaces/ws-support-bot", change).await;
+    // What is in use: who says so, and what the users read afterwards.
+    for (path, status, user, place, after) in [
+        (
+            "/secret-references/vertex-service-account",
+            400,
+            "/integrations/vertex-ai",
+            "/status",
+            json!("active"),
+        ),
+        (
+            "/configs/pc-cached-answers",
+            409,
+            "/admin/workspaces/ws-support-bot",
+            "/defaults/user_api_key_config",
+            json!("pc-cached-answers"),
+        ),
+        (
+            "/integrations/anthropic",
+            200,
+            "/providers/anthropic?workspace_id=ws-support-bot",
+            "/status",
+            json!("expired"),
+        ),
+        (
+            "/mcp-integrations/documents",
+            200,
+            "/mcp-servers/papers",
+            "/mcp_integration_details",
+            Value::Null,
+        ),
+        (
+            "/mcp-servers/support-issues",
+            200,
+            "/guardrails/guard_tool-calls/mcp-servers",
+            "/mcp_servers",
+            json!({}),
+        ),
+    ] {
+        let answer = portkey.send(Method::DELETE, path, Value::Null).await;
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(portkey.get(user).await.pointer(place), Some(&after), "{path}: {user}");
+    }
+    portkey.delete("/guardrails/guard_personal-data").await;
+    let defaults = portkey.v2(Method::GET, "/admin/organisation/defaults", Value::Null).await;
+    assert_eq!(defaults["input_guardrails"], json!([]), "a default that is gone is none");
+}
