@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::OnceLock};
 
 use crate::{
     admin::{DOMAINS, Domain},
-    operation::{Operation, Published, did_you_mean},
+    operation::{Operation, Published, Upstream, did_you_mean},
 };
 
 /// One offered operation and the domain it belongs to.
@@ -30,14 +30,32 @@ impl Entry {
 pub struct Catalog {
     entries: Vec<Entry>,
     by_name: HashMap<&'static str, usize>,
+    off: Option<Upstream>,
 }
 
-/// There is no tool of that name; says which one is near.
+/// Why a name leads to no tool.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no tool `{name}`{hint}")]
-pub struct UnknownTool {
-    name: String,
-    hint: String,
+pub enum UnknownTool {
+    /// There is none of that name; says which one is near.
+    #[error("there is no tool `{name}`{hint}")]
+    Nowhere {
+        /// The name, or the beginning of a long one.
+        name: String,
+        /// A question that ends the sentence, or nothing.
+        hint: String,
+    },
+    /// There is one, and it is switched off.
+    #[error(
+        "`{name}` is switched off, because no {upstream} API key is configured. Two ways out: start the \
+         server with {key} set, or with --sandbox to work on the embedded sandbox",
+        key = .upstream.key_settings()
+    )]
+    Off {
+        /// The tool's name.
+        name: &'static str,
+        /// Whose key it takes.
+        upstream: Upstream,
+    },
 }
 
 impl Catalog {
@@ -55,27 +73,38 @@ impl Catalog {
             by_name.insert(operation.name(), i);
             by_name.extend(operation.other_names().iter().map(|name| (*name, i)));
         }
-        Self { entries, by_name }
+        Self { entries, by_name, off: None }
+    }
+
+    /// The same with an upstream's operations switched off: not listed, and a call of one is turned back.
+    pub fn without(self, upstream: Upstream) -> Self {
+        Self { off: Some(upstream), ..self }
     }
 
     /// The operation that answers to the name, which may be an alias or written with underscores.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it is switched off.
     pub fn find(&self, name: &str) -> Result<&Entry, UnknownTool> {
         let found = match self.by_name.get(name) {
             None if name.contains('_') => self.by_name.get(name.replace('_', "-").as_str()),
             found => found,
         };
-        found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
-            let known = self.entries.iter().map(|entry| entry.operation.name());
+        let found = found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
+            let known = self.iter().map(|entry| entry.operation.name());
             let hint = did_you_mean(&name.replace('_', "-"), known);
-            UnknownTool { name: name.chars().take(100).collect(), hint }
-        })
+            UnknownTool::Nowhere { name: name.chars().take(100).collect(), hint }
+        })?;
+        match found.operation.base().upstream() {
+            upstream if self.off == Some(upstream) => {
+                Err(UnknownTool::Off { name: found.operation.name(), upstream })
+            }
+            _ => Ok(found),
+        }
     }
 
     /// Every operation, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries.iter().filter(|entry| self.off != Some(entry.operation.base().upstream()))
     }
 }

@@ -1,6 +1,9 @@
 //! What the operator can set, and what is built from it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
@@ -12,9 +15,14 @@ use tracing::warn;
 use crate::{
     catalog::Catalog,
     dispatch::Dispatcher,
+    operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings},
     sandbox::{self, Faults, Sandbox},
 };
+
+/// What each key is set with: a variable and an option, either of which a `_FILE` or `-file` follows.
+const PORTKEY_KEY: (&str, &str) = ("PORTKEY_API_KEY", "--api-key");
+const ENKRYPT_KEY: (&str, &str) = ("ENKRYPT_API_KEY", "--enkrypt-api-key");
 
 /// Options that every subcommand takes.
 #[derive(Args, Debug)]
@@ -48,16 +56,47 @@ pub struct Options {
     /// Address of the MCP registry, where the Admin API is not Portkey's own.
     #[arg(long, global = true, env = "PORTKEY_REGISTRY_URL", value_name = "URL", value_parser = base_url)]
     registry_url: Option<Url>,
-    /// Bound on a whole call to Portkey, repetitions included, in seconds.
+    /// Enkrypt AI API key, for its MCP gateway; without it those tools are off. Prefer the variable or the
+    /// file here, too.
+    #[arg(
+        long,
+        global = true,
+        env = "ENKRYPT_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        help_heading = "Enkrypt AI"
+    )]
+    enkrypt_api_key: Option<SecretString>,
+    /// File that holds the Enkrypt AI API key.
+    #[arg(
+        long,
+        global = true,
+        env = "ENKRYPT_API_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Enkrypt AI"
+    )]
+    enkrypt_api_key_file: Option<PathBuf>,
+    /// Address of Enkrypt AI's API.
+    #[arg(
+        long,
+        global = true,
+        env = "ENKRYPT_BASE_URL",
+        value_name = "URL",
+        default_value = "https://api.enkryptai.com",
+        value_parser = base_url,
+        help_heading = "Enkrypt AI"
+    )]
+    enkrypt_base_url: Url,
+    /// Bound on a whole call, repetitions included, in seconds.
     #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     timeout: Duration,
-    /// Bound on connecting to Portkey, in seconds.
+    /// Bound on connecting, in seconds.
     #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     connect_timeout: Duration,
     /// How often a call that may be repeated is, after 429, 502, 503, 504 or a lost connection.
     #[arg(long, global = true, env = "PORTKEY_MCP_RETRIES", value_name = "N", default_value = "3")]
     retries: usize,
-    /// Bound on an answer from Portkey, in bytes.
+    /// Bound on an answer, in bytes.
     #[arg(
         long,
         global = true,
@@ -126,20 +165,25 @@ impl Options {
     /// # Errors
     /// An option does not hold: a file that cannot be read, a key that cannot stand in a header.
     pub async fn build(&self) -> anyhow::Result<(Dispatcher, Option<Sandbox>)> {
-        let (addresses, key, sandbox) = if self.sandbox {
+        let (addresses, key, enkrypt_key, sandbox) = if self.sandbox {
             let here = ([127, 0, 0, 1], 0).into();
             let sandbox = Sandbox::start(here, self.sandbox_faults.clone())
                 .await
                 .context("cannot start the sandbox")?;
-            // Whatever real key and address are configured stay out of it.
+            // Whatever real keys and addresses are configured stay out of it.
             let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
-            (addresses, Some(sandbox::KEY.into()), Some(sandbox))
+            let key = || Some(sandbox::KEY.into());
+            (addresses, key(), key(), Some(sandbox))
         } else {
-            (self.addresses()?, self.key()?, None)
+            let key = read_key(PORTKEY_KEY, self.api_key.as_ref(), self.api_key_file.as_deref())?;
+            let (given, file) =
+                (self.enkrypt_api_key.as_ref(), self.enkrypt_api_key_file.as_deref());
+            (self.addresses()?, key, read_key(ENKRYPT_KEY, given, file)?, None)
         };
         let settings = Settings {
             addresses,
             key,
+            enkrypt_key,
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             max_response_bytes: self.max_response_bytes,
@@ -147,43 +191,35 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        Ok((Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }, sandbox))
+        Ok((Dispatcher { catalog: self.catalog(), portkey: Client::new(settings) }, sandbox))
+    }
+
+    /// The operations on offer: Enkrypt AI's only where they can be called.
+    pub fn catalog(&self) -> Catalog {
+        let enkrypt = self.enkrypt_api_key.is_some() || self.enkrypt_api_key_file.is_some();
+        match enkrypt || self.sandbox {
+            true => Catalog::full(),
+            false => Catalog::full().without(Upstream::Enkrypt),
+        }
     }
 
     fn addresses(&self) -> anyhow::Result<Addresses> {
-        let given = [Some(&self.base_url), self.gateway_url.as_ref(), self.registry_url.as_ref()];
+        let enkrypt = &self.enkrypt_base_url;
+        let needed = [Some(&self.base_url), Some(enkrypt)];
+        let given =
+            needed.into_iter().chain([self.gateway_url.as_ref(), self.registry_url.as_ref()]);
         // Not left to the parsers above, because clap repeats what it does not accept.
-        if given.iter().flatten().any(|url| !url.username().is_empty() || url.password().is_some())
-        {
-            bail!("a Portkey address may not hold credentials; set PORTKEY_API_KEY instead");
+        if given.flatten().any(|url| !url.username().is_empty() || url.password().is_some()) {
+            bail!(
+                "an address may not hold credentials; set PORTKEY_API_KEY or ENKRYPT_API_KEY instead"
+            );
         }
         Ok(Addresses::new(
             self.base_url.clone(),
             self.gateway_url.clone(),
             self.registry_url.clone(),
+            enkrypt.clone(),
         )?)
-    }
-
-    fn key(&self) -> anyhow::Result<Option<SecretString>> {
-        let key = match (self.api_key.clone(), &self.api_key_file) {
-            (Some(_), Some(_)) => bail!(
-                "both an API key and a key file are given; set only one of PORTKEY_API_KEY (--api-key) \
-                 and PORTKEY_API_KEY_FILE (--api-key-file)"
-            ),
-            (Some(key), None) => key,
-            (None, Some(file)) => std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read the key file {}", file.display()))?
-                .into(),
-            (None, None) => return Ok(None),
-        };
-        let key: SecretString = key.expose_secret().trim().to_owned().into();
-        let fits = HeaderValue::from_str(key.expose_secret()).is_ok();
-        if !fits || key.expose_secret().is_empty() {
-            bail!(
-                "the API key is empty or has characters that no key has; look for line breaks in it"
-            );
-        }
-        Ok(Some(key))
     }
 
     fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
@@ -200,17 +236,51 @@ impl Options {
 
     /// Says what is worth a word before the start.
     pub fn warn(&self) {
-        let loopback = self.base_url.host_str().is_some_and(|host| {
-            host == "localhost"
-                || host
-                    .trim_matches(['[', ']'])
-                    .parse()
-                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        });
-        if !self.sandbox && self.base_url.scheme() == "http" && !loopback {
-            warn!("the base URL is plain http: the API key travels unencrypted");
+        for url in [&self.base_url, &self.enkrypt_base_url] {
+            if !self.sandbox && url.scheme() == "http" && !is_loopback(url) {
+                warn!("the base URL is plain http: the API key travels unencrypted");
+            }
         }
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        host == "localhost"
+            || host
+                .trim_matches(['[', ']'])
+                .parse()
+                .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    })
+}
+
+/// A key from wherever it is set, without the blanks around it; `variable` and `option` are what it is
+/// set with.
+fn read_key(
+    (variable, option): (&str, &str),
+    given: Option<&SecretString>,
+    file: Option<&Path>,
+) -> anyhow::Result<Option<SecretString>> {
+    let key = match (given, file) {
+        (Some(_), Some(_)) => bail!(
+            "both an API key and a key file are given; set only one of {variable} ({option}) and \
+             {variable}_FILE ({option}-file)"
+        ),
+        (Some(key), None) => key.clone(),
+        (None, Some(file)) => std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the key file {}", file.display()))?
+            .into(),
+        (None, None) => return Ok(None),
+    };
+    let key: SecretString = key.expose_secret().trim().to_owned().into();
+    let fits = HeaderValue::from_str(key.expose_secret()).is_ok();
+    if !fits || key.expose_secret().is_empty() {
+        bail!(
+            "the API key is empty or has characters that no key has; look for line breaks in \
+             {variable} or its file"
+        );
+    }
+    Ok(Some(key))
 }
 
 fn base_url(text: &str) -> anyhow::Result<Url> {

@@ -1,4 +1,4 @@
-//! One call, from name and arguments to Portkey's answer.
+//! One call, from name and arguments to the upstream's answer.
 
 use std::time::Instant;
 
@@ -29,12 +29,12 @@ pub enum CallError {
     /// The caller can mend the arguments.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// Portkey gave no usable answer.
+    /// The upstream gave no usable answer.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// Portkey said no.
+    /// The upstream said no.
     #[error("{0:?} was refused")]
-    Refused(Operation, Box<Refusal>),
+    Refused(&'static Operation, Box<Refusal>),
 }
 
 impl Dispatcher {
@@ -44,16 +44,21 @@ impl Dispatcher {
     /// See [`CallError`].
     pub async fn call(&self, name: &str, args: JsonMap) -> Result<Value, CallError> {
         let started = Instant::now();
-        let published = self.catalog.find(name)?.published();
+        let entry = self.catalog.find(name)?;
         let outcome = async {
-            let request = published.request(args)?;
+            let mut request = entry.published().request(args)?;
+            let preview = request.preview.take();
             let answer = self.portkey.send(request).await?;
-            let refused =
-                |refusal| CallError::Refused(published.operation().clone(), Box::new(refusal));
-            answer.outcome().map_err(refused)
+            let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
+            let answer = answer.outcome().map_err(refused)?;
+            // The request was a read, so there is nothing that could still be sent.
+            Ok(match preview {
+                Some(preview) => preview.of(answer),
+                None => answer,
+            })
         };
         let outcome = outcome.await;
-        report(published.operation().name(), started, &outcome);
+        report(entry.operation.name(), started, &outcome);
         outcome
     }
 }
@@ -66,7 +71,7 @@ fn report(tool: &str, started: Instant, outcome: &Result<Value, CallError>) {
         Err(CallError::Refused(_, refusal)) => {
             let status = refusal.status.as_u16();
             let (code, request_id) = (refusal.code.as_deref(), refusal.request_id.as_deref());
-            warn!(tool, duration_ms, status, code, request_id, "call refused by Portkey");
+            warn!(tool, duration_ms, status, code, request_id, "call refused");
         }
         Err(CallError::Send(error)) => warn!(tool, duration_ms, %error, "call not answered"),
         Err(CallError::Input(_) | CallError::Unknown(_)) => {

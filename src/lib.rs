@@ -1,4 +1,4 @@
-//! An MCP server for the Portkey Admin API.
+//! An MCP server for the Portkey Admin API, and for Enkrypt AI's MCP gateway beside it.
 //!
 //! A call goes one way through the house, and never back:
 //!
@@ -10,13 +10,14 @@
 //! | room | knows | must not know |
 //! | --- | --- | --- |
 //! | [`transport`] | sockets and pipes | operations |
-//! | [`server`] | MCP | HTTP towards Portkey |
+//! | [`server`] | MCP | HTTP towards upstreams |
 //! | [`dispatch`] | the order of the steps | any one endpoint |
 //! | [`operation`] | what a declaration is | MCP, the network |
-//! | [`admin`] | Portkey's endpoints | everything but [`operation`] |
+//! | [`admin`] | the endpoints there are | all but [`operation`] and [`gateway_patch`] |
 //! | [`portkey`] | how a request is answered | why it was asked |
+//! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
 //! | [`reply`] | what a model should see | where it came from |
-//! | [`sandbox`] | how Portkey behaves | every other room |
+//! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
@@ -24,6 +25,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
+pub mod gateway_patch;
 pub mod operation;
 pub mod portkey;
 pub mod reply;

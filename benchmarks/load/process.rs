@@ -93,7 +93,11 @@ fn command(args: &[&str]) -> Command {
     command.args(args);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().to_ascii_uppercase();
-        if text.starts_with("PORTKEY") || text.ends_with("_PROXY") || text == "RUST_LOG" {
+        if text.starts_with("PORTKEY")
+            || text.starts_with("ENKRYPT")
+            || text.ends_with("_PROXY")
+            || text == "RUST_LOG"
+        {
             command.env_remove(name);
         }
     }

@@ -22,7 +22,7 @@ pub struct CreateFeedback {
     /// The score.
     #[schemars(range(min = -10, max = 10))]
     pub value: i64,
-    /// How much it counts; default 1.
+    /// Default 1.
     #[schemars(range(min = 0, max = 1))]
     pub weight: Option<f64>,
     /// Kept with it.

@@ -1,4 +1,4 @@
-//! The Portkey Admin API, one room per domain.
+//! The Portkey Admin API, one room per domain, and one for Enkrypt AI's MCP gateway.
 //!
 //! To add an endpoint: find its room, add a row to the room's table and a struct below it, run
 //! `UPDATE=1 cargo test`, and commit the schema and the call it wrote. See [`crate::operation`].
@@ -15,6 +15,7 @@ pub mod audit_logs;
 pub mod collections;
 pub mod configs;
 pub mod deployments;
+pub mod enkrypt_mcp_gateway;
 pub mod feedback;
 pub mod guardrails;
 pub mod integrations;
@@ -43,7 +44,7 @@ pub mod workspaces;
 
 use crate::operation::Operation;
 
-/// A domain of the Admin API.
+/// A domain of the API.
 #[derive(Debug)]
 pub struct Domain {
     /// Its name, as listings and `tool-schemas/` have it.
@@ -88,6 +89,11 @@ pub const DOMAINS: &[Domain] = &[
         "deployments",
         "Gateways that run outside Portkey, and their credentials.",
         deployments::OPERATIONS,
+    ),
+    domain(
+        "enkrypt-mcp-gateway",
+        "MCP gateways of Enkrypt AI; off unless an Enkrypt key is set or the sandbox runs.",
+        enkrypt_mcp_gateway::OPERATIONS,
     ),
     domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
     domain(

@@ -36,7 +36,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a page of partials of a workspace or collection, without their texts.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListPartials {
-    /// Collection UUID or slug.
+    /// UUID or slug.
     pub collection_id: Option<String>,
     /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,
@@ -51,13 +51,13 @@ pub struct ListPartials {
 
 /// Create a prompt partial
 ///
-/// Stores a text for prompts to include as {{>slug}}, with version 1 published; returns its ids
-/// and slug.
+/// Stores a text that prompts include as {{>slug}}, version 1 published; returns its ids and
+/// slug.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreatePartial {
     /// Display name.
     pub name: String,
-    /// Text, with {{variables}}.
+    /// With {{variables}}.
     pub string: String,
     /// UUID or slug; needed with an Admin key.
     pub workspace_id: Option<String>,

@@ -68,6 +68,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   portkey-mcp tools
+  portkey-mcp tools --sandbox                  with those that are off without a key
   portkey-mcp tools --format json > tools.json")]
     Tools(tools::Tools),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
@@ -78,7 +79,9 @@ Examples:
 Examples:
   portkey-mcp sandbox
   portkey-mcp sandbox --sandbox-faults 429:0.2,latency:50ms
-  curl -H 'x-portkey-api-key: any' http://127.0.0.1:8788/v1/integrations")]
+  curl -H 'x-portkey-api-key: any' http://127.0.0.1:8788/v1/integrations
+  curl -H 'apikey: any' -H 'x-enkrypt-mcp-gateway: support-tools' \\
+    http://127.0.0.1:8788/mcp-gateway/get-gateway")]
     Sandbox(Emulator),
     /// Ask a server of ours whether it is up; exit with 1 if not.
     #[command(after_help = "\
@@ -200,7 +203,9 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             };
             transport::http::serve(server, settings).await?;
         }
-        Some(Command::Tools(tools)) => tools.print(&mut io::stdout().lock())?,
+        Some(Command::Tools(tools)) => {
+            tools.print(&options.catalog(), &mut io::stdout().lock())?;
+        }
         Some(Command::Call(call)) => {
             let (dispatcher, _sandbox) = options.build().await?;
             return call.run(&dispatcher, &mut io::stdout().lock()).await;

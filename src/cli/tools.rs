@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    admin::DOMAINS,
+    admin::{DOMAINS, Domain},
     catalog::{Catalog, Entry},
     operation::{Base, Plan},
     server,
@@ -26,16 +26,15 @@ enum Format {
 }
 
 impl Tools {
-    pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let catalog = Catalog::full();
+    pub(super) fn print(&self, catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
         match self.format {
             Format::Json => {
                 let tools: Vec<_> = catalog.iter().map(server::tool).collect();
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)
             }
-            Format::Table => table(&catalog, out),
-            Format::Markdown => markdown(&catalog, out),
+            Format::Table => table(catalog, out),
+            Format::Markdown => markdown(catalog, out),
         }
     }
 }
@@ -71,8 +70,9 @@ fn markdown(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
         out,
         "API-key scope suffices (any one of those named), and the other names it answers to."
     )?;
-    writeln!(out, "Written by `portkey-mcp tools --format markdown`.")?;
-    for domain in DOMAINS {
+    writeln!(out, "Written by `portkey-mcp tools --format markdown --sandbox`.")?;
+    let offered = |domain: &&Domain| catalog.iter().any(|entry| entry.domain.name == domain.name);
+    for domain in DOMAINS.iter().filter(offered) {
         let (name, about) = (domain.name, domain.about);
         writeln!(out, "\n## {name}\n\n{about}\n")?;
         writeln!(
@@ -95,6 +95,7 @@ fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
         Base::Registry => "registry: ",
         Base::Catalogue => "public: ",
         Base::PriceLists => "price lists: ",
+        Base::Enkrypt => "Enkrypt AI: ",
     };
     let code = |names: &[&str]| {
         names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")

@@ -13,8 +13,11 @@
 //! alone (see `wire`), so a field that is absent, `null` or set stays just that.
 
 mod gate;
+mod header;
 mod marked;
+mod preview;
 mod published;
+mod row;
 mod schema;
 mod segment;
 mod shape;
@@ -27,8 +30,11 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use preview::Preview;
+
 pub use gate::{InputError, Problem, Problems};
 pub use marked::{Nullable, Secret, TextOrList};
+pub use preview::{Merge, Pending};
 pub use published::Published;
 pub(crate) use shape::did_you_mean;
 pub use wire::WireRequest;
@@ -70,11 +76,52 @@ pub struct Hints {
     pub destructive: bool,
     /// The same call twice leaves the account as the same call once.
     pub idempotent: bool,
-    /// Makes Portkey reach out to a third system on the caller's word.
+    /// Makes the API reach out to a third system on the caller's word.
     pub open_world: bool,
 }
 
-/// The Portkey host and version an operation lives on (quirks.md §1).
+/// Who answers a call. Each has a key and an address of its own, and never gets the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// Portkey, or whoever runs it oneself.
+    Portkey,
+    /// Enkrypt AI's cloud (enkrypt.md §1).
+    Enkrypt,
+}
+
+impl Upstream {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portkey => "Portkey",
+            Self::Enkrypt => "Enkrypt AI",
+        }
+    }
+
+    /// How an operator sets its key.
+    pub const fn key_settings(self) -> &'static str {
+        match self {
+            Self::Portkey => "PORTKEY_API_KEY (or --api-key-file)",
+            Self::Enkrypt => "ENKRYPT_API_KEY (or --enkrypt-api-key-file)",
+        }
+    }
+
+    /// How an operator sets its address.
+    pub const fn address_settings(self) -> &'static str {
+        match self {
+            Self::Portkey => "--base-url (PORTKEY_BASE_URL)",
+            Self::Enkrypt => "--enkrypt-base-url (ENKRYPT_BASE_URL)",
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The host and version an operation lives on (quirks.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
     /// The control plane, `https://api.portkey.ai/v1` unless configured otherwise.
@@ -89,12 +136,22 @@ pub enum Base {
     Catalogue,
     /// Public price lists, `https://configs.portkey.ai`; takes no key.
     PriceLists,
+    /// Enkrypt AI's cloud, `https://api.enkryptai.com`; has no version in its paths.
+    Enkrypt,
 }
 
 impl Base {
     /// Whether anyone may ask; the key is never sent there.
     pub const fn is_public(self) -> bool {
         matches!(self, Self::Catalogue | Self::PriceLists)
+    }
+
+    /// Whose host it is.
+    pub const fn upstream(self) -> Upstream {
+        match self {
+            Self::Enkrypt => Upstream::Enkrypt,
+            _ => Upstream::Portkey,
+        }
     }
 }
 
@@ -132,6 +189,8 @@ pub struct Operation {
     hints: Hints,
     body: Body,
     query: &'static [&'static str],
+    headers: &'static [(&'static str, &'static str)],
+    preview: Option<Preview>,
     repeated: &'static [&'static str],
     reveals: &'static [&'static str],
     sensitive: &'static [&'static str],
@@ -157,6 +216,11 @@ pub const fn post<T: Input>(name: &'static str, path: &'static str) -> Operation
 /// Declares a PUT: updates; whatever the path does not take travels in the body.
 pub const fn put<T: Input>(name: &'static str, path: &'static str) -> Operation {
     declare::<T>(Method::PUT, Effect::Update, name, path)
+}
+
+/// Declares a PATCH: updates; whatever the path does not take travels in the body.
+pub const fn patch<T: Input>(name: &'static str, path: &'static str) -> Operation {
+    declare::<T>(Method::PATCH, Effect::Update, name, path)
 }
 
 /// Declares a DELETE: deletes; whatever the path does not take travels in the query.
@@ -196,6 +260,8 @@ const fn declare<T: Input>(
             open_world: false,
         },
         query: &[],
+        headers: &[],
+        preview: None,
         repeated: &[],
         aliases: &[],
         scopes: &[],
@@ -204,116 +270,6 @@ const fn declare<T: Input>(
         rule: None,
         describe: T::json_schema,
         check: gate::check::<T>,
-    }
-}
-
-/// Corrections to what the method implies; each is written on the operation's row.
-impl Operation {
-    /// Says what the call does where the HTTP method suggests something else.
-    pub const fn effect(mut self, effect: Effect) -> Self {
-        self.effect = effect;
-        self.hints.read_only = matches!(effect, Effect::Read);
-        self.hints.destructive = matches!(effect, Effect::Delete);
-        self.hints.idempotent = !matches!(effect, Effect::Create);
-        self
-    }
-
-    /// Says that the call may overwrite or cut off something that cannot be had back.
-    pub const fn destructive(mut self) -> Self {
-        self.hints.destructive = true;
-        self
-    }
-
-    /// Says that the call makes Portkey reach out to a third system.
-    pub const fn open_world(mut self) -> Self {
-        self.hints.open_world = true;
-        self
-    }
-
-    /// Says where it lives, if not on the control plane.
-    pub const fn on(mut self, base: Base) -> Self {
-        self.base = base;
-        self
-    }
-
-    /// Says that a DELETE has a body.
-    pub const fn with_body(mut self) -> Self {
-        self.body = Body::Arguments;
-        self
-    }
-
-    /// Says that the body is the value of one argument, where the API wants a list.
-    pub const fn bare_body(mut self, argument: &'static str) -> Self {
-        self.body = Body::Bare(argument);
-        self
-    }
-
-    /// Says that a second call adds or breaks something.
-    pub const fn not_idempotent(mut self) -> Self {
-        self.hints.idempotent = false;
-        self
-    }
-
-    /// Says that a second call changes nothing more.
-    pub const fn idempotent(mut self) -> Self {
-        self.hints.idempotent = true;
-        self
-    }
-
-    /// Fields of the answer that are a secret shown only here, as `data[].key` (secrets.md §1).
-    pub const fn reveals(mut self, fields: &'static [&'static str]) -> Self {
-        self.reveals = fields;
-        self
-    }
-
-    /// Other fields of the answer that are kept out of logs: masked secrets, personal data, text that
-    /// may hold either (secrets.md §5). A path such as `data[].key` covers what is below it.
-    pub const fn sensitive(mut self, fields: &'static [&'static str]) -> Self {
-        self.sensitive = fields;
-        self
-    }
-
-    /// Names arguments that travel in the query although the request has a body.
-    pub const fn query(mut self, names: &'static [&'static str]) -> Self {
-        self.query = names;
-        self
-    }
-
-    /// Names lists of which each item travels as a query argument of its own, where others are joined
-    /// by commas.
-    pub const fn repeated(mut self, names: &'static [&'static str]) -> Self {
-        self.repeated = names;
-        self
-    }
-
-    /// Other names the tool answers to; they are never listed.
-    pub const fn aliases(mut self, names: &'static [&'static str]) -> Self {
-        self.aliases = names;
-        self
-    }
-
-    /// The API-key scopes of which any one suffices.
-    pub const fn scopes(mut self, scopes: &'static [&'static str]) -> Self {
-        self.scopes = scopes;
-        self
-    }
-
-    /// Says that Portkey answers 403 below the Enterprise plan.
-    pub const fn enterprise(mut self) -> Self {
-        self.plan = Plan::Enterprise;
-        self
-    }
-
-    /// Gives title and description where several operations share one input struct.
-    pub const fn about(mut self, title: &'static str, description: &'static str) -> Self {
-        self.about = Some((title, description));
-        self
-    }
-
-    /// Adds a condition over several arguments.
-    pub const fn rule(mut self, rule: Rule) -> Self {
-        self.rule = Some(rule);
-        self
     }
 }
 
@@ -377,6 +333,11 @@ impl Operation {
     /// The arguments that travel in the query although the request has a body.
     pub fn query_names(&self) -> &'static [&'static str] {
         self.query
+    }
+
+    /// The arguments that travel in a request header, each with its header.
+    pub fn header_names(&self) -> &'static [(&'static str, &'static str)] {
+        self.headers
     }
 
     /// The names between braces in the path.

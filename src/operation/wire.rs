@@ -1,18 +1,21 @@
 //! Laying arguments out on the wire.
 //!
 //! The rule has no exceptions but the declared ones: `{name}` in the path takes the argument of
-//! that name; of the rest, GET and DELETE send everything in the query, POST and PUT everything in
-//! the body, save the names given to [`Operation::query`]; [`Operation::with_body`],
-//! [`Operation::bare_body`] and [`Operation::repeated`] say otherwise on the row. Nothing here does I/O.
+//! that name; of the rest, GET and DELETE send everything in the query, POST, PUT and PATCH everything
+//! in the body, save the names given to [`Operation::query`] and [`Operation::headers`];
+//! [`Operation::with_body`], [`Operation::bare_body`] and [`Operation::repeated`] say otherwise on the
+//! row. Nothing here does I/O.
 
-use http::Method;
+use http::{HeaderMap, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{Base, Body, InputError, JsonMap, Operation, segment};
+use super::{
+    Base, Body, InputError, JsonMap, Operation, Pending, header, preview::Preview, segment,
+};
 
-/// A request to Portkey, complete but for its host and its key.
-#[derive(Clone, Debug, PartialEq)]
+/// A request to an upstream, complete but for its host and its key.
+#[derive(Clone, Debug)]
 pub struct WireRequest {
     /// The HTTP method.
     pub method: Method,
@@ -20,16 +23,22 @@ pub struct WireRequest {
     pub base: Base,
     /// Path and query, encoded.
     pub target: String,
+    /// The headers that arguments travel in.
+    pub headers: HeaderMap,
     /// The JSON body, where there is one.
     pub body: Option<Value>,
     /// Whether it may be sent again when it is unknown whether it arrived.
     pub repeatable: bool,
+    /// What is done with the answer where the call was only to be previewed: the request is then the
+    /// GET that the preview needs, and there is no other.
+    pub preview: Option<Pending>,
 }
 
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Lays out arguments that have passed the gate.
 pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRequest, InputError> {
+    let preview = operation.preview.filter(|_| Preview::take_wish(&mut args));
     let mut target = String::with_capacity(operation.path.len() + 64);
     for (i, piece) in operation.path.split(['{', '}']).enumerate() {
         if i % 2 == 0 {
@@ -37,6 +46,13 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
         } else {
             let value = args.shift_remove(piece).as_ref().and_then(flat).unwrap_or_default();
             segment::push(&mut target, &value).map_err(|why| InputError::one(piece, why))?;
+        }
+    }
+    let mut headers = HeaderMap::new();
+    for (argument, name) in operation.headers {
+        if let Some(value) = args.shift_remove(*argument).as_ref().and_then(flat) {
+            header::insert(&mut headers, name, &value)
+                .map_err(|why| InputError::one(argument, why))?;
         }
     }
     let bodiless = operation.body == Body::None;
@@ -56,20 +72,34 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
         }
         !in_query
     });
+    let base = operation.base;
+    if let Some(Preview { reads, merge }) = preview {
+        return Ok(WireRequest {
+            method: Method::GET,
+            base,
+            target: reads.to_owned(),
+            headers,
+            body: None,
+            repeatable: true,
+            preview: Some(Pending { body: Value::Object(args), merge }),
+        });
+    }
     Ok(WireRequest {
         method: operation.method.clone(),
-        base: operation.base,
+        base,
         target,
+        headers,
         body: match operation.body {
             Body::None => None,
             Body::Arguments => Some(Value::Object(args)),
             Body::Bare(name) => args.shift_remove(name),
         },
         repeatable: operation.repeatable(),
+        preview: None,
     })
 }
 
-/// A value as a URL carries it: lists joined by commas, objects as JSON, `null` not at all.
+/// A value as a URL or a header carries it: lists joined by commas, objects as JSON, `null` not at all.
 fn flat(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,

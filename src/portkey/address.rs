@@ -1,4 +1,4 @@
-//! Where Portkey's hosts are.
+//! Where the hosts are.
 
 use reqwest::Url;
 
@@ -16,12 +16,14 @@ pub struct Addresses {
     registry: Option<Url>,
     catalogue: Url,
     price_lists: Url,
+    enkrypt: Url,
 }
 
 impl Addresses {
     /// The hosts that go with a control plane. The gateway is the same unless named. The registry of
     /// another control plane than Portkey's own has to be named: the key must not go to a host its
-    /// owner never heard of. The public hosts take no key and are always Portkey's.
+    /// owner never heard of. The public hosts take no key and are always Portkey's. Enkrypt AI's host has
+    /// nothing to do with the others.
     ///
     /// # Errors
     /// Never, as the public addresses are constants that parse.
@@ -29,6 +31,7 @@ impl Addresses {
         control_plane: Url,
         gateway: Option<Url>,
         registry: Option<Url>,
+        enkrypt: Url,
     ) -> Result<Self, <Url as std::str::FromStr>::Err> {
         let portkeys_own = control_plane.host_str() == Some(PORTKEY);
         let known = portkeys_own.then(|| Url::parse("https://mcp.portkey.ai/v0.1")).transpose()?;
@@ -38,6 +41,7 @@ impl Addresses {
             registry: registry.or(known),
             catalogue: Url::parse("https://api.portkey.ai")?,
             price_lists: Url::parse("https://configs.portkey.ai")?,
+            enkrypt,
             control_plane,
         })
     }
@@ -56,6 +60,7 @@ impl Addresses {
             registry: Some(at("/v0.1")),
             catalogue: at("/"),
             price_lists: at("/"),
+            enkrypt: at("/"),
         }
     }
 
@@ -68,6 +73,7 @@ impl Addresses {
             Base::Registry => self.registry.clone()?,
             Base::Catalogue => self.catalogue.clone(),
             Base::PriceLists => self.price_lists.clone(),
+            Base::Enkrypt => self.enkrypt.clone(),
         })
     }
 }

@@ -1,7 +1,8 @@
-//! What Portkey answered, and whether that was a success.
+//! What an upstream answered, and whether that was a success.
 //!
 //! Errors come in nine body shapes (errors.md §1), and a success status may still carry a failure
-//! (errors.md §5). All of them are read into one [`Refusal`].
+//! (errors.md §5). All of them are read into one [`Refusal`]; Enkrypt AI's one shape (enkrypt.md §4) is
+//! among them.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,16 +21,16 @@ pub struct Answer {
     attempts: usize,
 }
 
-/// Portkey's no, in one form.
+/// An upstream's no, in one form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status; a success where only the body says that it failed.
     pub status: StatusCode,
     /// Portkey's code, such as `AB03`, or a provider's.
     pub code: Option<String>,
-    /// Portkey's own words, or ours where it had none.
+    /// The upstream's own words, or ours where it had none.
     pub message: String,
-    /// What to quote to Portkey's support.
+    /// What to quote to the upstream's support.
     pub request_id: Option<String>,
     /// How often it was sent.
     pub attempts: usize,
@@ -44,8 +45,8 @@ pub enum Kind {
     Plain,
     /// The inference gateway answered: the control plane knows no such path (quirks.md §1.8).
     NoSuchRoute,
-    /// Not Portkey, to judge by the body: a proxy, or another server.
-    NotPortkey,
+    /// Not the upstream, to judge by the body: a proxy, or another server.
+    Stranger,
     /// The status says success and the body says failure.
     InBody,
 }
@@ -124,7 +125,7 @@ impl Answer {
         let what = self.content_type.as_deref().unwrap_or("no content type");
         let (message, kind) = match length {
             0 => (silent(self.status), Kind::Plain),
-            _ => (format!("{length} bytes that are no JSON ({what})"), Kind::NotPortkey),
+            _ => (format!("{length} bytes that are no JSON ({what})"), Kind::Stranger),
         };
         Refusal {
             status: self.status,

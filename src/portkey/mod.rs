@@ -1,4 +1,4 @@
-//! The HTTP client towards Portkey: one address, one key, one connection pool.
+//! The HTTP client towards Portkey and Enkrypt AI: an address and a key for each, one connection pool.
 
 mod address;
 mod answer;
@@ -12,27 +12,34 @@ use std::{
 
 use backon::Retryable;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::{Certificate, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::operation::WireRequest;
+use crate::operation::{Upstream, WireRequest};
 
 pub use address::Addresses;
 pub use answer::{Answer, Kind, Refusal};
 pub use retry::Retries;
 
-/// The header Portkey reads the key from (quirks.md §2.1).
-const KEY: &str = "x-portkey-api-key";
+/// The header that an upstream reads its key from (quirks.md §2.1, enkrypt.md §1).
+const fn key_header(upstream: Upstream) -> HeaderName {
+    match upstream {
+        Upstream::Portkey => HeaderName::from_static("x-portkey-api-key"),
+        Upstream::Enkrypt => HeaderName::from_static("apikey"),
+    }
+}
 
-/// Where Portkey is and how long to wait for it.
+/// Where the upstreams are and how long to wait for them.
 #[derive(Debug)]
 pub struct Settings {
     /// Where each host is.
     pub addresses: Addresses,
-    /// The key that goes with every request and nowhere else.
+    /// The key that goes with every request to Portkey and nowhere else.
     pub key: Option<SecretString>,
+    /// The key that goes with every request to Enkrypt AI and nowhere else.
+    pub enkrypt_key: Option<SecretString>,
     /// Bound on opening a connection.
     pub connect_timeout: Duration,
     /// Bound on a whole call, repetitions and pauses included.
@@ -52,10 +59,11 @@ pub struct Settings {
 pub enum SendError {
     /// No key is configured.
     #[error(
-        "no Portkey API key is configured, so nothing was sent. Two ways out: start the server with \
-         PORTKEY_API_KEY (or --api-key-file) set, or with --sandbox to work on the embedded sandbox"
+        "no {0} API key is configured, so nothing was sent. Two ways out: start the server with {key} \
+         set, or with --sandbox to work on the embedded sandbox",
+        key = .0.key_settings()
     )]
-    NoKey,
+    NoKey(Upstream),
     /// The registry of a self-hosted Portkey is not known.
     #[error(
         "this control plane is not Portkey's own, so the address of its MCP registry is not known and \
@@ -67,16 +75,19 @@ pub enum SendError {
     Setup(#[source] reqwest::Error),
     /// The connection was never made, so nothing happened.
     #[error(
-        "Portkey could not be reached, nothing was sent: {0}. Check the base URL, the network and any \
-         proxy, then call again"
+        "{0} could not be reached, nothing was sent: {1}. Check {address}, the network and any proxy, then \
+         call again",
+        address = .0.address_settings()
     )]
-    Unreachable(Cause),
+    Unreachable(Upstream, Cause),
     /// It was sent, but what became of it is unknown.
-    #[error("the connection to Portkey broke before its answer was complete: {0}. {1}")]
-    Interrupted(Cause, Doubt),
+    #[error("the connection to {0} broke before its answer was complete: {1}. {2}")]
+    Interrupted(Upstream, Cause, Doubt),
     /// The bound on the whole call was reached.
-    #[error("Portkey did not answer within {} s. {doubt}", bound.as_secs_f32())]
+    #[error("{upstream} did not answer within {} s. {doubt}", bound.as_secs_f32())]
     TimedOut {
+        /// Who did not.
+        upstream: Upstream,
         /// The bound.
         bound: Duration,
         /// What that leaves open.
@@ -84,10 +95,10 @@ pub enum SendError {
     },
     /// The answer was larger than allowed.
     #[error(
-        "Portkey's answer is larger than {0} bytes and was dropped. Ask for less (a smaller \
+        "the answer of {0} is larger than {1} bytes and was dropped. Ask for less (a smaller \
          `page_size`, a narrower filter), or raise --max-response-bytes"
     )]
-    TooLarge(usize),
+    TooLarge(Upstream, usize),
 }
 
 /// A transport error in words, without the address it occurred on.
@@ -121,7 +132,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// A client for one Portkey.
+/// A client for one Portkey and one Enkrypt AI.
 ///
 /// The connection pool is made on the first call, so that a server that only lists its tools never
 /// reads the system's certificates.
@@ -143,6 +154,7 @@ impl Client {
     /// There is no key, no connection, no complete answer in time, or too large a one. An answer that
     /// refuses is no error here: see [`Answer::outcome`].
     pub async fn send(&self, request: WireRequest) -> Result<Answer, SendError> {
+        let upstream = request.base.upstream();
         let request = self.prepare(request)?;
         let doubt = Doubt { repeatable: request.repeatable };
         let started = Instant::now();
@@ -160,27 +172,35 @@ impl Client {
             });
         let outcome = tokio::time::timeout(self.settings.timeout, sent).await;
         match outcome {
-            Err(_) => Err(SendError::TimedOut { bound: self.settings.timeout, doubt }),
+            Err(_) => Err(SendError::TimedOut { upstream, bound: self.settings.timeout, doubt }),
             Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts)),
             Ok(Err(Failure::Lost(error))) if error.is_connect() => {
-                Err(SendError::Unreachable(Cause(error)))
+                Err(SendError::Unreachable(upstream, Cause(error)))
             }
-            Ok(Err(Failure::Lost(error))) => Err(SendError::Interrupted(Cause(error), doubt)),
+            Ok(Err(Failure::Lost(error))) => {
+                Err(SendError::Interrupted(upstream, Cause(error), doubt))
+            }
             Ok(Err(Failure::TooLarge)) => {
-                Err(SendError::TooLarge(self.settings.max_response_bytes))
+                Err(SendError::TooLarge(upstream, self.settings.max_response_bytes))
             }
         }
     }
 
     fn prepare(&self, request: WireRequest) -> Result<Prepared, SendError> {
-        let mut headers = HeaderMap::with_capacity(3);
+        // What is inserted from here on replaces whatever arguments brought.
+        let mut headers = request.headers;
         if !request.base.is_public() {
-            let key = self.settings.key.as_ref().ok_or(SendError::NoKey)?;
+            let upstream = request.base.upstream();
+            let key = match upstream {
+                Upstream::Portkey => &self.settings.key,
+                Upstream::Enkrypt => &self.settings.enkrypt_key,
+            };
+            let key = key.as_ref().ok_or(SendError::NoKey(upstream))?;
             // Configuration has checked that the key can stand in a header.
             let key = HeaderValue::from_str(key.expose_secret());
-            let mut key = key.map_err(|_| SendError::NoKey)?;
+            let mut key = key.map_err(|_| SendError::NoKey(upstream))?;
             key.set_sensitive(true);
-            headers.insert(KEY, key);
+            headers.insert(key_header(upstream), key);
         }
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let body = request.body.map(|body| {
@@ -274,7 +294,7 @@ struct Prepared {
 
 /// Why one attempt did not end the matter.
 enum Failure {
-    /// Portkey said: not now.
+    /// The upstream said: not now.
     Busy(Answer),
     /// No answer, or half of one.
     Lost(reqwest::Error),

@@ -1,5 +1,6 @@
 //! One call: what the path, the query and the body say.
 
+use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ use super::{
 pub(crate) struct Call {
     /// The values of the path's placeholders, in order.
     pub(crate) path: Vec<String>,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
     /// The query's arguments, in order.
     pub(crate) query: Vec<(String, String)>,
     /// The body; empty when none was sent.
@@ -27,6 +30,11 @@ impl Call {
     /// The path's first placeholder, which names the item a call is about.
     pub(crate) fn handle(&self) -> &str {
         self.path.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// A header; one without a value counts as left out.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok().filter(|value| !value.is_empty())
     }
 
     /// A query argument; one without a value counts as left out.

@@ -1,4 +1,4 @@
-//! HTTP around the sandbox: the key, the faults, the body, and Portkey's way to say yes or no.
+//! HTTP around the sandbox: the key, the faults, the body, and an API's way to say yes or no.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -21,7 +21,7 @@ use super::{
     faults::{Fault, Faults},
     line::Line,
     refusal::Refusal,
-    route::Routes,
+    route::{Routes, Version},
     store::{Item, Store},
 };
 
@@ -50,6 +50,7 @@ pub(crate) async fn answer(
     request: Request,
 ) -> Response {
     let count = service.count.fetch_add(1, Ordering::Relaxed);
+    let enkrypt = Version::of(request.uri().path()) == Some(Version::Enkrypt);
     if !service.faults.latency().is_zero() {
         tokio::time::sleep(service.faults.latency()).await;
     }
@@ -64,9 +65,9 @@ pub(crate) async fn answer(
         None => service.carry_out(request, &request_id(count)).await,
     };
     tracing::trace!(count, refused = outcome.is_err(), "sandbox answered");
-    let mut response = render(outcome);
+    let mut response = render(outcome, enkrypt);
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::try_from(request_id(count)) {
+    if !enkrypt && let Ok(id) = HeaderValue::try_from(request_id(count)) {
         headers.insert("x-portkey-request-id", id);
     }
     if let Some(Fault::Answer(answer)) = fault
@@ -80,22 +81,29 @@ pub(crate) async fn answer(
 impl Service {
     async fn carry_out(&self, request: Request, id: &str) -> Outcome {
         let (head, body) = request.into_parts();
-        if !self.routes.is_public(&head.method, head.uri.path()) {
-            check_key(&head.headers)?;
+        let enkrypt = Version::of(head.uri.path()) == Some(Version::Enkrypt);
+        match enkrypt {
+            true => check_enkrypt_key(&head.headers)?,
+            false if self.routes.is_public(&head.method, head.uri.path()) => {}
+            false => check_key(&head.headers)?,
         }
         let found = self.routes.find(&head.method, head.uri.path());
-        let (action, path) = found.ok_or(Refusal::NoSuchRoute)?;
+        let (action, path) = found.ok_or(match enkrypt {
+            true => Refusal::NotFound("Endpoint"),
+            false => Refusal::NoSuchRoute,
+        })?;
         let (body, list) = match read_body(&head, body).await? {
             Value::Object(body) => (body, None),
             Value::Array(list) if action.takes_list() => (Item::new(), Some(list)),
             _ => return Err(Refusal::Invalid("The body is not a JSON object".to_owned())),
         };
         let query = parse_query(head.uri.query().unwrap_or_default());
-        let call = Call { path, query, body, list };
+        let call = Call { path, headers: head.headers.clone(), query, body, list };
 
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = call.check_place(&store).and_then(|()| action.run(&mut store, &call));
-        if head.method != Method::GET {
+        // Portkey's audit log knows nothing of another company's API.
+        if head.method != Method::GET && !enkrypt {
             let status = outcome.as_ref().map_or_else(Refusal::status, |_| StatusCode::OK);
             audit_logs::record(&mut store, &head, &call, status, id);
         }
@@ -118,7 +126,16 @@ fn check_key(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut keys = [text("x-portkey-api-key"), bearer].into_iter().flatten();
     match keys.any(|key| !key.trim().is_empty()) {
         true => Ok(()),
-        false => Err(Refusal::Unauthorised),
+        false => Err(Refusal::Unauthorised("x-portkey-api-key or as a bearer token")),
+    }
+}
+
+/// Here, too, any key will do; a key of Portkey's in Portkey's header is none.
+fn check_enkrypt_key(headers: &HeaderMap) -> Result<(), Refusal> {
+    let key = headers.get("apikey").and_then(|value| value.to_str().ok());
+    match key.is_some_and(|key| !key.trim().is_empty()) {
+        true => Ok(()),
+        false => Err(Refusal::Unauthorised("apikey")),
     }
 }
 
@@ -140,9 +157,10 @@ async fn read_body(head: &Parts, body: Body) -> Outcome {
         .map_err(|error| Refusal::Invalid(format!("The body is not JSON: {error}")))
 }
 
-fn render(outcome: Outcome) -> Response {
+fn render(outcome: Outcome, enkrypt: bool) -> Response {
     let (status, body) = match outcome {
         Ok(answer) => (StatusCode::OK, Some(answer)),
+        Err(refusal) if enkrypt => (refusal.status(), refusal.enkrypt_body()),
         Err(refusal) => (refusal.status(), refusal.body()),
     };
     let (media, bytes) = match body {

@@ -1,8 +1,9 @@
-//! A stand-in for Portkey's control plane: real HTTP, a small organisation in memory, the same
-//! answers to the same calls every time.
+//! A stand-in for Portkey's control plane, and for Enkrypt AI's MCP gateway: real HTTP, a small
+//! organisation in memory, the same answers to the same calls every time.
 //!
 //! It exists to be tried out on and tested against, so it shares nothing with the client it
-//! judges: it knows the API's manners from its own declarations. A request goes one way:
+//! judges but the pure rules of a merge: it knows the API's manners from its own declarations. A
+//! request goes one way:
 //!
 //! ```text
 //! line → http → route → crud or a domain's action → check → store

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// No key was sent.
-    #[error("No API key: send it as x-portkey-api-key or as a bearer token")]
-    Unauthorised,
+    #[error("No API key: send it as {0}")]
+    Unauthorised(&'static str),
     /// The request is not acceptable as it stands; the text names the field.
     #[error("{0}")]
     Invalid(String),
@@ -23,6 +23,9 @@ pub(crate) enum Refusal {
         /// What it was looked for by.
         handle: String,
     },
+    /// Enkrypt AI has nothing of this kind by that name, version and project.
+    #[error("{0} not found")]
+    NotFound(&'static str),
     /// The public catalogue has no such model or provider.
     #[error("Model or provider not found")]
     NotInCatalogue,
@@ -50,10 +53,12 @@ impl Refusal {
     /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Unauthorised(_) => StatusCode::UNAUTHORIZED,
             Self::Invalid(_) | Self::NoSuchRoute => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::Missing { .. } | Self::NotInCatalogue => StatusCode::NOT_FOUND,
+            Self::Missing { .. } | Self::NotFound(_) | Self::NotInCatalogue => {
+                StatusCode::NOT_FOUND
+            }
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Fault(status) => *status,
@@ -71,6 +76,17 @@ impl Refusal {
             }
             (_, None) => None,
         }
+    }
+
+    /// The body Enkrypt AI answers it with (enkrypt.md §4), or nothing where a proxy would answer instead.
+    pub(crate) fn enkrypt_body(&self) -> Option<Value> {
+        let status = self.status();
+        code(status)?;
+        let error = match status {
+            StatusCode::NOT_FOUND => Some("Resource not found"),
+            status => status.canonical_reason(),
+        };
+        Some(json!({ "code": status.as_u16(), "error": error, "message": self.to_string() }))
     }
 }
 

@@ -33,11 +33,21 @@ pub(crate) enum Version {
     Registry,
     /// No version: what anyone may read, without a key.
     Public,
+    /// No version either: Enkrypt AI's API, which is not Portkey's.
+    Enkrypt,
 }
 
 impl Version {
+    /// The version of a path.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        Self::split(path).map(|(version, _)| version)
+    }
+
     /// The version a path begins with, and the rest of the path.
     fn split(path: &str) -> Option<(Self, &str)> {
+        if path.starts_with("/mcp-gateway/") || path.starts_with("/mcp-registry/") {
+            return Some((Self::Enkrypt, path.strip_prefix('/')?));
+        }
         const PREFIXES: [(&str, Version); 4] = [
             ("/v1/", Version::V1),
             ("/v2/", Version::V2),
@@ -80,6 +90,11 @@ pub(crate) const fn post(path: &'static str, act: Act) -> Route {
 /// A route that changes.
 pub(crate) const fn put(path: &'static str, act: Act) -> Route {
     Route { method: Method::PUT, path, act, takes_list: false }
+}
+
+/// A route that changes what is given, deep inside.
+pub(crate) const fn patch(path: &'static str, act: Act) -> Route {
+    Route { method: Method::PATCH, path, act, takes_list: false }
 }
 
 /// A route that removes.
@@ -161,8 +176,7 @@ impl Routes {
 
     /// Whether a call can be answered without a key.
     pub(crate) fn is_public(&self, method: &Method, path: &str) -> bool {
-        let public = Version::split(path).is_some_and(|(version, _)| version == Version::Public);
-        public && self.find(method, path).is_some()
+        Version::of(path) == Some(Version::Public) && self.find(method, path).is_some()
     }
 
     fn add(&mut self, method: Method, pattern: Pattern) {

@@ -35,7 +35,7 @@ def environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("PORTKEY_") and name != "RUST_LOG"
+        if not name.startswith(("PORTKEY_", "ENKRYPT_")) and name != "RUST_LOG"
     }
 
 

@@ -57,7 +57,7 @@ async def tools(title: str, client: Client) -> None:
     prove(f"{title}: lists {len(names)} tools", len(names) >= 27, names)
     # Through JSON, because the SDK's models leave out what has no value.
     wire = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed]
-    printed = json.loads(run("tools", "--format", "json"))
+    printed = json.loads(run("tools", "--format", "json", "--sandbox"))
     prove(f"{title}: lists what `tools --format json` prints", wire == printed, wire)
     odd = [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
     prove(f"{title}: names are kebab-case and in order", not odd and names == sorted(names), odd)
@@ -130,7 +130,7 @@ async def pages() -> None:
             page = await client.list_tools(cursor=cursor)
             names += [tool.name for tool in page.tools]
             cursor, turned = page.next_cursor, turned + 1
-    everything = [tool["name"] for tool in json.loads(run("tools", "--format", "json"))]
+    everything = [tool["name"] for tool in json.loads(run("tools", "--format", "json", "--sandbox"))]
     prove(f"stdio: {turned} pages of tools make up the list", names == everything, names)
 
 

@@ -30,7 +30,7 @@ try {
 
 // Our environment without what would configure the program.
 const env = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !name.startsWith("PORTKEY_") && name !== "RUST_LOG"),
+  Object.entries(process.env).filter(([name]) => !/^(PORTKEY_|ENKRYPT_|RUST_LOG$)/.test(name)),
 );
 
 const SDKS = [

@@ -32,10 +32,14 @@ fn every_tool_sends_what_its_calls_say() {
 
 fn sends(published: &Published, arguments: &Value) -> Value {
     match published.request(arguments.as_object().unwrap().clone()) {
-        Ok(request) => json!({
-            "line": format!("{} {}", request.method, request.target),
-            "body": request.body,
-        }),
+        Ok(request) => {
+            let line = format!("{} {}", request.method, request.target);
+            let mut sends = json!({ "line": line, "body": request.body });
+            for (name, value) in &request.headers {
+                sends["headers"][name.as_str()] = json!(value.to_str().unwrap());
+            }
+            sends
+        }
         Err(error) => json!({ "refused": error.to_string().lines().collect::<Vec<_>>() }),
     }
 }

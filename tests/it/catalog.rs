@@ -90,6 +90,20 @@ fn query_names_are_arguments() {
     });
 }
 
+/// No argument may stand in for what the client itself says.
+#[test]
+fn header_names_are_arguments_and_nobody_elses() {
+    each(|p| {
+        let headers = p.operation().header_names();
+        headers.iter().try_for_each(|(argument, header)| {
+            let known = p.full_schema()["properties"].get(argument).is_some();
+            ensure(known, format!("`.headers` names `{argument}`, which is no argument"))?;
+            let fits = header.starts_with("x-enkrypt-") && *header == header.to_lowercase();
+            ensure(fits, format!("{header} is not a header that a call may set"))
+        })
+    });
+}
+
 #[test]
 fn everything_is_described() {
     each(|p| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use portkey_mcp::{catalog::Catalog, portkey::http_client};
+use portkey_mcp::{catalog::Catalog, operation::Upstream, portkey::http_client};
 use serde_json::{Value, json};
 
 use crate::process::{Pipe, Served, command, said};
@@ -22,7 +22,8 @@ fn the_list_as_json_is_the_list_of_the_protocol() {
 #[test]
 fn tools_are_shown_for_people() {
     let (ok, table, _) = said(&["tools"]);
-    assert!(ok && table.lines().count() == Catalog::full().iter().count() + 2, "{table}");
+    let offered = Catalog::full().without(Upstream::Enkrypt).iter().count();
+    assert!(ok && table.lines().count() == offered + 2, "{table}");
     let line = table.lines().find(|line| line.starts_with("delete-provider ")).unwrap();
     for part in ["providers", "delete", "destructive, idempotent"] {
         assert!(line.contains(part), "{line}");

@@ -71,6 +71,7 @@ fn rooms_keep_to_themselves() {
             &["src/portkey", "src/dispatch.rs", "src/reply", "src/config.rs", "src/cli/health.rs"],
         ),
         ("crate::sandbox", &["src/sandbox", "src/config.rs", "src/cli"]),
+        ("gateway_patch", &["src/gateway_patch.rs", "src/lib.rs", "src/admin", "src/sandbox"]),
     ];
     for (path, text) in sources("src") {
         for (word, rooms) in allowed {
@@ -80,9 +81,12 @@ fn rooms_keep_to_themselves() {
         for line in text.lines().filter(|line| line.starts_with("use crate::")) {
             let speaks = line.starts_with("use crate::operation") && path.starts_with("src/admin");
             let own = line.starts_with("use crate::sandbox") && path.starts_with("src/sandbox");
-            let secluded = ["src/admin", "src/operation", "src/sandbox"];
+            // How a patch merges is a fact about an API, and pure: what declares it and the sandbox
+            // have it in common.
+            let shared = line == "use crate::gateway_patch;" && !path.starts_with("src/operation");
+            let secluded = ["src/admin", "src/gateway_patch.rs", "src/operation", "src/sandbox"];
             let free = !secluded.iter().any(|room| path.starts_with(room));
-            assert!(speaks || own || free, "{}: {line}", path.display());
+            assert!(speaks || own || shared || free, "{}: {line}", path.display());
         }
     }
 }

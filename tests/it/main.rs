@@ -12,6 +12,8 @@ mod catalog;
 mod cli;
 mod client;
 mod contract;
+mod enkrypt;
+mod gateway_patch;
 mod guardrail_checks;
 mod house;
 mod http;

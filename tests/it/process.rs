@@ -11,7 +11,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command.args(args);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        if name_text.starts_with("PORTKEY") || name_text == "RUST_LOG" {
+        let ours = ["PORTKEY", "ENKRYPT"].iter().any(|mark| name_text.starts_with(mark));
+        if ours || name_text == "RUST_LOG" {
             command.env_remove(name);
         }
     }

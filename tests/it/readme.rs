@@ -35,7 +35,7 @@ fn every_option_is_in_the_readme() {
 
 #[test]
 fn the_reference_is_fresh() {
-    let (ok, reference, _) = said(&["tools", "--format", "markdown"]);
+    let (ok, reference, _) = said(&["tools", "--format", "markdown", "--sandbox"]);
     assert!(ok);
     super::check_file(Path::new("docs/tools.md"), &reference);
 }

@@ -1,6 +1,6 @@
 //! MCP over standard input and output, with a real client and with lines no client would send.
 
-use portkey_mcp::catalog::Catalog;
+use portkey_mcp::{catalog::Catalog, operation::Upstream as Whose};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},
@@ -228,7 +228,11 @@ fn the_list_is_ordered_and_can_be_paged() {
 fn without_a_key_the_server_starts() {
     let mut pipe = opened(&[]);
     pipe.send(&list(1));
-    assert_eq!(pipe.receive()["result"]["tools"].as_array().unwrap().len(), how_many());
+    let listed = pipe.receive()["result"]["tools"].as_array().unwrap().len();
+    assert_eq!(listed, Catalog::full().without(Whose::Enkrypt).iter().count());
+    pipe.send(&call(3, "get-mcp-gateway", &json!({ "gateway": "g" })));
+    let error = pipe.receive()["error"]["message"].to_string();
+    assert!(error.contains("switched off") && error.contains("ENKRYPT_API_KEY"), "{error}");
     pipe.send(&call(2, "list-all-integrations", &json!({})));
     let result = pipe.receive()["result"].clone();
     assert_eq!(result["isError"], true);

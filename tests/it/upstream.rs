@@ -25,6 +25,14 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<u8>,
 }
 
+impl Seen {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+}
+
 /// What to do with a connection after a request.
 pub(crate) enum Act {
     /// Write these bytes and hang up.
@@ -173,6 +181,7 @@ pub(crate) fn ok(body: &str) -> Act {
 }
 
 pub(crate) const KEY: &str = "pk-planted-secret-0123456789";
+pub(crate) const ENKRYPT_KEY: &str = "ek-planted-secret-9876543210";
 
 /// Settings with short bounds, for a server at this address.
 pub(crate) fn settings(base_url: &str) -> Settings {
@@ -180,6 +189,7 @@ pub(crate) fn settings(base_url: &str) -> Settings {
     Settings {
         addresses: Addresses::all_at(&base_url.parse().unwrap()),
         key: Some(KEY.into()),
+        enkrypt_key: Some(ENKRYPT_KEY.into()),
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(20),
         max_response_bytes: 10 << 20,

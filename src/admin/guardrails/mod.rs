@@ -177,7 +177,7 @@ pub struct ListMcpServers {
 
 /// Replace a guardrail's MCP servers
 ///
-/// Maps exactly the MCP servers given and unmaps all others; returns what changed. The guardrail's target must be `mcp_tools`.
+/// Maps the MCP servers given and unmaps all others; returns what changed. The guardrail's target must be `mcp_tools`.
 #[derive(Deserialize, JsonSchema)]
 pub struct ReplaceMcpServers {
     /// UUID or slug.

@@ -16,6 +16,7 @@ mod collections;
 mod configs;
 mod credentials;
 mod deployments;
+pub(crate) mod enkrypt_mcp_gateway;
 mod feedback;
 mod guardrails;
 mod integrations;
@@ -59,6 +60,7 @@ pub(crate) const ALL: &[&Domain] = &[
     &collections::DOMAIN,
     &configs::DOMAIN,
     &deployments::DOMAIN,
+    &enkrypt_mcp_gateway::DOMAIN,
     &feedback::DOMAIN,
     &guardrails::DOMAIN,
     &integrations::DOMAIN,

@@ -1,5 +1,6 @@
 //! The organisation a sandbox begins with, set up by the calls an administrator would make.
 
+mod enkrypt;
 mod gateway;
 mod keys;
 mod people;
@@ -47,6 +48,7 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     }
     settle(&mut store);
     policies::spend(&mut store);
+    enkrypt::settle(&mut store);
     Ok(store)
 }
 

@@ -21,6 +21,15 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("get-cache-hit-rate-graph", ".data_points[].cumulative_"),
     ("get-metadata-grouped-data", ".data[].avg_weighted_feedback is not integer"),
     ("get-metadata-grouped-data", ".data[].cost is not integer"),
+    // A policy, or a list of what is denied, is there where it was set (enkrypt.md §2).
+    ("get-mcp-gateway", ".servers_config.common_overrides."),
+    ("get-mcp-gateway", ".servers_config.servers[].input_"),
+    ("get-mcp-gateway", ".servers_config.servers[].output_"),
+    ("modify-mcp-gateway", ".data.servers_config.common_overrides."),
+    ("modify-mcp-gateway", ".data.servers_config.servers[].input_"),
+    ("modify-mcp-gateway", ".data.servers_config.servers[].output_"),
+    ("get-mcp-registry-server", ".mcp_config.denied_tools is missing"),
+    ("get-mcp-registry-server", ".mcp_config.input_"),
     // Told by quirks.md §8.5, not by the document.
     ("get-ai-models-grouped-data", ".data[].cost is not recorded"),
     // 0 and 1 for booleans (quirks.md §8.1).

@@ -98,6 +98,14 @@ const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
         "id",
         &[Some(("role", "member")), Some(("role", "admin"))],
     ),
+    // Its configs are those that others are found among.
+    (
+        "update-workspace",
+        "workspace_id",
+        "list-all-workspaces",
+        "id",
+        &[Some(("slug", "ws-support-bot"))],
+    ),
     ("set-guardrail-mcp-server", "mcp_server_id", "list-mcp-servers", "id", &[None]),
     (
         "create-scim-workspace-mapping",
@@ -148,6 +156,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("list-rate-limits-policies", &["workspace_id"]),
     ("list-registry-mcp-servers", &["workspace_id"]),
     ("list-usage-limits-policies", &["workspace_id"]),
+    ("modify-mcp-gateway", &["is_active"]),
     ("update-provider", &["workspace_id"]),
 ];
 
@@ -196,6 +205,15 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("create-log-export", "workspace_id", &[r#""ws-shared""#]),
     ("delete-workspace", "name", &[r#""sample-name-0""#]),
     ("create-virtual-key", "provider", &[r#""openai""#]),
+    // Nothing lists these.
+    ("", "gateway", &[r#""support-tools""#]),
+    ("", "gateway_version", &[r#""v1""#]),
+    ("", "project", &[r#""default""#]),
+    ("modify-mcp-gateway", "preview", &["false"]),
+    ("modify-mcp-gateway", "servers_config.servers[]._delete", &["false"]),
+    ("get-mcp-registry-server", "server", &[r#""ticket_desk""#]),
+    ("get-mcp-registry-server", "server_version", &[r#""v1""#]),
+    ("get-mcp-registry-server", "registry", &[r#""default""#]),
     ("delete-mcp-server-connection", "mcp_server_id", SIGNED_IN_TO),
     ("delete-mcp-server-connection", "workspace_id", &[r#""ws-research""#]),
     ("list-audit-logs", "start_time", &[r#""2026-01-01T00:00:00Z""#]),

@@ -14,7 +14,10 @@ use crate::{records, upstream::Seen};
 enum Place {
     Path,
     Query,
+    Header,
     Body,
+    /// Nowhere: it is for us.
+    Local,
     /// The argument is the body.
     WholeBody,
 }
@@ -25,6 +28,8 @@ pub(super) struct Endpoint {
     /// From the root of the host, with its `{placeholders}`.
     path: String,
     places: HashMap<String, Place>,
+    /// Arguments and the headers that carry them.
+    headers: &'static [(&'static str, &'static str)],
 }
 
 impl Endpoint {
@@ -48,7 +53,8 @@ impl Endpoint {
         Self {
             method: record["method"].as_str().unwrap().to_owned(),
             path: format!("{}{path}", base.path().trim_end_matches('/')),
-            places,
+            places: elsewhere(operation, places),
+            headers: operation.header_names(),
         }
     }
 
@@ -80,9 +86,14 @@ impl Endpoint {
             Base::ControlPlane | Base::Gateway => "/v1",
             Base::ControlPlaneV2 => "/v2",
             Base::Registry => "/v0.1",
-            Base::Catalogue | Base::PriceLists => "",
+            Base::Catalogue | Base::PriceLists | Base::Enkrypt => "",
         };
-        Self { method, path: format!("{base}{}", operation.path()), places }
+        Self {
+            method,
+            path: format!("{base}{}", operation.path()),
+            places: elsewhere(operation, places),
+            headers: operation.header_names(),
+        }
     }
 
     /// What is wrong with a request that carries these arguments.
@@ -112,12 +123,17 @@ impl Endpoint {
         }
         let pairs = url.query_pairs();
         arrived.extend(pairs.map(|(name, value)| (name.into(), Place::Query, value.into())));
+        for (name, header) in self.headers {
+            let value = seen.header(header).map(str::to_owned);
+            arrived.extend(value.map(|value| ((*name).to_owned(), Place::Header, value)));
+        }
         let body: Value = match seen.body.as_slice() {
             [] => Value::Null,
             bytes => serde_json::from_slice(bytes).unwrap(),
         };
         let mut in_body = body.as_object().cloned().unwrap_or_default();
-        for (name, value) in arguments {
+        let local = |name: &String| self.places.get(name) == Some(&Place::Local);
+        for (name, value) in arguments.iter().filter(|(name, _)| !local(name)) {
             let texts: Vec<_> = arrived.extract_if(.., |(n, _, _)| n == name).collect();
             let there: Vec<_> = texts.iter().map(|(_, place, _)| *place).collect();
             let written = texts.iter().map(|(_, _, text)| text.as_str()).collect::<Vec<_>>();
@@ -143,6 +159,15 @@ impl Endpoint {
         faults.extend(strangers.map(|name| format!("`{name}` was never given")));
         faults
     }
+}
+
+/// With what travels in headers, or not at all.
+fn elsewhere(operation: &Operation, mut places: HashMap<String, Place>) -> HashMap<String, Place> {
+    let headers = operation.header_names().iter();
+    places.extend(headers.map(|(name, _)| ((*name).to_owned(), Place::Header)));
+    let local = records::local_to(operation.name());
+    places.extend(local.map(|name| (name.to_owned(), Place::Local)));
+    places
 }
 
 fn parse(target: &str) -> Url {

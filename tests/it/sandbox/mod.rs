@@ -16,6 +16,7 @@ mod cascade;
 mod collections;
 mod configs;
 mod deployments;
+mod enkrypt_mcp_gateway;
 mod errors;
 mod faults;
 mod feedback;

@@ -1,0 +1,126 @@
+//! What a row may say beyond its method and path.
+
+use super::{Base, Body, Effect, Merge, Operation, Plan, Rule, preview::Preview};
+
+/// Corrections to what the method implies; each is written on the operation's row.
+impl Operation {
+    /// Says what the call does where the HTTP method suggests something else.
+    pub const fn effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self.hints.read_only = matches!(effect, Effect::Read);
+        self.hints.destructive = matches!(effect, Effect::Delete);
+        self.hints.idempotent = !matches!(effect, Effect::Create);
+        self
+    }
+
+    /// Says that the call may overwrite or cut off something that cannot be had back.
+    pub const fn destructive(mut self) -> Self {
+        self.hints.destructive = true;
+        self
+    }
+
+    /// Says that the call makes the API reach out to a third system.
+    pub const fn open_world(mut self) -> Self {
+        self.hints.open_world = true;
+        self
+    }
+
+    /// Says where it lives, if not on the control plane.
+    pub const fn on(mut self, base: Base) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Says that a DELETE has a body.
+    pub const fn with_body(mut self) -> Self {
+        self.body = Body::Arguments;
+        self
+    }
+
+    /// Says that the body is the value of one argument, where the API wants a list.
+    pub const fn bare_body(mut self, argument: &'static str) -> Self {
+        self.body = Body::Bare(argument);
+        self
+    }
+
+    /// Says that a second call adds or breaks something.
+    pub const fn not_idempotent(mut self) -> Self {
+        self.hints.idempotent = false;
+        self
+    }
+
+    /// Says that a second call changes nothing more.
+    pub const fn idempotent(mut self) -> Self {
+        self.hints.idempotent = true;
+        self
+    }
+
+    /// Fields of the answer that are a secret shown only here, as `data[].key` (secrets.md §1).
+    pub const fn reveals(mut self, fields: &'static [&'static str]) -> Self {
+        self.reveals = fields;
+        self
+    }
+
+    /// Other fields of the answer that are kept out of logs: masked secrets, personal data, text that
+    /// may hold either (secrets.md §5). A path such as `data[].key` covers what is below it.
+    pub const fn sensitive(mut self, fields: &'static [&'static str]) -> Self {
+        self.sensitive = fields;
+        self
+    }
+
+    /// Names arguments that travel in the query although the request has a body.
+    pub const fn query(mut self, names: &'static [&'static str]) -> Self {
+        self.query = names;
+        self
+    }
+
+    /// Names arguments that travel in request headers, each with its header.
+    pub const fn headers(mut self, names: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = names;
+        self
+    }
+
+    /// Says that `preview: true` shows what the call would leave behind and sends no more than a GET to
+    /// the path `reads`: what is stored there, and that with the call's body merged in.
+    pub const fn preview(mut self, reads: &'static str, merge: Merge) -> Self {
+        self.preview = Some(Preview { reads, merge });
+        self
+    }
+
+    /// Names lists of which each item travels as a query argument of its own, where others are joined
+    /// by commas.
+    pub const fn repeated(mut self, names: &'static [&'static str]) -> Self {
+        self.repeated = names;
+        self
+    }
+
+    /// Other names the tool answers to; they are never listed.
+    pub const fn aliases(mut self, names: &'static [&'static str]) -> Self {
+        self.aliases = names;
+        self
+    }
+
+    /// The API-key scopes of which any one suffices.
+    pub const fn scopes(mut self, scopes: &'static [&'static str]) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// Says that Portkey answers 403 below the Enterprise plan.
+    pub const fn enterprise(mut self) -> Self {
+        self.plan = Plan::Enterprise;
+        self
+    }
+
+    /// Gives title and description where several operations share one input struct.
+    pub const fn about(mut self, title: &'static str, description: &'static str) -> Self {
+        self.about = Some((title, description));
+        self
+    }
+
+    /// Adds a condition over several arguments.
+    pub const fn rule(mut self, rule: Rule) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+}

@@ -1,0 +1,410 @@
+//! Enkrypt AI as a second upstream: its key, the headers that name things, its errors, previews, and that
+//! it is off where nothing could be called.
+
+use portkey_mcp::{
+    catalog::Catalog,
+    dispatch::{CallError, Dispatcher},
+    operation::{JsonMap, Upstream as Whose},
+    portkey::{Addresses, Client, Settings},
+    reply,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{
+    process::{Served, command, said},
+    upstream::{self, ENKRYPT_KEY, KEY, Seen, Upstream, answer, ok},
+};
+
+const TOOLS: [&str; 4] =
+    ["get-mcp-gateway", "get-mcp-gateway-config", "get-mcp-registry-server", "modify-mcp-gateway"];
+
+fn map(args: Value) -> JsonMap {
+    args.as_object().unwrap().clone()
+}
+
+/// Arguments that the tool takes.
+fn arguments(tool: &str) -> Value {
+    match tool {
+        "get-mcp-registry-server" => json!({ "server": "s" }),
+        "modify-mcp-gateway" => json!({ "gateway": "g", "is_active": true }),
+        _ => json!({ "gateway": "g" }),
+    }
+}
+
+async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
+    dispatcher.call(tool, map(args)).await.map_err(|error| {
+        let text = reply::words(&error);
+        let all = format!("{text}{error:?}");
+        assert!(!all.contains(ENKRYPT_KEY) && !all.contains(KEY), "a key shows: {text}");
+        text
+    })
+}
+
+/// A dispatcher with Portkey at one server and Enkrypt AI at another.
+fn between(portkey: &Upstream, enkrypt: &Upstream, change: impl Fn(&mut Settings)) -> Dispatcher {
+    let url = |upstream: &Upstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
+    let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
+    let mut settings = Settings { addresses, ..upstream::settings(&portkey.base_url) };
+    change(&mut settings);
+    Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }
+}
+
+#[tokio::test]
+async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
+    let (portkey, enkrypt) =
+        (Upstream::start(|_| ok("{}")).await, Upstream::start(|_| ok("{}")).await);
+    let both = between(&portkey, &enkrypt, |_| {});
+    for tool in TOOLS {
+        call(&both, tool, arguments(tool)).await.unwrap();
+    }
+    // One for each host of Portkey's that gets the key.
+    for (tool, args) in [
+        ("list-all-integrations", json!({})),
+        ("get-organisation-defaults", json!({})),
+        ("create-feedback", json!({ "trace_id": "t", "value": 1 })),
+        ("list-registry-mcp-servers", json!({})),
+    ] {
+        call(&both, tool, args).await.unwrap();
+    }
+    let has = |seen: &Seen, text: &str| seen.head.to_lowercase().contains(&text.to_lowercase());
+    assert_eq!((portkey.requests().len(), enkrypt.requests().len()), (4, TOOLS.len()));
+    for seen in portkey.requests() {
+        assert!(has(&seen, &format!("x-portkey-api-key: {KEY}\r\n")), "{}", seen.head);
+        assert!(!has(&seen, ENKRYPT_KEY) && !has(&seen, "apikey"), "{}", seen.head);
+    }
+    for seen in enkrypt.requests() {
+        assert!(has(&seen, &format!("apikey: {ENKRYPT_KEY}\r\n")), "{}", seen.head);
+        assert!(!has(&seen, KEY) && !has(&seen, "x-portkey"), "{}", seen.head);
+    }
+
+    // Neither key stands in for the other.
+    let one = between(&portkey, &enkrypt, |settings| settings.enkrypt_key = None);
+    let other = between(&portkey, &enkrypt, |settings| settings.key = None);
+    let (asked_portkey, asked_enkrypt) = (portkey.requests().len(), enkrypt.requests().len());
+    for tool in TOOLS {
+        let text = call(&one, tool, arguments(tool)).await.unwrap_err();
+        assert!(
+            text.contains("no Enkrypt AI API key") && text.contains("ENKRYPT_API_KEY"),
+            "{text}"
+        );
+    }
+    let text = call(&other, "list-all-integrations", json!({})).await.unwrap_err();
+    assert!(text.contains("no Portkey API key") && text.contains("PORTKEY_API_KEY"), "{text}");
+    assert_eq!(
+        (portkey.requests().len(), enkrypt.requests().len()),
+        (asked_portkey, asked_enkrypt)
+    );
+    call(&one, "list-all-integrations", json!({})).await.unwrap();
+    call(&other, "get-mcp-gateway", arguments("get-mcp-gateway")).await.unwrap();
+}
+
+#[tokio::test]
+async fn headers_say_what_a_call_is_about() {
+    let enkrypt = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = upstream::dispatcher(&enkrypt);
+    let all = json!({ "gateway": "Support tools 2", "gateway_version": "v2", "project": "p" });
+    let mut change = all.clone();
+    change["is_active"] = json!(false);
+    let named: &[&str] = &[
+        "x-enkrypt-mcp-gateway: Support tools 2",
+        "x-enkrypt-mcp-gateway-version: v2",
+        "x-enkrypt-project: p",
+    ];
+    for (tool, args, line, headers) in [
+        (
+            "get-mcp-gateway",
+            json!({ "gateway": "g" }),
+            "GET /mcp-gateway/get-gateway",
+            &["x-enkrypt-mcp-gateway: g"] as &[_],
+        ),
+        (
+            "get_gateway",
+            json!({ "gateway": "g", "project": null }),
+            "GET /mcp-gateway/get-gateway",
+            &["x-enkrypt-mcp-gateway: g"],
+        ),
+        ("get-mcp-gateway-config", all, "GET /mcp-gateway/get-gateway-config", named),
+        ("modify-mcp-gateway", change, "PATCH /mcp-gateway/modify-gateway", named),
+        (
+            "get-mcp-registry-server",
+            json!({ "server": "s", "server_version": "v3", "registry": "r" }),
+            "GET /mcp-registry/get-server",
+            &[
+                "x-enkrypt-mcp-registry-server: s",
+                "x-enkrypt-mcp-registry-server-version: v3",
+                "x-enkrypt-mcp-registry: r",
+            ],
+        ),
+    ] {
+        call(&dispatcher, tool, args).await.unwrap();
+        let seen = enkrypt.requests().pop().unwrap();
+        assert_eq!(format!("{} {}", seen.method, seen.target), line);
+        let mut sent: Vec<_> = seen.head.lines().filter(|l| l.starts_with("x-enkrypt")).collect();
+        let mut expected = headers.to_vec();
+        sent.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(sent, expected, "{tool}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_stand_in_a_header_is_refused() {
+    let enkrypt = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = upstream::dispatcher(&enkrypt);
+    let (catalog, long) = (Catalog::full(), "g".repeat(33));
+    for tool in TOOLS {
+        let operation = catalog.find(tool).unwrap().operation;
+        for (argument, _) in operation.header_names() {
+            let mut values = vec![
+                "",
+                " ",
+                " a",
+                "a ",
+                "a\r\napikey: b",
+                "a\nb",
+                "a\0",
+                "a\tb",
+                "\u{7f}",
+                "ü",
+                "名",
+            ];
+            values.extend((*argument == "gateway").then_some(long.as_str()));
+            for value in values {
+                let mut args = arguments(tool);
+                args[argument] = json!(value);
+                let outcome = dispatcher.call(tool, map(args)).await;
+                let Err(CallError::Input(error)) = outcome else {
+                    panic!("{tool} with `{argument}` = {value:?}: {outcome:?}");
+                };
+                assert!(error.to_string().contains(&format!("`{argument}`")), "{tool}: {error}");
+            }
+        }
+    }
+    assert_eq!(enkrypt.requests().len(), 0, "something was sent");
+}
+
+#[tokio::test]
+async fn a_change_is_sent_as_it_was_written() {
+    let enkrypt = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = upstream::dispatcher(&enkrypt);
+    let config = json!({
+        "common_overrides": null,
+        "servers": [
+            { "saved_name": "a", "_delete": true },
+            { "saved_name": "b", "server_version": "v2", "output_guardrails_config": null,
+                "input_guardrails_config": { "enabled": true, "guardrail_name": null, "block": [],
+                    "additional_config": { "k": null, "n": { "x": [null] } } } },
+        ],
+    });
+    let bodies = [
+        json!({ "servers_config": config }),
+        json!({ "servers_config": { "servers": null } }),
+        json!({ "servers_config": null }),
+        json!({ "servers_config": {}, "is_active": false, "is_sample": true }),
+    ];
+    for body in bodies {
+        for preview in [None, Some(json!(false)), Some(json!(null))] {
+            let mut args = map(body.clone());
+            args.insert("gateway".into(), json!("g"));
+            args.extend(preview.map(|preview| ("preview".to_owned(), preview)));
+            dispatcher.call("modify-mcp-gateway", args).await.unwrap();
+            let seen = enkrypt.requests().pop().unwrap();
+            assert_eq!(seen.method, "PATCH");
+            assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap(), body);
+        }
+    }
+    let nothing = json!({ "gateway": "g" });
+    let text = call(&dispatcher, "modify-mcp-gateway", nothing).await.unwrap_err();
+    assert!(text.contains("nothing to change is given"), "{text}");
+}
+
+#[tokio::test]
+async fn a_preview_reads_and_sends_nothing_else() {
+    let stored = r#"{"gateway_saved_name":"g","is_active":true,"servers_config":{"servers":[{"saved_name":"a"},{"saved_name":"b"}]}}"#;
+    let enkrypt = Upstream::start(move |_| ok(stored)).await;
+    let dispatcher = upstream::dispatcher(&enkrypt);
+    for (i, wish) in [json!(true), json!("true")].into_iter().enumerate() {
+        let args = json!({ "gateway": "g", "gateway_version": "v2", "is_active": false, "preview": wish,
+            "servers_config": { "servers": [{ "saved_name": "a", "_delete": true }] } });
+        let shown = call(&dispatcher, "modify-mcp-gateway", args).await.unwrap();
+        let stored: Value = serde_json::from_str(stored).unwrap();
+        let mut merged = stored.clone();
+        merged["is_active"] = json!(false);
+        merged["servers_config"]["servers"] = json!([{ "saved_name": "b" }]);
+        assert_eq!(shown, json!({ "preview": true, "stored": stored, "merged": merged }));
+        let seen = enkrypt.requests();
+        assert_eq!(seen.len(), i + 1);
+        assert_eq!(
+            (seen[i].method.as_str(), seen[i].target.as_str()),
+            ("GET", "/mcp-gateway/get-gateway")
+        );
+        assert!(
+            seen[i].head.contains("x-enkrypt-mcp-gateway-version: v2") && seen[i].body.is_empty()
+        );
+    }
+
+    // A read that fails ends the matter.
+    let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
+    let enkrypt = Upstream::start(move |_| answer("404 Not Found", "", missing)).await;
+    let args = json!({ "gateway": "g", "is_active": false, "preview": true });
+    let text = call(&upstream::dispatcher(&enkrypt), "modify-mcp-gateway", args).await.unwrap_err();
+    assert!(text.contains("404: MCP gateway not found"), "{text}");
+    assert_eq!(enkrypt.requests().len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever else a call says, the one request of a preview is a GET without a body.
+    #[test]
+    fn no_preview_becomes_a_write(
+        active in any::<Option<bool>>(),
+        sample in any::<Option<bool>>(),
+        deleted in prop::collection::vec(any::<Option<bool>>(), 0..4),
+        emptied in any::<bool>(),
+        version in prop::option::of("[a-z0-9 -~]{1,8}"),
+    ) {
+        let servers: Vec<_> = deleted.iter().map(|d| json!({ "saved_name": "a", "_delete": d })).collect();
+        let servers = if emptied { Value::Null } else { json!(servers) };
+        let args = json!({ "gateway": "g", "gateway_version": version, "is_active": active,
+            "is_sample": sample, "servers_config": { "servers": servers }, "preview": true });
+        let catalog = Catalog::full();
+        if let Ok(request) = catalog.find("modify-gateway").unwrap().published().request(map(args)) {
+            prop_assert_eq!(request.method.as_str(), "GET");
+            prop_assert_eq!(request.target.as_str(), "/mcp-gateway/get-gateway");
+            prop_assert!(request.body.is_none() && request.preview.is_some());
+        }
+    }
+}
+
+#[test]
+fn what_may_hold_secrets_is_blanked() {
+    let catalog = Catalog::full();
+    let policy = |more: Value| {
+        json!({ "servers_config": { "common_overrides": {
+            "input_guardrails_config": { "guardrail_name": "A", "additional_config": more } } } })
+    };
+    let published = catalog.find("modify-mcp-gateway").unwrap().published();
+    let blanked = published.redacted(map(policy(json!({ "token": "t" }))));
+    assert_eq!(Value::Object(blanked), policy(json!("***")));
+    let cleared = published.redacted(map(policy(json!(null))));
+    assert_eq!(Value::Object(cleared), policy(json!(null)));
+}
+
+/// The statuses of enkrypt.md §4, and what lies in between.
+#[tokio::test]
+async fn every_refusal_is_told_in_full() {
+    let body = |code: u16| format!(r#"{{"code":{code},"error":"E","message":"Its own words"}}"#);
+    for (status, body, expected) in [
+        ("400 Bad Request", body(400), &["400: Its own words", "name too long"] as &[_]),
+        (
+            "401 Unauthorized",
+            body(401),
+            &["401: Its own words", "ENKRYPT_API_KEY", "another key than Portkey's"],
+        ),
+        (
+            "403 Forbidden",
+            body(403),
+            &["403: Its own words", "project or organisation", "`project`"],
+        ),
+        ("404 Not Found", body(404), &["404: Its own words", "saved name", "not `v1`", "project"]),
+        ("418 I'm a teapot", body(418), &["418: Its own words", "Enkrypt AI's message"]),
+        (
+            "500 Internal Server Error",
+            "<html>".to_owned(),
+            &["500", "Enkrypt AI's or lies in between"],
+        ),
+        ("413 Payload Too Large", String::new(), &["413", "too large for Enkrypt AI"]),
+        ("301 Moved Permanently", String::new(), &["301", "--enkrypt-base-url"]),
+        ("404 Not Found", "<html>".to_owned(), &["not how Enkrypt AI answers", "ENKRYPT_BASE_URL"]),
+    ] {
+        let enkrypt = Upstream::start(move |_| answer(status, "", &body)).await;
+        let dispatcher = upstream::dispatcher(&enkrypt);
+        let text =
+            call(&dispatcher, "get-mcp-gateway", json!({ "gateway": "g" })).await.unwrap_err();
+        assert!(text.starts_with("Enkrypt AI answered `get-mcp-gateway` with "), "{text}");
+        for part in expected {
+            assert!(text.contains(part), "{status}: missing {part:?} in {text}");
+        }
+        for other in ["PORTKEY", "--base-url", "five things"] {
+            assert!(!text.contains(other), "{status}: {text}");
+        }
+    }
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1", closed.local_addr().unwrap());
+    drop(closed);
+    let client = Client::new(upstream::settings(&address));
+    let nobody = Dispatcher { catalog: Catalog::full(), portkey: client };
+    let text = call(&nobody, "get-mcp-gateway", json!({ "gateway": "g" })).await.unwrap_err();
+    assert!(
+        text.starts_with("Enkrypt AI could not be reached") && text.contains("ENKRYPT_BASE_URL"),
+        "{text}"
+    );
+}
+
+#[test]
+fn without_a_key_the_tools_are_off() {
+    let (full, off) = (Catalog::full(), Catalog::full().without(Whose::Enkrypt));
+    let left_out: Vec<_> = (full.iter().map(|entry| entry.operation.name()))
+        .filter(|name| !off.iter().any(|entry| entry.operation.name() == *name))
+        .collect();
+    assert_eq!(left_out, TOOLS);
+    for name in TOOLS.into_iter().chain(["get_mcp_gateway", "modify-gateway", "get_server"]) {
+        assert!(full.find(name).is_ok());
+        let text = off.find(name).unwrap_err().to_string();
+        for part in ["switched off", "ENKRYPT_API_KEY", "--enkrypt-api-key-file", "--sandbox"] {
+            assert!(text.contains(part), "{name}: {text}");
+        }
+    }
+    let text = off.find("get-mcp-gatewa").unwrap_err().to_string();
+    assert!(!text.contains("`get-mcp-gateway`"), "{text}");
+}
+
+#[test]
+fn the_command_line_switches_them_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, empty) = (folder.path().join("key"), folder.path().join("empty"));
+    std::fs::write(&file, "ek-from-file\n").unwrap();
+    std::fs::write(&empty, "\n").unwrap();
+    let (file, empty) = (file.to_str().unwrap(), empty.to_str().unwrap());
+    let listed = |variables: &[(&str, &str)], more: &[&str]| {
+        let mut args = vec!["tools"];
+        args.extend(more);
+        let output = command(&args).envs(variables.iter().copied()).output().unwrap();
+        let table = String::from_utf8(output.stdout).unwrap();
+        TOOLS
+            .iter()
+            .filter(|tool| table.lines().any(|l| l.starts_with(&format!("{tool} "))))
+            .count()
+    };
+    assert_eq!(listed(&[], &[]), 0);
+    assert_eq!(listed(&[("ENKRYPT_API_KEY", ""), ("PORTKEY_API_KEY", "pk")], &[]), 0);
+    assert_eq!(listed(&[("ENKRYPT_API_KEY", "ek")], &[]), 4);
+    assert_eq!(listed(&[("ENKRYPT_API_KEY_FILE", file)], &[]), 4);
+    assert_eq!(listed(&[], &["--enkrypt-api-key-file", file]), 4);
+    assert_eq!(listed(&[], &["--sandbox"]), 4);
+
+    let get = ["call", "get-mcp-gateway", "gateway=support-tools"];
+    let with = |more: &[&str]| said(&[&get, more].concat());
+    let (ok, _, log) = with(&[]);
+    assert!(!ok && log.contains("switched off"), "{log}");
+    let (ok, out, log) = with(&["--sandbox"]);
+    assert!(ok && out.contains("\"gateway_saved_name\": \"support-tools\""), "{log}");
+    for (args, expected) in [
+        (["--enkrypt-api-key", "a\nb"].as_slice(), "ENKRYPT_API_KEY"),
+        (&["--enkrypt-api-key-file", empty], "the API key is empty"),
+        (&["--enkrypt-api-key", "a", "--enkrypt-api-key-file", file], "ENKRYPT_API_KEY_FILE"),
+        (&["--enkrypt-api-key", "a", "--enkrypt-base-url", "https://u:pw@x"], "credentials"),
+    ] {
+        let (ok, out, log) = with(args);
+        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {log}");
+        assert!(!log.contains("pw@"), "{log}");
+    }
+
+    // The sandbox as a process of its own is an Enkrypt AI, too; Portkey's key is not needed for it.
+    let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
+    let address = sandbox.url.trim_end_matches("/v1");
+    let (ok, out, log) = with(&["--enkrypt-api-key-file", file, "--enkrypt-base-url", address]);
+    assert!(ok && out.contains("support-tools"), "{log}");
+}

@@ -1,0 +1,360 @@
+//! What a patch makes of a gateway: the rules one by one, and what holds of any patch.
+
+use portkey_mcp::gateway_patch::merge;
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::{Value, json};
+
+fn stored() -> Value {
+    json!({
+        "gateway_saved_name": "g", "is_active": true,
+        "servers_config": {
+            "common_overrides": {
+                "input_guardrails_config": { "enabled": true, "guardrail_name": "A", "block": ["x", "y"],
+                    "additional_config": { "deep": { "a": 1, "b": 2 }, "list": [1, 2] } },
+                "output_guardrails_config": { "enabled": false },
+            },
+            "servers": [
+                { "saved_name": "one", "server_version": "v1",
+                    "input_guardrails_config": { "enabled": true, "block": ["x"] } },
+                { "saved_name": "two" },
+                { "saved_name": "two", "server_version": "v2" },
+            ],
+        },
+    })
+}
+
+/// What a patch of `servers_config` makes of one place in the stored gateway.
+#[test]
+fn every_rule_does_what_it_says() {
+    let at = |pointer: &str| stored().pointer(pointer).cloned();
+    const SERVERS: &str = "/servers_config/servers";
+    const INPUT: &str = "/servers_config/common_overrides/input_guardrails_config";
+    let input =
+        |change: Value| json!({ "common_overrides": { "input_guardrails_config": change } });
+    let list = |edit: fn(&mut Vec<Value>)| {
+        let mut servers = at(SERVERS).unwrap().as_array().unwrap().clone();
+        edit(&mut servers);
+        Some(Value::Array(servers))
+    };
+    let servers = |changes: Value| json!({ "servers": changes });
+    let cases = [
+        ("nothing", json!({}), SERVERS, at(SERVERS)),
+        ("the other part stays", json!({ "common_overrides": null }), SERVERS, at(SERVERS)),
+        (
+            "all overrides",
+            json!({ "common_overrides": null }),
+            "/servers_config/common_overrides",
+            None,
+        ),
+        ("one policy", input(json!(null)), INPUT, None),
+        ("what is not there", json!({ "nothing": null }), SERVERS, at(SERVERS)),
+        (
+            "fields of a policy are replaced, those left out stay",
+            input(json!({ "enabled": false, "block": ["z"] })),
+            INPUT,
+            Some(json!({ "enabled": false, "guardrail_name": "A", "block": ["z"],
+                "additional_config": { "deep": { "a": 1, "b": 2 }, "list": [1, 2] } })),
+        ),
+        (
+            "additional_config merges by key, its lists do not",
+            input(
+                json!({ "additional_config": { "deep": { "a": null, "c": 3 }, "list": [3], "servers": [{}] } }),
+            ),
+            "/servers_config/common_overrides/input_guardrails_config/additional_config",
+            Some(json!({ "deep": { "b": 2, "c": 3 }, "list": [3], "servers": [{}] })),
+        ),
+        ("no server named", servers(json!([])), SERVERS, at(SERVERS)),
+        ("all servers", servers(json!(null)), SERVERS, Some(json!([]))),
+        (
+            "a server changed in its place",
+            servers(
+                json!([{ "saved_name": "one", "input_guardrails_config": { "block": ["z"] } }]),
+            ),
+            SERVERS,
+            list(|servers| servers[0]["input_guardrails_config"]["block"] = json!(["z"])),
+        ),
+        (
+            "the policy of a server",
+            servers(json!([{ "saved_name": "one", "input_guardrails_config": null }])),
+            SERVERS,
+            list(|servers| servers[0] = json!({ "saved_name": "one", "server_version": "v1" })),
+        ),
+        (
+            "a version left out is v1, on either side",
+            servers(
+                json!([{ "saved_name": "two", "server_version": "v1", "output_guardrails_config": {} }]),
+            ),
+            SERVERS,
+            list(|servers| servers[1]["output_guardrails_config"] = json!({})),
+        ),
+        (
+            "another version is another server",
+            servers(
+                json!([{ "saved_name": "one", "server_version": "v2", "output_guardrails_config": null, "_delete": false }]),
+            ),
+            SERVERS,
+            list(|servers| servers.push(json!({ "saved_name": "one", "server_version": "v2" }))),
+        ),
+        (
+            "a new server gets its version",
+            servers(
+                json!([{ "saved_name": "new", "input_guardrails_config": { "enabled": true, "block": null } }]),
+            ),
+            SERVERS,
+            list(|servers| {
+                servers.push(json!({ "saved_name": "new", "server_version": "v1",
+                    "input_guardrails_config": { "enabled": true } }));
+            }),
+        ),
+        (
+            "a server off the list, whatever else is said of it",
+            servers(
+                json!([{ "saved_name": "two", "_delete": true, "input_guardrails_config": { "enabled": true } }]),
+            ),
+            SERVERS,
+            list(|servers| _ = servers.remove(1)),
+        ),
+        (
+            "a server that is not on it",
+            servers(json!([{ "saved_name": "three", "_delete": true }])),
+            SERVERS,
+            at(SERVERS),
+        ),
+        (
+            "off the list and on again is an empty server in the old place",
+            servers(json!([{ "saved_name": "one", "_delete": true }, { "saved_name": "one" }])),
+            SERVERS,
+            list(|servers| servers[0] = json!({ "saved_name": "one", "server_version": "v1" })),
+        ),
+        (
+            "no name",
+            servers(json!([{ "server_version": "v1", "_delete": true }])),
+            SERVERS,
+            at(SERVERS),
+        ),
+    ];
+    for (what, config, pointer, expected) in cases {
+        let merged = merge(&stored(), &json!({ "servers_config": config }));
+        assert_eq!(merged.pointer(pointer), expected.as_ref(), "{what}");
+        assert_eq!(merged["gateway_saved_name"], "g", "{what}");
+    }
+    let off = merge(&stored(), &json!({ "is_active": false }));
+    assert_eq!(
+        (&off["is_active"], &off["servers_config"]),
+        (&json!(false), &stored()["servers_config"])
+    );
+    assert_eq!(merge(&stored(), &json!({ "servers_config": null })).get("servers_config"), None);
+    let whole = json!({ "servers_config": { "servers": [{ "saved_name": "a" }] } });
+    let fresh = json!([{ "saved_name": "a", "server_version": "v1" }]);
+    assert_eq!(merge(&json!({}), &whole)["servers_config"]["servers"], fresh);
+}
+
+/// JSON of any shape, from names that mean something here.
+fn anything() -> impl Strategy<Value = Value> {
+    let names = [
+        "servers_config",
+        "servers",
+        "common_overrides",
+        "input_guardrails_config",
+        "additional_config",
+        "saved_name",
+        "server_version",
+        "_delete",
+        "enabled",
+        "block",
+        "is_active",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0..3).prop_map(Value::from),
+        select(vec!["a", "b", "v1"]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 5, move |inner| {
+        let fields = vec((select(names.to_vec()), inner.clone()), 0..5);
+        let object = fields.prop_map(|fields| {
+            Value::Object(
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            )
+        });
+        prop_oneof![vec(inner, 0..4).prop_map(Value::Array), object]
+    })
+}
+
+/// Fields, each of which may be missing.
+fn some_of(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| prop::option::of(value).prop_map(move |value| (name, value)))
+        .collect();
+    fields
+        .prop_map(|fields| {
+            let given =
+                fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            Value::Object(given.collect())
+        })
+        .boxed()
+}
+
+/// A value, or in a patch sometimes `null`.
+fn or_null(patch: bool, value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
+    let odds = if patch { 1 } else { 0 };
+    prop_oneof![odds => Just(Value::Null), 3 => value].boxed()
+}
+
+fn policy(patch: bool) -> BoxedStrategy<Value> {
+    let texts = || vec(select(vec!["x", "y"]).prop_map(Value::from), 0..3).prop_map(Value::Array);
+    let inner = some_of(vec![
+        ("a", or_null(patch, (0..3).prop_map(Value::from))),
+        ("b", or_null(patch, texts())),
+    ]);
+    let more = some_of(vec![("deep", or_null(patch, inner)), ("c", or_null(patch, texts()))]);
+    some_of(vec![
+        ("enabled", or_null(patch, any::<bool>().prop_map(Value::from))),
+        ("guardrail_name", or_null(patch, select(vec!["A", "B"]).prop_map(Value::from))),
+        ("block", or_null(patch, texts())),
+        ("additional_config", or_null(patch, more)),
+    ])
+}
+
+/// The policies that a server has and all may share, and these fields.
+fn policies(patch: bool, more: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
+    let mut fields = vec![
+        ("input_guardrails_config", or_null(patch, policy(patch))),
+        ("output_guardrails_config", or_null(patch, policy(patch))),
+    ];
+    fields.extend(more);
+    some_of(fields)
+}
+
+/// Some servers, each stored once; a patch may name one as often as it likes.
+fn list(patch: bool) -> BoxedStrategy<Value> {
+    let versions = select(vec!["v1", "v2"]).prop_map(Value::from).boxed();
+    let mut more = vec![("server_version", versions)];
+    if patch {
+        more.push(("_delete", any::<bool>().prop_map(Value::from).boxed()));
+    }
+    let server =
+        (select(vec!["one", "two"]), policies(patch, more)).prop_map(|(name, mut server)| {
+            server["saved_name"] = name.into();
+            server
+        });
+    let servers = vec(server, 0..6).prop_map(move |mut servers| {
+        let mut names = Vec::new();
+        servers.retain(|server| {
+            let fresh = patch || !names.contains(&name(server));
+            names.push(name(server));
+            fresh
+        });
+        Value::Array(servers)
+    });
+    servers.boxed()
+}
+
+/// A gateway, or a patch of one; as often as not with nothing but servers.
+fn gateway(patch: bool) -> BoxedStrategy<Value> {
+    let config = some_of(vec![
+        ("common_overrides", or_null(patch, policies(patch, Vec::new()))),
+        ("servers", or_null(patch, list(patch))),
+    ]);
+    let gateway = some_of(vec![
+        ("servers_config", or_null(patch, config)),
+        ("is_active", any::<bool>().prop_map(Value::from).boxed()),
+        ("is_sample", any::<bool>().prop_map(Value::from).boxed()),
+    ]);
+    let only_servers =
+        list(patch).prop_map(|servers| json!({ "servers_config": { "servers": servers } }));
+    prop_oneof![gateway, only_servers].boxed()
+}
+
+fn name(server: &Value) -> (String, String) {
+    let text =
+        |field: &str, otherwise: &str| server[field].as_str().unwrap_or(otherwise).to_owned();
+    (text("saved_name", ""), text("server_version", "v1"))
+}
+
+fn servers(gateway: &Value) -> Vec<Value> {
+    gateway["servers_config"]["servers"].as_array().cloned().unwrap_or_default()
+}
+
+/// Whether what a patch does not name is as it was and what it says `null` of is gone, at every level.
+fn holds(stored: &Value, patch: &Value, merged: &Value) -> Result<(), TestCaseError> {
+    for (field, value) in stored.as_object().into_iter().flatten() {
+        if patch.get(field).is_none() {
+            prop_assert_eq!(merged.get(field), Some(value), "`{}` was not named", field);
+        }
+    }
+    for (field, change) in patch.as_object().into_iter().flatten() {
+        match change {
+            _ if field == "servers" => {}
+            Value::Null => prop_assert_eq!(merged.get(field), None, "`{}` was cleared", field),
+            Value::Object(_) => {
+                let nothing = Value::Null;
+                let inner = stored.get(field).unwrap_or(&nothing);
+                holds(inner, change, &merged[field])?;
+            }
+            whole => prop_assert_eq!(merged.get(field), Some(whole)),
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_json_is_taken_and_once_is_enough(stored in anything(), patch in anything()) {
+        let merged = merge(&stored, &patch);
+        prop_assert_eq!(merge(&merged, &patch), merged);
+    }
+
+    #[test]
+    fn once_is_enough(stored in gateway(false), patch in gateway(true)) {
+        let merged = merge(&stored, &patch);
+        prop_assert_eq!(merge(&merged, &patch), merged);
+    }
+
+    #[test]
+    fn what_is_not_named_stays_and_null_clears(stored in gateway(false), patch in gateway(true)) {
+        holds(&stored, &patch, &merge(&stored, &patch))?;
+    }
+
+    #[test]
+    fn servers_are_told_apart_by_name_and_version(stored in gateway(false), patch in gateway(true)) {
+        let (before, merged) = (servers(&stored), merge(&stored, &patch));
+        let (changes, after) = (servers(&patch), servers(&merged));
+        let config = &patch["servers_config"];
+        let emptied = patch.get("servers_config").is_some_and(Value::is_null)
+            || config.get("servers").is_some_and(Value::is_null);
+        let names: Vec<_> = after.iter().map(name).collect();
+        for (i, name) in names.iter().enumerate() {
+            prop_assert!(!names[..i].contains(name), "{:?} is there twice", name);
+        }
+        prop_assert!(after.iter().all(|server| server.get("_delete").is_none()));
+        prop_assert!(!emptied || after.is_empty());
+        // The last word on each name decides whether it is there.
+        for change in &changes {
+            let last = changes.iter().rfind(|other| name(other) == name(change)).unwrap();
+            prop_assert_eq!(names.contains(&name(change)), last["_delete"] != true);
+        }
+        if emptied {
+            return Ok(());
+        }
+        // Those that no entry names are as they were, and nobody changes places.
+        let named = |server: &Value| changes.iter().any(|change| name(change) == name(server));
+        for server in before.iter().filter(|server| !named(server)) {
+            prop_assert!(after.contains(server), "{} was not named", server);
+        }
+        let old: Vec<_> = before.iter().map(name).filter(|name| names.contains(name)).collect();
+        prop_assert_eq!(&names[..old.len()], old.as_slice());
+        // A server that is named once and stays is merged like any other object.
+        for change in changes.iter().filter(|change| change["_delete"] != true) {
+            if changes.iter().filter(|other| name(other) == name(change)).count() == 1 {
+                let find = |list: &[Value]| list.iter().find(|s| name(s) == name(change)).cloned();
+                let mut change = change.clone();
+                change.as_object_mut().unwrap().retain(|field, _| field.ends_with("_config"));
+                holds(&find(&before).unwrap_or_default(), &change, &find(&after).unwrap())?;
+            }
+        }
+    }
+}
