@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::fs;
+use std::{fs, io, process::Stdio};
 
 use portkey_mcp::{catalog::Catalog, operation::Upstream, portkey::http_client};
 use serde_json::{Value, json};
@@ -59,6 +59,22 @@ fn tools_are_called_from_the_shell() {
         json(&["create-integration", "name=A b", "ai_provider_id=openai", "slug=a-b", "key=sk"])["slug"],
         "a-b"
     );
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let cases: [&[&str]; 3] = [
+        &["tools"],
+        &["tools", "--format", "json"],
+        &["call", "list-all-integrations", "--sandbox"],
+    ];
+    for args in cases {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = command(args).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && log.is_empty(), "{args:?}: {log}");
+    }
 }
 
 #[test]
