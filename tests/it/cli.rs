@@ -78,6 +78,21 @@ fn output_that_nobody_reads_is_no_failure() {
 }
 
 #[test]
+fn a_key_that_would_travel_unencrypted_is_warned_about() {
+    let warns = |args: &[&str]| {
+        let (ok, _, log) = said(args);
+        assert!(ok, "{args:?}: {log}");
+        log.contains("unencrypted")
+    };
+    for option in ["--base-url", "--gateway-url", "--registry-url", "--enkrypt-base-url"] {
+        assert!(warns(&[option, "http://portkey.example/v1"]), "{option}");
+        assert!(!warns(&[option, "http://portkey.example/v1", "--sandbox"]), "{option}");
+        assert!(!warns(&[option, "http://127.0.0.1/v1"]), "{option}");
+        assert!(!warns(&[option, "https://portkey.example/v1"]), "{option}");
+    }
+}
+
+#[test]
 fn a_failing_call_exits_with_one_and_prints_no_result() {
     let cases: &[(&[&str], &str)] = &[
         (&["call", "get-integration", "slug=nope", "--sandbox"], "404 AB08"),
