@@ -98,6 +98,7 @@ fn a_failing_call_exits_with_one_and_prints_no_result() {
         (&["call", "get-integration", "slug=nope", "--sandbox"], "404 AB08"),
         (&["call", "get-integration", "--sandbox"], "`slug`: is required"),
         (&["call", "get-integraton", "--sandbox"], "did you mean `get-integration`?"),
+        (&["call", "get_server", "--sandbox"], "did you mean `get-mcp-server`?"),
         (&["call", "get-integration", "slug", "--sandbox"], "name=text"),
         (&["call", "get-integration", "slug=a", "slug=b", "--sandbox"], "given twice"),
         (&["call", "get-integration", "slug:=a", "--sandbox"], "`slug` is no JSON"),
