@@ -204,12 +204,8 @@ impl Options {
     }
 
     fn addresses(&self) -> anyhow::Result<Addresses> {
-        let enkrypt = &self.enkrypt_base_url;
-        let needed = [Some(&self.base_url), Some(enkrypt)];
-        let given =
-            needed.into_iter().chain([self.gateway_url.as_ref(), self.registry_url.as_ref()]);
         // Not left to the parsers above, because clap repeats what it does not accept.
-        if given.flatten().any(|url| !url.username().is_empty() || url.password().is_some()) {
+        if self.urls().any(|url| !url.username().is_empty() || url.password().is_some()) {
             bail!(
                 "an address may not hold credentials; set PORTKEY_API_KEY or ENKRYPT_API_KEY instead"
             );
@@ -218,8 +214,14 @@ impl Options {
             self.base_url.clone(),
             self.gateway_url.clone(),
             self.registry_url.clone(),
-            enkrypt.clone(),
+            self.enkrypt_base_url.clone(),
         )?)
+    }
+
+    /// Every address that a key goes to.
+    fn urls(&self) -> impl Iterator<Item = &Url> {
+        let named = [self.gateway_url.as_ref(), self.registry_url.as_ref()];
+        [&self.base_url, &self.enkrypt_base_url].into_iter().chain(named.into_iter().flatten())
     }
 
     fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
@@ -236,9 +238,10 @@ impl Options {
 
     /// Says what is worth a word before the start.
     pub fn warn(&self) {
-        for url in [&self.base_url, &self.enkrypt_base_url] {
+        for url in self.urls() {
             if !self.sandbox && url.scheme() == "http" && !is_loopback(url) {
-                warn!("the base URL is plain http: the API key travels unencrypted");
+                let host = url.host_str();
+                warn!(host, "the address is plain http: the API key travels unencrypted");
             }
         }
     }

@@ -21,6 +21,7 @@ use tracing::error;
 use crate::{
     catalog::Entry,
     dispatch::{CallError, Dispatcher},
+    operation::Upstream,
     reply,
 };
 
@@ -30,6 +31,10 @@ const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hol
     list tool first to find ids and slugs. `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
     out. A field left out keeps its value.";
+
+/// What it is told beside that where Enkrypt AI's tools are on offer.
+const ENKRYPT_INSTRUCTIONS: &str = " Tools that say Enkrypt AI administer another product, with names \
+    and servers of its own.";
 
 /// How long a client may keep the list of tools: it only changes with a restart.
 const LIST_TTL_MS: u64 = 3_600_000;
@@ -104,9 +109,14 @@ impl ServerHandler for Server {
             .with_title("Portkey Admin")
             .with_description(env!("CARGO_PKG_DESCRIPTION"))
             .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
+        let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
+        let more = match self.dispatcher.catalog.iter().any(of_enkrypt) {
+            true => ENKRYPT_INSTRUCTIONS,
+            false => "",
+        };
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(us)
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(format!("{INSTRUCTIONS}{more}"))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {

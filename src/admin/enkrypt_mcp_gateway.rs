@@ -38,7 +38,6 @@ pub const OPERATIONS: &[Operation] = &[
             ("registry", "x-enkrypt-mcp-registry"),
             ("project", PROJECT),
         ])
-        .aliases(&["get-server"])
         .sensitive(&["mcp_config"]),
     patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway")
         .on(Base::Enkrypt)

@@ -147,12 +147,23 @@ pub fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(run(options, command)));
     match ran {
         Ok(code) => code,
+        // Whoever read the output, `head` for one, has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
             _ = writeln!(io::stderr(), "portkey-mcp: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether standard output was closed before it had everything.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = match error.downcast_ref::<serde_json::Error>() {
+        Some(error) => error.io_error_kind(),
+        None => error.downcast_ref().map(io::Error::kind),
+    };
+    kind == Some(io::ErrorKind::BrokenPipe)
 }
 
 /// MCP clients hand over variables that were never set as empty ones; those say nothing.

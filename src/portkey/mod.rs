@@ -158,14 +158,17 @@ impl Client {
         let request = self.prepare(request)?;
         let doubt = Doubt { repeatable: request.repeatable };
         let started = Instant::now();
-        let mut attempts = 0;
+        let (mut attempts, mut arrived) = (0, false);
         let attempt = || {
             attempts += 1;
             self.attempt(&request)
         };
         let sent = attempt
             .retry(self.settings.retries.pauses())
-            .when(|failure| failure.again(request.repeatable))
+            .when(|failure| {
+                arrived |= !failure.is_unsent();
+                failure.again(request.repeatable)
+            })
             .adjust(|failure: &Failure, pause| {
                 let left = self.settings.timeout.saturating_sub(started.elapsed());
                 self.settings.retries.pause(failure.retry_after(), pause, left)
@@ -174,7 +177,7 @@ impl Client {
         match outcome {
             Err(_) => Err(SendError::TimedOut { upstream, bound: self.settings.timeout, doubt }),
             Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts)),
-            Ok(Err(Failure::Lost(error))) if error.is_connect() => {
+            Ok(Err(Failure::Lost(error))) if error.is_connect() && !arrived => {
                 Err(SendError::Unreachable(upstream, Cause(error)))
             }
             Ok(Err(Failure::Lost(error))) => {
@@ -306,10 +309,15 @@ impl Failure {
     fn again(&self, repeatable: bool) -> bool {
         match self {
             Self::Busy(_) => repeatable,
-            // Without a connection nothing was sent, so even what must not be doubled may go again.
-            Self::Lost(error) => repeatable || error.is_connect(),
+            // Even what must not be doubled may go again.
+            Self::Lost(_) => repeatable || self.is_unsent(),
             Self::TooLarge => false,
         }
+    }
+
+    /// Whether there was no connection, so that nothing was sent.
+    fn is_unsent(&self) -> bool {
+        matches!(self, Self::Lost(error) if error.is_connect())
     }
 
     fn retry_after(&self) -> Option<Duration> {

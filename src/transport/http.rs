@@ -36,8 +36,8 @@ use crate::server::Server;
 /// long; it costs some 50 kB of memory.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
 
-/// How much of a request that is too large is read all the same: a client that is still sending when
-/// the connection closes never sees why.
+/// Up to which size a request that is too large is read all the same: a client that is still sending
+/// when the connection closes never sees why.
 const READ_TO_REFUSE: usize = 64 << 20;
 
 const TOO_LARGE: &str = "the request is larger than --max-request-bytes allows";
@@ -161,14 +161,12 @@ fn host_of(ip: IpAddr) -> Option<String> {
 /// Answers as MCP clients expect it: refusals in plain text from the layers below become JSON-RPC
 /// errors, which they can show to a human.
 async fn speak_json_rpc(State(most): State<usize>, request: Request, next: Next) -> Response {
-    if declared_length(request.headers()).is_some_and(|length| length > most) {
+    if let Some(length) = declared_length(request.headers()).filter(|length| *length > most) {
+        // Who asked whether to send has sent nothing yet, and reading would tell it to.
+        let asks_first = request.headers().contains_key(header::EXPECT);
         let mut body = request.into_body().into_data_stream();
-        let mut read = 0;
-        while let Some(Ok(piece)) = body.next().await {
-            read += piece.len();
-            if read > READ_TO_REFUSE {
-                break;
-            }
+        if length <= READ_TO_REFUSE && !asks_first {
+            while let Some(Ok(_)) = body.next().await {}
         }
         return refusal(HeaderMap::new(), StatusCode::PAYLOAD_TOO_LARGE, -32600, TOO_LARGE);
     }

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::fs;
+use std::{fs, io, process::Stdio};
 
 use portkey_mcp::{catalog::Catalog, operation::Upstream, portkey::http_client};
 use serde_json::{Value, json};
@@ -62,11 +62,43 @@ fn tools_are_called_from_the_shell() {
 }
 
 #[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let cases: [&[&str]; 3] = [
+        &["tools"],
+        &["tools", "--format", "json"],
+        &["call", "list-all-integrations", "--sandbox"],
+    ];
+    for args in cases {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = command(args).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && log.is_empty(), "{args:?}: {log}");
+    }
+}
+
+#[test]
+fn a_key_that_would_travel_unencrypted_is_warned_about() {
+    let warns = |args: &[&str]| {
+        let (ok, _, log) = said(args);
+        assert!(ok, "{args:?}: {log}");
+        log.contains("unencrypted")
+    };
+    for option in ["--base-url", "--gateway-url", "--registry-url", "--enkrypt-base-url"] {
+        assert!(warns(&[option, "http://portkey.example/v1"]), "{option}");
+        assert!(!warns(&[option, "http://portkey.example/v1", "--sandbox"]), "{option}");
+        assert!(!warns(&[option, "http://127.0.0.1/v1"]), "{option}");
+        assert!(!warns(&[option, "https://portkey.example/v1"]), "{option}");
+    }
+}
+
+#[test]
 fn a_failing_call_exits_with_one_and_prints_no_result() {
     let cases: &[(&[&str], &str)] = &[
         (&["call", "get-integration", "slug=nope", "--sandbox"], "404 AB08"),
         (&["call", "get-integration", "--sandbox"], "`slug`: is required"),
         (&["call", "get-integraton", "--sandbox"], "did you mean `get-integration`?"),
+        (&["call", "get_server", "--sandbox"], "did you mean `get-mcp-server`?"),
         (&["call", "get-integration", "slug", "--sandbox"], "name=text"),
         (&["call", "get-integration", "slug=a", "slug=b", "--sandbox"], "given twice"),
         (&["call", "get-integration", "slug:=a", "--sandbox"], "`slug` is no JSON"),

@@ -309,6 +309,22 @@ async fn a_refused_connection_says_that_nothing_was_sent() {
     }
 }
 
+/// The first attempt arrived, and then nobody listened any more.
+#[tokio::test]
+async fn what_was_sent_once_is_not_told_as_unsent() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        stream.readable().await.unwrap();
+    });
+    let dispatcher =
+        Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings(&address)) };
+    let text = call(&dispatcher, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    assert!(text.contains("refused") && !text.contains("nothing was sent"), "{text}");
+}
+
 #[tokio::test]
 async fn waiting_is_bounded() {
     let upstream = Upstream::start(|_| Act::Hang).await;

@@ -350,7 +350,7 @@ fn without_a_key_the_tools_are_off() {
         .filter(|name| !off.iter().any(|entry| entry.operation.name() == *name))
         .collect();
     assert_eq!(left_out, TOOLS);
-    for name in TOOLS.into_iter().chain(["get_mcp_gateway", "modify-gateway", "get_server"]) {
+    for name in TOOLS.into_iter().chain(["get_mcp_gateway", "modify-gateway", "get_gateway"]) {
         assert!(full.find(name).is_ok());
         let text = off.find(name).unwrap_err().to_string();
         for part in ["switched off", "ENKRYPT_API_KEY", "--enkrypt-api-key-file", "--sandbox"] {

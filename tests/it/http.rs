@@ -1,6 +1,10 @@
 //! MCP over streamable HTTP: both protocol generations, and everything a client may get wrong.
 
-use std::sync::Arc;
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    sync::Arc,
+};
 
 use portkey_mcp::{catalog::Catalog, portkey::http_client};
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -134,6 +138,21 @@ async fn the_stateless_generation_gets_plain_json() {
     let call = json!({ "name": "list-all-integrations", "arguments": { "page_size": 1 } });
     let (_, body) = answer(modern(&server, "tools/call", call)).await;
     assert_eq!(body["result"]["structuredContent"]["data"].as_array().unwrap().len(), 1);
+}
+
+/// A client that asks before it sends, or that would never come to an end, is not made to send.
+#[test]
+fn what_is_too_large_is_refused_unread_where_that_is_seen() {
+    let server = served(&["--max-request-bytes", "1000"]);
+    let address =
+        server.url.strip_prefix("http://").and_then(|url| url.strip_suffix("/mcp")).unwrap();
+    for headers in ["content-length: 2000\r\nexpect: 100-continue", "content-length: 100000000"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "POST /mcp HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n").unwrap();
+        let mut status = String::new();
+        BufReader::new(stream).read_line(&mut status).unwrap();
+        assert!(status.starts_with("HTTP/1.1 413 "), "{headers}: {status}");
+    }
 }
 
 #[tokio::test]

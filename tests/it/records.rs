@@ -19,6 +19,9 @@ const LEFT_OUT: &[&str] = &["add-mcp-registry-server"];
 /// Arguments that are not sent.
 const LOCAL: &[(&str, &str)] = &[("modify-mcp-gateway", "preview")];
 
+/// Names that a tool does not answer to: whoever asks for a server most likely means one of Portkey's.
+const TOO_GENERIC: &[&str] = &["get-server"];
+
 /// Headers that the client adds by itself.
 const KEYS: &[&str] = &["apikey", "x-portkey-api-key"];
 
@@ -191,7 +194,7 @@ fn compare(published: &Published, record: &Value) {
 
     let answers: BTreeSet<_> =
         [name].iter().chain(operation.other_names()).map(|n| (*n).to_owned()).collect();
-    for alias in strings(&record["aliases"]) {
+    for alias in strings(&record["aliases"]).filter(|a| !TOO_GENERIC.contains(&a.as_str())) {
         assert!(answers.contains(&alias.replace('_', "-")), "{name} does not answer to {alias}");
     }
 }

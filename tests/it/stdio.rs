@@ -98,9 +98,22 @@ fn the_server_introduces_itself() {
         result["serverInfo"]["icons"][0]["src"].as_str().unwrap().starts_with("data:image/svg+xml")
     );
     assert_eq!(result["capabilities"], json!({ "tools": {} }));
-    let instructions = result["instructions"].as_str().unwrap();
-    assert!(instructions.len() < 600 && instructions.contains("current_page"), "{instructions}");
     assert!(pipe.end().0.success());
+}
+
+/// Another product's tools are told apart, where they are on offer.
+#[test]
+fn a_client_is_told_what_it_can_use() {
+    for (args, enkrypt) in
+        [(&[][..], false), (&["--enkrypt-api-key", "k"], true), (&["--sandbox"], true)]
+    {
+        let mut pipe = Pipe::start(args);
+        pipe.send(INITIALIZE);
+        let answer = pipe.receive();
+        let told = answer["result"]["instructions"].as_str().unwrap();
+        assert!(told.len() < 600 && told.contains("current_page"), "{told}");
+        assert_eq!(told.contains("Enkrypt AI"), enkrypt, "{args:?}: {told}");
+    }
 }
 
 /// Each line, and the id and code of the error it must be answered with.
