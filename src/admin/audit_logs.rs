@@ -14,6 +14,7 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
         "records[].query_params",
         "records[].request_headers",
         "records[].client_ip",
+        "records[].country",
         "records[].user_id",
     ])];
 

@@ -9,10 +9,12 @@ use crate::operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpIntegrations>("list-mcp-integrations", "/mcp-integrations")
+        .sensitive(&["data[].configurations"])
         .scopes(&["organisation_mcp_integrations.list", "workspace_mcp_integrations.list"]),
     post::<CreateMcpIntegration>("create-mcp-integration", "/mcp-integrations")
         .scopes(&["organisation_mcp_integrations.create", "workspace_mcp_integrations.create"]),
     get::<GetMcpIntegration>("get-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
+        .sensitive(&["configurations"])
         .scopes(READ),
     put::<UpdateMcpIntegration>("update-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
         .scopes(UPDATE),

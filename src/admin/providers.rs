@@ -10,11 +10,13 @@ use crate::operation::{Nullable, Operation, delete, get, post, put};
 pub const OPERATIONS: &[Operation] = &[
     get::<ListProviders>("list-all-providers", "/providers")
         .aliases(&["list-providers"])
+        .sensitive(&["data[].model_config"])
         .scopes(&["providers.list", "virtual_keys.list"]),
     post::<CreateProvider>("create-provider", "/providers")
         .scopes(&["providers.create", "virtual_keys.create"]),
     get::<GetProvider>("get-provider", "/providers/{slug}")
         .scopes(&["providers.read", "virtual_keys.read"]),
+        .sensitive(&["model_config", "configurations"])
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
         .query(&["workspace_id"])
         .scopes(&["providers.update", "virtual_keys.update"]),

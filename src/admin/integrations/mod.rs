@@ -18,17 +18,22 @@ use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, g
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
         .aliases(&["list-integrations"])
+        .sensitive(&["data[].configurations"])
         .scopes(&["organisation_integrations.list", "workspace_integrations.list"]),
     post::<CreateIntegration>("create-integration", "/integrations")
         .rule(configurations::fit_the_provider)
         .scopes(&["organisation_integrations.create", "workspace_integrations.create"]),
-    get::<GetIntegration>("get-integration", "/integrations/{slug}").enterprise().scopes(READ),
+    get::<GetIntegration>("get-integration", "/integrations/{slug}")
+        .sensitive(&["masked_key", "configurations"])
+        .enterprise()
+        .scopes(READ),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
         .rule(configurations::fit_one_provider)
         .scopes(UPDATE),
     delete::<DeleteIntegration>("delete-integration", "/integrations/{slug}")
         .scopes(&["organisation_integrations.delete", "workspace_integrations.delete"]),
     get::<ListModels>("list-integration-models", "/integrations/{slug}/models")
+        .sensitive(&["models[].custom_headers", "models[].configurations"])
         .enterprise()
         .scopes(READ),
     put::<UpdateModels>("bulk-update-integration-models", "/integrations/{slug}/models")
