@@ -96,7 +96,7 @@ pub struct ListMcpServers {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateMcpServer {
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// MCP integration UUID or slug.
     pub mcp_integration_id: String,
@@ -105,8 +105,8 @@ pub struct CreateMcpServer {
     /// What it is for.
     #[schemars(length(max = 500))]
     pub description: Option<String>,
-    /// 3 to 50 characters, unique in the organisation; made from the name when left out.
-    #[schemars(length(max = 50), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
+    /// 3 to 50 characters, unique in the organisation. Default: made from the name.
+    #[schemars(length(min = 3, max = 50), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
 }
 
@@ -127,7 +127,7 @@ pub struct UpdateMcpServer {
     /// UUID or slug.
     pub mcp_server_id: String,
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
     /// What it is for.
     #[schemars(length(max = 500))]

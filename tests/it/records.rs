@@ -217,6 +217,11 @@ fn compare(published: &Published, record: &Value) {
         None => compare_body(name, published.full_schema(), &record["body"]),
     }
 
+    for query in record["query_params"].as_array().into_iter().flatten() {
+        let argument = query["name"].as_str().unwrap();
+        compare_bounds(&format!("{name}.{argument}"), &fields[argument], query);
+    }
+
     let mut required: BTreeSet<String> = operation.placeholders().map(str::to_owned).collect();
     let query = record["query_params"].as_array().into_iter().flatten();
     required.extend(
@@ -292,6 +297,7 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
                 .chain(newer)
                 .collect();
             assert_eq!(strings(&mine["enum"]).collect::<BTreeSet<_>>(), words, "enum of {at}");
+            compare_bounds(&at, mine, &field);
             compare_body(&at, mine, &field);
             compare_body(&at, &mine["items"], &field["items"]);
         }
@@ -302,6 +308,40 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
         for name in fields(declared).keys() {
             assert!(known.contains(name), "{at}.{name} is declared and not recorded");
         }
+    }
+}
+
+/// Nothing passes that the API is known to refuse for its size, and what an update clears by `null` can be
+/// cleared.
+fn compare_bounds(at: &str, declared: &Value, recorded: &Value) {
+    let least = [
+        ("minimum", "minimum"),
+        ("min", "minimum"),
+        ("minLength", "minLength"),
+        ("minItems", "minItems"),
+    ];
+    let most = [
+        ("maximum", "maximum"),
+        ("max", "maximum"),
+        ("maxLength", "maxLength"),
+        ("maxItems", "maxItems"),
+    ];
+    for (theirs, ours) in least {
+        let Some(bound) = recorded[theirs].as_f64().filter(|bound| *bound != 0.0) else { continue };
+        assert!(
+            declared[ours].as_f64().is_some_and(|mine| mine >= bound),
+            "{ours} of {at}: {bound}"
+        );
+    }
+    for (theirs, ours) in most {
+        let Some(bound) = recorded[theirs].as_f64() else { continue };
+        assert!(
+            declared[ours].as_f64().is_some_and(|mine| mine <= bound),
+            "{ours} of {at}: {bound}"
+        );
+    }
+    if recorded["nullable"] == true && at.starts_with("update-") {
+        assert_eq!(declared["x-clearable"], true, "{at} can be cleared");
     }
 }
 

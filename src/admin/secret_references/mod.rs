@@ -49,7 +49,7 @@ pub struct ListSecretReferences {
     /// Only those with these tags.
     pub tags: Option<Tags>,
     /// Part of the name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub search: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -75,7 +75,7 @@ pub enum Manager {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateSecretReference {
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// Where the secret is; cannot be changed.
     pub manager_type: Manager,
@@ -122,7 +122,7 @@ pub struct UpdateSecretReference {
     /// UUID or slug.
     pub secret_reference_id: String,
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
     /// What it is for.
     #[schemars(length(max = 1024))]
