@@ -21,7 +21,7 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
 /// List audit logs
 ///
 /// Returns the changes made in a period, in `records`: who, from where, what request and how it ended.
-/// Needs an Admin key. Enterprise plan.
+/// Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListAuditLogs {
     /// From (RFC 3339).

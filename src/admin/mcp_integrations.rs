@@ -108,7 +108,7 @@ pub struct CreateMcpIntegration {
     pub organisation_id: Option<String>,
     /// Workspace UUID to keep it to.
     pub workspace_id: Option<String>,
-    /// Made from the name when left out.
+    /// Default: made from the name.
     #[schemars(regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
     /// What it is for.

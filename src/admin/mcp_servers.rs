@@ -75,7 +75,7 @@ const UPDATE: &[&str] = &["mcp_servers.update"];
 /// Returns a workspace's MCP servers, one page at a time, with the gateway URL clients connect to.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListMcpServers {
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -100,7 +100,7 @@ pub struct CreateMcpServer {
     pub name: String,
     /// MCP integration UUID or slug.
     pub mcp_integration_id: String,
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// What it is for.
     #[schemars(length(max = 500))]
@@ -191,7 +191,7 @@ pub struct ListConnections {
     pub mcp_server_id: String,
     /// Only this user.
     pub user_id: Option<String>,
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -209,7 +209,7 @@ pub struct DeleteConnection {
     pub mcp_server_id: String,
     /// User UUID; a service key must give it, a user key means its own user.
     pub user_id: Option<String>,
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub use configurations::{AwsAuth, AzureAuth, AzureDeployment, Configurations, VertexAuth};
 pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
 
-use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits};
+use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
 use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put};
 
 /// The room's table.
@@ -50,7 +50,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/integrations/{slug}/workspaces",
     )
     .destructive()
-    .rule(some_access_is_given)
+    .rule(access_fits)
     .aliases(&["update-integration-workspaces"])
     .scopes(&["organisation_integrations.update"]),
 ];
@@ -86,7 +86,7 @@ pub struct CreateIntegration {
     pub name: String,
     /// Provider, such as `openai`, `anthropic` or `bedrock`.
     pub ai_provider_id: String,
-    /// Made from the name when left out.
+    /// Default: made from the name.
     #[schemars(regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
     /// Provider API key; most need it, or a secret mapping.
@@ -310,6 +310,11 @@ pub struct GlobalAccess {
     pub usage_limits: Nullable<Vec<UsageLimits>>,
     #[schemars(length(max = 1))]
     pub rate_limits: Nullable<Vec<RateLimits>>,
+}
+
+fn access_fits(args: &JsonMap, problems: &mut Problems) {
+    some_access_is_given(args, problems);
+    alert_below_limit(args, problems);
 }
 
 /// Portkey's spec requires neither and its API does nothing then; saying so helps more.

@@ -81,12 +81,12 @@ pub struct CreateSecretReference {
     pub manager_type: Manager,
     #[expect(missing_docs, reason = "the struct says it")]
     pub auth_config: Secret<SignIn>,
-    /// Path, name or ARN of the secret.
+    /// Its path, name or ARN there.
     #[schemars(length(max = 1024))]
     pub secret_path: String,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// Made from the name when left out.
+    /// Default: made from the name.
     #[schemars(length(max = 255), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
     /// What it is for.
@@ -129,7 +129,7 @@ pub struct UpdateSecretReference {
     pub description: Nullable<String>,
     /// As in `create-secret-reference`.
     pub auth_config: Option<Secret<SignIn>>,
-    /// Path, name or ARN of the secret.
+    /// Its path, name or ARN there.
     #[schemars(length(max = 1024))]
     pub secret_path: Option<String>,
     /// Which value of a secret that has several.
