@@ -112,7 +112,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-rescued-requests-analytics",
         "requests/rescued",
         "Graph rescued requests",
-        "Saved by retry or fallback over time."
+        "Failures that a retry or a fallback made good, over time."
     ),
     graph!(
         "get-tokens-graph",

@@ -71,6 +71,7 @@ pub struct Grouped {
     /// Zero-based.
     pub current_page: Option<u32>,
     /// Groups per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
 }
 
@@ -85,6 +86,7 @@ pub struct GroupedByMetadata {
     /// Zero-based.
     pub current_page: Option<u32>,
     /// Groups per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Period, RateKind, UsageLimits};
+use super::shared::{Period, RateKind, UsageLimits, alert_below_limit};
 use crate::operation::{JsonMap, Nullable, Operation, Problems, delete, get, post, put};
 
 /// The room's table.
@@ -17,7 +17,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.list",
         ]),
     post::<CreateApiKey>("create-api-key", "/api-keys/{type}/{sub_type}")
-        .rule(owner_fits_the_pair)
+        .rule(new_key_fits)
         .reveals(&["key"])
         .scopes(&[
             "organisation_service_api_keys.create",
@@ -31,7 +31,7 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_service_api_keys.read",
             "workspace_user_api_keys.read",
         ]),
-    put::<UpdateApiKey>("update-api-key", "/api-keys/{id}").scopes(&[
+    put::<UpdateApiKey>("update-api-key", "/api-keys/{id}").rule(alert_below_limit).scopes(&[
         "organisation_service_api_keys.update",
         "workspace_service_api_keys.update",
         "workspace_user_api_keys.update",
@@ -60,7 +60,7 @@ pub struct ListApiKeys {
     pub page_size: Option<u32>,
     /// Zero-based.
     pub current_page: Option<u32>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// UUIDs, separated by commas; Portkey documents it for `/v2` only.
     pub ids: Option<String>,
@@ -85,7 +85,7 @@ pub struct CreateApiKey {
     pub description: Option<String>,
     /// Organisation UUID; the caller's when left out.
     pub organisation_id: Option<String>,
-    /// UUID or slug; needed with an Admin key for `workspace`.
+    /// UUID or slug; Admin keys need it for `workspace`.
     pub workspace_id: Option<String>,
     /// UUID; required for `user`.
     pub user_id: Option<String>,
@@ -186,7 +186,8 @@ pub struct GetApiKey {
 
 /// Update an API key
 ///
-/// Changes the fields given and keeps the rest; answers `{}`. More scopes take effect at once.
+/// Changes the fields given and keeps the rest; answers `{}`, and reads may lag.
+/// `next_rotation_at` is refused while the organisation enforces rotation.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateApiKey {
     /// Key UUID.
@@ -235,6 +236,11 @@ pub struct RotateApiKey {
     /// How long the old secret works on, in milliseconds.
     #[schemars(range(min = 1_800_000))]
     pub key_transition_period_ms: Option<u64>,
+}
+
+fn new_key_fits(args: &JsonMap, problems: &mut Problems) {
+    owner_fits_the_pair(args, problems);
+    alert_below_limit(args, problems);
 }
 
 /// The organisation has no user keys, and a user's key needs its user.

@@ -14,13 +14,14 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
         "records[].query_params",
         "records[].request_headers",
         "records[].client_ip",
+        "records[].country",
         "records[].user_id",
     ])];
 
 /// List audit logs
 ///
 /// Returns the changes made in a period, in `records`: who, from where, what request and how it ended.
-/// Needs an Admin key. Enterprise plan.
+/// Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListAuditLogs {
     /// From (RFC 3339).

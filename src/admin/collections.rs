@@ -22,7 +22,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's prompt collections and how much is in each, one page at a time.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListCollections {
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -40,9 +40,9 @@ pub struct ListCollections {
 pub struct CreateCollection {
     /// Display name.
     pub name: String,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
-    /// UUID or slug of the collection around it.
+    /// Collection around it, by UUID or slug.
     pub parent_collection_id: Option<String>,
 }
 

@@ -30,7 +30,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's configs without their documents, one page at a time.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListConfigs {
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -53,7 +53,7 @@ pub struct CreateConfig {
     #[serde(rename = "isDefault")]
     #[schemars(range(min = 0, max = 1))]
     pub is_default: Option<u8>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 
@@ -84,7 +84,7 @@ pub struct UpdateConfig {
 
 /// Delete a config
 ///
-/// Removes the config; requests that name it fail. Refused while it is a workspace's default for user
+/// Removes the config; requests that name it fail. Refused while a workspace pins it on its user
 /// keys. This cannot be undone.
 #[derive(Deserialize, JsonSchema)]
 pub struct DeleteConfig {

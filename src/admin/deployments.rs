@@ -43,7 +43,7 @@ const ONE_TIME: &[&str] = &["client_auth", "credentials"];
 
 /// List deployments
 ///
-/// Returns the organisation's gateway deployments with their connection status. Enterprise plan.
+/// Returns the organisation's gateway deployments with their connection status. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListDeployments {
     /// Organisation UUID; the key's when left out.
@@ -82,12 +82,12 @@ pub enum Kind {
 /// Create a deployment
 ///
 /// Registers a gateway and returns its id with `client_auth` and registry `credentials`, shown only
-/// here: keep them at once. Enterprise plan.
+/// here: keep them at once. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateDeployment {
     /// Display name.
     pub name: String,
-    /// Made from the name when left out.
+    /// Default: made from the name.
     pub slug: Option<String>,
     /// What it is for.
     #[serde(rename = "type")]
@@ -125,20 +125,20 @@ pub struct AuthSettings {
 
 /// Get a deployment
 ///
-/// Returns one gateway deployment with its connection status. Enterprise plan.
+/// Returns one gateway deployment with its connection status. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct GetDeployment {
-    /// UUID, or `self` for the caller's own.
+    /// UUID; `self` is the caller's own.
     pub deployment_id: String,
 }
 
 /// Update a deployment
 ///
 /// Changes the fields given; lists in auth_settings are added to. Rotating returns a new credential,
-/// shown only here, and cuts off the running gateway until it has it. Enterprise plan.
+/// shown only here, and cuts off the running gateway until it has it. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateDeployment {
-    /// UUID, or `self` for the caller's own.
+    /// UUID; `self` is the caller's own.
     pub deployment_id: String,
     /// Display name.
     pub name: Option<String>,
@@ -178,18 +178,18 @@ pub struct AuthChanges {
 
 /// Delete a deployment
 ///
-/// Archives the deployment: it stays listed as `archived` and its gateway is cut off. Enterprise plan.
+/// Archives the deployment: it stays listed as `archived` and its gateway is cut off. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct DeleteDeployment {
-    /// UUID, or `self` for the caller's own.
+    /// UUID; `self` is the caller's own.
     pub deployment_id: String,
 }
 
 /// Ping a deployment
 ///
-/// Checks on a gateway; deprecated, read `connection_status` with `get-deployment`. Enterprise plan.
+/// Checks on a gateway; deprecated, read `connection_status` with `get-deployment`. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct PingDeployment {
-    /// UUID, or `self` for the caller's own.
+    /// UUID; `self` is the caller's own.
     pub deployment_id: String,
 }

@@ -90,8 +90,8 @@ pub struct GetRegistryServer {
 ///
 /// Merges what is given into one MCP gateway of Enkrypt AI and returns the outcome. What is left out
 /// stays; null deletes, at any depth. Servers are matched by saved_name and server_version: new ones are
-/// added, unnamed ones stay, `_delete` takes one off. In a policy always send enabled, guardrail_name and
-/// block together, as those left out may be lost; block is replaced whole, additional_config merges by
+/// added, unnamed ones stay, `_delete` takes one off. A policy needs enabled, guardrail_name
+/// and block at once: one left out may be lost; block is replaced whole, additional_config merges by
 /// key. Preview first: nothing guards against other writers. A running gateway follows in 10 minutes.
 #[derive(Deserialize, JsonSchema)]
 pub struct ModifyMcpGateway {

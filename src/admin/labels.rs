@@ -28,12 +28,12 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// List labels
 ///
-/// Returns a page of labels of a workspace or of the organisation.
+/// Returns a page of a workspace's labels, or of the organisation's.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListLabels {
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Part of the name.
     pub search: Option<String>,
@@ -53,7 +53,7 @@ pub struct CreateLabel {
     pub name: String,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// What it stands for.
     pub description: Option<String>,
@@ -70,7 +70,7 @@ pub struct GetLabel {
     pub label_id: String,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 

@@ -46,7 +46,7 @@ const EXPORT: &[&str] = &["logs.export"];
 /// Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListLogExports {
-    /// Workspace UUID or slug; an organisation key must name one.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 
@@ -60,13 +60,13 @@ pub struct CreateLogExport {
     pub filters: ExportFilters,
     /// What of each; fields the workspace denies are refused.
     pub requested_data: Vec<ExportField>,
-    /// Workspace UUID or slug; an organisation key must name one.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 
 /// Get log export field restrictions
 ///
-/// Returns the log fields that may not be exported from a workspace. Enterprise plan.
+/// Returns which fields of logs a workspace keeps out of exports. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct GetFieldRestrictions {
     /// Workspace UUID or slug.
@@ -94,7 +94,7 @@ pub struct UpdateLogExport {
     pub filters: ExportFilters,
     /// What of each log.
     pub requested_data: Option<Vec<ExportField>>,
-    /// Workspace UUID or slug; an organisation key must name one.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 

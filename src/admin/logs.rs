@@ -19,6 +19,7 @@ pub const OPERATIONS: &[Operation] = &[
         .sensitive(&[
             "request",
             "response",
+            "portkeyHeaders",
             "finalUntransformedRequest",
             "transformedRequest",
             "originalResponse",

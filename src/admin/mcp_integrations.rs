@@ -9,10 +9,12 @@ use crate::operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpIntegrations>("list-mcp-integrations", "/mcp-integrations")
+        .sensitive(&["data[].configurations"])
         .scopes(&["organisation_mcp_integrations.list", "workspace_mcp_integrations.list"]),
     post::<CreateMcpIntegration>("create-mcp-integration", "/mcp-integrations")
         .scopes(&["organisation_mcp_integrations.create", "workspace_mcp_integrations.create"]),
     get::<GetMcpIntegration>("get-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
+        .sensitive(&["configurations"])
         .scopes(READ),
     put::<UpdateMcpIntegration>("update-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
         .scopes(UPDATE),
@@ -106,7 +108,7 @@ pub struct CreateMcpIntegration {
     pub organisation_id: Option<String>,
     /// Workspace UUID to keep it to.
     pub workspace_id: Option<String>,
-    /// Made from the name when left out.
+    /// Default: made from the name.
     #[schemars(regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
     /// What it is for.

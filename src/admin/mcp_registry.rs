@@ -25,6 +25,6 @@ pub struct ListServers {
     pub search: Option<String>,
     /// Only those changed since; RFC 3339.
     pub updated_since: Option<String>,
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }

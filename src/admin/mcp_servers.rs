@@ -75,7 +75,7 @@ const UPDATE: &[&str] = &["mcp_servers.update"];
 /// Returns a workspace's MCP servers, one page at a time, with the gateway URL clients connect to.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListMcpServers {
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -96,17 +96,17 @@ pub struct ListMcpServers {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateMcpServer {
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// MCP integration UUID or slug.
     pub mcp_integration_id: String,
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// What it is for.
     #[schemars(length(max = 500))]
     pub description: Option<String>,
-    /// 3 to 50 characters, unique in the organisation; made from the name when left out.
-    #[schemars(length(max = 50), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
+    /// 3 to 50 characters, unique in the organisation. Default: made from the name.
+    #[schemars(length(min = 3, max = 50), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
 }
 
@@ -127,7 +127,7 @@ pub struct UpdateMcpServer {
     /// UUID or slug.
     pub mcp_server_id: String,
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
     /// What it is for.
     #[schemars(length(max = 500))]
@@ -191,7 +191,7 @@ pub struct ListConnections {
     pub mcp_server_id: String,
     /// Only this user.
     pub user_id: Option<String>,
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -209,7 +209,7 @@ pub struct DeleteConnection {
     pub mcp_server_id: String,
     /// User UUID; a service key must give it, a user key means its own user.
     pub user_id: Option<String>,
-    /// Workspace UUID or slug; an organisation key must give it.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 

@@ -20,14 +20,14 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// Get organisation defaults
 ///
-/// Returns the guardrails that apply in every workspace. Enterprise plan.
+/// Returns the guardrails that apply in every workspace. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct GetDefaults {}
 
 /// Update organisation defaults
 ///
 /// Sets the guardrails of every workspace at once; a list given replaces the old one, a list left
-/// out stays. Enterprise plan.
+/// out stays. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateDefaults {
     /// Guardrail UUIDs or slugs for requests; `[]` removes all.

@@ -38,7 +38,7 @@ pub const OPERATIONS: &[Operation] = &[
 pub struct ListPartials {
     /// UUID or slug.
     pub collection_id: Option<String>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -59,7 +59,7 @@ pub struct CreatePartial {
     pub name: String,
     /// With {{variables}}.
     pub string: String,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// About this version.
     pub version_description: Option<String>,

@@ -3,19 +3,23 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{RateLimits, Tags, UsageLimits};
+use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
 use crate::operation::{Nullable, Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListProviders>("list-all-providers", "/providers")
         .aliases(&["list-providers"])
+        .sensitive(&["data[].model_config"])
         .scopes(&["providers.list", "virtual_keys.list"]),
     post::<CreateProvider>("create-provider", "/providers")
+        .rule(alert_below_limit)
         .scopes(&["providers.create", "virtual_keys.create"]),
     get::<GetProvider>("get-provider", "/providers/{slug}")
+        .sensitive(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
+        .rule(alert_below_limit)
         .query(&["workspace_id"])
         .scopes(&["providers.update", "virtual_keys.update"]),
     delete::<DeleteProvider>("delete-provider", "/providers/{slug}")
@@ -31,7 +35,7 @@ pub struct ListProviders {
     pub current_page: Option<u32>,
     /// Items per page; default 50.
     pub page_size: Option<u32>,
-    /// Workspace; needed with an Admin key.
+    /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Only those with these tags.
     pub tags: Option<Tags>,
@@ -39,17 +43,17 @@ pub struct ListProviders {
 
 /// Create a provider
 ///
-/// Lends an integration to a workspace; returns id and slug. 403 means that the integration is not
-/// enabled for the workspace.
+/// Lends an integration to a workspace; returns id and slug. 403: the workspace has no access to
+/// the integration.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateProvider {
     /// Display name.
     pub name: String,
     /// Slug of the integration.
     pub integration_id: String,
-    /// Workspace UUID; needed with an Admin key.
+    /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
-    /// Slug; made from the name when left out.
+    /// Default: made from the name.
     pub slug: Option<String>,
     /// Free text.
     pub note: Option<String>,
@@ -70,7 +74,7 @@ pub struct CreateProvider {
 pub struct GetProvider {
     /// Provider slug.
     pub slug: String,
-    /// Workspace; needed with an Admin key.
+    /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Add the integration's settings, masked.
     pub include_configurations: Option<bool>,
@@ -83,7 +87,7 @@ pub struct GetProvider {
 pub struct UpdateProvider {
     /// Provider slug.
     pub slug: String,
-    /// Workspace UUID; needed with an Admin key.
+    /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Display name.
     pub name: Option<String>,
@@ -108,6 +112,6 @@ pub struct UpdateProvider {
 pub struct DeleteProvider {
     /// Provider slug.
     pub slug: String,
-    /// Workspace; needed with an Admin key.
+    /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
 }

@@ -44,7 +44,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's rate policies, one page at a time. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListRateLimitsPolicies {
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// `active` when left out.
     pub status: Option<PolicyStatus>,
@@ -92,7 +92,7 @@ pub struct CreateRateLimitsPolicy {
     /// Display name.
     #[schemars(length(max = 255))]
     pub name: Option<String>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,

@@ -29,7 +29,8 @@ const ADMIN: &[&str] = &["organisation admin key"];
 
 /// List SCIM groups
 ///
-/// Returns the groups the identity provider has sent, by id and name. Enterprise plan.
+/// Returns the groups the identity provider has sent, by id and name. Admin key,
+/// Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListGroups {
     /// Part of the name.
@@ -42,7 +43,8 @@ pub struct ListGroups {
 
 /// List SCIM workspace mappings
 ///
-/// Returns which group gets into which workspace, and its role there. Enterprise plan.
+/// Returns which group gets into which workspace, and its role there. Admin key,
+/// Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListMappings {
     /// Workspace UUID; a slug finds nothing.
@@ -61,7 +63,8 @@ pub struct ListMappings {
 /// Create a SCIM workspace mapping
 ///
 /// Lets everyone in a group into a workspace; the same mapping again returns the one there is. A
-/// group has one role in all its workspaces, another is refused with 400. Enterprise plan.
+/// group has one role in all its workspaces, another is refused with 400. Admin key,
+/// Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-exactly-one" = ["scim_group_id", "scim_group_name"]))]
 pub struct CreateMapping {
@@ -77,7 +80,8 @@ pub struct CreateMapping {
 
 /// Delete a SCIM workspace mapping
 ///
-/// Archives the mapping; the group stays, its members lose the workspace. Enterprise plan.
+/// Archives the mapping: members of the group lose the workspace, the group itself remains. Admin key,
+/// Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct DeleteMapping {
     /// Mapping id.

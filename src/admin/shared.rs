@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{Nullable, TextOrList};
+use serde_json::Value;
+
+use crate::operation::{JsonMap, Nullable, Problems, TextOrList};
 
 /// Tags as Portkey keeps them: names to text.
 pub type Tags = BTreeMap<String, String>;
@@ -20,7 +22,7 @@ pub enum Owner {
     All,
 }
 
-/// target_field* (`key` or `configurations.<field>`), secret_reference_id*, secret_key (inside a
+/// target_field* (`key`, `configurations.<field>` or `model_config.<field>`), secret_reference_id*, secret_key (inside a
 /// multi-value secret), value_format (string|json).
 ///
 /// A field filled from a secret reference, by its UUID or slug, at run time.
@@ -43,7 +45,7 @@ pub enum ValueFormat {
     Json,
 }
 
-/// credit_limit: US dollars (cost) or tokens. next_usage_reset_at: RFC 3339.
+/// credit_limit: US dollars (cost) or tokens; alert_threshold: below it. next_usage_reset_at: RFC 3339.
 ///
 /// A budget; analytics and logs report cost in cents (quirks.md §8.6).
 #[derive(Deserialize, JsonSchema)]
@@ -81,6 +83,36 @@ pub enum BudgetKind {
 pub enum Period {
     Monthly,
     Weekly,
+}
+
+/// An alert at its limit or over it would come too late, and Portkey refuses it (quirks.md §10.6). Looks
+/// at the budgets of these arguments and at those of what they list.
+pub(super) fn alert_below_limit(args: &JsonMap, problems: &mut Problems) {
+    look_for_late_alerts("", args, problems);
+}
+
+fn look_for_late_alerts(at: &str, fields: &JsonMap, problems: &mut Problems) {
+    let number = |name: &str| fields.get(name).and_then(Value::as_f64);
+    if let (Some(alert), Some(limit)) = (number("alert_threshold"), number("credit_limit"))
+        && alert >= limit
+    {
+        let what = format_args!("must be below `credit_limit`, {limit}");
+        problems.add(format_args!("{at}alert_threshold"), what);
+    }
+    for name in ["usage_limits", "workspaces", "global_workspace_access"] {
+        match fields.get(name) {
+            Some(Value::Object(inner)) => {
+                look_for_late_alerts(&format!("{at}{name}."), inner, problems);
+            }
+            Some(Value::Array(items)) => {
+                for (i, inner) in items.iter().enumerate() {
+                    let Some(inner) = inner.as_object() else { continue };
+                    look_for_late_alerts(&format!("{at}{name}[{i}]."), inner, problems);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// type (requests|tokens), unit (rpm|rph|rpd), value.
@@ -189,7 +221,7 @@ pub enum PolicyTarget {
 /// named by `traffic!` in the tool's description, because two dozen tools share it.
 #[derive(Deserialize, JsonSchema)]
 pub struct Traffic {
-    /// A workspace key knows its own.
+    /// Slug; a workspace key ignores it.
     pub workspace_slug: String,
     /// From.
     pub time_of_generation_min: String,

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget};
-use crate::operation::{JsonMap, Nullable, Operation, Problems, delete, get, post, put};
+use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, alert_below_limit};
+use crate::operation::{Nullable, Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -64,7 +64,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Returns a workspace's budget policies, one page at a time. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListUsageLimitsPolicies {
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// `active` when left out.
     pub status: Option<PolicyStatus>,
@@ -114,7 +114,7 @@ pub struct CreateUsageLimitsPolicy {
     pub alert_threshold: Option<f64>,
     /// Calendar reset.
     pub periodic_reset: Option<Period>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
@@ -216,13 +216,4 @@ pub struct ResetUsageLimitsPolicyEntity {
     pub policy_usage_limits_id: String,
     /// Id from `list-usage-limits-policy-entities`.
     pub entity_id: String,
-}
-
-fn alert_below_limit(args: &JsonMap, problems: &mut Problems) {
-    let number = |name: &str| args.get(name).and_then(|value| value.as_f64());
-    if let (Some(alert), Some(limit)) = (number("alert_threshold"), number("credit_limit"))
-        && alert >= limit
-    {
-        problems.add("alert_threshold", format!("must be below `credit_limit`, {limit}"));
-    }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{RateLimits, SecretMapping, UsageLimits};
+use super::shared::{RateLimits, SecretMapping, UsageLimits, alert_below_limit};
 use crate::operation::{Nullable, Operation, Secret, delete, get, post, put};
 
 /// The room's table.
@@ -13,11 +13,13 @@ pub const OPERATIONS: &[Operation] = &[
         .sensitive(&["data[].key", "data[].masked_api_key", "data[].model_config"])
         .scopes(&["virtual_keys.list"]),
     post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
+        .rule(alert_below_limit)
         .scopes(&["virtual_keys.create"]),
     get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
         .sensitive(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
+        .rule(alert_below_limit)
         .scopes(&["virtual_keys.update"]),
     delete::<DeleteVirtualKey>("delete-virtual-key", "/virtual-keys/{slug}")
         .scopes(&["virtual_keys.delete"]),
@@ -34,7 +36,7 @@ pub struct ListVirtualKeys {
     pub current_page: Option<u32>,
     /// Items per page; default 50.
     pub page_size: Option<u32>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }
 
@@ -62,7 +64,7 @@ pub struct CreateVirtualKey {
     /// Azure deployment.
     #[serde(rename = "deploymentName")]
     pub deployment_name: Option<String>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Azure deployments.
     #[serde(rename = "deploymentConfig")]

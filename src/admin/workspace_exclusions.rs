@@ -13,8 +13,8 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .about(
         "List input guardrail exclusions",
-        "Returns the workspaces whose requests skip the organisation's input guardrails. Enterprise \
-         plan.",
+        "Returns the workspaces whose requests skip the organisation's input guardrails. Admin key, \
+         Enterprise plan.",
     )
     .aliases(&["list-input-guardrail-workspace-exclusions"])
     .enterprise()
@@ -26,7 +26,7 @@ pub const OPERATIONS: &[Operation] = &[
     .about(
         "Update input guardrail exclusions",
         "Frees workspaces from the organisation's input guardrails, or puts them back; others stay. \
-         Takes safety checks off live requests. Enterprise plan.",
+         Takes safety checks off live requests. Admin key, Enterprise plan.",
     )
     .destructive()
     .aliases(&["update-input-guardrail-workspace-exclusions"])
@@ -39,7 +39,7 @@ pub const OPERATIONS: &[Operation] = &[
     .about(
         "List output guardrail exclusions",
         "Returns the workspaces whose responses skip the organisation's output guardrails. \
-         Enterprise plan.",
+         Admin key, Enterprise plan.",
     )
     .aliases(&["list-output-guardrail-workspace-exclusions"])
     .enterprise()
@@ -51,7 +51,7 @@ pub const OPERATIONS: &[Operation] = &[
     .about(
         "Update output guardrail exclusions",
         "Frees workspaces from the organisation's output guardrails, or puts them back; others stay. \
-         Takes safety checks off live responses. Enterprise plan.",
+         Takes safety checks off live responses. Admin key, Enterprise plan.",
     )
     .destructive()
     .aliases(&["update-output-guardrail-workspace-exclusions"])

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::shared::{RateLimits, Tags, UsageLimits};
+use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
 use crate::operation::{Nullable, Operation, delete, get, post, put};
 
 /// The room's table.
@@ -11,11 +11,14 @@ pub const OPERATIONS: &[Operation] = &[
     get::<ListWorkspaces>("list-all-workspaces", "/admin/workspaces")
         .aliases(&["list-workspaces"])
         .scopes(&["workspaces.list"]),
-    post::<CreateWorkspace>("create-workspace", "/admin/workspaces").scopes(&["workspaces.create"]),
+    post::<CreateWorkspace>("create-workspace", "/admin/workspaces")
+        .rule(alert_below_limit)
+        .scopes(&["workspaces.create"]),
     get::<GetWorkspace>("get-workspace", "/admin/workspaces/{workspace_id}")
         .sensitive(&["users[].email", "users[].first_name", "users[].last_name"])
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
+        .rule(alert_below_limit)
         .scopes(&["workspaces.update"]),
     delete::<DeleteWorkspace>("delete-workspace", "/admin/workspaces/{workspace_id}")
         .with_body()
@@ -78,7 +81,7 @@ pub struct NewDefaults {
 
 /// Get a workspace
 ///
-/// Returns one workspace with its members, defaults and limits. A deleted one is refused with 403.
+/// Returns one workspace: limits, defaults, guardrails, members. A deleted one is refused with 403.
 #[derive(Deserialize, JsonSchema)]
 pub struct GetWorkspace {
     /// UUID or slug.

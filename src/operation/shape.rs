@@ -26,7 +26,7 @@ pub(super) enum Shape {
     /// One of some words.
     Word(Vec<String>),
     /// Text of a bounded length in characters; a slug has a small alphabet.
-    Text { most: usize, slug: bool },
+    Text { least: usize, most: usize, slug: bool },
     /// Text, or a list of texts.
     TextOrList,
     /// A whole number within bounds.
@@ -104,6 +104,7 @@ impl Shape {
             },
             Some("string") if full.get(TextOrList::KEY).is_some() => Self::TextOrList,
             Some("string") => Self::Text {
+                least: size("minLength").unwrap_or(0),
                 most: size("maxLength").unwrap_or(usize::MAX),
                 slug: full.get("pattern").is_some_and(|pattern| pattern == SLUG_PATTERN),
             },
@@ -158,9 +159,11 @@ impl Shape {
                     problems.add(at, format!("no such value `{}`{hint}; {known}", short(text)));
                 }
             }
-            (Self::Text { most, slug }, Value::String(text)) => {
+            (Self::Text { least, most, slug }, Value::String(text)) => {
                 let count = text.chars().count();
-                if count > *most {
+                if count < *least {
+                    problems.add(at, format!("takes a length of at least {least}, got {count}"));
+                } else if count > *most {
                     problems.add(at, format!("takes at most {most} characters, got {count}"));
                 }
                 if *slug && !is_slug(text) {

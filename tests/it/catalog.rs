@@ -290,6 +290,7 @@ fn constraints_are_ones_that_are_checked() {
         "maximum",
         "minItems",
         "maxItems",
+        "minLength",
         "maxLength",
         "additionalProperties",
         "x-clearable",

@@ -107,6 +107,76 @@ fn declarations_are_as_recorded() {
     assert!(compared > 0);
 }
 
+/// What the records know to be secret or personal in an answer is declared so, and what is shown once is
+/// declared to be shown once (secrets.md §5).
+#[test]
+fn secrets_in_answers_are_declared() {
+    let (mut compared, mut missing) = (0, Vec::new());
+    for domain in DOMAINS {
+        for record in of_domain(domain.name).unwrap_or_default() {
+            let operation = domain.operations.iter().find(|o| o.name() == record["id"]).unwrap();
+            for remark in strings(&record["secret_response_fields"]) {
+                let once = ["shown only here", "one time", "bearer", "rotate_auth"];
+                let once = once.iter().any(|words| remark.contains(words));
+                let declared = match once {
+                    true => operation.revealed(),
+                    false => operation.sensitive_fields(),
+                };
+                for field in fields_named(&remark) {
+                    let covers = |path: &&str| {
+                        let below = field.strip_prefix(*path);
+                        below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                    };
+                    if !declared.iter().any(covers) {
+                        missing.push(format!("{}: `{field}` ({remark})", operation.name()));
+                    }
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not declared: {missing:#?}");
+    assert!(compared > 40 || !Path::new(RECORDS).is_dir(), "{compared}");
+}
+
+/// The paths in a remark such as `data[].email, first_name: personal; last_name`. The first says where
+/// those after it are; words that are neither paths nor known as fields are prose.
+fn fields_named(remark: &str) -> Vec<String> {
+    const FIELDS: &[&str] = &[
+        "key",
+        "email",
+        "data",
+        "config",
+        "choices",
+        "request",
+        "response",
+        "credentials",
+        "configurations",
+    ];
+    let (mut fields, mut place) = (Vec::new(), None::<String>);
+    for part in remark.split(';') {
+        let part = part.split(':').next().unwrap().split(" when ").next().unwrap();
+        for word in part.split([' ', ',', '/']) {
+            let is_camel =
+                word.starts_with(char::is_lowercase) && word.contains(char::is_uppercase);
+            let is_path = word.contains(['_', '.']) || is_camel || FIELDS.contains(&word);
+            if !is_path || word.contains(['(', ')']) {
+                continue;
+            }
+            let field = word.trim_end_matches(".*");
+            let whole = match &place {
+                Some(place) if !word.contains('.') => format!("{place}.{field}"),
+                _ => field.to_owned(),
+            };
+            if fields.is_empty() {
+                place = word.rsplit_once('.').map(|(place, _)| place.to_owned());
+            }
+            fields.push(whole);
+        }
+    }
+    fields
+}
+
 fn compare(published: &Published, record: &Value) {
     let operation = published.operation();
     let name = operation.name();
@@ -148,6 +218,11 @@ fn compare(published: &Published, record: &Value) {
     match list {
         Some(list) => compare_body(name, &fields[list]["items"], &record["body"]["oneOf"][0]),
         None => compare_body(name, published.full_schema(), &record["body"]),
+    }
+
+    for query in record["query_params"].as_array().into_iter().flatten() {
+        let argument = query["name"].as_str().unwrap();
+        compare_bounds(&format!("{name}.{argument}"), &fields[argument], query);
     }
 
     let mut required: BTreeSet<String> = operation.placeholders().map(str::to_owned).collect();
@@ -225,6 +300,7 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
                 .chain(newer)
                 .collect();
             assert_eq!(strings(&mine["enum"]).collect::<BTreeSet<_>>(), words, "enum of {at}");
+            compare_bounds(&at, mine, &field);
             compare_body(&at, mine, &field);
             compare_body(&at, &mine["items"], &field["items"]);
         }
@@ -235,6 +311,40 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
         for name in fields(declared).keys() {
             assert!(known.contains(name), "{at}.{name} is declared and not recorded");
         }
+    }
+}
+
+/// Nothing passes that the API is known to refuse for its size, and what an update clears by `null` can be
+/// cleared.
+fn compare_bounds(at: &str, declared: &Value, recorded: &Value) {
+    let least = [
+        ("minimum", "minimum"),
+        ("min", "minimum"),
+        ("minLength", "minLength"),
+        ("minItems", "minItems"),
+    ];
+    let most = [
+        ("maximum", "maximum"),
+        ("max", "maximum"),
+        ("maxLength", "maxLength"),
+        ("maxItems", "maxItems"),
+    ];
+    for (theirs, ours) in least {
+        let Some(bound) = recorded[theirs].as_f64().filter(|bound| *bound != 0.0) else { continue };
+        assert!(
+            declared[ours].as_f64().is_some_and(|mine| mine >= bound),
+            "{ours} of {at}: {bound}"
+        );
+    }
+    for (theirs, ours) in most {
+        let Some(bound) = recorded[theirs].as_f64() else { continue };
+        assert!(
+            declared[ours].as_f64().is_some_and(|mine| mine <= bound),
+            "{ours} of {at}: {bound}"
+        );
+    }
+    if recorded["nullable"] == true && at.starts_with("update-") {
+        assert_eq!(declared["x-clearable"], true, "{at} can be cleared");
     }
 }
 

@@ -45,11 +45,10 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// List guardrails
 ///
-/// Returns the guardrails of a workspace or of the organisation, one page at a time, without their
-/// checks.
+/// Returns a workspace's guardrails or the organisation's, one page at a time, without their checks.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListGuardrails {
-    /// Workspace UUID; give it with an organisation key.
+    /// Workspace UUID; an Admin key gives this or organisation_id.
     pub workspace_id: Option<String>,
     /// Organisation UUID, for the organisation's own guardrails.
     pub organisation_id: Option<String>,
@@ -65,7 +64,7 @@ pub struct ListGuardrails {
 /// Create a guardrail
 ///
 /// Stores checks and what follows from them; returns id, slug and version. It runs where a config or
-/// a workspace names it. An organisation key must give workspace_id or organisation_id.
+/// a workspace names it. An Admin key must give workspace_id or organisation_id.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateGuardrail {
     /// Display name.
@@ -132,7 +131,7 @@ pub struct VerdictFeedback {
 
 /// Get a guardrail
 ///
-/// Returns one guardrail with its checks and actions. One that does not exist is answered as not
+/// Returns one guardrail: its checks and what follows from them. One that does not exist is answered as not
 /// allowed (403). A check without `is_enabled` is on.
 #[derive(Deserialize, JsonSchema)]
 pub struct GetGuardrail {
@@ -142,8 +141,8 @@ pub struct GetGuardrail {
 
 /// Update a guardrail
 ///
-/// Makes a new version that works at once. Checks and actions replace the stored ones as a whole:
-/// read them first. What is left out stays.
+/// Makes a new version that works at once. A list of checks takes the place of all stored ones,
+/// and so do actions: read them first. What is left out stays.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateGuardrail {
     /// UUID or slug.
@@ -217,7 +216,7 @@ pub struct SetMcpServer {
     pub guardrail_id: String,
     /// MCP server UUID or slug.
     pub mcp_server_id: String,
-    /// Sides of a tool call to look at.
+    /// Whether to look at what goes in, what comes out or both.
     pub run_on: Vec<Side>,
     /// Only these capabilities; all when left out or empty.
     pub mcp_integration_capability_ids: Option<Vec<String>>,

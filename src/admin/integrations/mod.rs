@@ -11,24 +11,29 @@ use serde::Deserialize;
 pub use configurations::{AwsAuth, AzureAuth, AzureDeployment, Configurations, VertexAuth};
 pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
 
-use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits};
+use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
 use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
         .aliases(&["list-integrations"])
+        .sensitive(&["data[].configurations"])
         .scopes(&["organisation_integrations.list", "workspace_integrations.list"]),
     post::<CreateIntegration>("create-integration", "/integrations")
         .rule(configurations::fit_the_provider)
         .scopes(&["organisation_integrations.create", "workspace_integrations.create"]),
-    get::<GetIntegration>("get-integration", "/integrations/{slug}").enterprise().scopes(READ),
+    get::<GetIntegration>("get-integration", "/integrations/{slug}")
+        .sensitive(&["masked_key", "configurations"])
+        .enterprise()
+        .scopes(READ),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
         .rule(configurations::fit_one_provider)
         .scopes(UPDATE),
     delete::<DeleteIntegration>("delete-integration", "/integrations/{slug}")
         .scopes(&["organisation_integrations.delete", "workspace_integrations.delete"]),
     get::<ListModels>("list-integration-models", "/integrations/{slug}/models")
+        .sensitive(&["models[].custom_headers", "models[].configurations"])
         .enterprise()
         .scopes(READ),
     put::<UpdateModels>("bulk-update-integration-models", "/integrations/{slug}/models")
@@ -45,7 +50,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/integrations/{slug}/workspaces",
     )
     .destructive()
-    .rule(some_access_is_given)
+    .rule(access_fits)
     .aliases(&["update-integration-workspaces"])
     .scopes(&["organisation_integrations.update"]),
 ];
@@ -81,7 +86,7 @@ pub struct CreateIntegration {
     pub name: String,
     /// Provider, such as `openai`, `anthropic` or `bedrock`.
     pub ai_provider_id: String,
-    /// Made from the name when left out.
+    /// Default: made from the name.
     #[schemars(regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
     /// Provider API key; most need it, or a secret mapping.
@@ -305,6 +310,11 @@ pub struct GlobalAccess {
     pub usage_limits: Nullable<Vec<UsageLimits>>,
     #[schemars(length(max = 1))]
     pub rate_limits: Nullable<Vec<RateLimits>>,
+}
+
+fn access_fits(args: &JsonMap, problems: &mut Problems) {
+    some_access_is_given(args, problems);
+    alert_below_limit(args, problems);
 }
 
 /// Portkey's spec requires neither and its API does nothing then; saying so helps more.

@@ -65,7 +65,7 @@ const UPDATE: &[&str] = &["prompts.update"];
 pub struct ListPrompts {
     /// Collection UUID or slug.
     pub collection_id: Option<String>,
-    /// UUID or slug; needed with an Admin key.
+    /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -133,8 +133,8 @@ pub struct GetPrompt {
 /// Update a prompt
 ///
 /// Renames or moves a prompt, or adds a version, which serves nobody until
-/// `set-default-prompt-version` publishes it. A version needs string, parameters, model and virtual_key
-/// unless `patch` is true.
+/// `set-default-prompt-version` publishes it. A version takes all of string, parameters, model,
+/// virtual_key unless `patch` is true.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdatePrompt {
     /// UUID or slug, `pp-…`.

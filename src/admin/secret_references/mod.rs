@@ -49,7 +49,7 @@ pub struct ListSecretReferences {
     /// Only those with these tags.
     pub tags: Option<Tags>,
     /// Part of the name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub search: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -75,18 +75,18 @@ pub enum Manager {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateSecretReference {
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// Where the secret is; cannot be changed.
     pub manager_type: Manager,
     #[expect(missing_docs, reason = "the struct says it")]
     pub auth_config: Secret<SignIn>,
-    /// Path, name or ARN of the secret.
+    /// Its path, name or ARN there.
     #[schemars(length(max = 1024))]
     pub secret_path: String,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// Made from the name when left out.
+    /// Default: made from the name.
     #[schemars(length(max = 255), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
     /// What it is for.
@@ -122,14 +122,14 @@ pub struct UpdateSecretReference {
     /// UUID or slug.
     pub secret_reference_id: String,
     /// Display name.
-    #[schemars(length(max = 255))]
+    #[schemars(length(min = 1, max = 255))]
     pub name: Option<String>,
     /// What it is for.
     #[schemars(length(max = 1024))]
     pub description: Nullable<String>,
     /// As in `create-secret-reference`.
     pub auth_config: Option<Secret<SignIn>>,
-    /// Path, name or ARN of the secret.
+    /// Its path, name or ARN there.
     #[schemars(length(max = 1024))]
     pub secret_path: Option<String>,
     /// Which value of a secret that has several.
