@@ -4,6 +4,7 @@
 mod answers;
 mod generate;
 mod preconditions;
+mod values;
 mod wire;
 mod world;
 
@@ -133,7 +134,7 @@ async fn what_is_required_and_what_is_unknown_stays_off_the_wire() {
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
         let schema = entry.published().full_schema();
-        let known = |at: &str, _: &Value| preconditions::value(tool, at, Extent::Least);
+        let known = |at: &str, _: &Value| values::value(tool, at, Extent::Least);
         let Value::Object(whole) = generate::fill(schema, "", Extent::Least, &known) else {
             panic!("{tool}")
         };

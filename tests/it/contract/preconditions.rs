@@ -1,15 +1,14 @@
 //! What must be so for a call to work, where the schema does not say it: which things arguments name,
-//! and which values go together.
+//! and what has to be done before.
 
 use http::Method;
 use portkey_mcp::{
-    admin::{DOMAINS, guardrails::catalogue::CHECKS},
+    admin::DOMAINS,
     operation::{JsonMap, Operation},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::generate::Extent;
-use crate::guardrail_checks::example;
 
 /// Where the value of an argument is found: a field of an item that a tool lists, or makes.
 pub(super) struct Source {
@@ -160,113 +159,6 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("update-provider", &["workspace_id"]),
 ];
 
-/// Values that the schema alone does not give: the tool, or none for any; the argument by its path, or
-/// its name alone; and as JSON the value for each set, in turn.
-const VALUES: &[(&str, &str, &[&str])] = &[
-    ("", "credit_limit", &["100"]),
-    ("", "alert_threshold", &["50"]),
-    // The month that the sandbox has traffic of.
-    ("", "time_of_generation_min", &[r#""2025-12-01T00:00:00Z""#]),
-    ("", "time_of_generation_max", &[r#""2026-01-01T00:00:00Z""#]),
-    ("", "email", &[r#""someone@example.com""#]),
-    ("", "alert_emails[]", &[r#""someone@example.com""#]),
-    ("", "target_field", &[r#""key""#]),
-    ("", "conditions[].key", &[r#""model""#]),
-    ("", "group_by[].key", &[r#""api_key""#]),
-    ("bulk-update-mcp-integration-capabilities", "capabilities[].name", CAPABILITIES),
-    ("bulk-update-mcp-server-capabilities", "capabilities[].name", CAPABILITIES),
-    ("create-api-key", "type", &[r#""organisation""#, r#""workspace""#, r#""workspace""#]),
-    ("create-api-key", "sub_type", &[r#""service""#, r#""service""#, r#""user""#]),
-    // Eleven, so that each meets every way to sign in, of which there are two, three or four.
-    (
-        "create-integration",
-        "ai_provider_id",
-        &[
-            r#""openai""#,
-            r#""azure-openai""#,
-            r#""azure-ai""#,
-            r#""bedrock""#,
-            r#""sagemaker""#,
-            r#""vertex-ai""#,
-            r#""workers-ai""#,
-            r#""huggingface""#,
-            r#""cortex""#,
-            r#""anthropic""#,
-            r#""cohere""#,
-        ],
-    ),
-    // Four, to meet each of three.
-    (
-        "create-secret-reference",
-        "manager_type",
-        &[r#""aws_sm""#, r#""hashicorp_vault""#, r#""azure_kv""#, r#""aws_sm""#],
-    ),
-    // Another workspace may not export all there is.
-    ("create-log-export", "workspace_id", &[r#""ws-shared""#]),
-    ("delete-workspace", "name", &[r#""sample-name-0""#]),
-    ("create-virtual-key", "provider", &[r#""openai""#]),
-    // Nothing lists these.
-    ("", "gateway", &[r#""support-tools""#]),
-    ("", "gateway_version", &[r#""v1""#]),
-    ("", "project", &[r#""default""#]),
-    ("modify-mcp-gateway", "preview", &["false"]),
-    ("modify-mcp-gateway", "servers_config.servers[]._delete", &["false"]),
-    ("get-mcp-registry-server", "server", &[r#""ticket_desk""#]),
-    ("get-mcp-registry-server", "server_version", &[r#""v1""#]),
-    ("get-mcp-registry-server", "registry", &[r#""default""#]),
-    ("delete-mcp-server-connection", "mcp_server_id", SIGNED_IN_TO),
-    ("delete-mcp-server-connection", "workspace_id", &[r#""ws-research""#]),
-    ("list-audit-logs", "start_time", &[r#""2026-01-01T00:00:00Z""#]),
-    ("list-audit-logs", "end_time", &[r#""2026-02-01T00:00:00Z""#]),
-    ("list-mcp-server-connections", "mcp_server_id", SIGNED_IN_TO),
-    ("list-mcp-server-connections", "workspace_id", &[r#""ws-research""#]),
-    ("get-agent-server-card", "agent_server_id", &[r#""travel-desk""#]),
-    ("get-analytics-grouped-data", "columns", &[r#""cost""#]),
-    ("get-general-model-config", "provider", &[r#""openai""#]),
-    ("get-general-model-config", "model", &[r#""gpt-4o""#]),
-    ("get-metadata-grouped-data", "metadata_key", &[r#""team""#]),
-    ("get-model-pricing", "provider", &[r#""openai""#]),
-    ("get-model-pricing", "model", &[r#""gpt-4o""#]),
-    ("get-prompt", "version", &[r#""latest""#]),
-    ("get-prompt-partial", "version", &[r#""latest""#]),
-    ("insert-logs", "logs[].response.status", &["200"]),
-    ("list-provider-pricing", "provider", &[r#""openai""#]),
-    ("list-registry-mcp-servers", "search", &[r#""issues""#]),
-    ("list-registry-mcp-servers", "updated_since", &[r#""2025-12-01T00:00:00Z""#]),
-    ("list-usage-limits-policies", "workspace_id", &[r#""ws-research""#]),
-    ("get-rate-limits-policy", "status", &[r#""active""#]),
-    ("get-usage-limits-policy", "status", &[r#""active""#]),
-    // A group has one role everywhere; of the seeded ones each has its own.
-    (
-        "create-scim-workspace-mapping",
-        "role",
-        &[
-            r#""member""#,
-            r#""admin""#,
-            r#""manager""#,
-            r#""manager""#,
-            r#""member""#,
-            r#""member""#,
-        ],
-    ),
-    (
-        "replace-guardrail-mcp-servers",
-        "mcp_servers",
-        &[r#"{ "support-issues": { "run_on": ["input", "output"] } }"#],
-    ),
-    ("sync-mcp-integration", "capabilities[]", &[r#"{ "type": "tool", "name": "find" }"#]),
-    ("sync-mcp-server-capabilities", "capabilities[]", &[r#"{ "type": "tool", "name": "find" }"#]),
-];
-
-/// A tool, a prompt and a resource of the seeded issue tracker.
-const CAPABILITIES: &[&str] = &[r#""create_issue""#, r#""triage""#, r#""board""#];
-/// The one seeded MCP server that somebody has signed in to.
-const SIGNED_IN_TO: &[&str] = &[r#""papers""#];
-
-/// What the least that is required lacks, because a rule over several arguments wants more.
-const LEAST: &[(&str, &str, &str)] =
-    &[("create-secret-reference", "auth_config", r#"{ "aws_auth_type": "serviceRole" }"#)];
-
 /// What was not tried, and why.
 const UNTRIED: &[(&str, &str)] = &[
     // No list shows what is archived.
@@ -335,43 +227,6 @@ pub(super) fn needed(tool: &str) -> &'static [&'static str] {
     NEEDED.iter().find(|(name, _)| *name == tool).map_or(&[], |(_, names)| names)
 }
 
-/// A value that is known beforehand.
-pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
-    let set = extent.set();
-    if at == "checks[]" {
-        return Some(check(set));
-    }
-    let least = LEAST.iter().find(|(t, a, _)| (*t, *a) == (tool, at) && extent == Extent::Least);
-    if let Some((.., least)) = least {
-        return Some(serde_json::from_str(least).unwrap());
-    }
-    let name = last(at);
-    let listed = |tool: &str, at: &str| VALUES.iter().find(|(t, a, _)| *t == tool && *a == at);
-    if let Some((.., turns)) =
-        listed(tool, at).or_else(|| listed("", at)).or_else(|| listed("", name))
-    {
-        return Some(serde_json::from_str(turns[set % turns.len()]).unwrap());
-    }
-    let times = ["_at", "start_time", "end_time"];
-    if times.iter().any(|end| name.ends_with(end)) {
-        return Some(json!("2026-01-15T12:00:00Z"));
-    }
-    // A filter of queries is JSON in a text.
-    if at == "metadata" && tool.starts_with("get-") {
-        return Some(json!(r#"{"team":"research"}"#));
-    }
-    (name.contains("url") || name.ends_with("host")).then(|| json!("https://example.com/a"))
-}
-
-/// A check of each kind in turn, with all that the catalogue says it takes.
-fn check(set: usize) -> Value {
-    let kind = &CHECKS[set % CHECKS.len()];
-    let parameters = kind.parameters.unwrap_or_default();
-    let parameters: JsonMap =
-        parameters.iter().map(|p| (p.name.to_owned(), example(p.takes))).collect();
-    json!({ "id": kind.id, "parameters": parameters, "name": "Check", "is_enabled": set.is_multiple_of(2) })
-}
-
 /// Where a value is found: for a placeholder, in what is listed or made at the path before it; what is
 /// to be deleted is made, as what others use cannot be.
 pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<Source> {
@@ -400,6 +255,6 @@ pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<
 }
 
 /// The name at the end of a path, of a list the list's.
-fn last(at: &str) -> &str {
+pub(super) fn last(at: &str) -> &str {
     at.trim_end_matches("[]").rsplit('.').next().unwrap_or_default()
 }

@@ -20,6 +20,7 @@ use super::{
     answers::rows,
     generate::{Extent, Known, fill},
     preconditions::{self, Source},
+    values,
 };
 use crate::upstream::{self, Act, Seen, Upstream};
 
@@ -94,7 +95,7 @@ impl World {
             if found.contains_key(&at) {
                 continue;
             }
-            if let Some(value) = preconditions::value(tool, &at, extent) {
+            if let Some(value) = values::value(tool, &at, extent) {
                 found.insert(at, value);
             } else if is_text
                 && let Some(source) = preconditions::source(entry.operation, &at, extent)
