@@ -31,7 +31,7 @@ enum Mode {
     None,
     /// Each request brings its Portkey key in x-portkey-api-key.
     Key,
-    /// Bearer tokens of --auth-file; see `portkey-mcp token new`.
+    /// By a bearer token that the operator gave it; see `portkey-mcp token new`.
     Token,
 }
 
