@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod arguments;
+mod auth;
 mod budget;
 mod calls;
 mod catalog;
@@ -17,12 +18,14 @@ mod gateway_patch;
 mod guardrail_checks;
 mod house;
 mod http;
+mod http_limits;
 mod network;
 mod not_shipped;
 mod paths;
 mod process;
 mod readme;
 mod records;
+mod requests;
 mod sandbox;
 mod stdio;
 mod tool_schemas;
