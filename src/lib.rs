@@ -18,6 +18,7 @@
 //! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
 //! | [`reply`] | what a model should see | where it came from |
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
+//! | [`store`] | what replicas share, and how | what for |
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
@@ -31,4 +32,5 @@ pub mod portkey;
 pub mod reply;
 pub mod sandbox;
 pub mod server;
+pub mod store;
 pub mod transport;

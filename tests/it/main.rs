@@ -23,8 +23,10 @@ mod paths;
 mod process;
 mod readme;
 mod records;
+mod redis;
 mod sandbox;
 mod stdio;
+mod store;
 mod tool_schemas;
 mod upstream;
 
