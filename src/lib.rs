@@ -18,6 +18,7 @@
 //! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
 //! | [`reply`] | what a model should see | where it came from |
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
+//! | [`seal`] | who may bring back what was given out | what it is for |
 //! | [`store`] | what replicas share, and how | what for |
 //! | [`cli`] | the command line | how any of it works |
 
@@ -31,6 +32,7 @@ pub mod operation;
 pub mod portkey;
 pub mod reply;
 pub mod sandbox;
+pub mod seal;
 pub mod server;
 pub mod store;
 pub mod transport;

@@ -25,6 +25,7 @@ mod readme;
 mod records;
 mod redis;
 mod sandbox;
+mod seal;
 mod stdio;
 mod store;
 mod tool_schemas;
