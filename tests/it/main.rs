@@ -25,9 +25,12 @@ mod paths;
 mod process;
 mod readme;
 mod records;
+mod redis;
 mod requests;
 mod sandbox;
+mod seal;
 mod stdio;
+mod store;
 mod tool_schemas;
 mod upstream;
 
