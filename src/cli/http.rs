@@ -1,10 +1,13 @@
 //! `portkey-mcp http`: MCP over streamable HTTP.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc, time::Duration,
+};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
+use secrecy::SecretString;
 
 use crate::{
     auth::Auth,
@@ -12,6 +15,7 @@ use crate::{
     config::{Built, Options, seconds},
     principal::Principal,
     server::Server,
+    store::{Limit, Store},
     transport::http::{self, Connections, Settings, Tls},
 };
 
@@ -23,6 +27,11 @@ Examples:
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
   portkey-mcp http --auth token --auth-file tokens.toml";
+
+/// Requests a minute of one caller.
+const USUAL_RATE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
+/// Requests a minute from one address.
+const USUAL_ADDRESS_RATE: NonZeroU32 = NonZeroU32::new(6000).unwrap();
 
 /// How callers are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,6 +192,62 @@ pub(super) struct Http {
         help_heading = "Limits"
     )]
     address_concurrency: u32,
+    /// How many requests one caller may make, over all replicas: a number and s, m or h, such as 20/s,
+    /// or none. Without it 1200/m, and none with --auth none.
+    #[arg(long, env = "PORTKEY_MCP_RATE_LIMIT", value_name = "RATE", help_heading = "Limits")]
+    rate_limit: Option<Rate>,
+    /// How many requests may come from one address, over all replicas. Without it 6000/m, and none with
+    /// --auth none.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ADDRESS_RATE_LIMIT",
+        value_name = "RATE",
+        help_heading = "Limits"
+    )]
+    address_rate_limit: Option<Rate>,
+    /// Redis that replicas share, redis:// or rediss:// for TLS; without it each replica is on its own.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Replicas"
+    )]
+    redis_url: Option<SecretString>,
+    /// Bound on connecting to Redis, and on each of its answers, in seconds.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_REDIS_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "0.5",
+        value_parser = seconds,
+        help_heading = "Replicas"
+    )]
+    redis_timeout: Duration,
+}
+
+/// A limit on requests, or the wish for none.
+#[derive(Clone, Copy, Debug)]
+struct Rate(Option<Limit>);
+
+impl FromStr for Rate {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let told = || anyhow!("give a rate such as 20/s, 1200/m or 5000/h, or none");
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let (count, unit) = text.split_once('/').ok_or_else(told)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return Err(told()),
+        };
+        let burst = count.parse().map_err(|_| told())?;
+        Ok(Self(Some(Limit { burst, period: Duration::from_secs(seconds) })))
+    }
 }
 
 impl Http {
@@ -214,6 +279,14 @@ impl Http {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
         };
+        // Whoever may connect to loopback unasked is the operator, who limits nobody but themselves.
+        let usual = |burst| match self.auth {
+            Mode::None => None,
+            _ => Some(Limit { burst, period: Duration::from_secs(60) }),
+        };
+        let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
+        let roots = options.extra_roots_pem()?;
+        let store = Store::connect(self.redis_url.as_ref(), &roots, self.redis_timeout).await?;
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -223,6 +296,9 @@ impl Http {
             body_timeout: self.body_timeout,
             concurrency: self.concurrency as usize,
             address_concurrency: self.address_concurrency as usize,
+            rate: limit(self.rate_limit, USUAL_RATE),
+            address_rate: limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
+            store,
             connections: Connections {
                 most: self.max_connections as usize,
                 head_timeout: self.idle_timeout,

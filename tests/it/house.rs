@@ -63,11 +63,8 @@ fn rooms_keep_to_themselves() {
     let allowed: &[(&str, &[&str])] = &[
         ("rmcp::", &["src/server.rs", "src/reply", "src/seal.rs", "src/transport"]),
         ("reqwest::", &["src/portkey", "src/config.rs", "src/cli"]),
-<<<<<<< HEAD
         ("crate::auth", &["src/transport/http", "src/cli"]),
-=======
         ("redis::", &["src/store"]),
->>>>>>> d1703de6b12f032c70a0a7954a90b064fdf1fe7c
         ("axum::", &["src/transport", "src/sandbox"]),
         ("clap::", &["src/config.rs", "src/cli"]),
         ("crate::admin", &["src/catalog.rs", "src/cli/tools.rs"]),

@@ -44,7 +44,11 @@ use self::{
     limits::UnderWay,
     refusal::Refusal,
 };
-use crate::{auth::Auth, server::Server};
+use crate::{
+    auth::Auth,
+    server::Server,
+    store::{Limit, Store},
+};
 
 pub use listener::{Connections, Tls};
 
@@ -74,6 +78,12 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many requests from one address may be under way.
     pub address_concurrency: usize,
+    /// How many requests one caller may make, over all replicas.
+    pub rate: Option<Limit>,
+    /// How many requests may come from one address, over all replicas.
+    pub address_rate: Option<Limit>,
+    /// What replicas share.
+    pub store: Store,
     /// The bounds on connections.
     pub connections: Connections,
     /// The certificate to serve TLS with; plain HTTP without.
@@ -185,6 +195,9 @@ pub fn router<H: ServerHandler + Clone>(
         body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
+        store: settings.store.clone(),
+        address_rate: settings.address_rate,
+        rate: settings.rate,
     });
     Router::new()
         .route_service("/mcp", mcp)
