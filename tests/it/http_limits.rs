@@ -166,7 +166,7 @@ async fn requests_are_counted_and_the_next_ones_time_is_told() {
     let nobody = serve(&["--rate-limit", "none", "--address-rate-limit", "none"]);
     let many = ["a"; 20];
     assert_eq!(statuses(&nobody, &many).await, [200; 20]);
-    for wrong in ["3", "3/d", "0/s", "x/s", "-1/s"] {
+    for wrong in ["3", "3/d", "0/s", "x/s", "1/ms"] {
         let (ok, _, log) = said(&["http", "--rate-limit", wrong]);
         assert!(!ok && log.contains("20/s"), "{wrong}: {log}");
     }
