@@ -57,8 +57,6 @@ fn told(published: &Published, args: JsonMap) -> usize {
 fn list(criterion: &mut Criterion) {
     let settings = Settings {
         addresses: Addresses::all_at(&"http://127.0.0.1:1/v1".parse().expect("an address")),
-        key: None,
-        enkrypt_key: None,
         connect_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         max_response_bytes: 1,

@@ -107,4 +107,9 @@ impl Catalog {
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| self.off != Some(entry.operation.base().upstream()))
     }
+
+    /// The names of the domains, each once, in order.
+    pub fn domains() -> Vec<&'static str> {
+        DOMAINS.iter().map(|domain| domain.name).collect()
+    }
 }

@@ -7,9 +7,8 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use http::HeaderValue;
 use reqwest::{Certificate, Url};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tracing::warn;
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings},
+    principal::{Credentials, Key, KeySource, NoKey},
     sandbox::{self, Faults, Sandbox},
 };
 
@@ -144,6 +144,17 @@ pub struct Options {
     pub(crate) tools_page: Option<u16>,
 }
 
+/// What the options make.
+#[derive(Debug)]
+pub struct Built {
+    /// Carries out calls.
+    pub dispatcher: Dispatcher,
+    /// The keys of the process itself.
+    pub credentials: Credentials,
+    /// The sandbox, if one is wanted; it stops when it is dropped.
+    pub sandbox: Option<Sandbox>,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormat {
@@ -159,31 +170,32 @@ impl Options {
         self.timeout
     }
 
-    /// Builds what carries out calls, and starts the sandbox if one is wanted. The sandbox stops when
-    /// it is dropped.
+    /// Builds what carries out calls, and starts the sandbox if one is wanted.
     ///
     /// # Errors
     /// An option does not hold: a file that cannot be read, a key that cannot stand in a header.
-    pub async fn build(&self) -> anyhow::Result<(Dispatcher, Option<Sandbox>)> {
-        let (addresses, key, enkrypt_key, sandbox) = if self.sandbox {
+    pub async fn build(&self) -> anyhow::Result<Built> {
+        let (addresses, credentials, sandbox) = if self.sandbox {
             let here = ([127, 0, 0, 1], 0).into();
             let sandbox = Sandbox::start(here, self.sandbox_faults.clone())
                 .await
                 .context("cannot start the sandbox")?;
             // Whatever real keys and addresses are configured stay out of it.
             let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
-            let key = || Some(sandbox::KEY.into());
-            (addresses, key(), key(), Some(sandbox))
+            let key = Key::new(KeySource::Sandbox, &sandbox::KEY.into())?;
+            let (portkey, enkrypt) = (Some(key.clone()), Some(key));
+            (addresses, Credentials { portkey, enkrypt, missing: NoKey::Server }, Some(sandbox))
         } else {
-            let key = read_key(PORTKEY_KEY, self.api_key.as_ref(), self.api_key_file.as_deref())?;
+            let portkey =
+                read_key(PORTKEY_KEY, self.api_key.as_ref(), self.api_key_file.as_deref())?;
             let (given, file) =
                 (self.enkrypt_api_key.as_ref(), self.enkrypt_api_key_file.as_deref());
-            (self.addresses()?, key, read_key(ENKRYPT_KEY, given, file)?, None)
+            let enkrypt = read_key(ENKRYPT_KEY, given, file)?;
+            let credentials = Credentials { portkey, enkrypt, missing: NoKey::Server };
+            (self.addresses()?, credentials, None)
         };
         let settings = Settings {
             addresses,
-            key,
-            enkrypt_key,
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             max_response_bytes: self.max_response_bytes,
@@ -191,7 +203,28 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        Ok((Dispatcher { catalog: self.catalog(), portkey: Client::new(settings) }, sandbox))
+        let dispatcher = Dispatcher { catalog: self.catalog(), portkey: Client::new(settings) };
+        Ok(Built { dispatcher, credentials, sandbox })
+    }
+
+    /// Makes sure that this process has no key of its own: its clients' keys act, and none else.
+    ///
+    /// # Errors
+    /// One is set.
+    pub fn demand_keyless(&self) -> anyhow::Result<()> {
+        let set = [
+            (self.api_key.is_some(), PORTKEY_KEY.0),
+            (self.api_key_file.is_some(), "PORTKEY_API_KEY_FILE"),
+            (self.enkrypt_api_key.is_some(), ENKRYPT_KEY.0),
+            (self.enkrypt_api_key_file.is_some(), "ENKRYPT_API_KEY_FILE"),
+        ];
+        match set.into_iter().find(|(set, _)| *set) {
+            Some((_, name)) => bail!(
+                "{name} (or its option) is set, but with this --auth the server acts with its clients' \
+                 keys alone. Unset it, so that no request can ever use it by mistake"
+            ),
+            None => Ok(()),
+        }
     }
 
     /// The operations on offer: Enkrypt AI's only where they can be called.
@@ -257,33 +290,23 @@ fn is_loopback(url: &Url) -> bool {
     })
 }
 
-/// A key from wherever it is set, without the blanks around it; `variable` and `option` are what it is
+/// A key from wherever it is set; `variable` and `option` are what it is
 /// set with.
 fn read_key(
     (variable, option): (&str, &str),
     given: Option<&SecretString>,
     file: Option<&Path>,
-) -> anyhow::Result<Option<SecretString>> {
+) -> anyhow::Result<Option<Key>> {
     let key = match (given, file) {
         (Some(_), Some(_)) => bail!(
             "both an API key and a key file are given; set only one of {variable} ({option}) and \
              {variable}_FILE ({option}-file)"
         ),
-        (Some(key), None) => key.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the key file {}", file.display()))?
-            .into(),
+        (Some(key), None) => Key::new(KeySource::Option, key),
+        (None, Some(file)) => Key::in_file(file.to_owned()),
         (None, None) => return Ok(None),
     };
-    let key: SecretString = key.expose_secret().trim().to_owned().into();
-    let fits = HeaderValue::from_str(key.expose_secret()).is_ok();
-    if !fits || key.expose_secret().is_empty() {
-        bail!(
-            "the API key is empty or has characters that no key has; look for line breaks in \
-             {variable} or its file"
-        );
-    }
-    Ok(Some(key))
+    Ok(Some(key.with_context(|| format!("{variable} ({option}) cannot be used"))?))
 }
 
 fn base_url(text: &str) -> anyhow::Result<Url> {
@@ -299,7 +322,8 @@ fn base_url(text: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
-fn seconds(text: &str) -> anyhow::Result<Duration> {
+/// A length of time, given in seconds.
+pub(crate) fn seconds(text: &str) -> anyhow::Result<Duration> {
     let seconds: f64 = text.parse().context("give a number of seconds, such as 30 or 0.5")?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),

@@ -10,6 +10,8 @@
 //! | room | knows | must not know |
 //! | --- | --- | --- |
 //! | [`transport`] | sockets and pipes | operations |
+//! | [`auth`] | who may call, and as whom | what is called |
+//! | [`principal`] | one caller | how it was recognised |
 //! | [`server`] | MCP | HTTP towards upstreams |
 //! | [`dispatch`] | the order of the steps | any one endpoint |
 //! | [`operation`] | what a declaration is | MCP, the network |
@@ -23,6 +25,7 @@
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
+pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;
@@ -30,9 +33,11 @@ pub mod dispatch;
 pub mod gateway_patch;
 pub mod operation;
 pub mod portkey;
+pub mod principal;
 pub mod reply;
 pub mod sandbox;
 pub mod seal;
 pub mod server;
 pub mod store;
 pub mod transport;
+pub mod watch;

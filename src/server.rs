@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -22,6 +23,7 @@ use crate::{
     catalog::Entry,
     dispatch::{CallError, Dispatcher},
     operation::Upstream,
+    principal::Principal,
     reply,
 };
 
@@ -52,13 +54,20 @@ pub struct Server {
     dispatcher: Arc<Dispatcher>,
     tools: Arc<OnceLock<Vec<Tool>>>,
     page: Option<usize>,
+    local: Option<Arc<Principal>>,
     calls: TaskTracker,
 }
 
 impl Server {
-    /// A server over a dispatcher. `page` splits the list of tools; without it, one page has all.
+    /// A server over a dispatcher, for callers that the transport has recognised. `page` splits the
+    /// list of tools; without it, one page has all.
     pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
-        Self { dispatcher, tools: Arc::default(), page, calls: TaskTracker::new() }
+        Self { dispatcher, tools: Arc::default(), page, local: None, calls: TaskTracker::new() }
+    }
+
+    /// The same for whoever started the process, where the transport recognises nobody.
+    pub fn for_local(self, principal: Principal) -> Self {
+        Self { local: Some(Arc::new(principal)), ..self }
     }
 
     /// The tools as `tools/list` has them, built when they are first asked for.
@@ -72,9 +81,24 @@ impl Server {
         self.calls.wait().await;
     }
 
-    async fn call(&self, request: CallToolRequestParams) -> Result<CallToolResult, ErrorData> {
+    /// Who makes the request.
+    fn caller<'a>(
+        &'a self,
+        context: &'a RequestContext<RoleServer>,
+    ) -> Result<&'a Arc<Principal>, ErrorData> {
+        let recognised = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
+        // A transport that was to recognise callers and did not must not let them in.
+        let nobody = || ErrorData::internal_error("the request has no caller", None);
+        recognised.or(self.local.as_ref()).ok_or_else(nobody)
+    }
+
+    async fn call(
+        &self,
+        principal: &Principal,
+        request: CallToolRequestParams,
+    ) -> Result<CallToolResult, ErrorData> {
         let args = request.arguments.unwrap_or_default();
-        match self.dispatcher.call(&request.name, args).await {
+        match self.dispatcher.call(principal, &request.name, args).await {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
@@ -126,8 +150,9 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        let principal = self.caller(&context)?;
         let start = match request.and_then(|request| request.cursor) {
             None => 0,
             // A cursor names the last tool of the page before, so it stays good if tools are added.
@@ -137,13 +162,18 @@ impl ServerHandler for Server {
                 last.ok_or_else(unknown)? + 1
             }
         };
-        let rest = self.tools().get(start..).unwrap_or_default();
-        let page = rest.get(..self.page.unwrap_or(rest.len())).unwrap_or(rest);
-        let more = page.len() < rest.len();
-        let mut result = ListToolsResult::with_all_items(page.to_vec())
+        let seen =
+            |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
+        let tools = self.dispatcher.catalog.iter().zip(self.tools()).skip(start).filter(seen);
+        let mut rest = tools.map(|(_, tool)| tool);
+        let page: Vec<Tool> =
+            rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
+        let more = rest.next().is_some();
+        let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        let mut result = ListToolsResult::with_all_items(page)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private);
-        result.next_cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        result.next_cursor = cursor;
         Ok(result)
     }
 
@@ -156,7 +186,8 @@ impl ServerHandler for Server {
         let name = request.name.clone();
         // Boxed, because it is large and rmcp moves it from hand to hand. Caught, because rmcp lets a
         // panic vanish with its task, and the client would wait for ever.
-        let call = AssertUnwindSafe(Box::pin(self.call(request))).catch_unwind();
+        let principal = self.caller(&context)?;
+        let call = AssertUnwindSafe(Box::pin(self.call(principal, request))).catch_unwind();
         tokio::select! {
             outcome = call => match outcome {
                 Ok(result) => result.map(Into::into),

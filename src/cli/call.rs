@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{dispatch::Dispatcher, operation::JsonMap, reply};
+use crate::{dispatch::Dispatcher, operation::JsonMap, principal::Principal, reply};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -28,9 +28,10 @@ impl Call {
     pub(super) async fn run(
         &self,
         dispatcher: &Dispatcher,
+        local: &Principal,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
-        match dispatcher.call(&self.tool, arguments(&self.arguments)?).await {
+        match dispatcher.call(local, &self.tool, arguments(&self.arguments)?).await {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;

@@ -2,6 +2,8 @@
 
 mod call;
 mod health;
+mod http;
+mod token;
 mod tools;
 
 use std::{
@@ -12,10 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
-    builder::{BoolishValueParser, Resettable},
-};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
@@ -26,7 +25,8 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    config::{LogFormat, Options},
+    config::{Built, LogFormat, Options},
+    principal::Principal,
     sandbox::Sandbox,
     server::Server,
     transport,
@@ -58,12 +58,11 @@ Examples:
   portkey-mcp stdio --sandbox --log-level debug")]
     Stdio,
     /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
-    #[command(after_help = "\
-Examples:
-  portkey-mcp http --sandbox
-  portkey-mcp http --listen 127.0.0.1:9000 --api-key-file /run/secrets/portkey
-  portkey-mcp http --sandbox --allowed-origin http://localhost:6274    a client in a browser")]
-    Http(Http),
+    #[command(after_help = http::EXAMPLES)]
+    Http(Box<http::Http>),
+    /// Make tokens for `http --auth token`.
+    #[command(subcommand)]
+    Token(token::Token),
     /// List the tools with their domain, hints and size.
     #[command(after_help = "\
 Examples:
@@ -92,43 +91,6 @@ Example:
         #[arg(long, default_value = "http://127.0.0.1:8787/healthz")]
         url: Url,
     },
-}
-
-#[derive(Args, Debug)]
-struct Http {
-    /// Address to listen on.
-    #[arg(long, env = "PORTKEY_MCP_LISTEN", default_value = "127.0.0.1:8787")]
-    listen: SocketAddr,
-    /// Host name that clients may use, beside localhost and the address itself; repeatable.
-    #[arg(long, env = "PORTKEY_MCP_ALLOWED_HOSTS", value_delimiter = ',', value_name = "HOST")]
-    allowed_host: Vec<String>,
-    /// Browser origin that may call, such as http://localhost:6274; none otherwise; repeatable.
-    #[arg(long, env = "PORTKEY_MCP_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
-    allowed_origin: Vec<String>,
-    /// Bound on a request body, in bytes.
-    #[arg(
-        long,
-        env = "PORTKEY_MCP_MAX_REQUEST_BYTES",
-        value_name = "BYTES",
-        default_value = "4194304"
-    )]
-    max_request_bytes: usize,
-    /// Threads that serve clients.
-    #[arg(
-        long,
-        env = "PORTKEY_MCP_THREADS",
-        value_name = "N",
-        default_value = "1",
-        value_parser = clap::value_parser!(u8).range(1..)
-    )]
-    threads: u8,
-    /// Listen beyond loopback although whoever connects can then administer Portkey.
-    #[arg(
-        long,
-        env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED",
-        value_parser = BoolishValueParser::new()
-    )]
-    allow_unauthenticated: bool,
 }
 
 #[derive(Args, Debug)]
@@ -199,38 +161,28 @@ fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
 async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitCode> {
     match command {
         None | Some(Command::Stdio) => {
-            let (server, _sandbox) = server(&options).await?;
+            options.warn();
+            let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
+            let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
+                .for_local(Principal::local(credentials));
             transport::stdio::serve(server).await?;
         }
-        Some(Command::Http(http)) => {
-            let (server, _sandbox) = server(&options).await?;
-            let settings = transport::http::Settings {
-                listen: http.listen,
-                allowed_hosts: http.allowed_host,
-                allowed_origins: http.allowed_origin,
-                max_request_bytes: http.max_request_bytes,
-                allow_unauthenticated: http.allow_unauthenticated,
-                grace: options.timeout(),
-            };
-            transport::http::serve(server, settings).await?;
+        Some(Command::Http(http)) => http.serve(&options).await?,
+        Some(Command::Token(token)) => {
+            token.run(&mut io::stdout().lock(), &mut io::stderr().lock())?;
         }
         Some(Command::Tools(tools)) => {
             tools.print(&options.catalog(), &mut io::stdout().lock())?;
         }
         Some(Command::Call(call)) => {
-            let (dispatcher, _sandbox) = options.build().await?;
-            return call.run(&dispatcher, &mut io::stdout().lock()).await;
+            let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
+            let local = Principal::local(credentials);
+            return call.run(&dispatcher, &local, &mut io::stdout().lock()).await;
         }
         Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
         Some(Command::Health { url }) => health::check(url).await?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn server(options: &Options) -> anyhow::Result<(Server, Option<Sandbox>)> {
-    options.warn();
-    let (dispatcher, sandbox) = options.build().await?;
-    Ok((Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from)), sandbox))
 }
 
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {

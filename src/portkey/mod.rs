@@ -14,10 +14,12 @@ use backon::Retryable;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::{Certificate, Url};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::operation::{Upstream, WireRequest};
+use crate::{
+    operation::{Upstream, WireRequest},
+    principal::{Credentials, NoKey},
+};
 
 pub use address::Addresses;
 pub use answer::{Answer, Kind, Refusal};
@@ -36,10 +38,6 @@ const fn key_header(upstream: Upstream) -> HeaderName {
 pub struct Settings {
     /// Where each host is.
     pub addresses: Addresses,
-    /// The key that goes with every request to Portkey and nowhere else.
-    pub key: Option<SecretString>,
-    /// The key that goes with every request to Enkrypt AI and nowhere else.
-    pub enkrypt_key: Option<SecretString>,
     /// Bound on opening a connection.
     pub connect_timeout: Duration,
     /// Bound on a whole call, repetitions and pauses included.
@@ -57,13 +55,9 @@ pub struct Settings {
 /// Why there was no answer to go by.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No key is configured.
-    #[error(
-        "no {0} API key is configured, so nothing was sent. Two ways out: start the server with {key} \
-         set, or with --sandbox to work on the embedded sandbox",
-        key = .0.key_settings()
-    )]
-    NoKey(Upstream),
+    /// Nothing can act for the caller.
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
     /// The registry of a self-hosted Portkey is not known.
     #[error(
         "this control plane is not Portkey's own, so the address of its MCP registry is not known and \
@@ -148,14 +142,19 @@ impl Client {
         Self { settings, http: OnceLock::new() }
     }
 
-    /// Sends one request and waits for its answer, sending again what may be sent again.
+    /// Sends one request with the caller's key and waits for its answer, sending again what may be sent
+    /// again.
     ///
     /// # Errors
     /// There is no key, no connection, no complete answer in time, or too large a one. An answer that
     /// refuses is no error here: see [`Answer::outcome`].
-    pub async fn send(&self, request: WireRequest) -> Result<Answer, SendError> {
+    pub async fn send(
+        &self,
+        request: WireRequest,
+        credentials: &Credentials,
+    ) -> Result<Answer, SendError> {
         let upstream = request.base.upstream();
-        let request = self.prepare(request)?;
+        let request = self.prepare(request, credentials)?;
         let doubt = Doubt { repeatable: request.repeatable };
         let started = Instant::now();
         let (mut attempts, mut arrived) = (0, false);
@@ -189,21 +188,16 @@ impl Client {
         }
     }
 
-    fn prepare(&self, request: WireRequest) -> Result<Prepared, SendError> {
+    fn prepare(
+        &self,
+        request: WireRequest,
+        credentials: &Credentials,
+    ) -> Result<Prepared, SendError> {
         // What is inserted from here on replaces whatever arguments brought.
         let mut headers = request.headers;
         if !request.base.is_public() {
             let upstream = request.base.upstream();
-            let key = match upstream {
-                Upstream::Portkey => &self.settings.key,
-                Upstream::Enkrypt => &self.settings.enkrypt_key,
-            };
-            let key = key.as_ref().ok_or(SendError::NoKey(upstream))?;
-            // Configuration has checked that the key can stand in a header.
-            let key = HeaderValue::from_str(key.expose_secret());
-            let mut key = key.map_err(|_| SendError::NoKey(upstream))?;
-            key.set_sensitive(true);
-            headers.insert(key_header(upstream), key);
+            headers.insert(key_header(upstream), credentials.key(upstream)?.header().clone());
         }
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let body = request.body.map(|body| {

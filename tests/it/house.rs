@@ -64,6 +64,7 @@ fn rooms_keep_to_themselves() {
         ("rmcp::", &["src/server.rs", "src/reply", "src/seal.rs", "src/transport"]),
         ("reqwest::", &["src/portkey", "src/config.rs", "src/cli"]),
         ("redis::", &["src/store"]),
+        ("crate::auth", &["src/transport/http", "src/cli"]),
         ("axum::", &["src/transport", "src/sandbox"]),
         ("clap::", &["src/config.rs", "src/cli"]),
         ("crate::admin", &["src/catalog.rs", "src/cli/tools.rs"]),

@@ -3,7 +3,7 @@
 use portkey_mcp::{catalog::Catalog, dispatch::CallError};
 use serde_json::{Value, json};
 
-use crate::upstream::{Upstream, dispatcher, ok};
+use crate::upstream::{Upstream, dispatcher, ok, operator};
 
 const CLIMBERS: &[&str] = &[
     "",
@@ -81,8 +81,9 @@ async fn nothing_that_climbs_reaches_the_wire() {
             for value in CLIMBERS.iter().copied().chain([long.as_str()]) {
                 let mut args = minimal(entry);
                 args[argument] = json!(value);
-                let outcome =
-                    dispatcher.call(operation.name(), args.as_object().unwrap().clone()).await;
+                let outcome = dispatcher
+                    .call(&operator(), operation.name(), args.as_object().unwrap().clone())
+                    .await;
                 let Err(CallError::Input(error)) = outcome else {
                     panic!("{operation:?} with `{argument}` = {value:?}: {outcome:?}");
                 };
@@ -110,7 +111,7 @@ async fn odd_but_harmless_identifiers_stay_in_their_segment() {
     ];
     for (slug, path) in cases {
         let args = json!({ "slug": slug }).as_object().unwrap().clone();
-        dispatcher.call("get-integration", args).await.unwrap();
+        dispatcher.call(&operator(), "get-integration", args).await.unwrap();
         assert_eq!(upstream.requests().last().unwrap().target, path);
     }
 }

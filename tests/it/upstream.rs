@@ -9,6 +9,7 @@ use portkey_mcp::{
     catalog::Catalog,
     dispatch::Dispatcher,
     portkey::{Addresses, Client, Retries, Settings},
+    principal::{Credentials, Key, KeySource, NoKey, Principal},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -183,13 +184,21 @@ pub(crate) fn ok(body: &str) -> Act {
 pub(crate) const KEY: &str = "pk-planted-secret-0123456789";
 pub(crate) const ENKRYPT_KEY: &str = "ek-planted-secret-9876543210";
 
+/// Whoever runs the process, with a key for each upstream.
+pub(crate) fn operator() -> Principal {
+    let key = |text: &str| Some(Key::new(KeySource::Option, &text.into()).unwrap());
+    Principal::local(Credentials {
+        portkey: key(KEY),
+        enkrypt: key(ENKRYPT_KEY),
+        missing: NoKey::Server,
+    })
+}
+
 /// Settings with short bounds, for a server at this address.
 pub(crate) fn settings(base_url: &str) -> Settings {
     use std::time::Duration;
     Settings {
         addresses: Addresses::all_at(&base_url.parse().unwrap()),
-        key: Some(KEY.into()),
-        enkrypt_key: Some(ENKRYPT_KEY.into()),
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(20),
         max_response_bytes: 10 << 20,

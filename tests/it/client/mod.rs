@@ -8,14 +8,24 @@ use portkey_mcp::{
     catalog::Catalog,
     dispatch::{CallError, Dispatcher},
     portkey::{Client, Settings},
+    principal::Principal,
     reply,
 };
 use serde_json::{Value, json};
 
-use crate::upstream::{Act, KEY, Upstream, answer, dispatcher, ok, settings};
+use crate::upstream::{Act, KEY, Upstream, answer, dispatcher, ok, operator, settings};
 
 async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
-    let outcome = dispatcher.call(tool, args.as_object().unwrap().clone()).await;
+    call_as(&operator(), dispatcher, tool, args).await
+}
+
+async fn call_as(
+    principal: &Principal,
+    dispatcher: &Dispatcher,
+    tool: &str,
+    args: Value,
+) -> Result<Value, String> {
+    let outcome = dispatcher.call(principal, tool, args.as_object().unwrap().clone()).await;
     outcome.map_err(|error| {
         let text = reply::words(&error);
         assert!(
@@ -238,8 +248,11 @@ async fn answers_are_bounded() {
 #[tokio::test]
 async fn without_a_key_nothing_is_sent_and_both_ways_out_are_named() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let keyless = with(&upstream, |settings| settings.key = None);
-    let text = call(&keyless, "list-all-integrations", json!({})).await.unwrap_err();
+    let mut keyless = operator();
+    keyless.credentials.portkey = None;
+    let dispatcher = dispatcher(&upstream);
+    let text = call_as(&keyless, &dispatcher, "list-all-integrations", json!({})).await;
+    let text = text.unwrap_err();
     assert!(text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"), "{text}");
     assert_eq!(upstream.requests().len(), 0);
 }
@@ -248,8 +261,9 @@ async fn without_a_key_nothing_is_sent_and_both_ways_out_are_named() {
 async fn dropping_a_call_aborts_its_request() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let dispatcher = dispatcher(&upstream);
+    let operator = operator();
     tokio::select! {
-        outcome = dispatcher.call("list-all-integrations", serde_json::Map::new()) => panic!("{outcome:?}"),
+        outcome = dispatcher.call(&operator, "list-all-integrations", serde_json::Map::new()) => panic!("{outcome:?}"),
         () = upstream.asked(1) => {}
     }
     upstream.hung_up.acquire().await.unwrap().forget();
@@ -266,8 +280,9 @@ fn refusals_keep_what_later_layers_need() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let upstream = Upstream::start(|_| answer("409 Conflict", "", "{}")).await;
-        let error =
-            dispatcher(&upstream).call("list-all-integrations", serde_json::Map::new()).await;
+        let error = dispatcher(&upstream)
+            .call(&operator(), "list-all-integrations", serde_json::Map::new())
+            .await;
         assert_eq!(assert_typed(&error.unwrap_err()), Some(409));
     });
 }

@@ -22,7 +22,7 @@ use super::{
     preconditions::{self, Source},
     values,
 };
-use crate::upstream::{self, Act, Seen, Upstream};
+use crate::upstream::{self, Act, Seen, Upstream, operator};
 
 /// Where calls are made.
 pub(super) struct World {
@@ -57,7 +57,7 @@ impl World {
 
     /// Makes a call.
     pub(super) async fn call(&self, tool: &str, arguments: JsonMap) -> Result<Value, CallError> {
-        self.dispatcher.call(tool, arguments).await
+        self.dispatcher.call(&operator(), tool, arguments).await
     }
 
     /// How many requests came over the wire.

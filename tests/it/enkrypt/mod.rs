@@ -8,12 +8,13 @@ use portkey_mcp::{
     dispatch::{CallError, Dispatcher},
     operation::JsonMap,
     portkey::{Addresses, Client, Settings},
+    principal::Principal,
     reply,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::upstream::{self, ENKRYPT_KEY, KEY, Seen, Upstream, answer, ok};
+use crate::upstream::{self, ENKRYPT_KEY, KEY, Seen, Upstream, answer, ok, operator};
 
 const TOOLS: [&str; 4] =
     ["get-mcp-gateway", "get-mcp-gateway-config", "get-mcp-registry-server", "modify-mcp-gateway"];
@@ -32,7 +33,16 @@ fn arguments(tool: &str) -> Value {
 }
 
 async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
-    dispatcher.call(tool, map(args)).await.map_err(|error| {
+    call_as(&operator(), dispatcher, tool, args).await
+}
+
+async fn call_as(
+    principal: &Principal,
+    dispatcher: &Dispatcher,
+    tool: &str,
+    args: Value,
+) -> Result<Value, String> {
+    dispatcher.call(principal, tool, map(args)).await.map_err(|error| {
         let text = reply::words(&error);
         let all = format!("{text}{error:?}");
         assert!(!all.contains(ENKRYPT_KEY) && !all.contains(KEY), "a key shows: {text}");
@@ -41,11 +51,10 @@ async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value,
 }
 
 /// A dispatcher with Portkey at one server and Enkrypt AI at another.
-fn between(portkey: &Upstream, enkrypt: &Upstream, change: impl Fn(&mut Settings)) -> Dispatcher {
+fn between(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
     let url = |upstream: &Upstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
     let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
-    let mut settings = Settings { addresses, ..upstream::settings(&portkey.base_url) };
-    change(&mut settings);
+    let settings = Settings { addresses, ..upstream::settings(&portkey.base_url) };
     Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }
 }
 
@@ -53,7 +62,7 @@ fn between(portkey: &Upstream, enkrypt: &Upstream, change: impl Fn(&mut Settings
 async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
     let (portkey, enkrypt) =
         (Upstream::start(|_| ok("{}")).await, Upstream::start(|_| ok("{}")).await);
-    let both = between(&portkey, &enkrypt, |_| {});
+    let both = between(&portkey, &enkrypt);
     for tool in TOOLS {
         call(&both, tool, arguments(tool)).await.unwrap();
     }
@@ -78,24 +87,25 @@ async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
     }
 
     // Neither key stands in for the other.
-    let one = between(&portkey, &enkrypt, |settings| settings.enkrypt_key = None);
-    let other = between(&portkey, &enkrypt, |settings| settings.key = None);
+    let (mut one, mut other) = (operator(), operator());
+    one.credentials.enkrypt = None;
+    other.credentials.portkey = None;
     let (asked_portkey, asked_enkrypt) = (portkey.requests().len(), enkrypt.requests().len());
     for tool in TOOLS {
-        let text = call(&one, tool, arguments(tool)).await.unwrap_err();
+        let text = call_as(&one, &both, tool, arguments(tool)).await.unwrap_err();
         assert!(
             text.contains("no Enkrypt AI API key") && text.contains("ENKRYPT_API_KEY"),
             "{text}"
         );
     }
-    let text = call(&other, "list-all-integrations", json!({})).await.unwrap_err();
+    let text = call_as(&other, &both, "list-all-integrations", json!({})).await.unwrap_err();
     assert!(text.contains("no Portkey API key") && text.contains("PORTKEY_API_KEY"), "{text}");
     assert_eq!(
         (portkey.requests().len(), enkrypt.requests().len()),
         (asked_portkey, asked_enkrypt)
     );
-    call(&one, "list-all-integrations", json!({})).await.unwrap();
-    call(&other, "get-mcp-gateway", arguments("get-mcp-gateway")).await.unwrap();
+    call_as(&one, &both, "list-all-integrations", json!({})).await.unwrap();
+    call_as(&other, &both, "get-mcp-gateway", arguments("get-mcp-gateway")).await.unwrap();
 }
 
 #[tokio::test]
@@ -172,7 +182,7 @@ async fn what_cannot_stand_in_a_header_is_refused() {
             for value in values {
                 let mut args = arguments(tool);
                 args[argument] = json!(value);
-                let outcome = dispatcher.call(tool, map(args)).await;
+                let outcome = dispatcher.call(&operator(), tool, map(args)).await;
                 let Err(CallError::Input(error)) = outcome else {
                     panic!("{tool} with `{argument}` = {value:?}: {outcome:?}");
                 };
@@ -207,7 +217,7 @@ async fn a_change_is_sent_as_it_was_written() {
             let mut args = map(body.clone());
             args.insert("gateway".into(), json!("g"));
             args.extend(preview.map(|preview| ("preview".to_owned(), preview)));
-            dispatcher.call("modify-mcp-gateway", args).await.unwrap();
+            dispatcher.call(&operator(), "modify-mcp-gateway", args).await.unwrap();
             let seen = enkrypt.requests().pop().unwrap();
             assert_eq!(seen.method, "PATCH");
             assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap(), body);

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Portkey, json};
-use crate::upstream;
+use crate::upstream::{self, operator};
 
 /// The whole way of a call, to this sandbox.
 fn dispatcher(portkey: &Portkey) -> Dispatcher {
@@ -19,7 +19,7 @@ fn dispatcher(portkey: &Portkey) -> Dispatcher {
 }
 
 async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
-    let outcome = dispatcher.call(tool, args.as_object().unwrap().clone()).await;
+    let outcome = dispatcher.call(&operator(), tool, args.as_object().unwrap().clone()).await;
     outcome.map_err(|error| reply::words(&error))
 }
 

@@ -1,0 +1,221 @@
+//! Callers with a token that the operator gave them: the token file, and making an entry for it.
+
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::SystemTime};
+
+use anyhow::{Context, anyhow, bail};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{Denied, bearer};
+use crate::{
+    principal::{Credentials, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets},
+    watch::Parsed,
+};
+
+const CHALLENGE: &str = "Bearer realm=\"portkey-mcp\"";
+const BAD_TOKEN: &str = "Bearer realm=\"portkey-mcp\", error=\"invalid_token\"";
+
+/// What every token begins with, so that scanners for leaked secrets know one when they see it.
+const PREFIX: &str = "pmcp_";
+
+/// The token file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    token: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    sha256: String,
+    scopes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    toolsets: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    portkey_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enkrypt_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+/// The tokens there are, each as its hash.
+pub struct Tokens(Vec<Token>);
+
+struct Token {
+    hash: [u8; 32],
+    expires: Option<SystemTime>,
+    principal: Arc<Principal>,
+}
+
+impl Tokens {
+    /// Reads a token file. `domains` are what toolsets can be; `instead` acts for everyone in place of
+    /// the keys that the file names.
+    ///
+    /// # Errors
+    /// The text is no such file; says in which line or for which token.
+    pub fn parse(
+        text: &str,
+        domains: &[&'static str],
+        instead: Option<&Credentials>,
+    ) -> anyhow::Result<Parsed<Self>> {
+        let file: File = toml::from_str(text)?;
+        let (mut tokens, mut files) = (Vec::new(), Vec::new());
+        let (mut names, mut hashes) = (BTreeSet::new(), BTreeSet::new());
+        for entry in file.token {
+            let name = entry.name.clone();
+            let token = entry.read(domains, instead, &mut files);
+            let token = token.with_context(|| format!("token `{name}`"))?;
+            if !hashes.insert(token.hash) {
+                bail!("token `{name}`: another entry has the same sha256");
+            }
+            if !names.insert(name.clone()) {
+                bail!("token `{name}`: another entry has the same name");
+            }
+            tokens.push(token);
+        }
+        Ok(Parsed { value: Self(tokens), files })
+    }
+
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
+        let Some(token) = bearer(headers)? else {
+            let message = "this server wants a token: `Authorization: Bearer …`";
+            return Err(Denied::stranger(message, CHALLENGE));
+        };
+        let hash = hash(token);
+        // All are compared, so that time says nothing about which.
+        let mut found = None;
+        for one in &self.0 {
+            if bool::from(one.hash.as_slice().ct_eq(&hash)) {
+                found = Some(one);
+            }
+        }
+        match found {
+            Some(token) if token.expires.is_none_or(|end| SystemTime::now() < end) => {
+                Ok(token.principal.clone())
+            }
+            _ => Err(Denied::stranger("the token is unknown, withdrawn or expired", BAD_TOKEN)),
+        }
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|token| &token.principal.name)).finish()
+    }
+}
+
+impl Entry {
+    fn read(
+        self,
+        domains: &[&'static str],
+        instead: Option<&Credentials>,
+        files: &mut Vec<PathBuf>,
+    ) -> anyhow::Result<Token> {
+        check_name(&self.name)?;
+        let scopes = scopes(&self.scopes, domains)?;
+        let toolsets = match &self.toolsets {
+            None => Toolsets::all(),
+            Some(names) => Toolsets::named(names.iter().map(String::as_str), domains)?,
+        };
+        let mut key = |reference: Option<&String>| -> anyhow::Result<Option<Key>> {
+            let Some(reference) = reference.filter(|_| instead.is_none()) else { return Ok(None) };
+            let key = Key::named(reference)?;
+            if let KeySource::File(path) = key.source() {
+                files.push(path.clone());
+            }
+            Ok(Some(key))
+        };
+        let (portkey, enkrypt) = (key(self.portkey_key.as_ref())?, key(self.enkrypt_key.as_ref())?);
+        let credentials =
+            instead.cloned().unwrap_or(Credentials { portkey, enkrypt, missing: NoKey::Caller });
+        let name = self.name.into();
+        let principal = Principal { name, method: Method::Token, scopes, toolsets, credentials };
+        let expires = self.expires.as_deref().map(date).transpose()?;
+        let mut hash = [0; 32];
+        hex::decode_to_slice(&self.sha256, &mut hash)
+            .context("`sha256` has 64 hexadecimal digits; `portkey-mcp token new` makes one")?;
+        Ok(Token { hash, expires, principal: Arc::new(principal) })
+    }
+}
+
+/// The scopes an operator wrote down; unlike in a token of somebody else's, each has to be known.
+fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> {
+    if words.is_empty() {
+        bail!("`scopes` is empty, so the token could do nothing");
+    }
+    let read = |word: &String| -> anyhow::Result<Scope> {
+        let scope: Scope = word.parse().with_context(|| format!("`{word}`"))?;
+        if let Some(domain) = scope.domain() {
+            Toolsets::named([domain], domains).with_context(|| format!("`{word}`"))?;
+        }
+        Ok(scope)
+    };
+    words.iter().map(read).collect()
+}
+
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+        bail!("a name has 1 to 64 letters, digits or any of . _ @ -");
+    }
+    Ok(())
+}
+
+fn date(text: &str) -> anyhow::Result<SystemTime> {
+    let told = || anyhow!("`expires` is a time such as 2027-01-31T00:00:00Z");
+    let date: DateTime<Utc> = text.parse().map_err(|_| told())?;
+    Ok(date.into())
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// A token just made, which is known nowhere else.
+pub struct NewToken {
+    /// What the client gets.
+    pub token: SecretString,
+    /// What the token file gets.
+    pub entry: String,
+}
+
+impl NewToken {
+    /// Makes a token and its entry, checked as the file would be.
+    ///
+    /// # Errors
+    /// The entry would not hold, or the system has no randomness.
+    pub fn make(
+        name: String,
+        scopes: Vec<String>,
+        toolsets: Option<Vec<String>>,
+        (portkey_key, enkrypt_key): (Option<String>, Option<String>),
+        expires: Option<String>,
+        domains: &[&'static str],
+    ) -> anyhow::Result<Self> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
+        let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
+        let sha256 = hex::encode(hash(&token));
+        let entry = Entry { name, sha256, scopes, toolsets, portkey_key, enkrypt_key, expires };
+        let entry = format!("[[token]]\n{}", toml::to_string(&entry)?);
+        // The keys may be set on another machine only.
+        let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
+        Tokens::parse(&entry, domains, Some(&elsewhere))?;
+        Ok(Self { token: token.into(), entry })
+    }
+}
+
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.entry)
+    }
+}

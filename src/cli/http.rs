@@ -1,0 +1,246 @@
+//! `portkey-mcp http`: MCP over streamable HTTP.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{anyhow, bail};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use ipnet::IpNet;
+
+use crate::{
+    auth::Auth,
+    catalog::Catalog,
+    config::{Built, Options, seconds},
+    principal::Principal,
+    server::Server,
+    transport::http::{self, Connections, Settings, Tls},
+};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  portkey-mcp http --sandbox
+  portkey-mcp http --listen 127.0.0.1:9000 --api-key-file /run/secrets/portkey
+  portkey-mcp http --sandbox --allowed-origin http://localhost:6274    a client in a browser
+  portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
+    --tls-cert tls.crt --tls-key tls.key
+  portkey-mcp http --auth token --auth-file tokens.toml";
+
+/// How callers are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Not at all: only for loopback.
+    None,
+    /// Each request brings its Portkey key in x-portkey-api-key.
+    Key,
+    /// By a bearer token that the operator gave it; see `portkey-mcp token new`.
+    Token,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Http {
+    /// Address to listen on.
+    #[arg(long, env = "PORTKEY_MCP_LISTEN", default_value = "127.0.0.1:8787")]
+    listen: SocketAddr,
+    /// Threads that serve clients.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_THREADS",
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u8).range(1..)
+    )]
+    pub(super) threads: u8,
+    /// How callers are recognised.
+    #[arg(long, env = "PORTKEY_MCP_AUTH", default_value = "none", help_heading = "Authentication")]
+    auth: Mode,
+    /// File of tokens, for --auth token; takes effect whenever it changes.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_AUTH_FILE",
+        value_name = "FILE",
+        help_heading = "Authentication"
+    )]
+    auth_file: Option<PathBuf>,
+    /// Listen beyond loopback with --auth none, although whoever connects can then administer Portkey.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ALLOW_UNAUTHENTICATED",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Authentication"
+    )]
+    allow_unauthenticated: bool,
+    /// PEM file of the certificate, and those up to its authority; takes effect whenever it changes.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Network"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Network"
+    )]
+    tls_key: Option<PathBuf>,
+    /// Host name that clients may use, beside localhost and the address itself; repeatable.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ALLOWED_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOST",
+        help_heading = "Network"
+    )]
+    allowed_host: Vec<String>,
+    /// Browser origin that may call, such as http://localhost:6274; none otherwise; repeatable.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ALLOWED_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN",
+        help_heading = "Network"
+    )]
+    allowed_origin: Vec<String>,
+    /// Proxy, or network of proxies, whose X-Forwarded-For is believed; repeatable.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_name = "NET",
+        value_parser = net,
+        help_heading = "Network"
+    )]
+    trusted_proxies: Vec<IpNet>,
+    /// Bound on a request body, in bytes.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_MAX_REQUEST_BYTES",
+        value_name = "BYTES",
+        default_value = "4194304",
+        help_heading = "Limits"
+    )]
+    max_request_bytes: usize,
+    /// Bound on the time a request body takes to arrive, in seconds.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_BODY_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = seconds,
+        help_heading = "Limits"
+    )]
+    body_timeout: Duration,
+    /// Bound on the time a request's head takes, and a connection waits for its next request, in seconds.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_IDLE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "75",
+        value_parser = seconds,
+        help_heading = "Limits"
+    )]
+    idle_timeout: Duration,
+    /// Bound on a request's head, in bytes.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_MAX_HEAD_BYTES",
+        value_name = "BYTES",
+        default_value = "65536",
+        value_parser = clap::value_parser!(u32).range(8192..),
+        help_heading = "Limits"
+    )]
+    max_head_bytes: u32,
+    /// Bound on open connections.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value = "4096",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Limits"
+    )]
+    max_connections: u32,
+    /// Bound on the requests of one caller that are under way at once.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_CONCURRENCY",
+        value_name = "N",
+        default_value = "256",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Limits"
+    )]
+    concurrency: u32,
+    /// Bound on the requests from one address that are under way at once.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ADDRESS_CONCURRENCY",
+        value_name = "N",
+        default_value = "512",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Limits"
+    )]
+    address_concurrency: u32,
+}
+
+impl Http {
+    pub(super) async fn serve(self, options: &Options) -> anyhow::Result<()> {
+        options.warn();
+        if self.auth != Mode::None {
+            options.demand_keyless()?;
+        }
+        let Built { mut dispatcher, credentials, sandbox } = options.build().await?;
+        if self.auth != Mode::None {
+            // What is off for want of a key is so for a caller, not for the server.
+            dispatcher.catalog = Catalog::full();
+        }
+        let auth = match (self.auth, self.auth_file) {
+            (Mode::None, None) => Auth::None(Arc::new(Principal::local(credentials))),
+            (Mode::Key, None) => Auth::Key,
+            (Mode::None | Mode::Key, Some(_)) => {
+                bail!("--auth-file belongs to --auth token; leave one of the two out")
+            }
+            (Mode::Token, Some(file)) => {
+                let instead = sandbox.is_some().then_some(credentials);
+                Auth::token(&file, Catalog::domains(), instead)?
+            }
+            (Mode::Token, None) => bail!(
+                "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
+            ),
+        };
+        let tls = match (self.tls_cert, self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
+            _ => None,
+        };
+        let settings = Settings {
+            listen: self.listen,
+            allowed_hosts: self.allowed_host,
+            allowed_origins: self.allowed_origin,
+            trusted_proxies: self.trusted_proxies,
+            max_request_bytes: self.max_request_bytes,
+            body_timeout: self.body_timeout,
+            concurrency: self.concurrency as usize,
+            address_concurrency: self.address_concurrency as usize,
+            connections: Connections {
+                most: self.max_connections as usize,
+                head_timeout: self.idle_timeout,
+                head_bytes: self.max_head_bytes as usize,
+            },
+            tls,
+            allow_unauthenticated: self.allow_unauthenticated,
+            grace: options.timeout(),
+        };
+        let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from));
+        http::serve(server, auth, settings).await
+    }
+}
+
+/// A network, or a single address.
+fn net(text: &str) -> anyhow::Result<IpNet> {
+    let address = || text.parse().map(|address: std::net::IpAddr| address.into());
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| anyhow!("give an address or a network, such as 10.0.0.7 or 10.0.0.0/8"))
+}

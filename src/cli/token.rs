@@ -1,0 +1,92 @@
+//! `portkey-mcp token`: tokens for `http --auth token`.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::PathBuf,
+};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
+
+use crate::{
+    auth::{NewToken, Tokens},
+    catalog::Catalog,
+    principal::{Credentials, NoKey},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Make a token: its entry for the token file, and the token itself, which is shown this once.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp token new --name support --scope portkey:read --portkey-key env:SUPPORT_KEY \\
+    --file tokens.toml                         adds the entry, prints the token
+  portkey-mcp token new --name ci --scope portkey:read --scope portkey:prompts:write \\
+    --portkey-key file:/run/secrets/ci >> tokens.toml    the token goes to standard error")]
+    New(New),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct New {
+    /// What the caller is called in logs and limits.
+    #[arg(long)]
+    name: String,
+    /// What it may do: portkey:read, portkey:write, portkey:delete, or portkey:<domain>:read and so on;
+    /// repeatable.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE")]
+    scope: Vec<String>,
+    /// Domain whose tools it sees; all when left out; repeatable.
+    #[arg(long, value_delimiter = ',', value_name = "DOMAIN")]
+    toolset: Vec<String>,
+    /// Portkey key that acts for it: env:VARIABLE or file:PATH, read when the server starts.
+    #[arg(long, value_name = "REFERENCE")]
+    portkey_key: Option<String>,
+    /// Enkrypt AI key that acts for it.
+    #[arg(long, value_name = "REFERENCE")]
+    enkrypt_key: Option<String>,
+    /// When it ends, such as 2027-01-31T00:00:00Z; never when left out.
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// Token file to add the entry to; made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Token {
+    pub(super) fn run(self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<()> {
+        let Self::New(new) = self;
+        let domains = Catalog::domains();
+        let toolsets = Some(new.toolset).filter(|toolsets| !toolsets.is_empty());
+        let keys = (new.portkey_key, new.enkrypt_key);
+        let made = NewToken::make(new.name, new.scope, toolsets, keys, new.expires, &domains)?;
+        let Some(path) = new.file else {
+            write!(out, "{}", made.entry)?;
+            writeln!(err, "the token, shown this once: {}", made.token.expose_secret())?;
+            return Ok(());
+        };
+        let told = || format!("cannot add to {}", path.display());
+        let before = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            read => read.with_context(told)?,
+        };
+        let gap = if before.is_empty() { "" } else { "\n" };
+        let added = format!("{gap}{}", made.entry);
+        // A name may be taken, and a file that does not hold would keep the server from starting.
+        let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
+        Tokens::parse(&format!("{before}{added}"), &domains, Some(&elsewhere))
+            .with_context(told)?;
+        append(&path, &added).with_context(told)?;
+        writeln!(out, "{}", made.token.expose_secret())?;
+        Ok(())
+    }
+}
+
+fn append(path: &PathBuf, text: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}

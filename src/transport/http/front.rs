@@ -1,0 +1,82 @@
+//! What a request passes on its way in: its address, its caller, the limits of both, and its body.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+
+use super::{
+    address::Proxies,
+    body::Bounds,
+    limits::{Permit, UnderWay},
+    refusal::{Refusal, in_json_rpc},
+};
+use crate::{auth::Auth, principal::Principal};
+
+/// When to come back after too many requests at once: as soon as one of them may have ended.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Everything that requests are held against.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) auth: Auth,
+    pub(super) proxies: Proxies,
+    pub(super) body: Bounds,
+    pub(super) from_address: Arc<UnderWay<IpAddr>>,
+    pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
+}
+
+/// Lets the request in, or says why not.
+pub(super) async fn pass(
+    State(front): State<Arc<Front>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    match front.admit(peer.ip(), request).await {
+        Ok((request, permits)) => {
+            let response = in_json_rpc(&method, next.run(request).await).await;
+            // Under way until the last byte has left, which for a stream is long after the first.
+            response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _held = &permits;
+                    frame
+                }))
+            })
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+type Permits = Option<(Permit<IpAddr>, Permit<Arc<str>>)>;
+
+impl Front {
+    async fn admit(&self, peer: IpAddr, request: Request) -> Result<(Request, Permits), Refusal> {
+        let address = self.proxies.client(peer, request.headers());
+        let of_address = self.from_address.begin(address).ok_or_else(too_many)?;
+        let (mut parts, body) = request.into_parts();
+        let principal: Arc<Principal> = self.auth.authenticate(&parts).await?;
+        let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(too_many)?;
+        let is_stream = parts.method == Method::GET;
+        parts.extensions.insert(principal);
+        let request = self.body.read(Request::from_parts(parts, body)).await?;
+        // A stream that waits for news is bounded with its session.
+        Ok((request, (!is_stream).then_some((of_address, of_principal))))
+    }
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once; wait for some to end")
+        .retry_after(SOON)
+}

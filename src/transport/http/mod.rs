@@ -1,0 +1,224 @@
+//! Many clients over streamable HTTP, in both protocol generations, at `/mcp`.
+
+mod address;
+mod body;
+mod front;
+mod limits;
+mod listener;
+mod refusal;
+
+use std::{
+    any::Any,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use axum::{
+    Router, middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use axum_server::Handle;
+use http::{HeaderName, Method, StatusCode, header};
+use ipnet::IpNet;
+use rmcp::{
+    ServerHandler,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService,
+        session::local::{LocalSessionManager, SessionConfig},
+    },
+};
+use tokio_util::sync::CancellationToken;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders},
+};
+use tracing::{error, info, warn};
+
+use self::{
+    address::Proxies,
+    body::Bounds,
+    front::{Front, pass},
+    limits::UnderWay,
+    refusal::Refusal,
+};
+use crate::{auth::Auth, server::Server};
+
+pub use listener::{Connections, Tls};
+
+/// How long a browser may remember what it is allowed.
+const PREFLIGHT: Duration = Duration::from_secs(600);
+
+/// How a session may idle before it is forgotten. Some clients never come back from that, so it is
+/// long; it costs some 50 kB of memory.
+const SESSION_IDLE: Duration = Duration::from_secs(3600);
+
+/// What the operator can set about the HTTP front.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Host names clients may use beside the loopback ones and the address itself.
+    pub allowed_hosts: Vec<String>,
+    /// Browser origins that may call; none unless named.
+    pub allowed_origins: Vec<String>,
+    /// Proxies whose word about a client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bound on a request body, in bytes.
+    pub max_request_bytes: usize,
+    /// Bound on the time that a request body takes to arrive.
+    pub body_timeout: Duration,
+    /// How many requests of one caller may be under way.
+    pub concurrency: usize,
+    /// How many requests from one address may be under way.
+    pub address_concurrency: usize,
+    /// The bounds on connections.
+    pub connections: Connections,
+    /// The certificate to serve TLS with; plain HTTP without.
+    pub tls: Option<Tls>,
+    /// Listen on other than loopback although anyone who can connect can then administer.
+    pub allow_unauthenticated: bool,
+    /// How long calls under way may take to finish once we are asked to stop.
+    pub grace: Duration,
+}
+
+/// The two steps of stopping: first nothing new, then nothing at all.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    drain: CancellationToken,
+    end: CancellationToken,
+}
+
+/// Serves until interrupted, then lets calls under way finish.
+///
+/// # Errors
+/// The address is not allowed or not free, or serving fails.
+pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Result<()> {
+    if matches!(auth, Auth::None(_)) && !settings.listen.ip().is_loopback() {
+        if !settings.allow_unauthenticated {
+            bail!(
+                "{} can be reached from other machines, and this server does not authenticate its \
+                 clients: whoever connects could administer Portkey with the configured key. Choose a \
+                 way with --auth key, token or oauth, listen on 127.0.0.1 behind a proxy that \
+                 authenticates, or accept the risk with --allow-unauthenticated",
+                settings.listen
+            );
+        }
+        warn!(listen = %settings.listen, "listening beyond loopback WITHOUT AUTHENTICATION");
+    }
+    let listener = std::net::TcpListener::bind(settings.listen)
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let stop = Stop::default();
+    let router = router(server.clone(), auth, &settings, &stop);
+    let handle = Handle::new();
+    let serving = tokio::spawn({
+        let (tls, bounds, handle) = (settings.tls, settings.connections, handle.clone());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        info!("serving MCP at {scheme}://{address}/mcp");
+        async move { listener::serve(listener, router, bounds, tls.as_ref(), handle).await }
+    });
+    super::interrupted().await?;
+    info!("stopping; calls under way may finish");
+    stop.drain.cancel();
+    handle.graceful_shutdown(None);
+    if tokio::time::timeout(settings.grace, server.idle()).await.is_err() {
+        warn!("calls still under way were cut off");
+    }
+    // Open streams never end by themselves, and the last answers still have to leave.
+    let ended = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stop.end.cancel();
+        serving.await
+    });
+    match tokio::time::timeout(Duration::from_secs(3), ended).await {
+        Ok(joined) => joined???,
+        Err(_) => {
+            warn!("connections still open were cut off");
+            handle.shutdown();
+        }
+    }
+    Ok(())
+}
+
+/// The routes: `/mcp`, `/healthz`, `/readyz`.
+pub fn router<H: ServerHandler + Clone>(
+    handler: H,
+    auth: Auth,
+    settings: &Settings,
+    stop: &Stop,
+) -> Router {
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    hosts.extend(host_of(settings.listen.ip()));
+    hosts.extend(settings.allowed_hosts.iter().cloned());
+    // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(true)
+        .with_json_response(true)
+        .with_allowed_hosts(hosts)
+        .with_allowed_origins(settings.allowed_origins.iter().cloned())
+        .enforce_origin_validation()
+        .with_max_request_body_bytes(settings.max_request_bytes)
+        .with_cancellation_token(stop.end.clone());
+    let mut sessions = LocalSessionManager::default();
+    let mut session = SessionConfig::default();
+    session.keep_alive = Some(SESSION_IDLE);
+    sessions.session_config = session;
+    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(sessions), config);
+    let draining = stop.drain.clone();
+    let ready = move || {
+        let ready = !draining.is_cancelled();
+        async move {
+            if ready {
+                (StatusCode::OK, "ready\n")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+            }
+        }
+    };
+    let front = Arc::new(Front {
+        auth,
+        proxies: Proxies(settings.trusted_proxies.clone()),
+        body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },
+        from_address: UnderWay::new(settings.address_concurrency),
+        of_principal: UnderWay::new(settings.concurrency),
+    });
+    Router::new()
+        .route_service("/mcp", mcp)
+        .layer(middleware::from_fn_with_state(front, pass))
+        .layer(cors(&settings.allowed_origins))
+        .layer(CatchPanicLayer::custom(panicked))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .fallback(async || (StatusCode::NOT_FOUND, "MCP is served at /mcp\n"))
+}
+
+fn host_of(ip: IpAddr) -> Option<String> {
+    (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
+}
+
+/// What browsers may do: those of the origins named, and what the protocol needs.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| origin.parse().ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        // Tools may have headers of their own, `Mcp-Param-…`, so there is no list of them.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(ExposeHeaders::list([
+            HeaderName::from_static("mcp-session-id"),
+            HeaderName::from_static("mcp-protocol-version"),
+            header::WWW_AUTHENTICATE,
+            header::RETRY_AFTER,
+        ]))
+        .max_age(PREFLIGHT)
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    error!("a request's handler panicked");
+    let message = "an internal error ended the request; please report it with the server's log";
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
+}

@@ -1,0 +1,104 @@
+//! Refusals as MCP clients expect them: JSON-RPC errors, which they can show to a human.
+
+use std::borrow::Cow;
+
+use axum::{
+    body::{Body, to_bytes},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde_json::json;
+
+use crate::auth::Denied;
+
+/// JSON-RPC's code for a request that is none.
+const INVALID_REQUEST: i32 = -32600;
+/// JSON-RPC's code for text that is no JSON.
+const PARSE_ERROR: i32 = -32700;
+/// The first code of those that servers are free to use.
+const SERVER_ERROR: i32 = -32000;
+
+/// How much of a refusal's own text is read.
+const MOST_TEXT: usize = 64 << 10;
+
+/// Why a request is not served.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: i32,
+    message: Cow<'static, str>,
+    headers: HeaderMap,
+}
+
+impl Refusal {
+    /// A refusal with this status and reason.
+    pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        let code = match status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => INVALID_REQUEST,
+            _ => SERVER_ERROR,
+        };
+        Self { status, code, message: message.into(), headers: HeaderMap::new() }
+    }
+
+    /// Says when to try again, in whole seconds, rounded up.
+    pub(super) fn retry_after(mut self, wait: std::time::Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.headers.insert(header::RETRY_AFTER, seconds.max(1).into());
+        self
+    }
+
+    /// The larger of what the limit allows.
+    pub(super) fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the request is larger than --max-request-bytes allows",
+        )
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let mut refusal = Self::new(denied.status, denied.message);
+        refusal.headers.extend(denied.challenge.map(|value| (header::WWW_AUTHENTICATE, value)));
+        refusal
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(mut self) -> Response {
+        let error = json!({ "code": self.code, "message": self.message });
+        let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+        self.headers.remove(header::CONTENT_LENGTH);
+        self.headers.remove(header::TRANSFER_ENCODING);
+        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        (self.status, self.headers, body.to_string()).into_response()
+    }
+}
+
+/// What the layers below answered, with their refusals in plain text turned into JSON-RPC errors.
+pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -> Response {
+    if *method == Method::DELETE && response.status() == StatusCode::ACCEPTED {
+        // The session has ended, and some clients warn of anything but 200 and 204.
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/json")));
+    if !(status.is_client_error() || status.is_server_error()) || is_json {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let text = to_bytes(body, MOST_TEXT).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let refusal = match status {
+        // rmcp reports JSON it cannot read as a wrong media type.
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => Refusal {
+            code: PARSE_ERROR,
+            ..Refusal::new(StatusCode::BAD_REQUEST, "the body is no JSON-RPC message")
+        },
+        _ => Refusal { code: INVALID_REQUEST, ..Refusal::new(status, text.trim().to_owned()) },
+    };
+    Refusal { headers: parts.headers, ..refusal }.into_response()
+}

@@ -1,0 +1,113 @@
+//! Files that take effect when they change: read at the start, read again on a change, swapped whole.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use arc_swap::{ArcSwap, Guard};
+use notify_debouncer_mini::{
+    DebounceEventResult, Debouncer, new_debouncer,
+    notify::{RecommendedWatcher, RecursiveMode},
+};
+use sha2::{Digest, Sha256};
+use tracing::{error, info};
+
+/// How long a folder is quiet before its files are read: whoever writes may take several steps.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// What was made of a file.
+#[derive(Debug)]
+pub struct Parsed<T> {
+    /// The value.
+    pub value: T,
+    /// Other files that it was made from; a change of theirs counts as well.
+    pub files: Vec<PathBuf>,
+}
+
+/// A value that follows its file. A version that does not hold is told in the log, and the value before
+/// it stays. Of other files, those are followed that stand in a folder which had some at the start.
+pub struct Watched<T> {
+    current: Arc<ArcSwap<T>>,
+    _watcher: Debouncer<RecommendedWatcher>,
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Reads the file and follows it from then on.
+    ///
+    /// # Errors
+    /// The file cannot be read or watched, or its text does not hold.
+    pub fn start(
+        path: &Path,
+        parse: impl Fn(&str) -> anyhow::Result<Parsed<T>> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let path = path.to_owned();
+        let read = move || -> anyhow::Result<(Parsed<T>, Vec<[u8; 32]>)> {
+            let told = || format!("cannot use {}", path.display());
+            let text = std::fs::read_to_string(&path).with_context(told)?;
+            let mut parsed = parse(&text).with_context(told)?;
+            parsed.files.insert(0, path.clone());
+            let seen = contents(&parsed.files);
+            Ok((parsed, seen))
+        };
+        let (Parsed { value, mut files }, mut seen) = read()?;
+        let current = Arc::new(ArcSwap::from_pointee(value));
+        let folders: BTreeSet<_> = files.iter().map(|file| folder(file)).collect();
+        let target = current.clone();
+        // Other files in the same folders change, too.
+        let on_change = move |_: DebounceEventResult| {
+            let now = contents(&files);
+            if now == seen {
+                return;
+            }
+            match read() {
+                Ok((parsed, read_now)) => {
+                    (files, seen) = (parsed.files, read_now);
+                    target.store(Arc::new(parsed.value));
+                    info!(file = ?files.first(), "the changed file is in effect");
+                }
+                Err(error) => {
+                    seen = now;
+                    let error = format!("{error:#}");
+                    error!(error, "the change does not hold; what was in effect stays so");
+                }
+            }
+        };
+        let unwatched = |error| anyhow!("cannot watch for changes: {error}");
+        let mut watcher = new_debouncer(QUIET, on_change).map_err(unwatched)?;
+        for folder in folders {
+            // Of the folder, because editors and orchestrators put a new file in the place of the old.
+            watcher.watcher().watch(&folder, RecursiveMode::NonRecursive).map_err(unwatched)?;
+        }
+        Ok(Self { current, _watcher: watcher })
+    }
+
+    /// What is in effect now.
+    pub fn get(&self) -> Guard<Arc<T>> {
+        self.current.load()
+    }
+}
+
+impl<T> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+fn folder(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// What stands in the files, as a hash each, because there may be secrets among them; a file that cannot be
+/// read counts as empty.
+fn contents(files: &[PathBuf]) -> Vec<[u8; 32]> {
+    let hash = |file: &PathBuf| Sha256::digest(std::fs::read(file).unwrap_or_default()).into();
+    files.iter().map(hash).collect()
+}
