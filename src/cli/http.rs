@@ -6,6 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 
+use super::replicas::Replicas;
 use crate::{
     auth::Auth,
     catalog::Catalog,
@@ -22,7 +23,9 @@ Examples:
   portkey-mcp http --sandbox --allowed-origin http://localhost:6274    a client in a browser
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
-  portkey-mcp http --auth token --auth-file tokens.toml";
+  portkey-mcp http --auth token --auth-file tokens.toml
+  portkey-mcp http --auth token --auth-file tokens.toml --state-key-file state.keys \\
+    --redis-url-file /run/secrets/redis                              one of several replicas";
 
 /// How callers are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,6 +186,8 @@ pub(super) struct Http {
         help_heading = "Limits"
     )]
     address_concurrency: u32,
+    #[command(flatten)]
+    replicas: Replicas,
 }
 
 impl Http {
@@ -228,6 +233,9 @@ impl Http {
                 head_timeout: self.idle_timeout,
                 head_bytes: self.max_head_bytes as usize,
             },
+            sessions: self.replicas.sessions(),
+            keys: self.replicas.keys()?,
+            store: self.replicas.store(options).await?,
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
             grace: options.timeout(),

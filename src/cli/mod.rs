@@ -3,6 +3,7 @@
 mod call;
 mod health;
 mod http;
+mod replicas;
 mod token;
 mod tools;
 
