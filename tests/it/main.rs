@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod arguments;
+mod auth;
 mod budget;
 mod calls;
 mod catalog;
@@ -17,6 +18,7 @@ mod gateway_patch;
 mod guardrail_checks;
 mod house;
 mod http;
+mod http_limits;
 mod mcp;
 mod network;
 mod not_shipped;
@@ -26,6 +28,7 @@ mod readme;
 mod records;
 mod redis;
 mod replicas;
+mod requests;
 mod sandbox;
 mod seal;
 mod sessions;
