@@ -1,21 +1,19 @@
 //! `portkey-mcp http`: MCP over streamable HTTP.
 
-use std::{
-    net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc, time::Duration,
-};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
-use secrecy::SecretString;
 
+use super::{rate::Rate, replicas::Replicas};
 use crate::{
     auth::Auth,
     catalog::Catalog,
     config::{Built, Options, seconds},
     principal::Principal,
     server::Server,
-    store::{Limit, Store},
+    store::Limit,
     transport::http::{self, Connections, Settings, Tls},
 };
 
@@ -26,7 +24,9 @@ Examples:
   portkey-mcp http --sandbox --allowed-origin http://localhost:6274    a client in a browser
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
-  portkey-mcp http --auth token --auth-file tokens.toml";
+  portkey-mcp http --auth token --auth-file tokens.toml
+  portkey-mcp http --auth token --auth-file tokens.toml --state-key-file state.keys \\
+    --redis-url-file /run/secrets/redis                              one of several replicas";
 
 /// Requests a minute of one caller.
 const USUAL_RATE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
@@ -205,49 +205,8 @@ pub(super) struct Http {
         help_heading = "Limits"
     )]
     address_rate_limit: Option<Rate>,
-    /// Redis that replicas share, redis:// or rediss:// for TLS; without it each replica is on its own.
-    #[arg(
-        long,
-        env = "PORTKEY_MCP_REDIS_URL",
-        hide_env_values = true,
-        value_name = "URL",
-        help_heading = "Replicas"
-    )]
-    redis_url: Option<SecretString>,
-    /// Bound on connecting to Redis, and on each of its answers, in seconds.
-    #[arg(
-        long,
-        env = "PORTKEY_MCP_REDIS_TIMEOUT",
-        value_name = "SECONDS",
-        default_value = "0.5",
-        value_parser = seconds,
-        help_heading = "Replicas"
-    )]
-    redis_timeout: Duration,
-}
-
-/// A limit on requests, or the wish for none.
-#[derive(Clone, Copy, Debug)]
-struct Rate(Option<Limit>);
-
-impl FromStr for Rate {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let told = || anyhow!("give a rate such as 20/s, 1200/m or 5000/h, or none");
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        let (count, unit) = text.split_once('/').ok_or_else(told)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return Err(told()),
-        };
-        let burst = count.parse().map_err(|_| told())?;
-        Ok(Self(Some(Limit { burst, period: Duration::from_secs(seconds) })))
-    }
+    #[command(flatten)]
+    replicas: Replicas,
 }
 
 impl Http {
@@ -285,8 +244,6 @@ impl Http {
             _ => Some(Limit { burst, period: Duration::from_secs(60) }),
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
-        let roots = options.extra_roots_pem()?;
-        let store = Store::connect(self.redis_url.as_ref(), &roots, self.redis_timeout).await?;
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -298,12 +255,14 @@ impl Http {
             address_concurrency: self.address_concurrency as usize,
             rate: limit(self.rate_limit, USUAL_RATE),
             address_rate: limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
-            store,
             connections: Connections {
                 most: self.max_connections as usize,
                 head_timeout: self.idle_timeout,
                 head_bytes: self.max_head_bytes as usize,
             },
+            sessions: self.replicas.sessions(),
+            keys: self.replicas.keys()?,
+            store: self.replicas.store(options).await?,
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
             grace: options.timeout(),

@@ -178,7 +178,14 @@ async fn what_cannot_be_counted_is_refused() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://:planted-password@{}", closed.local_addr().unwrap());
     drop(closed);
-    let mut server = served(&["--redis-url", &url, "--rate-limit", "100/s"]);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("state.keys");
+    let (made, line, _) = said(&["state-key", "new", "--id", "one"]);
+    assert!(made);
+    fs::write(&keys, line).unwrap();
+    let keys = ["--state-key-file", keys.to_str().unwrap()];
+    let args = ["--redis-url", &url, "--rate-limit", "100/s"];
+    let mut server = served(&[&args[..], &keys].concat());
     let refused = modern(&server, "tools/list", json!({})).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));

@@ -6,6 +6,7 @@ mod front;
 mod limits;
 mod listener;
 mod refusal;
+mod session;
 
 use std::{
     any::Any,
@@ -25,10 +26,7 @@ use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
 use rmcp::{
     ServerHandler,
-    transport::streamable_http_server::{
-        StreamableHttpServerConfig, StreamableHttpService,
-        session::local::{LocalSessionManager, SessionConfig},
-    },
+    transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::{
@@ -43,21 +41,21 @@ use self::{
     front::{Front, pass},
     limits::UnderWay,
     refusal::Refusal,
+    session::{Sessions, follow},
 };
 use crate::{
     auth::Auth,
+    seal::Keyring,
     server::Server,
     store::{Limit, Store},
+    watch::Watched,
 };
 
 pub use listener::{Connections, Tls};
+pub use session::Bounds as SessionBounds;
 
 /// How long a browser may remember what it is allowed.
 const PREFLIGHT: Duration = Duration::from_secs(600);
-
-/// How a session may idle before it is forgotten. Some clients never come back from that, so it is
-/// long; it costs some 50 kB of memory.
-const SESSION_IDLE: Duration = Duration::from_secs(3600);
 
 /// What the operator can set about the HTTP front.
 #[derive(Debug)]
@@ -82,10 +80,14 @@ pub struct Settings {
     pub rate: Option<Limit>,
     /// How many requests may come from one address, over all replicas.
     pub address_rate: Option<Limit>,
-    /// What replicas share.
-    pub store: Store,
     /// The bounds on connections.
     pub connections: Connections,
+    /// The bounds on sessions.
+    pub sessions: SessionBounds,
+    /// What seals the ids of sessions.
+    pub keys: Arc<Watched<Keyring>>,
+    /// What this replica shares with others.
+    pub store: Store,
     /// The certificate to serve TLS with; plain HTTP without.
     pub tls: Option<Tls>,
     /// Listen on other than loopback although anyone who can connect can then administer.
@@ -164,8 +166,9 @@ pub fn router<H: ServerHandler + Clone>(
     let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     hosts.extend(host_of(settings.listen.ip()));
     hosts.extend(settings.allowed_hosts.iter().cloned());
+    let sessions = Sessions::new(settings.sessions, settings.keys.clone(), settings.store.clone());
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
-    let config = StreamableHttpServerConfig::default()
+    let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(true)
         .with_json_response(true)
         .with_allowed_hosts(hosts)
@@ -173,11 +176,8 @@ pub fn router<H: ServerHandler + Clone>(
         .enforce_origin_validation()
         .with_max_request_body_bytes(settings.max_request_bytes)
         .with_cancellation_token(stop.end.clone());
-    let mut sessions = LocalSessionManager::default();
-    let mut session = SessionConfig::default();
-    session.keep_alive = Some(SESSION_IDLE);
-    sessions.session_config = session;
-    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(sessions), config);
+    config.session_store = Some(sessions.elsewhere());
+    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), sessions.live(), config);
     let draining = stop.drain.clone();
     let ready = move || {
         let ready = !draining.is_cancelled();
@@ -201,6 +201,7 @@ pub fn router<H: ServerHandler + Clone>(
     });
     Router::new()
         .route_service("/mcp", mcp)
+        .layer(middleware::from_fn_with_state(sessions, follow))
         .layer(middleware::from_fn_with_state(front, pass))
         .layer(cors(&settings.allowed_origins))
         .layer(CatchPanicLayer::custom(panicked))
