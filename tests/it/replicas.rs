@@ -35,11 +35,9 @@ struct Replicas {
 }
 
 impl Replicas {
-    async fn start(faults: &str) -> Self {
-        let mut args = vec!["sandbox", "--listen", "127.0.0.1:0"];
-        if !faults.is_empty() {
-            args.extend(["--sandbox-faults", faults]);
-        }
+    /// With these options; each answer of Portkey takes a while, so that calls meet.
+    async fn start(more: &[&str]) -> Self {
+        let args = ["sandbox", "--listen", "127.0.0.1:0", "--sandbox-faults", "latency:10ms"];
         let (sandbox, redis) = (Served::start(&args), Redis::start());
         let files = tempfile::tempdir().unwrap();
         let (keys, url) = (files.path().join("keys"), files.path().join("redis"));
@@ -58,6 +56,7 @@ impl Replicas {
             "--redis-url-file",
             url.to_str().unwrap(),
         ];
+        let args = [&args[..], more].concat();
         let served: Vec<_> = (0..3).map(|_| Served::start(&args)).collect();
         let backends = served.iter().map(|replica| host(&replica.url)).collect();
         let url = balance(backends).await;
@@ -96,7 +95,7 @@ async fn a_session_goes_on_at_another_replica() {
     if is_left_out() {
         return;
     }
-    let replicas = Replicas::start("").await;
+    let replicas = Replicas::start(&[]).await;
     let mut alice = Caller::new(&replicas.url, "pk-alice");
     assert_eq!(alice.initialize().await.status, StatusCode::OK);
     for _ in 0..6 {
@@ -124,7 +123,9 @@ async fn without_redis_a_session_goes_on_where_it_is() {
     if is_left_out() {
         return;
     }
-    let mut replicas = Replicas::start("").await;
+    // Limits would refuse everything meanwhile.
+    let unlimited = ["--rate-limit", "none", "--address-rate-limit", "none"];
+    let mut replicas = Replicas::start(&unlimited).await;
     let [first, second, _] = &replicas.served[..] else { panic!("three replicas") };
     let mut before = Caller::new(&first.url, "pk-alice");
     before.initialize().await;
@@ -140,6 +141,27 @@ async fn without_redis_a_session_goes_on_where_it_is() {
     // One that comes back empty ends nothing.
     replicas.redis.restart();
     assert!(meanwhile.lists_tools().await);
+}
+
+#[tokio::test]
+async fn a_limit_holds_over_all_replicas() {
+    if is_left_out() {
+        return;
+    }
+    let replicas = Replicas::start(&["--rate-limit", "5/h"]).await;
+    let status = async |url: &str, key| {
+        let caller = Caller::new(url, key);
+        caller.modern("list-all-integrations", &json!({})).await.unwrap().status.as_u16()
+    };
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        statuses.push(status(&replicas.url, "pk-alice").await);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429]);
+    for replica in &replicas.served {
+        assert_eq!(status(&replica.url, "pk-alice").await, 429);
+        assert_eq!(status(&replica.url, "pk-bob").await, 200);
+    }
 }
 
 /// Makes an integration, and once more if that went wrong on the way. How often it was tried.
@@ -162,7 +184,7 @@ async fn a_killed_replica_loses_no_finished_write() {
     if is_left_out() {
         return;
     }
-    let mut replicas = Replicas::start("latency:10ms").await;
+    let mut replicas = Replicas::start(&[]).await;
     let victim = Arc::new(Mutex::new(Some(replicas.served.remove(0))));
     let (finished, retried) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut clients = JoinSet::new();

@@ -25,7 +25,7 @@ use self::bounded::{Bounded, VISIT, Visit};
 use super::refusal::Refusal;
 use crate::{
     principal::Principal,
-    seal::{Keyring, Purpose},
+    seal::{Broken, Keyring, Purpose},
     store::{Key, Store},
     watch::Watched,
 };
@@ -116,18 +116,18 @@ impl Sessions {
     }
 
     /// The id in the header, where sessions mean anything to the request.
-    fn opened(&self, request: &Request, principal: &Principal) -> Result<Option<String>, Refusal> {
+    fn opened(&self, request: &Request, principal: &Principal) -> Result<Option<String>, Broken> {
         let Some(sealed) = request.headers().get(SESSION_ID) else { return Ok(None) };
         let version = request.headers().get(PROTOCOL_VERSION);
         if version.is_some_and(|version| version.as_bytes() >= WITHOUT_SESSIONS.as_bytes()) {
             return Ok(None);
         }
-        let sealed = sealed.to_str().map_err(|_| unknown())?;
-        let id = self.keys.get().open(Purpose::Session, &principal.name, b"", sealed);
-        String::from_utf8(id.map_err(|_| unknown())?).map(Some).map_err(|_| unknown())
+        let sealed = sealed.to_str().map_err(|_| Broken)?;
+        let id = self.keys.get().open(Purpose::Session, &principal.name, b"", sealed)?;
+        String::from_utf8(id).map(Some).map_err(|_| Broken)
     }
 
-    fn sealed(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, Refusal> {
+    fn sealed(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, Broken> {
         let keys = self.keys.get();
         header(&keys.seal(Purpose::Session, &principal.name, b"", id.as_bytes(), self.ttl))
     }
@@ -139,7 +139,7 @@ impl Sessions {
             Ok(Some(state)) if state == ENDED => {
                 // That it may not be here, or not any more, is no error.
                 _ = self.live.close_session(&id.into()).await;
-                Err(unknown())
+                Err(Broken.into())
             }
             Ok(_) | Err(_) => Ok(()),
         }
@@ -173,12 +173,15 @@ fn key(id: &str) -> Key {
     Key::new("session", &[id])
 }
 
-fn header(text: &str) -> Result<HeaderValue, Refusal> {
-    HeaderValue::from_str(text).map_err(|_| unknown())
+fn header(text: &str) -> Result<HeaderValue, Broken> {
+    HeaderValue::from_str(text).map_err(|_| Broken)
 }
 
-fn unknown() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "there is no such session; begin one with `initialize`")
+/// An id that does not open is that of no session.
+impl From<Broken> for Refusal {
+    fn from(_: Broken) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is no such session; begin one with `initialize`")
+    }
 }
 
 fn full() -> Refusal {
