@@ -1,6 +1,7 @@
 //! Who may call over HTTP, and with which upstream keys: makes the [`Principal`] of each request.
 
 mod key;
+pub mod oauth;
 mod token;
 
 use std::{path::Path, sync::Arc};

@@ -1,0 +1,3 @@
+//! Who may call.
+
+mod oauth;
