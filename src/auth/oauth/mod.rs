@@ -8,6 +8,7 @@
 mod address;
 mod claims;
 mod config;
+mod denied;
 mod introspect;
 mod jwks;
 mod jwt;

@@ -8,7 +8,6 @@ mod listener;
 mod refusal;
 
 use std::{
-    any::Any,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -33,14 +32,14 @@ use rmcp::{
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders},
+    cors::{AllowHeaders, AllowOrigin, Any, CorsLayer, ExposeHeaders},
 };
 use tracing::{error, info, warn};
 
 use self::{
     address::Proxies,
     body::Bounds,
-    front::{Front, pass},
+    front::{Front, metadata, pass},
     limits::UnderWay,
     refusal::Refusal,
 };
@@ -144,7 +143,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     Ok(())
 }
 
-/// The routes: `/mcp`, `/healthz`, `/readyz`.
+/// The routes: `/mcp`, `/healthz`, `/readyz`, and what OAuth clients look for.
 pub fn router<H: ServerHandler + Clone>(
     handler: H,
     auth: Auth,
@@ -186,10 +185,17 @@ pub fn router<H: ServerHandler + Clone>(
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
     });
+    // A page may read them before it knows any more of us (RFC 9728 §3).
+    let documents = Router::new()
+        .route("/.well-known/oauth-protected-resource", get(metadata))
+        .route("/.well-known/oauth-protected-resource/{*resource}", get(metadata))
+        .layer(CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([Method::GET]))
+        .with_state(front.clone());
     Router::new()
         .route_service("/mcp", mcp)
         .layer(middleware::from_fn_with_state(front, pass))
         .layer(cors(&settings.allowed_origins))
+        .merge(documents)
         .layer(CatchPanicLayer::custom(panicked))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -217,7 +223,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(PREFLIGHT)
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     error!("a request's handler panicked");
     let message = "an internal error ended the request; please report it with the server's log";
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()

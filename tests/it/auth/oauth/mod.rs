@@ -1,6 +1,7 @@
 //! The OAuth resource server, with an authorization server on loopback.
 
 mod config;
+mod http;
 mod introspection;
 mod issuer;
 mod keys;
