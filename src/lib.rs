@@ -20,6 +20,8 @@
 //! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
 //! | [`reply`] | what a model should see | where it came from |
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
+//! | [`seal`] | who may bring back what was given out | what it is for |
+//! | [`store`] | what replicas share, and how | what for |
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
@@ -34,6 +36,8 @@ pub mod portkey;
 pub mod principal;
 pub mod reply;
 pub mod sandbox;
+pub mod seal;
 pub mod server;
+pub mod store;
 pub mod transport;
 pub mod watch;

@@ -150,7 +150,7 @@ impl Entry {
 /// The scopes an operator wrote down; unlike in a token of somebody else's, each has to be known.
 pub(super) fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> {
     if words.is_empty() {
-        bail!("`scopes` is empty, which leaves nothing to do");
+        bail!("`scopes` is empty, so the token could do nothing");
     }
     let read = |word: &String| -> anyhow::Result<Scope> {
         let scope: Scope = word.parse().with_context(|| format!("`{word}`"))?;

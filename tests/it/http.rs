@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     process::{Served, said},
+    requests::{answer, client, initialize, modern, post},
     upstream::{Act, Upstream},
 };
 
@@ -35,43 +36,10 @@ fn served(more: &[&str]) -> Served {
     Served::start(&args)
 }
 
-fn client() -> Client {
-    http_client().build().unwrap()
-}
-
 /// What the official client connects with.
 fn transport(server: &Served) -> StreamableHttpClientTransport<Client> {
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     StreamableHttpClientTransport::with_client(client(), config)
-}
-
-fn post(server: &Served, body: &str) -> RequestBuilder {
-    client()
-        .post(&server.url)
-        .header("content-type", "application/json")
-        .header("accept", "application/json, text/event-stream")
-        .body(body.to_owned())
-}
-
-/// A request of the stateless generation.
-fn modern(server: &Served, method: &str, mut params: Value) -> RequestBuilder {
-    let name = params["name"].as_str().map(str::to_owned);
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
-    });
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let request = post(server, &body.to_string())
-        .header("mcp-protocol-version", "2026-07-28")
-        .header("mcp-method", method);
-    if let Some(name) = name { request.header("mcp-name", name) } else { request }
-}
-
-async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
-    let response = request.send().await.unwrap();
-    let (status, text) = (response.status(), response.text().await.unwrap());
-    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")))
 }
 
 fn arguments(tool: &'static str, arguments: Value) -> CallToolRequestParams {
@@ -105,13 +73,7 @@ async fn a_client_lists_and_calls_in_both_generations() {
 #[tokio::test]
 async fn a_session_can_be_ended() {
     let server = served(&[]);
-    let params = json!({
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": { "name": "test", "version": "1" },
-    });
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    let opened = post(&server, &body.to_string()).send().await.unwrap();
+    let opened = initialize(&server).send().await.unwrap();
     let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
     let end = client().delete(&server.url).header("mcp-session-id", &session);
     assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);

@@ -80,13 +80,19 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it and reads the address it says.
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// The same with variables of its own.
+    pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command(args);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut served = Self { child, url: String::new(), log };
-        let line = served.read_until("http://");
-        let at = line.find("http://").unwrap();
+        let line = served.read_until("://");
+        let at = line.rfind(" http").unwrap() + 1;
         served.url = line[at..].split([';', ' ', '\n']).next().unwrap().to_owned();
         served
     }

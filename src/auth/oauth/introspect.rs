@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -24,8 +24,11 @@ const KEPT_BAD: Duration = Duration::from_secs(5);
 
 const MOST_BYTES: usize = 64 << 10;
 
-/// Bound on all that is kept, in bytes of answers.
+/// Bound on all that is kept, in bytes.
 const MOST_KEPT: u64 = 16 << 20;
+
+/// What keeping an answer takes beside the answer, roughly.
+const OVERHEAD: u32 = 256;
 
 /// What a form leaves as it is (RFC 3986 §2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -50,7 +53,7 @@ struct Known {
 impl Introspection {
     pub(super) fn new(http: Http, endpoint: config::Introspection, expected: Expected) -> Self {
         let known = Cache::builder()
-            .weigher(|_: &[u8; 32], known: &Known| known.bytes)
+            .weigher(|_: &[u8; 32], known: &Known| known.bytes.saturating_add(OVERHEAD))
             .max_capacity(MOST_KEPT)
             .time_to_live(KEPT_GOOD)
             .build();
@@ -76,14 +79,14 @@ impl Introspection {
 
     async fn ask(&self, token: &str) -> Result<(bool, Value, u32), Fault> {
         let config::Introspection { url, client_id, client_secret } = &self.endpoint;
-        let secret = client_secret.header().to_str().unwrap_or_default();
-        let encoded = |text| utf8_percent_encode(text, RESERVED).to_string();
+        let encoded = |text| percent_encode(text, RESERVED).to_string();
+        let secret = encoded(client_secret.header().as_bytes());
         let request = self
             .http
             .post(url)
-            .basic_auth(encoded(client_id), Some(encoded(secret)))
+            .basic_auth(encoded(client_id.as_bytes()), Some(secret))
             .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(format!("token={}&token_type_hint=access_token", encoded(token)));
+            .body(format!("token={}&token_type_hint=access_token", encoded(token.as_bytes())));
         let answer = json(request, MOST_BYTES).await?;
         let active = answer.get("active").and_then(Value::as_bool).ok_or(Fault::NotJson)?;
         let bytes = answer.to_string().len().try_into().unwrap_or(u32::MAX);

@@ -84,7 +84,7 @@ fn a_file_that_does_not_hold_says_where_and_what() {
         (tenant("scopes = [\"portkey:all\"]"), 6, "`portkey:all`: it is no scope"),
         (tenant("scopes = [\"portkey:prompt:read\"]"), 6, "there is no toolset `prompt`"),
         (tenant("name = \"a\\nb\""), 6, "1 to 64 letters"),
-        (tenant("scopes = []"), 6, "nothing to do"),
+        (tenant("scopes = []"), 6, "could do nothing"),
         (format!("{HEAD}{}", TENANT.replace("\"a\"", "\"\"")), 4, "value is empty"),
     ] {
         let error = Config::parse(&text, TOOLSETS, None).unwrap_err().to_string();

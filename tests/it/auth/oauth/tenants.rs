@@ -41,7 +41,7 @@ async fn the_first_tenant_that_fits_counts() {
             tenant("list", "claim = \"groups\"\nvalue = \"admins\""),
             tenant("nested", "claim = \"realm.access.roles\"\nvalue = \"ops\""),
             tenant("dotted", "claim = \"https://example.com/org\"\nvalue = \"acme\""),
-            tenant("half dotted", "claim = \"https://example.com/org.unit\"\nvalue = \"west\""),
+            tenant("half-dotted", "claim = \"https://example.com/org.unit\"\nvalue = \"west\""),
             tenant("number", "claim = \"org_id\"\nvalue = \"7\""),
         ]
         .concat(),
@@ -55,7 +55,7 @@ async fn the_first_tenant_that_fits_counts() {
         (json!({ "realm": { "access": { "roles": ["dev", "ops"] } } }), Some("nested")),
         (json!({ "realm.access": { "roles": ["ops"] } }), Some("nested")),
         (json!({ "https://example.com/org": "acme" }), Some("dotted")),
-        (json!({ "https://example.com/org": { "unit": "west" } }), Some("half dotted")),
+        (json!({ "https://example.com/org": { "unit": "west" } }), Some("half-dotted")),
         (json!({ "org_id": 7 }), Some("number")),
         (json!({}), None),
         (json!({ "sub": "Root" }), None),

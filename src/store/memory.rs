@@ -1,0 +1,80 @@
+//! The store of a single replica.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{Key, Limit, StoreError, Taken, expiring::Expiring};
+
+/// Bound on the entries of each kind. Those of limits and marks take some 200 bytes.
+pub const MOST_ENTRIES: usize = 100_000;
+
+/// Bound on the values together, in bytes.
+pub const MOST_BYTES: usize = 64 << 20;
+
+/// Counts, marks and values of one process.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// When the bucket of a key is full again, at which point the key means nothing any more.
+    limits: Mutex<Expiring<Instant>>,
+    marks: Mutex<Expiring<()>>,
+    values: Mutex<Expiring<Bytes>>,
+}
+
+impl Memory {
+    pub(super) fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
+        let (now, capacity) = (Instant::now(), limit.capacity());
+        let mut limits = held(&self.limits);
+        let known = limits.get(&key.0, now).copied();
+        // No further off than this limit could have made it: it may have been another one before.
+        let full_at = known.unwrap_or(now).min(now + capacity) + limit.interval();
+        let wait = full_at.saturating_duration_since(now + capacity);
+        if !wait.is_zero() {
+            return Ok(Taken::RetryAfter(wait));
+        }
+        if known.is_none() && limits.len() >= MOST_ENTRIES {
+            return Err(StoreError::Full);
+        }
+        limits.insert(&key.0, full_at, 0, full_at);
+        Ok(Taken::Yes)
+    }
+
+    pub(super) fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
+        let now = Instant::now();
+        let mut marks = held(&self.marks);
+        if marks.get(&key.0, now).is_some() {
+            return Ok(false);
+        }
+        if marks.len() >= MOST_ENTRIES {
+            return Err(StoreError::Full);
+        }
+        marks.insert(&key.0, (), 0, now + ttl);
+        Ok(true)
+    }
+
+    pub(super) fn put(&self, key: &Key, value: Bytes, ttl: Duration) {
+        let mut values = held(&self.values);
+        let (weight, now) = (value.len(), Instant::now());
+        values.forget_expired(now);
+        values.insert(&key.0, value, weight, now + ttl);
+        while values.len() > MOST_ENTRIES || values.weight() > MOST_BYTES {
+            values.remove_first();
+        }
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<Bytes> {
+        held(&self.values).get(&key.0, Instant::now()).cloned()
+    }
+
+    pub(super) fn remove(&self, key: &Key) {
+        held(&self.values).remove(&key.0);
+    }
+}
+
+/// No operation leaves the map half done, so one that panicked in another thread does no harm.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

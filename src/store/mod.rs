@@ -1,0 +1,223 @@
+//! What replicas share: counts of calls, marks of what was used, and small values that expire.
+
+mod expiring;
+mod memory;
+mod redis;
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+pub use self::{
+    memory::{MOST_BYTES, MOST_ENTRIES, Memory},
+    redis::Redis,
+};
+
+/// Bound on one value, in bytes.
+pub const MOST_VALUE_BYTES: usize = 1 << 20;
+
+/// What replicas share. Cheap to clone; clones share.
+///
+/// A call may fail, and then the caller decides. What guards something (limits, marks of single use)
+/// must refuse: *fail closed*. What only saves work or comfort (a session that another replica began)
+/// goes on without: *fail open*. A call never takes longer than twice the timeout, and while Redis is
+/// away most fail at once. That it is away is logged here, once.
+///
+/// Redis must not evict entries before they expire (`maxmemory-policy noeviction`), or marks of single
+/// use are forgotten early. Servers that must not share anything take different databases of it.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// For a single replica; forgotten when the process ends.
+    Memory(Arc<Memory>),
+    /// For several replicas.
+    Redis(Arc<Redis>),
+}
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// What the operator set cannot be used. Never repeats the address, for that holds a password.
+    #[error("{0}")]
+    Settings(&'static str),
+    /// Redis cannot be reached, or does not do as it is told.
+    #[error("Redis at {address} cannot be used: {reason}")]
+    Away {
+        /// Host and port.
+        address: Arc<str>,
+        /// In words, without anything that was sent.
+        reason: String,
+    },
+    /// Memory holds as much as it may.
+    #[error("too much is stored already")]
+    Full,
+    /// The value exceeds [`MOST_VALUE_BYTES`].
+    #[error("the value is larger than {MOST_VALUE_BYTES} bytes")]
+    TooLarge,
+}
+
+/// So many in each period; all of them may come at once. A token bucket, counted as GCRA does: what is
+/// kept of each key is the one point in time at which its bucket is full again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// How many.
+    pub burst: NonZeroU32,
+    /// In which time a spent bucket fills.
+    pub period: Duration,
+}
+
+impl Limit {
+    /// In which time one comes back: whole microseconds, because that is what Redis counts in.
+    fn interval(&self) -> Duration {
+        let each = self.period.as_micros().div_ceil(u128::from(self.burst.get())).max(1);
+        Duration::from_micros(u64::try_from(each).unwrap_or(u64::MAX)).min(LONGEST)
+    }
+
+    /// In which time all come back.
+    fn capacity(&self) -> Duration {
+        self.interval().saturating_mul(self.burst.get()).min(LONGEST)
+    }
+}
+
+/// Whether a limit allowed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Yes, and it is counted.
+    Yes,
+    /// No, and nothing is counted; it will be allowed after this time.
+    RetryAfter(Duration),
+}
+
+/// Nothing lasts longer: a bound on what is computed with times.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The name of an entry. It is shown in logs and in Redis: hash what is secret before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// What the entry is for, then whom or what it is about. The parts may come from anywhere: one that
+    /// is long or has unusual characters is named by its digest, so that two names are never mixed up.
+    pub fn new(purpose: &'static str, parts: &[&str]) -> Self {
+        let mut key = purpose.to_owned();
+        for part in parts {
+            key.push(':');
+            match is_plain(part) {
+                true => key.push_str(part),
+                false => {
+                    key.push('#');
+                    URL_SAFE_NO_PAD.encode_string(Sha256::digest(part.as_bytes()), &mut key);
+                }
+            }
+        }
+        Self(key)
+    }
+}
+
+fn is_plain(part: &str) -> bool {
+    let usual = |c: char| c.is_ascii_alphanumeric() || "-._@/".contains(c);
+    (1..=64).contains(&part.len()) && part.chars().all(usual)
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Store {
+    /// A store in memory.
+    pub fn memory() -> Self {
+        Self::Memory(Arc::default())
+    }
+
+    /// A store in Redis if there is a URL (`redis://user:password@host:6379/0`, or `rediss://` for
+    /// TLS), else in memory. `more_roots` are certificate authorities in PEM to trust beside the
+    /// system's; `timeout` bounds connecting, and each answer. Redis may be away now: that is only
+    /// logged.
+    ///
+    /// # Errors
+    /// The URL or the certificates cannot be read.
+    pub async fn connect(
+        url: Option<&SecretString>,
+        more_roots: &[u8],
+        timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let Some(url) = url else { return Ok(Self::memory()) };
+        let redis = Redis::new(url.expose_secret().trim(), more_roots, timeout)?;
+        redis.greet().await;
+        Ok(Self::Redis(Arc::new(redis)))
+    }
+
+    /// Counts one against a limit, unless that is used up. Whoever limits in different ways takes
+    /// different keys for it. A failure is no permission.
+    ///
+    /// # Errors
+    /// Redis is away, or memory is full of other keys.
+    pub async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.take(key, limit),
+            Self::Redis(redis) => redis.take(key, limit).await,
+        }
+    }
+
+    /// Marks it as used, for this time; whether this was the first use. A failure is no permission.
+    ///
+    /// # Errors
+    /// Redis is away, or memory is full of marks that have not expired.
+    pub async fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.once(key, within_bounds(ttl)),
+            Self::Redis(redis) => redis.once(key, within_bounds(ttl)).await,
+        }
+    }
+
+    /// Keeps a value for this time, in the place of an earlier one. Memory that is full gives up the
+    /// value that would expire first.
+    ///
+    /// # Errors
+    /// Redis is away, or the value is too large.
+    pub async fn put(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        if value.len() > MOST_VALUE_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        match self {
+            Self::Memory(memory) => {
+                memory.put(key, value, within_bounds(ttl));
+                Ok(())
+            }
+            Self::Redis(redis) => redis.put(key, value, within_bounds(ttl)).await,
+        }
+    }
+
+    /// A value that was kept and has not expired.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.get(key)),
+            Self::Redis(redis) => redis.get(key).await,
+        }
+    }
+
+    /// Forgets a value, if there is one.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => {
+                memory.remove(key);
+                Ok(())
+            }
+            Self::Redis(redis) => redis.remove(key).await,
+        }
+    }
+}
+
+fn within_bounds(ttl: Duration) -> Duration {
+    ttl.clamp(Duration::from_millis(1), LONGEST)
+}

@@ -1,0 +1,277 @@
+//! The store of several replicas: a Redis server.
+//!
+//! The connection is our own to manage: a connection that Redis refuses, say because it is still
+//! loading its data, is tried again by a later call, and never more often than [`PAUSE`] allows.
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
+    IntoConnectionInfo, RedisError, RedisResult, Script, TlsCertificates,
+    aio::MultiplexedConnection, cmd, io::tcp::TcpSettings,
+};
+use tokio::{sync::Mutex, time::timeout};
+use tracing::{info, warn};
+
+use super::{Key, Limit, StoreError, Taken};
+
+/// How long nobody tries to connect after that failed; until then calls fail at once.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a failure that lasts is not logged again.
+const SILENCE: Duration = Duration::from_secs(60);
+
+const UNREADABLE_URL: StoreError = StoreError::Settings(
+    "the address of Redis cannot be read; give redis://user:password@host:6379/0, or rediss:// for TLS, \
+     with %-escapes where the password has special characters",
+);
+const UNREADABLE_ROOTS: StoreError =
+    StoreError::Settings("the certificate authorities for Redis cannot be read; give them in PEM");
+
+/// Counts one against a limit. Times are microseconds, by the clock of Redis, so that those of the
+/// replicas need not agree.
+static TAKE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
+         local time = redis.call('TIME')
+         local now = time[1] * 1000000 + time[2]
+         local known = tonumber(redis.call('GET', KEYS[1]) or now)
+         local full_at = math.min(math.max(known, now), now + capacity) + interval
+         local wait = full_at - now - capacity
+         if wait > 0 then return wait end
+         local ttl = math.ceil((full_at - now) / 1000)
+         redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', ttl)
+         return 0",
+    )
+});
+
+/// A Redis server, and the one connection to it.
+pub struct Redis {
+    client: Client,
+    address: Arc<str>,
+    /// Bound on connecting, and on each answer.
+    timeout: Duration,
+    link: Mutex<Link>,
+}
+
+#[derive(Default)]
+struct Link {
+    connection: Option<MultiplexedConnection>,
+    /// Counts connections, so that a late failure of an old one does not end its successor.
+    generation: u64,
+    /// Why the last attempt to connect failed, and when the next one may be made.
+    failed: Option<(StoreError, Instant)>,
+    /// When a failure was last logged.
+    complained: Option<Instant>,
+}
+
+impl Redis {
+    pub(super) fn new(url: &str, more_roots: &[u8], timeout: Duration) -> Result<Self, StoreError> {
+        // Other schemes and the fragment, which would switch the check of certificates off, are not on
+        // offer.
+        let known = ["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme));
+        if !known || url.contains('#') {
+            return Err(UNREADABLE_URL);
+        }
+        let info: ConnectionInfo = url.into_connection_info().map_err(|_| UNREADABLE_URL)?;
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let address = info.addr().to_string().into();
+        let client = match info.addr() {
+            ConnectionAddr::TcpTls { .. } => over_tls(info, more_roots)?,
+            _ => Client::open(info).map_err(|_| UNREADABLE_URL)?,
+        };
+        Ok(Self { client, address, timeout, link: Mutex::default() })
+    }
+
+    /// Connects before the first call needs it. A failure is logged, and no more.
+    pub(super) async fn greet(&self) {
+        _ = self.query::<()>(&cmd("PING")).await;
+    }
+
+    pub(super) async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let mut call = TAKE.key(format!("portkey-mcp:limit:{key}"));
+        call.arg(micros(limit.interval())).arg(micros(limit.capacity()));
+        let call = &call;
+        let wait =
+            self.run(|mut link| async move { call.invoke_async::<u64>(&mut link).await }).await?;
+        Ok(match wait {
+            0 => Taken::Yes,
+            wait => Taken::RetryAfter(Duration::from_micros(wait)),
+        })
+    }
+
+    pub(super) async fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
+        let mut set = cmd("SET");
+        set.arg(format!("portkey-mcp:once:{key}")).arg(1).arg("NX").arg("PX").arg(millis(ttl));
+        // Nothing is answered where the key exists.
+        Ok(self.query::<Option<String>>(&set).await?.is_some())
+    }
+
+    pub(super) async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        let mut set = cmd("SET");
+        set.arg(named(key)).arg(&*value).arg("PX").arg(millis(ttl));
+        self.query(&set).await
+    }
+
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let found: Option<Vec<u8>> = self.query(cmd("GET").arg(named(key))).await?;
+        Ok(found.map(Bytes::from))
+    }
+
+    pub(super) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        self.query(cmd("DEL").arg(named(key))).await
+    }
+
+    async fn query<T: redis::FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.run(|mut link| async move { command.query_async(&mut link).await }).await
+    }
+
+    /// Does it on the connection, within twice the timeout.
+    async fn run<T, F>(&self, work: impl Fn(MultiplexedConnection) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let done = timeout(self.timeout.saturating_mul(2), self.try_twice(work))
+            .await
+            .unwrap_or_else(|_| Err(self.away("it does not answer in time".to_owned())));
+        if let Err(error) = &done {
+            self.complain(error).await;
+        }
+        done
+    }
+
+    /// A connection that Redis has closed is found only by using it, and then used anew once. Should
+    /// Redis have heard the first time already, then something is counted or marked twice: that is too
+    /// strict for once, never too lax.
+    async fn try_twice<T, F>(
+        &self,
+        work: impl Fn(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let mut again = true;
+        loop {
+            let (connection, generation) = self.connection().await?;
+            let error = match work(connection).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            if is_lost(&error) {
+                self.disconnect(generation).await;
+            }
+            if !(again && error.is_connection_dropped()) {
+                return Err(self.away(told(&error)));
+            }
+            again = false;
+        }
+    }
+
+    /// The connection, made now if there is none: by one call, while others wait for it.
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+        let mut link = self.link.lock().await;
+        if let Some(connection) = &link.connection {
+            return Ok((connection.clone(), link.generation));
+        }
+        if let Some((error, _)) = link.failed.as_ref().filter(|(_, until)| Instant::now() < *until)
+        {
+            return Err(error.clone());
+        }
+        let bounds = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        match self.client.get_multiplexed_async_connection_with_config(&bounds).await {
+            Ok(connection) => {
+                info!(address = %self.address, "connected to Redis");
+                link.failed = None;
+                link.generation += 1;
+                link.connection = Some(connection.clone());
+                Ok((connection, link.generation))
+            }
+            Err(error) => {
+                let error = self.away(told(&error));
+                link.failed = Some((error.clone(), Instant::now() + PAUSE));
+                Err(error)
+            }
+        }
+    }
+
+    async fn disconnect(&self, generation: u64) {
+        let mut link = self.link.lock().await;
+        if link.generation == generation {
+            link.connection = None;
+        }
+    }
+
+    /// Logs a failure, unless one was logged of late.
+    async fn complain(&self, error: &StoreError) {
+        let mut link = self.link.lock().await;
+        if link.complained.is_none_or(|at| at.elapsed() > SILENCE) {
+            link.complained = Some(Instant::now());
+            warn!(%error, "replicas share nothing for now");
+        }
+    }
+
+    fn away(&self, reason: String) -> StoreError {
+        StoreError::Away { address: self.address.clone(), reason }
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The client of a `rediss://` URL. It takes either its own choice of authorities or ours, so ours has
+/// to include the system's.
+fn over_tls(info: ConnectionInfo, more_roots: &[u8]) -> Result<Client, StoreError> {
+    // Fails if it is set already, to the same.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    if more_roots.is_empty() {
+        return Client::open(info).map_err(|_| UNREADABLE_URL);
+    }
+    let mut roots = more_roots.to_vec();
+    for root in rustls_native_certs::load_native_certs().certs {
+        let text = STANDARD.encode(root);
+        let pem = format!("\n-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        roots.extend_from_slice(pem.as_bytes());
+    }
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(roots) };
+    Client::build_with_tls(info, certificates).map_err(|_| UNREADABLE_ROOTS)
+}
+
+/// Whether the connection is of no use any more. A silent one may lead to a server that is gone, one to
+/// a server that takes no writes to what was the primary.
+fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_unrecoverable_error() || error.code() == Some("READONLY")
+}
+
+/// An error in words. Never in those of Redis, which repeats commands, and one of them is the password.
+fn told(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::Io => error.to_string(),
+        ErrorKind::AuthenticationFailed => "it refuses the user or the password".to_owned(),
+        _ => format!("it answers {}", error.code().unwrap_or_else(|| error.category())),
+    }
+}
+
+fn named(key: &Key) -> String {
+    format!("portkey-mcp:value:{key}")
+}
+
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,126 @@
+//! Callers who bring their own Portkey key.
+
+use super::*;
+use crate::upstream::ok;
+
+fn served(base_url: &str) -> Served {
+    Served::start(&["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url", base_url])
+}
+
+#[tokio::test]
+async fn a_key_serves_the_request_that_brought_it_and_no_other() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let server = served(&upstream.base_url);
+    let list = || call(&server, "list-all-integrations", json!({}));
+    for key in ["pk-a", "pk-b", "pk-a"] {
+        let (status, body) = answer(list().header("x-portkey-api-key", key)).await;
+        assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+    }
+    let (status, headers, text) = refused(list()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(headers[header::WWW_AUTHENTICATE].to_str().unwrap().contains("x-portkey-api-key"));
+    assert!(text.contains("send your Portkey API key"), "{text}");
+    assert_eq!(keys_seen(&upstream), ["pk-a", "pk-b", "pk-a"]);
+}
+
+/// A session remembers a client's abilities, not its key.
+#[tokio::test]
+async fn within_a_session_each_request_brings_its_key() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let server = served(&upstream.base_url);
+    let opened = initialize(&server).header("x-portkey-api-key", "pk-a").send().await.unwrap();
+    let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let params = json!({ "name": "list-all-integrations", "arguments": {} });
+    let body = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
+    let again = || post(&server, &body.to_string()).header("mcp-session-id", &session);
+    let with = again().header("x-portkey-api-key", "pk-a").send().await.unwrap();
+    assert!(with.text().await.unwrap().contains("\"isError\":false"));
+    let (status, _, _) = refused(again()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(keys_seen(&upstream), ["pk-a"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_key_is_refused() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let server = served(&upstream.base_url);
+    let list = || call(&server, "list-all-integrations", json!({}));
+    let key = "x-portkey-api-key";
+    let cases = [
+        ("an empty one", list().header(key, " "), StatusCode::UNAUTHORIZED),
+        ("no text", list().header(key, &b"pk-\xff"[..]), StatusCode::UNAUTHORIZED),
+        ("two", list().header(key, "pk-a").header(key, "pk-b"), StatusCode::BAD_REQUEST),
+        (
+            "a token beside it",
+            list().header(key, "pk-a").header("authorization", "Bearer t"),
+            StatusCode::BAD_REQUEST,
+        ),
+    ];
+    for (what, request, expected) in cases {
+        let (status, _, text) = refused(request).await;
+        assert_eq!(status, expected, "{what}: {text}");
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+/// Enkrypt AI's tools are there for whom they can work.
+#[tokio::test]
+async fn the_second_upstream_takes_a_key_of_its_own() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let root = upstream.base_url.trim_end_matches("/v1").to_owned();
+    let server = Served::start(&[
+        "http",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+        "--enkrypt-base-url",
+        &root,
+    ]);
+    let listed = async |request: RequestBuilder| {
+        let (_, body) = answer(request.header("x-portkey-api-key", "pk-a")).await;
+        let tools = body["result"]["tools"].as_array().unwrap().clone();
+        tools.iter().any(|tool| tool["name"] == "get-mcp-gateway")
+    };
+    let list = || modern(&server, "tools/list", json!({}));
+    assert!(!listed(list()).await);
+    assert!(listed(list().header("x-enkrypt-api-key", "ek-a")).await);
+    let get = || {
+        call(&server, "get-mcp-gateway", json!({ "gateway": "g" }))
+            .header("x-portkey-api-key", "pk-a")
+    };
+    let (_, body) = answer(get()).await;
+    let text = body["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("switched off") && text.contains("`x-enkrypt-api-key`"), "{text}");
+    assert_eq!(upstream.count(), 0);
+    answer(get().header("x-enkrypt-api-key", "ek-a")).await;
+    let seen = upstream.requests().pop().unwrap().head;
+    assert!(seen.contains("apikey: ek-a") && !seen.contains("pk-a"), "{seen}");
+}
+
+#[tokio::test]
+async fn nothing_of_a_key_is_logged_or_said() {
+    let upstream = Upstream::start(|_| ok("{")).await;
+    let server = Served::start(&[
+        "http",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+        "--log-level",
+        "trace",
+        "--base-url",
+        &upstream.base_url,
+    ]);
+    let request = || client().get(&server.url);
+    let secret = "pk-planted-secret";
+    for tool in ["list-all-integrations", "no-such-tool"] {
+        let call =
+            call(&server, tool, json!({ "page_size": "x" })).header("x-portkey-api-key", secret);
+        let text = call.send().await.unwrap().text().await.unwrap();
+        assert!(!text.contains("planted"), "{text}");
+    }
+    request().header("x-portkey-api-key", secret).send().await.unwrap();
+    let (_, log) = server.terminate();
+    assert!(log.contains("key-") && !log.contains("planted"), "{log}");
+}

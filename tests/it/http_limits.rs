@@ -1,0 +1,258 @@
+//! What the HTTP front bears: slow clients, many of them, proxies in between, browsers, TLS.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use portkey_mcp::portkey::http_client;
+use reqwest::{Certificate, StatusCode};
+use serde_json::json;
+
+use crate::{
+    process::Served,
+    requests::{answer, call, client, modern, post},
+    upstream::{Act, Upstream, ok},
+};
+
+fn served(more: &[&str]) -> Served {
+    let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
+    args.extend(more);
+    Served::start(&args)
+}
+
+fn connect(server: &Served) -> TcpStream {
+    let address = server.url.split('/').nth(2).unwrap();
+    TcpStream::connect(address).unwrap()
+}
+
+/// What comes until the server hangs up.
+fn rest(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    _ = stream.read_to_string(&mut text);
+    text
+}
+
+#[test]
+fn a_body_that_dawdles_is_not_waited_for() {
+    let server = served(&["--body-timeout", "0.2"]);
+    let mut stream = connect(&server);
+    let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
+    write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 100\r\n\r\n{{\"js").unwrap();
+    let text = rest(stream);
+    assert!(
+        text.starts_with("HTTP/1.1 408 ") && text.contains("\"error\":{\"code\":-32000"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_head_that_dawdles_and_a_connection_that_idles_are_closed() {
+    let server = served(&["--idle-timeout", "0.2"]);
+    let mut stream = connect(&server);
+    write!(stream, "POST /mcp HTTP/1.1\r\nhost: local").unwrap();
+    let text = rest(stream);
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 408 "), "{text}");
+    let mut stream = connect(&server);
+    write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let text = rest(stream);
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok\n"), "{text}");
+}
+
+#[test]
+fn a_head_that_is_too_long_is_refused() {
+    let server = served(&["--max-head-bytes", "8192"]);
+    let mut stream = connect(&server);
+    let long = "x".repeat(20_000);
+    _ = write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long: {long}\r\n\r\n");
+    let text = rest(stream);
+    // Whatever was still on its way when the connection closed may have cut off the answer.
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
+}
+
+/// Chunked, a body says nothing of its size beforehand.
+#[tokio::test]
+async fn a_body_of_unknown_size_is_bounded_all_the_same() {
+    let server = served(&["--max-request-bytes", "1000"]);
+    let mut stream = connect(&server);
+    let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
+    write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    let chunk = "x".repeat(600);
+    write!(stream, "258\r\n{chunk}\r\n258\r\n{chunk}\r\n").unwrap();
+    let text = rest(stream);
+    assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("--max-request-bytes"), "{text}");
+    let (status, _) = answer(modern(&server, "tools/list", json!({}))).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[test]
+fn connections_are_bounded() {
+    let server = served(&["--max-connections", "2"]);
+    let healthy = |stream: &mut TcpStream| {
+        _ = write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let mut some = [0; 15];
+        stream.read_exact(&mut some).is_ok() && &some == b"HTTP/1.1 200 OK"
+    };
+    let (mut one, mut two) = (connect(&server), connect(&server));
+    assert!(healthy(&mut one) && healthy(&mut two));
+    assert!(!healthy(&mut connect(&server)), "a third");
+    drop(one);
+    // The server learns of it a moment later.
+    assert!((0..1000).any(|_| healthy(&mut connect(&server))), "one in the place of the first");
+}
+
+#[tokio::test]
+async fn requests_of_one_caller_are_bounded() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
+    let server = Served::start(&[
+        "http",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+        "--base-url",
+        &upstream.base_url,
+        "--concurrency",
+        "2",
+    ]);
+    let list = |key: &'static str| {
+        call(&server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
+    };
+    let under_way: Vec<_> = (0..2).map(|_| tokio::spawn(list("pk-a").send())).collect();
+    upstream.asked(2).await;
+    let refused = list("pk-a").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let other = tokio::spawn(list("pk-b").send());
+    upstream.asked(3).await;
+    gate.add_permits(100);
+    for call in under_way.into_iter().chain([other]) {
+        assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(list("pk-a").send().await.unwrap().status(), StatusCode::OK);
+}
+
+/// Behind a proxy that is trusted, addresses are those of the clients; made up ones count for nothing.
+#[tokio::test]
+async fn addresses_are_what_trusted_proxies_say() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
+    let serve = |more: &[&str]| {
+        let all = ["http", "--listen", "127.0.0.1:0", "--address-concurrency", "1"];
+        let all = [&all, &["--api-key", "pk-1", "--base-url", &upstream.base_url][..], more];
+        Served::start(&all.concat())
+    };
+    let (behind, open) = (serve(&["--trusted-proxies", "127.0.0.1,10.0.0.0/8"]), serve(&[]));
+    let list = |server: &Served, hops: &'static str| {
+        call(server, "list-all-integrations", json!({})).header("x-forwarded-for", hops)
+    };
+    let mut under_way = vec![tokio::spawn(list(&behind, "192.0.2.1").send())];
+    upstream.asked(1).await;
+    for hops in ["192.0.2.1", "6.6.6.6, 192.0.2.1", "192.0.2.1, 10.1.2.3", "192.0.2.1:4711"] {
+        let status = list(&behind, hops).send().await.unwrap().status();
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{hops}");
+    }
+    for (i, hops) in
+        ["192.0.2.2", "192.0.2.1, 192.0.2.3", "[2001:db8::1]:80"].into_iter().enumerate()
+    {
+        under_way.push(tokio::spawn(list(&behind, hops).send()));
+        upstream.asked(i + 2).await;
+    }
+    let asked = upstream.count();
+    under_way.push(tokio::spawn(list(&open, "192.0.2.7").send()));
+    upstream.asked(asked + 1).await;
+    let status = list(&open, "192.0.2.8").send().await.unwrap().status();
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "nobody's word counts here");
+    gate.add_permits(100);
+    for call in under_way {
+        assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn browsers_of_named_origins_may_call_and_no_others() {
+    let server = served(&["--allowed-origin", "http://localhost:6274"]);
+    let ask = |origin: &str| {
+        client()
+            .request(reqwest::Method::OPTIONS, &server.url)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,mcp-method,mcp-param-x")
+    };
+    let allowed = ask("http://localhost:6274").send().await.unwrap();
+    assert_eq!(allowed.status(), StatusCode::OK);
+    let header = |name: &str| allowed.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("access-control-allow-origin"), "http://localhost:6274");
+    assert_eq!(header("access-control-allow-headers"), "authorization,mcp-method,mcp-param-x");
+    assert!(header("access-control-allow-methods").contains("DELETE"));
+    let other = ask("https://evil.example").send().await.unwrap();
+    assert!(!other.headers().contains_key("access-control-allow-origin"));
+
+    let request = modern(&server, "tools/list", json!({}));
+    let answered = request.header("origin", "http://localhost:6274").send().await.unwrap();
+    assert_eq!(answered.status(), StatusCode::OK);
+    assert_eq!(answered.headers()["access-control-allow-origin"], "http://localhost:6274");
+    let exposed = answered.headers()["access-control-expose-headers"].to_str().unwrap();
+    assert!(exposed.contains("mcp-session-id") && exposed.contains("retry-after"), "{exposed}");
+    let (status, _) = answer(post(&server, "{}").header("origin", "https://evil.example")).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+/// A certificate that is replaced counts from the next connection on.
+#[tokio::test]
+async fn tls_is_served_and_follows_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        fs::write(&cert, made.cert.pem()).unwrap();
+        Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
+    };
+    let trusting =
+        |root: Certificate| http_client().tls_certs_only([root]).no_proxy().build().unwrap();
+    let first = renew();
+    let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut server = served(&files);
+    assert!(server.url.starts_with("https://"), "{}", server.url);
+    let url = server.url.replace("127.0.0.1", "localhost").replace("/mcp", "/healthz");
+    let answered = trusting(first.clone()).get(&url).send().await.unwrap();
+    assert_eq!((answered.status(), answered.version()), (StatusCode::OK, http::Version::HTTP_2));
+    let plain = url.replace("https://", "http://");
+    assert!(client().get(plain).send().await.is_err(), "plain HTTP is not served there");
+
+    let second = renew();
+    server.read_until("is in effect");
+    assert_eq!(trusting(second.clone()).get(&url).send().await.unwrap().status(), StatusCode::OK);
+    assert!(trusting(first).get(&url).send().await.is_err(), "the old one is gone");
+
+    fs::write(&cert, "no PEM").unwrap();
+    server.read_until("does not hold");
+    assert_eq!(trusting(second).get(&url).send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn requests_and_answers_go_over_http_2_as_well() {
+    let upstream = Upstream::start(|_| ok("{\"data\":[]}")).await;
+    let server = Served::start(&[
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--api-key",
+        "pk-1",
+        "--base-url",
+        &upstream.base_url,
+    ]);
+    let (client, request) = call(&server, "list-all-integrations", json!({}))
+        .version(http::Version::HTTP_2)
+        .build_split();
+    drop(client);
+    let client = http_client().http2_prior_knowledge().build().unwrap();
+    let answered = client.execute(request.unwrap()).await.unwrap();
+    assert_eq!((answered.status(), answered.version()), (StatusCode::OK, http::Version::HTTP_2));
+    assert!(answered.text().await.unwrap().contains("\"isError\":false"));
+}

@@ -1,0 +1,119 @@
+//! A Redis server of a test's own.
+
+use std::{
+    io::{BufRead, BufReader, ErrorKind},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use portkey_mcp::store::Store;
+use tempfile::TempDir;
+
+/// A server that keeps nothing on disk; killed when dropped.
+pub(crate) struct Redis {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+    args: Vec<String>,
+}
+
+/// Whether tests may do without Redis here, and only then.
+pub(crate) fn is_left_out() -> bool {
+    std::env::var_os("PORTKEY_MCP_TEST_NO_REDIS").is_some()
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        Self::with(|_| Vec::new())
+    }
+
+    /// With further arguments, made for a port and the folder they may name files in.
+    pub(crate) fn with(args: impl FnOnce(&TempDir) -> Vec<String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let args = args(&folder);
+        // A free port may be taken by someone else before Redis has it.
+        for _ in 0..10 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if let Some(child) = spawn(port, &folder, &args) {
+                return Self { child, port, folder, args };
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    pub(crate) fn folder(&self) -> &TempDir {
+        &self.folder
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/1", self.port)
+    }
+
+    /// A store in it, as one replica has it.
+    pub(crate) async fn store(&self) -> Store {
+        connect(&self.url(), Duration::from_secs(5)).await
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it where it was; empty, as it keeps nothing.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(self.port, &self.folder, &self.args).unwrap();
+    }
+
+    /// Stops it in the middle of whatever it does, without closing a connection.
+    pub(crate) fn freeze(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended already.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+pub(crate) async fn connect(url: &str, timeout: Duration) -> Store {
+    Store::connect(Some(&url.to_owned().into()), &[], timeout).await.unwrap()
+}
+
+/// Starts it, and waits until it says that it takes connections; none if it ended before.
+fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    // The port comes first, so that another kind of port can be given in its place.
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
+    command.arg(folder.path()).args(["--save", "", "--appendonly", "no"]);
+    command.args(args.iter().map(|arg| arg.replace("{port}", &port.to_string())));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => panic!(
+            "these tests need redis-server: `apt-get install redis-server`, or leave them out with \
+             PORTKEY_MCP_TEST_NO_REDIS=1"
+        ),
+        Err(error) => panic!("redis-server does not start: {error}"),
+    };
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while log.read_line(&mut line).unwrap() > 0 {
+        if line.contains("Ready to accept connections") {
+            // Nobody reads on, and it must not stop on a full pipe.
+            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+            return Some(child);
+        }
+        line.clear();
+    }
+    _ = child.wait();
+    None
+}

@@ -1,0 +1,56 @@
+//! Requests to the MCP endpoint, made by hand.
+
+use portkey_mcp::portkey::http_client;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::process::Served;
+
+pub(crate) fn client() -> Client {
+    http_client().build().unwrap()
+}
+
+pub(crate) fn post(server: &Served, body: &str) -> RequestBuilder {
+    client()
+        .post(&server.url)
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .body(body.to_owned())
+}
+
+/// A request of the stateless generation.
+pub(crate) fn modern(server: &Served, method: &str, mut params: Value) -> RequestBuilder {
+    let name = params["name"].as_str().map(str::to_owned);
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let request = post(server, &body.to_string())
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", method);
+    if let Some(name) = name { request.header("mcp-name", name) } else { request }
+}
+
+pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    let (status, text) = (response.status(), response.text().await.unwrap());
+    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")))
+}
+
+/// A call of a tool, in the stateless generation.
+pub(crate) fn call(server: &Served, tool: &str, arguments: Value) -> RequestBuilder {
+    modern(server, "tools/call", json!({ "name": tool, "arguments": arguments }))
+}
+
+/// The opening of a session, in the generation before.
+pub(crate) fn initialize(server: &Served) -> RequestBuilder {
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    post(server, &body.to_string())
+}

@@ -1,0 +1,196 @@
+//! What clients keep for us and bring back.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use portkey_mcp::{
+    seal::{
+        Broken, Keyring,
+        Purpose::{RequestState, Session},
+    },
+    store::{Key, MOST_ENTRIES, Store},
+};
+use tokio::task::JoinSet;
+
+use crate::redis::{Redis, is_left_out};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// 32 zero bytes, and 31.
+const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const SHORT: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+
+fn ring(lines: &[&str]) -> Keyring {
+    Keyring::parse(&lines.join("\n")).unwrap()
+}
+
+#[test]
+fn only_the_same_opens_it() {
+    let keys = Keyring::random().unwrap();
+    let sealed = keys.seal(Session, "alice", b"binding", b"payload \x00\xff", HOUR);
+    assert_eq!(keys.open(Session, "alice", b"binding", &sealed), Ok(b"payload \x00\xff".to_vec()));
+    let others = [
+        (RequestState, "alice", &b"binding"[..]),
+        (Session, "bob", b"binding"),
+        (Session, "", b"binding"),
+        (Session, "alice", b""),
+        (Session, "alice", b"bindin"),
+        // What stands beside each other must not be moved from one to the other.
+        (Session, "aliceb", b"inding"),
+        (Session, "alic", b"ebinding"),
+    ];
+    for (purpose, principal, binding) in others {
+        let opened = keys.open(purpose, principal, binding, &sealed);
+        assert_eq!(opened, Err(Broken), "{purpose:?} {principal} {binding:?}");
+    }
+    let opened = Keyring::random().unwrap().open(Session, "alice", b"binding", &sealed);
+    assert_eq!(opened, Err(Broken), "another ring");
+}
+
+#[test]
+fn a_sealed_text_fits_into_a_header_and_is_never_the_same() {
+    let keys = Keyring::random().unwrap();
+    let seal = || keys.seal(Session, "älice", b"", "ünvisible\n".as_bytes(), HOUR);
+    let (one, other) = (seal(), seal());
+    assert!(one.bytes().all(|byte| byte.is_ascii_graphic()), "{one}");
+    assert_ne!(one, other);
+}
+
+#[test]
+fn whatever_is_changed_breaks_it() {
+    let keys = ring(&[&format!("k:{ZEROS}")]);
+    let sealed = keys.seal(RequestState, "alice", b"", b"payload", HOUR);
+    for at in 0..sealed.len() {
+        for other in [b'A', b'B', b'_', b'.', b'=', b' '] {
+            let mut bytes = sealed.clone().into_bytes();
+            if bytes[at] == other {
+                continue;
+            }
+            bytes[at] = other;
+            let text = String::from_utf8(bytes).unwrap();
+            assert_eq!(keys.open(RequestState, "alice", b"", &text), Err(Broken), "{text}");
+        }
+        assert_eq!(keys.open(RequestState, "alice", b"", &sealed[..at]), Err(Broken), "{at}");
+    }
+    for more in ["A", "=", ".", " ", "\n", "é"] {
+        let text = format!("{sealed}{more}");
+        assert_eq!(keys.open(RequestState, "alice", b"", &text), Err(Broken), "{text}");
+    }
+}
+
+#[test]
+fn it_opens_for_its_time_only() {
+    let keys = Keyring::random().unwrap();
+    let sealed = keys.seal(Session, "alice", b"", b"", Duration::from_millis(20));
+    let start = Instant::now();
+    while keys.open(Session, "alice", b"", &sealed).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it never expires");
+    }
+    let sealed = keys.seal(Session, "alice", b"", b"", Duration::MAX);
+    assert_eq!(keys.open(Session, "alice", b"", &sealed), Ok(Vec::new()));
+}
+
+#[test]
+fn keys_can_be_replaced() {
+    let (old, new) = (Keyring::new_line("old").unwrap(), Keyring::new_line("new").unwrap());
+    let seal = |keys: &Keyring| keys.seal(Session, "alice", b"", b"id", HOUR);
+    let opens = |keys: &Keyring, sealed: &str| keys.open(Session, "alice", b"", sealed).is_ok();
+
+    let before = ring(&["# made for this test", "", &old]);
+    let between = ring(&[&format!("  {old}\r"), &new]);
+    let after = ring(&[&new, &old]);
+    let end = ring(&[&new]);
+    let (by_old, by_new) = (seal(&before), seal(&after));
+    for (keys, old_opens, new_opens) in
+        [(&before, true, false), (&between, true, true), (&after, true, true), (&end, false, true)]
+    {
+        assert_eq!((opens(keys, &by_old), opens(keys, &by_new)), (old_opens, new_opens));
+    }
+    // The first line signs.
+    assert!(opens(&before, &seal(&between)) && !opens(&before, &seal(&after)));
+    // An id is a name, and does not make another key the same.
+    let imposter = ring(&[&Keyring::new_line("old").unwrap()]);
+    assert!(!opens(&imposter, &by_old));
+}
+
+#[test]
+fn a_file_that_does_not_hold_says_where() {
+    let good = format!("k1:{ZEROS}");
+    let cases = [
+        (String::new(), "state-key new"),
+        ("# none\n\n".to_owned(), "state-key new"),
+        (format!("{good}\n\nk2"), "line 3: expected `id:key`"),
+        (format!("{good}\nk2:not base64"), "line 2: the key is no base64"),
+        (format!("# old\nk1:{SHORT}"), "line 2: the key is shorter than 32 bytes"),
+        (format!("{good}\n{good}"), "line 2: this id was given before"),
+        (format!(":{ZEROS}"), "line 1: the id"),
+        (format!("k 1:{ZEROS}"), "line 1: the id"),
+        (format!("{}:{ZEROS}", "k".repeat(33)), "line 1: the id"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    for (text, expected) in cases {
+        fs::write(&file, &text).unwrap();
+        let error = Keyring::read(&file).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text:?}: {error}");
+        assert!(!error.contains("AAAA") && !error.contains("not base64"), "{error}");
+    }
+    fs::write(&file, good).unwrap();
+    let keys = Keyring::read(&file).unwrap();
+    assert!(!format!("{keys:?}").contains("0, 0, 0"), "{keys:?}");
+    assert!(Keyring::read(&folder.path().join("none")).unwrap_err().to_string().contains("read"));
+    assert!(Keyring::new_line("k:1").is_err());
+}
+
+#[tokio::test]
+async fn what_is_for_single_use_opens_once() {
+    let server = (!is_left_out()).then(Redis::start);
+    let mut stores = vec![(Store::memory(), None)];
+    if let Some(server) = &server {
+        stores.push((server.store().await, Some(server.store().await)));
+    }
+    let line = Keyring::new_line("k").unwrap();
+    for (one, other) in stores {
+        let other = other.unwrap_or_else(|| one.clone());
+        let issued = ring(&[&line]);
+        let sealed = issued.seal(RequestState, "alice", b"args", b"nonce", HOUR);
+        // Whose it is not does not use it up.
+        let stolen = issued.open_once(RequestState, "bob", b"args", &sealed, &one).await;
+        assert_eq!(stolen, Err(Broken));
+        let mut tasks = JoinSet::new();
+        for at in 0..100 {
+            let (keys, sealed) = (ring(&[&line]), sealed.clone());
+            let store = if at % 2 == 0 { one.clone() } else { other.clone() };
+            tasks.spawn(async move {
+                keys.open_once(RequestState, "alice", b"args", &sealed, &store).await
+            });
+        }
+        let opened: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+        assert_eq!(opened, [b"nonce"]);
+        // The next one is another one, even when all about it is the same.
+        let next = issued.seal(RequestState, "alice", b"args", b"nonce", HOUR);
+        assert!(issued.open_once(RequestState, "alice", b"args", &next, &other).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_cannot_mark_does_not_open() {
+    let keys = Keyring::random().unwrap();
+    let full = Store::memory();
+    for at in 0..MOST_ENTRIES {
+        full.once(&Key::new("test", &[&at.to_string()]), HOUR).await.unwrap();
+    }
+    let mut stores = vec![full];
+    if !is_left_out() {
+        let mut server = Redis::start();
+        stores.push(server.store().await);
+        server.kill();
+    }
+    for store in stores {
+        let sealed = keys.seal(RequestState, "alice", b"", b"", HOUR);
+        let opened = keys.open_once(RequestState, "alice", b"", &sealed, &store).await;
+        assert_eq!(opened, Err(Broken), "{store:?}");
+    }
+}
