@@ -117,7 +117,7 @@ pub struct OAuth {
 #[derive(Debug)]
 enum Verifier {
     Jwt(Jwks),
-    Introspection(Introspection),
+    Introspection(Box<Introspection>),
 }
 
 impl OAuth {
@@ -136,7 +136,8 @@ impl OAuth {
                 Verifier::Jwt(Jwks::new(http, config.issuer, jwks_url, rules))
             }
             Check::Introspection(endpoint) => {
-                Verifier::Introspection(Introspection::new(http, endpoint, expected))
+                let asking = Introspection::new(http, endpoint, expected);
+                Verifier::Introspection(Box::new(asking))
             }
         };
         Self { verifier, tenants: config.tenants, metadata }
