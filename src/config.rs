@@ -15,7 +15,7 @@ use crate::{
     catalog::Catalog,
     dispatch::Dispatcher,
     operation::Upstream,
-    portkey::{Addresses, Client, Retries, Settings},
+    portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
     sandbox::{self, Faults, Sandbox},
 };
@@ -205,6 +205,15 @@ impl Options {
         };
         let dispatcher = Dispatcher { catalog: self.catalog(), portkey: Client::new(settings) };
         Ok(Built { dispatcher, credentials, sandbox })
+    }
+
+    /// What a client of other servers than the upstreams is built from: same authorities, same proxies.
+    ///
+    /// # Errors
+    /// The file of authorities cannot be read.
+    pub fn http(&self) -> anyhow::Result<reqwest::ClientBuilder> {
+        let us = concat!("portkey-mcp/", env!("CARGO_PKG_VERSION"));
+        Ok(http_client().user_agent(us).tls_certs_merge(self.extra_roots()?))
     }
 
     /// Makes sure that this process has no key of its own: its clients' keys act, and none else.

@@ -10,7 +10,7 @@
 //! | room | knows | must not know |
 //! | --- | --- | --- |
 //! | [`transport`] | sockets and pipes | operations |
-//! | [`auth`] | who may call, and as whom | what is called |
+//! | [`auth`] | who may call, and as whom | how a call is made |
 //! | [`principal`] | one caller | how it was recognised |
 //! | [`server`] | MCP | HTTP towards upstreams |
 //! | [`dispatch`] | the order of the steps | any one endpoint |

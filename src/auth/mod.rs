@@ -1,15 +1,19 @@
 //! Who may call over HTTP, and with which upstream keys: makes the [`Principal`] of each request.
 
 mod key;
+pub mod oauth;
 mod token;
 
-use std::{path::Path, sync::Arc};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 
+use self::oauth::{Config, Http, OAuth};
 use crate::{
-    principal::{Credentials, Principal},
-    watch::Watched,
+    catalog::Catalog,
+    principal::{Credentials, Principal, Withheld},
+    watch::{Parsed, Watched},
 };
 
 pub use key::{ENKRYPT_HEADER, PORTKEY_HEADER};
@@ -38,6 +42,8 @@ pub enum Auth {
     Key,
     /// By a token of the operator's file.
     Token(Watched<Tokens>),
+    /// By an access token of an authorization server, which knows what the tools of a catalog need.
+    OAuth(Watched<OAuth>, Catalog),
 }
 
 /// Why a request is not served.
@@ -47,19 +53,20 @@ pub struct Denied {
     /// What it is answered with.
     pub status: StatusCode,
     /// What the client is told.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// How to ask for access, for the header `WWW-Authenticate`.
     pub challenge: Option<HeaderValue>,
 }
 
 impl Denied {
     const fn bad(message: &'static str) -> Self {
+        let message = Cow::Borrowed(message);
         Self { status: StatusCode::BAD_REQUEST, message, challenge: None }
     }
 
     const fn stranger(message: &'static str, challenge: &'static str) -> Self {
         let challenge = Some(HeaderValue::from_static(challenge));
-        Self { status: StatusCode::UNAUTHORIZED, message, challenge }
+        Self { status: StatusCode::UNAUTHORIZED, message: Cow::Borrowed(message), challenge }
     }
 }
 
@@ -76,6 +83,26 @@ impl Auth {
     ) -> anyhow::Result<Self> {
         let parse = move |text: &str| Tokens::parse(text, &domains, instead.as_ref());
         Ok(Self::Token(Watched::start(file, parse)?))
+    }
+
+    /// Recognises callers by the access tokens of an authorization server, as a file says, which takes
+    /// effect whenever it changes. `instead` acts for all of them in place of the keys it names.
+    ///
+    /// # Errors
+    /// The file cannot be read or does not hold.
+    pub fn oauth(
+        file: &Path,
+        catalog: Catalog,
+        instead: Option<Credentials>,
+        http: Http,
+    ) -> anyhow::Result<Self> {
+        let domains = Catalog::domains();
+        let parse = move |text: &str| {
+            let config = Config::parse(text, &domains, instead.as_ref())?;
+            let files = config.files().to_vec();
+            Ok(Parsed { value: OAuth::new(config, http.clone()), files })
+        };
+        Ok(Self::OAuth(Watched::start(file, parse)?, catalog))
     }
 
     /// Who makes the request.
@@ -102,6 +129,45 @@ impl Auth {
                 refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
                 tokens.get().authenticate(&request.headers)
             }
+            Self::OAuth(oauth, _) => {
+                refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
+                // Kept for as long as the check takes, whatever becomes of the file.
+                let oauth = Arc::clone(&oauth.get());
+                oauth.authenticate(&request.headers).await.map(Arc::new)
+            }
+        }
+    }
+
+    /// Whether the call of a tool is worth passing on. That what is withheld stays so is not decided
+    /// here, but with the call itself: this only tells a client, while there is time, that a token with
+    /// more scopes would do.
+    ///
+    /// # Errors
+    /// The token lacks a scope.
+    pub fn permit(&self, principal: &Principal, tool: &str) -> Result<(), Denied> {
+        let Self::OAuth(oauth, catalog) = self else { return Ok(()) };
+        let Ok(entry) = catalog.find(tool) else { return Ok(()) };
+        let Err(withheld) = principal.may(entry.domain.name, entry.operation) else {
+            return Ok(());
+        };
+        match &withheld {
+            Withheld::Scope { needed, .. } => {
+                Err(oauth.get().insufficient(principal, needed, withheld.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether [`Auth::permit`] has anything to say.
+    pub const fn permits(&self) -> bool {
+        matches!(self, Self::OAuth(..))
+    }
+
+    /// The document about getting a token, if that is what stands at this path.
+    pub fn metadata(&self, path: &str) -> Option<Bytes> {
+        match self {
+            Self::OAuth(oauth, _) => oauth.get().metadata(path),
+            _ => None,
         }
     }
 }

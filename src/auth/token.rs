@@ -148,7 +148,7 @@ impl Entry {
 }
 
 /// The scopes an operator wrote down; unlike in a token of somebody else's, each has to be known.
-fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> {
+pub(super) fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> {
     if words.is_empty() {
         bail!("`scopes` is empty, so the token could do nothing");
     }
@@ -162,7 +162,8 @@ fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> 
     words.iter().map(read).collect()
 }
 
-fn check_name(name: &str) -> anyhow::Result<()> {
+/// A name that can stand in logs and limits.
+pub(super) fn check_name(name: &str) -> anyhow::Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
     if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
         bail!("a name has 1 to 64 letters, digits or any of . _ @ -");

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{rate::Rate, replicas::Replicas};
 use crate::{
-    auth::Auth,
+    auth::{Auth, oauth},
     catalog::Catalog,
     config::{Built, Options, seconds},
     principal::Principal,
@@ -25,6 +25,7 @@ Examples:
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
   portkey-mcp http --auth token --auth-file tokens.toml
+  portkey-mcp http --auth oauth --auth-file oauth.toml
   portkey-mcp http --auth token --auth-file tokens.toml --state-key-file state.keys \\
     --redis-url-file /run/secrets/redis                              one of several replicas";
 
@@ -42,6 +43,9 @@ enum Mode {
     Key,
     /// By a bearer token that the operator gave it; see `portkey-mcp token new`.
     Token,
+    /// By an access token of an OAuth authorization server.
+    #[value(name = "oauth")]
+    OAuth,
 }
 
 #[derive(Args, Debug)]
@@ -61,7 +65,7 @@ pub(super) struct Http {
     /// How callers are recognised.
     #[arg(long, env = "PORTKEY_MCP_AUTH", default_value = "none", help_heading = "Authentication")]
     auth: Mode,
-    /// File of tokens, for --auth token; takes effect whenever it changes.
+    /// File of tokens, or of OAuth settings, for the --auth of that name; takes effect whenever it changes.
     #[arg(
         long,
         env = "PORTKEY_MCP_AUTH_FILE",
@@ -224,12 +228,21 @@ impl Http {
             (Mode::None, None) => Auth::None(Arc::new(Principal::local(credentials))),
             (Mode::Key, None) => Auth::Key,
             (Mode::None | Mode::Key, Some(_)) => {
-                bail!("--auth-file belongs to --auth token; leave one of the two out")
+                bail!("--auth-file belongs to --auth token or oauth; leave one of the two out")
             }
             (Mode::Token, Some(file)) => {
                 let instead = sandbox.is_some().then_some(credentials);
                 Auth::token(&file, Catalog::domains(), instead)?
             }
+            (Mode::OAuth, Some(file)) => {
+                let instead = sandbox.is_some().then_some(credentials);
+                let http = oauth::Http::new(options.http()?)?;
+                Auth::oauth(&file, Catalog::full(), instead, http)?
+            }
+            (Mode::OAuth, None) => bail!(
+                "--auth oauth needs --auth-file, which says whose access tokens count and which keys \
+                 act for whom; see docs/authentication.md"
+            ),
             (Mode::Token, None) => bail!(
                 "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
             ),

@@ -1,12 +1,13 @@
 //! Request bodies: read whole, bounded in size and time, before anything else is done with them.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use axum::{body::Body, extract::Request};
+use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
@@ -25,9 +26,8 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// The request with its body at hand.
-    pub(super) async fn read(self, request: Request) -> Result<Request, Refusal> {
-        let (parts, body) = request.into_parts();
+    /// A request's body.
+    pub(super) async fn read(self, parts: &Parts, body: Body) -> Result<Bytes, Refusal> {
         let read = async {
             if declared(&parts.headers).is_some_and(|length| length > self.size) {
                 drain(&parts.headers, body).await;
@@ -40,9 +40,26 @@ impl Bounds {
             }
         };
         let slow = || Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive");
-        let bytes: Bytes = timeout(self.time, read).await.map_err(|_| slow())??;
-        Ok(Request::from_parts(parts, bytes.into()))
+        timeout(self.time, read).await.map_err(|_| slow())?
     }
+}
+
+/// The name of the tool that a JSON-RPC message calls, if that is what it does.
+pub(super) fn tool(body: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+        #[serde(borrow)]
+        params: Params<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Params<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    }
+    let message: Message<'_> = serde_json::from_slice(body).ok()?;
+    (message.method == "tools/call").then_some(message.params.name)
 }
 
 fn declared(headers: &HeaderMap) -> Option<usize> {

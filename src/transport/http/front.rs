@@ -12,13 +12,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use tracing::warn;
 
 use super::{
     address::Proxies,
-    body::Bounds,
+    body::{Bounds, tool},
     limits::{Permit, UnderWay},
     refusal::{Refusal, in_json_rpc},
 };
@@ -84,8 +84,14 @@ impl Front {
             self.count("principal", &principal.name, limit).await?;
         }
         let is_stream = parts.method == Method::GET;
+        let body = self.body.read(&parts, body).await?;
+        if self.auth.permits()
+            && let Some(tool) = tool(&body)
+        {
+            self.auth.permit(&principal, &tool)?;
+        }
         parts.extensions.insert(principal);
-        let request = self.body.read(Request::from_parts(parts, body)).await?;
+        let request = Request::from_parts(parts, body.into());
         // A stream that waits for news is bounded with its session.
         Ok((request, (!is_stream).then_some((of_address, of_principal))))
     }
@@ -104,6 +110,14 @@ impl Front {
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(SOON))
             }
         }
+    }
+}
+
+/// What clients may read about getting a token, whoever they are.
+pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Response {
+    match front.auth.metadata(uri.path()) {
+        Some(document) => ([(header::CONTENT_TYPE, "application/json")], document).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

@@ -9,7 +9,6 @@ mod refusal;
 mod session;
 
 use std::{
-    any::Any,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -31,14 +30,14 @@ use rmcp::{
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders},
+    cors::{AllowHeaders, AllowOrigin, Any, CorsLayer, ExposeHeaders},
 };
 use tracing::{error, info, warn};
 
 use self::{
     address::Proxies,
     body::Bounds,
-    front::{Front, pass},
+    front::{Front, metadata, pass},
     limits::UnderWay,
     refusal::Refusal,
     session::{Sessions, follow},
@@ -156,7 +155,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     Ok(())
 }
 
-/// The routes: `/mcp`, `/healthz`, `/readyz`.
+/// The routes: `/mcp`, `/healthz`, `/readyz`, and what OAuth clients look for.
 pub fn router<H: ServerHandler + Clone>(
     handler: H,
     auth: Auth,
@@ -199,11 +198,18 @@ pub fn router<H: ServerHandler + Clone>(
         address_rate: settings.address_rate,
         rate: settings.rate,
     });
+    // A page may read them before it knows any more of us (RFC 9728 §3).
+    let documents = Router::new()
+        .route("/.well-known/oauth-protected-resource", get(metadata))
+        .route("/.well-known/oauth-protected-resource/{*resource}", get(metadata))
+        .layer(CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([Method::GET]))
+        .with_state(front.clone());
     Router::new()
         .route_service("/mcp", mcp)
         .layer(middleware::from_fn_with_state(sessions, follow))
         .layer(middleware::from_fn_with_state(front, pass))
         .layer(cors(&settings.allowed_origins))
+        .merge(documents)
         .layer(CatchPanicLayer::custom(panicked))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -231,7 +237,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(PREFLIGHT)
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     error!("a request's handler panicked");
     let message = "an internal error ended the request; please report it with the server's log";
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()

@@ -1,6 +1,6 @@
 //! Refusals as MCP clients expect them: JSON-RPC errors, which they can show to a human.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -17,6 +17,9 @@ const INVALID_REQUEST: i32 = -32600;
 const PARSE_ERROR: i32 = -32700;
 /// The first code of those that servers are free to use.
 const SERVER_ERROR: i32 = -32000;
+
+/// When to come back after the server could not say who a caller is.
+const LATER: Duration = Duration::from_secs(5);
 
 /// How much of a refusal's own text is read.
 const MOST_TEXT: usize = 64 << 10;
@@ -43,7 +46,7 @@ impl Refusal {
     }
 
     /// Says when to try again, in whole seconds, rounded up.
-    pub(super) fn retry_after(mut self, wait: std::time::Duration) -> Self {
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.headers.insert(header::RETRY_AFTER, seconds.max(1).into());
         self
@@ -61,6 +64,9 @@ impl Refusal {
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         let mut refusal = Self::new(denied.status, denied.message);
+        if denied.status == StatusCode::SERVICE_UNAVAILABLE {
+            refusal = refusal.retry_after(LATER);
+        }
         refusal.headers.extend(denied.challenge.map(|value| (header::WWW_AUTHENTICATE, value)));
         refusal
     }

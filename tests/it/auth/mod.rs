@@ -1,6 +1,7 @@
 //! Who may call over HTTP, and with which upstream key.
 
 mod key;
+mod oauth;
 mod token;
 
 use http::{HeaderMap, header};

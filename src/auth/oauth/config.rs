@@ -1,0 +1,279 @@
+//! What the operator's file says: whose tokens are accepted, and which keys act for whom.
+
+use std::path::PathBuf;
+
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets};
+
+use super::{
+    super::token::{check_name, scopes},
+    address::{Address, Identifier},
+    tenant::Tenant,
+};
+
+/// Why the file cannot be used. Never holds what stands in the file, because that may be a key in the
+/// wrong place.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct ConfigError {
+    line: usize,
+    problem: String,
+}
+
+/// The content of `--auth-file` for `--auth oauth`, with the keys it names.
+#[derive(Debug)]
+pub struct Config {
+    pub(super) resource: Identifier,
+    pub(super) issuer: Identifier,
+    pub(super) check: Check,
+    pub(super) leeway_seconds: u64,
+    pub(super) scopes_supported: Vec<String>,
+    pub(super) tenants: Vec<Tenant>,
+    files: Vec<PathBuf>,
+}
+
+/// How tokens are checked.
+#[derive(Debug)]
+pub(super) enum Check {
+    /// By signature, with keys from here; without an address, from where the issuer's metadata says.
+    Jwt { jwks_url: Option<Address>, algorithms: Vec<Algorithm> },
+    /// By asking.
+    Introspection(Introspection),
+}
+
+/// Where to ask about a token, and as whom (RFC 7662).
+#[derive(Debug)]
+pub(super) struct Introspection {
+    pub(super) url: Address,
+    pub(super) client_id: String,
+    pub(super) client_secret: Key,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    resource: Identifier,
+    issuer: Identifier,
+    jwks_url: Option<Address>,
+    algorithms: Option<Spanned<Vec<Signature>>>,
+    introspection: Option<Asked>,
+    #[serde(default = "half_a_minute")]
+    leeway_seconds: Spanned<u64>,
+    #[serde(default = "wide_scopes")]
+    scopes_supported: Spanned<Vec<String>>,
+    #[serde(default)]
+    tenant: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    url: Address,
+    client_id: Spanned<String>,
+    client_secret: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    #[serde(default = "subject")]
+    claim: String,
+    value: Spanned<String>,
+    name: Option<Spanned<String>>,
+    portkey_key: Spanned<String>,
+    enkrypt_key: Option<Spanned<String>>,
+    toolsets: Option<Spanned<Vec<String>>>,
+    scopes: Option<Spanned<Vec<String>>>,
+}
+
+/// An algorithm that proves who signed: one with a key pair.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Signature(Algorithm);
+
+impl TryFrom<String> for Signature {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        match name.parse() {
+            Ok(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) | Err(_) => Err(
+                "choose among RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA; others \
+                 are not safe here",
+            ),
+            Ok(algorithm) => Ok(Self(algorithm)),
+        }
+    }
+}
+
+fn half_a_minute() -> Spanned<u64> {
+    Spanned::new(0..0, 30)
+}
+
+fn wide_scopes() -> Spanned<Vec<String>> {
+    Spanned::new(0..0, Scopes::all().iter().map(ToString::to_string).collect())
+}
+
+fn subject() -> String {
+    "sub".to_owned()
+}
+
+impl Config {
+    /// Reads the text of the file, and the keys that it names. `toolsets` are the names there are;
+    /// `instead` acts for all callers in place of the keys for upstreams.
+    ///
+    /// # Errors
+    /// It is no TOML, has an unknown or unfit setting, or names a key that is not there; says the line
+    /// and what to do.
+    pub fn parse(
+        text: &str,
+        toolsets: &[&'static str],
+        instead: Option<&Credentials>,
+    ) -> Result<Self, ConfigError> {
+        let located = |Problem { start, what }: Problem| ConfigError {
+            line: 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count(),
+            problem: what,
+        };
+        let file: File = toml::from_str(text).map_err(|error| {
+            // Its own rendering shows the line itself.
+            let start = error.span().map_or(0, |span| span.start);
+            located(Problem { start, what: error.message().to_owned() })
+        })?;
+        file.check(toolsets, instead).map_err(located)
+    }
+
+    /// The files whose content went into it, beside its own.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+}
+
+const DEFAULT_ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
+
+/// What does not hold, and where that begins.
+struct Problem {
+    start: usize,
+    what: String,
+}
+
+impl Problem {
+    fn at<T>(place: &Spanned<T>, what: impl ToString) -> Self {
+        Self { start: place.span().start, what: what.to_string() }
+    }
+}
+
+impl File {
+    fn check(
+        self,
+        domains: &[&'static str],
+        instead: Option<&Credentials>,
+    ) -> Result<Config, Problem> {
+        if *self.leeway_seconds.get_ref() > 300 {
+            return Err(Problem::at(&self.leeway_seconds, "leeway_seconds is at most 300"));
+        }
+        let supported = &self.scopes_supported;
+        if !supported.get_ref().iter().all(|scope| is_scope(scope)) {
+            return Err(Problem::at(supported, "a scope has no blanks, quotes or backslashes"));
+        }
+        if self.tenant.is_empty() {
+            let what = "there is no [[tenant]], so nobody could call; add one that says which \
+                        portkey_key acts for which claim";
+            return Err(Problem { start: 0, what: what.to_owned() });
+        }
+        let mut files = Vec::new();
+        let check = match (self.introspection, self.algorithms, self.jwks_url) {
+            (Some(asked), None, None) => Check::Introspection(asked.check(&mut files)?),
+            (Some(asked), ..) => {
+                let what = "tokens are checked either by [introspection] or by signature; leave out \
+                            the one or jwks_url and algorithms";
+                return Err(Problem::at(&asked.client_id, what));
+            }
+            (None, Some(named), _) if named.get_ref().is_empty() => {
+                return Err(Problem::at(&named, "name at least one algorithm"));
+            }
+            (None, named, jwks_url) => {
+                let named = named.map(|named| named.into_inner().into_iter().map(|one| one.0));
+                let algorithms = named.map_or(DEFAULT_ALGORITHMS.to_vec(), Iterator::collect);
+                Check::Jwt { jwks_url, algorithms }
+            }
+        };
+        let tenants = self.tenant.into_iter().map(|one| one.check(domains, instead, &mut files));
+        Ok(Config {
+            tenants: tenants.collect::<Result<_, _>>()?,
+            resource: self.resource,
+            issuer: self.issuer,
+            check,
+            leeway_seconds: self.leeway_seconds.into_inner(),
+            scopes_supported: self.scopes_supported.into_inner(),
+            files,
+        })
+    }
+}
+
+impl Asked {
+    fn check(self, files: &mut Vec<PathBuf>) -> Result<Introspection, Problem> {
+        let client_secret = key(&self.client_secret, files)?;
+        if !is_one_line(self.client_id.get_ref()) {
+            return Err(Problem::at(&self.client_id, "client_id is empty or not printable"));
+        }
+        Ok(Introspection { url: self.url, client_id: self.client_id.into_inner(), client_secret })
+    }
+}
+
+impl Entry {
+    fn check(
+        self,
+        domains: &[&'static str],
+        instead: Option<&Credentials>,
+        files: &mut Vec<PathBuf>,
+    ) -> Result<Tenant, Problem> {
+        if !is_one_line(self.value.get_ref()) {
+            return Err(Problem::at(&self.value, "value is empty or not printable"));
+        }
+        if let Some(name) = &self.name {
+            check_name(name.get_ref()).map_err(|error| Problem::at(name, error))?;
+        }
+        let toolsets = match &self.toolsets {
+            None => Toolsets::all(),
+            Some(names) => Toolsets::named(names.get_ref().iter().map(String::as_str), domains)
+                .map_err(|error| Problem::at(names, error))?,
+        };
+        let scopes = match &self.scopes {
+            None => Scopes::all(),
+            Some(words) => scopes(words.get_ref(), domains)
+                .map_err(|error| Problem::at(words, format!("{error:#}")))?,
+        };
+        let credentials = match instead {
+            Some(credentials) => credentials.clone(),
+            None => Credentials {
+                portkey: Some(key(&self.portkey_key, files)?),
+                enkrypt: self.enkrypt_key.map(|named| key(&named, files)).transpose()?,
+                missing: NoKey::Caller,
+            },
+        };
+        let name = self.name.map(Spanned::into_inner);
+        let (claim, value) = (self.claim, self.value.into_inner());
+        Ok(Tenant { claim, value, name, credentials, toolsets, scopes })
+    }
+}
+
+/// The key that is named here.
+fn key(named: &Spanned<String>, files: &mut Vec<PathBuf>) -> Result<Key, Problem> {
+    let key = Key::named(named.get_ref()).map_err(|error| Problem::at(named, error))?;
+    if let KeySource::File(path) = key.source() {
+        files.push(path.clone());
+    }
+    Ok(key)
+}
+
+/// Whether a text is a scope as OAuth writes them (RFC 6749 §3.3).
+pub(super) fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+fn is_one_line(text: &str) -> bool {
+    !text.trim().is_empty() && !text.chars().any(char::is_control)
+}

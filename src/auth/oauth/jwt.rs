@@ -1,0 +1,186 @@
+//! Signed tokens: which key of the issuer's a token is checked with, and the check (RFC 7519, RFC 9068).
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Header, Validation, decode, decode_header, errors::ErrorKind,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    Reason,
+    claims::{Claims, Expected},
+    remote::Fault,
+};
+
+/// How many keys an issuer may publish: far more than any does.
+const MOST_KEYS: usize = 100;
+
+/// What tokens are accepted by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) expected: Expected,
+    pub(super) algorithms: Vec<Algorithm>,
+}
+
+/// The keys that an issuer signs with.
+#[derive(Debug)]
+pub(super) struct Keys(Vec<SigningKey>);
+
+#[derive(Debug)]
+struct SigningKey {
+    id: Option<String>,
+    /// The only one it is used with, whatever a token says.
+    algorithm: Algorithm,
+    key: DecodingKey,
+    validation: Validation,
+}
+
+/// A key as JSON (RFC 7517), as far as it matters here.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    #[serde(rename = "use")]
+    used_for: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    kid: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+/// The head of a token that looks like one of an issuer's.
+pub(super) struct Head(Header);
+
+/// The head of a token, before anything is fetched for its sake.
+pub(super) fn head(token: &str) -> Result<Head, Reason> {
+    // An algorithm that does not exist, `none` for one, makes no head either.
+    let header = decode_header(token).map_err(|_| Reason::Malformed)?;
+    if header.crit.is_some() {
+        return Err(Reason::Critical);
+    }
+    // Issuers sign other things with the same keys, logout tokens for one.
+    let kinds = ["JWT", "at+jwt", "application/at+jwt"];
+    let is_kind = |typ: &String| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(typ));
+    if !header.typ.as_ref().is_none_or(is_kind) {
+        return Err(Reason::Kind);
+    }
+    Ok(Head(header))
+}
+
+impl Keys {
+    /// The keys of a JWK set that sign and that the rules allow; others are passed over.
+    pub(super) fn parse(set: &Value, rules: &Rules) -> Result<Self, Fault> {
+        let keys = set.get("keys").and_then(Value::as_array).ok_or(Fault::NoKeys)?;
+        if keys.len() > MOST_KEYS {
+            return Err(Fault::TooLarge);
+        }
+        let keys: Vec<_> = keys.iter().filter_map(|key| SigningKey::parse(key, rules)).collect();
+        // Nobody means to publish none: what was there before is better.
+        if keys.is_empty() { Err(Fault::NoKeys) } else { Ok(Self(keys)) }
+    }
+
+    /// The claims of a token, if one of the keys has signed it and they are as expected.
+    ///
+    /// # Errors
+    /// Says why not; [`Reason::UnknownKey`] if newer keys may help.
+    pub(super) fn verify(
+        &self,
+        token: &str,
+        Head(header): &Head,
+        rules: &Rules,
+    ) -> Result<Claims, Reason> {
+        let named = self.0.iter().filter(|key| header.kid.is_none() || key.id == header.kid);
+        let fitting: Vec<_> = named.clone().filter(|key| key.algorithm == header.alg).collect();
+        if fitting.is_empty() {
+            let known = header.kid.is_some() && named.count() > 0;
+            return Err(if known { Reason::Algorithm } else { Reason::UnknownKey });
+        }
+        // Where several keys could have signed, a token has to say which.
+        if header.kid.is_none() && fitting.len() > 1 {
+            return Err(Reason::UnknownKey);
+        }
+        // Keys may share an id: whichever has signed counts.
+        let mut failed = Reason::UnknownKey;
+        for key in fitting {
+            match decode::<Map<String, Value>>(token, &key.key, &key.validation) {
+                Ok(decoded) => return Claims::new(decoded.claims, &rules.expected),
+                Err(error) => match reason(error.kind()) {
+                    // A key without an id may have been replaced.
+                    Reason::Signature if header.kid.is_none() => {}
+                    Reason::Signature => failed = Reason::Signature,
+                    other => return Err(other),
+                },
+            }
+        }
+        Err(failed)
+    }
+}
+
+impl SigningKey {
+    fn parse(jwk: &Value, rules: &Rules) -> Option<Self> {
+        let jwk = Jwk::deserialize(jwk).ok()?;
+        let signs = jwk.used_for.as_deref().is_none_or(|used| used == "sig")
+            && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        let algorithm = jwk.algorithm().filter(|one| signs && rules.algorithms.contains(one))?;
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = rules.expected.leeway;
+        validation.validate_nbf = true;
+        validation.set_issuer(&[&rules.expected.issuer]);
+        validation.set_audience(&[&rules.expected.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        Some(Self { key: jwk.key()?, id: jwk.kid, algorithm, validation })
+    }
+}
+
+impl Jwk {
+    /// The one that the key says; the usual one of its kind if it says none.
+    fn algorithm(&self) -> Option<Algorithm> {
+        use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+        let possible: &[Algorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", None) => &[RS256, RS384, RS512, PS256, PS384, PS512],
+            ("EC", Some("P-256")) => &[ES256],
+            ("EC", Some("P-384")) => &[ES384],
+            ("OKP", Some("Ed25519")) => &[EdDSA],
+            _ => &[],
+        };
+        match &self.alg {
+            None => possible.first().copied(),
+            Some(named) => {
+                let named = named.parse().ok()?;
+                possible.iter().copied().find(|one| *one == named)
+            }
+        }
+    }
+
+    fn key(&self) -> Option<DecodingKey> {
+        let key = match self.kty.as_str() {
+            "RSA" => DecodingKey::from_rsa_components(self.n.as_deref()?, self.e.as_deref()?),
+            "EC" => {
+                let (x, y) = (self.x.as_deref()?, self.y.as_deref()?);
+                // The halves are put together unseen.
+                if x.len() != y.len() {
+                    return None;
+                }
+                DecodingKey::from_ec_components(x, y)
+            }
+            _ => DecodingKey::from_ed_components(self.x.as_deref()?),
+        };
+        key.ok()
+    }
+}
+
+fn reason(kind: &ErrorKind) -> Reason {
+    match kind {
+        ErrorKind::InvalidSignature => Reason::Signature,
+        ErrorKind::ExpiredSignature => Reason::Expired,
+        ErrorKind::ImmatureSignature => Reason::NotYet,
+        ErrorKind::InvalidIssuer => Reason::Issuer,
+        ErrorKind::InvalidAudience => Reason::Audience,
+        ErrorKind::MissingRequiredClaim(_) => Reason::Incomplete,
+        ErrorKind::InvalidAlgorithm => Reason::Algorithm,
+        _ => Reason::Malformed,
+    }
+}

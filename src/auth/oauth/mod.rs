@@ -1,0 +1,187 @@
+//! An OAuth 2.1 resource server: tokens of one authorization server, checked here, kept here.
+//!
+//! ```text
+//! token ─▶ jwks, jwt   by signature ─┐
+//!          introspect  by asking   ──┴▶ claims ─▶ tenant ─▶ Principal
+//! ```
+
+mod address;
+mod claims;
+mod config;
+mod denied;
+mod introspect;
+mod jwks;
+mod jwt;
+mod metadata;
+mod remote;
+mod signature;
+mod tenant;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tracing::debug;
+
+use crate::principal::Principal;
+
+use self::{
+    claims::{Claims, Expected},
+    config::Check,
+    introspect::Introspection,
+    jwks::Jwks,
+    jwt::Rules,
+    metadata::Metadata,
+    tenant::Tenant,
+};
+
+pub use config::{Config, ConfigError};
+pub use metadata::Challenge;
+pub use remote::Http;
+
+/// Bound on a token, in bytes. Larger ones do not fit into common header limits anyway.
+const LONGEST_TOKEN: usize = 16 << 10;
+
+/// Why a token opens nothing. Holds nothing of what the token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OAuthError {
+    /// 401: another token may do.
+    #[error("the access token was not accepted")]
+    Invalid(#[from] Reason),
+    /// 403: the token is good, but nobody is meant by it.
+    #[error(
+        "the access token is good, but no key of this server is meant for its bearer. The operator of \
+         the server decides which key acts for whom"
+    )]
+    NoTenant,
+    /// 503: the authorization server is of no help at the moment.
+    #[error("access tokens cannot be checked at the moment. Try again in a few seconds")]
+    Unavailable,
+}
+
+/// Why a token was not accepted: for logs and tests, callers are told the same whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Longer than 16 KiB.
+    #[error("it is too long")]
+    TooLong,
+    /// Not what tokens look like.
+    #[error("it is malformed")]
+    Malformed,
+    /// It says that it is something other than an access token.
+    #[error("it is no access token")]
+    Kind,
+    /// It demands extensions to be understood.
+    #[error("it has critical extensions")]
+    Critical,
+    /// Its algorithm is not that of its key, or not allowed.
+    #[error("its algorithm is not that of the key, or not allowed")]
+    Algorithm,
+    /// The issuer publishes no key for it.
+    #[error("the issuer publishes no such key")]
+    UnknownKey,
+    /// The key has not signed this.
+    #[error("its signature does not match")]
+    Signature,
+    /// A claim that is required is missing, or of the wrong type.
+    #[error("it lacks a required claim")]
+    Incomplete,
+    /// It was issued by somebody else.
+    #[error("it is of another issuer")]
+    Issuer,
+    /// It was issued for somebody else.
+    #[error("it is meant for another server")]
+    Audience,
+    /// It was issued to nobody.
+    #[error("it names no subject")]
+    Subject,
+    /// Its time is over.
+    #[error("it has expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("it is not valid yet")]
+    NotYet,
+    /// The issuer says so.
+    #[error("the issuer says that it is not active")]
+    Inactive,
+}
+
+/// The resource server.
+#[derive(Debug)]
+pub struct OAuth {
+    verifier: Verifier,
+    tenants: Vec<Tenant>,
+    metadata: Metadata,
+}
+
+#[derive(Debug)]
+enum Verifier {
+    Jwt(Jwks),
+    Introspection(Box<Introspection>),
+}
+
+impl OAuth {
+    /// A resource server; nothing is fetched before a token comes.
+    pub fn new(config: Config, http: Http) -> Self {
+        signature::install();
+        let metadata = Metadata::new(&config.resource, &config.issuer, config.scopes_supported);
+        let expected = Expected {
+            issuer: config.issuer.as_str().to_owned(),
+            audience: config.resource.as_str().to_owned(),
+            leeway: config.leeway_seconds,
+        };
+        let verifier = match config.check {
+            Check::Jwt { jwks_url, algorithms } => {
+                let rules = Rules { expected, algorithms };
+                Verifier::Jwt(Jwks::new(http, config.issuer, jwks_url, rules))
+            }
+            Check::Introspection(endpoint) => {
+                let asking = Introspection::new(http, endpoint, expected);
+                Verifier::Introspection(Box::new(asking))
+            }
+        };
+        Self { verifier, tenants: config.tenants, metadata }
+    }
+
+    /// Who bears this token.
+    ///
+    /// # Errors
+    /// See [`OAuthError`].
+    pub async fn verify(&self, token: &str) -> Result<Principal, OAuthError> {
+        let outcome = async {
+            let claims = self.claims(token).await?;
+            let tenant = self.tenants.iter().find(|tenant| tenant.has(&claims));
+            Ok(tenant.ok_or(OAuthError::NoTenant)?.principal(&claims))
+        };
+        let outcome = outcome.await;
+        if let Err(OAuthError::Invalid(reason)) = &outcome {
+            debug!(%reason, "a token was not accepted");
+        }
+        outcome
+    }
+
+    /// The metadata document, if it is what stands at this path: see RFC 9728 §3.
+    pub fn metadata(&self, path: &str) -> Option<Bytes> {
+        self.metadata.at(path)
+    }
+
+    /// What `WWW-Authenticate` says to a request that is turned away.
+    pub fn challenge(&self, challenge: &Challenge<'_>) -> HeaderValue {
+        self.metadata.challenge(challenge)
+    }
+
+    async fn claims(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Reason::TooLong.into());
+        }
+        // The letters of RFC 6750 §2.1.
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+        if token.is_empty() || !token.bytes().all(fits) {
+            return Err(Reason::Malformed.into());
+        }
+        match &self.verifier {
+            Verifier::Jwt(jwks) => Ok(Arc::new(jwks.verify(token).await?)),
+            Verifier::Introspection(introspection) => introspection.verify(token).await,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Which of the operator's keys act for whom.
+
+use crate::principal::{Credentials, Method, Principal, Scopes, Toolsets};
+
+use super::claims::Claims;
+
+/// One line of the mapping from identities to keys.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    /// Where in a token to look, with dots into objects.
+    pub(super) claim: String,
+    /// What has to stand there, or be among what stands there.
+    pub(super) value: String,
+    /// How callers of it are called.
+    pub(super) name: Option<String>,
+    pub(super) credentials: Credentials,
+    /// What its callers see.
+    pub(super) toolsets: Toolsets,
+    /// What its callers may have at most, whatever their token says.
+    pub(super) scopes: Scopes,
+}
+
+impl Tenant {
+    /// Whether the bearer of these claims belongs to it.
+    pub(super) fn has(&self, claims: &Claims) -> bool {
+        claims.say(&self.claim, &self.value)
+    }
+
+    /// The caller with these claims.
+    pub(super) fn principal(&self, claims: &Claims) -> Principal {
+        let name = self.name.as_deref().unwrap_or("oauth");
+        Principal {
+            // One tenant may have many callers: each has its own limits and sessions. Logs get a
+            // fingerprint, because subjects are often addresses of people.
+            name: format!("{name}/{}", claims.fingerprint()).into(),
+            method: Method::OAuth,
+            scopes: claims.scopes().and(&self.scopes),
+            toolsets: self.toolsets.clone(),
+            credentials: self.credentials.clone(),
+        }
+    }
+}

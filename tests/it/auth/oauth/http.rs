@@ -1,0 +1,328 @@
+//! The binary as an OAuth resource server: what clients meet over HTTP, and what reaches Portkey.
+
+use std::fs;
+
+use http::{HeaderMap, StatusCode};
+use reqwest::RequestBuilder;
+use rmcp::{
+    ClientLifecycleMode,
+    model::{CallToolRequestParams, ProtocolVersion},
+    service::ClientServiceExt,
+    transport::{
+        StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    RESOURCE, claims, claims_with, from_now,
+    issuer::{Issuer, KEYS, Says},
+    settings,
+    signer::Signer,
+};
+use crate::{
+    process::{Served, said},
+    requests::{answer, call, client, initialize, modern, post},
+    upstream::{Upstream, ok},
+};
+
+const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
+
+/// A server, whom it trusts, and a Portkey that remembers what it was asked.
+struct World {
+    issuer: Issuer,
+    signer: Signer,
+    portkey: Upstream,
+    folder: TempDir,
+    server: Served,
+}
+
+impl World {
+    async fn start() -> Self {
+        let signer = Signer::es256("a");
+        let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+        let portkey = Upstream::start(|_| ok(r#"{"object":"list","data":[],"total":0}"#)).await;
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("key"), "pk-alice\n").unwrap();
+        let key = folder.path().join("key").display().to_string();
+        let tenant = format!(
+            "[[tenant]]\nname = \"staff\"\nvalue = \"alice\"\nportkey_key = \"file:{key}\""
+        );
+        let file = folder.path().join("oauth.toml");
+        fs::write(&file, settings(&issuer, "", &tenant)).unwrap();
+        let args = ["http", "--listen", "127.0.0.1:0", "--auth", "oauth", "--auth-file"];
+        let more = ["--base-url", &portkey.base_url, "--log-level", "debug"];
+        let server = Served::start(&[&args[..], &[file.to_str().unwrap()], &more].concat());
+        Self { issuer, signer, portkey, folder, server }
+    }
+
+    fn token(&self, scope: &str) -> String {
+        self.signer.token(&claims_with(&self.issuer, json!({ "scope": scope })))
+    }
+
+    fn list(&self) -> RequestBuilder {
+        call(&self.server, "list-all-integrations", json!({}))
+    }
+
+    fn delete(&self) -> RequestBuilder {
+        call(&self.server, "delete-integration", json!({ "slug": "openai" }))
+    }
+}
+
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answered {
+    async fn to(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        Self { status, headers, body }
+    }
+
+    fn challenge(&self) -> &str {
+        self.headers.get("www-authenticate").map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn message(&self) -> &str {
+        self.body["error"]["message"].as_str().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn callers_are_let_in_by_their_tokens() {
+    let world = World::start().await;
+    let beginning = format!("Bearer resource_metadata=\"{METADATA}\", ");
+
+    let nobody = Answered::to(world.list()).await;
+    assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(nobody.challenge(), format!("{beginning}scope=\"portkey:read\""));
+    assert!(nobody.message().contains("access token"), "{}", nobody.message());
+
+    let expired = world.signer.token(&claims_with(&world.issuer, json!({ "exp": from_now(-60) })));
+    for bad in [expired.as_str(), "opaque"] {
+        let refused = Answered::to(world.list().bearer_auth(bad)).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+        let error = format!("{beginning}error=\"invalid_token\"");
+        assert!(refused.challenge().starts_with(&error), "{}", refused.challenge());
+        assert_eq!(refused.message(), "the access token was not accepted");
+    }
+
+    let bob = world.signer.token(&claims_with(&world.issuer, json!({ "sub": "bob" })));
+    let unmapped = Answered::to(world.list().bearer_auth(&bob)).await;
+    assert_eq!((unmapped.status, unmapped.challenge()), (StatusCode::FORBIDDEN, ""));
+    assert!(unmapped.message().contains("no key of this server"), "{}", unmapped.message());
+
+    let token = world.token("portkey:read");
+    let mixed = world.list().bearer_auth(&token).header("x-portkey-api-key", "pk-mine");
+    assert_eq!(Answered::to(mixed).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(world.portkey.count(), 0);
+
+    let (status, body) = answer(world.list().bearer_auth(&token)).await;
+    assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_is_told_apart_from_a_bad_token() {
+    let world = World::start().await;
+    world.issuer.says(KEYS, Says::Status(503));
+    let refused = Answered::to(world.list().bearer_auth(world.token("portkey:read"))).await;
+    assert_eq!((refused.status, refused.challenge()), (StatusCode::SERVICE_UNAVAILABLE, ""));
+    assert_eq!(refused.headers["retry-after"], "5");
+}
+
+/// The client's token is for this server alone, and it is in no log either.
+#[tokio::test]
+async fn the_token_goes_no_further() {
+    let mut world = World::start().await;
+    let token = world.token("portkey:read");
+    let (_, body) = answer(world.list().bearer_auth(&token)).await;
+    assert_eq!(body["result"]["isError"], false, "{body}");
+    let seen = world.portkey.requests();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].header("x-portkey-api-key"), Some("pk-alice"));
+    assert_eq!(seen[0].header("authorization"), None);
+    let signature = token.rsplit_once('.').unwrap().1;
+    assert!(!format!("{:?}", seen[0]).contains(signature));
+
+    let log = world.server.read_until("call answered");
+    assert!(log.contains("staff/"), "{log}");
+    let (_, rest) = world.server.terminate();
+    for secret in [signature, "pk-alice", "alice"] {
+        assert!(!log.contains(secret) && !rest.contains(secret), "{secret}: {log}{rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
+    let world = World::start().await;
+    let reader = world.token("portkey:read email");
+    let opened = initialize(&world.server).bearer_auth(&reader).send().await.unwrap();
+    let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let arguments = json!({ "name": "delete_integration", "arguments": { "slug": "openai" } });
+    let message = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": arguments });
+    let legacy = post(&world.server, &message.to_string()).header("mcp-session-id", session);
+    for (generation, request) in [("modern", world.delete()), ("legacy", legacy)] {
+        let refused = Answered::to(request.bearer_auth(&reader)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{generation}");
+        let challenge = refused.challenge();
+        assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+        assert!(challenge.ends_with("scope=\"portkey:read portkey:delete\""), "{challenge}");
+        assert!(refused.message().contains("`portkey:delete`"), "{}", refused.message());
+    }
+    assert_eq!(world.portkey.count(), 0);
+
+    for (scope, status) in [
+        ("portkey:delete", StatusCode::OK),
+        ("portkey:integrations:delete", StatusCode::OK),
+        ("portkey:prompts:delete", StatusCode::FORBIDDEN),
+        ("portkey:write", StatusCode::FORBIDDEN),
+        ("", StatusCode::FORBIDDEN),
+    ] {
+        let answered = Answered::to(world.delete().bearer_auth(world.token(scope))).await;
+        assert_eq!(answered.status, status, "{scope}: {}", answered.body);
+    }
+    assert_eq!(world.portkey.count(), 2);
+    // What it cannot call it still sees, so that it can ask for more.
+    let (_, body) =
+        answer(modern(&world.server, "tools/list", json!({})).bearer_auth(&reader)).await;
+    let tools = body["result"]["tools"].as_array().unwrap();
+    assert!(tools.iter().any(|tool| tool["name"] == "delete-integration"));
+}
+
+/// What looks like another tool to whoever looks first is still withheld.
+#[tokio::test]
+async fn a_message_that_reads_two_ways_opens_nothing() {
+    let world = World::start().await;
+    let reader = world.token("portkey:read");
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"}}"#;
+    for body in [
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"list-all-integrations","name":"delete-integration","arguments":{{"slug":"a"}},{meta}}}}}"#
+        ),
+        format!(
+            r#"[{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"delete-integration","arguments":{{"slug":"a"}},{meta}}}}}]"#
+        ),
+    ] {
+        let request = post(&world.server, &body)
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", "delete-integration");
+        request.bearer_auth(&reader).send().await.unwrap();
+    }
+    let deletes = world.portkey.requests().into_iter().filter(|seen| seen.method == "DELETE");
+    assert_eq!(deletes.count(), 0);
+}
+
+#[tokio::test]
+async fn anybody_may_read_how_to_get_a_token() {
+    let world = World::start().await;
+    let place = world.server.url.replace("/mcp", "/.well-known/oauth-protected-resource");
+    for url in [place.clone(), format!("{place}/mcp")] {
+        let request = client().get(url).header("origin", "https://anywhere.example.com");
+        let read = Answered::to(request).await;
+        assert_eq!(read.status, StatusCode::OK);
+        assert_eq!(read.headers["content-type"], "application/json");
+        assert_eq!(read.headers["access-control-allow-origin"], "*");
+        assert_eq!(read.body["resource"], RESOURCE);
+        assert_eq!(read.body["authorization_servers"], json!([world.issuer.url]));
+    }
+    let asked = client()
+        .request(http::Method::OPTIONS, &place)
+        .header("origin", "https://anywhere.example.com")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "mcp-protocol-version");
+    let allowed = asked.send().await.unwrap();
+    assert!(allowed.status().is_success());
+    assert_eq!(allowed.headers()["access-control-allow-headers"], "*");
+    let elsewhere = client().get(format!("{place}/other")).send().await.unwrap();
+    assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
+
+    // Where tokens do not count there is nothing to read.
+    let open = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let place = open.url.replace("/mcp", "/.well-known/oauth-protected-resource");
+    assert_eq!(client().get(place).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_client_works_with_a_token_in_both_generations() {
+    let world = World::start().await;
+    let token = world.signer.token(&claims(&world.issuer));
+    let modern = || vec![ProtocolVersion::V_2026_07_28];
+    for lifecycle in [
+        ClientLifecycleMode::Initialize,
+        ClientLifecycleMode::Discover { preferred_versions: modern() },
+    ] {
+        let config = StreamableHttpClientTransportConfig::with_uri(world.server.url.clone())
+            .auth_header(token.clone());
+        let transport = StreamableHttpClientTransport::with_client(client(), config);
+        let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
+        assert!(!client.list_all_tools().await.unwrap().is_empty());
+        let listed =
+            client.call_tool(CallToolRequestParams::new("list-all-integrations")).await.unwrap();
+        assert_eq!(listed.is_error, Some(false));
+        client.cancel().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_changed_file_takes_effect() {
+    let mut world = World::start().await;
+    let token = world.token("portkey:read");
+    let key = world.folder.path().join("key");
+    fs::write(&key, "pk-alice-2").unwrap();
+    world.server.read_until("the changed file is in effect");
+    answer(world.list().bearer_auth(&token)).await;
+    assert_eq!(world.portkey.requests()[0].header("x-portkey-api-key"), Some("pk-alice-2"));
+
+    let file = world.folder.path().join("oauth.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("alice", "bob").replace("file:", "")).unwrap();
+    let told = world.server.read_until("the change does not hold");
+    assert!(told.contains("oauth.toml") && told.contains("env:VARIABLE"), "{told}");
+    let (status, _) = answer(world.list().bearer_auth(&token)).await;
+    assert_eq!(status, StatusCode::OK);
+
+    fs::write(&file, text.replace("\"alice\"", "\"bob\"")).unwrap();
+    world.server.read_until("the changed file is in effect");
+    let (status, _) = answer(world.list().bearer_auth(&token)).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+/// With the sandbox callers are recognised all the same, and no key is needed.
+#[tokio::test]
+async fn the_sandbox_takes_the_place_of_keys() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("oauth.toml");
+    let tenant = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:NO_SUCH_VARIABLE_HERE\"";
+    fs::write(&file, settings(&issuer, "", tenant)).unwrap();
+    let args = ["http", "--listen", "127.0.0.1:0", "--auth", "oauth", "--auth-file"];
+    let args = [&args[..], &[file.to_str().unwrap()]].concat();
+    let server = Served::start(&[&args[..], &["--sandbox"]].concat());
+    let list = || call(&server, "list-all-integrations", json!({}));
+    assert_eq!(Answered::to(list()).await.status, StatusCode::UNAUTHORIZED);
+    let (status, body) = answer(list().bearer_auth(signer.token(&claims(&issuer)))).await;
+    assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+
+    let (ok, _, log) = said(&args);
+    assert!(!ok && log.contains("line 6: the variable NO_SUCH_VARIABLE_HERE is not set"), "{log}");
+}
+
+#[test]
+fn settings_that_cannot_be_are_told() {
+    for (args, words) in [
+        (&["--auth", "oauth"] as &[&str], "--auth oauth needs --auth-file"),
+        (&["--auth", "oauth", "--auth-file", "/no/such"], "cannot use /no/such"),
+        (&["--auth", "oauth", "--auth-file", "/no/such", "--api-key", "k"], "PORTKEY_API_KEY"),
+        (&["--auth", "key", "--auth-file", "/no/such"], "--auth-file belongs to"),
+    ] {
+        let (ok, _, log) = said(&[&["http", "--listen", "127.0.0.1:0"], args].concat());
+        assert!(!ok && log.contains(words), "{args:?}: {log}");
+    }
+}

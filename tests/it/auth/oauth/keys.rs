@@ -1,0 +1,258 @@
+//! How the issuer's keys are found, kept and renewed.
+
+use std::sync::Arc;
+
+use portkey_mcp::auth::oauth::{OAuthError, Reason};
+use serde_json::json;
+
+use super::{
+    ALICE, claims, claims_with,
+    issuer::{Issuer, KEYS, OAUTH_METADATA, OPENID_METADATA, Says},
+    later, server, settings,
+    signer::Signer,
+    start,
+};
+
+#[tokio::test]
+async fn keys_are_found_by_either_metadata_or_named() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let token = signer.token(&claims(&issuer));
+    server(&issuer, "").verify(&token).await.unwrap();
+    assert_eq!((issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)), (1, 0));
+
+    let metadata = json!({ "issuer": issuer.url, "jwks_uri": format!("{}{KEYS}", issuer.url) });
+    issuer.says(OAUTH_METADATA, Says::Status(404));
+    issuer.says(OPENID_METADATA, Says::Json(metadata));
+    server(&issuer, "").verify(&token).await.unwrap();
+    assert_eq!((issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)), (2, 1));
+
+    issuer.says(OPENID_METADATA, Says::Status(404));
+    let named = format!("jwks_url = \"{}{KEYS}\"", issuer.url);
+    server(&issuer, &named).verify(&token).await.unwrap();
+    assert_eq!((issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)), (2, 1));
+    assert_eq!(server(&issuer, "").verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+}
+
+/// An issuer with a path has its metadata in other places.
+#[tokio::test]
+async fn an_issuer_may_have_a_path() {
+    let signer = Signer::es256("a");
+    let mut issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let jwks_uri = format!("{}{KEYS}", issuer.url);
+    issuer.url += "/realms/one";
+    let metadata = Says::Json(json!({ "issuer": issuer.url, "jwks_uri": jwks_uri }));
+    let token = signer.token(&claims(&issuer));
+    for (place, other) in [
+        (format!("{OAUTH_METADATA}/realms/one"), format!("/realms/one{OPENID_METADATA}")),
+        (format!("/realms/one{OPENID_METADATA}"), format!("{OAUTH_METADATA}/realms/one")),
+    ] {
+        issuer.says(&place, metadata.clone());
+        issuer.says(&other, Says::Status(404));
+        server(&issuer, "").verify(&token).await.unwrap();
+    }
+}
+
+/// Without keys nothing can be said about a token, so it is not called a bad one.
+#[tokio::test]
+async fn an_issuer_that_gives_no_keys_is_the_servers_problem() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let token = signer.token(&claims(&issuer));
+    let keys = || format!("{}{KEYS}", issuer.url);
+    let good_keys = Says::Json(json!({ "keys": [signer.jwk()] }));
+    let metadata =
+        |issuer: &str, keys: &str| Says::Json(json!({ "issuer": issuer, "jwks_uri": keys }));
+    issuer.says("/moved", good_keys.clone());
+    for (what, metadata, keys) in [
+        ("down", metadata(&issuer.url, &keys()), Says::Status(503)),
+        ("too large", metadata(&issuer.url, &keys()), Says::Bytes(1 << 20)),
+        ("no keys", metadata(&issuer.url, &keys()), Says::Json(json!({ "keys": [] }))),
+        (
+            "too many keys",
+            metadata(&issuer.url, &keys()),
+            Says::Json(json!({ "keys": vec![signer.jwk(); 101] })),
+        ),
+        ("no JWK set", metadata(&issuer.url, &keys()), Says::Json(json!([signer.jwk()]))),
+        (
+            "redirect",
+            metadata(&issuer.url, &keys()),
+            Says::RedirectTo(format!("{}/moved", issuer.url)),
+        ),
+        ("metadata moved", Says::RedirectTo(format!("{}/moved", issuer.url)), good_keys.clone()),
+        ("other issuer", metadata(&format!("{}/", issuer.url), &keys()), good_keys.clone()),
+        ("keys unencrypted", metadata(&issuer.url, "http://keys.example.com/"), good_keys.clone()),
+        ("keys in a file", metadata(&issuer.url, "file:///keys"), good_keys.clone()),
+        ("keys nowhere", Says::Json(json!({ "issuer": issuer.url })), good_keys.clone()),
+    ] {
+        issuer.says(OAUTH_METADATA, metadata);
+        issuer.says(KEYS, keys);
+        let refused = server(&issuer, "").verify(&token).await.unwrap_err();
+        assert_eq!(refused, OAuthError::Unavailable, "{what}");
+    }
+    assert_eq!(issuer.count("/moved"), 0);
+    // Nobody listens there.
+    let gone = settings(&issuer, "jwks_url = \"http://127.0.0.1:1/keys\"", ALICE);
+    assert_eq!(start(&gone).verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+}
+
+#[tokio::test]
+async fn a_slow_issuer_is_not_waited_for() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    issuer.says(KEYS, Says::Nothing);
+    let oauth = Arc::new(server(&issuer, ""));
+    let (asking, token) = (oauth.clone(), signer.token(&claims(&issuer)));
+    let waiting = tokio::spawn(async move { asking.verify(&token).await });
+    issuer.asked(KEYS, 1).await;
+    later(6).await;
+    assert_eq!(waiting.await.unwrap().unwrap_err(), OAuthError::Unavailable);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_found() {
+    let (old, new) = (Signer::es256("old"), Signer::es256("new"));
+    let issuer = Issuer::with_keys(&[old.jwk()]).await;
+    let oauth = server(&issuer, "");
+    let (by_old, by_new) = (old.token(&claims(&issuer)), new.token(&claims(&issuer)));
+    oauth.verify(&by_old).await.unwrap();
+    // Too soon to ask again.
+    let refused = oauth.verify(&by_new).await.unwrap_err();
+    assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+    assert_eq!(issuer.count(KEYS), 1);
+    later(30).await;
+    issuer.publishes(&[new.jwk()]);
+    oauth.verify(&by_new).await.unwrap();
+    assert_eq!(issuer.count(KEYS), 2);
+    // What is no longer published is no longer good.
+    let refused = oauth.verify(&by_old).await.unwrap_err();
+    assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+}
+
+/// A key without an id is known by its signatures alone.
+#[tokio::test]
+async fn a_rotated_key_without_an_id_is_found() {
+    let (old, new) = (Signer::es256("a"), Signer::es256("a"));
+    let nameless = |signer: &Signer| {
+        let mut jwk = signer.jwk();
+        jwk.as_object_mut().unwrap().shift_remove("kid");
+        jwk
+    };
+    let issuer = Issuer::with_keys(&[nameless(&old)]).await;
+    let oauth = server(&issuer, "");
+    let header = json!({ "alg": "ES256" });
+    oauth.verify(&old.signed(&header, &claims(&issuer))).await.unwrap();
+    issuer.publishes(&[nameless(&new)]);
+    later(30).await;
+    oauth.verify(&new.signed(&header, &claims(&issuer))).await.unwrap();
+    // With several keys a token has to name its own.
+    issuer.publishes(&[nameless(&new), nameless(&old)]);
+    let token = new.signed(&header, &claims(&issuer));
+    let refused = server(&issuer, "").verify(&token).await.unwrap_err();
+    assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+}
+
+#[tokio::test]
+async fn keys_may_share_an_id() {
+    let (one, two) = (Signer::es256("a"), Signer::es256("a"));
+    let issuer = Issuer::with_keys(&[one.jwk(), two.jwk()]).await;
+    let oauth = server(&issuer, "");
+    for signer in [&one, &two] {
+        oauth.verify(&signer.token(&claims(&issuer))).await.unwrap();
+    }
+    let stranger = Signer::es256("a").token(&claims(&issuer));
+    let refused = oauth.verify(&stranger).await.unwrap_err();
+    assert_eq!(refused, OAuthError::Invalid(Reason::Signature));
+}
+
+#[tokio::test]
+async fn made_up_key_ids_do_not_bother_the_issuer() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = Arc::new(server(&issuer, ""));
+    oauth.verify(&signer.token(&claims(&issuer))).await.unwrap();
+    later(60).await;
+    let calls = (0..1000).map(|number| {
+        let header = json!({ "alg": "ES256", "kid": format!("made up {number}") });
+        let (oauth, token) = (oauth.clone(), signer.signed(&header, &claims(&issuer)));
+        tokio::spawn(async move { oauth.verify(&token).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let refused = call.await.unwrap().unwrap_err();
+        assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
+    }
+    assert_eq!(issuer.count(KEYS), 2);
+}
+
+#[tokio::test]
+async fn callers_that_come_together_cause_one_fetch() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = server(&issuer, "");
+    let token = signer.token(&claims(&issuer));
+    let calls = futures_util::future::join_all((0..50).map(|_| oauth.verify(&token))).await;
+    assert!(calls.iter().all(Result::is_ok));
+    assert_eq!(issuer.count(KEYS), 1);
+}
+
+/// Else whoever hangs up at the right moment would keep all others out.
+#[tokio::test]
+async fn a_caller_that_hangs_up_does_not_end_the_fetch() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = server(&issuer, "");
+    let token = signer.token(&claims(&issuer));
+    tokio::select! {
+        _ = oauth.verify(&token) => panic!("answered before it was asked"),
+        () = issuer.asked(OAUTH_METADATA, 1) => {}
+    }
+    oauth.verify(&token).await.unwrap();
+    assert_eq!(issuer.count(KEYS), 1);
+}
+
+#[tokio::test]
+async fn old_keys_are_renewed_and_used_for_a_day_without_an_issuer() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = server(&issuer, "");
+    let token = signer.token(&claims(&issuer));
+    oauth.verify(&token).await.unwrap();
+    later(14 * 60).await;
+    oauth.verify(&token).await.unwrap();
+    assert_eq!(issuer.count(KEYS), 1);
+    later(2 * 60).await;
+    oauth.verify(&token).await.unwrap();
+    assert_eq!(issuer.count(KEYS), 2);
+
+    issuer.says(KEYS, Says::Status(500));
+    later(16 * 60).await;
+    oauth.verify(&token).await.unwrap();
+    oauth.verify(&token).await.unwrap();
+    assert_eq!(issuer.count(KEYS), 3, "once within half a minute");
+    let bad = signer.token(&claims_with(&issuer, json!({ "aud": "https://other.example.com" })));
+    assert_eq!(oauth.verify(&bad).await.unwrap_err(), OAuthError::Invalid(Reason::Audience));
+    later(23 * 60 * 60).await;
+    oauth.verify(&token).await.unwrap();
+    later(60 * 60).await;
+    assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+
+    issuer.publishes(&[signer.jwk()]);
+    later(30).await;
+    oauth.verify(&token).await.unwrap();
+}
+
+/// The first fetch is tried again soon: until then nobody is served.
+#[tokio::test]
+async fn an_issuer_that_comes_up_late_is_found() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    issuer.says(KEYS, Says::Status(503));
+    let oauth = server(&issuer, "");
+    let token = signer.token(&claims(&issuer));
+    assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    issuer.publishes(&[signer.jwk()]);
+    assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    assert_eq!(issuer.count(KEYS), 1);
+    later(5).await;
+    oauth.verify(&token).await.unwrap();
+}

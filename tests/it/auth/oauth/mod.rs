@@ -1,0 +1,81 @@
+//! The OAuth resource server, with an authorization server on loopback.
+
+mod config;
+mod http;
+mod introspection;
+mod issuer;
+mod keys;
+mod metadata;
+mod signer;
+mod tenants;
+mod tokens;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use portkey_mcp::{
+    auth::oauth::{Config, Http, OAuth},
+    portkey::http_client,
+};
+use serde_json::{Value, json};
+use tokio::time;
+
+use self::issuer::Issuer;
+
+const RESOURCE: &str = "https://mcp.example.com/mcp";
+
+/// A tenant that everybody with a subject of `alice` belongs to. Its key is a variable that cargo sets.
+const ALICE: &str = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:CARGO_PKG_NAME\"\n";
+
+const TOOLSETS: &[&str] = &["integrations", "prompts"];
+
+/// The settings of a server that trusts this issuer, with these lines more before those of tenants.
+fn settings(issuer: &Issuer, more: &str, tenants: &str) -> String {
+    format!("resource = \"{RESOURCE}\"\nissuer = \"{}\"\n{more}\n{tenants}", issuer.url)
+}
+
+/// A server that trusts this issuer.
+fn server(issuer: &Issuer, more: &str) -> OAuth {
+    start(&settings(issuer, more, ALICE))
+}
+
+fn start(settings: &str) -> OAuth {
+    let config = Config::parse(settings, TOOLSETS, None).unwrap();
+    OAuth::new(config, Http::new(http_client().no_proxy()).unwrap())
+}
+
+/// So many seconds from now.
+fn from_now(seconds: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    i64::try_from(now).unwrap() + seconds
+}
+
+/// What a good token of this issuer says.
+fn claims(issuer: &Issuer) -> Value {
+    json!({
+        "iss": issuer.url,
+        "aud": RESOURCE,
+        "sub": "alice",
+        "exp": from_now(600),
+        "iat": from_now(0),
+        "scope": "openid portkey:read",
+    })
+}
+
+/// The same with something else; `null` leaves it out.
+fn claims_with(issuer: &Issuer, changes: Value) -> Value {
+    let mut claims = claims(issuer);
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => _ = claims.as_object_mut().unwrap().shift_remove(name),
+            value => claims[name] = value.clone(),
+        }
+    }
+    claims
+}
+
+/// Lets so much time go by.
+async fn later(seconds: u64) {
+    time::pause();
+    time::advance(Duration::from_secs(seconds)).await;
+    time::resume();
+}

@@ -1,0 +1,118 @@
+//! Keys that an issuer signs with, and tokens signed with them.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use ring::{
+    rand::SystemRandom,
+    rsa::PublicKeyComponents,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+        RsaKeyPair,
+    },
+};
+use serde_json::{Value, json};
+
+pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A key pair with an id.
+pub(crate) struct Signer {
+    id: &'static str,
+    alg: &'static str,
+    pair: Pair,
+}
+
+enum Pair {
+    Rsa(RsaKeyPair),
+    Ec(EcdsaKeyPair),
+    Ed(Ed25519KeyPair),
+}
+
+impl Signer {
+    /// The one RSA key of the tests, which ring cannot make; `alg` is RS256 or PS256.
+    pub(crate) fn rsa(id: &'static str, alg: &'static str) -> Self {
+        let pkcs8 = include_bytes!("../../../data/auth/rsa-2048.pk8");
+        Self { id, alg, pair: Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).unwrap()) }
+    }
+
+    pub(crate) fn es256(id: &'static str) -> Self {
+        Self { id, alg: "ES256", pair: ec(&ECDSA_P256_SHA256_FIXED_SIGNING) }
+    }
+
+    pub(crate) fn es384(id: &'static str) -> Self {
+        Self { id, alg: "ES384", pair: ec(&ECDSA_P384_SHA384_FIXED_SIGNING) }
+    }
+
+    pub(crate) fn eddsa(id: &'static str) -> Self {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+        Self { id, alg: "EdDSA", pair: Pair::Ed(pair) }
+    }
+
+    /// What the issuer publishes of it.
+    pub(crate) fn jwk(&self) -> Value {
+        let mut jwk = match &self.pair {
+            Pair::Rsa(pair) => {
+                let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
+                json!({ "kty": "RSA", "n": base64(n), "e": base64(e) })
+            }
+            Pair::Ec(pair) => {
+                let (x, y) =
+                    pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
+                let crv = if self.alg == "ES256" { "P-256" } else { "P-384" };
+                json!({ "kty": "EC", "crv": crv, "x": base64(x), "y": base64(y) })
+            }
+            Pair::Ed(pair) => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": base64(pair.public_key()) })
+            }
+        };
+        jwk["kid"] = json!(self.id);
+        jwk["alg"] = json!(self.alg);
+        jwk["use"] = json!("sig");
+        jwk
+    }
+
+    /// The header of its tokens.
+    pub(crate) fn header(&self) -> Value {
+        json!({ "alg": self.alg, "kid": self.id, "typ": "at+jwt" })
+    }
+
+    /// A token as it is usual.
+    pub(crate) fn token(&self, claims: &Value) -> String {
+        self.signed(&self.header(), claims)
+    }
+
+    /// A token with a header of any kind; what that says is not what it is signed with.
+    pub(crate) fn signed(&self, header: &Value, claims: &Value) -> String {
+        let text = unsigned(header, claims);
+        let signature = self.sign(text.as_bytes());
+        format!("{text}.{}", base64(signature))
+    }
+
+    fn sign(&self, text: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match &self.pair {
+            Pair::Rsa(pair) => {
+                let padding: &dyn ring::signature::RsaEncoding =
+                    if self.alg == "PS256" { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(padding, &random, text, &mut signature).unwrap();
+                signature
+            }
+            Pair::Ec(pair) => pair.sign(&random, text).unwrap().as_ref().to_vec(),
+            Pair::Ed(pair) => pair.sign(text).as_ref().to_vec(),
+        }
+    }
+}
+
+fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> Pair {
+    let random = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+    Pair::Ec(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap())
+}
+
+/// What is signed.
+pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", base64(header.to_string()), base64(claims.to_string()))
+}

@@ -1,0 +1,233 @@
+//! Which signed tokens are good.
+
+use portkey_mcp::{
+    auth::oauth::{OAuthError, Reason},
+    principal::{Access, Method},
+};
+use ring::hmac;
+use serde_json::{Value, json};
+
+use super::{
+    RESOURCE, claims, claims_with, from_now,
+    issuer::{Issuer, KEYS, OAUTH_METADATA, OPENID_METADATA},
+    server,
+    signer::{Signer, base64, unsigned},
+};
+
+#[tokio::test]
+async fn every_allowed_algorithm_is_checked() {
+    let signers = [
+        Signer::rsa("rs", "RS256"),
+        Signer::rsa("ps", "PS256"),
+        Signer::es256("p256"),
+        Signer::es384("p384"),
+        Signer::eddsa("ed"),
+    ];
+    let keys: Vec<_> = signers.iter().map(Signer::jwk).collect();
+    let issuer = Issuer::with_keys(&keys).await;
+    let oauth = server(&issuer, "");
+    for signer in &signers {
+        let token = signer.token(&claims(&issuer));
+        let principal = oauth.verify(&token).await.unwrap();
+        assert_eq!(principal.method, Method::OAuth);
+        assert!(principal.scopes.allows("prompts", Access::Read));
+        assert!(!principal.scopes.allows("prompts", Access::Write));
+        // Signed by the same key, for somebody else's claims.
+        let other = signer.token(&claims_with(&issuer, json!({ "sub": "bob" })));
+        let (text, signature) =
+            (token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+        let mixed = oauth.verify(&format!("{text}.{signature}")).await;
+        assert_eq!(mixed.unwrap_err(), OAuthError::Invalid(Reason::Signature));
+    }
+    assert_eq!(issuer.count(KEYS), 1);
+}
+
+#[tokio::test]
+async fn the_claims_of_a_good_token_may_differ() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = server(&issuer, "");
+    for changes in [
+        json!({ "aud": ["https://other.example.com", RESOURCE] }),
+        json!({ "exp": from_now(-20) }),
+        json!({ "exp": from_now(600) as f64 + 0.5 }),
+        json!({ "nbf": from_now(20) }),
+        json!({ "iat": null, "scope": null }),
+    ] {
+        let token = signer.token(&claims_with(&issuer, changes.clone()));
+        let outcome = oauth.verify(&token).await;
+        assert!(outcome.is_ok(), "{changes}: {outcome:?}");
+    }
+    for typ in ["JWT", "jwt", "at+jwt", "application/at+jwt"] {
+        let mut header = signer.header();
+        header["typ"] = json!(typ);
+        oauth.verify(&signer.signed(&header, &claims(&issuer))).await.unwrap();
+    }
+    // The one key needs no name.
+    oauth.verify(&signer.signed(&json!({ "alg": "ES256" }), &claims(&issuer))).await.unwrap();
+}
+
+#[tokio::test]
+async fn bad_claims_are_refused() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = server(&issuer, "");
+    for (changes, reason) in [
+        (json!({ "aud": "https://other.example.com/mcp" }), Reason::Audience),
+        (json!({ "aud": ["https://other.example.com"] }), Reason::Audience),
+        (json!({ "aud": [] }), Reason::Audience),
+        (json!({ "aud": format!("{RESOURCE}/") }), Reason::Audience),
+        (json!({ "aud": null }), Reason::Incomplete),
+        (json!({ "aud": 7 }), Reason::Incomplete),
+        (json!({ "iss": "https://evil.example.com" }), Reason::Issuer),
+        (json!({ "iss": format!("{}/", issuer.url) }), Reason::Issuer),
+        (json!({ "iss": [issuer.url] }), Reason::Issuer),
+        (json!({ "iss": null }), Reason::Incomplete),
+        (json!({ "exp": from_now(-40) }), Reason::Expired),
+        (json!({ "exp": 0 }), Reason::Expired),
+        (json!({ "exp": null }), Reason::Incomplete),
+        (json!({ "exp": "tomorrow" }), Reason::Incomplete),
+        (json!({ "exp": -1 }), Reason::Incomplete),
+        (json!({ "nbf": from_now(60) }), Reason::NotYet),
+        (json!({ "nbf": "today" }), Reason::Malformed),
+        (json!({ "sub": null }), Reason::Incomplete),
+        (json!({ "sub": 7 }), Reason::Incomplete),
+        (json!({ "sub": "" }), Reason::Subject),
+    ] {
+        let token = signer.token(&claims_with(&issuer, changes.clone()));
+        let refused = oauth.verify(&token).await.unwrap_err();
+        assert_eq!(refused, OAuthError::Invalid(reason), "{changes}");
+    }
+}
+
+/// A token cannot choose how it is checked.
+#[tokio::test]
+async fn the_key_decides_on_the_algorithm() {
+    let (rsa, p256, p384) =
+        (Signer::rsa("rsa", "RS256"), Signer::es256("p256"), Signer::es384("p384"));
+    let issuer = Issuer::with_keys(&[rsa.jwk(), p256.jwk(), p384.jwk()]).await;
+    let oauth = server(&issuer, "");
+    let good = claims(&issuer);
+    let header = |alg: &str, kid: &str| json!({ "alg": alg, "kid": kid, "typ": "JWT" });
+    let by_hmac = |secret: &str| {
+        let text = unsigned(&header("HS256", "rsa"), &good);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        format!("{text}.{}", base64(hmac::sign(&key, text.as_bytes())))
+    };
+    let stranger = Signer::es256("p256");
+    let mut own_key = p256.header();
+    own_key["jwk"] = stranger.jwk();
+    own_key["jku"] = json!(format!("{}/stranger", issuer.url));
+    let tokens = [
+        ("none", format!("{}.", unsigned(&header("none", "rsa"), &good)), Reason::Malformed),
+        ("public key as secret", by_hmac(&rsa.jwk().to_string()), Reason::Algorithm),
+        ("modulus as secret", by_hmac(rsa.jwk()["n"].as_str().unwrap()), Reason::Algorithm),
+        ("RSA for a curve's key", rsa.signed(&header("RS256", "p256"), &good), Reason::Algorithm),
+        ("curve for an RSA key", p256.signed(&header("ES256", "rsa"), &good), Reason::Algorithm),
+        ("other curve", p256.signed(&header("ES256", "p384"), &good), Reason::Algorithm),
+        (
+            "other padding",
+            Signer::rsa("rsa", "PS256").signed(&header("PS256", "rsa"), &good),
+            Reason::Algorithm,
+        ),
+        (
+            "padding that the header does not say",
+            Signer::rsa("rsa", "PS256").signed(&header("RS256", "rsa"), &good),
+            Reason::Signature,
+        ),
+        ("key that the token brings", stranger.signed(&own_key, &good), Reason::Signature),
+        ("unknown key", p256.signed(&header("ES256", "new"), &good), Reason::UnknownKey),
+    ];
+    for (what, token, reason) in tokens {
+        let refused = oauth.verify(&token).await.unwrap_err();
+        assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
+    }
+    assert_eq!(issuer.count("/stranger"), 0);
+}
+
+/// What cannot be good costs the issuer nothing.
+#[tokio::test]
+async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = server(&issuer, "");
+    let good = claims(&issuer);
+    let with = |name: &str, value: Value| {
+        let mut header = signer.header();
+        header[name] = value;
+        signer.signed(&header, &good)
+    };
+    let token = signer.token(&good);
+    let huge = claims_with(&issuer, json!({ "x": "x".repeat(16 << 10) }));
+    for (what, token, reason) in [
+        ("nothing", String::new(), Reason::Malformed),
+        ("a word", "opaque".to_owned(), Reason::Malformed),
+        ("two parts", token.rsplit_once('.').unwrap().0.to_owned(), Reason::Malformed),
+        ("five parts", format!("{token}.a.b"), Reason::Malformed),
+        ("a blank", format!("{token} "), Reason::Malformed),
+        ("other letters", format!("{token}é"), Reason::Malformed),
+        ("no JSON", format!("{}.e30.x", base64("{")), Reason::Malformed),
+        ("too long", signer.token(&huge), Reason::TooLong),
+        ("logout token", with("typ", json!("logout+jwt")), Reason::Kind),
+        ("proof", with("typ", json!("dpop+jwt")), Reason::Kind),
+        ("extensions", with("crit", json!(["b64"])), Reason::Critical),
+        ("no extensions", with("crit", json!([])), Reason::Critical),
+    ] {
+        let refused = oauth.verify(&token).await.unwrap_err();
+        assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
+    }
+    assert_eq!(issuer.count(OAUTH_METADATA) + issuer.count(OPENID_METADATA), 0);
+    oauth.verify(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_operator_narrows_algorithms_and_leeway() {
+    let (rsa, ec) = (Signer::rsa("rsa", "RS256"), Signer::es256("ec"));
+    let issuer = Issuer::with_keys(&[rsa.jwk(), ec.jwk()]).await;
+    let oauth = server(&issuer, "algorithms = [\"ES256\"]\nleeway_seconds = 0");
+    oauth.verify(&ec.token(&claims(&issuer))).await.unwrap();
+    let late = ec.token(&claims_with(&issuer, json!({ "exp": from_now(-2) })));
+    assert_eq!(oauth.verify(&late).await.unwrap_err(), OAuthError::Invalid(Reason::Expired));
+    let other = rsa.token(&claims(&issuer));
+    assert_eq!(oauth.verify(&other).await.unwrap_err(), OAuthError::Invalid(Reason::UnknownKey));
+}
+
+/// A key without `alg` is used with the usual algorithm of its kind, and one that is not for signing
+/// not at all.
+#[tokio::test]
+async fn keys_are_taken_for_what_they_say() {
+    let good = Signer::rsa("a", "RS256");
+    let as_ps = Signer::rsa("a", "PS256");
+    let issuer = Issuer::with_keys(&[]).await;
+    let spare = Signer::es256("spare");
+    for (changes, rs, ps) in [
+        (json!({ "alg": null }), Ok(()), Err(Reason::Algorithm)),
+        (json!({ "alg": null, "use": null }), Ok(()), Err(Reason::Algorithm)),
+        (json!({ "alg": "PS256" }), Err(Reason::Algorithm), Ok(())),
+        (json!({ "key_ops": ["verify"] }), Ok(()), Err(Reason::Algorithm)),
+        (json!({ "use": "enc" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
+        (json!({ "key_ops": ["encrypt"] }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
+        (json!({ "alg": "HS256" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
+        (json!({ "alg": "ES256" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
+        (
+            json!({ "kty": "oct", "k": "c2VjcmV0" }),
+            Err(Reason::UnknownKey),
+            Err(Reason::UnknownKey),
+        ),
+        (json!({ "n": "!" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
+    ] {
+        let mut jwk = good.jwk();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => _ = jwk.as_object_mut().unwrap().shift_remove(name),
+                value => jwk[name] = value.clone(),
+            }
+        }
+        issuer.publishes(&[jwk, spare.jwk()]);
+        let oauth = server(&issuer, "");
+        for (signer, expected) in [(&good, rs), (&as_ps, ps)] {
+            let outcome = oauth.verify(&signer.token(&claims(&issuer))).await;
+            assert_eq!(outcome.map(|_| ()), expected.map_err(OAuthError::Invalid), "{changes}");
+        }
+    }
+}
