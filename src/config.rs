@@ -266,11 +266,18 @@ impl Options {
         [&self.base_url, &self.enkrypt_base_url].into_iter().chain(named.into_iter().flatten())
     }
 
+    /// The certificate authorities to trust beside the system's, in PEM; empty without any.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn extra_roots_pem(&self) -> anyhow::Result<Vec<u8>> {
+        let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
+        std::fs::read(file).with_context(|| format!("cannot read the CA file {}", file.display()))
+    }
+
     fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
         let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
-        let pem = std::fs::read(file)
-            .with_context(|| format!("cannot read the CA file {}", file.display()))?;
-        let roots = Certificate::from_pem_bundle(&pem)
+        let roots = Certificate::from_pem_bundle(&self.extra_roots_pem()?)
             .with_context(|| format!("{} holds no PEM certificates", file.display()))?;
         if roots.is_empty() {
             bail!("{} holds no PEM certificates", file.display());

@@ -33,7 +33,7 @@ pub struct Parsed<T> {
 /// it stays. Of other files, those are followed that stand in a folder which had some at the start.
 pub struct Watched<T> {
     current: Arc<ArcSwap<T>>,
-    _watcher: Debouncer<RecommendedWatcher>,
+    _watcher: Option<Debouncer<RecommendedWatcher>>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
@@ -83,7 +83,12 @@ impl<T: Send + Sync + 'static> Watched<T> {
             // Of the folder, because editors and orchestrators put a new file in the place of the old.
             watcher.watcher().watch(&folder, RecursiveMode::NonRecursive).map_err(unwatched)?;
         }
-        Ok(Self { current, _watcher: watcher })
+        Ok(Self { current, _watcher: Some(watcher) })
+    }
+
+    /// A value without a file, which stays as it is.
+    pub fn fixed(value: T) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(value)), _watcher: None }
     }
 
     /// What is in effect now.

@@ -1,17 +1,19 @@
 //! `portkey-mcp http`: MCP over streamable HTTP.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 
+use super::{rate::Rate, replicas::Replicas};
 use crate::{
     auth::{Auth, oauth},
     catalog::Catalog,
     config::{Built, Options, seconds},
     principal::Principal,
     server::Server,
+    store::Limit,
     transport::http::{self, Connections, Settings, Tls},
 };
 
@@ -23,7 +25,14 @@ Examples:
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
   portkey-mcp http --auth token --auth-file tokens.toml
-  portkey-mcp http --auth oauth --auth-file oauth.toml";
+  portkey-mcp http --auth oauth --auth-file oauth.toml
+  portkey-mcp http --auth token --auth-file tokens.toml --state-key-file state.keys \\
+    --redis-url-file /run/secrets/redis                              one of several replicas";
+
+/// Requests a minute of one caller.
+const USUAL_RATE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
+/// Requests a minute from one address.
+const USUAL_ADDRESS_RATE: NonZeroU32 = NonZeroU32::new(6000).unwrap();
 
 /// How callers are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -187,6 +196,21 @@ pub(super) struct Http {
         help_heading = "Limits"
     )]
     address_concurrency: u32,
+    /// How many requests one caller may make, over all replicas: a number and s, m or h, such as 20/s,
+    /// or none. Without it 1200/m, and none with --auth none.
+    #[arg(long, env = "PORTKEY_MCP_RATE_LIMIT", value_name = "RATE", help_heading = "Limits")]
+    rate_limit: Option<Rate>,
+    /// How many requests may come from one address, over all replicas. Without it 6000/m, and none with
+    /// --auth none.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_ADDRESS_RATE_LIMIT",
+        value_name = "RATE",
+        help_heading = "Limits"
+    )]
+    address_rate_limit: Option<Rate>,
+    #[command(flatten)]
+    replicas: Replicas,
 }
 
 impl Http {
@@ -227,6 +251,12 @@ impl Http {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
         };
+        // Whoever may connect to loopback unasked is the operator, who limits nobody but themselves.
+        let usual = |burst| match self.auth {
+            Mode::None => None,
+            _ => Some(Limit { burst, period: Duration::from_secs(60) }),
+        };
+        let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -236,11 +266,16 @@ impl Http {
             body_timeout: self.body_timeout,
             concurrency: self.concurrency as usize,
             address_concurrency: self.address_concurrency as usize,
+            rate: limit(self.rate_limit, USUAL_RATE),
+            address_rate: limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
             connections: Connections {
                 most: self.max_connections as usize,
                 head_timeout: self.idle_timeout,
                 head_bytes: self.max_head_bytes as usize,
             },
+            sessions: self.replicas.sessions(),
+            keys: self.replicas.keys()?,
+            store: self.replicas.store(options).await?,
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
             grace: options.timeout(),

@@ -3,6 +3,9 @@
 mod call;
 mod health;
 mod http;
+mod rate;
+mod replicas;
+mod state_key;
 mod token;
 mod tools;
 
@@ -63,6 +66,9 @@ Examples:
     /// Make tokens for `http --auth token`.
     #[command(subcommand)]
     Token(token::Token),
+    /// Make keys for `http --state-key-file`.
+    #[command(subcommand)]
+    StateKey(state_key::StateKey),
     /// List the tools with their domain, hints and size.
     #[command(after_help = "\
 Examples:
@@ -171,6 +177,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Token(token)) => {
             token.run(&mut io::stdout().lock(), &mut io::stderr().lock())?;
         }
+        Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
             tools.print(&options.catalog(), &mut io::stdout().lock())?;
         }

@@ -11,7 +11,6 @@ type Turn = (Instant, u64);
 
 /// A map whose entries expire. Unlike a cache it never lets go of one that has not, so that who must not
 /// forget can refuse instead.
-#[derive(Debug)]
 pub(super) struct Expiring<V> {
     entries: HashMap<Arc<str>, Entry<V>>,
     order: BTreeMap<Turn, Arc<str>>,
@@ -19,7 +18,6 @@ pub(super) struct Expiring<V> {
     weight: usize,
 }
 
-#[derive(Debug)]
 struct Entry<V> {
     value: V,
     weight: usize,

@@ -1,6 +1,7 @@
 //! The store of a single replica.
 
 use std::{
+    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ pub const MOST_ENTRIES: usize = 100_000;
 pub const MOST_BYTES: usize = 64 << 20;
 
 /// Counts, marks and values of one process.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Memory {
     /// When the bucket of a key is full again, at which point the key means nothing any more.
     limits: Mutex<Expiring<Instant>>,
@@ -69,8 +70,22 @@ impl Memory {
         held(&self.values).get(&key.0, Instant::now()).cloned()
     }
 
+    pub(super) fn refresh(&self, key: &Key, ttl: Duration) -> Option<Bytes> {
+        let mut values = held(&self.values);
+        let now = Instant::now();
+        let value = values.get(&key.0, now).cloned()?;
+        values.insert(&key.0, value.clone(), value.len(), now + ttl);
+        Some(value)
+    }
+
     pub(super) fn remove(&self, key: &Key) {
         held(&self.values).remove(&key.0);
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memory")
     }
 }
 

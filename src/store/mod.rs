@@ -26,8 +26,9 @@ pub const MOST_VALUE_BYTES: usize = 1 << 20;
 /// goes on without: *fail open*. A call never takes longer than twice the timeout, and while Redis is
 /// away most fail at once. That it is away is logged here, once.
 ///
-/// Redis must not evict entries before they expire (`maxmemory-policy noeviction`), or marks of single
-/// use are forgotten early. Servers that must not share anything take different databases of it.
+/// It takes Redis 6.2 or newer. That must not evict entries before they expire (`maxmemory-policy
+/// noeviction`), or marks of single use are forgotten early. Servers that must not share anything take
+/// different databases of it.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// For a single replica; forgotten when the process ends.
@@ -200,6 +201,17 @@ impl Store {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),
             Self::Redis(redis) => redis.get(key).await,
+        }
+    }
+
+    /// A value that was kept, and is from now on for this time.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn refresh(&self, key: &Key, ttl: Duration) -> Result<Option<Bytes>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.refresh(key, within_bounds(ttl))),
+            Self::Redis(redis) => redis.refresh(key, within_bounds(ttl)).await,
         }
     }
 

@@ -130,6 +130,17 @@ impl Redis {
         Ok(found.map(Bytes::from))
     }
 
+    pub(super) async fn refresh(
+        &self,
+        key: &Key,
+        ttl: Duration,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut get = cmd("GETEX");
+        let found: Option<Vec<u8>> =
+            self.query(get.arg(named(key)).arg("PX").arg(millis(ttl))).await?;
+        Ok(found.map(Bytes::from))
+    }
+
     pub(super) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         self.query(cmd("DEL").arg(named(key))).await
     }

@@ -11,7 +11,7 @@ use reqwest::{Certificate, StatusCode};
 use serde_json::json;
 
 use crate::{
-    process::Served,
+    process::{Served, said},
     requests::{answer, call, client, modern, post},
     upstream::{Act, Upstream, ok},
 };
@@ -133,6 +133,65 @@ async fn requests_of_one_caller_are_bounded() {
         assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
     }
     assert_eq!(list("pk-a").send().await.unwrap().status(), StatusCode::OK);
+}
+
+/// Counted before the caller is known, so that guesses count, too.
+#[tokio::test]
+async fn requests_are_counted_and_the_next_ones_time_is_told() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let serve = |more: &[&str]| {
+        let all = ["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url"];
+        Served::start(&[&all[..], &[&upstream.base_url], more].concat())
+    };
+    let list = |server: &Served, key: &str| {
+        call(server, "list-all-integrations", json!({})).header("x-portkey-api-key", key)
+    };
+    let of_caller = serve(&["--rate-limit", "3/h"]);
+    let statuses = async |server: &Served, keys: &[&str]| {
+        let mut statuses = Vec::new();
+        for key in keys {
+            statuses.push(list(server, key).send().await.unwrap().status().as_u16());
+        }
+        statuses
+    };
+    assert_eq!(statuses(&of_caller, &["a", "a", "a", "a", "b"]).await, [200, 200, 200, 429, 200]);
+    let refused = list(&of_caller, "a").send().await.unwrap();
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1100..=1200).contains(&wait), "a third of an hour: {wait}");
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("from one principal") && text.contains("\"jsonrpc\""), "{text}");
+
+    let of_address = serve(&["--address-rate-limit", "2/h"]);
+    assert_eq!(statuses(&of_address, &["", "\t", "a"]).await, [401, 401, 429]);
+    let nobody = serve(&["--rate-limit", "none", "--address-rate-limit", "none"]);
+    let many = ["a"; 20];
+    assert_eq!(statuses(&nobody, &many).await, [200; 20]);
+    for wrong in ["3", "3/d", "0/s", "x/s", "1/ms"] {
+        let (ok, _, log) = said(&["http", "--rate-limit", wrong]);
+        assert!(!ok && log.contains("20/s"), "{wrong}: {log}");
+    }
+}
+
+/// A limit whose counter is away lets nobody through.
+#[tokio::test]
+async fn what_cannot_be_counted_is_refused() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://:planted-password@{}", closed.local_addr().unwrap());
+    drop(closed);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("state.keys");
+    let (made, line, _) = said(&["state-key", "new", "--id", "one"]);
+    assert!(made);
+    fs::write(&keys, line).unwrap();
+    let keys = ["--state-key-file", keys.to_str().unwrap()];
+    let args = ["--redis-url", &url, "--rate-limit", "100/s"];
+    let mut server = served(&[&args[..], &keys].concat());
+    let refused = modern(&server, "tools/list", json!({})).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(refused.text().await.unwrap().contains("cannot be counted"));
+    let line = server.read_until("could not be counted");
+    assert!(!line.contains("planted"), "{line}");
 }
 
 /// Behind a proxy that is trusted, addresses are those of the clients; made up ones count for nothing.

@@ -161,6 +161,17 @@ async fn marks_and_values_expire() {
         eventually(kind, async || other.once(&id, HOUR).await.unwrap()).await;
         eventually(kind, async || other.get(&id).await.unwrap().is_none()).await;
         assert_eq!(one.once(&id, HOUR).await, Ok(false), "{kind}");
+        // What is refreshed stays, and what is gone does not come back.
+        assert_eq!(one.refresh(&id, HOUR).await, Ok(None), "{kind}");
+        one.put(&id, "value".into(), HOUR).await.unwrap();
+        assert_eq!(other.refresh(&id, short).await, Ok(Some("value".into())), "{kind}");
+        eventually(kind, async || one.get(&id).await.unwrap().is_none()).await;
+        one.put(&id, "value".into(), Duration::from_secs(1)).await.unwrap();
+        let refreshed = Instant::now();
+        assert_eq!(other.refresh(&id, HOUR).await, Ok(Some("value".into())), "{kind}");
+        while refreshed.elapsed() < Duration::from_millis(1100) {
+            assert_eq!(one.get(&id).await, Ok(Some("value".into())), "{kind}");
+        }
         for odd in [Duration::ZERO, Duration::MAX] {
             one.put(&id, "value".into(), odd).await.unwrap();
         }
@@ -226,6 +237,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
         store.once(&id, HOUR).await.map(drop),
         store.put(&id, "value".into(), HOUR).await,
         store.get(&id).await.map(drop),
+        store.refresh(&id, HOUR).await.map(drop),
         store.remove(&id).await,
     ]
 }

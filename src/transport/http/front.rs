@@ -14,6 +14,7 @@ use axum::{
 };
 use http::{Method, StatusCode, Uri, header};
 use http_body_util::BodyExt;
+use tracing::warn;
 
 use super::{
     address::Proxies,
@@ -21,7 +22,11 @@ use super::{
     limits::{Permit, UnderWay},
     refusal::{Refusal, in_json_rpc},
 };
-use crate::{auth::Auth, principal::Principal};
+use crate::{
+    auth::Auth,
+    principal::Principal,
+    store::{Key, Limit, Store, Taken},
+};
 
 /// When to come back after too many requests at once: as soon as one of them may have ended.
 const SOON: Duration = Duration::from_secs(1);
@@ -34,6 +39,9 @@ pub(super) struct Front {
     pub(super) body: Bounds,
     pub(super) from_address: Arc<UnderWay<IpAddr>>,
     pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
+    pub(super) store: Store,
+    pub(super) address_rate: Option<Limit>,
+    pub(super) rate: Option<Limit>,
 }
 
 /// Lets the request in, or says why not.
@@ -65,9 +73,16 @@ impl Front {
     async fn admit(&self, peer: IpAddr, request: Request) -> Result<(Request, Permits), Refusal> {
         let address = self.proxies.client(peer, request.headers());
         let of_address = self.from_address.begin(address).ok_or_else(too_many)?;
+        // Before the caller is known, so that tokens cannot be tried out at will.
+        if let Some(limit) = &self.address_rate {
+            self.count("address", &address.to_string(), limit).await?;
+        }
         let (mut parts, body) = request.into_parts();
         let principal: Arc<Principal> = self.auth.authenticate(&parts).await?;
         let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(too_many)?;
+        if let Some(limit) = &self.rate {
+            self.count("principal", &principal.name, limit).await?;
+        }
         let is_stream = parts.method == Method::GET;
         let body = self.body.read(&parts, body).await?;
         if self.auth.permits()
@@ -79,6 +94,23 @@ impl Front {
         let request = Request::from_parts(parts, body.into());
         // A stream that waits for news is bounded with its session.
         Ok((request, (!is_stream).then_some((of_address, of_principal))))
+    }
+
+    /// Counts one request against a limit of its address or its caller.
+    async fn count(&self, kind: &'static str, of: &str, limit: &Limit) -> Result<(), Refusal> {
+        match self.store.take(&Key::new("rate", &[kind, of]), limit).await {
+            Ok(Taken::Yes) => Ok(()),
+            Ok(Taken::RetryAfter(wait)) => {
+                let told = format!("too many requests from one {kind}; wait before the next");
+                Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(wait))
+            }
+            Err(error) => {
+                // What cannot be counted is not let through: a limit that ends with its counter is none.
+                warn!(%error, "a request was refused, because it could not be counted");
+                let told = "requests cannot be counted for now; wait before the next";
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(SOON))
+            }
+        }
     }
 }
 

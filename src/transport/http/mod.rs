@@ -6,6 +6,7 @@ mod front;
 mod limits;
 mod listener;
 mod refusal;
+mod session;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -24,10 +25,7 @@ use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
 use rmcp::{
     ServerHandler,
-    transport::streamable_http_server::{
-        StreamableHttpServerConfig, StreamableHttpService,
-        session::local::{LocalSessionManager, SessionConfig},
-    },
+    transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::{
@@ -42,17 +40,21 @@ use self::{
     front::{Front, metadata, pass},
     limits::UnderWay,
     refusal::Refusal,
+    session::{Sessions, follow},
 };
-use crate::{auth::Auth, server::Server};
+use crate::{
+    auth::Auth,
+    seal::Keyring,
+    server::Server,
+    store::{Limit, Store},
+    watch::Watched,
+};
 
 pub use listener::{Connections, Tls};
+pub use session::Bounds as SessionBounds;
 
 /// How long a browser may remember what it is allowed.
 const PREFLIGHT: Duration = Duration::from_secs(600);
-
-/// How a session may idle before it is forgotten. Some clients never come back from that, so it is
-/// long; it costs some 50 kB of memory.
-const SESSION_IDLE: Duration = Duration::from_secs(3600);
 
 /// What the operator can set about the HTTP front.
 #[derive(Debug)]
@@ -73,8 +75,18 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many requests from one address may be under way.
     pub address_concurrency: usize,
+    /// How many requests one caller may make, over all replicas.
+    pub rate: Option<Limit>,
+    /// How many requests may come from one address, over all replicas.
+    pub address_rate: Option<Limit>,
     /// The bounds on connections.
     pub connections: Connections,
+    /// The bounds on sessions.
+    pub sessions: SessionBounds,
+    /// What seals the ids of sessions.
+    pub keys: Arc<Watched<Keyring>>,
+    /// What this replica shares with others.
+    pub store: Store,
     /// The certificate to serve TLS with; plain HTTP without.
     pub tls: Option<Tls>,
     /// Listen on other than loopback although anyone who can connect can then administer.
@@ -153,8 +165,9 @@ pub fn router<H: ServerHandler + Clone>(
     let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     hosts.extend(host_of(settings.listen.ip()));
     hosts.extend(settings.allowed_hosts.iter().cloned());
+    let sessions = Sessions::new(settings.sessions, settings.keys.clone(), settings.store.clone());
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
-    let config = StreamableHttpServerConfig::default()
+    let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(true)
         .with_json_response(true)
         .with_allowed_hosts(hosts)
@@ -162,11 +175,8 @@ pub fn router<H: ServerHandler + Clone>(
         .enforce_origin_validation()
         .with_max_request_body_bytes(settings.max_request_bytes)
         .with_cancellation_token(stop.end.clone());
-    let mut sessions = LocalSessionManager::default();
-    let mut session = SessionConfig::default();
-    session.keep_alive = Some(SESSION_IDLE);
-    sessions.session_config = session;
-    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(sessions), config);
+    config.session_store = Some(sessions.elsewhere());
+    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), sessions.live(), config);
     let draining = stop.drain.clone();
     let ready = move || {
         let ready = !draining.is_cancelled();
@@ -184,6 +194,9 @@ pub fn router<H: ServerHandler + Clone>(
         body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
+        store: settings.store.clone(),
+        address_rate: settings.address_rate,
+        rate: settings.rate,
     });
     // A page may read them before it knows any more of us (RFC 9728 §3).
     let documents = Router::new()
@@ -193,6 +206,7 @@ pub fn router<H: ServerHandler + Clone>(
         .with_state(front.clone());
     Router::new()
         .route_service("/mcp", mcp)
+        .layer(middleware::from_fn_with_state(sessions, follow))
         .layer(middleware::from_fn_with_state(front, pass))
         .layer(cors(&settings.allowed_origins))
         .merge(documents)

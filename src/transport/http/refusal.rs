@@ -37,7 +37,9 @@ impl Refusal {
     /// A refusal with this status and reason.
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         let code = match status {
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => INVALID_REQUEST,
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE => {
+                INVALID_REQUEST
+            }
             _ => SERVER_ERROR,
         };
         Self { status, code, message: message.into(), headers: HeaderMap::new() }

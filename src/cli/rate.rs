@@ -1,0 +1,31 @@
+//! Limits on requests, as the command line has them.
+
+use std::{str::FromStr, time::Duration};
+
+use anyhow::anyhow;
+
+use crate::store::Limit;
+
+/// A limit on requests, or the wish for none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate(pub(super) Option<Limit>);
+
+impl FromStr for Rate {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let told = || anyhow!("give a rate such as 20/s, 1200/m or 5000/h, or none");
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let (count, unit) = text.split_once('/').ok_or_else(told)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return Err(told()),
+        };
+        let burst = count.parse().map_err(|_| told())?;
+        Ok(Self(Some(Limit { burst, period: Duration::from_secs(seconds) })))
+    }
+}

@@ -1,0 +1,125 @@
+//! Options about sessions, and about what replicas share.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use secrecy::SecretString;
+
+use crate::{
+    config::{Options, seconds},
+    seal::Keyring,
+    store::Store,
+    transport::http::SessionBounds,
+    watch::{Parsed, Watched},
+};
+
+#[derive(Args, Debug)]
+pub(super) struct Replicas {
+    /// File of keys that seal what clients keep, the same at all replicas; takes effect whenever it
+    /// changes. Without it what they keep is void after a restart.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_STATE_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Replicas"
+    )]
+    state_key_file: Option<PathBuf>,
+    /// Redis that replicas share limits and sessions through, such as redis://user:password@host:6379/0
+    /// or rediss://… for TLS. Prefer the variable or --redis-url-file.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Replicas",
+        requires = "state_key_file",
+        conflicts_with = "redis_url_file"
+    )]
+    redis_url: Option<SecretString>,
+    /// File that holds the address of Redis.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_REDIS_URL_FILE",
+        value_name = "FILE",
+        help_heading = "Replicas",
+        requires = "state_key_file"
+    )]
+    redis_url_file: Option<PathBuf>,
+    /// Bound on connecting to Redis, and on each of its answers, in seconds.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_REDIS_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "0.5",
+        value_parser = seconds,
+        help_heading = "Replicas"
+    )]
+    redis_timeout: Duration,
+    /// How long a session may last, however busy, in seconds.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_SESSION_TTL",
+        value_name = "SECONDS",
+        default_value = "86400",
+        value_parser = seconds,
+        help_heading = "Limits"
+    )]
+    session_ttl: Duration,
+    /// Bound on live sessions.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_MAX_SESSIONS",
+        value_name = "N",
+        default_value = "1000",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Limits"
+    )]
+    max_sessions: u32,
+    /// Bound on the live sessions of one caller.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_MAX_SESSIONS_PER_PRINCIPAL",
+        value_name = "N",
+        default_value = "100",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Limits"
+    )]
+    max_sessions_per_principal: u32,
+}
+
+impl Replicas {
+    /// The bounds on sessions.
+    pub(super) fn sessions(&self) -> SessionBounds {
+        SessionBounds {
+            ttl: self.session_ttl,
+            most: self.max_sessions as usize,
+            most_of_principal: self.max_sessions_per_principal as usize,
+        }
+    }
+
+    /// What seals.
+    pub(super) fn keys(&self) -> anyhow::Result<Arc<Watched<Keyring>>> {
+        let keys = match &self.state_key_file {
+            Some(file) => Watched::start(file, |text| {
+                Ok(Parsed { value: Keyring::parse(text)?, files: Vec::new() })
+            })?,
+            None => Watched::fixed(Keyring::random()?),
+        };
+        Ok(Arc::new(keys))
+    }
+
+    /// What replicas share.
+    pub(super) async fn store(&self, options: &Options) -> anyhow::Result<Store> {
+        let from_file: Option<SecretString> = match &self.redis_url_file {
+            Some(file) => {
+                let told = || format!("cannot read {}", file.display());
+                Some(std::fs::read_to_string(file).with_context(told)?.into())
+            }
+            None => None,
+        };
+        let url = self.redis_url.as_ref().or(from_file.as_ref());
+        let roots = options.extra_roots_pem()?;
+        Store::connect(url, &roots, self.redis_timeout).await.context("cannot use --redis-url")
+    }
+}

@@ -1,0 +1,32 @@
+//! `portkey-mcp state-key`: keys for `http --state-key-file`.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+
+use crate::seal::Keyring;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StateKey {
+    /// Make a key: a line for the file, to be put first, for the first line seals and all lines open.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp state-key new --id 2026-11 > state.keys
+  (portkey-mcp state-key new --id 2026-12; cat state.keys) > new && mv new state.keys")]
+    New(New),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct New {
+    /// What the key is called in what it seals; each key of a file has its own.
+    #[arg(long)]
+    id: String,
+}
+
+impl StateKey {
+    pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<()> {
+        let Self::New(New { id }) = self;
+        writeln!(out, "{}", Keyring::new_line(&id)?)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Sessions of clients up to 2025-11-25: whose they are, how many there may be, and how they go on at
+//! another replica.
+//!
+//! A client knows its session by a sealed id: it opens for whom it was given to, at every replica, for a
+//! time. What a replica needs to go on with a session lies in the store for as long as the session may
+//! idle, and so does the word that a client has ended it.
+
+mod bounded;
+
+use std::{cell::Cell, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use rmcp::transport::streamable_http_server::session::{
+    SessionManager, SessionState, SessionStore, SessionStoreError,
+};
+
+use self::bounded::{Bounded, VISIT, Visit};
+use super::refusal::Refusal;
+use crate::{
+    principal::Principal,
+    seal::{Keyring, Purpose},
+    store::{Key, Store},
+    watch::Watched,
+};
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// The first revision without sessions.
+const WITHOUT_SESSIONS: &str = "2026-07-28";
+
+/// How a session may idle before it is forgotten. Some clients never come back from that, so it is
+/// long; it costs some 50 kB of memory.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What lies in the store in the place of a session that its client has ended.
+const ENDED: &[u8] = b"ended";
+
+/// When to come back after too many sessions: clients end theirs when they feel like it.
+const LATER: Duration = Duration::from_secs(30);
+
+/// The bounds on sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long an id is good, however busy its session.
+    pub ttl: Duration,
+    /// How many may be live at this replica.
+    pub most: usize,
+    /// How many of them may be those of one caller.
+    pub most_of_principal: usize,
+}
+
+/// The sessions of this replica, and what it knows of others'.
+pub(super) struct Sessions {
+    live: Arc<Bounded>,
+    keys: Arc<Watched<Keyring>>,
+    store: Store,
+    ttl: Duration,
+}
+
+/// The layer: ids are sealed on their way out and opened on their way in.
+pub(super) async fn follow(
+    State(sessions): State<Arc<Sessions>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    sessions.serve(request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl Sessions {
+    pub(super) fn new(bounds: Bounds, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Self> {
+        Arc::new(Self { live: Arc::new(Bounded::new(bounds)), keys, store, ttl: bounds.ttl })
+    }
+
+    /// Where rmcp keeps the sessions that are live here.
+    pub(super) fn live(&self) -> Arc<impl SessionManager + use<>> {
+        self.live.clone()
+    }
+
+    /// Where rmcp looks for sessions that are not.
+    pub(super) fn elsewhere(&self) -> Arc<dyn SessionStore> {
+        Arc::new(Elsewhere(self.store.clone()))
+    }
+
+    async fn serve(&self, mut request: Request, next: Next) -> Result<Response, Refusal> {
+        let principal = request.extensions().get::<Arc<Principal>>().ok_or_else(nobody)?.clone();
+        match self.opened(&request, &principal)? {
+            Some(id) => {
+                self.demand_not_ended(&id).await?;
+                request.headers_mut().insert(SESSION_ID, header(&id)?);
+            }
+            None => _ = request.headers_mut().remove(SESSION_ID),
+        }
+        let visit = Visit { principal: principal.name.clone(), refused: Cell::new(false) };
+        let (mut response, refused) = VISIT
+            .scope(visit, async {
+                let response = next.run(request).await;
+                (response, VISIT.with(|visit| visit.refused.get()))
+            })
+            .await;
+        if refused {
+            return Err(full());
+        }
+        if let Some(id) = response.headers().get(SESSION_ID) {
+            let sealed = self.sealed(id, &principal)?;
+            response.headers_mut().insert(SESSION_ID, sealed);
+        }
+        Ok(response)
+    }
+
+    /// The id in the header, where sessions mean anything to the request.
+    fn opened(&self, request: &Request, principal: &Principal) -> Result<Option<String>, Refusal> {
+        let Some(sealed) = request.headers().get(SESSION_ID) else { return Ok(None) };
+        let version = request.headers().get(PROTOCOL_VERSION);
+        if version.is_some_and(|version| version.as_bytes() >= WITHOUT_SESSIONS.as_bytes()) {
+            return Ok(None);
+        }
+        let sealed = sealed.to_str().map_err(|_| unknown())?;
+        let id = self.keys.get().open(Purpose::Session, &principal.name, b"", sealed);
+        String::from_utf8(id.map_err(|_| unknown())?).map(Some).map_err(|_| unknown())
+    }
+
+    fn sealed(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, Refusal> {
+        let keys = self.keys.get();
+        header(&keys.seal(Purpose::Session, &principal.name, b"", id.as_bytes(), self.ttl))
+    }
+
+    /// Makes sure that nobody has ended it, and that it stays known elsewhere for as long as it may idle.
+    /// Without the store it goes on where it is.
+    async fn demand_not_ended(&self, id: &str) -> Result<(), Refusal> {
+        match self.store.refresh(&key(id), IDLE).await {
+            Ok(Some(state)) if state == ENDED => {
+                // That it may not be here, or not any more, is no error.
+                _ = self.live.close_session(&id.into()).await;
+                Err(unknown())
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// What replicas know of each other's sessions. A store that is away is an empty one: its sessions then
+/// live at their own replica only.
+struct Elsewhere(Store);
+
+#[async_trait]
+impl SessionStore for Elsewhere {
+    async fn load(&self, id: &str) -> Result<Option<SessionState>, SessionStoreError> {
+        let found = self.0.get(&key(id)).await.ok().flatten();
+        Ok(found.and_then(|state| serde_json::from_slice(&state).ok()))
+    }
+
+    async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
+        _ = self.0.put(&key(id), serde_json::to_vec(state)?.into(), IDLE).await;
+        Ok(())
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), SessionStoreError> {
+        // Kept, not removed: a replica that has the session in memory has to learn of it.
+        _ = self.0.put(&key(id), Bytes::from_static(ENDED), IDLE).await;
+        Ok(())
+    }
+}
+
+fn key(id: &str) -> Key {
+    Key::new("session", &[id])
+}
+
+fn header(text: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_str(text).map_err(|_| unknown())
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "there is no such session; begin one with `initialize`")
+}
+
+fn full() -> Refusal {
+    let message = "too many sessions; end those that are not needed, or use the protocol of \
+                   2026-07-28, which has none";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(LATER)
+}
+
+fn nobody() -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the request has no caller")
+}

@@ -1,0 +1,118 @@
+//! MCP over HTTP as a client writes it, each request over a connection of its own.
+
+use http::HeaderMap;
+use portkey_mcp::portkey::http_client;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+/// An answer: its status, its headers, and its JSON-RPC message, if it has one.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) message: Value,
+}
+
+/// A caller that brings a Portkey key of its own.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    client: Client,
+    url: String,
+    key: &'static str,
+    pub(crate) session: Option<String>,
+}
+
+impl Caller {
+    pub(crate) fn new(url: &str, key: &'static str) -> Self {
+        let client = http_client().pool_max_idle_per_host(0).no_proxy().build().unwrap();
+        Self { client, url: url.to_owned(), key, session: None }
+    }
+
+    /// The same caller, and the same session, at another address.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// Somebody else who knows the id of the session.
+    pub(crate) fn taken_over_by(&self, key: &'static str) -> Self {
+        Self { key, ..self.clone() }
+    }
+
+    /// A request within the session, if there is one.
+    pub(crate) fn request(&self, method: Method) -> RequestBuilder {
+        let request = self
+            .client
+            .request(method, &self.url)
+            .header("x-portkey-api-key", self.key)
+            .header("accept", "application/json, text/event-stream");
+        match &self.session {
+            Some(session) => request.header("mcp-session-id", session),
+            None => request,
+        }
+    }
+
+    fn post(&self, message: &Value) -> RequestBuilder {
+        let request = self.request(Method::POST).header("content-type", "application/json");
+        request.body(message.to_string())
+    }
+
+    /// Begins a session, as clients up to 2025-11-25 do.
+    pub(crate) async fn initialize(&mut self) -> Answer {
+        let params = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        });
+        let begun = self.call("initialize", params).await;
+        if let Some(session) = begun.headers.get("mcp-session-id") {
+            self.session = Some(session.to_str().unwrap().to_owned());
+            let done = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+            assert_eq!(send(self.post(&done)).await.unwrap().status, StatusCode::ACCEPTED);
+        }
+        begun
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(&self) -> Answer {
+        send(self.request(Method::DELETE)).await.unwrap()
+    }
+
+    /// Calls a method of the protocol.
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Answer {
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        send(self.post(&message)).await.unwrap()
+    }
+
+    /// Whether the session goes on.
+    pub(crate) async fn lists_tools(&self) -> bool {
+        let answer = self.call("tools/list", json!({})).await;
+        answer.status == StatusCode::OK && answer.message["result"]["tools"].is_array()
+    }
+
+    /// Calls a tool without a session, as clients since 2026-07-28 do.
+    pub(crate) async fn modern(&self, tool: &str, args: &Value) -> reqwest::Result<Answer> {
+        let params = json!({ "name": tool, "arguments": args, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        } });
+        let message =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let request = self
+            .post(&message)
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", tool);
+        send(request).await
+    }
+}
+
+async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await?;
+    // One message, as it is or as the last event of a stream.
+    let mut data = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
+    let json = data.rfind(|data| data.starts_with('{')).unwrap_or(&text);
+    Ok(Answer { status, headers, message: serde_json::from_str(json).unwrap_or(Value::Null) })
+}

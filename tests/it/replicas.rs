@@ -1,0 +1,223 @@
+//! Three replicas behind a balancer that sends each connection to the next, with one Redis.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use portkey_mcp::{portkey::http_client, seal::Keyring};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use crate::{
+    mcp::Caller,
+    process::Served,
+    redis::{Redis, is_left_out},
+};
+
+struct Replicas {
+    sandbox: Served,
+    redis: Redis,
+    served: Vec<Served>,
+    /// The balancer's.
+    url: String,
+    _files: TempDir,
+}
+
+impl Replicas {
+    async fn start(faults: &str) -> Self {
+        let mut args = vec!["sandbox", "--listen", "127.0.0.1:0"];
+        if !faults.is_empty() {
+            args.extend(["--sandbox-faults", faults]);
+        }
+        let (sandbox, redis) = (Served::start(&args), Redis::start());
+        let files = tempfile::tempdir().unwrap();
+        let (keys, url) = (files.path().join("keys"), files.path().join("redis"));
+        fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+        fs::write(&url, redis.url()).unwrap();
+        let args = [
+            "http",
+            "--listen",
+            "127.0.0.1:0",
+            "--auth",
+            "key",
+            "--base-url",
+            &sandbox.url,
+            "--state-key-file",
+            keys.to_str().unwrap(),
+            "--redis-url-file",
+            url.to_str().unwrap(),
+        ];
+        let served: Vec<_> = (0..3).map(|_| Served::start(&args)).collect();
+        let backends = served.iter().map(|replica| host(&replica.url)).collect();
+        let url = balance(backends).await;
+        Self { sandbox, redis, served, url, _files: files }
+    }
+}
+
+fn host(url: &str) -> String {
+    url.trim_start_matches("http://").trim_end_matches("/mcp").to_owned()
+}
+
+/// Sends each connection to the next of them, and past those that take none.
+async fn balance(backends: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for first in 0.. {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let backends = backends.clone();
+            tokio::spawn(async move {
+                for at in 0..backends.len() {
+                    let backend = &backends[(first + at) % backends.len()];
+                    if let Ok(mut server) = TcpStream::connect(backend).await {
+                        _ = copy_bidirectional(&mut client, &mut server).await;
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_session_goes_on_at_another_replica() {
+    if is_left_out() {
+        return;
+    }
+    let replicas = Replicas::start("").await;
+    let mut alice = Caller::new(&replicas.url, "pk-alice");
+    assert_eq!(alice.initialize().await.status, StatusCode::OK);
+    for _ in 0..6 {
+        assert!(alice.lists_tools().await);
+    }
+    let args = json!({ "name": "list-all-integrations", "arguments": {} });
+    for replica in &replicas.served {
+        let here = alice.at(&replica.url);
+        let answer = here.call("tools/call", args.clone()).await;
+        assert!(answer.message["result"]["structuredContent"].is_object(), "{answer:?}");
+        // Nowhere is it anybody else's.
+        let thief = here.taken_over_by("pk-bob").call("tools/call", args.clone()).await;
+        assert_eq!(thief.status, StatusCode::NOT_FOUND, "{thief:?}");
+    }
+    // Each of them has it in memory now, and each of them learns that it has ended.
+    assert_eq!(alice.end().await.status, StatusCode::NO_CONTENT);
+    for replica in &replicas.served {
+        let answer = alice.at(&replica.url).call("tools/call", args.clone()).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_redis_a_session_goes_on_where_it_is() {
+    if is_left_out() {
+        return;
+    }
+    let mut replicas = Replicas::start("").await;
+    let [first, second, _] = &replicas.served[..] else { panic!("three replicas") };
+    let mut before = Caller::new(&first.url, "pk-alice");
+    before.initialize().await;
+    replicas.redis.kill();
+    assert!(before.lists_tools().await);
+    let elsewhere = before.at(&second.url).call("tools/list", json!({})).await;
+    assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
+    let mut meanwhile = Caller::new(&first.url, "pk-alice");
+    assert_eq!(meanwhile.initialize().await.status, StatusCode::OK);
+    assert!(meanwhile.lists_tools().await);
+    assert_eq!(before.end().await.status, StatusCode::NO_CONTENT);
+    assert!(!before.lists_tools().await);
+    // One that comes back empty ends nothing.
+    replicas.redis.restart();
+    assert!(meanwhile.lists_tools().await);
+}
+
+/// Makes an integration, and once more if that went wrong on the way. How often it was tried.
+async fn write(caller: &Caller, slug: &str) -> usize {
+    let args = json!({ "name": slug, "slug": slug, "ai_provider_id": "openai", "key": "sk-1" });
+    for tried in 1..=2 {
+        let Ok(answer) = caller.modern("create-integration", &args).await else { continue };
+        let result = &answer.message["result"];
+        let done = answer.status == StatusCode::OK && result["isError"] != true;
+        // The first attempt may have been carried out all the same.
+        let was_done = tried == 2 && result.to_string().contains("already");
+        assert!(done || was_done, "{slug}: {answer:?}");
+        return tried;
+    }
+    panic!("{slug} failed twice");
+}
+
+#[tokio::test]
+async fn a_killed_replica_loses_no_finished_write() {
+    if is_left_out() {
+        return;
+    }
+    let mut replicas = Replicas::start("latency:10ms").await;
+    let victim = Arc::new(Mutex::new(Some(replicas.served.remove(0))));
+    let (finished, retried) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut clients = JoinSet::new();
+    for client in 0..8 {
+        let caller = Caller::new(&replicas.url, "pk-alice");
+        let (victim, finished, retried) = (victim.clone(), finished.clone(), retried.clone());
+        clients.spawn(async move {
+            for at in 0..12 {
+                let tried = write(&caller, &format!("write-{client}-{at}")).await;
+                retried.fetch_add(tried - 1, Ordering::Relaxed);
+                // In the midst of it, with the others' calls under way.
+                if finished.fetch_add(1, Ordering::Relaxed) == 30 {
+                    drop(victim.lock().unwrap().take());
+                }
+            }
+        });
+    }
+    clients.join_all().await;
+    assert!(victim.lock().unwrap().is_none(), "it was killed");
+    // At most what was under way there had to be repeated.
+    assert!(retried.load(Ordering::Relaxed) <= 8, "{retried:?}");
+    let made = made(&replicas.sandbox).await;
+    assert_eq!(made.len(), 8 * 12);
+    assert!(made.values().all(|times| *times == 1), "{made:?}");
+}
+
+/// How often each integration was made, by the sandbox's own audit log.
+async fn made(sandbox: &Served) -> BTreeMap<String, usize> {
+    let client = http_client().no_proxy().build().unwrap();
+    let mut made = BTreeMap::new();
+    for page in 0.. {
+        let url = format!(
+            "{}/audit-logs?start_time=2000-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z\
+             &method=POST&page_size=100&current_page={page}",
+            sandbox.url
+        );
+        let answer = client.get(url).header("x-portkey-api-key", "any").send().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let records = answer["records"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        if records.is_empty() {
+            return made;
+        }
+        for record in records {
+            let (status, body) = (&record["response_status_code"], &record["request_body"]);
+            let body = match body.as_str() {
+                Some(text) => serde_json::from_str(text).unwrap(),
+                None => body.clone(),
+            };
+            let Some(slug) = body["slug"].as_str().filter(|slug| slug.starts_with("write-")) else {
+                continue;
+            };
+            if status.to_string().trim_matches('"').starts_with('2') {
+                *made.entry(slug.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    made
+}

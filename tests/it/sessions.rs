@@ -1,0 +1,132 @@
+//! Sessions over HTTP: whose they are, how long they last and how many there may be.
+
+use std::time::{Duration, Instant};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::{
+    mcp::{Answer, Caller},
+    process::Served,
+};
+
+fn served(more: &[&str]) -> Served {
+    let mut args = vec!["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    args.extend(more);
+    Served::start(&args)
+}
+
+async fn begun(server: &Served, key: &'static str) -> Caller {
+    let mut caller = Caller::new(&server.url, key);
+    let answer = caller.initialize().await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert!(caller.session.is_some());
+    caller
+}
+
+fn assert_unknown(answer: &Answer) {
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
+    let told = answer.message["error"]["message"].as_str().unwrap();
+    assert!(told.contains("no such session"), "{told}");
+}
+
+#[tokio::test]
+async fn a_session_is_its_callers_alone() {
+    let server = served(&[]);
+    let alice = begun(&server, "pk-alice").await;
+    let session = alice.session.clone().unwrap();
+    assert!(alice.lists_tools().await);
+    let thief = alice.taken_over_by("pk-bob");
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        let answer = thief.request(method.clone()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method}");
+    }
+    assert_unknown(&thief.call("tools/list", json!({})).await);
+    // Neither is any other text an id, what the id is about included.
+    let inside = inside(&session);
+    for id in ["", "x", &inside, &session[1..]] {
+        let mut other = alice.clone();
+        other.session = Some(id.to_owned());
+        assert_unknown(&other.call("tools/list", json!({})).await);
+    }
+    assert!(alice.lists_tools().await, "it has outlived all of that");
+}
+
+/// The id that rmcp gave the session, which whoever has the sealed one can read in it.
+fn inside(sealed: &str) -> String {
+    let body = URL_SAFE_NO_PAD.decode(sealed.split('.').nth(2).unwrap()).unwrap();
+    String::from_utf8(body[body.len() - 36..].to_vec()).unwrap()
+}
+
+/// The protocol of 2026-07-28 has none, and must not be a way past the seal either.
+#[tokio::test]
+async fn a_session_means_nothing_to_requests_without_them() {
+    let server = served(&[]);
+    let mut caller = begun(&server, "pk-alice").await;
+    let inside = inside(caller.session.as_ref().unwrap());
+    for id in ["anything", &inside] {
+        caller.session = Some(id.to_owned());
+        let answer = caller.modern("list-all-integrations", &json!({})).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        // Whoever names the new protocol and speaks the old one begins a session, and gets into none.
+        let params = json!({
+            "protocolVersion": "2026-07-28",
+            "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        });
+        let message =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+        let request = caller.request(Method::POST).header("content-type", "application/json");
+        let request = request.header("mcp-protocol-version", "2026-07-28");
+        let answer = request.body(message.to_string()).send().await.unwrap();
+        assert!(answer.headers()["mcp-session-id"].to_str().unwrap().starts_with("rs2."));
+    }
+}
+
+#[tokio::test]
+async fn an_ended_session_is_gone() {
+    let server = served(&[]);
+    let caller = begun(&server, "pk-alice").await;
+    assert_eq!(caller.end().await.status, StatusCode::NO_CONTENT);
+    assert_unknown(&caller.call("tools/list", json!({})).await);
+    assert_unknown(&caller.end().await);
+}
+
+#[tokio::test]
+async fn a_session_lasts_for_its_time_only() {
+    let server = served(&["--session-ttl", "2"]);
+    let mut caller = Caller::new(&server.url, "pk-alice");
+    caller.initialize().await;
+    let start = Instant::now();
+    while caller.lists_tools().await {
+        assert!(start.elapsed() < Duration::from_secs(20), "it never ends");
+    }
+    assert_unknown(&caller.call("tools/list", json!({})).await);
+}
+
+#[tokio::test]
+async fn sessions_are_bounded() {
+    let server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
+    let refused = async |key: &'static str| {
+        let mut caller = Caller::new(&server.url, key);
+        let answer = caller.initialize().await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+        assert_eq!(answer.headers["retry-after"], "30");
+        assert!(answer.message["error"]["message"].as_str().unwrap().contains("too many sessions"));
+        assert!(caller.session.is_none());
+    };
+    let (first, second) = (begun(&server, "pk-alice").await, begun(&server, "pk-alice").await);
+    refused("pk-alice").await;
+    let _third = begun(&server, "pk-bob").await;
+    refused("pk-bob").await;
+    // Those that are live are not disturbed, nor is who needs none.
+    assert!(first.lists_tools().await && second.lists_tools().await);
+    let modern = Caller::new(&server.url, "pk-bob");
+    let answer = modern.modern("list-all-integrations", &json!({})).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    // One that ends makes room.
+    assert_eq!(first.end().await.status, StatusCode::NO_CONTENT);
+    begun(&server, "pk-bob").await;
+    refused("pk-alice").await;
+}
