@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use portkey_mcp::{catalog::Catalog, portkey::http_client};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use portkey_mcp::catalog::Catalog;
+use reqwest::{Client, StatusCode};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},
