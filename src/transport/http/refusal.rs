@@ -30,7 +30,8 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: i32,
     message: Cow<'static, str>,
-    headers: HeaderMap,
+    // In a box, because refusals travel as errors, and those are moved at every step.
+    headers: Box<HeaderMap>,
 }
 
 impl Refusal {
@@ -42,7 +43,7 @@ impl Refusal {
             }
             _ => SERVER_ERROR,
         };
-        Self { status, code, message: message.into(), headers: HeaderMap::new() }
+        Self { status, code, message: message.into(), headers: Box::default() }
     }
 
     /// Says when to try again, in whole seconds, rounded up.
@@ -79,7 +80,7 @@ impl IntoResponse for Refusal {
         self.headers.remove(header::CONTENT_LENGTH);
         self.headers.remove(header::TRANSFER_ENCODING);
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        (self.status, self.headers, body.to_string()).into_response()
+        (self.status, *self.headers, body.to_string()).into_response()
     }
 }
 
@@ -108,5 +109,5 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
         },
         _ => Refusal { code: INVALID_REQUEST, ..Refusal::new(status, text.trim().to_owned()) },
     };
-    Refusal { headers: parts.headers, ..refusal }.into_response()
+    Refusal { headers: Box::new(parts.headers), ..refusal }.into_response()
 }
