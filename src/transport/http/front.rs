@@ -95,6 +95,7 @@ impl Front {
         // A stream that waits for news is bounded with its session.
         Ok((request, (!is_stream).then_some((of_address, of_principal))))
     }
+
     /// Counts one request against a limit of its address or its caller.
     async fn count(&self, kind: &'static str, of: &str, limit: &Limit) -> Result<(), Refusal> {
         match self.store.take(&Key::new("rate", &[kind, of]), limit).await {

@@ -169,16 +169,12 @@ async fn keys_may_share_an_id() {
 async fn made_up_key_ids_do_not_bother_the_issuer() {
     let signer = Signer::es256("a");
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
-    let oauth = Arc::new(server(&issuer, ""));
+    let oauth = server(&issuer, "");
     oauth.verify(&signer.token(&claims(&issuer))).await.unwrap();
     later(60).await;
-    let calls = (0..1000).map(|number| {
+    for number in 0..1000 {
         let header = json!({ "alg": "ES256", "kid": format!("made up {number}") });
-        let (oauth, token) = (oauth.clone(), signer.signed(&header, &claims(&issuer)));
-        tokio::spawn(async move { oauth.verify(&token).await })
-    });
-    for call in calls.collect::<Vec<_>>() {
-        let refused = call.await.unwrap().unwrap_err();
+        let refused = oauth.verify(&signer.signed(&header, &claims(&issuer))).await.unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
     }
     assert_eq!(issuer.count(KEYS), 2);
