@@ -10,6 +10,7 @@ use crate::{
     auth::Auth,
     catalog::Catalog,
     config::{Built, Options, seconds},
+    metrics::Metrics,
     principal::Principal,
     server::Server,
     transport::http::{self, Connections, Settings, Tls},
@@ -22,7 +23,7 @@ Examples:
   portkey-mcp http --sandbox --allowed-origin http://localhost:6274    a client in a browser
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
-  portkey-mcp http --auth token --auth-file tokens.toml";
+  portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9464";
 
 /// How callers are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,10 +184,19 @@ pub(super) struct Http {
         help_heading = "Limits"
     )]
     address_concurrency: u32,
+    /// Address to serve Prometheus metrics at, under /metrics; anyone who can connect may read them.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_METRICS_LISTEN",
+        value_name = "ADDRESS",
+        help_heading = "Observability"
+    )]
+    metrics_listen: Option<SocketAddr>,
 }
 
 impl Http {
-    pub(super) async fn serve(self, options: &Options) -> anyhow::Result<()> {
+    /// Serves until interrupted. Metrics are recorded if they are served or `exported`.
+    pub(super) async fn serve(self, options: &Options, exported: bool) -> anyhow::Result<()> {
         options.warn();
         if self.auth != Mode::None {
             options.demand_keyless()?;
@@ -214,6 +224,8 @@ impl Http {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
         };
+        let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
+        dispatcher.portkey = dispatcher.portkey.measured(metrics.clone());
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -227,12 +239,16 @@ impl Http {
                 most: self.max_connections as usize,
                 head_timeout: self.idle_timeout,
                 head_bytes: self.max_head_bytes as usize,
+                metrics: metrics.clone(),
             },
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
             grace: options.timeout(),
+            metrics: metrics.clone(),
+            metrics_listen: self.metrics_listen,
         };
-        let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from));
+        let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
+            .measured(metrics);
         http::serve(server, auth, settings).await
     }
 }

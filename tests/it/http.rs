@@ -29,13 +29,13 @@ fn how_many() -> usize {
     Catalog::full().iter().count()
 }
 
-fn served(more: &[&str]) -> Served {
+pub(crate) fn served(more: &[&str]) -> Served {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
     Served::start(&args)
 }
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     http_client().build().unwrap()
 }
 
@@ -45,8 +45,12 @@ fn transport(server: &Served) -> StreamableHttpClientTransport<Client> {
     StreamableHttpClientTransport::with_client(client(), config)
 }
 
-fn post(server: &Served, body: &str) -> RequestBuilder {
-    client()
+pub(crate) fn post(server: &Served, body: &str) -> RequestBuilder {
+    post_by(&client(), server, body)
+}
+
+fn post_by(client: &Client, server: &Served, body: &str) -> RequestBuilder {
+    client
         .post(&server.url)
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream")
@@ -54,7 +58,17 @@ fn post(server: &Served, body: &str) -> RequestBuilder {
 }
 
 /// A request of the stateless generation.
-fn modern(server: &Served, method: &str, mut params: Value) -> RequestBuilder {
+pub(crate) fn modern(server: &Served, method: &str, params: Value) -> RequestBuilder {
+    modern_by(&client(), server, method, params)
+}
+
+/// The same by a client that makes several.
+pub(crate) fn modern_by(
+    client: &Client,
+    server: &Served,
+    method: &str,
+    mut params: Value,
+) -> RequestBuilder {
     let name = params["name"].as_str().map(str::to_owned);
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -62,13 +76,13 @@ fn modern(server: &Served, method: &str, mut params: Value) -> RequestBuilder {
         "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
     });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let request = post(server, &body.to_string())
+    let request = post_by(client, server, &body.to_string())
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", method);
     if let Some(name) = name { request.header("mcp-name", name) } else { request }
 }
 
-async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let (status, text) = (response.status(), response.text().await.unwrap());
     (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")))

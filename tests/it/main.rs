@@ -7,6 +7,7 @@
 
 mod arguments;
 mod budget;
+mod call_log;
 mod calls;
 mod catalog;
 mod cli;
@@ -17,6 +18,7 @@ mod gateway_patch;
 mod guardrail_checks;
 mod house;
 mod http;
+mod metrics;
 mod network;
 mod not_shipped;
 mod paths;

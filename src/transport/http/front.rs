@@ -12,8 +12,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
+use tracing::debug;
 
 use super::{
     address::Proxies,
@@ -21,7 +22,12 @@ use super::{
     limits::{Permit, UnderWay},
     refusal::{Refusal, in_json_rpc},
 };
-use crate::{auth::Auth, principal::Principal};
+use crate::{
+    auth::Auth,
+    metrics::{Metrics, Refused},
+    principal::Principal,
+    request::{REQUEST_ID, RequestId},
+};
 
 /// When to come back after too many requests at once: as soon as one of them may have ended.
 const SOON: Duration = Duration::from_secs(1);
@@ -34,17 +40,20 @@ pub(super) struct Front {
     pub(super) body: Bounds,
     pub(super) from_address: Arc<UnderWay<IpAddr>>,
     pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
+    pub(super) metrics: Metrics,
 }
 
 /// Lets the request in, or says why not.
 pub(super) async fn pass(
     State(front): State<Arc<Front>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let method = request.method().clone();
-    match front.admit(peer.ip(), request).await {
+    let id = front.name(peer.ip(), request.headers());
+    request.extensions_mut().insert(id.clone());
+    let mut response = match front.admit(peer.ip(), request).await {
         Ok((request, permits)) => {
             let response = in_json_rpc(&method, next.run(request).await).await;
             // Under way until the last byte has left, which for a stream is long after the first.
@@ -56,12 +65,24 @@ pub(super) async fn pass(
             })
         }
         Err(refusal) => refusal.into_response(),
+    };
+    if let Some(why) = response.extensions().get::<Refused>() {
+        front.metrics.refused(*why);
+        debug!(request_id = id.as_str(), status = response.status().as_u16(), "request refused");
     }
+    response.headers_mut().insert(REQUEST_ID, id.header().clone());
+    response
 }
 
 type Permits = Option<(Permit<IpAddr>, Permit<Arc<str>>)>;
 
 impl Front {
+    /// What the request is called: by a trusted proxy, or else by us.
+    fn name(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
+        let given = headers.get(REQUEST_ID).filter(|_| self.proxies.trusts(peer.to_canonical()));
+        given.and_then(RequestId::read).unwrap_or_else(RequestId::make)
+    }
+
     async fn admit(&self, peer: IpAddr, request: Request) -> Result<(Request, Permits), Refusal> {
         let address = self.proxies.client(peer, request.headers());
         let of_address = self.from_address.begin(address).ok_or_else(too_many)?;

@@ -6,6 +6,7 @@ mod front;
 mod limits;
 mod listener;
 mod refusal;
+mod scrape;
 
 use std::{
     any::Any,
@@ -44,7 +45,7 @@ use self::{
     limits::UnderWay,
     refusal::Refusal,
 };
-use crate::{auth::Auth, server::Server};
+use crate::{auth::Auth, metrics::Metrics, request::REQUEST_ID, server::Server};
 
 pub use listener::{Connections, Tls};
 
@@ -82,6 +83,10 @@ pub struct Settings {
     pub allow_unauthenticated: bool,
     /// How long calls under way may take to finish once we are asked to stop.
     pub grace: Duration,
+    /// Where refusals and connections are counted.
+    pub metrics: Metrics,
+    /// Where `/metrics` is served; nowhere without.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// The two steps of stopping: first nothing new, then nothing at all.
@@ -112,6 +117,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let scraped = settings.metrics_listen.map(scrape::bind).transpose()?;
     let stop = Stop::default();
     let router = router(server.clone(), auth, &settings, &stop);
     let handle = Handle::new();
@@ -121,6 +127,10 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
         info!("serving MCP at {scheme}://{address}/mcp");
         async move { listener::serve(listener, router, bounds, tls.as_ref(), handle).await }
     });
+    if let Some(scraped) = scraped {
+        // Until the end, so that what happens while stopping is told.
+        tokio::spawn(scrape::serve(scraped, settings.metrics));
+    }
     super::interrupted().await?;
     info!("stopping; calls under way may finish");
     stop.drain.cancel();
@@ -185,6 +195,7 @@ pub fn router<H: ServerHandler + Clone>(
         body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
+        metrics: settings.metrics.clone(),
     });
     Router::new()
         .route_service("/mcp", mcp)
@@ -213,6 +224,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("mcp-protocol-version"),
             header::WWW_AUTHENTICATE,
             header::RETRY_AFTER,
+            REQUEST_ID,
         ]))
         .max_age(PREFLIGHT)
 }
