@@ -13,6 +13,7 @@ mod catalog;
 mod cli;
 mod client;
 mod contract;
+mod dashboard;
 mod enkrypt;
 mod gateway_patch;
 mod guardrail_checks;
