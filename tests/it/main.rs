@@ -22,6 +22,8 @@ mod http;
 mod metrics;
 mod network;
 mod not_shipped;
+#[cfg(feature = "otel")]
+mod otlp;
 mod paths;
 mod process;
 mod readme;
