@@ -21,6 +21,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Re
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::{FilterExt, Targets, filter_fn},
@@ -35,6 +36,9 @@ use crate::{
     server::Server,
     telemetry, transport,
 };
+
+/// How many lines of the log may wait to be written.
+const LOG_QUEUE: usize = 4096;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,9 +115,10 @@ struct Emulator {
 pub fn main() -> ExitCode {
     let parsed = Cli::from_arg_matches(&without_empty_variables(Cli::command()).get_matches());
     let Cli { options, command } = parsed.unwrap_or_else(|error| error.exit());
-    let ran = start_logging(&options)
-        .and_then(|()| runtime(command.as_ref()))
-        .and_then(|runtime| runtime.block_on(run(options, command)));
+    let ran = start_logging(&options).and_then(|guard| {
+        let _written_when_done = guard;
+        runtime(command.as_ref())?.block_on(run(options, command))
+    });
     match ran {
         Ok(code) => code,
         // Whoever read the output, `head` for one, has seen enough.
@@ -212,16 +217,20 @@ async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Logs to standard error: standard output belongs to the protocol.
-fn start_logging(options: &Options) -> anyhow::Result<()> {
+/// Logs to standard error: standard output belongs to the protocol. What is left to write is written
+/// when the guard goes.
+fn start_logging(options: &Options) -> anyhow::Result<WorkerGuard> {
     let chosen: Targets = options.log_level.parse()?;
     // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them.
     let discreet = filter_fn(|metadata| {
         *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")
     });
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    // By a thread of its own: a client that never reads our standard error would otherwise stop us as
+    // soon as the pipe is full. Lines that find no place in the queue are lost.
+    let (stderr, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(LOG_QUEUE).finish(io::stderr());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(io::stderr().is_terminal());
     let lines = match options.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
@@ -229,5 +238,5 @@ fn start_logging(options: &Options) -> anyhow::Result<()> {
     // One filter, so that what nobody wants to see costs nothing.
     let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
     tracing::subscriber::set_global_default(registry)?;
-    Ok(())
+    Ok(guard)
 }
