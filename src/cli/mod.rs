@@ -36,6 +36,8 @@ use crate::{
     telemetry, transport,
 };
 
+pub use http::{Http, Prepared};
+
 const EXAMPLES: &str = "\
 Examples:
   portkey-mcp http --sandbox                   MCP at http://127.0.0.1:8787/mcp, no account needed
