@@ -37,6 +37,8 @@ use crate::{
     telemetry, transport,
 };
 
+pub use http::{Http, Prepared};
+
 /// How many lines of the log may wait to be written.
 const LOG_QUEUE: usize = 4096;
 
