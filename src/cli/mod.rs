@@ -3,6 +3,7 @@
 mod call;
 mod health;
 mod http;
+mod log;
 mod rate;
 mod replicas;
 mod state_key;
@@ -11,7 +12,7 @@ mod tools;
 
 use std::{
     ffi::OsStr,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
@@ -20,15 +21,9 @@ use std::{
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
-use tracing::Level;
-use tracing_subscriber::{
-    Layer,
-    filter::{FilterExt, Targets, filter_fn},
-    layer::SubscriberExt,
-};
 
 use crate::{
-    config::{Built, LogFormat, Options},
+    config::{Built, Options},
     metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
@@ -111,9 +106,12 @@ struct Emulator {
 pub fn main() -> ExitCode {
     let parsed = Cli::from_arg_matches(&without_empty_variables(Cli::command()).get_matches());
     let Cli { options, command } = parsed.unwrap_or_else(|error| error.exit());
-    let ran = start_logging(&options)
-        .and_then(|()| runtime(command.as_ref()))
-        .and_then(|runtime| runtime.block_on(run(options, command)));
+    let ran = log::start(&options).and_then(|log| {
+        let ran =
+            runtime(command.as_ref()).and_then(|runtime| runtime.block_on(run(options, command)));
+        log.flush();
+        ran
+    });
     match ran {
         Ok(code) => code,
         // Whoever read the output, `head` for one, has seen enough.
@@ -209,25 +207,5 @@ async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
     tracing::info!("serving a Portkey Admin API at {}; any key is accepted", sandbox.base_url());
     transport::interrupted().await?;
     sandbox.stop().await;
-    Ok(())
-}
-
-/// Logs to standard error: standard output belongs to the protocol.
-fn start_logging(options: &Options) -> anyhow::Result<()> {
-    let chosen: Targets = options.log_level.parse()?;
-    // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them.
-    let discreet = filter_fn(|metadata| {
-        *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")
-    });
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    let lines = match options.log_format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
-    // One filter, so that what nobody wants to see costs nothing.
-    let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
-    tracing::subscriber::set_global_default(registry)?;
     Ok(())
 }
