@@ -101,7 +101,7 @@ impl Served {
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut served = Self { child, url: String::new(), log };
         let line = served.read_until("://");
-        let at = line.rfind("http").unwrap();
+        let at = line[..line.find("://").unwrap()].rfind("http").unwrap();
         served.url = line[at..].split([';', ' ', '"', '\n']).next().unwrap().to_owned();
         served
     }
