@@ -57,7 +57,7 @@ pub enum Refused {
     /// The caller may not come in: it has no credential that is good here, or a host or origin that is not
     /// allowed.
     Access,
-    /// There are too many of something: requests at once, connections.
+    /// There are too many of something: requests at once or over time, connections.
     Limit,
     /// The request is too large.
     Size,
@@ -65,6 +65,10 @@ pub enum Refused {
     Slow,
     /// The request is no request.
     Malformed,
+    /// Something it takes is not there: the store that counts, an authorization server, room for a session.
+    Unavailable,
+    /// Something of our own failed.
+    Internal,
     /// There is no such tool.
     UnknownTool,
     /// The tool is not for this caller.
@@ -81,6 +85,8 @@ impl Refused {
             Self::Size => "size",
             Self::Slow => "slow",
             Self::Malformed => "malformed",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
             Self::UnknownTool => "unknown_tool",
             Self::Withheld => "withheld",
             Self::Arguments => "arguments",

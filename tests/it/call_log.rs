@@ -189,6 +189,26 @@ async fn no_secret_of_a_failing_call_is_logged() {
     assert!(log.contains("portkey_mcp::call") && !log.contains(SECRET), "{log}");
 }
 
+/// Far more lines than a pipe holds, and a client that never looks at them.
+#[test]
+fn nobody_has_to_read_the_log() {
+    let mut pipe = Pipe::start(&["--sandbox"]);
+    for id in 0..1000 {
+        let method = if id == 0 { "initialize" } else { "tools/call" };
+        let params = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+            "name": "made-up",
+        });
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        pipe.send(&body.to_string());
+        assert_eq!(pipe.receive()["id"], id);
+    }
+    let (status, _, log) = pipe.end();
+    assert!(status.success() && log.lines().count() > 100, "{log}");
+}
+
 /// Whoever calls from the shell sees the answer, and no log of it.
 #[test]
 fn a_call_from_the_shell_is_not_logged() {

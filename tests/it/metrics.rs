@@ -161,7 +161,7 @@ async fn repetitions_are_counted() {
 #[tokio::test]
 async fn nothing_that_a_caller_writes_becomes_a_label() {
     const SECRET: &str = "pk-very-secret-key";
-    let measured = Measured::start(&["--auth", "key"]);
+    let measured = Measured::start(&["--auth", "key", "--rate-limit", "none"]);
     let with_key = |request: RequestBuilder| request.header("x-portkey-api-key", SECRET);
     let series = |text: &str| -> BTreeSet<String> {
         let series = text.lines().filter(|line| line.contains("_count") || line.contains("_total"));

@@ -101,8 +101,7 @@ impl Served {
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut served = Self { child, url: String::new(), log };
         let line = served.read_until("://");
-        let colon = line.find("://").unwrap();
-        let at = line[..colon].rfind(|c: char| !c.is_ascii_alphabetic()).unwrap() + 1;
+        let at = line[..line.find("://").unwrap()].rfind("http").unwrap();
         served.url = line[at..].split([';', ' ', '"', '\n']).next().unwrap().to_owned();
         served
     }

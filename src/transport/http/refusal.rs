@@ -91,6 +91,8 @@ const fn why(status: StatusCode) -> Refused {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refused::Access,
         StatusCode::TOO_MANY_REQUESTS => Refused::Limit,
+        StatusCode::SERVICE_UNAVAILABLE => Refused::Unavailable,
+        StatusCode::INTERNAL_SERVER_ERROR => Refused::Internal,
         StatusCode::PAYLOAD_TOO_LARGE => Refused::Size,
         StatusCode::REQUEST_TIMEOUT => Refused::Slow,
         _ => Refused::Malformed,
