@@ -6,12 +6,12 @@
 # serves one client over standard input and output, the way MCP clients start servers. And
 #
 #   docker build --target http --tag portkey-mcp:http .
-#   docker run --rm --env PORTKEY_API_KEY --env PORTKEY_MCP_ALLOW_UNAUTHENTICATED=true \
+#   docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges \
+#     --volume ./secrets:/run/secrets:ro --env PORTKEY_MCP_AUTH_FILE=/run/secrets/tokens.toml \
 #     --publish 127.0.0.1:8787:8787 portkey-mcp:http
 #
-# serves many over HTTP, with a health check. Inside a container that means listening beyond
-# loopback, which the server refuses until told that it may: it does not authenticate its clients,
-# so publish the port to loopback, or behind a proxy that does.
+# serves many over HTTP, with a health check, to callers that have a token. A token file is made by
+# `portkey-mcp token new`; docs/deployment.md has more, and deploy/ has it for Compose and Kubernetes.
 
 ARG RUST_VERSION=1.95.0
 
@@ -42,7 +42,9 @@ USER 65532:65532
 ENTRYPOINT ["/portkey-mcp"]
 
 FROM runtime AS http
-ENV PORTKEY_MCP_LISTEN=0.0.0.0:8787
+# Inside a container that is beyond loopback, and so nobody is served without authentication.
+ENV PORTKEY_MCP_LISTEN=0.0.0.0:8787 \
+    PORTKEY_MCP_AUTH=token
 EXPOSE 8787
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 \
     CMD ["/portkey-mcp", "health"]

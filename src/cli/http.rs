@@ -30,7 +30,7 @@ Examples:
   portkey-mcp http --auth oauth --auth-file oauth.toml
   portkey-mcp http --auth token --auth-file tokens.toml --state-key-file state.keys \\
     --redis-url-file /run/secrets/redis                              one of several replicas
-  portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9464";
+  portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9090";
 
 /// Requests a minute of one caller.
 const USUAL_RATE: NonZeroU32 = NonZeroU32::new(1200).unwrap();

@@ -15,6 +15,7 @@ mod cli;
 mod client;
 mod contract;
 mod dashboard;
+mod deploy;
 mod enkrypt;
 mod gateway_patch;
 mod guardrail_checks;

@@ -1,0 +1,117 @@
+//! What is under `deploy/` fits the binary, and its parts fit each other.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::process::{Served, said};
+
+const CHART: &str = "deploy/helm/portkey-mcp/templates/deployment.yaml";
+const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
+
+/// All that help tells of options and variables.
+fn help() -> String {
+    let commands: [&[&str]; 3] =
+        [&["http", "--help"], &["token", "new", "--help"], &["state-key", "new", "--help"]];
+    commands.map(|command| said(command).1).concat()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    // Whoever tries Compose has secrets here.
+    let entries = entries.filter(|path| !path.ends_with("deploy/secrets"));
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn words<'a>(text: &'a str, more: &'a [char]) -> impl Iterator<Item = &'a str> {
+    text.split(move |c: char| !c.is_ascii_alphanumeric() && !more.contains(&c))
+}
+
+#[test]
+fn every_variable_is_one_of_the_binary() {
+    let help = help();
+    let told = help.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next());
+    let known: BTreeSet<_> = told.collect();
+    let mut seen = 0;
+    for file in files(Path::new("deploy")).into_iter().chain(["docs/deployment.md".into()]) {
+        let text = fs::read_to_string(&file).unwrap();
+        let named = words(&text, &['_']).filter(|word| word.starts_with("PORTKEY_"));
+        // Patterns of the chart's schema go on after the underscore.
+        for name in named.filter(|name| !name.ends_with('_')) {
+            assert!(known.contains(name), "{name} of {} is unknown", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} found");
+}
+
+#[test]
+fn every_option_of_the_document_is_one_of_the_binary() {
+    let (help, text) = (help(), fs::read_to_string("docs/deployment.md").unwrap());
+    let known: BTreeSet<_> = words(&help, &['-']).collect();
+    let named: BTreeSet<_> = text
+        .split('`')
+        .filter(|code| code.starts_with("--"))
+        .map(|code| code.split(' ').next())
+        .collect();
+    assert!(named.len() > 8, "only {named:?} found");
+    for option in named.into_iter().flatten() {
+        assert!(known.contains(option), "{option} is unknown");
+    }
+}
+
+#[test]
+fn chart_and_manifests_give_the_pod_the_same_few_rights() {
+    for file in [CHART, MANIFEST] {
+        let text = fs::read_to_string(file).unwrap();
+        for line in [
+            "automountServiceAccountToken: false",
+            "enableServiceLinks: false",
+            "runAsNonRoot: true",
+            "runAsUser: 65532",
+            "runAsGroup: 65532",
+            "type: RuntimeDefault",
+            "allowPrivilegeEscalation: false",
+            "readOnlyRootFilesystem: true",
+            "drop: [ALL]",
+        ] {
+            let there = text.lines().any(|l| l.trim() == line);
+            assert!(there, "{file} lacks {line}");
+        }
+    }
+}
+
+#[test]
+fn probes_ask_for_what_is_served() {
+    let served = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let base = served.url.trim_end_matches("/mcp");
+    for file in [CHART, MANIFEST] {
+        let text = fs::read_to_string(file).unwrap();
+        let paths: Vec<_> =
+            text.lines().filter_map(|line| line.trim().strip_prefix("path: ")).collect();
+        assert_eq!(paths, ["/healthz", "/readyz"], "{file}");
+        for path in paths {
+            let (ok, _, error) = said(&["health", "--url", &format!("{base}{path}")]);
+            assert!(ok, "{path}: {error}");
+        }
+    }
+}
+
+/// Calls under way may take the usual `--timeout`, 30 seconds, and their answers some more.
+#[test]
+fn nobody_is_killed_while_calls_may_be_under_way() {
+    let number = |file: &str, before: &str| -> u32 {
+        let text = fs::read_to_string(file).unwrap();
+        let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("{file}: {before}"));
+        words(rest.trim_start(), &[]).next().unwrap().trim_end_matches('s').parse().unwrap()
+    };
+    let pause = number(MANIFEST, "sleep:\n                seconds:");
+    assert!(number(MANIFEST, "terminationGracePeriodSeconds:") >= pause + 35);
+    assert!(number("deploy/systemd/portkey-mcp.service", "TimeoutStopSec=") >= 35);
+    assert!(number("deploy/compose.yaml", "stop_grace_period:") >= 35);
+    assert!(number("deploy/haproxy.cfg", "timeout server") > 30);
+    let chart = fs::read_to_string(CHART).unwrap();
+    assert!(chart.contains("{{ add .Values.preStopSeconds .Values.timeout 10 }}"));
+}
