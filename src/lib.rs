@@ -13,6 +13,7 @@
 //! | [`auth`] | who may call, and as whom | how a call is made |
 //! | [`principal`] | one caller | how it was recognised |
 //! | [`server`] | MCP | HTTP towards upstreams |
+//! | [`hub`] | who listens for changes | what changes |
 //! | [`dispatch`] | the order of the steps | any one endpoint |
 //! | [`operation`] | what a declaration is | MCP, the network |
 //! | [`admin`] | the endpoints there are | all but [`operation`] and [`gateway_patch`] |
@@ -35,6 +36,7 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod gateway_patch;
+pub mod hub;
 pub mod metrics;
 pub mod observe;
 pub mod operation;

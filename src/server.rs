@@ -10,12 +10,15 @@ use http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
-        CustomRequest, CustomResult, ErrorCode, Icon, Implementation, InitializeRequestParams,
-        InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
-        ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
+        CompleteRequestParams, CompleteResult, ContentBlock, CustomRequest, CustomResult,
+        ErrorCode, Icon, Implementation, InitializeRequestParams, InitializeResult,
+        ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
+        ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
+        ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
+        SubscriptionFilter, Tool, ToolAnnotations,
     },
-    service::RequestContext,
+    service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -23,6 +26,7 @@ use tracing::error;
 use crate::{
     catalog::Entry,
     dispatch::{CallError, Dispatcher},
+    hub::{Hub, Session},
     metrics::Metrics,
     observe::{self, Call, UNKNOWN},
     operation::Upstream,
@@ -51,7 +55,7 @@ const ICON: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My
     NVY5YTQgNCAwIDAgMC04IDB2MTJ6Ii8+PC9zdmc+";
 
 /// Methods whose malformed parameters would otherwise be reported as an unknown method.
-const METHODS: &[&str] = &["tools/call", "tools/list"];
+const METHODS: &[&str] = &["tools/call", "tools/list", "subscriptions/listen"];
 
 /// The MCP server; cheap to clone, one clone per session.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub struct Server {
     page: Option<usize>,
     local: Option<Arc<Principal>>,
     calls: TaskTracker,
+    hub: Hub,
+    session: Session,
     metrics: Metrics,
     /// Set once a client opens a session, which then is the one that this clone is for.
     opened: OnceLock<Arc<observe::Session>>,
@@ -76,6 +82,8 @@ impl Server {
             page,
             local: None,
             calls: TaskTracker::new(),
+            hub: Hub::default(),
+            session: Session::default(),
             metrics: Metrics::default(),
             opened: OnceLock::new(),
         }
@@ -91,13 +99,20 @@ impl Server {
         Self { local: Some(Arc::new(principal)), ..self }
     }
 
+    /// Where changes are announced to this server's clients.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
         self.tools.get_or_init(|| self.dispatcher.catalog.iter().map(tool).collect())
     }
 
-    /// Waits until no call is under way; calls that come after this are not waited for.
+    /// Ends subscriptions and waits until no call is under way; calls that come after this are not
+    /// waited for.
     pub async fn idle(&self) {
+        self.hub.close();
         self.calls.close();
         self.calls.wait().await;
     }
@@ -189,6 +204,10 @@ fn kind(error: &ErrorData) -> &'static str {
     }
 }
 
+fn capabilities() -> ServerCapabilities {
+    ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build()
+}
+
 /// An operation as MCP publishes it.
 pub fn tool(entry: &Entry) -> Tool {
     let published = entry.published();
@@ -220,7 +239,7 @@ impl ServerHandler for Server {
             true => ENKRYPT_INSTRUCTIONS,
             false => "",
         };
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(capabilities())
             .with_server_info(us)
             .with_instructions(format!("{INSTRUCTIONS}{more}"))
     }
@@ -288,6 +307,56 @@ impl ServerHandler for Server {
         }
     }
 
+    // What is not offered. rmcp would answer these with nothing, as if it were offered and empty.
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+    }
+
+    async fn complete(
+        &self,
+        _: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.session.join(&self.hub, context.peer, &capabilities());
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        Some(Hub::accepted(requested))
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        self.hub.listen(subscription).await;
+        Ok(())
+    }
+
     async fn on_custom_request(
         &self,
         request: CustomRequest,
@@ -295,8 +364,12 @@ impl ServerHandler for Server {
     ) -> Result<CustomResult, ErrorData> {
         let method = request.method.as_str();
         if METHODS.contains(&method) {
-            let what =
-                format!("the parameters of {method} are malformed; `arguments` is an object");
+            let what = match method {
+                "tools/call" => "`arguments` is an object",
+                "tools/list" => "`cursor` is a text",
+                _ => "`notifications` is an object",
+            };
+            let what = format!("the parameters of {method} are malformed; {what}");
             return Err(ErrorData::invalid_params(what, None));
         }
         let what = format!("there is no method {method}");

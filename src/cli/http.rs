@@ -13,6 +13,7 @@ use crate::{
     config::{Built, Options, seconds},
     metrics::Metrics,
     principal::Principal,
+    sandbox::Sandbox,
     server::Server,
     store::Limit,
     transport::http::{self, Connections, Settings, Tls},
@@ -50,8 +51,9 @@ enum Mode {
     OAuth,
 }
 
+#[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
-pub(super) struct Http {
+pub struct Http {
     /// Address to listen on.
     #[arg(long, env = "PORTKEY_MCP_LISTEN", default_value = "127.0.0.1:8787")]
     listen: SocketAddr,
@@ -223,9 +225,32 @@ pub(super) struct Http {
     metrics_listen: Option<SocketAddr>,
 }
 
+/// What the options make: all that serving takes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Answers requests.
+    pub server: Server,
+    /// Recognises callers.
+    pub auth: Auth,
+    /// How to serve.
+    pub settings: Settings,
+    /// The sandbox, if one is wanted; it stops when it is dropped.
+    pub sandbox: Option<Sandbox>,
+}
+
 impl Http {
     /// Serves until interrupted. Metrics are recorded if they are served or `exported`.
     pub(super) async fn serve(self, options: &Options, exported: bool) -> anyhow::Result<()> {
+        let Prepared { server, auth, settings, sandbox: _running } =
+            self.prepare(options, exported).await?;
+        http::serve(server, auth, settings).await
+    }
+
+    /// Makes what the options say. Metrics are recorded if they are served or `exported`.
+    ///
+    /// # Errors
+    /// The options contradict each other, or something they name cannot be had.
+    pub async fn prepare(self, options: &Options, exported: bool) -> anyhow::Result<Prepared> {
         options.warn();
         if self.auth != Mode::None {
             options.demand_keyless()?;
@@ -298,7 +323,7 @@ impl Http {
         };
         let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
             .measured(metrics);
-        http::serve(server, auth, settings).await
+        Ok(Prepared { server, auth, settings, sandbox })
     }
 }
 

@@ -3,7 +3,6 @@
 mod call;
 mod health;
 mod http;
-mod log;
 mod rate;
 mod replicas;
 mod state_key;
@@ -12,7 +11,7 @@ mod tools;
 
 use std::{
     ffi::OsStr,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
@@ -21,15 +20,27 @@ use std::{
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
+use tracing::Level;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    Layer,
+    filter::{FilterExt, Targets, filter_fn},
+    layer::SubscriberExt,
+};
 
 use crate::{
-    config::{Built, Options},
+    config::{Built, LogFormat, Options},
     metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
     server::Server,
     telemetry, transport,
 };
+
+pub use http::{Http, Prepared};
+
+/// How many lines of the log may wait to be written.
+const LOG_QUEUE: usize = 4096;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,11 +117,9 @@ struct Emulator {
 pub fn main() -> ExitCode {
     let parsed = Cli::from_arg_matches(&without_empty_variables(Cli::command()).get_matches());
     let Cli { options, command } = parsed.unwrap_or_else(|error| error.exit());
-    let ran = log::start(&options).and_then(|log| {
-        let ran =
-            runtime(command.as_ref()).and_then(|runtime| runtime.block_on(run(options, command)));
-        log.flush();
-        ran
+    let ran = start_logging(&options).and_then(|guard| {
+        let _written_when_done = guard;
+        runtime(command.as_ref())?.block_on(run(options, command))
     });
     match ran {
         Ok(code) => code,
@@ -208,4 +217,28 @@ async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
     transport::interrupted().await?;
     sandbox.stop().await;
     Ok(())
+}
+
+/// Logs to standard error: standard output belongs to the protocol. What is left to write is written
+/// when the guard goes.
+fn start_logging(options: &Options) -> anyhow::Result<WorkerGuard> {
+    let chosen: Targets = options.log_level.parse()?;
+    // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them.
+    let discreet = filter_fn(|metadata| {
+        *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")
+    });
+    // By a thread of its own: a client that never reads our standard error would otherwise stop us as
+    // soon as the pipe is full. Lines that find no place in the queue are lost.
+    let (stderr, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(LOG_QUEUE).finish(io::stderr());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(io::stderr().is_terminal());
+    let lines = match options.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    // One filter, so that what nobody wants to see costs nothing.
+    let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
+    tracing::subscriber::set_global_default(registry)?;
+    Ok(guard)
 }

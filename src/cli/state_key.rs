@@ -8,11 +8,13 @@ use crate::seal::Keyring;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StateKey {
-    /// Make a key: a line for the file, to be put first, for the first line seals and all lines open.
+    /// Make a key: a line for the file. The first line seals, all lines open; to change keys, add the new
+    /// one last at every replica, then put it first at every replica, and take the old one away when what
+    /// it has sealed is over.
     #[command(after_help = "\
 Examples:
   portkey-mcp state-key new --id 2026-11 > state.keys
-  (portkey-mcp state-key new --id 2026-12; cat state.keys) > new && mv new state.keys")]
+  portkey-mcp state-key new --id 2026-12 >> state.keys")]
     New(New),
 }
 

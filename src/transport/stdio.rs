@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
     sync::Mutex,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::server::Server;
@@ -32,7 +33,14 @@ const USUAL_LINE: usize = 4 * 1024;
 /// The client opened with something that is no MCP, or a stream broke.
 pub async fn serve(server: Server) -> anyhow::Result<()> {
     let (input, output) = stdio_pipes();
-    let running = match server.serve(Lines::new(input, output)).await {
+    let lines = Lines::new(input, output);
+    // Open subscriptions would otherwise be waited for, as if they were calls.
+    let (hub, ended) = (server.hub().clone(), lines.ended());
+    tokio::spawn(async move {
+        ended.cancelled().await;
+        hub.close();
+    });
+    let running = match server.serve(lines).await {
         Ok(running) => running,
         // Hanging up before saying anything is how a client probes whether we start.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -63,6 +71,7 @@ pub struct Lines<R, W> {
     /// A request has come in, so notifications may follow.
     opened: bool,
     output: Arc<Mutex<W>>,
+    ended: CancellationToken,
 }
 
 /// What reading a line came to.
@@ -81,7 +90,13 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
             skipping: false,
             opened: false,
             output: Arc::new(Mutex::new(output)),
+            ended: CancellationToken::new(),
         }
+    }
+
+    /// Cancelled when the client has hung up; what it asked for may still be answered.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     async fn read_line(&mut self) -> io::Result<Read> {
@@ -148,9 +163,13 @@ where
                     self.complain(Complaint { code: ErrorCode::INVALID_REQUEST, what, id: None });
                     continue;
                 }
-                Ok(Read::End) => return None,
+                Ok(Read::End) => {
+                    self.ended.cancel();
+                    return None;
+                }
                 Err(error) => {
                     warn!(%error, "standard input broke");
+                    self.ended.cancel();
                     return None;
                 }
             }

@@ -5,13 +5,18 @@ import os
 import pathlib
 import queue
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 
 # Longer than anything here takes on a busy machine.
 PATIENCE = 30.0
+
+# What the Inspector and the conformance suite need.
+NODE = (22, 19)
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -30,13 +35,27 @@ def program() -> str:
     return str(pathlib.Path(given).resolve())
 
 
-def environment() -> dict[str, str]:
-    """Our environment without what would configure the program."""
-    return {
+def environment(**more: str) -> dict[str, str]:
+    """Our environment without what would configure the program, and with this."""
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PORTKEY_", "ENKRYPT_")) and name != "RUST_LOG"
     }
+    return kept | more
+
+
+def node() -> str:
+    """The system's Node.js if it is new enough for what needs a new one, else the one npm brought."""
+    here = pathlib.Path(__file__).parent
+    for candidate in (shutil.which("node"), *here.glob("node_modules/node-*/bin/node")):
+        if candidate is None:
+            continue
+        told = subprocess.run([candidate, "--version"], capture_output=True, text=True).stdout
+        version = re.match(r"v(\d+)\.(\d+)", told)
+        if version and (int(version[1]), int(version[2])) >= NODE:
+            return str(candidate)
+    sys.exit(f"this needs Node.js {'.'.join(map(str, NODE))}; run `npm ci` in {here}")
 
 
 def prove(what: str, holds: bool, found: object = None) -> None:
@@ -47,11 +66,24 @@ def prove(what: str, holds: bool, found: object = None) -> None:
 
 
 @contextlib.contextmanager
-def listening(*arguments: str) -> Iterator[str]:
-    """Runs the program with these arguments and yields the address it says it serves at."""
+def token() -> Iterator[tuple[str, str]]:
+    """Yields a token for all that can be done, and the token file that has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(pathlib.Path(folder, "tokens.toml"))
+        scopes = "portkey:read,portkey:write,portkey:delete"
+        # The sandbox takes any key, so none is read from there.
+        key = ("--portkey-key", "env:NOT_SET")
+        made = run("token", "new", "--name", "clients", "--scope", scopes, *key, "--file", file)
+        yield made.strip(), file
+
+
+@contextlib.contextmanager
+def listening(*arguments: str, of: str | None = None, **variables: str) -> Iterator[str]:
+    """Runs the program, or another, with these arguments and variables, and yields the address it says
+    it serves at."""
     process = subprocess.Popen(
-        [program(), *arguments],
-        env=environment(),
+        [of or program(), *arguments],
+        env=environment(**variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -78,7 +110,8 @@ def listening(*arguments: str) -> Iterator[str]:
         yield url
         process.terminate()
         code = process.wait(PATIENCE)
-        prove(f"`{arguments[0]}` stops when asked to, with success", code == 0, (code, lines[-5:]))
+        name = pathlib.Path(of).name if of else arguments[0]
+        prove(f"`{name}` stops when asked to, with success", code == 0, (code, lines[-5:]))
     finally:
         process.kill()
         process.wait()

@@ -1,4 +1,5 @@
-"""The official Python MCP SDK against the server: both transports, both protocol generations."""
+"""The official Python MCP SDK against the server: both transports, both protocol generations, with and
+without a token."""
 
 import json
 import re
@@ -6,6 +7,8 @@ import re
 import anyio
 from jsonschema import Draft202012Validator
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client import Transport
+from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 from mcp.types import CallToolResult, TextContent
 
 from harness import (
@@ -17,6 +20,7 @@ from harness import (
     program,
     prove,
     run,
+    token,
 )
 
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
@@ -34,13 +38,33 @@ async def main() -> None:
     for mode, version in GENERATIONS.items():
         await exercise(f"stdio {version}", stdio(), mode)
     await pages()
-    with listening("http", "--sandbox", "--listen", "127.0.0.1:0", "--log-level", "info") as url:
+    http = ("http", "--sandbox", "--listen", "127.0.0.1:0", "--log-level", "info")
+    with listening(*http) as url:
         for mode, version in GENERATIONS.items():
             await exercise(f"http {version}", url, mode)
         await many(url)
+    with token() as (secret, file), listening(*http, "--auth", "token", "--auth-file", file) as url:
+        for mode, version in GENERATIONS.items():
+            await exercise(f"http with a token {version}", with_token(url, secret), mode)
+            await turned_away(f"http without its token {version}", url, mode)
 
 
-async def exercise(title: str, server: StdioServerParameters | str, mode: str) -> None:
+def with_token(url: str, secret: str) -> Transport:
+    client = create_mcp_http_client(headers={"Authorization": f"Bearer {secret}"})
+    return streamable_http_client(url, http_client=client)
+
+
+async def turned_away(title: str, url: str, mode: str) -> None:
+    found = "nothing was wrong"
+    try:
+        async with Client(url, mode=mode, read_timeout_seconds=PATIENCE):
+            pass
+    except* MCPError as failures:
+        found = repr(failures)
+    prove(f"{title}: is told that it takes one", "wants a token" in found, found)
+
+
+async def exercise(title: str, server: StdioServerParameters | Transport | str, mode: str) -> None:
     async with Client(server, mode=mode, read_timeout_seconds=PATIENCE) as client:
         agreed, us = client.protocol_version, client.server_info
         prove(f"{title}: agrees on the protocol version", agreed == GENERATIONS[mode], agreed)

@@ -1,9 +1,11 @@
 // The official TypeScript MCP clients against the server: the first line of the SDK speaks
-// 2025-11-25, the second 2026-07-28; each over stdio and over streamable HTTP.
+// 2025-11-25, the second 2026-07-28; each over stdio and over streamable HTTP, with and without a token.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 import { Client as ModernClient, StreamableHTTPClientTransport as ModernHttp } from "@modelcontextprotocol/client";
@@ -38,14 +40,14 @@ const SDKS = [
     version: "2025-11-25",
     client: () => new Client(US),
     stdio: (parameters) => new StdioClientTransport(parameters),
-    http: (url) => new StreamableHTTPClientTransport(url),
+    http: (url, options) => new StreamableHTTPClientTransport(url, options),
     agreed: (_, told) => told,
   },
   {
     version: "2026-07-28",
     client: () => new ModernClient(US, { versionNegotiation: { mode: { pin: "2026-07-28" } } }),
     stdio: (parameters) => new ModernStdio(parameters),
-    http: (url) => new ModernHttp(url),
+    http: (url, options) => new ModernHttp(url, options),
     agreed: (client) => client.getNegotiatedProtocolVersion(),
   },
 ];
@@ -64,16 +66,50 @@ async function main() {
     const parameters = { command: program, args: ["stdio", "--sandbox", "--log-level", "error"], env };
     await exercise(`stdio ${sdk.version}`, sdk, sdk.stdio(parameters));
   }
-  const server = await listening("http", "--sandbox", "--listen", "127.0.0.1:0", "--log-level", "info");
-  try {
+  await serving([], async (url) => {
     for (const sdk of SDKS) {
-      await exercise(`http ${sdk.version}`, sdk, sdk.http(new URL(server.url)));
+      await exercise(`http ${sdk.version}`, sdk, sdk.http(url));
     }
+  });
+  const folder = mkdtempSync(join(tmpdir(), "portkey-mcp-"));
+  try {
+    const file = join(folder, "tokens.toml");
+    const options = { requestInit: { headers: { Authorization: `Bearer ${token(file)}` } } };
+    await serving(["--auth", "token", "--auth-file", file], async (url) => {
+      for (const sdk of SDKS) {
+        await exercise(`http with a token ${sdk.version}`, sdk, sdk.http(url, options));
+        await turnedAway(`http without its token ${sdk.version}`, sdk, sdk.http(url));
+      }
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+// Makes a token for all that can be done; the sandbox takes any key, so none is read.
+function token(file) {
+  const scopes = "portkey:read,portkey:write,portkey:delete";
+  const entry = ["--name", "clients", "--scope", scopes, "--portkey-key", "env:NOT_SET", "--file", file];
+  return execFileSync(program, ["token", "new", ...entry], { env, encoding: "utf8" }).trim();
+}
+
+async function serving(more, use) {
+  const args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--log-level", "info", ...more];
+  const server = await listening(...args);
+  try {
+    await use(new URL(server.url));
   } finally {
     server.process.kill();
   }
   const code = await server.ended;
   prove("`http` stops when asked to, with success", () => assert.equal(code, 0));
+}
+
+async function turnedAway(title, sdk, transport) {
+  const client = sdk.client();
+  const failure = await client.connect(transport).catch((failure) => failure);
+  await client.close();
+  prove(`${title}: is told that it takes one`, () => assert.match(String(failure?.message), /401|wants a token/));
 }
 
 async function exercise(title, sdk, transport) {

@@ -185,13 +185,13 @@ async fn what_cannot_be_counted_is_refused() {
     fs::write(&keys, line).unwrap();
     let keys = ["--state-key-file", keys.to_str().unwrap()];
     let args = ["--redis-url", &url, "--rate-limit", "100/s"];
-    let mut server = served(&[&args[..], &keys].concat());
+    let server = served(&[&args[..], &keys].concat());
     let refused = modern(&server, "tools/list", json!({})).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     assert!(refused.text().await.unwrap().contains("cannot be counted"));
-    let line = server.read_until("share nothing for now");
-    assert!(!line.contains("planted"), "{line}");
+    let (_, log) = server.terminate();
+    assert!(!log.contains("planted"), "{log}");
 }
 
 /// Behind a proxy that is trusted, addresses are those of the clients; made up ones count for nothing.

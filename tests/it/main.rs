@@ -21,6 +21,7 @@ mod guardrail_checks;
 mod house;
 mod http;
 mod http_limits;
+mod hub;
 mod mcp;
 mod metrics;
 mod network;

@@ -101,7 +101,8 @@ impl Served {
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut served = Self { child, url: String::new(), log };
         let line = served.read_until("://");
-        let at = line[..line.find("://").unwrap()].rfind("http").unwrap();
+        let colon = line.find("://").unwrap();
+        let at = line[..colon].rfind(|c: char| !c.is_ascii_alphabetic()).unwrap() + 1;
         served.url = line[at..].split([';', ' ', '"', '\n']).next().unwrap().to_owned();
         served
     }

@@ -97,7 +97,7 @@ fn the_server_introduces_itself() {
     assert!(
         result["serverInfo"]["icons"][0]["src"].as_str().unwrap().starts_with("data:image/svg+xml")
     );
-    assert_eq!(result["capabilities"], json!({ "tools": {} }));
+    assert_eq!(result["capabilities"], json!({ "tools": { "listChanged": true } }));
     assert!(pipe.end().0.success());
 }
 
@@ -129,6 +129,11 @@ fn lines_that_make_no_sense_are_answered_and_survived() {
         (r#"{"method":"tools/list","id":8}"#.to_owned(), json!(8), -32600),
         (r#"{"jsonrpc":"1.0","method":"tools/list","id":9}"#.to_owned(), json!(9), -32600),
         (r#"{"jsonrpc":"2.0","id":10,"method":"no/such"}"#.to_owned(), json!(10), -32601),
+        (r#"{"jsonrpc":"2.0","id":15,"method":"prompts/list"}"#.to_owned(), json!(15), -32601),
+        (r#"{"jsonrpc":"2.0","id":16,"method":"resources/list"}"#.to_owned(), json!(16), -32601),
+        (r#"{"jsonrpc":"2.0","id":17,"method":"resources/templates/list"}"#.to_owned(), json!(17), -32601),
+        (r#"{"jsonrpc":"2.0","id":18,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":""}}}"#.to_owned(), json!(18), -32601),
+        (r#"{"jsonrpc":"2.0","id":19,"method":"subscriptions/listen","params":{"notifications":[1]}}"#.to_owned(), json!(19), -32602),
         (r#"{"jsonrpc":"2.0","id":"11","method":"tools/call","params":{"name":"list-all-integrations","arguments":[1]}}"#.to_owned(), json!("11"), -32602),
         (r#"{"jsonrpc":"2.0","id":12,"method":"tools/call"}"#.to_owned(), json!(12), -32602),
         (r#"{"jsonrpc":"2.0","id":13,"method":"tools/list","params":{"cursor":"nonsense"}}"#.to_owned(), json!(13), -32602),
@@ -326,6 +331,16 @@ async fn a_misbehaving_portkey_does_not_end_the_server() {
 }
 
 /// The key and the secrets in arguments stay out of the log, however much of it is asked for.
+/// A pipe holds some 64 kB, and a client may not care for our log.
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let mut pipe = opened(&["--sandbox"]);
+    for id in 0..1000 {
+        pipe.send(&call(id, "no-such-tool", &json!({})));
+        assert_eq!(pipe.receive()["id"], id);
+    }
+}
+
 #[test]
 fn nothing_secret_is_logged() {
     let closed = "http://127.0.0.1:1/v1";

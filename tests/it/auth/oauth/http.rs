@@ -149,7 +149,7 @@ async fn the_token_goes_no_further() {
     let signature = token.rsplit_once('.').unwrap().1;
     assert!(!format!("{:?}", seen[0]).contains(signature));
 
-    let log = world.server.read_until("call answered");
+    let log = world.server.read_until("answered");
     assert!(log.contains("staff/"), "{log}");
     let (_, rest) = world.server.terminate();
     for secret in [signature, "pk-alice", "alice"] {

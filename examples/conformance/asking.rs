@@ -1,0 +1,286 @@
+//! The fixtures that ask the client: in sessions by a request of their own while they run, in the
+//! stateless protocol by an answer that says what is missing.
+
+use rmcp::{
+    ErrorData, Peer, RoleServer,
+    model::{
+        CallToolResponse, ClientCapabilities, GetPromptResponse, InputRequest, InputRequests,
+        InputRequiredResult, InputResponses, JsonObject, ServerRequest,
+    },
+    service::RequestContext,
+};
+use serde_json::{Value, json};
+
+use crate::fixtures::{complete, typed};
+
+/// Those that take no arguments.
+pub(crate) const TOOLS: &[(&str, &str)] = &[
+    ("test_elicitation_sep1034_defaults", "Asks the user, with defaults."),
+    ("test_elicitation_sep1330_enums", "Asks the user to choose, in every way there is."),
+    ("test_missing_capability", "Needs a client that samples."),
+    ("test_streaming_elicitation", "Asks the user and says nothing else meanwhile."),
+    ("test_input_required_result_elicitation", "Asks the user for a name."),
+    ("test_input_required_result_sampling", "Asks the client's model."),
+    ("test_input_required_result_list_roots", "Asks for the client's roots."),
+    ("test_input_required_result_request_state", "Wants its state back."),
+    ("test_input_required_result_multiple_inputs", "Asks for three things at once."),
+    ("test_input_required_result_multi_round", "Asks twice."),
+    ("test_input_required_result_tampered_state", "Refuses a state it did not give out."),
+    ("test_input_required_result_capabilities", "Asks only for what the client can do."),
+];
+
+fn elicit(message: &str, properties: Value) -> Value {
+    let required: Vec<_> =
+        properties.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    let schema = json!({ "type": "object", "properties": properties, "required": required });
+    let params = json!({ "mode": "form", "message": message, "requestedSchema": schema });
+    json!({ "method": "elicitation/create", "params": params })
+}
+
+fn one_text(message: &str, name: &str) -> Value {
+    elicit(message, json!({ name: { "type": "string" } }))
+}
+
+fn sample(prompt: &str, most: u32) -> Value {
+    let message = json!({ "role": "user", "content": { "type": "text", "text": prompt } });
+    let params = json!({ "messages": [message], "maxTokens": most });
+    json!({ "method": "sampling/createMessage", "params": params })
+}
+
+fn roots() -> Value {
+    json!({ "method": "roots/list", "params": {} })
+}
+
+/// Asks the client of a session; what it answered.
+async fn ask(client: &Peer<RoleServer>, request: Value) -> Result<Value, String> {
+    let request: InputRequest = typed(request).map_err(|error| error.to_string())?;
+    let request = match request {
+        InputRequest::CreateMessage(request) => ServerRequest::CreateMessageRequest(request),
+        InputRequest::Elicitation(request) => ServerRequest::ElicitRequest(request),
+        InputRequest::ListRoots(request) => ServerRequest::ListRootsRequest(request),
+        other => return Err(format!("there is no way to ask {other:?}")),
+    };
+    let answer = client.send_request(request).await.map_err(|error| error.to_string())?;
+    serde_json::to_value(answer).map_err(|error| error.to_string())
+}
+
+/// Answers a tool that asks while it runs; `None` where there is none of that name.
+pub(crate) async fn call_in_session(
+    name: &str,
+    arguments: &JsonObject,
+    context: &RequestContext<RoleServer>,
+) -> Result<Option<CallToolResponse>, ErrorData> {
+    let given = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (request, sampling) = match name {
+        "test_sampling" => (sample(given("prompt"), 100), true),
+        "test_elicitation" => {
+            let text = |what: &str| json!({ "type": "string", "description": what });
+            let properties =
+                json!({ "username": text("Who answers"), "email": text("Their address") });
+            (elicit(given("message"), properties), false)
+        }
+        "test_elicitation_sep1034_defaults" => {
+            (elicit("Please look these over", defaults()), false)
+        }
+        "test_elicitation_sep1330_enums" => (elicit("Please choose", choices()), false),
+        _ => return Ok(None),
+    };
+    let (text, failed) = match ask(&context.peer, request).await {
+        Ok(answer) if sampling => {
+            let text = answer["content"]["text"].as_str().unwrap_or_default();
+            (format!("LLM response: {text}"), false)
+        }
+        Ok(answer) => {
+            let opening =
+                if name == "test_elicitation" { "User response" } else { "Elicitation completed" };
+            let action = answer["action"].as_str().unwrap_or_default();
+            (format!("{opening}: action={action}, content={}", answer["content"]), false)
+        }
+        Err(why) => (format!("the client could not be asked: {why}"), true),
+    };
+    let result = json!({ "content": [{ "type": "text", "text": text }], "isError": failed });
+    Ok(Some(CallToolResponse::Complete(complete(result)?)))
+}
+
+fn defaults() -> Value {
+    json!({
+        "name": { "type": "string", "default": "John Doe" },
+        "age": { "type": "integer", "default": 30 },
+        "score": { "type": "number", "default": 95.5 },
+        "status": { "type": "string", "enum": ["active", "inactive", "pending"], "default": "active" },
+        "verified": { "type": "boolean", "default": true },
+    })
+}
+
+fn choices() -> Value {
+    let titled = |titles: [&str; 3]| {
+        let one = |(i, title): (usize, &str)| json!({ "const": format!("value{}", i + 1), "title": title });
+        titles.into_iter().enumerate().map(one).collect::<Vec<_>>()
+    };
+    let plain = ["option1", "option2", "option3"];
+    json!({
+        "untitledSingle": { "type": "string", "enum": plain },
+        "titledSingle": { "type": "string", "oneOf": titled(["First Option", "Second Option", "Third Option"]) },
+        "legacyEnum": {
+            "type": "string",
+            "enum": ["opt1", "opt2", "opt3"],
+            "enumNames": ["Option One", "Option Two", "Option Three"],
+        },
+        "untitledMulti": { "type": "array", "items": { "type": "string", "enum": plain } },
+        "titledMulti": {
+            "type": "array",
+            "items": { "anyOf": titled(["First Choice", "Second Choice", "Third Choice"]) },
+        },
+    })
+}
+
+/// What a stateless request brought along.
+pub(crate) struct Round<'a> {
+    pub(crate) responses: Option<&'a InputResponses>,
+    pub(crate) state: Option<&'a str>,
+    pub(crate) client: ClientCapabilities,
+}
+
+/// What comes of a round.
+enum Turn {
+    /// These are asked, with this state.
+    Ask(Value, Option<String>),
+    Done(String),
+}
+
+impl Round<'_> {
+    /// An answer of the client, at a path.
+    fn answer(&self, key: &str, path: &str) -> Option<&Value> {
+        self.responses?.get(key)?.pointer(path)
+    }
+
+    fn text(&self, key: &str, path: &str) -> Option<&str> {
+        self.answer(key, path)?.as_str()
+    }
+
+    /// The number of the round before, by the state it gave out; any other state is refused.
+    fn past(&self, name: &str) -> Result<u32, ErrorData> {
+        let Some(state) = self.state else { return Ok(0) };
+        let known = |round: &u32| state == given_out(name, *round);
+        let refused = || ErrorData::invalid_params("requestState was rejected", None);
+        (1..=2).find(known).ok_or_else(refused)
+    }
+}
+
+/// The state that a round of a fixture gives out. A product would seal it.
+fn given_out(name: &str, round: u32) -> String {
+    format!("{name} after round {round}")
+}
+
+/// Answers a tool that says what it still needs; `None` where there is none of that name.
+pub(crate) fn call_stateless(
+    name: &str,
+    round: &Round<'_>,
+) -> Result<Option<CallToolResponse>, ErrorData> {
+    Ok(match turn(name, round)? {
+        None => None,
+        Some(Turn::Done(text)) => {
+            let result = json!({ "content": [{ "type": "text", "text": text }] });
+            Some(CallToolResponse::Complete(complete(result)?))
+        }
+        Some(Turn::Ask(requests, state)) => {
+            Some(CallToolResponse::InputRequired(required(requests, state)?))
+        }
+    })
+}
+
+/// The prompt that says what it still needs.
+pub(crate) fn prompt(round: &Round<'_>) -> Result<GetPromptResponse, ErrorData> {
+    let Some(context) = round.text("user_context", "/content/context") else {
+        let question = one_text("What context should the prompt use?", "context");
+        let requests = json!({ "user_context": question });
+        return Ok(GetPromptResponse::InputRequired(required(requests, None)?));
+    };
+    let content = json!({ "type": "text", "text": format!("In this context: {context}") });
+    let result = json!({ "messages": [{ "role": "user", "content": content }] });
+    Ok(GetPromptResponse::Complete(complete(result)?))
+}
+
+fn required(requests: Value, state: Option<String>) -> Result<InputRequiredResult, ErrorData> {
+    Ok(InputRequiredResult::new(Some(typed::<InputRequests>(requests)?), state))
+}
+
+fn turn(name: &str, round: &Round<'_>) -> Result<Option<Turn>, ErrorData> {
+    let ask = |requests| Turn::Ask(requests, None);
+    let ask_after = |requests, past: u32| Turn::Ask(requests, Some(given_out(name, past + 1)));
+    let confirm =
+        || json!({ "confirm": elicit("Please confirm", json!({ "ok": { "type": "boolean" } })) });
+    let user_name = || one_text("What is your name?", "name");
+    Ok(Some(match name {
+        "test_missing_capability" => {
+            if round.client.sampling.is_none() {
+                let needed = ClientCapabilities::builder().enable_sampling().build();
+                return Err(ErrorData::missing_required_client_capability(needed));
+            }
+            Turn::Done("the client samples".to_owned())
+        }
+        "test_input_required_result_elicitation" | "test_streaming_elicitation" => {
+            match round.text("user_name", "/content/name") {
+                Some(name) => Turn::Done(format!("Hello, {name}!")),
+                None => ask(json!({ "user_name": user_name() })),
+            }
+        }
+        "test_input_required_result_sampling" => {
+            match round.text("capital_question", "/content/text") {
+                Some(text) => Turn::Done(text.to_owned()),
+                None => ask(
+                    json!({ "capital_question": sample("What is the capital of France?", 100) }),
+                ),
+            }
+        }
+        "test_input_required_result_list_roots" => match round.answer("client_roots", "/roots") {
+            Some(roots) => Turn::Done(format!("the roots are {roots}")),
+            None => ask(json!({ "client_roots": roots() })),
+        },
+        "test_input_required_result_request_state"
+        | "test_input_required_result_tampered_state" => {
+            match (round.past(name)?, round.answer("confirm", "/content/ok")) {
+                (1, Some(_)) => Turn::Done("state-ok".to_owned()),
+                _ => ask_after(confirm(), 0),
+            }
+        }
+        "test_input_required_result_multiple_inputs" => {
+            let answered = ["user_name", "greeting", "client_roots"];
+            let all = answered.iter().all(|key| round.answer(key, "").is_some());
+            match (round.past(name)?, all) {
+                (1, true) => Turn::Done("all three are there".to_owned()),
+                _ => {
+                    let greeting = sample("Generate a greeting", 50);
+                    ask_after(
+                        json!({ "user_name": user_name(), "greeting": greeting, "client_roots": roots() }),
+                        0,
+                    )
+                }
+            }
+        }
+        "test_input_required_result_multi_round" => match round.past(name)? {
+            1 if round.text("step1", "/content/name").is_some() => {
+                let question = one_text("Step 2: What is your favorite color?", "color");
+                ask_after(json!({ "step2": question }), 1)
+            }
+            2 if round.text("step2", "/content/color").is_some() => {
+                Turn::Done("two steps".to_owned())
+            }
+            _ => ask_after(json!({ "step1": one_text("Step 1: What is your name?", "name") }), 0),
+        },
+        "test_input_required_result_capabilities" => {
+            let mut requests = json!({});
+            if round.client.sampling.is_some() {
+                requests["greeting"] = sample("Generate a greeting", 50);
+            }
+            if round.client.elicitation.is_some() {
+                requests["user_name"] = user_name();
+            }
+            if round.client.roots.is_some() {
+                requests["client_roots"] = roots();
+            }
+            ask(requests)
+        }
+        _ => return Ok(None),
+    }))
+}

@@ -1,0 +1,272 @@
+//! The product's own server with the fixtures on top: their names go to them, all else to the product.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use portkey_mcp::{
+    hub::{Hub, Session},
+    server::Server,
+};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
+        CompletionInfo, CustomRequest, CustomResult, GetPromptRequestParams, GetPromptResponse,
+        InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
+        ListResourcesResult, ListToolsResult, LoggingLevel, PaginatedRequestParams,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+        SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, Tool,
+        UnsubscribeRequestParams,
+    },
+    service::{NotificationContext, RequestContext, SubscriptionContext},
+};
+use serde_json::json;
+
+use crate::{
+    asking::{self, Round},
+    fixtures::{self, typed},
+};
+
+/// From which level on a session is logged to; each session sets its own.
+#[derive(Debug)]
+pub(crate) struct Level(Mutex<LoggingLevel>);
+
+impl Level {
+    pub(crate) const INFORMATION: LoggingLevel = LoggingLevel::Info;
+
+    pub(crate) fn get(&self) -> LoggingLevel {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a level lets information through.
+    pub(crate) fn admits_information(level: LoggingLevel) -> bool {
+        matches!(level, LoggingLevel::Debug | LoggingLevel::Info)
+    }
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self(Mutex::new(LoggingLevel::Debug))
+    }
+}
+
+impl Clone for Level {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Layered {
+    product: Server,
+    tools: Arc<Vec<Tool>>,
+    session: Session,
+    level: Level,
+}
+
+impl Layered {
+    pub(crate) fn new(product: Server) -> Result<Self, ErrorData> {
+        let tools = Arc::new(typed(fixtures::tools())?);
+        Ok(Self { product, tools, session: Session::default(), level: Level::default() })
+    }
+
+    fn is_fixture(&self, name: &str) -> bool {
+        self.tools.iter().any(|tool| tool.name == name)
+    }
+
+    /// What the product offers, and what only the fixtures need.
+    fn capabilities(&self) -> ServerCapabilities {
+        let mut all = ServerCapabilities::builder()
+            .enable_logging()
+            .enable_completions()
+            .enable_prompts()
+            .enable_prompts_list_changed()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
+            .build();
+        all.tools = self.product.get_info().capabilities.tools;
+        all
+    }
+}
+
+fn stateless(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| !version.has_initialize())
+}
+
+impl ServerHandler for Layered {
+    fn get_info(&self) -> ServerConfig {
+        let mut info = self.product.get_info();
+        info.capabilities = self.capabilities();
+        info
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        let fixture = self.tools.iter().find(|tool| tool.name == name).cloned();
+        fixture.or_else(|| self.product.get_tool(name))
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let mut result = self.product.list_tools(request, context).await?;
+        result.tools.extend(self.tools.iter().cloned());
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let name = request.name.as_ref();
+        if !self.is_fixture(name) {
+            return self.product.call_tool(request, context).await;
+        }
+        if let Some(result) =
+            fixtures::call(name, self.product.hub(), &self.level, &context).await?
+        {
+            return Ok(result.into());
+        }
+        let asked = if stateless(&context) {
+            let round = Round {
+                responses: request.input_responses.as_ref(),
+                state: request.request_state.as_deref(),
+                client: context.client_capabilities().unwrap_or_default(),
+            };
+            asking::call_stateless(name, &round)?
+        } else {
+            let arguments = request.arguments.unwrap_or_default();
+            asking::call_in_session(name, &arguments, &context).await?
+        };
+        let elsewhere = || ErrorData::invalid_params("not in this generation", None);
+        asked.ok_or_else(elsewhere)
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(ListPromptsResult::with_all_items(typed(fixtures::prompts())?))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        if request.name == "test_input_required_result_prompt" {
+            return asking::prompt(&Round {
+                responses: request.input_responses.as_ref(),
+                state: request.request_state.as_deref(),
+                client: context.client_capabilities().unwrap_or_default(),
+            });
+        }
+        let arguments = request.arguments.unwrap_or_default();
+        Ok(fixtures::prompt(&request.name, &arguments)?.into())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let known = ["paris", "park", "party"].into_iter().map(str::to_owned);
+        let fitting = known.filter(|word| word.starts_with(&request.argument.value)).collect();
+        let all = CompletionInfo::with_all_values(fitting);
+        let all = all.map_err(|error| ErrorData::internal_error(error, None))?;
+        Ok(CompleteResult::new(all))
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(ListResourcesResult::with_all_items(typed(fixtures::resources())?))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(ListResourceTemplatesResult::with_all_items(typed(fixtures::templates())?))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        Ok(fixtures::read(&request.uri)?.into())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let full = || ErrorData::invalid_params("too many resources are watched", None);
+        self.session.watch(request.uri).then_some(()).ok_or_else(full)
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.session.unwatch(&request.uri);
+        Ok(())
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let mut result = self.product.initialize(request, context).await?;
+        result.capabilities = self.capabilities();
+        Ok(result)
+    }
+
+    /// Instead of the product, because more is announced here than it offers.
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let hub: &Hub = self.product.hub();
+        self.session.join(hub, context.peer, &self.capabilities());
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        self.product.accepted_subscription_filter(requested)
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        self.product.listen(subscription).await
+    }
+
+    async fn set_level(
+        &self,
+        request: SetLevelRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if stateless(&context) {
+            let request = CustomRequest::new("logging/setLevel", Some(json!({})));
+            return self.on_custom_request(request, context).await.map(|_| ());
+        }
+        *self.level.0.lock().unwrap_or_else(PoisonError::into_inner) = request.level;
+        Ok(())
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        self.product.on_custom_request(request, context).await
+    }
+}

@@ -1,0 +1,252 @@
+//! Announcements: what has changed, told to every client that wants to hear of it.
+//!
+//! Whoever changes something says so once. Clients of 2026-07-28 hear of it on their
+//! `subscriptions/listen` streams, those of earlier revisions in their sessions. Nobody waits for a
+//! client that does not read: each has its own place in a short queue, and one that falls behind is told
+//! that everything it listens for changed.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use rmcp::{
+    Peer, RoleServer,
+    model::{
+        Notification, NotificationNoParam, ResourceUpdatedNotificationParam, ServerCapabilities,
+        ServerNotification, SubscriptionFilter,
+    },
+    service::{SubscriptionContext, SubscriptionSendError, SubscriptionSink},
+};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How many announcements a listener may have before it before it counts as fallen behind.
+const BACKLOG: usize = 64;
+
+/// How many resources one listener may watch: rmcp compares each with each.
+pub const MOST_RESOURCES: usize = 1_000;
+
+/// Where changes are announced; a copy is the same hub.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    changes: broadcast::Sender<Change>,
+    closed: CancellationToken,
+}
+
+/// What clients can be told of.
+#[derive(Clone, Debug)]
+enum Change {
+    Tools,
+    Prompts,
+    Resources,
+    Resource(Arc<str>),
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { changes: broadcast::Sender::new(BACKLOG), closed: CancellationToken::new() }
+    }
+}
+
+impl Hub {
+    /// Announces that the list of tools changed. Like its siblings it returns at once.
+    pub fn tools_changed(&self) {
+        self.announce(Change::Tools);
+    }
+
+    /// Announces that the list of prompts changed.
+    pub fn prompts_changed(&self) {
+        self.announce(Change::Prompts);
+    }
+
+    /// Announces that the list of resources changed.
+    pub fn resources_changed(&self) {
+        self.announce(Change::Resources);
+    }
+
+    /// Announces that a resource reads differently now, to those that watch it.
+    pub fn resource_updated(&self, uri: impl Into<Arc<str>>) {
+        self.announce(Change::Resource(uri.into()));
+    }
+
+    /// How many clients listen now.
+    pub fn listeners(&self) -> usize {
+        self.changes.receiver_count()
+    }
+
+    /// Ends every stream, those still to come included, so that their clients get a final answer.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// What is accepted of a `subscriptions/listen` request, before rmcp takes out what the server does
+    /// not offer. Of more than [`MOST_RESOURCES`] resources, none.
+    pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
+        let mut accepted = requested.clone();
+        if accepted.resource_subscriptions.as_ref().is_some_and(|all| all.len() > MOST_RESOURCES) {
+            accepted.resource_subscriptions = Some(Vec::new());
+        }
+        accepted
+    }
+
+    /// Serves one `subscriptions/listen` request, until its client goes away or the hub is closed.
+    pub async fn listen(&self, subscription: SubscriptionContext) {
+        let listener = Listener::Stream(subscription.sink().clone());
+        tokio::select! {
+            () = subscription.cancelled() => {}
+            () = self.closed.cancelled() => {}
+            () = listener.follow(self.changes.subscribe()) => {}
+        }
+    }
+
+    fn announce(&self, change: Change) {
+        // It fails where nobody listens.
+        _ = self.changes.send(change);
+    }
+}
+
+/// A client of up to 2025-11-25 for as long as its session lasts, which is as long as this.
+#[derive(Debug, Default)]
+pub struct Session {
+    joined: OnceLock<DropGuard>,
+    resources: OnceLock<Watched>,
+}
+
+/// The resources that a session watches.
+type Watched = Arc<Mutex<BTreeSet<String>>>;
+
+/// Each copy of a server serves a session of its own.
+impl Clone for Session {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Session {
+    /// Tells the client from now on of those changes that the server says it announces. To be called
+    /// when the client has opened its session; a second time, and without a session, it does nothing.
+    pub fn join(&self, hub: &Hub, client: Peer<RoleServer>, capabilities: &ServerCapabilities) {
+        // Clients of 2026-07-28 never shake hands, and may be told on their streams only.
+        if client.peer_info().is_none() {
+            return;
+        }
+        let ended = CancellationToken::new();
+        if self.joined.set(ended.clone().drop_guard()).is_err() {
+            return;
+        }
+        let mut lists = SubscriptionFilter::default();
+        lists.tools_list_changed = Some(true);
+        lists.prompts_list_changed = Some(true);
+        lists.resources_list_changed = Some(true);
+        let lists = lists.supported_by(capabilities);
+        let listener = Listener::Session { client, lists, resources: self.resources().clone() };
+        let changes = hub.changes.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = listener.follow(changes) => {}
+            }
+        });
+    }
+
+    /// Watches a resource; whether there was room for it among [`MOST_RESOURCES`].
+    pub fn watch(&self, uri: String) -> bool {
+        let mut resources = locked(self.resources());
+        let room = resources.len() < MOST_RESOURCES || resources.contains(&uri);
+        if room {
+            resources.insert(uri);
+        }
+        room
+    }
+
+    /// Watches a resource no longer.
+    pub fn unwatch(&self, uri: &str) {
+        locked(self.resources()).remove(uri);
+    }
+
+    fn resources(&self) -> &Watched {
+        self.resources.get_or_init(Watched::default)
+    }
+}
+
+/// Who is told, and how.
+enum Listener {
+    Stream(SubscriptionSink),
+    Session { client: Peer<RoleServer>, lists: SubscriptionFilter, resources: Watched },
+}
+
+impl Listener {
+    /// Passes changes on until the client is gone.
+    async fn follow(&self, mut changes: broadcast::Receiver<Change>) {
+        loop {
+            let news = match changes.recv().await {
+                Ok(change) => vec![change],
+                Err(RecvError::Lagged(_)) => self.everything(),
+                Err(RecvError::Closed) => return,
+            };
+            for change in news {
+                if !self.tell(change).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells of a change if that is wanted; whether the client is still there.
+    async fn tell(&self, change: Change) -> bool {
+        match self {
+            // It knows by itself what is wanted.
+            Self::Stream(stream) => !matches!(
+                stream.send(change.notification()).await,
+                Err(SubscriptionSendError::SubscriptionClosed | SubscriptionSendError::Service(_))
+            ),
+            Self::Session { client, lists, resources } => {
+                let wanted = match &change {
+                    Change::Tools => lists.tools_list_changed == Some(true),
+                    Change::Prompts => lists.prompts_list_changed == Some(true),
+                    Change::Resources => lists.resources_list_changed == Some(true),
+                    Change::Resource(uri) => locked(resources).contains(&**uri),
+                };
+                !wanted || client.send_notification(change.notification()).await.is_ok()
+            }
+        }
+    }
+
+    /// All that this listener could have missed.
+    fn everything(&self) -> Vec<Change> {
+        let mut all = vec![Change::Tools, Change::Prompts, Change::Resources];
+        let resource = |uri: &String| Change::Resource(uri.as_str().into());
+        match self {
+            Self::Stream(stream) => {
+                all.extend(stream.accepted().resource_subscriptions.iter().flatten().map(resource));
+            }
+            Self::Session { resources, .. } => all.extend(locked(resources).iter().map(resource)),
+        }
+        all
+    }
+}
+
+impl Change {
+    fn notification(self) -> ServerNotification {
+        match self {
+            Self::Tools => {
+                ServerNotification::ToolListChangedNotification(NotificationNoParam::default())
+            }
+            Self::Prompts => {
+                ServerNotification::PromptListChangedNotification(NotificationNoParam::default())
+            }
+            Self::Resources => {
+                ServerNotification::ResourceListChangedNotification(NotificationNoParam::default())
+            }
+            Self::Resource(uri) => ServerNotification::ResourceUpdatedNotification(
+                Notification::new(ResourceUpdatedNotificationParam::new(uri.as_ref())),
+            ),
+        }
+    }
+}
+
+/// A set is whole after each change to it, so a panic elsewhere spoils nothing.
+fn locked(resources: &Watched) -> MutexGuard<'_, BTreeSet<String>> {
+    resources.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,72 @@
+//! A server that offers all that can be announced.
+
+use portkey_mcp::hub::{Hub, Session};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter,
+        UnsubscribeRequestParams,
+    },
+    service::{NotificationContext, RequestContext, SubscriptionContext},
+};
+
+/// Announces everything there is, as a server with prompts and resources will.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Library {
+    pub(crate) hub: Hub,
+    session: Session,
+}
+
+impl Library {
+    fn capabilities() -> ServerCapabilities {
+        ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .enable_prompts()
+            .enable_prompts_list_changed()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
+            .build()
+    }
+}
+
+impl ServerHandler for Library {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(Self::capabilities())
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.session.join(&self.hub, context.peer, &Self::capabilities());
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        Some(Hub::accepted(requested))
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        self.hub.listen(subscription).await;
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let full = || ErrorData::invalid_params("too many", None);
+        self.session.watch(request.uri).then_some(()).ok_or_else(full)
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.session.unwatch(&request.uri);
+        Ok(())
+    }
+}

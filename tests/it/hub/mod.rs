@@ -1,0 +1,381 @@
+//! Announcements: who hears of a change, and who does not, in both generations and on both transports.
+
+mod library;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use clap::Parser;
+use portkey_mcp::{
+    catalog::Catalog,
+    cli::{Http, Prepared},
+    config::Options,
+    dispatch::Dispatcher,
+    hub::{Hub, MOST_RESOURCES, Session},
+    portkey::Client,
+    server::Server,
+    transport::{
+        http::{Stop, router},
+        stdio::Lines,
+    },
+};
+use rmcp::{
+    ClientHandler, ClientLifecycleMode, Peer, RoleClient, ServerHandler, ServiceExt,
+    model::{
+        ProtocolVersion, ResourceUpdatedNotificationParam, ServerNotification,
+        SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
+    },
+    service::{
+        ClientServiceExt, NotificationContext, RunningService, Subscription, SubscriptionEnd,
+    },
+    transport::{
+        StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::mpsc, task::yield_now};
+
+use self::library::Library;
+use crate::{
+    process::{Pipe, Served},
+    upstream::settings,
+};
+
+const SHELF: &str = "test://shelf";
+
+/// A client that writes down what it hears beside its subscriptions.
+#[derive(Clone, Debug)]
+struct Ears(mpsc::UnboundedSender<String>);
+
+impl ClientHandler for Ears {
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.0.send("tools".to_owned()).unwrap();
+    }
+
+    async fn on_prompt_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.0.send("prompts".to_owned()).unwrap();
+    }
+
+    async fn on_resource_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.0.send("resources".to_owned()).unwrap();
+    }
+
+    async fn on_resource_updated(
+        &self,
+        update: ResourceUpdatedNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        self.0.send(update.uri).unwrap();
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    Http,
+    Pipe,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Generation {
+    Sessions,
+    Stateless,
+}
+
+struct Connected {
+    client: RunningService<RoleClient, Ears>,
+    heard: mpsc::UnboundedReceiver<String>,
+}
+
+async fn connect<H: ServerHandler + Clone>(
+    handler: &H,
+    over: Over,
+    generation: Generation,
+) -> Connected {
+    let (ears, heard) = mpsc::unbounded_channel();
+    let lifecycle = match generation {
+        Generation::Sessions => ClientLifecycleMode::Initialize,
+        Generation::Stateless => ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+        },
+    };
+    let client = match over {
+        Over::Http => {
+            let url = serve_http(handler.clone()).await;
+            let client = portkey_mcp::portkey::http_client().build().unwrap();
+            let config = StreamableHttpClientTransportConfig::with_uri(url);
+            let transport = StreamableHttpClientTransport::with_client(client, config);
+            Ears(ears).serve_with_lifecycle(transport, lifecycle).await.unwrap()
+        }
+        Over::Pipe => {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            let (input, output) = tokio::io::split(theirs);
+            let handler = handler.clone();
+            tokio::spawn(async move {
+                let running = handler.serve(Lines::new(input, output)).await.unwrap();
+                running.waiting().await.unwrap();
+            });
+            Ears(ears).serve_with_lifecycle(ours, lifecycle).await.unwrap()
+        }
+    };
+    Connected { client, heard }
+}
+
+/// What `portkey-mcp http` takes.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    http: Http,
+}
+
+async fn serve_http<H: ServerHandler + Clone>(handler: H) -> String {
+    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
+    let Prepared { auth, settings, .. } = http.prepare(&options, false).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = listener.local_addr().unwrap();
+    let service = router(handler, auth, &settings, &Stop::default())
+        .into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    format!("http://{listen}/mcp")
+}
+
+fn server() -> Server {
+    let portkey = Client::new(settings("http://127.0.0.1:9"));
+    Server::new(Arc::new(Dispatcher { catalog: Catalog::full(), portkey }), None)
+}
+
+/// Waits until so many listen; what a client sent is not yet what the server has taken in.
+async fn until_listeners(hub: &Hub, count: usize) {
+    while hub.listeners() != count {
+        yield_now().await;
+    }
+}
+
+fn everything() -> SubscriptionFilter {
+    let mut filter = SubscriptionFilter::default();
+    filter.tools_list_changed = Some(true);
+    filter.prompts_list_changed = Some(true);
+    filter.resources_list_changed = Some(true);
+    filter.resource_subscriptions = Some(vec![SHELF.to_owned()]);
+    filter
+}
+
+async fn next(subscription: &mut Subscription) -> String {
+    match subscription.next().await.unwrap().unwrap() {
+        ServerNotification::ToolListChangedNotification(_) => "tools".to_owned(),
+        ServerNotification::PromptListChangedNotification(_) => "prompts".to_owned(),
+        ServerNotification::ResourceListChangedNotification(_) => "resources".to_owned(),
+        ServerNotification::ResourceUpdatedNotification(update) => update.params.uri,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn announce_all(hub: &Hub) {
+    hub.prompts_changed();
+    hub.resource_updated("test://elsewhere");
+    hub.resource_updated(SHELF);
+    hub.resources_changed();
+    hub.tools_changed();
+}
+
+#[allow(deprecated, reason = "how sessions watch a resource")]
+async fn watch(client: &Peer<RoleClient>) {
+    client.subscribe(SubscribeRequestParams::new(SHELF)).await.unwrap();
+}
+
+#[allow(deprecated, reason = "how sessions stop watching a resource")]
+async fn unwatch(client: &Peer<RoleClient>) {
+    client.unsubscribe(UnsubscribeRequestParams::new(SHELF)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_hears_what_is_offered_and_what_it_watches() {
+    for over in [Over::Http, Over::Pipe] {
+        let library = Library::default();
+        let mut connected = connect(&library, over, Generation::Sessions).await;
+        until_listeners(&library.hub, 1).await;
+        watch(&connected.client).await;
+        announce_all(&library.hub);
+        for expected in ["prompts", SHELF, "resources", "tools"] {
+            assert_eq!(connected.heard.recv().await.unwrap(), expected, "{over:?}");
+        }
+        unwatch(&connected.client).await;
+        announce_all(&library.hub);
+        for expected in ["prompts", "resources", "tools"] {
+            assert_eq!(connected.heard.recv().await.unwrap(), expected, "{over:?}");
+        }
+        connected.client.cancel().await.unwrap();
+        until_listeners(&library.hub, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_hears_what_it_asked_for_and_nothing_comes_beside_it() {
+    for over in [Over::Http, Over::Pipe] {
+        let library = Library::default();
+        let mut connected = connect(&library, over, Generation::Stateless).await;
+        let mut all = connected.client.listen(everything()).await.unwrap();
+        let mut tools = SubscriptionFilter::default();
+        tools.tools_list_changed = Some(true);
+        let mut tools = connected.client.listen(tools).await.unwrap();
+        until_listeners(&library.hub, 2).await;
+        announce_all(&library.hub);
+        for expected in ["prompts", SHELF, "resources", "tools"] {
+            assert_eq!(next(&mut all).await, expected, "{over:?}");
+        }
+        assert_eq!(next(&mut tools).await, "tools", "{over:?}");
+        tools.cancel().await.unwrap();
+        until_listeners(&library.hub, 1).await;
+        library.hub.close();
+        assert!(all.next().await.unwrap().is_none(), "{over:?}");
+        assert!(matches!(all.end(), Some(SubscriptionEnd::Graceful(_))), "{:?}", all.end());
+        let mut late = connected.client.listen(everything()).await.unwrap();
+        assert!(late.next().await.unwrap().is_none(), "{over:?}");
+        assert!(connected.heard.try_recv().is_err(), "{over:?}");
+        until_listeners(&library.hub, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_without_a_word_is_forgotten() {
+    let cases = [Generation::Sessions, Generation::Stateless];
+    for (over, generation) in
+        [(Over::Http, cases[1]), (Over::Pipe, cases[0]), (Over::Pipe, cases[1])]
+    {
+        let library = Library::default();
+        let connected = connect(&library, over, generation).await;
+        let stream = match generation {
+            Generation::Sessions => None,
+            Generation::Stateless => Some(connected.client.listen(everything()).await.unwrap()),
+        };
+        until_listeners(&library.hub, 1).await;
+        drop(stream);
+        drop(connected);
+        until_listeners(&library.hub, 0).await;
+    }
+}
+
+/// The announcements come at once, so that the one thread of this test cannot pass them on in between.
+#[tokio::test]
+async fn who_falls_behind_is_told_that_everything_changed() {
+    let library = Library::default();
+    let mut session = connect(&library, Over::Pipe, Generation::Sessions).await;
+    let stateless = connect(&library, Over::Pipe, Generation::Stateless).await;
+    let mut stream = stateless.client.listen(everything()).await.unwrap();
+    until_listeners(&library.hub, 2).await;
+    watch(&session.client).await;
+    library.hub.prompts_changed();
+    library.hub.resource_updated(SHELF);
+    for i in 0..1_000 {
+        library.hub.resource_updated(format!("test://{i}"));
+    }
+    for expected in ["tools", "prompts", "resources", SHELF] {
+        assert_eq!(next(&mut stream).await, expected);
+        assert_eq!(session.heard.recv().await.unwrap(), expected);
+    }
+    // It is still listening, and hears the next change as usual.
+    library.hub.tools_changed();
+    assert_eq!(next(&mut stream).await, "tools");
+    assert_eq!(session.heard.recv().await.unwrap(), "tools");
+}
+
+#[tokio::test]
+async fn nobody_watches_more_resources_than_rmcp_can_compare() {
+    let many = |count: usize| (0..count).map(|i| format!("test://{i}")).collect::<Vec<_>>();
+    let accepted = |count| {
+        let mut filter = everything();
+        filter.resource_subscriptions = Some(many(count));
+        Hub::accepted(&filter)
+    };
+    let all = accepted(MOST_RESOURCES);
+    assert_eq!(all.resource_subscriptions.unwrap().len(), MOST_RESOURCES);
+    let none = accepted(MOST_RESOURCES + 1);
+    assert_eq!((none.tools_list_changed, none.resource_subscriptions), (Some(true), Some(vec![])));
+    let session = Session::default();
+    assert!(many(MOST_RESOURCES).into_iter().all(|uri| session.watch(uri)));
+    assert!(!session.watch(SHELF.to_owned()));
+    assert!(session.watch("test://0".to_owned()), "it is watched already");
+    session.unwatch("test://0");
+    assert!(session.watch(SHELF.to_owned()));
+}
+
+/// The server itself: it offers tools, and announces nothing else.
+#[tokio::test]
+async fn the_list_of_tools_is_announced() {
+    for over in [Over::Http, Over::Pipe] {
+        let server = server();
+        let mut session = connect(&server, over, Generation::Sessions).await;
+        let info = session.client.peer_info().unwrap();
+        assert_eq!(info.capabilities.tools.as_ref().unwrap().list_changed, Some(true));
+        let stateless = connect(&server, over, Generation::Stateless).await;
+        let mut stream = stateless.client.listen(everything()).await.unwrap();
+        let mut offered = SubscriptionFilter::default();
+        offered.tools_list_changed = Some(true);
+        assert_eq!(*stream.acknowledged(), offered, "{over:?}");
+        until_listeners(server.hub(), 2).await;
+        announce_all(server.hub());
+        assert_eq!(next(&mut stream).await, "tools", "{over:?}");
+        assert_eq!(session.heard.recv().await.unwrap(), "tools", "{over:?}");
+        server.idle().await;
+        assert!(stream.next().await.unwrap().is_none(), "{over:?}");
+        assert!(matches!(stream.end(), Some(SubscriptionEnd::Graceful(_))), "{:?}", stream.end());
+        assert!(session.heard.try_recv().is_err(), "{over:?}");
+    }
+}
+
+fn modern(id: u32, method: &str, more: serde_json::Value) -> serde_json::Value {
+    let mut params = json!({ "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    } });
+    params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
+}
+
+/// A client that hangs up while it listens is not waited for as one that calls would be: the answer
+/// comes, where after a wait it would have been given up.
+#[test]
+fn hanging_up_ends_subscriptions_on_a_pipe() {
+    let mut pipe = Pipe::start(&["--sandbox"]);
+    let listen = json!({ "notifications": { "toolsListChanged": true } });
+    pipe.send(&modern(7, "subscriptions/listen", listen).to_string());
+    let acknowledged = pipe.receive();
+    assert_eq!(
+        acknowledged["method"], "notifications/subscriptions/acknowledged",
+        "{acknowledged}"
+    );
+    // As a client of another generation would, which must not make it a session.
+    pipe.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    let (status, rest, log) = pipe.end();
+    assert!(status.success(), "{log}");
+    let last: serde_json::Value = serde_json::from_str(&rest).unwrap();
+    assert_eq!((&last["id"], &last["result"]["resultType"]), (&json!(7), &json!("complete")));
+}
+
+#[tokio::test]
+async fn stopping_ends_subscriptions_over_http() {
+    let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let listen = json!({ "notifications": { "toolsListChanged": true } });
+    let body = modern(7, "subscriptions/listen", listen).to_string();
+    let client = portkey_mcp::portkey::http_client().build().unwrap();
+    let mut stream = client
+        .post(&server.url)
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "subscriptions/listen")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let first = stream.chunk().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("acknowledged"));
+    server.signal("TERM");
+    let mut rest = String::new();
+    while let Some(chunk) = stream.chunk().await.unwrap() {
+        rest.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(rest.contains(r#""resultType":"complete""#), "{rest}");
+    let (status, log) = server.end();
+    assert!(status.success() && !log.contains("cut off"), "{log}");
+}
