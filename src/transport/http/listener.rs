@@ -30,6 +30,7 @@ use tokio::{
 };
 use tracing::debug;
 
+use super::prompt::Prompt;
 use crate::watch::{Parsed, Watched};
 
 /// How many streams one HTTP/2 connection may have open.
@@ -98,15 +99,15 @@ pub(super) async fn serve(
     tls: Option<&Tls>,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let open = Arc::new(Semaphore::new(bounds.most));
+    let (open, time) = (Arc::new(Semaphore::new(bounds.most)), bounds.head_timeout);
     match tls {
         Some(tls) => {
             let inner = RustlsAcceptor::new(tls.config.clone());
-            run(listener, router, bounds, Bounded { inner, open }, handle).await
+            run(listener, router, bounds, Bounded { inner, open, time }, handle).await
         }
         None => {
             let inner = DefaultAcceptor::new();
-            run(listener, router, bounds, Bounded { inner, open }, handle).await
+            run(listener, router, bounds, Bounded { inner, open, time }, handle).await
         }
     }
 }
@@ -148,6 +149,8 @@ type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
 struct Bounded<A> {
     inner: A,
     open: Arc<Semaphore>,
+    /// How long a connection may take to begin.
+    time: Duration,
 }
 
 impl<A, S> Accept<TcpStream, S> for Bounded<A>
@@ -155,7 +158,7 @@ where
     A: Accept<TcpStream, Counted<S>>,
     A::Future: Send + 'static,
 {
-    type Stream = A::Stream;
+    type Stream = Prompt<A::Stream>;
     type Service = A::Service;
     type Future =
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
@@ -168,7 +171,11 @@ where
         // Answers go out in several small writes; without this each would wait for an acknowledgement.
         _ = stream.set_nodelay(true);
         let service = Counted { service, _permit: Arc::new(permit) };
-        Box::pin(self.inner.accept(stream, service))
+        let (accepted, time) = (self.inner.accept(stream, service), self.time);
+        Box::pin(async move {
+            let (stream, service) = accepted.await?;
+            Ok((Prompt::new(stream, time), service))
+        })
     }
 }
 
