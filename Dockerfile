@@ -22,12 +22,12 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && touch src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked --bin portkey-mcp \
+    && cargo build --release --locked --features otel --bin portkey-mcp \
     && rm -r src
 COPY src src
 # Cargo goes by the times of files, and ours may be older than the stand-ins above.
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --bin portkey-mcp
+    && cargo build --release --locked --features otel --bin portkey-mcp
 
 # The same Debian as above, for the same C library, and the roots of trust for TLS.
 FROM gcr.io/distroless/cc-debian13:nonroot AS runtime

@@ -9,9 +9,14 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use portkey_mcp::{
     catalog::Catalog,
     dispatch::Dispatcher,
+    metrics::Metrics,
+    observe::Call,
     operation::{JsonMap, Published},
     portkey::{Addresses, Client, Retries, Settings},
+    principal::{Credentials, NoKey, Principal},
+    request::{Arrival, RequestId, Transport},
     server::Server,
+    telemetry::Parent,
 };
 use rmcp::model::ListToolsResult;
 use serde_json::{Value, json};
@@ -71,6 +76,31 @@ fn list(criterion: &mut Criterion) {
     criterion.bench_function("tools-list/serialize", |bench| {
         bench.iter(|| serde_json::to_vec(&result));
     });
+}
+
+/// What observing a call costs, without anybody to read the log.
+fn observe(criterion: &mut Criterion) {
+    let credentials = Credentials { portkey: None, enkrypt: None, missing: NoKey::Server };
+    let principal = Principal::local(credentials);
+    let catalog = Catalog::full();
+    let operation = catalog.find("list-all-integrations").expect("the tool exists").operation;
+    for (name, on) in [("off", false), ("on", true)] {
+        let metrics = Metrics::on_if(on);
+        criterion.bench_function(&format!("observe/metrics {name}"), |bench| {
+            bench.iter(|| {
+                let id = RequestId::make();
+                let arrival = Arrival {
+                    id,
+                    transport: Transport::Tcp,
+                    protocol: "2026-07-28",
+                    parent: Parent::default(),
+                };
+                let mut call = Call::begin(&metrics, arrival, &principal);
+                call.record.operation = Some(operation);
+                call.ended(&Ok(Value::Null));
+            });
+        });
+    }
 }
 
 fn middling() -> Value {
@@ -134,5 +164,5 @@ fn wrong() -> Value {
     })
 }
 
-criterion_group!(benches, start, requests, list);
+criterion_group!(benches, start, requests, list, observe);
 criterion_main!(benches);

@@ -1,9 +1,6 @@
 //! One call, from name and arguments to the upstream's answer.
 
-use std::time::Instant;
-
 use serde_json::Value;
-use tracing::{debug, warn};
 
 use crate::{
     catalog::{Catalog, UnknownTool},
@@ -41,6 +38,15 @@ pub enum CallError {
     Refused(&'static Operation, Box<Refusal>),
 }
 
+/// What is found out about a call on its way, for whoever observes it.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The operation that the name leads to.
+    pub operation: Option<&'static Operation>,
+    /// What the upstream calls the request.
+    pub upstream_request_id: Option<String>,
+}
+
 impl Dispatcher {
     /// Makes the call for this caller. Dropping the future aborts the request.
     ///
@@ -52,43 +58,33 @@ impl Dispatcher {
         name: &str,
         args: JsonMap,
     ) -> Result<Value, CallError> {
-        let started = Instant::now();
-        let entry = self.catalog.find(name)?;
-        let outcome = async {
-            principal.may(entry.domain.name, entry.operation)?;
-            let mut request = entry.published().request(args)?;
-            let preview = request.preview.take();
-            let answer = self.portkey.send(request, &principal.credentials).await?;
-            let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
-            let answer = answer.outcome().map_err(refused)?;
-            // The request was a read, so there is nothing that could still be sent.
-            Ok(match preview {
-                Some(preview) => preview.of(answer),
-                None => answer,
-            })
-        };
-        let outcome = outcome.await;
-        report(&principal.name, entry.operation.name(), started, &outcome);
-        outcome
+        self.recorded(principal, name, args, &mut Record::default()).await
     }
-}
 
-/// Says what became of a call, without its arguments: they may hold secrets.
-fn report(caller: &str, tool: &str, started: Instant, outcome: &Result<Value, CallError>) {
-    let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
-    match outcome {
-        Ok(_) => debug!(caller, tool, duration_ms, "call answered"),
-        Err(CallError::Refused(_, refusal)) => {
-            let status = refusal.status.as_u16();
-            let (code, request_id) = (refusal.code.as_deref(), refusal.request_id.as_deref());
-            warn!(caller, tool, duration_ms, status, code, request_id, "call refused");
-        }
-        Err(CallError::Send(error)) => {
-            warn!(caller, tool, duration_ms, %error, "call not answered")
-        }
-        Err(CallError::Withheld(_)) => warn!(caller, tool, duration_ms, "call withheld"),
-        Err(CallError::Input(_) | CallError::Unknown(_)) => {
-            debug!(caller, tool, duration_ms, "call turned back");
-        }
+    /// The same, with what is found out written down.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn recorded(
+        &self,
+        principal: &Principal,
+        name: &str,
+        args: JsonMap,
+        record: &mut Record,
+    ) -> Result<Value, CallError> {
+        let entry = self.catalog.find(name)?;
+        record.operation = Some(entry.operation);
+        principal.may(entry.domain.name, entry.operation)?;
+        let mut request = entry.published().request(args)?;
+        let preview = request.preview.take();
+        let answer = self.portkey.send(request, &principal.credentials).await?;
+        record.upstream_request_id = answer.request_id().map(str::to_owned);
+        let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
+        let answer = answer.outcome().map_err(refused)?;
+        // The request was a read, so there is nothing that could still be sent.
+        Ok(match preview {
+            Some(preview) => preview.of(answer),
+            None => answer,
+        })
     }
 }

@@ -18,6 +18,10 @@
 //! | [`admin`] | the endpoints there are | all but [`operation`] and [`gateway_patch`] |
 //! | [`portkey`] | how a request is answered | why it was asked |
 //! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
+//! | [`request`] | how a request came | who makes it |
+//! | [`observe`] | what a request came to | why |
+//! | [`metrics`] | what is counted | callers |
+//! | [`telemetry`] | how traces are told | what is in a call |
 //! | [`reply`] | what a model should see | where it came from |
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
 //! | [`seal`] | who may bring back what was given out | what it is for |
@@ -31,13 +35,17 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod gateway_patch;
+pub mod metrics;
+pub mod observe;
 pub mod operation;
 pub mod portkey;
 pub mod principal;
 pub mod reply;
+pub mod request;
 pub mod sandbox;
 pub mod seal;
 pub mod server;
 pub mod store;
+pub mod telemetry;
 pub mod transport;
 pub mod watch;

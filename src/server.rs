@@ -11,8 +11,9 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
-        CustomRequest, CustomResult, ErrorCode, Icon, Implementation, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        CustomRequest, CustomResult, ErrorCode, Icon, Implementation, InitializeRequestParams,
+        InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+        ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
     },
     service::RequestContext,
 };
@@ -22,9 +23,13 @@ use tracing::error;
 use crate::{
     catalog::Entry,
     dispatch::{CallError, Dispatcher},
+    metrics::Metrics,
+    observe::{self, Call, UNKNOWN},
     operation::Upstream,
     principal::Principal,
     reply,
+    request::{Arrival, RequestId, Transport},
+    telemetry::Parent,
 };
 
 /// What a client is told about using the server.
@@ -56,13 +61,29 @@ pub struct Server {
     page: Option<usize>,
     local: Option<Arc<Principal>>,
     calls: TaskTracker,
+    metrics: Metrics,
+    /// Set once a client opens a session, which then is the one that this clone is for.
+    opened: OnceLock<Arc<observe::Session>>,
 }
 
 impl Server {
     /// A server over a dispatcher, for callers that the transport has recognised. `page` splits the
     /// list of tools; without it, one page has all.
     pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
-        Self { dispatcher, tools: Arc::default(), page, local: None, calls: TaskTracker::new() }
+        Self {
+            dispatcher,
+            tools: Arc::default(),
+            page,
+            local: None,
+            calls: TaskTracker::new(),
+            metrics: Metrics::default(),
+            opened: OnceLock::new(),
+        }
+    }
+
+    /// The same, with what clients ask for recorded.
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// The same for whoever started the process, where the transport recognises nobody.
@@ -96,14 +117,75 @@ impl Server {
         &self,
         principal: &Principal,
         request: CallToolRequestParams,
+        observed: &mut Call<'_>,
     ) -> Result<CallToolResult, ErrorData> {
         let args = request.arguments.unwrap_or_default();
-        match self.dispatcher.call(principal, &request.name, args).await {
+        let record = &mut observed.record;
+        let outcome = self.dispatcher.recorded(principal, &request.name, args, record).await;
+        observed.ended(&outcome);
+        match outcome {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
             outcome => Ok(reply::result(outcome)),
         }
+    }
+
+    fn list(
+        &self,
+        principal: &Principal,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let start = match request.and_then(|request| request.cursor) {
+            None => 0,
+            // A cursor names the last tool of the page before, so it stays good if tools are added.
+            Some(cursor) => {
+                let last = self.tools().iter().position(|tool| tool.name == cursor);
+                let unknown = || ErrorData::invalid_params("there is no such cursor", None);
+                last.ok_or_else(unknown)? + 1
+            }
+        };
+        let seen =
+            |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
+        let tools = self.dispatcher.catalog.iter().zip(self.tools()).skip(start).filter(seen);
+        let mut rest = tools.map(|(_, tool)| tool);
+        let page: Vec<Tool> =
+            rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
+        let more = rest.next().is_some();
+        let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        let mut result = ListToolsResult::with_all_items(page)
+            .with_ttl_ms(LIST_TTL_MS)
+            .with_cache_scope(CacheScope::Private);
+        result.next_cursor = cursor;
+        Ok(result)
+    }
+}
+
+/// How a request came.
+fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
+    let parts = context.extensions.get::<Parts>();
+    let id = parts.and_then(|parts| parts.extensions.get::<RequestId>()).cloned();
+    Arrival {
+        id: id.unwrap_or_else(RequestId::make),
+        transport: if parts.is_some() { Transport::Tcp } else { Transport::Pipe },
+        protocol: context.protocol_version().map_or(UNKNOWN, |version| known(&version)),
+        parent: Parent::read(context.meta.get_traceparent(), parts.map(|parts| &parts.headers)),
+    }
+}
+
+/// The revision as a label, which takes known ones only.
+fn known(version: &ProtocolVersion) -> &'static str {
+    let known = ProtocolVersion::KNOWN_VERSIONS.iter().find(|known| *known == version);
+    known.map_or(UNKNOWN, ProtocolVersion::as_str)
+}
+
+/// An error's code as a label.
+fn kind(error: &ErrorData) -> &'static str {
+    match error.code {
+        ErrorCode::INVALID_PARAMS => "-32602",
+        ErrorCode::METHOD_NOT_FOUND => "-32601",
+        ErrorCode::INTERNAL_ERROR => "-32603",
+        _ => "_OTHER",
     }
 }
 
@@ -147,34 +229,29 @@ impl ServerHandler for Server {
         self.dispatcher.catalog.find(name).ok().map(tool)
     }
 
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let outcome = self.negotiate_initialize(&request);
+        let mut arrival = arrival(&context);
+        if let Ok(result) = &outcome {
+            arrival.protocol = known(&result.protocol_version);
+            let begun = || observe::Session::begin(&self.metrics, arrival.clone()).into();
+            self.opened.get_or_init(begun);
+        }
+        observe::Operation::begin(&self.metrics, arrival, "initialize").ends(outcome, kind)
+    }
+
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let principal = self.caller(&context)?;
-        let start = match request.and_then(|request| request.cursor) {
-            None => 0,
-            // A cursor names the last tool of the page before, so it stays good if tools are added.
-            Some(cursor) => {
-                let last = self.tools().iter().position(|tool| tool.name == cursor);
-                let unknown = || ErrorData::invalid_params("there is no such cursor", None);
-                last.ok_or_else(unknown)? + 1
-            }
-        };
-        let seen =
-            |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
-        let tools = self.dispatcher.catalog.iter().zip(self.tools()).skip(start).filter(seen);
-        let mut rest = tools.map(|(_, tool)| tool);
-        let page: Vec<Tool> =
-            rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
-        let more = rest.next().is_some();
-        let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
-        let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private);
-        result.next_cursor = cursor;
-        Ok(result)
+        let observed = observe::Operation::begin(&self.metrics, arrival(&context), "tools/list");
+        observed.ends(self.caller(&context).and_then(|caller| self.list(caller, request)), kind)
     }
 
     async fn call_tool(
@@ -187,15 +264,19 @@ impl ServerHandler for Server {
         // Boxed, because it is large and rmcp moves it from hand to hand. Caught, because rmcp lets a
         // panic vanish with its task, and the client would wait for ever.
         let principal = self.caller(&context)?;
-        let call = AssertUnwindSafe(Box::pin(self.call(principal, request))).catch_unwind();
+        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
+        let call = observed.span().around(Box::pin(self.call(principal, request, &mut observed)));
+        let call = AssertUnwindSafe(call).catch_unwind();
         tokio::select! {
             outcome = call => match outcome {
                 Ok(result) => result.map(Into::into),
                 Err(_) => {
-                    error!(tool = %name, "call panicked");
+                    observed.panicked();
+                    let id = &observed.arrival().id;
+                    error!(tool = %name, request_id = id.as_str(), "call panicked");
                     let text = format!(
                         "an internal error ended `{name}`; whether it took effect is unknown. \
-                         Please report it with the server's log"
+                         Please report it with the server's log (request id {id})"
                     );
                     Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
                 }

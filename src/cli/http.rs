@@ -11,6 +11,7 @@ use crate::{
     auth::{Auth, oauth},
     catalog::Catalog,
     config::{Built, Options, seconds},
+    metrics::Metrics,
     principal::Principal,
     server::Server,
     store::Limit,
@@ -27,7 +28,8 @@ Examples:
   portkey-mcp http --auth token --auth-file tokens.toml
   portkey-mcp http --auth oauth --auth-file oauth.toml
   portkey-mcp http --auth token --auth-file tokens.toml --state-key-file state.keys \\
-    --redis-url-file /run/secrets/redis                              one of several replicas";
+    --redis-url-file /run/secrets/redis                              one of several replicas
+  portkey-mcp http --auth token --auth-file tokens.toml --metrics-listen 127.0.0.1:9464";
 
 /// Requests a minute of one caller.
 const USUAL_RATE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
@@ -211,10 +213,19 @@ pub(super) struct Http {
     address_rate_limit: Option<Rate>,
     #[command(flatten)]
     replicas: Replicas,
+    /// Address to serve Prometheus metrics at, under /metrics; anyone who can connect may read them.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_METRICS_LISTEN",
+        value_name = "ADDRESS",
+        help_heading = "Observability"
+    )]
+    metrics_listen: Option<SocketAddr>,
 }
 
 impl Http {
-    pub(super) async fn serve(self, options: &Options) -> anyhow::Result<()> {
+    /// Serves until interrupted. Metrics are recorded if they are served or `exported`.
+    pub(super) async fn serve(self, options: &Options, exported: bool) -> anyhow::Result<()> {
         options.warn();
         if self.auth != Mode::None {
             options.demand_keyless()?;
@@ -257,6 +268,8 @@ impl Http {
             _ => Some(Limit { burst, period: Duration::from_secs(60) }),
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
+        let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
+        dispatcher.portkey = dispatcher.portkey.measured(metrics.clone());
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -272,6 +285,7 @@ impl Http {
                 most: self.max_connections as usize,
                 head_timeout: self.idle_timeout,
                 head_bytes: self.max_head_bytes as usize,
+                metrics: metrics.clone(),
             },
             sessions: self.replicas.sessions(),
             keys: self.replicas.keys()?,
@@ -279,8 +293,11 @@ impl Http {
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
             grace: options.timeout(),
+            metrics: metrics.clone(),
+            metrics_listen: self.metrics_listen,
         };
-        let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from));
+        let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
+            .measured(metrics);
         http::serve(server, auth, settings).await
     }
 }

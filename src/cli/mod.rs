@@ -29,10 +29,11 @@ use tracing_subscriber::{
 
 use crate::{
     config::{Built, LogFormat, Options},
+    metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
     server::Server,
-    transport,
+    telemetry, transport,
 };
 
 const EXAMPLES: &str = "\
@@ -168,12 +169,23 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
     match command {
         None | Some(Command::Stdio) => {
             options.warn();
-            let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
+            let exports = telemetry::start()?;
+            let Built { mut dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
+            let metrics = Metrics::on_if(exports.has_metrics());
+            dispatcher.portkey = dispatcher.portkey.measured(metrics.clone());
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
+                .measured(metrics)
                 .for_local(Principal::local(credentials));
-            transport::stdio::serve(server).await?;
+            let served = transport::stdio::serve(server).await;
+            exports.flush().await;
+            served?;
         }
-        Some(Command::Http(http)) => http.serve(&options).await?,
+        Some(Command::Http(http)) => {
+            let exports = telemetry::start()?;
+            let served = http.serve(&options, exports.has_metrics()).await;
+            exports.flush().await;
+            served?;
+        }
         Some(Command::Token(token)) => {
             token.run(&mut io::stdout().lock(), &mut io::stderr().lock())?;
         }

@@ -17,6 +17,8 @@ use super::{
 /// A request to an upstream, complete but for its host and its key.
 #[derive(Clone, Debug)]
 pub struct WireRequest {
+    /// The name of the operation.
+    pub operation: &'static str,
     /// The HTTP method.
     pub method: Method,
     /// The host it goes to.
@@ -75,6 +77,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
     let base = operation.base;
     if let Some(Preview { reads, merge }) = preview {
         return Ok(WireRequest {
+            operation: operation.name,
             method: Method::GET,
             base,
             target: reads.to_owned(),
@@ -85,6 +88,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
         });
     }
     Ok(WireRequest {
+        operation: operation.name,
         method: operation.method.clone(),
         base,
         target,

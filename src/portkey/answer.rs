@@ -74,6 +74,11 @@ impl Answer {
         self.retry_after
     }
 
+    /// What the upstream calls the request.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status

@@ -17,8 +17,10 @@ use reqwest::{Certificate, Url};
 use serde_json::Value;
 
 use crate::{
+    metrics::Metrics,
     operation::{Upstream, WireRequest},
     principal::{Credentials, NoKey},
+    telemetry::Span,
 };
 
 pub use address::Addresses;
@@ -134,12 +136,18 @@ impl fmt::Display for Doubt {
 pub struct Client {
     settings: Settings,
     http: OnceLock<reqwest::Client>,
+    metrics: Metrics,
 }
 
 impl Client {
     /// A client with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, http: OnceLock::new() }
+        Self { settings, http: OnceLock::new(), metrics: Metrics::default() }
+    }
+
+    /// The same, with what it sends recorded.
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Sends one request with the caller's key and waits for its answer, sending again what may be sent
@@ -160,6 +168,9 @@ impl Client {
         let (mut attempts, mut arrived) = (0, false);
         let attempt = || {
             attempts += 1;
+            if attempts > 1 {
+                self.metrics.retried(upstream);
+            }
             self.attempt(&request)
         };
         let sent = attempt
@@ -213,6 +224,8 @@ impl Client {
         url.set_query(query);
         let http = self.http()?;
         Ok(Prepared {
+            operation: request.operation,
+            upstream: request.base.upstream(),
             http,
             method: request.method,
             url,
@@ -242,10 +255,12 @@ impl Client {
     }
 
     async fn attempt(&self, request: &Prepared) -> Result<Answer, Failure> {
-        let mut sending = request
-            .http
-            .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone());
+        let mut measured = self.metrics.attempt(request.operation, request.upstream);
+        let span = Span::attempt(request.upstream, &request.method);
+        let mut headers = request.headers.clone();
+        span.inject(&mut headers);
+        let mut sending =
+            request.http.request(request.method.clone(), request.url.clone()).headers(headers);
         if let Some(body) = &request.body {
             sending = sending.body(body.clone());
         }
@@ -262,6 +277,8 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
+        measured.answered(status);
+        span.answered(status);
         let answer = Answer::new(status, &headers, body.freeze());
         if retry::is_busy(status) { Err(Failure::Busy(answer)) } else { Ok(answer) }
     }
@@ -281,6 +298,8 @@ fn encode(body: &Value) -> Bytes {
 
 /// A request that can be sent any number of times.
 struct Prepared {
+    operation: &'static str,
+    upstream: Upstream,
     http: reqwest::Client,
     method: Method,
     url: Url,

@@ -28,7 +28,8 @@ pub const MOST_VALUE_BYTES: usize = 1 << 20;
 ///
 /// It takes Redis 6.2 or newer. That must not evict entries before they expire (`maxmemory-policy
 /// noeviction`), or marks of single use are forgotten early. Servers that must not share anything take
-/// different databases of it.
+/// different databases of it. A Redis user needs the keys `portkey-mcp:*` and the commands `DEL`,
+/// `EVALSHA`, `GET`, `GETEX`, `PING`, `SCRIPT LOAD`, `SELECT`, `SET` and `TIME`.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// For a single replica; forgotten when the process ends.

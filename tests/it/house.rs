@@ -63,15 +63,27 @@ fn rooms_keep_to_themselves() {
     let allowed: &[(&str, &[&str])] = &[
         ("rmcp::", &["src/server.rs", "src/reply", "src/seal.rs", "src/transport"]),
         // Authorization servers are asked over HTTP, too; nothing of that goes to an upstream.
-        ("reqwest::", &["src/portkey", "src/config.rs", "src/cli", "src/auth/oauth"]),
+        (
+            "reqwest::",
+            &["src/portkey", "src/telemetry", "src/config.rs", "src/cli", "src/auth/oauth"],
+        ),
         ("crate::auth", &["src/transport/http", "src/cli"]),
         ("redis::", &["src/store"]),
         ("axum::", &["src/transport", "src/sandbox"]),
+        ("prometheus_client::", &["src/metrics"]),
+        ("opentelemetry::", &["src/metrics", "src/telemetry"]),
         ("clap::", &["src/config.rs", "src/cli"]),
         ("crate::admin", &["src/catalog.rs", "src/cli/tools.rs"]),
         (
             "crate::portkey",
-            &["src/portkey", "src/dispatch.rs", "src/reply", "src/config.rs", "src/cli/health.rs"],
+            &[
+                "src/portkey",
+                "src/dispatch.rs",
+                "src/reply",
+                "src/telemetry",
+                "src/config.rs",
+                "src/cli/health.rs",
+            ],
         ),
         ("crate::sandbox", &["src/sandbox", "src/config.rs", "src/cli"]),
         ("gateway_patch", &["src/gateway_patch.rs", "src/lib.rs", "src/admin", "src/sandbox"]),

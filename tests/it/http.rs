@@ -30,7 +30,7 @@ fn how_many() -> usize {
     Catalog::full().iter().count()
 }
 
-fn served(more: &[&str]) -> Served {
+pub(crate) fn served(more: &[&str]) -> Served {
     let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
     args.extend(more);
     Served::start(&args)

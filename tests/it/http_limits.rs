@@ -196,7 +196,7 @@ async fn what_cannot_be_counted_is_refused() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     assert!(refused.text().await.unwrap().contains("cannot be counted"));
-    let line = server.read_until("could not be counted");
+    let line = server.read_until("share nothing for now");
     assert!(!line.contains("planted"), "{line}");
 }
 

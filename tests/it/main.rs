@@ -8,11 +8,13 @@
 mod arguments;
 mod auth;
 mod budget;
+mod call_log;
 mod calls;
 mod catalog;
 mod cli;
 mod client;
 mod contract;
+mod dashboard;
 mod enkrypt;
 mod gateway_patch;
 mod guardrail_checks;
@@ -20,8 +22,11 @@ mod house;
 mod http;
 mod http_limits;
 mod mcp;
+mod metrics;
 mod network;
 mod not_shipped;
+#[cfg(feature = "otel")]
+mod otlp;
 mod paths;
 mod process;
 mod readme;

@@ -11,7 +11,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command.args(args);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        let ours = ["PORTKEY", "ENKRYPT"].iter().any(|mark| name_text.starts_with(mark));
+        let ours = ["PORTKEY", "ENKRYPT", "OTEL"].iter().any(|mark| name_text.starts_with(mark));
         if ours || name_text == "RUST_LOG" {
             command.env_remove(name);
         }
@@ -40,7 +40,11 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = command(args)
+        Self::spawn(command(args))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -87,13 +91,18 @@ impl Served {
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command(args);
         command.envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// The same with a command of one's own.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut served = Self { child, url: String::new(), log };
         let line = served.read_until("://");
-        let at = line.rfind(" http").unwrap() + 1;
-        served.url = line[at..].split([';', ' ', '\n']).next().unwrap().to_owned();
+        let at = line.rfind("http").unwrap();
+        served.url = line[at..].split([';', ' ', '"', '\n']).next().unwrap().to_owned();
         served
     }
 

@@ -11,7 +11,11 @@ pub(crate) fn client() -> Client {
 }
 
 pub(crate) fn post(server: &Served, body: &str) -> RequestBuilder {
-    client()
+    post_by(&client(), server, body)
+}
+
+fn post_by(client: &Client, server: &Served, body: &str) -> RequestBuilder {
+    client
         .post(&server.url)
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream")
@@ -19,7 +23,17 @@ pub(crate) fn post(server: &Served, body: &str) -> RequestBuilder {
 }
 
 /// A request of the stateless generation.
-pub(crate) fn modern(server: &Served, method: &str, mut params: Value) -> RequestBuilder {
+pub(crate) fn modern(server: &Served, method: &str, params: Value) -> RequestBuilder {
+    modern_by(&client(), server, method, params)
+}
+
+/// The same by a client that makes several.
+pub(crate) fn modern_by(
+    client: &Client,
+    server: &Served,
+    method: &str,
+    mut params: Value,
+) -> RequestBuilder {
     let name = params["name"].as_str().map(str::to_owned);
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -27,7 +41,7 @@ pub(crate) fn modern(server: &Served, method: &str, mut params: Value) -> Reques
         "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
     });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let request = post(server, &body.to_string())
+    let request = post_by(client, server, &body.to_string())
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", method);
     if let Some(name) = name { request.header("mcp-name", name) } else { request }

@@ -319,6 +319,21 @@ async fn a_password_is_used_and_never_told() {
     }
 }
 
+/// The rights that the documentation of `Store` asks for.
+#[tokio::test]
+async fn a_user_with_few_rights_will_do() {
+    if is_left_out() {
+        return;
+    }
+    let server = Redis::with(|_| {
+        let rights = "--user app on >horse ~portkey-mcp:* +del +evalsha +get +getex +ping +script|load \
+                      +select +set +time";
+        rights.split_whitespace().map(str::to_owned).collect()
+    });
+    let store = connect(&format!("redis://app:horse@127.0.0.1:{}/1", server.port()), PATIENT).await;
+    assert_eq!(errors(&store).await, vec![Ok(()); 6]);
+}
+
 #[tokio::test]
 async fn an_address_that_cannot_be_used_stops_the_start() {
     let wrong = [

@@ -12,9 +12,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt;
-use tracing::warn;
+use tracing::debug;
 
 use super::{
     address::Proxies,
@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     auth::Auth,
+    metrics::{Metrics, Refused},
     principal::Principal,
+    request::{REQUEST_ID, RequestId},
     store::{Key, Limit, Store, Taken},
 };
 
@@ -42,17 +44,20 @@ pub(super) struct Front {
     pub(super) store: Store,
     pub(super) address_rate: Option<Limit>,
     pub(super) rate: Option<Limit>,
+    pub(super) metrics: Metrics,
 }
 
 /// Lets the request in, or says why not.
 pub(super) async fn pass(
     State(front): State<Arc<Front>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let method = request.method().clone();
-    match front.admit(peer.ip(), request).await {
+    let id = front.name(peer.ip(), request.headers());
+    request.extensions_mut().insert(id.clone());
+    let mut response = match front.admit(peer.ip(), request).await {
         Ok((request, permits)) => {
             let response = in_json_rpc(&method, next.run(request).await).await;
             // Under way until the last byte has left, which for a stream is long after the first.
@@ -64,12 +69,24 @@ pub(super) async fn pass(
             })
         }
         Err(refusal) => refusal.into_response(),
+    };
+    if let Some(why) = response.extensions().get::<Refused>() {
+        front.metrics.refused(*why);
+        debug!(request_id = id.as_str(), status = response.status().as_u16(), "request refused");
     }
+    response.headers_mut().insert(REQUEST_ID, id.header().clone());
+    response
 }
 
 type Permits = Option<(Permit<IpAddr>, Permit<Arc<str>>)>;
 
 impl Front {
+    /// What the request is called: by a trusted proxy, or else by us.
+    fn name(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
+        let given = headers.get(REQUEST_ID).filter(|_| self.proxies.trusts(peer.to_canonical()));
+        given.and_then(RequestId::read).unwrap_or_else(RequestId::make)
+    }
+
     async fn admit(&self, peer: IpAddr, request: Request) -> Result<(Request, Permits), Refusal> {
         let address = self.proxies.client(peer, request.headers());
         let of_address = self.from_address.begin(address).ok_or_else(too_many)?;
@@ -106,7 +123,8 @@ impl Front {
             }
             Err(error) => {
                 // What cannot be counted is not let through: a limit that ends with its counter is none.
-                warn!(%error, "a request was refused, because it could not be counted");
+                // The store says at a higher level that it is away, and not for each request.
+                debug!(%error, "a request was refused, because it could not be counted");
                 let told = "requests cannot be counted for now; wait before the next";
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(SOON))
             }

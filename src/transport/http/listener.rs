@@ -31,13 +31,16 @@ use tokio::{
 use tracing::debug;
 
 use super::prompt::Prompt;
-use crate::watch::{Parsed, Watched};
+use crate::{
+    metrics::{Held, Metrics, Refused},
+    watch::{Parsed, Watched},
+};
 
 /// How many streams one HTTP/2 connection may have open.
 const MOST_STREAMS: u32 = 256;
 
-/// The bounds on connections.
-#[derive(Clone, Copy, Debug)]
+/// The bounds on connections, and where they are counted.
+#[derive(Clone, Debug)]
 pub struct Connections {
     /// How many may be open at once; further ones are closed at once.
     pub most: usize,
@@ -45,6 +48,8 @@ pub struct Connections {
     pub head_timeout: Duration,
     /// Bound on a request's head, in bytes.
     pub head_bytes: usize,
+    /// Where they are counted.
+    pub metrics: Metrics,
 }
 
 /// A certificate and its key, which are followed as they change.
@@ -103,11 +108,13 @@ pub(super) async fn serve(
     match tls {
         Some(tls) => {
             let inner = RustlsAcceptor::new(tls.config.clone());
-            run(listener, router, bounds, Bounded { inner, open, time }, handle).await
+            let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
+            run(listener, router, bounds, acceptor, handle).await
         }
         None => {
             let inner = DefaultAcceptor::new();
-            run(listener, router, bounds, Bounded { inner, open, time }, handle).await
+            let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
+            run(listener, router, bounds, acceptor, handle).await
         }
     }
 }
@@ -151,6 +158,7 @@ struct Bounded<A> {
     open: Arc<Semaphore>,
     /// How long a connection may take to begin.
     time: Duration,
+    metrics: Metrics,
 }
 
 impl<A, S> Accept<TcpStream, S> for Bounded<A>
@@ -166,11 +174,12 @@ where
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(permit) = self.open.clone().try_acquire_owned() else {
             debug!("too many connections: one was closed");
+            self.metrics.refused(Refused::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };
         // Answers go out in several small writes; without this each would wait for an acknowledgement.
         _ = stream.set_nodelay(true);
-        let service = Counted { service, _permit: Arc::new(permit) };
+        let service = Counted { service, _permit: Arc::new((permit, self.metrics.connection())) };
         let (accepted, time) = (self.inner.accept(stream, service), self.time);
         Box::pin(async move {
             let (stream, service) = accepted.await?;
@@ -183,7 +192,7 @@ where
 #[derive(Clone)]
 struct Counted<S> {
     service: S,
-    _permit: Arc<OwnedSemaphorePermit>,
+    _permit: Arc<(OwnedSemaphorePermit, Held)>,
 }
 
 impl<S: tower_service::Service<R>, R> tower_service::Service<R> for Counted<S> {

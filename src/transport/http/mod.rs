@@ -7,6 +7,7 @@ mod limits;
 mod listener;
 mod prompt;
 mod refusal;
+mod scrape;
 mod session;
 
 use std::{
@@ -45,6 +46,8 @@ use self::{
 };
 use crate::{
     auth::Auth,
+    metrics::Metrics,
+    request::REQUEST_ID,
     seal::Keyring,
     server::Server,
     store::{Limit, Store},
@@ -94,6 +97,10 @@ pub struct Settings {
     pub allow_unauthenticated: bool,
     /// How long calls under way may take to finish once we are asked to stop.
     pub grace: Duration,
+    /// Where refusals and connections are counted.
+    pub metrics: Metrics,
+    /// Where `/metrics` is served; nowhere without.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// The two steps of stopping: first nothing new, then nothing at all.
@@ -124,6 +131,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let scraped = settings.metrics_listen.map(scrape::bind).transpose()?;
     let stop = Stop::default();
     let router = router(server.clone(), auth, &settings, &stop);
     let handle = Handle::new();
@@ -133,6 +141,10 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
         info!("serving MCP at {scheme}://{address}/mcp");
         async move { listener::serve(listener, router, bounds, tls.as_ref(), handle).await }
     });
+    if let Some(scraped) = scraped {
+        // Until the end, so that what happens while stopping is told.
+        tokio::spawn(scrape::serve(scraped, settings.metrics));
+    }
     super::interrupted().await?;
     info!("stopping; calls under way may finish");
     stop.drain.cancel();
@@ -198,6 +210,7 @@ pub fn router<H: ServerHandler + Clone>(
         store: settings.store.clone(),
         address_rate: settings.address_rate,
         rate: settings.rate,
+        metrics: settings.metrics.clone(),
     });
     // A page may read them before it knows any more of us (RFC 9728 §3).
     let documents = Router::new()
@@ -234,6 +247,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("mcp-protocol-version"),
             header::WWW_AUTHENTICATE,
             header::RETRY_AFTER,
+            REQUEST_ID,
         ]))
         .max_age(PREFLIGHT)
 }

@@ -3,13 +3,14 @@
 use std::{borrow::Cow, time::Duration};
 
 use axum::{
+    Extension,
     body::{Body, to_bytes},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use crate::auth::Denied;
+use crate::{auth::Denied, metrics::Refused};
 
 /// JSON-RPC's code for a request that is none.
 const INVALID_REQUEST: i32 = -32600;
@@ -30,7 +31,8 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: i32,
     message: Cow<'static, str>,
-    headers: HeaderMap,
+    // In a box, because refusals travel as errors, and those are moved at every step.
+    headers: Box<HeaderMap>,
 }
 
 impl Refusal {
@@ -42,7 +44,7 @@ impl Refusal {
             }
             _ => SERVER_ERROR,
         };
-        Self { status, code, message: message.into(), headers: HeaderMap::new() }
+        Self { status, code, message: message.into(), headers: Box::default() }
     }
 
     /// Says when to try again, in whole seconds, rounded up.
@@ -74,12 +76,24 @@ impl From<Denied> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(mut self) -> Response {
+        let why = why(self.status);
         let error = json!({ "code": self.code, "message": self.message });
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
         self.headers.remove(header::CONTENT_LENGTH);
         self.headers.remove(header::TRANSFER_ENCODING);
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        (self.status, self.headers, body.to_string()).into_response()
+        // Marked, so that whoever counts refusals finds them.
+        (self.status, *self.headers, Extension(why), body.to_string()).into_response()
+    }
+}
+
+const fn why(status: StatusCode) -> Refused {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refused::Access,
+        StatusCode::TOO_MANY_REQUESTS => Refused::Limit,
+        StatusCode::PAYLOAD_TOO_LARGE => Refused::Size,
+        StatusCode::REQUEST_TIMEOUT => Refused::Slow,
+        _ => Refused::Malformed,
     }
 }
 
@@ -108,5 +122,5 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
         },
         _ => Refusal { code: INVALID_REQUEST, ..Refusal::new(status, text.trim().to_owned()) },
     };
-    Refusal { headers: parts.headers, ..refusal }.into_response()
+    Refusal { headers: Box::new(parts.headers), ..refusal }.into_response()
 }

@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use portkey_mcp::auth::oauth::Config;
+use portkey_mcp::{
+    auth::oauth::Config,
+    catalog::Catalog,
+    principal::{Credentials, NoKey},
+};
 
 use super::TOOLSETS;
 
@@ -92,4 +96,14 @@ fn a_file_that_does_not_hold_says_where_and_what() {
         assert!(error.starts_with(&expected) && error.contains(words), "{text}\n{error}");
         assert!(!error.contains("planted"), "{error}");
     }
+}
+
+#[test]
+fn the_example_of_the_documentation_holds() {
+    let text = fs::read_to_string("docs/authentication.md").unwrap();
+    let examples = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let whole: Vec<_> = examples.filter(|example| example.contains("issuer = ")).collect();
+    assert_eq!(whole.len(), 1);
+    let anyone = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
+    Config::parse(whole[0], &Catalog::domains(), Some(&anyone)).unwrap();
 }

@@ -1,0 +1,199 @@
+//! The kinds of instruments, each with a fixed set of label names. Values are `'static`, so that nothing a
+//! caller writes can become one.
+
+use std::{
+    fmt::{self, Write},
+    hash::{Hash, Hasher},
+    sync::atomic::AtomicU64,
+    time::Duration,
+};
+
+#[cfg(feature = "otel")]
+use opentelemetry::{KeyValue, global, metrics::Meter};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, LabelSetEncoder},
+    metrics::{
+        counter,
+        family::{Family, MetricConstructor},
+        gauge, histogram,
+    },
+    registry::{Registry, Unit},
+};
+
+/// The name of an instrument in OpenTelemetry's form, with dots, and what it is about.
+pub(super) type Named = (&'static str, &'static str);
+
+/// The labels of one series.
+#[derive(Clone, Debug)]
+struct Labels<const N: usize> {
+    names: [&'static str; N],
+    values: [&'static str; N],
+}
+
+// The names of an instrument are always the same.
+impl<const N: usize> PartialEq for Labels<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+}
+
+impl<const N: usize> Eq for Labels<N> {}
+
+impl<const N: usize> Hash for Labels<N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.values.hash(state);
+    }
+}
+
+impl<const N: usize> Labels<N> {
+    #[cfg(feature = "otel")]
+    fn attributes(&self) -> Vec<KeyValue> {
+        self.present().map(|(name, value)| KeyValue::new(name, value)).collect()
+    }
+
+    /// Without those that are empty, which is how something absent is said.
+    fn present(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.names.into_iter().zip(self.values).filter(|(_, value)| !value.is_empty())
+    }
+}
+
+impl<const N: usize> EncodeLabelSet for Labels<N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, value) in self.present() {
+            let mut label = encoder.encode_label();
+            let mut key = label.encode_label_key()?;
+            key.write_str(&underscored(name))?;
+            let mut written = key.encode_label_value()?;
+            written.write_str(value)?;
+            written.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// Where instruments of OpenTelemetry are made; they do nothing where nothing is exported.
+#[cfg(feature = "otel")]
+fn meter() -> Meter {
+    global::meter(env!("CARGO_PKG_NAME"))
+}
+
+/// The name as Prometheus has it.
+fn underscored(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+/// How long something takes, in seconds.
+#[derive(Debug)]
+pub(super) struct Durations<const N: usize> {
+    names: [&'static str; N],
+    series: Family<Labels<N>, histogram::Histogram, Buckets>,
+    #[cfg(feature = "otel")]
+    exported: opentelemetry::metrics::Histogram<f64>,
+}
+
+/// Upper bounds in seconds, in rising order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buckets(pub(super) &'static [f64]);
+
+impl MetricConstructor<histogram::Histogram> for Buckets {
+    fn new_metric(&self) -> histogram::Histogram {
+        histogram::Histogram::new(self.0.iter().copied())
+    }
+}
+
+impl<const N: usize> Durations<N> {
+    pub(super) fn new(
+        registry: &mut Registry,
+        (name, about): Named,
+        names: [&'static str; N],
+        buckets: Buckets,
+    ) -> Self {
+        let series = Family::new_with_constructor(buckets);
+        registry.register_with_unit(underscored(name), about, Unit::Seconds, series.clone());
+        #[cfg(feature = "otel")]
+        let exported = meter()
+            .f64_histogram(name)
+            .with_description(about)
+            .with_unit("s")
+            .with_boundaries(buckets.0.to_vec())
+            .build();
+        Self {
+            names,
+            series,
+            #[cfg(feature = "otel")]
+            exported,
+        }
+    }
+
+    pub(super) fn record(&self, values: [&'static str; N], took: Duration) {
+        let labels = Labels { names: self.names, values };
+        self.series.get_or_create(&labels).observe(took.as_secs_f64());
+        #[cfg(feature = "otel")]
+        self.exported.record(took.as_secs_f64(), &labels.attributes());
+    }
+}
+
+/// How often something happens.
+#[derive(Debug)]
+pub(super) struct Count<const N: usize> {
+    names: [&'static str; N],
+    series: Family<Labels<N>, counter::Counter<u64, AtomicU64>>,
+    #[cfg(feature = "otel")]
+    exported: opentelemetry::metrics::Counter<u64>,
+}
+
+impl<const N: usize> Count<N> {
+    pub(super) fn new(
+        registry: &mut Registry,
+        (name, about): Named,
+        names: [&'static str; N],
+    ) -> Self {
+        let series = Family::default();
+        registry.register(underscored(name), about, series.clone());
+        Self {
+            names,
+            series,
+            #[cfg(feature = "otel")]
+            exported: meter().u64_counter(name).with_description(about).build(),
+        }
+    }
+
+    pub(super) fn add(&self, values: [&'static str; N]) {
+        let labels = Labels { names: self.names, values };
+        self.series.get_or_create(&labels).inc();
+        #[cfg(feature = "otel")]
+        self.exported.add(1, &labels.attributes());
+    }
+}
+
+/// How many there are now.
+#[derive(Debug)]
+pub(super) struct Level {
+    gauge: gauge::Gauge,
+    #[cfg(feature = "otel")]
+    exported: opentelemetry::metrics::UpDownCounter<i64>,
+}
+
+impl Level {
+    pub(super) fn new(registry: &mut Registry, (name, about): Named) -> Self {
+        let gauge = gauge::Gauge::default();
+        registry.register(underscored(name), about, gauge.clone());
+        Self {
+            gauge,
+            #[cfg(feature = "otel")]
+            exported: meter().i64_up_down_counter(name).with_description(about).build(),
+        }
+    }
+
+    pub(super) fn rise(&self) {
+        self.gauge.inc();
+        #[cfg(feature = "otel")]
+        self.exported.add(1, &[]);
+    }
+
+    pub(super) fn fall(&self) {
+        self.gauge.dec();
+        #[cfg(feature = "otel")]
+        self.exported.add(-1, &[]);
+    }
+}

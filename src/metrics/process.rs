@@ -1,0 +1,53 @@
+//! What is told of the process itself, by the names that Prometheus' own clients use.
+
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
+};
+
+/// Since when it runs, and the memory it takes.
+#[derive(Debug)]
+pub(super) struct Process {
+    started: f64,
+}
+
+impl Process {
+    pub(super) fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started: since.as_secs_f64() }
+    }
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut gauge = |name, about, value| {
+            let metric = encoder.encode_descriptor(name, about, None, MetricType::Gauge)?;
+            ConstGauge::<f64>::new(value).encode(metric)
+        };
+        gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            self.started,
+        )?;
+        match resident() {
+            Some(bytes) => {
+                gauge("process_resident_memory_bytes", "Memory that the process has in RAM", bytes)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Resident memory in bytes, where the system has a `/proc`.
+fn resident() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024.0)
+}

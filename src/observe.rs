@@ -1,0 +1,213 @@
+//! Requests as they are observed: timed for the metrics, and each tool call a line in the log.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tracing::info;
+
+use crate::{
+    dispatch::{CallError, Record},
+    metrics::{Held, Metrics, Refused},
+    principal::Principal,
+    request::Arrival,
+    telemetry::Span,
+};
+
+/// What a label says for a name that is none of ours.
+pub const UNKNOWN: &str = "_unknown";
+
+/// A request of MCP, from its arrival until this is dropped.
+#[derive(Debug)]
+pub struct Operation {
+    metrics: Metrics,
+    arrival: Arrival,
+    method: &'static str,
+    tool: &'static str,
+    error: &'static str,
+    started: Instant,
+    span: Span,
+    _in_flight: Held,
+}
+
+impl Operation {
+    /// A request arrives. Unless it is said to end otherwise, it was cancelled.
+    pub fn begin(metrics: &Metrics, arrival: Arrival, method: &'static str) -> Self {
+        let span = Span::serve(&arrival, method);
+        Self {
+            metrics: metrics.clone(),
+            arrival,
+            span,
+            method,
+            tool: "",
+            error: "cancelled",
+            started: Instant::now(),
+            _in_flight: metrics.in_flight(),
+        }
+    }
+
+    /// Ends it with an outcome, which is handed back. `kind` puts an error into a word.
+    pub fn ends<T, E>(
+        mut self,
+        outcome: Result<T, E>,
+        kind: impl FnOnce(&E) -> &'static str,
+    ) -> Result<T, E> {
+        self.error = outcome.as_ref().err().map_or("", kind);
+        outcome
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        self.metrics.operation(&self.arrival, self.method, self.tool, self.error, took);
+        if !self.tool.is_empty() {
+            self.span.tool(self.tool);
+        }
+        if !self.error.is_empty() {
+            self.span.failed(self.error);
+        }
+    }
+}
+
+/// A call of a tool, from its arrival until this is dropped.
+#[derive(Debug)]
+pub struct Call<'a> {
+    operation: Operation,
+    principal: &'a Principal,
+    /// What dispatch finds out.
+    pub record: Record,
+    end: End,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+struct End {
+    outcome: &'static str,
+    status: Option<u16>,
+    code: Option<String>,
+    error: Option<String>,
+}
+
+impl From<&'static str> for End {
+    fn from(outcome: &'static str) -> Self {
+        Self { outcome, status: None, code: None, error: None }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// A call arrives. Unless it is said to end otherwise, it was cancelled.
+    pub fn begin(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
+        let operation = Operation::begin(metrics, arrival, "tools/call");
+        Self { operation, principal, record: Record::default(), end: "cancelled".into() }
+    }
+
+    /// How it arrived.
+    pub const fn arrival(&self) -> &Arrival {
+        &self.operation.arrival
+    }
+
+    /// The step of the trace that it is.
+    pub fn span(&self) -> Span {
+        self.operation.span.clone()
+    }
+
+    /// Dispatch is done with it.
+    pub fn ended(&mut self, outcome: &Result<Value, CallError>) {
+        let metrics = &self.operation.metrics;
+        self.operation.error = match outcome {
+            Ok(_) => "",
+            // It is told as an error of the protocol.
+            Err(CallError::Unknown(_)) => "-32602",
+            Err(_) => "tool_error",
+        };
+        self.end = match outcome {
+            Ok(_) => "answered".into(),
+            Err(CallError::Refused(_, refusal)) => {
+                self.record.upstream_request_id.clone_from(&refusal.request_id);
+                End {
+                    status: Some(refusal.status.as_u16()),
+                    code: refusal.code.clone(),
+                    ..End::from("refused")
+                }
+            }
+            Err(CallError::Withheld(_)) => {
+                metrics.refused(Refused::Withheld);
+                "withheld".into()
+            }
+            Err(CallError::Input(_)) => {
+                metrics.refused(Refused::Arguments);
+                "turned back".into()
+            }
+            Err(CallError::Unknown(_)) => {
+                metrics.refused(Refused::UnknownTool);
+                "turned back".into()
+            }
+            Err(CallError::Send(error)) => {
+                End { error: Some(error.to_string()), ..End::from("failed") }
+            }
+        };
+    }
+
+    /// It ended in a panic.
+    pub fn panicked(&mut self) {
+        self.operation.error = "tool_error";
+        self.end = End { error: Some("a panic".to_owned()), ..End::from("failed") };
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let Operation { metrics, arrival, started, .. } = &self.operation;
+        let End { outcome, status, code, error } = &self.end;
+        let tool = self.record.operation.map_or(UNKNOWN, |operation| operation.name());
+        let effect = self.record.operation.map(|operation| operation.effects());
+        metrics.call(outcome, effect);
+        // Neither arguments nor keys, nor a name that the caller made up: it may hold anything.
+        info!(
+            target: "portkey_mcp::call",
+            request_id = arrival.id.as_str(),
+            caller = &*self.principal.name,
+            auth = self.principal.method.word(),
+            tool,
+            effect = effect.map(|effect| effect.word()),
+            outcome,
+            status,
+            code,
+            error,
+            duration_ms = milliseconds(started.elapsed()),
+            upstream_request_id = self.record.upstream_request_id,
+            protocol = arrival.protocol,
+            transport = arrival.transport.word(),
+            "call"
+        );
+        self.operation.tool = tool;
+    }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// A session, from its beginning until this is dropped.
+#[derive(Debug)]
+pub struct Session {
+    metrics: Metrics,
+    arrival: Arrival,
+    started: Instant,
+    _open: Held,
+}
+
+impl Session {
+    /// A session begins with the request that arrives so.
+    pub fn begin(metrics: &Metrics, arrival: Arrival) -> Self {
+        let (metrics, _open) = (metrics.clone(), metrics.session());
+        Self { metrics, arrival, started: Instant::now(), _open }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.metrics.session_ended(&self.arrival, self.started.elapsed());
+    }
+}

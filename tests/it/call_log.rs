@@ -1,0 +1,197 @@
+//! The log has one line for each call, with whatever names it and nothing that is in it.
+
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+
+use crate::{
+    http::served,
+    metrics::session,
+    process::{Pipe, Served, command},
+    requests::{answer, modern, post},
+};
+
+/// The next line about a call, in `--log-format json`.
+fn line(server: &mut Served) -> Value {
+    let line = server.read_until("\"portkey_mcp::call\"");
+    serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take()
+}
+
+fn call(server: &Served, tool: &str, arguments: &Value) -> RequestBuilder {
+    modern(server, "tools/call", json!({ "name": tool, "arguments": arguments }))
+}
+
+#[tokio::test]
+async fn each_call_is_one_line() {
+    let mut server = served(&["--log-format", "json"]);
+    let cases = [
+        ("list-all-integrations", json!({}), json!({ "outcome": "answered", "effect": "read" })),
+        (
+            "delete-integration",
+            json!({ "slug": "no-such" }),
+            json!({ "outcome": "refused", "effect": "delete", "status": 404 }),
+        ),
+        ("get-integration", json!({}), json!({ "outcome": "turned back", "effect": "read" })),
+        ("made-up", json!({}), json!({ "outcome": "turned back", "tool": "_unknown" })),
+    ];
+    for (tool, arguments, expected) in cases {
+        let id = {
+            let answer = call(&server, tool, &arguments).send().await.unwrap();
+            answer.headers()["x-request-id"].to_str().unwrap().to_owned()
+        };
+        let line = line(&mut server);
+        let mut whole = json!({
+            "message": "call",
+            "request_id": id,
+            "caller": "local",
+            "auth": "local",
+            "tool": tool,
+            "protocol": "2026-07-28",
+            "transport": "tcp",
+        });
+        whole.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
+        for (name, value) in whole.as_object().unwrap() {
+            assert_eq!(&line[name], value, "{name} of {tool}: {line}");
+        }
+        assert!(line["duration_ms"].as_f64().unwrap() >= 0.0, "{line}");
+        let asked = ["answered", "refused"].contains(&line["outcome"].as_str().unwrap());
+        assert_eq!(line.get("upstream_request_id").is_some(), asked, "{line}");
+    }
+    // Had one of them two lines, this would be the second.
+    call(&server, "list-all-labels", &json!({})).send().await.unwrap();
+    call(&server, "list-labels", &json!({})).send().await.unwrap();
+    assert_eq!(line(&mut server)["tool"], "_unknown");
+    assert_eq!(line(&mut server)["tool"], "list-labels");
+}
+
+#[tokio::test]
+async fn callers_are_named_and_not_told() {
+    let mut server = served(&["--log-format", "json", "--auth", "key"]);
+    let request = call(&server, "list-all-integrations", &json!({}));
+    answer(request.header("x-portkey-api-key", "pk-secret")).await;
+    let line = line(&mut server);
+    assert_eq!(line["auth"], "key", "{line}");
+    let name = line["caller"].as_str().unwrap();
+    assert!(name.starts_with("key-") && !name.contains("secret"), "{line}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_has_its_line() {
+    let mut pipe = Pipe::start(&["--sandbox", "--sandbox-faults", "latency:60s"]);
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    pipe.send(
+        &json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params }).to_string(),
+    );
+    pipe.receive();
+    for message in [
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+        json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": { "name": "list-all-integrations", "arguments": {} },
+        }),
+        json!({
+            "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 },
+        }),
+        json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }),
+    ] {
+        pipe.send(&message.to_string());
+    }
+    pipe.receive();
+    let (status, _, log) = pipe.end();
+    assert!(status.success(), "{log}");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("portkey_mcp::call")).collect();
+    let [line] = lines[..] else { panic!("{log}") };
+    for word in ["outcome=\"cancelled\"", "transport=\"pipe\"", "protocol=\"2025-11-25\"", "INFO"] {
+        assert!(line.contains(word), "no {word} in {line}");
+    }
+}
+
+#[tokio::test]
+async fn only_trusted_proxies_name_requests() {
+    let trusting = &["--trusted-proxies", "127.0.0.0/8"] as &[_];
+    let long = "x".repeat(129);
+    for (more, given, kept) in [
+        (trusting, "proxy-17", true),
+        (trusting, &long, false),
+        (trusting, &long[..128], true),
+        (trusting, "two words", false),
+        (trusting, "", false),
+        (trusting, "t\u{e4}g", false),
+        (&[], "proxy-17", false),
+    ] {
+        let mut server = served(&[&["--log-format", "json"], more].concat());
+        let request =
+            call(&server, "list-labels", &json!({})).header("x-request-id", given.as_bytes());
+        let answer = request.send().await.unwrap();
+        let name = answer.headers()["x-request-id"].to_str().unwrap();
+        assert_eq!(name == given, kept, "{given} became {name}");
+        assert_eq!(line(&mut server)["request_id"], name);
+        // Refusals have one, too, and each is another.
+        let refused = post(&server, "{").send().await.unwrap();
+        assert!(refused.status().is_client_error());
+        assert_ne!(refused.headers()["x-request-id"].to_str().unwrap(), name);
+    }
+}
+
+/// What fails is logged by rmcp, too, whose lines are not ours to word.
+#[tokio::test]
+async fn no_secret_of_a_failing_call_is_logged() {
+    const SECRET: &str = "sk-never-to-be-logged";
+    const ASKED: &str = "rmcp=trace,portkey_mcp=trace";
+    let params = [
+        json!({ "name": "create-integration", "arguments": { "name": 5, "key": SECRET } }),
+        json!({ "name": "create-integration", "arguments": { "key": { "inside": SECRET } } }),
+        json!({ "name": "create-integration", "arguments": [SECRET] }),
+        json!({ "name": "create-integration", "arguments": SECRET }),
+        json!({ "name": "made-up", "arguments": { "key": SECRET } }),
+        json!({ "name": "get-integration", "arguments": { "slug": SECRET } }),
+        json!({ "name": ["get-integration"], "arguments": { "slug": SECRET } }),
+    ];
+    let others = [
+        ("no/such", json!({ "key": SECRET })),
+        ("tools/list", json!({ "cursor": SECRET })),
+        ("tools/list", json!({ "cursor": [SECRET] })),
+        ("resources/read", json!({ "uri": SECRET })),
+        ("prompts/get", json!({ "name": SECRET, "arguments": { "a": SECRET } })),
+        ("completion/complete", json!({ "argument": { "name": SECRET } })),
+    ];
+    let requests: Vec<(&str, Value)> =
+        params.into_iter().map(|params| ("tools/call", params)).chain(others).collect();
+
+    let mut server = served(&["--log-level", ASKED]);
+    let session = session(&server).await;
+    for (method, params) in &requests {
+        modern(&server, method, params.clone()).send().await.unwrap();
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let legacy = post(&server, &body.to_string()).header("mcp-session-id", &session);
+        legacy.send().await.unwrap().text().await.unwrap();
+    }
+    let mut log = server.read_until("get-integration");
+    log += &server.terminate().1;
+    assert!(log.contains("portkey_mcp::call") && !log.contains(SECRET), "{log}");
+
+    let mut pipe = Pipe::start(&["--sandbox", "--log-level", ASKED]);
+    let opened = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let opening = [("initialize", opened)];
+    for (id, (method, params)) in opening.iter().chain(&requests).enumerate() {
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        pipe.send(&body.to_string());
+        pipe.receive();
+    }
+    let (_, _, log) = pipe.end();
+    assert!(log.contains("portkey_mcp::call") && !log.contains(SECRET), "{log}");
+}
+
+/// Whoever calls from the shell sees the answer, and no log of it.
+#[test]
+fn a_call_from_the_shell_is_not_logged() {
+    let call = command(&["call", "list-labels", "--sandbox"]).output().unwrap();
+    assert!(call.status.success() && call.stderr.is_empty(), "{call:?}");
+}

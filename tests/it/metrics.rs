@@ -1,0 +1,207 @@
+//! `/metrics` of the running binary: it counts what was done, and nothing a caller writes gets into it.
+
+use std::{collections::BTreeSet, io::Write, net::TcpStream};
+
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    http::served,
+    process::{Served, said},
+    requests::{answer, client, modern, modern_by, post},
+};
+
+/// A server with metrics, and where they are.
+pub(crate) struct Measured {
+    pub(crate) server: Served,
+    url: String,
+}
+
+impl Measured {
+    pub(crate) fn start(more: &[&str]) -> Self {
+        let mut server = served(&[&["--metrics-listen", "127.0.0.1:0"], more].concat());
+        let line = server.read_until("/metrics");
+        let url = line[line.find("http://").unwrap()..].trim_end().to_owned();
+        Self { server, url }
+    }
+
+    pub(crate) async fn scrape(&self) -> String {
+        let answer = client().get(&self.url).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let kind = answer.headers()["content-type"].to_str().unwrap();
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        answer.text().await.unwrap()
+    }
+
+    /// Reads until there is this line: what ends with a connection ends a moment after its answer.
+    async fn scrape_until(&self, line: &str) {
+        let mut text = String::new();
+        for _ in 0..10_000 {
+            text = self.scrape().await;
+            if text.lines().any(|each| each == line) {
+                return;
+            }
+        }
+        panic!("no `{line}` in\n{text}");
+    }
+
+    fn call(&self, tool: &str, arguments: &Value) -> RequestBuilder {
+        modern(&self.server, "tools/call", json!({ "name": tool, "arguments": arguments }))
+    }
+}
+
+/// A session of the legacy generation; returns its id.
+pub(crate) async fn session(server: &Served) -> String {
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let opened = post(server, &body.to_string()).send().await.unwrap();
+    opened.headers()["mcp-session-id"].to_str().unwrap().to_owned()
+}
+
+pub(crate) async fn end(server: &Served, session: &str) {
+    let end = client().delete(&server.url).header("mcp-session-id", session);
+    assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+}
+
+fn has(text: &str, line: &str) {
+    assert!(text.lines().any(|each| each == line), "no `{line}` in\n{text}");
+}
+
+#[tokio::test]
+async fn what_was_done_is_counted() {
+    let measured = Measured::start(&["--max-request-bytes", "4096"]);
+    answer(modern(&measured.server, "tools/list", json!({}))).await;
+    for _ in 0..2 {
+        answer(measured.call("list-all-integrations", &json!({}))).await;
+    }
+    // By its other name, and with an answer that refuses.
+    answer(measured.call("get_integration", &json!({ "slug": "no-such" }))).await;
+    answer(measured.call("get-integration", &json!({ "slug": 5, "made-up": true }))).await;
+    answer(measured.call("no-such-tool", &json!({}))).await;
+    answer(post(&measured.server, &"x".repeat(5000))).await;
+    answer(post(&measured.server, "{")).await;
+    let text = measured.scrape().await;
+    let operation = |tool: &str, error: &str| {
+        let rest = r#"mcp_protocol_version="2026-07-28",network_transport="tcp"}"#;
+        let series = "mcp_server_operation_duration_seconds_count";
+        format!(r#"{series}{{mcp_method_name="tools/call",gen_ai_tool_name="{tool}"{error},{rest}"#)
+    };
+    let failed = r#",error_type="tool_error""#;
+    has(&text, &format!("{} 2", operation("list-all-integrations", "")));
+    has(&text, &format!("{} 2", operation("get-integration", failed)));
+    has(&text, &format!("{} 1", operation("_unknown", r#",error_type="-32602""#)));
+    for line in [
+        r#"mcp_server_operation_duration_seconds_count{mcp_method_name="tools/list",mcp_protocol_version="2026-07-28",network_transport="tcp"} 1"#,
+        r#"portkey_mcp_calls_total{outcome="answered",effect="read"} 2"#,
+        r#"portkey_mcp_calls_total{outcome="refused",effect="read"} 1"#,
+        r#"portkey_mcp_calls_total{outcome="turned back",effect="read"} 1"#,
+        r#"portkey_mcp_calls_total{outcome="turned back"} 1"#,
+        r#"portkey_mcp_refusals_total{reason="arguments"} 1"#,
+        r#"portkey_mcp_refusals_total{reason="unknown_tool"} 1"#,
+        r#"portkey_mcp_refusals_total{reason="size"} 1"#,
+        r#"portkey_mcp_refusals_total{reason="malformed"} 1"#,
+        r#"portkey_mcp_upstream_request_duration_seconds_count{operation="list-all-integrations",upstream="portkey",status="2xx"} 2"#,
+        r#"portkey_mcp_upstream_request_duration_seconds_count{operation="get-integration",upstream="portkey",status="4xx"} 1"#,
+        "portkey_mcp_requests_in_flight 0",
+        "portkey_mcp_sessions 0",
+        concat!(r#"portkey_mcp_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        "# EOF",
+    ] {
+        has(&text, line);
+    }
+    assert!(text.contains("process_start_time_seconds 1"), "{text}");
+    #[cfg(target_os = "linux")]
+    assert!(text.contains("process_resident_memory_bytes "), "{text}");
+}
+
+#[tokio::test]
+async fn sessions_and_connections_are_counted_while_they_last() {
+    let measured = Measured::start(&[]);
+    let id = session(&measured.server).await;
+    measured.scrape_until("portkey_mcp_sessions 1").await;
+    end(&measured.server, &id).await;
+    measured.scrape_until("portkey_mcp_sessions 0").await;
+    let ended = r#"mcp_server_session_duration_seconds_count{mcp_protocol_version="2025-11-25",network_transport="tcp"} 1"#;
+    measured.scrape_until(ended).await;
+    measured.scrape_until("portkey_mcp_connections 0").await;
+    let address = measured.server.url.trim_start_matches("http://").trim_end_matches("/mcp");
+    let mut open = TcpStream::connect(address).unwrap();
+    open.write_all(b"POST").unwrap();
+    measured.scrape_until("portkey_mcp_connections 1").await;
+    drop(open);
+    measured.scrape_until("portkey_mcp_connections 0").await;
+}
+
+#[tokio::test]
+async fn repetitions_are_counted() {
+    let measured = Measured::start(&["--sandbox-faults", "503:0.5,seed:1", "--retries", "8"]);
+    for _ in 0..4 {
+        answer(measured.call("list-all-integrations", &json!({}))).await;
+    }
+    let text = measured.scrape().await;
+    let count = |series: &str| -> u32 {
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).trim().parse().unwrap()
+    };
+    let attempts = |status: &str| {
+        count(&format!(
+            r#"portkey_mcp_upstream_request_duration_seconds_count{{operation="list-all-integrations",upstream="portkey",status="{status}"}}"#
+        ))
+    };
+    let retries = count(r#"portkey_mcp_upstream_retries_total{upstream="portkey"}"#);
+    assert!(retries > 0, "{text}");
+    assert_eq!((attempts("2xx"), attempts("5xx")), (4, retries), "{text}");
+}
+
+/// Names, ids, keys and addresses are the caller's to choose, and there is no end of them.
+#[tokio::test]
+async fn nothing_that_a_caller_writes_becomes_a_label() {
+    const SECRET: &str = "pk-very-secret-key";
+    let measured = Measured::start(&["--auth", "key"]);
+    let with_key = |request: RequestBuilder| request.header("x-portkey-api-key", SECRET);
+    let series = |text: &str| -> BTreeSet<String> {
+        let series = text.lines().filter(|line| line.contains("_count") || line.contains("_total"));
+        series.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    };
+    let call = |name: String| with_key(measured.call(&name, &json!({ "key": SECRET })));
+    answer(call("first-made-up".to_owned())).await;
+    answer(with_key(measured.call("list-all-integrations", &json!({ "workspace_id": SECRET }))))
+        .await;
+    answer(measured.call("list-all-integrations", &json!({}))).await;
+    let before = series(&measured.scrape().await);
+    // One client for all, because making one takes longer than a call.
+    let client = client();
+    for i in 0..1000 {
+        let name = format!("made-up-{i}\"}}=,\\{}", i * 7919);
+        let params = json!({ "name": name, "arguments": { "key": SECRET } });
+        let request = modern_by(&client, &measured.server, "tools/call", params);
+        let (_, body) = answer(with_key(request)).await;
+        assert_eq!(body["error"]["code"], -32602, "{body}");
+    }
+    let text = measured.scrape().await;
+    assert_eq!(series(&text), before, "a label has what a caller wrote");
+    has(&text, r#"portkey_mcp_refusals_total{reason="unknown_tool"} 1001"#);
+    has(&text, r#"portkey_mcp_refusals_total{reason="access"} 1"#);
+    for word in [SECRET, "made-up", "key-", "127.0.0.1"] {
+        assert!(!text.contains(word), "{word} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_have_an_address_of_their_own() {
+    for server in [served(&[]), Measured::start(&[]).server] {
+        let main = server.url.replace("/mcp", "/metrics");
+        assert_eq!(client().get(main).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    }
+    let measured = Measured::start(&[]);
+    let other = measured.url.replace("/metrics", "/mcp");
+    assert_eq!(client().get(other).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let taken = measured.url.trim_start_matches("http://").trim_end_matches("/metrics");
+    let (ok, _, log) =
+        said(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", taken]);
+    assert!(!ok && log.contains("for metrics"), "{log}");
+}
