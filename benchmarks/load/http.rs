@@ -34,43 +34,68 @@ impl Generation {
 }
 
 /// A client: a connection and its one request, ready to be sent.
-struct Client {
-    line: Line,
+pub(crate) struct Client {
+    pub(crate) line: Line,
     request: Vec<u8>,
+    /// The headers that each of its requests has.
+    pub(crate) headers: String,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr, generation: Generation) -> anyhow::Result<Self> {
+    /// Connects, and opens a session where there are such. `more` are further headers, such as a
+    /// credential.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        generation: Generation,
+        more: &str,
+    ) -> anyhow::Result<Self> {
         let mut line = Line::connect(address).await?;
-        let request = match generation {
+        let headers = match generation {
             Generation::Modern => {
-                let headers = "mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n\
-                               mcp-name: get-integration\r\n";
-                post(address, headers, &mcp::call(1, mcp::META))
+                format!("{more}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n")
             }
             Generation::Legacy => {
-                line.exchange(&post(address, "", mcp::INITIALIZE), "http/1.1 200").await?;
+                line.exchange(&post(address, more, mcp::INITIALIZE), "HTTP/1.1 200").await?;
                 mcp::check(&line.body, INITIALIZED)?;
                 let session = line.header("mcp-session-id").context("there is no session")?;
-                let headers =
-                    format!("mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n");
-                line.exchange(&post(address, &headers, mcp::READY), "http/1.1 202").await?;
-                post(address, &headers, &mcp::call(1, ""))
+                let headers = format!(
+                    "{more}mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"
+                );
+                line.exchange(&post(address, &headers, mcp::READY), "HTTP/1.1 202").await?;
+                headers
             }
         };
-        Ok(Self { line, request })
+        let request = tool((address, generation), &headers, 1, "get-integration", mcp::GET);
+        Ok(Self { line, request, headers })
     }
 
-    async fn call(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) async fn call(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
-        self.line.exchange(&self.request, "http/1.1 200").await?;
+        self.line.exchange(&self.request, "HTTP/1.1 200").await?;
         let took = started.elapsed();
         mcp::check(&self.line.body, SUCCESS)?;
         Ok(took)
     }
 }
 
-fn post(address: SocketAddr, headers: &str, body: &str) -> Vec<u8> {
+/// The request that calls a tool. No other of its session may have its id while it is under way.
+pub(crate) fn tool(
+    (address, generation): (SocketAddr, Generation),
+    headers: &str,
+    id: usize,
+    name: &str,
+    arguments: &str,
+) -> Vec<u8> {
+    match generation {
+        Generation::Modern => {
+            let headers = format!("{headers}mcp-name: {name}\r\n");
+            post(address, &headers, &mcp::tool(id, name, arguments, mcp::META))
+        }
+        Generation::Legacy => post(address, headers, &mcp::tool(id, name, arguments, "")),
+    }
+}
+
+pub(crate) fn post(address: SocketAddr, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let request = format!(
         "POST /mcp HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
@@ -103,7 +128,7 @@ pub(crate) async fn round(
     };
 
     add("RSS before the first client", Unit::Megabytes, idle, process.memory("VmRSS")?);
-    let mut client = Client::connect(address, generation).await?;
+    let mut client = Client::connect(address, generation, "").await?;
     client.call().await?;
     add("RSS after the first call", Unit::Megabytes, idle, process.memory("VmRSS")?);
 
@@ -120,7 +145,7 @@ pub(crate) async fn round(
 
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        clients.push(Client::connect(address, generation).await?);
+        clients.push(Client::connect(address, generation, "").await?);
     }
     let (clients, _) = flood(clients, plan.warm_up).await?;
     let cpu = process.cpu()?;
@@ -140,7 +165,10 @@ pub(crate) async fn round(
 }
 
 /// Makes calls on all connections at once.
-async fn flood(clients: Vec<Client>, calls: usize) -> anyhow::Result<(Vec<Client>, Latencies)> {
+pub(crate) async fn flood(
+    clients: Vec<Client>,
+    calls: usize,
+) -> anyhow::Result<(Vec<Client>, Latencies)> {
     let each = calls / clients.len();
     let tasks: Vec<_> = clients
         .into_iter()

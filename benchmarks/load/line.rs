@@ -28,24 +28,8 @@ impl Line {
 
     /// Sends a request and reads its answer whole, which must have this status.
     pub(crate) async fn exchange(&mut self, request: &[u8], status: &str) -> anyhow::Result<()> {
-        self.stream.write_all(request).await?;
-        let end = loop {
-            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                break end;
-            }
-            self.read().await?;
-        };
-        let head = self.take(end + 4).await?;
-        self.head.clear();
-        self.head.push_str(std::str::from_utf8(&head)?);
-        self.head.make_ascii_lowercase();
-        self.body.clear();
-        if let Some(length) = self.header("content-length") {
-            let length = length.parse()?;
-            self.body = self.take(length).await?;
-        } else if self.header("transfer-encoding") == Some("chunked") {
-            self.read_chunks().await?;
-        }
+        self.send(request).await?;
+        self.answer().await?;
         ensure!(
             self.head.starts_with(status),
             "{}\n{}",
@@ -55,10 +39,39 @@ impl Line {
         Ok(())
     }
 
-    /// A header of the last answer, in lower case.
+    /// Sends a request, or part of one.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
+        Ok(self.stream.write_all(request).await?)
+    }
+
+    /// Reads an answer whole.
+    pub(crate) async fn answer(&mut self) -> anyhow::Result<()> {
+        let end = loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                break end;
+            }
+            self.read().await?;
+        };
+        let head = self.take(end + 4).await?;
+        self.head.clear();
+        self.head.push_str(std::str::from_utf8(&head)?);
+        self.body.clear();
+        if let Some(length) = self.header("content-length") {
+            let length = length.parse()?;
+            self.body = self.take(length).await?;
+        } else if self.header("transfer-encoding") == Some("chunked") {
+            self.read_chunks().await?;
+        }
+        Ok(())
+    }
+
+    /// A header of the last answer.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(':'));
-        fields.into_iter().find(|(field, _)| *field == name).map(|(_, value)| value.trim())
+        fields
+            .into_iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     async fn read_chunks(&mut self) -> anyhow::Result<()> {

@@ -1,13 +1,17 @@
 //! Whole-process figures of the release binary, against its sandbox in a process of its own.
 //!
-//! `cargo bench --bench load -- [--quick] [--only start|direct|stdio|modern|legacy]`. See
-//! `benchmarks/README.md` for what the figures mean.
+//! `cargo bench --bench load -- [faults|sessions|abuse|guards] [--quick]
+//! [--only start|direct|stdio|modern|legacy]`. See `benchmarks/README.md` for what the figures mean.
 
+mod abuse;
 mod direct;
+mod faults;
+mod guards;
 mod http;
 mod line;
 mod mcp;
 mod process;
+mod sessions;
 mod stats;
 mod stdio;
 
@@ -40,17 +44,21 @@ const QUICK: Plan =
     Plan { rounds: 2, warm_starts: 1, starts: 4, warm_up: 320, sequential: 300, load: 3200 };
 
 struct Options {
+    /// What to do instead of the figures.
+    trial: Option<String>,
     plan: Plan,
+    quick: bool,
     only: Option<String>,
 }
 
 impl Options {
     fn read(args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let (mut plan, mut only) = (FULL, None);
+        let (mut plan, mut quick, mut only, mut trial) = (FULL, false, None, None);
         let mut args = args.skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
-                "--quick" => plan = QUICK,
+                "--quick" => (plan, quick) = (QUICK, true),
+                "faults" | "sessions" | "abuse" | "guards" => trial = Some(arg),
                 "--only" => only = Some(args.next().context("--only what?")?),
                 // Cargo says so to every benchmark.
                 "--bench" => {}
@@ -61,7 +69,7 @@ impl Options {
         if let Some(only) = only.as_deref().filter(|only| !parts.contains(only)) {
             bail!("there is no {only}; there are {}", parts.join(", "));
         }
-        Ok(Self { plan, only })
+        Ok(Self { trial, plan, quick, only })
     }
 
     fn wants(&self, part: &str) -> bool {
@@ -73,6 +81,19 @@ fn main() -> anyhow::Result<()> {
     let options = Options::read(std::env::args())?;
     // One thread: the driver shares the machine with what it measures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(trial) = &options.trial {
+        let mut figures = Figures::default();
+        runtime.block_on(async {
+            match trial.as_str() {
+                "faults" => faults::run(options.quick, &mut figures).await,
+                "sessions" => sessions::run(options.quick, &mut figures).await,
+                "abuse" => abuse::run(options.quick, &mut figures).await,
+                _ => guards::run(options.quick, &mut figures).await,
+            }
+        })?;
+        write!(io::stdout(), "\n{}", figures.table())?;
+        return Ok(());
+    }
     let figures = runtime.block_on(measure(&options))?;
     let Plan { rounds, starts, sequential, load, warm_up, .. } = options.plan;
     let cores = std::thread::available_parallelism()?;

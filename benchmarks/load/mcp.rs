@@ -26,21 +26,33 @@ pub(crate) const META: &str = concat!(
     r#""io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"}}"#
 );
 
-/// The call that is made all the time; `meta` goes behind its arguments.
+/// The arguments of the call that is made all the time.
+pub(crate) const GET: &str = r#"{"slug":"openai-production"}"#;
+
+/// That call; `meta` goes behind its arguments.
 pub(crate) fn call(id: usize, meta: &str) -> String {
+    tool(id, "get-integration", GET, meta)
+}
+
+/// A call of any tool.
+pub(crate) fn tool(id: usize, name: &str, arguments: &str, meta: &str) -> String {
     format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"get-integration","arguments":{{"slug":"{SLUG}"}}{meta}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{arguments}{meta}}}}}"#
     )
 }
 
 /// An answer must contain the words, or nothing that is measured means anything.
 pub(crate) fn check(answer: &[u8], words: &[u8]) -> anyhow::Result<()> {
-    let found = answer.windows(words.len()).any(|window| window == words);
     ensure!(
-        found,
+        says(answer, words),
         "the answer does not contain {}: {}",
         String::from_utf8_lossy(words),
         String::from_utf8_lossy(answer.get(..2000).unwrap_or(answer))
     );
     Ok(())
+}
+
+/// Whether an answer contains the words.
+pub(crate) fn says(answer: &[u8], words: &[u8]) -> bool {
+    answer.windows(words.len()).any(|window| window == words)
 }

@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -16,8 +16,6 @@ const TICKS: f64 = 100.0;
 /// A process of ours; killed when dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
-    /// Kept open, so that the process can log.
-    _log: Option<BufReader<ChildStderr>>,
 }
 
 impl Process {
@@ -29,7 +27,7 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .context("the server cannot be started")?;
-        Ok(Self { child, _log: None })
+        Ok(Self { child })
     }
 
     /// Starts the binary as a server that says on standard error where it listens.
@@ -48,10 +46,14 @@ impl Process {
                 bail!("the server ended before it listened: {seen}");
             }
             let line = seen.get(start..).unwrap_or_default();
-            if let Some((_, rest)) = line.split_once("http://") {
+            // Metrics may be served first, at an address of their own.
+            let served = line.split_once("http://").filter(|_| !line.contains("/metrics"));
+            if let Some((_, rest)) = served {
                 let address = rest.split(['/', ';', ' ', '\n']).next().unwrap_or_default();
                 let address = address.parse().with_context(|| format!("where is {line:?}?"))?;
-                return Ok((Self { child, _log: Some(log) }, address));
+                // Read on, or the process waits once the pipe is full.
+                std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+                return Ok((Self { child }, address));
             }
         }
     }

@@ -7,9 +7,11 @@ use std::{fmt::Write, time::Duration};
 pub(crate) enum Unit {
     Millis,
     Micros,
+    Kilobytes,
     Megabytes,
     PerSecond,
     Percent,
+    Count,
 }
 
 /// What a figure ought to be.
@@ -80,17 +82,19 @@ impl Unit {
         match self {
             Self::Millis => "ms",
             Self::Micros => "µs",
+            Self::Kilobytes => "kB",
             Self::Megabytes => "MB",
             Self::PerSecond => "/s",
             Self::Percent => "%",
+            Self::Count => "",
         }
     }
 
     fn show(self, value: f64) -> String {
         match self {
             Self::Millis if value.abs() < 10.0 => format!("{value:.2}"),
-            Self::Millis | Self::Megabytes => format!("{value:.1}"),
-            Self::Micros | Self::PerSecond | Self::Percent => format!("{value:.0}"),
+            Self::Millis | Self::Kilobytes | Self::Megabytes => format!("{value:.1}"),
+            Self::Micros | Self::PerSecond | Self::Percent | Self::Count => format!("{value:.0}"),
         }
     }
 }
@@ -106,6 +110,10 @@ impl Latencies {
 
     pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The median and the 99th percentile, in milliseconds.
@@ -142,7 +150,7 @@ pub(crate) fn millis(took: Duration) -> f64 {
 }
 
 /// The value below which that part of a sorted list lies; nothing has no quantile.
-fn quantile(sorted: &[f64], part: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let at = sorted.len().saturating_sub(1) as f64 * part;
     let value = |at: f64| sorted.get(at as usize).copied().unwrap_or(f64::NAN);
     let (below, above) = (value(at.floor()), value(at.ceil()));

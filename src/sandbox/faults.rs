@@ -1,12 +1,12 @@
-//! Faults the sandbox can be asked to make: error answers, delays and cut connections, by chance
-//! but repeatable.
+//! Faults the sandbox can be asked to make: error answers, delays, cut connections and lost answers,
+//! by chance but repeatable.
 
 use std::{str::FromStr, time::Duration};
 
 use http::StatusCode;
 
 /// A correct fault list, shown with every complaint about a wrong one.
-const EXAMPLE: &str = "429:0.2,503:0.1,latency:50ms,reset:0.05,seed:7";
+const EXAMPLE: &str = "429:0.2,503:0.1,latency:50ms,reset:0.05,lost:0.05,seed:7";
 
 /// The longest delay a fault list may ask for.
 const LONGEST_LATENCY: Duration = Duration::from_secs(60);
@@ -14,12 +14,14 @@ const LONGEST_LATENCY: Duration = Duration::from_secs(60);
 /// What should go wrong, and how often. The default is that nothing does.
 ///
 /// Written as comma-separated parts: `<status>:<chance>` with an optional `:retry-after=<seconds>`,
-/// `latency:<n>ms` or `latency:<n>s`, `reset:<chance>` and `seed:<n>`. A request meets at most one
-/// error; which one depends only on the seed and on how many requests came before.
+/// `latency:<n>ms` or `latency:<n>s`, `reset:<chance>` (nothing is done), `lost:<chance>` (it is done,
+/// but its answer is lost) and `seed:<n>`. A request meets at most one error; which one depends only on
+/// the seed and on how many requests came before.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     answers: Vec<ErrorAnswer>,
     reset: f64,
+    lost: f64,
     latency: Duration,
     seed: u64,
 }
@@ -39,8 +41,10 @@ pub(crate) struct ErrorAnswer {
 pub(crate) enum Fault {
     /// It gets an error answer and is not carried out.
     Answer(ErrorAnswer),
-    /// Its connection is closed without an answer.
+    /// It is not carried out, and its connection is closed without an answer.
     Reset,
+    /// It is carried out, and its connection is closed without an answer.
+    Lost,
 }
 
 impl Faults {
@@ -53,7 +57,10 @@ impl Faults {
             }
             left -= answer.chance;
         }
-        (left < self.reset).then_some(Fault::Reset)
+        if left < self.reset {
+            return Some(Fault::Reset);
+        }
+        (left - self.reset < self.lost).then_some(Fault::Lost)
     }
 
     /// How long every answer is held back.
@@ -89,8 +96,8 @@ impl FromStr for Faults {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             faults.add(part).map_err(|why| BadFaults { part: part.to_owned(), why })?;
         }
-        let sum = faults.answers.iter().map(|answer| answer.chance).sum::<f64>() + faults.reset;
-        if sum > 1.0 {
+        let sum = faults.answers.iter().map(|answer| answer.chance).sum::<f64>();
+        if sum + faults.reset + faults.lost > 1.0 {
             return Err(BadFaults { part: text.to_owned(), why: "chances add up to more than 1" });
         }
         Ok(faults)
@@ -103,6 +110,7 @@ impl Faults {
         match name {
             "latency" => self.latency = parse_latency(value)?,
             "reset" => self.reset = parse_chance(value)?,
+            "lost" => self.lost = parse_chance(value)?,
             "seed" => self.seed = value.parse().map_err(|_| "the seed is a whole number")?,
             status => self.answers.push(parse_answer(status, value)?),
         }
@@ -116,7 +124,7 @@ fn parse_answer(status: &str, value: &str) -> Result<ErrorAnswer, &'static str> 
         .ok()
         .filter(|status| (400..600).contains(status))
         .and_then(|status| StatusCode::from_u16(status).ok())
-        .ok_or("starts with a status from 400 to 599, `latency`, `reset` or `seed`")?;
+        .ok_or("starts with a status from 400 to 599, `latency`, `reset`, `lost` or `seed`")?;
     let (chance, retry_after) = match value.split_once(':') {
         None => (value, None),
         Some((chance, option)) => {

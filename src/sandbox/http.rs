@@ -62,6 +62,11 @@ pub(crate) async fn answer(
             // Never arrives, but there must be something to send for the cut to be noticed.
             Err(Refusal::Fault(StatusCode::BAD_GATEWAY))
         }
+        Some(Fault::Lost) => {
+            let outcome = service.carry_out(request, &request_id(count)).await;
+            line.cut();
+            outcome
+        }
         None => service.carry_out(request, &request_id(count)).await,
     };
     tracing::trace!(count, refused = outcome.is_err(), "sandbox answered");

@@ -33,6 +33,19 @@ const USUAL_LINE: usize = 4 * 1024;
 /// The client opened with something that is no MCP, or a stream broke.
 pub async fn serve(server: Server) -> anyhow::Result<()> {
     let (input, output) = stdio_pipes();
+    serve_on(server, input, output, super::interrupted()).await
+}
+
+/// Serves one client over any pair of streams, until it hangs up or `interrupted` is done.
+///
+/// # Errors
+/// As for [`serve`], or `interrupted` failed.
+pub async fn serve_on(
+    server: Server,
+    input: impl AsyncRead + Unpin + Send + 'static,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+    interrupted: impl Future<Output = io::Result<()>>,
+) -> anyhow::Result<()> {
     let lines = Lines::new(input, output);
     // Open subscriptions would otherwise be waited for, as if they were calls.
     let (hub, ended) = (server.hub().clone(), lines.ended());
@@ -51,7 +64,7 @@ pub async fn serve(server: Server) -> anyhow::Result<()> {
     tokio::pin!(ended);
     tokio::select! {
         ended = &mut ended => { ended?; }
-        signal = super::interrupted() => {
+        signal = interrupted => {
             signal?;
             stop.cancel();
             ended.await?;

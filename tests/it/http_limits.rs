@@ -50,6 +50,12 @@ fn a_body_that_dawdles_is_not_waited_for() {
 #[test]
 fn a_head_that_dawdles_and_a_connection_that_idles_are_closed() {
     let server = served(&["--idle-timeout", "0.2"]);
+    // Nothing at all, and the first bytes of HTTP/2: before it is known which HTTP is spoken.
+    for opening in ["", "PRI * HT"] {
+        let mut stream = connect(&server);
+        write!(stream, "{opening}").unwrap();
+        assert_eq!(rest(stream), "", "{opening:?}");
+    }
     let mut stream = connect(&server);
     write!(stream, "POST /mcp HTTP/1.1\r\nhost: local").unwrap();
     let text = rest(stream);

@@ -30,6 +30,7 @@ use tokio::{
 };
 use tracing::debug;
 
+use super::prompt::Prompt;
 use crate::{
     metrics::{Held, Metrics, Refused},
     watch::{Parsed, Watched},
@@ -103,16 +104,16 @@ pub(super) async fn serve(
     tls: Option<&Tls>,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let open = Arc::new(Semaphore::new(bounds.most));
+    let (open, time) = (Arc::new(Semaphore::new(bounds.most)), bounds.head_timeout);
     match tls {
         Some(tls) => {
             let inner = RustlsAcceptor::new(tls.config.clone());
-            let acceptor = Bounded { inner, open, metrics: bounds.metrics.clone() };
+            let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
             run(listener, router, bounds, acceptor, handle).await
         }
         None => {
             let inner = DefaultAcceptor::new();
-            let acceptor = Bounded { inner, open, metrics: bounds.metrics.clone() };
+            let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
             run(listener, router, bounds, acceptor, handle).await
         }
     }
@@ -155,6 +156,8 @@ type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
 struct Bounded<A> {
     inner: A,
     open: Arc<Semaphore>,
+    /// How long a connection may take to begin.
+    time: Duration,
     metrics: Metrics,
 }
 
@@ -163,7 +166,7 @@ where
     A: Accept<TcpStream, Counted<S>>,
     A::Future: Send + 'static,
 {
-    type Stream = A::Stream;
+    type Stream = Prompt<A::Stream>;
     type Service = A::Service;
     type Future =
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
@@ -177,7 +180,11 @@ where
         // Answers go out in several small writes; without this each would wait for an acknowledgement.
         _ = stream.set_nodelay(true);
         let service = Counted { service, _permit: Arc::new((permit, self.metrics.connection())) };
-        Box::pin(self.inner.accept(stream, service))
+        let (accepted, time) = (self.inner.accept(stream, service), self.time);
+        Box::pin(async move {
+            let (stream, service) = accepted.await?;
+            Ok((Prompt::new(stream, time), service))
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod body;
 mod front;
 mod limits;
 mod listener;
+mod prompt;
 mod refusal;
 mod scrape;
 mod session;

@@ -38,6 +38,7 @@ async fn certain_faults_always_strike_and_impossible_ones_never() {
         ("500:1", Some(500)),
         ("404:1.0", Some(404)),
         ("reset:1", None),
+        ("lost:1", None),
     ] {
         assert_eq!(statuses(faults, 5).await, [expected; 5], "{faults}");
     }
@@ -63,6 +64,28 @@ async fn a_struck_write_never_happened() {
     };
     let before = Portkey::start().await.get("/integrations?type=organisation").await;
     assert_eq!(total, before["total"].as_u64().unwrap() + made as u64);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_happened() {
+    let portkey = Portkey::with_faults("lost:0.5,seed:3").await;
+    let organisation = "/integrations?type=organisation";
+    let before = Portkey::start().await.get(organisation).await["total"].as_u64().unwrap();
+    let mut lost = 0;
+    for _ in 0..20 {
+        let body = json!({ "name": "A", "ai_provider_id": "openai", "key": "k" }).to_string();
+        let request = portkey.request(Method::POST, "/integrations").bearer_auth("key");
+        let request = request.header("content-type", "application/json").body(body);
+        lost += u64::from(request.send().await.is_err());
+    }
+    assert!((1..20).contains(&lost));
+    let total = loop {
+        let request = portkey.request(Method::GET, organisation).bearer_auth("key");
+        if let Ok(answer) = request.send().await {
+            break super::json(answer).await["total"].as_u64().unwrap();
+        }
+    };
+    assert_eq!(total, before + 20);
 }
 
 #[tokio::test]

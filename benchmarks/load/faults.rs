@@ -1,0 +1,248 @@
+//! Writes under faults: what clients were told, held against what the sandbox did.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use portkey_mcp::portkey::http_client;
+use serde_json::Value;
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::{
+    http::{Client, Generation, tool},
+    line::Line,
+    mcp::{self, SUCCESS},
+    process::Process,
+    stats::{Figures, Latencies, Target, Unit, quantile},
+};
+
+const FAULTS: &str = "429:0.02,503:0.02,reset:0.01,lost:0.01,latency:20ms,seed:7";
+
+/// One call in so many writes.
+const WRITES: u64 = 16;
+/// One call in so many is hung up on.
+const HANG_UPS: u64 = 20;
+/// How long such a client waits at most: longer than most calls take.
+const PATIENCE: u64 = 60;
+
+/// What a client knows about a write.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    Success,
+    Failure,
+    /// It did not wait.
+    Nothing,
+}
+
+/// What a client has to report.
+#[derive(Default)]
+struct Report {
+    writes: Vec<(String, Told)>,
+    latencies: Latencies,
+    failures: usize,
+    hang_ups: usize,
+}
+
+/// Both generations, one after the other.
+pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()> {
+    let (clients, time) = if quick { (32, 3) } else { (256, 60) };
+    for generation in [Generation::Modern, Generation::Legacy] {
+        let (_sandbox, upstream) = Process::listening(&[
+            "sandbox",
+            "--listen",
+            "127.0.0.1:0",
+            "--sandbox-faults",
+            FAULTS,
+        ])?;
+        let url = format!("http://{upstream}/v1");
+        let (server, address) = Process::listening(&[
+            "http",
+            "--listen",
+            "127.0.0.1:0",
+            "--base-url",
+            &url,
+            "--api-key",
+            "bench",
+            "--concurrency",
+            "2048",
+            "--address-concurrency",
+            "2048",
+            "--max-sessions-per-principal",
+            "1000",
+        ])?;
+        let until = Instant::now() + Duration::from_secs(time);
+        let tasks: Vec<JoinHandle<anyhow::Result<Report>>> = (0..clients)
+            .map(|number| tokio::spawn(client(address, generation, number, until)))
+            .collect();
+        let memory = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while Instant::now() < until {
+                seen.push(server.memory("VmRSS")?);
+                sleep(Duration::from_millis(500)).await;
+            }
+            anyhow::Ok((server, seen))
+        });
+        let mut all = Report::default();
+        for task in tasks {
+            let report = task.await??;
+            all.writes.extend(report.writes);
+            all.latencies.extend(report.latencies);
+            all.failures += report.failures;
+            all.hang_ups += report.hang_ups;
+        }
+        let (_server, memory) = memory.await??;
+        // What was hung up on may still be under way.
+        sleep(Duration::from_secs(1)).await;
+        compare(&url, &all.writes).await?;
+        report(generation, all, memory, time, figures);
+    }
+    Ok(())
+}
+
+fn report(
+    generation: Generation,
+    all: Report,
+    memory: Vec<f64>,
+    seconds: u64,
+    figures: &mut Figures,
+) {
+    let mut add = |what: &str, unit, target, value| {
+        let name = format!("{}: {what}", generation.name());
+        figures.add(&name, unit, target, value);
+    };
+    let told = |told| all.writes.iter().filter(|(_, one)| *one == told).count() as f64;
+    let answered = all.latencies.len() as f64;
+    add("answered calls", Unit::PerSecond, Target::None, answered / seconds as f64);
+    add("writes told to have succeeded", Unit::Count, Target::None, told(Told::Success));
+    add("writes told to have failed", Unit::Count, Target::None, told(Told::Failure));
+    add("writes hung up on", Unit::Count, Target::None, told(Told::Nothing));
+    add("writes lost or doubled", Unit::Count, Target::AtMost(0.0), 0.0);
+    add("calls told to have failed", Unit::Count, Target::None, all.failures as f64);
+    add("calls hung up on", Unit::Count, Target::None, all.hang_ups as f64);
+    let (p50, p99) = all.latencies.p50_p99();
+    add("latency p50", Unit::Millis, Target::None, p50);
+    add("latency p99", Unit::Millis, Target::None, p99);
+    // Ten seconds to settle, where there are so many.
+    let settled = memory.get(20).or(memory.last()).copied().unwrap_or(f64::NAN);
+    let mut after: Vec<f64> = memory.into_iter().skip(20).collect();
+    after.sort_by(f64::total_cmp);
+    add("RSS after 10 s", Unit::Megabytes, Target::None, settled);
+    if !after.is_empty() {
+        let most = quantile(&after, 1.0);
+        add("highest RSS from then on", Unit::Megabytes, Target::None, most);
+        let growth = 100.0 * (most / settled - 1.0);
+        add("growth from then on", Unit::Percent, Target::AtMost(10.0), growth);
+    }
+}
+
+/// Calls until the time is over, and keeps what it was told.
+async fn client(
+    address: SocketAddr,
+    generation: Generation,
+    number: u64,
+    until: Instant,
+) -> anyhow::Result<Report> {
+    let mut client = Client::connect(address, generation, "").await?;
+    let at = (address, generation);
+    let mut report = Report::default();
+    let mut random = number;
+    for count in 1.. {
+        if Instant::now() >= until {
+            break;
+        }
+        let dice = next(&mut random);
+        let name = (dice % WRITES == 0).then(|| format!("load-{number}-{count}"));
+        let request = match &name {
+            Some(name) => {
+                let what = format!(r#"{{"name":"{name}","ai_provider_id":"openai","key":"k"}}"#);
+                tool(at, &client.headers, count, "create-integration", &what)
+            }
+            None => tool(at, &client.headers, count, "get-integration", mcp::GET),
+        };
+        let started = Instant::now();
+        client.line.send(&request).await?;
+        let told = if (dice >> 16) % HANG_UPS == 0 {
+            sleep(Duration::from_millis((dice >> 32) % PATIENCE)).await;
+            client.line = Line::connect(address).await?;
+            report.hang_ups += 1;
+            Told::Nothing
+        } else {
+            client.line.answer().await?;
+            report.latencies.add(started.elapsed());
+            let success = mcp::says(&client.line.body, SUCCESS);
+            report.failures += usize::from(!success);
+            if success { Told::Success } else { Told::Failure }
+        };
+        report.writes.extend(name.map(|name| (name, told)));
+    }
+    Ok(report)
+}
+
+/// The next of a series of numbers that look random (splitmix64).
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Each write happened once if it was told to have succeeded, and never twice, by what there is and by
+/// what was written down while it happened.
+async fn compare(url: &str, writes: &[(String, Told)]) -> anyhow::Result<()> {
+    ensure!(writes.iter().any(|(_, told)| *told == Told::Success), "there were no writes");
+    let present = count(url, "integrations?type=organisation&page_size=100", |item| {
+        item["name"].as_str().map(str::to_owned)
+    });
+    let span = "start_time=2000-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z";
+    let query = format!("audit-logs?{span}&method=POST&response_status_code=200&page_size=100");
+    let written = count(url, &query, |entry| {
+        let body: Value = serde_json::from_str(entry["request_body"].as_str()?).ok()?;
+        body["name"].as_str().map(str::to_owned)
+    });
+    for (source, counts) in [("state", present.await?), ("audit log", written.await?)] {
+        for (name, told) in writes {
+            let times = counts.get(name).copied().unwrap_or(0);
+            let right = times == 1 || (times == 0 && *told != Told::Success);
+            ensure!(right, "{name}: told {told:?}, {times} times in the sandbox's {source}");
+        }
+    }
+    Ok(())
+}
+
+/// How often each name stands in a list of the sandbox, read page by page.
+async fn count(
+    url: &str,
+    query: &str,
+    name: impl Fn(&Value) -> Option<String>,
+) -> anyhow::Result<HashMap<String, usize>> {
+    let client = http_client().no_proxy().build()?;
+    let mut counts = HashMap::new();
+    for page in 0.. {
+        let address = format!("{url}/{query}&current_page={page}");
+        let answer: Value = loop {
+            // The faults go on.
+            let request = client.get(&address).header("x-portkey-api-key", "bench");
+            match request.send().await {
+                Ok(answer) if answer.status().is_success() => {
+                    break serde_json::from_slice(&answer.bytes().await?)?;
+                }
+                Ok(answer) if answer.status().as_u16() == 400 => {
+                    anyhow::bail!("{query}: {}", answer.text().await?)
+                }
+                _ => {}
+            }
+        };
+        let items = answer.get("data").or(answer.get("records")).and_then(Value::as_array);
+        let items = items.with_context(|| format!("{query} is no list"))?;
+        if items.is_empty() {
+            break;
+        }
+        for name in items.iter().filter_map(&name) {
+            *counts.entry(name).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}

@@ -1,0 +1,104 @@
+//! What authentication, limits and metrics cost: the same calls without and with them, in pairs.
+
+use std::{io::Write, time::Instant};
+
+use portkey_mcp::{auth::NewToken, catalog::Catalog};
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use crate::{
+    CONNECTIONS,
+    http::{Client, Generation, flood},
+    process::Process,
+    stats::{Figures, Load, Target, Unit},
+};
+
+/// A token file in a folder of its own, and the header that carries each of its tokens.
+pub(crate) struct Tokens {
+    folder: TempDir,
+    pub(crate) headers: Vec<String>,
+}
+
+impl Tokens {
+    /// One token for each name; the same key acts for all.
+    pub(crate) fn make(names: &[&str]) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let key = folder.path().join("key");
+        std::fs::write(&key, "bench")?;
+        let key = format!("file:{}", key.display());
+        let mut file = std::fs::File::create(folder.path().join("tokens.toml"))?;
+        let mut headers = Vec::new();
+        for name in names {
+            let scopes = vec!["portkey:read".to_owned(), "portkey:write".to_owned()];
+            let keys = (Some(key.clone()), None);
+            let domains = Catalog::domains();
+            let new = NewToken::make((*name).to_owned(), scopes, None, keys, None, &domains)?;
+            writeln!(file, "{}", new.entry)?;
+            headers.push(format!("authorization: Bearer {}\r\n", new.token.expose_secret()));
+        }
+        Ok(Self { folder, headers })
+    }
+
+    pub(crate) fn path(&self) -> String {
+        self.folder.path().join("tokens.toml").display().to_string()
+    }
+}
+
+/// Rounds of both generations, each without and with, one right after the other.
+pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()> {
+    let (rounds, calls) = if quick { (1, 1600) } else { (9, 32_000) };
+    let (_sandbox, upstream) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
+    let url = format!("http://{upstream}/v1");
+    let tokens = Tokens::make(&["bench"])?;
+    let path = tokens.path();
+    let credential = tokens.headers.first().map(String::as_str).unwrap_or_default();
+    let common = ["http", "--listen", "127.0.0.1:0", "--base-url", &url];
+    let open = [&common[..], &["--api-key", "bench"]].concat();
+    let guarded = ["--auth", "token", "--auth-file", &path, "--metrics-listen", "127.0.0.1:0"];
+    // Counted each time, but never reached.
+    let limits = ["--rate-limit", "100000000/s", "--address-rate-limit", "100000000/s"];
+    let guarded = [&common[..], &guarded, &limits].concat();
+    for generation in [Generation::Modern, Generation::Legacy] {
+        for round in 0..rounds {
+            let open = async || throughput(&open, generation, "", calls).await;
+            let guarded = async || throughput(&guarded, generation, credential, calls).await;
+            // Neither is always the one that comes first.
+            let (without, with) = if round % 2 == 0 {
+                let without = open().await?;
+                (without, guarded().await?)
+            } else {
+                let with = guarded().await?;
+                (open().await?, with)
+            };
+            let name = generation.name();
+            let mut add = |what: &str, unit, target, value| {
+                figures.add(&format!("{name}: {what}"), unit, target, value);
+            };
+            add("throughput without", Unit::PerSecond, Target::None, without.per_second);
+            add("throughput with", Unit::PerSecond, Target::None, with.per_second);
+            add("CPU per call without", Unit::Micros, Target::None, without.cpu);
+            add("CPU per call with", Unit::Micros, Target::None, with.cpu);
+            let share = 100.0 * with.per_second / without.per_second;
+            add("share that is left", Unit::Percent, Target::AtLeast(80.0), share);
+        }
+    }
+    Ok(())
+}
+
+/// How many calls a server of its own answers in a second.
+async fn throughput(
+    args: &[&str],
+    generation: Generation,
+    more: &str,
+    calls: usize,
+) -> anyhow::Result<Load> {
+    let (server, address) = Process::listening(args)?;
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(Client::connect(address, generation, more).await?);
+    }
+    let (clients, _) = flood(clients, calls / 10).await?;
+    let (cpu, started) = (server.cpu()?, Instant::now());
+    flood(clients, calls).await?;
+    Ok(Load::new(calls, started.elapsed(), server.cpu()? - cpu))
+}

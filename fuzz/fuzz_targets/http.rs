@@ -1,0 +1,211 @@
+//! The HTTP front against whatever a client may send.
+//!
+//! The first byte chooses: bit 0 `--auth token` instead of none; bit 1 the rest is sent as it is, instead
+//! of read as messages; bit 2 messages carry a credential. Messages are divided by the byte 0x1e, and
+//! each is `METHOD target`, a line per header, an empty line, and the body; `@` for a header's value is
+//! the session that an answer before named.
+#![no_main]
+
+use std::{pin::pin, time::Duration};
+
+use axum::Router;
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, response::Parts,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{client, server};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use libfuzzer_sys::fuzz_target;
+use portkey_mcp_fuzz::{KEY, PATIENCE, TOKEN, contains, router, run};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
+    time::timeout,
+};
+
+const BY_TOKEN: u8 = 1;
+const RAW: u8 = 2;
+const CREDENTIAL: u8 = 4;
+
+/// Beyond every bound of the server, so that what has not come by then never comes.
+const NEVER: Duration = Duration::from_secs(PATIENCE.as_secs() * 10);
+
+/// How many bytes wait between client and server.
+const PIPE: usize = 16 << 10;
+
+/// How much of an answer is read.
+const MOST_FRAMES: usize = 64;
+const MOST_BYTES: usize = 64 << 10;
+
+/// What messages leave to the client's own HTTP.
+const FRAMING: [HeaderName; 6] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+];
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&flags, rest)) = input.split_first() else { return };
+    run(async {
+        let router = router(flags & BY_TOKEN != 0);
+        if flags & RAW != 0 {
+            raw(&router, rest).await;
+        } else {
+            messages(&router, rest, flags).await;
+        }
+    });
+});
+
+/// A connection to the routes, bounded as the product's are.
+fn connect(router: &Router) -> DuplexStream {
+    let (near, far) = duplex(PIPE);
+    let service = TowerToHyperService::new(router.clone());
+    let connection = server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(far), service);
+    tokio::spawn(connection);
+    near
+}
+
+/// Bytes go in; an answer comes out, or the connection ends.
+async fn raw(router: &Router, input: &[u8]) {
+    let (mut output, mut closed) = (Vec::new(), false);
+    let (mut reader, mut writer) = split(connect(router));
+    let writing = async {
+        // The server may have hung up before the end.
+        _ = writer.write_all(input).await;
+    };
+    let reading = async {
+        while output.len() < MOST_BYTES {
+            match timeout(NEVER, reader.read_buf(&mut output)).await {
+                Ok(Ok(0) | Err(_)) => return closed = true,
+                Ok(Ok(_)) => {}
+                Err(_) => return,
+            }
+        }
+    };
+    // Open streams are kept alive for ever.
+    _ = timeout(NEVER * 2, async { tokio::join!(writing, reading) }).await;
+    assert!(closed || !output.is_empty(), "neither an answer nor a close");
+    assert!(output.is_empty() || output.starts_with(b"HTTP/1."), "no answer, but something else");
+    check_secrets(&output, input);
+}
+
+/// Messages go in one after the other, each on a connection of its own.
+async fn messages(router: &Router, input: &[u8], flags: u8) {
+    let mut session = HeaderValue::from_static("none");
+    for message in input.split(|byte| *byte == 0x1e).take(8) {
+        let Some(mut request) = read(message, &session) else { continue };
+        if flags & CREDENTIAL != 0 {
+            let (name, value) = match flags & BY_TOKEN != 0 {
+                true => (header::AUTHORIZATION, format!("Bearer {TOKEN}")),
+                false => (HeaderName::from_static("x-portkey-api-key"), TOKEN.to_owned()),
+            };
+            request.headers_mut().insert(name, value.try_into().expect("a header"));
+        }
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let Some((head, body)) = exchange(router, request).await else { continue };
+        check_secrets(&body, input);
+        for value in head.headers.values() {
+            check_secrets(value.as_bytes(), input);
+        }
+        assert_ne!(head.status, StatusCode::INTERNAL_SERVER_ERROR);
+        let refused = head.status.is_client_error() || head.status.is_server_error();
+        if refused && path == "/mcp" && method != Method::HEAD {
+            check_refusal(&head, &body);
+        }
+        if let Some(id) = head.headers.get("mcp-session-id") {
+            session = id.clone();
+        }
+    }
+}
+
+/// A message as it is written above, if it is one.
+fn read(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
+    let end = message.windows(2).position(|two| two == b"\n\n");
+    let (head, body) = match end {
+        Some(end) => (&message[..end], &message[end + 2..]),
+        None => (message, &b""[..]),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let (method, target) = halves(lines.next()?, b' ')?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    for line in lines {
+        let Some((name, value)) = halves(line, b':') else { continue };
+        let Ok(name) = HeaderName::from_bytes(name) else { continue };
+        let value = match value.trim_ascii() {
+            b"@" => session.clone(),
+            value => HeaderValue::from_bytes(value).ok()?,
+        };
+        if name == header::HOST {
+            headers.insert(name, value);
+        } else if !FRAMING.contains(&name) {
+            headers.append(name, value);
+        }
+    }
+    let method = Method::from_bytes(method).ok().filter(|method| *method != Method::CONNECT)?;
+    let body = Full::new(Bytes::copy_from_slice(body));
+    let mut request = Request::builder().method(method).uri(target).body(body).ok()?;
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+fn halves(line: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let at = line.iter().position(|byte| *byte == at)?;
+    Some((&line[..at], &line[at + 1..]))
+}
+
+/// The answer, as much of it as comes; nothing where the server hung up instead.
+async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Parts, Vec<u8>)> {
+    let io = TokioIo::new(connect(router));
+    let (mut sender, connection) = client::conn::http1::handshake(io).await.expect("a handshake");
+    tokio::spawn(connection);
+    let answer = timeout(NEVER, sender.send_request(request)).await;
+    let answer = match answer.expect("neither an answer nor a close") {
+        Ok(answer) => answer,
+        Err(error) => {
+            assert!(!error.is_parse(), "the answer is no HTTP: {error}");
+            return None;
+        }
+    };
+    let (head, body) = answer.into_parts();
+    let (mut body, mut bytes) = (pin!(body), Vec::new());
+    // Streams that wait for news have no end; and what keeps them alive goes by the real clock, so that it
+    // comes without a pause once this one is ahead.
+    let whole = async {
+        for _ in 0..MOST_FRAMES {
+            let Some(Ok(frame)) = body.frame().await else { return };
+            bytes.extend(frame.into_data().unwrap_or_default());
+        }
+    };
+    _ = timeout(PATIENCE, whole).await;
+    Some((head, bytes))
+}
+
+/// A refusal is something that clients can show.
+fn check_refusal(head: &Parts, body: &[u8]) {
+    let shown = String::from_utf8_lossy(body);
+    let media = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    assert_eq!(media, Some(&b"application/json"[..]), "{}: {shown}", head.status);
+    let body: Value = serde_json::from_slice(body).expect("a refusal is JSON");
+    assert_eq!(body["jsonrpc"], "2.0", "{shown}");
+    assert!(body["error"]["code"].is_i64() && body["error"]["message"].is_string(), "{shown}");
+}
+
+/// Nothing that only the server or the header knows comes back.
+fn check_secrets(output: &[u8], input: &[u8]) {
+    for secret in [KEY, TOKEN] {
+        let echoed = contains(input, secret);
+        assert!(echoed || !contains(output, secret), "a secret came back");
+    }
+}

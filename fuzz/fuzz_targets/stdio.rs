@@ -1,0 +1,72 @@
+//! The framing of standard input and output against whatever a client may write.
+//!
+//! Bit 0 of the first byte opens the connection properly before the rest is written.
+#![no_main]
+
+use std::{future::pending, time::Duration};
+
+use libfuzzer_sys::fuzz_target;
+use portkey_mcp::transport::stdio::serve_on;
+use portkey_mcp_fuzz::{KEY, contains, local, run};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex},
+    time::timeout,
+};
+
+const OPENED: u8 = 1;
+
+/// Beyond every bound of the server, so that what has not come by then never comes.
+const NEVER: Duration = Duration::from_secs(600);
+
+const OPENING: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","#,
+    r#""capabilities":{},"clientInfo":{"name":"fuzz","version":"1"}}}"#,
+    "\n",
+    r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+    "\n"
+);
+
+/// Its id is one that nothing else has.
+const PING: &str = "\n{\"jsonrpc\":\"2.0\",\"id\":\"still-there-7f3a\",\"method\":\"ping\"}\n";
+const PINGED: &str = "still-there-7f3a";
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&flags, rest)) = input.split_first() else { return };
+    // The fuzzer reads the id out of the comparison with it.
+    if contains(rest, PINGED) {
+        return;
+    }
+    let opened = flags & OPENED != 0;
+    run(async {
+        let (client, server) = duplex(16 << 10);
+        let (from_client, to_client) = tokio::io::split(server);
+        tokio::spawn(serve_on(local(), from_client, to_client, pending()));
+        let (answers, mut writer) = tokio::io::split(client);
+        let writing = async {
+            let opening = if opened { OPENING } else { "" };
+            for bytes in [opening.as_bytes(), rest, PING.as_bytes()] {
+                // Who does not begin with MCP is hung up on.
+                _ = writer.write_all(bytes).await;
+            }
+        };
+        let reading = timeout(NEVER, pinged(answers, rest));
+        let (_, pinged) = tokio::join!(writing, reading);
+        // Before a proper opening even a ping need not be answered.
+        assert!(!opened || pinged.expect("neither an answer nor an end"), "the ping is lost");
+    });
+});
+
+/// Reads answers up to that of the ping, each of which is JSON-RPC. Whether it came.
+async fn pinged(answers: impl tokio::io::AsyncRead + Unpin, input: &[u8]) -> bool {
+    let mut lines = BufReader::new(answers).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let message: Value = serde_json::from_slice(&line).expect("a line of JSON");
+        assert_eq!(message["jsonrpc"], "2.0", "{message}");
+        assert!(contains(input, KEY) || !contains(&line, KEY), "a secret came back");
+        if message["id"] == PINGED {
+            return true;
+        }
+    }
+    false
+}

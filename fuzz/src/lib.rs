@@ -1,0 +1,119 @@
+//! What both targets share: a server that reaches nobody, and time that passes at once.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use axum::{Extension, Router, extract::ConnectInfo};
+use portkey_mcp::{
+    auth::{Auth, Tokens},
+    catalog::Catalog,
+    dispatch::Dispatcher,
+    metrics::Metrics,
+    portkey::{Addresses, Client, Retries, Settings},
+    principal::{Credentials, Key, KeySource, NoKey, Principal},
+    seal::Keyring,
+    server::Server,
+    store::Store,
+    transport::http::{self, Connections, SessionBounds, Stop},
+    watch::Watched,
+};
+
+/// The key that acts upstream. No answer may contain it.
+pub const KEY: &str = "planted-upstream-key-5b1c9a52";
+
+/// What a client with `--auth token` sends.
+pub const TOKEN: &str = "pmcp_planted-token-93d0c1e7";
+
+/// A token file whose one entry is [`TOKEN`].
+const TOKENS: &str = r#"
+[[token]]
+name = "client"
+sha256 = "0f7e71b944ace5b5133758689c87d03361f5bebfb9af5b35e977d6823c026b90"
+scopes = ["portkey:read", "portkey:write", "portkey:delete"]
+"#;
+
+/// How long a request's head, or its body, may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Shared by all runs: its client holds the system's certificates, which take long to read.
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    let settings = Settings {
+        // Nobody listens on the port of a protocol that is out of use.
+        addresses: Addresses::all_at(&"http://127.0.0.1:9/v1".parse().expect("an address")),
+        connect_timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(2),
+        max_response_bytes: 1 << 20,
+        retries: Retries { most: 0, ..Retries::default() },
+        extra_roots: Vec::new(),
+        proxies: false,
+    };
+    let dispatcher = Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) };
+    Server::new(Arc::new(dispatcher), None)
+});
+
+/// Runs to the end, on a clock that jumps to whatever is waited for.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().expect("a runtime").block_on(future)
+}
+
+/// The server for whoever started it.
+pub fn local() -> Server {
+    SERVER.clone().for_local(Principal::local(credentials()))
+}
+
+/// The product's routes, as a connection has them, with `--auth token` or none. Nothing lives on in
+/// them from one run to the next.
+pub fn router(by_token: bool) -> Router {
+    let auth = match by_token {
+        true => Auth::Token(Watched::fixed(tokens())),
+        false => Auth::None(Arc::new(Principal::local(credentials()))),
+    };
+    let settings = http::Settings {
+        listen: (Ipv4Addr::LOCALHOST, 8787).into(),
+        allowed_hosts: Vec::new(),
+        allowed_origins: vec!["https://console.example.com".to_owned()],
+        trusted_proxies: vec!["127.0.0.1/32".parse().expect("a network")],
+        max_request_bytes: 64 << 10,
+        body_timeout: PATIENCE,
+        concurrency: 8,
+        address_concurrency: 8,
+        rate: None,
+        address_rate: None,
+        connections: Connections {
+            most: 8,
+            head_timeout: PATIENCE,
+            head_bytes: 64 << 10,
+            metrics: Metrics::default(),
+        },
+        sessions: SessionBounds { ttl: PATIENCE * 100, most: 8, most_of_principal: 4 },
+        keys: Arc::new(Watched::fixed(Keyring::random().expect("randomness"))),
+        store: Store::memory(),
+        tls: None,
+        allow_unauthenticated: false,
+        grace: PATIENCE,
+        metrics: Metrics::default(),
+        metrics_listen: None,
+    };
+    let peer: SocketAddr = (Ipv4Addr::LOCALHOST, 50_000).into();
+    let router = http::router(SERVER.clone(), auth, &settings, &Stop::default());
+    router.layer(Extension(ConnectInfo(peer)))
+}
+
+/// Whether the bytes contain the words.
+pub fn contains(bytes: &[u8], words: &str) -> bool {
+    bytes.windows(words.len()).any(|window| window == words.as_bytes())
+}
+
+fn credentials() -> Credentials {
+    let key = Key::new(KeySource::Option, &KEY.into()).expect("a key");
+    Credentials { portkey: Some(key.clone()), enkrypt: Some(key), missing: NoKey::Server }
+}
+
+fn tokens() -> Tokens {
+    let tokens = Tokens::parse(TOKENS, &Catalog::domains(), Some(&credentials()));
+    tokens.expect("a token file").value
+}
