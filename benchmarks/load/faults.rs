@@ -154,7 +154,7 @@ async fn client(
             break;
         }
         let dice = next(&mut random);
-        let name = (dice % WRITES == 0).then(|| format!("load-{number}-{count}"));
+        let name = dice.is_multiple_of(WRITES).then(|| format!("load-{number}-{count}"));
         let request = match &name {
             Some(name) => {
                 let what = format!(r#"{{"name":"{name}","ai_provider_id":"openai","key":"k"}}"#);
@@ -164,7 +164,7 @@ async fn client(
         };
         let started = Instant::now();
         client.line.send(&request).await?;
-        let told = if (dice >> 16) % HANG_UPS == 0 {
+        let told = if (dice >> 16).is_multiple_of(HANG_UPS) {
             sleep(Duration::from_millis((dice >> 32) % PATIENCE)).await;
             client.line = Line::connect(address).await?;
             report.hang_ups += 1;
@@ -200,7 +200,7 @@ async fn compare(url: &str, writes: &[(String, Told)]) -> anyhow::Result<()> {
     let query = format!("audit-logs?{span}&method=POST&response_status_code=200&page_size=100");
     let written = count(url, &query, |entry| {
         let body: Value = serde_json::from_str(entry["request_body"].as_str()?).ok()?;
-        body["name"].as_str().map(str::to_owned)
+        body.get("name")?.as_str().map(str::to_owned)
     });
     for (source, counts) in [("state", present.await?), ("audit log", written.await?)] {
         for (name, told) in writes {
