@@ -119,7 +119,6 @@ fn report(
     add("writes told to have succeeded", Unit::Count, Target::None, told(Told::Success));
     add("writes told to have failed", Unit::Count, Target::None, told(Told::Failure));
     add("writes hung up on", Unit::Count, Target::None, told(Told::Nothing));
-    add("writes lost or doubled", Unit::Count, Target::AtMost(0.0), 0.0);
     add("calls told to have failed", Unit::Count, Target::None, all.failures as f64);
     add("calls hung up on", Unit::Count, Target::None, all.hang_ups as f64);
     let (p50, p99) = all.latencies.p50_p99();

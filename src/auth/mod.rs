@@ -184,8 +184,8 @@ fn has_credentials(query: &str) -> bool {
 fn refuse(headers: &HeaderMap, foreign: &[HeaderName]) -> Result<(), Denied> {
     match foreign.iter().any(|name| headers.contains_key(name)) {
         true => Err(Denied::bad(
-            "the request has a credential of a kind that this server does not take; see \
-             WWW-Authenticate of a request without any for the kind it does",
+            "the request has a credential of a kind that this server does not take; leave it out, and \
+             ask the operator which kind the server takes",
         )),
         false => Ok(()),
     }
