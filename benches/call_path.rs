@@ -14,9 +14,8 @@ use portkey_mcp::{
     operation::{JsonMap, Published},
     portkey::{Addresses, Client, Retries, Settings},
     principal::{Credentials, NoKey, Principal},
-    request::{Arrival, RequestId, Transport},
+    request::Arrival,
     server::Server,
-    telemetry::Parent,
 };
 use rmcp::model::ListToolsResult;
 use serde_json::{Value, json};
@@ -69,7 +68,7 @@ fn list(criterion: &mut Criterion) {
         extra_roots: Vec::new(),
         proxies: false,
     };
-    let dispatcher = Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) };
+    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
     let server = Server::new(Arc::new(dispatcher), None);
     criterion.bench_function("tools-list/clone", |bench| bench.iter(|| server.tools().to_vec()));
     let result = ListToolsResult::with_all_items(server.tools().to_vec());
@@ -88,15 +87,8 @@ fn observe(criterion: &mut Criterion) {
         let metrics = Metrics::on_if(on);
         criterion.bench_function(&format!("observe/metrics {name}"), |bench| {
             bench.iter(|| {
-                let id = RequestId::make();
-                let arrival = Arrival {
-                    id,
-                    transport: Transport::Tcp,
-                    protocol: "2026-07-28",
-                    parent: Parent::default(),
-                };
-                let mut call = Call::begin(&metrics, arrival, &principal);
-                call.record.operation = Some(operation);
+                let mut call = Call::begin(&metrics, Arrival::local(), &principal);
+                call.parts().1.operation = Some(operation);
                 call.ended(&Ok(Value::Null));
             });
         });

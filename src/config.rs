@@ -203,7 +203,7 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        let dispatcher = Dispatcher { catalog: self.catalog(), portkey: Client::new(settings) };
+        let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
         Ok(Built { dispatcher, credentials, sandbox })
     }
 

@@ -4,18 +4,31 @@ use serde_json::Value;
 
 use crate::{
     catalog::{Catalog, UnknownTool},
+    metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
     portkey::{Client, Refusal, SendError},
     principal::{Principal, Withheld},
+    request::Arrival,
 };
 
 /// Everything a call needs on its way.
 #[derive(Debug)]
 pub struct Dispatcher {
-    /// What is offered.
-    pub catalog: Catalog,
-    /// Who answers.
-    pub portkey: Client,
+    catalog: Catalog,
+    portkey: Client,
+}
+
+/// A call as it arrives.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Who makes it.
+    pub principal: &'a Principal,
+    /// How it came.
+    pub arrival: &'a Arrival,
+    /// The tool's name, as the caller writes it.
+    pub name: &'a str,
+    /// The arguments, as the caller writes them.
+    pub args: JsonMap,
 }
 
 /// Why a call came to nothing, by who can do something about it.
@@ -48,7 +61,27 @@ pub struct Record {
 }
 
 impl Dispatcher {
-    /// Makes the call for this caller. Dropping the future aborts the request.
+    /// Offers these operations, and has the upstreams answer.
+    pub fn new(catalog: Catalog, portkey: Client) -> Self {
+        Self { catalog, portkey }
+    }
+
+    /// The same for other operations.
+    pub fn offering(self, catalog: Catalog) -> Self {
+        Self { catalog, ..self }
+    }
+
+    /// The same, with what the upstreams do recorded.
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { portkey: self.portkey.measured(metrics), ..self }
+    }
+
+    /// What is offered.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Makes a call of whoever runs the process. Dropping the future aborts the request.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -58,24 +91,22 @@ impl Dispatcher {
         name: &str,
         args: JsonMap,
     ) -> Result<Value, CallError> {
-        self.recorded(principal, name, args, &mut Record::default()).await
+        let arrival = &Arrival::local();
+        self.recorded(Call { principal, arrival, name, args }, &mut Record::default()).await
     }
 
-    /// The same, with what is found out written down.
+    /// Makes the call, with what is found out written down. Dropping the future aborts the request.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn recorded(
-        &self,
-        principal: &Principal,
-        name: &str,
-        args: JsonMap,
-        record: &mut Record,
-    ) -> Result<Value, CallError> {
+    pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
+        let Call { principal, arrival: _, name, args } = call;
         let entry = self.catalog.find(name)?;
         record.operation = Some(entry.operation);
         principal.may(entry.domain.name, entry.operation)?;
-        let mut request = entry.published().request(args)?;
+        let published = entry.published();
+        let args = published.admit(args)?;
+        let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
         let answer = self.portkey.send(request, &principal.credentials).await?;
         record.upstream_request_id = answer.request_id().map(str::to_owned);

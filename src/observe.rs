@@ -9,12 +9,9 @@ use crate::{
     dispatch::{CallError, Record},
     metrics::{Held, Metrics, Refused},
     principal::Principal,
-    request::Arrival,
+    request::{Arrival, UNKNOWN},
     telemetry::Span,
 };
-
-/// What a label says for a name that is none of ours.
-pub const UNKNOWN: &str = "_unknown";
 
 /// A request of MCP, from its arrival until this is dropped.
 #[derive(Debug)]
@@ -74,8 +71,7 @@ impl Drop for Operation {
 pub struct Call<'a> {
     operation: Operation,
     principal: &'a Principal,
-    /// What dispatch finds out.
-    pub record: Record,
+    record: Record,
     end: End,
 }
 
@@ -104,6 +100,11 @@ impl<'a> Call<'a> {
     /// How it arrived.
     pub const fn arrival(&self) -> &Arrival {
         &self.operation.arrival
+    }
+
+    /// How it arrived, and where dispatch writes down what it finds out.
+    pub fn parts(&mut self) -> (&Arrival, &mut Record) {
+        (&self.operation.arrival, &mut self.record)
     }
 
     /// The step of the trace that it is.

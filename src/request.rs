@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,6 +12,9 @@ use std::{
 use http::{HeaderName, HeaderValue};
 
 use crate::telemetry::Parent;
+
+/// What a label says for a name that is none of ours.
+pub const UNKNOWN: &str = "_unknown";
 
 /// Carries the id of a request, from trusted proxies and back.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -88,4 +91,22 @@ pub struct Arrival {
     pub protocol: &'static str,
     /// The trace that it belongs to.
     pub parent: Parent,
+    /// What the client calls itself, as it says: name and version.
+    pub client: Option<Arc<str>>,
+    /// The session that it belongs to, where there is one: the process's own over a pipe.
+    pub session: Option<Arc<str>>,
+}
+
+impl Arrival {
+    /// A call made from the shell.
+    pub fn local() -> Self {
+        Self {
+            id: RequestId::make(),
+            transport: Transport::Pipe,
+            protocol: UNKNOWN,
+            parent: Parent::default(),
+            client: Some(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).into()),
+            session: None,
+        }
+    }
 }

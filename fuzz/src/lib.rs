@@ -50,7 +50,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         extra_roots: Vec::new(),
         proxies: false,
     };
-    let dispatcher = Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) };
+    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
     Server::new(Arc::new(dispatcher), None)
 });
 

@@ -258,7 +258,7 @@ impl Http {
         let Built { mut dispatcher, credentials, sandbox } = options.build().await?;
         if self.auth != Mode::None {
             // What is off for want of a key is so for a caller, not for the server.
-            dispatcher.catalog = Catalog::full();
+            dispatcher = dispatcher.offering(Catalog::full());
         }
         let auth = match (self.auth, self.auth_file) {
             (Mode::None, None) => Auth::None(Arc::new(Principal::local(credentials))),
@@ -294,7 +294,6 @@ impl Http {
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
         let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
-        dispatcher.portkey = dispatcher.portkey.measured(metrics.clone());
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -321,8 +320,11 @@ impl Http {
             metrics: metrics.clone(),
             metrics_listen: self.metrics_listen,
         };
-        let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
-            .measured(metrics);
+        let server = Server::new(
+            Arc::new(dispatcher.measured(metrics.clone())),
+            options.tools_page.map(usize::from),
+        )
+        .measured(metrics);
         Ok(Prepared { server, auth, settings, sandbox })
     }
 }

@@ -168,9 +168,9 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         None | Some(Command::Stdio) => {
             options.warn();
             let exports = telemetry::start()?;
-            let Built { mut dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
+            let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
             let metrics = Metrics::on_if(exports.has_metrics());
-            dispatcher.portkey = dispatcher.portkey.measured(metrics.clone());
+            let dispatcher = dispatcher.measured(metrics.clone());
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
                 .measured(metrics)
                 .for_local(Principal::local(credentials));

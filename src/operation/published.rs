@@ -55,11 +55,12 @@ impl Published {
         &self.full
     }
 
-    /// Passes arguments through the gate and lays them out on the wire.
+    /// Passes arguments through the gate: hands them back as they may travel, a text in the place of a
+    /// number or an object read as such.
     ///
     /// # Errors
     /// Everything that is wrong with the arguments, each with its path.
-    pub fn request(&self, mut args: JsonMap) -> Result<WireRequest, InputError> {
+    pub fn admit(&self, mut args: JsonMap) -> Result<JsonMap, InputError> {
         let mut problems = Problems::default();
         self.shape.conform_arguments(&mut args, &mut problems);
         if let Some(rule) = self.operation.rule {
@@ -68,8 +69,26 @@ impl Published {
         problems.into_result()?;
         let cargo = Value::Object(args);
         (self.operation.check)(&cargo).map_err(|error| InputError::one("", error))?;
-        let Value::Object(args) = cargo else { return Err(InputError::one("", "is no object")) };
+        match cargo {
+            Value::Object(args) => Ok(args),
+            _ => Err(InputError::one("", "is no object")),
+        }
+    }
+
+    /// Lays arguments that were admitted out on the wire.
+    ///
+    /// # Errors
+    /// A value that cannot stand where it belongs, in the path or in a header.
+    pub fn lay_out(&self, args: JsonMap) -> Result<WireRequest, InputError> {
         wire::lay_out(&self.operation, args)
+    }
+
+    /// The request that arguments make, past the gate.
+    ///
+    /// # Errors
+    /// As of [`Published::admit`] and [`Published::lay_out`].
+    pub fn request(&self, args: JsonMap) -> Result<WireRequest, InputError> {
+        self.lay_out(self.admit(args)?)
     }
 
     /// The arguments with every secret blanked, fit for logs and for a human to approve.

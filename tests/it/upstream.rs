@@ -214,5 +214,5 @@ pub(crate) fn settings(base_url: &str) -> Settings {
 
 /// Everything a call needs, against this server.
 pub(crate) fn dispatcher(upstream: &Upstream) -> Dispatcher {
-    Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings(&upstream.base_url)) }
+    Dispatcher::new(Catalog::full(), Client::new(settings(&upstream.base_url)))
 }

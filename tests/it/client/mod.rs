@@ -39,7 +39,7 @@ async fn call_as(
 fn with(upstream: &Upstream, change: impl FnOnce(&mut Settings)) -> Dispatcher {
     let mut settings = settings(&upstream.base_url);
     change(&mut settings);
-    Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }
+    Dispatcher::new(Catalog::full(), Client::new(settings))
 }
 
 fn create() -> Value {

@@ -114,8 +114,7 @@ async fn a_refused_connection_says_that_nothing_was_sent() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", closed.local_addr().unwrap());
     drop(closed);
-    let dispatcher =
-        Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings(&address)) };
+    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings(&address)));
     for (tool, args) in
         [("get-integration", json!({ "slug": "x" })), ("create-integration", create())]
     {
@@ -137,8 +136,7 @@ async fn what_was_sent_once_is_not_told_as_unsent() {
         drop(listener);
         stream.readable().await.unwrap();
     });
-    let dispatcher =
-        Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings(&address)) };
+    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings(&address)));
     let text = call(&dispatcher, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
     assert!(text.contains("refused") && !text.contains("nothing was sent"), "{text}");
 }

@@ -40,7 +40,7 @@ impl World {
         let current = address.clone();
         let wire = Upstream::start(move |_| Act::Forward(*current.lock().unwrap())).await;
         let settings = upstream::settings(&wire.base_url);
-        let dispatcher = Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) };
+        let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
         Self { sandbox, address, wire, dispatcher }
     }
 
@@ -52,7 +52,7 @@ impl World {
 
     /// The tool of a name.
     pub(super) fn entry(&self, tool: &str) -> &Entry {
-        self.dispatcher.catalog.find(tool).unwrap()
+        self.dispatcher.catalog().find(tool).unwrap()
     }
 
     /// Makes a call.

@@ -55,7 +55,7 @@ fn between(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
     let url = |upstream: &Upstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
     let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
     let settings = Settings { addresses, ..upstream::settings(&portkey.base_url) };
-    Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }
+    Dispatcher::new(Catalog::full(), Client::new(settings))
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ async fn every_refusal_is_told_in_full() {
     let address = format!("http://{}/v1", closed.local_addr().unwrap());
     drop(closed);
     let client = Client::new(upstream::settings(&address));
-    let nobody = Dispatcher { catalog: Catalog::full(), portkey: client };
+    let nobody = Dispatcher::new(Catalog::full(), client);
     let text = call(&nobody, "get-mcp-gateway", json!({ "gateway": "g" })).await.unwrap_err();
     assert!(
         text.starts_with("Enkrypt AI could not be reached") && text.contains("ENKRYPT_BASE_URL"),

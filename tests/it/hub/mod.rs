@@ -141,7 +141,7 @@ async fn serve_http<H: ServerHandler + Clone>(handler: H) -> String {
 
 fn server() -> Server {
     let portkey = Client::new(settings("http://127.0.0.1:9"));
-    Server::new(Arc::new(Dispatcher { catalog: Catalog::full(), portkey }), None)
+    Server::new(Arc::new(Dispatcher::new(Catalog::full(), portkey)), None)
 }
 
 /// Waits until so many listen; what a client sent is not yet what the server has taken in.

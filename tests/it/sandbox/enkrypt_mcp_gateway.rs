@@ -15,7 +15,7 @@ use crate::upstream::{self, operator};
 /// The whole way of a call, to this sandbox.
 fn dispatcher(portkey: &Portkey) -> Dispatcher {
     let settings: Settings = upstream::settings(&portkey.sandbox.base_url());
-    Dispatcher { catalog: Catalog::full(), portkey: Client::new(settings) }
+    Dispatcher::new(Catalog::full(), Client::new(settings))
 }
 
 async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {

@@ -1,5 +1,7 @@
 //! MCP on one side, a call on the other.
 
+mod arrival;
+
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
@@ -15,7 +17,7 @@ use rmcp::{
         ErrorCode, Icon, Implementation, InitializeRequestParams, InitializeResult,
         ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
         ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
+        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
         SubscriptionFilter, Tool, ToolAnnotations,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
@@ -23,17 +25,17 @@ use rmcp::{
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+use self::arrival::{arrival, known};
+
 use crate::{
     catalog::Entry,
-    dispatch::{CallError, Dispatcher},
+    dispatch::{self, CallError, Dispatcher},
     hub::{Hub, Session},
     metrics::Metrics,
-    observe::{self, Call, UNKNOWN},
+    observe::{self, Call},
     operation::Upstream,
     principal::Principal,
     reply,
-    request::{Arrival, RequestId, Transport},
-    telemetry::Parent,
 };
 
 /// What a client is told about using the server.
@@ -106,7 +108,7 @@ impl Server {
 
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.dispatcher.catalog.iter().map(tool).collect())
+        self.tools.get_or_init(|| self.dispatcher.catalog().iter().map(tool).collect())
     }
 
     /// Ends subscriptions and waits until no call is under way; calls that come after this are not
@@ -134,9 +136,10 @@ impl Server {
         request: CallToolRequestParams,
         observed: &mut Call<'_>,
     ) -> Result<CallToolResult, ErrorData> {
+        let (arrival, record) = observed.parts();
         let args = request.arguments.unwrap_or_default();
-        let record = &mut observed.record;
-        let outcome = self.dispatcher.recorded(principal, &request.name, args, record).await;
+        let call = dispatch::Call { principal, arrival, name: &request.name, args };
+        let outcome = self.dispatcher.recorded(call, record).await;
         observed.ended(&outcome);
         match outcome {
             Err(error @ CallError::Unknown(_)) => {
@@ -162,7 +165,7 @@ impl Server {
         };
         let seen =
             |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
-        let tools = self.dispatcher.catalog.iter().zip(self.tools()).skip(start).filter(seen);
+        let tools = self.dispatcher.catalog().iter().zip(self.tools()).skip(start).filter(seen);
         let mut rest = tools.map(|(_, tool)| tool);
         let page: Vec<Tool> =
             rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
@@ -174,24 +177,6 @@ impl Server {
         result.next_cursor = cursor;
         Ok(result)
     }
-}
-
-/// How a request came.
-fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
-    let parts = context.extensions.get::<Parts>();
-    let id = parts.and_then(|parts| parts.extensions.get::<RequestId>()).cloned();
-    Arrival {
-        id: id.unwrap_or_else(RequestId::make),
-        transport: if parts.is_some() { Transport::Tcp } else { Transport::Pipe },
-        protocol: context.protocol_version().map_or(UNKNOWN, |version| known(&version)),
-        parent: Parent::read(context.meta.get_traceparent(), parts.map(|parts| &parts.headers)),
-    }
-}
-
-/// The revision as a label, which takes known ones only.
-fn known(version: &ProtocolVersion) -> &'static str {
-    let known = ProtocolVersion::KNOWN_VERSIONS.iter().find(|known| *known == version);
-    known.map_or(UNKNOWN, ProtocolVersion::as_str)
 }
 
 /// An error's code as a label.
@@ -235,7 +220,7 @@ impl ServerHandler for Server {
             .with_description(env!("CARGO_PKG_DESCRIPTION"))
             .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
         let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
-        let more = match self.dispatcher.catalog.iter().any(of_enkrypt) {
+        let more = match self.dispatcher.catalog().iter().any(of_enkrypt) {
             true => ENKRYPT_INSTRUCTIONS,
             false => "",
         };
@@ -245,7 +230,7 @@ impl ServerHandler for Server {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.dispatcher.catalog.find(name).ok().map(tool)
+        self.dispatcher.catalog().find(name).ok().map(tool)
     }
 
     async fn initialize(
