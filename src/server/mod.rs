@@ -1,5 +1,6 @@
 //! MCP on one side, a call on the other.
 
+mod approve;
 mod arrival;
 
 use std::{
@@ -25,9 +26,13 @@ use rmcp::{
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use self::arrival::{arrival, known};
+use self::{
+    approve::Asked,
+    arrival::{arrival, known},
+};
 
 use crate::{
+    approval::{Answer, Denied, Question},
     catalog::Entry,
     dispatch::{self, CallError, Dispatcher},
     hub::{Hub, Session},
@@ -132,21 +137,49 @@ impl Server {
 
     async fn call(
         &self,
+        context: &RequestContext<RoleServer>,
         principal: &Principal,
-        request: CallToolRequestParams,
+        mut request: CallToolRequestParams,
         observed: &mut Call<'_>,
-    ) -> Result<CallToolResult, ErrorData> {
+    ) -> Result<CallToolResponse, ErrorData> {
         let (arrival, record) = observed.parts();
-        let args = request.arguments.unwrap_or_default();
-        let call = dispatch::Call { principal, arrival, name: &request.name, args };
-        let outcome = self.dispatcher.recorded(call, record).await;
+        let answer = approve::answer(&mut request);
+        let (name, args) = (&*request.name, request.arguments.unwrap_or_default());
+        let call = dispatch::Call { principal, arrival, name, args, answer };
+        let mut outcome = self.dispatcher.recorded(call, record).await;
+        if let Err(CallError::Ask(question)) = outcome {
+            outcome = match self.ask(context, principal, &question).await {
+                Ok(Asked::Yes(grant)) => {
+                    let (args, answer) = (question.into_args(), Some(Answer::Given(grant)));
+                    let call = dispatch::Call { principal, arrival, name, args, answer };
+                    self.dispatcher.recorded(call, record).await
+                }
+                Ok(Asked::Later(result)) => {
+                    observed.ended(&Err(CallError::Ask(question)));
+                    return Ok((*result).into());
+                }
+                Err(denied) => Err(denied.into()),
+            };
+        }
         observed.ended(&outcome);
         match outcome {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            outcome => Ok(reply::result(outcome)),
+            outcome => Ok(reply::result(outcome).into()),
         }
+    }
+
+    /// Puts a question to the human behind the client.
+    async fn ask(
+        &self,
+        context: &RequestContext<RoleServer>,
+        principal: &Principal,
+        question: &Question,
+    ) -> Result<Asked, Denied> {
+        let nobody = || Denied::Nobody { tool: question.tool, rule: question.rule.clone() };
+        let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
+        approve::ask(approvals, context, principal, question).await
     }
 
     fn list(
@@ -269,11 +302,16 @@ impl ServerHandler for Server {
         // panic vanish with its task, and the client would wait for ever.
         let principal = self.caller(&context)?;
         let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
-        let call = observed.span().around(Box::pin(self.call(principal, request, &mut observed)));
+        let call = observed.span().around(Box::pin(self.call(
+            &context,
+            principal,
+            request,
+            &mut observed,
+        )));
         let call = AssertUnwindSafe(call).catch_unwind();
         tokio::select! {
             outcome = call => match outcome {
-                Ok(result) => result.map(Into::into),
+                Ok(result) => result,
                 Err(_) => {
                     observed.panicked();
                     let id = &observed.arrival().id;
