@@ -1,9 +1,13 @@
 //! One call, from name and arguments to the upstream's answer.
 
+use std::{pin::Pin, sync::Arc};
+
 use serde_json::Value;
 
 use crate::{
-    catalog::{Catalog, UnknownTool},
+    approval::{About, Always, Answer, Approvals, Approved, Binding, Denied, Question, Required},
+    catalog::{Catalog, Entry, UnknownTool},
+    dry_run::{self, Outlook},
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
     portkey::{Client, Refusal, SendError},
@@ -16,6 +20,9 @@ use crate::{
 pub struct Dispatcher {
     catalog: Catalog,
     portkey: Client,
+    dry_run: bool,
+    always: Always,
+    approvals: Option<Arc<Approvals>>,
 }
 
 /// A call as it arrives.
@@ -29,6 +36,8 @@ pub struct Call<'a> {
     pub name: &'a str,
     /// The arguments, as the caller writes them.
     pub args: JsonMap,
+    /// What a human said of it, where it was made before and someone was asked.
+    pub answer: Option<Answer>,
 }
 
 /// Why a call came to nothing, by who can do something about it.
@@ -43,6 +52,12 @@ pub enum CallError {
     /// The caller can mend the arguments.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// A human has to say yes first, and can be asked.
+    #[error("`{}` needs the approval of a human, and nothing was sent", .0.tool)]
+    Ask(Box<Question>),
+    /// No human said yes.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The upstream gave no usable answer.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -56,6 +71,10 @@ pub enum CallError {
 pub struct Record {
     /// The operation that the name leads to.
     pub operation: Option<&'static Operation>,
+    /// Whether nothing was sent, because it was a dry run.
+    pub dry_run: bool,
+    /// Who approved it, where that was needed.
+    pub approval: Option<Approved>,
     /// What the upstream calls the request.
     pub upstream_request_id: Option<String>,
 }
@@ -63,7 +82,7 @@ pub struct Record {
 impl Dispatcher {
     /// Offers these operations, and has the upstreams answer.
     pub fn new(catalog: Catalog, portkey: Client) -> Self {
-        Self { catalog, portkey }
+        Self { catalog, portkey, dry_run: false, always: Always::default(), approvals: None }
     }
 
     /// The same for other operations.
@@ -74,6 +93,26 @@ impl Dispatcher {
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { portkey: self.portkey.measured(metrics), ..self }
+    }
+
+    /// The same, with writes told instead of sent if `on`.
+    pub fn dry_run(self, on: bool) -> Self {
+        Self { dry_run: on, ..self }
+    }
+
+    /// The same, where calls of these kinds need a human's approval.
+    pub fn approving(self, always: Always) -> Self {
+        Self { always, ..self }
+    }
+
+    /// The same, with humans to ask. Without, calls that need approval are denied.
+    pub fn asking(self, approvals: Arc<Approvals>) -> Self {
+        Self { approvals: Some(approvals), ..self }
+    }
+
+    /// Where answers of humans are checked.
+    pub fn approvals(&self) -> Option<&Approvals> {
+        self.approvals.as_deref()
     }
 
     /// What is offered.
@@ -92,7 +131,8 @@ impl Dispatcher {
         args: JsonMap,
     ) -> Result<Value, CallError> {
         let arrival = &Arrival::local();
-        self.recorded(Call { principal, arrival, name, args }, &mut Record::default()).await
+        let call = Call { principal, arrival, name, args, answer: None };
+        self.recorded(call, &mut Record::default()).await
     }
 
     /// Makes the call, with what is found out written down. Dropping the future aborts the request.
@@ -100,12 +140,22 @@ impl Dispatcher {
     /// # Errors
     /// See [`CallError`].
     pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
-        let Call { principal, arrival: _, name, args } = call;
+        let Call { principal, arrival, name, args, answer } = call;
         let entry = self.catalog.find(name)?;
         record.operation = Some(entry.operation);
         principal.may(entry.domain.name, entry.operation)?;
         let published = entry.published();
         let args = published.admit(args)?;
+        if published.writes(&args) {
+            if self.dry_run {
+                record.dry_run = true;
+                return self.rehearse(principal, arrival, entry, args).await;
+            }
+            if let Some(required) = self.always.of(entry.operation) {
+                let approved = self.approved(principal, arrival, entry, &args, required, answer);
+                record.approval = Some(approved.await?);
+            }
+        }
         let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
         let answer = self.portkey.send(request, &principal.credentials).await?;
@@ -117,5 +167,90 @@ impl Dispatcher {
             Some(preview) => preview.of(answer),
             None => answer,
         })
+    }
+
+    /// Answers a write with what it would be.
+    async fn rehearse(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: JsonMap,
+    ) -> Result<Value, CallError> {
+        let published = entry.published();
+        let outlook = self.outlook(principal, arrival, entry, &args).await?;
+        let request = published.lay_out(published.redacted(args))?;
+        let url = self.portkey.url(request.base, &request.target)?;
+        Ok(dry_run::report(&request, url.as_str(), &outlook))
+    }
+
+    /// The approval of a call that needs one; without it, the question is the error.
+    async fn approved(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: &JsonMap,
+        required: Required,
+        answer: Option<Answer>,
+    ) -> Result<Approved, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let Some(approvals) = self.approvals() else {
+            return Err(Denied::Nobody { tool: operation.name(), rule: required.rule }.into());
+        };
+        let binding = Binding::of(&principal.name, operation.name(), args, &required);
+        if let Some(approved) = approvals.check(principal, &binding, answer).await? {
+            return Ok(approved);
+        }
+        let outlook = self.outlook(principal, arrival, entry, args).await?;
+        let shown = published.redacted(args.clone());
+        let about = About {
+            operation,
+            title: published.title(),
+            principal,
+            arrival,
+            target: &published.lay_out(shown.clone())?.target,
+            shown: &shown,
+            outlook: &outlook,
+            required,
+        };
+        Err(CallError::Ask(Box::new(Question::new(about, binding, args.clone()))))
+    }
+
+    /// What a write would change. The current state is read as if the caller asked for it: where the
+    /// caller may not, it stays unknown.
+    async fn outlook(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: &JsonMap,
+    ) -> Result<Outlook, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let mut outlook = Outlook::default();
+        if let Some(read) = dry_run::read_of(&self.catalog, operation) {
+            let name = read.operation.name();
+            let args = dry_run::arguments(operation, read, args);
+            let mut record = Record::default();
+            let call = Call { principal, arrival, name, args, answer: None };
+            match self.again(call, &mut record).await {
+                Ok(current) => outlook.current = Some(current),
+                Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
+            }
+        }
+        let body = published.lay_out(args.clone())?.body;
+        let shown = published.lay_out(published.redacted(args.clone()))?.body;
+        let current = outlook.current.as_ref();
+        outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);
+        Ok(outlook)
+    }
+
+    /// A call within a call, which needs a place of its own.
+    fn again<'a>(
+        &'a self,
+        call: Call<'a>,
+        record: &'a mut Record,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
+        Box::pin(self.recorded(call, record))
     }
 }

@@ -116,13 +116,20 @@ impl<'a> Call<'a> {
     pub fn ended(&mut self, outcome: &Result<Value, CallError>) {
         let metrics = &self.operation.metrics;
         self.operation.error = match outcome {
-            Ok(_) => "",
+            // A question is no error: the client is to put it to its user.
+            Ok(_) | Err(CallError::Ask(_)) => "",
             // It is told as an error of the protocol.
             Err(CallError::Unknown(_)) => "-32602",
             Err(_) => "tool_error",
         };
         self.end = match outcome {
+            Ok(_) if self.record.dry_run => "dry run".into(),
             Ok(_) => "answered".into(),
+            Err(CallError::Ask(_)) => "asked".into(),
+            Err(CallError::Denied(_)) => {
+                metrics.refused(Refused::Approval);
+                "denied".into()
+            }
             Err(CallError::Refused(_, refusal)) => {
                 self.record.upstream_request_id.clone_from(&refusal.request_id);
                 End {

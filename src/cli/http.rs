@@ -283,6 +283,8 @@ impl Http {
                 "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
             ),
         };
+        let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
+        let dispatcher = dispatcher.asking(options.guard.approvals(keys.clone(), store.clone()));
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
@@ -312,8 +314,8 @@ impl Http {
                 metrics: metrics.clone(),
             },
             sessions: self.replicas.sessions(),
-            keys: self.replicas.keys()?,
-            store: self.replicas.store(options).await?,
+            keys,
+            store,
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
             grace: options.timeout(),

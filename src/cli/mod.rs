@@ -1,6 +1,7 @@
 //! The command line: what can be run, and running it.
 
 mod call;
+mod guard;
 mod health;
 mod http;
 mod log;
@@ -23,14 +24,19 @@ use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    approval::Approvals,
     config::{Built, Options},
     metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
+    seal::Keyring,
     server::Server,
+    store::Store,
     telemetry, transport,
+    watch::Watched,
 };
 
+pub use guard::Guard;
 pub use http::{Http, Prepared};
 
 const EXAMPLES: &str = "\
@@ -170,7 +176,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let exports = telemetry::start()?;
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
             let metrics = Metrics::on_if(exports.has_metrics());
-            let dispatcher = dispatcher.measured(metrics.clone());
+            let dispatcher = dispatcher.measured(metrics.clone()).asking(alone(&options)?);
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
                 .measured(metrics)
                 .for_local(Principal::local(credentials));
@@ -193,13 +199,20 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
-            let local = Principal::local(credentials);
+            let (dispatcher, local) =
+                (dispatcher.asking(alone(&options)?), Principal::local(credentials));
             return call.run(&dispatcher, &local, &mut io::stdout().lock()).await;
         }
         Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
         Some(Command::Health { url }) => health::check(url).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where humans answer to a process that shares nothing with others.
+fn alone(options: &Options) -> anyhow::Result<Arc<Approvals>> {
+    let keys = Watched::fixed(Keyring::random()?);
+    Ok(options.guard.approvals(Arc::new(keys), Store::memory()))
 }
 
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {

@@ -75,6 +75,8 @@ pub enum Refused {
     Withheld,
     /// The arguments do not fit the tool.
     Arguments,
+    /// No human approved it.
+    Approval,
 }
 
 impl Refused {
@@ -90,6 +92,7 @@ impl Refused {
             Self::UnknownTool => "unknown_tool",
             Self::Withheld => "withheld",
             Self::Arguments => "arguments",
+            Self::Approval => "approval",
         }
     }
 }

@@ -1,41 +1,36 @@
 //! MCP on one side, a call on the other.
 
+mod approve;
 mod arrival;
+mod call;
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-use futures_util::FutureExt;
 use http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
-        CompleteRequestParams, CompleteResult, ContentBlock, CustomRequest, CustomResult,
-        ErrorCode, Icon, Implementation, InitializeRequestParams, InitializeResult,
-        ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
-        ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-        SubscriptionFilter, Tool, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
+        CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode, Icon,
+        Implementation, InitializeRequestParams, InitializeResult, ListPromptsRequestMethod,
+        ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+        ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, ToolAnnotations,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use tokio_util::task::TaskTracker;
-use tracing::error;
 
 use self::arrival::{arrival, known};
 
 use crate::{
     catalog::{Catalog, Entry},
-    dispatch::{self, CallError, Dispatcher},
+    dispatch::Dispatcher,
     hub::{Hub, Session},
     metrics::Metrics,
-    observe::{self, Call},
+    observe,
     operation::Upstream,
     principal::Principal,
-    reply,
 };
 
 /// What a client is told about using the server.
@@ -130,59 +125,6 @@ impl Server {
         // A transport that was to recognise callers and did not must not let them in.
         let nobody = || ErrorData::internal_error("the request has no caller", None);
         recognised.or(self.local.as_ref()).ok_or_else(nobody)
-    }
-
-    async fn call(
-        &self,
-        principal: &Principal,
-        request: CallToolRequestParams,
-        observed: &mut Call<'_>,
-    ) -> Result<CallToolResult, ErrorData> {
-        let (arrival, record) = observed.parts();
-        let args = request.arguments.unwrap_or_default();
-        let call = dispatch::Call { principal, arrival, name: &request.name, args };
-        let outcome = self.dispatcher.recorded(call, record).await;
-        observed.ended(&outcome);
-        match outcome {
-            Err(error @ CallError::Unknown(_)) => {
-                Err(ErrorData::invalid_params(error.to_string(), None))
-            }
-            outcome => Ok(reply::result(outcome)),
-        }
-    }
-
-    /// A call from its arrival to its answer, whatever becomes of it.
-    async fn answer(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let _under_way = self.calls.token();
-        let name = request.name.clone();
-        let principal = self.caller(&context)?;
-        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
-        let call = observed.span().around(self.call(principal, request, &mut observed));
-        // rmcp lets a panic vanish with its task, and the client would wait for ever.
-        let call = AssertUnwindSafe(call).catch_unwind();
-        tokio::select! {
-            outcome = call => match outcome {
-                Ok(result) => result.map(Into::into),
-                Err(_) => {
-                    observed.panicked();
-                    let id = &observed.arrival().id;
-                    error!(tool = %name, request_id = id.as_str(), "call panicked");
-                    let text = format!(
-                        "an internal error ended `{name}`; whether it took effect is unknown. \
-                         Please report it with the server's log (request id {id})"
-                    );
-                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
-                }
-            },
-            // Dropping the call aborts its request to Portkey.
-            () = context.ct.cancelled() => {
-                Err(ErrorData::internal_error("the call was cancelled", None))
-            }
-        }
     }
 
     fn list(

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod approval;
 mod arguments;
 mod auth;
 mod budget;
@@ -16,6 +17,7 @@ mod client;
 mod contract;
 mod dashboard;
 mod deploy;
+mod dry_run;
 mod enkrypt;
 mod gateway_patch;
 mod guardrail_checks;

@@ -1,0 +1,31 @@
+//! Options about what calls may do, on every transport.
+
+mod approval;
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use self::approval::Approval;
+use crate::{
+    approval::Approvals, dispatch::Dispatcher, seal::Keyring, store::Store, watch::Watched,
+};
+
+/// What stands between a call and its upstream.
+#[derive(Args, Debug)]
+pub struct Guard {
+    #[command(flatten)]
+    approval: Approval,
+}
+
+impl Guard {
+    /// Puts what the options say in the way of each call.
+    pub(crate) fn over(&self, dispatcher: Dispatcher) -> Dispatcher {
+        self.approval.over(dispatcher)
+    }
+
+    /// Where humans answer. Replicas share keys and store.
+    pub(crate) fn approvals(&self, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Approvals> {
+        self.approval.approvals(keys, store)
+    }
+}
