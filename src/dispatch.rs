@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use crate::{
-    catalog::{Catalog, UnknownTool},
+    catalog::{Catalog, Entry, UnknownTool},
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
     portkey::{Client, Refusal, SendError},
-    principal::{Principal, Withheld},
+    principal::{AccessModes, Principal, Withheld},
     request::Arrival,
 };
 
@@ -16,6 +16,7 @@ use crate::{
 pub struct Dispatcher {
     catalog: Catalog,
     portkey: Client,
+    modes: AccessModes,
 }
 
 /// A call as it arrives.
@@ -63,7 +64,7 @@ pub struct Record {
 impl Dispatcher {
     /// Offers these operations, and has the upstreams answer.
     pub fn new(catalog: Catalog, portkey: Client) -> Self {
-        Self { catalog, portkey }
+        Self { catalog, portkey, modes: AccessModes::default() }
     }
 
     /// The same for other operations.
@@ -71,14 +72,25 @@ impl Dispatcher {
         Self { catalog, ..self }
     }
 
+    /// The same, with only what these modes leave on offer, whoever calls.
+    pub fn narrowed(self, modes: AccessModes) -> Self {
+        Self { modes, ..self }
+    }
+
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { portkey: self.portkey.measured(metrics), ..self }
     }
 
-    /// What is offered.
+    /// What names lead to.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What is on offer here, in the order of names. Callers may see less.
+    pub fn offered(&self) -> impl Iterator<Item = &Entry> {
+        let offered = |entry: &&Entry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
+        self.catalog.iter().filter(offered)
     }
 
     /// Makes a call of whoever runs the process. Dropping the future aborts the request.
@@ -103,6 +115,7 @@ impl Dispatcher {
         let Call { principal, arrival: _, name, args } = call;
         let entry = self.catalog.find(name)?;
         record.operation = Some(entry.operation);
+        self.modes.admit(entry.domain.name, entry.operation)?;
         principal.may(entry.domain.name, entry.operation)?;
         let published = entry.published();
         let args = published.admit(args)?;

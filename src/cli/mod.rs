@@ -1,5 +1,6 @@
 //! The command line: what can be run, and running it.
 
+mod access;
 mod call;
 mod health;
 mod http;
@@ -31,6 +32,7 @@ use crate::{
     telemetry, transport,
 };
 
+pub(crate) use access::AccessOptions;
 pub use http::{Http, Prepared};
 
 const EXAMPLES: &str = "\
@@ -72,6 +74,7 @@ Examples:
 Examples:
   portkey-mcp tools
   portkey-mcp tools --sandbox                  with those that are off without a key
+  portkey-mcp tools --read-only                what is left on offer
   portkey-mcp tools --format json > tools.json")]
     Tools(tools::Tools),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
@@ -189,7 +192,8 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         }
         Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
-            tools.print(&options.catalog(), &mut io::stdout().lock())?;
+            let (catalog, modes) = (options.catalog(), options.access.modes()?);
+            tools.print(&catalog, &modes, &mut io::stdout().lock())?;
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;

@@ -108,7 +108,7 @@ impl Server {
 
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.dispatcher.catalog().iter().map(tool).collect())
+        self.tools.get_or_init(|| self.dispatcher.offered().map(tool).collect())
     }
 
     /// Ends subscriptions and waits until no call is under way; calls that come after this are not
@@ -165,14 +165,16 @@ impl Server {
         };
         let seen =
             |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
-        let tools = self.dispatcher.catalog().iter().zip(self.tools()).skip(start).filter(seen);
+        let tools = self.dispatcher.offered().zip(self.tools()).skip(start).filter(seen);
         let mut rest = tools.map(|(_, tool)| tool);
         let page: Vec<Tool> =
             rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
         let more = rest.next().is_some();
         let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        // The next request may narrow it otherwise.
+        let ttl = if principal.narrowing.is_some() { 0 } else { LIST_TTL_MS };
         let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(LIST_TTL_MS)
+            .with_ttl_ms(ttl)
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = cursor;
         Ok(result)
@@ -220,7 +222,7 @@ impl ServerHandler for Server {
             .with_description(env!("CARGO_PKG_DESCRIPTION"))
             .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
         let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
-        let more = match self.dispatcher.catalog().iter().any(of_enkrypt) {
+        let more = match self.dispatcher.offered().any(of_enkrypt) {
             true => ENKRYPT_INSTRUCTIONS,
             false => "",
         };
