@@ -64,6 +64,7 @@ const METHODS: &[&str] = &["tools/call", "tools/list", "subscriptions/listen"];
 pub struct Server {
     dispatcher: Arc<Dispatcher>,
     tools: Arc<OnceLock<Vec<Tool>>>,
+    info: Arc<OnceLock<ServerConfig>>,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
     calls: TaskTracker,
@@ -81,6 +82,7 @@ impl Server {
         Self {
             dispatcher,
             tools: Arc::default(),
+            info: Arc::default(),
             page,
             local: None,
             calls: TaskTracker::new(),
@@ -149,6 +151,40 @@ impl Server {
         }
     }
 
+    /// A call from its arrival to its answer, whatever becomes of it.
+    async fn answer(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let _under_way = self.calls.token();
+        let name = request.name.clone();
+        let principal = self.caller(&context)?;
+        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
+        let call = observed.span().around(self.call(principal, request, &mut observed));
+        // rmcp lets a panic vanish with its task, and the client would wait for ever.
+        let call = AssertUnwindSafe(call).catch_unwind();
+        tokio::select! {
+            outcome = call => match outcome {
+                Ok(result) => result.map(Into::into),
+                Err(_) => {
+                    observed.panicked();
+                    let id = &observed.arrival().id;
+                    error!(tool = %name, request_id = id.as_str(), "call panicked");
+                    let text = format!(
+                        "an internal error ended `{name}`; whether it took effect is unknown. \
+                         Please report it with the server's log (request id {id})"
+                    );
+                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
+                }
+            },
+            // Dropping the call aborts its request to Portkey.
+            () = context.ct.cancelled() => {
+                Err(ErrorData::internal_error("the call was cancelled", None))
+            }
+        }
+    }
+
     fn list(
         &self,
         principal: &Principal,
@@ -195,6 +231,23 @@ fn capabilities() -> ServerCapabilities {
     ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build()
 }
 
+/// What is said of this server to whoever begins to talk with it.
+fn info(dispatcher: &Dispatcher) -> ServerConfig {
+    // Said here because rmcp would otherwise introduce itself instead of us.
+    let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        .with_title("Portkey Admin")
+        .with_description(env!("CARGO_PKG_DESCRIPTION"))
+        .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
+    let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
+    let more = match dispatcher.offered().any(of_enkrypt) {
+        true => ENKRYPT_INSTRUCTIONS,
+        false => "",
+    };
+    ServerConfig::new(capabilities())
+        .with_server_info(us)
+        .with_instructions(format!("{INSTRUCTIONS}{more}"))
+}
+
 /// An operation as MCP publishes it.
 pub fn tool(entry: &Entry) -> Tool {
     let published = entry.published();
@@ -216,19 +269,8 @@ pub fn tool(entry: &Entry) -> Tool {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        // Said here because rmcp would otherwise introduce itself instead of us.
-        let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-            .with_title("Portkey Admin")
-            .with_description(env!("CARGO_PKG_DESCRIPTION"))
-            .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
-        let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
-        let more = match self.dispatcher.offered().any(of_enkrypt) {
-            true => ENKRYPT_INSTRUCTIONS,
-            false => "",
-        };
-        ServerConfig::new(capabilities())
-            .with_server_info(us)
-            .with_instructions(format!("{INSTRUCTIONS}{more}"))
+        // Asked for with every request that has no session.
+        self.info.get_or_init(|| info(&self.dispatcher)).clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -265,33 +307,8 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let _under_way = self.calls.token();
-        let name = request.name.clone();
-        // Boxed, because it is large and rmcp moves it from hand to hand. Caught, because rmcp lets a
-        // panic vanish with its task, and the client would wait for ever.
-        let principal = self.caller(&context)?;
-        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
-        let call = observed.span().around(Box::pin(self.call(principal, request, &mut observed)));
-        let call = AssertUnwindSafe(call).catch_unwind();
-        tokio::select! {
-            outcome = call => match outcome {
-                Ok(result) => result.map(Into::into),
-                Err(_) => {
-                    observed.panicked();
-                    let id = &observed.arrival().id;
-                    error!(tool = %name, request_id = id.as_str(), "call panicked");
-                    let text = format!(
-                        "an internal error ended `{name}`; whether it took effect is unknown. \
-                         Please report it with the server's log (request id {id})"
-                    );
-                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
-                }
-            },
-            // Dropping the call aborts its request to Portkey.
-            () = context.ct.cancelled() => {
-                Err(ErrorData::internal_error("the call was cancelled", None))
-            }
-        }
+        // Boxed, as all that is large here, because rmcp moves it from hand to hand.
+        Box::pin(self.answer(request, context)).await
     }
 
     // What is not offered. rmcp would answer these with nothing, as if it were offered and empty.
@@ -340,7 +357,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        self.hub.listen(subscription).await;
+        Box::pin(self.hub.listen(subscription)).await;
         Ok(())
     }
 
