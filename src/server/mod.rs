@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use self::arrival::{arrival, known};
 
 use crate::{
-    catalog::{Catalog, Entry},
+    catalog::Entry,
     dispatch::Dispatcher,
     hub::{Hub, Session},
     metrics::Metrics,
@@ -105,7 +105,7 @@ impl Server {
 
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.dispatcher.catalog().iter().map(tool).collect())
+        self.tools.get_or_init(|| self.dispatcher.offered().map(tool).collect())
     }
 
     /// Ends subscriptions and waits until no call is under way; calls that come after this are not
@@ -143,14 +143,16 @@ impl Server {
         };
         let seen =
             |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
-        let tools = self.dispatcher.catalog().iter().zip(self.tools()).skip(start).filter(seen);
+        let tools = self.dispatcher.offered().zip(self.tools()).skip(start).filter(seen);
         let mut rest = tools.map(|(_, tool)| tool);
         let page: Vec<Tool> =
             rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
         let more = rest.next().is_some();
         let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        // The next request may narrow it otherwise.
+        let ttl = if principal.narrowing.is_some() { 0 } else { LIST_TTL_MS };
         let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(LIST_TTL_MS)
+            .with_ttl_ms(ttl)
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = cursor;
         Ok(result)
@@ -172,14 +174,14 @@ fn capabilities() -> ServerCapabilities {
 }
 
 /// What is said of this server to whoever begins to talk with it.
-fn info(catalog: &Catalog) -> ServerConfig {
+fn info(dispatcher: &Dispatcher) -> ServerConfig {
     // Said here because rmcp would otherwise introduce itself instead of us.
     let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .with_title("Portkey Admin")
         .with_description(env!("CARGO_PKG_DESCRIPTION"))
         .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
     let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
-    let more = match catalog.iter().any(of_enkrypt) {
+    let more = match dispatcher.offered().any(of_enkrypt) {
         true => ENKRYPT_INSTRUCTIONS,
         false => "",
     };
@@ -210,7 +212,7 @@ pub fn tool(entry: &Entry) -> Tool {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         // Asked for with every request that has no session.
-        self.info.get_or_init(|| info(self.dispatcher.catalog())).clone()
+        self.info.get_or_init(|| info(&self.dispatcher)).clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
