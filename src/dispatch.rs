@@ -9,6 +9,8 @@ use crate::{
     portkey::{Client, Refusal, SendError},
     principal::{AccessModes, Principal, Withheld},
     request::Arrival,
+    store::Store,
+    taint::Taint,
 };
 
 /// Everything a call needs on its way.
@@ -17,6 +19,7 @@ pub struct Dispatcher {
     catalog: Catalog,
     portkey: Client,
     modes: AccessModes,
+    taint: Taint,
 }
 
 /// A call as it arrives.
@@ -64,7 +67,8 @@ pub struct Record {
 impl Dispatcher {
     /// Offers these operations, and has the upstreams answer.
     pub fn new(catalog: Catalog, portkey: Client) -> Self {
-        Self { catalog, portkey, modes: AccessModes::default() }
+        let (modes, taint) = (AccessModes::default(), Taint::in_store(Store::memory()));
+        Self { catalog, portkey, modes, taint }
     }
 
     /// The same for other operations.
@@ -77,9 +81,19 @@ impl Dispatcher {
         Self { modes, ..self }
     }
 
+    /// The same, with what it has to remember in a store that others share.
+    pub fn sharing(self, store: Store) -> Self {
+        Self { taint: Taint::in_store(store), ..self }
+    }
+
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { portkey: self.portkey.measured(metrics), ..self }
+    }
+
+    /// Who has read what strangers wrote.
+    pub const fn taint(&self) -> &Taint {
+        &self.taint
     }
 
     /// What names lead to.
@@ -112,7 +126,7 @@ impl Dispatcher {
     /// # Errors
     /// See [`CallError`].
     pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
-        let Call { principal, arrival: _, name, args } = call;
+        let Call { principal, arrival, name, args } = call;
         let entry = self.catalog.find(name)?;
         record.operation = Some(entry.operation);
         self.modes.admit(entry.domain.name, entry.operation)?;
@@ -125,6 +139,9 @@ impl Dispatcher {
         record.upstream_request_id = answer.request_id().map(str::to_owned);
         let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
         let answer = answer.outcome().map_err(refused)?;
+        if entry.operation.is_untrusted() {
+            self.taint.mark(principal, arrival).await;
+        }
         // The request was a read, so there is nothing that could still be sent.
         Ok(match preview {
             Some(preview) => preview.of(answer),
