@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
+    cli::AuditOptions,
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -142,6 +143,8 @@ pub struct Options {
     /// Split the list of tools into pages of this many; one page when left out.
     #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) tools_page: Option<u16>,
+    #[command(flatten)]
+    pub(crate) audit: AuditOptions,
 }
 
 /// What the options make.
@@ -203,7 +206,10 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
+        let mut dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
+        if let Some(audit) = self.audit.start()? {
+            dispatcher = dispatcher.audited(audit);
+        }
         Ok(Built { dispatcher, credentials, sandbox })
     }
 

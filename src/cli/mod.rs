@@ -1,5 +1,6 @@
 //! The command line: what can be run, and running it.
 
+mod audit;
 mod call;
 mod health;
 mod http;
@@ -31,6 +32,7 @@ use crate::{
     telemetry, transport,
 };
 
+pub(crate) use audit::AuditOptions;
 pub use http::{Http, Prepared};
 
 const EXAMPLES: &str = "\
@@ -61,6 +63,9 @@ Examples:
     /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
     #[command(after_help = http::EXAMPLES)]
     Http(Box<http::Http>),
+    /// Check audit logs.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make tokens for `http --auth token`.
     #[command(subcommand)]
     Token(token::Token),
@@ -184,6 +189,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             exports.flush().await;
             served?;
         }
+        Some(Command::Audit(audit)) => return audit.run(&options.audit, &mut io::stdout().lock()),
         Some(Command::Token(token)) => {
             token.run(&mut io::stdout().lock(), &mut io::stderr().lock())?;
         }

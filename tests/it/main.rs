@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod arguments;
+mod audit;
 mod auth;
 mod budget;
 mod call_log;
