@@ -7,6 +7,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use portkey_mcp::{
+    audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
     catalog::Catalog,
     dispatch::Dispatcher,
     metrics::Metrics,
@@ -14,6 +15,7 @@ use portkey_mcp::{
     operation::{JsonMap, Published},
     portkey::{Addresses, Client, Retries, Settings},
     principal::{Credentials, NoKey, Principal},
+    record::Record,
     request::Arrival,
     server::Server,
 };
@@ -95,6 +97,35 @@ fn observe(criterion: &mut Criterion) {
     }
 }
 
+/// What a call pays for being put on record: its line is handed over, and written by another thread.
+fn audit(criterion: &mut Criterion) {
+    let credentials = Credentials { portkey: None, enkrypt: None, missing: NoKey::Server };
+    let principal = Principal::local(credentials);
+    let catalog = Catalog::full();
+    let published = catalog.find("update-mcp-integration").expect("the tool exists").published();
+    let Value::Object(args) = middling() else { return };
+    let settings = AuditSettings {
+        target: Target::File("/dev/null".into()),
+        key: None,
+        sync: SyncPolicy::Never,
+        writes_go_unrecorded: false,
+        max_bytes: None,
+        keep: None,
+    };
+    let audit = Audit::start(settings).expect("an audit log");
+    for (name, audit) in [("off", None), ("on", Some(&audit))] {
+        let arrival = Arrival::local();
+        criterion.bench_function(&format!("audit/{name}"), |bench| {
+            bench.iter(|| {
+                let mut record = Record::default();
+                let mut line = Line::begin(audit, &principal, &arrival, &args, &mut record);
+                line.admitted(published, &args);
+                line.record.end = "answered".into();
+            });
+        });
+    }
+}
+
 fn middling() -> Value {
     json!({
         "mcp_integration_id": "docs-search",
@@ -156,5 +187,5 @@ fn wrong() -> Value {
     })
 }
 
-criterion_group!(benches, start, requests, list, observe);
+criterion_group!(benches, start, requests, list, observe, audit);
 criterion_main!(benches);

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
-    cli::{AccessOptions, Guard},
+    cli::{AccessOptions, AuditOptions, Guard},
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -147,6 +147,8 @@ pub struct Options {
     pub(crate) guard: Guard,
     #[command(flatten)]
     pub(crate) access: AccessOptions,
+    #[command(flatten)]
+    pub(crate) audit: AuditOptions,
 }
 
 /// What the options make.
@@ -209,7 +211,10 @@ impl Options {
             proxies: sandbox.is_none(),
         };
         let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
-        let dispatcher = self.guard.over(dispatcher.narrowed(self.access.modes()?));
+        let mut dispatcher = self.guard.over(dispatcher.narrowed(self.access.modes()?));
+        if let Some(audit) = self.audit.start()? {
+            dispatcher = dispatcher.audited(audit);
+        }
         Ok(Built { dispatcher, credentials, sandbox })
     }
 

@@ -6,16 +6,23 @@ use serde_json::Value;
 
 use crate::{
     approval::{About, Always, Answer, Approvals, Approved, Binding, Denied, Question, Required},
+    audit::{Audit, Line, Unwritable},
     catalog::{Catalog, Entry, UnknownTool},
     dry_run::{self, Outlook},
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
     portkey::{Client, Refusal, SendError},
     principal::{AccessModes, Principal, Withheld},
+    record::End,
     request::Arrival,
     store::Store,
     taint::Taint,
 };
+
+pub use crate::record::Record;
+
+/// How a call ended whose write was told instead of sent.
+const DRY_RUN: &str = "dry run";
 
 /// Everything a call needs on its way.
 #[derive(Debug)]
@@ -27,6 +34,7 @@ pub struct Dispatcher {
     approvals: Option<Arc<Approvals>>,
     modes: AccessModes,
     taint: Taint,
+    audit: Option<Audit>,
 }
 
 /// A call as it arrives.
@@ -62,6 +70,9 @@ pub enum CallError {
     /// No human said yes.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// It could not be put on record.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
     /// The upstream gave no usable answer.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -70,17 +81,21 @@ pub enum CallError {
     Refused(&'static Operation, Box<Refusal>),
 }
 
-/// What is found out about a call on its way, for whoever observes it.
-#[derive(Clone, Debug, Default)]
-pub struct Record {
-    /// The operation that the name leads to.
-    pub operation: Option<&'static Operation>,
-    /// Whether nothing was sent, because it was a dry run.
-    pub dry_run: bool,
-    /// Who approved it, where that was needed.
-    pub approval: Option<Approved>,
-    /// What the upstream calls the request.
-    pub upstream_request_id: Option<String>,
+/// What became of a call, as every observer has it.
+impl From<&Result<Value, CallError>> for End {
+    fn from(outcome: &Result<Value, CallError>) -> Self {
+        match outcome {
+            Ok(_) => "answered".into(),
+            Err(CallError::Ask(_)) => "asked".into(),
+            Err(CallError::Refused(_, refusal)) => {
+                Self { code: refusal.code.clone(), ..Self::from("refused") }
+            }
+            Err(CallError::Withheld(_)) => "withheld".into(),
+            Err(CallError::Input(_) | CallError::Unknown(_)) => "turned back".into(),
+            Err(CallError::Denied(_) | CallError::Unwritable(_)) => "denied".into(),
+            Err(CallError::Send(error)) => Self::failed(error),
+        }
+    }
 }
 
 impl Dispatcher {
@@ -94,6 +109,7 @@ impl Dispatcher {
             always: Always::default(),
             approvals: None,
             taint: Taint::in_store(Store::memory()),
+            audit: None,
         }
     }
 
@@ -130,6 +146,11 @@ impl Dispatcher {
     /// The same, with humans to ask. Without, calls that need approval are denied.
     pub fn asking(self, approvals: Arc<Approvals>) -> Self {
         Self { approvals: Some(approvals), ..self }
+    }
+
+    /// The same, with every call put on record.
+    pub fn audited(self, audit: Audit) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 
     /// Where answers of humans are checked.
@@ -173,29 +194,52 @@ impl Dispatcher {
     /// # Errors
     /// See [`CallError`].
     pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
+        let (principal, arrival) = (call.principal, call.arrival);
+        let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
+        let outcome = self.carried_out(call, &mut line).await;
+        line.record.end = match &outcome {
+            Ok(_) if line.record.decision == DRY_RUN => DRY_RUN.into(),
+            outcome => outcome.into(),
+        };
+        outcome
+    }
+
+    async fn carried_out(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
         let Call { principal, arrival, name, args, answer } = call;
         let entry = self.catalog.find(name)?;
-        record.operation = Some(entry.operation);
-        self.modes.admit(entry.domain.name, entry.operation)?;
-        principal.may(entry.domain.name, entry.operation)?;
+        line.record.operation = Some(entry.operation);
+        let on_offer = self.modes.admit(entry.domain.name, entry.operation);
+        on_offer
+            .and_then(|()| principal.may(entry.domain.name, entry.operation))
+            .inspect_err(|withheld| line.record.denied_by(withheld.word()))?;
         let published = entry.published();
         let args = published.admit(args)?;
+        line.admitted(published, &args);
         if published.writes(&args) {
             if self.dry_run {
-                record.dry_run = true;
+                line.record.decided(DRY_RUN, "--dry-run");
                 return self.rehearse(principal, arrival, entry, args).await;
             }
             if let Some(required) = self.always.of(entry.operation) {
+                line.record.decided("approve", required.rule.as_str());
                 let approved = self.approved(principal, arrival, entry, &args, required, answer);
-                record.approval = Some(approved.await?);
+                line.record.approval = Some(approved.await?.to_string().into());
             }
         }
         let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
+        if preview.is_none() {
+            line.intend().await.inspect_err(|_| line.record.denied_by("audit"))?;
+        }
         let answer = self.portkey.send(request, &principal.credentials).await?;
+        let record = &mut *line.record;
+        record.status = Some(answer.status().as_u16());
+        record.retries = Some(answer.attempts().saturating_sub(1));
         record.upstream_request_id = answer.request_id().map(str::to_owned);
-        let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
-        let answer = answer.outcome().map_err(refused)?;
+        let answer = answer.outcome().map_err(|refusal| {
+            record.upstream_request_id.clone_from(&refusal.request_id);
+            CallError::Refused(entry.operation, Box::new(refusal))
+        })?;
         if entry.operation.is_untrusted() {
             self.taint.mark(principal, arrival).await;
         }

@@ -11,6 +11,7 @@
 //! | --- | --- | --- |
 //! | [`transport`] | sockets and pipes | operations |
 //! | [`auth`] | who may call, and as whom | how a call is made |
+//! | [`audit`] | what is put on record of a call | why it was made |
 //! | [`principal`] | one caller | how it was recognised |
 //! | [`server`] | MCP | HTTP towards upstreams |
 //! | [`hub`] | who listens for changes | what changes |
@@ -22,6 +23,7 @@
 //! | [`portkey`] | how a request is answered | why it was asked |
 //! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
 //! | [`request`] | how a request came | who makes it |
+//! | [`record`] | what is found out about a call | who asks |
 //! | [`observe`] | what a request came to | why |
 //! | [`metrics`] | what is counted | callers |
 //! | [`telemetry`] | how traces are told | what is in a call |
@@ -34,6 +36,7 @@
 
 pub mod admin;
 pub mod approval;
+pub mod audit;
 pub mod auth;
 pub mod catalog;
 pub mod cli;
@@ -47,6 +50,7 @@ pub mod observe;
 pub mod operation;
 pub mod portkey;
 pub mod principal;
+pub mod record;
 pub mod reply;
 pub mod request;
 pub mod sandbox;

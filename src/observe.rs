@@ -9,6 +9,7 @@ use crate::{
     dispatch::{CallError, Record},
     metrics::{Held, Metrics, Refused},
     principal::Principal,
+    record::End,
     request::{Arrival, UNKNOWN},
     telemetry::Span,
 };
@@ -72,29 +73,13 @@ pub struct Call<'a> {
     operation: Operation,
     principal: &'a Principal,
     record: Record,
-    end: End,
-}
-
-/// What became of a call.
-#[derive(Debug)]
-struct End {
-    outcome: &'static str,
-    status: Option<u16>,
-    code: Option<String>,
-    error: Option<String>,
-}
-
-impl From<&'static str> for End {
-    fn from(outcome: &'static str) -> Self {
-        Self { outcome, status: None, code: None, error: None }
-    }
 }
 
 impl<'a> Call<'a> {
     /// A call arrives. Unless it is said to end otherwise, it was cancelled.
     pub fn begin(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
         let operation = Operation::begin(metrics, arrival, "tools/call");
-        Self { operation, principal, record: Record::default(), end: "cancelled".into() }
+        Self { operation, principal, record: Record::default() }
     }
 
     /// How it arrived.
@@ -122,51 +107,30 @@ impl<'a> Call<'a> {
             Err(CallError::Unknown(_)) => "-32602",
             Err(_) => "tool_error",
         };
-        self.end = match outcome {
-            Ok(_) if self.record.dry_run => "dry run".into(),
-            Ok(_) => "answered".into(),
-            Err(CallError::Ask(_)) => "asked".into(),
-            Err(CallError::Denied(_)) => {
-                metrics.refused(Refused::Approval);
-                "denied".into()
-            }
-            Err(CallError::Refused(_, refusal)) => {
-                self.record.upstream_request_id.clone_from(&refusal.request_id);
-                End {
-                    status: Some(refusal.status.as_u16()),
-                    code: refusal.code.clone(),
-                    ..End::from("refused")
-                }
-            }
-            Err(CallError::Withheld(_)) => {
-                metrics.refused(Refused::Withheld);
-                "withheld".into()
-            }
-            Err(CallError::Input(_)) => {
-                metrics.refused(Refused::Arguments);
-                "turned back".into()
-            }
-            Err(CallError::Unknown(_)) => {
-                metrics.refused(Refused::UnknownTool);
-                "turned back".into()
-            }
-            Err(CallError::Send(error)) => {
-                End { error: Some(error.to_string()), ..End::from("failed") }
-            }
+        let refused = match outcome {
+            Ok(_) | Err(CallError::Ask(_) | CallError::Refused(..) | CallError::Send(_)) => return,
+            Err(CallError::Denied(_)) => Refused::Approval,
+            Err(CallError::Withheld(_)) => Refused::Withheld,
+            Err(CallError::Input(_)) => Refused::Arguments,
+            Err(CallError::Unknown(_)) => Refused::UnknownTool,
+            Err(CallError::Unwritable(_)) => Refused::Unavailable,
         };
+        metrics.refused(refused);
     }
 
     /// It ended in a panic.
     pub fn panicked(&mut self) {
         self.operation.error = "tool_error";
-        self.end = End { error: Some("a panic".to_owned()), ..End::from("failed") };
+        self.record.end = End::failed("a panic");
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         let Operation { metrics, arrival, started, .. } = &self.operation;
-        let End { outcome, status, code, error } = &self.end;
+        let Record { status, end: End { outcome, code, error }, .. } = &self.record;
+        // A success is told by its outcome.
+        let status = status.filter(|_| *outcome == "refused");
         let tool = self.record.operation.map_or(UNKNOWN, |operation| operation.name());
         let effect = self.record.operation.map(|operation| operation.effects());
         metrics.call(outcome, effect);

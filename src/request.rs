@@ -104,7 +104,7 @@ impl Arrival {
             id: RequestId::make(),
             transport: Transport::Pipe,
             protocol: UNKNOWN,
-            parent: Parent::default(),
+            parent: Parent::read(None, None),
             client: Some(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).into()),
             session: None,
         }

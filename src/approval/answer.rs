@@ -1,5 +1,7 @@
 //! What a human said, and what that allows.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::{Binding, plain};
@@ -64,6 +66,16 @@ pub struct Approved {
     pub how: How,
     /// Who gave it, as far as that is known: for a form, whose client it was.
     pub by: String,
+}
+
+impl fmt::Display for Approved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.how {
+            How::Form => "form",
+            How::Terminal => "terminal",
+        };
+        write!(f, "{how} by {}", self.by)
+    }
 }
 
 /// Why a call that needs approval is not carried out.

@@ -1,6 +1,7 @@
 //! The command line: what can be run, and running it.
 
 mod access;
+mod audit;
 mod call;
 mod guard;
 mod health;
@@ -38,6 +39,7 @@ use crate::{
 };
 
 pub(crate) use access::AccessOptions;
+pub(crate) use audit::AuditOptions;
 pub use guard::Guard;
 pub use http::{Http, Prepared};
 
@@ -69,6 +71,9 @@ Examples:
     /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
     #[command(after_help = http::EXAMPLES)]
     Http(Box<http::Http>),
+    /// Check audit logs.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make tokens for `http --auth token`.
     #[command(subcommand)]
     Token(token::Token),
@@ -193,6 +198,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             exports.flush().await;
             served?;
         }
+        Some(Command::Audit(audit)) => return audit.run(&options.audit, &mut io::stdout().lock()),
         Some(Command::Token(token)) => {
             token.run(&mut io::stdout().lock(), &mut io::stderr().lock())?;
         }

@@ -65,7 +65,8 @@ pub enum Refused {
     Slow,
     /// The request is no request.
     Malformed,
-    /// Something it takes is not there: the store that counts, an authorization server, room for a session.
+    /// Something it takes is not there: the store that counts, an authorization server, room for a session,
+    /// the audit log.
     Unavailable,
     /// Something of our own failed.
     Internal,

@@ -79,6 +79,11 @@ impl Answer {
         self.request_id.as_deref()
     }
 
+    /// How often the request was sent.
+    pub fn attempts(&self) -> usize {
+        self.attempts
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status

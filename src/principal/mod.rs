@@ -121,6 +121,18 @@ impl fmt::Display for Needed {
     }
 }
 
+impl Withheld {
+    /// What forbids it, in a word.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Mode { .. } => "mode",
+            Self::Toolset { .. } => "toolset",
+            Self::NoKey { .. } => "key",
+            Self::Scope { .. } => "scope",
+        }
+    }
+}
+
 impl Principal {
     /// Whoever runs the process, or may reach it unasked: everything is open that has a key.
     pub fn local(credentials: Credentials) -> Self {

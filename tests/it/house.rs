@@ -68,6 +68,7 @@ fn rooms_keep_to_themselves() {
             &["src/portkey", "src/telemetry", "src/config.rs", "src/cli", "src/auth/oauth"],
         ),
         ("crate::auth", &["src/transport/http", "src/cli"]),
+        ("crate::audit", &["src/dispatch.rs", "src/cli"]),
         ("redis::", &["src/store"]),
         ("axum::", &["src/transport", "src/sandbox"]),
         ("prometheus_client::", &["src/metrics"]),

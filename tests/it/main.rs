@@ -8,6 +8,7 @@
 mod access;
 mod approval;
 mod arguments;
+mod audit;
 mod auth;
 mod budget;
 mod call_log;

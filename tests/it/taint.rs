@@ -67,7 +67,7 @@ async fn what_cannot_be_known_counts_as_tainted() {
 
 async fn calls(dispatcher: &Dispatcher, arrival: &Arrival, name: &str, args: serde_json::Value) {
     let (principal, args) = (&operator(), args.as_object().unwrap().clone());
-    let call = Call { principal, arrival, name, args };
+    let call = Call { principal, arrival, name, args, answer: None };
     _ = dispatcher.recorded(call, &mut Record::default()).await;
 }
 

@@ -93,7 +93,7 @@ async fn a_yes_opens_the_call_it_was_said_to() {
     let (outcome, record) = call(&dispatcher, (tool, &args), grant(&args).await).await;
     assert!(outcome.is_ok());
     let approved = record.approval.unwrap();
-    assert_eq!((approved.how, approved.by.as_str()), (How::Terminal, "someone"));
+    assert_eq!(&*approved, "terminal by someone");
     for other in [("delete-integration", json!({ "slug": "t" })), ("delete-provider", args.clone())]
     {
         let sent = upstream.count();
@@ -113,7 +113,11 @@ async fn a_dry_run_asks_nobody() {
     let dispatcher = guarded(&upstream, always).dry_run(true);
     let args = json!({ "slug": "s" });
     let (outcome, record) = call(&dispatcher, ("delete-integration", &args), None).await;
-    assert!(outcome.unwrap()["dry_run"] == true && record.dry_run && record.approval.is_none());
+    assert!(
+        outcome.unwrap()["dry_run"] == true
+            && record.decision == "dry run"
+            && record.approval.is_none()
+    );
 }
 
 /// A name that cannot be typed, or reads as something else, is not asked for: the identifier is.

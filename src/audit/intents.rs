@@ -1,0 +1,113 @@
+//! Writes that are under way, in a file beside the log, so that a process which is killed in the middle
+//! leaves word of them. It is also what tells other processes that the log is taken.
+//!
+//! Each intent has a slot of fixed size, and slots are used again: the file stays as large as the most
+//! writes that were ever under way at once, and what it has been given once is room that no full disk takes.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::StartError;
+
+/// Room for an intent, in bytes.
+const SLOT: usize = 16 << 10;
+
+/// The file of intents; locked for as long as it is open.
+#[derive(Debug)]
+pub(super) struct Intents {
+    file: File,
+    /// The slot of each call.
+    taken: HashMap<u64, u64>,
+    free: Vec<u64>,
+    slots: u64,
+}
+
+/// A write that was under way when the process before this one ended: the call's id, and what there is to
+/// tell of it.
+pub(super) type Interrupted = (String, Vec<u8>);
+
+impl Intents {
+    /// Opens and locks the file beside a log, and reads what the last process left in it.
+    pub(super) fn open(
+        log: &Path,
+        options: OpenOptions,
+    ) -> Result<(Self, Vec<Interrupted>), StartError> {
+        let path = beside(log, "intents");
+        let failed = |source| StartError::Io { path: path.clone(), source };
+        let mut file = options.open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StartError::InUse(log.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        let slots = (bytes.len() / SLOT) as u64;
+        let left = bytes.chunks(SLOT).filter_map(intent).collect();
+        Ok((Self { file, taken: HashMap::new(), free: (0..slots).collect(), slots }, left))
+    }
+
+    /// Writes an intent down.
+    pub(super) fn put(&mut self, call: u64, body: &[u8]) -> io::Result<()> {
+        if body.len() >= SLOT {
+            return Err(io::Error::other("the intent of a write is too long to be kept"));
+        }
+        let slot = self.free.last().copied().unwrap_or(self.slots);
+        let mut bytes = body.to_vec();
+        bytes.resize(SLOT, 0);
+        self.file.seek(SeekFrom::Start(slot * SLOT as u64))?;
+        self.file.write_all(&bytes)?;
+        if self.free.pop().is_none() {
+            self.slots += 1;
+        }
+        self.taken.insert(call, slot);
+        Ok(())
+    }
+
+    /// Takes it back, where there is one: the call's line is written, or will never be needed.
+    pub(super) fn clear(&mut self, call: u64) -> io::Result<()> {
+        if let Some(slot) = self.taken.get(&call).copied() {
+            self.file.seek(SeekFrom::Start(slot * SLOT as u64))?;
+            self.file.write_all(&[0])?;
+            self.taken.remove(&call);
+            self.free.push(slot);
+        }
+        Ok(())
+    }
+
+    /// Takes back those of the last process.
+    pub(super) fn clear_left(&mut self) -> io::Result<()> {
+        for slot in self.free.clone() {
+            self.file.seek(SeekFrom::Start(slot * SLOT as u64))?;
+            self.file.write_all(&[0])?;
+        }
+        Ok(())
+    }
+
+    /// Forces them to disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// What stands in a slot. One that was not written to its end is none: nothing was sent on its account.
+fn intent(slot: &[u8]) -> Option<Interrupted> {
+    let end = slot.iter().position(|byte| *byte == 0)?;
+    let body = slot.get(..end)?;
+    let told = serde_json::from_slice::<Value>(body).ok()?;
+    Some((told.get("call")?.as_str()?.to_owned(), body.to_vec()))
+}
+
+/// The name of a file that goes with a log.
+pub(super) fn beside(log: &Path, what: impl std::fmt::Display) -> PathBuf {
+    let mut name = OsString::from(log);
+    name.push(format!(".{what}"));
+    name.into()
+}

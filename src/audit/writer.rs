@@ -1,0 +1,224 @@
+//! The thread that writes. It alone knows the chain's end; what it cannot write it keeps and tries again.
+
+use std::{
+    collections::VecDeque,
+    io, mem,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::{
+    Entry, Message, Queue, Settings, SyncPolicy, Unwritable,
+    chain::{Chain, Link},
+    file::event,
+    sink::{Found, Sink},
+};
+
+/// How long lines stay unsynced with [`SyncPolicy::Interval`], and what could not be written waits.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How much is written at once, in bytes, at least one line.
+const BATCH: usize = 256 << 10;
+
+/// How many messages are taken before they are acted on.
+const TAKEN_AT_ONCE: usize = 256;
+
+/// The far end of the queue.
+pub(super) struct Writer {
+    sink: Sink,
+    chain: Chain,
+    sync: SyncPolicy,
+    queue: Arc<Queue>,
+    /// The last line that is written.
+    link: Link,
+    /// Lines to be written.
+    waiting: VecDeque<Entry>,
+    /// Intents to be put on record.
+    intended: Vec<(Entry, oneshot::Sender<Result<(), Unwritable>>)>,
+    /// Calls whose line is written, and maybe not yet on disk.
+    written: Vec<u64>,
+    /// Since when there is something that is not forced to disk.
+    unsynced: Option<Instant>,
+    /// The last process left intents, of which the first lines tell.
+    left: bool,
+    failing: bool,
+}
+
+impl Writer {
+    /// Writes to a sink, after `link`, and `found` first.
+    pub(super) fn new(
+        sink: Sink,
+        link: Link,
+        found: Found,
+        settings: &Settings,
+        queue: Arc<Queue>,
+    ) -> Self {
+        let mut writer = Self {
+            sink,
+            chain: Chain::new(settings.key.clone()),
+            sync: settings.sync,
+            queue,
+            link,
+            waiting: VecDeque::new(),
+            intended: Vec::new(),
+            written: Vec::new(),
+            unsynced: None,
+            left: true,
+            failing: false,
+        };
+        found.into_iter().for_each(|body| writer.tell(body));
+        writer
+    }
+
+    /// Writes until nobody is left who could hand anything over.
+    pub(super) fn run(&mut self, messages: &Receiver<Message>) {
+        loop {
+            self.work();
+            let message = match self.pause() {
+                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(pause) => messages.recv_timeout(pause),
+            };
+            match message {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            messages.try_iter().take(TAKEN_AT_ONCE).for_each(|message| self.take(message));
+        }
+        self.sync = SyncPolicy::Always;
+        self.work();
+        let (lines, Link { seq, tag }) = (self.waiting.len(), &self.link);
+        if lines > 0 {
+            error!(lines, "the audit log ends without lines that could not be written");
+        }
+        info!(seq, hash = tag, "the audit log is closed");
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Line(entry) => self.waiting.push_back(entry),
+            Message::Intent(entry, reply) => self.intended.push((entry, reply)),
+        }
+    }
+
+    /// Adds a line of the log's own.
+    fn tell(&mut self, body: Vec<u8>) {
+        self.queue.waiting.fetch_add(body.len(), Ordering::Relaxed);
+        // Calls count from one.
+        self.waiting.push_back(Entry { call: 0, body });
+    }
+
+    /// How long nothing needs to be done, unless there is something new.
+    fn pause(&self) -> Option<Duration> {
+        if self.failing {
+            return Some(PAUSE);
+        }
+        let since = self.unsynced.filter(|_| self.sync == SyncPolicy::Interval);
+        since.map(|since| PAUSE.saturating_sub(since.elapsed()))
+    }
+
+    fn work(&mut self) {
+        let lines = self.write();
+        self.note(&lines);
+        let intended = mem::take(&mut self.intended);
+        if intended.is_empty() {
+            return;
+        }
+        let recorded = lines.and_then(|()| self.put(&intended));
+        self.note(&recorded);
+        let recorded = recorded.map_err(|_| Unwritable);
+        for (entry, reply) in intended {
+            if reply.send(recorded).is_err() || recorded.is_err() {
+                // Nobody waits for it any more, so nothing is sent.
+                self.written.push(entry.call);
+            }
+        }
+    }
+
+    /// Writes what waits.
+    fn write(&mut self) -> io::Result<()> {
+        let lost = self.queue.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            self.tell(event("gap", &json!({ "lost": lost })));
+        }
+        let mut batch = Vec::new();
+        while !self.waiting.is_empty() {
+            batch.clear();
+            let (mut link, mut count, mut bytes) = (self.link.clone(), 0, 0);
+            for entry in &self.waiting {
+                let before = batch.len();
+                let next = self.chain.seal(&link, &entry.body, &mut batch);
+                if count > 0 && (before > BATCH || batch.len() as u64 > self.sink.room()) {
+                    batch.truncate(before);
+                    break;
+                }
+                (link, count, bytes) = (next, count + 1, bytes + entry.body.len());
+            }
+            self.sink.append(&batch)?;
+            self.link = link;
+            self.unsynced.get_or_insert_with(Instant::now);
+            self.queue.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.written.extend(self.waiting.drain(..count).map(|entry| entry.call));
+        }
+        self.settle()
+    }
+
+    /// Forces what is due to disk, and forgets the intents of calls whose line is safe.
+    fn settle(&mut self) -> io::Result<()> {
+        if let Some(since) = self.unsynced {
+            match self.sync {
+                SyncPolicy::Always => self.sink.sync()?,
+                SyncPolicy::Interval if since.elapsed() < PAUSE => return Ok(()),
+                SyncPolicy::Interval => self.sink.sync()?,
+                SyncPolicy::Never => {}
+            }
+            self.unsynced = None;
+        }
+        let Some(intents) = self.sink.intents() else {
+            self.written.clear();
+            return Ok(());
+        };
+        if mem::take(&mut self.left) {
+            intents.clear_left()?;
+        }
+        while let Some(call) = self.written.last() {
+            intents.clear(*call)?;
+            self.written.pop();
+        }
+        Ok(())
+    }
+
+    /// Puts intents on record.
+    fn put(
+        &mut self,
+        intended: &[(Entry, oneshot::Sender<Result<(), Unwritable>>)],
+    ) -> io::Result<()> {
+        let Some(intents) = self.sink.intents() else { return Ok(()) };
+        for (entry, _) in intended {
+            intents.put(entry.call, &entry.body)?;
+        }
+        if self.sync == SyncPolicy::Never { Ok(()) } else { intents.sync() }
+    }
+
+    /// Says in the log when writing begins to fail, and when it works again.
+    fn note(&mut self, outcome: &io::Result<()>) {
+        match outcome {
+            Err(error) if !self.failing => {
+                error!(%error, "the audit log cannot be written; it is tried again and again");
+            }
+            Ok(()) if self.failing && self.waiting.is_empty() => {
+                info!("the audit log is written again");
+            }
+            _ => {}
+        }
+        self.failing = outcome.is_err();
+    }
+}

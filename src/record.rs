@@ -1,0 +1,91 @@
+//! What is found out about a call on its way, for whoever observes it: the log, the audit log, the metrics.
+
+use std::sync::Arc;
+
+use crate::operation::{JsonMap, Operation};
+
+/// What is found out about a call on its way.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The operation that the name leads to.
+    pub operation: Option<&'static Operation>,
+    /// Method and path with its arguments, secrets masked; only where the call is audited.
+    pub target: Option<String>,
+    /// The arguments as admitted, secrets masked; only where the call is audited.
+    pub arguments: Option<JsonMap>,
+    /// What was decided about the call: `allow`, `deny` or another verb of the policy.
+    pub decision: &'static str,
+    /// The rule or setting that decided so; none where nothing had a say.
+    pub rule: Option<Arc<str>>,
+    /// Who approved the call, and how.
+    pub approval: Option<Arc<str>>,
+    /// The HTTP status of the upstream's answer.
+    pub status: Option<u16>,
+    /// How often the request went out once more, where there was an answer.
+    pub retries: Option<usize>,
+    /// What the upstream calls the request.
+    pub upstream_request_id: Option<String>,
+    /// What became of the call.
+    pub end: End,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            operation: None,
+            target: None,
+            arguments: None,
+            decision: "allow",
+            rule: None,
+            approval: None,
+            status: None,
+            retries: None,
+            upstream_request_id: None,
+            end: End::default(),
+        }
+    }
+}
+
+impl Record {
+    /// A rule or setting had a say, and said this.
+    pub fn decided(&mut self, decision: &'static str, rule: impl Into<Arc<str>>) {
+        self.decision = decision;
+        self.rule = Some(rule.into());
+    }
+
+    /// Something of ours said no to the call.
+    pub fn denied_by(&mut self, rule: impl Into<Arc<str>>) {
+        self.decided("deny", rule);
+    }
+}
+
+/// What became of a call.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// In a word, which logs and metrics share.
+    pub outcome: &'static str,
+    /// The upstream's code for its refusal.
+    pub code: Option<String>,
+    /// What went wrong, where it is not the caller's to mend.
+    pub error: Option<String>,
+}
+
+/// Unless it is said to end otherwise, a call was cancelled.
+impl Default for End {
+    fn default() -> Self {
+        "cancelled".into()
+    }
+}
+
+impl From<&'static str> for End {
+    fn from(outcome: &'static str) -> Self {
+        Self { outcome, code: None, error: None }
+    }
+}
+
+impl End {
+    /// It came to nothing on the way, for a reason of ours or the network's.
+    pub fn failed(error: impl ToString) -> Self {
+        Self { error: Some(error.to_string()), ..Self::from("failed") }
+    }
+}

@@ -1,0 +1,182 @@
+//! The chain across starts and files.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{Folder, assert_has, call, verify};
+use crate::{http::served, process::said};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+fn some_calls(folder: &Folder, count: usize, more: &[&str]) {
+    for _ in 0..count {
+        let (ok, said) = call(folder, "list-labels", &json!({}), more);
+        assert!(ok, "{said}");
+    }
+}
+
+#[test]
+fn each_start_goes_on_where_the_one_before_ended() {
+    for sync in ["always", "interval", "never"] {
+        let folder = Folder::new();
+        some_calls(&folder, 3, &["--audit-sync", sync]);
+        let lines = folder.lines();
+        let hash = |at: usize| lines[at]["hash"].as_str().unwrap();
+        assert_eq!(lines[0]["prev"], "0".repeat(64));
+        assert_eq!(lines[1]["prev"], hash(0));
+        assert_eq!(lines[2]["prev"], hash(1));
+        let (ok, told) = verify(&[&folder.log()]);
+        assert!(ok && told.contains("lines 1 to 3") && told.contains(hash(2)), "{told}");
+    }
+}
+
+#[test]
+fn half_a_line_is_put_aside_and_told_of() {
+    let folder = Folder::new();
+    some_calls(&folder, 2, &[]);
+    let whole = fs::read(folder.log()).unwrap();
+    let half = &whole[..whole.len() - 30];
+    fs::write(folder.log(), half).unwrap();
+    let (ok, told) = verify(&[&folder.log()]);
+    assert!(!ok && told.contains(":2: this line was cut off"), "{told}");
+    some_calls(&folder, 1, &[]);
+    let lines = folder.lines();
+    let start = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let torn = json!({ "seq": 2, "event": "torn", "kept": "audit.jsonl.torn-2", "bytes": half.len() - start });
+    assert_has(&lines[1], &torn);
+    assert_eq!(fs::read(folder.path("audit.jsonl.torn-2")).unwrap(), &half[start..]);
+    assert_eq!(lines.len(), 3);
+    // It is told once.
+    some_calls(&folder, 1, &[]);
+    assert_eq!(folder.lines().len(), 4);
+    assert!(verify(&[&folder.log()]).0);
+}
+
+#[test]
+fn full_files_are_one_chain() {
+    let folder = Folder::new();
+    some_calls(&folder, 5, &["--audit-max-bytes", "1500"]);
+    let names = folder.names();
+    assert!(names.contains(&"audit.jsonl.2".to_owned()), "{names:?}");
+    let files: Vec<String> = names
+        .iter()
+        .filter(|name| !name.ends_with("intents"))
+        .map(|name| folder.path(name))
+        .collect();
+    for file in &files {
+        assert!(fs::metadata(file).unwrap().len() <= 1500, "{file}");
+    }
+    let mut given: Vec<&str> = files.iter().map(String::as_str).collect();
+    // In whatever order the shell names them.
+    for _ in 0..2 {
+        let (ok, told) = verify(&given);
+        assert!(ok && told.contains("lines 1 to 5"), "{told}");
+        given.reverse();
+    }
+    let (ok, told) = verify(&[&folder.log()]);
+    assert!(!ok && told.contains("missing before this one"), "{told}");
+    assert!(verify(&[&folder.log(), "--partial"]).0);
+    let without_second: Vec<&str> =
+        given.iter().copied().filter(|file| !file.ends_with(".2")).collect();
+    assert!(!verify(&without_second).0);
+    // The process may end between one file and the next.
+    fs::remove_file(folder.log()).unwrap();
+    let last = super::lines(folder.path("audit.jsonl.2")).pop().unwrap();
+    some_calls(&folder, 1, &[]);
+    assert_eq!(folder.lines()[0]["prev"], last["hash"]);
+}
+
+#[test]
+fn only_so_many_files_are_kept_as_wanted() {
+    let folder = Folder::new();
+    some_calls(&folder, 6, &["--audit-max-bytes", "10", "--audit-keep", "2"]);
+    let expected = ["audit.jsonl", "audit.jsonl.4", "audit.jsonl.5", "audit.jsonl.intents"];
+    assert_eq!(folder.names(), expected);
+}
+
+#[test]
+fn a_log_belongs_to_one_process() {
+    let folder = Folder::new();
+    let log = folder.log();
+    let server = served(&["--audit-log", &log]);
+    let (ok, told) = call(&folder, "list-labels", &json!({}), &[]);
+    assert!(!ok && told.contains("in use by another process"), "{told}");
+    assert!(server.terminate().0.success());
+    some_calls(&folder, 1, &[]);
+}
+
+#[test]
+fn a_key_keeps_others_from_writing_lines() {
+    let folder = Folder::new();
+    let (key, other) = (folder.path("key"), folder.path("other"));
+    fs::write(&key, KEY).unwrap();
+    fs::write(&other, KEY.replace('0', "1")).unwrap();
+    let (log, keyed) = (folder.log(), ["--audit-key-file", &key]);
+    some_calls(&folder, 3, &keyed);
+    assert!(folder.lines()[0]["hmac"].is_string());
+    assert!(verify(&[&log, keyed[0], keyed[1]]).0);
+    for (more, expected) in
+        [(&[] as &[&str], "give the key"), (&["--audit-key-file", &other], "was changed")]
+    {
+        let (ok, told) = verify(&[&[log.as_str()], more].concat());
+        assert!(!ok && told.contains(expected), "{told}");
+        // Neither goes such a log on.
+        let (ok, told) = call(&folder, "list-labels", &json!({}), more);
+        assert!(!ok && told.contains("another key"), "{told}");
+    }
+    // A chain that somebody without the key has built anew.
+    let plain = Folder::new();
+    some_calls(&plain, 3, &[]);
+    let (ok, told) = verify(&[&plain.log(), keyed[0], keyed[1]]);
+    assert!(!ok && told.contains("not written with the key"), "{told}");
+}
+
+/// Nothing in a file tells whether it once was longer; a hash that was noted elsewhere does.
+#[test]
+fn lines_cut_off_the_end_are_found_by_a_hash_noted_before() {
+    let folder = Folder::new();
+    some_calls(&folder, 3, &[]);
+    let log = folder.log();
+    let hash = folder.lines()[2]["hash"].as_str().unwrap().to_owned();
+    assert!(verify(&[&log, "--contains", &hash]).0);
+    let text = fs::read_to_string(&log).unwrap();
+    let two: String = text.split_inclusive('\n').take(2).collect();
+    fs::write(&log, two).unwrap();
+    assert!(verify(&[&log]).0);
+    let (ok, told) = verify(&[&log, "--contains", &hash]);
+    assert!(!ok && told.contains("were cut off"), "{told}");
+}
+
+/// The log of the process notes where the chain stands, for whoever collects it elsewhere.
+#[tokio::test]
+async fn the_end_of_the_chain_is_logged() {
+    let folder = Folder::new();
+    some_calls(&folder, 1, &[]);
+    let hash = |line: &Value| line["hash"].as_str().unwrap().to_owned();
+    let first = hash(&folder.lines()[0]);
+    let server = served(&["--log-format", "json"]);
+    assert!(!server.terminate().1.contains("audit"));
+    let (_, _, log) = said(&["call", "list-labels", "--sandbox", "--audit-log", &folder.log()]);
+    assert!(log.contains(&first) && log.contains(&hash(&folder.lines()[1])), "{log}");
+}
+
+#[test]
+fn what_cannot_be_used_stops_the_start() {
+    let folder = Folder::new();
+    let short = folder.path("short");
+    fs::write(&short, "secret").unwrap();
+    fs::write(folder.path("garbage"), "not a line\n").unwrap();
+    for (file, more, expected) in [
+        ("no/such/folder", &[] as &[&str], "cannot use the audit log"),
+        ("garbage", &[], "was changed"),
+        ("audit", &["--audit-key-file", &short], "32 characters"),
+        ("audit", &["--audit-key-file", "/no/such"], "cannot read it"),
+        ("audit", &["--audit-max-bytes", "0"], "--audit-max-bytes"),
+    ] {
+        let path = folder.path(file);
+        let args = ["call", "list-labels", "--sandbox", "--audit-log", &path];
+        let (ok, _, told) = said(&[&args, more].concat());
+        assert!(!ok && told.contains(expected), "{told}");
+    }
+}

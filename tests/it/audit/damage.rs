@@ -1,0 +1,144 @@
+//! Damage to a log, of every kind, and text that is no log at all.
+
+use std::{fs, path::PathBuf, sync::LazyLock};
+
+use portkey_mcp::audit::{Damage, Report, Verifier};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{Folder, call, verify};
+
+/// A log of six lines.
+static LOG: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let folder = Folder::new();
+    for _ in 0..6 {
+        assert!(call(&folder, "list-labels", &json!({ "search": "a" }), &[]).1.contains("data"));
+    }
+    fs::read(folder.log()).unwrap()
+});
+
+fn report(text: &[u8]) -> Report {
+    let mut verifier = Verifier::new(None, false);
+    verifier.read("log", text).unwrap();
+    verifier.report()
+}
+
+fn found(text: &[u8]) -> Vec<(u64, Damage)> {
+    report(text).findings.into_iter().map(|finding| (finding.line, finding.damage)).collect()
+}
+
+#[test]
+fn every_kind_of_damage_is_named_with_its_line() {
+    let text = String::from_utf8(LOG.clone()).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let of = |numbers: &[usize]| -> String { numbers.iter().map(|at| lines[at - 1]).collect() };
+    let changed = lines[2].replace("answered", "denied");
+    let forged = changed.replace(r#""seq":3"#, r#""seq":9"#);
+    let cases = [
+        (of(&[1, 2, 3, 4, 5, 6]), vec![]),
+        (of(&[1, 2, 4, 5, 6]), vec![(3, Damage::Missing { from: 3, to: 3 })]),
+        (of(&[2, 3, 4, 5, 6]), vec![(1, Damage::Missing { from: 1, to: 1 })]),
+        (of(&[1, 5, 6]), vec![(2, Damage::Missing { from: 2, to: 4 })]),
+        (
+            of(&[1, 2, 4, 3, 5, 6]),
+            vec![
+                (3, Damage::Missing { from: 3, to: 3 }),
+                (4, Damage::Misplaced { seq: 3, after: 4 }),
+            ],
+        ),
+        (of(&[1, 2, 2, 3, 4, 5, 6]), vec![(3, Damage::Misplaced { seq: 2, after: 2 })]),
+        (of(&[1, 2]) + &changed + &of(&[4, 5, 6]), vec![(3, Damage::Changed)]),
+        (
+            of(&[1, 2]) + &forged + &of(&[3, 4, 5, 6]),
+            vec![(3, Damage::Changed), (4, Damage::Misplaced { seq: 3, after: 3 })],
+        ),
+        (
+            of(&[1, 2]) + "{}\n" + &of(&[3]),
+            vec![(3, Damage::Unreadable), (4, Damage::Misplaced { seq: 3, after: 3 })],
+        ),
+        (of(&[1, 2]) + lines[2].trim_end(), vec![(3, Damage::Torn)]),
+        (of(&[1, 2]) + &lines[2][..50], vec![(3, Damage::Torn)]),
+        (String::new(), vec![]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(found(text.as_bytes()), expected, "{text}");
+    }
+}
+
+/// Whoever knows how lines are made can make one, but not so that the next one still follows.
+#[test]
+fn a_line_that_was_rebuilt_is_found_by_the_next() {
+    use sha2::{Digest, Sha256};
+    let text = String::from_utf8(LOG.clone()).unwrap();
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let content = lines[2].split(",\"hash\"").next().unwrap().replace("answered", "denied");
+    let hash: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    lines[2] = format!("{content},\"hash\":\"{hash}\"}}\n");
+    assert_eq!(found(lines.concat().as_bytes()), [(4, Damage::Unlinked)]);
+}
+
+#[test]
+fn findings_are_bounded() {
+    let report = report("{}\n".repeat(1000).as_bytes());
+    assert_eq!((report.lines, report.findings.len(), report.more), (1000, 100, 900));
+}
+
+#[test]
+fn the_command_says_where_and_fails() {
+    let folder = Folder::new();
+    let text = String::from_utf8(LOG.clone()).unwrap();
+    fs::write(folder.log(), text.replacen("list-labels", "list-lapels", 1)).unwrap();
+    let (ok, told) = verify(&[&folder.log()]);
+    let expected = format!("{}:1: this line was changed", folder.log());
+    assert!(!ok && told.contains(&expected) && told.contains("lines 2 to 6"), "{told}");
+    let (ok, told) = verify(&[&folder.path("none")]);
+    assert!(!ok && told.contains("cannot read"), "{told}");
+}
+
+proptest! {
+    #[test]
+    fn any_byte_that_is_another_is_found(at in 0..LOG.len(), byte: u8) {
+        let mut text = LOG.clone();
+        prop_assume!(text[at] != byte);
+        text[at] = byte;
+        prop_assert!(!found(&text).is_empty());
+    }
+
+    #[test]
+    fn any_byte_that_is_gone_or_new_is_found(at in 0..LOG.len(), byte: u8) {
+        let mut text = LOG.clone();
+        text.remove(at);
+        prop_assert!(!found(&text).is_empty(), "without {at}");
+        let mut text = LOG.clone();
+        text.insert(at, byte);
+        prop_assert!(!found(&text).is_empty(), "with {byte} at {at}");
+    }
+
+    #[test]
+    fn any_piece_that_is_cut_out_is_found(from in 0..LOG.len(), length in 1..2000_usize) {
+        let mut text = LOG.clone();
+        // What is cut off the end at a line's end leaves a log as it was before.
+        let to = (from + length).min(text.len() - 1);
+        prop_assume!(from < to);
+        text.drain(from..to);
+        prop_assert!(!found(&text).is_empty());
+    }
+
+    #[test]
+    fn no_bytes_are_too_much(
+        pieces in prop::collection::vec((any::<Vec<u8>>(), 0..LOG.len(), 0..600_usize), 0..20)
+    ) {
+        // Noise between pieces of a log, which reach deeper than noise alone.
+        let mut text = Vec::new();
+        for (noise, at, length) in pieces {
+            text.extend(noise);
+            text.extend(&LOG[at..(at + length).min(LOG.len())]);
+        }
+        let _ = found(&text);
+        let folder = tempfile::tempdir().unwrap();
+        let path: PathBuf = folder.path().join("log");
+        fs::write(&path, &text).unwrap();
+        let report = Verifier::new(None, true).files(&[path.clone(), path]).unwrap();
+        prop_assert!(report.lines % 2 == 0);
+    }
+}

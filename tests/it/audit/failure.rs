@@ -1,0 +1,172 @@
+//! A log that cannot be written: writes wait, reads go on, and nothing is lost in silence.
+
+use std::{
+    fs::File,
+    io::Read,
+    process::{Command, Stdio},
+    thread,
+};
+
+use portkey_mcp::audit::{Audit, Settings, SyncPolicy, Target, Verifier};
+use serde_json::{Value, json};
+
+use super::{Folder, assert_has, call, create, lines, verify};
+use crate::{
+    process::{Served, command, said},
+    requests::{self, answer},
+    upstream::{Upstream, dispatcher, ok, operator},
+};
+
+#[test]
+fn a_full_device_denies_writes_and_lets_reads_pass() {
+    let run = |tool: &str, argument: &str, more: &[&str]| {
+        let args = ["call", tool, argument, "--sandbox", "--audit-log", "/dev/full"];
+        said(&[&args, more].concat())
+    };
+    let (ok, _, told) = run("create-label", "name=a", &[]);
+    assert!(!ok && told.contains("nothing was sent: the audit log"), "{told}");
+    assert!(!told.contains("--audit-failure"), "{told}");
+    let (ok, out, told) = run("list-labels", "{}", &[]);
+    assert!(ok && out.contains("data"), "{told}");
+    // Not in silence.
+    assert!(told.contains("cannot be written") && told.contains("ends without lines"), "{told}");
+    let (ok, _, told) = run("create-label", "name=a", &["--audit-failure", "allow"]);
+    assert!(ok, "{told}");
+}
+
+/// A server whose files may grow to `blocks` of 512 bytes.
+fn confined(blocks: u32, folder: &Folder, base_url: &str) -> Served {
+    let log = folder.log();
+    let args = [
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--base-url",
+        base_url,
+        "--api-key",
+        "pk-x",
+        "--audit-log",
+        &log,
+    ];
+    let server = command(&args);
+    let mut shell = Command::new("sh");
+    // Without the signal a write beyond the bound fails, as on a full disk.
+    shell.args(["-c", "trap '' XFSZ; ulimit -S -f $0; exec \"$@\"", &blocks.to_string()]);
+    shell.arg(server.get_program()).args(server.get_args());
+    Served::spawn(shell)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn lines_are_kept_until_there_is_room_again() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let folder = Folder::new();
+    // The intents of writes have their room, so that it is the log that is full.
+    let mut server = confined(64, &folder, &upstream.base_url);
+    let big = json!({ "name": "x".repeat(6000), "ai_provider_id": "openai", "key": "sk-1" });
+    let mut sent = 0;
+    loop {
+        let before = upstream.count();
+        let (_, told) = answer(requests::call(&server, "create-integration", big.clone())).await;
+        if upstream.count() == before {
+            let text = told["result"]["content"][0]["text"].as_str().unwrap();
+            assert!(
+                told["result"]["isError"] == true && text.contains("nothing was sent"),
+                "{told}"
+            );
+            break;
+        }
+        sent += 1;
+        assert!(sent < 100, "the disk is never full");
+    }
+    server.read_until("the audit log cannot be written");
+    for _ in 0..3 {
+        let (_, told) = answer(requests::call(&server, "list-labels", json!({}))).await;
+        assert_eq!(told["result"]["isError"], false, "{told}");
+    }
+    let held = lines(folder.log());
+    assert!(held.len() <= sent, "{} lines for {sent} calls", held.len());
+    assert!(verify(&[&folder.log()]).0, "only whole lines are there");
+
+    let pid = server.child.id().to_string();
+    let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
+    assert!(raised.unwrap().success());
+    server.read_until("the audit log is written again");
+    let (_, told) = answer(requests::call(&server, "create-integration", create("a"))).await;
+    assert_eq!(told["result"]["isError"], false, "{told}");
+    assert!(server.terminate().0.success());
+    let lines = lines(folder.log());
+    // Those that were sent, the one that was denied, the reads, and the last.
+    assert_eq!(lines.len(), sent + 1 + 3 + 1);
+    let denied = json!({
+        "outcome": "denied", "decision": "deny", "rule": "audit", "status": null,
+        "tool": "create-integration",
+    });
+    assert_has(&lines[sent], &denied);
+    assert!(verify(&[&folder.log()]).0);
+}
+
+fn settings(target: Target) -> Settings {
+    Settings {
+        target,
+        key: None,
+        sync: SyncPolicy::Always,
+        writes_go_unrecorded: false,
+        max_bytes: None,
+        keep: None,
+    }
+}
+
+/// The log goes to a pipe that nobody reads for a while.
+#[tokio::test]
+async fn lines_that_find_no_room_are_counted_on_record() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let folder = Folder::new();
+    let pipe = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).stdin(Stdio::null()).status().unwrap().success());
+    let path = pipe.clone();
+    let (read, go) = std::sync::mpsc::channel::<()>();
+    let reader = thread::spawn(move || {
+        let mut file = File::open(path).unwrap();
+        go.recv().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        text
+    });
+    let audit = Audit::start(settings(Target::File(pipe.into()))).unwrap();
+    let dispatcher = dispatcher(&upstream).audited(audit);
+    let args = json!({ "search": "x".repeat(60_000) });
+    let calls = 300;
+    for _ in 0..calls {
+        let args = args.as_object().unwrap().clone();
+        dispatcher.call(&operator(), "list-prompts", args).await.unwrap();
+    }
+    read.send(()).unwrap();
+    drop(dispatcher);
+    let text = reader.join().unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let gap = lines.iter().find(|line| line["event"] == "gap").unwrap();
+    let lost = gap["lost"].as_u64().unwrap();
+    // Two lines are the log's own.
+    assert_eq!(lines.len() as u64 - 2 + lost, calls);
+    let mut verifier = Verifier::new(None, false);
+    verifier.read("pipe", text.as_bytes()).unwrap();
+    let report = verifier.report();
+    assert!(report.findings.is_empty() && report.lost == lost, "{report:?}");
+}
+
+/// Somebody takes the file away, as tools that rotate logs do.
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_begun_anew_in_the_same_chain() {
+    let folder = Folder::new();
+    let server = crate::http::served(&["--audit-log", &folder.log()]);
+    let moved = folder.path("moved");
+    requests::call(&server, "create-label", json!({ "name": "a" })).send().await.unwrap();
+    requests::call(&server, "create-label", json!({ "name": "b" })).send().await.unwrap();
+    std::fs::rename(folder.log(), &moved).unwrap();
+    requests::call(&server, "create-label", json!({ "name": "c" })).send().await.unwrap();
+    assert!(server.terminate().0.success());
+    let (ok, told) = verify(&[&folder.log(), &moved]);
+    assert!(ok && told.contains("lines 1 to 3"), "{told}");
+    assert!(call(&folder, "list-labels", &json!({}), &[]).0);
+}

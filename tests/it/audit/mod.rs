@@ -1,0 +1,394 @@
+//! The audit log: one line for each call, on every way to make one, and nothing that is secret in it.
+
+mod chain;
+mod damage;
+mod failure;
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    http::served,
+    mcp::Caller,
+    process::{Pipe, Served, command, said},
+    requests,
+    upstream::{Act, Upstream},
+};
+
+/// A folder with an audit log to be.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The path of the log.
+    fn log(&self) -> String {
+        self.path("audit.jsonl")
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        lines(&self.log())
+    }
+
+    /// What is in the folder, by name.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn lines(path: impl AsRef<Path>) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A call from the shell, in the sandbox, on record; whether it succeeded, and what it said.
+fn call(folder: &Folder, tool: &str, arguments: &Value, more: &[&str]) -> (bool, String) {
+    let (log, arguments) = (folder.log(), arguments.to_string());
+    let args = ["call", tool, &arguments, "--sandbox", "--audit-log", &log];
+    let (ok, out, err) = said(&[&args, more].concat());
+    (ok, out + &err)
+}
+
+/// Checks logs; whether they hold, and what is said of them.
+fn verify(args: &[&str]) -> (bool, String) {
+    let (ok, out, err) = said(&[&["audit", "verify"], args].concat());
+    (ok, out + &err)
+}
+
+/// Whether a line has all of these fields.
+fn assert_has(line: &Value, expected: &Value) {
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&line[name], value, "{name} of {line}");
+    }
+}
+
+fn create(slug: &str) -> Value {
+    json!({ "name": "Mine", "slug": slug, "ai_provider_id": "openai", "key": "sk-planted" })
+}
+
+#[tokio::test]
+async fn each_call_is_one_line_whatever_came_of_it() {
+    let folder = Folder::new();
+    let server = served(&["--audit-log", &folder.log()]);
+    let cases = [
+        (
+            "list_integrations",
+            json!({ "page_size": "2" }),
+            json!({
+                "tool": "list-all-integrations", "effect": "read", "decision": "allow",
+                "target": "GET /integrations?page_size=2", "arguments": { "page_size": 2 },
+                "outcome": "answered", "status": 200, "retries": 0,
+            }),
+        ),
+        (
+            "create-integration",
+            create("mine"),
+            json!({
+                "tool": "create-integration", "effect": "create", "target": "POST /integrations",
+                "arguments": { "name": "Mine", "slug": "mine", "ai_provider_id": "openai", "key": "***" },
+                "outcome": "answered", "status": 200,
+            }),
+        ),
+        (
+            "delete-integration",
+            json!({ "slug": "no-such" }),
+            json!({
+                "target": "DELETE /integrations/no-such", "effect": "delete",
+                "outcome": "refused", "status": 404, "code": "AB08",
+            }),
+        ),
+        (
+            "get-integration",
+            json!({ "slugg": "sk-planted" }),
+            json!({
+                "tool": "get-integration", "outcome": "turned back",
+                "arguments": null, "target": null, "status": null,
+            }),
+        ),
+        (
+            "sk-planted",
+            json!({}),
+            json!({ "tool": "_unknown", "effect": null, "outcome": "turned back" }),
+        ),
+    ];
+    for (tool, arguments, _) in &cases {
+        requests::call(&server, tool, arguments.clone()).send().await.unwrap();
+    }
+    assert!(server.terminate().0.success());
+    let lines = folder.lines();
+    assert_eq!(lines.len(), cases.len());
+    for ((line, (_, _, expected)), seq) in lines.iter().zip(&cases).zip(1..) {
+        assert_has(line, expected);
+        let common = json!({
+            "seq": seq, "principal": "local", "auth": "local", "client": "test",
+            "transport": "tcp", "protocol": "2026-07-28", "session": null,
+        });
+        assert_has(line, &common);
+        assert!(line["duration_ms"].as_f64().unwrap() >= 0.0, "{line}");
+        let time = line["time"].as_str().unwrap();
+        assert!(time.len() == 24 && time.ends_with('Z'), "{line}");
+        for name in ["request_id", "call", "arguments_hmac", "prev", "hash"] {
+            assert!(line[name].as_str().is_some_and(|text| text.len() >= 16), "{name} of {line}");
+        }
+    }
+    assert!(!fs::read_to_string(folder.log()).unwrap().contains("sk-planted"));
+    assert_eq!(verify(&[&folder.log()]).0, true);
+}
+
+#[tokio::test]
+async fn a_line_says_who_called_and_how() {
+    let folder = Folder::new();
+    let log = folder.log();
+    let server = Served::start(&[
+        "http",
+        "--sandbox",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+        "--audit-log",
+        &log,
+    ]);
+    let mut caller = Caller::new(&server.url, "pk-planted");
+    caller.modern("list-labels", &json!({})).await.unwrap();
+    caller.initialize().await;
+    let params = json!({ "name": "list-labels", "arguments": {} });
+    caller.call("tools/call", params).await;
+    assert!(server.terminate().0.success());
+
+    let mut pipe = Pipe::start(&["--sandbox", "--audit-log", &log]);
+    pipe.send(&opening().to_string());
+    pipe.receive();
+    let params = json!({ "name": "list-labels", "arguments": {} });
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    pipe.send(&request.to_string());
+    pipe.receive();
+    assert!(pipe.end().0.success());
+
+    assert!(call(&folder, "list-labels", &json!({}), &[]).0);
+
+    let lines = folder.lines();
+    let ours = format!("portkey-mcp/{}", env!("CARGO_PKG_VERSION"));
+    let expected = [
+        json!({ "auth": "key", "transport": "tcp", "protocol": "2026-07-28", "client": "test", "session": null }),
+        json!({ "auth": "key", "transport": "tcp", "protocol": "2025-11-25", "client": "test" }),
+        json!({ "auth": "local", "transport": "pipe", "protocol": "2025-11-25", "session": "pipe" }),
+        json!({ "auth": "local", "transport": "pipe", "protocol": null, "client": ours, "session": null }),
+    ];
+    assert_eq!(lines.len(), expected.len());
+    for (line, expected) in lines.iter().zip(&expected) {
+        assert_has(line, expected);
+        assert_eq!(line["outcome"], "answered");
+    }
+    // Sessions are told apart by something that opens none.
+    let session = lines[1]["session"].as_str().unwrap();
+    assert!(session.len() == 16 && !caller.session.unwrap().contains(session));
+    assert!(lines[0]["principal"].as_str().unwrap().starts_with("key-"));
+    assert!(verify(&[&log]).0);
+}
+
+fn opening() -> Value {
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })
+}
+
+#[tokio::test]
+async fn calls_that_fail_or_are_taken_back_have_their_line() {
+    let folder = Folder::new();
+    let log = folder.log();
+    // There is no key to call with.
+    let (ok, said) = {
+        let (ok, out, err) = said(&["call", "create-label", "name=a", "--audit-log", &log]);
+        (ok, out + &err)
+    };
+    assert!(!ok && said.contains("PORTKEY_API_KEY"), "{said}");
+
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let url = upstream.base_url.as_str();
+    let mut pipe = Pipe::start(&["--base-url", url, "--api-key", "pk-x", "--audit-log", &log]);
+    pipe.send(&opening().to_string());
+    pipe.receive();
+    let params = json!({ "name": "delete-label", "arguments": { "label_id": "x" } });
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    pipe.send(&request.to_string());
+    upstream.asked(1).await;
+    for message in [
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } }),
+        json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }),
+    ] {
+        pipe.send(&message.to_string());
+    }
+    pipe.receive();
+    assert!(pipe.end().0.success());
+    let lines = folder.lines();
+    let [keyless, cancelled] = &lines[..] else { panic!("{lines:?}") };
+    assert_has(keyless, &json!({ "tool": "create-label", "outcome": "failed", "status": null }));
+    assert!(keyless["error"].as_str().unwrap().contains("PORTKEY_API_KEY"), "{keyless}");
+    assert_has(
+        cancelled,
+        &json!({ "tool": "delete-label", "outcome": "cancelled", "status": null }),
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_for_a_caller_is_denied_on_record() {
+    let folder = Folder::new();
+    let tokens = folder.path("tokens.toml");
+    let scope = ["--scope", "portkey:read", "--toolset", "labels"];
+    let new = ["token", "new", "--name", "reader", "--file", &tokens];
+    let (ok, token, err) = said(&[&new[..], &scope].concat());
+    assert!(ok, "{err}");
+    let server = served(&["--auth", "token", "--auth-file", &tokens, "--audit-log", &folder.log()]);
+    for (tool, arguments) in
+        [("create-label", json!({ "name": "a" })), ("list-all-integrations", json!({}))]
+    {
+        let request = requests::call(&server, tool, arguments).bearer_auth(token.trim());
+        request.send().await.unwrap();
+    }
+    assert!(server.terminate().0.success());
+    let lines = folder.lines();
+    for (line, rule) in lines.iter().zip(["scope", "toolset"]) {
+        let expected = json!({
+            "principal": "reader", "auth": "token", "decision": "deny", "rule": rule,
+            "outcome": "withheld", "status": null,
+        });
+        assert_has(line, &expected);
+    }
+    assert_eq!(lines.len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_upstream_needed_is_told() {
+    use crate::upstream::{answer, ok};
+    let upstream = Upstream::start(|n| match n {
+        0 | 1 => answer("503 Service Unavailable", "", ""),
+        2 => ok("{}"),
+        _ => answer("409 Conflict", "x-portkey-request-id: req-7\r\n", r#"{"errorCode":"AB07"}"#),
+    })
+    .await;
+    let folder = Folder::new();
+    let (url, log) = (upstream.base_url.clone(), folder.log());
+    let run = move |tool: &'static str, argument: &'static str| {
+        let args =
+            ["call", tool, argument, "--base-url", &url, "--api-key", "pk-x", "--audit-log", &log];
+        command(&args).output().unwrap()
+    };
+    tokio::task::spawn_blocking(move || {
+        run("get-integration", "slug=a");
+        run("delete-integration", "slug=a");
+    })
+    .await
+    .unwrap();
+    let lines = folder.lines();
+    assert_has(&lines[0], &json!({ "outcome": "answered", "status": 200, "retries": 2 }));
+    let refused = json!({
+        "outcome": "refused", "status": 409, "code": "AB07", "retries": 0,
+        "upstream_request_id": "req-7",
+    });
+    assert_has(&lines[1], &refused);
+    assert!(!fs::read_to_string(folder.log()).unwrap().contains("pk-x"));
+}
+
+#[test]
+fn equal_arguments_are_told_by_their_digest() {
+    let digests = |folder: &Folder, more: &[&str]| -> Vec<String> {
+        for arguments in
+            [r#"{"page_size":1,"current_page":0}"#, r#"{"current_page":0,"page_size":1}"#, "{}"]
+        {
+            let arguments: Value = serde_json::from_str(arguments).unwrap();
+            assert!(call(folder, "list-all-integrations", &arguments, more).0);
+        }
+        let lines = folder.lines();
+        lines.iter().map(|line| line["arguments_hmac"].as_str().unwrap().to_owned()).collect()
+    };
+    let (plain, keyed) = (Folder::new(), Folder::new());
+    let key = keyed.path("audit.key");
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let found = digests(&keyed, &["--audit-key-file", &key]);
+    assert!(found[0] == found[1] && found[0] != found[2], "{found:?}");
+    // Without a key that outlives the process nobody can try guesses, not even we.
+    let found = digests(&plain, &[]);
+    assert!(found[0] != found[1], "{found:?}");
+}
+
+#[test]
+fn standard_error_takes_it_as_well_and_standard_output_never() {
+    let (ok, out, err) = said(&["call", "list-labels", "--sandbox", "--audit-log", "-"]);
+    assert!(ok && !out.contains("\"seq\""), "{out}");
+    let line = err.lines().find(|line| line.starts_with("{\"seq\":2,")).unwrap();
+    assert_has(&serde_json::from_str(line).unwrap(), &json!({ "tool": "list-labels" }));
+}
+
+#[test]
+fn long_arguments_are_left_out_and_counted() {
+    let folder = Folder::new();
+    let description = "x".repeat(70_000);
+    let arguments = json!({ "name": "a", "description": description });
+    call(&folder, "create-label", &arguments, &[]);
+    let line = folder.lines().remove(0);
+    assert!(line["arguments"].is_null(), "{line}");
+    assert!(line["arguments_omitted_bytes"].as_u64().unwrap() > 70_000, "{line}");
+}
+
+/// A write goes out, its answer never comes, and the process is killed.
+#[tokio::test]
+async fn a_write_that_was_under_way_when_the_process_was_killed_has_its_line() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let folder = Folder::new();
+    let log = folder.log();
+    for sync in ["always", "never"] {
+        let mut server = Served::start(&[
+            "http",
+            "--listen",
+            "127.0.0.1:0",
+            "--base-url",
+            &upstream.base_url,
+            "--api-key",
+            "pk-x",
+            "--audit-log",
+            &log,
+            "--audit-sync",
+            sync,
+        ]);
+        let before = upstream.count();
+        let request = requests::call(&server, "create-integration", create("mine"));
+        let asked = tokio::spawn(request.send());
+        upstream.asked(before + 1).await;
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+        asked.abort();
+    }
+    // Whoever comes next tells of it, once.
+    for _ in 0..2 {
+        assert!(call(&folder, "list-labels", &json!({}), &[]).0);
+    }
+    let lines = folder.lines();
+    let told: Vec<_> =
+        lines.iter().map(|line| (&line["tool"], &line["outcome"], &line["duration_ms"])).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for (at, (tool, outcome, took)) in told.into_iter().enumerate() {
+        let interrupted = at < 2;
+        let expected = if interrupted { "create-integration" } else { "list-labels" };
+        assert_eq!(tool, expected);
+        assert_eq!(outcome == "unknown", interrupted);
+        assert_eq!(took.is_null(), interrupted);
+    }
+    assert_eq!(lines[0]["arguments"]["key"], "***");
+    assert!(verify(&[&log]).0);
+}
