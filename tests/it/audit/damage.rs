@@ -139,6 +139,6 @@ proptest! {
         let path: PathBuf = folder.path().join("log");
         fs::write(&path, &text).unwrap();
         let report = Verifier::new(None, true).files(&[path.clone(), path]).unwrap();
-        prop_assert!(report.lines % 2 == 0);
+        prop_assert!(report.lines.is_multiple_of(2));
     }
 }

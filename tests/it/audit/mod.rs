@@ -35,7 +35,7 @@ impl Folder {
     }
 
     fn lines(&self) -> Vec<Value> {
-        lines(&self.log())
+        lines(self.log())
     }
 
     /// What is in the folder, by name.
@@ -144,7 +144,7 @@ async fn each_call_is_one_line_whatever_came_of_it() {
         }
     }
     assert!(!fs::read_to_string(folder.log()).unwrap().contains("sk-planted"));
-    assert_eq!(verify(&[&folder.log()]).0, true);
+    assert!(verify(&[&folder.log()]).0);
 }
 
 #[tokio::test]
