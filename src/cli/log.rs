@@ -14,7 +14,10 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-use crate::config::{LogFormat, Options};
+use crate::{
+    config::{LogFormat, Options},
+    metrics,
+};
 
 /// How many lines may wait to be written.
 const QUEUE: usize = 4096;
@@ -49,7 +52,7 @@ impl Write for Gathered {
 ///
 /// A thread of its own writes: some clients never read what a server says there, and once the pipe is
 /// full a write would wait for ever, and every call with it. Lines that find no place in the queue are
-/// lost.
+/// lost, and counted.
 ///
 /// # Errors
 /// The level cannot be read.
@@ -61,6 +64,7 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     });
     let (queue, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(Gathered::new());
+    metrics::follow_log(queue.error_counter());
     let lines =
         tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(io::stderr().is_terminal());
     let lines = match options.log_format {

@@ -13,6 +13,7 @@ use std::{
 use http::StatusCode;
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
+pub(crate) use self::process::follow_log;
 use self::{
     instrument::{Buckets, Count, Durations, Level},
     process::Process,

@@ -1,17 +1,28 @@
-//! What is told of the process itself, by the names that Prometheus' own clients use.
+//! What is told of the process itself, by the names that Prometheus' own clients use where those have one.
 
 use std::{
     fmt,
+    sync::OnceLock,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
+use tracing_appender::non_blocking::ErrorCounter;
 
-/// Since when it runs, and the memory it takes.
+/// Counts the lines that the log has lost. There is one log, as there is one process.
+static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// The log loses lines, and this counts them.
+pub(crate) fn follow_log(lost: ErrorCounter) {
+    // Only the first log writes.
+    _ = LOST_LINES.set(lost);
+}
+
+/// Since when it runs, the memory it takes, and what its log has lost.
 #[derive(Debug)]
 pub(super) struct Process {
     started: f64,
@@ -26,6 +37,13 @@ impl Process {
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        if let Some(lost) = LOST_LINES.get() {
+            let (name, about) =
+                ("portkey_mcp_log_lines_lost", "Lines that nobody read from the log");
+            let metric = encoder.encode_descriptor(name, about, None, MetricType::Counter)?;
+            let lost = u64::try_from(lost.dropped_lines()).unwrap_or(u64::MAX);
+            ConstCounter::<u64>::new(lost).encode(metric)?;
+        }
         let mut gauge = |name, about, value| {
             let metric = encoder.encode_descriptor(name, about, None, MetricType::Gauge)?;
             ConstGauge::<f64>::new(value).encode(metric)

@@ -205,3 +205,25 @@ async fn metrics_have_an_address_of_their_own() {
         said(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", taken]);
     assert!(!ok && log.contains("for metrics"), "{log}");
 }
+
+/// Nobody reads this server's log after its first lines.
+#[tokio::test]
+async fn lines_that_nobody_reads_are_counted() {
+    let measured = Measured::start(&["--log-level", "trace"]);
+    let name = "portkey_mcp_log_lines_lost_total ";
+    has(&measured.scrape().await, &format!("{name}0"));
+    let client = client();
+    for _ in 0..400 {
+        for _ in 0..25 {
+            let call =
+                modern_by(&client, &measured.server, "tools/call", json!({ "name": "none" }));
+            call.send().await.unwrap();
+        }
+        let text = measured.scrape().await;
+        let lost = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        if lost != "0" {
+            return;
+        }
+    }
+    panic!("no line was lost, or none was counted");
+}
