@@ -16,10 +16,11 @@ pub const OPERATIONS: &[Operation] = &[
     get::<GetLog>("get-log", "/logs/{log_id}")
         .on(Base::Gateway)
         .scopes(&["logs.read", "completions.write", "logs.write"])
+        .untrusted()
+        .secret(&["portkeyHeaders.*"])
         .sensitive(&[
             "request",
             "response",
-            "portkeyHeaders",
             "finalUntransformedRequest",
             "transformedRequest",
             "originalResponse",
