@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
+    cli::SecretOptions,
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -139,6 +140,8 @@ pub struct Options {
         help_heading = "Logging"
     )]
     pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    secrets: SecretOptions,
     /// Split the list of tools into pages of this many; one page when left out.
     #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) tools_page: Option<u16>,
@@ -203,7 +206,8 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
+        let dispatcher =
+            Dispatcher::new(self.catalog(), Client::new(settings)).guarding(self.secrets.build()?);
         Ok(Built { dispatcher, credentials, sandbox })
     }
 

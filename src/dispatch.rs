@@ -7,8 +7,10 @@ use crate::{
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
     portkey::{Client, Refusal, SendError},
-    principal::{Principal, Withheld},
+    principal::{Method, Principal, Withheld},
     request::Arrival,
+    secrets::{Caller, SecretError, Secrets},
+    untrusted,
 };
 
 /// Everything a call needs on its way.
@@ -16,6 +18,7 @@ use crate::{
 pub struct Dispatcher {
     catalog: Catalog,
     portkey: Client,
+    secrets: Secrets,
 }
 
 /// A call as it arrives.
@@ -43,6 +46,9 @@ pub enum CallError {
     /// The caller can mend the arguments.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// A secret stands in the way.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The upstream gave no usable answer.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -63,7 +69,7 @@ pub struct Record {
 impl Dispatcher {
     /// Offers these operations, and has the upstreams answer.
     pub fn new(catalog: Catalog, portkey: Client) -> Self {
-        Self { catalog, portkey }
+        Self { catalog, portkey, secrets: Secrets::default() }
     }
 
     /// The same for other operations.
@@ -74,6 +80,16 @@ impl Dispatcher {
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { portkey: self.portkey.measured(metrics), ..self }
+    }
+
+    /// The same, with secrets treated so.
+    pub fn guarding(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// How secrets are treated.
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// What is offered.
@@ -105,17 +121,29 @@ impl Dispatcher {
         record.operation = Some(entry.operation);
         principal.may(entry.domain.name, entry.operation)?;
         let published = entry.published();
-        let args = published.admit(args)?;
+        let mut args = published.admit(args)?;
+        self.secrets.refuse_masks(published, &mut args)?;
+        let handover = self.secrets.make_ready(entry.operation, &args)?;
+        let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
+        let fetched = self.secrets.fetch(published, caller, &mut args)?;
         let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
         let answer = self.portkey.send(request, &principal.credentials).await?;
         record.upstream_request_id = answer.request_id().map(str::to_owned);
-        let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
+        let refused = |mut refusal: Refusal| {
+            let message = untrusted::cleaned(&refusal.message).unwrap_or(refusal.message);
+            refusal.message = fetched.mask(&message);
+            CallError::Refused(entry.operation, Box::new(refusal))
+        };
         let answer = answer.outcome().map_err(refused)?;
         // The request was a read, so there is nothing that could still be sent.
-        Ok(match preview {
+        let mut answer = match preview {
             Some(preview) => preview.of(answer),
             None => answer,
-        })
+        };
+        // First, because what cannot be seen could hide a key.
+        untrusted::clean(&mut answer);
+        handover.complete(entry.operation, &fetched, principal.credentials.brought(), &mut answer);
+        Ok(answer)
     }
 }

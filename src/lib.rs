@@ -27,6 +27,8 @@
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
 //! | [`seal`] | who may bring back what was given out | what it is for |
 //! | [`store`] | what replicas share, and how | what for |
+//! | [`secrets`] | what is secret, and its way | who asks |
+//! | [`untrusted`] | what cannot be seen in a text | what a text says |
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
@@ -46,8 +48,10 @@ pub mod reply;
 pub mod request;
 pub mod sandbox;
 pub mod seal;
+pub mod secrets;
 pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod transport;
+pub mod untrusted;
 pub mod watch;

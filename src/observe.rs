@@ -10,6 +10,7 @@ use crate::{
     metrics::{Held, Metrics, Refused},
     principal::Principal,
     request::{Arrival, UNKNOWN},
+    secrets::SecretError,
     telemetry::Span,
 };
 
@@ -102,6 +103,11 @@ impl<'a> Call<'a> {
         &self.operation.arrival
     }
 
+    /// The operation that its name led to.
+    pub const fn operation(&self) -> Option<&'static crate::operation::Operation> {
+        self.record.operation
+    }
+
     /// How it arrived, and where dispatch writes down what it finds out.
     pub fn parts(&mut self) -> (&Arrival, &mut Record) {
         (&self.operation.arrival, &mut self.record)
@@ -138,6 +144,17 @@ impl<'a> Call<'a> {
             Err(CallError::Input(_)) => {
                 metrics.refused(Refused::Arguments);
                 "turned back".into()
+            }
+            Err(CallError::Secret(error)) => {
+                let (outcome, why) = match error {
+                    SecretError::Denied { .. } => ("denied", Refused::Secret),
+                    SecretError::NoFile { .. } => ("failed", Refused::Internal),
+                    SecretError::Masked(_) | SecretError::Reference { .. } => {
+                        ("turned back", Refused::Arguments)
+                    }
+                };
+                metrics.refused(why);
+                outcome.into()
             }
             Err(CallError::Unknown(_)) => {
                 metrics.refused(Refused::UnknownTool);

@@ -1,16 +1,20 @@
 //! The log: lines on standard error, which belong to no protocol.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::{FilterExt, Targets, filter_fn},
+    fmt::MakeWriter,
     layer::SubscriberExt,
 };
 
-use crate::config::{LogFormat, Options};
+use crate::{
+    config::{LogFormat, Options},
+    secrets::mask_line,
+};
 
 /// How many lines may wait to be written.
 const QUEUE: usize = 4096;
@@ -31,8 +35,9 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     });
     let (queue, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(io::stderr());
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(Masking(queue))
+        .with_ansi(io::stderr().is_terminal());
     let lines = match options.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
@@ -41,4 +46,29 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
     tracing::subscriber::set_global_default(registry)?;
     Ok(guard)
+}
+
+/// Masks keys in each line before it is written: whatever the rooms before were to keep out.
+#[derive(Clone, Debug)]
+struct Masking<W>(W);
+
+impl<W: Write> Write for Masking<W> {
+    // A line comes whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(mask_line(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Masking<W> {
+    type Writer = Masking<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Masking(self.0.make_writer())
+    }
 }

@@ -6,6 +6,7 @@ mod http;
 mod log;
 mod rate;
 mod replicas;
+mod secrets;
 mod state_key;
 mod token;
 mod tools;
@@ -27,11 +28,13 @@ use crate::{
     metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
+    secrets::mask_line,
     server::Server,
     telemetry, transport,
 };
 
 pub use http::{Http, Prepared};
+pub use secrets::SecretOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,7 +121,8 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
-            _ = writeln!(io::stderr(), "portkey-mcp: {error:#}");
+            let text = format!("portkey-mcp: {error:#}");
+            _ = writeln!(io::stderr(), "{}", mask_line(&text));
             ExitCode::FAILURE
         }
     }

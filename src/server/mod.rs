@@ -33,7 +33,7 @@ use crate::{
     hub::{Hub, Session},
     metrics::Metrics,
     observe::{self, Call},
-    operation::Upstream,
+    operation::{Operation, Upstream},
     principal::Principal,
     reply,
 };
@@ -145,7 +145,10 @@ impl Server {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            outcome => Ok(reply::result(outcome)),
+            outcome => {
+                let untrusted = observed.operation().is_some_and(Operation::is_untrusted);
+                Ok(reply::result(outcome, untrusted))
+            }
         }
     }
 
@@ -197,7 +200,7 @@ fn capabilities() -> ServerCapabilities {
 pub fn tool(entry: &Entry) -> Tool {
     let published = entry.published();
     let hints = published.operation().hints();
-    Tool::new(
+    let mut tool = Tool::new(
         published.operation().name(),
         published.description().to_owned(),
         published.schema().clone(),
@@ -209,7 +212,9 @@ pub fn tool(entry: &Entry) -> Tool {
             .destructive(hints.destructive)
             .idempotent(hints.idempotent)
             .open_world(hints.open_world),
-    )
+    );
+    tool.meta = published.operation().is_untrusted().then(reply::untrusted);
+    tool
 }
 
 impl ServerHandler for Server {
@@ -224,9 +229,10 @@ impl ServerHandler for Server {
             true => ENKRYPT_INSTRUCTIONS,
             false => "",
         };
+        let references = self.dispatcher.secrets().instructions().unwrap_or_default();
         ServerConfig::new(capabilities())
             .with_server_info(us)
-            .with_instructions(format!("{INSTRUCTIONS}{more}"))
+            .with_instructions(format!("{INSTRUCTIONS}{more}{references}"))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
