@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use tracing::Level;
+use tracing::{Level, error};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -45,6 +45,8 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     // One filter, so that what nobody wants to see costs nothing.
     let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
     tracing::subscriber::set_global_default(registry)?;
+    // What a panic says may have anything in it, so it goes the way of all lines.
+    std::panic::set_hook(Box::new(|panic| error!("{panic}")));
     Ok(guard)
 }
 
