@@ -17,7 +17,9 @@ use portkey_mcp::{
     principal::{Credentials, NoKey, Principal},
     record::Record,
     request::Arrival,
+    secrets,
     server::Server,
+    untrusted,
 };
 use rmcp::model::ListToolsResult;
 use serde_json::{Value, json};
@@ -126,6 +128,33 @@ fn audit(criterion: &mut Criterion) {
     }
 }
 
+/// What masking and cleaning an answer of 100 kB costs: a page of API keys, then a log of text.
+fn answers(criterion: &mut Criterion) {
+    let key = json!({
+        "id": "0b9f0d0e-6f0e-4b8e-9d52-0d8f5f2c1a11", "key": "ab*****xyz", "name": "Support",
+        "organisation_id": "5c1b1d7e-93a4-4b0f-8e0a-77d7f1b0a001", "type": "workspace-service",
+        "rate_limits": [{ "type": "requests", "unit": "rpm", "value": 100 }], "status": "active",
+        "usage_limits": { "credit_limit": 100, "alert_threshold": 80 }, "reset_usage": false,
+        "scopes": ["logs.view", "configs.read", "prompts.render", "completions.write"],
+        "created_at": "2026-01-01T00:00:00.000Z", "object": "api-key",
+    });
+    let text = "The quick brown fox asks the model for a jug of wine — über 5 €. ".repeat(20);
+    let log = json!({ "role": "user", "content": text });
+    let catalog = Catalog::full();
+    for (tool, item, count) in [("list-all-api-keys", key, 210), ("get-log", log, 75)] {
+        let operation = catalog.find(tool).expect("the tool exists").operation;
+        let mut answer = json!({ "data": vec![item; count] });
+        let bytes = answer.to_string().len();
+        assert!((95_000..110_000).contains(&bytes), "{bytes}");
+        criterion.bench_function(&format!("answer/clean {tool}"), |bench| {
+            bench.iter(|| untrusted::clean(&mut answer));
+        });
+        criterion.bench_function(&format!("answer/mask {tool}"), |bench| {
+            bench.iter(|| secrets::mask(operation, &mut answer));
+        });
+    }
+}
+
 fn middling() -> Value {
     json!({
         "mcp_integration_id": "docs-search",
@@ -187,5 +216,5 @@ fn wrong() -> Value {
     })
 }
 
-criterion_group!(benches, start, requests, list, observe, audit);
+criterion_group!(benches, start, requests, list, observe, audit, answers);
 criterion_main!(benches);

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
-    cli::{AccessOptions, AuditOptions, Guard},
+    cli::{AccessOptions, AuditOptions, Guard, SecretOptions},
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -140,6 +140,8 @@ pub struct Options {
         help_heading = "Logging"
     )]
     pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    secrets: SecretOptions,
     /// Split the list of tools into pages of this many; one page when left out.
     #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) tools_page: Option<u16>,
@@ -210,8 +212,10 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
-        let mut dispatcher = self.guard.over(dispatcher.narrowed(self.access.modes()?));
+        let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings))
+            .narrowed(self.access.modes()?)
+            .guarding(self.secrets.build()?);
+        let mut dispatcher = self.guard.over(dispatcher);
         if let Some(audit) = self.audit.start()? {
             dispatcher = dispatcher.audited(audit);
         }

@@ -12,11 +12,13 @@ use crate::{
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
     portkey::{Client, Refusal, SendError},
-    principal::{AccessModes, Principal, Withheld},
+    principal::{AccessModes, Method, Principal, Withheld},
     record::End,
     request::Arrival,
+    secrets::{Caller, SecretError, Secrets},
     store::Store,
     taint::Taint,
+    untrusted,
 };
 
 pub use crate::record::Record;
@@ -35,6 +37,7 @@ pub struct Dispatcher {
     modes: AccessModes,
     taint: Taint,
     audit: Option<Audit>,
+    secrets: Secrets,
 }
 
 /// A call as it arrives.
@@ -73,6 +76,9 @@ pub enum CallError {
     /// It could not be put on record.
     #[error(transparent)]
     Unwritable(#[from] Unwritable),
+    /// A secret stands in the way.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The upstream gave no usable answer.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -93,6 +99,9 @@ impl From<&Result<Value, CallError>> for End {
             Err(CallError::Withheld(_)) => "withheld".into(),
             Err(CallError::Input(_) | CallError::Unknown(_)) => "turned back".into(),
             Err(CallError::Denied(_) | CallError::Unwritable(_)) => "denied".into(),
+            Err(CallError::Secret(SecretError::Denied { .. })) => "denied".into(),
+            Err(CallError::Secret(SecretError::NoFile { .. })) => "failed".into(),
+            Err(CallError::Secret(_)) => "turned back".into(),
             Err(CallError::Send(error)) => Self::failed(error),
         }
     }
@@ -110,6 +119,7 @@ impl Dispatcher {
             approvals: None,
             taint: Taint::in_store(Store::memory()),
             audit: None,
+            secrets: Secrets::default(),
         }
     }
 
@@ -153,6 +163,11 @@ impl Dispatcher {
         Self { audit: Some(audit), ..self }
     }
 
+    /// The same, with secrets treated so.
+    pub fn guarding(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
     /// Where answers of humans are checked.
     pub fn approvals(&self) -> Option<&Approvals> {
         self.approvals.as_deref()
@@ -161,6 +176,11 @@ impl Dispatcher {
     /// Who has read what strangers wrote.
     pub const fn taint(&self) -> &Taint {
         &self.taint
+    }
+
+    /// How secrets are treated.
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// What names lead to.
@@ -213,7 +233,8 @@ impl Dispatcher {
             .and_then(|()| principal.may(entry.domain.name, entry.operation))
             .inspect_err(|withheld| line.record.denied_by(withheld.word()))?;
         let published = entry.published();
-        let args = published.admit(args)?;
+        let mut args = published.admit(args)?;
+        self.secrets.refuse_masks(published, &mut args)?;
         line.admitted(published, &args);
         if published.writes(&args) {
             if self.dry_run {
@@ -226,6 +247,9 @@ impl Dispatcher {
                 line.record.approval = Some(approved.await?.to_string().into());
             }
         }
+        let handover = self.secrets.make_ready(entry.operation, &args)?;
+        let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
+        let fetched = self.secrets.fetch(published, caller, &mut args)?;
         let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
         if preview.is_none() {
@@ -236,18 +260,25 @@ impl Dispatcher {
         record.status = Some(answer.status().as_u16());
         record.retries = Some(answer.attempts().saturating_sub(1));
         record.upstream_request_id = answer.request_id().map(str::to_owned);
-        let answer = answer.outcome().map_err(|refusal| {
+        let refused = |mut refusal: Refusal| {
             record.upstream_request_id.clone_from(&refusal.request_id);
+            let message = untrusted::cleaned(&refusal.message).unwrap_or(refusal.message);
+            refusal.message = fetched.mask(&message);
             CallError::Refused(entry.operation, Box::new(refusal))
-        })?;
+        };
+        let answer = answer.outcome().map_err(refused)?;
         if entry.operation.is_untrusted() {
             self.taint.mark(principal, arrival).await;
         }
         // The request was a read, so there is nothing that could still be sent.
-        Ok(match preview {
+        let mut answer = match preview {
             Some(preview) => preview.of(answer),
             None => answer,
-        })
+        };
+        // First, because what cannot be seen could hide a key.
+        untrusted::clean(&mut answer);
+        handover.complete(entry.operation, &fetched, principal.credentials.brought(), &mut answer);
+        Ok(answer)
     }
 
     /// Answers a write with what it would be.

@@ -32,6 +32,8 @@
 //! | [`seal`] | who may bring back what was given out | what it is for |
 //! | [`store`] | what replicas share, and how | what for |
 //! | [`taint`] | who has read what strangers wrote | what follows from it |
+//! | [`secrets`] | what is secret, and its way | who asks |
+//! | [`untrusted`] | what cannot be seen in a text | what a text says |
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
@@ -55,9 +57,11 @@ pub mod reply;
 pub mod request;
 pub mod sandbox;
 pub mod seal;
+pub mod secrets;
 pub mod server;
 pub mod store;
 pub mod taint;
 pub mod telemetry;
 pub mod transport;
+pub mod untrusted;
 pub mod watch;

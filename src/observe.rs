@@ -11,6 +11,7 @@ use crate::{
     principal::Principal,
     record::End,
     request::{Arrival, UNKNOWN},
+    secrets::SecretError,
     telemetry::Span,
 };
 
@@ -87,6 +88,11 @@ impl<'a> Call<'a> {
         &self.operation.arrival
     }
 
+    /// The operation that its name led to.
+    pub const fn operation(&self) -> Option<&'static crate::operation::Operation> {
+        self.record.operation
+    }
+
     /// How it arrived, and where dispatch writes down what it finds out.
     pub fn parts(&mut self) -> (&Arrival, &mut Record) {
         (&self.operation.arrival, &mut self.record)
@@ -112,6 +118,11 @@ impl<'a> Call<'a> {
             Err(CallError::Denied(_)) => Refused::Approval,
             Err(CallError::Withheld(_)) => Refused::Withheld,
             Err(CallError::Input(_)) => Refused::Arguments,
+            Err(CallError::Secret(error)) => match error {
+                SecretError::Denied { .. } => Refused::Secret,
+                SecretError::NoFile { .. } => Refused::Internal,
+                SecretError::Masked(_) | SecretError::Reference { .. } => Refused::Arguments,
+            },
             Err(CallError::Unknown(_)) => Refused::UnknownTool,
             Err(CallError::Unwritable(_)) => Refused::Unavailable,
         };

@@ -27,6 +27,7 @@ pub const OPERATIONS: &[Operation] = &[
     .aliases(&["get-analytics-group-metadata"])
     .enterprise()
     .scopes(VIEW)
+    .untrusted()
     .sensitive(&["data[].metadata_value"]),
     get::<Grouped>("get-provider-grouped-data", "/analytics/groups/provider")
         .about("Get analytics by provider", traffic!("Requests and cost (US cents) per provider."))
@@ -41,6 +42,7 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["get-analytics-group-users", "get-user-stats"])
         .enterprise()
         .scopes(VIEW)
+        .untrusted()
         .sensitive(&["data[].user"]),
     get::<Grouped>("get-workspaces-grouped-data", "/analytics/groups/workspaces")
         .about(

@@ -10,7 +10,8 @@ use crate::operation::{JsonMap, Nullable, Operation, Problems, delete, get, post
 pub const OPERATIONS: &[Operation] = &[
     get::<ListApiKeys>("list-all-api-keys", "/api-keys")
         .aliases(&["list-api-keys"])
-        .sensitive(&["data[].key", "data[].defaults.metadata", "data[].alert_emails"])
+        .secret(&["data[].key"])
+        .sensitive(&["data[].defaults.metadata", "data[].alert_emails"])
         .scopes(&[
             "organisation_service_api_keys.list",
             "workspace_service_api_keys.list",
@@ -25,7 +26,8 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.create",
         ]),
     get::<GetApiKey>("get-api-key", "/api-keys/{id}")
-        .sensitive(&["key", "defaults.metadata", "alert_emails"])
+        .secret(&["key"])
+        .sensitive(&["defaults.metadata", "alert_emails"])
         .scopes(&[
             "organisation_service_api_keys.read",
             "workspace_service_api_keys.read",

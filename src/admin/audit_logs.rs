@@ -9,14 +9,9 @@ use crate::operation::{Operation, get};
 pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "/audit-logs")
     .enterprise()
     .scopes(&["audit_logs.list"])
-    .sensitive(&[
-        "records[].request_body",
-        "records[].query_params",
-        "records[].request_headers",
-        "records[].client_ip",
-        "records[].country",
-        "records[].user_id",
-    ])];
+    .untrusted()
+    .secret(&["records[].request_body", "records[].query_params", "records[].request_headers"])
+    .sensitive(&["records[].client_ip", "records[].country", "records[].user_id"])];
 
 /// List audit logs
 ///

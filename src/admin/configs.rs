@@ -12,7 +12,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["configs.list"]),
     post::<CreateConfig>("create-config", "/configs").scopes(&["configs.create"]),
     get::<GetConfig>("get-config", "/configs/{slug}")
-        .sensitive(&["config", "data.config"])
+        .secret(&["config", "data.config"])
         .scopes(&["configs.read"]),
     // The document that live traffic follows is replaced, by a new version with each call.
     put::<UpdateConfig>("update-config", "/configs/{slug}")
@@ -21,7 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["configs.update"]),
     delete::<DeleteConfig>("delete-config", "/configs/{slug}").scopes(&["configs.delete"]),
     get::<ListVersions>("list-config-versions", "/configs/{slug}/versions")
-        .sensitive(&["data[].config"])
+        .secret(&["data[].config"])
         .scopes(&["configs.read"]),
 ];
 

@@ -28,7 +28,8 @@ pub const OPERATIONS: &[Operation] = &[
         .not_idempotent()
         .enterprise()
         .scopes(&["deployments.update"])
-        .reveals(ONE_TIME),
+        .reveals(ONE_TIME)
+        .reveals_if("rotate_auth"),
     delete::<DeleteDeployment>("delete-deployment", "/deployments/{deployment_id}")
         .on(Base::ControlPlaneV2)
         .enterprise()

@@ -29,6 +29,8 @@ pub const OPERATIONS: &[Operation] = &[
              the policies that apply. Has credentials in clear text.",
         )
         .aliases(&["get-gateway-config"])
+        .untrusted()
+        .secret(&["expanded_servers[].mcp_config", "expanded_servers[].mcp_config.config.env.*"])
         .sensitive(&["common_overrides", "expanded_servers", "request_context"]),
     get::<GetRegistryServer>("get-mcp-registry-server", "/mcp-registry/get-server")
         .on(Base::Enkrypt)
@@ -38,6 +40,8 @@ pub const OPERATIONS: &[Operation] = &[
             ("registry", "x-enkrypt-mcp-registry"),
             ("project", PROJECT),
         ])
+        .untrusted()
+        .secret(&["mcp_config", "mcp_config.config.env.*"])
         .sensitive(&["mcp_config"]),
     patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway")
         .on(Base::Enkrypt)

@@ -17,10 +17,10 @@ pub const OPERATIONS: &[Operation] = &[
         .on(Base::Gateway)
         .scopes(&["logs.read", "completions.write", "logs.write"])
         .untrusted()
+        .secret(&["portkeyHeaders.*"])
         .sensitive(&[
             "request",
             "response",
-            "portkeyHeaders",
             "finalUntransformedRequest",
             "transformedRequest",
             "originalResponse",

@@ -9,12 +9,12 @@ use crate::operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpIntegrations>("list-mcp-integrations", "/mcp-integrations")
-        .sensitive(&["data[].configurations"])
+        .secret(&["data[].configurations"])
         .scopes(&["organisation_mcp_integrations.list", "workspace_mcp_integrations.list"]),
     post::<CreateMcpIntegration>("create-mcp-integration", "/mcp-integrations")
         .scopes(&["organisation_mcp_integrations.create", "workspace_mcp_integrations.create"]),
     get::<GetMcpIntegration>("get-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
-        .sensitive(&["configurations"])
+        .secret(&["configurations"])
         .scopes(READ),
     put::<UpdateMcpIntegration>("update-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
         .scopes(UPDATE),
@@ -27,6 +27,7 @@ pub const OPERATIONS: &[Operation] = &[
         "list-mcp-integration-capabilities",
         "/mcp-integrations/{mcp_integration_id}/capabilities",
     )
+    .untrusted()
     .scopes(READ),
     put::<UpdateCapabilities>(
         "bulk-update-mcp-integration-capabilities",
@@ -38,6 +39,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-mcp-integration-metadata",
         "/mcp-integrations/{mcp_integration_id}/metadata",
     )
+    .untrusted()
     .scopes(READ),
     post::<SyncMcpIntegration>(
         "sync-mcp-integration",

@@ -8,6 +8,7 @@ use crate::operation::{Base, Operation, get};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-servers", "/servers")
     .on(Base::Registry)
+    .untrusted()
     .scopes(&["mcp_servers.list"])];
 
 /// List MCP servers in registry format

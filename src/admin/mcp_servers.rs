@@ -13,7 +13,7 @@ pub const OPERATIONS: &[Operation] = &[
     post::<CreateMcpServer>("create-mcp-server", "/mcp-servers").scopes(&["mcp_servers.create"]),
     get::<GetMcpServer>("get-mcp-server", "/mcp-servers/{mcp_server_id}")
         .scopes(READ)
-        .sensitive(&["mcp_integration_details.configurations"]),
+        .secret(&["mcp_integration_details.configurations"]),
     put::<UpdateMcpServer>("update-mcp-server", "/mcp-servers/{mcp_server_id}").scopes(UPDATE),
     delete::<DeleteMcpServer>("delete-mcp-server", "/mcp-servers/{mcp_server_id}")
         .scopes(&["mcp_servers.delete"]),
@@ -21,6 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         "list-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities",
     )
+    .untrusted()
     .scopes(READ),
     put::<UpdateCapabilities>(
         "bulk-update-mcp-server-capabilities",
@@ -46,6 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
     .aliases(&["disconnect-mcp-server-connection"])
     .scopes(UPDATE),
     get::<GetMetadata>("get-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata")
+        .untrusted()
         .scopes(READ),
     post::<SyncMetadata>("sync-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata/sync")
         .effect(Effect::Update),

@@ -10,6 +10,7 @@ pub const OPERATIONS: &[Operation] = &[
     get::<ListPartials>("list-prompt-partials", "/prompts/partials").scopes(&["prompts.list"]),
     post::<CreatePartial>("create-prompt-partial", "/prompts/partials").scopes(&["prompts.create"]),
     get::<GetPartial>("get-prompt-partial", "/prompts/partials/{prompt_partial_id}")
+        .untrusted()
         .scopes(&["prompts.read"]),
     // Each change of the text adds a version.
     put::<UpdatePartial>("update-prompt-partial", "/prompts/partials/{prompt_partial_id}")
@@ -27,6 +28,7 @@ pub const OPERATIONS: &[Operation] = &[
         "list-prompt-partial-versions",
         "/prompts/partials/{prompt_partial_id}/versions",
     )
+    .untrusted()
     .aliases(&["list-partial-versions"])
     .scopes(&["prompts.read"]),
 ];

@@ -10,13 +10,13 @@ use crate::operation::{Nullable, Operation, delete, get, post, put};
 pub const OPERATIONS: &[Operation] = &[
     get::<ListProviders>("list-all-providers", "/providers")
         .aliases(&["list-providers"])
-        .sensitive(&["data[].model_config"])
+        .secret(&["data[].model_config"])
         .scopes(&["providers.list", "virtual_keys.list"]),
     post::<CreateProvider>("create-provider", "/providers")
         .rule(alert_below_limit)
         .scopes(&["providers.create", "virtual_keys.create"]),
     get::<GetProvider>("get-provider", "/providers/{slug}")
-        .sensitive(&["model_config", "configurations"])
+        .secret(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
         .rule(alert_below_limit)

@@ -10,13 +10,13 @@ use crate::operation::{Nullable, Operation, Secret, delete, get, post, put};
 pub const OPERATIONS: &[Operation] = &[
     get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
         .aliases(&["list-virtual-keys"])
-        .sensitive(&["data[].key", "data[].masked_api_key", "data[].model_config"])
+        .secret(&["data[].key", "data[].masked_api_key", "data[].model_config"])
         .scopes(&["virtual_keys.list"]),
     post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
         .rule(alert_below_limit)
         .scopes(&["virtual_keys.create"]),
     get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
-        .sensitive(&["key", "masked_api_key", "model_config"])
+        .secret(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
         .rule(alert_below_limit)

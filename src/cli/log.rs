@@ -6,17 +6,19 @@ use std::{
     time::Duration,
 };
 
-use tracing::Level;
+use tracing::{Level, error};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::{FilterExt, Targets, filter_fn},
+    fmt::MakeWriter,
     layer::SubscriberExt,
 };
 
 use crate::{
     config::{LogFormat, Options},
     metrics,
+    secrets::mask_line,
 };
 
 /// How many lines may wait to be written.
@@ -65,8 +67,9 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     let (queue, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(Gathered::new());
     metrics::follow_log(queue.error_counter());
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(Masking(queue))
+        .with_ansi(io::stderr().is_terminal());
     let lines = match options.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
@@ -74,5 +77,32 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     // One filter, so that what nobody wants to see costs nothing.
     let registry = tracing_subscriber::registry().with(lines.with_filter(chosen.and(discreet)));
     tracing::subscriber::set_global_default(registry)?;
+    // What a panic says may have anything in it, so it goes the way of all lines.
+    std::panic::set_hook(Box::new(|panic| error!("{panic}")));
     Ok(guard)
+}
+
+/// Masks keys in each line before it is written: whatever the rooms before were to keep out.
+#[derive(Clone, Debug)]
+struct Masking<W>(W);
+
+impl<W: Write> Write for Masking<W> {
+    // A line comes whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(mask_line(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Masking<W> {
+    type Writer = Masking<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Masking(self.0.make_writer())
+    }
 }

@@ -9,6 +9,7 @@ mod http;
 mod log;
 mod rate;
 mod replicas;
+mod secrets;
 mod state_key;
 mod token;
 mod tools;
@@ -32,6 +33,7 @@ use crate::{
     principal::Principal,
     sandbox::Sandbox,
     seal::Keyring,
+    secrets::mask_line,
     server::Server,
     store::Store,
     telemetry, transport,
@@ -42,6 +44,7 @@ pub(crate) use access::AccessOptions;
 pub(crate) use audit::AuditOptions;
 pub use guard::Guard;
 pub use http::{Http, Prepared};
+pub use secrets::SecretOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,7 +135,8 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
-            _ = writeln!(io::stderr(), "portkey-mcp: {error:#}");
+            let text = format!("portkey-mcp: {error:#}");
+            _ = writeln!(io::stderr(), "{}", mask_line(&text));
             ExitCode::FAILURE
         }
     }

@@ -75,6 +75,8 @@ pub enum Refused {
     UnknownTool,
     /// The tool is not for this caller.
     Withheld,
+    /// The call would reveal a secret.
+    Secret,
     /// The arguments do not fit the tool.
     Arguments,
     /// No human approved it.
@@ -93,6 +95,7 @@ impl Refused {
             Self::Internal => "internal",
             Self::UnknownTool => "unknown_tool",
             Self::Withheld => "withheld",
+            Self::Secret => "secret",
             Self::Arguments => "arguments",
             Self::Approval => "approval",
         }

@@ -17,6 +17,7 @@ mod header;
 mod marked;
 mod preview;
 mod published;
+mod reference;
 mod row;
 mod schema;
 mod segment;
@@ -36,6 +37,7 @@ pub use gate::{InputError, Problem, Problems};
 pub use marked::{Nullable, Secret, TextOrList};
 pub use preview::{Merge, Pending};
 pub use published::Published;
+pub use reference::{Reference, Slot};
 pub(crate) use shape::did_you_mean;
 pub use wire::WireRequest;
 
@@ -193,6 +195,8 @@ pub struct Operation {
     preview: Option<Preview>,
     repeated: &'static [&'static str],
     reveals: &'static [&'static str],
+    reveals_if: Option<&'static str>,
+    secret: &'static [&'static str],
     sensitive: &'static [&'static str],
     untrusted: bool,
     aliases: &'static [&'static str],
@@ -251,6 +255,8 @@ const fn declare<T: Input>(
         base: Base::ControlPlane,
         body,
         reveals: &[],
+        reveals_if: None,
+        secret: &[],
         sensitive: &[],
         untrusted: false,
         path,
@@ -327,12 +333,23 @@ impl Operation {
         self.reveals
     }
 
+    /// Whether a call with these arguments shows a secret.
+    pub fn reveals_with(&self, args: &JsonMap) -> bool {
+        let wanted = |argument| args.get(argument) == Some(&Value::Bool(true));
+        !self.reveals.is_empty() && self.reveals_if.is_none_or(wanted)
+    }
+
+    /// Fields of the answer that are a credential or may hold some.
+    pub fn secret_fields(&self) -> &'static [&'static str] {
+        self.secret
+    }
+
     /// Whether the answer has text that strangers wrote.
     pub fn is_untrusted(&self) -> bool {
         self.untrusted
     }
 
-    /// Other fields of the answer that are kept out of logs.
+    /// Fields of the answer that are personal, or text: kept out of logs, and shown in results.
     pub fn sensitive_fields(&self) -> &'static [&'static str] {
         self.sensitive
     }

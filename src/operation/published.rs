@@ -1,11 +1,12 @@
 //! An operation ready to be listed and called.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde_json::Value;
 
 use super::{
-    Effect, InputError, JsonMap, Operation, Problems, WireRequest, preview, schema, shape::Shape,
+    Effect, InputError, JsonMap, Operation, Problems, Slot, WireRequest, preview, schema,
+    shape::{At, Shape},
     wire,
 };
 
@@ -18,6 +19,7 @@ pub struct Published {
     full: Value,
     schema: Arc<JsonMap>,
     shape: Shape,
+    takes_secrets: bool,
 }
 
 impl Published {
@@ -30,7 +32,8 @@ impl Published {
             None => (title, description),
         };
         let (schema, shape) = (schema::portable(&full).into(), Shape::of(&full));
-        Self { operation, title, description, full, schema, shape }
+        let takes_secrets = shape.has_secrets();
+        Self { operation, title, description, full, schema, shape, takes_secrets }
     }
 
     /// The declaration behind it.
@@ -98,6 +101,27 @@ impl Published {
     /// As of [`Published::admit`] and [`Published::lay_out`].
     pub fn request(&self, args: JsonMap) -> Result<WireRequest, InputError> {
         self.lay_out(self.admit(args)?)
+    }
+
+    /// Shows every text and every reference that stands where a secret does, with its path and what
+    /// belongs there, until `visit` finds one wanting.
+    ///
+    /// # Errors
+    /// What `visit` says.
+    pub fn secrets<E>(
+        &self,
+        args: &mut JsonMap,
+        mut visit: impl FnMut(&dyn fmt::Display, Slot, &mut Value) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.takes_secrets {
+            return Ok(());
+        }
+        let mut cargo = Value::Object(std::mem::take(args));
+        let outcome = self.shape.secrets(&mut cargo, false, At::Root, &mut visit);
+        if let Value::Object(cargo) = cargo {
+            *args = cargo;
+        }
+        outcome
     }
 
     /// The arguments with every secret blanked, fit for logs and for a human to approve.

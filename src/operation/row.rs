@@ -61,14 +61,29 @@ impl Operation {
         self
     }
 
+    /// Says that it shows a secret only if this argument is true.
+    pub const fn reveals_if(mut self, argument: &'static str) -> Self {
+        self.reveals_if = Some(argument);
+        self
+    }
+
+    /// Fields of the answer that are a credential or may hold some, and are masked in results
+    /// (secrets.md §2, §3). Text at `data[].key` is one; of an object what its names give away; at
+    /// `custom_headers.*` all that is below.
+    pub const fn secret(mut self, fields: &'static [&'static str]) -> Self {
+        self.secret = fields;
+        self
+    }
+
     /// Says that the answer has text that strangers wrote: prompts, logs, what other servers say.
     pub const fn untrusted(mut self) -> Self {
         self.untrusted = true;
         self
     }
 
-    /// Other fields of the answer that are kept out of logs: masked secrets, personal data, text that
-    /// may hold either (secrets.md §5). A path such as `data[].key` covers what is below it.
+    /// Fields of the answer that are kept out of logs, and are no secret to an administrator: personal
+    /// data, and text that may hold it (secrets.md §4, §5). A path such as `data[].user` covers what is
+    /// below it.
     pub const fn sensitive(mut self, fields: &'static [&'static str]) -> Self {
         self.sensitive = fields;
         self

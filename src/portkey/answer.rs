@@ -122,7 +122,7 @@ impl Answer {
         let code = [inner.get("errorCode"), inner.get("code"), body.get("errorCode")];
         Refusal {
             status: self.status,
-            code: code.into_iter().find_map(text),
+            code: code.into_iter().find_map(text).filter(|code| is_code(code)),
             message: message.unwrap_or_else(|| silent(self.status)),
             request_id: text(body.get("request_id")).or(self.request_id),
             attempts: self.attempts,
@@ -161,6 +161,12 @@ fn pause(value: &str) -> Option<Duration> {
 fn says_failed(body: &Value) -> bool {
     body.get("success") == Some(&Value::Bool(false))
         || body.get("error").is_some_and(Value::is_object)
+}
+
+/// Whether a text can be a code. It is logged, so it must not be whatever an upstream likes to put there.
+fn is_code(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.len() <= 32 && text.bytes().all(fits)
 }
 
 fn silent(status: StatusCode) -> String {

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::operation::Upstream;
+use crate::{operation::Upstream, secrets};
 
 /// Where a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,10 @@ impl Key {
             return Err(KeyError::Malformed);
         }
         header.set_sensitive(true);
+        // What comes and goes with requests is not kept; what anyone may know need not be masked.
+        if !matches!(source, KeySource::Request | KeySource::Sandbox) {
+            secrets::learn(text);
+        }
         Ok(Self { source, header })
     }
 
@@ -160,6 +164,13 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// The keys that came with the request: those the process keeps are known to it.
+    pub(crate) fn brought(&self) -> impl Iterator<Item = &str> {
+        let keys = [&self.portkey, &self.enkrypt].into_iter().flatten();
+        let brought = keys.filter(|key| key.source == KeySource::Request);
+        brought.filter_map(|key| key.header.to_str().ok())
+    }
+
     /// The key for an upstream.
     ///
     /// # Errors

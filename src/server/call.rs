@@ -19,6 +19,7 @@ use crate::{
     approval::{Answer, Denied, Question},
     dispatch::{self, CallError},
     observe::Call,
+    operation::Operation,
     principal::Principal,
     reply,
 };
@@ -90,7 +91,10 @@ impl Server {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            outcome => Ok(reply::result(outcome).into()),
+            outcome => {
+                let untrusted = observed.operation().is_some_and(Operation::is_untrusted);
+                Ok(reply::result(outcome, untrusted).into())
+            }
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
     observe,
     operation::Upstream,
     principal::Principal,
+    reply,
 };
 
 /// What a client is told about using the server.
@@ -185,16 +186,17 @@ fn info(dispatcher: &Dispatcher) -> ServerConfig {
         true => ENKRYPT_INSTRUCTIONS,
         false => "",
     };
+    let references = dispatcher.secrets().instructions().unwrap_or_default();
     ServerConfig::new(capabilities())
         .with_server_info(us)
-        .with_instructions(format!("{INSTRUCTIONS}{more}"))
+        .with_instructions(format!("{INSTRUCTIONS}{more}{references}"))
 }
 
 /// An operation as MCP publishes it.
 pub fn tool(entry: &Entry) -> Tool {
     let published = entry.published();
     let hints = published.operation().hints();
-    Tool::new(
+    let mut tool = Tool::new(
         published.operation().name(),
         published.description().to_owned(),
         published.schema().clone(),
@@ -206,7 +208,9 @@ pub fn tool(entry: &Entry) -> Tool {
             .destructive(hints.destructive)
             .idempotent(hints.idempotent)
             .open_world(hints.open_world),
-    )
+    );
+    tool.meta = published.operation().is_untrusted().then(reply::untrusted);
+    tool
 }
 
 impl ServerHandler for Server {

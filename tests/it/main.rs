@@ -43,11 +43,13 @@ mod replicas;
 mod requests;
 mod sandbox;
 mod seal;
+mod secrets;
 mod sessions;
 mod stdio;
 mod store;
 mod taint;
 mod tool_schemas;
+mod untrusted;
 mod upstream;
 
 use std::{fs, path::Path};

@@ -21,7 +21,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["guardrails.create", "organisation_guardrails.create"]),
     get::<GetGuardrail>("get-guardrail", "/guardrails/{guardrail_id}")
         .scopes(&["guardrails.read", "organisation_guardrails.read"])
-        .sensitive(&["checks[].parameters"]),
+        .secret(&["checks[].parameters"]),
     put::<UpdateGuardrail>("update-guardrail", "/guardrails/{guardrail_id}")
         .destructive()
         .rule(checks::fit_the_catalogue)

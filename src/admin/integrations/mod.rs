@@ -18,13 +18,13 @@ use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, g
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
         .aliases(&["list-integrations"])
-        .sensitive(&["data[].configurations"])
+        .secret(&["data[].configurations"])
         .scopes(&["organisation_integrations.list", "workspace_integrations.list"]),
     post::<CreateIntegration>("create-integration", "/integrations")
         .rule(configurations::fit_the_provider)
         .scopes(&["organisation_integrations.create", "workspace_integrations.create"]),
     get::<GetIntegration>("get-integration", "/integrations/{slug}")
-        .sensitive(&["masked_key", "configurations"])
+        .secret(&["masked_key", "configurations"])
         .enterprise()
         .scopes(READ),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
@@ -33,7 +33,7 @@ pub const OPERATIONS: &[Operation] = &[
     delete::<DeleteIntegration>("delete-integration", "/integrations/{slug}")
         .scopes(&["organisation_integrations.delete", "workspace_integrations.delete"]),
     get::<ListModels>("list-integration-models", "/integrations/{slug}/models")
-        .sensitive(&["models[].custom_headers", "models[].configurations"])
+        .secret(&["models[].custom_headers", "models[].configurations"])
         .enterprise()
         .scopes(READ),
     put::<UpdateModels>("bulk-update-integration-models", "/integrations/{slug}/models")

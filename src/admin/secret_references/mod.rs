@@ -21,7 +21,8 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["secret_references.create"]),
     get::<GetSecretReference>("get-secret-reference", "/secret-references/{secret_reference_id}")
-        .sensitive(&["auth_config", "secret_path"])
+        .secret(&["auth_config"])
+        .sensitive(&["secret_path"])
         .enterprise()
         .scopes(&["secret_references.read"]),
     put::<UpdateSecretReference>(

@@ -4,6 +4,8 @@
 //! as JSON text, a `null` that means "left out") and collects everything that is wrong, each with its
 //! path. On arguments that are right it allocates nothing.
 
+mod secrets;
+
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -235,35 +237,6 @@ impl Shape {
             Self::Any => "anything",
         }
     }
-
-    /// Blanks every secret in the arguments.
-    ///
-    /// It runs on what a caller wrote before anything has checked it, so whatever does not have the
-    /// shape that would tell the secrets apart is blanked as a whole.
-    pub(super) fn redact(&self, value: &mut Value) {
-        self.read_text(value);
-        match (self, value) {
-            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
-                for field in fields {
-                    match map.get_mut(&field.name) {
-                        Some(value) if field.secret && !value.is_null() => *value = "***".into(),
-                        Some(value) => field.shape.redact(value),
-                        None => {}
-                    }
-                }
-            }
-            (Self::Map(shape), Value::Object(map)) => {
-                map.values_mut().for_each(|value| shape.redact(value));
-            }
-            (Self::List { items, .. }, Value::Array(list)) => {
-                list.iter_mut().for_each(|value| items.redact(value));
-            }
-            (Self::Struct(_) | Self::Map(_) | Self::List { .. }, value) if !value.is_null() => {
-                *value = "***".into();
-            }
-            _ => {}
-        }
-    }
 }
 
 impl Field {
@@ -302,6 +275,9 @@ impl Struct {
                 }
                 Some(value) => {
                     known += 1;
+                    if field.secret {
+                        field.shape.settle_references(value);
+                    }
                     field.shape.conform(value, here, problems);
                 }
                 None if field.required => problems.add(here, "is required"),

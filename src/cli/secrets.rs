@@ -1,0 +1,85 @@
+//! What is set about secrets: how those that calls reveal reach callers, and which arguments may refer to.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use crate::secrets::{Allowed, Delivery, References, Secrets};
+
+/// How secrets that a call reveals reach whoever calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Way {
+    /// In the answer.
+    #[default]
+    Inline,
+    /// In a file of --secrets-dir, on the machine of this server; the answer has its path.
+    File,
+    /// Not at all: calls that reveal one are refused.
+    Deny,
+}
+
+#[allow(missing_docs, reason = "clap would show it as the command's help")]
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Secrets")]
+pub struct SecretOptions {
+    /// How new keys, invite links and signed addresses reach whoever calls.
+    #[arg(long, global = true, env = "PORTKEY_MCP_SECRETS", default_value = "inline")]
+    secrets: Way,
+    /// Folder for --secrets file; made if missing, and closed to other users.
+    #[arg(long, global = true, env = "PORTKEY_MCP_SECRETS_DIR", value_name = "DIR")]
+    secrets_dir: Option<PathBuf>,
+    /// Variable that secret arguments may name as $env:NAME, with * for any characters; repeatable.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SECRET_ENV",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    secret_env: Vec<String>,
+    /// Folder of files that secret arguments may name as $file:PATH; repeatable.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SECRET_DIRS",
+        value_delimiter = ',',
+        value_name = "DIR"
+    )]
+    secret_dir: Vec<PathBuf>,
+    /// Caller that may do so beside the local one, with * for any characters; repeatable.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SECRET_CALLERS",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    secret_caller: Vec<String>,
+}
+
+impl SecretOptions {
+    /// What the options make.
+    ///
+    /// # Errors
+    /// They contradict each other, or a folder cannot be used.
+    pub fn build(&self) -> anyhow::Result<Secrets> {
+        let delivery = match (self.secrets, &self.secrets_dir) {
+            (Way::Inline, None) => Delivery::Inline,
+            (Way::Deny, None) => Delivery::Deny,
+            (Way::File, Some(folder)) => Delivery::in_folder(folder)
+                .with_context(|| format!("--secrets-dir {} cannot be used", folder.display()))?,
+            (Way::File, None) => bail!("--secrets file needs --secrets-dir"),
+            (Way::Inline | Way::Deny, Some(_)) => {
+                bail!("--secrets-dir belongs to --secrets file; leave one of the two out")
+            }
+        };
+        let references = References::open(&Allowed {
+            variables: self.secret_env.clone(),
+            folders: self.secret_dir.clone(),
+            callers: self.secret_caller.clone(),
+        })
+        .context("--secret-env, --secret-dir or --secret-caller cannot be used")?;
+        Ok(Secrets::new(delivery, references))
+    }
+}

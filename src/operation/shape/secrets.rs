@@ -1,0 +1,138 @@
+//! Secrets among the arguments: blanked where arguments are shown, found where references are resolved.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{
+    super::{Reference, Slot},
+    At, Shape, Struct,
+};
+
+/// Is shown a value that stands where a secret does, and where that is.
+pub(in super::super) type Visit<'a, E> =
+    dyn FnMut(&dyn fmt::Display, Slot, &mut Value) -> Result<(), E> + 'a;
+
+impl Shape {
+    /// Blanks every secret in the arguments.
+    ///
+    /// It runs on what a caller wrote before anything has checked it, so whatever does not have the
+    /// shape that would tell the secrets apart is blanked as a whole.
+    pub(in super::super) fn redact(&self, value: &mut Value) {
+        self.read_text(value);
+        match (self, value) {
+            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
+                for field in fields {
+                    match map.get_mut(&field.name) {
+                        // A reference tells where the secret is, not what it is.
+                        Some(value) if field.secret && Reference::in_value(value).is_some() => {}
+                        Some(value) if field.secret && !value.is_null() => *value = "***".into(),
+                        Some(value) => field.shape.redact(value),
+                        None => {}
+                    }
+                }
+            }
+            (Self::Map(shape), Value::Object(map)) => {
+                map.values_mut().for_each(|value| shape.redact(value));
+            }
+            (Self::List { items, .. }, Value::Array(list)) => {
+                list.iter_mut().for_each(|value| items.redact(value));
+            }
+            (Self::Struct(_) | Self::Map(_) | Self::List { .. }, value) if !value.is_null() => {
+                *value = "***".into();
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether any field is secret.
+    pub(in super::super) fn has_secrets(&self) -> bool {
+        match self {
+            Self::Struct(Struct { fields, .. }) => {
+                fields.iter().any(|field| field.secret || field.shape.has_secrets())
+            }
+            Self::Map(shape) => shape.has_secrets(),
+            Self::List { items, .. } => items.has_secrets(),
+            _ => false,
+        }
+    }
+
+    /// Writes each reference as the type of its field takes it: as text where text belongs, otherwise as
+    /// an object.
+    pub(super) fn settle_references(&self, value: &mut Value) {
+        self.read_text(value);
+        if let Some(reference) = Reference::in_value(value) {
+            match self {
+                Self::Text { .. } | Self::Word(_) => *value = reference.to_text(),
+                Self::Map(_) => *value = reference.to_object(),
+                _ => {}
+            }
+            return;
+        }
+        match (self, value) {
+            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
+                for field in fields {
+                    if let Some(value) = map.get_mut(&field.name) {
+                        field.shape.settle_references(value);
+                    }
+                }
+            }
+            (Self::Map(shape), Value::Object(map)) => {
+                map.values_mut().for_each(|value| shape.settle_references(value));
+            }
+            (Self::List { items, .. }, Value::Array(list)) => {
+                list.iter_mut().for_each(|value| items.settle_references(value));
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows every text and reference that stands where secrets do, until one is found wanting.
+    pub(in super::super) fn secrets<E>(
+        &self,
+        value: &mut Value,
+        secret: bool,
+        at: At<'_>,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
+        match (self, &mut *value) {
+            (_, value) if secret && Reference::in_value(value).is_some() => {
+                let slot = match self {
+                    Self::Map(_) | Self::Struct(_) => Slot::Object,
+                    Self::Any => Slot::Free,
+                    _ => Slot::Text,
+                };
+                visit(&at, slot, value)
+            }
+            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
+                fields.iter().try_for_each(|field| match map.get_mut(&field.name) {
+                    Some(value) => {
+                        let (secret, at) = (secret || field.secret, At::Field(&at, &field.name));
+                        field.shape.secrets(value, secret, at, visit)
+                    }
+                    None => Ok(()),
+                })
+            }
+            (Self::Map(shape), Value::Object(map)) => {
+                map.iter_mut().try_for_each(|(name, value)| {
+                    shape.secrets(value, secret, At::Field(&at, name), visit)
+                })
+            }
+            (Self::List { items, .. }, Value::Array(list)) => list
+                .iter_mut()
+                .enumerate()
+                .try_for_each(|(i, value)| items.secrets(value, secret, At::Item(&at, i), visit)),
+            // What is free in form may have references at any depth.
+            (Self::Any, Value::Object(map)) => map.iter_mut().try_for_each(|(name, value)| {
+                self.secrets(value, secret, At::Field(&at, name), visit)
+            }),
+            (Self::Any, Value::Array(list)) => list
+                .iter_mut()
+                .enumerate()
+                .try_for_each(|(i, value)| self.secrets(value, secret, At::Item(&at, i), visit)),
+            (Self::Any, value @ Value::String(_)) if secret => visit(&at, Slot::Free, value),
+            (_, value @ Value::String(_)) if secret => visit(&at, Slot::Text, value),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! References: which secrets arguments may refer to, and fetching them.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use globset::{Glob, GlobSet};
+use serde_json::Value;
+
+use super::scan::{self, SHORTEST};
+use crate::operation::{JsonMap, Reference, Slot};
+
+/// Bound on a file that holds a secret, in bytes.
+const LARGEST: u64 = 65_536;
+
+/// The variables of this server's own configuration, which no argument can refer to.
+const OWN: [&str; 2] = ["PORTKEY_", "ENKRYPT_"];
+
+/// What the operator opened to references.
+#[derive(Debug, Default)]
+pub struct References(Option<Open>);
+
+#[derive(Debug)]
+struct Open {
+    variables: GlobSet,
+    folders: Vec<PathBuf>,
+    callers: GlobSet,
+    instructions: String,
+}
+
+/// What arguments may refer to, as the operator writes it. Nothing where all is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// Names of variables, with `*` for any characters.
+    pub variables: Vec<String>,
+    /// Folders of files that each hold a secret.
+    pub folders: Vec<PathBuf>,
+    /// Names of callers beside the local one, with `*`.
+    pub callers: Vec<String>,
+}
+
+/// Who makes the call.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it is whoever runs this process.
+    pub is_local: bool,
+}
+
+/// Why a secret cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Unresolved {
+    /// References are not for this caller, or for nobody.
+    #[error("refers to a secret of this server, which the operator has not opened to you")]
+    Closed,
+    /// The variable is not on the list.
+    #[error("the variable `{0}` is not one that the operator of this server opened to arguments")]
+    Variable(String),
+    /// The variable is empty, or is no text.
+    #[error("the variable `{0}` is not set where this server runs")]
+    Unset(String),
+    /// The file is in none of the folders, or there is none.
+    #[error(
+        "there is no file `{0}` in a folder that the operator of this server opened to arguments"
+    )]
+    File(String),
+    /// The file cannot be used.
+    #[error("the file `{0}` holds no secret: it is empty, no text, or larger than 64 KiB")]
+    Content(String),
+    /// An object belongs there.
+    #[error("`{0}` does not hold a JSON object")]
+    NoObject(String),
+    /// It would not be masked there when it is read.
+    #[error(
+        "refers to a secret where none is kept: such a field has a name such as `api_key` or `headers`"
+    )]
+    Open,
+    /// It is one of the keys that the server itself acts with.
+    #[error("`{0}` holds a key of this server itself, which is not for arguments")]
+    OwnKey(String),
+}
+
+/// The operator named something that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotOpen {
+    /// No pattern.
+    #[error(transparent)]
+    Pattern(#[from] globset::Error),
+    /// No folder.
+    #[error("the folder {} cannot be opened: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl References {
+    /// Opens what the operator allows.
+    ///
+    /// # Errors
+    /// A pattern is none, or a folder is not there.
+    pub fn open(allowed: &Allowed) -> Result<Self, CannotOpen> {
+        if allowed.variables.is_empty() && allowed.folders.is_empty() {
+            return Ok(Self(None));
+        }
+        let folder = |path: &PathBuf| {
+            let real = path.canonicalize().and_then(|real| match real.is_dir() {
+                true => Ok(real),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            });
+            real.map_err(|source| CannotOpen::Folder { path: path.clone(), source })
+        };
+        Ok(Self(Some(Open {
+            variables: patterns(&allowed.variables)?,
+            folders: allowed.folders.iter().map(folder).collect::<Result<_, _>>()?,
+            callers: patterns(&allowed.callers)?,
+            instructions: instructions(allowed),
+        })))
+    }
+
+    pub(super) fn instructions(&self) -> Option<String> {
+        self.0.as_ref().map(|open| open.instructions.clone())
+    }
+
+    /// What a value refers to, with the texts in it that are secret; none where it refers to nothing.
+    pub(super) fn fetch(
+        &self,
+        value: &Value,
+        slot: Slot,
+        caller: Caller<'_>,
+        is_open: &dyn Fn() -> bool,
+    ) -> Result<Option<(Value, Vec<String>)>, Unresolved> {
+        let Some(reference) = Reference::in_value(value) else { return Ok(None) };
+        let open = self.0.as_ref().ok_or(Unresolved::Closed)?;
+        if !caller.is_local && !open.callers.is_match(caller.name) {
+            return Err(Unresolved::Closed);
+        }
+        if is_open() {
+            return Err(Unresolved::Open);
+        }
+        let text = match reference {
+            Reference::Variable(name) => open.variable(name)?,
+            Reference::File(path) => open.file(path)?,
+        };
+        if scan::has_own(&text) {
+            return Err(Unresolved::OwnKey(reference.to_string()));
+        }
+        if slot != Slot::Object {
+            let secret = (text.len() >= SHORTEST).then(|| text.clone());
+            return Ok(Some((text.into(), secret.into_iter().collect())));
+        }
+        let object: JsonMap =
+            serde_json::from_str(&text).map_err(|_| Unresolved::NoObject(reference.to_string()))?;
+        let object = Value::Object(object);
+        let mut texts = Vec::new();
+        collect(&object, &mut texts);
+        Ok(Some((object, texts)))
+    }
+}
+
+impl Open {
+    fn variable(&self, name: &str) -> Result<String, Unresolved> {
+        let is_own = OWN.iter().any(|prefix| name.starts_with(prefix));
+        if is_own || !self.variables.is_match(name) {
+            return Err(Unresolved::Variable(name.to_owned()));
+        }
+        let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        value.ok_or_else(|| Unresolved::Unset(name.to_owned()))
+    }
+
+    fn file(&self, path: &str) -> Result<String, Unresolved> {
+        let found = self.folders.iter().find_map(|folder| real_file(folder, path));
+        let (file, size) = found.ok_or_else(|| Unresolved::File(path.to_owned()))?;
+        let content = || Unresolved::Content(path.to_owned());
+        if size > LARGEST {
+            return Err(content());
+        }
+        let mut text = String::new();
+        file.take(LARGEST).read_to_string(&mut text).map_err(|_| content())?;
+        // Editors end a file with a line break, which is no part of the secret.
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() { Err(content()) } else { Ok(text.to_owned()) }
+    }
+}
+
+/// A regular file that lies within a folder, wherever links lead, and its size.
+fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
+    let real = folder.join(path).canonicalize().ok()?;
+    // Not opened before it is looked at: opening a named pipe would wait for whoever writes to it.
+    if !real.starts_with(folder) || !real.symlink_metadata().ok()?.is_file() {
+        return None;
+    }
+    let file = File::open(&real).ok()?;
+    let opened = file.metadata().ok()?;
+    // Whoever changed the path in between gets nothing.
+    let again = real.canonicalize().ok().filter(|again| *again == real)?;
+    is_same(&opened, &again.symlink_metadata().ok()?).then_some((file, opened.len()))
+}
+
+#[cfg(unix)]
+fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    one.is_file() && other.is_file()
+}
+
+fn collect(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.len() >= SHORTEST => texts.push(text.clone()),
+        Value::Array(list) => list.iter().for_each(|item| collect(item, texts)),
+        Value::Object(map) => map.values().for_each(|item| collect(item, texts)),
+        _ => {}
+    }
+}
+
+fn patterns(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSet::builder();
+    for pattern in patterns {
+        set.add(Glob::new(pattern)?);
+    }
+    set.build()
+}
+
+fn instructions(allowed: &Allowed) -> String {
+    let folders = allowed.folders.iter().map(|folder| folder.display().to_string());
+    let open: Vec<_> = allowed.variables.iter().cloned().chain(folders).collect();
+    format!(
+        " Where an argument is a credential, `$env:NAME` or `$file:PATH` has the server fill it in; open \
+         are {}.",
+        open.join(", ")
+    )
+}

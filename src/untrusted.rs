@@ -1,0 +1,187 @@
+//! Text that strangers wrote, without what can be read by a model and not seen by a human.
+//!
+//! Control characters, marks that turn the direction of text, tags, and characters without a shape are
+//! taken out of every text in an answer, and of every name of a field. What changes how the text around
+//! it looks stays: joiners within emoji and within scripts that join, and variation selectors, one for
+//! each character that takes one.
+
+use serde_json::Value;
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
+const ZERO_WIDTH_JOINER: char = '\u{200d}';
+const BLACK_FLAG: char = '\u{1f3f4}';
+const CANCEL_TAG: char = '\u{e007f}';
+
+/// The flags that Unicode recommends to spell with tags: England, Scotland, Wales.
+const FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
+
+/// Cleans every text in an answer. What is clean already is not touched.
+pub fn clean(answer: &mut Value) {
+    match answer {
+        Value::String(text) => {
+            if let Some(cleaned) = cleaned(text) {
+                *text = cleaned;
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(clean),
+        Value::Object(map) => {
+            if map.keys().any(|name| !is_clean(name)) {
+                let fields = std::mem::take(map).into_iter();
+                *map =
+                    fields.map(|(name, value)| (cleaned(&name).unwrap_or(name), value)).collect();
+            }
+            map.values_mut().for_each(clean);
+        }
+        _ => {}
+    }
+}
+
+/// A text without what cannot be seen; none where it has nothing of that.
+pub fn cleaned(text: &str) -> Option<String> {
+    if is_clean(text) {
+        return None;
+    }
+    let mut clean = String::with_capacity(text.len());
+    let (mut before, mut rest) = (None, text.chars());
+    while let Some(c) = rest.next() {
+        if c == BLACK_FLAG
+            && let Some(flag) = flag(rest.as_str())
+        {
+            clean.push(c);
+            // Tags count as marks of the flag: nothing may hang on to them.
+            clean.extend(rest.by_ref().take(flag));
+            before = Some(CANCEL_TAG);
+            continue;
+        }
+        match c {
+            // Line breaks that are told from others by nobody.
+            '\u{2028}' | '\u{2029}' => clean.push('\n'),
+            c if is_plain(c) || stays(c, before, rest.clone().next()) => clean.push(c),
+            _ => continue,
+        }
+        before = Some(c);
+    }
+    (clean != text).then_some(clean)
+}
+
+fn is_clean(text: &str) -> bool {
+    // Without a branch, so that the compiler can look at many bytes at once.
+    let control = |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte == 0x7f;
+    if text.is_ascii() {
+        return !text.bytes().fold(false, |found, byte| found | control(byte));
+    }
+    text.chars().all(is_plain)
+}
+
+/// Whether a character stays wherever it is.
+fn is_plain(c: char) -> bool {
+    match c {
+        '\n' | '\t' | ' '..='~' => true,
+        // The most of Latin, Greek and Cyrillic; Chinese, Japanese and Korean.
+        '\u{a0}'..='\u{ac}' | '\u{ae}'..='\u{34e}' | '\u{350}'..='\u{5ff}' => true,
+        '\u{2000}'..='\u{200a}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}' => true,
+        '\u{20a0}'..='\u{20cf}' => true,
+        '\u{3040}'..='\u{3163}' | '\u{3165}'..='\u{9fff}' | '\u{ac00}'..='\u{d7ff}' => true,
+        c if is_unseen(c) => false,
+        _ => match get_general_category(c) {
+            GeneralCategory::Control
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator => false,
+            // Signs over or under numbers are of this kind, and seen.
+            GeneralCategory::Format => matches!(
+                c,
+                '\u{600}'
+                    ..='\u{605}'
+                        | '\u{6dd}'
+                        | '\u{70f}'
+                        | '\u{890}'
+                        | '\u{891}'
+                        | '\u{8e2}'
+                        | '\u{110bd}'
+                        | '\u{110cd}'
+            ),
+            _ => true,
+        },
+    }
+}
+
+/// What has no shape and is not of a category that says so.
+fn is_unseen(c: char) -> bool {
+    is_selector(c)
+        || matches!(
+            c,
+            '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fff8}' | '\u{1d159}' | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+const fn is_selector(c: char) -> bool {
+    matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// Whether a character that is not seen by itself changes what is beside it.
+fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
+    let Some(before) = before else { return false };
+    match c {
+        ZERO_WIDTH_JOINER if is_pictured(before) => after.is_some_and(is_pictured),
+        ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER => {
+            joins(before)
+                && after.is_none_or(|after| joins(after) || !is_unseen(after) && is_plain(after))
+        }
+        '\u{fe0e}' | '\u{fe0f}' => {
+            matches!(before, '0'..='9' | '#' | '*') || is_pictured(before) && !is_selector(before)
+        }
+        '\u{180b}'..='\u{180d}' | '\u{180f}' => {
+            matches!(before, '\u{1800}'..='\u{180a}' | '\u{1810}'..='\u{18af}')
+        }
+        // Of ideographs, and of letters and signs that have two shapes.
+        '\u{fe00}'..='\u{fe0d}' => !before.is_ascii() && !is_selector(before) && is_plain(before),
+        '\u{e0100}'..='\u{e01ef}' => is_ideograph(before),
+        // Old Korean is spelt with fillers.
+        '\u{115f}' | '\u{1160}' => {
+            let is_jamo = |c| matches!(c, '\u{1100}'..='\u{115e}' | '\u{1161}'..='\u{11ff}');
+            is_jamo(before) || after.is_some_and(is_jamo)
+        }
+        _ => false,
+    }
+}
+
+/// Emoji and signs like them, a selector or a tone of skin after one included.
+const fn is_pictured(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{20e3}' | '\u{2122}' | '\u{2139}'
+            | '\u{2190}'..='\u{2bff}' | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}'
+            | '\u{fe0f}' | '\u{1f000}'..='\u{1faff}'
+    )
+}
+
+/// Letters of scripts in which a joiner changes the shape of words: Arabic and its neighbours, those of
+/// India and South-East Asia, Mongolian.
+const fn joins(c: char) -> bool {
+    matches!(
+        c,
+        '\u{620}'..='\u{6ff}' | '\u{700}'..='\u{109f}' | '\u{1780}'..='\u{18af}'
+            | '\u{1a20}'..='\u{1aaf}' | '\u{1b00}'..='\u{1c4f}' | '\u{a800}'..='\u{abff}'
+            | '\u{fb50}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}' | '\u{11000}'..='\u{11fff}'
+    )
+}
+
+const fn is_ideograph(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// How many tags after a black flag make it another flag.
+fn flag(rest: &str) -> Option<usize> {
+    let tags = rest.chars().take(6);
+    let spelt: String = tags
+        .map(|c| match c {
+            CANCEL_TAG => '.',
+            '\u{e0020}'..='\u{e007e}' => char::from_u32(c as u32 - 0xe0000).unwrap_or(' '),
+            _ => ' ',
+        })
+        .collect();
+    let name = spelt.strip_suffix('.')?;
+    FLAGS.contains(&name).then_some(spelt.len())
+}

@@ -1,0 +1,191 @@
+//! No log line ever has a secret: neither what callers send nor what upstreams answer.
+
+use std::fs;
+
+use portkey_mcp::{catalog::Catalog, operation::JsonMap};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select,
+    strategy::ValueTree,
+    test_runner::{Config, TestRunner},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    metrics::session,
+    process::{Pipe, Served},
+    requests::{call, post},
+    upstream::{Upstream, answer, ok},
+};
+
+const LEVELS: [&str; 2] = ["debug", "trace"];
+
+/// A secret as issuers make them, or as nobody does.
+fn secret() -> impl Strategy<Value = String> {
+    let alphabet: Vec<char> =
+        ('a'..='z').chain('A'..='Z').chain('0'..='9').chain(['-', '_']).collect();
+    let begin = select(vec!["", "sk-", "pk-", "eyJ", "AKIA", "ghp_"]);
+    (begin, vec(select(alphabet), 33..64))
+        .prop_map(|(begin, rest)| begin.to_owned() + &String::from_iter(rest))
+}
+
+fn secrets(count: usize) -> Vec<String> {
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    (0..count).map(|_| secret().new_tree(&mut runner).unwrap().current()).collect()
+}
+
+/// The first shown call of every tool, with a secret wherever one may stand.
+fn calls(secret: &str) -> Vec<(&'static str, Value)> {
+    let catalog = Catalog::full();
+    let mut calls = Vec::new();
+    for entry in catalog.iter() {
+        let tool = entry.operation.name();
+        let shown = fs::read_to_string(format!("tests/data/calls/{tool}.json")).unwrap();
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let mut args: JsonMap = shown[0]["arguments"].as_object().unwrap().clone();
+        let mut planted = 0;
+        let plant = |_: &dyn std::fmt::Display, _, value: &mut Value| {
+            *value = json!(secret);
+            planted += 1;
+            Ok::<_, ()>(())
+        };
+        entry.published().secrets(&mut args, plant).unwrap();
+        // And one that is wrong, so that it is turned back.
+        if planted > 0 {
+            calls.push((tool, json!({ "key": secret, "config": [secret], "auth_config": secret })));
+        }
+        if planted > 0
+            || !entry.operation.secret_fields().is_empty()
+            || !entry.operation.revealed().is_empty()
+        {
+            calls.push((tool, args.into()));
+        }
+    }
+    assert!(calls.len() > 30, "{}", calls.len());
+    calls
+}
+
+/// Answers of all kinds that have a secret wherever an upstream could put one.
+fn body(secret: &str) -> String {
+    let below =
+        json!({ "key": secret, "api_key": secret, "note": secret, "list": [secret], secret: 1 });
+    json!({
+        "id": secret, "key": secret, "invite_link": secret, "signed_url": secret, "client_auth": secret,
+        "data": [below], "config": below, "message": secret, "configurations": below,
+    })
+    .to_string()
+}
+
+fn refusal(secret: &str) -> String {
+    let inner =
+        json!({ "message": format!("wrong key {secret}"), "errorCode": secret, "detail": secret });
+    json!({ "success": false, "data": inner }).to_string()
+}
+
+async fn upstream(secrets: &[String]) -> Upstream {
+    let secrets = secrets.to_vec();
+    Upstream::start(move |before| {
+        let secret = &secrets[before % secrets.len()];
+        match before % 4 {
+            0 | 1 => ok(&body(secret)),
+            2 => answer("400 Bad Request", "content-type: application/json\r\n", &refusal(secret)),
+            _ => answer("403 Forbidden", "content-type: text/html\r\n", secret),
+        }
+    })
+    .await
+}
+
+fn assert_none(log: &str, secrets: &[String]) {
+    assert!(log.contains("portkey_mcp::call"), "nothing was logged");
+    for secret in secrets {
+        let line = log.lines().find(|line| line.contains(secret.as_str()));
+        assert!(line.is_none(), "{secret} in {line:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_has_a_secret_over_http() {
+    let secrets = secrets(4);
+    let upstream = upstream(&secrets).await;
+    for (level, format) in LEVELS.into_iter().zip(["text", "json"]) {
+        let args = ["http", "--listen", "127.0.0.1:0", "--base-url", &upstream.base_url];
+        let logging = ["--log-level", level, "--log-format", format];
+        let key = [("PORTKEY_API_KEY", secrets[0].as_str())];
+        let mut server = Served::start_with(&[&args[..], &logging].concat(), &key);
+        let session = session(&server).await;
+        for (i, (tool, args)) in secrets.iter().flat_map(|secret| calls(secret)).enumerate() {
+            // The generations take turns.
+            let request = match i % 2 {
+                0 => call(&server, tool, args),
+                _ => {
+                    let params = json!({ "name": tool, "arguments": args });
+                    let body = json!({ "jsonrpc": "2.0", "id": i, "method": "tools/call", "params": params });
+                    post(&server, &body.to_string()).header("mcp-session-id", &session)
+                }
+            };
+            request.send().await.unwrap().text().await.unwrap();
+            if i % 16 == 0 {
+                // So that the pipe never fills up, in which case lines would be dropped.
+                let line = server.read_until("portkey_mcp::call");
+                assert_none(&line, &secrets);
+            }
+        }
+        assert_none(&(server.terminate().1 + "portkey_mcp::call"), &secrets);
+    }
+}
+
+#[test]
+fn no_log_line_has_a_secret_over_a_pipe() {
+    let secrets = secrets(4);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let upstream = runtime.block_on(upstream(&secrets));
+    for (level, format) in LEVELS.into_iter().zip(["json", "text"]) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut command = crate::process::command(&[
+            "--base-url",
+            &upstream.base_url,
+            "--log-level",
+            level,
+            "--log-format",
+            format,
+        ]);
+        command.env("PORTKEY_API_KEY", &secrets[0]);
+        let mut pipe = Pipe::spawn(command);
+        let mut log = pipe.child.stderr.take().unwrap();
+        let mut copy = file.reopen().unwrap();
+        let reader = std::thread::spawn(move || std::io::copy(&mut log, &mut copy).unwrap());
+        let params = json!({
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        });
+        let opening = ("initialize", params);
+        let calls = secrets.iter().flat_map(|secret| calls(secret));
+        let calls =
+            calls.map(|(tool, args)| ("tools/call", json!({ "name": tool, "arguments": args })));
+        for (id, (method, params)) in std::iter::once(opening).chain(calls).enumerate() {
+            let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+            pipe.send(&body.to_string());
+            assert_eq!(pipe.receive()["id"], id);
+        }
+        drop(pipe.input.take());
+        pipe.child.wait().unwrap();
+        reader.join().unwrap();
+        assert_none(&fs::read_to_string(file.path()).unwrap(), &secrets);
+    }
+}
+
+/// What fails before anything is served is told on standard error, too.
+#[test]
+fn no_failure_of_a_command_tells_a_key() {
+    let secret = "sk-abcdefghijklmnopqrstuvwx";
+    for args in [
+        &["call", "get-config", "--sandbox", secret][..],
+        &["call", secret, "--sandbox"],
+        &["--ca-file", secret, "call", "list-labels"],
+    ] {
+        let (ok, out, log) = crate::process::said(args);
+        assert!(!ok && !out.contains(secret) && !log.contains(secret), "{log}");
+        assert!(log.contains("[masked by portkey-mcp]"), "{log}");
+    }
+}

@@ -1,0 +1,236 @@
+//! Masking: what answers show of secrets, and what may come back of it.
+
+use portkey_mcp::{
+    catalog::Catalog,
+    secrets::{MASK, mask, mask_line, mask_text},
+};
+use serde_json::{Value, json};
+
+use super::everywhere;
+use crate::upstream::{KEY, Upstream, answer, dispatcher, ok, operator};
+
+/// A tool's answer before and after, `MASK` written as `#`.
+const ANSWERS: &[(&str, &str, &str)] = &[
+    // What the declarations name, at every depth.
+    ("get-virtual-key", r#"{"key":"abcdefgh","slug":"v"}"#, r##"{"key":"#","slug":"v"}"##),
+    (
+        "get-virtual-key",
+        r#"{"key":"","masked_api_key":null}"#,
+        r#"{"key":"","masked_api_key":null}"#,
+    ),
+    (
+        "list-all-api-keys",
+        r#"{"data":[{"key":"abcdefgh","name":"a"},{"key":"ab*****xyz"}]}"#,
+        r##"{"data":[{"key":"#","name":"a"},{"key":"ab*****xyz"}]}"##,
+    ),
+    (
+        "get-config",
+        r#"{"config":{"targets":[{"provider":"@a","api_key":"plain","custom_host":"https://u:p@h/v1","forward_headers":["x-a"]}]}}"#,
+        r##"{"config":{"targets":[{"provider":"@a","api_key":"#","custom_host":"https://#@h/v1","forward_headers":["x-a"]}]}}"##,
+    ),
+    // Documents that come as text.
+    (
+        "get-config",
+        r#"{"config":"{\"api_key\":\"plain\",\"retry\":{\"attempts\":3}}"}"#,
+        r##"{"config":"{\"api_key\":\"#\",\"retry\":{\"attempts\":3}}"}"##,
+    ),
+    ("get-config", r#"{"config":"{\"retry\":  1}"}"#, r#"{"config":"{\"retry\":  1}"}"#),
+    (
+        "get-guardrail",
+        r#"{"checks":[{"id":"default.webhook","parameters":{"webhookURL":"https://h/p","headers":{"X-Any":"v"}}},{"id":"x","parameters":{"apiKey":"v","credentials":{"apiKey":"v","domain":"d"}}}]}"#,
+        r##"{"checks":[{"id":"default.webhook","parameters":{"webhookURL":"https://h/p","headers":{"X-Any":"#"}}},{"id":"x","parameters":{"apiKey":"#","credentials":{"apiKey":"#","domain":"#"}}}]}"##,
+    ),
+    (
+        "get-integration",
+        r#"{"masked_key":"ab*****xyz","configurations":{"aws_region":"r","masked_aws_secret_access_key":"*****","custom_headers":{"authorization":"v"},"vertex_service_account_json":{"private_key":"v","client_email":"e"}}}"#,
+        r##"{"masked_key":"ab*****xyz","configurations":{"aws_region":"r","masked_aws_secret_access_key":"*****","custom_headers":{"authorization":"#"},"vertex_service_account_json":{"private_key":"#","client_email":"#"}}}"##,
+    ),
+    (
+        "get-mcp-registry-server",
+        r#"{"mcp_config":{"config":{"command":"c","env":{"ANY":"v"}},"oauth_config":{"client_id":"i","client_secret":"v"}}}"#,
+        r##"{"mcp_config":{"config":{"command":"c","env":{"ANY":"#"}},"oauth_config":{"client_id":"i","client_secret":"#"}}}"##,
+    ),
+    (
+        "list-audit-logs",
+        r#"{"records":[{"request_body":"{\"name\":\"n\",\"key\":\"v\"}","query_params":"no json","client_ip":"1.2.3.4"}]}"#,
+        r##"{"records":[{"request_body":"{\"name\":\"n\",\"key\":\"#\"}","query_params":"#","client_ip":"1.2.3.4"}]}"##,
+    ),
+    (
+        "get-log",
+        r#"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"v"}},"portkeyHeaders":{"x-portkey-api-key":"v"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"#,
+        r##"{"request":{"body":{"messages":[{"content":"hi"}]},"headers":{"x":"#"}},"portkeyHeaders":{"x-portkey-api-key":"#"},"response":{"usage":{"total_tokens":3,"prompt_tokens":1}}}"##,
+    ),
+    // What names give away where nothing is declared, and what only looks so.
+    (
+        "get-workspace",
+        r#"{"clientSecret":"v","access-token":"v","Authorization":"v","signedUrl":"v","db_password":{"now":"v"},"inviteLink":"v","aws_access_key_id":"v"}"#,
+        r##"{"clientSecret":"#","access-token":"#","Authorization":"#","signedUrl":"#","db_password":{"now":"#"},"inviteLink":"#","aws_access_key_id":"#"}"##,
+    ),
+    (
+        "get-workspace",
+        r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
+        r#"{"key":"k","secret_mappings":[{"secret_key":"n","secret_reference_id":"r","target_field":"key"}],"secret_path":"p","key_transition_expires_at":"t","max_tokens":5,"metadata":{"key":"team"},"conditions":[{"key":"metadata.x","value":"y"}],"request_token":{"price":0.1},"users":[{"email":"a@b.c","first_name":"A"}]}"#,
+    ),
+    (
+        "list-registry-mcp-servers",
+        r#"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"v"}]}]}]}"#,
+        r##"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"#"}]}]}]}"##,
+    ),
+    // What another call reveals is masked here, and in an update that reveals nothing.
+    ("get-deployment", r#"{"client_auth":"v","id":"d"}"#, r##"{"client_auth":"#","id":"d"}"##),
+    ("update-deployment", r#"{"client_auth":"v","id":"d"}"#, r##"{"client_auth":"#","id":"d"}"##),
+];
+
+#[tokio::test]
+async fn answers_show_no_secrets() {
+    for (tool, before, after) in ANSWERS {
+        let upstream = Upstream::start(|_| ok(before)).await;
+        let catalog = Catalog::full();
+        let published = catalog.find(tool).unwrap().published();
+        let args = least(published.full_schema());
+        let got = dispatcher(&upstream).call(&operator(), tool, args).await.unwrap();
+        let expected: Value = serde_json::from_str(&after.replace('#', MASK)).unwrap();
+        assert_eq!(got, expected, "{tool}");
+        // Once more changes nothing.
+        let mut again = got.clone();
+        mask(published.operation(), &mut again);
+        assert_eq!(got, again, "{tool}");
+    }
+}
+
+/// The required arguments, as texts.
+fn least(schema: &Value) -> serde_json::Map<String, Value> {
+    let text = |name: &Value| match name.as_str().unwrap() {
+        "start_time" | "end_time" => "2026-01-01T00:00:00Z".into(),
+        _ => json!("sample"),
+    };
+    let required = schema["required"].as_array().into_iter().flatten();
+    required.map(|name| (name.as_str().unwrap().to_owned(), text(name))).collect()
+}
+
+#[tokio::test]
+async fn what_a_call_is_there_to_reveal_is_revealed() {
+    let key = "sk-live0123456789abcdefghijkl";
+    for (tool, body) in [
+        ("create-api-key", json!({ "id": "i", "key": key })),
+        ("rotate-api-key", json!({ "id": "i", "key": key })),
+        ("invite-user", json!({ "invite_link": key })),
+        ("resend-invite", json!({ "inviteLink": key })),
+        ("download-log-export", json!({ "signed_url": key })),
+        (
+            "update-deployment",
+            json!({ "client_auth": key, "credentials": { "username": "u", "password": key } }),
+        ),
+    ] {
+        let shown = std::fs::read_to_string(format!("tests/data/calls/{tool}.json")).unwrap();
+        let args = serde_json::from_str::<Value>(&shown).unwrap()[0]["arguments"].take();
+        let text = body.to_string();
+        let upstream = Upstream::start(move |_| ok(&text)).await;
+        let args = args.as_object().unwrap().clone();
+        let got = dispatcher(&upstream).call(&operator(), tool, args).await.unwrap();
+        assert_eq!(got, body, "{tool}");
+    }
+}
+
+/// How keys look, and what looks nearly so.
+#[test]
+fn keys_are_found_in_texts() {
+    let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N";
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpA\nIBAAKC\n-----END RSA PRIVATE KEY-----";
+    let cut = "-----BEGIN PRIVATE KEY-----\\nMIIEpA";
+    for key in [
+        "sk-abcdefghijklmnopqrstuvwx",
+        "sk-proj-Ab_cdef-0123456789abcdefghij_x",
+        "sk-ant-api03-0123456789abcdefABCDEF",
+        "pk-lf-6f9619ff-8b86-d011-b42d-00c04fc964ff",
+        "sk_live_0123456789abcdefgh",
+        "AKIAIOSFODNN7EXAMPLE",
+        "Bearer abcdefghijklmnop0123",
+        "ghp_0123456789abcdefghijABCDEFGHIJ",
+        "xoxb-0123456789-abcdef",
+        "AIzaSyA0123456789abcdefghijklmnopqrstuv",
+        jwt,
+        pem,
+        cut,
+    ] {
+        for (before, after) in [("", ""), ("the key '", "' is wrong"), ("\\n", "\\n")] {
+            if key == cut && !after.is_empty() {
+                continue;
+            }
+            let text = format!("{before}{key}{after}");
+            assert_eq!(mask_text(&text), format!("{before}{MASK}{after}"), "{text}");
+        }
+    }
+    for harmless in [
+        "",
+        "task-abcdefghijklmnopqrstuvwx is late",
+        "sk-learn-classification",
+        "pk-team-openai-production-eu-west",
+        "a bearer authentication-mechanism",
+        "Authorization: Bearer {{token}}",
+        "https://example.com:8080/a@b",
+        "eyJ is how a cursor begins",
+        "-----BEGIN CERTIFICATE-----",
+        MASK,
+    ] {
+        assert_eq!(mask_text(harmless), harmless);
+    }
+    for (line, masked) in [
+        ("x-portkey-api-key: abcdefghij", "x-portkey-api-key: #"),
+        (r#"{"api_key":"abcdefghij","n":1}"#, r##"{"api_key":"#","n":1}"##),
+        (r#""{\"password\": \"abcdefghij\"}""#, r##""{\"password\": \"#\"}""##),
+        ("redis://user:abcdefghij@host:6379", "redis://#@host:6379"),
+        ("call tool=get-api-key duration_ms=0.5", "call tool=get-api-key duration_ms=0.5"),
+    ] {
+        assert_eq!(mask_line(line), masked.replace('#', MASK));
+    }
+}
+
+/// What was masked would overwrite the secret if it came back.
+#[tokio::test]
+async fn a_masked_value_is_not_written_back() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = dispatcher(&upstream);
+    for (tool, args, at) in [
+        ("update-integration", json!({ "slug": "s", "key": MASK }), "`key`"),
+        ("update-integration", json!({ "slug": "s", "key": "ab*****xyz" }), "`key`"),
+        (
+            "update-config",
+            json!({ "slug": "s", "config": { "targets": [{}, { "api_key": MASK }] } }),
+            "`config.targets[1].api_key`",
+        ),
+        ("update-prompt", json!({ "prompt_id": "p", "name": format!("a {MASK} b") }), "`name`"),
+    ] {
+        let args = args.as_object().unwrap().clone();
+        let error = dispatcher.call(&operator(), tool, args).await.unwrap_err().to_string();
+        assert!(error.starts_with(at) && error.contains("Leave the field out"), "{error}");
+    }
+    assert_eq!(upstream.count(), 0);
+    let fine = json!({ "slug": "s", "key": "real-***-key-with-stars-in-it" });
+    dispatcher
+        .call(&operator(), "update-integration", fine.as_object().unwrap().clone())
+        .await
+        .unwrap();
+}
+
+/// An upstream may repeat the key it was asked with, and what it was sent.
+#[tokio::test]
+async fn an_echo_of_a_key_is_masked_everywhere() {
+    let told = format!(r#"{{"name":"your key is {KEY}"}}"#);
+    let refused = format!(
+        r#"{{"success":false,"data":{{"message":"no key {KEY} or sk-abcdefghijklmnopqrstuvwx"}}}}"#
+    );
+    let upstream = Upstream::start(move |before| match before % 2 {
+        0 => ok(&told),
+        _ => answer("401 Unauthorized", "", &refused),
+    })
+    .await;
+    let args = ["--base-url", &upstream.base_url];
+    for connected in everywhere(&args, &[("PORTKEY_API_KEY", KEY)]).await {
+        let get = || connected.call("get-workspace", json!({ "workspace_id": "w" }));
+        let way = connected.way;
+        assert_eq!(get().await.unwrap()["name"], format!("your key is {MASK}"), "{way}");
+        let error = get().await.unwrap_err();
+        assert!(error.contains(&format!("no key {MASK} or {MASK}")), "{way}: {error}");
+    }
+}

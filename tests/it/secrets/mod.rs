@@ -1,0 +1,89 @@
+//! Secrets on their way through, with real clients: what is masked, what is handed over and how, what
+//! arguments may refer to, and that no log ever has one.
+
+mod handover;
+mod leaks;
+mod masking;
+mod references;
+
+use rmcp::{
+    ClientLifecycleMode, RoleClient,
+    model::{CallToolRequestParams, CallToolResult, ProtocolVersion},
+    service::{ClientServiceExt, RunningService},
+    transport::{
+        StreamableHttpClientTransport, TokioChildProcess,
+        streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+use serde_json::Value;
+
+use crate::{
+    process::{Served, command},
+    requests::client as http_client,
+};
+
+/// A client that is connected in one of the ways there are.
+pub(crate) struct Connected {
+    client: RunningService<RoleClient, ()>,
+    _server: Option<Served>,
+    /// The way, for what a failure says.
+    pub(crate) way: &'static str,
+}
+
+/// The official client over a pipe and over HTTP, in both generations of the protocol.
+pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec<Connected> {
+    let modern = || vec![ProtocolVersion::V_2026_07_28];
+    let lifecycles = || {
+        [
+            ClientLifecycleMode::Initialize,
+            ClientLifecycleMode::Discover { preferred_versions: modern() },
+        ]
+    };
+    let mut all = Vec::new();
+    for (lifecycle, way) in lifecycles().into_iter().zip(["pipe, 2025", "pipe, 2026"]) {
+        let mut command = command(args);
+        command.envs(variables.iter().copied());
+        let process = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
+        let client = ().serve_with_lifecycle(process, lifecycle).await.unwrap();
+        all.push(Connected { client, _server: None, way });
+    }
+    for (lifecycle, way) in lifecycles().into_iter().zip(["http, 2025", "http, 2026"]) {
+        let args = [&["http", "--listen", "127.0.0.1:0"], args].concat();
+        let server = Served::start_with(&args, variables);
+        let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+        let transport = StreamableHttpClientTransport::with_client(http_client(), config);
+        let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
+        all.push(Connected { client, _server: Some(server), way });
+    }
+    all
+}
+
+impl Connected {
+    pub(crate) async fn result(&self, tool: &'static str, args: Value) -> CallToolResult {
+        let request =
+            CallToolRequestParams::new(tool).with_arguments(args.as_object().unwrap().clone());
+        self.client.call_tool(request).await.unwrap()
+    }
+
+    /// What a call answers: the same as text and in structure.
+    pub(crate) async fn call(&self, tool: &'static str, args: Value) -> Result<Value, String> {
+        let result = self.result(tool, args).await;
+        let text = result.content[0].as_text().unwrap().text.clone();
+        if result.is_error == Some(true) {
+            return Err(text);
+        }
+        let structured = result.structured_content.unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), structured, "{}", self.way);
+        Ok(structured)
+    }
+
+    /// What the server tells about its use.
+    pub(crate) fn instructions(&self) -> String {
+        self.client.peer_info().unwrap().instructions.clone().unwrap_or_default()
+    }
+
+    /// The tools it lists.
+    pub(crate) async fn tools(&self) -> Vec<rmcp::model::Tool> {
+        self.client.list_all_tools().await.unwrap()
+    }
+}

@@ -1,0 +1,200 @@
+//! References: arguments that say where a secret is, and the server that fetches it.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use serde_json::{Value, json};
+
+use super::everywhere;
+use crate::{
+    process::Served,
+    requests::{answer, call},
+    upstream::{Upstream, ok},
+};
+
+const SECRET: &str = "a-secret-of-the-operator";
+
+fn create(key: Value) -> Value {
+    json!({ "name": "n", "ai_provider_id": "openai", "key": key })
+}
+
+/// A folder of secrets, beside one that is none of it.
+fn folders() -> (tempfile::TempDir, String) {
+    let parent = tempfile::tempdir().unwrap();
+    let (open, closed) = (parent.path().join("open"), parent.path().join("closed"));
+    fs::create_dir_all(open.join("deeper")).unwrap();
+    fs::create_dir(&closed).unwrap();
+    let write = |path: &Path, text: &str| fs::write(path, text).unwrap();
+    write(&open.join("key"), &format!("{SECRET}\n"));
+    write(&open.join("deeper/key"), SECRET);
+    write(&open.join("account.json"), r#"{"private_key": "a-private-key-of-the-operator"}"#);
+    write(&open.join("empty"), "\n");
+    write(&open.join("large"), &"x".repeat(70_000));
+    write(&closed.join("key"), "out-of-bounds");
+    symlink(open.join("deeper/key"), open.join("link")).unwrap();
+    symlink(closed.join("key"), open.join("way-out")).unwrap();
+    symlink(&closed, open.join("folder-out")).unwrap();
+    let path = open.to_str().unwrap().to_owned();
+    (parent, path)
+}
+
+#[tokio::test]
+async fn references_are_filled_in_and_never_shown() {
+    // It repeats what it was sent, in an answer and in an error.
+    let upstream = Upstream::start(|_| ok(&format!(r#"{{"name":"got {SECRET}"}}"#))).await;
+    let (_kept, open) = folders();
+    let args =
+        ["--base-url", &upstream.base_url, "--secret-env", "TEST_*,OTHER", "--secret-dir", &open];
+    let variables = [("PORTKEY_API_KEY", "any-key"), ("TEST_KEY", SECRET)];
+    let inside = format!("{open}/key");
+    for connected in everywhere(&args, &variables).await {
+        let told = connected.instructions();
+        assert!(
+            told.contains("$env:NAME") && told.contains("TEST_*") && told.contains(&open),
+            "{told}"
+        );
+        let references = [
+            json!({ "$env": "TEST_KEY" }),
+            json!("$env:TEST_KEY"),
+            json!({ "$file": "key" }),
+            json!("$file:deeper/key"),
+            json!({ "$file": "link" }),
+            json!({ "$file": inside }),
+        ];
+        for reference in references {
+            let before = upstream.count();
+            let got =
+                connected.call("create-integration", create(reference.clone())).await.unwrap();
+            assert_eq!(got["name"], "got [masked by portkey-mcp]", "{reference}");
+            let sent: Value =
+                serde_json::from_slice(&upstream.requests_after(before)[0].body).unwrap();
+            assert_eq!(sent, create(json!(SECRET)), "{reference}");
+        }
+        // Below a secret field, and in the place of an object.
+        for reference in [json!({ "$file": "account.json" }), json!("$file:account.json")] {
+            let args = json!({
+                "name": "n", "ai_provider_id": "vertex-ai",
+                "configurations": {
+                    "vertex_auth_type": "serviceAccount", "vertex_region": "r",
+                    "vertex_service_account_json": reference,
+                    "custom_headers": { "x-a": "$env:TEST_KEY", "x-b": { "$env": "TEST_KEY" }, "x-c": "$5: plain" },
+                },
+            });
+            let before = upstream.count();
+            connected.call("create-integration", args).await.unwrap();
+            let sent: Value =
+                serde_json::from_slice(&upstream.requests_after(before)[0].body).unwrap();
+            let settings = &sent["configurations"];
+            assert_eq!(
+                settings["vertex_service_account_json"]["private_key"],
+                "a-private-key-of-the-operator"
+            );
+            assert_eq!(
+                settings["custom_headers"],
+                json!({ "x-a": SECRET, "x-b": SECRET, "x-c": "$5: plain" })
+            );
+        }
+        // Elsewhere it is a text like any other.
+        let before = upstream.count();
+        let named = json!({ "name": "$env:TEST_KEY", "ai_provider_id": "openai" });
+        connected.call("create-integration", named.clone()).await.unwrap();
+        let sent: Value = serde_json::from_slice(&upstream.requests_after(before)[0].body).unwrap();
+        assert_eq!(sent, named);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_opened_stays_closed() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let (_kept, open) = folders();
+    let outside = format!("{open}/../closed/key");
+    let base = ["--base-url", upstream.base_url.as_str()];
+    let variables = [
+        ("PORTKEY_API_KEY", "the-servers-own-key"),
+        ("TEST_KEY", SECRET),
+        ("ALSO_OWN", "the-servers-own-key"),
+        ("EMPTY", ""),
+    ];
+    let some = ["--secret-env", "TEST_KEY", "--secret-dir", &open];
+    let all = ["--secret-env", "*"];
+    let not_you = "not opened to you";
+    let cases: &[(&[&str], Value, &str)] = &[
+        (&[], json!("$env:TEST_KEY"), not_you),
+        (&[], json!({ "$env": "TEST_KEY" }), not_you),
+        (&[], json!({ "$file": "key" }), not_you),
+        (&some, json!("$env:HOME"), "`HOME` is not one"),
+        (&some, json!("$env:TEST_KEY_2"), "is not one"),
+        (&all, json!("$env:PORTKEY_API_KEY"), "is not one"),
+        (&all, json!("$env:ALSO_OWN"), "a key of this server itself"),
+        (&all, json!("$env:EMPTY"), "not set"),
+        (&all, json!("$env:NO_SUCH_VARIABLE"), "not set"),
+        (&all, json!("$file:key"), "no file"),
+        (&some, json!("$file:no-such"), "no file"),
+        (&some, json!("$file:way-out"), "no file"),
+        (&some, json!("$file:folder-out/key"), "no file"),
+        (&some, json!("$file:../closed/key"), "no file"),
+        (&some, json!({ "$file": outside }), "no file"),
+        (&some, json!("$file:/etc/hostname"), "no file"),
+        (&some, json!("$file:deeper"), "no file"),
+        (&some, json!("$file:empty"), "holds no secret"),
+        (&some, json!("$file:large"), "holds no secret"),
+        (&some, json!({ "$env": "TEST_KEY", "more": 1 }), "takes text"),
+        (&some, json!({ "$env": "TEST KEY" }), "takes text"),
+    ];
+    for options in [&[][..], &some, &all] {
+        for connected in everywhere(&[&base[..], options].concat(), &variables).await {
+            for (_, reference, told) in cases.iter().filter(|(of, _, _)| *of == options) {
+                let got = connected.call("create-integration", create(reference.clone())).await;
+                let error = got.unwrap_err();
+                assert!(error.contains(told), "{}, {reference}: {error}", connected.way);
+                assert!(!error.contains(SECRET) && !error.contains("servers-own"), "{error}");
+            }
+        }
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+/// A secret is put only where whoever reads it back finds it masked.
+#[tokio::test]
+async fn a_reference_is_no_way_to_read_a_secret() {
+    let args = ["--sandbox", "--secret-env", "TEST_KEY"];
+    for connected in everywhere(&args, &[("TEST_KEY", SECRET)]).await {
+        let config =
+            |config: Value| json!({ "name": "n", "workspace_id": "ws-shared", "config": config });
+        let open = config(json!({ "provider": "openai", "note": ["$env:TEST_KEY"] }));
+        let error = connected.call("create-config", open).await.unwrap_err();
+        assert!(error.contains("`config.note[0]`") && error.contains("none is kept"), "{error}");
+        let good = config(json!({ "provider": "openai", "api_key": { "$env": "TEST_KEY" } }));
+        let made = connected.call("create-config", good).await.unwrap();
+        let slug = made["data"]["slug"].as_str().or(made["slug"].as_str()).unwrap().to_owned();
+        let read = connected.call("get-config", json!({ "slug": slug })).await.unwrap();
+        assert!(read.to_string().contains("[masked by portkey-mcp]"), "{read}");
+        assert!(!read.to_string().contains(SECRET), "{read}");
+    }
+}
+
+/// They are the operator's, and other callers get at them only by name.
+#[tokio::test]
+async fn callers_are_opened_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    let file = file.to_str().unwrap();
+    let mut tokens = Vec::new();
+    for name in ["deploy-bot", "support"] {
+        let scopes = ["--scope", "portkey:read,portkey:write"];
+        let args = [&["token", "new", "--name", name, "--file", file][..], &scopes].concat();
+        let (ok, token, log) = crate::process::said(&args);
+        assert!(ok, "{log}");
+        tokens.push(token.trim().to_owned());
+    }
+    let args =
+        ["http", "--sandbox", "--listen", "127.0.0.1:0", "--auth", "token", "--auth-file", file];
+    let open = ["--secret-env", "TEST_KEY", "--secret-caller", "deploy-*"];
+    let server = Served::start_with(&[&args[..], &open].concat(), &[("TEST_KEY", SECRET)]);
+    for (token, may) in tokens.iter().zip([true, false]) {
+        let request = call(&server, "create-integration", create(json!("$env:TEST_KEY")));
+        let (_, message) = answer(request.bearer_auth(token)).await;
+        let refused = message["result"]["isError"] == true;
+        assert_eq!(refused, !may, "{message}");
+        assert_eq!(refused, message.to_string().contains("not opened to you"), "{message}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Text that strangers wrote: what is taken out of it, what stays, and what says that it is there.
+
+use portkey_mcp::{
+    catalog::Catalog,
+    untrusted::{clean, cleaned},
+};
+use serde_json::{Value, json};
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+use crate::{
+    secrets::everywhere,
+    upstream::{Upstream, ok},
+};
+
+/// Texts that stay as they are, to the character.
+const INTACT: &[&str] = &[
+    "",
+    "plain text,\n\twith lines and tabs",
+    "Ünïcödé, Ελληνικά, Кириллица, 中文，日本語、한국어, עברית, العربية, ไทย",
+    // A family, a pilot, a heart on fire, a rainbow flag, a couple of two tones, a keycap, a national flag.
+    "👨‍👩‍👧‍👦 👩🏽‍✈️ ❤️‍🔥 🏳️‍🌈 👩🏻‍❤️‍💋‍👨🏿 1️⃣ #️⃣ 🇩🇪 ☎︎ ☎️ ™️ ↔️",
+    // Wales and Scotland, spelt with tags.
+    "🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f} 🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+    // Persian "I want" with a joint that does not join, Hindi with both, Bengali, Sinhala.
+    "می\u{200c}خواهم",
+    "क्\u{200d}ष क्\u{200c}ष श्री\u{200d}",
+    "র\u{200d}\u{9cd}য",
+    "ශ්\u{200d}රී ලංකා",
+    // Signs of categories that are mostly unseen, but these are seen.
+    "\u{600}123 \u{6dd}45",
+    // A shape of an ideograph, Mongolian with a selector, old Korean with a filler.
+    "葛\u{e0100}城 \u{1820}\u{180b} \u{1160}\u{11a8} \u{1102}\u{1160}",
+    "non\u{a0}breaking, thin\u{2009}, ideographic\u{3000}",
+];
+
+/// What a model would read and a human not see.
+const CLEANED: &[(&str, &str)] = &[
+    ("a\u{0}b\u{7}c\u{1b}[31m\u{7f}\u{9b}d\r\n", "abc[31md\n"),
+    // Text that turns around, in code and in names.
+    ("user\u{202e}nimda\u{202c}", "usernimda"),
+    ("a\u{2066}b\u{2069}c\u{200e}d\u{200f}e\u{61c}f", "abcdef"),
+    // Zero width, in the middle of words and at their ends.
+    ("pass\u{200b}word\u{feff}\u{2060}\u{ad}", "password"),
+    ("sk\u{200d}-\u{200c}x", "sk-x"),
+    ("\u{200d}👍\u{200d}", "👍"),
+    ("م\u{200c}\u{200c}\u{200c}ن", "م\u{200c}ن"),
+    // An order in tags, alone and hung on a flag.
+    ("hi\u{e0001}\u{e0069}\u{e0067}\u{e006e}\u{e006f}\u{e0072}\u{e0065}\u{e007f}", "hi"),
+    ("🏴\u{e0064}\u{e0072}\u{e006f}\u{e0070}\u{e0021}\u{e007f}", "🏴"),
+    (
+        "🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}\u{e0061}",
+        "🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
+    ),
+    // Bytes in variation selectors.
+    ("😊\u{fe0f}\u{fe01}\u{fe02}\u{e0110}\u{e0120}", "😊\u{fe0f}"),
+    ("a\u{fe0f}b\u{fe00}c\u{e0100}", "abc"),
+    ("葛\u{e0100}\u{e0101}", "葛\u{e0100}"),
+    // Letters without a shape.
+    ("a\u{3164}b\u{ffa0}c\u{115f}d\u{34f}e\u{17b4}", "abcde"),
+    ("one\u{2028}two\u{2029}three", "one\ntwo\nthree"),
+    ("\u{fff9}a\u{fffa}b\u{fffb}", "ab"),
+];
+
+#[test]
+fn texts_are_cleaned_of_what_cannot_be_seen() {
+    for text in INTACT {
+        assert_eq!(cleaned(text), None, "{text}");
+    }
+    for (text, expected) in CLEANED {
+        assert_eq!(cleaned(text).as_deref(), Some(*expected), "{}", text.escape_unicode());
+        assert_eq!(cleaned(expected), None, "{}", expected.escape_unicode());
+    }
+}
+
+/// Of every character there is, by itself among letters.
+#[test]
+fn no_unseen_character_stays_by_itself() {
+    for c in ('\u{80}'..=char::MAX).chain('\0'..='\u{1f}') {
+        let text = format!("a{c}b");
+        let stays = cleaned(&text).is_none();
+        let unseen =
+            matches!(get_general_category(c), GeneralCategory::Control | GeneralCategory::Format);
+        let sign = matches!(
+            c,
+            '\n' | '\t' | '\u{600}'
+                ..='\u{605}'
+                    | '\u{6dd}'
+                    | '\u{70f}'
+                    | '\u{890}'
+                    | '\u{891}'
+                    | '\u{8e2}'
+                    | '\u{110bd}'
+                    | '\u{110cd}'
+        );
+        assert!(!(unseen && !sign && stays), "{} stays", c.escape_unicode());
+        // Nothing that is a letter, a number or a sign of a living script goes.
+        let letter =
+            c.is_alphanumeric() && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+        assert!(stays || !letter, "{} goes", c.escape_unicode());
+    }
+}
+
+#[test]
+fn answers_are_cleaned_at_every_depth() {
+    let mut answer =
+        json!({ "a\u{202e}": ["x\u{200b}", { "b": "y\u{e0041}", "n": 1 }], "c": null });
+    clean(&mut answer);
+    assert_eq!(answer, json!({ "a": ["x", { "b": "y", "n": 1 }], "c": null }));
+    assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn results_are_clean_and_say_whose_text_they_have() {
+    let body = json!({ "id": "p", "string": "be\u{200b} kind\u{202e} 👨\u{200d}👩", "name": "n\u{e0041}" });
+    let text = body.to_string();
+    let upstream = Upstream::start(move |_| ok(&text)).await;
+    let args = ["--base-url", &upstream.base_url];
+    let marked = |meta: Option<&rmcp::model::MetaObject>| {
+        meta.is_some_and(|meta| meta.0.get("portkey-mcp/untrusted") == Some(&Value::Bool(true)))
+    };
+    for connected in everywhere(&args, &[("PORTKEY_API_KEY", "any-key")]).await {
+        let way = connected.way;
+        let expected = json!({ "id": "p", "string": "be kind 👨\u{200d}👩", "name": "n" });
+        assert_eq!(
+            connected.call("get-prompt", json!({ "prompt_id": "p" })).await.unwrap(),
+            expected,
+            "{way}"
+        );
+        let result = connected.result("get-prompt", json!({ "prompt_id": "p" })).await;
+        assert!(marked(result.meta.as_ref()), "{way}: {result:?}");
+        let result = connected.result("get-integration", json!({ "slug": "p" })).await;
+        assert!(!marked(result.meta.as_ref()), "{way}: {result:?}");
+        // So do the tools.
+        let catalog = Catalog::full();
+        for tool in connected.tools().await {
+            let says = catalog.find(&tool.name).unwrap().operation.is_untrusted();
+            assert_eq!(marked(tool.meta.as_ref()), says, "{way}: {}", tool.name);
+        }
+    }
+}
+
+/// A key that hides behind what cannot be seen is found all the same.
+#[tokio::test]
+async fn a_hidden_key_is_masked() {
+    let body = json!({ "name": "sk-abcdefgh\u{200b}ijklmnopqrstuvwx", "api\u{200b}_key": "plain" })
+        .to_string();
+    let upstream = Upstream::start(move |_| ok(&body)).await;
+    let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
+    let dispatcher = crate::upstream::dispatcher(&upstream);
+    let got = dispatcher.call(&crate::upstream::operator(), "get-workspace", args).await.unwrap();
+    let mask = portkey_mcp::secrets::MASK;
+    assert_eq!(got, json!({ "name": mask, "api_key": mask }));
+}
