@@ -14,6 +14,7 @@ mod catalog;
 mod cli;
 mod client;
 mod contract;
+mod counters;
 mod dashboard;
 mod deploy;
 mod enkrypt;
