@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
+    cli::guard::Guard,
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -142,6 +143,8 @@ pub struct Options {
     /// Split the list of tools into pages of this many; one page when left out.
     #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) tools_page: Option<u16>,
+    #[command(flatten)]
+    pub(crate) guard: Guard,
 }
 
 /// What the options make.
@@ -204,6 +207,7 @@ impl Options {
             proxies: sandbox.is_none(),
         };
         let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
+        let dispatcher = self.guard.over(dispatcher)?;
         Ok(Built { dispatcher, credentials, sandbox })
     }
 

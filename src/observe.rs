@@ -8,6 +8,7 @@ use tracing::info;
 use crate::{
     dispatch::{CallError, Record},
     metrics::{Held, Metrics, Refused},
+    policy::Noted,
     principal::Principal,
     request::{Arrival, UNKNOWN},
     telemetry::Span,
@@ -135,6 +136,10 @@ impl<'a> Call<'a> {
                 metrics.refused(Refused::Withheld);
                 "withheld".into()
             }
+            Err(CallError::Denied(_)) => {
+                metrics.refused(Refused::Policy);
+                "denied".into()
+            }
             Err(CallError::Input(_)) => {
                 metrics.refused(Refused::Arguments);
                 "turned back".into()
@@ -175,12 +180,25 @@ impl Drop for Call<'_> {
             status,
             code,
             error,
+            decision = self.record.decision,
+            rule = self.record.rule.as_ref().map(|rule| &*rule.name),
             duration_ms = milliseconds(started.elapsed()),
             upstream_request_id = self.record.upstream_request_id,
             protocol = arrival.protocol,
             transport = arrival.transport.word(),
             "call"
         );
+        for Noted { rule, verb, words } in &self.record.shadows {
+            info!(
+                target: "portkey_mcp::shadow",
+                request_id = arrival.id.as_str(),
+                tool,
+                rule = &*rule.name,
+                would = verb.word(),
+                why = words,
+                "a rule that only tells"
+            );
+        }
         self.operation.tool = tool;
     }
 }

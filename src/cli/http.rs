@@ -294,6 +294,8 @@ impl Http {
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
         let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
+        let store = self.replicas.store(options).await?;
+        let dispatcher = dispatcher.sharing(store.clone());
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -313,7 +315,7 @@ impl Http {
             },
             sessions: self.replicas.sessions(),
             keys: self.replicas.keys()?,
-            store: self.replicas.store(options).await?,
+            store,
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
             grace: options.timeout(),
@@ -325,6 +327,11 @@ impl Http {
             options.tools_page.map(usize::from),
         )
         .measured(metrics);
+        if let Auth::Token(tokens) = &auth {
+            // It says who sees what.
+            let hub = server.hub().clone();
+            tokens.on_change(move |_, _| hub.tools_changed());
+        }
         Ok(Prepared { server, auth, settings, sandbox })
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: what can be run, and running it.
 
 mod call;
+pub(crate) mod guard;
 mod health;
 mod http;
 mod log;

@@ -73,6 +73,8 @@ pub enum Refused {
     UnknownTool,
     /// The tool is not for this caller.
     Withheld,
+    /// A policy forbids the call.
+    Policy,
     /// The arguments do not fit the tool.
     Arguments,
 }
@@ -89,6 +91,7 @@ impl Refused {
             Self::Internal => "internal",
             Self::UnknownTool => "unknown_tool",
             Self::Withheld => "withheld",
+            Self::Policy => "policy",
             Self::Arguments => "arguments",
         }
     }

@@ -6,7 +6,10 @@ mod toolsets;
 
 use std::{fmt, sync::Arc};
 
-use crate::operation::{Operation, Upstream};
+use crate::{
+    operation::{Operation, Upstream},
+    policy::Policy,
+};
 
 pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey};
 pub use scope::{Access, Scope, Scopes};
@@ -53,6 +56,8 @@ pub struct Principal {
     pub toolsets: Toolsets,
     /// The upstream keys that act for it.
     pub credentials: Credentials,
+    /// The policy that it is under, beside the server's.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// Why a caller may not use an operation that exists.
@@ -118,6 +123,7 @@ impl Principal {
             scopes: Scopes::all(),
             toolsets: Toolsets::all(),
             credentials,
+            policy: None,
         }
     }
 

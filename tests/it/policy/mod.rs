@@ -3,6 +3,7 @@
 mod conditions;
 mod expressions;
 mod faults;
+mod gate;
 mod imports;
 mod limits;
 mod order;
