@@ -1,5 +1,6 @@
 //! Policies: what the language says of calls, and that every way to call asks it.
 
+mod commands;
 mod conditions;
 mod expressions;
 mod faults;
@@ -7,6 +8,7 @@ mod gate;
 mod imports;
 mod limits;
 mod order;
+mod presets;
 mod properties;
 
 use std::time::{Duration, SystemTime};
