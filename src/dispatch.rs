@@ -1,16 +1,18 @@
 //! One call, from name and arguments to the upstream's answer.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{pin::Pin, sync::Arc, time::SystemTime};
 
 use serde_json::Value;
 
 use crate::{
+    approval::{About, Always, Answer, Approvals, Approved, Binding, Denied, Question, Required},
     catalog::{Catalog, Entry, UnknownTool},
+    dry_run::{self, Outlook},
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
-    policy::{self, Cite, Decision, Denied, Facts, Noted, Policy},
+    policy::{self, Cite, Decision, Facts, Noted, Policy, Verdict},
     portkey::{Client, Refusal, SendError},
-    principal::{Principal, Withheld},
+    principal::{AccessModes, Principal, Withheld},
     request::Arrival,
     store::Store,
     watch::Watched,
@@ -23,6 +25,10 @@ pub struct Dispatcher {
     portkey: Client,
     policy: Option<Watched<Policy>>,
     store: Store,
+    dry_run: bool,
+    always: Always,
+    approvals: Option<Arc<Approvals>>,
+    modes: AccessModes,
 }
 
 /// A call as it arrives.
@@ -36,6 +42,16 @@ pub struct Call<'a> {
     pub name: &'a str,
     /// The arguments, as the caller writes them.
     pub args: JsonMap,
+    /// What a human said of it, where it was made before and someone was asked.
+    pub answer: Option<Answer>,
+}
+
+/// A call past the gate, but for its arguments.
+struct Way<'a> {
+    principal: &'a Principal,
+    arrival: &'a Arrival,
+    entry: &'a Entry,
+    answer: Option<Answer>,
 }
 
 /// Why a call came to nothing, by who can do something about it.
@@ -49,10 +65,16 @@ pub enum CallError {
     Withheld(#[from] Withheld),
     /// A policy forbids it.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Forbidden(#[from] policy::Denied),
     /// The caller can mend the arguments.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// A human has to say yes first, and can be asked.
+    #[error("`{}` needs the approval of a human, and nothing was sent", .0.tool)]
+    Ask(Box<Question>),
+    /// No human said yes.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The upstream gave no usable answer.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -66,6 +88,10 @@ pub enum CallError {
 pub struct Record {
     /// The operation that the name leads to.
     pub operation: Option<&'static Operation>,
+    /// Whether nothing was sent, because it was a dry run.
+    pub dry_run: bool,
+    /// Who approved it, where that was needed.
+    pub approval: Option<Approved>,
     /// What the upstream calls the request.
     pub upstream_request_id: Option<String>,
     /// What the policies said, in a word, where there are any.
@@ -79,7 +105,16 @@ pub struct Record {
 impl Dispatcher {
     /// Offers these operations, and has the upstreams answer.
     pub fn new(catalog: Catalog, portkey: Client) -> Self {
-        Self { catalog, portkey, policy: None, store: Store::memory() }
+        Self {
+            catalog,
+            portkey,
+            policy: None,
+            store: Store::memory(),
+            modes: AccessModes::default(),
+            dry_run: false,
+            always: Always::default(),
+            approvals: None,
+        }
     }
 
     /// The same under a policy, which takes effect when its file changes.
@@ -97,6 +132,11 @@ impl Dispatcher {
         Self { catalog, ..self }
     }
 
+    /// The same, with only what these modes leave on offer, whoever calls.
+    pub fn narrowed(self, modes: AccessModes) -> Self {
+        Self { modes, ..self }
+    }
+
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { portkey: self.portkey.measured(metrics), ..self }
@@ -107,7 +147,7 @@ impl Dispatcher {
         self.policy.as_ref()
     }
 
-    /// Whether the operation exists for a caller: such are listed.
+    /// Whether what is offered exists for a caller: such are listed.
     pub fn shows(&self, principal: &Principal, entry: &Entry) -> bool {
         let server = self.policy.as_ref().map(Watched::get);
         let hidden = |policy: &Policy| policy.hides(entry.operation);
@@ -116,9 +156,35 @@ impl Dispatcher {
             && !principal.policy.as_deref().is_some_and(hidden)
     }
 
-    /// What is offered.
+    /// The same, with writes told instead of sent if `on`.
+    pub fn dry_run(self, on: bool) -> Self {
+        Self { dry_run: on, ..self }
+    }
+
+    /// The same, where calls of these kinds need a human's approval.
+    pub fn approving(self, always: Always) -> Self {
+        Self { always, ..self }
+    }
+
+    /// The same, with humans to ask. Without, calls that need approval are denied.
+    pub fn asking(self, approvals: Arc<Approvals>) -> Self {
+        Self { approvals: Some(approvals), ..self }
+    }
+
+    /// Where answers of humans are checked.
+    pub fn approvals(&self) -> Option<&Approvals> {
+        self.approvals.as_deref()
+    }
+
+    /// What names lead to.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What is on offer here, in the order of names. Callers may see less.
+    pub fn offered(&self) -> impl Iterator<Item = &Entry> {
+        let offered = |entry: &&Entry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
+        self.catalog.iter().filter(offered)
     }
 
     /// Makes a call of whoever runs the process. Dropping the future aborts the request.
@@ -132,7 +198,8 @@ impl Dispatcher {
         args: JsonMap,
     ) -> Result<Value, CallError> {
         let arrival = &Arrival::local();
-        self.recorded(Call { principal, arrival, name, args }, &mut Record::default()).await
+        let call = Call { principal, arrival, name, args, answer: None };
+        self.recorded(call, &mut Record::default()).await
     }
 
     /// Makes the call, with what is found out written down. Dropping the future aborts the request.
@@ -140,9 +207,10 @@ impl Dispatcher {
     /// # Errors
     /// See [`CallError`].
     pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
-        let Call { principal, arrival, name, args } = call;
+        let Call { principal, arrival, name, args, answer } = call;
         let entry = self.catalog.find(name)?;
         record.operation = Some(entry.operation);
+        self.modes.admit(entry.domain.name, entry.operation)?;
         principal.may(entry.domain.name, entry.operation)?;
         let own = principal.policy.as_deref();
         let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
@@ -154,8 +222,9 @@ impl Dispatcher {
         }
         let published = entry.published();
         let args = published.admit(args)?;
+        let way = Way { principal, arrival, entry, answer };
         if policies.is_empty() {
-            return self.send(entry, principal, args, record).await;
+            return self.carry_out(way, args, Verdict::Allow, String::new(), record).await;
         }
         let facts = Facts {
             operation: entry.operation,
@@ -172,31 +241,51 @@ impl Dispatcher {
         let Decision { verdict, shadows, reserved, redact } = decision;
         record.shadows = shadows;
         (record.decision, record.rule) = (Some(verdict.word()), verdict.rule().cloned());
-        let outcome = match verdict.permission(entry.operation) {
-            Ok(()) => self.send(entry, principal, args, record).await,
-            Err(denied) => Err(denied.into()),
-        };
-        match outcome {
-            Ok(mut answer) => {
-                Decision::redact(&redact, &mut answer);
-                Ok(answer)
-            }
-            Err(error) => {
-                Decision::roll_back(reserved, &self.store).await;
-                Err(error)
-            }
+        let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
+        let outcome = self.carry_out(way, args, verdict, revisions.join("+"), record).await;
+        // Only what was sent is counted.
+        if outcome.is_err() || record.dry_run {
+            Decision::roll_back(reserved, &self.store).await;
         }
+        let mut answer = outcome?;
+        Decision::redact(&redact, &mut answer);
+        Ok(answer)
     }
 
-    /// Asks the upstream.
-    async fn send(
+    /// Does what a verdict leaves to be done.
+    async fn carry_out(
         &self,
-        entry: &Entry,
-        principal: &Principal,
+        way: Way<'_>,
         args: JsonMap,
+        verdict: Verdict,
+        revision: String,
         record: &mut Record,
     ) -> Result<Value, CallError> {
-        let mut request = entry.published().lay_out(args)?;
+        let Way { principal, arrival, entry, answer } = way;
+        let published = entry.published();
+        let writes = published.writes(&args);
+        let mut required = self.always.of(entry.operation).filter(|_| writes);
+        let mut dry_run = self.dry_run && writes;
+        match verdict {
+            Verdict::Allow => {}
+            Verdict::Deny(denied) => return Err(denied.into()),
+            Verdict::DryRun(_) => dry_run = true,
+            Verdict::Approve(noted) => {
+                let confirm = noted.confirm || required.is_some_and(|required| required.confirm);
+                let (rule, words) = (noted.rule.name.to_string(), Some(noted.words));
+                required = Some(Required { rule, words, confirm, revision });
+            }
+        }
+        // Where nothing is sent there is nothing to approve.
+        if dry_run {
+            record.dry_run = true;
+            return self.rehearse(principal, arrival, entry, args).await;
+        }
+        if let Some(required) = required {
+            let approved = self.approved(principal, arrival, entry, &args, required, answer);
+            record.approval = Some(approved.await?);
+        }
+        let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
         let answer = self.portkey.send(request, &principal.credentials).await?;
         record.upstream_request_id = answer.request_id().map(str::to_owned);
@@ -207,5 +296,90 @@ impl Dispatcher {
             Some(preview) => preview.of(answer),
             None => answer,
         })
+    }
+
+    /// Answers a write with what it would be.
+    async fn rehearse(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: JsonMap,
+    ) -> Result<Value, CallError> {
+        let published = entry.published();
+        let outlook = self.outlook(principal, arrival, entry, &args).await?;
+        let request = published.lay_out(published.redacted(args))?;
+        let url = self.portkey.url(request.base, &request.target)?;
+        Ok(dry_run::report(&request, url.as_str(), &outlook))
+    }
+
+    /// The approval of a call that needs one; without it, the question is the error.
+    async fn approved(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: &JsonMap,
+        required: Required,
+        answer: Option<Answer>,
+    ) -> Result<Approved, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let Some(approvals) = self.approvals() else {
+            return Err(Denied::Nobody { tool: operation.name(), rule: required.rule }.into());
+        };
+        let binding = Binding::of(&principal.name, operation.name(), args, &required);
+        if let Some(approved) = approvals.check(principal, &binding, answer).await? {
+            return Ok(approved);
+        }
+        let outlook = self.outlook(principal, arrival, entry, args).await?;
+        let shown = published.redacted(args.clone());
+        let about = About {
+            operation,
+            title: published.title(),
+            principal,
+            arrival,
+            target: &published.lay_out(shown.clone())?.target,
+            shown: &shown,
+            outlook: &outlook,
+            required,
+        };
+        Err(CallError::Ask(Box::new(Question::new(about, binding, args.clone()))))
+    }
+
+    /// What a write would change. The current state is read as if the caller asked for it: where the
+    /// caller may not, it stays unknown.
+    async fn outlook(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: &JsonMap,
+    ) -> Result<Outlook, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let mut outlook = Outlook::default();
+        if let Some(read) = dry_run::read_of(&self.catalog, operation) {
+            let name = read.operation.name();
+            let args = dry_run::arguments(operation, read, args);
+            let mut record = Record::default();
+            let call = Call { principal, arrival, name, args, answer: None };
+            match self.again(call, &mut record).await {
+                Ok(current) => outlook.current = Some(current),
+                Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
+            }
+        }
+        let body = published.lay_out(args.clone())?.body;
+        let shown = published.lay_out(published.redacted(args.clone()))?.body;
+        let current = outlook.current.as_ref();
+        outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);
+        Ok(outlook)
+    }
+
+    /// A call within a call, which needs a place of its own.
+    fn again<'a>(
+        &'a self,
+        call: Call<'a>,
+        record: &'a mut Record,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
+        Box::pin(self.recorded(call, record))
     }
 }

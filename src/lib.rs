@@ -15,6 +15,8 @@
 //! | [`server`] | MCP | HTTP towards upstreams |
 //! | [`hub`] | who listens for changes | what changes |
 //! | [`dispatch`] | the order of the steps | any one endpoint |
+//! | [`approval`] | what a human is asked, and what the answer is good for | how a human is reached |
+//! | [`dry_run`] | what a write would come to | who asks |
 //! | [`operation`] | what a declaration is | MCP, the network |
 //! | [`admin`] | the endpoints there are | all but [`operation`] and [`gateway_patch`] |
 //! | [`portkey`] | how a request is answered | why it was asked |
@@ -30,11 +32,13 @@
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
+pub mod approval;
 pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
+pub mod dry_run;
 pub mod gateway_patch;
 pub mod hub;
 pub mod metrics;

@@ -117,13 +117,20 @@ impl<'a> Call<'a> {
     pub fn ended(&mut self, outcome: &Result<Value, CallError>) {
         let metrics = &self.operation.metrics;
         self.operation.error = match outcome {
-            Ok(_) => "",
+            // A question is no error: the client is to put it to its user.
+            Ok(_) | Err(CallError::Ask(_)) => "",
             // It is told as an error of the protocol.
             Err(CallError::Unknown(_)) => "-32602",
             Err(_) => "tool_error",
         };
         self.end = match outcome {
+            Ok(_) if self.record.dry_run => "dry run".into(),
             Ok(_) => "answered".into(),
+            Err(CallError::Ask(_)) => "asked".into(),
+            Err(CallError::Denied(_)) => {
+                metrics.refused(Refused::Approval);
+                "denied".into()
+            }
             Err(CallError::Refused(_, refusal)) => {
                 self.record.upstream_request_id.clone_from(&refusal.request_id);
                 End {
@@ -136,9 +143,9 @@ impl<'a> Call<'a> {
                 metrics.refused(Refused::Withheld);
                 "withheld".into()
             }
-            Err(CallError::Denied(_)) => {
+            Err(CallError::Forbidden(_)) => {
                 metrics.refused(Refused::Policy);
-                "denied".into()
+                "forbidden".into()
             }
             Err(CallError::Input(_)) => {
                 metrics.refused(Refused::Arguments);
@@ -188,7 +195,7 @@ impl Drop for Call<'_> {
             transport = arrival.transport.word(),
             "call"
         );
-        for Noted { rule, verb, words } in &self.record.shadows {
+        for Noted { rule, verb, words, .. } in &self.record.shadows {
             info!(
                 target: "portkey_mcp::shadow",
                 request_id = arrival.id.as_str(),

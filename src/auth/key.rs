@@ -29,6 +29,7 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
         toolsets: Toolsets::all(),
         credentials: Credentials { portkey: Some(portkey), enkrypt, missing },
         policy: None,
+        narrowing: None,
     })
 }
 

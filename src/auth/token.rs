@@ -152,8 +152,9 @@ impl Entry {
         let policy = self.policy.map(|file| folder.join(file));
         let loaded = policy.as_deref().map(Policy::load).transpose()?.map(Arc::new);
         files.extend(policy);
-        let (name, method, policy) = (self.name.into(), Method::Token, loaded);
-        let principal = Principal { name, method, scopes, toolsets, credentials, policy };
+        let (name, method, policy, narrowing) = (self.name.into(), Method::Token, loaded, None);
+        let principal =
+            Principal { name, method, scopes, toolsets, credentials, policy, narrowing };
         let expires = self.expires.as_deref().map(date).transpose()?;
         let mut hash = [0; 32];
         hex::decode_to_slice(&self.sha256, &mut hash)

@@ -1,12 +1,22 @@
 //! `portkey-mcp call`: one tool from the shell, on the same path as an agent's call.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{dispatch::Dispatcher, operation::JsonMap, principal::Principal, reply};
+use crate::{
+    approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
+    dispatch::{self, CallError, Dispatcher, Record},
+    operation::JsonMap,
+    principal::Principal,
+    reply,
+    request::Arrival,
+};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +41,24 @@ impl Call {
         local: &Principal,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
-        match dispatcher.call(local, &self.tool, arguments(&self.arguments)?).await {
+        let args = arguments(&self.arguments)?;
+        let outcome = match dispatcher.call(local, &self.tool, args).await {
+            Err(CallError::Ask(question)) => match at_terminal(&question) {
+                Ok(grant) => {
+                    let call = dispatch::Call {
+                        principal: local,
+                        arrival: &Arrival::local(),
+                        name: &self.tool,
+                        args: question.into_args(),
+                        answer: Some(Answer::Given(grant)),
+                    };
+                    dispatcher.recorded(call, &mut Record::default()).await
+                }
+                Err(denied) => Err(denied.into()),
+            },
+            outcome => outcome,
+        };
+        match outcome {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;
@@ -40,6 +67,28 @@ impl Call {
             Err(error) => bail!(reply::words(&error)),
         }
     }
+}
+
+/// Asks whoever sits at the terminal, if there is one: the question on standard error, the answer from
+/// standard input.
+fn at_terminal(question: &Question) -> Result<Grant, Denied> {
+    let (input, mut screen) = (io::stdin(), io::stderr());
+    if !(input.is_terminal() && screen.is_terminal()) {
+        return Err(Denied::Nobody { tool: question.tool, rule: question.rule.clone() });
+    }
+    let prompt = if question.confirm.is_some() { "Name" } else { "yes or no" };
+    let mut said = String::new();
+    let asked = write!(screen, "{}\n\n{prompt}: ", question.text).and_then(|()| screen.flush());
+    asked
+        .and_then(|()| input.lock().read_line(&mut said))
+        .map_err(|error| Denied::Unasked(error.to_string()))?;
+    let said = said.trim();
+    let form = Form {
+        reaction: Reaction::Accept,
+        approve: question.confirm.is_some() || ["y", "yes"].contains(&said),
+        typed: Some(said.to_owned()),
+    };
+    question.answered(&form, How::Terminal, "terminal")
 }
 
 fn arguments(given: &[String]) -> anyhow::Result<JsonMap> {

@@ -283,6 +283,10 @@ impl Http {
                 "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
             ),
         };
+        let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
+        let dispatcher = dispatcher
+            .sharing(store.clone())
+            .asking(options.guard.approvals(keys.clone(), store.clone()));
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
@@ -294,8 +298,6 @@ impl Http {
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
         let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
-        let store = self.replicas.store(options).await?;
-        let dispatcher = dispatcher.sharing(store.clone());
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -314,7 +316,7 @@ impl Http {
                 metrics: metrics.clone(),
             },
             sessions: self.replicas.sessions(),
-            keys: self.replicas.keys()?,
+            keys,
             store,
             tls,
             allow_unauthenticated: self.allow_unauthenticated,

@@ -1,7 +1,8 @@
 //! The command line: what can be run, and running it.
 
+mod access;
 mod call;
-pub(crate) mod guard;
+mod guard;
 mod health;
 mod http;
 mod log;
@@ -25,14 +26,20 @@ use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    approval::Approvals,
     config::{Built, Options},
     metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
+    seal::Keyring,
     server::Server,
+    store::Store,
     telemetry, transport,
+    watch::Watched,
 };
 
+pub(crate) use access::AccessOptions;
+pub use guard::Guard;
 pub use http::{Http, Prepared};
 
 const EXAMPLES: &str = "\
@@ -77,6 +84,7 @@ Examples:
 Examples:
   portkey-mcp tools
   portkey-mcp tools --sandbox                  with those that are off without a key
+  portkey-mcp tools --read-only                what is left on offer
   portkey-mcp tools --format json > tools.json")]
     Tools(tools::Tools),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
@@ -175,7 +183,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let exports = telemetry::start()?;
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
             let metrics = Metrics::on_if(exports.has_metrics());
-            let dispatcher = dispatcher.measured(metrics.clone());
+            let dispatcher = dispatcher.measured(metrics.clone()).asking(alone(&options)?);
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
                 .measured(metrics)
                 .for_local(Principal::local(credentials));
@@ -195,17 +203,25 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Policy(policy)) => return policy.run(&mut io::stdout().lock()).await,
         Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
-            tools.print(&options.catalog(), &mut io::stdout().lock())?;
+            let (catalog, modes) = (options.catalog(), options.access.modes()?);
+            tools.print(&catalog, &modes, &mut io::stdout().lock())?;
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
-            let local = Principal::local(credentials);
+            let (dispatcher, local) =
+                (dispatcher.asking(alone(&options)?), Principal::local(credentials));
             return call.run(&dispatcher, &local, &mut io::stdout().lock()).await;
         }
         Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
         Some(Command::Health { url }) => health::check(url).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where humans answer to a process that shares nothing with others.
+fn alone(options: &Options) -> anyhow::Result<Arc<Approvals>> {
+    let keys = Watched::fixed(Keyring::random()?);
+    Ok(options.guard.approvals(Arc::new(keys), Store::memory()))
 }
 
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {

@@ -77,6 +77,8 @@ pub enum Refused {
     Policy,
     /// The arguments do not fit the tool.
     Arguments,
+    /// No human approved it.
+    Approval,
 }
 
 impl Refused {
@@ -93,6 +95,7 @@ impl Refused {
             Self::Withheld => "withheld",
             Self::Policy => "policy",
             Self::Arguments => "arguments",
+            Self::Approval => "approval",
         }
     }
 }

@@ -340,6 +340,11 @@ impl Operation {
         self.headers
     }
 
+    /// The path of the GET that shows what the call changes, where the row names one.
+    pub fn reads(&self) -> Option<&'static str> {
+        self.preview.map(|preview| preview.reads)
+    }
+
     /// The names between braces in the path.
     pub fn placeholders(&self) -> impl Iterator<Item = &'static str> {
         self.path.split(['{', '}']).skip(1).step_by(2)

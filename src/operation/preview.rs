@@ -26,6 +26,11 @@ impl Preview {
     }
 }
 
+/// Whether the arguments ask for a preview.
+pub(super) fn is_wished(args: &JsonMap) -> bool {
+    args.get(ARGUMENT) == Some(&Value::Bool(true))
+}
+
 /// A preview that waits for the stored document.
 #[derive(Clone, Debug)]
 pub struct Pending {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{InputError, JsonMap, Operation, Problems, WireRequest, schema, shape::Shape, wire};
+use super::{
+    Effect, InputError, JsonMap, Operation, Problems, WireRequest, preview, schema, shape::Shape,
+    wire,
+};
 
 /// An operation with its schema built.
 #[derive(Clone, Debug)]
@@ -73,6 +76,12 @@ impl Published {
             Value::Object(args) => Ok(args),
             _ => Err(InputError::one("", "is no object")),
         }
+    }
+
+    /// Whether a call with these arguments changes anything; one that only asks for a preview does not.
+    pub fn writes(&self, args: &JsonMap) -> bool {
+        let previews = self.operation.reads().is_some() && preview::is_wished(args);
+        self.operation.effects() != Effect::Read && !previews
     }
 
     /// Lays arguments that were admitted out on the wire.

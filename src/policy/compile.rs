@@ -249,6 +249,9 @@ impl Compiler {
             Verb::Deny if more || (!conditions.is_empty() && !draft.hosted) => {
                 return Err("a rule that denies takes `when` and nothing to check".to_owned());
             }
+            _ if rule.confirm.is_some() && verb != Verb::Approve => {
+                return Err("`confirm` goes with `action: approve`".to_owned());
+            }
             _ => {}
         }
         let when = rule.when.as_deref().map(Expression::compile).transpose();
@@ -262,6 +265,7 @@ impl Compiler {
             line: draft.line,
         };
         let words = rule.on_deny.clone().or_else(|| rule.reason.clone());
+        let confirm = rule.confirm.unwrap_or_default();
         let wildcard = draft.of == draft::EVERYTHING;
         Ok(Rule {
             cite,
@@ -274,6 +278,7 @@ impl Compiler {
             cap,
             limits,
             redact,
+            confirm,
             words,
         })
     }

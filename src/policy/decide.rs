@@ -61,22 +61,6 @@ impl Verdict {
             Self::Approve(noted) | Self::DryRun(noted) => Some(&noted.rule),
         }
     }
-
-    /// Whether the call may be made as it is, where nobody can be asked and nothing be shown.
-    ///
-    /// # Errors
-    /// It may not.
-    pub fn permission(self, operation: &Operation) -> Result<(), Denied> {
-        let tool = operation.name();
-        let (stage, noted, what) = match self {
-            Self::Allow => return Ok(()),
-            Self::Deny(denied) => return Err(denied),
-            Self::Approve(noted) => (Stage::Approve, noted, "a human has to approve it"),
-            Self::DryRun(noted) => (Stage::DryRun, noted, "it may only be shown, not made"),
-        };
-        let words = format!("`{tool}` was not called: {what} ({})", noted.words);
-        Err(Denied { stage, rule: noted.rule, words, retry_after: None })
-    }
 }
 
 /// A rule, and what it says.
@@ -88,6 +72,8 @@ pub struct Noted {
     pub verb: Verb,
     /// Why, in a sentence.
     pub words: String,
+    /// Whether whoever approves types the name of what the call is about.
+    pub confirm: bool,
 }
 
 /// Where in the fixed order a call was denied.
@@ -101,10 +87,6 @@ pub enum Stage {
     Deny,
     /// A limit is used up.
     Limits,
-    /// A human has to approve it, and did not.
-    Approve,
-    /// It is to be shown only.
-    DryRun,
 }
 
 impl Stage {
@@ -115,8 +97,6 @@ impl Stage {
             Self::Default => "default",
             Self::Deny => "deny",
             Self::Limits => "limits",
-            Self::Approve => "approve",
-            Self::DryRun => "dry-run",
         }
     }
 }
@@ -219,6 +199,7 @@ async fn decided(
                             rule: denied.rule,
                             verb: Verb::Evaluate,
                             words: denied.words,
+                            confirm: false,
                         }),
                     }
                 }
@@ -294,7 +275,7 @@ impl weigh::Budgets<'_> {
         }
         let (index, retry_after) = match store.reserve(&self.budgets).await {
             Ok(Reserved::Yes(reservation)) => return Ok(Some(reservation)),
-            Ok(Reserved::Exhausted { index, retry_after, .. }) => (index, Some(retry_after)),
+            Ok(Reserved::Exhausted { index, retry_after, .. }) => (index, retry_after),
             Err(error) => {
                 let words = uncounted(tool, &error);
                 return Err(self.denied(0, words, None));

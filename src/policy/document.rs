@@ -67,6 +67,8 @@ pub(super) struct Rule {
     pub(super) scope: Option<Scope>,
     pub(super) cap: Option<BTreeMap<String, f64>>,
     pub(super) redact: Option<Vec<String>>,
+    /// Whether whoever approves types the name of what the call is about.
+    pub(super) confirm: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]

@@ -76,6 +76,8 @@ pub(super) struct Rule {
     pub(super) cap: Vec<Cap>,
     pub(super) limits: Vec<Limit>,
     pub(super) redact: Arc<[Path]>,
+    /// Whether whoever approves types the name of what the call is about.
+    pub(super) confirm: bool,
     /// What the caller is told.
     pub(super) words: Option<String>,
 }

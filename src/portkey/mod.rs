@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     metrics::Metrics,
-    operation::{Upstream, WireRequest},
+    operation::{Base, Upstream, WireRequest},
     principal::{Credentials, NoKey},
     telemetry::Span,
 };
@@ -215,13 +215,7 @@ impl Client {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             encode(&body)
         });
-        let mut url = self.settings.addresses.of(request.base).ok_or(SendError::NoRegistry)?;
-        let (path, query) = match request.target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (request.target.as_str(), None),
-        };
-        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
-        url.set_query(query);
+        let url = self.url(request.base, &request.target)?;
         let http = self.http()?;
         Ok(Prepared {
             operation: request.operation,
@@ -233,6 +227,21 @@ impl Client {
             body,
             repeatable: request.repeatable,
         })
+    }
+
+    /// Where a request goes: the address of its host, then its path and query.
+    ///
+    /// # Errors
+    /// The host is not known.
+    pub fn url(&self, base: Base, target: &str) -> Result<Url, SendError> {
+        let mut url = self.settings.addresses.of(base).ok_or(SendError::NoRegistry)?;
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        url.set_query(query);
+        Ok(url)
     }
 
     fn http(&self) -> Result<reqwest::Client, SendError> {

@@ -1,41 +1,36 @@
 //! MCP on one side, a call on the other.
 
+mod approve;
 mod arrival;
+mod call;
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-use futures_util::FutureExt;
 use http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
-        CompleteRequestParams, CompleteResult, ContentBlock, CustomRequest, CustomResult,
-        ErrorCode, Icon, Implementation, InitializeRequestParams, InitializeResult,
-        ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
-        ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-        SubscriptionFilter, Tool, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
+        CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode, Icon,
+        Implementation, InitializeRequestParams, InitializeResult, ListPromptsRequestMethod,
+        ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+        ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, ToolAnnotations,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use tokio_util::task::TaskTracker;
-use tracing::error;
 
 use self::arrival::{arrival, known};
 
 use crate::{
-    catalog::{Catalog, Entry},
-    dispatch::{self, CallError, Dispatcher},
+    catalog::Entry,
+    dispatch::Dispatcher,
     hub::{Hub, Session},
     metrics::Metrics,
-    observe::{self, Call},
+    observe,
     operation::Upstream,
     principal::Principal,
-    reply,
 };
 
 /// What a client is told about using the server.
@@ -119,7 +114,7 @@ impl Server {
 
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.dispatcher.catalog().iter().map(tool).collect())
+        self.tools.get_or_init(|| self.dispatcher.offered().map(tool).collect())
     }
 
     /// Ends subscriptions and waits until no call is under way; calls that come after this are not
@@ -141,59 +136,6 @@ impl Server {
         recognised.or(self.local.as_ref()).ok_or_else(nobody)
     }
 
-    async fn call(
-        &self,
-        principal: &Principal,
-        request: CallToolRequestParams,
-        observed: &mut Call<'_>,
-    ) -> Result<CallToolResult, ErrorData> {
-        let (arrival, record) = observed.parts();
-        let args = request.arguments.unwrap_or_default();
-        let call = dispatch::Call { principal, arrival, name: &request.name, args };
-        let outcome = self.dispatcher.recorded(call, record).await;
-        observed.ended(&outcome);
-        match outcome {
-            Err(error @ CallError::Unknown(_)) => {
-                Err(ErrorData::invalid_params(error.to_string(), None))
-            }
-            outcome => Ok(reply::result(outcome)),
-        }
-    }
-
-    /// A call from its arrival to its answer, whatever becomes of it.
-    async fn answer(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let _under_way = self.calls.token();
-        let name = request.name.clone();
-        let principal = self.caller(&context)?;
-        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
-        let call = observed.span().around(self.call(principal, request, &mut observed));
-        // rmcp lets a panic vanish with its task, and the client would wait for ever.
-        let call = AssertUnwindSafe(call).catch_unwind();
-        tokio::select! {
-            outcome = call => match outcome {
-                Ok(result) => result.map(Into::into),
-                Err(_) => {
-                    observed.panicked();
-                    let id = &observed.arrival().id;
-                    error!(tool = %name, request_id = id.as_str(), "call panicked");
-                    let text = format!(
-                        "an internal error ended `{name}`; whether it took effect is unknown. \
-                         Please report it with the server's log (request id {id})"
-                    );
-                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
-                }
-            },
-            // Dropping the call aborts its request to Portkey.
-            () = context.ct.cancelled() => {
-                Err(ErrorData::internal_error("the call was cancelled", None))
-            }
-        }
-    }
-
     fn list(
         &self,
         principal: &Principal,
@@ -209,14 +151,16 @@ impl Server {
             }
         };
         let seen = |(entry, _): &(&Entry, _)| self.dispatcher.shows(principal, entry);
-        let tools = self.dispatcher.catalog().iter().zip(self.tools()).skip(start).filter(seen);
+        let tools = self.dispatcher.offered().zip(self.tools()).skip(start).filter(seen);
         let mut rest = tools.map(|(_, tool)| tool);
         let page: Vec<Tool> =
             rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
         let more = rest.next().is_some();
         let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        // The next request may narrow it otherwise.
+        let ttl = if principal.narrowing.is_some() { 0 } else { LIST_TTL_MS };
         let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(LIST_TTL_MS)
+            .with_ttl_ms(ttl)
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = cursor;
         Ok(result)
@@ -238,14 +182,14 @@ fn capabilities() -> ServerCapabilities {
 }
 
 /// What is said of this server to whoever begins to talk with it.
-fn info(catalog: &Catalog) -> ServerConfig {
+fn info(dispatcher: &Dispatcher) -> ServerConfig {
     // Said here because rmcp would otherwise introduce itself instead of us.
     let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .with_title("Portkey Admin")
         .with_description(env!("CARGO_PKG_DESCRIPTION"))
         .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
     let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
-    let more = match catalog.iter().any(of_enkrypt) {
+    let more = match dispatcher.offered().any(of_enkrypt) {
         true => ENKRYPT_INSTRUCTIONS,
         false => "",
     };
@@ -276,7 +220,7 @@ pub fn tool(entry: &Entry) -> Tool {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         // Asked for with every request that has no session.
-        self.info.get_or_init(|| info(self.dispatcher.catalog())).clone()
+        self.info.get_or_init(|| info(&self.dispatcher)).clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {

@@ -60,9 +60,8 @@ pub enum Reserved {
         index: usize,
         /// How many that budget has counted.
         counted: u64,
-        /// When the budget would allow it, if nothing else came. For more than the budget could ever
-        /// allow: when its window ends.
-        retry_after: Duration,
+        /// When the budget would allow it, if nothing else came; never, if it asks for more than that.
+        retry_after: Option<Duration>,
     },
 }
 

@@ -192,7 +192,9 @@ impl Store {
         Ok(match self.try_reserve(&asked).await? {
             Ok(granted) => Reserved::Yes(Reservation(asked.into_iter().zip(granted).collect())),
             Err((index, Short { counted, wait })) => {
-                Reserved::Exhausted { index, counted, retry_after: Duration::from_micros(wait) }
+                let could = asked.get(index).is_some_and(|asked| asked.amount <= asked.most);
+                let retry_after = could.then(|| Duration::from_micros(wait));
+                Reserved::Exhausted { index, counted, retry_after }
             }
         })
     }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod access;
+mod approval;
 mod arguments;
 mod auth;
 mod budget;
@@ -17,6 +19,7 @@ mod contract;
 mod counters;
 mod dashboard;
 mod deploy;
+mod dry_run;
 mod enkrypt;
 mod gateway_patch;
 mod guardrail_checks;

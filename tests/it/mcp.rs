@@ -91,11 +91,22 @@ impl Caller {
 
     /// Calls a tool without a session, as clients since 2026-07-28 do.
     pub(crate) async fn modern(&self, tool: &str, args: &Value) -> reqwest::Result<Answer> {
-        let params = json!({ "name": tool, "arguments": args, "_meta": {
+        self.modern_with(tool, json!({ "arguments": args }), json!({})).await
+    }
+
+    /// The same with all of the parameters, and what the client says it can do.
+    pub(crate) async fn modern_with(
+        &self,
+        tool: &str,
+        mut params: Value,
+        can: Value,
+    ) -> reqwest::Result<Answer> {
+        params["name"] = json!(tool);
+        params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": can,
             "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
-        } });
+        });
         let message =
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
         let request = self

@@ -38,6 +38,7 @@ impl Tenant {
             toolsets: self.toolsets.clone(),
             credentials: self.credentials.clone(),
             policy: None,
+            narrowing: None,
         }
     }
 }

@@ -1,30 +1,37 @@
-//! Options about what stands between a caller and the upstreams.
+//! Options about what calls may do, on every transport.
 
-use std::path::PathBuf;
+mod approval;
+mod policy;
+
+use std::sync::Arc;
 
 use clap::Args;
 
-use crate::{dispatch::Dispatcher, policy::Policy};
+use self::{approval::Approval, policy::Policy};
+use crate::{
+    approval::Approvals, dispatch::Dispatcher, seal::Keyring, store::Store, watch::Watched,
+};
 
-/// What guards calls, on every transport.
+/// What stands between a call and its upstream.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Guard")]
-pub(crate) struct Guard {
-    /// Policy file: which calls are hidden, denied, limited, to be approved or only shown; takes effect
-    /// whenever it changes.
-    #[arg(long, global = true, env = "PORTKEY_MCP_POLICY", value_name = "FILE")]
-    policy: Option<PathBuf>,
+pub struct Guard {
+    #[command(flatten)]
+    approval: Approval,
+    #[command(flatten)]
+    policy: Policy,
 }
 
 impl Guard {
-    /// The dispatcher, guarded.
+    /// Puts what the options say in the way of each call.
     ///
     /// # Errors
-    /// A file cannot be read or does not hold.
+    /// A file that an option names cannot be read or does not hold.
     pub(crate) fn over(&self, dispatcher: Dispatcher) -> anyhow::Result<Dispatcher> {
-        match &self.policy {
-            Some(file) => Ok(dispatcher.under(Policy::watched(file)?)),
-            None => Ok(dispatcher),
-        }
+        self.policy.over(self.approval.over(dispatcher))
+    }
+
+    /// Where humans answer. Replicas share keys and store.
+    pub(crate) fn approvals(&self, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Approvals> {
+        self.approval.approvals(keys, store)
     }
 }

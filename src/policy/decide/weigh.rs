@@ -129,7 +129,7 @@ impl<'a, 's> Findings<'a, 's> {
         let noted = || {
             let words = rule.words.clone();
             let words = words.unwrap_or_else(|| format!("the policy rule `{}`", rule.cite.name));
-            Noted { rule: rule.cite.clone(), verb: rule.verb, words }
+            Noted { rule: rule.cite.clone(), verb: rule.verb, words, confirm: rule.confirm }
         };
         match rule.verb {
             Verb::Approve if self.approve.is_none() => self.approve = Some(noted()),
@@ -170,7 +170,8 @@ impl<'a, 's> Findings<'a, 's> {
             }
             Said::Holds => rule.words.clone().unwrap_or_else(|| "it applies".to_owned()),
         };
-        self.shadows.push(Noted { rule: rule.cite.clone(), verb: rule.verb, words });
+        let (rule, verb, confirm) = (rule.cite.clone(), rule.verb, rule.confirm);
+        self.shadows.push(Noted { rule, verb, words, confirm });
     }
 
     fn note(&mut self, rule: &Rule, said: &Said) {

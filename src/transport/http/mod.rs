@@ -5,6 +5,7 @@ mod body;
 mod front;
 mod limits;
 mod listener;
+mod narrowing;
 mod prompt;
 mod refusal;
 mod scrape;

@@ -72,6 +72,10 @@ fn faults_are_told_with_their_line() {
         ),
         (rule("name: r, would: deny"), at("`would` goes with `action: shadow`")),
         (rule("name: r, action: shadow, would: shadow"), at("`would` names another action")),
+        (
+            rule("name: r, action: allow, confirm: true"),
+            at("`confirm` goes with `action: approve`"),
+        ),
         (rule("name: r, redact: ['a..b']"), at("`a..b` is no path")),
         (
             rule("name: r, action: deny, match: { domains: [label] }"),

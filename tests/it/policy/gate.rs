@@ -89,7 +89,7 @@ async fn is_guarded(client: Client) {
             json!({ "name": "n", "ai_provider_id": "openai" }),
             "we have enough",
         ),
-        ("update-integration", json!({ "slug": "x", "name": "n" }), "a human has to approve it"),
+        ("update-integration", json!({ "slug": "x", "name": "n" }), "approv"),
     ] {
         let (denied, text) = text(&client, tool, args).await;
         assert!(denied && text.contains(words), "{tool}: {text}");
@@ -213,7 +213,7 @@ async fn decisions_and_shadows_are_in_the_log() {
         |line: String| serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take();
     answer(call(&server, "list-all-configs", json!({}))).await;
     let line = fields(server.read_until("portkey_mcp::call"));
-    for (name, value) in [("outcome", "denied"), ("decision", "deny"), ("rule", "no configs")] {
+    for (name, value) in [("outcome", "forbidden"), ("decision", "deny"), ("rule", "no configs")] {
         assert_eq!(line[name], value, "{line}");
     }
     let line = fields(server.read_until("portkey_mcp::shadow"));

@@ -1,0 +1,76 @@
+//! Options about approval and dry runs.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::{Args, builder::BoolishValueParser};
+
+use crate::{
+    approval::{Always, Approvals},
+    config::seconds,
+    dispatch::Dispatcher,
+    seal::Keyring,
+    store::Store,
+    watch::Watched,
+};
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Approval")]
+pub(super) struct Approval {
+    /// Send no write: answer with the request it would be, and what it would change.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_DRY_RUN",
+        value_parser = BoolishValueParser::new()
+    )]
+    dry_run: bool,
+    /// Carry out nothing that changes something before a human has approved it.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_APPROVE_WRITES",
+        value_parser = BoolishValueParser::new()
+    )]
+    approve_writes: bool,
+    /// The same for what removes something, or may overwrite it for good.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_APPROVE_DELETES",
+        value_parser = BoolishValueParser::new()
+    )]
+    approve_deletes: bool,
+    /// Have whoever approves such a call type the name of what it is about.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_APPROVE_BY_NAME",
+        value_parser = BoolishValueParser::new()
+    )]
+    approve_by_name: bool,
+    /// How long a call waits for approval, in seconds.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_APPROVAL_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "600",
+        value_parser = seconds
+    )]
+    approval_timeout: Duration,
+}
+
+impl Approval {
+    pub(super) fn over(&self, dispatcher: Dispatcher) -> Dispatcher {
+        let always = Always {
+            writes: self.approve_writes,
+            deletes: self.approve_deletes,
+            confirm: self.approve_by_name,
+        };
+        dispatcher.dry_run(self.dry_run).approving(always)
+    }
+
+    pub(super) fn approvals(&self, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Approvals> {
+        Arc::new(Approvals::new(keys, store, self.approval_timeout))
+    }
+}

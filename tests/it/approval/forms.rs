@@ -1,0 +1,164 @@
+//! Asking by form, over both transports in both generations.
+
+use serde_json::{Value, json};
+
+use super::{Does, Human, WAYS, connected};
+use crate::{mcp::Caller, process::Served};
+
+const SLUG: &str = "openai-production";
+
+#[tokio::test]
+async fn nothing_is_sent_before_a_human_says_yes() {
+    for way in WAYS {
+        let human = Human::new(true);
+        let session = connected(way, &human, &["--approve-deletes"]).await;
+        let no = [
+            (Does::Declines, "declined"),
+            (Does::Cancels, "cancelled"),
+            (Does::Sends(json!({ "approve": false })), "declined"),
+            (Does::Sends(json!({})), "declined"),
+            (Does::Sends(json!("yes")), "declined"),
+        ];
+        for (does, word) in no {
+            human.will(does.clone());
+            let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+            assert!(!done && text.contains(word), "{way:?} {does:?}: {text}");
+            assert!(session.has(SLUG).await, "{way:?} {does:?}");
+        }
+        human.will(Does::Sends(json!({ "approve": true })));
+        let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+        assert!(done && !session.has(SLUG).await, "{way:?}: {text}");
+        let asked = human.saw();
+        for part in ["delete-integration", SLUG, "for good", "`local`", "--approve-deletes"] {
+            assert!(asked.contains(part), "{way:?} {part}: {asked}");
+        }
+        // Reads asked nobody, and each try of the write asked once.
+        assert_eq!(human.was_asked(), 6, "{way:?}");
+        session.client.cancel().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_destructive_call_can_take_the_name_of_what_it_is_about() {
+    for way in WAYS {
+        let human = Human::new(true);
+        let options = ["--approve-deletes", "--approve-by-name"];
+        let session = connected(way, &human, &options).await;
+        for name in [json!("openai"), json!(""), Value::Null] {
+            human.will(Does::Sends(json!({ "approve": true, "name": name })));
+            let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+            assert!(!done && text.contains("typed to confirm"), "{way:?} {name}: {text}");
+        }
+        assert!(session.has(SLUG).await);
+        human.will(Does::TypesTheName);
+        let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+        assert!(done && !session.has(SLUG).await, "{way:?}: {text} {}", human.saw());
+        session.client.cancel().await.unwrap();
+    }
+}
+
+/// A client up to 2025-11-25 is waited for, but not for ever.
+#[tokio::test]
+async fn no_answer_is_no() {
+    for way in WAYS.into_iter().filter(|(_, modern)| !modern) {
+        let human = Human::new(true);
+        human.will(Does::Sleeps);
+        let options = ["--approve-deletes", "--approval-timeout", "0.2"];
+        let session = connected(way, &human, &options).await;
+        let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+        assert!(!done && text.contains("in time") && session.has(SLUG).await, "{way:?}: {text}");
+        session.client.cancel().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_can_be_asked_it_is_denied() {
+    for way in WAYS {
+        let human = Human::new(false);
+        let session = connected(way, &human, &["--approve-writes"]).await;
+        let args = json!({ "slug": SLUG, "name": "New" });
+        let (done, text) = session.said("update-integration", args).await;
+        assert!(!done && text.contains("needs the approval of a human"), "{way:?}: {text}");
+        assert!(text.contains("--approve-writes") && human.was_asked() == 0, "{way:?}: {text}");
+        session.client.cancel().await.unwrap();
+    }
+}
+
+/// What is asked for a change names what changes, and hides what is secret.
+#[tokio::test]
+async fn a_change_is_shown_field_by_field() {
+    let human = Human::new(true);
+    let session = connected((false, true), &human, &["--approve-writes"]).await;
+    let fake = "n`\n\nTarget: GET `/nothing`\r\n\u{202e}Risk: none\u{200b}";
+    let args = json!({ "slug": SLUG, "name": fake, "key": "sk-planted" });
+    let (done, _) = session.said("update-integration", args).await;
+    let asked = human.saw();
+    assert!(!done && asked.contains("- `name`: `") && asked.contains("` becomes `"), "{asked}");
+    assert!(asked.contains("not shown: `key`") && !asked.contains("sk-planted"), "{asked}");
+    for line in ["Target:", "Risk:"] {
+        assert_eq!(asked.lines().filter(|l| l.starts_with(line)).count(), 1, "{line}: {asked}");
+    }
+    assert!(!asked.contains(['\u{202e}', '\u{200b}', '\r']), "{asked:?}");
+    session.client.cancel().await.unwrap();
+}
+
+fn forms() -> Value {
+    json!({ "elicitation": {} })
+}
+
+/// What the client keeps opens for the same call of the same caller, and once.
+#[tokio::test]
+async fn an_answer_is_good_for_one_call() {
+    let args = ["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    let server = Served::start(&[&args[..], &["--approve-writes"]].concat());
+    let alice = Caller::new(&server.url, "pk-alice");
+    let bob = Caller::new(&server.url, "pk-bob");
+    let call = async |caller: &Caller, args: &Value, state: Option<&str>, said: Option<Value>| {
+        let mut params = json!({ "arguments": args });
+        if let Some(state) = state {
+            params["requestState"] = json!(state);
+        }
+        if let Some(said) = said {
+            params["inputResponses"] = json!({ "approval": said });
+        }
+        let tool = "create-integration";
+        let answer = caller.modern_with(tool, params, forms()).await.unwrap();
+        answer.message["result"].clone()
+    };
+    let yes = || Some(json!({ "action": "accept", "content": { "approve": true } }));
+    let wanted = json!({ "name": "A", "ai_provider_id": "openai", "slug": "a", "key": "sk-1" });
+    let first = call(&alice, &wanted, None, None).await;
+    assert_eq!(first["resultType"], "input_required", "{first}");
+    let form = &first["inputRequests"]["approval"];
+    assert_eq!(form["method"], "elicitation/create");
+    let fields = &form["params"]["requestedSchema"]["properties"];
+    assert_eq!(fields.as_object().unwrap().keys().collect::<Vec<_>>(), ["approve"], "{form}");
+    let state = first["requestState"].as_str().unwrap().to_owned();
+    assert!(!first.to_string().contains("sk-1"), "{first}");
+
+    let mut other = wanted.clone();
+    other["key"] = json!("sk-2");
+    let mut tampered = state.clone();
+    tampered.insert(state.len() / 2, 'x');
+    let void = [
+        ("another secret", call(&alice, &other, Some(&state), yes()).await),
+        ("another caller", call(&bob, &wanted, Some(&state), yes()).await),
+        ("another state", call(&alice, &wanted, Some(&tampered), yes()).await),
+        ("no state", call(&alice, &wanted, Some(""), yes()).await),
+    ];
+    for (what, result) in void {
+        assert_eq!(result["isError"], true, "{what}: {result}");
+        assert!(result.to_string().contains("not for this call"), "{what}: {result}");
+    }
+    // Half an answer is none, so it is asked anew.
+    for (state, said) in [(Some(state.as_str()), None), (None, yes())] {
+        let again = call(&alice, &wanted, state, said).await;
+        assert_eq!(again["resultType"], "input_required", "{again}");
+    }
+    // The order of the fields is of no account.
+    let same = json!({ "key": "sk-1", "slug": "a", "ai_provider_id": "openai", "name": "A" });
+    let done = call(&alice, &same, Some(&state), yes()).await;
+    assert_eq!(done["structuredContent"]["slug"], "a", "{done}");
+    let twice = call(&alice, &wanted, Some(&state), yes()).await;
+    assert!(twice.to_string().contains("used already"), "{twice}");
+}

@@ -1,0 +1,142 @@
+//! Approval: a human decides, by form, and about one call only.
+
+mod forms;
+mod gate;
+
+use std::sync::{Arc, Mutex};
+
+use rmcp::{
+    ClientHandler, ClientLifecycleMode, ErrorData, RoleClient,
+    model::{
+        CallToolRequestParams, CallToolResult, ClientConfig, ElicitRequestParams, ElicitResult,
+        ElicitationAction, ElicitationCapability, ProtocolVersion,
+    },
+    service::{ClientServiceExt, RequestContext, RunningService},
+    transport::{
+        StreamableHttpClientTransport, TokioChildProcess,
+        streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{
+    process::{Served, command},
+    requests,
+};
+
+/// What the human at the client does with the next form.
+#[derive(Clone, Debug)]
+enum Does {
+    /// Sends it with this in it.
+    Sends(Value),
+    Declines,
+    Cancels,
+    /// Types whatever name the form asks for.
+    TypesTheName,
+    /// Nothing.
+    Sleeps,
+}
+
+/// The official client, with somebody in front of it, if they show forms at all.
+#[derive(Clone)]
+struct Human {
+    shows_forms: bool,
+    does: Arc<Mutex<Does>>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Human {
+    fn new(shows_forms: bool) -> Self {
+        let does = Arc::new(Mutex::new(Does::Declines));
+        Self { shows_forms, does, seen: Arc::default() }
+    }
+
+    fn will(&self, does: Does) {
+        *self.does.lock().unwrap() = does;
+    }
+
+    /// The last question.
+    fn saw(&self) -> String {
+        self.seen.lock().unwrap().last().unwrap().clone()
+    }
+
+    fn was_asked(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+impl ClientHandler for Human {
+    fn get_info(&self) -> ClientConfig {
+        let mut info = ClientConfig::default();
+        info.capabilities.elicitation = self.shows_forms.then(ElicitationCapability::default);
+        info
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let ElicitRequestParams::FormElicitationParams { message, .. } = request else { panic!() };
+        let name = message.rsplit("type: `").next().unwrap().trim_end_matches('`').to_owned();
+        self.seen.lock().unwrap().push(message);
+        let does = self.does.lock().unwrap().clone();
+        let accepted = |content| ElicitResult::new(ElicitationAction::Accept).with_content(content);
+        Ok(match does {
+            Does::Sends(content) => accepted(content),
+            Does::TypesTheName => accepted(json!({ "approve": true, "name": name })),
+            Does::Declines => ElicitResult::new(ElicitationAction::Decline),
+            Does::Cancels => ElicitResult::new(ElicitationAction::Cancel),
+            Does::Sleeps => std::future::pending().await,
+        })
+    }
+}
+
+/// A client and, over HTTP, its server.
+struct Connected {
+    client: RunningService<RoleClient, Human>,
+    _server: Option<Served>,
+}
+
+/// Both transports in both generations, each with a server of its own.
+const WAYS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
+async fn connected((http, modern): (bool, bool), human: &Human, options: &[&str]) -> Connected {
+    let lifecycle = match modern {
+        false => ClientLifecycleMode::Initialize,
+        true => ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+        },
+    };
+    let human = human.clone();
+    if http {
+        let args = [&["http", "--sandbox", "--listen", "127.0.0.1:0"], options].concat();
+        let server = Served::start(&args);
+        let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+        let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
+        let client = human.serve_with_lifecycle(transport, lifecycle).await.unwrap();
+        return Connected { client, _server: Some(server) };
+    }
+    let command = tokio::process::Command::from(command(&[&["--sandbox"], options].concat()));
+    let transport = TokioChildProcess::new(command).unwrap();
+    let client = human.serve_with_lifecycle(transport, lifecycle).await.unwrap();
+    Connected { client, _server: None }
+}
+
+impl Connected {
+    async fn call(&self, tool: &'static str, args: Value) -> CallToolResult {
+        let args = args.as_object().unwrap().clone();
+        self.client.call_tool(CallToolRequestParams::new(tool).with_arguments(args)).await.unwrap()
+    }
+
+    /// Whether the tool did it, and its text.
+    async fn said(&self, tool: &'static str, args: Value) -> (bool, String) {
+        let result = self.call(tool, args).await;
+        (result.is_error == Some(false), result.content[0].as_text().unwrap().text.clone())
+    }
+
+    /// Whether the integration is there.
+    async fn has(&self, slug: &str) -> bool {
+        self.said("get-integration", json!({ "slug": slug })).await.0
+    }
+}

@@ -1,0 +1,235 @@
+//! Dry runs: what a write would send is told, and nothing but a read is sent.
+
+use portkey_mcp::{
+    catalog::Catalog, dispatch::Dispatcher, dry_run, operation::Effect, principal::Scopes,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    process::{Pipe, Served, said},
+    requests::{answer, call},
+    upstream::{Upstream, dispatcher, ok, operator},
+};
+
+/// What such an Upstream knows of everything.
+const STORED: &str = r#"{"name":"Old","slug":"s","description":null,"masked_key":"sk-***9",
+    "key":"sk-***9","tags":["a","b"],"configurations":{"region":"eu","zone":"1","token":"x***"}}"#;
+
+async fn dry(upstream: &Upstream, tool: &str, args: &Value) -> Value {
+    let dispatcher = dispatcher(upstream).dry_run(true);
+    dispatcher.call(&operator(), tool, args.as_object().unwrap().clone()).await.unwrap()
+}
+
+/// Tool, arguments, what would be sent, which GET is made instead, and what would change.
+#[tokio::test]
+async fn a_write_is_told_and_not_sent() {
+    let cases = [
+        (
+            "update-integration",
+            json!({ "slug": "s", "name": "New", "description": null, "key": "sk-planted" }),
+            json!({ "method": "PUT", "body": { "name": "New", "key": "***" } }),
+            Some("/v1/integrations/s"),
+            json!([{ "path": "name", "from": "Old", "to": "New" }]),
+        ),
+        (
+            "update-integration",
+            json!({ "slug": "s", "name": "Old", "description": "d" }),
+            json!({ "method": "PUT", "body": { "name": "Old", "description": "d" } }),
+            Some("/v1/integrations/s"),
+            json!([{ "path": "description", "from": null, "to": "d" }]),
+        ),
+        (
+            "delete-provider",
+            json!({ "slug": "s", "workspace_id": "w" }),
+            json!({ "method": "DELETE" }),
+            Some("/v1/providers/s?workspace_id=w"),
+            json!([{ "path": "", "from": "Old" }]),
+        ),
+        (
+            "create-integration",
+            json!({ "name": "New", "ai_provider_id": "openai", "key": "sk-planted" }),
+            json!({ "method": "POST", "body":
+                { "name": "New", "ai_provider_id": "openai", "key": "***" } }),
+            None,
+            json!([
+                { "path": "name", "to": "New" },
+                { "path": "ai_provider_id", "to": "openai" },
+                { "path": "key", "to": "***" },
+            ]),
+        ),
+        (
+            "rotate-api-key",
+            json!({ "id": "183497e5-6d60-4f2f-9d6e-5f2cf2e2a001" }),
+            json!({ "method": "POST", "body": {} }),
+            Some("/v1/api-keys/183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"),
+            json!([]),
+        ),
+    ];
+    for (tool, args, sent, read, changes) in cases {
+        let upstream = Upstream::start(|_| ok(STORED)).await;
+        let told = dry(&upstream, tool, &args).await;
+        let got: Vec<_> = upstream.requests().into_iter().map(|r| (r.method, r.target)).collect();
+        let expected: Vec<_> = read.iter().map(|at| ("GET".to_owned(), (*at).to_owned())).collect();
+        assert_eq!(got, expected, "{tool}");
+        let mut request = told["request"].clone();
+        let url = request.as_object_mut().unwrap().remove("url").unwrap();
+        assert!(url.as_str().unwrap().starts_with(&upstream.base_url), "{url}");
+        assert_eq!((&told["dry_run"], &request), (&json!(true), &sent), "{tool}");
+        assert_eq!(told["changes"], changes, "{tool} {args}");
+        let current =
+            if read.is_some() { serde_json::from_str(STORED).unwrap() } else { json!(null) };
+        assert_eq!(told["current"], current, "{tool}");
+        assert!(!told.to_string().contains("sk-planted"), "{told}");
+    }
+}
+
+/// A document that is replaced whole loses what is left out of it; masked secrets are not told of.
+#[tokio::test]
+async fn a_field_that_is_set_is_compared_in_depth() {
+    let document = json!({ "retry": { "attempts": 3 }, "cache": {}, "api_key": "sk***1" });
+    let stored = json!({ "data": {
+        "config": document.to_string(),
+        "rate_limits": [{ "type": "requests", "unit": "rpm", "value": 9 }],
+        "defaults": { "metadata": { "a": "1", "b": "2" } },
+    } });
+    let stored: &'static str = stored.to_string().leak();
+    let upstream = Upstream::start(move |_| ok(stored)).await;
+    // Of a document that may hold secrets it is told where it changes.
+    let config = json!({ "retry": { "attempts": 5 }, "strategy": { "mode": "fallback" } });
+    let told = dry(&upstream, "update-config", &json!({ "slug": "s", "config": config })).await;
+    let changes = json!([
+        { "path": "config.retry.attempts", "from": "***", "to": "***" },
+        { "path": "config.strategy", "to": "***" },
+        { "path": "config.cache", "from": "***" },
+    ]);
+    assert_eq!(told["changes"], changes, "{told}");
+    let args = json!({
+        "id": "183497e5-6d60-4f2f-9d6e-5f2cf2e2a001",
+        "rate_limits": [{ "type": "requests", "unit": "rpm", "value": 10 }],
+        "defaults": { "metadata": { "a": "1", "c": "3" } },
+    });
+    let told = dry(&upstream, "update-api-key", &args).await;
+    let changes = json!([
+        { "path": "rate_limits[0].value", "from": 9, "to": 10 },
+        { "path": "defaults.metadata.c", "to": "3" },
+        { "path": "defaults.metadata.b", "from": "2" },
+    ]);
+    assert_eq!(told["changes"], changes, "{told}");
+}
+
+#[tokio::test]
+async fn what_is_told_is_bounded() {
+    let long = "x".repeat(100_000);
+    let stored: Value = (0..10_000).map(|i| (format!("field{i}"), json!(long[..50]))).collect();
+    let body: &'static str = stored.to_string().leak();
+    let upstream = Upstream::start(move |_| ok(body)).await;
+    let args = json!({ "slug": "s", "name": "n", "description": long });
+    let told = dry(&upstream, "update-integration", &args).await.to_string();
+    assert!(told.len() < 20_000 && told.contains("more characters"), "{} bytes", told.len());
+}
+
+/// Whoever may not read learns nothing by a dry run, and nothing is sent for them.
+#[tokio::test]
+async fn the_current_state_is_read_as_the_caller() {
+    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let dispatcher = dispatcher(&upstream).dry_run(true);
+    let mut writer = operator();
+    writer.scopes = Scopes::among(["portkey:write"]);
+    let args = json!({ "slug": "s", "name": "New" }).as_object().unwrap().clone();
+    let told = dispatcher.call(&writer, "update-integration", args.clone()).await.unwrap();
+    assert_eq!((&told["current"], upstream.count()), (&Value::Null, 0));
+    assert!(told["note"].as_str().unwrap().contains("needs the scope"), "{told}");
+    // And who may not write gets no dry run of it.
+    writer.scopes = Scopes::among(["portkey:read"]);
+    assert!(dispatcher.call(&writer, "update-integration", args).await.is_err());
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn reads_and_previews_are_carried_out_and_wrong_calls_refused() {
+    let upstream = Upstream::start(|_| ok(STORED)).await;
+    let read = dry(&upstream, "get-integration", &json!({ "slug": "s" })).await;
+    assert_eq!((&read["name"], upstream.count()), (&json!("Old"), 1));
+    let args = json!({ "gateway": "g", "is_active": false, "preview": true });
+    let preview = dry(&upstream, "modify-mcp-gateway", &args).await;
+    assert_eq!((&preview["preview"], upstream.count()), (&json!(true), 2));
+    let args = json!({ "gateway": "g", "is_active": false });
+    let told = dry(&upstream, "modify-mcp-gateway", &args).await;
+    assert_eq!(told["request"]["headers"]["x-enkrypt-mcp-gateway"], "g");
+    assert_eq!(told["changes"], json!([{ "path": "is_active", "to": false }]));
+    assert_eq!(upstream.requests()[2].target, "/mcp-gateway/get-gateway");
+    let dispatcher = dispatcher(&upstream).dry_run(true);
+    for args in [json!({}), json!({ "slug": "../x" })] {
+        let args = args.as_object().unwrap().clone();
+        assert!(dispatcher.call(&operator(), "delete-integration", args).await.is_err());
+    }
+    assert_eq!(upstream.count(), 3);
+}
+
+/// Updates and deletes whose current state nothing reads.
+const BLIND: &[&str] = &["delete-scim-workspace-mapping", "update-feedback"];
+
+#[test]
+fn what_is_changed_can_be_read() {
+    let catalog = Catalog::full();
+    for entry in catalog.iter() {
+        let operation = entry.operation;
+        let read = dry_run::read_of(&catalog, operation).map(|entry| entry.operation.name());
+        match operation.effects() {
+            Effect::Update | Effect::Delete => {
+                let blind = BLIND.contains(&operation.name());
+                assert_eq!(read.is_none(), blind, "{operation:?}: {read:?}");
+            }
+            Effect::Read => assert_eq!(read, None, "{operation:?}"),
+            Effect::Create if operation.name() == "rotate-api-key" => assert!(read.is_some()),
+            Effect::Create => assert_eq!(read, None, "{operation:?}"),
+        }
+    }
+}
+
+/// The same on every transport, and the sandbox's state stays.
+#[tokio::test]
+async fn a_dry_server_changes_nothing() {
+    let args = json!({ "slug": "openai-production" });
+    let (good, out, _) =
+        said(&["call", "delete-integration", &args.to_string(), "--sandbox", "--dry-run"]);
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert!(
+        good && told["dry_run"] == true && told["current"]["slug"] == "openai-production",
+        "{out}"
+    );
+
+    let mut pipe = Pipe::start(&["--sandbox", "--dry-run"]);
+    pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
+    pipe.receive();
+    let mut piped = |tool: &str| {
+        let params = json!({ "name": tool, "arguments": args });
+        pipe.send(
+            &json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
+                .to_string(),
+        );
+        pipe.receive()["result"].clone()
+    };
+    let deleted = piped("delete-integration");
+    assert_eq!(
+        (&deleted["isError"], &deleted["structuredContent"]["dry_run"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(piped("get-integration")["structuredContent"]["slug"], "openai-production");
+
+    let served = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--dry-run"]);
+    for (tool, field) in [("delete-integration", "dry_run"), ("get-integration", "slug")] {
+        let (_, answer) = answer(call(&served, tool, args.clone())).await;
+        assert!(!answer["result"]["structuredContent"][field].is_null(), "{tool}: {answer}");
+    }
+}
+
+/// It costs a builder call, and stays off unless asked for.
+#[tokio::test]
+async fn without_it_writes_are_sent() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher: Dispatcher = dispatcher(&upstream).dry_run(false);
+    let args = json!({ "slug": "s" }).as_object().unwrap().clone();
+    dispatcher.call(&operator(), "delete-integration", args).await.unwrap();
+    assert_eq!(upstream.requests()[0].method, "DELETE");
+}
