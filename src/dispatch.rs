@@ -15,6 +15,7 @@ use crate::{
     principal::{AccessModes, Principal, Withheld},
     request::Arrival,
     store::Store,
+    taint::Taint,
     watch::Watched,
 };
 
@@ -29,6 +30,7 @@ pub struct Dispatcher {
     always: Always,
     approvals: Option<Arc<Approvals>>,
     modes: AccessModes,
+    taint: Taint,
 }
 
 /// A call as it arrives.
@@ -114,17 +116,13 @@ impl Dispatcher {
             dry_run: false,
             always: Always::default(),
             approvals: None,
+            taint: Taint::in_store(Store::memory()),
         }
     }
 
     /// The same under a policy, which takes effect when its file changes.
     pub fn under(self, policy: Watched<Policy>) -> Self {
         Self { policy: Some(policy), ..self }
-    }
-
-    /// The same with its counters in a store that others share.
-    pub fn sharing(self, store: Store) -> Self {
-        Self { store, ..self }
     }
 
     /// The same for other operations.
@@ -135,6 +133,11 @@ impl Dispatcher {
     /// The same, with only what these modes leave on offer, whoever calls.
     pub fn narrowed(self, modes: AccessModes) -> Self {
         Self { modes, ..self }
+    }
+
+    /// The same, with what it has to remember in a store that others share.
+    pub fn sharing(self, store: Store) -> Self {
+        Self { taint: Taint::in_store(store.clone()), store, ..self }
     }
 
     /// The same, with what the upstreams do recorded.
@@ -174,6 +177,11 @@ impl Dispatcher {
     /// Where answers of humans are checked.
     pub fn approvals(&self) -> Option<&Approvals> {
         self.approvals.as_deref()
+    }
+
+    /// Who has read what strangers wrote.
+    pub const fn taint(&self) -> &Taint {
+        &self.taint
     }
 
     /// What names lead to.
@@ -226,6 +234,8 @@ impl Dispatcher {
         if policies.is_empty() {
             return self.carry_out(way, args, Verdict::Allow, String::new(), record).await;
         }
+        let minded = policies.iter().any(|policy| policy.minds_taint(entry.operation));
+        let tainted = minded && self.taint.is_tainted(principal, arrival).await;
         let facts = Facts {
             operation: entry.operation,
             domain: entry.domain.name,
@@ -235,7 +245,7 @@ impl Dispatcher {
             transport: arrival.transport,
             session: arrival.session.as_deref(),
             time: SystemTime::now(),
-            tainted: false,
+            tainted,
         };
         let decision = policy::decide(&policies, &facts, &self.store).await;
         let Decision { verdict, shadows, reserved, redact } = decision;
@@ -291,6 +301,9 @@ impl Dispatcher {
         record.upstream_request_id = answer.request_id().map(str::to_owned);
         let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
         let answer = answer.outcome().map_err(refused)?;
+        if entry.operation.is_untrusted() {
+            self.taint.mark(principal, arrival).await;
+        }
         // The request was a read, so there is nothing that could still be sent.
         Ok(match preview {
             Some(preview) => preview.of(answer),

@@ -213,7 +213,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             return call.run(&dispatcher, &local, &mut io::stdout().lock()).await;
         }
         Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
-        Some(Command::Health { url }) => health::check(url).await?,
+        Some(Command::Health { url }) => health::check(url, options.http()?).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

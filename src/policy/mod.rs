@@ -112,6 +112,13 @@ impl Policy {
         self.of.keys().all(|name| hidden(self, name) == hidden(other, name))
     }
 
+    /// Whether a rule about the operation asks who has read what strangers wrote.
+    pub fn minds_taint(&self, operation: &Operation) -> bool {
+        let rules = self.of.get(operation.name()).into_iter().flat_map(|found| &found.rules);
+        let mut rules = rules.filter_map(|rule| self.rules.get(*rule));
+        rules.any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
+    }
+
     /// What the file says that is likely meant otherwise: names of tools that there are not.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -46,6 +46,7 @@ mod seal;
 mod sessions;
 mod stdio;
 mod store;
+mod taint;
 mod tool_schemas;
 mod upstream;
 

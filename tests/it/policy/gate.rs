@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use portkey_mcp::{dispatch::CallError, watch::Watched};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},
@@ -18,6 +19,7 @@ use crate::{
     http::served,
     process::{Pipe, Served, command, said},
     requests::{answer, call, client, modern},
+    upstream::{Upstream, dispatcher, ok, operator},
 };
 
 const POLICY: &str = r#"
@@ -272,4 +274,21 @@ async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
     let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--auth", "token", "--auth-file"];
     let (ok, _, log) = said(&[&args[..], &[tokens.to_str().unwrap()]].concat());
     assert!(!ok && log.contains("token `bound`") && log.contains("own.yaml"), "{log}");
+}
+
+#[tokio::test]
+async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
+    let wary = policy(
+        "version: '1'\nrules: [{ name: wary, action: deny, match: { effects: [create] }, when: tainted }]",
+    );
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = dispatcher(&upstream).under(Watched::fixed(wary));
+    let calls = async |tool: &str, args: Value| {
+        dispatcher.call(&operator(), tool, args.as_object().unwrap().clone()).await
+    };
+    calls("create-label", json!({ "name": "a" })).await.unwrap();
+    calls("get-prompt", json!({ "prompt_id": "p" })).await.unwrap();
+    let outcome = calls("create-label", json!({ "name": "b" })).await;
+    assert!(matches!(outcome, Err(CallError::Forbidden(_))), "{outcome:?}");
+    calls("list-labels", json!({})).await.unwrap();
 }

@@ -109,6 +109,8 @@ pub(super) struct Expression {
     /// The counters it names.
     pub(super) counters: Vec<String>,
     uses_args: bool,
+    /// Whether it asks who has read what strangers wrote.
+    pub(super) minds_taint: bool,
     has_macro: bool,
 }
 
@@ -179,6 +181,7 @@ impl Expression {
             patterns: Vec::new(),
             counters: Vec::new(),
             uses_args: false,
+            minds_taint: false,
             has_macro: false,
         };
         expression.tree = expression.checked(tree, 0, &mut Vec::new(), false)?;
@@ -271,6 +274,10 @@ impl Expression {
             "counters" => Err("write which counter: `counters.name`".to_owned()),
             "args" => {
                 self.uses_args = true;
+                Ok(())
+            }
+            "tainted" => {
+                self.minds_taint = true;
                 Ok(())
             }
             name if VARIABLES.contains(&name) => Ok(()),
