@@ -24,6 +24,7 @@ RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked --features otel --bin portkey-mcp \
     && rm -r src
+COPY policies policies
 COPY src src
 # Cargo goes by the times of files, and ours may be older than the stand-ins above.
 RUN touch src/lib.rs src/main.rs \

@@ -3,9 +3,15 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up should stop loudly")]
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
 use portkey_mcp::{
     audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
     catalog::Catalog,
@@ -13,12 +19,14 @@ use portkey_mcp::{
     metrics::Metrics,
     observe::Call,
     operation::{JsonMap, Published},
+    policy::{Facts, Policy, Verdict},
     portkey::{Addresses, Client, Retries, Settings},
     principal::{Credentials, NoKey, Principal},
     record::Record,
-    request::Arrival,
+    request::{Arrival, Transport},
     secrets,
     server::Server,
+    store::Store,
     untrusted,
 };
 use rmcp::model::ListToolsResult;
@@ -155,6 +163,82 @@ fn answers(criterion: &mut Criterion) {
     }
 }
 
+/// What a policy of 200 rules costs a call: as rules are usually spread over tools, and all about this one.
+fn policy(criterion: &mut Criterion) {
+    let catalog = Catalog::full();
+    let entry = catalog.find("create-integration").expect("the tool exists");
+    let Value::Object(args) = large() else { return };
+    let facts = Facts {
+        operation: entry.operation,
+        domain: entry.domain.name,
+        args: &args,
+        principal: "someone",
+        client: Some("bench"),
+        transport: Transport::Tcp,
+        session: Some("session"),
+        time: SystemTime::now(),
+        tainted: false,
+    };
+    let store = Store::memory();
+    for (how, text) in [("spread", spread(&catalog)), ("all about one", all_about_one())] {
+        let policy = Policy::parse("bench.yaml", &text, &catalog).expect("it holds");
+        assert_eq!(policy.len(), 200);
+        let decide = || policy.decide(&facts, &store).now_or_never().expect("memory is at hand");
+        assert_eq!(decide().verdict, Verdict::Allow);
+        criterion.bench_function(&format!("policy/200 rules, {how}"), |bench| bench.iter(decide));
+    }
+}
+
+/// A hundred tools with a rule each, and a hundred rules of which a tenth is about the call: conditions,
+/// caps, expressions and a limit.
+fn spread(catalog: &Catalog) -> String {
+    let mut text = "version: '1'\ntools:\n".to_owned();
+    // Writing to a string cannot fail.
+    for entry in catalog.iter().filter(|entry| entry.domain.name != "integrations").take(100) {
+        let name = entry.operation.name();
+        let rule = "{ name: r, conditions: [{ path: args.name, op: exists, value: true }] }";
+        _ = writeln!(text, "  {name}: {{ rules: [{rule}] }}");
+    }
+    text += "rules:\n";
+    let domains = ["configs", "prompts", "api-keys"].iter().cycle().take(90);
+    for (index, domain) in domains.enumerate() {
+        _ = writeln!(
+            text,
+            "  - {{ name: d{index}, action: deny, match: {{ domains: [{domain}] }} }}"
+        );
+    }
+    for index in 0..3 {
+        _ = writeln!(
+            text,
+            "  - {{ name: c{index}, cap: {{ pricing_adjustments.multiplier.default: 1 }} }}"
+        );
+        _ = writeln!(
+            text,
+            "  - {{ name: e{index}, action: deny, when: 'effect == \"delete\" && tainted' }}"
+        );
+    }
+    text += "  - { name: a1, action: deny, when: 'args.name.startsWith(\"prod-\") && principal != \"ci\"' }\n";
+    text += "  - { name: a2, action: approve, when: 'has(args.tags.stage) && args.tags.stage == \"live\"' }\n";
+    text += "  - { name: a3, action: deny, when: 'time.getHours(\"Europe/Berlin\") > 24' }\n";
+    text += "  - { name: l, limits: [{ max: 1000000000, window: hour, scope: principal }] }\n";
+    text
+}
+
+fn all_about_one() -> String {
+    let mut text = "version: '1'\nrules:\n".to_owned();
+    for index in 0..100 {
+        _ = writeln!(
+            text,
+            "  - {{ name: c{index}, conditions: [{{ path: args.name, op: exists, value: true }}] }}"
+        );
+        _ = writeln!(
+            text,
+            "  - {{ name: e{index}, action: deny, when: 'args.name == \"{index}\"' }}"
+        );
+    }
+    text
+}
+
 fn middling() -> Value {
     json!({
         "mcp_integration_id": "docs-search",
@@ -216,5 +300,5 @@ fn wrong() -> Value {
     })
 }
 
-criterion_group!(benches, start, requests, list, observe, audit, answers);
+criterion_group!(benches, start, requests, list, observe, audit, answers, policy);
 criterion_main!(benches);

@@ -215,7 +215,7 @@ impl Options {
         let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings))
             .narrowed(self.access.modes()?)
             .guarding(self.secrets.build()?);
-        let mut dispatcher = self.guard.over(dispatcher);
+        let mut dispatcher = self.guard.over(dispatcher)?;
         if let Some(audit) = self.audit.start()? {
             dispatcher = dispatcher.audited(audit);
         }

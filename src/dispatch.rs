@@ -1,6 +1,6 @@
 //! One call, from name and arguments to the upstream's answer.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::SystemTime};
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use crate::{
     dry_run::{self, Outlook},
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
+    policy::{self, Decision, Facts, Policy, Verdict},
     portkey::{Client, Refusal, SendError},
     principal::{AccessModes, Method, Principal, Withheld},
     record::End,
@@ -19,6 +20,7 @@ use crate::{
     store::Store,
     taint::Taint,
     untrusted,
+    watch::Watched,
 };
 
 pub use crate::record::Record;
@@ -31,6 +33,8 @@ const DRY_RUN: &str = "dry run";
 pub struct Dispatcher {
     catalog: Catalog,
     portkey: Client,
+    policy: Option<Watched<Policy>>,
+    store: Store,
     dry_run: bool,
     always: Always,
     approvals: Option<Arc<Approvals>>,
@@ -55,6 +59,14 @@ pub struct Call<'a> {
     pub answer: Option<Answer>,
 }
 
+/// A call past the gate, but for its arguments.
+struct Way<'a> {
+    principal: &'a Principal,
+    arrival: &'a Arrival,
+    entry: &'a Entry,
+    answer: Option<Answer>,
+}
+
 /// Why a call came to nothing, by who can do something about it.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -64,6 +76,9 @@ pub enum CallError {
     /// It is not for this caller.
     #[error(transparent)]
     Withheld(#[from] Withheld),
+    /// A policy forbids it.
+    #[error(transparent)]
+    Forbidden(#[from] policy::Denied),
     /// The caller can mend the arguments.
     #[error(transparent)]
     Input(#[from] InputError),
@@ -87,6 +102,17 @@ pub enum CallError {
     Refused(&'static Operation, Box<Refusal>),
 }
 
+impl CallError {
+    /// Whether it may have taken effect all the same.
+    pub const fn is_in_doubt(&self) -> bool {
+        let Self::Send(error) = self else { return false };
+        matches!(
+            error,
+            SendError::Interrupted(..) | SendError::TimedOut { .. } | SendError::TooLarge(..)
+        )
+    }
+}
+
 /// What became of a call, as every observer has it.
 impl From<&Result<Value, CallError>> for End {
     fn from(outcome: &Result<Value, CallError>) -> Self {
@@ -97,6 +123,7 @@ impl From<&Result<Value, CallError>> for End {
                 Self { code: refusal.code.clone(), ..Self::from("refused") }
             }
             Err(CallError::Withheld(_)) => "withheld".into(),
+            Err(CallError::Forbidden(_)) => "forbidden".into(),
             Err(CallError::Input(_) | CallError::Unknown(_)) => "turned back".into(),
             Err(CallError::Denied(_) | CallError::Unwritable(_)) => "denied".into(),
             Err(CallError::Secret(SecretError::Denied { .. })) => "denied".into(),
@@ -113,6 +140,8 @@ impl Dispatcher {
         Self {
             catalog,
             portkey,
+            policy: None,
+            store: Store::memory(),
             modes: AccessModes::default(),
             dry_run: false,
             always: Always::default(),
@@ -121,6 +150,11 @@ impl Dispatcher {
             audit: None,
             secrets: Secrets::default(),
         }
+    }
+
+    /// The same under a policy, which takes effect when its file changes.
+    pub fn under(self, policy: Watched<Policy>) -> Self {
+        Self { policy: Some(policy), ..self }
     }
 
     /// The same for other operations.
@@ -135,12 +169,26 @@ impl Dispatcher {
 
     /// The same, with what it has to remember in a store that others share.
     pub fn sharing(self, store: Store) -> Self {
-        Self { taint: Taint::in_store(store), ..self }
+        Self { taint: Taint::in_store(store.clone()), store, ..self }
     }
 
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { portkey: self.portkey.measured(metrics), ..self }
+    }
+
+    /// The policy that all calls are under.
+    pub const fn policy(&self) -> Option<&Watched<Policy>> {
+        self.policy.as_ref()
+    }
+
+    /// Whether what is offered exists for a caller: such are listed.
+    pub fn shows(&self, principal: &Principal, entry: &Entry) -> bool {
+        let server = self.policy.as_ref().map(Watched::get);
+        let hidden = |policy: &Policy| policy.hides(entry.operation);
+        principal.sees(entry.domain.name, entry.operation).is_ok()
+            && !server.is_some_and(|policy| hidden(&policy))
+            && !principal.policy.as_deref().is_some_and(hidden)
     }
 
     /// The same, with writes told instead of sent if `on`.
@@ -216,7 +264,7 @@ impl Dispatcher {
     pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
         let (principal, arrival) = (call.principal, call.arrival);
         let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
-        let outcome = self.carried_out(call, &mut line).await;
+        let outcome = self.decided(call, &mut line).await;
         line.record.end = match &outcome {
             Ok(_) if line.record.decision == DRY_RUN => DRY_RUN.into(),
             outcome => outcome.into(),
@@ -224,7 +272,8 @@ impl Dispatcher {
         outcome
     }
 
-    async fn carried_out(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
+    /// Takes a call through all that may forbid it, and on from there.
+    async fn decided(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
         let Call { principal, arrival, name, args, answer } = call;
         let entry = self.catalog.find(name)?;
         line.record.operation = Some(entry.operation);
@@ -232,21 +281,102 @@ impl Dispatcher {
         on_offer
             .and_then(|()| principal.may(entry.domain.name, entry.operation))
             .inspect_err(|withheld| line.record.denied_by(withheld.word()))?;
+        let own = principal.policy.as_deref();
+        let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
+        let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
+        // Before the gate, which would tell what the hidden takes.
+        if let Some(denied) = policy::hidden(&policies, entry.operation) {
+            line.record.denied_by(&*denied.rule.name);
+            return Err(denied.into());
+        }
         let published = entry.published();
         let mut args = published.admit(args)?;
         self.secrets.refuse_masks(published, &mut args)?;
         line.admitted(published, &args);
-        if published.writes(&args) {
-            if self.dry_run {
-                line.record.decided(DRY_RUN, "--dry-run");
-                return self.rehearse(principal, arrival, entry, args).await;
-            }
-            if let Some(required) = self.always.of(entry.operation) {
-                line.record.decided("approve", required.rule.as_str());
-                let approved = self.approved(principal, arrival, entry, &args, required, answer);
-                line.record.approval = Some(approved.await?.to_string().into());
+        let way = Way { principal, arrival, entry, answer };
+        if policies.is_empty() {
+            return self.carry_out(way, args, Verdict::Allow, String::new(), line).await;
+        }
+        let minded = policies.iter().any(|policy| policy.minds_taint(entry.operation));
+        let tainted = minded && self.taint.is_tainted(principal, arrival).await;
+        let facts = Facts {
+            operation: entry.operation,
+            domain: entry.domain.name,
+            args: &args,
+            principal: &principal.name,
+            client: arrival.client.as_deref(),
+            transport: arrival.transport,
+            session: arrival.session.as_deref(),
+            time: SystemTime::now(),
+            tainted,
+        };
+        let decision = policy::decide(&policies, &facts, &self.store).await;
+        let Decision { verdict, shadows, reserved, redact } = decision;
+        line.record.shadows = shadows;
+        if let Some(rule) = verdict.rule() {
+            line.record.decided(verdict.word(), &*rule.name);
+        }
+        let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
+        let outcome = self.carry_out(way, args, verdict, revisions.join("+"), line).await;
+        // What was sent is counted, and what may have been.
+        let nothing_happened = match &outcome {
+            Ok(_) => line.record.decision == DRY_RUN,
+            Err(error) => !error.is_in_doubt(),
+        };
+        if nothing_happened {
+            Decision::roll_back(reserved, &self.store).await;
+        }
+        let mut answer = outcome?;
+        Decision::redact(&redact, &mut answer);
+        Ok(answer)
+    }
+
+    /// Does what a verdict leaves to be done.
+    async fn carry_out(
+        &self,
+        way: Way<'_>,
+        args: JsonMap,
+        verdict: Verdict,
+        revision: String,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let Way { principal, arrival, entry, answer } = way;
+        let writes = entry.published().writes(&args);
+        let mut required = self.always.of(entry.operation).filter(|_| writes);
+        let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
+        match verdict {
+            Verdict::Allow => {}
+            Verdict::Deny(denied) => return Err(denied.into()),
+            Verdict::DryRun(noted) => dry_run = Some(noted.rule.name.to_string()),
+            Verdict::Approve(noted) => {
+                let confirm = noted.confirm || required.is_some_and(|required| required.confirm);
+                let (rule, words) = (noted.rule.name.to_string(), Some(noted.words));
+                required = Some(Required { rule, words, confirm, revision });
             }
         }
+        // Where nothing is sent there is nothing to approve.
+        if let Some(rule) = dry_run {
+            line.record.decided(DRY_RUN, rule);
+            return self.rehearse(principal, arrival, entry, args).await;
+        }
+        if let Some(required) = required {
+            line.record.decided("approve", required.rule.as_str());
+            let approved = self.approved(principal, arrival, entry, &args, required, answer);
+            line.record.approval = Some(approved.await?.to_string().into());
+        }
+        self.send(principal, arrival, entry, args, line).await
+    }
+
+    /// Asks the upstream.
+    async fn send(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        mut args: JsonMap,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let published = entry.published();
         let handover = self.secrets.make_ready(entry.operation, &args)?;
         let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
         let fetched = self.secrets.fetch(published, caller, &mut args)?;

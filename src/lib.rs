@@ -50,6 +50,7 @@ pub mod hub;
 pub mod metrics;
 pub mod observe;
 pub mod operation;
+pub mod policy;
 pub mod portkey;
 pub mod principal;
 pub mod record;

@@ -8,6 +8,7 @@ use tracing::info;
 use crate::{
     dispatch::{CallError, Record},
     metrics::{Held, Metrics, Refused},
+    policy::Noted,
     principal::Principal,
     record::End,
     request::{Arrival, UNKNOWN},
@@ -116,6 +117,7 @@ impl<'a> Call<'a> {
         let refused = match outcome {
             Ok(_) | Err(CallError::Ask(_) | CallError::Refused(..) | CallError::Send(_)) => return,
             Err(CallError::Denied(_)) => Refused::Approval,
+            Err(CallError::Forbidden(_)) => Refused::Policy,
             Err(CallError::Withheld(_)) => Refused::Withheld,
             Err(CallError::Input(_)) => Refused::Arguments,
             Err(CallError::Secret(error)) => match error {
@@ -157,12 +159,25 @@ impl Drop for Call<'_> {
             status,
             code,
             error,
+            decision = self.record.rule.as_ref().map(|_| self.record.decision),
+            rule = self.record.rule.as_deref(),
             duration_ms = milliseconds(started.elapsed()),
             upstream_request_id = self.record.upstream_request_id,
             protocol = arrival.protocol,
             transport = arrival.transport.word(),
             "call"
         );
+        for Noted { rule, verb, words, .. } in &self.record.shadows {
+            info!(
+                target: "portkey_mcp::shadow",
+                request_id = arrival.id.as_str(),
+                tool,
+                rule = &*rule.name,
+                would = verb.word(),
+                why = words,
+                "a rule that only tells"
+            );
+        }
         self.operation.tool = tool;
     }
 }

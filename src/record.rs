@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::operation::{JsonMap, Operation};
+use crate::{
+    operation::{JsonMap, Operation},
+    policy::Noted,
+};
 
 /// What is found out about a call on its way.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct Record {
     pub decision: &'static str,
     /// The rule or setting that decided so; none where nothing had a say.
     pub rule: Option<Arc<str>>,
+    /// What rules would have decided that only tell.
+    pub shadows: Vec<Noted>,
     /// Who approved the call, and how.
     pub approval: Option<Arc<str>>,
     /// The HTTP status of the upstream's answer.
@@ -37,6 +42,7 @@ impl Default for Record {
             arguments: None,
             decision: "allow",
             rule: None,
+            shadows: Vec::new(),
             approval: None,
             status: None,
             retries: None,

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -29,10 +29,14 @@ pub struct Parsed<T> {
     pub files: Vec<PathBuf>,
 }
 
+/// Is told what was in effect, and what is now.
+type Listener<T> = Box<dyn Fn(&T, &T) + Send + Sync>;
+
 /// A value that follows its file. A version that does not hold is told in the log, and the value before
 /// it stays. Of other files, those are followed that stand in a folder which had some at the start.
 pub struct Watched<T> {
     current: Arc<ArcSwap<T>>,
+    listener: Arc<OnceLock<Listener<T>>>,
     _watcher: Option<Debouncer<RecommendedWatcher>>,
 }
 
@@ -58,6 +62,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
         let current = Arc::new(ArcSwap::from_pointee(value));
         let folders: BTreeSet<_> = files.iter().map(|file| folder(file)).collect();
         let target = current.clone();
+        let listener = Arc::new(OnceLock::<Listener<T>>::new());
+        let heard = listener.clone();
         // Other files in the same folders change, too.
         let on_change = move |_: DebounceEventResult| {
             let now = contents(&files);
@@ -67,8 +73,12 @@ impl<T: Send + Sync + 'static> Watched<T> {
             match read() {
                 Ok((parsed, read_now)) => {
                     (files, seen) = (parsed.files, read_now);
-                    target.store(Arc::new(parsed.value));
+                    let value = Arc::new(parsed.value);
+                    let before = target.swap(value.clone());
                     info!(file = ?files.first(), "the changed file is in effect");
+                    if let Some(listener) = heard.get() {
+                        listener(&before, &value);
+                    }
                 }
                 Err(error) => {
                     seen = now;
@@ -83,12 +93,19 @@ impl<T: Send + Sync + 'static> Watched<T> {
             // Of the folder, because editors and orchestrators put a new file in the place of the old.
             watcher.watcher().watch(&folder, RecursiveMode::NonRecursive).map_err(unwatched)?;
         }
-        Ok(Self { current, _watcher: Some(watcher) })
+        Ok(Self { current, listener, _watcher: Some(watcher) })
     }
 
     /// A value without a file, which stays as it is.
     pub fn fixed(value: T) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(value)), _watcher: None }
+        let current = Arc::new(ArcSwap::from_pointee(value));
+        Self { current, listener: Arc::default(), _watcher: None }
+    }
+
+    /// Has a listener told of every change from now on; there can be one.
+    pub fn on_change(&self, listener: impl Fn(&T, &T) + Send + Sync + 'static) {
+        // A second one is a mistake that shows at once: it hears nothing.
+        _ = self.listener.set(Box::new(listener));
     }
 
     /// What is in effect now.

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, LazyLock},
+    path::Path,
     time::Duration,
 };
 
@@ -114,6 +115,6 @@ fn credentials() -> Credentials {
 }
 
 fn tokens() -> Tokens {
-    let tokens = Tokens::parse(TOKENS, &Catalog::domains(), Some(&credentials()));
+    let tokens = Tokens::parse(TOKENS, Path::new(""), &Catalog::domains(), Some(&credentials()));
     tokens.expect("a token file").value
 }

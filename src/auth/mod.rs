@@ -81,7 +81,8 @@ impl Auth {
         domains: Vec<&'static str>,
         instead: Option<Credentials>,
     ) -> anyhow::Result<Self> {
-        let parse = move |text: &str| Tokens::parse(text, &domains, instead.as_ref());
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        let parse = move |text: &str| Tokens::parse(text, &folder, &domains, instead.as_ref());
         Ok(Self::Token(Watched::start(file, parse)?))
     }
 

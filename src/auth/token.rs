@@ -1,6 +1,12 @@
 //! Callers with a token that the operator gave them: the token file, and making an entry for it.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use anyhow::{Context, anyhow, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -13,6 +19,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Denied, bearer};
 use crate::{
+    policy::Policy,
     principal::{Credentials, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets},
     watch::Parsed,
 };
@@ -45,6 +52,9 @@ struct Entry {
     enkrypt_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
+    /// A policy file, from the folder of this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<PathBuf>,
 }
 
 /// The tokens there are, each as its hash.
@@ -57,13 +67,14 @@ struct Token {
 }
 
 impl Tokens {
-    /// Reads a token file. `domains` are what toolsets can be; `instead` acts for everyone in place of
+    /// Reads a token file that stands in `folder`, as policies are named from there. `domains` are what toolsets can be; `instead` acts for everyone in place of
     /// the keys that the file names.
     ///
     /// # Errors
     /// The text is no such file; says in which line or for which token.
     pub fn parse(
         text: &str,
+        folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
     ) -> anyhow::Result<Parsed<Self>> {
@@ -72,7 +83,7 @@ impl Tokens {
         let (mut names, mut hashes) = (BTreeSet::new(), BTreeSet::new());
         for entry in file.token {
             let name = entry.name.clone();
-            let token = entry.read(domains, instead, &mut files);
+            let token = entry.read(folder, domains, instead, &mut files);
             let token = token.with_context(|| format!("token `{name}`"))?;
             if !hashes.insert(token.hash) {
                 bail!("token `{name}`: another entry has the same sha256");
@@ -116,6 +127,7 @@ impl fmt::Debug for Tokens {
 impl Entry {
     fn read(
         self,
+        folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
         files: &mut Vec<PathBuf>,
@@ -137,8 +149,12 @@ impl Entry {
         let (portkey, enkrypt) = (key(self.portkey_key.as_ref())?, key(self.enkrypt_key.as_ref())?);
         let credentials =
             instead.cloned().unwrap_or(Credentials { portkey, enkrypt, missing: NoKey::Caller });
-        let (name, method, narrowing) = (self.name.into(), Method::Token, None);
-        let principal = Principal { name, method, scopes, toolsets, credentials, narrowing };
+        let policy = self.policy.map(|file| folder.join(file));
+        let loaded = policy.as_deref().map(Policy::load).transpose()?.map(Arc::new);
+        files.extend(policy);
+        let (name, method, policy, narrowing) = (self.name.into(), Method::Token, loaded, None);
+        let principal =
+            Principal { name, method, scopes, toolsets, credentials, policy, narrowing };
         let expires = self.expires.as_deref().map(date).transpose()?;
         let mut hash = [0; 32];
         hex::decode_to_slice(&self.sha256, &mut hash)
@@ -206,11 +222,20 @@ impl NewToken {
         getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
         let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
         let sha256 = hex::encode(hash(&token));
-        let entry = Entry { name, sha256, scopes, toolsets, portkey_key, enkrypt_key, expires };
+        let entry = Entry {
+            name,
+            sha256,
+            scopes,
+            toolsets,
+            portkey_key,
+            enkrypt_key,
+            expires,
+            policy: None,
+        };
         let entry = format!("[[token]]\n{}", toml::to_string(&entry)?);
         // The keys may be set on another machine only.
         let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
-        Tokens::parse(&entry, domains, Some(&elsewhere))?;
+        Tokens::parse(&entry, Path::new(""), domains, Some(&elsewhere))?;
         Ok(Self { token: token.into(), entry })
     }
 }

@@ -284,7 +284,9 @@ impl Http {
             ),
         };
         let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
-        let dispatcher = dispatcher.asking(options.guard.approvals(keys.clone(), store.clone()));
+        let dispatcher = dispatcher
+            .sharing(store.clone())
+            .asking(options.guard.approvals(keys.clone(), store.clone()));
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
@@ -296,8 +298,6 @@ impl Http {
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
         let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
-        let store = self.replicas.store(options).await?;
-        let dispatcher = dispatcher.sharing(store.clone());
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -329,6 +329,11 @@ impl Http {
             options.tools_page.map(usize::from),
         )
         .measured(metrics);
+        if let Auth::Token(tokens) = &auth {
+            // It says who sees what.
+            let hub = server.hub().clone();
+            tokens.on_change(move |_, _| hub.tools_changed());
+        }
         Ok(Prepared { server, auth, settings, sandbox })
     }
 }

@@ -7,6 +7,7 @@ mod guard;
 mod health;
 mod http;
 mod log;
+mod policy;
 mod rate;
 mod replicas;
 mod secrets;
@@ -83,6 +84,9 @@ Examples:
     /// Make keys for `http --state-key-file`.
     #[command(subcommand)]
     StateKey(state_key::StateKey),
+    /// Check, explain, test and begin policy files.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// List the tools with their domain, hints and size.
     #[command(after_help = "\
 Examples:
@@ -206,6 +210,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Token(token)) => {
             token.run(&mut io::stdout().lock(), &mut io::stderr().lock())?;
         }
+        Some(Command::Policy(policy)) => return policy.run(&mut io::stdout().lock()).await,
         Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
             let (catalog, modes) = (options.catalog(), options.access.modes()?);

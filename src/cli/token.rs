@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -74,8 +74,9 @@ impl Token {
         let gap = if before.is_empty() { "" } else { "\n" };
         let added = format!("{gap}{}", made.entry);
         // A name may be taken, and a file that does not hold would keep the server from starting.
+        let folder = path.parent().unwrap_or(Path::new(""));
         let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
-        Tokens::parse(&format!("{before}{added}"), &domains, Some(&elsewhere))
+        Tokens::parse(&format!("{before}{added}"), folder, &domains, Some(&elsewhere))
             .with_context(told)?;
         append(&path, &added).with_context(told)?;
         writeln!(out, "{}", made.token.expose_secret())?;

@@ -77,6 +77,8 @@ pub enum Refused {
     Withheld,
     /// The call would reveal a secret.
     Secret,
+    /// A policy forbids the call.
+    Policy,
     /// The arguments do not fit the tool.
     Arguments,
     /// No human approved it.
@@ -96,6 +98,7 @@ impl Refused {
             Self::UnknownTool => "unknown_tool",
             Self::Withheld => "withheld",
             Self::Secret => "secret",
+            Self::Policy => "policy",
             Self::Arguments => "arguments",
             Self::Approval => "approval",
         }

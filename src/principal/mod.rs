@@ -7,7 +7,10 @@ mod toolsets;
 
 use std::{fmt, sync::Arc};
 
-use crate::operation::{Operation, Upstream};
+use crate::{
+    operation::{Operation, Upstream},
+    policy::Policy,
+};
 
 pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey};
 pub use modes::{AccessModes, By, NoChoice, Setting, Tools};
@@ -55,6 +58,8 @@ pub struct Principal {
     pub toolsets: Toolsets,
     /// The upstream keys that act for it.
     pub credentials: Credentials,
+    /// The policy that it is under, beside the server's.
+    pub policy: Option<Arc<Policy>>,
     /// What its request leaves of that.
     pub narrowing: Option<Arc<AccessModes>>,
 }
@@ -142,6 +147,7 @@ impl Principal {
             scopes: Scopes::all(),
             toolsets: Toolsets::all(),
             credentials,
+            policy: None,
             narrowing: None,
         }
     }

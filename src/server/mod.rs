@@ -75,6 +75,15 @@ impl Server {
     /// A server over a dispatcher, for callers that the transport has recognised. `page` splits the
     /// list of tools; without it, one page has all.
     pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
+        let hub = Hub::default();
+        if let Some(policy) = dispatcher.policy() {
+            let hub = hub.clone();
+            policy.on_change(move |before, now| {
+                if !before.hides_as(now) {
+                    hub.tools_changed();
+                }
+            });
+        }
         Self {
             dispatcher,
             tools: Arc::default(),
@@ -82,7 +91,7 @@ impl Server {
             page,
             local: None,
             calls: TaskTracker::new(),
-            hub: Hub::default(),
+            hub,
             session: Session::default(),
             metrics: Metrics::default(),
             opened: OnceLock::new(),
@@ -142,8 +151,7 @@ impl Server {
                 last.ok_or_else(unknown)? + 1
             }
         };
-        let seen =
-            |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
+        let seen = |(entry, _): &(&Entry, _)| self.dispatcher.shows(principal, entry);
         let tools = self.dispatcher.offered().zip(self.tools()).skip(start).filter(seen);
         let mut rest = tools.map(|(_, tool)| tool);
         let page: Vec<Tool> =

@@ -35,6 +35,7 @@ mod not_shipped;
 #[cfg(feature = "otel")]
 mod otlp;
 mod paths;
+mod policy;
 mod process;
 mod readme;
 mod records;

@@ -1,12 +1,13 @@
 //! Options about what calls may do, on every transport.
 
 mod approval;
+mod policy;
 
 use std::sync::Arc;
 
 use clap::Args;
 
-use self::approval::Approval;
+use self::{approval::Approval, policy::Policy};
 use crate::{
     approval::Approvals, dispatch::Dispatcher, seal::Keyring, store::Store, watch::Watched,
 };
@@ -16,12 +17,17 @@ use crate::{
 pub struct Guard {
     #[command(flatten)]
     approval: Approval,
+    #[command(flatten)]
+    policy: Policy,
 }
 
 impl Guard {
     /// Puts what the options say in the way of each call.
-    pub(crate) fn over(&self, dispatcher: Dispatcher) -> Dispatcher {
-        self.approval.over(dispatcher)
+    ///
+    /// # Errors
+    /// A file that an option names cannot be read or does not hold.
+    pub(crate) fn over(&self, dispatcher: Dispatcher) -> anyhow::Result<Dispatcher> {
+        self.policy.over(self.approval.over(dispatcher))
     }
 
     /// Where humans answer. Replicas share keys and store.

@@ -1,0 +1,62 @@
+//! A policy of any text, asked about a call with any arguments: no panic, an end in time, and whoever adds a
+//! rule that denies lets nothing more pass.
+
+#![no_main]
+
+use std::{sync::LazyLock, time::SystemTime};
+
+use libfuzzer_sys::fuzz_target;
+use portkey_mcp::{
+    catalog::Catalog,
+    policy::{Decision, Facts, Policy, Verdict},
+    request::Transport,
+    store::Store,
+};
+use serde_json::Value;
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
+
+const TOOLS: [&str; 4] = ["get-config", "create-config", "update-config", "delete-config"];
+
+/// The first byte chooses the tool; the arguments come before a line of three hyphens, the policy behind it.
+fn parts(data: &[u8]) -> Option<(&'static str, Value, &str)> {
+    let (choice, text) = data.split_first()?;
+    let (args, policy) = std::str::from_utf8(text).ok()?.split_once("\n---\n")?;
+    let tool = TOOLS.get(usize::from(*choice) % TOOLS.len())?;
+    Some((tool, serde_json::from_str(args).ok()?, policy))
+}
+
+fn decided(policy: &Policy, tool: &str, args: &Value) -> Option<Decision> {
+    let entry = CATALOG.find(tool).ok()?;
+    let facts = Facts {
+        operation: entry.operation,
+        domain: entry.domain.name,
+        args: args.as_object()?,
+        principal: "someone",
+        client: Some("fuzz"),
+        transport: Transport::Tcp,
+        session: None,
+        time: SystemTime::UNIX_EPOCH,
+        tainted: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    Some(runtime.block_on(policy.decide(&facts, &Store::memory())))
+}
+
+const fn passes(decision: &Decision) -> bool {
+    !matches!(decision.verdict, Verdict::Deny(_))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((tool, args, text)) = parts(data) else { return };
+    let Ok(policy) = Policy::parse("fuzz", text, &CATALOG) else { return };
+    let Some(before) = decided(&policy, tool, &args) else { return };
+    let denying = format!("{}\nall_tools: {{ limits: [{{ max: 0, window: day }}] }}", text.trim_end());
+    if let Ok(stricter) = Policy::parse("fuzz", &denying, &CATALOG) {
+        let after = decided(&stricter, tool, &args);
+        assert!(after.is_some_and(|after| !passes(&after)), "a limit of nothing let something pass");
+    }
+    // Asked again, it says the same, but for what was counted in between.
+    let again = decided(&policy, tool, &args);
+    assert_eq!(again.as_ref().map(passes), Some(passes(&before)), "it says two things of one call");
+});

@@ -1,0 +1,166 @@
+//! `portkey-mcp policy`: policy files checked, explained, tested and begun.
+
+mod begin;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use crate::{
+    catalog::Catalog,
+    policy::{
+        self, Policy as Rules,
+        cases::{self, Case},
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Say whether a policy file holds, and what in it is likely meant otherwise.
+    #[command(after_help = "\
+Example:
+  portkey-mcp policy check policy.yaml --strict")]
+    Check {
+        /// The policy file.
+        file: PathBuf,
+        /// Fail for names of tools that there are not, too.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Say what becomes of a call under a policy, which rule decides, and what the others say.
+    #[command(after_help = "\
+Examples:
+  portkey-mcp policy explain policy.yaml --call delete-integration '{\"slug\":\"openai\"}'
+  portkey-mcp policy explain policy.yaml --call create-config '{\"name\":\"a\",\"config\":{}}' \\
+    --principal ci --time 2026-07-28T22:00:00Z")]
+    Explain(Box<Explain>),
+    /// Hold a policy against a file of cases; exit with 1 if one fails.
+    #[command(after_help = "\
+Example:
+  portkey-mcp policy test policy.yaml cases.yaml")]
+    Test {
+        /// The policy file.
+        file: PathBuf,
+        /// The file of cases.
+        cases: PathBuf,
+    },
+    /// Print a commented policy to begin with, which lists every tool by what it does.
+    #[command(after_help = "\
+Example:
+  portkey-mcp policy init --preset careful > policy.yaml")]
+    Init {
+        /// What to begin with; a policy that allows everything when left out.
+        #[arg(long)]
+        preset: Option<begin::Preset>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Explain {
+    /// The policy file.
+    file: PathBuf,
+    /// The tool, and its arguments as a JSON object.
+    #[arg(long, required = true, num_args = 1..=2, value_names = ["TOOL", "JSON"])]
+    call: Vec<String>,
+    /// Who calls.
+    #[arg(long, value_name = "NAME")]
+    principal: Option<String>,
+    /// What the client calls itself.
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    /// What it comes over: stdio or http.
+    #[arg(long, value_name = "TRANSPORT")]
+    transport: Option<String>,
+    /// When it comes, such as 2026-07-28T22:00:00Z; now when left out.
+    #[arg(long, value_name = "TIME")]
+    time: Option<String>,
+    /// The session has read text that strangers wrote.
+    #[arg(long)]
+    tainted: bool,
+}
+
+impl Policy {
+    pub(super) async fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Check { file, strict } => check(&Rules::quiet(&file)?, strict, out),
+            Self::Explain(explain) => explain.run(out).await,
+            Self::Test { file, cases } => test(&Rules::quiet(&file)?, &cases, out).await,
+            Self::Init { preset } => {
+                begin::print(preset, &Catalog::full(), out)?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    for warning in rules.warnings() {
+        writeln!(out, "warning: {warning}")?;
+    }
+    let catalog = Catalog::full();
+    let hidden = catalog.iter().filter(|entry| rules.hides(entry.operation)).count();
+    let (name, count, revision) = (rules.name(), rules.len(), rules.revision());
+    let all = catalog.iter().count();
+    writeln!(
+        out,
+        "{name} holds: {count} rules, {hidden} of {all} tools hidden, revision {revision}"
+    )?;
+    Ok(match strict && !rules.warnings().is_empty() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+impl Explain {
+    async fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let rules = Rules::quiet(&self.file)?;
+        let mut call = self.call.into_iter();
+        let tool = call.next().unwrap_or_default();
+        let args = call.next().map(|args| cases::arguments(&args)).transpose()?.unwrap_or_default();
+        let case = Case {
+            call: tool,
+            args,
+            principal: self.principal,
+            client: self.client,
+            transport: self.transport,
+            time: self.time,
+            tainted: self.tainted,
+            ..Case::default()
+        };
+        let cases::Told { decision, steps } = case.ask(&rules, &Catalog::full()).await?;
+        writeln!(out, "{}", cases::sentence(&decision.verdict))?;
+        if let policy::Verdict::Deny(denied) = &decision.verdict {
+            writeln!(out, "  decided at: {}", denied.stage.word())?;
+        }
+        if let Some(rule) = decision.verdict.rule() {
+            writeln!(out, "  decided by: {rule}")?;
+        }
+        for step in steps {
+            let shadow = if step.shadow { ", shadow" } else { "" };
+            let (rule, verb) = (step.rule, step.verb.word());
+            writeln!(out, "  {rule} [{verb}{shadow}]: {}", step.outcome)?;
+        }
+        for noted in &decision.shadows {
+            let (name, verb, words) = (&noted.rule.name, noted.verb.word(), &noted.words);
+            writeln!(out, "  shadow `{name}` would {verb}: {words}")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn test(rules: &Rules, file: &PathBuf, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let told = || format!("cannot use {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(told)?;
+    let cases = cases::read(&text).with_context(told)?;
+    let (catalog, mut failed) = (Catalog::full(), 0);
+    for (line, case) in &cases {
+        if let Err(error) = case.check(rules, &catalog).await {
+            failed += 1;
+            let name = case.name.as_deref().unwrap_or(&case.call);
+            writeln!(out, "line {line}: {name}: {error}")?;
+        }
+    }
+    writeln!(out, "{} of {} cases hold", cases.len() - failed, cases.len())?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

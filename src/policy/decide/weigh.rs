@@ -1,0 +1,275 @@
+//! Each rule about an operation is asked once; what they say is kept until all have spoken.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use super::{Denied, Noted, Stage, Step};
+use crate::{
+    policy::{
+        Facts, Policy, Resolved,
+        expression::Variables,
+        limit::{Limit, Words},
+        path::Path,
+        rule::{Cite, Rule, Verb},
+    },
+    store::{Budget, Store, StoreError},
+};
+
+/// What a policy has to say of an operation, and how far the counters have gone that its rules compare.
+pub(super) struct Reach<'a> {
+    policy: &'a Policy,
+    resolved: Option<&'a Resolved>,
+    counted: Vec<(usize, u64)>,
+}
+
+impl<'a> Reach<'a> {
+    pub(super) async fn of(
+        policy: &'a Policy,
+        facts: &Facts<'_>,
+        store: &Store,
+    ) -> Result<Self, StoreError> {
+        let resolved = policy.of.get(facts.operation.name());
+        let mut counted = Vec::new();
+        for index in resolved.iter().flat_map(|resolved| &resolved.reads) {
+            if let Some(counter) = policy.counters.get(*index) {
+                let key = counter.key(&policy.name, facts);
+                counted.push((*index, store.counted(&key, counter.window).await?));
+            }
+        }
+        Ok(Self { policy, resolved, counted })
+    }
+
+    fn counted(&self, counter: usize) -> u64 {
+        let found = self.counted.iter().find(|(index, _)| *index == counter);
+        found.map_or(0, |(_, count)| *count)
+    }
+}
+
+/// What all rules said.
+pub(super) struct Findings<'a, 's> {
+    /// The first policy in which nothing speaks for the call.
+    pub(super) closed: Option<&'a Policy>,
+    pub(super) denied: Option<Denied>,
+    pub(super) approve: Option<Noted>,
+    pub(super) dry_run: Option<Noted>,
+    /// What is to be taken of counters.
+    pub(super) taken: Budgets<'a>,
+    /// The same of rules that only tell, each by itself.
+    pub(super) watched: Vec<Budgets<'a>>,
+    pub(super) shadows: Vec<Noted>,
+    pub(super) redact: Vec<Arc<[Path]>>,
+    steps: Option<&'s mut Vec<Step>>,
+}
+
+/// What a rule said.
+enum Said {
+    /// It is not about this call.
+    Nothing,
+    /// It applies, and what it demands holds.
+    Holds,
+    /// It applies, and what it demands does not hold.
+    Fails(String),
+    /// It cannot be told whether it applies.
+    Broken(String),
+}
+
+impl<'a, 's> Findings<'a, 's> {
+    pub(super) fn new(steps: Option<&'s mut Vec<Step>>) -> Self {
+        Self {
+            closed: None,
+            denied: None,
+            approve: None,
+            dry_run: None,
+            taken: Budgets::default(),
+            watched: Vec::new(),
+            shadows: Vec::new(),
+            redact: Vec::new(),
+            steps,
+        }
+    }
+
+    /// Asks the rules of one policy.
+    pub(super) fn weigh<'f>(
+        &mut self,
+        reach: &Reach<'a>,
+        facts: &Facts<'f>,
+        variables: &Variables<'f>,
+    ) {
+        let mut open = !reach.policy.closed || reach.resolved.is_some_and(|found| found.listed);
+        for index in reach.resolved.iter().flat_map(|resolved| &resolved.rules) {
+            let Some(rule) = reach.policy.rules.get(*index) else { continue };
+            let said = ask(rule, reach, facts, variables);
+            open |= !rule.shadow
+                && !rule.wildcard
+                && rule.verb.opens()
+                && matches!(said, Said::Holds | Said::Fails(_));
+            self.note(rule, &said);
+            match (rule.shadow, said) {
+                (_, Said::Nothing) => {}
+                (true, said) => self.shadow(rule, said, reach, facts),
+                (false, said) => self.act(rule, said, reach, facts),
+            }
+        }
+        if !open && self.closed.is_none() {
+            self.closed = Some(reach.policy);
+        }
+    }
+
+    fn act(&mut self, rule: &'a Rule, said: Said, reach: &Reach<'a>, facts: &Facts<'_>) {
+        let why = match (rule.verb, said) {
+            (_, Said::Nothing) => return,
+            (_, Said::Broken(why)) => Some(format!("it cannot be evaluated: {why}")),
+            (_, Said::Fails(why)) => Some(why),
+            (Verb::Deny, Said::Holds) => Some(String::new()),
+            (_, Said::Holds) => None,
+        };
+        if let Some(why) = why {
+            self.deny(rule, facts, &why);
+            return;
+        }
+        let noted = || {
+            let words = rule.words.clone();
+            let words = words.unwrap_or_else(|| format!("the policy rule `{}`", rule.cite.name));
+            Noted { rule: rule.cite.clone(), verb: rule.verb, words, confirm: rule.confirm }
+        };
+        match rule.verb {
+            Verb::Approve if self.approve.is_none() => self.approve = Some(noted()),
+            Verb::DryRun if self.dry_run.is_none() => self.dry_run = Some(noted()),
+            _ => {}
+        }
+        if !rule.redact.is_empty() {
+            self.redact.push(Arc::clone(&rule.redact));
+        }
+        for limit in &rule.limits {
+            if let Err(why) = self.taken.add(rule, limit, reach, facts) {
+                self.deny(rule, facts, &why);
+            }
+        }
+    }
+
+    fn deny(&mut self, rule: &Rule, facts: &Facts<'_>, why: &str) {
+        if self.denied.is_none() {
+            let words = denial(rule, facts, why);
+            let (stage, rule) = (Stage::Deny, rule.cite.clone());
+            self.denied = Some(Denied { stage, rule, words, retry_after: None });
+        }
+    }
+
+    fn shadow(&mut self, rule: &'a Rule, said: Said, reach: &Reach<'a>, facts: &Facts<'_>) {
+        let words = match said {
+            Said::Nothing => return,
+            Said::Broken(why) => format!("it cannot be evaluated: {why}"),
+            Said::Fails(why) => why,
+            Said::Holds if rule.verb == Verb::Evaluate => {
+                for limit in &rule.limits {
+                    let mut budgets = Budgets::default();
+                    if budgets.add(rule, limit, reach, facts).is_ok() {
+                        self.watched.push(budgets);
+                    }
+                }
+                return;
+            }
+            Said::Holds => rule.words.clone().unwrap_or_else(|| "it applies".to_owned()),
+        };
+        let (rule, verb, confirm) = (rule.cite.clone(), rule.verb, rule.confirm);
+        self.shadows.push(Noted { rule, verb, words, confirm });
+    }
+
+    fn note(&mut self, rule: &Rule, said: &Said) {
+        let Some(steps) = &mut self.steps else { return };
+        let outcome = match said {
+            Said::Nothing => Cow::Borrowed("does not apply"),
+            Said::Holds if rule.verb == Verb::Evaluate => Cow::Borrowed("holds"),
+            Said::Holds => Cow::Borrowed("applies"),
+            Said::Fails(why) => Cow::Owned(format!("fails: {why}")),
+            Said::Broken(why) => Cow::Owned(format!("cannot be evaluated: {why}")),
+        };
+        let (rule, verb, shadow) = (rule.cite.clone(), rule.verb, rule.shadow);
+        steps.push(Step { rule, verb, shadow, outcome: outcome.into_owned() });
+    }
+}
+
+fn ask<'f>(rule: &Rule, reach: &Reach<'_>, facts: &Facts<'f>, variables: &Variables<'f>) -> Said {
+    let counted = |counter| reach.counted(counter);
+    if let Some(when) = &rule.when {
+        let values: Vec<u64> = rule.counters.iter().map(|counter| counted(*counter)).collect();
+        match when.holds(variables, &values) {
+            Ok(true) => {}
+            Ok(false) => return Said::Nothing,
+            Err(why) => return Said::Broken(format!("`when`: {why}")),
+        }
+    }
+    for condition in &rule.conditions {
+        if !condition.holds(facts.args, counted) {
+            return match rule.verb {
+                Verb::Evaluate => Said::Fails(format!("`{}` does not hold", condition.text)),
+                _ => Said::Nothing,
+            };
+        }
+    }
+    for cap in &rule.cap {
+        let mut within = true;
+        let mut check = |value: &serde_json::Value| {
+            within &= value.is_null() || value.as_f64().is_some_and(|value| value <= cap.most);
+        };
+        cap.path.arguments(facts.args, &mut check);
+        if !within {
+            return Said::Fails(format!("`{}` may be at most {}", cap.text, cap.most));
+        }
+    }
+    Said::Holds
+}
+
+fn denial(rule: &Rule, facts: &Facts<'_>, why: &str) -> String {
+    let (tool, name) = (facts.operation.name(), &rule.cite.name);
+    match (&rule.words, why) {
+        (Some(words), _) => format!("the policy rule `{name}` denies `{tool}`: {words}"),
+        (None, "") => format!("the policy rule `{name}` denies `{tool}`"),
+        (None, why) => format!("the policy rule `{name}` denies `{tool}`: {why}"),
+    }
+}
+
+/// What is to be taken of counters, and for which rules.
+#[derive(Default)]
+pub(super) struct Budgets<'a> {
+    pub(super) budgets: Vec<Budget>,
+    of: Vec<(&'a Rule, &'a Limit)>,
+}
+
+impl<'a> Budgets<'a> {
+    fn add(
+        &mut self,
+        rule: &'a Rule,
+        limit: &'a Limit,
+        reach: &Reach<'a>,
+        facts: &Facts<'_>,
+    ) -> Result<(), String> {
+        if let Some(counter) = reach.policy.counters.get(limit.counter) {
+            self.budgets.push(limit.budget(counter, &reach.policy.name, facts)?);
+            self.of.push((rule, limit));
+        }
+        Ok(())
+    }
+
+    /// Why the limit stops the call.
+    pub(super) fn words(&self, index: usize) -> String {
+        let (Some((rule, limit)), Some(budget)) = (self.of.get(index), self.budgets.get(index))
+        else {
+            return String::new();
+        };
+        let name = &rule.cite.name;
+        let usual = || format!("no more than {} per {}", budget.most, Words(budget.window));
+        let words = limit.words.clone().or_else(|| rule.words.clone()).unwrap_or_else(usual);
+        format!("the policy rule `{name}` limits this: {words}")
+    }
+
+    pub(super) fn denied(
+        &self,
+        index: usize,
+        words: String,
+        retry_after: Option<Duration>,
+    ) -> Denied {
+        let nobody = || Cite { policy: "".into(), name: "".into(), place: "".into(), line: 0 };
+        let rule = self.of.get(index).map_or_else(nobody, |(rule, _)| rule.cite.clone());
+        Denied { stage: Stage::Limits, rule, words, retry_after }
+    }
+}

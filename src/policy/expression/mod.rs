@@ -1,0 +1,377 @@
+//! `when:` expressions in CEL: read once, bounded in size and in what they may do, asked for each call.
+//!
+//! What bounds an evaluation: expressions are short and shallow, no macro stands inside another, `map` is
+//! not offered, and arguments beyond [`MOST_VALUES`] or [`MOST_TEXT`] are not looked at. Regular expressions
+//! are written out, so that they are compiled with the policy.
+
+mod scope;
+mod value;
+
+use std::sync::{Arc, LazyLock};
+
+use cel::{
+    Context, Env, ExecutionError, Value,
+    common::{
+        ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators},
+        traits::Container,
+        types::{CelBool, CelString, DYN_TYPE, Type},
+        value::Val,
+    },
+    parser::Parser,
+};
+use regex::Regex;
+
+use self::scope::Scope;
+use super::condition::regex;
+
+pub(super) use self::scope::Variables;
+pub use self::value::{MOST_TEXT, MOST_VALUES};
+
+/// Bound on an expression as it is written, in bytes.
+pub const LONGEST: usize = 1_000;
+/// Bound on the signs in it that open a level, so that reading it takes a bounded stack.
+const MOST_SIGNS: usize = 150;
+/// The stack that an expression is read on, in bytes: the parser takes some 100 kB for each bracket.
+const READING_STACK: usize = 1 << 24;
+/// Bound on the levels of an expression.
+const DEEPEST: usize = 32;
+/// Bound on iterations times text, where a macro goes through arguments.
+const MOST_WORK: usize = 1 << 28;
+
+/// What an expression may name.
+const VARIABLES: &[&str] = &[
+    "args",
+    "tool",
+    "domain",
+    "effect",
+    "principal",
+    "client",
+    "transport",
+    "session",
+    "time",
+    "counters",
+    "tainted",
+];
+
+/// What it may call beside operators and macros.
+const FUNCTIONS: &[&str] = &[
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "timestamp",
+    "duration",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+];
+
+const OPERATORS: &[&str] = &[
+    operators::CONDITIONAL,
+    operators::LOGICAL_AND,
+    operators::LOGICAL_OR,
+    operators::LOGICAL_NOT,
+    operators::SUBSTRACT,
+    operators::ADD,
+    operators::MULTIPLY,
+    operators::DIVIDE,
+    operators::MODULO,
+    operators::EQUALS,
+    operators::NOT_EQUALS,
+    operators::GREATER_EQUALS,
+    operators::LESS_EQUALS,
+    operators::GREATER,
+    operators::LESS,
+    operators::NEGATE,
+    operators::INDEX,
+    operators::IN,
+    operators::NOT_STRICTLY_FALSE,
+];
+
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// An expression that is true or false of a call.
+#[derive(Debug)]
+pub(super) struct Expression {
+    tree: IdedExpr,
+    patterns: Vec<Pattern>,
+    /// The counters it names.
+    pub(super) counters: Vec<String>,
+    uses_args: bool,
+    /// Whether it asks who has read what strangers wrote.
+    pub(super) minds_taint: bool,
+    has_macro: bool,
+}
+
+/// A regular expression as the set of texts that it matches: `x.matches('…')` is read as `x in …`.
+#[derive(Clone, Debug)]
+struct Pattern(Regex);
+
+impl Val for Pattern {
+    fn get_type(&self) -> &Type {
+        &DYN_TYPE
+    }
+
+    fn cel_type() -> &'static Type {
+        static DYN: Type = DYN_TYPE;
+        &DYN
+    }
+
+    fn as_container(&self) -> Option<&dyn Container> {
+        Some(self)
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
+        Box::new(self.clone())
+    }
+}
+
+impl Container for Pattern {
+    fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
+        match value.downcast_ref::<CelString<'_>>() {
+            Some(text) => Ok(self.0.is_match(text.inner())),
+            None => {
+                let of = value.get_type().name().to_owned();
+                Err(ExecutionError::no_such_overload("matches", vec![of]))
+            }
+        }
+    }
+}
+
+impl Expression {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// It is none, names what there is not, or goes beyond a bound.
+    pub(super) fn compile(source: &str) -> Result<Self, String> {
+        if source.len() > LONGEST {
+            return Err(format!("the expression is longer than {LONGEST} bytes"));
+        }
+        let opens = |c: &char| "+-*/%<>=!?:.[({&|".contains(*c);
+        if source.chars().filter(opens).count() > MOST_SIGNS {
+            return Err("the expression is too long; split the rule".to_owned());
+        }
+        std::thread::scope(|scope| {
+            let reader = std::thread::Builder::new().stack_size(READING_STACK);
+            let reading = reader.spawn_scoped(scope, || Self::read(source));
+            let read = reading.map_err(|error| format!("it cannot be read: {error}"))?.join();
+            read.unwrap_or_else(|_| Err("it cannot be read".to_owned()))
+        })
+    }
+
+    fn read(source: &str) -> Result<Self, String> {
+        let parser = Parser::new().max_recursion_depth(24).error_recovery_limit(1);
+        let tree = parser.parse(source).map_err(|errors| {
+            let first = errors.errors.first();
+            first.map_or_else(|| "it is no expression".to_owned(), |error| error.msg.clone())
+        })?;
+        let mut expression = Self {
+            tree: IdedExpr::default(),
+            patterns: Vec::new(),
+            counters: Vec::new(),
+            uses_args: false,
+            minds_taint: false,
+            has_macro: false,
+        };
+        expression.tree = expression.checked(tree, 0, &mut Vec::new(), false)?;
+        Ok(expression)
+    }
+
+    /// The same tree, if it keeps to the bounds, with calls of `matches` resolved.
+    fn checked(
+        &mut self,
+        mut node: IdedExpr,
+        depth: usize,
+        bound: &mut Vec<String>,
+        looping: bool,
+    ) -> Result<IdedExpr, String> {
+        if depth > DEEPEST {
+            return Err(format!("the expression has more than {DEEPEST} levels; split the rule"));
+        }
+        let inner = |this: &mut Self, node: &mut IdedExpr, bound: &mut Vec<String>, looping| {
+            *node = this.checked(std::mem::take(node), depth + 1, bound, looping)?;
+            Ok::<(), String>(())
+        };
+        match &mut node.expr {
+            Expr::Unspecified | Expr::Literal(_) => {}
+            Expr::Ident(name) => self.names(name, bound)?,
+            Expr::Select(select) => match is_counters(&select.operand) {
+                true => self.counters.push(select.field.clone()),
+                false => inner(self, &mut select.operand, bound, looping)?,
+            },
+            Expr::Call(call) => {
+                if let Some(name) = counter_of(call) {
+                    self.counters.push(name);
+                    return Ok(node);
+                }
+                if call.func_name == "matches" {
+                    self.resolve_pattern(call)?;
+                } else if !OPERATORS.contains(&call.func_name.as_str())
+                    && !FUNCTIONS.contains(&call.func_name.as_str())
+                {
+                    return Err(format!("there is no function `{}`", call.func_name));
+                }
+                if let Some(target) = &mut call.target {
+                    inner(self, target, bound, looping)?;
+                }
+                for arg in &mut call.args {
+                    inner(self, arg, bound, looping)?;
+                }
+            }
+            Expr::List(list) => {
+                for element in &mut list.elements {
+                    inner(self, element, bound, looping)?;
+                }
+            }
+            Expr::Map(map) => {
+                for entry in &mut map.entries {
+                    let EntryExpr::MapEntry(entry) = &mut entry.expr else {
+                        return Err("messages are not offered".to_owned());
+                    };
+                    inner(self, &mut entry.key, bound, looping)?;
+                    inner(self, &mut entry.value, bound, looping)?;
+                }
+            }
+            Expr::Struct(_) => return Err("messages are not offered".to_owned()),
+            Expr::Comprehension(each) => {
+                if looping {
+                    return Err("one macro may not stand inside another".to_owned());
+                }
+                if makes_values(each) {
+                    return Err("`map` is not offered".to_owned());
+                }
+                self.has_macro = true;
+                inner(self, &mut each.iter_range, bound, false)?;
+                inner(self, &mut each.accu_init, bound, true)?;
+                let outer = bound.len();
+                bound.extend([each.iter_var.clone(), each.accu_var.clone()]);
+                bound.extend(each.iter_var2.clone());
+                for part in [&mut each.loop_cond, &mut each.loop_step, &mut each.result] {
+                    inner(self, part, bound, true)?;
+                }
+                bound.truncate(outer);
+            }
+        }
+        Ok(node)
+    }
+
+    fn names(&mut self, name: &str, bound: &[String]) -> Result<(), String> {
+        if bound.iter().any(|bound| bound == name) || name.starts_with('@') {
+            return Ok(());
+        }
+        match name {
+            "counters" => Err("write which counter: `counters.name`".to_owned()),
+            "args" => {
+                self.uses_args = true;
+                Ok(())
+            }
+            "tainted" => {
+                self.minds_taint = true;
+                Ok(())
+            }
+            name if VARIABLES.contains(&name) => Ok(()),
+            name => Err(format!("there is no `{name}`; there are {}", VARIABLES.join(", "))),
+        }
+    }
+
+    /// Makes `x.matches('…')` a question to the compiled pattern.
+    fn resolve_pattern(&mut self, call: &mut CallExpr) -> Result<(), String> {
+        let mut args = std::mem::take(&mut call.args);
+        let text = match args.pop().map(|arg| arg.expr) {
+            Some(Expr::Literal(LiteralValue::String(text))) => text,
+            _ => return Err("`matches` takes a text that is written out".to_owned()),
+        };
+        let target = call.target.take().map(|target| *target).or_else(|| args.pop());
+        let (Some(target), true) = (target, args.is_empty()) else {
+            return Err("`matches` takes one text".to_owned());
+        };
+        let pattern = IdedExpr { id: 0, expr: Expr::Ident(format!("@{}", self.patterns.len())) };
+        self.patterns.push(Pattern(regex(text.inner())?));
+        operators::IN.clone_into(&mut call.func_name);
+        call.args = vec![target, pattern];
+        Ok(())
+    }
+
+    /// Whether it is true of a call. `counted` are the values of the counters it names, in their order.
+    ///
+    /// # Errors
+    /// It cannot be said, in words without any argument's value.
+    pub(super) fn holds(&self, call: &Variables<'_>, counted: &[u64]) -> Result<bool, String> {
+        if self.uses_args {
+            let extent = call.extent();
+            let work = extent.values.saturating_mul(extent.text);
+            if !extent.is_within() || (self.has_macro && work > MOST_WORK) {
+                return Err("the arguments are too large for a rule to look at".to_owned());
+            }
+        }
+        let scope = Scope { expression: self, call, counted };
+        let mut context = Context::with_env(ENVIRONMENT.clone());
+        context.set_variable_resolver(&scope);
+        let value = Value::resolve_val(&self.tree, &context).map_err(|error| why(&error))?;
+        let truth = value.downcast_ref::<CelBool>().map(|truth| *truth.inner());
+        truth.ok_or_else(|| "it is neither true nor false".to_owned())
+    }
+}
+
+fn is_counters(node: &IdedExpr) -> bool {
+    matches!(&node.expr, Expr::Ident(name) if name == "counters")
+}
+
+/// Whether it is what `map` becomes: it adds to a list what is not an item of the one it goes through.
+fn makes_values(each: &ComprehensionExpr) -> bool {
+    let step = match &each.loop_step.expr {
+        Expr::Call(call) if call.func_name == operators::CONDITIONAL => call.args.get(1),
+        _ => Some(&each.loop_step),
+    };
+    match step.map(|step| &step.expr) {
+        Some(Expr::Call(call)) if call.func_name == operators::ADD => match call.args.as_slice() {
+            [IdedExpr { expr: Expr::Ident(to), .. }, IdedExpr { expr: Expr::List(added), .. }] => {
+                let item = |one: &IdedExpr| matches!(&one.expr, Expr::Ident(name) if *name == each.iter_var);
+                *to == each.accu_var && !added.elements.iter().all(item)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The counter that `counters["name"]` names.
+fn counter_of(call: &CallExpr) -> Option<String> {
+    match call.args.as_slice() {
+        [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }]
+            if call.func_name == operators::INDEX && is_counters(of) =>
+        {
+            Some(name.inner().to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What went wrong. CEL's own words can hold values of arguments, and those can be secrets.
+fn why(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(name) => format!("there is no `{name}`; ask `has(…)` first"),
+        ExecutionError::UndeclaredReference(name) => format!("there is no `{name}`"),
+        ExecutionError::NoSuchOverload(error) => {
+            let (function, types) = (error.function(), error.argument_types().join(" and "));
+            format!("`{}` does not go with {types}", function.trim_matches('_'))
+        }
+        ExecutionError::IndexOutOfBounds(_) => "a list has fewer items".to_owned(),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            "a division by zero".to_owned()
+        }
+        ExecutionError::Overflow(..) => "a number is too large".to_owned(),
+        _ => "a value is of a kind that it does not take".to_owned(),
+    }
+}

@@ -1,0 +1,82 @@
+//! What an expression sees of a call.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use cel::{
+    common::{
+        types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimestamp},
+        value::{CowVal, Val},
+    },
+    context::VariableResolver,
+};
+use chrono::{DateTime, Utc};
+
+use super::{
+    Expression,
+    value::{self, Extent, borrowed},
+};
+use crate::policy::Facts;
+
+/// What expressions see of a call; the arguments are laid out when the first asks for them.
+pub(in crate::policy) struct Variables<'a> {
+    facts: &'a Facts<'a>,
+    args: OnceLock<Box<dyn Val + 'a>>,
+    extent: OnceLock<Extent>,
+}
+
+impl<'a> Variables<'a> {
+    pub(in crate::policy) fn of(facts: &'a Facts<'a>) -> Self {
+        Self { facts, args: OnceLock::new(), extent: OnceLock::new() }
+    }
+
+    pub(super) fn extent(&self) -> &Extent {
+        self.extent.get_or_init(|| Extent::of(self.facts.args))
+    }
+}
+
+/// The variables of one expression.
+pub(super) struct Scope<'s, 'a> {
+    pub(super) expression: &'s Expression,
+    pub(super) call: &'s Variables<'a>,
+    pub(super) counted: &'s [u64],
+}
+
+impl VariableResolver for Scope<'_, '_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        let facts = self.call.facts;
+        let text = |text: &'b str| Some(CowVal::owned(CelString::from(text)));
+        match variable {
+            "args" => {
+                let args = self.call.args.get_or_init(|| value::map(facts.args));
+                Some(borrowed(args))
+            }
+            "tool" => text(facts.operation.name()),
+            "domain" => text(facts.domain),
+            "effect" => text(facts.operation.effects().word()),
+            "principal" => text(facts.principal),
+            "client" => text(facts.client.unwrap_or_default()),
+            "transport" => text(facts.transport_word()),
+            "session" => text(facts.session.unwrap_or_default()),
+            "tainted" => Some(CowVal::owned(CelBool::from(facts.tainted))),
+            "time" => {
+                let time = DateTime::<Utc>::from(facts.time).fixed_offset();
+                Some(CowVal::owned(CelTimestamp::from(time)))
+            }
+            "counters" => {
+                let values = self.expression.counters.iter().zip(self.counted);
+                let entry = |(name, value): (&'b String, &u64)| {
+                    let value = i64::try_from(*value).unwrap_or(i64::MAX);
+                    let value: Box<dyn Val + 'b> = Box::new(CelInt::from(value));
+                    (CelMapKey::from(name.as_str()), value)
+                };
+                let map: HashMap<_, _> = values.map(entry).collect();
+                Some(CowVal::owned(CelMap::from(map)))
+            }
+            other => {
+                let index: usize = other.strip_prefix('@')?.parse().ok()?;
+                let pattern: &dyn Val = self.expression.patterns.get(index)?;
+                Some(CowVal::Borrowed(pattern))
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What a policy file says of a call: hidden, denied, limited, to be approved, to be shown only, or allowed.
+//!
+//! The order is fixed, over all policies that concern a call: hidden → default → deny → limits → approve →
+//! dry-run → allow. What forbids wins. `document` is the file as it is written, `compile` makes rules per
+//! operation of it, `decide` asks them.
+
+pub mod cases;
+mod compile;
+mod condition;
+mod decide;
+mod document;
+mod expression;
+mod file;
+mod limit;
+mod path;
+mod rule;
+
+use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
+
+use crate::{
+    operation::{JsonMap, Operation},
+    request::Transport,
+};
+
+use self::{limit::Counter, rule::Rule};
+
+pub use self::{
+    compile::PolicyError,
+    decide::{Decision, Denied, Noted, Stage, Step, Verdict, decide, explain, hidden},
+    document::MOST_BYTES,
+    expression::{LONGEST as LONGEST_EXPRESSION, MOST_TEXT, MOST_VALUES},
+    path::{Path, REDACTED},
+    rule::{Cite, Verb},
+};
+
+/// A policy, ready to be asked. Made by [`Policy::parse`].
+pub struct Policy {
+    name: Arc<str>,
+    revision: String,
+    /// Whether calls that nothing speaks for are denied.
+    closed: bool,
+    rules: Vec<Rule>,
+    counters: Vec<Counter>,
+    of: HashMap<&'static str, Resolved>,
+    warnings: Vec<String>,
+}
+
+/// What there is about one operation.
+#[derive(Debug, Default)]
+struct Resolved {
+    hidden: bool,
+    /// It stands under `tools`, by name or by glob.
+    listed: bool,
+    /// Which rules are about it, in their order.
+    rules: Vec<usize>,
+    /// The counters whose values these compare.
+    reads: Vec<usize>,
+}
+
+/// A call, as policies see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What is called.
+    pub operation: &'static Operation,
+    /// The domain it belongs to.
+    pub domain: &'static str,
+    /// The arguments, past the gate.
+    pub args: &'a JsonMap,
+    /// Who calls.
+    pub principal: &'a str,
+    /// What the client calls itself; its word only.
+    pub client: Option<&'a str>,
+    /// What the call came over.
+    pub transport: Transport,
+    /// The session it belongs to.
+    pub session: Option<&'a str>,
+    /// When it came.
+    pub time: SystemTime,
+    /// Whether its session has read text that strangers wrote.
+    pub tainted: bool,
+}
+
+impl Facts<'_> {
+    /// The word for the transport in a policy: `stdio` or `http`.
+    pub const fn transport_word(&self) -> &'static str {
+        match self.transport {
+            Transport::Pipe => "stdio",
+            Transport::Tcp => "http",
+        }
+    }
+}
+
+impl Policy {
+    /// What its file is called.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Tells versions of the file apart: the beginning of its SHA-256, in hexadecimal.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// Whether the operation does not exist for those under this policy.
+    pub fn hides(&self, operation: &Operation) -> bool {
+        self.of.get(operation.name()).is_some_and(|resolved| resolved.hidden)
+    }
+
+    /// Whether it hides the same operations as another.
+    pub fn hides_as(&self, other: &Self) -> bool {
+        let hidden = |policy: &Self, name| policy.of.get(name).is_some_and(|found| found.hidden);
+        self.of.keys().all(|name| hidden(self, name) == hidden(other, name))
+    }
+
+    /// Whether a rule about the operation asks who has read what strangers wrote.
+    pub fn minds_taint(&self, operation: &Operation) -> bool {
+        let rules = self.of.get(operation.name()).into_iter().flat_map(|found| &found.rules);
+        let mut rules = rules.filter_map(|rule| self.rules.get(*rule));
+        rules.any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
+    }
+
+    /// What the file says that is likely meant otherwise: names of tools that there are not.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// How many rules it has.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether it has no rules at all.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Policy({}, {})", self.name, self.revision)
+    }
+}

@@ -1,0 +1,138 @@
+//! `portkey-mcp policy check|explain|test|init`.
+
+use std::fs;
+
+use super::*;
+use crate::process::said;
+
+fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const POLICY: &str = r#"version: "1"
+hide: [delete-workspace]
+tools:
+  create-label:
+    rules:
+      - name: team labels
+        conditions: [{ path: args.name, op: regex, value: "^team-" }]
+        on_deny: labels begin with team-
+      - { name: few, rate_limit: 1/hour }
+  update-label: { rules: [{ name: ask, action: approve, when: tainted }] }
+  made_up: { rules: [] }
+"#;
+
+#[test]
+fn check_tells_faults_and_warnings() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(&folder, "good.yaml", POLICY);
+    let (ok, out, _) = said(&["policy", "check", &good]);
+    assert!(ok && out.contains("good.yaml holds: 3 rules, 1 of "), "{out}");
+    assert!(
+        out.contains("warning: tools.made_up: no tool of this server is called `made_up`"),
+        "{out}"
+    );
+    let (ok, _, _) = said(&["policy", "check", &good, "--strict"]);
+    assert!(!ok);
+    let bad = file(&folder, "bad.yaml", "version: '1'\nrules:\n  - { name: r, action: block }\n");
+    let (ok, _, log) = said(&["policy", "check", &bad]);
+    assert!(!ok && log.contains("bad.yaml") && log.contains("line 3"), "{log}");
+}
+
+#[test]
+fn explain_says_which_rule_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = file(&folder, "policy.yaml", POLICY);
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["create-label", r#"{"name":"x"}"#],
+            &[
+                "deny: the policy rule `team labels` denies `create-label`: labels begin with team-\n",
+                "decided at: deny\n",
+                "decided by: `team labels` (policy.yaml, tools.create-label.rules[0], line 6)\n",
+                "`few` (policy.yaml, tools.create-label.rules[1], line 9) [evaluate]: holds\n",
+            ],
+        ),
+        (&["create_label", r#"{"name":"team-a"}"#], &["allow\n", "`team labels`"]),
+        (&["list-labels"], &["allow\n"]),
+        (
+            &["delete-workspace", r#"{"workspace_id":"a","name":"A"}"#],
+            &["deny: `delete-workspace` is hidden", "decided at: hidden"],
+        ),
+        (&["update-label", r#"{"label_id":"a"}"#], &["allow\n", "[approve]: does not apply"]),
+        (
+            &["update-label", r#"{"label_id":"a"}"#, "--tainted"],
+            &["approve: the policy rule `ask`\n", "[approve]: applies"],
+        ),
+    ];
+    for (call, words) in cases {
+        let (ok, out, log) = said(&[&["policy", "explain", &policy, "--call"], *call].concat());
+        assert!(ok && words.iter().all(|word| out.contains(word)), "{call:?}: {out}{log}");
+    }
+    for (call, words) in [
+        (&["no-such", "{}"] as &[&str], "there is no tool `no-such`"),
+        (&["create-label", "[]"], "no JSON object"),
+        (&["create-label", r#"{"nam":"x"}"#], "did you mean `name`"),
+    ] {
+        let (ok, _, log) = said(&[&["policy", "explain", &policy, "--call"], call].concat());
+        assert!(!ok && log.contains(words), "{call:?}: {log}");
+    }
+}
+
+#[test]
+fn cases_hold_or_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = file(&folder, "policy.yaml", POLICY);
+    let good = r#"
+cases:
+  - { call: create-label, args: { name: team-a }, expect: allow }
+  - { name: the second, call: create-label, args: { name: team-a }, times: 2, expect: deny, rule: few }
+  - { call: create-label, args: { name: x }, expect: deny, rule: team labels }
+  - { call: update-label, args: { label_id: a }, tainted: true, expect: approve, principal: ci, transport: stdio }
+  - { call: delete_workspace, args: { workspace_id: a, name: A }, expect: deny, time: 2026-07-28T22:00:00Z }
+"#;
+    let (ok, out, log) = said(&["policy", "test", &policy, &file(&folder, "good.yaml", good)]);
+    assert!(ok && out == "5 of 5 cases hold\n", "{out}{log}");
+    let bad = good.replace("expect: approve", "expect: allow").replace("rule: few", "rule: many");
+    let (ok, out, _) = said(&["policy", "test", &policy, &file(&folder, "bad.yaml", &bad)]);
+    assert!(!ok && out.ends_with("3 of 5 cases hold\n"), "{out}");
+    assert!(
+        out.contains("line 4: the second: expected deny by `many`, got deny by `few` ("),
+        "{out}"
+    );
+    assert!(out.contains("line 6: update-label: expected allow, got approve by `ask`"), "{out}");
+    for (text, words) in [
+        ("cases: [{ call: list-labels, expect: maybe }]", "line 1: `expect` is"),
+        ("cases: [{ call: list-labels, expects: allow }]", "expects"),
+    ] {
+        let (ok, _, log) = said(&["policy", "test", &policy, &file(&folder, "odd.yaml", text)]);
+        assert!(!ok && log.contains(words), "{log}");
+    }
+}
+
+#[test]
+fn init_prints_a_policy_that_holds_and_names_every_tool() {
+    let folder = tempfile::tempdir().unwrap();
+    for preset in
+        [&[] as &[&str], &["--preset", "read-only"], &["--preset", "careful"], &["--preset", "ci"]]
+    {
+        let (ok, out, log) = said(&[&["policy", "init"], preset].concat());
+        assert!(ok, "{log}");
+        let parsed = policy(&out);
+        assert!(parsed.warnings().is_empty(), "{:?}", parsed.warnings());
+        let (before, listed) = out.split_once("# tools:\n").unwrap();
+        for entry in Catalog::full().iter() {
+            assert!(
+                listed.contains(&format!("#   {}: {{ rules: [] }} # ", entry.operation.name()))
+            );
+        }
+        // With the marks away it is what it says.
+        let opened: String = listed.lines().map(|line| format!("{}\n", &line[2..])).collect();
+        let whole = policy(&format!("{before}tools:\n{opened}"));
+        assert!(whole.warnings().is_empty());
+        let checked = file(&folder, "begun.yaml", &out);
+        assert!(said(&["policy", "check", &checked, "--strict"]).0);
+    }
+}

@@ -1,0 +1,147 @@
+//! `when:`: what expressions see, what they may not do, and that an error denies.
+
+use portkey_mcp::policy::{MOST_TEXT, MOST_VALUES};
+use serde_json::json;
+
+use super::*;
+
+/// A policy with one rule that denies when the expression is true.
+fn when(expression: &str) -> String {
+    let expression = serde_json::to_string(expression).unwrap();
+    format!("version: '1'\nrules: [{{ name: r, action: deny, when: {expression} }}]")
+}
+
+#[tokio::test]
+async fn expressions_see_the_call() {
+    let args = json!({
+        "name": "prod-key", "n": 5, "f": 2.5, "scopes": ["logs.list", "keys.create"],
+        "deep": { "flag": true, "x-y": 1 }, "nothing": null,
+    });
+    let cases = [
+        ("args.n == 5 && args.f > 2 && args.n + 1 == 6", true),
+        ("args.name.startsWith('prod-') && size(args.name) == 8", true),
+        ("args.name.matches('^(prod|live)-[a-z]+$')", true),
+        ("args.name.matches('^live')", false),
+        ("args.scopes.exists(s, s.matches('[.]create$'))", true),
+        ("args.scopes.all(s, s.startsWith('logs.'))", false),
+        ("args.scopes.filter(s, s.contains('keys')).size() == 1", true),
+        ("'logs.list' in args.scopes && !('x' in args.scopes)", true),
+        ("has(args.deep.flag) && args.deep.flag && args.deep['x-y'] == 1", true),
+        ("has(args.missing)", false),
+        ("args.nothing == null", true),
+        ("tool == 'create-api-key' && domain == 'api-keys' && effect == 'create'", true),
+        (
+            "principal == 'someone' && client == 'test' && transport == 'http' && session == ''",
+            true,
+        ),
+        ("tainted", false),
+        ("time.getDayOfWeek() == 2 && time.getHours() == 14", true),
+        ("time.getHours('Europe/Berlin') == 15", true),
+        (
+            "time > timestamp('2026-01-01T00:00:00Z') && time < timestamp('2027-01-01T00:00:00Z')",
+            true,
+        ),
+        ("effect in ['create', 'update', 'delete'] ? args.n > 100 : false", false),
+    ];
+    for (expression, truth) in cases {
+        let expected =
+            if truth { "deny r: the policy rule `r` denies `create-api-key`" } else { "allow" };
+        holds(&when(expression), &[("create-api-key", args.clone(), expected)]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_denies_and_tells_no_value() {
+    let args = json!({ "key": "sk-secret", "list": [1], "n": 1 });
+    let cases = [
+        ("args.missing == 1", "there is no `missing`; ask `has(…)` first"),
+        ("args.key + 1 == 2", ""),
+        ("args.key > 1", "`>` does not go with string and int"),
+        ("args.list[3] == 1", "a list has fewer items"),
+        ("args.n / 0 == 1", "a division by zero"),
+        ("args.key", "it is neither true nor false"),
+        ("int(args.key) == 1", ""),
+        ("timestamp(args.key) == time", ""),
+        ("time.getHours(args.key) == 1", ""),
+        ("args.n.matches('1')", ""),
+        ("size(args.n) == 1", ""),
+    ];
+    for (expression, words) in cases {
+        for action in ["deny", "allow", "approve", "dry-run"] {
+            let policy =
+                policy(&when(expression).replace("action: deny", &format!("action: {action}")));
+            let store = Store::memory();
+            let told = told(&decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await);
+            assert!(told.starts_with("deny r") && told.contains(words), "{expression}: {told}");
+            assert!(told.contains("cannot be evaluated") && !told.contains("sk-secret"), "{told}");
+        }
+    }
+    // Short circuits are no errors.
+    let safe = "has(args.missing) && args.missing == 1";
+    holds(&when(safe), &[("create-api-key", args, "allow")]).await;
+}
+
+#[tokio::test]
+async fn arguments_beyond_a_bound_are_not_looked_at() {
+    let many: Vec<u32> = (0..=u32::try_from(MOST_VALUES).unwrap()).collect();
+    let large = "deny r: the policy rule `r` denies `create-api-key`: it cannot be evaluated: `when`: the arguments are too large";
+    let expression = when("'x' in args.scopes");
+    holds(
+        &expression,
+        &[
+            ("create-api-key", json!({ "scopes": many }), large),
+            ("create-api-key", json!({ "scopes": ["y".repeat(MOST_TEXT + 1)] }), large),
+            ("create-api-key", json!({ "scopes": ["y".repeat(MOST_TEXT / 2)] }), "allow"),
+        ],
+    )
+    .await;
+    // A macro goes through everything, so it may look at less.
+    let macros = when("args.scopes.exists(s, s.contains('x'))");
+    let wide: Vec<String> = (0..2_000).map(|_| "y".repeat(400)).collect();
+    holds(&macros, &[("create-api-key", json!({ "scopes": wide }), large)]).await;
+    // What does not look at arguments does not mind.
+    holds(&when("tainted"), &[("create-api-key", json!({ "scopes": many }), "allow")]).await;
+}
+
+#[test]
+fn expressions_that_could_do_harm_are_not_taken() {
+    let deep = format!("{}true{}", "(".repeat(60), ")".repeat(60));
+    let wide = format!("1{} == 1", " + 1".repeat(60));
+    let ins = format!("1{}", " in [1]".repeat(49));
+    let long = format!("tool == '{}'", "x".repeat(1_000));
+    let regex = format!("tool.matches('{}')", "(a{1,99}){1,99}".repeat(2));
+    let cases = [
+        ("tol == 'x'", "there is no `tol`; there are args"),
+        ("tool == ", "line 2: rules[0]: `when`: "),
+        ("counters == {}", "write which counter"),
+        ("counters.missing > 1", "no rule counts `missing`"),
+        ("lookup(args)", "there is no function `lookup`"),
+        ("args.map(a, a + '') == []", "`map` is not offered"),
+        ("args.a.map(x, x > 1, tool) == []", "`map` is not offered"),
+        ("args.a.all(x, args.b.all(y, x == y))", "one macro may not stand inside another"),
+        ("tool.matches(principal)", "`matches` takes a text that is written out"),
+        ("tool.matches('(')", "the regular expression does not hold"),
+        (regex.as_str(), "the regular expression does not hold"),
+        (deep.as_str(), "Recursion limit"),
+        (wide.as_str(), "levels"),
+        (ins.as_str(), "levels"),
+        (long.as_str(), "longer than"),
+        ("google.protobuf.Duration{seconds: 1} == time", "messages are not offered"),
+    ];
+    for (expression, words) in cases {
+        let error =
+            Policy::parse("t", &when(expression), &Catalog::full()).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("line 2"), "{expression}: {error}");
+    }
+}
+
+/// Calls are served on threads with a small stack.
+#[tokio::test]
+async fn the_deepest_expression_that_is_taken_can_be_evaluated() {
+    let deepest = (1..60).rev().map(|terms| format!("1{} == 60", " + 1".repeat(terms)));
+    let mut taken =
+        deepest.filter(|text| Policy::parse("t", &when(text), &Catalog::full()).is_ok());
+    let expression = taken.next().unwrap();
+    assert!(expression.len() > 100, "{expression}");
+    holds(&when(&expression), &[("list-labels", json!({}), "allow")]).await;
+}

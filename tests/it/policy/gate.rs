@@ -1,0 +1,294 @@
+//! The one gate: whatever a call comes over, the policy is asked, and what it hides is not there.
+
+use std::{fs, path::PathBuf};
+
+use portkey_mcp::{dispatch::CallError, watch::Watched};
+use rmcp::{
+    ClientLifecycleMode,
+    model::{CallToolRequestParams, ProtocolVersion},
+    service::{ClientServiceExt, RunningService},
+    transport::{
+        StreamableHttpClientTransport, TokioChildProcess,
+        streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    http::served,
+    process::{Pipe, Served, command, said},
+    requests::{answer, call, client, modern},
+    upstream::{Upstream, dispatcher, ok, operator},
+};
+
+const POLICY: &str = r#"
+version: "1"
+hide: ["delete-*"]
+tools:
+  create-integration: { rules: [{ name: no more, action: deny, on_deny: we have enough }] }
+  list-labels: { rules: [{ name: few, rate_limit: 1/hour }, { name: names, redact: ["data[].name"] }] }
+  update-integration: { rules: [{ name: ask, action: approve }] }
+"#;
+
+struct File {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn with(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.yaml");
+        fs::write(&path, text).unwrap();
+        Self { _folder: folder, path }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+type Client = RunningService<rmcp::RoleClient, ()>;
+
+fn lifecycles() -> [ClientLifecycleMode; 2] {
+    let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+    [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions }]
+}
+
+async fn over_http(file: &File, lifecycle: ClientLifecycleMode) -> (Client, Served) {
+    let server = served(&["--policy", file.path()]);
+    let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+    let transport = StreamableHttpClientTransport::with_client(client(), config);
+    (().serve_with_lifecycle(transport, lifecycle).await.unwrap(), server)
+}
+
+async fn over_stdio(file: &File, lifecycle: ClientLifecycleMode) -> Client {
+    let command = command(&["stdio", "--sandbox", "--policy", file.path()]);
+    let transport = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
+    ().serve_with_lifecycle(transport, lifecycle).await.unwrap()
+}
+
+async fn text(client: &Client, tool: &'static str, args: Value) -> (bool, String) {
+    let args = args.as_object().unwrap().clone();
+    let result =
+        client.call_tool(CallToolRequestParams::new(tool).with_arguments(args)).await.unwrap();
+    let text = result.content[0].as_text().unwrap().text.clone();
+    (result.is_error == Some(true), text)
+}
+
+async fn is_guarded(client: Client) {
+    let tools = client.list_all_tools().await.unwrap();
+    assert!(tools.iter().any(|tool| tool.name == "create-integration"));
+    assert!(!tools.iter().any(|tool| tool.name.starts_with("delete-")));
+    let hidden = "`delete-integration` is hidden by the policy of this server";
+    for (tool, args, words) in [
+        // Not even what its arguments are is told.
+        ("delete-integration", json!({ "wrong": 1 }), hidden),
+        ("delete_integration", json!({ "slug": "x" }), hidden),
+        (
+            "create-integration",
+            json!({ "name": "n", "ai_provider_id": "openai" }),
+            "we have enough",
+        ),
+        ("update-integration", json!({ "slug": "x", "name": "n" }), "approv"),
+    ] {
+        let (denied, text) = text(&client, tool, args).await;
+        assert!(denied && text.contains(words), "{tool}: {text}");
+    }
+    assert_eq!(text(&client, "list-all-integrations", json!({})).await.0, false);
+    // What fails is not counted; what succeeds is.
+    assert!(text(&client, "list-labels", json!({ "wrong": true })).await.1.contains("wrong"));
+    assert_eq!(text(&client, "list-labels", json!({})).await.0, false);
+    let (denied, words) = text(&client, "list-labels", json!({})).await;
+    assert!(denied && words.contains("the policy rule `few` limits this"), "{words}");
+    client.cancel().await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_over_http_are_under_the_policy_in_both_generations() {
+    let file = File::with(POLICY);
+    for lifecycle in lifecycles() {
+        let (client, _server) = over_http(&file, lifecycle).await;
+        is_guarded(client).await;
+    }
+}
+
+#[tokio::test]
+async fn clients_over_stdio_are_under_the_policy_in_both_generations() {
+    let file = File::with(POLICY);
+    for lifecycle in lifecycles() {
+        is_guarded(over_stdio(&file, lifecycle).await).await;
+    }
+}
+
+#[test]
+fn calls_from_the_shell_are_under_the_policy() {
+    let file = File::with(POLICY);
+    for (args, words) in [
+        (&["delete-integration", "slug=x"] as &[&str], "is hidden by the policy"),
+        (&["create-integration", "name=n", "ai_provider_id=openai"], "we have enough"),
+    ] {
+        let (ok, _, log) =
+            said(&[&["call"], args, &["--sandbox", "--policy", file.path()]].concat());
+        assert!(!ok && log.contains(words), "{log}");
+    }
+    let (ok, _, log) =
+        said(&["call", "list-all-integrations", "--sandbox", "--policy", file.path()]);
+    assert!(ok, "{log}");
+}
+
+#[test]
+fn nothing_starts_with_a_policy_that_does_not_hold() {
+    let file =
+        File::with("version: '1'\nrules:\n  - { name: r, action: deny, when: 'toool == 1' }\n");
+    for args in
+        [&["stdio"] as &[&str], &["http", "--listen", "127.0.0.1:0"], &["call", "list-labels"]]
+    {
+        let (ok, _, log) = said(&[args, &["--sandbox", "--policy", file.path()]].concat());
+        assert!(!ok && log.contains(file.path()), "{args:?}: {log}");
+        assert!(log.contains("line 3: rules[0]: `when`: there is no `toool`"), "{args:?}: {log}");
+    }
+    let (ok, _, log) = said(&["call", "list-labels", "--sandbox", "--policy", "/no/such.yaml"]);
+    assert!(!ok && log.contains("/no/such.yaml"), "{log}");
+}
+
+#[tokio::test]
+async fn a_failure_upstream_gives_back_what_it_took() {
+    let file = File::with("version: '1'\nrules: [{ name: once, rate_limit: 1/hour }]");
+    let server = served(&["--policy", file.path()]);
+    for tool in ["get-integration", "get-integration"] {
+        let (_, body) = answer(call(&server, tool, json!({ "slug": "no-such" }))).await;
+        assert!(body.to_string().contains("404"), "{body}");
+    }
+    let (_, body) = answer(call(&server, "list-labels", json!({}))).await;
+    assert_eq!(body["result"]["isError"], false, "{body}");
+    let (_, body) = answer(call(&server, "list-labels", json!({}))).await;
+    assert!(body.to_string().contains("the policy rule `once` limits this"), "{body}");
+}
+
+#[tokio::test]
+async fn a_change_takes_effect_and_a_bad_one_does_not() {
+    let file = File::with("version: '1'");
+    let mut server = served(&["--policy", file.path(), "--log-format", "json"]);
+    let listed = async |server: &Served| {
+        let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
+        body["result"]["tools"].to_string().contains("\"delete-integration\"")
+    };
+    assert!(listed(&server).await);
+    fs::write(&file.path, "version: '1'\nhide: ['delete-*']").unwrap();
+    server.read_until("the changed file is in effect");
+    assert!(!listed(&server).await);
+    fs::write(&file.path, "version: '1'\nhide: 5").unwrap();
+    let log = server.read_until("what was in effect stays so");
+    assert!(log.contains("line 2"), "{log}");
+    assert!(!listed(&server).await);
+}
+
+#[test]
+fn a_change_of_what_is_hidden_is_announced() {
+    let file = File::with("version: '1'");
+    let mut pipe = Pipe::start(&["stdio", "--sandbox", "--policy", file.path()]);
+    let params = json!({
+        "protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    pipe.send(
+        &json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params }).to_string(),
+    );
+    pipe.receive();
+    pipe.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string());
+    pipe.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string());
+    pipe.receive();
+    fs::write(&file.path, "version: '1'\nhide: [delete-integration]").unwrap();
+    assert_eq!(pipe.receive()["method"], "notifications/tools/list_changed");
+}
+
+#[tokio::test]
+async fn decisions_and_shadows_are_in_the_log() {
+    let file = File::with(
+        "version: '1'\nrules:\n  - { name: no configs, action: deny, match: { domains: [configs] } }\n  \
+         - { name: watch, action: shadow, when: 'effect == \"read\"' }",
+    );
+    let mut server = served(&["--policy", file.path(), "--log-format", "json"]);
+    let fields =
+        |line: String| serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take();
+    answer(call(&server, "list-all-configs", json!({}))).await;
+    let line = fields(server.read_until("portkey_mcp::call"));
+    for (name, value) in [("outcome", "forbidden"), ("decision", "deny"), ("rule", "no configs")] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    let line = fields(server.read_until("portkey_mcp::shadow"));
+    for (name, value) in [("rule", "watch"), ("would", "deny"), ("tool", "list-all-configs")] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    answer(call(&server, "list-labels", json!({}))).await;
+    let line = fields(server.read_until("portkey_mcp::call"));
+    assert_eq!((&line["decision"], line.get("rule")), (&json!("allow"), None), "{line}");
+}
+
+#[tokio::test]
+async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
+    let file = File::with("version: '1'\nhide: ['delete-*']");
+    let tokens = file.path.with_file_name("tokens.toml");
+    fs::write(file.path.with_file_name("own.yaml"), "version: '1'\nhide: ['create-*']").unwrap();
+    let mut made = Vec::new();
+    for name in ["free", "bound"] {
+        let args = [
+            "token",
+            "new",
+            "--name",
+            name,
+            "--scope",
+            "portkey:read,portkey:write,portkey:delete",
+        ];
+        let (ok, token, log) = said(&[&args[..], &["--file", tokens.to_str().unwrap()]].concat());
+        assert!(ok, "{log}");
+        made.push(token.trim().to_owned());
+    }
+    let text = fs::read_to_string(&tokens).unwrap();
+    fs::write(&tokens, format!("{text}policy = \"own.yaml\"\n")).unwrap();
+    let server = served(&[
+        "--policy",
+        file.path(),
+        "--auth",
+        "token",
+        "--auth-file",
+        tokens.to_str().unwrap(),
+    ]);
+    for (token, creates) in made.iter().zip([true, false]) {
+        let (_, body) = answer(modern(&server, "tools/list", json!({})).bearer_auth(token)).await;
+        let listed = body["result"]["tools"].to_string();
+        assert_eq!(listed.contains("\"create-label\""), creates);
+        assert!(!listed.contains("\"delete-label\"") && listed.contains("\"list-labels\""));
+        for (tool, may) in [("create-label", creates), ("delete-label", false)] {
+            let request =
+                call(&server, tool, json!({ "name": "a", "wrong": 1 })).bearer_auth(token);
+            let (_, body) = answer(request).await;
+            let text = body["result"]["content"][0]["text"].to_string();
+            assert_eq!(text.contains("hidden by the policy"), !may, "{tool}: {text}");
+        }
+    }
+    // A policy that cannot be read keeps the server from starting.
+    fs::remove_file(file.path.with_file_name("own.yaml")).unwrap();
+    let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--auth", "token", "--auth-file"];
+    let (ok, _, log) = said(&[&args[..], &[tokens.to_str().unwrap()]].concat());
+    assert!(!ok && log.contains("token `bound`") && log.contains("own.yaml"), "{log}");
+}
+
+#[tokio::test]
+async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
+    let wary = policy(
+        "version: '1'\nrules: [{ name: wary, action: deny, match: { effects: [create] }, when: tainted }]",
+    );
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = dispatcher(&upstream).under(Watched::fixed(wary));
+    let calls = async |tool: &str, args: Value| {
+        dispatcher.call(&operator(), tool, args.as_object().unwrap().clone()).await
+    };
+    calls("create-label", json!({ "name": "a" })).await.unwrap();
+    calls("get-prompt", json!({ "prompt_id": "p" })).await.unwrap();
+    let outcome = calls("create-label", json!({ "name": "b" })).await;
+    assert!(matches!(outcome, Err(CallError::Forbidden(_))), "{outcome:?}");
+    calls("list-labels", json!({})).await.unwrap();
+}

@@ -1,0 +1,225 @@
+//! Files of Intercept's format and of its hosted dialect, taken as they are.
+
+use portkey_mcp::policy::Stage;
+use serde_json::json;
+
+use super::*;
+
+/// As a generator of such files writes them, for a server that is none of ours.
+const GENERATED: &str = r#"
+#  Policy: a payment server
+version: "1"
+description: "Policy for example/payments-mcp"
+#  Set to "deny" to reject tool calls not listed below
+default: "allow"
+hide:
+    - transfer_account
+    - delete_workspace
+tools:
+    #  -- Read tools --
+    list_payments:
+        rules: []
+    #  -- Write tools --
+    create_payment:
+        rules:
+            - name: "largest payment"
+              conditions:
+                - path: "args.amount"
+                  op: "lte"
+                  value: 50000
+              on_deny: "A payment is at most 500.00"
+            - name: "daily total"
+              conditions:
+                - path: "state.create_payment.daily_total"
+                  op: "lte"
+                  value: 1000000
+              state:
+                counter: "daily_total"
+                window: "day"
+                increment_from: "args.amount"
+    "*":
+        rules:
+            - name: "calls a minute"
+              rate_limit: 60/minute
+"#;
+
+#[test]
+fn files_of_other_servers_load_and_warn() {
+    let policy = policy(GENERATED);
+    assert_eq!(policy.len(), 3);
+    let warnings = policy.warnings().join("\n");
+    for name in ["hide[0]: no tool of this server is called `transfer_account`", "`create_payment`"]
+    {
+        assert!(warnings.contains(name), "{warnings}");
+    }
+    assert!(!warnings.contains("delete_workspace") && !warnings.contains('*'), "{warnings}");
+    let near = super::policy("version: '1'\ntools: { create_api_kye: { rules: [] } }");
+    assert!(near.warnings()[0].contains("did you mean `create-api-key`?"), "{:?}", near.warnings());
+}
+
+/// The semantics of Intercept's own document, in its words for our tools.
+const OURS: &str = r#"
+version: "1"
+default: deny
+hide: [delete_workspace]
+tools:
+  list_labels: { rules: [] }
+  create_label:
+    rules:
+      - name: "hourly labels"
+        rate_limit: 2/hour
+        on_deny: "Two labels an hour"
+      - { name: "named", conditions: [{ path: "args.name", op: "exists", value: true }] }
+  create_api_key:
+    rules:
+      - name: "spend"
+        conditions: [{ path: "state.create_api_key.spend", op: "lt", value: 10 }]
+        state: { counter: spend, window: day, increment_from: "args.usage_limits.credit_limit" }
+        on_deny: "Ten a day"
+  update_api_key:
+    rules:
+      - name: "not after much spending"
+        conditions: [{ path: "state.create_api_key.spend", op: "lt", value: 5 }]
+  delete_label: { rules: [{ name: "never", action: "deny", on_deny: "No deletion" }] }
+  "*":
+    rules:
+      - name: "overall"
+        conditions: [{ path: "state._global.calls", op: "lte", value: 6 }]
+        state: { counter: calls, window: minute }
+"#;
+
+async fn run(text: &str, calls: &[(&str, Value, &str)]) {
+    let (policy, store) = (policy(text), Store::memory());
+    for (index, (tool, args, expected)) in calls.iter().enumerate() {
+        let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
+        assert!(told.starts_with(expected), "call {index}, {tool} {args}: {told}, not {expected}");
+    }
+}
+
+#[tokio::test]
+async fn rates_count_calls_and_wildcards_count_all() {
+    let label = json!({ "name": "a" });
+    let hourly = "deny hourly labels: the policy rule `hourly labels` limits this: Two labels an hour; try again in";
+    run(
+        OURS,
+        &[
+            ("create-label", label.clone(), "allow"),
+            // What another rule denies is not counted.
+            ("create-label", json!({}), "deny named"),
+            ("create_label", label.clone(), "allow"),
+            ("create-label", label.clone(), hourly),
+            ("create-label", label, hourly),
+            ("list-labels", json!({}), "allow"),
+            ("list-labels", json!({}), "allow"),
+            (
+                "delete-label",
+                json!({}),
+                "deny never: the policy rule `never` denies `delete-label`: No deletion",
+            ),
+            ("delete-workspace", json!({}), "deny hidden"),
+            ("get-config", json!({}), "deny default"),
+            ("list-labels", json!({}), "allow"),
+            ("list-labels", json!({}), "allow"),
+            (
+                "list-labels",
+                json!({}),
+                "deny overall: the policy rule `overall` limits this: no more than 6 per minute",
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn amounts_are_counted_and_bounded_after_they_are_taken() {
+    let spend = |amount: f64| json!({ "usage_limits": { "credit_limit": amount } });
+    run(
+        OURS,
+        &[
+            ("create-api-key", spend(4.0), "allow"),
+            ("update-api-key", json!({}), "allow"),
+            // Less than ten has room for nine.
+            (
+                "create-api-key",
+                spend(6.0),
+                "deny spend: the policy rule `spend` limits this: Ten a day",
+            ),
+            ("create-api-key", spend(5.0), "allow"),
+            ("create-api-key", spend(0.0), "allow"),
+            ("update-api-key", json!({}), "deny not after much spending"),
+            ("create-api-key", json!({}), "deny spend"),
+            ("create-api-key", spend(-4.0), "deny spend"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_hosted_dialect_is_read_as_json_too() {
+    let text = r#"{
+      "version": "1", "default": "deny", "hide": ["delete_label"],
+      "all_tools": { "limits": [{ "counter": "calls", "window": "minute", "max": 3, "scope": "grant" }] },
+      "tools": {
+        "list_labels": {},
+        "create_label": {
+          "require": [{ "path": "args.name", "op": "regex", "value": "^team-" }],
+          "deny_if": [{ "path": "args.workspace_id", "op": "eq", "value": "production", "reason": "not there" }],
+          "limits": [{ "counter": "labels", "window": "hour", "max": 1, "scope": "session" }]
+        }
+      }
+    }"#;
+    let good = json!({ "name": "team-a", "workspace_id": "staging" });
+    run(
+        text,
+        &[
+            ("create-label", json!({ "name": "a" }), "deny require"),
+            (
+                "create-label",
+                json!({ "name": "team-a", "workspace_id": "production" }),
+                "deny deny_if: the policy rule `deny_if` denies `create-label`: not there",
+            ),
+            ("create-label", good.clone(), "allow"),
+            ("create-label", good, "deny labels"),
+            ("list-labels", json!({}), "allow"),
+            ("delete-label", json!({}), "deny hidden"),
+            ("list-labels", json!({}), "allow"),
+            ("list-labels", json!({}), "deny calls"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rates_may_be_in_two_fields_and_reasons_beside_deny() {
+    let text = r#"
+version: "1"
+tools:
+  list_labels: { rules: [{ name: slow, rate_limit: { max: 1, window: 60 } }] }
+  delete_label: { rules: [{ name: never, action: deny, reason: keep them }] }
+"#;
+    run(
+        text,
+        &[
+            ("list-labels", json!({}), "allow"),
+            (
+                "list-labels",
+                json!({}),
+                "deny slow: the policy rule `slow` limits this: no more than 1 per minute",
+            ),
+            (
+                "delete-label",
+                json!({}),
+                "deny never: the policy rule `never` denies `delete-label`: keep them",
+            ),
+        ],
+    )
+    .await;
+    let (policy, store) = (policy(text), Store::memory());
+    let call = ("list-labels", &json!({}));
+    decided(&[&policy], SOMEONE, &store, call).await;
+    let Verdict::Deny(denied) = decided(&[&policy], SOMEONE, &store, call).await.verdict else {
+        panic!("it was allowed");
+    };
+    assert_eq!(denied.stage, Stage::Limits);
+    assert!((1..=60).contains(&denied.retry_after.unwrap().as_secs()), "{denied:?}");
+}

@@ -1,0 +1,96 @@
+//! Policies: what the language says of calls, and that every way to call asks it.
+
+mod commands;
+mod conditions;
+mod expressions;
+mod faults;
+mod gate;
+mod imports;
+mod limits;
+mod order;
+mod presets;
+mod properties;
+
+use std::time::{Duration, SystemTime};
+
+use portkey_mcp::{
+    catalog::Catalog,
+    policy::{Decision, Facts, Policy, Verdict},
+    request::Transport,
+    store::Store,
+};
+use serde_json::Value;
+
+/// A Tuesday, 14:30 in UTC.
+fn tuesday() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_794_321_000)
+}
+
+fn policy(text: &str) -> Policy {
+    named("test.yaml", text)
+}
+
+fn named(name: &str, text: &str) -> Policy {
+    Policy::parse(name, text, &Catalog::full()).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Who calls, and how; everything else is in the call.
+#[derive(Clone, Copy)]
+struct Caller<'a> {
+    principal: &'a str,
+    session: Option<&'a str>,
+    transport: Transport,
+    tainted: bool,
+    /// How long after that Tuesday.
+    later: Duration,
+}
+
+const SOMEONE: Caller<'static> = Caller {
+    principal: "someone",
+    session: None,
+    transport: Transport::Tcp,
+    tainted: false,
+    later: Duration::ZERO,
+};
+
+async fn decided(
+    policies: &[&Policy],
+    caller: Caller<'_>,
+    store: &Store,
+    (tool, args): (&str, &Value),
+) -> Decision {
+    let catalog = Catalog::full();
+    let entry = catalog.find(tool).unwrap();
+    let facts = Facts {
+        operation: entry.operation,
+        domain: entry.domain.name,
+        args: args.as_object().unwrap(),
+        principal: caller.principal,
+        client: Some("test"),
+        transport: caller.transport,
+        session: caller.session,
+        time: tuesday() + caller.later,
+        tainted: caller.tainted,
+    };
+    portkey_mcp::policy::decide(policies, &facts, store).await
+}
+
+/// The verdict in a line: `allow`, `approve rule`, `dry-run rule`, or `deny rule: words`.
+fn told(decision: &Decision) -> String {
+    match &decision.verdict {
+        Verdict::Allow => "allow".to_owned(),
+        Verdict::Approve(noted) => format!("approve {}", noted.rule.name),
+        Verdict::DryRun(noted) => format!("dry-run {}", noted.rule.name),
+        Verdict::Deny(denied) => format!("deny {}: {}", denied.rule.name, denied.words),
+    }
+}
+
+/// Holds a policy against calls: each a tool, arguments, and how its verdict begins.
+async fn holds(text: &str, calls: &[(&str, Value, &str)]) {
+    let policy = policy(text);
+    for (tool, args, expected) in calls {
+        let store = Store::memory();
+        let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
+        assert!(told.starts_with(expected), "{tool} {args}: {told}, not {expected}\n{text}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The fixed order: hidden, default, deny, limits, approve, dry-run, allow.
+
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test]
+async fn rules_are_about_names_globs_domains_and_effects() {
+    let text = r#"
+version: "1"
+tools:
+  delete_integration: { rules: [{ name: by name, action: deny, on_deny: not this one }] }
+  "delete-*": { rules: [{ name: by glob, action: deny }] }
+  "*": { rules: [{ name: of all, action: deny, when: 'domain == "labels"' }] }
+rules:
+  - { name: by domain, action: approve, match: { domains: [api-keys], effects: [create, update] } }
+  - { name: by effect, action: dry-run, match: { effects: [update], tools: ["update-*"] } }
+"#;
+    holds(
+        text,
+        &[
+            (
+                "delete-integration",
+                json!({}),
+                "deny by name: the policy rule `by name` denies `delete-integration`: not this one",
+            ),
+            ("delete-workspace", json!({}), "deny by glob: the policy rule `by glob` denies"),
+            ("list-labels", json!({}), "deny of all"),
+            ("create-api-key", json!({}), "approve by domain"),
+            ("update-api-key", json!({}), "approve by domain"),
+            ("update-integration", json!({}), "dry-run by effect"),
+            ("get-api-key", json!({}), "allow"),
+            ("list-all-integrations", json!({}), "allow"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_forbids_wins_whatever_the_order_of_the_file() {
+    let rules = [
+        ("allow", "{ name: a, action: allow }", 0),
+        ("dry-run", "{ name: b, action: dry-run }", 1),
+        ("approve", "{ name: c, action: approve }", 2),
+        ("deny", "{ name: d, rate_limit: { max: 0, window: 60 } }", 3),
+        ("deny", "{ name: e, action: deny }", 4),
+    ];
+    for (_, first, rank) in rules {
+        for (_, second, other) in rules {
+            let text = format!("version: '1'\nrules: [{first}, {second}]")
+                .replace(if rank == other { second } else { "\0" }, first);
+            let text = match rank == other {
+                true => format!("version: '1'\nrules: [{first}]"),
+                false => text,
+            };
+            let (expected, _, _) = rules[rank.max(other)];
+            holds(&text, &[("list-labels", json!({}), expected)]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closed_policy_lets_in_what_it_speaks_for() {
+    let text = r#"
+version: "1"
+default: deny
+hide: ["*-workspace"]
+tools:
+  list_labels: { rules: [] }
+  get-integration:
+  "list-all-api*": {}
+  delete-label: { rules: [{ name: never, action: deny }] }
+  get-workspace: {}
+  "*": { rules: [{ name: anyone, action: allow }, { name: not strangers, action: deny, when: 'client == "stranger"' }] }
+rules:
+  - { name: reads of configs, action: allow, match: { domains: [configs], effects: [read] }, when: '!tainted' }
+  - { name: ask for configs, action: approve, match: { domains: [configs], effects: [create] } }
+  - { name: watched, action: shadow, would: allow, match: { domains: [labels] } }
+"#;
+    let closed = "deny default: the policy of this server does not permit";
+    holds(
+        text,
+        &[
+            ("list-labels", json!({}), "allow"),
+            ("get-integration", json!({}), "allow"),
+            ("list-all-api-keys", json!({}), "allow"),
+            ("delete-label", json!({}), "deny never"),
+            ("create-label", json!({}), closed),
+            ("get-workspace", json!({}), "deny hidden: `get-workspace` is hidden by the policy"),
+            ("list-all-workspaces", json!({}), closed),
+            ("list-configs", json!({}), "allow"),
+            ("create-config", json!({}), "approve ask for configs"),
+            ("delete-config", json!({}), closed),
+        ],
+    )
+    .await;
+    let policy = policy(text);
+    let tainted = Caller { tainted: true, ..SOMEONE };
+    let store = Store::memory();
+    let told = told(&decided(&[&policy], tainted, &store, ("list-configs", &json!({}))).await);
+    assert!(told.starts_with(closed), "{told}");
+}
+
+#[tokio::test]
+async fn two_policies_agree_or_the_stricter_wins() {
+    let open = policy("version: '1'");
+    let asks = named("asks.yaml", "version: '1'\nrules: [{ name: ask, action: approve }]");
+    let shut = named("shut.yaml", "version: '1'\ndefault: deny\ntools: { get-config: {} }");
+    let hides = named("hides.yaml", "version: '1'\nhide: [get-config]");
+    let cases: &[(&[&Policy], &str)] = &[
+        (&[&open, &open], "allow"),
+        (&[&open, &asks], "approve ask"),
+        (&[&asks, &shut], "approve ask"),
+        (&[&shut, &hides], "deny hidden"),
+        (&[&hides, &open], "deny hidden"),
+        (&[], "allow"),
+    ];
+    for (policies, expected) in cases {
+        let store = Store::memory();
+        let told = told(&decided(policies, SOMEONE, &store, ("get-config", &json!({}))).await);
+        assert!(told.starts_with(expected), "{policies:?}: {told}");
+    }
+    let store = Store::memory();
+    let decision = decided(&[&open, &shut], SOMEONE, &store, ("list-labels", &json!({}))).await;
+    let Verdict::Deny(denied) = decision.verdict else { panic!("{decision:?}") };
+    assert_eq!((&*denied.rule.policy, &*denied.rule.name), ("shut.yaml", "default"));
+}
+
+#[tokio::test]
+async fn shadows_tell_and_do_nothing() {
+    let policy = policy(
+        r#"
+version: "1"
+tools:
+  create-api-key:
+    rules:
+      - { name: would ask, action: shadow, would: approve }
+      - { name: would deny, action: shadow, on_deny: too dear, cap: { usage_limits.credit_limit: 10 } }
+      - { name: would not, action: shadow, when: 'tool == "other"' }
+      - { name: broken, action: shadow, when: 'args.missing == 1' }
+      - { name: few, action: shadow, rate_limit: 1/hour }
+"#,
+    );
+    let store = Store::memory();
+    let args = json!({ "usage_limits": { "credit_limit": 11 } });
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let decision = decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await;
+        assert_eq!(told(&decision), "allow");
+        let names =
+            decision.shadows.iter().map(|noted| (noted.rule.name.to_string(), noted.verb.word()));
+        seen.push(names.collect::<Vec<_>>());
+    }
+    let named = |names: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
+        names.iter().map(|(name, verb)| ((*name).to_owned(), *verb)).collect()
+    };
+    let first = [("would ask", "approve"), ("would deny", "evaluate"), ("broken", "deny")];
+    assert_eq!(seen[0], named(&first));
+    assert_eq!(seen[1], named(&[&first[..], &[("few", "evaluate")]].concat()));
+}

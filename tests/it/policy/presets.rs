@@ -1,0 +1,144 @@
+//! The ready-made policies, held against every operation.
+
+use std::{fs, path::Path};
+
+use portkey_mcp::operation::{Effect, Operation};
+use serde_json::json;
+
+use super::*;
+
+/// From that Tuesday to the Sunday after.
+const SUNDAY: Duration = Duration::from_secs(5 * 86_400);
+
+fn ready_made(name: &str) -> Policy {
+    let text = fs::read_to_string(Path::new("policies").join(name)).unwrap();
+    let policy = named(name, &text);
+    assert_eq!(policy.warnings(), [] as [String; 0], "{name}");
+    policy
+}
+
+/// What a policy says of each operation, without arguments.
+async fn every_operation(
+    name: &str,
+    caller: Caller<'_>,
+    expected: impl Fn(&str, &Operation) -> &'static str,
+) {
+    let policy = ready_made(name);
+    for entry in Catalog::full().iter() {
+        let (operation, store) = (entry.operation, Store::memory());
+        let call = (operation.name(), &json!({}));
+        let said = decided(&[&policy], caller, &store, call).await;
+        let word = match &said.verdict {
+            Verdict::Deny(denied) => denied.stage.word(),
+            other => other.word(),
+        };
+        assert_eq!(
+            word,
+            expected(entry.domain.name, operation),
+            "{name}: {operation:?}: {}",
+            told(&said)
+        );
+    }
+}
+
+#[tokio::test]
+async fn read_only_reads_only() {
+    every_operation("read-only.yaml", SOMEONE, |_, operation| match operation.effects() {
+        Effect::Read => "allow",
+        _ => "default",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn careful_asks_for_what_cannot_be_had_back() {
+    let people = [
+        "api-keys",
+        "virtual-keys",
+        "secret-references",
+        "users",
+        "user-invites",
+        "workspace-members",
+    ];
+    for tainted in [false, true] {
+        every_operation("careful.yaml", Caller { tainted, ..SOMEONE }, |domain, operation| {
+            match operation.effects() {
+                _ if operation.name().contains("-scim-") => "hidden",
+                Effect::Read => "allow",
+                Effect::Delete => "approve",
+                _ if tainted || people.contains(&domain) => "approve",
+                _ => "allow",
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn ci_deploys_and_deletes_nothing() {
+    let deployed = ["configs", "prompts", "prompt-partials", "guardrails", "labels", "collections"];
+    every_operation("ci.yaml", SOMEONE, |domain, operation| match operation.effects() {
+        Effect::Read => "allow",
+        Effect::Create | Effect::Update if deployed.contains(&domain) => "allow",
+        _ => "default",
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn credentials_take_a_human() {
+    let asked =
+        ["api-keys", "virtual-keys", "secret-references", "integrations", "mcp-integrations"];
+    every_operation("keys-need-approval.yaml", SOMEONE, |domain, operation| {
+        match (operation.name(), operation.effects()) {
+            // It does not say when the key ends.
+            ("create-api-key", _) => "deny",
+            (_, Effect::Read) => "allow",
+            _ if asked.contains(&domain) => "approve",
+            _ => "allow",
+        }
+    })
+    .await;
+    let policy = ready_made("keys-need-approval.yaml");
+    let key = |kind: &str, limit: u32| json!({ "type": kind, "expires_at": "2027-01-31T00:00:00Z", "usage_limits": { "credit_limit": limit } });
+    for (args, expected) in [
+        (key("workspace", 500), "approve credentials are asked for"),
+        (key("workspace", 501), "deny new keys have a bound"),
+        (key("organisation", 5), "deny no admin keys"),
+    ] {
+        let store = Store::memory();
+        let told = told(&decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await);
+        assert!(told.starts_with(expected), "{args}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn business_hours_are_for_changes() {
+    for later in [Duration::ZERO, SUNDAY] {
+        let caller = Caller { later, ..SOMEONE };
+        every_operation("business-hours.yaml", caller, |_, operation| {
+            match (operation.effects(), later.is_zero()) {
+                (Effect::Read, _) | (Effect::Create | Effect::Update, true) => "allow",
+                (Effect::Create | Effect::Update, false) => "dry-run",
+                (Effect::Delete, true) => "approve",
+                (Effect::Delete, false) => "deny",
+            }
+        })
+        .await;
+    }
+}
+
+#[test]
+fn there_are_no_others() {
+    let names = fs::read_dir("policies").unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    let held = [
+        "business-hours.yaml",
+        "careful.yaml",
+        "ci.yaml",
+        "keys-need-approval.yaml",
+        "read-only.yaml",
+    ];
+    assert_eq!(names, held);
+}

@@ -1,0 +1,160 @@
+//! What holds of every policy and every call: no panic, and a rule that denies never lets more pass.
+
+use portkey_mcp::policy::Stage;
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::json;
+
+use super::*;
+
+fn expression() -> impl Strategy<Value = String> {
+    let parts = || {
+        select(vec![
+            "args.a",
+            "args.b.c",
+            "has(args.a)",
+            "args.list",
+            "1",
+            "'x'",
+            "null",
+            "tool",
+            "effect",
+            "tainted",
+            "time",
+            "principal",
+            "true",
+            "args.list.size()",
+            "[1, 'x']",
+            "-1",
+            "1.5",
+            "{}",
+        ])
+    };
+    let operators = select(vec![
+        "==",
+        "!=",
+        "<",
+        ">=",
+        "&&",
+        "||",
+        "in",
+        "+",
+        "/",
+        "%",
+        ".contains",
+        ".matches",
+    ]);
+    (parts(), operators, parts()).prop_map(|(a, operator, b)| match operator.strip_prefix('.') {
+        Some(function) => format!("{a}.{function}({b})"),
+        None => format!("{a} {operator} {b}"),
+    })
+}
+
+fn rule() -> impl Strategy<Value = Value> {
+    let actions = select(vec!["evaluate", "allow", "deny", "approve", "dry-run", "shadow"]);
+    let operators = select(vec!["eq", "neq", "in", "lt", "gte", "regex", "contains", "exists"]);
+    let values = select(vec![json!(1), json!("a"), json!([1, "a"]), json!(true), json!(null)]);
+    let condition = (select(vec!["args.a", "args.b.c", "args.list"]), operators, values);
+    let condition =
+        condition.prop_map(|(path, op, value)| json!({ "path": path, "op": op, "value": value }));
+    let extra = select(vec![
+        json!({}),
+        json!({ "cap": { "a": 1, "list[]": 1 } }),
+        json!({ "rate_limit": "2/hour" }),
+        json!({ "limits": [{ "max": 1, "window": "day", "increment_from": "args.a" }] }),
+        json!({ "redact": ["a"] }),
+    ]);
+    let effects = select(vec![json!(["read"]), json!(["read", "create"]), json!(["delete"])]);
+    (actions, proptest::option::of(expression()), vec(condition, 0..2), extra, effects).prop_map(
+        |(action, when, conditions, extra, effects)| {
+            let mut rule =
+                json!({ "name": "r", "action": action, "match": { "effects": effects } });
+            let fields = rule.as_object_mut().unwrap();
+            fields.extend(when.map(|when| ("when".to_owned(), json!(when))));
+            if !conditions.is_empty() {
+                fields.insert("conditions".to_owned(), json!(conditions));
+            }
+            fields.extend(extra.as_object().unwrap().clone());
+            rule
+        },
+    )
+}
+
+fn args() -> impl Strategy<Value = Value> {
+    let value = || {
+        select(vec![
+            json!(null),
+            json!(1),
+            json!(-2),
+            json!(2.5),
+            json!("x"),
+            json!(["x", 1]),
+            json!({ "c": 1 }),
+            json!(true),
+            json!(u64::MAX),
+        ])
+    };
+    let fields = proptest::collection::btree_map(select(vec!["a", "b", "list"]), value(), 0..4);
+    fields.prop_map(|fields| json!(fields))
+}
+
+/// How much a verdict lets pass.
+fn rank(decision: &Decision) -> u8 {
+    match &decision.verdict {
+        Verdict::Deny(denied) if denied.stage == Stage::Hidden => 0,
+        Verdict::Deny(_) => 1,
+        Verdict::Approve(_) => 2,
+        Verdict::DryRun(_) => 3,
+        Verdict::Allow => 4,
+    }
+}
+
+fn parsed(posture: &str, rules: &[Value]) -> Option<Policy> {
+    // A rule counts by its name, so that each needs another.
+    let named = rules.iter().enumerate().map(|(index, rule)| {
+        let mut rule = rule.clone();
+        rule["name"] = json!(format!("r{index}"));
+        rule
+    });
+    let text = json!({ "version": "1", "default": posture, "rules": named.collect::<Vec<_>>() });
+    Policy::parse("p", &text.to_string(), &Catalog::full()).ok()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_rule_that_denies_never_lets_more_pass(
+        posture in select(vec!["allow", "deny"]),
+        rules in vec(rule(), 0..5),
+        when in proptest::option::of(expression()),
+        at in 0_usize..6,
+        args in args(),
+        tool in select(vec!["get-config", "create-config", "delete-config"]),
+    ) {
+        // Most of what is made up holds; what does not says nothing.
+        let rules: Vec<Value> =
+            rules.into_iter().filter(|rule| parsed(posture, std::slice::from_ref(rule)).is_some()).collect();
+        let Some(without) = parsed(posture, &rules) else { return Ok(()) };
+        let mut deny = json!({ "action": "deny" });
+        if let Some(when) = when {
+            deny["when"] = json!(when);
+        }
+        let mut more = rules.clone();
+        more.insert(at.min(rules.len()), deny);
+        let Some(with) = parsed(posture, &more) else { return Ok(()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (before, after) = runtime.block_on(async {
+            let call = (tool, &args);
+            let before = decided(&[&without], SOMEONE, &Store::memory(), call).await;
+            (before, decided(&[&with], SOMEONE, &Store::memory(), call).await)
+        });
+        prop_assert!(rank(&after) <= rank(&before), "{} became {}", told(&before), told(&after));
+    }
+
+    #[test]
+    fn reading_never_panics(text in "[ -~\\n]{0,200}", expression in "[ -~]{0,120}") {
+        _ = Policy::parse("p", &text, &Catalog::full());
+        let rule = json!({ "version": "1", "rules": [{ "name": "r", "action": "deny", "when": expression }] });
+        _ = Policy::parse("p", &rule.to_string(), &Catalog::full());
+    }
+}
