@@ -140,11 +140,16 @@ fn equal(a: &Value, b: &Value) -> bool {
         (Some(a), Some(b)) => a.total_cmp(&b).is_eq() || a.eq(&b),
         _ => match (a.as_str(), b.as_str()) {
             (Some(a), Some(b)) => a == b,
-            (Some(text), None) => !b.is_array() && !b.is_object() && text == b.to_string(),
-            (None, Some(text)) => !a.is_array() && !a.is_object() && text == a.to_string(),
+            (Some(text), None) => written(b).is_some_and(|written| written == text),
+            (None, Some(text)) => written(a).is_some_and(|written| written == text),
             (None, None) => a == b,
         },
     }
+}
+
+/// How a value is written that holds no others.
+fn written(value: &Value) -> Option<String> {
+    (!value.is_array() && !value.is_object()).then(|| value.to_string())
 }
 
 /// A regular expression that takes no more memory than it may.

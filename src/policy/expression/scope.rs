@@ -48,7 +48,7 @@ impl VariableResolver for Scope<'_, '_> {
         match variable {
             "args" => {
                 let args = self.call.args.get_or_init(|| value::map(facts.args));
-                Some(borrowed(args))
+                Some(borrowed(args.as_ref()))
             }
             "tool" => text(facts.operation.name()),
             "domain" => text(facts.domain),

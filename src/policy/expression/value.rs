@@ -71,7 +71,6 @@ fn val(value: &Value) -> Box<dyn Val + '_> {
 }
 
 /// A value lent to an expression.
-pub(super) fn borrowed<'b, 'a: 'b>(val: &'b Box<dyn Val + 'a>) -> CowVal<'b, 'b> {
-    let val: &'b (dyn Val + 'a) = val.as_ref();
+pub(super) fn borrowed<'b, 'a: 'b>(val: &'b (dyn Val + 'a)) -> CowVal<'b, 'b> {
     CowVal::Borrowed(val)
 }
