@@ -5,7 +5,10 @@ use std::{pin::Pin, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    approval::{About, Always, Answer, Approvals, Approved, Binding, Denied, Question, Required},
+    approval::{
+        self, About, Always, Answer, Approvals, Approved, Binding, Denied, Question, Required,
+        Waiting,
+    },
     catalog::{Catalog, Entry, UnknownTool},
     dry_run::{self, Outlook},
     metrics::Metrics,
@@ -55,6 +58,9 @@ pub enum CallError {
     /// A human has to say yes first, and can be asked.
     #[error("`{}` needs the approval of a human, and nothing was sent", .0.tool)]
     Ask(Box<Question>),
+    /// A human has to say yes first, and was asked.
+    #[error(transparent)]
+    Waiting(#[from] Waiting),
     /// No human said yes.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -140,7 +146,8 @@ impl Dispatcher {
     /// # Errors
     /// See [`CallError`].
     pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
-        let Call { principal, arrival, name, args, answer } = call;
+        let Call { principal, arrival, name, mut args, answer } = call;
+        let answer = answer.or(approval::take_ticket(&mut args));
         let entry = self.catalog.find(name)?;
         record.operation = Some(entry.operation);
         principal.may(entry.domain.name, entry.operation)?;

@@ -126,6 +126,7 @@ impl<'a> Call<'a> {
             Ok(_) if self.record.dry_run => "dry run".into(),
             Ok(_) => "answered".into(),
             Err(CallError::Ask(_)) => "asked".into(),
+            Err(CallError::Waiting(_)) => "waiting".into(),
             Err(CallError::Denied(_)) => {
                 metrics.refused(Refused::Approval);
                 "denied".into()

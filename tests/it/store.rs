@@ -151,6 +151,24 @@ async fn values_are_kept_replaced_and_removed_everywhere() {
     }
 }
 
+/// Those of one purpose and no other, also where there are more than Redis looks through at once.
+#[tokio::test]
+async fn values_of_a_purpose_are_listed() {
+    for Pair { kind, one, other, .. } in pairs().await {
+        for i in 0..1_200 {
+            let (purpose, text) = if i % 400 == 0 { ("few", "few") } else { ("fewer", "other") };
+            let key = Key::new(purpose, &[&i.to_string()]);
+            one.put(&key, format!("{text} {i}").into(), HOUR).await.unwrap();
+        }
+        one.once(&Key::new("few", &["mark"]), HOUR).await.unwrap();
+        let mut found = other.values("few").await.unwrap();
+        found.sort();
+        assert_eq!(found, ["few 0", "few 400", "few 800"], "{kind}");
+        assert!(other.values("none").await.unwrap().is_empty(), "{kind}");
+        assert_eq!(other.values("fewer").await.unwrap().len(), 1_000, "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn marks_and_values_expire() {
     let short = Duration::from_millis(20);
@@ -238,6 +256,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
         store.put(&id, "value".into(), HOUR).await,
         store.get(&id).await.map(drop),
         store.refresh(&id, HOUR).await.map(drop),
+        store.values("test").await.map(drop),
         store.remove(&id).await,
     ]
 }
@@ -326,12 +345,12 @@ async fn a_user_with_few_rights_will_do() {
         return;
     }
     let server = Redis::with(|_| {
-        let rights = "--user app on >horse ~portkey-mcp:* +del +evalsha +get +getex +ping +script|load \
+        let rights = "--user app on >horse ~portkey-mcp:* +del +evalsha +get +getex +ping +scan +script|load \
                       +select +set +time";
         rights.split_whitespace().map(str::to_owned).collect()
     });
     let store = connect(&format!("redis://app:horse@127.0.0.1:{}/1", server.port()), PATIENT).await;
-    assert_eq!(errors(&store).await, vec![Ok(()); 6]);
+    assert_eq!(errors(&store).await, vec![Ok(()); 7]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod address;
 mod body;
 mod front;
 mod limits;
-mod listener;
+pub(super) mod listener;
 mod prompt;
 mod refusal;
 mod scrape;
