@@ -108,6 +108,11 @@ impl Catalog {
         self.entries.iter().filter(|entry| self.off != Some(entry.operation.base().upstream()))
     }
 
+    /// Every operation there is, on offer or not, in no order.
+    pub fn operations() -> impl Iterator<Item = &'static Operation> + Clone {
+        DOMAINS.iter().flat_map(|domain| domain.operations)
+    }
+
     /// The names of the domains, each once, in order.
     pub fn domains() -> Vec<&'static str> {
         DOMAINS.iter().map(|domain| domain.name).collect()

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
-    cli::Guard,
+    cli::{AccessOptions, Guard},
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -145,6 +145,8 @@ pub struct Options {
     pub(crate) tools_page: Option<u16>,
     #[command(flatten)]
     pub(crate) guard: Guard,
+    #[command(flatten)]
+    pub(crate) access: AccessOptions,
 }
 
 /// What the options make.
@@ -207,7 +209,7 @@ impl Options {
             proxies: sandbox.is_none(),
         };
         let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings));
-        let dispatcher = self.guard.over(dispatcher);
+        let dispatcher = self.guard.over(dispatcher.narrowed(self.access.modes()?));
         Ok(Built { dispatcher, credentials, sandbox })
     }
 

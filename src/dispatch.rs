@@ -14,7 +14,7 @@ use crate::{
     metrics::Metrics,
     operation::{InputError, JsonMap, Operation},
     portkey::{Client, Refusal, SendError},
-    principal::{Principal, Withheld},
+    principal::{AccessModes, Principal, Withheld},
     request::Arrival,
 };
 
@@ -26,6 +26,7 @@ pub struct Dispatcher {
     dry_run: bool,
     always: Always,
     approvals: Option<Arc<Approvals>>,
+    modes: AccessModes,
 }
 
 /// A call as it arrives.
@@ -88,12 +89,24 @@ pub struct Record {
 impl Dispatcher {
     /// Offers these operations, and has the upstreams answer.
     pub fn new(catalog: Catalog, portkey: Client) -> Self {
-        Self { catalog, portkey, dry_run: false, always: Always::default(), approvals: None }
+        Self {
+            catalog,
+            portkey,
+            modes: AccessModes::default(),
+            dry_run: false,
+            always: Always::default(),
+            approvals: None,
+        }
     }
 
     /// The same for other operations.
     pub fn offering(self, catalog: Catalog) -> Self {
         Self { catalog, ..self }
+    }
+
+    /// The same, with only what these modes leave on offer, whoever calls.
+    pub fn narrowed(self, modes: AccessModes) -> Self {
+        Self { modes, ..self }
     }
 
     /// The same, with what the upstreams do recorded.
@@ -121,9 +134,15 @@ impl Dispatcher {
         self.approvals.as_deref()
     }
 
-    /// What is offered.
+    /// What names lead to.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What is on offer here, in the order of names. Callers may see less.
+    pub fn offered(&self) -> impl Iterator<Item = &Entry> {
+        let offered = |entry: &&Entry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
+        self.catalog.iter().filter(offered)
     }
 
     /// Makes a call of whoever runs the process. Dropping the future aborts the request.
@@ -150,6 +169,7 @@ impl Dispatcher {
         let answer = answer.or(approval::take_ticket(&mut args));
         let entry = self.catalog.find(name)?;
         record.operation = Some(entry.operation);
+        self.modes.admit(entry.domain.name, entry.operation)?;
         principal.may(entry.domain.name, entry.operation)?;
         let published = entry.published();
         let args = published.admit(args)?;

@@ -28,6 +28,7 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
         scopes: Scopes::all(),
         toolsets: Toolsets::all(),
         credentials: Credentials { portkey: Some(portkey), enkrypt, missing },
+        narrowing: None,
     })
 }
 

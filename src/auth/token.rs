@@ -137,8 +137,8 @@ impl Entry {
         let (portkey, enkrypt) = (key(self.portkey_key.as_ref())?, key(self.enkrypt_key.as_ref())?);
         let credentials =
             instead.cloned().unwrap_or(Credentials { portkey, enkrypt, missing: NoKey::Caller });
-        let name = self.name.into();
-        let principal = Principal { name, method: Method::Token, scopes, toolsets, credentials };
+        let (name, method, narrowing) = (self.name.into(), Method::Token, None);
+        let principal = Principal { name, method, scopes, toolsets, credentials, narrowing };
         let expires = self.expires.as_deref().map(date).transpose()?;
         let mut hash = [0; 32];
         hex::decode_to_slice(&self.sha256, &mut hash)

@@ -1,6 +1,10 @@
 //! The log: lines on standard error, which belong to no protocol.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, BufWriter, IsTerminal, Stderr, Write},
+    thread,
+    time::Duration,
+};
 
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -14,6 +18,32 @@ use crate::config::{LogFormat, Options};
 
 /// How many lines may wait to be written.
 const QUEUE: usize = 4096;
+
+/// How long lines gather before they are written, after others were. A write for each, and a thread woken
+/// for it, would cost a busy server more than making the line.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Standard error, written to when what has gathered ends.
+struct Gathered(BufWriter<Stderr>);
+
+impl Gathered {
+    fn new() -> Self {
+        Self(BufWriter::with_capacity(64 * 1024, io::stderr()))
+    }
+}
+
+impl Write for Gathered {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    /// The thread that writes does this whenever no line is left, and then looks for more.
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.0.flush();
+        thread::sleep(GATHER);
+        flushed
+    }
+}
 
 /// Starts logging. What is left to write is written when the guard goes.
 ///
@@ -30,7 +60,7 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
         *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")
     });
     let (queue, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(io::stderr());
+        NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(Gathered::new());
     let lines =
         tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(io::stderr().is_terminal());
     let lines = match options.log_format {

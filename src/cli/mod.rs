@@ -1,5 +1,6 @@
 //! The command line: what can be run, and running it.
 
+mod access;
 mod approvals;
 mod call;
 mod guard;
@@ -37,6 +38,7 @@ use crate::{
     watch::Watched,
 };
 
+pub(crate) use access::AccessOptions;
 pub use guard::Guard;
 pub use http::{Http, Prepared};
 
@@ -79,6 +81,7 @@ Examples:
 Examples:
   portkey-mcp tools
   portkey-mcp tools --sandbox                  with those that are off without a key
+  portkey-mcp tools --read-only                what is left on offer
   portkey-mcp tools --format json > tools.json")]
     Tools(tools::Tools),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
@@ -201,7 +204,8 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         }
         Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
-            tools.print(&options.catalog(), &mut io::stdout().lock())?;
+            let (catalog, modes) = (options.catalog(), options.access.modes()?);
+            tools.print(&catalog, &modes, &mut io::stdout().lock())?;
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;

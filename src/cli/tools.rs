@@ -8,6 +8,7 @@ use crate::{
     admin::{DOMAINS, Domain},
     catalog::{Catalog, Entry},
     operation::{Base, Plan},
+    principal::AccessModes,
     server,
 };
 
@@ -26,32 +27,39 @@ enum Format {
 }
 
 impl Tools {
-    pub(super) fn print(&self, catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn print(
+        &self,
+        catalog: &Catalog,
+        modes: &AccessModes,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let offered = |entry: &&Entry| modes.admit(entry.domain.name, entry.operation).is_ok();
+        let tools: Vec<_> = catalog.iter().filter(offered).collect();
         match self.format {
             Format::Json => {
-                let tools: Vec<_> = catalog.iter().map(server::tool).collect();
+                let tools: Vec<_> = tools.into_iter().map(server::tool).collect();
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)
             }
-            Format::Table => table(catalog, out),
-            Format::Markdown => markdown(catalog, out),
+            Format::Table => table(&tools, out),
+            Format::Markdown => markdown(&tools, out),
         }
     }
 }
 
-fn table(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
-    let widest = catalog.iter().map(|e| e.operation.name().len()).max().unwrap_or(0);
+fn table(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
+    let widest = tools.iter().map(|e| e.operation.name().len()).max().unwrap_or(0);
     let line = |out: &mut _, cells: [&str; 5]| row(out, widest, cells);
     line(out, ["TOOL", "DOMAIN", "EFFECT", "HINTS", "BYTES"])?;
     let mut total = 0;
-    for entry in catalog.iter() {
+    for entry in tools {
         let bytes = bytes(entry)?;
         total += bytes;
         let operation = entry.operation;
         let (effect, hints, bytes) = (operation.effects().word(), hints(entry), bytes.to_string());
         line(out, [operation.name(), entry.domain.name, effect, &hints, &bytes])?;
     }
-    line(out, [&format!("{} tools", catalog.iter().count()), "", "", "", &total.to_string()])
+    line(out, [&format!("{} tools", tools.len()), "", "", "", &total.to_string()])
 }
 
 fn row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> {
@@ -60,8 +68,8 @@ fn row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> 
 }
 
 /// The reference in `docs/tools.md`.
-fn markdown(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
-    let count = catalog.iter().count();
+fn markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
+    let count = tools.len();
     writeln!(
         out,
         "# Tools\n\nAll {count} tools by domain: what each sends, what its hints promise, which"
@@ -71,7 +79,7 @@ fn markdown(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
         "API-key scope suffices (any one of those named), and the other names it answers to."
     )?;
     writeln!(out, "Written by `portkey-mcp tools --format markdown --sandbox`.")?;
-    let offered = |domain: &&Domain| catalog.iter().any(|entry| entry.domain.name == domain.name);
+    let offered = |domain: &&Domain| tools.iter().any(|entry| entry.domain.name == domain.name);
     for domain in DOMAINS.iter().filter(offered) {
         let (name, about) = (domain.name, domain.about);
         writeln!(out, "\n## {name}\n\n{about}\n")?;
@@ -79,7 +87,7 @@ fn markdown(catalog: &Catalog, out: &mut impl Write) -> io::Result<()> {
             out,
             "| Tool | Request | Hints | Scopes | Also called |\n| --- | --- | --- | --- | --- |"
         )?;
-        for entry in catalog.iter().filter(|entry| entry.domain.name == name) {
+        for entry in tools.iter().filter(|entry| entry.domain.name == name) {
             row_of(entry, out)?;
         }
     }

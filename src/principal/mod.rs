@@ -1,6 +1,7 @@
 //! Who makes a call: all that the rooms behind authentication know of it.
 
 mod credentials;
+mod modes;
 mod scope;
 mod toolsets;
 
@@ -9,6 +10,7 @@ use std::{fmt, sync::Arc};
 use crate::operation::{Operation, Upstream};
 
 pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey};
+pub use modes::{AccessModes, By, NoChoice, Setting, Tools};
 pub use scope::{Access, Scope, Scopes};
 pub use toolsets::{Toolsets, UnknownToolset};
 
@@ -53,11 +55,21 @@ pub struct Principal {
     pub toolsets: Toolsets,
     /// The upstream keys that act for it.
     pub credentials: Credentials,
+    /// What its request leaves of that.
+    pub narrowing: Option<Arc<AccessModes>>,
 }
 
 /// Why a caller may not use an operation that exists.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Withheld {
+    /// A mode of the server or the request forbids it.
+    #[error("`{tool}` is not on offer: {setting}")]
+    Mode {
+        /// The tool's name.
+        tool: &'static str,
+        /// The setting, and what it does.
+        setting: Setting,
+    },
     /// Its domain is not among the caller's toolsets.
     #[error(
         "`{tool}` belongs to the toolset `{domain}`, which is not open to `{caller}`. The operator of \
@@ -118,14 +130,24 @@ impl Principal {
             scopes: Scopes::all(),
             toolsets: Toolsets::all(),
             credentials,
+            narrowing: None,
         }
+    }
+
+    /// The same, with only what a request leaves on offer.
+    pub fn narrowed(&self, modes: AccessModes) -> Self {
+        Self { narrowing: Some(Arc::new(modes)), ..self.clone() }
     }
 
     /// Whether the operation exists for this caller at all: such are listed.
     ///
     /// # Errors
-    /// It belongs to a toolset that is not open, or to an upstream beside Portkey without a key.
+    /// Its request leaves it out, or it belongs to a toolset that is not open, or to an upstream beside
+    /// Portkey without a key.
     pub fn sees(&self, domain: &'static str, operation: &Operation) -> Result<(), Withheld> {
+        if let Some(modes) = &self.narrowing {
+            modes.admit(domain, operation)?;
+        }
         if !self.toolsets.allows(domain) {
             let (tool, caller) = (operation.name(), self.name.clone());
             return Err(Withheld::Toolset { tool, domain, caller });

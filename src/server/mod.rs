@@ -2,45 +2,35 @@
 
 mod approve;
 mod arrival;
+mod call;
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-use futures_util::FutureExt;
 use http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
-        CompleteRequestParams, CompleteResult, ContentBlock, CustomRequest, CustomResult,
-        ErrorCode, Icon, Implementation, InitializeRequestParams, InitializeResult,
-        ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
-        ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-        SubscriptionFilter, Tool, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
+        CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode, Icon,
+        Implementation, InitializeRequestParams, InitializeResult, ListPromptsRequestMethod,
+        ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+        ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, ToolAnnotations,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use tokio_util::task::TaskTracker;
-use tracing::error;
 
-use self::{
-    approve::Asked,
-    arrival::{arrival, known},
-};
+use self::arrival::{arrival, known};
 
 use crate::{
-    approval::{Answer, Denied, Question},
     catalog::Entry,
-    dispatch::{self, CallError, Dispatcher},
+    dispatch::Dispatcher,
     hub::{Hub, Session},
     metrics::Metrics,
-    observe::{self, Call},
+    observe,
     operation::Upstream,
     principal::Principal,
-    reply,
 };
 
 /// What a client is told about using the server.
@@ -69,6 +59,7 @@ const METHODS: &[&str] = &["tools/call", "tools/list", "subscriptions/listen"];
 pub struct Server {
     dispatcher: Arc<Dispatcher>,
     tools: Arc<OnceLock<Vec<Tool>>>,
+    info: Arc<OnceLock<ServerConfig>>,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
     calls: TaskTracker,
@@ -86,6 +77,7 @@ impl Server {
         Self {
             dispatcher,
             tools: Arc::default(),
+            info: Arc::default(),
             page,
             local: None,
             calls: TaskTracker::new(),
@@ -113,7 +105,7 @@ impl Server {
 
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.dispatcher.catalog().iter().map(tool).collect())
+        self.tools.get_or_init(|| self.dispatcher.offered().map(tool).collect())
     }
 
     /// Ends subscriptions and waits until no call is under way; calls that come after this are not
@@ -135,53 +127,6 @@ impl Server {
         recognised.or(self.local.as_ref()).ok_or_else(nobody)
     }
 
-    async fn call(
-        &self,
-        context: &RequestContext<RoleServer>,
-        principal: &Principal,
-        mut request: CallToolRequestParams,
-        observed: &mut Call<'_>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let (arrival, record) = observed.parts();
-        let answer = approve::answer(&mut request);
-        let (name, args) = (&*request.name, request.arguments.unwrap_or_default());
-        let call = dispatch::Call { principal, arrival, name, args, answer };
-        let mut outcome = self.dispatcher.recorded(call, record).await;
-        if let Err(CallError::Ask(question)) = outcome {
-            outcome = match self.ask(context, principal, &question).await {
-                Ok(Asked::Yes(grant)) => {
-                    let (args, answer) = (question.into_args(), Some(Answer::Given(grant)));
-                    let call = dispatch::Call { principal, arrival, name, args, answer };
-                    self.dispatcher.recorded(call, record).await
-                }
-                Ok(Asked::Later(result)) => {
-                    observed.ended(&Err(CallError::Ask(question)));
-                    return Ok((*result).into());
-                }
-                Err(error) => Err(error),
-            };
-        }
-        observed.ended(&outcome);
-        match outcome {
-            Err(error @ CallError::Unknown(_)) => {
-                Err(ErrorData::invalid_params(error.to_string(), None))
-            }
-            outcome => Ok(reply::result(outcome).into()),
-        }
-    }
-
-    /// Puts a question to the human behind the client.
-    async fn ask(
-        &self,
-        context: &RequestContext<RoleServer>,
-        principal: &Principal,
-        question: &Question,
-    ) -> Result<Asked, CallError> {
-        let nobody = || Denied::Nobody { tool: question.tool, rule: question.rule.clone() };
-        let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
-        approve::ask(approvals, context, principal, question).await
-    }
-
     fn list(
         &self,
         principal: &Principal,
@@ -198,14 +143,16 @@ impl Server {
         };
         let seen =
             |(entry, _): &(&Entry, _)| principal.sees(entry.domain.name, entry.operation).is_ok();
-        let tools = self.dispatcher.catalog().iter().zip(self.tools()).skip(start).filter(seen);
+        let tools = self.dispatcher.offered().zip(self.tools()).skip(start).filter(seen);
         let mut rest = tools.map(|(_, tool)| tool);
         let page: Vec<Tool> =
             rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
         let more = rest.next().is_some();
         let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        // The next request may narrow it otherwise.
+        let ttl = if principal.narrowing.is_some() { 0 } else { LIST_TTL_MS };
         let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(LIST_TTL_MS)
+            .with_ttl_ms(ttl)
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = cursor;
         Ok(result)
@@ -224,6 +171,23 @@ fn kind(error: &ErrorData) -> &'static str {
 
 fn capabilities() -> ServerCapabilities {
     ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build()
+}
+
+/// What is said of this server to whoever begins to talk with it.
+fn info(dispatcher: &Dispatcher) -> ServerConfig {
+    // Said here because rmcp would otherwise introduce itself instead of us.
+    let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        .with_title("Portkey Admin")
+        .with_description(env!("CARGO_PKG_DESCRIPTION"))
+        .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
+    let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
+    let more = match dispatcher.offered().any(of_enkrypt) {
+        true => ENKRYPT_INSTRUCTIONS,
+        false => "",
+    };
+    ServerConfig::new(capabilities())
+        .with_server_info(us)
+        .with_instructions(format!("{INSTRUCTIONS}{more}"))
 }
 
 /// An operation as MCP publishes it.
@@ -247,19 +211,8 @@ pub fn tool(entry: &Entry) -> Tool {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        // Said here because rmcp would otherwise introduce itself instead of us.
-        let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-            .with_title("Portkey Admin")
-            .with_description(env!("CARGO_PKG_DESCRIPTION"))
-            .with_icons(vec![Icon::new(ICON).with_mime_type("image/svg+xml")]);
-        let of_enkrypt = |entry: &Entry| entry.operation.base().upstream() == Upstream::Enkrypt;
-        let more = match self.dispatcher.catalog().iter().any(of_enkrypt) {
-            true => ENKRYPT_INSTRUCTIONS,
-            false => "",
-        };
-        ServerConfig::new(capabilities())
-            .with_server_info(us)
-            .with_instructions(format!("{INSTRUCTIONS}{more}"))
+        // Asked for with every request that has no session.
+        self.info.get_or_init(|| info(&self.dispatcher)).clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -296,38 +249,8 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let _under_way = self.calls.token();
-        let name = request.name.clone();
-        // Boxed, because it is large and rmcp moves it from hand to hand. Caught, because rmcp lets a
-        // panic vanish with its task, and the client would wait for ever.
-        let principal = self.caller(&context)?;
-        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
-        let call = observed.span().around(Box::pin(self.call(
-            &context,
-            principal,
-            request,
-            &mut observed,
-        )));
-        let call = AssertUnwindSafe(call).catch_unwind();
-        tokio::select! {
-            outcome = call => match outcome {
-                Ok(result) => result,
-                Err(_) => {
-                    observed.panicked();
-                    let id = &observed.arrival().id;
-                    error!(tool = %name, request_id = id.as_str(), "call panicked");
-                    let text = format!(
-                        "an internal error ended `{name}`; whether it took effect is unknown. \
-                         Please report it with the server's log (request id {id})"
-                    );
-                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
-                }
-            },
-            // Dropping the call aborts its request to Portkey.
-            () = context.ct.cancelled() => {
-                Err(ErrorData::internal_error("the call was cancelled", None))
-            }
-        }
+        // Boxed, as all that is large here, because rmcp moves it from hand to hand.
+        Box::pin(self.answer(request, context)).await
     }
 
     // What is not offered. rmcp would answer these with nothing, as if it were offered and empty.
@@ -376,7 +299,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        self.hub.listen(subscription).await;
+        Box::pin(self.hub.listen(subscription)).await;
         Ok(())
     }
 

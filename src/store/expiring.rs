@@ -52,6 +52,12 @@ impl<V> Expiring<V> {
         found.map(|(_, entry)| &entry.value)
     }
 
+    /// For changing it; it expires as before.
+    pub(super) fn get_mut(&mut self, key: &str, now: Instant) -> Option<&mut V> {
+        self.forget_expired(now);
+        self.entries.get_mut(key).map(|entry| &mut entry.value)
+    }
+
     /// Puts it in, in the place of an earlier entry.
     pub(super) fn insert(&mut self, key: &str, value: V, weight: usize, expires: Instant) {
         self.remove(key);

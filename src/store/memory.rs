@@ -2,30 +2,97 @@
 
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 
-use super::{Key, Limit, StoreError, Taken, expiring::Expiring};
+use super::{
+    Answer, Clock, Key, Limit, StoreError, Taken,
+    counter::{Asked, Granted, State},
+    expiring::Expiring,
+    since_1970,
+};
 
-/// Bound on the entries of each kind. Those of limits and marks take some 200 bytes.
+/// Bound on the entries of each kind. Those of limits and marks take some 200 bytes, counters of sliding
+/// windows up to 700.
 pub const MOST_ENTRIES: usize = 100_000;
 
 /// Bound on the values together, in bytes.
 pub const MOST_BYTES: usize = 64 << 20;
 
 /// Counts, marks and values of one process.
-#[derive(Default)]
 pub struct Memory {
+    /// What counters go by: their windows are those of the calendar.
+    clock: Clock,
+    counters: Mutex<Expiring<State>>,
     /// When the bucket of a key is full again, at which point the key means nothing any more.
     limits: Mutex<Expiring<Instant>>,
     marks: Mutex<Expiring<()>>,
     values: Mutex<Expiring<Bytes>>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self::by(Arc::new(SystemTime::now))
+    }
+}
+
 impl Memory {
+    pub(super) fn by(clock: Clock) -> Self {
+        let (limits, marks, values) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, counters: Mutex::default(), limits, marks, values }
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        since_1970((self.clock)())
+    }
+
+    pub(super) fn reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
+        let mut counters = held(&self.counters);
+        let (now, instant) = (self.now(), Instant::now());
+        let (mut changed, mut granted) = (Vec::<(&str, State, u64)>::new(), Vec::new());
+        let mut more = 0;
+        for (index, one) in asked.iter().enumerate() {
+            // Budgets that share a counter see what those before them take.
+            let before = changed.iter().rposition(|(name, ..)| *name == one.name);
+            let known = match before.and_then(|at| changed.get(at)) {
+                Some((_, state, _)) => Some(state),
+                None => counters.get(&one.name, instant),
+            };
+            let is_new = known.is_none() && one.amount > 0;
+            match one.reserve(known, now) {
+                Ok((state, end, grant)) => {
+                    more += usize::from(is_new);
+                    granted.push(grant);
+                    if one.amount > 0 {
+                        changed.push((&one.name, state, end));
+                    }
+                }
+                Err(short) => return Ok(Err((index, short))),
+            }
+        }
+        if more > 0 && counters.len() + more > MOST_ENTRIES {
+            return Err(StoreError::Full);
+        }
+        for (name, state, end) in changed {
+            let left = Duration::from_micros(end.saturating_sub(now));
+            counters.insert(name, state, 0, instant + left);
+        }
+        Ok(Ok(granted))
+    }
+
+    pub(super) fn roll_back(&self, counted: &[(Asked, Granted)]) {
+        let mut counters = held(&self.counters);
+        let (now, instant) = (self.now(), Instant::now());
+        for (asked, granted) in counted {
+            if let Some(state) = counters.get_mut(&asked.name, instant) {
+                *state = asked.roll_back(granted, state, now);
+            }
+        }
+    }
+
     pub(super) fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
         let (now, capacity) = (Instant::now(), limit.capacity());
         let mut limits = held(&self.limits);

@@ -1,17 +1,25 @@
 //! What replicas share: counts of calls, marks of what was used, and small values that expire.
 
+mod counter;
 mod expiring;
 mod memory;
 mod redis;
 
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use self::counter::{Asked, Granted, Short};
 pub use self::{
+    counter::{Budget, Reservation, Reserved, Window},
     memory::{MOST_BYTES, MOST_ENTRIES, Memory},
     redis::Redis,
 };
@@ -21,6 +29,9 @@ pub const MOST_LISTED: usize = 1_000;
 
 /// Bound on one value, in bytes.
 pub const MOST_VALUE_BYTES: usize = 1 << 20;
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// What replicas share. Cheap to clone; clones share.
 ///
@@ -138,6 +149,11 @@ impl Store {
         Self::Memory(Arc::default())
     }
 
+    /// A store in memory whose counters go by this clock.
+    pub fn memory_by(clock: Clock) -> Self {
+        Self::Memory(Arc::new(Memory::by(clock)))
+    }
+
     /// A store in Redis if there is a URL (`redis://user:password@host:6379/0`, or `rediss://` for
     /// TLS), else in memory. `more_roots` are certificate authorities in PEM to trust beside the
     /// system's; `timeout` bounds connecting, and each answer. Redis may be away now: that is only
@@ -165,6 +181,71 @@ impl Store {
         match self {
             Self::Memory(memory) => memory.take(key, limit),
             Self::Redis(redis) => redis.take(key, limit).await,
+        }
+    }
+
+    /// Counts for all of these budgets, or for none of them if one does not allow it. A failure is no
+    /// permission. The times are those of Redis, if there is one.
+    ///
+    /// # Errors
+    /// Redis is away or its clock more than a month off, or memory is full of other keys.
+    pub async fn reserve(&self, budgets: &[Budget]) -> Result<Reserved, StoreError> {
+        let asked: Vec<_> =
+            budgets.iter().map(|budget| Asked::new(budget, self.about_now())).collect();
+        Ok(match self.try_reserve(&asked).await? {
+            Ok(granted) => Reserved::Yes(Reservation(asked.into_iter().zip(granted).collect())),
+            Err((index, Short { counted, wait })) => {
+                let could = asked.get(index).is_some_and(|asked| asked.amount <= asked.most);
+                let retry_after = could.then(|| Duration::from_micros(wait));
+                Reserved::Exhausted { index, counted, retry_after }
+            }
+        })
+    }
+
+    /// Gives back what was counted. In a later window that changes nothing, and neither does a failure:
+    /// what was counted then stays so.
+    ///
+    /// # Errors
+    /// Redis is away. Whether it was given back is unknown then.
+    pub async fn roll_back(&self, reservation: Reservation) -> Result<(), StoreError> {
+        let counted: Vec<_> =
+            reservation.0.into_iter().filter(|(asked, _)| asked.amount > 0).collect();
+        match self {
+            _ if counted.is_empty() => Ok(()),
+            Self::Memory(memory) => {
+                memory.roll_back(&counted);
+                Ok(())
+            }
+            Self::Redis(redis) => redis.roll_back(&counted).await,
+        }
+    }
+
+    /// How many are counted in a window now.
+    ///
+    /// # Errors
+    /// Redis is away or its clock more than a month off.
+    pub async fn counted(&self, key: &Key, window: Window) -> Result<u64, StoreError> {
+        let budget = Budget { key: key.clone(), window, most: u64::MAX, amount: 0 };
+        let asked = [Asked::new(&budget, self.about_now())];
+        Ok(match self.try_reserve(&asked).await? {
+            Ok(granted) => granted.first().map_or(0, |granted| granted.counted),
+            Err((_, short)) => short.counted,
+        })
+    }
+
+    async fn try_reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
+        match self {
+            _ if asked.is_empty() => Ok(Ok(Vec::new())),
+            Self::Memory(memory) => memory.reserve(asked),
+            Self::Redis(redis) => redis.reserve(asked).await,
+        }
+    }
+
+    /// In microseconds since 1970; that of Redis may differ.
+    fn about_now(&self) -> u64 {
+        match self {
+            Self::Memory(memory) => memory.now(),
+            Self::Redis(_) => since_1970(SystemTime::now()),
         }
     }
 
@@ -245,6 +326,14 @@ impl Store {
             Self::Redis(redis) => redis.remove(key).await,
         }
     }
+}
+
+/// What is counted for each budget, or which does not allow it.
+type Answer = Result<Vec<Granted>, (usize, Short)>;
+
+fn since_1970(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn within_bounds(ttl: Duration) -> Duration {

@@ -19,7 +19,10 @@ use redis::{
 use tokio::{sync::Mutex, time::timeout};
 use tracing::{info, warn};
 
-use super::{Key, Limit, StoreError, Taken};
+use super::{
+    Answer, Key, Limit, StoreError, Taken,
+    counter::{Asked, Granted, How, Short},
+};
 
 /// How long nobody tries to connect after that failed; until then calls fail at once.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -51,6 +54,9 @@ static TAKE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reserve.lua")));
+static ROLL_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("roll_back.lua")));
+
 /// A Redis server, and the one connection to it.
 pub struct Redis {
     client: Client,
@@ -58,6 +64,13 @@ pub struct Redis {
     /// Bound on connecting, and on each answer.
     timeout: Duration,
     link: Mutex<Link>,
+}
+
+/// How often a command is given where the connection was closed before the answer.
+#[derive(Clone, Copy, PartialEq)]
+enum Times {
+    Once,
+    Twice,
 }
 
 #[derive(Default)]
@@ -105,6 +118,52 @@ impl Redis {
             0 => Taken::Yes,
             wait => Taken::RetryAfter(Duration::from_micros(wait)),
         })
+    }
+
+    pub(super) async fn reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
+        let mut call = RESERVE.prepare_invoke();
+        for Asked { name, most, amount, how } in asked {
+            let (kind, numbers) = match *how {
+                How::Even { width, offset, former } => ("even", [width, offset, former, 0]),
+                How::Between(points) => ("between", points),
+                How::Bucket { interval, capacity, cost } => {
+                    ("bucket", [interval, capacity, cost, 0])
+                }
+            };
+            call.key(counter(name)).arg(kind).arg(*most).arg(*amount).arg(&numbers);
+        }
+        let call = &call;
+        let answer = self
+            .run(|mut link| async move { call.invoke_async::<Vec<u64>>(&mut link).await })
+            .await?;
+        Ok(match answer.split_first() {
+            Some((0, marks)) => Ok(marks
+                .chunks_exact(2)
+                .filter_map(|pair| match *pair {
+                    [mark, counted] => Some(Granted { mark, counted }),
+                    _ => None,
+                })
+                .collect()),
+            Some((place, &[counted, wait])) => {
+                let index = usize::try_from(*place).unwrap_or(usize::MAX) - 1;
+                Err((index, Short { counted, wait }))
+            }
+            _ => return Err(self.away("it answers what it was not asked".to_owned())),
+        })
+    }
+
+    /// Never repeated, unlike the others: it could give back twice what was counted once.
+    pub(super) async fn roll_back(&self, counted: &[(Asked, Granted)]) -> Result<(), StoreError> {
+        let mut call = ROLL_BACK.prepare_invoke();
+        for (asked, granted) in counted {
+            let (kind, amount) = match asked.how {
+                How::Bucket { cost, .. } => ("bucket", cost),
+                _ => ("spans", asked.amount),
+            };
+            call.key(counter(&asked.name)).arg(kind).arg(amount).arg(granted.mark);
+        }
+        let (call, once) = (&call, Times::Once);
+        self.run_for(once, |mut link| async move { call.invoke_async::<()>(&mut link).await }).await
     }
 
     pub(super) async fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
@@ -173,7 +232,18 @@ impl Redis {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let done = timeout(self.timeout.saturating_mul(2), self.try_twice(work))
+        self.run_for(Times::Twice, work).await
+    }
+
+    async fn run_for<T, F>(
+        &self,
+        times: Times,
+        work: impl Fn(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let done = timeout(self.timeout.saturating_mul(2), self.try_for(times, work))
             .await
             .unwrap_or_else(|_| Err(self.away("it does not answer in time".to_owned())));
         if let Err(error) = &done {
@@ -185,14 +255,15 @@ impl Redis {
     /// A connection that Redis has closed is found only by using it, and then used anew once. Should
     /// Redis have heard the first time already, then something is counted or marked twice: that is too
     /// strict for once, never too lax.
-    async fn try_twice<T, F>(
+    async fn try_for<T, F>(
         &self,
+        times: Times,
         work: impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let mut again = true;
+        let mut again = times == Times::Twice;
         loop {
             let (connection, generation) = self.connection().await?;
             let error = match work(connection).await {
@@ -296,6 +367,10 @@ fn told(error: &RedisError) -> String {
         ErrorKind::AuthenticationFailed => "it refuses the user or the password".to_owned(),
         _ => format!("it answers {}", error.code().unwrap_or_else(|| error.category())),
     }
+}
+
+fn counter(name: &str) -> String {
+    format!("portkey-mcp:count:{name}")
 }
 
 fn named(key: &Key) -> String {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod access;
 mod approval;
 mod arguments;
 mod auth;
@@ -15,6 +16,7 @@ mod catalog;
 mod cli;
 mod client;
 mod contract;
+mod counters;
 mod dashboard;
 mod deploy;
 mod dry_run;
@@ -43,6 +45,7 @@ mod seal;
 mod sessions;
 mod stdio;
 mod store;
+mod store_list;
 mod tool_schemas;
 mod upstream;
 

@@ -37,6 +37,7 @@ impl Tenant {
             scopes: claims.scopes().and(&self.scopes),
             toolsets: self.toolsets.clone(),
             credentials: self.credentials.clone(),
+            narrowing: None,
         }
     }
 }

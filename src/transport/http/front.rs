@@ -20,6 +20,7 @@ use super::{
     address::Proxies,
     body::{Bounds, tool},
     limits::{Permit, UnderWay},
+    narrowing::narrowing,
     refusal::{Refusal, in_json_rpc},
 };
 use crate::{
@@ -100,6 +101,10 @@ impl Front {
         if let Some(limit) = &self.rate {
             self.count("principal", &principal.name, limit).await?;
         }
+        let principal = match narrowing(&parts.headers)? {
+            Some(modes) => Arc::new(principal.narrowed(modes)),
+            None => principal,
+        };
         let is_stream = parts.method == Method::GET;
         let body = self.body.read(&parts, body).await?;
         if self.auth.permits()

@@ -195,7 +195,7 @@ struct Counted<S> {
     _permit: Arc<(OwnedSemaphorePermit, Held)>,
 }
 
-impl<S: tower_service::Service<R>, R> tower_service::Service<R> for Counted<S> {
+impl<S: tower::Service<R>, R> tower::Service<R> for Counted<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -5,6 +5,7 @@ mod body;
 mod front;
 mod limits;
 pub(super) mod listener;
+mod narrowing;
 mod prompt;
 mod refusal;
 mod scrape;
@@ -30,6 +31,7 @@ use rmcp::{
     transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, Any, CorsLayer, ExposeHeaders},
@@ -218,11 +220,14 @@ pub fn router<H: ServerHandler + Clone>(
         .route("/.well-known/oauth-protected-resource/{*resource}", get(metadata))
         .layer(CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([Method::GET]))
         .with_state(front.clone());
+    // One service of several layers, and not a layer of the router each: the router boxes every one.
+    let mcp = ServiceBuilder::new()
+        .layer(cors(&settings.allowed_origins))
+        .layer(middleware::from_fn_with_state(front, pass))
+        .layer(middleware::from_fn_with_state(sessions, follow))
+        .service(mcp);
     Router::new()
         .route_service("/mcp", mcp)
-        .layer(middleware::from_fn_with_state(sessions, follow))
-        .layer(middleware::from_fn_with_state(front, pass))
-        .layer(cors(&settings.allowed_origins))
         .merge(documents)
         .layer(CatchPanicLayer::custom(panicked))
         .route("/healthz", get(async || "ok\n"))

@@ -1,0 +1,75 @@
+//! Options about which tools there are at all.
+
+use anyhow::Context;
+use clap::{Args, builder::BoolishValueParser};
+
+use crate::{
+    catalog::Catalog,
+    principal::{AccessModes, By, Tools, Toolsets},
+};
+
+/// What is left on offer; each option narrows.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessOptions {
+    /// Offer only tools that read.
+    #[arg(long, global = true, env = "PORTKEY_MCP_READ_ONLY", value_parser = BoolishValueParser::new())]
+    read_only: bool,
+    /// Offer no tools that delete.
+    #[arg(long, global = true, env = "PORTKEY_MCP_NO_DELETE", value_parser = BoolishValueParser::new())]
+    no_delete: bool,
+    /// Offer only the tools of these domains, such as prompts,logs; repeatable.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_TOOLSETS",
+        value_delimiter = ',',
+        value_name = "DOMAIN"
+    )]
+    toolsets: Vec<String>,
+    /// Offer only these tools, by name or glob, such as list-*,get-*; repeatable.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_TOOLS",
+        value_delimiter = ',',
+        value_name = "GLOB"
+    )]
+    tools: Vec<String>,
+    /// Offer none of these tools, by name or glob; repeatable.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_EXCLUDE_TOOLS",
+        value_delimiter = ',',
+        value_name = "GLOB"
+    )]
+    exclude_tools: Vec<String>,
+}
+
+impl AccessOptions {
+    /// What the options say.
+    ///
+    /// # Errors
+    /// A name or a glob means nothing; says which one is near.
+    pub(crate) fn modes(&self) -> anyhow::Result<AccessModes> {
+        let trimmed = |given: &'_ [String]| -> Vec<String> {
+            given.iter().map(|one| one.trim().to_owned()).collect()
+        };
+        let tools = |option, given: &[String]| {
+            let given = trimmed(given);
+            let chosen = Tools::named(given.iter().map(String::as_str), Catalog::operations());
+            (!given.is_empty()).then(|| chosen.context(option)).transpose()
+        };
+        let toolsets = trimmed(&self.toolsets);
+        let named = Toolsets::named(toolsets.iter().map(String::as_str), &Catalog::domains());
+        Ok(AccessModes {
+            by: By::Operator,
+            read_only: self.read_only,
+            no_delete: self.no_delete,
+            toolsets: (!toolsets.is_empty()).then(|| named.context("--toolsets")).transpose()?,
+            tools: tools("--tools", &self.tools)?,
+            excluded: tools("--exclude-tools", &self.exclude_tools)?,
+        })
+    }
+}

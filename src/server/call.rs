@@ -1,0 +1,108 @@
+//! A call, from its arrival to its answer.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use rmcp::{
+    ErrorData, RoleServer,
+    model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock},
+    service::RequestContext,
+};
+use tracing::error;
+
+use super::{
+    Server,
+    approve::{self, Asked},
+    arrival::arrival,
+};
+use crate::{
+    approval::{Answer, Denied, Question},
+    dispatch::{self, CallError},
+    observe::Call,
+    principal::Principal,
+    reply,
+};
+
+impl Server {
+    /// A call from its arrival to its answer, whatever becomes of it.
+    pub(super) async fn answer(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let _under_way = self.calls.token();
+        let name = request.name.clone();
+        let principal = self.caller(&context)?;
+        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
+        let span = observed.span();
+        let call = span.around(self.call(&context, principal, request, &mut observed));
+        // rmcp lets a panic vanish with its task, and the client would wait for ever.
+        let call = AssertUnwindSafe(call).catch_unwind();
+        tokio::select! {
+            outcome = call => match outcome {
+                Ok(result) => result,
+                Err(_) => {
+                    observed.panicked();
+                    let id = &observed.arrival().id;
+                    error!(tool = %name, request_id = id.as_str(), "call panicked");
+                    let text = format!(
+                        "an internal error ended `{name}`; whether it took effect is unknown. \
+                         Please report it with the server's log (request id {id})"
+                    );
+                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
+                }
+            },
+            // Dropping the call aborts its request to Portkey.
+            () = context.ct.cancelled() => {
+                Err(ErrorData::internal_error("the call was cancelled", None))
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        context: &RequestContext<RoleServer>,
+        principal: &Principal,
+        mut request: CallToolRequestParams,
+        observed: &mut Call<'_>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let (arrival, record) = observed.parts();
+        let answer = approve::answer(&mut request);
+        let (name, args) = (&*request.name, request.arguments.unwrap_or_default());
+        let call = dispatch::Call { principal, arrival, name, args, answer };
+        let mut outcome = self.dispatcher.recorded(call, record).await;
+        if let Err(CallError::Ask(question)) = outcome {
+            outcome = match self.ask(context, principal, &question).await {
+                Ok(Asked::Yes(grant)) => {
+                    let (args, answer) = (question.into_args(), Some(Answer::Given(grant)));
+                    let call = dispatch::Call { principal, arrival, name, args, answer };
+                    self.dispatcher.recorded(call, record).await
+                }
+                Ok(Asked::Later(result)) => {
+                    observed.ended(&Err(CallError::Ask(question)));
+                    return Ok((*result).into());
+                }
+                Err(error) => Err(error),
+            };
+        }
+        observed.ended(&outcome);
+        match outcome {
+            Err(error @ CallError::Unknown(_)) => {
+                Err(ErrorData::invalid_params(error.to_string(), None))
+            }
+            outcome => Ok(reply::result(outcome).into()),
+        }
+    }
+
+    /// Puts a question to the human behind the client.
+    async fn ask(
+        &self,
+        context: &RequestContext<RoleServer>,
+        principal: &Principal,
+        question: &Question,
+    ) -> Result<Asked, CallError> {
+        let nobody = || Denied::Nobody { tool: question.tool, rule: question.rule.clone() };
+        let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
+        approve::ask(approvals, context, principal, question).await
+    }
+}

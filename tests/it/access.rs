@@ -1,0 +1,320 @@
+//! Access modes: what is left out is neither listed nor callable, by any name and over any transport.
+
+use std::collections::HashMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portkey_mcp::{
+    catalog::{Catalog, Entry},
+    operation::Effect,
+    portkey::http_client,
+    principal::{AccessModes, Tools, Toolsets, Withheld},
+};
+use reqwest::StatusCode;
+use rmcp::{
+    ClientLifecycleMode, RoleClient,
+    model::{CallToolRequestParams, ProtocolVersion},
+    service::{ClientServiceExt, RunningService},
+    transport::{
+        StreamableHttpClientTransport, TokioChildProcess,
+        streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{
+    http::served,
+    process::{Served, command, said},
+    requests::{answer, initialize, modern, post},
+    upstream::operator,
+};
+
+type Client = RunningService<RoleClient, ()>;
+
+/// What is left on offer, by what a mode promises.
+type Left = fn(&Entry) -> bool;
+
+const READ_ONLY: Left = |entry| entry.operation.hints().read_only;
+const NO_DELETE: Left = |entry| entry.operation.effects() != Effect::Delete;
+const TWO_DOMAINS: Left = |entry| ["integrations", "prompts"].contains(&entry.domain.name);
+const LISTS: Left = |entry| {
+    let mut names = entry.operation.other_names().iter().copied().chain([name(entry)]);
+    names.any(|name| name.starts_with("list-"))
+};
+const NO_KEYS: Left = |entry| name(entry) != "list-all-virtual-keys";
+const BOTH: Left = |entry| READ_ONLY(entry) && name(entry).ends_with("-integration");
+const NOTHING: Left = |_| false;
+
+fn name(entry: &Entry) -> &'static str {
+    entry.operation.name()
+}
+
+fn left(left: Left) -> Vec<String> {
+    let catalog = Catalog::full();
+    catalog.iter().filter(|entry| left(entry)).map(|entry| name(entry).to_owned()).collect()
+}
+
+/// Both generations.
+fn lifecycles() -> [ClientLifecycleMode; 2] {
+    let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+    [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions }]
+}
+
+async fn over_http(server: &Served, headers: &[(&str, &str)]) -> Vec<Client> {
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| {
+            (HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap())
+        })
+        .collect();
+    let mut clients = Vec::new();
+    for lifecycle in lifecycles() {
+        let http = http_client().default_headers(headers.clone()).build().unwrap();
+        let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+        let transport = StreamableHttpClientTransport::with_client(http, config);
+        clients.push(().serve_with_lifecycle(transport, lifecycle).await.unwrap());
+    }
+    clients
+}
+
+async fn over_stdio(args: &[&str]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for lifecycle in lifecycles() {
+        let args: Vec<_> = args.iter().copied().chain(["--sandbox"]).collect();
+        let process = TokioChildProcess::new(tokio::process::Command::from(command(&args)));
+        clients.push(().serve_with_lifecycle(process.unwrap(), lifecycle).await.unwrap());
+    }
+    clients
+}
+
+/// What a call is told that must not succeed.
+async fn refused(client: &Client, tool: &str) -> String {
+    let call = CallToolRequestParams::new(tool.to_owned());
+    let answer = client.call_tool(call).await.unwrap();
+    assert_eq!(answer.is_error, Some(true), "{tool}: {answer:?}");
+    answer.content[0].as_text().unwrap().text.clone()
+}
+
+/// Exactly these are listed; what is not is refused with these words, whatever it is called by.
+async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words: &str) {
+    let listed = client.list_all_tools().await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|tool| tool.name.to_string()).collect();
+    assert_eq!(listed, left(promised), "{words}");
+    let catalog = Catalog::full();
+    let operation = catalog.find(forbidden).unwrap().operation;
+    let names = operation.other_names().iter().copied().chain([operation.name()]);
+    for name in names.flat_map(|name| [name.to_owned(), name.replace('-', "_")]) {
+        let told = refused(client, &name).await;
+        assert!(told.contains(words), "{name}: {told}");
+    }
+    if listed.iter().any(|tool| tool == "list-all-integrations") {
+        let call = CallToolRequestParams::new("list_all_integrations");
+        assert_eq!(client.call_tool(call).await.unwrap().is_error, Some(false), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn options_narrow_every_transport_in_both_generations() {
+    let table: &[(&[&str], Left, &str, &str)] = &[
+        (&["--read-only"], READ_ONLY, "create-integration", "`--read-only` leaves only"),
+        (&["--no-delete"], NO_DELETE, "delete-integration", "`--no-delete` leaves no"),
+        (
+            &["--toolsets", "integrations, prompts"],
+            TWO_DOMAINS,
+            "list-virtual-keys",
+            "`--toolsets` does not name its toolset",
+        ),
+        (&["--tools", "list_*"], LISTS, "get-integration", "`--tools` does not name it"),
+        (
+            &["--exclude-tools", "list_virtual_keys"],
+            NO_KEYS,
+            "list-all-virtual-keys",
+            "`--exclude-tools` names it",
+        ),
+        // What one names, the other still forbids.
+        (
+            &["--tools", "*-integration", "--read-only"],
+            BOTH,
+            "delete-integration",
+            "`--read-only` leaves only",
+        ),
+    ];
+    for (args, promised, forbidden, words) in table {
+        let server = served(args);
+        for client in over_stdio(args).await.iter().chain(&over_http(&server, &[]).await) {
+            assert_narrowed(client, *promised, forbidden, words).await;
+        }
+        let called: Vec<_> = ["call", *forbidden].into_iter().chain(args.iter().copied()).collect();
+        let (ok, _, told) = said(&called);
+        assert!(!ok && told.contains(words), "{told}");
+        let tools: Vec<_> = ["tools", "--format", "json", "--sandbox"]
+            .into_iter()
+            .chain(args.iter().copied())
+            .collect();
+        let listed: Vec<Value> = serde_json::from_str(&said(&tools).1).unwrap();
+        let listed: Vec<_> = listed.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+        assert_eq!(listed, left(*promised), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn headers_narrow_further_and_never_widen() {
+    let open: &[&str] = &[];
+    let header = |name: &'static str| move |text: &'static str| (name, text);
+    let (read_only, toolsets, tools) = (
+        header("x-portkey-mcp-readonly"),
+        header("X-Portkey-MCP-Toolsets"),
+        header("X-Portkey-MCP-Tools"),
+    );
+    type Case<'a> = (&'a [&'a str], Vec<(&'a str, &'a str)>, Left, &'a str, &'a str);
+    let table: [Case<'_>; 6] = [
+        (
+            open,
+            vec![read_only("TRUE")],
+            READ_ONLY,
+            "create-integration",
+            "header `X-Portkey-MCP-Readonly` leaves only",
+        ),
+        (
+            open,
+            vec![toolsets("integrations ,prompts")],
+            TWO_DOMAINS,
+            "list-all-virtual-keys",
+            "header `X-Portkey-MCP-Toolsets` does not name its toolset",
+        ),
+        (
+            open,
+            vec![tools("list-*")],
+            LISTS,
+            "get-integration",
+            "header `X-Portkey-MCP-Tools` does not name it",
+        ),
+        (
+            open,
+            vec![tools("*-integration"), read_only("true")],
+            BOTH,
+            "delete-integration",
+            "header `X-Portkey-MCP-Readonly`",
+        ),
+        (
+            &["--read-only"],
+            vec![read_only("false")],
+            READ_ONLY,
+            "create-integration",
+            "`--read-only` leaves only",
+        ),
+        (
+            &["--no-delete"],
+            vec![tools("delete-integration")],
+            NOTHING,
+            "delete-integration",
+            "`--no-delete` leaves no",
+        ),
+    ];
+    for (args, headers, promised, forbidden, words) in table {
+        let server = served(args);
+        for client in over_http(&server, &headers).await {
+            assert_narrowed(&client, promised, forbidden, words).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_request_of_a_session_narrows_for_itself() {
+    let server = served(&[]);
+    let opened = initialize(&server).header("x-portkey-mcp-readonly", "true").send().await.unwrap();
+    let session = opened.headers()["mcp-session-id"].clone();
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+        "name": "delete-integration", "arguments": { "slug": "none" },
+    } });
+    for (read_only, is_withheld) in [("false", false), ("true", true), ("false", false)] {
+        let request = post(&server, &call.to_string())
+            .header("mcp-session-id", &session)
+            .header("x-portkey-mcp-readonly", read_only);
+        let text = request.send().await.unwrap().text().await.unwrap();
+        assert_eq!(text.contains("is not on offer"), is_withheld, "{read_only}: {text}");
+    }
+    // A client must not keep a list that the next request may narrow otherwise.
+    let ttl = async |request: reqwest::RequestBuilder| {
+        answer(request).await.1["result"]["ttlMs"].as_u64().unwrap()
+    };
+    let list = || modern(&server, "tools/list", json!({}));
+    assert!(ttl(list()).await > 0);
+    assert_eq!(ttl(list().header("x-portkey-mcp-tools", "list-*")).await, 0);
+}
+
+#[tokio::test]
+async fn a_header_that_narrows_nothing_is_refused() {
+    let server = served(&[]);
+    let many = vec!["list-*"; 65].join(",");
+    let table = [
+        ("x-portkey-mcp-readonly", "yes", "`true` or `false`"),
+        ("x-portkey-mcp-readonly", "", "`true` or `false`"),
+        ("x-portkey-mcp-toolsets", "promts", "did you mean `prompts`?"),
+        ("x-portkey-mcp-toolsets", "", "no toolset"),
+        ("x-portkey-mcp-tools", "list-*,,", "neither a tool's name nor a glob"),
+        ("x-portkey-mcp-tools", "{a,b}", "neither a tool's name nor a glob"),
+        ("x-portkey-mcp-tools", "creat-integration", "did you mean `create-integration`?"),
+        ("x-portkey-mcp-tools", &many, "more than 64"),
+    ];
+    for (header, value, words) in table {
+        let (status, body) =
+            answer(modern(&server, "tools/list", json!({})).header(header, value)).await;
+        let told = body["error"]["message"].as_str().unwrap();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{header}: {value}");
+        assert!(told.contains(header) && told.contains(words), "{header}: {value}: {told}");
+    }
+    let twice = modern(&server, "tools/list", json!({}))
+        .header("x-portkey-mcp-tools", "list-*")
+        .header("x-portkey-mcp-tools", "*");
+    let (status, body) = answer(twice).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body["error"]["message"].as_str().unwrap().contains("given twice"), "{body}");
+}
+
+#[test]
+fn a_setting_that_means_nothing_stops_the_start() {
+    let table: &[(&[&str], &[&str])] = &[
+        (&["--toolsets", "promts"], &["--toolsets", "did you mean `prompts`?"]),
+        (&["--tools", "creat-integration"], &["--tools", "did you mean `create-integration`?"]),
+        (&["--tools", "list-*,purge-*"], &["--tools", "no tool is called `purge-*`"]),
+        (&["--exclude-tools", "[a-z]"], &["--exclude-tools", "neither a tool's name nor a glob"]),
+        (&["--exclude-tools", ""], &["--exclude-tools", "neither"]),
+    ];
+    for (args, words) in table {
+        for command in [&["stdio"] as &[&str], &["http", "--sandbox"], &["tools"]] {
+            let args: Vec<_> = command.iter().chain(*args).copied().collect();
+            let (ok, _, told) = said(&args);
+            assert!(!ok && words.iter().all(|word| told.contains(word)), "{args:?}: {told}");
+        }
+    }
+}
+
+/// However many narrow, what is left is what each of them leaves.
+#[test]
+fn narrowing_only_takes_away() {
+    let names = |given: &[&str]| Tools::named(given.iter().copied(), Catalog::operations()).ok();
+    let domains =
+        |given: &[&str]| Toolsets::named(given.iter().copied(), &Catalog::domains()).unwrap();
+    let modes = AccessModes {
+        toolsets: Some(domains(&["integrations", "prompts"])),
+        tools: names(&["*-integration", "list-*"]),
+        excluded: names(&["list-all-integrations"]),
+        no_delete: true,
+        ..AccessModes::default()
+    };
+    let mut whole = operator();
+    whole.toolsets = domains(&["integrations", "workspaces"]);
+    let narrowed = whole.narrowed(modes.clone());
+    let mut left = HashMap::new();
+    for entry in Catalog::full().iter() {
+        let (domain, operation) = (entry.domain.name, entry.operation);
+        let may = narrowed.may(domain, operation);
+        let each = whole.may(domain, operation).is_ok() && modes.admit(domain, operation).is_ok();
+        assert_eq!(may.is_ok(), each, "{}", operation.name());
+        assert_eq!(narrowed.sees(domain, operation).is_ok(), each, "{}", operation.name());
+        let of_mode = matches!(may, Err(Withheld::Mode { .. }));
+        *left.entry((each, of_mode)).or_insert(0) += 1;
+    }
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!(left[&(true, false)] > 1, "{left:?}");
+}

@@ -1,0 +1,320 @@
+//! Counters of windows, in memory and in a real Redis: reserved together, given back, never exceeded.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use chrono::DateTime;
+use portkey_mcp::store::{
+    Budget, Key, MOST_ENTRIES, Reservation, Reserved, Store, StoreError, Window,
+};
+use proptest::prelude::*;
+use tokio::task::JoinSet;
+
+use crate::{
+    redis::{Redis, is_left_out},
+    store::{Pair, pairs},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A store in memory, and its clock in microseconds.
+fn by_hand(start: u64) -> (Store, Arc<AtomicU64>) {
+    let now = Arc::new(AtomicU64::new(start));
+    let clock = {
+        let now = now.clone();
+        Arc::new(move || UNIX_EPOCH + Duration::from_micros(now.load(Ordering::Relaxed)))
+    };
+    (Store::memory_by(clock), now)
+}
+
+fn at(text: &str) -> u64 {
+    DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros().try_into().unwrap()
+}
+
+fn budget(name: &str, window: Window, most: u64, amount: u64) -> Budget {
+    Budget { key: Key::new("test", &[name]), window, most, amount }
+}
+
+async fn granted(store: &Store, budgets: &[Budget]) -> Reservation {
+    match store.reserve(budgets).await.unwrap() {
+        Reserved::Yes(reservation) => reservation,
+        Reserved::Exhausted { .. } => panic!("{budgets:?} are exhausted"),
+    }
+}
+
+async fn exhausted(store: &Store, budgets: &[Budget]) -> (usize, u64, Option<Duration>) {
+    match store.reserve(budgets).await.unwrap() {
+        Reserved::Yes(_) => panic!("{budgets:?} are granted"),
+        Reserved::Exhausted { index, counted, retry_after } => (index, counted, retry_after),
+    }
+}
+
+#[tokio::test]
+async fn calendar_windows_end_when_the_calendar_says() {
+    let table = [
+        (Window::Minute, "2026-11-21T09:00:30Z", "2026-11-21T09:01:00Z"),
+        (Window::Minute, "2026-11-21T09:00:00Z", "2026-11-21T09:01:00Z"),
+        (Window::Hour, "2026-12-31T23:15:00Z", "2027-01-01T00:00:00Z"),
+        (Window::Day, "2028-02-28T12:00:00Z", "2028-02-29T00:00:00Z"),
+        // 2026-11-23 is a Monday.
+        (Window::Week, "2026-11-22T12:00:00Z", "2026-11-23T00:00:00Z"),
+        (Window::Week, "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
+        (Window::Month, "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+        (Window::Month, "2028-02-29T12:00:00Z", "2028-03-01T00:00:00Z"),
+        (Window::Month, "2026-12-31T12:00:00Z", "2027-01-01T00:00:00Z"),
+        (Window::Month, "2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z"),
+    ];
+    for (window, start, end) in table {
+        let (store, now) = by_hand(at(start));
+        let (two, end) = ([budget("a", window, 2, 2)], at(end));
+        let early = granted(&store, &two).await;
+        let (_, counted, wait) = exhausted(&store, &two).await;
+        let rest = Duration::from_micros(end - at(start));
+        assert_eq!((counted, wait), (2, Some(rest)), "{window:?}");
+        now.store(end - 1, Ordering::Relaxed);
+        let last = Some(Duration::from_micros(1));
+        assert_eq!(exhausted(&store, &two).await.2, last, "{window:?}");
+        now.store(end, Ordering::Relaxed);
+        assert_eq!(store.counted(&two[0].key, window).await, Ok(0), "{window:?}");
+        drop(granted(&store, &two).await);
+        // What was given back is of a window that is over.
+        store.roll_back(early).await.unwrap();
+        assert_eq!(store.counted(&two[0].key, window).await, Ok(2), "{window:?}");
+        // A clock that is set back frees nothing.
+        now.store(end - 1, Ordering::Relaxed);
+        exhausted(&store, &two).await;
+    }
+}
+
+#[tokio::test]
+async fn redis_counts_by_the_same_calendar() {
+    if is_left_out() {
+        return;
+    }
+    let server = Redis::start();
+    let store = server.store().await;
+    for window in [Window::Minute, Window::Hour, Window::Day, Window::Week, Window::Month] {
+        // Asked again if the window ended meanwhile.
+        loop {
+            let one = [budget("a", window, 1, 1)];
+            _ = store.reserve(&one).await.unwrap();
+            let before = end_of(window);
+            let Reserved::Exhausted { retry_after: Some(retry_after), .. } =
+                store.reserve(&one).await.unwrap()
+            else {
+                continue;
+            };
+            let (end, rest) = end_of(window);
+            if end == before.0 {
+                assert!(rest <= retry_after && retry_after <= before.1, "{window:?}");
+                break;
+            }
+        }
+    }
+}
+
+/// When a window ends that is known to end right in memory, and how long that is off.
+fn end_of(window: Window) -> (SystemTime, Duration) {
+    let now = SystemTime::now();
+    let (store, _) = by_hand(now.duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
+    let one = [budget("a", window, 1, 1)];
+    let asked = async {
+        _ = granted(&store, &one).await;
+        exhausted(&store, &one).await.2.unwrap()
+    };
+    let wait = futures_util::FutureExt::now_or_never(asked).unwrap();
+    let end = now.duration_since(UNIX_EPOCH).unwrap() + wait;
+    (UNIX_EPOCH + Duration::from_millis(end.as_millis() as u64), wait)
+}
+
+#[tokio::test]
+async fn budgets_are_granted_together_or_not_at_all() {
+    for Pair { kind, one, other, .. } in pairs().await {
+        for window in [Window::Month, Window::Sliding(HOUR), Window::Bucket(HOUR)] {
+            let what = format!("{kind}, {window:?}");
+            let both = [budget("wide", window, 5, 1), budget("narrow", window, 2, 1)];
+            let first = granted(&one, &both).await;
+            _ = granted(&other, &both).await;
+            let (index, counted, wait) = exhausted(&one, &both).await;
+            assert_eq!((index, counted), (1, 2), "{what}");
+            let wait = wait.unwrap();
+            assert!(wait > Duration::ZERO && wait < 32 * 24 * HOUR, "{what}: {wait:?}");
+            // What the second refused, the first has not counted.
+            assert_eq!(other.counted(&both[0].key, window).await, Ok(2), "{what}");
+            one.roll_back(first).await.unwrap();
+            assert_eq!(other.counted(&both[1].key, window).await, Ok(1), "{what}");
+            _ = granted(&other, &both).await;
+            exhausted(&other, &both).await;
+            // Two budgets of one counter see each other.
+            let again = budget("wide", window, 5, 2);
+            assert_eq!(exhausted(&one, &[again.clone(), again.clone()]).await.0, 1, "{what}");
+            let twice = granted(&one, &[again, budget("wide", window, 5, 1)]).await;
+            assert_eq!(one.counted(&both[0].key, window).await, Ok(5), "{what}");
+            one.roll_back(twice).await.unwrap();
+            assert_eq!(one.counted(&both[0].key, window).await, Ok(2), "{what}");
+            // More than there could ever be, nothing at all, and a question.
+            let (_, counted, wait) = exhausted(&one, &[budget("wide", window, 5, 6)]).await;
+            assert_eq!((counted, wait), (2, None), "{what}");
+            exhausted(&one, &[budget("wide", window, u64::MAX, u64::MAX)]).await;
+            let none = granted(&one, &[]).await;
+            one.roll_back(none).await.unwrap();
+            _ = granted(&one, &[budget("wide", window, 2, 0)]).await;
+            if window != Window::Bucket(HOUR) {
+                exhausted(&one, &[budget("wide", window, 1, 0)]).await;
+            }
+            assert_eq!(other.counted(&both[0].key, window).await, Ok(2), "{what}");
+            // Windows of one key have counters of their own.
+            assert_eq!(one.counted(&both[0].key, Window::Sliding(HOUR / 7)).await, Ok(0), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_leaves_a_window_is_free_again() {
+    for Pair { kind, one, other, .. } in pairs().await {
+        let short = Duration::from_millis(300);
+        for window in [Window::Sliding(short), Window::Bucket(short)] {
+            let three = [budget("a", window, 3, 3)];
+            let old = granted(&one, &three).await;
+            let start = std::time::Instant::now();
+            while let Reserved::Exhausted { retry_after, .. } = other.reserve(&three).await.unwrap()
+            {
+                let retry_after = retry_after.unwrap();
+                assert!(retry_after <= short + short / 20, "{kind}, {window:?}: {retry_after:?}");
+                tokio::task::yield_now().await;
+            }
+            let took = start.elapsed();
+            assert!(took > short * 9 / 10, "{kind}, {window:?}: {took:?}");
+            // It came back by itself, and does not do so twice.
+            one.roll_back(old).await.unwrap();
+            let (_, counted, _) = exhausted(&one, &three).await;
+            assert!(counted > 0, "{kind}, {window:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_the_budget_whoever_asks_at_once() {
+    for Pair { kind, one, other, .. } in pairs().await {
+        for window in [Window::Month, Window::Sliding(HOUR), Window::Bucket(1000 * HOUR)] {
+            let mut tasks = JoinSet::new();
+            for at in 0..120_u64 {
+                let store = [&one, &other][at as usize % 2].clone();
+                tasks.spawn(async move {
+                    let amount = 1 + at % 3;
+                    let asked = [
+                        budget("all", window, 40, amount),
+                        budget(&(at % 4).to_string(), window, 15, 1),
+                    ];
+                    match store.reserve(&asked).await.unwrap() {
+                        Reserved::Yes(reservation) if at % 5 == 0 => {
+                            store.roll_back(reservation).await.unwrap();
+                            0
+                        }
+                        Reserved::Yes(_) => amount,
+                        Reserved::Exhausted { .. } => 0,
+                    }
+                });
+            }
+            let kept: u64 = tasks.join_all().await.into_iter().sum();
+            let key = &budget("all", window, 0, 0).key;
+            assert!((30..=40).contains(&kept), "{kind}, {window:?}: {kept}");
+            assert_eq!(one.counted(key, window).await, Ok(kept), "{kind}, {window:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// In whichever stretch of a sliding window's length, and at whichever pace a bucket is spent.
+    #[test]
+    fn no_stretch_of_time_has_more_than_its_budget(
+        steps in prop::collection::vec((0_u64..400, 0_u64..4, any::<bool>()), 1..80),
+        most in 1_u64..10,
+    ) {
+        let length = Duration::from_millis(1000);
+        for window in [Window::Sliding(length), Window::Bucket(length)] {
+            let (store, now) = by_hand(at("2026-11-21T09:00:00Z"));
+            let mut kept: Vec<(u64, u64)> = Vec::new();
+            for (step, amount, is_kept) in &steps {
+                let time = now.fetch_add(step * 1000, Ordering::Relaxed) + step * 1000;
+                let asked = [budget("a", window, most, *amount)];
+                let ask = store.reserve(&asked);
+                let asked = futures_util::FutureExt::now_or_never(ask).unwrap().unwrap();
+                match asked {
+                    Reserved::Yes(_) if *is_kept => kept.push((time, *amount)),
+                    Reserved::Yes(reservation) => {
+                        let back = store.roll_back(reservation);
+                        futures_util::FutureExt::now_or_never(back).unwrap().unwrap();
+                    }
+                    Reserved::Exhausted { .. } => {}
+                }
+            }
+            for (start, _) in &kept {
+                for (end, _) in &kept {
+                    let within = kept.iter().filter(|(time, _)| start <= time && time <= end);
+                    let sum: u64 = within.map(|(_, amount)| amount).sum();
+                    let span = end.saturating_sub(*start);
+                    let bound = match window {
+                        Window::Bucket(_) => most + span * most / 1_000_000,
+                        _ if span < 1_000_000 => most,
+                        _ => u64::MAX,
+                    };
+                    prop_assert!(sum <= bound, "{window:?}: {sum} in {span} µs");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_memory_refuses_to_count() {
+    let store = Store::memory();
+    for at in 0..MOST_ENTRIES {
+        _ = granted(&store, &[budget(&at.to_string(), Window::Sliding(HOUR), 2, 1)]).await;
+    }
+    let (known, new) =
+        (budget("0", Window::Sliding(HOUR), 2, 1), budget("new", Window::Month, 2, 1));
+    let both = store.reserve(&[known.clone(), new.clone()]).await;
+    assert_eq!(both, Err(StoreError::Full));
+    // Who is known is counted on, and was not counted by what was refused.
+    assert_eq!(store.counted(&known.key, known.window).await, Ok(1));
+    _ = granted(&store, std::slice::from_ref(&known)).await;
+    exhausted(&store, std::slice::from_ref(&known)).await;
+    assert_eq!(store.counted(&new.key, new.window).await, Ok(0));
+}
+
+#[tokio::test]
+async fn counters_in_redis_end_with_their_window() {
+    if is_left_out() {
+        return;
+    }
+    let server = Redis::start();
+    let store = server.store().await;
+    let windows = [
+        (Window::Minute, Duration::from_secs(60)),
+        (Window::Month, 31 * 24 * HOUR),
+        (Window::Sliding(HOUR), HOUR + HOUR / 20),
+        (Window::Bucket(HOUR), HOUR),
+    ];
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut link = client.get_multiplexed_async_connection().await.unwrap();
+    for (window, longest) in windows {
+        let budgets = [budget("a", window, 3, 2)];
+        let reservation = granted(&store, &budgets).await;
+        _ = granted(&store, &[budget("a", window, 3, 1)]).await;
+        store.roll_back(reservation).await.unwrap();
+        let names: Vec<String> =
+            redis::cmd("KEYS").arg("portkey-mcp:count:*").query_async(&mut link).await.unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let left: i64 = redis::cmd("PTTL").arg(&names).query_async(&mut link).await.unwrap();
+        assert!(0 < left && left as u128 <= longest.as_millis(), "{window:?}: {left}");
+        () = redis::cmd("FLUSHDB").query_async(&mut link).await.unwrap();
+    }
+}
