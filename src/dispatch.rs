@@ -16,6 +16,8 @@ use crate::{
     portkey::{Client, Refusal, SendError},
     principal::{AccessModes, Principal, Withheld},
     request::Arrival,
+    store::Store,
+    taint::Taint,
 };
 
 /// Everything a call needs on its way.
@@ -27,6 +29,7 @@ pub struct Dispatcher {
     always: Always,
     approvals: Option<Arc<Approvals>>,
     modes: AccessModes,
+    taint: Taint,
 }
 
 /// A call as it arrives.
@@ -96,6 +99,7 @@ impl Dispatcher {
             dry_run: false,
             always: Always::default(),
             approvals: None,
+            taint: Taint::in_store(Store::memory()),
         }
     }
 
@@ -107,6 +111,11 @@ impl Dispatcher {
     /// The same, with only what these modes leave on offer, whoever calls.
     pub fn narrowed(self, modes: AccessModes) -> Self {
         Self { modes, ..self }
+    }
+
+    /// The same, with what it has to remember in a store that others share.
+    pub fn sharing(self, store: Store) -> Self {
+        Self { taint: Taint::in_store(store), ..self }
     }
 
     /// The same, with what the upstreams do recorded.
@@ -132,6 +141,11 @@ impl Dispatcher {
     /// Where answers of humans are checked.
     pub fn approvals(&self) -> Option<&Approvals> {
         self.approvals.as_deref()
+    }
+
+    /// Who has read what strangers wrote.
+    pub const fn taint(&self) -> &Taint {
+        &self.taint
     }
 
     /// What names lead to.
@@ -189,6 +203,9 @@ impl Dispatcher {
         record.upstream_request_id = answer.request_id().map(str::to_owned);
         let refused = |refusal| CallError::Refused(entry.operation, Box::new(refusal));
         let answer = answer.outcome().map_err(refused)?;
+        if entry.operation.is_untrusted() {
+            self.taint.mark(principal, arrival).await;
+        }
         // The request was a read, so there is nothing that could still be sent.
         Ok(match preview {
             Some(preview) => preview.of(answer),

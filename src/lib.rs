@@ -29,6 +29,7 @@
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
 //! | [`seal`] | who may bring back what was given out | what it is for |
 //! | [`store`] | what replicas share, and how | what for |
+//! | [`taint`] | who has read what strangers wrote | what follows from it |
 //! | [`cli`] | the command line | how any of it works |
 
 pub mod admin;
@@ -52,6 +53,7 @@ pub mod sandbox;
 pub mod seal;
 pub mod server;
 pub mod store;
+pub mod taint;
 pub mod telemetry;
 pub mod transport;
 pub mod watch;

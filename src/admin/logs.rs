@@ -16,6 +16,7 @@ pub const OPERATIONS: &[Operation] = &[
     get::<GetLog>("get-log", "/logs/{log_id}")
         .on(Base::Gateway)
         .scopes(&["logs.read", "completions.write", "logs.write"])
+        .untrusted()
         .sensitive(&[
             "request",
             "response",

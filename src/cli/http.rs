@@ -303,6 +303,8 @@ impl Http {
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
         let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
+        let store = self.replicas.store(options).await?;
+        let dispatcher = dispatcher.sharing(store.clone());
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,

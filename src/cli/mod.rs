@@ -218,7 +218,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             approvals.run(&options, &mut io::stdout().lock()).await?;
         }
         Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
-        Some(Command::Health { url }) => health::check(url).await?,
+        Some(Command::Health { url }) => health::check(url, options.http()?).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -194,6 +194,7 @@ pub struct Operation {
     repeated: &'static [&'static str],
     reveals: &'static [&'static str],
     sensitive: &'static [&'static str],
+    untrusted: bool,
     aliases: &'static [&'static str],
     scopes: &'static [&'static str],
     plan: Plan,
@@ -251,6 +252,7 @@ const fn declare<T: Input>(
         body,
         reveals: &[],
         sensitive: &[],
+        untrusted: false,
         path,
         effect,
         hints: Hints {
@@ -323,6 +325,11 @@ impl Operation {
     /// Fields of the answer that are a secret shown only here.
     pub fn revealed(&self) -> &'static [&'static str] {
         self.reveals
+    }
+
+    /// Whether the answer has text that strangers wrote.
+    pub fn is_untrusted(&self) -> bool {
+        self.untrusted
     }
 
     /// Other fields of the answer that are kept out of logs.

@@ -61,6 +61,12 @@ impl Operation {
         self
     }
 
+    /// Says that the answer has text that strangers wrote: prompts, logs, what other servers say.
+    pub const fn untrusted(mut self) -> Self {
+        self.untrusted = true;
+        self
+    }
+
     /// Other fields of the answer that are kept out of logs: masked secrets, personal data, text that
     /// may hold either (secrets.md §5). A path such as `data[].key` covers what is below it.
     pub const fn sensitive(mut self, fields: &'static [&'static str]) -> Self {

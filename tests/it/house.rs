@@ -76,14 +76,7 @@ fn rooms_keep_to_themselves() {
         ("crate::admin", &["src/catalog.rs", "src/cli/tools.rs"]),
         (
             "crate::portkey",
-            &[
-                "src/portkey",
-                "src/dispatch.rs",
-                "src/reply",
-                "src/telemetry",
-                "src/config.rs",
-                "src/cli/health.rs",
-            ],
+            &["src/portkey", "src/dispatch.rs", "src/reply", "src/telemetry", "src/config.rs"],
         ),
         ("crate::sandbox", &["src/sandbox", "src/config.rs", "src/cli"]),
         ("gateway_patch", &["src/gateway_patch.rs", "src/lib.rs", "src/admin", "src/sandbox"]),

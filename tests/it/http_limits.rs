@@ -287,6 +287,10 @@ async fn tls_is_served_and_follows_its_files() {
     let url = server.url.replace("127.0.0.1", "localhost").replace("/mcp", "/healthz");
     let answered = trusting(first.clone()).get(&url).send().await.unwrap();
     assert_eq!((answered.status(), answered.version()), (StatusCode::OK, http::Version::HTTP_2));
+    let health = ["health", "--url", &url];
+    assert!(!said(&health).0, "nobody vouches for it");
+    let (up, _, told) = said(&[&health[..], &["--ca-file", cert.to_str().unwrap()]].concat());
+    assert!(up, "{told}");
     let plain = url.replace("https://", "http://");
     assert!(client().get(plain).send().await.is_err(), "plain HTTP is not served there");
 

@@ -46,6 +46,7 @@ mod sessions;
 mod stdio;
 mod store;
 mod store_list;
+mod taint;
 mod tool_schemas;
 mod upstream;
 

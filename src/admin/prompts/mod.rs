@@ -13,7 +13,7 @@ use crate::operation::{Base, Effect, JsonMap, Operation, Problems, delete, get, 
 pub const OPERATIONS: &[Operation] = &[
     get::<ListPrompts>("list-prompts", "/prompts").scopes(&["prompts.list"]),
     post::<CreatePrompt>("create-prompt", "/prompts").scopes(&["prompts.create"]),
-    get::<GetPrompt>("get-prompt", "/prompts/{prompt_id}").scopes(READ),
+    get::<GetPrompt>("get-prompt", "/prompts/{prompt_id}").untrusted().scopes(READ),
     // Each change of the template adds a version.
     put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}")
         .not_idempotent()
@@ -30,6 +30,7 @@ pub const OPERATIONS: &[Operation] = &[
         .on(Base::Gateway)
         .rule(run::overrides_are_effective)
         .open_world()
+        .untrusted()
         .sensitive(&["choices"])
         .aliases(&["run-prompt-completion"])
         .scopes(&["prompts.render", "completions.write"]),
@@ -46,10 +47,14 @@ pub const OPERATIONS: &[Operation] = &[
         .on(Base::Gateway)
         .rule(run::overrides_are_effective)
         .effect(Effect::Read)
+        .untrusted()
         .sensitive(&["data"])
         .scopes(&["prompts.render"]),
-    get::<ListVersions>("list-prompt-versions", "/prompts/{prompt_id}/versions").scopes(READ),
+    get::<ListVersions>("list-prompt-versions", "/prompts/{prompt_id}/versions")
+        .untrusted()
+        .scopes(READ),
     get::<GetVersion>("get-prompt-version", "/prompts/{prompt_id}/versions/{version_id}")
+        .untrusted()
         .scopes(READ),
     put::<UpdateVersion>("update-prompt-version", "/prompts/{prompt_id}/versions/{version_id}")
         .scopes(UPDATE),

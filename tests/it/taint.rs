@@ -1,0 +1,96 @@
+//! Taint: a session that has read what strangers wrote is known for it, at every replica.
+
+use portkey_mcp::{
+    dispatch::{Call, Dispatcher, Record},
+    principal::Principal,
+    request::Arrival,
+    store::Store,
+    taint::Taint,
+};
+use serde_json::json;
+
+use crate::{
+    redis::{Redis, is_left_out},
+    store::{Pair, pairs},
+    upstream::{Upstream, answer, dispatcher, ok, operator},
+};
+
+fn named(name: &str) -> Principal {
+    Principal { name: name.into(), ..operator() }
+}
+
+fn within(session: Option<&str>) -> Arrival {
+    Arrival { session: session.map(Into::into), ..Arrival::local() }
+}
+
+#[tokio::test]
+async fn a_session_is_tainted_at_every_replica_and_no_other_is() {
+    let (alice, bob) = (named("alice"), named("bob"));
+    for read_in in [Some("one"), None] {
+        for Pair { kind, one, other, .. } in pairs().await {
+            let (here, there) = (Taint::in_store(one), Taint::in_store(other));
+            assert!(!here.is_tainted(&alice, &within(read_in)).await, "{kind}");
+            here.mark(&alice, &within(read_in)).await;
+            let asked = [Some("one"), Some("two"), None];
+            for taint in [&here, &there] {
+                for session in asked {
+                    let tainted = taint.is_tainted(&alice, &within(session)).await;
+                    assert_eq!(tainted, session == read_in, "{kind}: {session:?}");
+                    assert!(!taint.is_tainted(&bob, &within(session)).await, "{kind}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_known_counts_as_tainted() {
+    if is_left_out() {
+        return;
+    }
+    let mut server = Redis::start();
+    let taint = Taint::in_store(server.store().await);
+    let (alice, read, other) = (named("alice"), within(Some("read")), within(Some("other")));
+    assert!(!taint.is_tainted(&alice, &other).await);
+    server.kill();
+    taint.mark(&alice, &read).await;
+    assert!(taint.is_tainted(&alice, &other).await);
+    server.restart();
+    let start = std::time::Instant::now();
+    while taint.is_tainted(&alice, &other).await {
+        assert!(start.elapsed().as_secs() < 20, "never well again");
+        tokio::task::yield_now().await;
+    }
+    // What happened meanwhile is remembered where it happened.
+    assert!(taint.is_tainted(&alice, &read).await);
+}
+
+async fn calls(dispatcher: &Dispatcher, arrival: &Arrival, name: &str, args: serde_json::Value) {
+    let (principal, args) = (&operator(), args.as_object().unwrap().clone());
+    let call = Call { principal, arrival, name, args, answer: None };
+    _ = dispatcher.recorded(call, &mut Record::default()).await;
+}
+
+#[tokio::test]
+async fn reading_prompts_and_logs_taints() {
+    let table = [
+        ("get-prompt", json!({ "prompt_id": "p" }), true, true),
+        ("get_log", json!({ "log_id": "l" }), true, true),
+        ("get-integration", json!({ "slug": "s" }), true, false),
+        // Nothing was read.
+        ("get-prompt", json!({ "prompt_id": "p" }), false, false),
+        ("get-prompt", json!({}), true, false),
+    ];
+    for (tool, args, is_there, taints) in table {
+        let upstream = Upstream::start(move |_| match is_there {
+            true => ok("{}"),
+            false => answer("404 Not Found", "", "{}"),
+        })
+        .await;
+        let dispatcher = dispatcher(&upstream).sharing(Store::memory());
+        let arrival = within(Some("one"));
+        calls(&dispatcher, &arrival, tool, args).await;
+        let tainted = dispatcher.taint().is_tainted(&operator(), &arrival).await;
+        assert_eq!(tainted, taints, "{tool}, {is_there}");
+    }
+}
