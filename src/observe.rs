@@ -115,7 +115,13 @@ impl<'a> Call<'a> {
             Err(_) => "tool_error",
         };
         let refused = match outcome {
-            Ok(_) | Err(CallError::Ask(_) | CallError::Refused(..) | CallError::Send(_)) => return,
+            Ok(_)
+            | Err(
+                CallError::Ask(_)
+                | CallError::Waiting(_)
+                | CallError::Refused(..)
+                | CallError::Send(_),
+            ) => return,
             Err(CallError::Denied(_)) => Refused::Approval,
             Err(CallError::Forbidden(_)) => Refused::Policy,
             Err(CallError::Withheld(_)) => Refused::Withheld,

@@ -233,7 +233,8 @@ fn is_id(id: &str) -> bool {
     (1..=32).contains(&id.len()) && id.chars().all(usual)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
+/// Random bytes.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| KeyringError::NoRandomness)?;
     Ok(bytes)

@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { options, http } = Arguments::parse();
     let token = std::env::var("CONFORMANCE_TOKEN").context("CONFORMANCE_TOKEN is not set")?;
     let bearer: HeaderValue = format!("Bearer {token}").parse()?;
-    let Prepared { server, auth, settings, sandbox } = http.prepare(&options, false).await?;
+    let Prepared { server, auth, settings, sandbox, .. } = http.prepare(&options, false).await?;
     // It calls tools it has never seen with arguments it made up.
     ensure!(sandbox.is_some(), "the suite may only meet the sandbox");
 

@@ -33,6 +33,8 @@ pub struct Form {
 pub enum Answer {
     /// Given to this process, which asked by itself.
     Given(Grant),
+    /// The name of a ticket, which is no answer by itself: somebody else has to have given one.
+    Ticket(String),
     /// Brought by the client, with what it was given to keep.
     Sealed {
         /// What it kept.
@@ -55,6 +57,8 @@ pub struct Grant {
 pub enum How {
     /// By a form in the client.
     Form,
+    /// Elsewhere, on a ticket.
+    Ticket,
     /// At the terminal that the call was made from.
     Terminal,
 }
@@ -73,6 +77,7 @@ impl fmt::Display for Approved {
         let how = match self.how {
             How::Form => "form",
             How::Terminal => "terminal",
+            How::Ticket => "ticket",
         };
         write!(f, "{how} by {}", self.by)
     }
@@ -104,7 +109,7 @@ pub enum Denied {
     /// There is nobody to ask.
     #[error(
         "`{tool}` needs the approval of a human (rule `{rule}`), and there is no way to ask for it here: \
-         the client does not show forms (elicitation). Nothing was sent"
+         the client does not show forms (elicitation), and nobody decides elsewhere. Nothing was sent"
     )]
     Nobody {
         /// The tool.
@@ -112,6 +117,15 @@ pub enum Denied {
         /// Which rule wants it.
         rule: String,
     },
+    /// The question or its answer cannot be kept.
+    #[error("the approval of the call cannot be kept, and nothing was sent: {0}")]
+    Unkept(String),
+    /// The caller has asked for too much of late.
+    #[error(
+        "too many calls of this caller wait for approval already, and nothing was sent. Wait until some \
+         of them are decided"
+    )]
+    TooMany,
     /// The client broke off.
     #[error("the client could not ask for the approval, and nothing was sent: {0}")]
     Unasked(String),

@@ -8,8 +8,12 @@ mod answer;
 mod binding;
 mod plain;
 mod question;
+mod ticket;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use crate::{
     operation::{Effect, Operation},
@@ -25,6 +29,7 @@ pub use self::{
     binding::Binding,
     plain::plain,
     question::Question,
+    ticket::{State, Ticket, Undecided, Waiting, take_ticket},
 };
 
 /// Why a call needs a human's approval, as a rule has it.
@@ -75,6 +80,7 @@ pub struct Approvals {
     keys: Arc<Watched<Keyring>>,
     store: Store,
     ttl: Duration,
+    desk: OnceLock<String>,
 }
 
 /// What a client keeps between the question and its answer.
@@ -87,7 +93,18 @@ impl Approvals {
     /// What a client keeps is sealed with the keys; an answer is good for the time `ttl`, and once among
     /// all who have the store.
     pub fn new(keys: Arc<Watched<Keyring>>, store: Store, ttl: Duration) -> Self {
-        Self { keys, store, ttl }
+        Self { keys, store, ttl, desk: OnceLock::new() }
+    }
+
+    /// Somebody can decide elsewhere from now on, at this address.
+    pub fn open_desk(&self, url: String) {
+        // Opened twice, the first one counts.
+        _ = self.desk.set(url);
+    }
+
+    /// Where somebody can decide elsewhere; none if nobody can.
+    pub fn desk(&self) -> Option<&str> {
+        self.desk.get().map(String::as_str)
     }
 
     /// How long a question waits for its answer.
@@ -124,7 +141,11 @@ impl Approvals {
                 form.judge(kept.confirm.as_deref())?;
                 Ok(Some(Approved { how: How::Form, by: principal.name.to_string() }))
             }
-            None => Ok(None),
+            Some(Answer::Ticket(id)) if id != ticket::name(binding) => Err(Denied::Void),
+            Some(Answer::Ticket(_)) | None if self.desk().is_some() => {
+                self.use_ticket(binding).await
+            }
+            Some(Answer::Ticket(_)) | None => Ok(None),
         }
     }
 }

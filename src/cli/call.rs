@@ -43,16 +43,16 @@ impl Call {
     ) -> anyhow::Result<ExitCode> {
         let args = arguments(&self.arguments)?;
         let outcome = match dispatcher.call(local, &self.tool, args).await {
-            Err(CallError::Ask(question)) => match at_terminal(&question) {
-                Ok(grant) => {
-                    let call = dispatch::Call {
-                        principal: local,
-                        arrival: &Arrival::local(),
-                        name: &self.tool,
-                        args: question.into_args(),
-                        answer: Some(Answer::Given(grant)),
-                    };
-                    dispatcher.recorded(call, &mut Record::default()).await
+            Err(CallError::Ask(question)) => match ask(dispatcher, local, &question).await {
+                Ok(answer) => {
+                    let (arrival, args) = (&Arrival::local(), question.into_args());
+                    let (principal, name) = (local, &*self.tool);
+                    let call = dispatch::Call { principal, arrival, name, args, answer };
+                    match dispatcher.recorded(call, &mut Record::default()).await {
+                        // Asked again: the ticket has expired.
+                        Err(CallError::Ask(_)) => Err(Denied::TimedOut.into()),
+                        outcome => outcome,
+                    }
                 }
                 Err(denied) => Err(denied.into()),
             },
@@ -66,6 +66,23 @@ impl Call {
             }
             Err(error) => bail!(reply::words(&error)),
         }
+    }
+}
+
+/// Asks whoever sits at the terminal; where there is none, waits until somebody has decided elsewhere.
+async fn ask(
+    dispatcher: &Dispatcher,
+    local: &Principal,
+    question: &Question,
+) -> Result<Option<Answer>, Denied> {
+    match (at_terminal(question), dispatcher.approvals()) {
+        (Ok(grant), _) => Ok(Some(Answer::Given(grant))),
+        (Err(Denied::Nobody { .. }), Some(approvals)) => {
+            let ticket = approvals.file(local, question).await?;
+            approvals.decided(&ticket.id).await;
+            Ok(None)
+        }
+        (Err(denied), _) => Err(denied),
     }
 }
 

@@ -16,7 +16,10 @@ use crate::{
     sandbox::Sandbox,
     server::Server,
     store::Limit,
-    transport::http::{self, Connections, Settings, Tls},
+    transport::{
+        admin::Desk,
+        http::{self, Connections, Settings, Tls},
+    },
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -236,12 +239,14 @@ pub struct Prepared {
     pub settings: Settings,
     /// The sandbox, if one is wanted; it stops when it is dropped.
     pub sandbox: Option<Sandbox>,
+    /// Where humans decide about calls that wait, if anywhere; it closes when it is dropped.
+    pub desk: Option<Desk>,
 }
 
 impl Http {
     /// Serves until interrupted. Metrics are recorded if they are served or `exported`.
     pub(super) async fn serve(self, options: &Options, exported: bool) -> anyhow::Result<()> {
-        let Prepared { server, auth, settings, sandbox: _running } =
+        let Prepared { server, auth, settings, sandbox: _running, desk: _open } =
             self.prepare(options, exported).await?;
         http::serve(server, auth, settings).await
     }
@@ -284,9 +289,9 @@ impl Http {
             ),
         };
         let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
-        let dispatcher = dispatcher
-            .sharing(store.clone())
-            .asking(options.guard.approvals(keys.clone(), store.clone()));
+        let approvals = options.guard.approvals(keys.clone(), store.clone());
+        let desk = options.guard.desk(&approvals)?;
+        let dispatcher = dispatcher.sharing(store.clone()).asking(approvals);
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
@@ -334,7 +339,7 @@ impl Http {
             let hub = server.hub().clone();
             tokens.on_change(move |_, _| hub.tools_changed());
         }
-        Ok(Prepared { server, auth, settings, sandbox })
+        Ok(Prepared { server, auth, settings, sandbox, desk })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be run, and running it.
 
 mod access;
+mod approvals;
 mod audit;
 mod call;
 mod guard;
@@ -98,6 +99,9 @@ Examples:
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
     #[command(after_help = call::EXAMPLES)]
     Call(call::Call),
+    /// Decide about calls that wait for approval.
+    #[command(subcommand, after_help = approvals::EXAMPLES)]
+    Approvals(approvals::Approvals),
     /// Serve the embedded Portkey Admin API itself, for other clients.
     #[command(after_help = "\
 Examples:
@@ -192,7 +196,9 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let exports = telemetry::start()?;
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
             let metrics = Metrics::on_if(exports.has_metrics());
-            let dispatcher = dispatcher.measured(metrics.clone()).asking(alone(&options)?);
+            let approvals = alone(&options)?;
+            let _desk = options.guard.desk(&approvals)?;
+            let dispatcher = dispatcher.measured(metrics.clone()).asking(approvals);
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
                 .measured(metrics)
                 .for_local(Principal::local(credentials));
@@ -218,9 +224,13 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
-            let (dispatcher, local) =
-                (dispatcher.asking(alone(&options)?), Principal::local(credentials));
+            let approvals = alone(&options)?;
+            let _desk = options.guard.desk(&approvals)?;
+            let (dispatcher, local) = (dispatcher.asking(approvals), Principal::local(credentials));
             return call.run(&dispatcher, &local, &mut io::stdout().lock()).await;
+        }
+        Some(Command::Approvals(approvals)) => {
+            approvals.run(&options, &mut io::stdout().lock()).await?;
         }
         Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
         Some(Command::Health { url }) => health::check(url, options.http()?).await?,

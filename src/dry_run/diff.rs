@@ -1,6 +1,6 @@
 //! What a body would change of what is there, field by field.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::brief;
 use crate::operation::{Effect, Operation};
@@ -30,13 +30,11 @@ pub struct Change {
 impl Change {
     /// As `{path, from, to}`, without what is not there.
     pub fn to_json(&self) -> Value {
-        let mut json = json!({ "path": self.path });
-        for (name, value) in [("from", &self.from), ("to", &self.to)] {
-            if let Some(value) = value {
-                json[name] = value.clone();
-            }
-        }
-        json
+        let path = Some(Value::from(self.path.as_str()));
+        let fields = [("path", path), ("from", self.from.clone()), ("to", self.to.clone())];
+        let present =
+            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Value::Object(present.collect())
     }
 }
 

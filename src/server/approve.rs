@@ -13,8 +13,11 @@ use rmcp::{
     service::{RequestContext, ServiceError},
 };
 
-use crate::approval::{Answer, Approvals, Denied, Form, Grant, How, Question, Reaction};
-use crate::principal::Principal;
+use crate::{
+    approval::{Answer, Approvals, Denied, Form, Grant, How, Question, Reaction, plain},
+    dispatch::CallError,
+    principal::Principal,
+};
 
 /// Names the one question of a call.
 const QUESTION: &str = "approval";
@@ -41,30 +44,43 @@ pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<Answer> {
     Some(Answer::Sealed { state, form: form(result) })
 }
 
-/// Puts the question to whoever sits at the client.
+/// Puts the question to whoever sits at the client, else to whoever decides elsewhere.
 ///
 /// # Errors
-/// It cannot be put, or nobody says yes.
+/// It cannot be put, nobody says yes, or the call has to wait for that.
 pub(super) async fn ask(
     approvals: &Approvals,
     context: &RequestContext<RoleServer>,
     principal: &Principal,
     question: &Question,
-) -> Result<Asked, Denied> {
+) -> Result<Asked, CallError> {
     if !shows_forms(context.client_capabilities().as_ref()) {
-        return Err(Denied::Nobody { tool: question.tool, rule: question.rule.clone() });
+        return Err(file(approvals, principal, question).await);
     }
-    let asks_while_waiting =
-        context.protocol_version().is_none_or(|version| version.has_initialize());
+    let waits = context.protocol_version().is_none_or(|version| version.has_initialize());
     let elicitation = elicitation(question);
-    if !asks_while_waiting {
+    if !waits {
         let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
         let requests = [(QUESTION.to_owned(), request)].into();
         let state = approvals.sealed(principal, question);
         return Ok(Asked::Later(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
     }
-    let form = wait(&context.peer, elicitation, approvals).await?;
-    question.answered(&form, How::Form, &principal.name).map(Asked::Yes)
+    match wait(&context.peer, elicitation, approvals).await {
+        Ok(form) => Ok(Asked::Yes(question.answered(&form, How::Form, &principal.name)?)),
+        // It says that it shows forms, and does not.
+        Err(Denied::Unasked(_)) if approvals.desk().is_some() => {
+            Err(file(approvals, principal, question).await)
+        }
+        Err(denied) => Err(denied.into()),
+    }
+}
+
+/// Leaves the question for whoever decides elsewhere.
+async fn file(approvals: &Approvals, principal: &Principal, question: &Question) -> CallError {
+    match approvals.file(principal, question).await {
+        Ok(ticket) => ticket.waiting(question.tool).into(),
+        Err(denied) => denied.into(),
+    }
 }
 
 async fn wait(
@@ -94,7 +110,7 @@ fn elicitation(question: &Question) -> ElicitRequestParams {
     let form = ElicitationSchema::builder().required_bool_with(APPROVE, yes);
     let form = match &question.confirm {
         Some(name) => {
-            let what = format!("Type {} to confirm.", crate::approval::plain(name));
+            let what = format!("Type {} to confirm.", plain(name));
             let name = |schema: StringSchema| schema.title("Name").description(what);
             form.required_string_with(NAME, name)
         }

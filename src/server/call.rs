@@ -83,7 +83,7 @@ impl Server {
                     observed.ended(&Err(CallError::Ask(question)));
                     return Ok((*result).into());
                 }
-                Err(denied) => Err(denied.into()),
+                Err(error) => Err(error),
             };
         }
         observed.ended(&outcome);
@@ -104,7 +104,7 @@ impl Server {
         context: &RequestContext<RoleServer>,
         principal: &Principal,
         question: &Question,
-    ) -> Result<Asked, Denied> {
+    ) -> Result<Asked, CallError> {
         let nobody = || Denied::Nobody { tool: question.tool, rule: question.rule.clone() };
         let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
         approve::ask(approvals, context, principal, question).await

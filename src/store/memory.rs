@@ -137,6 +137,10 @@ impl Memory {
         held(&self.values).get(&key.0, Instant::now()).cloned()
     }
 
+    pub(super) fn values(&self, prefix: &str, most: usize) -> Vec<Bytes> {
+        held(&self.values).under(prefix, Instant::now()).take(most).cloned().collect()
+    }
+
     pub(super) fn refresh(&self, key: &Key, ttl: Duration) -> Option<Bytes> {
         let mut values = held(&self.values);
         let now = Instant::now();

@@ -24,6 +24,9 @@ pub use self::{
     redis::Redis,
 };
 
+/// Bound on the values that are listed at once.
+pub const MOST_LISTED: usize = 1_000;
+
 /// Bound on one value, in bytes.
 pub const MOST_VALUE_BYTES: usize = 1 << 20;
 
@@ -40,7 +43,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// It takes Redis 6.2 or newer. That must not evict entries before they expire (`maxmemory-policy
 /// noeviction`), or marks of single use are forgotten early. Servers that must not share anything take
 /// different databases of it. A Redis user needs the keys `portkey-mcp:*` and the commands `DEL`,
-/// `EVALSHA`, `GET`, `GETEX`, `PING`, `SCRIPT LOAD`, `SELECT`, `SET` and `TIME`.
+/// `EVALSHA`, `GET`, `GETEX`, `PING`, `SCAN`, `SCRIPT LOAD`, `SELECT`, `SET` and `TIME`.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// For a single replica; forgotten when the process ends.
@@ -283,6 +286,19 @@ impl Store {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),
             Self::Redis(redis) => redis.get(key).await,
+        }
+    }
+
+    /// The values that are kept for a purpose, in no order and [`MOST_LISTED`] at most. It looks through
+    /// every entry: for people who ask now and then, not for calls.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn values(&self, purpose: &'static str) -> Result<Vec<Bytes>, StoreError> {
+        let prefix = format!("{purpose}:");
+        match self {
+            Self::Memory(memory) => Ok(memory.values(&prefix, MOST_LISTED)),
+            Self::Redis(redis) => redis.values(&prefix, MOST_LISTED).await,
         }
     }
 

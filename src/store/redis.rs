@@ -189,6 +189,25 @@ impl Redis {
         Ok(found.map(Bytes::from))
     }
 
+    pub(super) async fn values(&self, prefix: &str, most: usize) -> Result<Vec<Bytes>, StoreError> {
+        let (mut cursor, mut values) = (0_u64, Vec::new());
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("portkey-mcp:value:{prefix}*"));
+            let (next, keys): (u64, Vec<String>) = self.query(scan.arg("COUNT").arg(1_000)).await?;
+            for key in keys {
+                // It may have expired since.
+                let value: Option<Vec<u8>> = self.query(cmd("GET").arg(key)).await?;
+                values.extend(value.map(Bytes::from));
+            }
+            if next == 0 || values.len() >= most {
+                values.truncate(most);
+                return Ok(values);
+            }
+            cursor = next;
+        }
+    }
+
     pub(super) async fn refresh(
         &self,
         key: &Key,

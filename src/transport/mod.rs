@@ -1,5 +1,6 @@
-//! How clients reach the server.
+//! How clients reach the server, and how a human does who approves their calls.
 
+pub mod admin;
 pub mod http;
 pub mod stdio;
 

@@ -68,7 +68,7 @@ fn rooms_keep_to_themselves() {
             &["src/portkey", "src/telemetry", "src/config.rs", "src/cli", "src/auth/oauth"],
         ),
         ("crate::auth", &["src/transport/http", "src/cli"]),
-        ("crate::audit", &["src/dispatch.rs", "src/cli"]),
+        ("crate::audit", &["src/dispatch", "src/cli"]),
         ("redis::", &["src/store"]),
         ("cel::", &["src/policy/expression"]),
         ("serde_saphyr::", &["src/policy"]),
@@ -82,7 +82,7 @@ fn rooms_keep_to_themselves() {
         ("crate::admin", &["src/catalog.rs", "src/cli/tools.rs"]),
         (
             "crate::portkey",
-            &["src/portkey", "src/dispatch.rs", "src/reply", "src/telemetry", "src/config.rs"],
+            &["src/portkey", "src/dispatch", "src/reply", "src/telemetry", "src/config.rs"],
         ),
         ("crate::sandbox", &["src/sandbox", "src/config.rs", "src/cli"]),
         ("gateway_patch", &["src/gateway_patch.rs", "src/lib.rs", "src/admin", "src/sandbox"]),

@@ -48,6 +48,7 @@ mod secrets;
 mod sessions;
 mod stdio;
 mod store;
+mod store_list;
 mod taint;
 mod tool_schemas;
 mod untrusted;

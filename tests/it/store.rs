@@ -247,6 +247,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
         store.put(&id, "value".into(), HOUR).await,
         store.get(&id).await.map(drop),
         store.refresh(&id, HOUR).await.map(drop),
+        store.values("test").await.map(drop),
         store.remove(&id).await,
         store.counted(&id, Window::Month).await.map(drop),
         reserved_and_back(store, &id).await,
@@ -339,12 +340,12 @@ async fn a_user_with_few_rights_will_do() {
         return;
     }
     let server = Redis::with(|_| {
-        let rights = "--user app on >horse ~portkey-mcp:* +del +evalsha +get +getex +ping +script|load \
+        let rights = "--user app on >horse ~portkey-mcp:* +del +evalsha +get +getex +ping +scan +script|load \
                       +select +set +time";
         rights.split_whitespace().map(str::to_owned).collect()
     });
     let store = connect(&format!("redis://app:horse@127.0.0.1:{}/1", server.port()), PATIENT).await;
-    assert_eq!(errors(&store).await, vec![Ok(()); 8]);
+    assert_eq!(errors(&store).await, vec![Ok(()); 9]);
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! Options about approval and dry runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, builder::BoolishValueParser};
 
@@ -10,6 +15,7 @@ use crate::{
     dispatch::Dispatcher,
     seal::Keyring,
     store::Store,
+    transport::admin::Desk,
     watch::Watched,
 };
 
@@ -58,6 +64,13 @@ pub(super) struct Approval {
         value_parser = seconds
     )]
     approval_timeout: Duration,
+    /// Loopback address where a human decides about calls that wait, by page or by
+    /// `portkey-mcp approvals`; port 0 takes a free one.
+    #[arg(long, global = true, env = "PORTKEY_MCP_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
+    /// File that the server writes that address and a token to, and `portkey-mcp approvals` reads.
+    #[arg(long, global = true, env = "PORTKEY_MCP_ADMIN_FILE", value_name = "FILE")]
+    admin_file: Option<PathBuf>,
 }
 
 impl Approval {
@@ -72,5 +85,14 @@ impl Approval {
 
     pub(super) fn approvals(&self, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Approvals> {
         Arc::new(Approvals::new(keys, store, self.approval_timeout))
+    }
+
+    pub(super) fn desk(&self, approvals: &Arc<Approvals>) -> anyhow::Result<Option<Desk>> {
+        let file = self.admin_file.as_deref();
+        self.admin_listen.map(|listen| Desk::open(listen, file, approvals.clone())).transpose()
+    }
+
+    pub(super) fn admin_file(&self) -> Option<&Path> {
+        self.admin_file.as_deref()
     }
 }

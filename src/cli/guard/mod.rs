@@ -3,13 +3,14 @@
 mod approval;
 mod policy;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use clap::Args;
 
 use self::{approval::Approval, policy::Policy};
 use crate::{
-    approval::Approvals, dispatch::Dispatcher, seal::Keyring, store::Store, watch::Watched,
+    approval::Approvals, dispatch::Dispatcher, seal::Keyring, store::Store, transport::admin::Desk,
+    watch::Watched,
 };
 
 /// What stands between a call and its upstream.
@@ -33,5 +34,15 @@ impl Guard {
     /// Where humans answer. Replicas share keys and store.
     pub(crate) fn approvals(&self, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Approvals> {
         self.approval.approvals(keys, store)
+    }
+
+    /// Opens the place where humans decide elsewhere, if one is wanted; it closes when it is dropped.
+    pub(crate) fn desk(&self, approvals: &Arc<Approvals>) -> anyhow::Result<Option<Desk>> {
+        self.approval.desk(approvals)
+    }
+
+    /// Where its address and token are written.
+    pub(crate) fn admin_file(&self) -> Option<&Path> {
+        self.approval.admin_file()
     }
 }

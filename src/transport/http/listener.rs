@@ -97,7 +97,7 @@ fn tls(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
 }
 
 /// Serves until the handle says otherwise.
-pub(super) async fn serve(
+pub(in crate::transport) async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: Connections,

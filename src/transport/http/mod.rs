@@ -4,7 +4,7 @@ mod address;
 mod body;
 mod front;
 mod limits;
-mod listener;
+pub(super) mod listener;
 mod narrowing;
 mod prompt;
 mod refusal;

@@ -105,6 +105,28 @@ async fn a_yes_opens_the_call_it_was_said_to() {
     }
 }
 
+/// An agent cannot bury a human in questions.
+#[tokio::test]
+async fn tickets_of_one_caller_are_bounded() {
+    let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
+    let dispatcher = guarded(&upstream, Always { deletes: true, ..Always::default() });
+    let approvals = dispatcher.approvals().unwrap();
+    approvals.open_desk("http://127.0.0.1:1".to_owned());
+    let mut outcomes = Vec::new();
+    for i in 0..70 {
+        let args = json!({ "slug": format!("s{i}") });
+        let question = question(&dispatcher, "delete-integration", &args).await;
+        outcomes.push(approvals.file(&operator(), &question).await.map(drop));
+    }
+    assert_eq!(outcomes[..60], vec![Ok(()); 60]);
+    assert_eq!(outcomes[69], Err(Denied::TooMany));
+    assert_eq!(approvals.tickets().await.unwrap().len(), 60);
+    // One that waits already is no further one.
+    let args = json!({ "slug": "s0" });
+    let again = question(&dispatcher, "delete-integration", &args).await;
+    assert!(approvals.file(&operator(), &again).await.is_ok());
+}
+
 /// A dry run sends nothing, so there is nothing to approve.
 #[tokio::test]
 async fn a_dry_run_asks_nobody() {

@@ -2,6 +2,7 @@
 
 mod forms;
 mod gate;
+mod tickets;
 
 use std::sync::{Arc, Mutex};
 

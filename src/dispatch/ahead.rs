@@ -1,0 +1,102 @@
+//! What can be said of a call before it is sent: to its caller in a dry run, to a human who is to approve it.
+
+use std::pin::Pin;
+
+use serde_json::Value;
+
+use super::{Call, CallError, Dispatcher, Record};
+use crate::{
+    approval::{About, Answer, Approved, Binding, Denied, Question, Required},
+    catalog::Entry,
+    dry_run::{self, Outlook},
+    operation::JsonMap,
+    principal::Principal,
+    request::Arrival,
+};
+
+impl Dispatcher {
+    /// Answers a write with what it would be.
+    pub(super) async fn rehearse(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: JsonMap,
+    ) -> Result<Value, CallError> {
+        let published = entry.published();
+        let outlook = self.outlook(principal, arrival, entry, &args).await?;
+        let request = published.lay_out(published.redacted(args))?;
+        let url = self.portkey.url(request.base, &request.target)?;
+        Ok(dry_run::report(&request, url.as_str(), &outlook))
+    }
+
+    /// The approval of a call that needs one; without it, the question is the error.
+    pub(super) async fn approved(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: &JsonMap,
+        required: Required,
+        answer: Option<Answer>,
+    ) -> Result<Approved, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let Some(approvals) = self.approvals() else {
+            return Err(Denied::Nobody { tool: operation.name(), rule: required.rule }.into());
+        };
+        let binding = Binding::of(&principal.name, operation.name(), args, &required);
+        if let Some(approved) = approvals.check(principal, &binding, answer).await? {
+            return Ok(approved);
+        }
+        let outlook = self.outlook(principal, arrival, entry, args).await?;
+        let shown = published.redacted(args.clone());
+        let about = About {
+            operation,
+            title: published.title(),
+            principal,
+            arrival,
+            target: &published.lay_out(shown.clone())?.target,
+            shown: &shown,
+            outlook: &outlook,
+            required,
+        };
+        Err(CallError::Ask(Box::new(Question::new(about, binding, args.clone()))))
+    }
+
+    /// What a write would change. The current state is read as if the caller asked for it: where the
+    /// caller may not, it stays unknown.
+    async fn outlook(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: &JsonMap,
+    ) -> Result<Outlook, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let mut outlook = Outlook::default();
+        if let Some(read) = dry_run::read_of(&self.catalog, operation) {
+            let name = read.operation.name();
+            let args = dry_run::arguments(operation, read, args);
+            let mut record = Record::default();
+            let call = Call { principal, arrival, name, args, answer: None };
+            match self.again(call, &mut record).await {
+                Ok(current) => outlook.current = Some(current),
+                Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
+            }
+        }
+        let body = published.lay_out(args.clone())?.body;
+        let shown = published.lay_out(published.redacted(args.clone()))?.body;
+        let current = outlook.current.as_ref();
+        outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);
+        Ok(outlook)
+    }
+
+    /// A call within a call, which needs a place of its own.
+    fn again<'a>(
+        &'a self,
+        call: Call<'a>,
+        record: &'a mut Record,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
+        Box::pin(self.recorded(call, record))
+    }
+}

@@ -1,0 +1,86 @@
+//! Why a call came to nothing, and in which word that ends up on record.
+
+use serde_json::Value;
+
+use crate::{
+    approval::{Denied, Question, Waiting},
+    audit::Unwritable,
+    catalog::UnknownTool,
+    operation::{InputError, Operation},
+    policy,
+    portkey::{Refusal, SendError},
+    principal::Withheld,
+    record::End,
+    secrets::SecretError,
+};
+
+/// Why a call came to nothing, by who can do something about it.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The caller named no tool of ours.
+    #[error(transparent)]
+    Unknown(#[from] UnknownTool),
+    /// It is not for this caller.
+    #[error(transparent)]
+    Withheld(#[from] Withheld),
+    /// A policy forbids it.
+    #[error(transparent)]
+    Forbidden(#[from] policy::Denied),
+    /// The caller can mend the arguments.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A human has to say yes first, and can be asked.
+    #[error("`{}` needs the approval of a human, and nothing was sent", .0.tool)]
+    Ask(Box<Question>),
+    /// A human has to say yes first, and was asked.
+    #[error(transparent)]
+    Waiting(#[from] Waiting),
+    /// No human said yes.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It could not be put on record.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    /// A secret stands in the way.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The upstream gave no usable answer.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The upstream said no.
+    #[error("{0:?} was refused")]
+    Refused(&'static Operation, Box<Refusal>),
+}
+
+impl CallError {
+    /// Whether it may have taken effect all the same.
+    pub const fn is_in_doubt(&self) -> bool {
+        let Self::Send(error) = self else { return false };
+        matches!(
+            error,
+            SendError::Interrupted(..) | SendError::TimedOut { .. } | SendError::TooLarge(..)
+        )
+    }
+}
+
+/// What became of a call, as every observer has it.
+impl From<&Result<Value, CallError>> for End {
+    fn from(outcome: &Result<Value, CallError>) -> Self {
+        match outcome {
+            Ok(_) => "answered".into(),
+            Err(CallError::Ask(_)) => "asked".into(),
+            Err(CallError::Waiting(_)) => "waiting".into(),
+            Err(CallError::Refused(_, refusal)) => {
+                Self { code: refusal.code.clone(), ..Self::from("refused") }
+            }
+            Err(CallError::Withheld(_)) => "withheld".into(),
+            Err(CallError::Forbidden(_)) => "forbidden".into(),
+            Err(CallError::Input(_) | CallError::Unknown(_)) => "turned back".into(),
+            Err(CallError::Denied(_) | CallError::Unwritable(_)) => "denied".into(),
+            Err(CallError::Secret(SecretError::Denied { .. })) => "denied".into(),
+            Err(CallError::Secret(SecretError::NoFile { .. })) => "failed".into(),
+            Err(CallError::Secret(_)) => "turned back".into(),
+            Err(CallError::Send(error)) => Self::failed(error),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One call, from name and arguments to the upstream's answer.
+
+mod ahead;
+mod error;
+mod setup;
+
+use std::{sync::Arc, time::SystemTime};
+
+use serde_json::Value;
+
+use crate::{
+    approval::{self, Always, Answer, Approvals, Required},
+    audit::{Audit, Line},
+    catalog::{Catalog, Entry},
+    operation::JsonMap,
+    policy::{self, Decision, Facts, Policy, Verdict},
+    portkey::{Client, Refusal},
+    principal::{AccessModes, Method, Principal},
+    request::Arrival,
+    secrets::{Caller, Secrets},
+    store::Store,
+    taint::Taint,
+    untrusted,
+    watch::Watched,
+};
+
+pub use self::error::CallError;
+pub use crate::record::Record;
+
+/// How a call ended whose write was told instead of sent.
+const DRY_RUN: &str = "dry run";
+
+/// Everything a call needs on its way.
+#[derive(Debug)]
+pub struct Dispatcher {
+    catalog: Catalog,
+    portkey: Client,
+    policy: Option<Watched<Policy>>,
+    store: Store,
+    dry_run: bool,
+    always: Always,
+    approvals: Option<Arc<Approvals>>,
+    modes: AccessModes,
+    taint: Taint,
+    audit: Option<Audit>,
+    secrets: Secrets,
+}
+
+/// A call as it arrives.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Who makes it.
+    pub principal: &'a Principal,
+    /// How it came.
+    pub arrival: &'a Arrival,
+    /// The tool's name, as the caller writes it.
+    pub name: &'a str,
+    /// The arguments, as the caller writes them.
+    pub args: JsonMap,
+    /// What a human said of it, where it was made before and someone was asked.
+    pub answer: Option<Answer>,
+}
+
+/// A call past the gate, but for its arguments.
+struct Way<'a> {
+    principal: &'a Principal,
+    arrival: &'a Arrival,
+    entry: &'a Entry,
+    answer: Option<Answer>,
+}
+
+impl Dispatcher {
+    /// Makes a call of whoever runs the process. Dropping the future aborts the request.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(
+        &self,
+        principal: &Principal,
+        name: &str,
+        args: JsonMap,
+    ) -> Result<Value, CallError> {
+        let arrival = &Arrival::local();
+        let call = Call { principal, arrival, name, args, answer: None };
+        self.recorded(call, &mut Record::default()).await
+    }
+
+    /// Makes the call, with what is found out written down. Dropping the future aborts the request.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn recorded(
+        &self,
+        mut call: Call<'_>,
+        record: &mut Record,
+    ) -> Result<Value, CallError> {
+        call.answer = call.answer.or(approval::take_ticket(&mut call.args));
+        let (principal, arrival) = (call.principal, call.arrival);
+        let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
+        let outcome = self.decided(call, &mut line).await;
+        line.record.end = match &outcome {
+            Ok(_) if line.record.decision == DRY_RUN => DRY_RUN.into(),
+            outcome => outcome.into(),
+        };
+        outcome
+    }
+
+    /// Takes a call through all that may forbid it, and on from there.
+    async fn decided(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
+        let Call { principal, arrival, name, args, answer } = call;
+        let entry = self.catalog.find(name)?;
+        line.record.operation = Some(entry.operation);
+        let on_offer = self.modes.admit(entry.domain.name, entry.operation);
+        on_offer
+            .and_then(|()| principal.may(entry.domain.name, entry.operation))
+            .inspect_err(|withheld| line.record.denied_by(withheld.word()))?;
+        let own = principal.policy.as_deref();
+        let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
+        let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
+        // Before the gate, which would tell what the hidden takes.
+        if let Some(denied) = policy::hidden(&policies, entry.operation) {
+            line.record.denied_by(&*denied.rule.name);
+            return Err(denied.into());
+        }
+        let published = entry.published();
+        let mut args = published.admit(args)?;
+        self.secrets.refuse_masks(published, &mut args)?;
+        line.admitted(published, &args);
+        let way = Way { principal, arrival, entry, answer };
+        if policies.is_empty() {
+            return self.carry_out(way, args, Verdict::Allow, String::new(), line).await;
+        }
+        let minded = policies.iter().any(|policy| policy.minds_taint(entry.operation));
+        let tainted = minded && self.taint.is_tainted(principal, arrival).await;
+        let facts = Facts {
+            operation: entry.operation,
+            domain: entry.domain.name,
+            args: &args,
+            principal: &principal.name,
+            client: arrival.client.as_deref(),
+            transport: arrival.transport,
+            session: arrival.session.as_deref(),
+            time: SystemTime::now(),
+            tainted,
+        };
+        let decision = policy::decide(&policies, &facts, &self.store).await;
+        let Decision { verdict, shadows, reserved, redact } = decision;
+        line.record.shadows = shadows;
+        if let Some(rule) = verdict.rule() {
+            line.record.decided(verdict.word(), &*rule.name);
+        }
+        let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
+        let outcome = self.carry_out(way, args, verdict, revisions.join("+"), line).await;
+        // What was sent is counted, and what may have been.
+        let nothing_happened = match &outcome {
+            Ok(_) => line.record.decision == DRY_RUN,
+            Err(error) => !error.is_in_doubt(),
+        };
+        if nothing_happened {
+            Decision::roll_back(reserved, &self.store).await;
+        }
+        let mut answer = outcome?;
+        Decision::redact(&redact, &mut answer);
+        Ok(answer)
+    }
+
+    /// Does what a verdict leaves to be done.
+    async fn carry_out(
+        &self,
+        way: Way<'_>,
+        args: JsonMap,
+        verdict: Verdict,
+        revision: String,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let Way { principal, arrival, entry, answer } = way;
+        let writes = entry.published().writes(&args);
+        let mut required = self.always.of(entry.operation).filter(|_| writes);
+        let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
+        match verdict {
+            Verdict::Allow => {}
+            Verdict::Deny(denied) => return Err(denied.into()),
+            Verdict::DryRun(noted) => dry_run = Some(noted.rule.name.to_string()),
+            Verdict::Approve(noted) => {
+                let confirm = noted.confirm || required.is_some_and(|required| required.confirm);
+                let (rule, words) = (noted.rule.name.to_string(), Some(noted.words));
+                required = Some(Required { rule, words, confirm, revision });
+            }
+        }
+        // Where nothing is sent there is nothing to approve.
+        if let Some(rule) = dry_run {
+            line.record.decided(DRY_RUN, rule);
+            return self.rehearse(principal, arrival, entry, args).await;
+        }
+        if let Some(required) = required {
+            line.record.decided("approve", required.rule.as_str());
+            let approved = self.approved(principal, arrival, entry, &args, required, answer);
+            line.record.approval = Some(approved.await?.to_string().into());
+        }
+        self.send(principal, arrival, entry, args, line).await
+    }
+
+    /// Asks the upstream.
+    async fn send(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        mut args: JsonMap,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let published = entry.published();
+        let handover = self.secrets.make_ready(entry.operation, &args)?;
+        let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
+        let fetched = self.secrets.fetch(published, caller, &mut args)?;
+        let mut request = published.lay_out(args)?;
+        let preview = request.preview.take();
+        if preview.is_none() {
+            line.intend().await.inspect_err(|_| line.record.denied_by("audit"))?;
+        }
+        let answer = self.portkey.send(request, &principal.credentials).await?;
+        let record = &mut *line.record;
+        record.status = Some(answer.status().as_u16());
+        record.retries = Some(answer.attempts().saturating_sub(1));
+        record.upstream_request_id = answer.request_id().map(str::to_owned);
+        let refused = |mut refusal: Refusal| {
+            record.upstream_request_id.clone_from(&refusal.request_id);
+            let message = untrusted::cleaned(&refusal.message).unwrap_or(refusal.message);
+            refusal.message = fetched.mask(&message);
+            CallError::Refused(entry.operation, Box::new(refusal))
+        };
+        let answer = answer.outcome().map_err(refused)?;
+        if entry.operation.is_untrusted() {
+            self.taint.mark(principal, arrival).await;
+        }
+        // The request was a read, so there is nothing that could still be sent.
+        let mut answer = match preview {
+            Some(preview) => preview.of(answer),
+            None => answer,
+        };
+        // First, because what cannot be seen could hide a key.
+        untrusted::clean(&mut answer);
+        handover.complete(entry.operation, &fetched, principal.credentials.brought(), &mut answer);
+        Ok(answer)
+    }
+}

@@ -1,0 +1,127 @@
+//! Putting a dispatcher together: each step adds one thing that stands in the way of calls.
+
+use std::sync::Arc;
+
+use super::Dispatcher;
+use crate::{
+    approval::{Always, Approvals},
+    audit::Audit,
+    catalog::{Catalog, Entry},
+    metrics::Metrics,
+    policy::Policy,
+    portkey::Client,
+    principal::{AccessModes, Principal},
+    secrets::Secrets,
+    store::Store,
+    taint::Taint,
+    watch::Watched,
+};
+
+impl Dispatcher {
+    /// Offers these operations, and has the upstreams answer.
+    pub fn new(catalog: Catalog, portkey: Client) -> Self {
+        Self {
+            catalog,
+            portkey,
+            policy: None,
+            store: Store::memory(),
+            modes: AccessModes::default(),
+            dry_run: false,
+            always: Always::default(),
+            approvals: None,
+            taint: Taint::in_store(Store::memory()),
+            audit: None,
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// The same under a policy, which takes effect when its file changes.
+    pub fn under(self, policy: Watched<Policy>) -> Self {
+        Self { policy: Some(policy), ..self }
+    }
+
+    /// The same for other operations.
+    pub fn offering(self, catalog: Catalog) -> Self {
+        Self { catalog, ..self }
+    }
+
+    /// The same, with only what these modes leave on offer, whoever calls.
+    pub fn narrowed(self, modes: AccessModes) -> Self {
+        Self { modes, ..self }
+    }
+
+    /// The same, with what it has to remember in a store that others share.
+    pub fn sharing(self, store: Store) -> Self {
+        Self { taint: Taint::in_store(store.clone()), store, ..self }
+    }
+
+    /// The same, with what the upstreams do recorded.
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { portkey: self.portkey.measured(metrics), ..self }
+    }
+
+    /// The policy that all calls are under.
+    pub const fn policy(&self) -> Option<&Watched<Policy>> {
+        self.policy.as_ref()
+    }
+
+    /// Whether what is offered exists for a caller: such are listed.
+    pub fn shows(&self, principal: &Principal, entry: &Entry) -> bool {
+        let server = self.policy.as_ref().map(Watched::get);
+        let hidden = |policy: &Policy| policy.hides(entry.operation);
+        principal.sees(entry.domain.name, entry.operation).is_ok()
+            && !server.is_some_and(|policy| hidden(&policy))
+            && !principal.policy.as_deref().is_some_and(hidden)
+    }
+
+    /// The same, with writes told instead of sent if `on`.
+    pub fn dry_run(self, on: bool) -> Self {
+        Self { dry_run: on, ..self }
+    }
+
+    /// The same, where calls of these kinds need a human's approval.
+    pub fn approving(self, always: Always) -> Self {
+        Self { always, ..self }
+    }
+
+    /// The same, with humans to ask. Without, calls that need approval are denied.
+    pub fn asking(self, approvals: Arc<Approvals>) -> Self {
+        Self { approvals: Some(approvals), ..self }
+    }
+
+    /// The same, with every call put on record.
+    pub fn audited(self, audit: Audit) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// The same, with secrets treated so.
+    pub fn guarding(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// Where answers of humans are checked.
+    pub fn approvals(&self) -> Option<&Approvals> {
+        self.approvals.as_deref()
+    }
+
+    /// Who has read what strangers wrote.
+    pub const fn taint(&self) -> &Taint {
+        &self.taint
+    }
+
+    /// How secrets are treated.
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// What names lead to.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What is on offer here, in the order of names. Callers may see less.
+    pub fn offered(&self) -> impl Iterator<Item = &Entry> {
+        let offered = |entry: &&Entry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
+        self.catalog.iter().filter(offered)
+    }
+}

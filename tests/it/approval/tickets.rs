@@ -1,0 +1,322 @@
+//! Deciding elsewhere: tickets, the command for them, and their page.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use reqwest::{Client, StatusCode, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Human, WAYS, connected};
+use crate::{
+    mcp::Caller,
+    process::{Served, said},
+    redis::{Redis, is_left_out},
+    requests::client,
+};
+use portkey_mcp::seal::Keyring;
+
+const SLUG: &str = "openai-production";
+const TOOL: &str = "delete-integration";
+
+/// A folder with a file that a server writes its address and token to.
+struct Admin {
+    folder: TempDir,
+}
+
+impl Admin {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self) -> String {
+        self.folder.path().join("admin.json").to_str().unwrap().to_owned()
+    }
+
+    fn options(&self) -> Vec<String> {
+        let options = ["--approve-deletes", "--admin-listen", "127.0.0.1:0", "--admin-file"];
+        options.into_iter().map(str::to_owned).chain([self.file()]).collect()
+    }
+
+    /// What `portkey-mcp approvals` says.
+    fn approvals(&self, args: &[&str]) -> (bool, String, String) {
+        let file = self.file();
+        said(&[&["approvals", "--admin-file", &file], args].concat())
+    }
+
+    fn url(&self) -> String {
+        self.written("url")
+    }
+
+    fn written(&self, field: &str) -> String {
+        let text = fs::read_to_string(self.file()).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()[field].as_str().unwrap().to_owned()
+    }
+}
+
+fn strs(options: &[String]) -> Vec<&str> {
+    options.iter().map(String::as_str).collect()
+}
+
+/// The name of the ticket in what a caller is told.
+fn ticket(text: &str) -> String {
+    assert!(text.contains("waits for the approval"), "{text}");
+    text.split("ticket is ").nth(1).unwrap().split(':').next().unwrap().to_owned()
+}
+
+/// The decision, in both generations over both transports, for a client that shows no forms.
+#[tokio::test]
+async fn a_call_waits_until_somebody_decides_elsewhere() {
+    for way in WAYS {
+        let (admin, human) = (Admin::new(), Human::new(false));
+        let session = connected(way, &human, &strs(&admin.options())).await;
+        let args = json!({ "slug": SLUG });
+        let (done, text) = session.said(TOOL, args.clone()).await;
+        let id = ticket(&text);
+        assert!(!done && session.has(SLUG).await, "{way:?}: {text}");
+        assert!(!text.contains(&admin.url()) && !text.contains("/decide/"), "{way:?}: {text}");
+        // Made again, it waits on the same ticket; the ticket in its hand is no approval.
+        let (_, again) = session.said(TOOL, args.clone()).await;
+        let named = json!({ "slug": SLUG, "approval_ticket": id });
+        let (_, with_ticket) = session.said(TOOL, named.clone()).await;
+        assert_eq!((ticket(&again), ticket(&with_ticket)), (id.clone(), id.clone()));
+
+        let (good, list, _) = admin.approvals(&["list"]);
+        assert!(good && list.contains(&id) && list.contains("pending"), "{list}");
+        let (good, shown, _) = admin.approvals(&["show", &id[..6]]);
+        assert!(good && shown.contains("Target: DELETE") && shown.contains(SLUG), "{shown}");
+        let (good, decided, _) = admin.approvals(&["approve", &id]);
+        assert!(good && decided.contains("approved by"), "{decided}");
+        let (good, _, twice) = admin.approvals(&["deny", &id]);
+        assert!(!good && twice.contains("decided already"), "{twice}");
+
+        // Another call is another call, and the right one works once.
+        let other = json!({ "slug": "anthropic", "approval_ticket": id });
+        assert!(session.said(TOOL, other).await.1.contains("not for this call"), "{way:?}");
+        let (done, text) = session.said(TOOL, named).await;
+        assert!(done && !session.has(SLUG).await, "{way:?}: {text}");
+        let (done, text) = session.said(TOOL, args).await;
+        assert!(!done && ticket(&text) == id, "{way:?}: {text}");
+        session.client.cancel().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_denied_stays_denied() {
+    let (admin, human) = (Admin::new(), Human::new(false));
+    let session = connected((false, true), &human, &strs(&admin.options())).await;
+    let id = ticket(&session.said(TOOL, json!({ "slug": SLUG })).await.1);
+    assert!(admin.approvals(&["deny", &id]).1.contains("denied by"));
+    for _ in 0..2 {
+        let (done, text) = session.said(TOOL, json!({ "slug": SLUG })).await;
+        assert!(!done && text.contains("declined"), "{text}");
+    }
+    let cases = [(vec!["show", "zz"], "no ticket"), (vec!["approve", ""], "decided already")];
+    for (args, expected) in cases {
+        let (good, _, log) = admin.approvals(&args);
+        assert!(!good && log.contains(expected), "{args:?}: {log}");
+    }
+    session.client.cancel().await.unwrap();
+    let (good, _, log) = admin.approvals(&["list"]);
+    assert!(!good && log.contains("does the server run"), "the file went with the server: {log}");
+}
+
+#[tokio::test]
+async fn a_name_has_to_be_typed_there_too() {
+    let (admin, human) = (Admin::new(), Human::new(false));
+    let options = [admin.options(), vec!["--approve-by-name".to_owned()]].concat();
+    let session = connected((false, false), &human, &strs(&options)).await;
+    let id = ticket(&session.said(TOOL, json!({ "slug": SLUG })).await.1);
+    let shown = admin.approvals(&["show", &id]).1;
+    let name = shown.split("type: `").nth(1).unwrap().split('`').next().unwrap();
+    for wrong in [&["approve", &id][..], &["approve", &id, "--name", "another"]] {
+        let (good, _, log) = admin.approvals(wrong);
+        assert!(!good && log.contains(name), "{log}");
+    }
+    assert!(admin.approvals(&["approve", &id, "--name", name]).0);
+    assert!(session.said(TOOL, json!({ "slug": SLUG })).await.0);
+    session.client.cancel().await.unwrap();
+}
+
+fn served(admin: &Admin) -> Served {
+    let options = admin.options();
+    let args = ["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    Served::start(&[&args[..], &strs(&options)].concat())
+}
+
+/// The address of the page of a new ticket, which only the log has.
+async fn page(server: &mut Served, caller: &Caller, slug: &str) -> String {
+    let answer = caller.modern(TOOL, &json!({ "slug": slug })).await.unwrap();
+    ticket(answer.message["result"]["content"][0]["text"].as_str().unwrap());
+    let line = server.read_until("/decide/");
+    let at = line.find("http://").unwrap();
+    line[at..].split([' ', '"', '\n']).next().unwrap().trim().to_owned()
+}
+
+async fn fill(client: &Client, page: &str, token: &str, decision: &str) -> (StatusCode, String) {
+    let body = format!("token={token}&decision={decision}");
+    let request = client.post(page).body(body);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+fn token_in(html: &str) -> String {
+    html.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_page_shows_and_its_form_decides() {
+    let admin = Admin::new();
+    let mut server = served(&admin);
+    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let at = page(&mut server, &alice, SLUG).await;
+    for _ in 0..2 {
+        let shown = http.get(&at).send().await.unwrap();
+        let policy = shown.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+        assert_eq!(shown.headers()[header::CACHE_CONTROL], "no-store");
+        let html = shown.text().await.unwrap();
+        assert!(html.contains(SLUG) && html.contains("for good") && !html.contains("<script"));
+    }
+    // Looking decides nothing.
+    let waits = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    assert!(waits.to_string().contains("waits for the approval"), "{waits}");
+    let token = token_in(&http.get(&at).send().await.unwrap().text().await.unwrap());
+    let (status, _) = fill(&http, &at, "another", "approve").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, said) = fill(&http, &at, &token, "approve").await;
+    assert!(status == StatusCode::OK && said.contains("Approved"), "{said}");
+    // It is gone then, and so is another's claim to the approval.
+    assert_eq!(fill(&http, &at, &token, "deny").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(http.get(&at).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let bob = Caller::new(&server.url, "pk-bob");
+    let bobs = bob.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    assert!(bobs.to_string().contains("waits for the approval"), "{bobs}");
+    let done = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    assert_eq!(done["result"]["isError"], false, "{done}");
+}
+
+/// Host, origin, key and token are all looked at.
+#[tokio::test]
+async fn the_desk_turns_strangers_away() {
+    let admin = Admin::new();
+    let mut server = served(&admin);
+    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let at = page(&mut server, &alice, SLUG).await;
+    let (url, token) = (admin.url(), admin.written("token"));
+    let list = format!("{url}/approvals");
+    let get = |address: &str| http.get(address).bearer_auth(&token);
+    let (without_key, _) = at.rsplit_once('/').unwrap();
+    let cases = [
+        ("as it should be", get(&list), StatusCode::OK),
+        ("no token", http.get(&list), StatusCode::UNAUTHORIZED),
+        ("another token", http.get(&list).bearer_auth("x"), StatusCode::UNAUTHORIZED),
+        ("a foreign host", get(&list).header("host", "evil.example"), StatusCode::FORBIDDEN),
+        ("a foreign port", get(&list).header("host", "127.0.0.1:1"), StatusCode::FORBIDDEN),
+        (
+            "a foreign origin",
+            get(&at).header("origin", "http://evil.example"),
+            StatusCode::FORBIDDEN,
+        ),
+        ("no origin to speak of", get(&at).header("origin", "null"), StatusCode::FORBIDDEN),
+        ("its own origin", get(&at).header("origin", &url), StatusCode::OK),
+        ("another key", get(&format!("{without_key}/00")), StatusCode::NOT_FOUND),
+        ("no such ticket", get(&format!("{url}/approvals/00")), StatusCode::NOT_FOUND),
+        ("elsewhere", get(&format!("{url}/")), StatusCode::NOT_FOUND),
+    ];
+    for (what, request, expected) in cases {
+        assert_eq!(request.send().await.unwrap().status(), expected, "{what}");
+    }
+    // What the API shows does not open the page.
+    let shown = get(&list).send().await.unwrap().text().await.unwrap();
+    let key = at.rsplit('/').next().unwrap();
+    let form = http.get(&at).send().await.unwrap().text().await.unwrap();
+    assert!(!shown.contains(key) && !shown.contains(&token_in(&form)), "{shown}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(admin.file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let (good, _, log) = said(&["stdio", "--admin-listen", "0.0.0.0:0"]);
+    assert!(!good && log.contains("loopback"), "{log}");
+}
+
+/// Asked on one replica, granted on another, used on a third.
+#[tokio::test]
+async fn replicas_share_tickets() {
+    if is_left_out() {
+        return;
+    }
+    let (redis, sandbox) = (Redis::start(), Served::start(&["sandbox", "--listen", "127.0.0.1:0"]));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+    let (admins, url) = ([Admin::new(), Admin::new(), Admin::new()], redis.url());
+    let replica = |admin: &Admin| {
+        let options = admin.options();
+        let shared = ["--state-key-file", keys.to_str().unwrap(), "--redis-url", &url];
+        let args = ["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url", &sandbox.url];
+        Served::start(&[&args[..], &shared, &strs(&options)].concat())
+    };
+    let servers = admins.each_ref().map(replica);
+    let caller = |i: usize| Caller::new(&servers[i].url, "pk-alice");
+    let call = async |i: usize| {
+        let answer = caller(i).modern(TOOL, &json!({ "slug": SLUG })).await.unwrap();
+        answer.message["result"].clone()
+    };
+    let asked = call(0).await;
+    let id = ticket(asked["content"][0]["text"].as_str().unwrap());
+    let (good, _, log) = admins[1].approvals(&["approve", &id]);
+    assert!(good, "{log}");
+    let both = tokio::join!(call(2), call(1));
+    let done = [&both.0, &both.1].iter().filter(|result| result["isError"] == false).count();
+    assert_eq!(done, 1, "{both:?}");
+}
+
+/// From the shell, without a terminal: the call waits, with its page in the log.
+#[test]
+fn the_shell_waits_for_a_decision() {
+    for (decision, done) in [("approve", true), ("deny", false)] {
+        let admin = Admin::new();
+        let options = admin.options();
+        let call = ["call", TOOL, "slug=openai-production", "--sandbox"];
+        let waiting = Served::start(&[&call[..], &strs(&options)].concat());
+        assert!(waiting.url.contains("/decide/"), "{}", waiting.url);
+        let id = waiting.url.rsplit('/').nth(1).unwrap();
+        let (good, _, log) = admin.approvals(&[decision, id]);
+        assert!(good, "{log}");
+        let (status, log) = waiting.end();
+        assert_eq!(status.success(), done, "{log}");
+        assert_eq!(log.contains("declined"), !done, "{log}");
+    }
+}
+
+/// At a terminal the call asks there; `script` is what makes one.
+#[test]
+fn the_shell_asks_at_its_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        return;
+    }
+    for (said, done) in [("yes", true), ("no", false), ("", false)] {
+        let binary = env!("CARGO_BIN_EXE_portkey-mcp");
+        let call = format!("{binary} call {TOOL} slug={SLUG} --sandbox --approve-deletes");
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &call, "/dev/null"]).env_remove("RUST_LOG");
+        let mut child = terminal
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "{said}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains("yes or no") && shown.contains("Target: DELETE"), "{shown}");
+        assert_eq!(output.status.success(), done, "{said}: {shown}");
+    }
+}
