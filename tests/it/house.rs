@@ -72,7 +72,7 @@ fn rooms_keep_to_themselves() {
         ("redis::", &["src/store"]),
         ("cel::", &["src/policy/expression"]),
         ("serde_saphyr::", &["src/policy"]),
-        ("globset::", &["src/policy", "src/principal/modes.rs"]),
+        ("globset::", &["src/policy", "src/principal/modes.rs", "src/secrets"]),
         ("axum::", &["src/transport", "src/sandbox"]),
         ("prometheus_client::", &["src/metrics"]),
         ("opentelemetry::", &["src/metrics", "src/telemetry"]),

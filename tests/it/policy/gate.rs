@@ -96,10 +96,10 @@ async fn is_guarded(client: Client) {
         let (denied, text) = text(&client, tool, args).await;
         assert!(denied && text.contains(words), "{tool}: {text}");
     }
-    assert_eq!(text(&client, "list-all-integrations", json!({})).await.0, false);
+    assert!(!text(&client, "list-all-integrations", json!({})).await.0);
     // What fails is not counted; what succeeds is.
     assert!(text(&client, "list-labels", json!({ "wrong": true })).await.1.contains("wrong"));
-    assert_eq!(text(&client, "list-labels", json!({})).await.0, false);
+    assert!(!text(&client, "list-labels", json!({})).await.0);
     let (denied, words) = text(&client, "list-labels", json!({})).await;
     assert!(denied && words.contains("the policy rule `few` limits this"), "{words}");
     client.cancel().await.unwrap();
@@ -224,7 +224,7 @@ async fn decisions_and_shadows_are_in_the_log() {
     }
     answer(call(&server, "list-labels", json!({}))).await;
     let line = fields(server.read_until("portkey_mcp::call"));
-    assert_eq!((&line["decision"], line.get("rule")), (&json!("allow"), None), "{line}");
+    assert_eq!((line.get("decision"), line.get("rule")), (None, None), "{line}");
 }
 
 #[tokio::test]
