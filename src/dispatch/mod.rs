@@ -27,8 +27,8 @@ use crate::{
 pub use self::error::CallError;
 pub use crate::record::Record;
 
-/// How a call ended whose write was told instead of sent.
-const DRY_RUN: &str = "dry run";
+/// The decision to tell a call instead of sending it.
+const DRY_RUN: &str = "dry-run";
 
 /// Everything a call needs on its way.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Dispatcher {
         let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
         let outcome = self.decided(call, &mut line).await;
         line.record.end = match &outcome {
-            Ok(_) if line.record.decision == DRY_RUN => DRY_RUN.into(),
+            Ok(_) if line.record.decision == DRY_RUN => "dry run".into(),
             outcome => outcome.into(),
         };
         outcome

@@ -137,7 +137,7 @@ async fn a_dry_run_asks_nobody() {
     let (outcome, record) = call(&dispatcher, ("delete-integration", &args), None).await;
     assert!(
         outcome.unwrap()["dry_run"] == true
-            && record.decision == "dry run"
+            && record.decision == "dry-run"
             && record.approval.is_none()
     );
 }
