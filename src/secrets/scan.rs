@@ -5,10 +5,10 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
     sync::{LazyLock, Mutex, PoisonError},
 };
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use arc_swap::ArcSwap;
 use regex::{Match, Regex};
 
@@ -19,13 +19,17 @@ pub const MASK: &str = "[masked by portkey-mcp]";
 /// Keys shorter than this, in bytes, are not looked for: they would be found everywhere.
 pub(super) const SHORTEST: usize = 8;
 
-/// A credential within an address. Its `@` is put back.
-const USERINFO: &str = r#"://[^/\s@:"'\\]{0,128}:[^/\s@"'\\]{1,512}@"#;
+/// How many secrets that were passed on are remembered: the oldest are forgotten.
+const MOST_PASSED: usize = 1024;
 
-/// How keys look.
+/// A credential within an address, in the characters that one may have. Its `@` is put back.
+const USERINFO: &str = r"://[!$%&()*+,.0-9;=A-Z_a-z~-]*:[!$%&()*+,.0-9:;=A-Z_a-z~-]+@";
+
+/// How keys look: in ASCII and with short counts, because each state of what this becomes is memory of an
+/// idle server.
 const LOOKS: &[&str] = &[
     // A long run in it tells a key from words joined by hyphens.
-    "(?:sk|pk|rk)-(?:[A-Za-z0-9]{1,64}[-_]){0,8}[A-Za-z0-9]{16,}[A-Za-z0-9_-]*",
+    "(?:sk|pk|rk)-[A-Za-z0-9_-]*[A-Za-z0-9]{16}[A-Za-z0-9_-]*",
     "(?:sk|pk|rk)-[A-Za-z0-9_-]{36,}",
     "(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{16,}",
     // A JWT, signed or encrypted.
@@ -51,46 +55,55 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(named).ok()
 });
 
-static SCANNER: LazyLock<ArcSwap<Scanner>> =
-    LazyLock::new(|| ArcSwap::from_pointee(Scanner::of(BTreeMap::new())));
-/// Held while another scanner is made, so that no key is forgotten.
+/// Everything of [`LOOKS`]. Nothing is let through where it cannot be made.
+static LOOK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&LOOKS.join("|")).ok());
+
+static KNOWN: LazyLock<ArcSwap<Known>> =
+    LazyLock::new(|| ArcSwap::from_pointee(Known::of(Vec::new())));
+/// Held while another list is made, so that no key is forgotten.
 static LEARNING: Mutex<()> = Mutex::new(());
 
-/// Finds keys.
+/// Keys that this process holds or has passed on.
 #[derive(Debug)]
-struct Scanner {
-    /// Keys, and whether the server itself acts with them.
-    known: BTreeMap<String, bool>,
-    /// Everything there is to find. Nothing is let through where it cannot be made.
-    all: Option<Regex>,
+struct Known {
+    keys: Vec<Held>,
+    /// Finds them. Nothing is let through where it cannot be made.
+    finder: Option<AhoCorasick>,
 }
 
-impl Scanner {
-    fn of(known: BTreeMap<String, bool>) -> Self {
-        let mut values: Vec<_> = known.keys().map(|value| regex::escape(value)).collect();
-        // The first that matches wins, and one may begin another.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        let values = values.iter().map(String::as_str);
-        let all = values.chain(LOOKS.iter().copied()).collect::<Vec<_>>().join("|");
-        Self { known, all: Regex::new(&all).ok() }
+#[derive(Clone, Debug)]
+struct Held {
+    key: String,
+    /// Whether the server itself acts with it.
+    own: bool,
+}
+
+impl Known {
+    fn of(keys: Vec<Held>) -> Self {
+        // One may begin another.
+        let longest = MatchKind::LeftmostLongest;
+        let values = keys.iter().map(|held| held.key.as_str());
+        let finder = AhoCorasick::builder().match_kind(longest).build(values).ok();
+        Self { keys, finder }
     }
 
-    /// Whether what was found is a key, in the place where it was.
-    fn is_key(&self, text: &str, found: &Match<'_>) -> bool {
-        let key = found.as_str();
-        if self.known.contains_key(key) {
-            return true;
-        }
-        // The end of a word such as `task-`; a line break may be written as `\n` before it.
-        let mut before = text.get(..found.start()).unwrap_or_default().chars().rev();
-        let (last, other) = (before.next(), before.next());
-        let escaped = other == Some('\\') && matches!(last, Some('n' | 'r' | 't'));
-        if last.is_some_and(|c| c.is_ascii_alphanumeric()) && !escaped && !key.starts_with(':') {
-            return false;
-        }
-        // `bearer` is a word, too.
-        !key.starts_with(['b', 'B']) || key.len() > 48 || key.contains(|c: char| c.is_ascii_digit())
+    fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|held| held.key == key)
     }
+}
+
+/// Whether what was found is a key, in the place where it was.
+fn is_key(text: &str, found: &Match<'_>) -> bool {
+    let key = found.as_str();
+    // The end of a word such as `task-`; a line break may be written as `\n` before it.
+    let mut before = text.get(..found.start()).unwrap_or_default().chars().rev();
+    let (last, other) = (before.next(), before.next());
+    let escaped = other == Some('\\') && matches!(last, Some('n' | 'r' | 't'));
+    if last.is_some_and(|c| c.is_ascii_alphanumeric()) && !escaped && !key.starts_with(':') {
+        return false;
+    }
+    // `bearer` is a word, too.
+    !key.starts_with(['b', 'B']) || key.len() > 48 || key.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Learns a key that the server acts with, to be masked wherever it shows up.
@@ -105,25 +118,41 @@ pub(super) fn learn_passed(secret: &str) {
 
 fn remember(key: &str, own: bool) {
     // What is in the mask would be masked in it.
-    if key.len() < SHORTEST || MASK.contains(key) || SCANNER.load().known.contains_key(key) {
+    if key.len() < SHORTEST || MASK.contains(key) || KNOWN.load().has(key) {
         return;
     }
     let _alone = LEARNING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut known = SCANNER.load().known.clone();
-    known.entry(key.to_owned()).or_insert(own);
-    SCANNER.store(Scanner::of(known).into());
+    let mut keys = KNOWN.load().keys.clone();
+    let passed = keys.iter().filter(|held| !held.own).count();
+    if !own
+        && passed >= MOST_PASSED
+        && let Some(oldest) = keys.iter().position(|held| !held.own)
+    {
+        keys.remove(oldest);
+    }
+    keys.push(Held { key: key.to_owned(), own });
+    KNOWN.store(Known::of(keys).into());
 }
 
 /// Whether a text has in it a key that the server acts with.
 pub fn has_own(text: &str) -> bool {
-    SCANNER.load().known.iter().any(|(key, own)| *own && text.contains(key.as_str()))
+    KNOWN.load().keys.iter().any(|held| held.own && text.contains(&held.key))
 }
 
 /// A text with every key in it masked; the same text where there is none.
 pub fn mask(text: &str) -> Cow<'_, str> {
-    let scanner = SCANNER.load();
-    let Some(all) = &scanner.all else { return Cow::Borrowed(MASK) };
-    let mut found = all.find_iter(text).filter(|found| scanner.is_key(text, found)).peekable();
+    let known = KNOWN.load();
+    let (Some(finder), Some(look)) = (&known.finder, &*LOOK) else { return Cow::Borrowed(MASK) };
+    if !finder.is_match(text) {
+        return mask_looks(look, text);
+    }
+    let unknown = finder.replace_all(text, &vec![MASK; known.keys.len()]);
+    mask_looks(look, &unknown).into_owned().into()
+}
+
+/// A text with everything masked that looks like a key.
+fn mask_looks<'a>(look: &Regex, text: &'a str) -> Cow<'a, str> {
+    let mut found = look.find_iter(text).filter(|found| is_key(text, found)).peekable();
     if found.peek().is_none() {
         return Cow::Borrowed(text);
     }
