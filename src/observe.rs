@@ -107,6 +107,10 @@ impl<'a> Call<'a> {
     /// Dispatch is done with it.
     pub fn ended(&mut self, outcome: &Result<Value, CallError>) {
         let metrics = &self.operation.metrics;
+        if outcome.is_err() {
+            // Dispatch has said so, unless a human was asked after it.
+            self.record.end = outcome.into();
+        }
         self.operation.error = match outcome {
             // A question is no error: the client is to put it to its user.
             Ok(_) | Err(CallError::Ask(_)) => "",
