@@ -89,9 +89,9 @@ impl<'a> Call<'a> {
         &self.operation.arrival
     }
 
-    /// The operation that its name led to.
-    pub const fn operation(&self) -> Option<&'static crate::operation::Operation> {
-        self.record.operation
+    /// Whether strangers wrote what its answer holds.
+    pub const fn is_untrusted(&self) -> bool {
+        self.record.untrusted
     }
 
     /// How it arrived, and where dispatch writes down what it finds out.

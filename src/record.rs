@@ -30,6 +30,8 @@ pub struct Record {
     pub retries: Option<usize>,
     /// What the upstream calls the request.
     pub upstream_request_id: Option<String>,
+    /// Whether strangers wrote what the answer holds.
+    pub untrusted: bool,
     /// What became of the call.
     pub end: End,
 }
@@ -47,6 +49,7 @@ impl Default for Record {
             status: None,
             retries: None,
             upstream_request_id: None,
+            untrusted: false,
             end: End::default(),
         }
     }

@@ -57,7 +57,7 @@ pub fn cleaned(text: &str) -> Option<String> {
         match c {
             // Line breaks that are told from others by nobody.
             '\u{2028}' | '\u{2029}' => clean.push('\n'),
-            c if is_plain(c) || stays(c, before, rest.clone().next()) => clean.push(c),
+            c if is_seen(c) || stays(c, before, rest.clone().next()) => clean.push(c),
             _ => continue,
         }
         before = Some(c);
@@ -71,11 +71,12 @@ fn is_clean(text: &str) -> bool {
     if text.is_ascii() {
         return !text.bytes().fold(false, |found, byte| found | control(byte));
     }
-    text.chars().all(is_plain)
+    text.chars().all(is_seen)
 }
 
-/// Whether a character stays wherever it is.
-fn is_plain(c: char) -> bool {
+/// Whether a character has a shape of its own, so that it stays wherever it is; line breaks and tabs count
+/// as such.
+pub fn is_seen(c: char) -> bool {
     match c {
         '\n' | '\t' | ' '..='~' => true,
         // The most of Latin, Greek and Cyrillic; Chinese, Japanese and Korean.
@@ -112,7 +113,7 @@ fn is_unseen(c: char) -> bool {
         || matches!(
             c,
             '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
-                | '\u{fff0}'..='\u{fff8}' | '\u{1d159}' | '\u{e0000}'..='\u{e0fff}'
+                | '\u{2065}' | '\u{fff0}'..='\u{fff8}' | '\u{1d159}' | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -127,7 +128,7 @@ fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
         ZERO_WIDTH_JOINER if is_pictured(before) => after.is_some_and(is_pictured),
         ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER => {
             joins(before)
-                && after.is_none_or(|after| joins(after) || !is_unseen(after) && is_plain(after))
+                && after.is_none_or(|after| joins(after) || !is_unseen(after) && is_seen(after))
         }
         '\u{fe0e}' | '\u{fe0f}' => {
             matches!(before, '0'..='9' | '#' | '*') || is_pictured(before) && !is_selector(before)
@@ -136,7 +137,7 @@ fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
             matches!(before, '\u{1800}'..='\u{180a}' | '\u{1810}'..='\u{18af}')
         }
         // Of ideographs, and of letters and signs that have two shapes.
-        '\u{fe00}'..='\u{fe0d}' => !before.is_ascii() && !is_selector(before) && is_plain(before),
+        '\u{fe00}'..='\u{fe0d}' => !before.is_ascii() && !is_selector(before) && is_seen(before),
         '\u{e0100}'..='\u{e01ef}' => is_ideograph(before),
         // Old Korean is spelt with fillers.
         '\u{115f}' | '\u{1160}' => {

@@ -2,7 +2,10 @@
 
 use std::{io::Write, time::Instant};
 
-use portkey_mcp::{auth::NewToken, catalog::Catalog};
+use portkey_mcp::{
+    auth::{Entry, NewToken},
+    catalog::Catalog,
+};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
@@ -30,9 +33,13 @@ impl Tokens {
         let mut headers = Vec::new();
         for name in names {
             let scopes = vec!["portkey:read".to_owned(), "portkey:write".to_owned()];
-            let keys = (Some(key.clone()), None);
-            let domains = Catalog::domains();
-            let new = NewToken::make((*name).to_owned(), scopes, None, keys, None, &domains)?;
+            let entry = Entry {
+                name: (*name).to_owned(),
+                scopes,
+                portkey_key: Some(key.clone()),
+                ..Entry::default()
+            };
+            let new = NewToken::make(entry, folder.path(), &Catalog::domains())?;
             writeln!(file, "{}", new.entry)?;
             headers.push(format!("authorization: Bearer {}\r\n", new.token.expose_secret()));
         }

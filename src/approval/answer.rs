@@ -31,8 +31,8 @@ pub struct Form {
 /// An answer that comes with a call.
 #[derive(Debug)]
 pub enum Answer {
-    /// Given to this process, which asked by itself.
-    Given(Grant),
+    /// Given to this process, which asked by itself; a no is on record as the call's.
+    Given(Result<Grant, Denied>),
     /// The name of a ticket, which is no answer by itself: somebody else has to have given one.
     Ticket(String),
     /// Brought by the client, with what it was given to keep.

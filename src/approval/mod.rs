@@ -131,7 +131,7 @@ impl Approvals {
         answer: Option<Answer>,
     ) -> Result<Option<Approved>, Denied> {
         match answer {
-            Some(Answer::Given(grant)) => grant.of(binding).map(Some),
+            Some(Answer::Given(said)) => said?.of(binding).map(Some),
             Some(Answer::Sealed { state, form }) => {
                 let (keys, purpose, name) =
                     (self.keys.get(), Purpose::RequestState, &principal.name);

@@ -12,12 +12,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Part
 use self::oauth::{Config, Http, OAuth};
 use crate::{
     catalog::Catalog,
-    principal::{Credentials, Principal, Withheld},
+    principal::{AccessModes, Credentials, Principal, Withheld},
     watch::{Parsed, Watched},
 };
 
 pub use key::{ENKRYPT_HEADER, PORTKEY_HEADER};
-pub use token::{NewToken, Tokens};
+pub use token::{Entry, NewToken, Tokens};
 
 /// Parameters that carry credentials elsewhere. An address is logged by every proxy on the way, so none
 /// may have one.
@@ -42,8 +42,17 @@ pub enum Auth {
     Key,
     /// By a token of the operator's file.
     Token(Watched<Tokens>),
-    /// By an access token of an authorization server, which knows what the tools of a catalog need.
-    OAuth(Watched<OAuth>, Catalog),
+    /// By an access token of an authorization server.
+    OAuth(Watched<OAuth>, OnOffer),
+}
+
+/// The tools that more scopes could open.
+#[derive(Debug)]
+pub struct OnOffer {
+    /// All there are.
+    pub catalog: Catalog,
+    /// What the operator leaves of them.
+    pub modes: AccessModes,
 }
 
 /// Why a request is not served.
@@ -93,17 +102,18 @@ impl Auth {
     /// The file cannot be read or does not hold.
     pub fn oauth(
         file: &Path,
-        catalog: Catalog,
+        on_offer: OnOffer,
         instead: Option<Credentials>,
         http: Http,
     ) -> anyhow::Result<Self> {
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         let domains = Catalog::domains();
         let parse = move |text: &str| {
-            let config = Config::parse(text, &domains, instead.as_ref())?;
+            let config = Config::parse(text, &folder, &domains, instead.as_ref())?;
             let files = config.files().to_vec();
             Ok(Parsed { value: OAuth::new(config, http.clone()), files })
         };
-        Ok(Self::OAuth(Watched::start(file, parse)?, catalog))
+        Ok(Self::OAuth(Watched::start(file, parse)?, on_offer))
     }
 
     /// Who makes the request.
@@ -146,8 +156,11 @@ impl Auth {
     /// # Errors
     /// The token lacks a scope.
     pub fn permit(&self, principal: &Principal, tool: &str) -> Result<(), Denied> {
-        let Self::OAuth(oauth, catalog) = self else { return Ok(()) };
-        let Ok(entry) = catalog.find(tool) else { return Ok(()) };
+        let Self::OAuth(oauth, on_offer) = self else { return Ok(()) };
+        let Ok(entry) = on_offer.catalog.find(tool) else { return Ok(()) };
+        if on_offer.modes.admit(entry.domain.name, entry.operation).is_err() {
+            return Ok(());
+        }
         let Err(withheld) = principal.may(entry.domain.name, entry.operation) else {
             return Ok(());
         };

@@ -38,23 +38,31 @@ struct File {
     token: Vec<Entry>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+/// One token in the file: who has it, and what it opens.
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    name: String,
-    sha256: String,
-    scopes: Vec<String>,
+pub struct Entry {
+    /// What the caller is called.
+    pub name: String,
+    /// The token's SHA-256 in hexadecimal, which [`NewToken::make`] fills in.
+    pub sha256: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// The domains that it sees; all where none are named.
     #[serde(skip_serializing_if = "Option::is_none")]
-    toolsets: Option<Vec<String>>,
+    pub toolsets: Option<Vec<String>>,
+    /// The Portkey key that acts for it, as `env:VARIABLE` or `file:PATH`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    portkey_key: Option<String>,
+    pub portkey_key: Option<String>,
+    /// The Enkrypt AI key that acts for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    enkrypt_key: Option<String>,
+    pub enkrypt_key: Option<String>,
+    /// When it ends, in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
+    pub expires: Option<String>,
     /// A policy file, from the folder of this one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<PathBuf>,
+    pub policy: Option<PathBuf>,
 }
 
 /// The tokens there are, each as its hash.
@@ -67,8 +75,8 @@ struct Token {
 }
 
 impl Tokens {
-    /// Reads a token file that stands in `folder`, as policies are named from there. `domains` are what toolsets can be; `instead` acts for everyone in place of
-    /// the keys that the file names.
+    /// Reads a token file that stands in `folder`, where policies are named from. `domains` are what
+    /// toolsets can be; `instead` acts for everyone in place of the keys that the file names.
     ///
     /// # Errors
     /// The text is no such file; says in which line or for which token.
@@ -206,36 +214,20 @@ pub struct NewToken {
 }
 
 impl NewToken {
-    /// Makes a token and its entry, checked as the file would be.
+    /// Makes a token for an entry, checked as it would be in a file that stands in `folder`.
     ///
     /// # Errors
     /// The entry would not hold, or the system has no randomness.
-    pub fn make(
-        name: String,
-        scopes: Vec<String>,
-        toolsets: Option<Vec<String>>,
-        (portkey_key, enkrypt_key): (Option<String>, Option<String>),
-        expires: Option<String>,
-        domains: &[&'static str],
-    ) -> anyhow::Result<Self> {
+    pub fn make(entry: Entry, folder: &Path, domains: &[&'static str]) -> anyhow::Result<Self> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
         let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
         let sha256 = hex::encode(hash(&token));
-        let entry = Entry {
-            name,
-            sha256,
-            scopes,
-            toolsets,
-            portkey_key,
-            enkrypt_key,
-            expires,
-            policy: None,
-        };
+        let entry = Entry { sha256, ..entry };
         let entry = format!("[[token]]\n{}", toml::to_string(&entry)?);
         // The keys may be set on another machine only.
         let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
-        Tokens::parse(&entry, Path::new(""), domains, Some(&elsewhere))?;
+        Tokens::parse(&entry, folder, domains, Some(&elsewhere))?;
         Ok(Self { token: token.into(), entry })
     }
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{rate::Rate, replicas::Replicas};
 use crate::{
-    auth::{Auth, oauth},
+    auth::{Auth, OnOffer, oauth},
     catalog::Catalog,
     config::{Built, Options, seconds},
     metrics::Metrics,
@@ -278,7 +278,8 @@ impl Http {
             (Mode::OAuth, Some(file)) => {
                 let instead = sandbox.is_some().then_some(credentials);
                 let http = oauth::Http::new(options.http()?)?;
-                Auth::oauth(&file, Catalog::full(), instead, http)?
+                let (catalog, modes) = (Catalog::full(), options.access.modes()?);
+                Auth::oauth(&file, OnOffer { catalog, modes }, instead, http)?
             }
             (Mode::OAuth, None) => bail!(
                 "--auth oauth needs --auth-file, which says whose access tokens count and which keys \

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
 use crate::{
-    auth::{NewToken, Tokens},
+    auth::{Entry, NewToken, Tokens},
     catalog::Catalog,
     principal::{Credentials, NoKey},
 };
@@ -49,6 +49,9 @@ pub(super) struct New {
     /// When it ends, such as 2027-01-31T00:00:00Z; never when left out.
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
+    /// Policy file that it is under, beside the server's; from the folder of the token file.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Token file to add the entry to; made if it is not there.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -59,32 +62,41 @@ impl Token {
         let Self::New(new) = self;
         let domains = Catalog::domains();
         let toolsets = Some(new.toolset).filter(|toolsets| !toolsets.is_empty());
-        let keys = (new.portkey_key, new.enkrypt_key);
-        let made = NewToken::make(new.name, new.scope, toolsets, keys, new.expires, &domains)?;
-        let Some(path) = new.file else {
+        let entry = Entry {
+            name: new.name,
+            scopes: new.scope,
+            toolsets,
+            portkey_key: new.portkey_key,
+            enkrypt_key: new.enkrypt_key,
+            expires: new.expires,
+            policy: new.policy,
+            ..Entry::default()
+        };
+        let folder = new.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let made = NewToken::make(entry, folder, &domains)?;
+        let Some(path) = &new.file else {
             write!(out, "{}", made.entry)?;
             writeln!(err, "the token, shown this once: {}", made.token.expose_secret())?;
             return Ok(());
         };
         let told = || format!("cannot add to {}", path.display());
-        let before = match fs::read_to_string(&path) {
+        let before = match fs::read_to_string(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             read => read.with_context(told)?,
         };
         let gap = if before.is_empty() { "" } else { "\n" };
         let added = format!("{gap}{}", made.entry);
         // A name may be taken, and a file that does not hold would keep the server from starting.
-        let folder = path.parent().unwrap_or(Path::new(""));
         let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
         Tokens::parse(&format!("{before}{added}"), folder, &domains, Some(&elsewhere))
             .with_context(told)?;
-        append(&path, &added).with_context(told)?;
+        append(path, &added).with_context(told)?;
         writeln!(out, "{}", made.token.expose_secret())?;
         Ok(())
     }
 }
 
-fn append(path: &PathBuf, text: &str) -> std::io::Result<()> {
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]

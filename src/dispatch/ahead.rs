@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Call, CallError, Dispatcher, Record};
 use crate::{
     approval::{About, Answer, Approved, Binding, Denied, Question, Required},
+    audit::Line,
     catalog::Entry,
     dry_run::{self, Outlook},
     operation::JsonMap,
@@ -22,9 +23,11 @@ impl Dispatcher {
         arrival: &Arrival,
         entry: &Entry,
         args: JsonMap,
+        line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
         let published = entry.published();
         let outlook = self.outlook(principal, arrival, entry, &args).await?;
+        line.record.untrusted = outlook.untrusted;
         let request = published.lay_out(published.redacted(args))?;
         let url = self.portkey.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &outlook))
@@ -80,7 +83,10 @@ impl Dispatcher {
             let mut record = Record::default();
             let call = Call { principal, arrival, name, args, answer: None };
             match self.again(call, &mut record).await {
-                Ok(current) => outlook.current = Some(current),
+                Ok(current) => {
+                    outlook.untrusted = record.untrusted;
+                    outlook.current = Some(current);
+                }
                 Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
             }
         }
@@ -91,12 +97,13 @@ impl Dispatcher {
         Ok(outlook)
     }
 
-    /// A call within a call, which needs a place of its own.
+    /// A call within a call, which needs a place of its own. Who gets to read what it answers is the
+    /// outer one's to say: a question is for a human only.
     fn again<'a>(
         &'a self,
         call: Call<'a>,
         record: &'a mut Record,
     ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
-        Box::pin(self.recorded(call, record))
+        Box::pin(self.noted(call, record))
     }
 }

@@ -89,11 +89,17 @@ impl Dispatcher {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn recorded(
-        &self,
-        mut call: Call<'_>,
-        record: &mut Record,
-    ) -> Result<Value, CallError> {
+    pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
+        let (principal, arrival) = (call.principal, call.arrival);
+        let outcome = self.noted(call, record).await;
+        if record.untrusted {
+            self.taint.mark(principal, arrival).await;
+        }
+        outcome
+    }
+
+    /// The same for one who is not to be tainted by what it reads.
+    async fn noted(&self, mut call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
         call.answer = call.answer.or(approval::take_ticket(&mut call.args));
         let (principal, arrival) = (call.principal, call.arrival);
         let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
@@ -190,21 +196,20 @@ impl Dispatcher {
         // Where nothing is sent there is nothing to approve.
         if let Some(rule) = dry_run {
             line.record.decided(DRY_RUN, rule);
-            return self.rehearse(principal, arrival, entry, args).await;
+            return self.rehearse(principal, arrival, entry, args, line).await;
         }
         if let Some(required) = required {
             line.record.decided("approve", required.rule.as_str());
             let approved = self.approved(principal, arrival, entry, &args, required, answer);
             line.record.approval = Some(approved.await?.to_string().into());
         }
-        self.send(principal, arrival, entry, args, line).await
+        self.send(principal, entry, args, line).await
     }
 
     /// Asks the upstream.
     async fn send(
         &self,
         principal: &Principal,
-        arrival: &Arrival,
         entry: &Entry,
         mut args: JsonMap,
         line: &mut Line<'_>,
@@ -230,9 +235,7 @@ impl Dispatcher {
             CallError::Refused(entry.operation, Box::new(refusal))
         };
         let answer = answer.outcome().map_err(refused)?;
-        if entry.operation.is_untrusted() {
-            self.taint.mark(principal, arrival).await;
-        }
+        line.record.untrusted = entry.operation.is_untrusted();
         // The request was a read, so there is nothing that could still be sent.
         let mut answer = match preview {
             Some(preview) => preview.of(answer),

@@ -26,6 +26,8 @@ pub struct Outlook {
     pub current: Option<Value>,
     /// What would be different.
     pub changes: Vec<Change>,
+    /// Whether strangers wrote what is there now.
+    pub untrusted: bool,
     /// Why the current state is not known.
     pub unknown: Option<String>,
 }

@@ -15,7 +15,12 @@ mod limit;
 mod path;
 mod rule;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use crate::{
     operation::{JsonMap, Operation},
@@ -53,8 +58,8 @@ struct Resolved {
     listed: bool,
     /// Which rules are about it, in their order.
     rules: Vec<usize>,
-    /// The counters whose values these compare.
-    reads: Vec<usize>,
+    /// The counters whose values these compare, and whether any does that has a say.
+    reads: BTreeMap<usize, bool>,
 }
 
 /// A call, as policies see it.

@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{condition::Condition, expression::Expression, limit::Limit, path::Path};
+use super::{
+    condition::{Condition, Of},
+    expression::Expression,
+    limit::Limit,
+    path::Path,
+};
 
 /// A rule's place, for answers, logs and audits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +85,17 @@ pub(super) struct Rule {
     pub(super) confirm: bool,
     /// What the caller is told.
     pub(super) words: Option<String>,
+}
+
+impl Rule {
+    /// The counters whose values it compares.
+    pub(super) fn compares(&self) -> impl Iterator<Item = usize> {
+        let compared = self.conditions.iter().filter_map(|condition| match condition.of {
+            Of::Counter(counter) => Some(counter),
+            Of::Argument(_) => None,
+        });
+        compared.chain(self.counters.iter().copied())
+    }
 }
 
 /// The largest that a numeric argument may be.

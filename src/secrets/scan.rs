@@ -22,41 +22,89 @@ pub(super) const SHORTEST: usize = 8;
 /// How many secrets that were passed on are remembered: the oldest are forgotten.
 const MOST_PASSED: usize = 1024;
 
+/// How a key looks.
+struct Look {
+    /// What it has in it, one of these.
+    signs: &'static [&'static str],
+    /// The whole of it, in ASCII and with short counts: each state of what this becomes is memory.
+    whole: &'static str,
+}
+
+const fn look(signs: &'static [&'static str], whole: &'static str) -> Look {
+    Look { signs, whole }
+}
+
 /// A credential within an address, in the characters that one may have. Its `@` is put back.
 const USERINFO: &str = r"://[!$%&()*+,.0-9;=A-Z_a-z~-]*:[!$%&()*+,.0-9:;=A-Z_a-z~-]+@";
 
-/// How keys look: in ASCII and with short counts, because each state of what this becomes is memory of an
-/// idle server.
-const LOOKS: &[&str] = &[
+const LOOKS: &[Look] = &[
     // A long run in it tells a key from words joined by hyphens.
-    "(?:sk|pk|rk)-[A-Za-z0-9_-]*[A-Za-z0-9]{16}[A-Za-z0-9_-]*",
-    "(?:sk|pk|rk)-[A-Za-z0-9_-]{36,}",
-    "(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{16,}",
+    look(
+        &["sk-", "pk-", "rk-"],
+        "(?:sk|pk|rk)-[A-Za-z0-9_-]*[A-Za-z0-9]{16}[A-Za-z0-9_-]*|(?:sk|pk|rk)-[A-Za-z0-9_-]{36,}",
+    ),
+    look(&["k_live_", "k_test_"], "(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"),
     // A JWT, signed or encrypted.
-    r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}",
-    "(?:AKIA|ASIA)[A-Z0-9]{16}",
-    r"(?:[Bb]earer|BEARER) {1,4}[A-Za-z0-9._~+/-]{16,}={0,2}",
-    "gh[opsru]_[A-Za-z0-9]{20,}",
-    "github_pat_[A-Za-z0-9_]{20,}",
-    "glpat-[A-Za-z0-9_-]{20,}",
-    "xox[abeoprs]-[A-Za-z0-9-]{10,}",
-    r"hooks\.slack\.com/services/[A-Za-z0-9/_-]+",
-    "AIza[A-Za-z0-9_-]{35}",
-    "hf_[A-Za-z0-9]{20,}",
-    "gsk_[A-Za-z0-9]{20,}",
-    r"hvs\.[A-Za-z0-9_-]{20,}",
-    r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|$)",
-    USERINFO,
+    look(&["eyJ"], r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"),
+    look(&["AKIA", "ASIA"], "(?:AKIA|ASIA)[A-Z0-9]{16}"),
+    look(&["earer ", "EARER "], r"(?:[Bb]earer|BEARER) {1,4}[A-Za-z0-9._~+/-]{16,}={0,2}"),
+    look(&["gho_", "ghp_", "ghs_", "ghr_", "ghu_"], "gh[opsru]_[A-Za-z0-9]{20,}"),
+    look(&["github_pat_"], "github_pat_[A-Za-z0-9_]{20,}"),
+    look(&["glpat-"], "glpat-[A-Za-z0-9_-]{20,}"),
+    look(&["xox"], "xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    look(&["hooks.slack.com"], r"hooks\.slack\.com/services/[A-Za-z0-9/_-]+"),
+    look(&["AIza"], "AIza[A-Za-z0-9_-]{35}"),
+    look(&["hf_"], "hf_[A-Za-z0-9]{20,}"),
+    look(&["gsk_"], "gsk_[A-Za-z0-9]{20,}"),
+    look(&["hvs."], r"hvs\.[A-Za-z0-9_-]{20,}"),
+    look(
+        &["-----BEGIN "],
+        r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|$)",
+    ),
+    look(&["@"], USERINFO),
 ];
 
+/// What [`NAMED`] has in it, in capitals or not.
+const NAMES: &[&str] = &["api-key", "api_key", "apikey", "authorization", "password"];
+
 /// A header or a field of a key, in a line of the log.
-static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let named = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|password)\\?["']?\s*[:=]\s*\\?["']?(?:bearer |basic )?)[A-Za-z0-9._~+/=-]{8,}"#;
-    Regex::new(named).ok()
+const NAMED: &str = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|password)\\?["']?\s*[:=]\s*\\?["']?(?:bearer |basic )?)[A-Za-z0-9._~+/=-]{8,}"#;
+
+/// An expression that is asked only about texts with one of its signs. Most have none, and many servers
+/// never see one that has: what the expression becomes is most of what an idle server would hold.
+struct Signed {
+    signs: Option<AhoCorasick>,
+    whole: LazyLock<Option<Regex>>,
+}
+
+impl Signed {
+    fn new(signs: impl IntoIterator<Item = &'static str>, whole: fn() -> Option<Regex>) -> Self {
+        let signs = AhoCorasick::builder().ascii_case_insensitive(true).build(signs).ok();
+        Self { signs, whole: LazyLock::new(whole) }
+    }
+
+    /// The expression, for a text that it may find something in. Nothing is let through where it cannot be
+    /// made.
+    fn about(&self, text: &str) -> Result<Option<&Regex>, Unmade> {
+        match &self.signs {
+            Some(signs) if !signs.is_match(text) => Ok(None),
+            Some(_) => self.whole.as_ref().map(Some).ok_or(Unmade),
+            None => Err(Unmade),
+        }
+    }
+}
+
+/// An expression of ours could not be made.
+struct Unmade;
+
+static LOOK: LazyLock<Signed> = LazyLock::new(|| {
+    let whole =
+        || Regex::new(&LOOKS.iter().map(|look| look.whole).collect::<Vec<_>>().join("|")).ok();
+    Signed::new(LOOKS.iter().flat_map(|look| look.signs).copied(), whole)
 });
 
-/// Everything of [`LOOKS`]. Nothing is let through where it cannot be made.
-static LOOK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&LOOKS.join("|")).ok());
+static NAME: LazyLock<Signed> =
+    LazyLock::new(|| Signed::new(NAMES.iter().copied(), || Regex::new(NAMED).ok()));
 
 static KNOWN: LazyLock<ArcSwap<Known>> =
     LazyLock::new(|| ArcSwap::from_pointee(Known::of(Vec::new())));
@@ -142,16 +190,21 @@ pub fn has_own(text: &str) -> bool {
 /// A text with every key in it masked; the same text where there is none.
 pub fn mask(text: &str) -> Cow<'_, str> {
     let known = KNOWN.load();
-    let (Some(finder), Some(look)) = (&known.finder, &*LOOK) else { return Cow::Borrowed(MASK) };
+    let Some(finder) = &known.finder else { return Cow::Borrowed(MASK) };
     if !finder.is_match(text) {
-        return mask_looks(look, text);
+        return mask_looks(text);
     }
     let unknown = finder.replace_all(text, &vec![MASK; known.keys.len()]);
-    mask_looks(look, &unknown).into_owned().into()
+    mask_looks(&unknown).into_owned().into()
 }
 
 /// A text with everything masked that looks like a key.
-fn mask_looks<'a>(look: &Regex, text: &'a str) -> Cow<'a, str> {
+fn mask_looks(text: &str) -> Cow<'_, str> {
+    let look = match LOOK.about(text) {
+        Ok(Some(look)) => look,
+        Ok(None) => return Cow::Borrowed(text),
+        Err(Unmade) => return Cow::Borrowed(MASK),
+    };
     let mut found = look.find_iter(text).filter(|found| is_key(text, found)).peekable();
     if found.peek().is_none() {
         return Cow::Borrowed(text);
@@ -172,7 +225,11 @@ fn mask_looks<'a>(look: &Regex, text: &'a str) -> Cow<'a, str> {
 /// A line of a log with every key in it masked, and whatever is named as one.
 pub fn mask_line(line: &str) -> Cow<'_, str> {
     let masked = mask(line);
-    let Some(named) = &*NAMED else { return masked };
+    let named = match NAME.about(&masked) {
+        Ok(Some(named)) => named,
+        Ok(None) => return masked,
+        Err(Unmade) => return Cow::Borrowed(MASK),
+    };
     match named.replace_all(&masked, format!("${{1}}{MASK}")) {
         Cow::Borrowed(_) => masked,
         Cow::Owned(masked) => Cow::Owned(masked),

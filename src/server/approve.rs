@@ -28,8 +28,8 @@ const NAME: &str = "name";
 
 /// What asking comes to.
 pub(super) enum Asked {
-    /// Someone said yes.
-    Yes(Grant),
+    /// Someone answered, or nobody did.
+    Answered(Result<Grant, Denied>),
     /// The client asks, and makes the call again.
     Later(Box<InputRequiredResult>),
 }
@@ -47,7 +47,7 @@ pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<Answer> {
 /// Puts the question to whoever sits at the client, else to whoever decides elsewhere.
 ///
 /// # Errors
-/// It cannot be put, nobody says yes, or the call has to wait for that.
+/// It has to wait for somebody elsewhere, or there is nobody.
 pub(super) async fn ask(
     approvals: &Approvals,
     context: &RequestContext<RoleServer>,
@@ -66,12 +66,12 @@ pub(super) async fn ask(
         return Ok(Asked::Later(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
     }
     match wait(&context.peer, elicitation, approvals).await {
-        Ok(form) => Ok(Asked::Yes(question.answered(&form, How::Form, &principal.name)?)),
+        Ok(form) => Ok(Asked::Answered(question.answered(&form, How::Form, &principal.name))),
         // It says that it shows forms, and does not.
         Err(Denied::Unasked(_)) if approvals.desk().is_some() => {
             Err(file(approvals, principal, question).await)
         }
-        Err(denied) => Err(denied.into()),
+        Err(denied) => Ok(Asked::Answered(Err(denied))),
     }
 }
 

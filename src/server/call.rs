@@ -19,7 +19,6 @@ use crate::{
     approval::{Answer, Denied, Question},
     dispatch::{self, CallError},
     observe::Call,
-    operation::Operation,
     principal::Principal,
     reply,
 };
@@ -74,8 +73,9 @@ impl Server {
         let mut outcome = self.dispatcher.recorded(call, record).await;
         if let Err(CallError::Ask(question)) = outcome {
             outcome = match self.ask(context, principal, &question).await {
-                Ok(Asked::Yes(grant)) => {
-                    let (args, answer) = (question.into_args(), Some(Answer::Given(grant)));
+                // Made again whatever was said, because the gate has the last word, and the record.
+                Ok(Asked::Answered(said)) => {
+                    let (args, answer) = (question.into_args(), Some(Answer::Given(said)));
                     let call = dispatch::Call { principal, arrival, name, args, answer };
                     self.dispatcher.recorded(call, record).await
                 }
@@ -91,10 +91,7 @@ impl Server {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            outcome => {
-                let untrusted = observed.operation().is_some_and(Operation::is_untrusted);
-                Ok(reply::result(outcome, untrusted).into())
-            }
+            outcome => Ok(reply::result(outcome, observed.is_untrusted()).into()),
         }
     }
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     process::{Pipe, Served, command},
-    requests::{answer, post},
+    requests::{self, answer, post},
+    secrets::leaks,
     upstream::{self, KEY, Upstream},
 };
 
@@ -154,6 +155,23 @@ async fn metrics_are_exported_and_secrets_are_not() {
     for secret in [KEY, "planted-argument"] {
         let told = [&traces, &metrics].iter().any(|all| has(all, secret.as_bytes()));
         assert!(!told, "{secret} was exported");
+    }
+}
+
+/// Whatever callers send and Portkey answers.
+#[tokio::test]
+async fn no_span_has_a_secret() {
+    let secrets = leaks::secrets(2);
+    let (portkey, (_, collector)) = (leaks::upstream(&secrets).await, both().await);
+    let server = over_http(&portkey, Some(&collector));
+    for (tool, args) in secrets.iter().flat_map(|secret| leaks::calls(secret)) {
+        answer(requests::call(&server, tool, args)).await;
+    }
+    stop(server).await;
+    let exported = [exported(&collector, "/v1/traces"), exported(&collector, "/v1/metrics")];
+    assert!(has(&exported[0], b"tools/call create-integration"), "nothing was exported");
+    for secret in &secrets {
+        assert!(!exported.iter().any(|all| has(all, secret.as_bytes())), "{secret} was exported");
     }
 }
 

@@ -1,12 +1,18 @@
 //! What the operator's file says: whose tokens are accepted, and which keys act for whom.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets};
+use crate::{
+    policy::Policy,
+    principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets},
+};
 
 use super::{
     super::token::{check_name, scopes},
@@ -87,6 +93,8 @@ struct Entry {
     enkrypt_key: Option<Spanned<String>>,
     toolsets: Option<Spanned<Vec<String>>>,
     scopes: Option<Spanned<Vec<String>>>,
+    /// A policy file, from the folder of this one.
+    policy: Option<Spanned<PathBuf>>,
 }
 
 /// An algorithm that proves who signed: one with a key pair.
@@ -121,14 +129,15 @@ fn subject() -> String {
 }
 
 impl Config {
-    /// Reads the text of the file, and the keys that it names. `toolsets` are the names there are;
-    /// `instead` acts for all callers in place of the keys for upstreams.
+    /// Reads the text of the file, which stands in `folder`, with the keys and policies that it names.
+    /// `toolsets` are the names there are; `instead` acts for all callers in place of the keys for upstreams.
     ///
     /// # Errors
-    /// It is no TOML, has an unknown or unfit setting, or names a key that is not there; says the line
-    /// and what to do.
+    /// It is no TOML, has an unknown or unfit setting, or names a key that is not there or a policy that
+    /// does not hold; says the line and what to do.
     pub fn parse(
         text: &str,
+        folder: &Path,
         toolsets: &[&'static str],
         instead: Option<&Credentials>,
     ) -> Result<Self, ConfigError> {
@@ -141,7 +150,7 @@ impl Config {
             let start = error.span().map_or(0, |span| span.start);
             located(Problem { start, what: error.message().to_owned() })
         })?;
-        file.check(toolsets, instead).map_err(located)
+        file.check(folder, toolsets, instead).map_err(located)
     }
 
     /// The files whose content went into it, beside its own.
@@ -168,6 +177,7 @@ impl Problem {
 impl File {
     fn check(
         self,
+        folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
     ) -> Result<Config, Problem> {
@@ -200,7 +210,8 @@ impl File {
                 Check::Jwt { jwks_url, algorithms }
             }
         };
-        let tenants = self.tenant.into_iter().map(|one| one.check(domains, instead, &mut files));
+        let tenants = self.tenant.into_iter();
+        let tenants = tenants.map(|one| one.check(folder, domains, instead, &mut files));
         Ok(Config {
             tenants: tenants.collect::<Result<_, _>>()?,
             resource: self.resource,
@@ -226,6 +237,7 @@ impl Asked {
 impl Entry {
     fn check(
         self,
+        folder: &Path,
         domains: &[&'static str],
         instead: Option<&Credentials>,
         files: &mut Vec<PathBuf>,
@@ -254,9 +266,19 @@ impl Entry {
                 missing: NoKey::Caller,
             },
         };
+        let policy = match &self.policy {
+            None => None,
+            Some(named) => {
+                let file = folder.join(named.get_ref());
+                let policy = Policy::load(&file);
+                let policy = policy.map_err(|error| Problem::at(named, format!("{error:#}")))?;
+                files.push(file);
+                Some(Arc::new(policy))
+            }
+        };
         let name = self.name.map(Spanned::into_inner);
         let (claim, value) = (self.claim, self.value.into_inner());
-        Ok(Tenant { claim, value, name, credentials, toolsets, scopes })
+        Ok(Tenant { claim, value, name, credentials, toolsets, scopes, policy })
     }
 }
 

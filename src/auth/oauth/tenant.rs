@@ -1,6 +1,11 @@
 //! Which of the operator's keys act for whom.
 
-use crate::principal::{Credentials, Method, Principal, Scopes, Toolsets};
+use std::sync::Arc;
+
+use crate::{
+    policy::Policy,
+    principal::{Credentials, Method, Principal, Scopes, Toolsets},
+};
 
 use super::claims::Claims;
 
@@ -18,6 +23,8 @@ pub(super) struct Tenant {
     pub(super) toolsets: Toolsets,
     /// What its callers may have at most, whatever their token says.
     pub(super) scopes: Scopes,
+    /// What they are under, beside the server's policy.
+    pub(super) policy: Option<Arc<Policy>>,
 }
 
 impl Tenant {
@@ -37,7 +44,7 @@ impl Tenant {
             scopes: claims.scopes().and(&self.scopes),
             toolsets: self.toolsets.clone(),
             credentials: self.credentials.clone(),
-            policy: None,
+            policy: self.policy.clone(),
             narrowing: None,
         }
     }

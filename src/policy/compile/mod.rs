@@ -3,7 +3,11 @@
 mod draft;
 mod select;
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -68,10 +72,12 @@ impl Policy {
         for (index, entry) in selection.entries.iter().enumerate() {
             let here = applies.iter().enumerate().filter(|(_, at)| at.contains(&index));
             let rules_here: Vec<usize> = here.map(|(rule, _)| rule).collect();
-            let mut reads: Vec<usize> =
-                rules_here.iter().filter_map(|rule| rules.get(*rule)).flat_map(read_by).collect();
-            reads.sort_unstable();
-            reads.dedup();
+            let mut reads = BTreeMap::new();
+            for rule in rules_here.iter().filter_map(|rule| rules.get(*rule)) {
+                for counter in rule.compares() {
+                    *reads.entry(counter).or_insert(false) |= !rule.shadow;
+                }
+            }
             let hidden = hidden.contains(&index);
             let listed = listed.contains(&index);
             of.insert(entry.name, Resolved { hidden, listed, rules: rules_here, reads });
@@ -82,15 +88,6 @@ impl Policy {
         let warnings = selection.warnings;
         Ok(Self { name, revision, closed, rules, counters, of, warnings })
     }
-}
-
-/// The counters whose values a rule compares.
-fn read_by(rule: &Rule) -> Vec<usize> {
-    let compared = rule.conditions.iter().filter_map(|condition| match condition.of {
-        Of::Counter(counter) => Some(counter),
-        Of::Argument(_) => None,
-    });
-    compared.chain(rule.counters.iter().copied()).collect()
 }
 
 struct Compiler {

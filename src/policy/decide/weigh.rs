@@ -18,7 +18,8 @@ use crate::{
 pub(super) struct Reach<'a> {
     policy: &'a Policy,
     resolved: Option<&'a Resolved>,
-    counted: Vec<(usize, u64)>,
+    /// Nothing where a counter cannot be asked, and only rules that tell compare it.
+    counted: Vec<(usize, Option<u64>)>,
 }
 
 impl<'a> Reach<'a> {
@@ -29,18 +30,27 @@ impl<'a> Reach<'a> {
     ) -> Result<Self, StoreError> {
         let resolved = policy.of.get(facts.operation.name());
         let mut counted = Vec::new();
-        for index in resolved.iter().flat_map(|resolved| &resolved.reads) {
-            if let Some(counter) = policy.counters.get(*index) {
-                let key = counter.key(&policy.name, facts);
-                counted.push((*index, store.counted(&key, counter.window).await?));
-            }
+        for (index, matters) in resolved.iter().flat_map(|resolved| &resolved.reads) {
+            let Some(counter) = policy.counters.get(*index) else { continue };
+            let key = counter.key(&policy.name, facts);
+            let count = match store.counted(&key, counter.window).await {
+                Err(error) if *matters => return Err(error),
+                count => count.ok(),
+            };
+            counted.push((*index, count));
         }
         Ok(Self { policy, resolved, counted })
     }
 
     fn counted(&self, counter: usize) -> u64 {
         let found = self.counted.iter().find(|(index, _)| *index == counter);
-        found.map_or(0, |(_, count)| *count)
+        found.and_then(|(_, count)| *count).unwrap_or_default()
+    }
+
+    /// Whether the rule compares what cannot be counted just now.
+    fn is_blind(&self, rule: &Rule) -> bool {
+        let mut unknown = self.counted.iter().filter(|(_, count)| count.is_none());
+        rule.shadow && unknown.any(|(counter, _)| rule.compares().any(|one| one == *counter))
     }
 }
 
@@ -190,6 +200,9 @@ impl<'a, 's> Findings<'a, 's> {
 
 fn ask<'f>(rule: &Rule, reach: &Reach<'_>, facts: &Facts<'f>, variables: &Variables<'f>) -> Said {
     let counted = |counter| reach.counted(counter);
+    if reach.is_blind(rule) {
+        return Said::Broken("a counter that it compares cannot be read".to_owned());
+    }
     if let Some(when) = &rule.when {
         let values: Vec<u64> = rule.counters.iter().map(|counter| counted(*counter)).collect();
         match when.holds(variables, &values) {

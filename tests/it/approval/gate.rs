@@ -18,7 +18,7 @@ use crate::{
     upstream::{Upstream, dispatcher, ok, operator},
 };
 
-fn guarded(upstream: &Upstream, always: Always) -> Dispatcher {
+pub(crate) fn guarded(upstream: &Upstream, always: Always) -> Dispatcher {
     let keys = Arc::new(Watched::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, Store::memory(), Duration::from_secs(60));
     dispatcher(upstream).approving(always).asking(Arc::new(approvals))
@@ -88,7 +88,7 @@ async fn a_yes_opens_the_call_it_was_said_to() {
     let (tool, args) = ("delete-integration", json!({ "slug": "s" }));
     let grant = async |args: &Value| {
         let question = question(&dispatcher, tool, args).await;
-        Some(Answer::Given(question.answered(&YES, How::Terminal, "someone").unwrap()))
+        Some(Answer::Given(question.answered(&YES, How::Terminal, "someone")))
     };
     let (outcome, record) = call(&dispatcher, (tool, &args), grant(&args).await).await;
     assert!(outcome.is_ok());

@@ -1,7 +1,7 @@
 //! Approval: a human decides, by form, and about one call only.
 
 mod forms;
-mod gate;
+pub(crate) mod gate;
 mod tickets;
 
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ use crate::{
 
 /// What the human at the client does with the next form.
 #[derive(Clone, Debug)]
-enum Does {
+pub(crate) enum Does {
     /// Sends it with this in it.
     Sends(Value),
     Declines,
@@ -40,28 +40,28 @@ enum Does {
 
 /// The official client, with somebody in front of it, if they show forms at all.
 #[derive(Clone)]
-struct Human {
+pub(crate) struct Human {
     shows_forms: bool,
     does: Arc<Mutex<Does>>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Human {
-    fn new(shows_forms: bool) -> Self {
+    pub(crate) fn new(shows_forms: bool) -> Self {
         let does = Arc::new(Mutex::new(Does::Declines));
         Self { shows_forms, does, seen: Arc::default() }
     }
 
-    fn will(&self, does: Does) {
+    pub(crate) fn will(&self, does: Does) {
         *self.does.lock().unwrap() = does;
     }
 
     /// The last question.
-    fn saw(&self) -> String {
+    pub(crate) fn saw(&self) -> String {
         self.seen.lock().unwrap().last().unwrap().clone()
     }
 
-    fn was_asked(&self) -> usize {
+    pub(crate) fn was_asked(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
@@ -94,15 +94,20 @@ impl ClientHandler for Human {
 }
 
 /// A client and, over HTTP, its server.
-struct Connected {
-    client: RunningService<RoleClient, Human>,
+pub(crate) struct Connected {
+    pub(crate) client: RunningService<RoleClient, Human>,
     _server: Option<Served>,
 }
 
 /// Both transports in both generations, each with a server of its own.
-const WAYS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+pub(crate) const WAYS: [(bool, bool); 4] =
+    [(false, false), (false, true), (true, false), (true, true)];
 
-async fn connected((http, modern): (bool, bool), human: &Human, options: &[&str]) -> Connected {
+pub(crate) async fn connected(
+    (http, modern): (bool, bool),
+    human: &Human,
+    options: &[&str],
+) -> Connected {
     let lifecycle = match modern {
         false => ClientLifecycleMode::Initialize,
         true => ClientLifecycleMode::Discover {
@@ -125,19 +130,19 @@ async fn connected((http, modern): (bool, bool), human: &Human, options: &[&str]
 }
 
 impl Connected {
-    async fn call(&self, tool: &'static str, args: Value) -> CallToolResult {
+    pub(crate) async fn call(&self, tool: &'static str, args: Value) -> CallToolResult {
         let args = args.as_object().unwrap().clone();
         self.client.call_tool(CallToolRequestParams::new(tool).with_arguments(args)).await.unwrap()
     }
 
     /// Whether the tool did it, and its text.
-    async fn said(&self, tool: &'static str, args: Value) -> (bool, String) {
+    pub(crate) async fn said(&self, tool: &'static str, args: Value) -> (bool, String) {
         let result = self.call(tool, args).await;
         (result.is_error == Some(false), result.content[0].as_text().unwrap().text.clone())
     }
 
     /// Whether the integration is there.
-    async fn has(&self, slug: &str) -> bool {
+    pub(crate) async fn has(&self, slug: &str) -> bool {
         self.said("get-integration", json!({ "slug": slug })).await.0
     }
 }

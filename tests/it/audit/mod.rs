@@ -48,7 +48,7 @@ impl Folder {
     }
 }
 
-fn lines(path: impl AsRef<Path>) -> Vec<Value> {
+pub(crate) fn lines(path: impl AsRef<Path>) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use portkey_mcp::{dispatch::CallError, watch::Watched};
+use portkey_mcp::{approval::Always, dispatch::CallError, request::Arrival, watch::Watched};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},
@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    approval::gate::guarded,
     http::served,
     process::{Pipe, Served, command, said},
     requests::{answer, call, client, modern},
@@ -31,21 +32,26 @@ tools:
   update-integration: { rules: [{ name: ask, action: approve }] }
 "#;
 
-struct File {
+pub(super) struct File {
     _folder: tempfile::TempDir,
     path: PathBuf,
 }
 
 impl File {
-    fn with(text: &str) -> Self {
+    pub(super) fn with(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.yaml");
         fs::write(&path, text).unwrap();
         Self { _folder: folder, path }
     }
 
-    fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         self.path.to_str().unwrap()
+    }
+
+    /// Another file in its folder.
+    pub(super) fn beside(&self, name: &str) -> String {
+        self.path.with_file_name(name).to_str().unwrap().to_owned()
     }
 }
 
@@ -242,12 +248,17 @@ async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
             "--scope",
             "portkey:read,portkey:write,portkey:delete",
         ];
-        let (ok, token, log) = said(&[&args[..], &["--file", tokens.to_str().unwrap()]].concat());
+        let mut args = [&args[..], &["--file", tokens.to_str().unwrap()]].concat();
+        if name == "bound" {
+            args.extend(["--policy", "own.yaml"]);
+        }
+        let (ok, token, log) = said(&args);
         assert!(ok, "{log}");
         made.push(token.trim().to_owned());
     }
-    let text = fs::read_to_string(&tokens).unwrap();
-    fs::write(&tokens, format!("{text}policy = \"own.yaml\"\n")).unwrap();
+    let args = ["token", "new", "--name", "lost", "--scope", "portkey:read", "--policy", "no.yaml"];
+    let (ok, _, log) = said(&[&args[..], &["--file", tokens.to_str().unwrap()]].concat());
+    assert!(!ok && log.contains("no.yaml"), "{log}");
     let server = served(&[
         "--policy",
         file.path(),
@@ -291,4 +302,26 @@ async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
     let outcome = calls("create-label", json!({ "name": "b" })).await;
     assert!(matches!(outcome, Err(CallError::Forbidden(_))), "{outcome:?}");
     calls("list-labels", json!({})).await.unwrap();
+}
+
+/// What a human is shown the agent has not read; what a dry run tells it has.
+#[tokio::test]
+async fn a_question_does_not_taint_and_a_dry_run_does() {
+    let update = |action: &str| {
+        policy(&format!(
+            "version: '1'\nrules:\n  - {{ name: r, action: {action}, match: {{ tools: [update-prompt] }} }}\n  \
+             - {{ name: wary, action: deny, when: tainted }}"
+        ))
+    };
+    for (action, taints) in [("approve", false), ("dry-run", true)] {
+        let upstream = Upstream::start(|_| ok("{}")).await;
+        let dispatcher =
+            guarded(&upstream, Always::default()).under(Watched::fixed(update(action)));
+        let args = json!({ "prompt_id": "p", "name": "n" }).as_object().unwrap().clone();
+        let outcome = dispatcher.call(&operator(), "update-prompt", args).await;
+        let went_on = matches!(outcome, Err(CallError::Ask(_)) | Ok(_));
+        assert!(went_on && upstream.count() == 1, "{action}: {outcome:?}");
+        let tainted = dispatcher.taint().is_tainted(&operator(), &Arrival::local()).await;
+        assert_eq!(tainted, taints, "{action}");
+    }
 }

@@ -138,4 +138,11 @@ async fn a_store_that_is_away_lets_nothing_pass() {
         assert!(told.starts_with("deny") && told.contains("cannot be counted just now"), "{told}");
     }
     assert_eq!(told(&made(&policy("version: '1'"), SOMEONE, &store).await), "allow");
+    // A rule that only tells has no say here either.
+    let text = "version: '1'\ntools: { create-label: { limits: [{ counter: y, max: 9, window: day }] } }\n\
+                rules: [{ name: r, action: shadow, would: deny, when: counters.y == 0 }]";
+    let decision = made(&policy(text), SOMEONE, &store).await;
+    assert_eq!(told(&decision), "allow");
+    let [shadow] = &decision.shadows[..] else { panic!("{:?}", decision.shadows) };
+    assert!(shadow.words.contains("cannot be read"), "{shadow:?}");
 }

@@ -10,6 +10,7 @@ mod limits;
 mod order;
 mod presets;
 mod properties;
+mod verbs;
 
 use std::time::{Duration, SystemTime};
 

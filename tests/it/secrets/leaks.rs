@@ -1,6 +1,7 @@
-//! No log line ever has a secret: neither what callers send nor what upstreams answer.
+//! No log line, and no line of the audit log, ever has a secret: neither what callers send nor what upstreams
+//! answer.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use portkey_mcp::{catalog::Catalog, operation::JsonMap};
 use proptest::{
@@ -13,6 +14,7 @@ use proptest::{
 use serde_json::{Value, json};
 
 use crate::{
+    audit::lines,
     metrics::session,
     process::{Pipe, Served},
     requests::{call, post},
@@ -30,13 +32,13 @@ fn secret() -> impl Strategy<Value = String> {
         .prop_map(|(begin, rest)| begin.to_owned() + &String::from_iter(rest))
 }
 
-fn secrets(count: usize) -> Vec<String> {
+pub(crate) fn secrets(count: usize) -> Vec<String> {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     (0..count).map(|_| secret().new_tree(&mut runner).unwrap().current()).collect()
 }
 
 /// The first shown call of every tool, with a secret wherever one may stand.
-fn calls(secret: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn calls(secret: &str) -> Vec<(&'static str, Value)> {
     let catalog = Catalog::full();
     let mut calls = Vec::new();
     for entry in catalog.iter() {
@@ -83,7 +85,7 @@ fn refusal(secret: &str) -> String {
     json!({ "success": false, "data": inner }).to_string()
 }
 
-async fn upstream(secrets: &[String]) -> Upstream {
+pub(crate) async fn upstream(secrets: &[String]) -> Upstream {
     let secrets = secrets.to_vec();
     Upstream::start(move |before| {
         let secret = &secrets[before % secrets.len()];
@@ -104,6 +106,17 @@ fn assert_none(log: &str, secrets: &[String]) {
     }
 }
 
+/// The same for the audit log, which has every call there was, and the arguments of those admitted.
+fn assert_unrecorded(audit: &Path, secrets: &[String]) {
+    let lines = lines(audit);
+    let expected: usize = secrets.iter().map(|secret| calls(secret).len()).sum();
+    assert_eq!(lines.len(), expected);
+    assert!(lines.iter().filter(|line| line["arguments"].is_object()).count() > expected / 3);
+    for (line, secret) in lines.iter().flat_map(|line| secrets.iter().map(move |one| (line, one))) {
+        assert!(!line.to_string().contains(secret), "{secret} in {line}");
+    }
+}
+
 #[tokio::test]
 async fn no_log_line_has_a_secret_over_http() {
     let secrets = secrets(4);
@@ -112,7 +125,9 @@ async fn no_log_line_has_a_secret_over_http() {
         let args = ["http", "--listen", "127.0.0.1:0", "--base-url", &upstream.base_url];
         let logging = ["--log-level", level, "--log-format", format];
         let key = [("PORTKEY_API_KEY", secrets[0].as_str())];
-        let mut server = Served::start_with(&[&args[..], &logging].concat(), &key);
+        let audit = tempfile::NamedTempFile::new().unwrap();
+        let audited = ["--audit-log", audit.path().to_str().unwrap()];
+        let mut server = Served::start_with(&[&args[..], &logging, &audited].concat(), &key);
         let session = session(&server).await;
         for (i, (tool, args)) in secrets.iter().flat_map(|secret| calls(secret)).enumerate() {
             // The generations take turns.
@@ -132,6 +147,7 @@ async fn no_log_line_has_a_secret_over_http() {
             }
         }
         assert_none(&(server.terminate().1 + "portkey_mcp::call"), &secrets);
+        assert_unrecorded(audit.path(), &secrets);
     }
 }
 
@@ -142,6 +158,7 @@ fn no_log_line_has_a_secret_over_a_pipe() {
     let upstream = runtime.block_on(upstream(&secrets));
     for (level, format) in LEVELS.into_iter().zip(["json", "text"]) {
         let file = tempfile::NamedTempFile::new().unwrap();
+        let audit = tempfile::NamedTempFile::new().unwrap();
         let mut command = crate::process::command(&[
             "--base-url",
             &upstream.base_url,
@@ -149,6 +166,8 @@ fn no_log_line_has_a_secret_over_a_pipe() {
             level,
             "--log-format",
             format,
+            "--audit-log",
+            audit.path().to_str().unwrap(),
         ]);
         command.env("PORTKEY_API_KEY", &secrets[0]);
         let mut pipe = Pipe::spawn(command);
@@ -172,6 +191,7 @@ fn no_log_line_has_a_secret_over_a_pipe() {
         pipe.child.wait().unwrap();
         reader.join().unwrap();
         assert_none(&fs::read_to_string(file.path()).unwrap(), &secrets);
+        assert_unrecorded(audit.path(), &secrets);
     }
 }
 

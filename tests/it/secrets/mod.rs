@@ -2,7 +2,7 @@
 //! arguments may refer to, and that no log ever has one.
 
 mod handover;
-mod leaks;
+pub(crate) mod leaks;
 mod masking;
 mod references;
 

@@ -1,6 +1,6 @@
 //! The operator's file for OAuth, and what is said where it does not hold.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use portkey_mcp::{
     auth::oauth::Config,
@@ -36,10 +36,13 @@ fn a_whole_file_is_read() {
         portkey_key = \"file:{file}\"
         enkrypt_key = \"env:CARGO_PKG_NAME\"
         toolsets = [\"prompts\"]
-        scopes = [\"portkey:read\", \"portkey:prompts:write\"]"
+        scopes = [\"portkey:read\", \"portkey:prompts:write\"]
+        policy = \"own.yaml\""
     );
-    let config = Config::parse(&text, TOOLSETS, None).unwrap();
-    assert_eq!(config.files(), [key.clone(), key.clone()]);
+    let policy = folder.path().join("own.yaml");
+    fs::write(&policy, "version: '1'").unwrap();
+    let config = Config::parse(&text, folder.path(), TOOLSETS, None).unwrap();
+    assert_eq!(config.files(), [key.clone(), key.clone(), policy]);
     let shown = format!("{config:?}");
     assert!(!shown.contains("planted") && shown.contains(&format!("file:{file}")), "{shown}");
 }
@@ -89,9 +92,10 @@ fn a_file_that_does_not_hold_says_where_and_what() {
         (tenant("scopes = [\"portkey:prompt:read\"]"), 6, "there is no toolset `prompt`"),
         (tenant("name = \"a\\nb\""), 6, "1 to 64 letters"),
         (tenant("scopes = []"), 6, "could do nothing"),
+        (tenant("policy = \"no-such.yaml\""), 6, "no-such.yaml"),
         (format!("{HEAD}{}", TENANT.replace("\"a\"", "\"\"")), 4, "value is empty"),
     ] {
-        let error = Config::parse(&text, TOOLSETS, None).unwrap_err().to_string();
+        let error = Config::parse(&text, Path::new(""), TOOLSETS, None).unwrap_err().to_string();
         let expected = format!("line {line}: ");
         assert!(error.starts_with(&expected) && error.contains(words), "{text}\n{error}");
         assert!(!error.contains("planted"), "{error}");
@@ -105,5 +109,7 @@ fn the_example_of_the_documentation_holds() {
     let whole: Vec<_> = examples.filter(|example| example.contains("issuer = ")).collect();
     assert_eq!(whole.len(), 1);
     let anyone = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
-    Config::parse(whole[0], &Catalog::domains(), Some(&anyone)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("auditors.yaml"), "version: '1'").unwrap();
+    Config::parse(whole[0], folder.path(), &Catalog::domains(), Some(&anyone)).unwrap();
 }

@@ -40,6 +40,11 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::with("", &[]).await
+    }
+
+    /// With a line more for the tenant, and options.
+    async fn with(tenant: &str, options: &[&str]) -> Self {
         let signer = Signer::es256("a");
         let issuer = Issuer::with_keys(&[signer.jwk()]).await;
         let portkey = Upstream::start(|_| ok(r#"{"object":"list","data":[],"total":0}"#)).await;
@@ -47,13 +52,15 @@ impl World {
         fs::write(folder.path().join("key"), "pk-alice\n").unwrap();
         let key = folder.path().join("key").display().to_string();
         let tenant = format!(
-            "[[tenant]]\nname = \"staff\"\nvalue = \"alice\"\nportkey_key = \"file:{key}\""
+            "[[tenant]]\nname = \"staff\"\nvalue = \"alice\"\nportkey_key = \"file:{key}\"\n{tenant}"
         );
         let file = folder.path().join("oauth.toml");
         fs::write(&file, settings(&issuer, "", &tenant)).unwrap();
         let args = ["http", "--listen", "127.0.0.1:0", "--auth", "oauth", "--auth-file"];
         let more = ["--base-url", &portkey.base_url, "--log-level", "debug"];
-        let server = Served::start(&[&args[..], &[file.to_str().unwrap()], &more].concat());
+        let args = [&args[..], &[file.to_str().unwrap()], &more, options].concat();
+        fs::write(folder.path().join("own.yaml"), "version: '1'\nhide: ['*-integration']").unwrap();
+        let server = Served::start(&args);
         Self { issuer, signer, portkey, folder, server }
     }
 
@@ -192,6 +199,23 @@ async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
         answer(modern(&world.server, "tools/list", json!({})).bearer_auth(&reader)).await;
     let tools = body["result"]["tools"].as_array().unwrap();
     assert!(tools.iter().any(|tool| tool["name"] == "delete-integration"));
+}
+
+/// Nobody is sent for scopes that would open nothing.
+#[tokio::test]
+async fn what_is_off_for_all_is_no_matter_of_scopes() {
+    let off = World::with("", &["--no-delete"]).await;
+    let hidden = World::with("policy = \"own.yaml\"", &[]).await;
+    for (world, scope, words) in [
+        (&off, "portkey:read", "`--no-delete` leaves no tools that delete"),
+        (&hidden, "portkey:delete", "hidden by the policy of this server"),
+    ] {
+        let answered = Answered::to(world.delete().bearer_auth(world.token(scope))).await;
+        assert_eq!(answered.status, StatusCode::OK, "{}", answered.body);
+        let text = answered.body["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(words), "{text}");
+        assert_eq!(world.portkey.count(), 0);
+    }
 }
 
 /// What looks like another tool to whoever looks first is still withheld.

@@ -10,7 +10,10 @@ mod signer;
 mod tenants;
 mod tokens;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use portkey_mcp::{
     auth::oauth::{Config, Http, OAuth},
@@ -39,7 +42,7 @@ fn server(issuer: &Issuer, more: &str) -> OAuth {
 }
 
 fn start(settings: &str) -> OAuth {
-    let config = Config::parse(settings, TOOLSETS, None).unwrap();
+    let config = Config::parse(settings, Path::new(""), TOOLSETS, None).unwrap();
     OAuth::new(config, Http::new(http_client().no_proxy()).unwrap())
 }
 

@@ -1,0 +1,102 @@
+//! What each verb comes to, for a real client over both transports in both generations.
+
+use serde_json::{Value, json};
+
+use super::gate::File;
+use crate::{
+    approval::{Does, Human, WAYS, connected},
+    audit::lines,
+};
+
+const POLICY: &str = r#"
+version: "1"
+hide: [delete-label]
+tools:
+  delete-integration: { rules: [{ name: ask, action: approve, on_deny: it is in use, confirm: true }] }
+  update-integration: { rules: [{ name: tell, action: dry-run }] }
+  create-integration: { rules: [{ name: enough, action: deny, on_deny: we have enough }] }
+  create-label: { rules: [{ name: watch, action: shadow, when: "args.name != 'x'" }, { name: say yes, action: allow }] }
+  list-labels: { rules: [{ name: few, rate_limit: 1/hour }] }
+  list-all-integrations: { rules: [{ name: no names, redact: ["data[].name"] }] }
+"#;
+
+const SLUG: &str = "openai-production";
+
+#[tokio::test]
+async fn every_verb_does_what_it_says() {
+    let file = File::with(POLICY);
+    for way in WAYS {
+        let human = Human::new(true);
+        let audit = file.beside(&format!("audit-{}-{}.jsonl", way.0, way.1));
+        let options = ["--policy", file.path(), "--audit-log", &audit];
+        let session = connected(way, &human, &options).await;
+        let tools = session.client.list_all_tools().await.unwrap();
+        assert!(!tools.iter().any(|tool| tool.name == "delete-label"), "{way:?}");
+
+        // Told, not done.
+        let args = json!({ "slug": SLUG, "name": "Renamed", "key": "sk-planted" });
+        let told = session.call("update-integration", args).await.structured_content.unwrap();
+        assert_eq!(told["dry_run"], true, "{way:?}: {told}");
+        assert_eq!(told["request"]["method"], "PUT", "{way:?}: {told}");
+        assert_eq!(told["request"]["body"], json!({ "name": "Renamed", "key": "***" }), "{way:?}");
+        assert_eq!(told["changes"][0]["path"], "name", "{way:?}: {told}");
+        assert_eq!(told["changes"][0]["to"], "Renamed", "{way:?}: {told}");
+        let now = session.call("get-integration", json!({ "slug": SLUG })).await;
+        assert_eq!(now.structured_content.unwrap()["name"], told["current"]["name"], "{way:?}");
+
+        // Not shown.
+        let list = session.call("list-all-integrations", json!({})).await;
+        let list = list.structured_content.unwrap();
+        let list = list["data"].as_array().unwrap();
+        assert!(!list.is_empty() && list.iter().all(|one| one["slug"].is_string()), "{way:?}");
+        assert!(list.iter().all(|one| one["name"] == portkey_mcp::policy::REDACTED), "{way:?}");
+
+        for (tool, args, done, words) in [
+            (
+                "create-integration",
+                json!({ "name": "n", "ai_provider_id": "openai" }),
+                false,
+                "enough",
+            ),
+            ("create-label", json!({ "name": "a" }), true, ""),
+            ("delete-label", json!({ "label_id": "a" }), false, "hidden by the policy"),
+            ("list-labels", json!({}), true, ""),
+            ("list-labels", json!({}), false, "`few` limits this"),
+        ] {
+            let (did, text) = session.said(tool, args).await;
+            assert!(did == done && text.contains(words), "{way:?} {tool}: {text}");
+        }
+
+        // Asked.
+        for (does, done) in [(Does::Declines, false), (Does::TypesTheName, true)] {
+            human.will(does);
+            let (did, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+            assert_eq!((did, session.has(SLUG).await), (done, !done), "{way:?}: {text}");
+            assert!(human.saw().contains("it is in use"), "{way:?}: {}", human.saw());
+        }
+        session.client.cancel().await.unwrap();
+        on_record(&audit, way);
+    }
+}
+
+/// What the audit log has of it: each question, each answer, and nothing of the planted key.
+fn on_record(audit: &str, way: (bool, bool)) {
+    let lines = lines(audit);
+    let has = |tool: &str, decision: &str, rule: Value, outcome: &str| {
+        let is = |line: &&Value| {
+            line["tool"] == tool
+                && line["decision"] == decision
+                && line["rule"] == rule
+                && line["outcome"] == outcome
+        };
+        let found = lines.iter().filter(is).count();
+        assert_eq!(found, 1, "{way:?} {tool} {decision} {outcome} in {lines:#?}");
+    };
+    has("update-integration", "dry-run", json!("tell"), "dry run");
+    has("create-integration", "deny", json!("enough"), "forbidden");
+    has("create-label", "allow", Value::Null, "answered");
+    has("list-labels", "deny", json!("few"), "forbidden");
+    has("delete-integration", "approve", json!("ask"), "denied");
+    has("delete-integration", "approve", json!("ask"), "answered");
+    assert!(!lines.iter().any(|line| line.to_string().contains("sk-planted")), "{way:?}");
+}
