@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use crate::{
-    admin::{DOMAINS, Domain},
+    admin::{DOMAINS, Domain, GROUPS},
     operation::{Operation, Published, Upstream, did_you_mean},
 };
 
@@ -111,6 +111,11 @@ impl Catalog {
     /// Every operation there is, on offer or not, in no order.
     pub fn operations() -> impl Iterator<Item = &'static Operation> + Clone {
         DOMAINS.iter().flat_map(|domain| domain.operations)
+    }
+
+    /// The groups of domains, each with its name.
+    pub const fn groups() -> &'static [(&'static str, &'static [&'static str])] {
+        GROUPS
     }
 
     /// The names of the domains, each once, in order.

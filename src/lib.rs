@@ -61,6 +61,7 @@ pub mod seal;
 pub mod secrets;
 pub mod server;
 pub mod store;
+pub mod surface;
 pub mod taint;
 pub mod telemetry;
 pub mod transport;

@@ -189,6 +189,44 @@ pub const DOMAINS: &[Domain] = &[
     ),
 ];
 
+/// Domains that belong together, by what people are responsible for. Where a group has a domain's name, the
+/// group is meant; scopes are about domains alone.
+pub const GROUPS: &[(&str, &[&str])] = &[
+    ("core", &["api-keys", "configs", "integrations", "prompts", "providers", "workspaces"]),
+    (
+        "integrations",
+        &["integrations", "model-pricing", "providers", "secret-references", "virtual-keys"],
+    ),
+    (
+        "mcp",
+        &[
+            "agent-servers",
+            "enkrypt-mcp-gateway",
+            "mcp-integrations",
+            "mcp-registry",
+            "mcp-servers",
+        ],
+    ),
+    ("prompts", &["collections", "labels", "prompt-partials", "prompts"]),
+    ("gateway", &["configs", "deployments", "guardrails"]),
+    ("keys", &["api-keys", "secret-references", "virtual-keys"]),
+    ("people", &["scim", "user-invites", "users", "workspace-members", "workspaces"]),
+    ("limits", &["rate-limits-policies", "usage-limits-policies"]),
+    ("analytics", &["analytics-graphs", "analytics-groups", "analytics-summary"]),
+    ("logs", &["feedback", "log-exports", "logs"]),
+    (
+        "governance",
+        &[
+            "audit-logs",
+            "guardrails",
+            "organisation-defaults",
+            "rate-limits-policies",
+            "usage-limits-policies",
+            "workspace-exclusions",
+        ],
+    ),
+];
+
 const fn domain(
     name: &'static str,
     about: &'static str,

@@ -179,7 +179,7 @@ pub(super) fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Resu
     let read = |word: &String| -> anyhow::Result<Scope> {
         let scope: Scope = word.parse().with_context(|| format!("`{word}`"))?;
         if let Some(domain) = scope.domain() {
-            Toolsets::named([domain], domains).with_context(|| format!("`{word}`"))?;
+            Toolsets::domain(domain, domains).with_context(|| format!("`{word}`"))?;
         }
         Ok(scope)
     };

@@ -1,24 +1,37 @@
 //! Options about which tools there are at all.
 
 use anyhow::Context;
-use clap::{Args, builder::BoolishValueParser};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use crate::{
     catalog::Catalog,
     principal::{AccessModes, By, Tools, Toolsets},
+    surface::Surface,
 };
 
-/// What is left on offer; each option narrows.
+/// How operations are shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shown {
+    /// Each as a tool of its own.
+    Operations,
+    /// By a few tools that find, describe and call them.
+    Compact,
+}
+
+/// What is left on offer; each option narrows. And how it is shown.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessOptions {
+    /// How the list of tools shows operations.
+    #[arg(long, global = true, env = "PORTKEY_MCP_SURFACE", default_value = "operations")]
+    surface: Shown,
     /// Offer only tools that read.
     #[arg(long, global = true, env = "PORTKEY_MCP_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
     /// Offer no tools that delete.
     #[arg(long, global = true, env = "PORTKEY_MCP_NO_DELETE", value_parser = BoolishValueParser::new())]
     no_delete: bool,
-    /// Offer only the tools of these domains, such as prompts,logs; repeatable.
+    /// Offer only the tools of these groups of domains, or domains, such as prompts,people; repeatable.
     #[arg(
         long,
         global = true,
@@ -48,6 +61,14 @@ pub(crate) struct AccessOptions {
 }
 
 impl AccessOptions {
+    /// How operations are shown.
+    pub(crate) const fn surface(&self) -> Surface {
+        match self.surface {
+            Shown::Operations => Surface::Operations,
+            Shown::Compact => Surface::Compact,
+        }
+    }
+
     /// What the options say.
     ///
     /// # Errors

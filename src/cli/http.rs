@@ -334,6 +334,7 @@ impl Http {
             Arc::new(dispatcher.measured(metrics.clone())),
             options.tools_page.map(usize::from),
         )
+        .showing(options.access.surface())
         .measured(metrics);
         if let Auth::Token(tokens) = &auth {
             // It says who sees what.

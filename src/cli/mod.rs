@@ -201,6 +201,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let dispatcher = dispatcher.measured(metrics.clone()).asking(approvals);
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
                 .measured(metrics)
+                .showing(options.access.surface())
                 .for_local(Principal::local(credentials));
             let served = transport::stdio::serve(server).await;
             exports.flush().await;
@@ -220,7 +221,8 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
             let (catalog, modes) = (options.catalog(), options.access.modes()?);
-            tools.print(&catalog, &modes, &mut io::stdout().lock())?;
+            let surface = options.access.surface();
+            tools.print(&catalog, &modes, surface, &mut io::stdout().lock())?;
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;

@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 use crate::{
     admin::{DOMAINS, Domain},
     catalog::{Catalog, Entry},
-    operation::{Base, Plan},
+    operation::{Base, Operation, Plan, Published},
     principal::AccessModes,
     server,
+    surface::Surface,
 };
 
 #[derive(Args, Debug)]
@@ -31,33 +32,43 @@ impl Tools {
         &self,
         catalog: &Catalog,
         modes: &AccessModes,
+        surface: Surface,
         out: &mut impl Write,
     ) -> io::Result<()> {
         let offered = |entry: &&Entry| modes.admit(entry.domain.name, entry.operation).is_ok();
         let tools: Vec<_> = catalog.iter().filter(offered).collect();
         match self.format {
             Format::Json => {
-                let tools: Vec<_> = tools.into_iter().map(server::tool).collect();
+                let tools = server::tools(surface, tools.into_iter());
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)
             }
-            Format::Table => table(&tools, out),
+            Format::Table => table(&rows(&tools, surface), out),
             Format::Markdown => markdown(&tools, out),
         }
     }
 }
 
-fn table(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
-    let widest = tools.iter().map(|e| e.operation.name().len()).max().unwrap_or(0);
+/// What a surface lists, each with its domain; our own tools belong to none.
+fn rows<'a>(tools: &[&'a Entry], surface: Surface) -> Vec<(&'a Published, &'static str)> {
+    let operations = tools.iter().filter(|_| surface.lists_operations());
+    let operations = operations.map(|entry| (entry.published(), entry.domain.name));
+    let reaches = |effect| tools.iter().any(|entry| entry.operation.effects() == effect);
+    let own = surface.own(reaches);
+    operations.chain(own.map(|own| (&own.published, ""))).collect()
+}
+
+fn table(tools: &[(&Published, &'static str)], out: &mut impl Write) -> io::Result<()> {
+    let widest = tools.iter().map(|(tool, _)| tool.operation().name().len()).max().unwrap_or(0);
     let line = |out: &mut _, cells: [&str; 5]| row(out, widest, cells);
     line(out, ["TOOL", "DOMAIN", "EFFECT", "HINTS", "BYTES"])?;
     let mut total = 0;
-    for entry in tools {
-        let bytes = bytes(entry)?;
+    for (tool, domain) in tools {
+        let bytes = bytes(tool)?;
         total += bytes;
-        let operation = entry.operation;
-        let (effect, hints, bytes) = (operation.effects().word(), hints(entry), bytes.to_string());
-        line(out, [operation.name(), entry.domain.name, effect, &hints, &bytes])?;
+        let operation = tool.operation();
+        let (effect, hints) = (operation.effects().word(), hints(operation));
+        line(out, [operation.name(), domain, effect, &hints, &bytes.to_string()])?;
     }
     line(out, [&format!("{} tools", tools.len()), "", "", "", &total.to_string()])
 }
@@ -114,18 +125,18 @@ fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
         Plan::Enterprise if scopes.is_empty() => "Enterprise plan",
         Plan::Enterprise => "; Enterprise plan",
     };
-    let hints = hints(entry);
+    let hints = hints(operation);
     writeln!(out, "| `{name}` | `{method} {host}{path}` | {hints} | {scopes}{plan} | {names} |")
 }
 
 /// What the tool adds to the answer of `tools/list`.
-fn bytes(entry: &Entry) -> serde_json::Result<usize> {
-    serde_json::to_vec(&server::tool(entry)).map(|json| json.len())
+fn bytes(tool: &Published) -> serde_json::Result<usize> {
+    serde_json::to_vec(&server::tool(tool)).map(|json| json.len())
 }
 
 /// The hints that hold.
-fn hints(entry: &Entry) -> String {
-    let hints = entry.operation.hints();
+fn hints(operation: &Operation) -> String {
+    let hints = operation.hints();
     let all = [
         (hints.read_only, "read-only"),
         (hints.destructive, "destructive"),

@@ -68,8 +68,9 @@ impl Dispatcher {
     /// Whether what is offered exists for a caller: such are listed.
     pub fn shows(&self, principal: &Principal, entry: &Entry) -> bool {
         let server = self.policy.as_ref().map(Watched::get);
+        let offered = self.modes.admit(entry.domain.name, entry.operation);
         let hidden = |policy: &Policy| policy.hides(entry.operation);
-        principal.sees(entry.domain.name, entry.operation).is_ok()
+        offered.and_then(|()| principal.sees(entry.domain.name, entry.operation)).is_ok()
             && !server.is_some_and(|policy| hidden(&policy))
             && !principal.policy.as_deref().is_some_and(hidden)
     }

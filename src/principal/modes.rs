@@ -161,8 +161,12 @@ impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { by, mode } = self;
         let name = match (by, mode) {
-            (By::Request, Mode::ReadOnly) => "the request's header `X-Portkey-MCP-Readonly`",
-            (By::Request, Mode::Toolsets) => "the request's header `X-Portkey-MCP-Toolsets`",
+            (By::Request, Mode::ReadOnly) => {
+                "the request's path or its header `X-Portkey-MCP-Readonly`"
+            }
+            (By::Request, Mode::Toolsets) => {
+                "the request's path or its header `X-Portkey-MCP-Toolsets`"
+            }
             (By::Request, Mode::Tools) => "the request's header `X-Portkey-MCP-Tools`",
             (_, Mode::ReadOnly) => "`--read-only`",
             (_, Mode::NoDelete) => "`--no-delete`",

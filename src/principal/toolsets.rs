@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::operation::did_you_mean;
+use crate::{catalog::Catalog, operation::did_you_mean};
 
 /// A choice of domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Toolsets {
         Self(None)
     }
 
-    /// The named ones among the known ones.
+    /// The named ones among the known ones, where a name may stand for a group of some.
     ///
     /// # Errors
     /// A name is not known; says which one is near.
@@ -30,14 +30,36 @@ impl Toolsets {
         names: impl IntoIterator<Item = &'a str>,
         known: &[&'static str],
     ) -> Result<Self, UnknownToolset> {
-        let find = |name: &str| {
-            known.iter().copied().find(|known| *known == name).ok_or_else(|| UnknownToolset {
-                name: name.to_owned(),
-                hint: did_you_mean(name, known.iter().copied()),
-            })
-        };
-        let found: Result<_, _> = names.into_iter().map(find).collect();
-        Ok(Self(Some(found?)))
+        let mut named = BTreeSet::new();
+        for name in names {
+            match Catalog::groups().iter().find(|(group, _)| *group == name) {
+                Some((_, domains)) => {
+                    named.extend(domains.iter().filter(|one| known.contains(one)))
+                }
+                None => _ = named.insert(Self::domain(name, known)?),
+            }
+        }
+        Ok(Self(Some(named)))
+    }
+
+    /// The known domain of this name.
+    ///
+    /// # Errors
+    /// There is none; says which one is near.
+    pub fn domain(name: &str, known: &[&'static str]) -> Result<&'static str, UnknownToolset> {
+        known.iter().copied().find(|known| *known == name).ok_or_else(|| {
+            let groups = Catalog::groups().iter().map(|(group, _)| *group);
+            let hint = did_you_mean(name, known.iter().copied().chain(groups));
+            UnknownToolset { name: name.to_owned(), hint }
+        })
+    }
+
+    /// What is in both.
+    pub fn and(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => Self(Some(&one & &other)),
+            (one, other) => Self(one.or(other)),
+        }
     }
 
     /// Whether the domain is among them.

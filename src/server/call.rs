@@ -14,13 +14,14 @@ use super::{
     Server,
     approve::{self, Asked},
     arrival::arrival,
+    own::Reached,
 };
 use crate::{
-    approval::{Answer, Denied, Question},
+    approval::{Answer, Denied, Question, take_ticket},
     dispatch::{self, CallError},
     observe::Call,
     principal::Principal,
-    reply,
+    reply, surface,
 };
 
 impl Server {
@@ -67,8 +68,29 @@ impl Server {
         observed: &mut Call<'_>,
     ) -> Result<CallToolResponse, ErrorData> {
         let (arrival, record) = observed.parts();
-        let answer = approve::answer(&mut request);
-        let (name, args) = (&*request.name, request.arguments.unwrap_or_default());
+        let mut answer = approve::answer(&mut request);
+        let mut args = request.arguments.unwrap_or_default();
+        let own = surface::named(&request.name);
+        let (name, args) = match own {
+            None => (&*request.name, args),
+            Some(own) => {
+                record.operation = Some(own.operation);
+                answer = answer.or_else(|| take_ticket(&mut args));
+                let outcome = match self.reach(own, principal, arrival, args).await {
+                    Ok(Reached::Operation(operation, args)) => Err((operation.name(), args)),
+                    Ok(Reached::Answer(answer)) => Ok(Ok(answer)),
+                    Err(error) => Ok(Err(error)),
+                };
+                match outcome {
+                    Err(operation) => operation,
+                    Ok(outcome) => {
+                        record.end = (&outcome).into();
+                        observed.ended(&outcome);
+                        return Ok(reply::result(outcome, false).into());
+                    }
+                }
+            }
+        };
         let call = dispatch::Call { principal, arrival, name, args, answer };
         let mut outcome = self.dispatcher.recorded(call, record).await;
         if let Err(CallError::Ask(question)) = outcome {
@@ -91,7 +113,14 @@ impl Server {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            outcome => Ok(reply::result(outcome, observed.is_untrusted()).into()),
+            outcome => {
+                // So that describing an operation before calling it is optional.
+                let is_wrong = own.is_some() && matches!(outcome, Err(CallError::Input(_)));
+                let takes = is_wrong.then(|| self.takes(name)).flatten();
+                let mut result = reply::result(outcome, observed.is_untrusted());
+                result.content.extend(takes.map(ContentBlock::text));
+                Ok(result.into())
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 mod approve;
 mod arrival;
 mod call;
+mod list;
+mod own;
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,12 +12,12 @@ use http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
-        CompleteRequestParams, CompleteResult, CustomRequest, CustomResult, ErrorCode, Icon,
-        Implementation, InitializeRequestParams, InitializeResult, ListPromptsRequestMethod,
-        ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
+        CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams,
+        CompleteResult, CustomRequest, CustomResult, ErrorCode, Icon, Implementation,
+        InitializeRequestParams, InitializeResult, ListPromptsRequestMethod, ListPromptsResult,
+        ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
         ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, ToolAnnotations,
+        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -31,22 +33,24 @@ use crate::{
     observe,
     operation::Upstream,
     principal::Principal,
-    reply,
+    surface::{self, Surface},
 };
 
-/// What a client is told about using the server.
+pub use self::list::{tool, tools};
+
+/// What a client is told about using the server: what it is, how to begin, and what to keep to.
 const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hold provider \
-    credentials, providers lend them to workspaces, MCP integrations register MCP servers. Call a \
-    list tool first to find ids and slugs. `current_page` counts from zero. With an Admin key, name \
+    credentials, providers lend them to workspaces, MCP integrations register MCP servers. ";
+const FROM_LISTS: &str = "Call a list tool first to find ids and slugs.";
+const FROM_SEARCH: &str = "`search-operations` finds what to call, and the tool that it names calls it; \
+    list operations find ids and slugs.";
+const RULES: &str = " `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
     out. A field left out keeps its value.";
 
 /// What it is told beside that where Enkrypt AI's tools are on offer.
 const ENKRYPT_INSTRUCTIONS: &str = " Tools that say Enkrypt AI administer another product, with names \
     and servers of its own.";
-
-/// How long a client may keep the list of tools: it only changes with a restart.
-const LIST_TTL_MS: u64 = 3_600_000;
 
 const ICON: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciI\
     HZpZXdCb3g9IjAgMCAyNCAyNCI+PHBhdGggZmlsbD0iIzBmNzY2ZSIgZD0iTTMgMjFWOWE5IDkgMCAwIDEgMTggMHYxMmgt\
@@ -61,6 +65,7 @@ pub struct Server {
     dispatcher: Arc<Dispatcher>,
     tools: Arc<OnceLock<Vec<Tool>>>,
     info: Arc<OnceLock<ServerConfig>>,
+    surface: Surface,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
     calls: TaskTracker,
@@ -88,6 +93,7 @@ impl Server {
             dispatcher,
             tools: Arc::default(),
             info: Arc::default(),
+            surface: Surface::default(),
             page,
             local: None,
             calls: TaskTracker::new(),
@@ -103,6 +109,11 @@ impl Server {
         Self { metrics, ..self }
     }
 
+    /// The same, with operations shown so.
+    pub fn showing(self, surface: Surface) -> Self {
+        Self { surface, ..self }
+    }
+
     /// The same for whoever started the process, where the transport recognises nobody.
     pub fn for_local(self, principal: Principal) -> Self {
         Self { local: Some(Arc::new(principal)), ..self }
@@ -111,11 +122,6 @@ impl Server {
     /// Where changes are announced to this server's clients.
     pub fn hub(&self) -> &Hub {
         &self.hub
-    }
-
-    /// The tools as `tools/list` has them, built when they are first asked for.
-    pub fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.dispatcher.offered().map(tool).collect())
     }
 
     /// Ends subscriptions and waits until no call is under way; calls that come after this are not
@@ -136,36 +142,6 @@ impl Server {
         let nobody = || ErrorData::internal_error("the request has no caller", None);
         recognised.or(self.local.as_ref()).ok_or_else(nobody)
     }
-
-    fn list(
-        &self,
-        principal: &Principal,
-        request: Option<PaginatedRequestParams>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        let start = match request.and_then(|request| request.cursor) {
-            None => 0,
-            // A cursor names the last tool of the page before, so it stays good if tools are added.
-            Some(cursor) => {
-                let last = self.tools().iter().position(|tool| tool.name == cursor);
-                let unknown = || ErrorData::invalid_params("there is no such cursor", None);
-                last.ok_or_else(unknown)? + 1
-            }
-        };
-        let seen = |(entry, _): &(&Entry, _)| self.dispatcher.shows(principal, entry);
-        let tools = self.dispatcher.offered().zip(self.tools()).skip(start).filter(seen);
-        let mut rest = tools.map(|(_, tool)| tool);
-        let page: Vec<Tool> =
-            rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
-        let more = rest.next().is_some();
-        let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
-        // The next request may narrow it otherwise.
-        let ttl = if principal.narrowing.is_some() { 0 } else { LIST_TTL_MS };
-        let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(ttl)
-            .with_cache_scope(CacheScope::Private);
-        result.next_cursor = cursor;
-        Ok(result)
-    }
 }
 
 /// An error's code as a label.
@@ -183,7 +159,7 @@ fn capabilities() -> ServerCapabilities {
 }
 
 /// What is said of this server to whoever begins to talk with it.
-fn info(dispatcher: &Dispatcher) -> ServerConfig {
+fn info(dispatcher: &Dispatcher, surface: Surface) -> ServerConfig {
     // Said here because rmcp would otherwise introduce itself instead of us.
     let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .with_title("Portkey Admin")
@@ -194,41 +170,27 @@ fn info(dispatcher: &Dispatcher) -> ServerConfig {
         true => ENKRYPT_INSTRUCTIONS,
         false => "",
     };
+    let begin = match surface {
+        Surface::Operations => FROM_LISTS,
+        Surface::Compact => FROM_SEARCH,
+    };
     let references = dispatcher.secrets().instructions().unwrap_or_default();
     ServerConfig::new(capabilities())
         .with_server_info(us)
-        .with_instructions(format!("{INSTRUCTIONS}{more}{references}"))
-}
-
-/// An operation as MCP publishes it.
-pub fn tool(entry: &Entry) -> Tool {
-    let published = entry.published();
-    let hints = published.operation().hints();
-    let mut tool = Tool::new(
-        published.operation().name(),
-        published.description().to_owned(),
-        published.schema().clone(),
-    )
-    .with_title(published.title())
-    .with_annotations(
-        ToolAnnotations::new()
-            .read_only(hints.read_only)
-            .destructive(hints.destructive)
-            .idempotent(hints.idempotent)
-            .open_world(hints.open_world),
-    );
-    tool.meta = published.operation().is_untrusted().then(reply::untrusted);
-    tool
+        .with_instructions(format!("{INSTRUCTIONS}{begin}{RULES}{more}{references}"))
 }
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         // Asked for with every request that has no session.
-        self.info.get_or_init(|| info(&self.dispatcher)).clone()
+        self.info.get_or_init(|| info(&self.dispatcher, self.surface)).clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.dispatcher.catalog().find(name).ok().map(tool)
+        match surface::named(name) {
+            Some(own) => Some(tool(&own.published)),
+            None => Some(tool(self.dispatcher.catalog().find(name).ok()?.published())),
+        }
     }
 
     async fn initialize(

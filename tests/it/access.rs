@@ -1,6 +1,6 @@
 //! Access modes: what is left out is neither listed nor callable, by any name and over any transport.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_mcp::{
@@ -35,7 +35,7 @@ type Left = fn(&Entry) -> bool;
 
 const READ_ONLY: Left = |entry| entry.operation.hints().read_only;
 const NO_DELETE: Left = |entry| entry.operation.effects() != Effect::Delete;
-const TWO_DOMAINS: Left = |entry| ["integrations", "prompts"].contains(&entry.domain.name);
+const TWO_DOMAINS: Left = |entry| ["providers", "labels"].contains(&entry.domain.name);
 const LISTS: Left = |entry| {
     let mut names = entry.operation.other_names().iter().copied().chain([name(entry)]);
     names.any(|name| name.starts_with("list-"))
@@ -60,6 +60,10 @@ fn lifecycles() -> [ClientLifecycleMode; 2] {
 }
 
 async fn over_http(server: &Served, headers: &[(&str, &str)]) -> Vec<Client> {
+    at(&server.url, headers).await
+}
+
+async fn at(url: &str, headers: &[(&str, &str)]) -> Vec<Client> {
     let headers: HeaderMap = headers
         .iter()
         .map(|(name, value)| {
@@ -69,7 +73,7 @@ async fn over_http(server: &Served, headers: &[(&str, &str)]) -> Vec<Client> {
     let mut clients = Vec::new();
     for lifecycle in lifecycles() {
         let http = http_client().default_headers(headers.clone()).build().unwrap();
-        let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
+        let config = StreamableHttpClientTransportConfig::with_uri(url.to_owned());
         let transport = StreamableHttpClientTransport::with_client(http, config);
         clients.push(().serve_with_lifecycle(transport, lifecycle).await.unwrap());
     }
@@ -98,6 +102,8 @@ async fn refused(client: &Client, tool: &str) -> String {
 async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words: &str) {
     let listed = client.list_all_tools().await.unwrap();
     let listed: Vec<_> = listed.iter().map(|tool| tool.name.to_string()).collect();
+    // What says what is left is always there.
+    let listed: Vec<_> = listed.into_iter().filter(|name| name != "whoami").collect();
     assert_eq!(listed, left(promised), "{words}");
     let catalog = Catalog::full();
     let operation = catalog.find(forbidden).unwrap().operation;
@@ -118,7 +124,7 @@ async fn options_narrow_every_transport_in_both_generations() {
         (&["--read-only"], READ_ONLY, "create-integration", "`--read-only` leaves only"),
         (&["--no-delete"], NO_DELETE, "delete-integration", "`--no-delete` leaves no"),
         (
-            &["--toolsets", "integrations, prompts"],
+            &["--toolsets", "providers, labels"],
             TWO_DOMAINS,
             "list-virtual-keys",
             "`--toolsets` does not name its toolset",
@@ -176,7 +182,7 @@ async fn headers_narrow_further_and_never_widen() {
         ),
         (
             open,
-            vec![toolsets("integrations ,prompts")],
+            vec![toolsets("providers ,labels")],
             TWO_DOMAINS,
             "list-all-virtual-keys",
             "header `X-Portkey-MCP-Toolsets` does not name its toolset",
@@ -287,6 +293,77 @@ fn a_setting_that_means_nothing_stops_the_start() {
             assert!(!ok && words.iter().all(|word| told.contains(word)), "{args:?}: {told}");
         }
     }
+}
+
+/// For clients that can set nothing but an address; with headers and options, each takes away.
+#[tokio::test]
+async fn a_path_narrows_as_a_header_does() {
+    let server = served(&["--no-delete"]);
+    let of_mcp = |entry: &Entry| entry.domain.name.starts_with("mcp-");
+    let mcp: Left = |entry| {
+        let more = ["agent-servers", "enkrypt-mcp-gateway"].contains(&entry.domain.name);
+        (more || entry.domain.name.starts_with("mcp-")) && NO_DELETE(entry)
+    };
+    let reads_labels: Left = |entry| READ_ONLY(entry) && entry.domain.name == "labels";
+    assert!(Catalog::full().iter().filter(|entry| of_mcp(entry)).count() > 20);
+    for (path, headers, promised, forbidden, words) in [
+        (
+            "/readonly",
+            &[][..],
+            READ_ONLY,
+            "create-label",
+            "path or its header `X-Portkey-MCP-Readonly`",
+        ),
+        ("/x/mcp", &[], mcp, "create-label", "`X-Portkey-MCP-Toolsets` does not name"),
+        ("/x/mcp", &[], mcp, "delete-mcp-server", "`--no-delete` leaves no"),
+        (
+            "/x/providers%2Clabels/readonly",
+            &[("x-portkey-mcp-toolsets", "labels,users")],
+            reads_labels,
+            "list-all-providers",
+            "`X-Portkey-MCP-Toolsets` does not name",
+        ),
+    ] {
+        for client in at(&format!("{}{path}", server.url), headers).await {
+            assert_narrowed(&client, promised, forbidden, words).await;
+        }
+    }
+    for (path, status, words) in [
+        ("/x/nothing", 404, "there is no toolset `nothing`"),
+        ("/x/promts", 404, "did you mean `prompts`?"),
+        ("/x/", 404, ""),
+        ("/y/prompts", 404, ""),
+    ] {
+        let url = format!("{}{path}", server.url);
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let request = http_client().build().unwrap().post(url).body(body);
+        let request = request.header("content-type", "application/json");
+        let response = request.header("accept", "application/json").send().await.unwrap();
+        let (got, text) = (response.status(), response.text().await.unwrap());
+        assert!(got == status && text.contains(words), "{path}: {got} {text}");
+    }
+}
+
+#[test]
+fn groups_are_of_domains_and_leave_none_out() {
+    let domains = Catalog::domains();
+    let mut left: Vec<_> = domains.clone();
+    for (group, members) in Catalog::groups() {
+        assert!(members.len() > 1 && members.is_sorted(), "{group}");
+        assert!(members.iter().all(|member| domains.contains(member)), "{group}");
+        // A group of a domain's name has that domain in it.
+        assert!(!domains.contains(group) || members.contains(group), "{group}");
+        left.retain(|domain| !members.contains(domain));
+        let named = Toolsets::named([*group], &domains).unwrap();
+        assert!(domains.iter().all(|one| named.allows(one) == members.contains(one)), "{group}");
+    }
+    assert_eq!(left, [""; 0]);
+    let text = fs::read_to_string("docs/access.md").unwrap();
+    let rows = Catalog::groups()
+        .iter()
+        .map(|(group, members)| format!("| `{group}` | {} |\n", members.join(", ")));
+    let table = format!("| Group | Domains |\n| --- | --- |\n{}", rows.collect::<String>());
+    assert!(text.contains(&table), "docs/access.md lacks this:\n{table}");
 }
 
 /// However many narrow, what is left is what each of them leaves.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use portkey_mcp::catalog::Catalog;
+use portkey_mcp::{catalog::Catalog, server, surface::Surface};
 use reqwest::{Client, StatusCode};
 use rmcp::{
     ClientLifecycleMode,
@@ -27,7 +27,7 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    Catalog::full().iter().count()
+    server::tools(Surface::Operations, Catalog::full().iter()).len()
 }
 
 pub(crate) fn served(more: &[&str]) -> Served {

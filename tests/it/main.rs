@@ -49,6 +49,7 @@ mod sessions;
 mod stdio;
 mod store;
 mod store_list;
+mod surface;
 mod taint;
 mod tool_schemas;
 mod untrusted;

@@ -1,6 +1,6 @@
 //! MCP over standard input and output, with a real client and with lines no client would send.
 
-use portkey_mcp::{catalog::Catalog, operation::Upstream as Whose};
+use portkey_mcp::{catalog::Catalog, operation::Upstream as Whose, server, surface::Surface};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},
@@ -16,7 +16,7 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    Catalog::full().iter().count()
+    server::tools(Surface::Operations, Catalog::full().iter()).len()
 }
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
@@ -247,7 +247,8 @@ fn without_a_key_the_server_starts() {
     let mut pipe = opened(&[]);
     pipe.send(&list(1));
     let listed = pipe.receive()["result"]["tools"].as_array().unwrap().len();
-    assert_eq!(listed, Catalog::full().without(Whose::Enkrypt).iter().count());
+    let catalog = Catalog::full().without(Whose::Enkrypt);
+    assert_eq!(listed, server::tools(Surface::Operations, catalog.iter()).len());
     pipe.send(&call(3, "get-mcp-gateway", &json!({ "gateway": "g" })));
     let error = pipe.receive()["error"]["message"].to_string();
     assert!(error.contains("switched off") && error.contains("ENKRYPT_API_KEY"), "{error}");

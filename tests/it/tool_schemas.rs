@@ -1,8 +1,9 @@
-//! `tool-schemas/<domain>/<tool>.json` shows every tool as it is published.
+//! `tool-schemas/<domain>/<tool>.json` shows every tool as it is published; those that are no operations are
+//! under `own`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use portkey_mcp::{catalog::Catalog, server};
+use portkey_mcp::{catalog::Catalog, server, surface};
 
 #[test]
 fn every_tool_is_as_published() {
@@ -11,7 +12,13 @@ fn every_tool_is_as_published() {
     for entry in Catalog::full().iter() {
         let name = entry.operation.name();
         let path = root.join(entry.domain.name).join(format!("{name}.json"));
-        let tool = serde_json::to_string_pretty(&server::tool(entry)).unwrap() + "\n";
+        let tool = serde_json::to_string_pretty(&server::tool(entry.published())).unwrap() + "\n";
+        super::check_file(&path, &tool);
+        expected.insert(path);
+    }
+    for own in surface::tools() {
+        let path = root.join("own").join(format!("{}.json", own.operation.name()));
+        let tool = serde_json::to_string_pretty(&server::tool(&own.published)).unwrap() + "\n";
         super::check_file(&path, &tool);
         expected.insert(path);
     }

@@ -101,7 +101,7 @@ impl Front {
         if let Some(limit) = &self.rate {
             self.count("principal", &principal.name, limit).await?;
         }
-        let principal = match narrowing(&parts.headers)? {
+        let principal = match narrowing(parts.uri.path(), &parts.headers)? {
             Some(modes) => Arc::new(principal.narrowed(modes)),
             None => principal,
         };

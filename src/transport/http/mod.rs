@@ -43,6 +43,7 @@ use self::{
     body::Bounds,
     front::{Front, metadata, pass},
     limits::UnderWay,
+    narrowing::{PATH, PATH_READ_ONLY, PATH_TOOLSETS, PATH_TOOLSETS_READ_ONLY},
     refusal::Refusal,
     session::{Sessions, follow},
 };
@@ -170,7 +171,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     Ok(())
 }
 
-/// The routes: `/mcp`, `/healthz`, `/readyz`, and what OAuth clients look for.
+/// The routes: `/mcp` and what narrows it, `/healthz`, `/readyz`, and what OAuth clients look for.
 pub fn router<H: ServerHandler + Clone>(
     handler: H,
     auth: Auth,
@@ -227,7 +228,10 @@ pub fn router<H: ServerHandler + Clone>(
         .layer(middleware::from_fn_with_state(sessions, follow))
         .service(mcp);
     Router::new()
-        .route_service("/mcp", mcp)
+        .route_service(PATH, mcp.clone())
+        .route_service(PATH_READ_ONLY, mcp.clone())
+        .route_service(PATH_TOOLSETS, mcp.clone())
+        .route_service(PATH_TOOLSETS_READ_ONLY, mcp)
         .merge(documents)
         .layer(CatchPanicLayer::custom(panicked))
         .route("/healthz", get(async || "ok\n"))

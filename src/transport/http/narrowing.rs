@@ -1,8 +1,9 @@
-//! Headers by which a request narrows what it may use. None can widen it.
+//! Headers, and paths, by which a request narrows what it may use. None can widen it.
 
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use super::refusal::Refusal;
 use crate::{
@@ -14,13 +15,23 @@ const READ_ONLY: HeaderName = HeaderName::from_static("x-portkey-mcp-readonly");
 const TOOLSETS: HeaderName = HeaderName::from_static("x-portkey-mcp-toolsets");
 const TOOLS: HeaderName = HeaderName::from_static("x-portkey-mcp-tools");
 
-/// What the headers leave on offer; none if there are none.
-pub(super) fn narrowing(headers: &HeaderMap) -> Result<Option<AccessModes>, Refusal> {
+/// Where MCP is served as a whole.
+pub(super) const PATH: &str = "/mcp";
+/// Where only what reads is.
+pub(super) const PATH_READ_ONLY: &str = "/mcp/readonly";
+/// Where only some toolsets are.
+pub(super) const PATH_TOOLSETS: &str = "/mcp/x/{toolsets}";
+/// Where both holds.
+pub(super) const PATH_TOOLSETS_READ_ONLY: &str = "/mcp/x/{toolsets}/readonly";
+
+/// What path and headers leave on offer; none if neither takes anything away.
+pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<AccessModes>, Refusal> {
     let (read_only, toolsets, tools) =
         (only(headers, &READ_ONLY)?, only(headers, &TOOLSETS)?, only(headers, &TOOLS)?);
-    if read_only.is_none() && toolsets.is_none() && tools.is_none() {
+    if path == PATH && read_only.is_none() && toolsets.is_none() && tools.is_none() {
         return Ok(None);
     }
+    let path = by_path(path)?;
     let read_only = match read_only {
         None => false,
         Some(text) if text.eq_ignore_ascii_case("true") => true,
@@ -28,14 +39,34 @@ pub(super) fn narrowing(headers: &HeaderMap) -> Result<Option<AccessModes>, Refu
         Some(_) => return Err(bad(&READ_ONLY, "it is to be `true` or `false`")),
     };
     let toolsets = toolsets.map(|text| Toolsets::named(words(text), &Catalog::domains()));
+    let toolsets = toolsets.transpose().map_err(|error| bad(&TOOLSETS, error))?;
+    let toolsets = match (toolsets, path.toolsets) {
+        (Some(one), Some(other)) => Some(one.and(other)),
+        (one, other) => one.or(other),
+    };
     let tools = tools.map(|text| Tools::named(words(text), Catalog::operations()));
     Ok(Some(AccessModes {
         by: By::Request,
-        read_only,
-        toolsets: toolsets.transpose().map_err(|error| bad(&TOOLSETS, error))?,
+        read_only: read_only || path.read_only,
+        toolsets,
         tools: tools.transpose().map_err(|error| bad(&TOOLS, error))?,
         ..AccessModes::default()
     }))
+}
+
+/// What a path below [`PATH`] leaves.
+fn by_path(path: &str) -> Result<AccessModes, Refusal> {
+    let rest = path.strip_prefix(PATH).unwrap_or_default();
+    let (rest, read_only) = match rest.strip_suffix("/readonly") {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    };
+    let names = rest.strip_prefix("/x/").map(|names| percent_decode_str(names).decode_utf8_lossy());
+    let toolsets = names.map(|names| Toolsets::named(words(&names), &Catalog::domains()));
+    let toolsets = toolsets.transpose().map_err(|unknown| {
+        Refusal::new(StatusCode::NOT_FOUND, format!("the path names no toolsets: {unknown}"))
+    })?;
+    Ok(AccessModes { by: By::Request, read_only, toolsets, ..AccessModes::default() })
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

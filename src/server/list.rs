@@ -1,0 +1,104 @@
+//! The list of tools: what there is on a surface, and what of it a caller sees, page by page.
+
+use rmcp::{
+    ErrorData,
+    model::{CacheScope, ListToolsResult, PaginatedRequestParams, Tool, ToolAnnotations},
+};
+
+use super::Server;
+use crate::{
+    catalog::Entry,
+    operation::Published,
+    principal::Principal,
+    reply,
+    surface::{self, Does, Surface},
+};
+
+/// How long a client may keep the list of tools: it only changes with a restart.
+const LIST_TTL_MS: u64 = 3_600_000;
+
+impl Server {
+    /// The tools as `tools/list` has them, built when they are first asked for.
+    pub fn tools(&self) -> &[Tool] {
+        self.tools.get_or_init(|| tools(self.surface, self.dispatcher.offered()))
+    }
+
+    /// A page of the list, for a caller.
+    pub(super) fn list(
+        &self,
+        principal: &Principal,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let start = match request.and_then(|request| request.cursor) {
+            None => 0,
+            // A cursor names the last tool of the page before, so it stays good if tools are added.
+            Some(cursor) => {
+                let last = self.tools().iter().position(|tool| tool.name == cursor);
+                let unknown = || ErrorData::invalid_params("there is no such cursor", None);
+                last.ok_or_else(unknown)? + 1
+            }
+        };
+        let mut rest = self.tools().iter().skip(start).filter(|tool| self.lists(principal, tool));
+        let page: Vec<Tool> =
+            rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
+        let more = rest.next().is_some();
+        let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        // The next request may narrow it otherwise.
+        let ttl = if principal.narrowing.is_some() { 0 } else { LIST_TTL_MS };
+        let mut result = ListToolsResult::with_all_items(page)
+            .with_ttl_ms(ttl)
+            .with_cache_scope(CacheScope::Private);
+        result.next_cursor = cursor;
+        Ok(result)
+    }
+
+    /// Whether a tool is there for a caller. One that calls operations is, where it could call any.
+    fn lists(&self, principal: &Principal, tool: &Tool) -> bool {
+        let catalog = self.dispatcher.catalog();
+        match surface::named(&tool.name).map(|own| own.does) {
+            Some(Does::Execute(effect)) => catalog.iter().any(|entry| {
+                entry.operation.effects() == effect && self.dispatcher.shows(principal, entry)
+            }),
+            Some(_) => true,
+            None => {
+                catalog.find(&tool.name).is_ok_and(|entry| self.dispatcher.shows(principal, entry))
+            }
+        }
+    }
+}
+
+/// What a surface lists where these operations are on offer, in the order of names.
+pub fn tools<'a>(surface: Surface, offered: impl Iterator<Item = &'a Entry>) -> Vec<Tool> {
+    let mut tools: Vec<Tool> = Vec::new();
+    let mut effects = Vec::new();
+    for entry in offered {
+        effects.push(entry.operation.effects());
+        if surface.lists_operations() {
+            tools.push(tool(entry.published()));
+        }
+    }
+    let own = surface.own(|effect| effects.contains(&effect));
+    tools.extend(own.map(|own| tool(&own.published)));
+    tools.sort_by(|one, other| one.name.cmp(&other.name));
+    tools
+}
+
+/// A declaration as MCP publishes it.
+pub fn tool(published: &Published) -> Tool {
+    let hints = published.operation().hints();
+    let mut tool = Tool::new(
+        published.operation().name(),
+        published.description().to_owned(),
+        published.schema().clone(),
+    )
+    .with_title(published.title())
+    .with_annotations(
+        ToolAnnotations::new()
+            .read_only(hints.read_only)
+            .destructive(hints.destructive)
+            .idempotent(hints.idempotent)
+            .open_world(hints.open_world),
+    );
+    tool.meta = published.operation().is_untrusted().then(reply::untrusted);
+    tool
+}

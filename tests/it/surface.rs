@@ -1,0 +1,176 @@
+//! Surfaces: the same operations behind a dozen tools, for real clients over both transports in both generations.
+
+use portkey_mcp::{
+    catalog::Catalog,
+    server,
+    surface::{Does, Surface, tools},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    process::said,
+    secrets::{Connected, everywhere},
+};
+
+const COMPACT: [&str; 3] = ["--sandbox", "--surface", "compact"];
+
+/// What a list costs a client, in bytes.
+fn cost(surface: Surface, read_only: bool) -> usize {
+    let catalog = Catalog::full();
+    let offered = catalog.iter().filter(|entry| !read_only || entry.operation.hints().read_only);
+    serde_json::to_string(&server::tools(surface, offered)).unwrap().len()
+}
+
+#[test]
+fn the_compact_list_is_small() {
+    let (whole, reading) = (cost(Surface::Compact, false), cost(Surface::Compact, true));
+    let all = cost(Surface::Operations, false);
+    eprintln!("operations {all} bytes, compact {whole}, compact and read-only {reading}");
+    assert!(whole <= 16_000 && reading <= 9_000 && reading < whole && whole * 10 < all);
+}
+
+/// Clients decide by hints whether to ask: those of a tool have to hold for all that it can reach.
+#[test]
+fn a_tool_promises_no_more_than_what_it_reaches_keeps() {
+    let catalog = Catalog::full();
+    for own in tools() {
+        let Does::Execute(effect) = own.does else { continue };
+        let promised = own.operation.hints();
+        let reached = catalog.iter().map(|entry| entry.operation);
+        for operation in reached.filter(|operation| operation.effects() == effect) {
+            let (name, hints) = (operation.name(), operation.hints());
+            assert!(!promised.read_only || hints.read_only, "{name}");
+            assert!(promised.destructive || !hints.destructive, "{name}");
+            assert!(!promised.idempotent || hints.idempotent, "{name}");
+            assert!(promised.open_world || !hints.open_world, "{name}");
+        }
+    }
+}
+
+/// The answer, or the whole of what is said of a failure.
+async fn answer(client: &Connected, tool: &'static str, args: Value) -> Result<Value, String> {
+    let result = client.result(tool, args).await;
+    let said: Vec<_> =
+        result.content.iter().map(|block| block.as_text().unwrap().text.clone()).collect();
+    match result.is_error {
+        Some(true) => Err(said.join("\n")),
+        _ => Ok(result.structured_content.unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn everything_can_be_found_described_and_called() {
+    for client in everywhere(&COMPACT, &[]).await {
+        let way = client.way;
+        let names: Vec<_> = client.tools().await.iter().map(|tool| tool.name.to_string()).collect();
+        assert_eq!(names, tools().iter().map(|own| own.operation.name()).collect::<Vec<_>>());
+
+        let described = json!({ "operation": "create_integration" });
+        let described = answer(&client, "describe-operation", described).await.unwrap();
+        assert_eq!(described["call_by"], "create-operation", "{way}: {described}");
+        let required = described["arguments"]["required"].as_array().unwrap();
+        assert!(required.contains(&json!("ai_provider_id")), "{way}: {described}");
+
+        let made = json!({ "name": "A", "slug": "a", "ai_provider_id": "openai", "key": "sk-1" });
+        let call = json!({ "operation": "create-integration", "arguments": made });
+        answer(&client, "create-operation", call).await.unwrap();
+        let call = |name: &str| json!({ "operation": name, "arguments": { "slug": "a" } });
+        let read = answer(&client, "read_operation", call("get-integration")).await.unwrap();
+        assert_eq!(read["name"], "A", "{way}");
+        let update =
+            json!({ "operation": "update-integration", "arguments": { "slug": "a", "name": "B" } });
+        answer(&client, "update-operation", update).await.unwrap();
+        // By its own name, which is not listed.
+        let read = answer(&client, "get-integration", json!({ "slug": "a" })).await.unwrap();
+        assert_eq!(read["name"], "B", "{way}");
+        let listed = json!({ "operation": "list-all-integrations" });
+        assert!(answer(&client, "read-operation", listed).await.is_ok(), "{way}");
+        answer(&client, "delete-operation", call("delete-integration")).await.unwrap();
+        let gone = answer(&client, "read-operation", call("get-integration")).await.unwrap_err();
+        assert!(gone.contains("404"), "{way}: {gone}");
+
+        let me = answer(&client, "whoami", json!({})).await.unwrap();
+        assert_eq!(
+            (&me["caller"], &me["may_read"]["workspaces"]),
+            (&json!("local"), &json!("yes"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_answered_with_what_is_right() {
+    let client = &everywhere(&COMPACT, &[]).await[1];
+    for (tool, args, words) in [
+        (
+            "read-operation",
+            json!({ "operation": "delete-integration", "arguments": { "slug": "openai-production" } }),
+            &["of the effect delete", "`delete-operation`"] as &[&str],
+        ),
+        ("delete-operation", json!({ "operation": "get-integration" }), &["`read-operation`"]),
+        (
+            "read-operation",
+            json!({ "operation": "get-integration", "arguments": { "slog": "a" } }),
+            &["slug", "`get-integration` takes, as JSON Schema: {", "\"required\":[\"slug\"]"],
+        ),
+        (
+            "read-operation",
+            json!({ "operation": "get-integrations" }),
+            &["did you mean `get-integration`?"],
+        ),
+        ("read-operation", json!({ "operation": "whoami" }), &["there is no tool `whoami`"]),
+        ("read-operation", json!({}), &["operation"]),
+        ("search-operations", json!({ "query": "" }), &["query"]),
+        ("search-operations", json!({ "query": "x", "effect": "destroy" }), &["effect", "delete"]),
+        (
+            "describe-operation",
+            json!({ "operation": "make-coffee" }),
+            &["there is no tool `make-coffee`"],
+        ),
+        ("whoami", json!({ "who": "me" }), &["who"]),
+    ] {
+        let said = answer(client, tool, args.clone()).await.unwrap_err();
+        for words in words {
+            assert!(said.contains(words), "{tool} {args}: no {words} in {said}");
+        }
+    }
+    let there = answer(client, "get-integration", json!({ "slug": "openai-production" })).await;
+    assert!(there.is_ok());
+}
+
+/// One gate: modes and policies are about operations, however they are reached.
+#[tokio::test]
+async fn what_is_withheld_is_withheld_behind_every_tool() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    let text = "version: '1'\nhide: [list-users]\nrules: [{ name: no, action: deny, match: { tools: [get-config] } }]";
+    std::fs::write(&policy, text).unwrap();
+    let args = [&COMPACT[..], &["--read-only", "--policy", policy.to_str().unwrap()]].concat();
+    for client in everywhere(&args, &[]).await {
+        let way = client.way;
+        let tools = client.tools().await;
+        let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
+        assert_eq!(names, ["describe-operation", "read-operation", "search-operations", "whoami"]);
+        for (tool, operation, words) in [
+            ("delete-operation", "delete-integration", "`delete-integration` is not on offer here"),
+            ("describe-operation", "create-config", "`create-config` is not on offer here"),
+            ("read-operation", "list-users", "`list-users` is not on offer here"),
+        ] {
+            let said = answer(&client, tool, json!({ "operation": operation })).await.unwrap_err();
+            assert!(said.contains(words), "{way} {operation}: {said}");
+        }
+        let call = json!({ "operation": "get-config", "arguments": { "slug": "a" } });
+        let said = answer(&client, "read-operation", call).await.unwrap_err();
+        assert!(said.contains("the policy rule `no` denies `get-config`"), "{way}: {said}");
+    }
+}
+
+#[test]
+fn the_shell_lists_what_a_surface_has() {
+    for (more, count) in [(&["--surface", "compact"] as &[&str], 7), (&[], 194)] {
+        let (ok, out, log) = said(&[&["tools", "--format", "json", "--sandbox"], more].concat());
+        let listed: Vec<Value> = serde_json::from_str(&out).unwrap();
+        assert!(ok && listed.len() == count, "{}: {log}", listed.len());
+        let (ok, out, log) = said(&[&["tools", "--sandbox"], more].concat());
+        assert!(ok && out.contains("whoami") && out.contains(&format!("{count} tools")), "{log}");
+    }
+}
