@@ -41,10 +41,10 @@ fn found(index: &Index, tasks: &[&Task]) -> (usize, usize) {
         among += usize::from(place.is_some());
         first += usize::from(place == Some(0));
         if place.is_none() {
-            println!("missed: {task}\n  wanted {want:?}\n  found  {found:?}");
+            eprintln!("missed: {task}\n  wanted {want:?}\n  found  {found:?}");
         }
     }
-    println!("{} tasks, {among} among the first five, {first} first", tasks.len());
+    eprintln!("{} tasks, {among} among the first five, {first} first", tasks.len());
     (among, first)
 }
 
