@@ -24,6 +24,7 @@ use portkey_mcp::{
     principal::{Credentials, NoKey, Principal},
     record::Record,
     request::{Arrival, Transport},
+    search::Index,
     secrets,
     server::Server,
     store::Store,
@@ -34,6 +35,18 @@ use serde_json::{Value, json};
 
 fn start(criterion: &mut Criterion) {
     criterion.bench_function("start/catalog", |bench| bench.iter(Catalog::full));
+}
+
+fn search(criterion: &mut Criterion) {
+    let catalog = Catalog::full();
+    let index = || Index::of(catalog.iter());
+    criterion.bench_function("search/index", |bench| bench.iter(index));
+    let index = index();
+    for words in ["delete an api key", "wich teamz may usse the opanai integraton in prodction"] {
+        criterion.bench_function(&format!("search/{words}"), |bench| {
+            bench.iter(|| index.find(black_box(words), 10).len());
+        });
+    }
 }
 
 fn requests(criterion: &mut Criterion) {
@@ -300,5 +313,5 @@ fn wrong() -> Value {
     })
 }
 
-criterion_group!(benches, start, requests, list, observe, audit, answers, policy);
+criterion_group!(benches, start, search, requests, list, observe, audit, answers, policy);
 criterion_main!(benches);

@@ -20,6 +20,7 @@
 //! | [`dry_run`] | what a write would come to | who asks |
 //! | [`operation`] | what a declaration is | MCP, the network |
 //! | [`admin`] | the endpoints there are | all but [`operation`] and [`gateway_patch`] |
+//! | [`search`] | what people call operations | who searches |
 //! | [`portkey`] | how a request is answered | why it was asked |
 //! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
 //! | [`request`] | how a request came | who makes it |
@@ -58,6 +59,7 @@ pub mod reply;
 pub mod request;
 pub mod sandbox;
 pub mod seal;
+pub mod search;
 pub mod secrets;
 pub mod server;
 pub mod store;

@@ -9,6 +9,14 @@ use crate::operation::{Operation, get};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<Grouped>("get-ai-models-grouped-data", "/analytics/groups/ai-models")
+        .found_by(&[
+            "most expensive model",
+            "spend per LLM",
+            "model usage",
+            "top models",
+            "most used model",
+            "Kosten pro Modell",
+        ])
         .about(
             "Get analytics by model",
             traffic!("Requests and cost (US cents) per model, as texts."),
@@ -20,6 +28,14 @@ pub const OPERATIONS: &[Operation] = &[
         "get-metadata-grouped-data",
         "/analytics/groups/metadata/{metadata_key}",
     )
+    .found_by(&[
+        "cost per customer",
+        "per feature",
+        "chargeback",
+        "custom tag",
+        "cost allocation",
+        "Kosten pro Kunde",
+    ])
     .about(
         "Get analytics by metadata",
         traffic!("Requests, cost (US cents), tokens and feedback per value of a metadata key."),
@@ -30,11 +46,26 @@ pub const OPERATIONS: &[Operation] = &[
     .untrusted()
     .sensitive(&["data[].metadata_value"]),
     get::<Grouped>("get-provider-grouped-data", "/analytics/groups/provider")
+        .found_by(&[
+            "vendor comparison",
+            "spend per vendor",
+            "spent on openai",
+            "usage by vendor",
+            "Kosten pro Anbieter",
+        ])
         .about("Get analytics by provider", traffic!("Requests and cost (US cents) per provider."))
         .aliases(&["get-analytics-group-providers"])
         .enterprise()
         .scopes(VIEW),
     get::<Grouped>("get-users-grouped-data", "/analytics/groups/users")
+        .found_by(&[
+            "spend per person",
+            "top users",
+            "heaviest",
+            "cost by employee",
+            "who uses most",
+            "Kosten pro Benutzer",
+        ])
         .about(
             "Get analytics by user",
             traffic!("Requests and cost (US cents) per user, as texts."),
@@ -45,6 +76,14 @@ pub const OPERATIONS: &[Operation] = &[
         .untrusted()
         .sensitive(&["data[].user"]),
     get::<Grouped>("get-workspaces-grouped-data", "/analytics/groups/workspaces")
+        .found_by(&[
+            "cost per team",
+            "spend per department",
+            "team usage",
+            "showback",
+            "cost centre",
+            "Kosten pro Team",
+        ])
         .about(
             "Get analytics by workspace",
             traffic!("Requests and cost (US cents) per workspace."),
@@ -52,6 +91,14 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(VIEW),
     get::<GroupedBy>("get-analytics-grouped-data", "/analytics/groups/{group_by}")
+        .found_by(&[
+            "break down by",
+            "pivot",
+            "slice usage",
+            "spend per api key",
+            "usage per config or prompt",
+            "Auswertung",
+        ])
         .about(
             "Get analytics by a chosen dimension",
             traffic!(

@@ -9,6 +9,14 @@ use crate::operation::{JsonMap, Nullable, Operation, Problems, delete, get, post
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListApiKeys>("list-all-api-keys", "/api-keys")
+        .found_by(&[
+            "tokens",
+            "access keys",
+            "who has keys",
+            "service accounts",
+            "API-Schlüssel anzeigen",
+            "credentials inventory",
+        ])
         .aliases(&["list-api-keys"])
         .secret(&["data[].key"])
         .sensitive(&["data[].defaults.metadata", "data[].alert_emails"])
@@ -18,6 +26,14 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.list",
         ]),
     post::<CreateApiKey>("create-api-key", "/api-keys/{type}/{sub_type}")
+        .found_by(&[
+            "token",
+            "issue",
+            "generate",
+            "service account",
+            "access key",
+            "Schlüssel anlegen",
+        ])
         .rule(new_key_fits)
         .reveals(&["key"])
         .scopes(&[
@@ -26,6 +42,13 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.create",
         ]),
     get::<GetApiKey>("get-api-key", "/api-keys/{id}")
+        .found_by(&[
+            "key details",
+            "permissions of a token",
+            "what is a key allowed",
+            "inspect",
+            "Schlüssel ansehen",
+        ])
         .secret(&["key"])
         .sensitive(&["defaults.metadata", "alert_emails"])
         .scopes(&[
@@ -33,17 +56,37 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_service_api_keys.read",
             "workspace_user_api_keys.read",
         ]),
-    put::<UpdateApiKey>("update-api-key", "/api-keys/{id}").rule(alert_below_limit).scopes(&[
-        "organisation_service_api_keys.update",
-        "workspace_service_api_keys.update",
-        "workspace_user_api_keys.update",
-    ]),
-    delete::<DeleteApiKey>("delete-api-key", "/api-keys/{id}").scopes(&[
-        "organisation_service_api_keys.delete",
-        "workspace_service_api_keys.delete",
-        "workspace_user_api_keys.delete",
-    ]),
+    put::<UpdateApiKey>("update-api-key", "/api-keys/{id}")
+        .found_by(&[
+            "permissions",
+            "budget of a token",
+            "extend",
+            "edit token",
+            "Schlüssel ändern",
+            "raise",
+        ])
+        .rule(alert_below_limit)
+        .scopes(&[
+            "organisation_service_api_keys.update",
+            "workspace_service_api_keys.update",
+            "workspace_user_api_keys.update",
+        ]),
+    delete::<DeleteApiKey>("delete-api-key", "/api-keys/{id}")
+        .found_by(&["leaked", "compromised", "invalidate", "token", "kill", "Schlüssel löschen"])
+        .scopes(&[
+            "organisation_service_api_keys.delete",
+            "workspace_service_api_keys.delete",
+            "workspace_user_api_keys.delete",
+        ]),
     post::<RotateApiKey>("rotate-api-key", "/api-keys/{id}/rotate")
+        .found_by(&[
+            "renew",
+            "roll",
+            "regenerate",
+            "leaked",
+            "exchange token",
+            "Schlüssel rotieren",
+        ])
         .destructive()
         .reveals(&["key"])
         .scopes(&[

@@ -7,6 +7,14 @@ use crate::operation::{Operation, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "/audit-logs")
+    .found_by(&[
+        "activity history",
+        "trail",
+        "who deleted or edited it",
+        "administrators",
+        "Änderungsprotokoll",
+        "compliance",
+    ])
     .enterprise()
     .scopes(&["audit_logs.list"])
     .untrusted()

@@ -8,19 +8,60 @@ use crate::operation::{JsonMap, Operation, Secret, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListConfigs>("list-all-configs", "/configs")
+        .found_by(&[
+            "routing rules",
+            "gateway settings overview",
+            "load balancers",
+            "fallback chains",
+            "Konfigurationen",
+        ])
         .aliases(&["list-configs"])
         .scopes(&["configs.list"]),
-    post::<CreateConfig>("create-config", "/configs").scopes(&["configs.create"]),
+    post::<CreateConfig>("create-config", "/configs")
+        .found_by(&[
+            "fallback",
+            "load balancing",
+            "retry",
+            "routing rule",
+            "caching",
+            "Konfiguration anlegen",
+        ])
+        .scopes(&["configs.create"]),
     get::<GetConfig>("get-config", "/configs/{slug}")
+        .found_by(&[
+            "routing",
+            "gateway settings",
+            "show rules",
+            "strategy",
+            "Konfiguration ansehen",
+        ])
         .secret(&["config", "data.config"])
         .scopes(&["configs.read"]),
     // The document that live traffic follows is replaced, by a new version with each call.
     put::<UpdateConfig>("update-config", "/configs/{slug}")
+        .found_by(&[
+            "routing rules",
+            "load balancing",
+            "fallback order",
+            "retries",
+            "edit gateway settings",
+            "Konfiguration ändern",
+        ])
         .destructive()
         .not_idempotent()
         .scopes(&["configs.update"]),
-    delete::<DeleteConfig>("delete-config", "/configs/{slug}").scopes(&["configs.delete"]),
+    delete::<DeleteConfig>("delete-config", "/configs/{slug}")
+        .found_by(&["routing", "gateway settings", "drop rule", "Konfiguration löschen"])
+        .scopes(&["configs.delete"]),
     get::<ListVersions>("list-config-versions", "/configs/{slug}/versions")
+        .found_by(&[
+            "history",
+            "revisions",
+            "changes over time",
+            "rollback",
+            "Versionen",
+            "earlier",
+        ])
         .secret(&["data[].config"])
         .scopes(&["configs.read"]),
 ];

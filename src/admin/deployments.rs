@@ -9,20 +9,31 @@ use crate::operation::{Base, JsonMap, Operation, delete, get, post, put};
 /// The room's table. The control plane has these in its second version only.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListDeployments>("list-deployments", "/deployments")
+        .found_by(&[
+            "self-hosted",
+            "hybrid",
+            "data planes",
+            "on-prem",
+            "private cloud",
+            "Installationen",
+        ])
         .on(Base::ControlPlaneV2)
         .repeated(&["workspace_slug"])
         .enterprise()
         .scopes(&["deployments.list"]),
     post::<CreateDeployment>("create-deployment", "/deployments")
+        .found_by(&["self-hosted", "hybrid", "data plane", "on-premises", "install", "air-gapped"])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.create"])
         .reveals(ONE_TIME),
     get::<GetDeployment>("get-deployment", "/deployments/{deployment_id}")
+        .found_by(&["self-hosted", "data plane", "is it connected", "health", "on-prem", "Zustand"])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.read"]),
     put::<UpdateDeployment>("update-deployment", "/deployments/{deployment_id}")
+        .found_by(&["self-hosted", "data plane", "renew client secret", "edit"])
         .on(Base::ControlPlaneV2)
         .destructive()
         .not_idempotent()
@@ -31,10 +42,19 @@ pub const OPERATIONS: &[Operation] = &[
         .reveals(ONE_TIME)
         .reveals_if("rotate_auth"),
     delete::<DeleteDeployment>("delete-deployment", "/deployments/{deployment_id}")
+        .found_by(&[
+            "decommission",
+            "retire",
+            "self-hosted",
+            "data plane",
+            "shut down",
+            "abschalten",
+        ])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.delete"]),
     get::<PingDeployment>("ping-deployment", "/deployments/{deployment_id}/ping")
+        .found_by(&["heartbeat", "alive", "health check", "reachable", "self-hosted", "online"])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.read"]),

@@ -11,7 +11,7 @@ use crate::operation::{Base, JsonMap, Nullable, Operation, Problems, Secret, get
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
-    get::<NamedGateway>("get-mcp-gateway", STORED)
+    get::<NamedGateway>("get-mcp-gateway", STORED).found_by(&["tools behind Enkrypt", "saved definition", "show", "is it enabled"])
         .on(Base::Enkrypt)
         .headers(GATEWAY)
         .about(
@@ -20,7 +20,7 @@ pub const OPERATIONS: &[Operation] = &[
              policies and whether it is active.",
         )
         .aliases(&["get-gateway"]),
-    get::<NamedGateway>("get-mcp-gateway-config", "/mcp-gateway/get-gateway-config")
+    get::<NamedGateway>("get-mcp-gateway-config", "/mcp-gateway/get-gateway-config").found_by(&["effective configuration", "running state", "resolved settings", "Enkrypt runtime"])
         .on(Base::Enkrypt)
         .headers(GATEWAY)
         .about(
@@ -32,7 +32,7 @@ pub const OPERATIONS: &[Operation] = &[
         .untrusted()
         .secret(&["expanded_servers[].mcp_config", "expanded_servers[].mcp_config.config.env.*"])
         .sensitive(&["common_overrides", "expanded_servers", "request_context"]),
-    get::<GetRegistryServer>("get-mcp-registry-server", "/mcp-registry/get-server")
+    get::<GetRegistryServer>("get-mcp-registry-server", "/mcp-registry/get-server").found_by(&["Enkrypt catalogue", "look up", "registry entry", "find"])
         .on(Base::Enkrypt)
         .headers(&[
             ("server", "x-enkrypt-mcp-registry-server"),
@@ -43,7 +43,7 @@ pub const OPERATIONS: &[Operation] = &[
         .untrusted()
         .secret(&["mcp_config", "mcp_config.config.env.*"])
         .sensitive(&["mcp_config"]),
-    patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway")
+    patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway").found_by(&["turn off", "turn on", "switch", "disable", "add server to Enkrypt", "edit"])
         .on(Base::Enkrypt)
         .headers(GATEWAY)
         .rule(says_what_to_change)

@@ -7,8 +7,12 @@ use crate::operation::{JsonMap, Operation, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
-    post::<CreateFeedback>("create-feedback", "/feedback").scopes(&["logs.write"]),
-    put::<UpdateFeedback>("update-feedback", "/feedback/{id}").scopes(&["logs.write"]),
+    post::<CreateFeedback>("create-feedback", "/feedback")
+        .found_by(&["rate", "rating", "thumbs up", "thumbs down", "like", "Bewertung"])
+        .scopes(&["logs.write"]),
+    put::<UpdateFeedback>("update-feedback", "/feedback/{id}")
+        .found_by(&["rating", "correct", "revise", "change thumbs", "edit", "Bewertung ändern"])
+        .scopes(&["logs.write"]),
 ];
 
 /// Create feedback

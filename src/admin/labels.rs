@@ -8,20 +8,25 @@ use crate::operation::{JsonMap, Operation, Problems, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListLabels>("list-labels", "/labels")
+        .found_by(&["tags", "environments", "staging", "Etiketten", "markers"])
         .aliases(&["list-prompt-labels"])
         .scopes(&["prompts.list"]),
     post::<CreateLabel>("create-label", "/labels")
+        .found_by(&["tag", "staging", "environment", "marker", "Etikett anlegen"])
         .rule(name_is_no_version)
         .aliases(&["create-prompt-label"])
         .scopes(&["prompts.create"]),
     get::<GetLabel>("get-label", "/labels/{label_id}")
+        .found_by(&["tag", "marker", "details", "Etikett"])
         .aliases(&["get-prompt-label"])
         .scopes(&["prompts.read"]),
     put::<UpdateLabel>("update-label", "/labels/{label_id}")
+        .found_by(&["tag", "rename", "colour", "recolour", "Etikett ändern"])
         .rule(name_is_no_version)
         .aliases(&["update-prompt-label"])
         .scopes(&["prompts.update"]),
     delete::<DeleteLabel>("delete-label", "/labels/{label_id}")
+        .found_by(&["tag", "marker", "drop", "untag", "Etikett löschen"])
         .aliases(&["delete-prompt-label"])
         .scopes(&["prompts.delete"]),
 ];

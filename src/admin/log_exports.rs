@@ -8,30 +8,56 @@ use crate::operation::{Effect, JsonMap, Operation, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListLogExports>("list-all-log-exports", "/logs/exports")
+        .found_by(&["past dumps", "export history", "downloads", "bulk extracts", "Exporte"])
         .aliases(&["list-log-exports"])
         .enterprise()
         .scopes(EXPORT),
-    post::<CreateLogExport>("create-log-export", "/logs/exports").enterprise().scopes(EXPORT),
+    post::<CreateLogExport>("create-log-export", "/logs/exports")
+        .found_by(&[
+            "dump",
+            "extract to CSV",
+            "JSONL file",
+            "archive",
+            "backup of traffic",
+            "Logs exportieren",
+        ])
+        .enterprise()
+        .scopes(EXPORT),
     get::<GetFieldRestrictions>(
         "get-log-export-field-restrictions",
         "/logs/exports/field-restrictions",
     )
+    .found_by(&[
+        "privacy",
+        "hidden columns",
+        "redaction",
+        "forbidden",
+        "which columns",
+        "Datenschutz",
+    ])
     .enterprise()
     .scopes(EXPORT),
-    get::<GetLogExport>("get-log-export", "/logs/exports/{export_id}").enterprise().scopes(EXPORT),
+    get::<GetLogExport>("get-log-export", "/logs/exports/{export_id}")
+        .found_by(&["is it finished", "how far", "export state", "ready", "Fortschritt"])
+        .enterprise()
+        .scopes(EXPORT),
     put::<UpdateLogExport>("update-log-export", "/logs/exports/{export_id}")
+        .found_by(&["edit", "change date range", "other columns", "adjust", "ändern"])
         .enterprise()
         .scopes(EXPORT),
     post::<CancelLogExport>("cancel-log-export", "/logs/exports/{export_id}/cancel")
+        .found_by(&["abort", "kill", "halt", "terminate", "abbrechen"])
         .effect(Effect::Update)
         .destructive()
         .enterprise()
         .scopes(EXPORT),
     get::<DownloadLogExport>("download-log-export", "/logs/exports/{export_id}/download")
+        .found_by(&["get the dump", "fetch CSV", "save locally", "link", "herunterladen"])
         .enterprise()
         .scopes(EXPORT)
         .reveals(&["signed_url"]),
     post::<StartLogExport>("start-log-export", "/logs/exports/{export_id}/start")
+        .found_by(&["kick off", "launch", "begin", "execute", "starten"])
         .effect(Effect::Update)
         .not_idempotent()
         .enterprise()

@@ -9,11 +9,20 @@ use crate::operation::{Base, JsonMap, Operation, Secret, get, post};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     post::<InsertLogs>("insert-logs", "/logs")
+        .found_by(&["import", "push", "ingest", "upload traces", "custom", "nachtragen"])
         .on(Base::Gateway)
         .bare_body("logs")
         .aliases(&["insert-log"])
         .scopes(&["completions.write and logs.write"]),
     get::<GetLog>("get-log", "/logs/{log_id}")
+        .found_by(&[
+            "trace",
+            "single call",
+            "what was sent",
+            "debug",
+            "prompt and completion",
+            "Protokoll",
+        ])
         .on(Base::Gateway)
         .scopes(&["logs.read", "completions.write", "logs.write"])
         .untrusted()

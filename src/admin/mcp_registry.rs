@@ -7,6 +7,14 @@ use crate::operation::{Base, Operation, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-servers", "/servers")
+    .found_by(&[
+        "discovery",
+        "server.json",
+        "directory",
+        "catalogue for clients",
+        "publish",
+        "discover",
+    ])
     .on(Base::Registry)
     .untrusted()
     .scopes(&["mcp_servers.list"])];

@@ -9,49 +9,90 @@ use crate::operation::{Effect, JsonMap, Nullable, Operation, delete, get, post, 
 /// The room's table. The operations that read and write a user's OAuth tokens are left out on
 /// purpose: no agent should hold them.
 pub const OPERATIONS: &[Operation] = &[
-    get::<ListMcpServers>("list-mcp-servers", "/mcp-servers").scopes(&["mcp_servers.list"]),
-    post::<CreateMcpServer>("create-mcp-server", "/mcp-servers").scopes(&["mcp_servers.create"]),
+    get::<ListMcpServers>("list-mcp-servers", "/mcp-servers")
+        .found_by(&["connectors", "tool servers", "endpoints", "my servers", "Server anzeigen"])
+        .scopes(&["mcp_servers.list"]),
+    post::<CreateMcpServer>("create-mcp-server", "/mcp-servers")
+        .found_by(&[
+            "provision",
+            "give team a connector",
+            "expose",
+            "make available",
+            "Server bereitstellen",
+        ])
+        .scopes(&["mcp_servers.create"]),
     get::<GetMcpServer>("get-mcp-server", "/mcp-servers/{mcp_server_id}")
+        .found_by(&["endpoint", "connector", "address", "details", "inspect"])
         .scopes(READ)
         .secret(&["mcp_integration_details.configurations"]),
-    put::<UpdateMcpServer>("update-mcp-server", "/mcp-servers/{mcp_server_id}").scopes(UPDATE),
+    put::<UpdateMcpServer>("update-mcp-server", "/mcp-servers/{mcp_server_id}")
+        .found_by(&["rename", "edit", "retitle", "umbenennen"])
+        .scopes(UPDATE),
     delete::<DeleteMcpServer>("delete-mcp-server", "/mcp-servers/{mcp_server_id}")
+        .found_by(&["connector", "unregister", "take away", "drop", "Server löschen"])
         .scopes(&["mcp_servers.delete"]),
     get::<ListCapabilities>(
         "list-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities",
     )
+    .found_by(&["functions", "switched on", "available actions", "Werkzeuge"])
     .untrusted()
     .scopes(READ),
     put::<UpdateCapabilities>(
         "bulk-update-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities",
     )
+    .found_by(&[
+        "turn off tool",
+        "deactivate",
+        "block function",
+        "switch on",
+        "Werkzeug abschalten",
+    ])
     .aliases(&["update-mcp-server-capabilities"])
     .scopes(UPDATE),
     post::<SyncCapabilities>(
         "sync-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities/sync",
     )
+    .found_by(&["refresh tools", "reload", "push definitions", "update tool list", "aktualisieren"])
     .effect(Effect::Update),
     get::<ListConnections>(
         "list-mcp-server-connections",
         "/mcp-servers/{mcp_server_id}/connections",
     )
+    .found_by(&[
+        "who is logged in",
+        "OAuth sessions",
+        "authorised accounts",
+        "logins",
+        "angemeldet",
+    ])
     .scopes(READ)
     .sensitive(&["data[].user_id"]),
     delete::<DeleteConnection>(
         "delete-mcp-server-connection",
         "/mcp-servers/{mcp_server_id}/connections",
     )
+    .found_by(&[
+        "log out",
+        "sign out",
+        "forget OAuth token",
+        "disconnect user",
+        "revoke session",
+        "abmelden",
+    ])
     .aliases(&["disconnect-mcp-server-connection"])
     .scopes(UPDATE),
     get::<GetMetadata>("get-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata")
+        .found_by(&["software version", "protocol", "freshness", "about"])
         .untrusted()
         .scopes(READ),
     post::<SyncMetadata>("sync-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata/sync")
+        .found_by(&["write info", "refresh", "push", "publish details"])
         .effect(Effect::Update),
     post::<TestMcpServer>("test-mcp-server", "/mcp-servers/{mcp_server_id}/test")
+        .found_by(&["ping", "reachable", "respond", "alive", "health check", "Verbindung prüfen"])
         .effect(Effect::Read)
         .open_world()
         .scopes(READ),
@@ -59,12 +100,14 @@ pub const OPERATIONS: &[Operation] = &[
         "list-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
     )
+    .found_by(&["who may use", "permissions", "allowed people", "ACL", "Berechtigungen"])
     .scopes(READ)
     .sensitive(&["data[].user_id", "data[].first_name", "data[].last_name"]),
     put::<UpdateUserAccess>(
         "bulk-update-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
     )
+    .found_by(&["ban", "block person", "permit", "revoke", "ACL", "sperren"])
     .aliases(&["update-mcp-server-user-access"])
     .scopes(UPDATE),
 ];

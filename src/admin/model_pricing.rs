@@ -11,10 +11,21 @@ pub const OPERATIONS: &[Operation] = &[
         "get-general-model-config",
         "/model-configs/general/{provider}/{model}",
     )
+    .found_by(&[
+        "context window",
+        "max tokens",
+        "vision support",
+        "function calling",
+        "capabilities",
+        "specs",
+    ])
     .on(Base::Catalogue),
     get::<GetPricing>("get-model-pricing", "/model-configs/pricing/{provider}/{model}")
+        .found_by(&["how much", "cost of tokens", "rate", "tariff", "Preis", "expensive"])
         .on(Base::Catalogue),
-    get::<ListPricing>("list-provider-pricing", "/pricing/{provider}.json").on(Base::PriceLists),
+    get::<ListPricing>("list-provider-pricing", "/pricing/{provider}.json")
+        .found_by(&["tariff table", "compare costs", "rates", "Preisliste"])
+        .on(Base::PriceLists),
 ];
 
 /// Get a model's general config

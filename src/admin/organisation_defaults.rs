@@ -8,10 +8,25 @@ use crate::operation::{Base, Operation, get, put};
 /// The room's table. Only the second version of the API answers here (quirks.md §1.2).
 pub const OPERATIONS: &[Operation] = &[
     get::<GetDefaults>("get-organisation-defaults", "/admin/organisation/defaults")
+        .found_by(&[
+            "org-wide",
+            "global guardrails",
+            "enforced everywhere",
+            "company policy",
+            "Standard-Guardrails",
+        ])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["organisation_settings.read"]),
     put::<UpdateDefaults>("update-organisation-defaults", "/admin/organisation/defaults")
+        .found_by(&[
+            "org-wide",
+            "enforce everywhere",
+            "global guardrails",
+            "company policy",
+            "mandatory",
+            "Standard ändern",
+        ])
         .on(Base::ControlPlaneV2)
         .destructive()
         .enterprise()

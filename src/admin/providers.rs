@@ -9,20 +9,32 @@ use crate::operation::{Nullable, Operation, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListProviders>("list-all-providers", "/providers")
+        .found_by(&["vendors", "LLM access", "slugs", "AI accounts", "Anbieter"])
         .aliases(&["list-providers"])
         .secret(&["data[].model_config"])
         .scopes(&["providers.list", "virtual_keys.list"]),
     post::<CreateProvider>("create-provider", "/providers")
+        .found_by(&["give team", "vendor", "budget", "share", "allot", "Anbieter anlegen"])
         .rule(alert_below_limit)
         .scopes(&["providers.create", "virtual_keys.create"]),
     get::<GetProvider>("get-provider", "/providers/{slug}")
+        .found_by(&["vendor", "remaining budget", "credit left", "details", "Anbieter ansehen"])
         .secret(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
+        .found_by(&[
+            "vendor",
+            "raise limit",
+            "budget",
+            "extend",
+            "zero the spend",
+            "Anbieter ändern",
+        ])
         .rule(alert_below_limit)
         .query(&["workspace_id"])
         .scopes(&["providers.update", "virtual_keys.update"]),
     delete::<DeleteProvider>("delete-provider", "/providers/{slug}")
+        .found_by(&["vendor", "take away", "drop", "withdraw", "Anbieter löschen"])
         .scopes(&["providers.delete", "virtual_keys.delete"]),
 ];
 

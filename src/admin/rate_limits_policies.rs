@@ -9,10 +9,12 @@ use crate::operation::{Operation, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListRateLimitsPolicies>("list-rate-limits-policies", "/policies/rate-limits")
+        .found_by(&["throttles", "rpm", "quotas", "tpm", "throttling rules", "Drosselung"])
         .aliases(&["list-rate-limits"])
         .enterprise()
         .scopes(&["policies.list"]),
     post::<CreateRateLimitsPolicy>("create-rate-limits-policy", "/policies/rate-limits")
+        .found_by(&["throttle", "rpm", "tpm", "per minute", "quota", "Drosselung"])
         .aliases(&["create-rate-limit"])
         .enterprise()
         .scopes(&["policies.create"]),
@@ -20,6 +22,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
+    .found_by(&["throttle", "rpm", "details", "quota", "throttling rule", "Drosselung"])
     .aliases(&["get-rate-limit"])
     .enterprise()
     .scopes(&["policies.read"]),
@@ -27,6 +30,7 @@ pub const OPERATIONS: &[Operation] = &[
         "update-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
+    .found_by(&["throttle", "loosen", "tighten", "rpm", "quota", "raise"])
     .aliases(&["update-rate-limit"])
     .enterprise()
     .scopes(&["policies.update"]),
@@ -34,6 +38,7 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
+    .found_by(&["throttle", "rpm", "lift", "remove quota", "unlimited", "aufheben"])
     .aliases(&["delete-rate-limit"])
     .enterprise()
     .scopes(&["policies.delete"]),

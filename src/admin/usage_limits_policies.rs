@@ -9,11 +9,20 @@ use crate::operation::{Nullable, Operation, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")
+        .found_by(&["spending caps", "quotas", "spend limits", "allowances", "Ausgabengrenzen"])
         .aliases(&["list-usage-limits"])
         .sensitive(&["data[].value_key_usage_map"])
         .enterprise()
         .scopes(&["policies.list"]),
     post::<CreateUsageLimitsPolicy>("create-usage-limits-policy", "/policies/usage-limits")
+        .found_by(&[
+            "spending cap",
+            "quota",
+            "monthly budget",
+            "cost control",
+            "allowance",
+            "Budget festlegen",
+        ])
         .rule(alert_below_limit)
         .aliases(&["create-usage-limit"])
         .enterprise()
@@ -22,6 +31,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
+    .found_by(&["spending cap", "quota", "allowance", "budget policy", "details", "Ausgabengrenze"])
     .aliases(&["get-usage-limit"])
     .sensitive(&["value_key_usage_map"])
     .enterprise()
@@ -30,6 +40,7 @@ pub const OPERATIONS: &[Operation] = &[
         "update-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
+    .found_by(&["spending cap", "quota", "raise budget", "increase", "allowance", "Budget ändern"])
     .rule(alert_below_limit)
     .aliases(&["update-usage-limit"])
     .enterprise()
@@ -38,6 +49,7 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
+    .found_by(&["spending cap", "quota", "allowance", "lift", "unlimited", "Budget löschen"])
     .aliases(&["delete-usage-limit"])
     .enterprise()
     .scopes(&["policies.delete"]),
@@ -45,6 +57,14 @@ pub const OPERATIONS: &[Operation] = &[
         "list-usage-limits-policy-entities",
         "/policies/usage-limits/{policy_usage_limits_id}/entities",
     )
+    .found_by(&[
+        "who used how much",
+        "budget consumed",
+        "quota left",
+        "remaining",
+        "spent so far",
+        "Verbrauch",
+    ])
     .aliases(&["list-usage-limit-entities"])
     .sensitive(&["data[].value_key"])
     .enterprise()
@@ -53,6 +73,7 @@ pub const OPERATIONS: &[Operation] = &[
         "reset-usage-limits-policy-entity",
         "/policies/usage-limits/{policy_usage_limits_id}/entities/{entity_id}/reset",
     )
+    .found_by(&["clear", "quota back to zero", "unblock user", "refill budget", "zurücksetzen"])
     .destructive()
     .aliases(&["reset-usage-limit-entity"])
     .enterprise()

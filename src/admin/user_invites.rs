@@ -9,21 +9,33 @@ use crate::operation::{Operation, delete, get, post};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListInvites>("list-all-invites", "/admin/users/invites")
+        .found_by(&["pending invitations", "outstanding", "open", "Einladungen", "who was asked"])
         .sensitive(&["data[].email"])
         .aliases(&["list-user-invites"])
         .enterprise()
         .scopes(&["organisation_users.list"]),
     post::<InviteUser>("invite-user", "/admin/users/invites")
+        .found_by(&[
+            "onboard",
+            "add colleague",
+            "new employee",
+            "bring in",
+            "Benutzer einladen",
+            "new hire",
+        ])
         .reveals(&["invite_link"])
         .scopes(&["organisation_users.create"]),
     get::<GetInvite>("get-invite", "/admin/users/invites/{invite_id}")
+        .found_by(&["accepted", "pending", "did they join", "Einladung"])
         .sensitive(&["email"])
         .aliases(&["get-user-invite"])
         .scopes(&["organisation_users.read"]),
     delete::<DeleteInvite>("delete-invite", "/admin/users/invites/{invite_id}")
+        .found_by(&["cancel", "revoke", "retract", "take back", "Einladung zurückziehen"])
         .aliases(&["delete-user-invite"])
         .scopes(&["organisation_users.delete"]),
     post::<ResendInvite>("resend-invite", "/admin/users/invites/{invite_id}/resend")
+        .found_by(&["send again", "lost mail", "remind", "reminder", "erneut einladen"])
         .reveals(&["inviteLink"])
         .aliases(&["resend-user-invite"])
         .scopes(&["organisation_users.create"]),

@@ -9,17 +9,35 @@ use crate::operation::{Operation, delete, get, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsers>("list-users", "/admin/users")
+        .found_by(&[
+            "people",
+            "members",
+            "employees",
+            "accounts",
+            "who is in our org",
+            "Mitarbeiter",
+        ])
         .sensitive(&["data[].email", "data[].first_name", "data[].last_name"])
         .aliases(&["list-all-users"])
         .enterprise()
         .scopes(&["organisation_users.list"]),
     get::<GetUser>("get-user", "/admin/users/{user_id}")
+        .found_by(&["person", "profile", "account", "employee", "which rights", "Nutzer"])
         .sensitive(&["email", "first_name", "last_name"])
         .enterprise()
         .scopes(&["organisation_users.read"]),
     put::<UpdateUser>("update-user", "/admin/users/{user_id}")
+        .found_by(&["make admin", "promote", "demote", "rights", "owner", "Rolle ändern"])
         .scopes(&["organisation_users.update"]),
     delete::<RemoveUser>("remove-user", "/admin/users/{user_id}")
+        .found_by(&[
+            "offboard",
+            "kick",
+            "leaver",
+            "deactivate account",
+            "delete person",
+            "Benutzer löschen",
+        ])
         .aliases(&["delete-user"])
         .scopes(&["organisation_users.delete"]),
 ];

@@ -9,19 +9,24 @@ use crate::operation::{Nullable, Operation, Secret, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
+        .found_by(&["vkeys", "old provider keys", "vault keys", "virtuelle Schlüssel"])
         .aliases(&["list-virtual-keys"])
         .secret(&["data[].key", "data[].masked_api_key", "data[].model_config"])
         .scopes(&["virtual_keys.list"]),
     post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
+        .found_by(&["vkey", "add provider secret", "old style", "virtueller Schlüssel"])
         .rule(alert_below_limit)
         .scopes(&["virtual_keys.create"]),
     get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
+        .found_by(&["vkey", "inspect", "details", "virtueller Schlüssel"])
         .secret(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
+        .found_by(&["vkey", "rotate provider secret", "edit", "swap", "virtueller Schlüssel"])
         .rule(alert_below_limit)
         .scopes(&["virtual_keys.update"]),
     delete::<DeleteVirtualKey>("delete-virtual-key", "/virtual-keys/{slug}")
+        .found_by(&["vkey", "drop", "revoke provider secret", "virtueller Schlüssel"])
         .scopes(&["virtual_keys.delete"]),
 ];
 

@@ -10,7 +10,7 @@ pub const OPERATIONS: &[Operation] = &[
     get::<ListExclusions>(
         "list-input-guardrail-exclusions",
         "/workspace-exclusions/input-guardrails",
-    )
+    ).found_by(&["exempt", "bypass", "exceptions", "not checked", "unfiltered prompts", "Ausnahmen"])
     .about(
         "List input guardrail exclusions",
         "Returns the workspaces whose requests skip the organisation's input guardrails. Admin key, \
@@ -22,7 +22,7 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateExclusions>(
         "bulk-update-input-guardrail-exclusions",
         "/workspace-exclusions/input-guardrails",
-    )
+    ).found_by(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
     .about(
         "Update input guardrail exclusions",
         "Frees workspaces from the organisation's input guardrails, or puts them back; others stay. \
@@ -35,7 +35,7 @@ pub const OPERATIONS: &[Operation] = &[
     get::<ListExclusions>(
         "list-output-guardrail-exclusions",
         "/workspace-exclusions/output-guardrails",
-    )
+    ).found_by(&["exempt", "bypass", "exceptions", "not checked", "unfiltered answers", "Ausnahmen"])
     .about(
         "List output guardrail exclusions",
         "Returns the workspaces whose responses skip the organisation's output guardrails. \
@@ -47,7 +47,7 @@ pub const OPERATIONS: &[Operation] = &[
     put::<UpdateExclusions>(
         "bulk-update-output-guardrail-exclusions",
         "/workspace-exclusions/output-guardrails",
-    )
+    ).found_by(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
     .about(
         "Update output guardrail exclusions",
         "Frees workspaces from the organisation's output guardrails, or puts them back; others stay. \

@@ -9,18 +9,23 @@ use crate::operation::{Nullable, Operation, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListWorkspaces>("list-all-workspaces", "/admin/workspaces")
+        .found_by(&["teams", "projects", "departments", "tenants", "Arbeitsbereiche"])
         .aliases(&["list-workspaces"])
         .scopes(&["workspaces.list"]),
     post::<CreateWorkspace>("create-workspace", "/admin/workspaces")
+        .found_by(&["team", "project", "department", "tenant", "Arbeitsbereich anlegen"])
         .rule(alert_below_limit)
         .scopes(&["workspaces.create"]),
     get::<GetWorkspace>("get-workspace", "/admin/workspaces/{workspace_id}")
+        .found_by(&["team", "project", "settings", "details", "Arbeitsbereich"])
         .sensitive(&["users[].email", "users[].first_name", "users[].last_name"])
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
+        .found_by(&["team", "rename", "project", "budget", "edit", "Arbeitsbereich ändern"])
         .rule(alert_below_limit)
         .scopes(&["workspaces.update"]),
     delete::<DeleteWorkspace>("delete-workspace", "/admin/workspaces/{workspace_id}")
+        .found_by(&["team", "project", "tear down", "tenant", "Arbeitsbereich löschen"])
         .with_body()
         .scopes(&["workspaces.delete"]),
 ];

@@ -88,12 +88,13 @@ Examples:
     /// Check, explain, test and begin policy files.
     #[command(subcommand)]
     Policy(policy::Policy),
-    /// List the tools with their domain, hints and size.
+    /// List the tools with their domain, hints and size, or find some by words.
     #[command(after_help = "\
 Examples:
   portkey-mcp tools
   portkey-mcp tools --sandbox                  with those that are off without a key
   portkey-mcp tools --read-only                what is left on offer
+  portkey-mcp tools --search \"turn off a model\"
   portkey-mcp tools --format json > tools.json")]
     Tools(tools::Tools),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.

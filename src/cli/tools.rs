@@ -9,6 +9,7 @@ use crate::{
     catalog::{Catalog, Entry},
     operation::{Base, Operation, Plan, Published},
     principal::AccessModes,
+    search::{Hit, Index},
     server,
     surface::Surface,
 };
@@ -18,7 +19,13 @@ pub(super) struct Tools {
     /// How to print them; `json` is the array of tools/list, byte for byte, `markdown` the reference.
     #[arg(long, default_value = "table")]
     format: Format,
+    /// Print the ten on offer that fit these words best, the best first.
+    #[arg(long, value_name = "WORDS")]
+    search: Option<String>,
 }
+
+/// How many tools a search prints.
+const BEST: usize = 10;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
@@ -34,19 +41,64 @@ impl Tools {
         modes: &AccessModes,
         surface: Surface,
         out: &mut impl Write,
-    ) -> io::Result<()> {
+    ) -> anyhow::Result<()> {
         let offered = |entry: &&Entry| modes.admit(entry.domain.name, entry.operation).is_ok();
-        let tools: Vec<_> = catalog.iter().filter(offered).collect();
-        match self.format {
-            Format::Json => {
+        let mut tools: Vec<_> = catalog.iter().filter(offered).collect();
+        if let Some(words) = &self.search {
+            tools = found(&tools, words)?;
+        }
+        match (self.format, &self.search) {
+            (Format::Json, None) => {
                 let tools = server::tools(surface, tools.into_iter());
                 serde_json::to_writer(&mut *out, &tools)?;
-                writeln!(out)
+                writeln!(out)?;
             }
-            Format::Table => table(&rows(&tools, surface), out),
-            Format::Markdown => markdown(&tools, out),
+            (Format::Json, Some(_)) => {
+                let tools: Vec<_> =
+                    tools.into_iter().map(|entry| server::tool(entry.published())).collect();
+                serde_json::to_writer(&mut *out, &tools)?;
+                writeln!(out)?;
+            }
+            (Format::Table, None) => table(&rows(&tools, surface), out)?,
+            (Format::Table, Some(_)) => short_table(&tools, out)?,
+            (Format::Markdown, None) => markdown(&tools, out)?,
+            (Format::Markdown, Some(_)) => short_markdown(&tools, out)?,
         }
+        Ok(())
     }
+}
+
+/// Those of the tools that fit best.
+fn found<'a>(tools: &[&'a Entry], words: &str) -> anyhow::Result<Vec<&'a Entry>> {
+    let hits = Index::of(tools.iter().copied()).find(words, BEST);
+    let entry = |hit: Hit| {
+        tools.iter().copied().find(|entry| entry.operation.name() == hit.operation.name())
+    };
+    anyhow::ensure!(
+        !hits.is_empty(),
+        "no tool on offer fits these words. Try what it is about and what to do, such as \"delete api \
+         key\", or see all with `portkey-mcp tools`"
+    );
+    Ok(hits.into_iter().filter_map(entry).collect())
+}
+
+fn short_table(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
+    let widest = tools.iter().map(|entry| entry.operation.name().len()).max().unwrap_or(0);
+    writeln!(out, "{:widest$}  {:6}  TITLE", "TOOL", "EFFECT")?;
+    for entry in tools {
+        let (name, effect) = (entry.operation.name(), entry.operation.effects().word());
+        writeln!(out, "{name:widest$}  {effect:6}  {}", entry.published().title())?;
+    }
+    Ok(())
+}
+
+fn short_markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
+    for entry in tools {
+        let (name, effect) = (entry.operation.name(), entry.operation.effects().word());
+        writeln!(out, "| `{name}` | {effect} | {} |", entry.published().title())?;
+    }
+    Ok(())
 }
 
 /// What a surface lists, each with its domain; our own tools belong to none.

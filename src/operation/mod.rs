@@ -200,6 +200,7 @@ pub struct Operation {
     sensitive: &'static [&'static str],
     untrusted: bool,
     aliases: &'static [&'static str],
+    words: &'static [&'static str],
     scopes: &'static [&'static str],
     plan: Plan,
     about: Option<(&'static str, &'static str)>,
@@ -272,6 +273,7 @@ const fn declare<T: Input>(
         preview: None,
         repeated: &[],
         aliases: &[],
+        words: &[],
         scopes: &[],
         plan: Plan::Any,
         about: None,
@@ -291,6 +293,11 @@ impl Operation {
     /// Other names the tool answers to.
     pub fn other_names(&self) -> &'static [&'static str] {
         self.aliases
+    }
+
+    /// What people say who mean it, beside what its name and its texts say.
+    pub fn words(&self) -> &'static [&'static str] {
+        self.words
     }
 
     /// The HTTP method.

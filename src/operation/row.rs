@@ -121,6 +121,13 @@ impl Operation {
         self
     }
 
+    /// Three to six words or phrases of people who mean it, that stand in none of its names and texts:
+    /// everyday words, other products' terms, German ones. They are never listed; searches look at them.
+    pub const fn found_by(mut self, words: &'static [&'static str]) -> Self {
+        self.words = words;
+        self
+    }
+
     /// The API-key scopes of which any one suffices.
     pub const fn scopes(mut self, scopes: &'static [&'static str]) -> Self {
         self.scopes = scopes;

@@ -33,6 +33,7 @@ use crate::{
     observe,
     operation::Upstream,
     principal::Principal,
+    search::Index,
     surface::{self, Surface},
 };
 
@@ -66,6 +67,8 @@ pub struct Server {
     tools: Arc<OnceLock<Vec<Tool>>>,
     info: Arc<OnceLock<ServerConfig>>,
     surface: Surface,
+    /// Finds operations; made when one is first looked for.
+    index: Arc<OnceLock<Index>>,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
     calls: TaskTracker,
@@ -94,6 +97,7 @@ impl Server {
             tools: Arc::default(),
             info: Arc::default(),
             surface: Surface::default(),
+            index: Arc::default(),
             page,
             local: None,
             calls: TaskTracker::new(),

@@ -10,6 +10,7 @@ use crate::{
     operation::{Effect, InputError, JsonMap, Operation, Plan, Upstream},
     principal::Principal,
     request::Arrival,
+    search::Index,
     surface::{Does, OwnTool},
 };
 
@@ -76,12 +77,12 @@ impl Server {
             Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
             Ok(_) => Err(InputError::one("operation", format!("`{name}` is not on offer here"))),
             Err(unknown) => {
-                let near = self.near(principal, &name.replace(['-', '_'], " "), NEAREST);
-                let names: Vec<String> =
-                    near.iter().map(|entry| format!("`{}`", entry.operation.name())).collect();
+                let near = self.near(principal, &name.replace(['-', '_'], " ")).take(NEAREST);
+                let names: Vec<_> =
+                    near.map(|entry| format!("`{}`", entry.operation.name())).collect();
                 let what = match names.is_empty() {
                     true => format!("{unknown}; ask `search-operations`"),
-                    false => format!("{unknown} Near are {}", names.join(", ")),
+                    false => format!("{unknown}; near are {}", names.join(", ")),
                 };
                 Err(InputError::one("operation", what))
             }
@@ -89,23 +90,29 @@ impl Server {
     }
 
     /// The operations on offer that a few words mean, best first.
-    fn near(&self, principal: &Principal, words: &str, most: usize) -> Vec<&Entry> {
-        let _ = (words, most);
-        self.dispatcher.catalog().iter().filter(|e| self.dispatcher.shows(principal, e)).collect()
+    fn near<'a>(
+        &'a self,
+        principal: &'a Principal,
+        words: &str,
+    ) -> impl Iterator<Item = &'a Entry> {
+        let catalog = self.dispatcher.catalog();
+        let index = self.index.get_or_init(|| Index::of(self.dispatcher.offered()));
+        let hits = index.find(words, usize::MAX).into_iter();
+        hits.filter_map(|hit| catalog.find(hit.operation.name()).ok())
+            .filter(|entry| self.dispatcher.shows(principal, entry))
     }
 
     fn found(&self, principal: &Principal, args: &JsonMap) -> Value {
         let query = args.get("query").and_then(Value::as_str).unwrap_or_default();
         let effect = args.get("effect").and_then(Value::as_str);
         let most = args.get("limit").and_then(Value::as_u64).and_then(|most| most.try_into().ok());
-        let near = self.near(principal, query, usize::MAX);
-        let near = near
-            .iter()
-            .filter(|entry| effect.is_none_or(|effect| entry.operation.effects().word() == effect));
-        let operations: Vec<Value> =
-            near.take(most.unwrap_or(FOUND)).map(|entry| brief(entry)).collect();
+        let fits =
+            |entry: &&Entry| effect.is_none_or(|one| entry.operation.effects().word() == one);
+        let near = self.near(principal, query).filter(fits).take(most.unwrap_or(FOUND));
+        let operations: Vec<Value> = near.map(brief).collect();
         if operations.is_empty() {
-            let note = "nothing on offer matches; say it in other words, or leave out `effect`";
+            let note =
+                "nothing on offer fits; say what it is about and what to do, or leave out `effect`";
             return json!({ "operations": [], "note": note });
         }
         json!({ "operations": operations })

@@ -70,6 +70,24 @@ fn names_fit_every_client() {
     });
 }
 
+/// Words for searches are worth writing where they add to what is found anyway.
+#[test]
+fn words_for_searches_are_few_and_new() {
+    each(|p| {
+        let (name, words) = (p.operation().name(), p.operation().words());
+        ensure((3..=6).contains(&words.len()), format!("{} words, 3 to 6 wanted", words.len()))?;
+        let distinct: BTreeSet<_> = words.iter().map(|word| word.to_lowercase()).collect();
+        ensure(distinct.len() == words.len(), "a word stands twice")?;
+        let text = format!("{name} {} {}", p.title(), p.description()).to_lowercase();
+        words.iter().try_for_each(|word| {
+            let plain = word.trim() == *word && (2..=40).contains(&word.len());
+            ensure(plain, format!("`{word}` is no short phrase"))?;
+            ensure(word.replace(' ', "-") != name, format!("`{word}` is the name"))?;
+            ensure(!text.contains(&word.to_lowercase()), format!("`{word}` is told already"))
+        })
+    });
+}
+
 #[test]
 fn placeholders_are_required_arguments() {
     each(|p| {

@@ -34,6 +34,45 @@ fn tools_are_shown_for_people() {
 }
 
 #[test]
+fn tools_are_found_by_words() {
+    let first = |args: &[&str]| {
+        let (ok, out, log) = said(&[&["tools", "--search"][..], args].concat());
+        assert!(ok, "{args:?}: {log}");
+        (out.lines().nth(1).unwrap_or_default().to_owned(), out)
+    };
+    let (line, table) = first(&["delete an api key"]);
+    assert!(line.starts_with("delete-api-key ") && line.contains("  delete  Delete an API key"));
+    assert_eq!(table.lines().count(), 11, "a head and the ten best");
+    let (_, markdown) = first(&["API-Schlüssel löschen", "--format", "markdown"]);
+    let line = "| `delete-api-key` | delete | Delete an API key |";
+    assert_eq!(markdown.lines().nth(2), Some(line), "{markdown}");
+    let (_, json) = first(&["delete an api key", "--format", "json"]);
+    let tools: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&tools[0]["name"], tools.as_array().unwrap().len()),
+        (&json!("delete-api-key"), 10)
+    );
+    for narrow in ["--read-only", "--no-delete", "--exclude-tools=delete-*"] {
+        let (_, table) = first(&["delete an api key", narrow]);
+        assert!(!table.contains("delete-api-key"), "{narrow}: {table}");
+    }
+    let enkrypt = "get an enkrypt mcp gateway";
+    assert!(!first(&[enkrypt]).1.contains("\nget-mcp-gateway "), "it is off without a key");
+    assert!(first(&[enkrypt, "--sandbox"]).1.contains("\nget-mcp-gateway "));
+}
+
+#[test]
+fn a_search_that_finds_nothing_says_what_to_try() {
+    for words in ["", "??", "the of", "xyzzy qwrtz"] {
+        let (ok, out, log) = said(&["tools", "--search", words]);
+        assert!(
+            !ok && out.is_empty() && log.contains("Try what it is about"),
+            "{words}: {out} {log}"
+        );
+    }
+}
+
+#[test]
 fn tools_are_called_from_the_shell() {
     let json = |args: &[&str]| -> Value {
         let mut all = vec!["call"];

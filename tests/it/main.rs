@@ -44,6 +44,7 @@ mod replicas;
 mod requests;
 mod sandbox;
 mod seal;
+mod search;
 mod secrets;
 mod sessions;
 mod stdio;

@@ -65,6 +65,24 @@ async fn everything_can_be_found_described_and_called() {
         let names: Vec<_> = client.tools().await.iter().map(|tool| tool.name.to_string()).collect();
         assert_eq!(names, tools().iter().map(|own| own.operation.name()).collect::<Vec<_>>());
 
+        for (query, effect, first) in [
+            ("turn off an AI provider key", None, ""),
+            ("add openai credentials for everyone", Some("create"), "create-integration"),
+            ("Ausgaben pro Modell", Some("read"), ""),
+        ] {
+            let mut args = json!({ "query": query, "limit": 5 });
+            args["effect"] = effect.map_or(Value::Null, Value::from);
+            let found = answer(&client, "search-operations", args).await.unwrap();
+            let found = found["operations"].as_array().unwrap();
+            assert!((1..=5).contains(&found.len()), "{way} {query}: {found:?}");
+            let names: Vec<_> =
+                found.iter().map(|one| one["operation"].as_str().unwrap()).collect();
+            assert!(first.is_empty() || names.contains(&first), "{way} {query}: {names:?}");
+            let call_by = effect.map(|effect| format!("{effect}-operation"));
+            let fits = |one: &&Value| call_by.as_deref().is_none_or(|by| one["call_by"] == by);
+            assert!(found.iter().all(|one| fits(&one)), "{way} {query}: {found:?}");
+        }
+
         let described = json!({ "operation": "create_integration" });
         let described = answer(&client, "describe-operation", described).await.unwrap();
         assert_eq!(described["call_by"], "create-operation", "{way}: {described}");

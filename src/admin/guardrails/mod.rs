@@ -15,31 +15,78 @@ use crate::operation::{Operation, delete, get, post, put};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListGuardrails>("list-guardrails", "/guardrails")
+        .found_by(&[
+            "safety checks",
+            "content filters",
+            "moderation rules",
+            "protections",
+            "Schutzregeln",
+        ])
         .scopes(&["guardrails.list", "organisation_guardrails.list"]),
     post::<CreateGuardrail>("create-guardrail", "/guardrails")
+        .found_by(&[
+            "content filter",
+            "PII",
+            "moderation",
+            "block jailbreak",
+            "safety check",
+            "Schutzregel",
+        ])
         .rule(checks::fit_the_catalogue)
         .scopes(&["guardrails.create", "organisation_guardrails.create"]),
     get::<GetGuardrail>("get-guardrail", "/guardrails/{guardrail_id}")
+        .found_by(&[
+            "safety check details",
+            "content filter",
+            "moderation",
+            "inspect",
+            "Schutzregel",
+        ])
         .scopes(&["guardrails.read", "organisation_guardrails.read"])
         .secret(&["checks[].parameters"]),
     put::<UpdateGuardrail>("update-guardrail", "/guardrails/{guardrail_id}")
+        .found_by(&[
+            "content filter",
+            "safety check",
+            "moderation",
+            "tweak",
+            "PII",
+            "Schutzregel ändern",
+        ])
         .destructive()
         .rule(checks::fit_the_catalogue)
         .scopes(&["guardrails.update", "organisation_guardrails.update"]),
     delete::<DeleteGuardrail>("delete-guardrail", "/guardrails/{guardrail_id}")
+        .found_by(&[
+            "content filter",
+            "safety check",
+            "moderation",
+            "PII",
+            "lift protection",
+            "Schutzregel löschen",
+        ])
         .scopes(&["guardrails.delete", "organisation_guardrails.delete"]),
     get::<ListMcpServers>("list-guardrail-mcp-servers", "/guardrails/{guardrail_id}/mcp-servers")
+        .found_by(&[
+            "tools guarded",
+            "watched servers",
+            "protected",
+            "coverage",
+            "überwachte Server",
+        ])
         .scopes(&["guardrails.read"]),
     put::<ReplaceMcpServers>(
         "replace-guardrail-mcp-servers",
         "/guardrails/{guardrail_id}/mcp-servers",
     )
+    .found_by(&["swap", "overwrite set", "whole list", "protect only these", "reassign"])
     .destructive()
     .scopes(&["guardrails.update"]),
     put::<SetMcpServer>(
         "set-guardrail-mcp-server",
         "/guardrails/{guardrail_id}/mcp-servers/{mcp_server_id}",
     )
+    .found_by(&["protect", "attach", "guard tool calls", "add one", "watch", "link"])
     .scopes(&["guardrails.update"]),
 ];
 

@@ -17,38 +17,81 @@ use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, g
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListIntegrations>("list-all-integrations", "/integrations")
+        .found_by(&[
+            "vendors",
+            "LLM connections",
+            "connected accounts",
+            "Anbieter",
+            "OpenAI",
+            "Anthropic",
+        ])
         .aliases(&["list-integrations"])
         .secret(&["data[].configurations"])
         .scopes(&["organisation_integrations.list", "workspace_integrations.list"]),
     post::<CreateIntegration>("create-integration", "/integrations")
+        .found_by(&[
+            "connect",
+            "vendor account",
+            "OpenAI key",
+            "Azure",
+            "Bedrock",
+            "Anbieter verbinden",
+        ])
         .rule(configurations::fit_the_provider)
         .scopes(&["organisation_integrations.create", "workspace_integrations.create"]),
     get::<GetIntegration>("get-integration", "/integrations/{slug}")
+        .found_by(&[
+            "vendor connection",
+            "account details",
+            "OpenAI",
+            "Anbieter ansehen",
+            "inspect",
+        ])
         .secret(&["masked_key", "configurations"])
         .enterprise()
         .scopes(READ),
     put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
+        .found_by(&[
+            "rotate OpenAI key",
+            "vendor credential",
+            "expired",
+            "new secret",
+            "Anbieter ändern",
+        ])
         .rule(configurations::fit_one_provider)
         .scopes(UPDATE),
     delete::<DeleteIntegration>("delete-integration", "/integrations/{slug}")
+        .found_by(&["disconnect", "vendor account", "unplug", "OpenAI", "Anbieter entfernen"])
         .scopes(&["organisation_integrations.delete", "workspace_integrations.delete"]),
     get::<ListModels>("list-integration-models", "/integrations/{slug}/models")
+        .found_by(&["available LLMs", "which are switched on", "GPT", "allowed", "Modelle"])
         .secret(&["models[].custom_headers", "models[].configurations"])
         .enterprise()
         .scopes(READ),
     put::<UpdateModels>("bulk-update-integration-models", "/integrations/{slug}/models")
+        .found_by(&[
+            "turn off",
+            "turn on",
+            "whitelist LLM",
+            "block GPT",
+            "activate Claude",
+            "Modell sperren",
+        ])
         .aliases(&["update-integration-models"])
         .scopes(UPDATE),
     delete::<DeleteModels>("bulk-delete-integration-models", "/integrations/{slug}/models")
+        .found_by(&["fine-tuned", "own LLM", "unregister", "drop", "eigenes Modell löschen"])
         .aliases(&["delete-integration-model"])
         .scopes(UPDATE),
     get::<ListWorkspaces>("list-integration-workspaces", "/integrations/{slug}/workspaces")
+        .found_by(&["who has access", "teams allowed", "shared with", "permissions", "Freigaben"])
         .enterprise()
         .scopes(&["organisation_integrations.read"]),
     put::<UpdateWorkspaces>(
         "bulk-update-integration-workspaces",
         "/integrations/{slug}/workspaces",
     )
+    .found_by(&["share with team", "let team use", "allow", "deny", "stop using", "freigeben"])
     .destructive()
     .rule(access_fits)
     .aliases(&["update-integration-workspaces"])

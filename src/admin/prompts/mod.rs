@@ -11,16 +11,16 @@ use crate::operation::{Base, Effect, JsonMap, Operation, Problems, delete, get, 
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
-    get::<ListPrompts>("list-prompts", "/prompts").scopes(&["prompts.list"]),
-    post::<CreatePrompt>("create-prompt", "/prompts").scopes(&["prompts.create"]),
-    get::<GetPrompt>("get-prompt", "/prompts/{prompt_id}").untrusted().scopes(READ),
+    get::<ListPrompts>("list-prompts", "/prompts").found_by(&["browse", "find", "library", "Vorlagen"]).scopes(&["prompts.list"]),
+    post::<CreatePrompt>("create-prompt", "/prompts").found_by(&["new template", "author", "write", "system message", "Vorlage anlegen"]).scopes(&["prompts.create"]),
+    get::<GetPrompt>("get-prompt", "/prompts/{prompt_id}").found_by(&["show template", "content", "view text", "read", "Vorlage"]).untrusted().scopes(READ),
     // Each change of the template adds a version.
-    put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}")
+    put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}").found_by(&["edit template", "change system message", "reword", "revise", "Vorlage ändern"])
         .not_idempotent()
         .rule(a_version_is_whole)
         .scopes(UPDATE),
-    delete::<DeletePrompt>("delete-prompt", "/prompts/{prompt_id}").scopes(&["prompts.delete"]),
-    post::<RunPrompt>("create-prompt-completion", "/prompts/{prompt_id}/completions")
+    delete::<DeletePrompt>("delete-prompt", "/prompts/{prompt_id}").found_by(&["template", "bin", "throw away", "drop", "Vorlage löschen"]).scopes(&["prompts.delete"]),
+    post::<RunPrompt>("create-prompt-completion", "/prompts/{prompt_id}/completions").found_by(&["execute", "invoke", "generate", "try out", "ausführen", "inference"])
         .about(
             "Run a prompt",
             "Calls the prompt's model and returns its answer; each call costs money and is logged. \
@@ -34,11 +34,11 @@ pub const OPERATIONS: &[Operation] = &[
         .sensitive(&["choices"])
         .aliases(&["run-prompt-completion"])
         .scopes(&["prompts.render", "completions.write"]),
-    put::<PublishPrompt>("set-default-prompt-version", "/prompts/{prompt_id}/makeDefault")
+    put::<PublishPrompt>("set-default-prompt-version", "/prompts/{prompt_id}/makeDefault").found_by(&["promote", "deploy", "rollback", "activate", "live", "veröffentlichen"])
         .aliases(&["publish-prompt"])
         .scopes(&["prompts.publish"]),
     // A POST only because it has a body: nothing is stored and no model is called.
-    post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render")
+    post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render").found_by(&["fill in", "dry run", "substitute", "preview", "placeholders", "vorschau"])
         .about(
             "Render a prompt",
             "Returns the request that running the prompt would send, without calling a model. Other \
@@ -50,13 +50,13 @@ pub const OPERATIONS: &[Operation] = &[
         .untrusted()
         .sensitive(&["data"])
         .scopes(&["prompts.render"]),
-    get::<ListVersions>("list-prompt-versions", "/prompts/{prompt_id}/versions")
+    get::<ListVersions>("list-prompt-versions", "/prompts/{prompt_id}/versions").found_by(&["history", "revisions", "changes", "older", "Versionen"])
         .untrusted()
         .scopes(READ),
-    get::<GetVersion>("get-prompt-version", "/prompts/{prompt_id}/versions/{version_id}")
+    get::<GetVersion>("get-prompt-version", "/prompts/{prompt_id}/versions/{version_id}").found_by(&["revision", "old template", "specific", "compare", "frühere"])
         .untrusted()
         .scopes(READ),
-    put::<UpdateVersion>("update-prompt-version", "/prompts/{prompt_id}/versions/{version_id}")
+    put::<UpdateVersion>("update-prompt-version", "/prompts/{prompt_id}/versions/{version_id}").found_by(&["tag revision", "mark as production", "staging", "assign environment", "kennzeichnen"])
         .scopes(UPDATE),
 ];
 

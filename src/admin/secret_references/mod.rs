@@ -13,14 +13,17 @@ use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, g
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListSecretReferences>("list-all-secret-references", "/secret-references")
+        .found_by(&["vault", "AWS", "key management", "secret manager entries", "Geheimnisse"])
         .aliases(&["list-secret-references"])
         .enterprise()
         .scopes(&["secret_references.list"]),
     post::<CreateSecretReference>("create-secret-reference", "/secret-references")
+        .found_by(&["key store", "credential store", "connect", "KMS", "Tresor", "Geheimnis"])
         .rule(new_reference_fits)
         .enterprise()
         .scopes(&["secret_references.create"]),
     get::<GetSecretReference>("get-secret-reference", "/secret-references/{secret_reference_id}")
+        .found_by(&["vault", "where does it point", "details", "KMS", "Geheimnis"])
         .secret(&["auth_config"])
         .sensitive(&["secret_path"])
         .enterprise()
@@ -29,6 +32,7 @@ pub const OPERATIONS: &[Operation] = &[
         "update-secret-reference",
         "/secret-references/{secret_reference_id}",
     )
+    .found_by(&["vault", "change location", "move", "edit", "Geheimnis ändern"])
     .rule(changed_reference_fits)
     .enterprise()
     .scopes(&["secret_references.update"]),
@@ -36,6 +40,7 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-secret-reference",
         "/secret-references/{secret_reference_id}",
     )
+    .found_by(&["vault", "unlink", "drop", "disconnect", "Geheimnis löschen"])
     .enterprise()
     .scopes(&["secret_references.delete"]),
 ];

@@ -1,0 +1,235 @@
+//! Finding operations by what people call them.
+//!
+//! BM25 over several fields (BM25F): a term counts by the weight of the field it stands in, less in a long
+//! field, less the more operations have it. It is ours because the crates for it either know a single
+//! field without weights or bring a trie and a tokenizer that take more memory than all the texts.
+
+mod words;
+
+use std::{collections::BTreeMap, ops::Range};
+
+use crate::{
+    catalog::Entry,
+    operation::{Effect, Operation, Published},
+};
+
+/// How soon further occurrences of a term stop to count.
+const K1: f32 = 1.2;
+
+/// What a verb is worth to operations that do as it says.
+const VERB: f32 = 2.0;
+
+/// What a noun in the plural is worth to operations that list.
+const PLURAL: f32 = 0.6;
+
+/// What is left of a term's score where it was not quite what was written.
+const NEAR: f32 = 0.7;
+
+/// One text of an operation: what it is worth, how far length counts against it, and how to get it.
+struct Field {
+    weight: f32,
+    b: f32,
+    text: fn(&Entry, &Published) -> String,
+}
+
+const FIELDS: [Field; 7] = [
+    Field { weight: 6.0, b: 0.6, text: |entry, _| entry.operation.name().to_owned() },
+    Field { weight: 3.0, b: 0.3, text: |entry, _| entry.operation.words().join(" ") },
+    Field { weight: 1.5, b: 0.3, text: |_, published| published.title().to_owned() },
+    Field { weight: 1.2, b: 0.3, text: |entry, _| entry.domain.name.to_owned() },
+    Field { weight: 0.8, b: 0.5, text: |entry, _| entry.domain.about.to_owned() },
+    // Its first two sentences say what it does, the rest on what conditions.
+    Field {
+        weight: 1.0,
+        b: 0.75,
+        text: |_, published| published.description().split_inclusive(". ").take(2).collect(),
+    },
+    Field { weight: 0.5, b: 0.75, text: |_, published| parameters(published).join(" ") },
+];
+
+fn parameters(published: &Published) -> Vec<&str> {
+    let properties = published.schema().get("properties").and_then(|names| names.as_object());
+    properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+}
+
+/// What an operation does, as far as a verb tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    List,
+    Get,
+    Create,
+    Update,
+    Delete,
+}
+
+impl Kind {
+    fn of(operation: &Operation) -> Self {
+        match operation.effects() {
+            Effect::Read if operation.name().starts_with("list-") => Self::List,
+            Effect::Read => Self::Get,
+            Effect::Create => Self::Create,
+            Effect::Update => Self::Update,
+            Effect::Delete => Self::Delete,
+        }
+    }
+}
+
+/// An operation that was found.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// The operation.
+    pub operation: &'static Operation,
+    /// How well it fits; only good for comparing hits of one search.
+    pub score: f32,
+}
+
+/// A term, who has it, and of which kinds of operation it is the verb.
+#[derive(Debug)]
+struct Term {
+    word: Box<str>,
+    postings: Range<usize>,
+    kinds: Vec<Kind>,
+}
+
+/// What operations can be found by. Built once, in some milliseconds; takes about 100 kB for all.
+#[derive(Debug)]
+pub struct Index {
+    operations: Vec<&'static Operation>,
+    /// In the order of words.
+    terms: Vec<Term>,
+    /// For each term in turn, its operations and what it is worth to each.
+    postings: Vec<(u16, f32)>,
+}
+
+impl Index {
+    /// The index of these operations.
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let (mut operations, mut texts) = (Vec::new(), Vec::new());
+        for entry in entries {
+            // Not kept, as `Entry::published` would: where few tools are listed, few schemas are needed.
+            let published = Published::new(entry.operation.clone());
+            operations.push(entry.operation);
+            texts.push(FIELDS.map(|field| words::of(&(field.text)(entry, &published))));
+        }
+        let mut weights: BTreeMap<String, BTreeMap<u16, f32>> = BTreeMap::new();
+        for (at, field) in FIELDS.iter().enumerate() {
+            let lists = || texts.iter().filter_map(|of| of.get(at));
+            let mean = lists().map(Vec::len).sum::<usize>() as f32 / operations.len() as f32;
+            for (operation, list) in (0..).zip(lists()) {
+                let weight = field.weight / (1.0 - field.b + field.b * list.len() as f32 / mean);
+                for word in list {
+                    let of = weights.entry(word.clone()).or_default();
+                    *of.entry(operation).or_default() += weight;
+                }
+            }
+        }
+        Self::with(operations, weights)
+    }
+
+    fn with(
+        operations: Vec<&'static Operation>,
+        mut weights: BTreeMap<String, BTreeMap<u16, f32>>,
+    ) -> Self {
+        let verbs: Vec<(String, Kind)> = words::verbs().collect();
+        for (word, _) in &verbs {
+            weights.entry(word.clone()).or_default();
+        }
+        let (mut terms, mut postings) = (Vec::new(), Vec::new());
+        for (word, of) in weights {
+            let (all, having) = (operations.len() as f32, of.len() as f32);
+            let rarity = (1.0 + (all - having + 0.5) / (having + 0.5)).ln();
+            let start = postings.len();
+            postings.extend(
+                of.into_iter()
+                    .map(|(at, weight)| (at, rarity * weight * (K1 + 1.0) / (K1 + weight))),
+            );
+            let kinds = verbs.iter().filter(|(verb, _)| *verb == word).map(|(_, kind)| *kind);
+            terms.push(Term {
+                kinds: kinds.collect(),
+                word: word.into(),
+                postings: start..postings.len(),
+            });
+        }
+        Self { operations, terms, postings }
+    }
+
+    /// The operations that fit the words best, at most `most`, the best first; where two fit alike, in
+    /// the order of names. Words that mean nothing find nothing. To show a caller only what it may see, ask
+    /// for all (`usize::MAX`), filter, then take.
+    pub fn find(&self, words: &str, most: usize) -> Vec<Hit> {
+        let mut scores = vec![0.0; self.operations.len()];
+        let mut kinds: Vec<(Kind, f32)> = Vec::new();
+        for asked in words::asked(words, |word| self.term(word).is_some()) {
+            let (meant, share) = match self.term(&asked.word) {
+                Some(term) => (vec![term], 1.0),
+                None if asked.is_small => (Vec::new(), 0.0),
+                None => (self.near(&asked.word), NEAR),
+            };
+            if asked.is_plural && !meant.is_empty() {
+                kinds.push((Kind::List, PLURAL));
+            }
+            let mut best: BTreeMap<u16, f32> = BTreeMap::new();
+            for term in meant {
+                kinds.extend(term.kinds.iter().map(|kind| (*kind, VERB * share)));
+                for (at, score) in self.postings.get(term.postings.clone()).into_iter().flatten() {
+                    let best = best.entry(*at).or_default();
+                    *best = best.max(score * share);
+                }
+            }
+            for (at, score) in best {
+                if let Some(sum) = scores.get_mut(usize::from(at)) {
+                    *sum += score;
+                }
+            }
+        }
+        // A verb counts once, however often it is said.
+        let verb = |operation: &Operation| {
+            let of = kinds.iter().filter(|(kind, _)| *kind == Kind::of(operation));
+            of.map(|(_, worth)| *worth).fold(0.0, f32::max)
+        };
+        let scored = self.operations.iter().zip(scores);
+        let mut hits: Vec<_> = scored
+            .map(|(&operation, score)| Hit { operation, score: score + verb(operation) })
+            .filter(|hit| hit.score > 0.0)
+            .collect();
+        hits.sort_by(|a, b| {
+            b.score.total_cmp(&a.score).then_with(|| a.operation.name().cmp(b.operation.name()))
+        });
+        hits.truncate(most);
+        hits
+    }
+
+    fn term(&self, word: &str) -> Option<&Term> {
+        let at = self.terms.binary_search_by(|term| (*term.word).cmp(word)).ok()?;
+        self.terms.get(at)
+    }
+
+    /// What a word that nobody has may stand for: terms a slip of the pen away, else those it begins or
+    /// that begin it. The first letter is taken to be right, so that few are compared.
+    fn near(&self, word: &str) -> Vec<&Term> {
+        let Some(first) = word.chars().next().filter(|_| (4..=40).contains(&word.len())) else {
+            return Vec::new();
+        };
+        let start = self
+            .terms
+            .partition_point(|term| *term.word < *word.get(..first.len_utf8()).unwrap_or_default());
+        let alike =
+            || self.terms.iter().skip(start).take_while(|term| term.word.starts_with(first));
+        let slips = if word.len() >= 8 { 2 } else { 1 };
+        let away = |term: &Term| {
+            let long = term.word.len() >= 3 && term.word.len().abs_diff(word.len()) <= slips;
+            let away = if long { strsim::osa_distance(&term.word, word) } else { usize::MAX };
+            (away <= slips).then_some(away)
+        };
+        match alike().filter_map(away).min() {
+            Some(least) => alike().filter(|term| away(term) == Some(least)).collect(),
+            None => {
+                let begins = |term: &&Term| {
+                    term.word.len() >= 4 && term.word.starts_with(word)
+                        || term.word.len() >= 5 && word.starts_with(&*term.word)
+                };
+                alike().filter(begins).collect()
+            }
+        }
+    }
+}
