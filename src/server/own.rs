@@ -77,7 +77,8 @@ impl Server {
             Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
             Ok(_) => Err(InputError::one("operation", format!("`{name}` is not on offer here"))),
             Err(unknown) => {
-                let near = self.near(principal, &name.replace(['-', '_'], " ")).take(NEAREST);
+                let words = name.replace(['-', '_'], " ");
+                let near = self.near(principal, &words).take(NEAREST);
                 let names: Vec<_> =
                     near.map(|entry| format!("`{}`", entry.operation.name())).collect();
                 let what = match names.is_empty() {
