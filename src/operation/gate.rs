@@ -55,7 +55,8 @@ impl Problems {
 pub struct InputError(Problems);
 
 impl InputError {
-    pub(super) fn one(at: impl fmt::Display, what: impl fmt::Display) -> Self {
+    /// One thing wrong.
+    pub fn one(at: impl fmt::Display, what: impl fmt::Display) -> Self {
         let mut problems = Problems::default();
         problems.add(at, what);
         Self(problems)

@@ -14,6 +14,7 @@ use super::{
     Server,
     approve::{self, Asked},
     arrival::arrival,
+    pages::Source,
 };
 use crate::{
     approval::{Answer, Denied, Question},
@@ -21,6 +22,7 @@ use crate::{
     observe::Call,
     principal::Principal,
     reply,
+    results::{Gathered, Origin, Wishes},
 };
 
 impl Server {
@@ -68,7 +70,17 @@ impl Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let (arrival, record) = observed.parts();
         let answer = approve::answer(&mut request);
-        let (name, args) = (&*request.name, request.arguments.unwrap_or_default());
+        let (name, mut args) = (&*request.name, request.arguments.unwrap_or_default());
+        let listing = self.listing(name);
+        let wishes = match &listing {
+            Some(listing) => listing.take_wishes(&mut args),
+            None => Ok(Wishes::default()),
+        };
+        let wishes = match wishes {
+            Ok(wishes) => wishes,
+            Err(error) => return Ok(turned_back(observed, error.into())),
+        };
+        let asked = listing.as_ref().map(|_| args.clone()).unwrap_or_default();
         let call = dispatch::Call { principal, arrival, name, args, answer };
         let mut outcome = self.dispatcher.recorded(call, record).await;
         if let Err(CallError::Ask(question)) = outcome {
@@ -86,12 +98,24 @@ impl Server {
                 Err(error) => Err(error),
             };
         }
+        if let (Some(listing), Ok(first)) = (&listing, &mut outcome) {
+            let gathered = Gathered::begin(listing, &wishes, &asked, first.take());
+            let source = Source { context, principal, arrival, name };
+            *first = self.gather(source, gathered, record).await;
+        }
+        let reveals = record.operation.is_none_or(|operation| !operation.revealed().is_empty());
         observed.ended(&outcome);
         match outcome {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            outcome => Ok(reply::result(outcome, observed.is_untrusted()).into()),
+            Err(error) => Ok(reply::error(&error).into()),
+            Ok(body) => {
+                let untrusted = observed.is_untrusted();
+                let origin = Origin { untrusted, reveals };
+                let shown = self.results.bound(principal, body, origin).await;
+                Ok(reply::answer(shown, self.results.content(), untrusted).into())
+            }
         }
     }
 
@@ -106,4 +130,11 @@ impl Server {
         let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
         approve::ask(approvals, context, principal, question).await
     }
+}
+
+/// The answer to a call that was never made, because of its arguments.
+fn turned_back(observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
+    let result = reply::error(&error).into();
+    observed.ended(&Err(error));
+    result
 }

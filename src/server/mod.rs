@@ -3,6 +3,7 @@
 mod approve;
 mod arrival;
 mod call;
+mod pages;
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,6 +33,7 @@ use crate::{
     operation::Upstream,
     principal::Principal,
     reply,
+    results::Results,
 };
 
 /// What a client is told about using the server.
@@ -39,7 +41,9 @@ const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hol
     credentials, providers lend them to workspaces, MCP integrations register MCP servers. Call a \
     list tool first to find ids and slugs. `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
-    out. A field left out keeps its value.";
+    out. A field left out keeps its value. Lists say `total`, `returned` and `next`, the arguments of \
+    the next page; each also takes `fields` (names to return, dots into objects) and `all: true` (follow \
+    the pages, up to 1,000 items). A large result comes `truncated`, with what was left out.";
 
 /// What it is told beside that where Enkrypt AI's tools are on offer.
 const ENKRYPT_INSTRUCTIONS: &str = " Tools that say Enkrypt AI administer another product, with names \
@@ -59,6 +63,7 @@ const METHODS: &[&str] = &["tools/call", "tools/list", "subscriptions/listen"];
 #[derive(Clone, Debug)]
 pub struct Server {
     dispatcher: Arc<Dispatcher>,
+    results: Results,
     tools: Arc<OnceLock<Vec<Tool>>>,
     info: Arc<OnceLock<ServerConfig>>,
     page: Option<usize>,
@@ -86,6 +91,7 @@ impl Server {
         }
         Self {
             dispatcher,
+            results: Results::default(),
             tools: Arc::default(),
             info: Arc::default(),
             page,
@@ -101,6 +107,11 @@ impl Server {
     /// The same, with what clients ask for recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same, with answers shown so.
+    pub fn showing(self, results: Results) -> Self {
+        Self { results, ..self }
     }
 
     /// The same for whoever started the process, where the transport recognises nobody.
