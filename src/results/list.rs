@@ -19,8 +19,8 @@ const MOST_BYTES: usize = 8 << 20;
 const FIELDS: &str = "fields";
 const ALL: &str = "all";
 /// Where the items of a list stand, by its envelope (quirks.md §4.8).
-const ITEMS: [&str; 7] =
-    [DATA, "models", "workspaces", "capabilities", "mappings", "records", "servers"];
+const ITEMS: [&str; 8] =
+    [DATA, "models", "workspaces", "capabilities", "mappings", "records", "servers", "groups"];
 /// The arguments that number pages, each with the one that sizes them.
 const NUMBERED: [(&str, &str); 3] =
     [("current_page", "page_size"), ("currentPage", "pageSize"), ("page", "page_size")];

@@ -192,7 +192,7 @@ fn fields_are_kept_and_those_that_nobody_has_are_named() {
 #[tokio::test]
 async fn clients_page_project_and_gather() {
     for way in WAYS {
-        let options = &["--max-result-bytes", "6000"];
+        let options = &["--max-result-bytes", "2000"];
         let server = connected(way, &Human::new(false), options).await;
         let tool = "list-all-integrations";
         for i in 0..3 {
@@ -214,20 +214,49 @@ async fn clients_page_project_and_gather() {
         assert_eq!((&all["data"], &all["next"]), (&json!(ids), &Value::Null), "{way:?}");
         assert_eq!((&all["returned"], &all["total"]), (&json!(ids.len()), &json!(ids.len())));
         // Too much, and cut.
-        let args = json!({ "page_size": 500, "all": true });
-        let result = server.call("get-general-model-config", json!({ "provider": "openai" })).await;
-        let text = result.content[0].as_text().unwrap().text.clone();
-        assert!(text.len() <= 6_000);
-        let whole = server.call("list-audit-logs", args).await;
+        let whole = server.call(tool, json!({ "page_size": 100 })).await;
         let text = whole.content[0].as_text().unwrap().text.clone();
-        assert!(text.len() <= 6_000, "{way:?}");
-        assert_eq!(serde_json::from_str(&text).ok(), whole.structured_content);
+        let shown = whole.structured_content.unwrap();
+        assert!(text.len() <= 2_000 && shown["truncated"]["handle"].is_string(), "{way:?}: {text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), shown);
         // What is no list takes neither.
         let (well, said) =
             server.said("get-integration", json!({ "slug": "x", "all": true })).await;
         assert!(!well && said.contains("`all`"), "{said}");
         server.client.cancel().await.unwrap();
     }
+}
+
+/// Whatever their envelope: all that can be listed without knowing anything.
+#[tokio::test]
+async fn every_list_says_how_much_it_is() {
+    let options = &["--max-result-bytes", "0"];
+    let server = connected((false, true), &Human::new(false), options).await;
+    let (mut asked, mut wrong) = (0, Vec::new());
+    for entry in Catalog::full().iter() {
+        let tool = entry.operation.name();
+        let needs = entry.published().schema().get("required");
+        if listing(tool).is_none() || needs.is_some_and(|names| names != &json!([])) {
+            continue;
+        }
+        let result = server.call(tool, json!({})).await;
+        // What is listed of a workspace wants to know which.
+        let result = match result.is_error {
+            Some(true) => server.call(tool, json!({ "workspace_id": "ws-shared" })).await,
+            _ => result,
+        };
+        let Some(list) = result.structured_content else { continue };
+        let items = list.as_object().unwrap().values().filter_map(Value::as_array);
+        let most = items.map(Vec::len).max().unwrap_or_default();
+        let says_total = list["total"].as_u64().is_some_and(|total| total >= most as u64);
+        let says_next = list.as_object().unwrap().contains_key("next");
+        if list["returned"] != most || !says_total || !says_next {
+            wrong.push(format!("{tool}: {list}"));
+        }
+        asked += 1;
+    }
+    assert!(wrong.is_empty() && asked > 20, "{asked} asked; {wrong:#?}");
+    server.client.cancel().await.unwrap();
 }
 
 #[tokio::test]
