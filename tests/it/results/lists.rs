@@ -11,15 +11,18 @@ use portkey_mcp::{
 };
 use rmcp::{
     ClientHandler, RoleClient, ServiceExt,
-    model::{CallToolRequestParams, ProgressNotificationParam},
-    service::{NotificationContext, PeerRequestOptions},
+    model::{
+        CallToolRequest, CallToolRequestParams, ClientRequest, ProgressNotificationParam,
+        ServerResult,
+    },
+    service::{NotificationContext, PeerRequestOptions, RequestHandle, RunningService},
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
     approval::{Human, WAYS, connected},
-    upstream::{Upstream, answer, dispatcher, ok, operator},
+    upstream::{Act, Upstream, answer, dispatcher, ok, operator},
 };
 
 fn listing(tool: &str) -> Option<Listing> {
@@ -289,10 +292,15 @@ fn page(number: usize) -> String {
     json!({ "total": 6, "data": [{ "id": 2 * number }, { "id": 2 * number + 1 }] }).to_string()
 }
 
-/// What one gathering comes to, against a Portkey that answers the third page with `third`.
-async fn gathered(
-    third: fn() -> crate::upstream::Act,
-) -> (Value, Upstream, Vec<(f64, Option<f64>)>) {
+/// A gathering under way, against a Portkey that answers the third page with `third`.
+struct Gathering {
+    upstream: Upstream,
+    client: RunningService<RoleClient, Watcher>,
+    sent: RequestHandle<RoleClient>,
+    progress: mpsc::UnboundedReceiver<(f64, Option<f64>)>,
+}
+
+async fn gathering(third: fn() -> Act) -> Gathering {
     let upstream = Upstream::start(move |i| if i == 2 { third() } else { ok(&page(i)) }).await;
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (input, output) = tokio::io::split(theirs);
@@ -300,16 +308,20 @@ async fn gathered(
     tokio::spawn(
         async move { server.serve(Lines::new(input, output)).await.unwrap().waiting().await },
     );
-    let (heard, mut progress) = mpsc::unbounded_channel();
+    let (heard, progress) = mpsc::unbounded_channel();
     let client = Watcher(heard).serve(ours).await.unwrap();
     let args = map(json!({ "page_size": 2, "all": true }));
     let call = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
-    let request =
-        rmcp::model::ClientRequest::CallToolRequest(rmcp::model::CallToolRequest::new(call));
-    let sent =
-        client.send_cancellable_request(request, PeerRequestOptions::no_options()).await.unwrap();
-    let rmcp::model::ServerResult::CallToolResult(result) = sent.await_response().await.unwrap()
-    else {
+    let request = ClientRequest::CallToolRequest(CallToolRequest::new(call));
+    let options = PeerRequestOptions::no_options();
+    let sent = client.send_cancellable_request(request, options).await.unwrap();
+    Gathering { upstream, client, sent, progress }
+}
+
+/// What one comes to.
+async fn gathered(third: fn() -> Act) -> (Value, Upstream, Vec<(f64, Option<f64>)>) {
+    let Gathering { upstream, client, sent, mut progress } = gathering(third).await;
+    let ServerResult::CallToolResult(result) = sent.await_response().await.unwrap() else {
         panic!("no result");
     };
     client.cancel().await.unwrap();
@@ -318,6 +330,17 @@ async fn gathered(
         told.push(note);
     }
     (result.structured_content.unwrap(), upstream, told)
+}
+
+#[tokio::test]
+async fn a_cancelled_call_asks_for_no_more_pages() {
+    let Gathering { upstream, client, sent, .. } = gathering(|| Act::Hang).await;
+    upstream.asked(3).await;
+    sent.cancel(None).await.unwrap();
+    // The request for the page is given up, and none comes after it.
+    upstream.hung_up.acquire().await.unwrap().forget();
+    client.cancel().await.unwrap();
+    assert_eq!(upstream.count(), 3);
 }
 
 #[tokio::test]
