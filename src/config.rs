@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
-    cli::{AccessOptions, AuditOptions, Guard, SecretOptions},
+    cli::{AccessOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -151,6 +151,8 @@ pub struct Options {
     pub(crate) access: AccessOptions,
     #[command(flatten)]
     pub(crate) audit: AuditOptions,
+    #[command(flatten)]
+    pub(crate) results: ResultOptions,
 }
 
 /// What the options make.

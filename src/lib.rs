@@ -29,6 +29,7 @@
 //! | [`metrics`] | what is counted | callers |
 //! | [`telemetry`] | how traces are told | what is in a call |
 //! | [`reply`] | what a model should see | where it came from |
+//! | [`results`] | what of an answer is shown, and keeping the rest | who answers |
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
 //! | [`seal`] | who may bring back what was given out | what it is for |
 //! | [`store`] | what replicas share, and how | what for |
@@ -57,6 +58,7 @@ pub mod principal;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod results;
 pub mod sandbox;
 pub mod seal;
 pub mod search;

@@ -292,6 +292,7 @@ impl Http {
         let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
         let approvals = options.guard.approvals(keys.clone(), store.clone());
         let desk = options.guard.desk(&approvals)?;
+        let results = options.results.build().sharing(&store);
         let dispatcher = dispatcher.sharing(store.clone()).asking(approvals);
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
@@ -334,8 +335,9 @@ impl Http {
             Arc::new(dispatcher.measured(metrics.clone())),
             options.tools_page.map(usize::from),
         )
-        .showing(options.access.surface())
-        .measured(metrics);
+        .measured(metrics)
+        .on_surface(options.access.surface())
+        .showing(results);
         if let Auth::Token(tokens) = &auth {
             // It says who sees what.
             let hub = server.hub().clone();

@@ -11,6 +11,7 @@ mod log;
 mod policy;
 mod rate;
 mod replicas;
+mod results;
 mod secrets;
 mod state_key;
 mod token;
@@ -46,6 +47,7 @@ pub(crate) use access::AccessOptions;
 pub(crate) use audit::AuditOptions;
 pub use guard::Guard;
 pub use http::{Http, Prepared};
+pub use results::ResultOptions;
 pub use secrets::SecretOptions;
 
 const EXAMPLES: &str = "\
@@ -202,7 +204,8 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let dispatcher = dispatcher.measured(metrics.clone()).asking(approvals);
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
                 .measured(metrics)
-                .showing(options.access.surface())
+                .on_surface(options.access.surface())
+                .showing(options.results.build())
                 .for_local(Principal::local(credentials));
             let served = transport::stdio::serve(server).await;
             exports.flush().await;

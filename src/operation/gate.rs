@@ -55,7 +55,7 @@ impl Problems {
 pub struct InputError(Problems);
 
 impl InputError {
-    /// One reason.
+    /// One thing wrong.
     pub fn one(at: impl fmt::Display, what: impl fmt::Display) -> Self {
         let mut problems = Problems::default();
         problems.add(at, what);

@@ -3,9 +3,11 @@
 mod explain;
 
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
-use serde_json::{Value, json};
 
-use crate::dispatch::CallError;
+use crate::{
+    dispatch::CallError,
+    results::{Content, Shown},
+};
 
 /// Says in the `_meta` of a result that it has text which strangers wrote, and of a tool that its results
 /// do.
@@ -18,23 +20,24 @@ pub fn untrusted() -> MetaObject {
     meta
 }
 
-/// The result of a tool call: Portkey's JSON, structured and as compact text, or an error in words.
+/// The result of a tool call: an answer as it is shown, in what the operator has it carry.
 /// `has_strangers_text` marks it as untrusted.
-pub fn result(outcome: Result<Value, CallError>, has_strangers_text: bool) -> CallToolResult {
-    match outcome {
-        Ok(body) => {
-            // Half the time of `to_string`; a `Value` always has a JSON form.
-            let text = serde_json::to_string(&body).unwrap_or_default();
-            let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
-            // Clients up to 2025-11-25 take an object only.
-            let structured = if body.is_object() { body } else { json!({ "data": body }) };
-            result.structured_content = Some(structured);
-            result.meta = has_strangers_text.then(untrusted);
-            result
-        }
-        // No structured content here: clients check it against the schema of a success.
-        Err(error) => CallToolResult::error(vec![ContentBlock::text(words(&error))]),
+pub fn answer(shown: Shown, content: Content, has_strangers_text: bool) -> CallToolResult {
+    let mut result = CallToolResult::success(Vec::new());
+    if content != Content::Structured {
+        result.content.push(ContentBlock::text(shown.text));
     }
+    if content != Content::Text {
+        result.structured_content = Some(shown.structured);
+    }
+    result.meta = has_strangers_text.then(untrusted);
+    result
+}
+
+/// The result of a tool call that came to nothing. It has no structured content: clients check that
+/// against the schema of a success.
+pub fn error(error: &CallError) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(words(error))])
 }
 
 /// An error in words for whoever made the call.

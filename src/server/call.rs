@@ -14,14 +14,17 @@ use super::{
     Server,
     approve::{self, Asked},
     arrival::arrival,
-    own::Reached,
+    own::{OwnAnswer, Reached},
+    pages::Source,
 };
 use crate::{
     approval::{Answer, Denied, Question, take_ticket},
     dispatch::{self, CallError},
     observe::Call,
     principal::Principal,
-    reply, surface,
+    reply,
+    results::{Content, Gathered, Origin, Shown, Wishes},
+    surface,
 };
 
 impl Server {
@@ -71,26 +74,30 @@ impl Server {
         let mut answer = approve::answer(&mut request);
         let mut args = request.arguments.unwrap_or_default();
         let own = surface::named(&request.name);
-        let (name, args) = match own {
+        let (name, mut args) = match own {
             None => (&*request.name, args),
             Some(own) => {
                 record.operation = Some(own.operation);
                 answer = answer.or_else(|| take_ticket(&mut args));
-                let outcome = match self.reach(own, principal, arrival, args).await {
-                    Ok(Reached::Operation(operation, args)) => Err((operation.name(), args)),
-                    Ok(Reached::Answer(answer)) => Ok(Ok(answer)),
-                    Err(error) => Ok(Err(error)),
-                };
-                match outcome {
-                    Err(operation) => operation,
-                    Ok(outcome) => {
-                        record.end = (&outcome).into();
-                        observed.ended(&outcome);
-                        return Ok(reply::result(outcome, false).into());
+                match self.reach(own, principal, arrival, args).await {
+                    Ok(Reached::Operation(operation, args)) => (operation.name(), args),
+                    Ok(Reached::Answer(answer)) => {
+                        return Ok(own_answer(answer, self.results.content(), observed));
                     }
+                    Err(error) => return Ok(turned_back(observed, error)),
                 }
             }
         };
+        let listing = self.listing(name);
+        let wishes = match &listing {
+            Some(listing) => listing.take_wishes(&mut args),
+            None => Ok(Wishes::default()),
+        };
+        let wishes = match wishes {
+            Ok(wishes) => wishes,
+            Err(error) => return Ok(turned_back(observed, error.into())),
+        };
+        let asked = listing.as_ref().map(|_| args.clone()).unwrap_or_default();
         let call = dispatch::Call { principal, arrival, name, args, answer };
         let mut outcome = self.dispatcher.recorded(call, record).await;
         if let Err(CallError::Ask(question)) = outcome {
@@ -108,18 +115,30 @@ impl Server {
                 Err(error) => Err(error),
             };
         }
+        if let (Some(listing), Ok(first)) = (&listing, &mut outcome) {
+            let gathered = Gathered::begin(listing, &wishes, &asked, first.take());
+            let source = Source { context, principal, arrival, name };
+            *first = self.gather(source, gathered, record).await;
+        }
+        let reveals = record.operation.is_none_or(|operation| !operation.revealed().is_empty());
         observed.ended(&outcome);
         match outcome {
             Err(error @ CallError::Unknown(_)) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            outcome => {
+            Err(error) => {
+                let mut result = reply::error(&error);
                 // So that describing an operation before calling it is optional.
-                let is_wrong = own.is_some() && matches!(outcome, Err(CallError::Input(_)));
+                let is_wrong = own.is_some() && matches!(error, CallError::Input(_));
                 let takes = is_wrong.then(|| self.takes(name)).flatten();
-                let mut result = reply::result(outcome, observed.is_untrusted());
                 result.content.extend(takes.map(ContentBlock::text));
                 Ok(result.into())
+            }
+            Ok(body) => {
+                let untrusted = observed.is_untrusted();
+                let origin = Origin { untrusted, reveals };
+                let shown = self.results.bound(principal, body, origin).await;
+                Ok(reply::answer(shown, self.results.content(), untrusted).into())
             }
         }
     }
@@ -135,4 +154,20 @@ impl Server {
         let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
         approve::ask(approvals, context, principal, question).await
     }
+}
+
+/// The answer of one of our own tools: small, or cut already.
+fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> CallToolResponse {
+    let OwnAnswer { value, untrusted } = answer;
+    let (_, record) = observed.parts();
+    (record.end, record.untrusted) = ("answered".into(), untrusted);
+    let shown = Shown { text: value.to_string(), structured: value };
+    reply::answer(shown, content, untrusted).into()
+}
+
+/// The answer to a call that was never made, because of its arguments.
+fn turned_back(observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
+    let result = reply::error(&error).into();
+    observed.ended(&Err(error));
+    result
 }

@@ -5,6 +5,7 @@ mod arrival;
 mod call;
 mod list;
 mod own;
+mod pages;
 
 use std::sync::{Arc, OnceLock};
 
@@ -33,6 +34,7 @@ use crate::{
     observe,
     operation::Upstream,
     principal::Principal,
+    results::Results,
     search::Index,
     surface::{self, Surface},
 };
@@ -47,7 +49,9 @@ const FROM_SEARCH: &str = "`search-operations` finds what to call, and the tool 
     list operations find ids and slugs.";
 const RULES: &str = " `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
-    out. A field left out keeps its value.";
+    out. A field left out keeps its value. Lists say `total`, `returned` and `next`, the arguments of \
+    the next page; each also takes `fields` (names to return, dots into objects) and `all: true` (follow \
+    the pages, up to 1,000 items). A large result comes `truncated`, with what was left out.";
 
 /// What it is told beside that where Enkrypt AI's tools are on offer.
 const ENKRYPT_INSTRUCTIONS: &str = " Tools that say Enkrypt AI administer another product, with names \
@@ -64,6 +68,7 @@ const METHODS: &[&str] = &["tools/call", "tools/list", "subscriptions/listen"];
 #[derive(Clone, Debug)]
 pub struct Server {
     dispatcher: Arc<Dispatcher>,
+    results: Results,
     tools: Arc<OnceLock<Vec<Tool>>>,
     info: Arc<OnceLock<ServerConfig>>,
     surface: Surface,
@@ -94,6 +99,7 @@ impl Server {
         }
         Self {
             dispatcher,
+            results: Results::default(),
             tools: Arc::default(),
             info: Arc::default(),
             surface: Surface::default(),
@@ -114,8 +120,13 @@ impl Server {
     }
 
     /// The same, with operations shown so.
-    pub fn showing(self, surface: Surface) -> Self {
+    pub fn on_surface(self, surface: Surface) -> Self {
         Self { surface, ..self }
+    }
+
+    /// The same, with answers shown so.
+    pub fn showing(self, results: Results) -> Self {
+        Self { results, ..self }
     }
 
     /// The same for whoever started the process, where the transport recognises nobody.

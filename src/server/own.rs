@@ -10,6 +10,7 @@ use crate::{
     operation::{Effect, InputError, JsonMap, Operation, Plan, Upstream},
     principal::Principal,
     request::Arrival,
+    results::{Request, ResultError},
     search::Index,
     surface::{Does, OwnTool},
 };
@@ -29,10 +30,23 @@ const PROBES: &[(&str, &str, &str)] = &[
     ("organisation defaults", "get-organisation-defaults", "{}"),
 ];
 
+/// What one of our own tools answers.
+pub(super) struct OwnAnswer {
+    pub(super) value: Value,
+    /// Whether strangers wrote some of it.
+    pub(super) untrusted: bool,
+}
+
+impl From<Value> for Reached {
+    fn from(value: Value) -> Self {
+        Self::Answer(OwnAnswer { value, untrusted: false })
+    }
+}
+
 /// Where a call of one of our own tools leads.
 pub(super) enum Reached {
     /// To this answer.
-    Answer(Value),
+    Answer(OwnAnswer),
     /// To a call of this operation.
     Operation(&'static Operation, JsonMap),
 }
@@ -49,8 +63,8 @@ impl Server {
         let args = own.published.admit(args)?;
         let name = args.get("operation").and_then(Value::as_str).unwrap_or_default();
         match own.does {
-            Does::Search => Ok(Reached::Answer(self.found(principal, &args))),
-            Does::Describe => Ok(Reached::Answer(describe(self.seen(principal, name)?))),
+            Does::Search => Ok(self.found(principal, &args).into()),
+            Does::Describe => Ok(describe(self.seen(principal, name)?).into()),
             Does::Execute(effect) => {
                 let operation = self.seen(principal, name)?.operation;
                 if operation.effects() != effect {
@@ -61,8 +75,37 @@ impl Server {
                 let arguments = args.get("arguments").and_then(Value::as_object);
                 Ok(Reached::Operation(operation, arguments.cloned().unwrap_or_default()))
             }
-            Does::WhoAmI => Ok(Reached::Answer(self.whoami(principal, arrival).boxed().await)),
+            Does::ReadResult => Ok(Reached::Answer(self.part(principal, arrival, &args).await?)),
+            Does::WhoAmI => Ok(self.whoami(principal, arrival).boxed().await.into()),
         }
+    }
+
+    /// A part of an answer that was too large to show.
+    async fn part(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: &JsonMap,
+    ) -> Result<OwnAnswer, InputError> {
+        let text = |name: &str| args.get(name).and_then(Value::as_str);
+        let number = |name: &str| args.get(name).and_then(Value::as_u64).map(|n| n as usize);
+        let request = Request {
+            pointer: text("pointer").unwrap_or_default().to_owned(),
+            offset: number("offset").unwrap_or_default(),
+            limit: number("limit"),
+            search: text("search").map(str::to_owned),
+        };
+        let handle = text("handle").unwrap_or_default();
+        let part = self.results.read(principal, handle, &request).await.map_err(|error| {
+            let at =
+                if matches!(error, ResultError::NoSuchPart { .. }) { "pointer" } else { "handle" };
+            InputError::one(at, error)
+        })?;
+        if part.untrusted {
+            // Another session may have made the call.
+            self.dispatcher.taint().mark(principal, arrival).await;
+        }
+        Ok(OwnAnswer { value: part.value, untrusted: part.untrusted })
     }
 
     /// What an operation takes, for whoever called it in a wrong way.

@@ -26,7 +26,7 @@ impl Surface {
     /// called.
     pub fn own(self, reaches: impl Fn(Effect) -> bool) -> impl Iterator<Item = &'static OwnTool> {
         tools().iter().filter(move |tool| match tool.does {
-            Does::WhoAmI => true,
+            Does::ReadResult | Does::WhoAmI => true,
             Does::Execute(effect) => self == Self::Compact && reaches(effect),
             Does::Search | Does::Describe => self == Self::Compact,
         })

@@ -30,6 +30,8 @@ pub enum Does {
     Describe,
     /// Calls an operation that has this effect, and no other.
     Execute(Effect),
+    /// Reads on in an answer that was too large to show.
+    ReadResult,
     /// Says who calls, and what the key may do.
     WhoAmI,
 }
@@ -60,6 +62,7 @@ static TOOLS: &[(Operation, Does)] = &[
         ),
         Does::Execute(Effect::Read),
     ),
+    (get::<ReadResult>("read-result", "/"), Does::ReadResult),
     (get::<Search>("search-operations", "/"), Does::Search),
     (
         put::<Execute>("update-operation", "/").destructive().not_idempotent().about(
@@ -116,6 +119,27 @@ struct Execute {
     operation: String,
     /// What the operation takes; may be left out where it needs nothing.
     arguments: Option<JsonMap>,
+}
+
+/// Read a result
+///
+/// Reads on in an answer that came `truncated`: a part of it, page by page, or what a search finds. The call
+/// itself is not repeated.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "the arguments themselves are read")]
+struct ReadResult {
+    /// As `truncated` has it.
+    handle: String,
+    /// JSON Pointer to the part, such as `/data/0/name`; the whole when left out.
+    pointer: Option<String>,
+    /// How many items, entries or characters to pass over.
+    offset: Option<u32>,
+    /// How many to return at most.
+    #[schemars(range(min = 1))]
+    limit: Option<u32>,
+    /// Text to look for in names and values there.
+    #[schemars(length(min = 1))]
+    search: Option<String>,
 }
 
 /// Who am I

@@ -42,6 +42,7 @@ mod records;
 mod redis;
 mod replicas;
 mod requests;
+mod results;
 mod sandbox;
 mod seal;
 mod search;

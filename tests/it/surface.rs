@@ -12,7 +12,7 @@ use crate::{
     secrets::{Connected, everywhere},
 };
 
-const COMPACT: [&str; 3] = ["--sandbox", "--surface", "compact"];
+const COMPACT: [&str; 5] = ["--sandbox", "--surface", "compact", "--max-result-bytes", "1500"];
 
 /// What a list costs a client, in bytes.
 fn cost(surface: Surface, read_only: bool) -> usize {
@@ -107,6 +107,16 @@ async fn everything_can_be_found_described_and_called() {
         let gone = answer(&client, "read-operation", call("get-integration")).await.unwrap_err();
         assert!(gone.contains("404"), "{way}: {gone}");
 
+        // What is too large is read on.
+        let all = json!({ "operation": "list-all-integrations", "arguments": { "all": true } });
+        let cut = answer(&client, "read-operation", all).await.unwrap();
+        let handle = cut["truncated"]["handle"].as_str().unwrap_or_else(|| panic!("{way}: {cut}"));
+        let rest = json!({ "handle": handle, "pointer": "/data", "offset": 1, "limit": 2 });
+        let rest = answer(&client, "read-result", rest).await.unwrap();
+        assert_eq!(rest["data"].as_array().unwrap().len(), 2, "{way}: {rest}");
+        let foreign = answer(&client, "read-result", json!({ "handle": "x" })).await.unwrap_err();
+        assert!(foreign.contains("there is no such handle"), "{way}: {foreign}");
+
         let me = answer(&client, "whoami", json!({})).await.unwrap();
         assert_eq!(
             (&me["caller"], &me["may_read"]["workspaces"]),
@@ -167,7 +177,10 @@ async fn what_is_withheld_is_withheld_behind_every_tool() {
         let way = client.way;
         let tools = client.tools().await;
         let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
-        assert_eq!(names, ["describe-operation", "read-operation", "search-operations", "whoami"]);
+        assert_eq!(
+            names,
+            ["describe-operation", "read-operation", "read-result", "search-operations", "whoami"]
+        );
         for (tool, operation, words) in [
             ("delete-operation", "delete-integration", "`delete-integration` is not on offer here"),
             ("describe-operation", "create-config", "`create-config` is not on offer here"),
@@ -184,7 +197,7 @@ async fn what_is_withheld_is_withheld_behind_every_tool() {
 
 #[test]
 fn the_shell_lists_what_a_surface_has() {
-    for (more, count) in [(&["--surface", "compact"] as &[&str], 7), (&[], 194)] {
+    for (more, count) in [(&["--surface", "compact"] as &[&str], 8), (&[], 195)] {
         let (ok, out, log) = said(&[&["tools", "--format", "json", "--sandbox"], more].concat());
         let listed: Vec<Value> = serde_json::from_str(&out).unwrap();
         assert!(ok && listed.len() == count, "{}: {log}", listed.len());

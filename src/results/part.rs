@@ -1,0 +1,353 @@
+//! Reading a kept answer: any part by JSON Pointer (RFC 6901), a page of it, or a search.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    ResultError,
+    preview::{self, Cut},
+};
+use crate::operation::JsonMap;
+
+/// Bound on the matches that are told of at once.
+const MOST_MATCHES: usize = 50;
+/// How many characters are shown on either side of a match.
+const AROUND: usize = 60;
+/// How many keys an error names.
+const MOST_KEYS: usize = 20;
+/// How many characters of a key or a pointer an error repeats.
+const MOST_CHARACTERS: usize = 200;
+
+/// Which part of a kept answer to read.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// A JSON Pointer, such as `/data/0/name`; empty for the whole.
+    pub pointer: String,
+    /// How many items, entries, characters or matches to pass over.
+    pub offset: usize,
+    /// How many to return at most; as many as there is room for otherwise.
+    pub limit: Option<usize>,
+    /// Look for this in names and values below the pointer, whatever their case.
+    pub search: Option<String>,
+}
+
+/// A part of a kept answer.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// `data` with `kind`, `total`, `offset`, `returned` and `next` (the arguments that go on; null at
+    /// the end); `cut` if an item has no room as a whole. With a search, `matches` instead of `data`.
+    pub value: Value,
+    /// Whether strangers wrote some of the answer.
+    pub untrusted: bool,
+}
+
+/// A page and what is around it.
+#[derive(Serialize)]
+struct Page<'a> {
+    kind: &'static str,
+    total: usize,
+    offset: usize,
+    returned: usize,
+    next: Option<Next<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cut: Vec<Cut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matches: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+/// The arguments that go on.
+#[derive(Clone, Serialize)]
+struct Next<'a> {
+    handle: &'a str,
+    pointer: &'a str,
+    offset: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<&'a str>,
+}
+
+/// The part that is asked for, within `most` bytes.
+///
+/// # Errors
+/// There is no such part.
+pub(super) fn read(
+    whole: &Value,
+    handle: &str,
+    request: &Request,
+    most: usize,
+) -> Result<Value, ResultError> {
+    let Request { pointer, offset, limit, search } = request;
+    let value = whole.pointer(pointer).ok_or_else(|| no_such_part(whole, pointer))?;
+    let search = search.as_deref().filter(|words| !words.is_empty());
+    let next = Next { handle, pointer, offset: usize::MAX, limit: *limit, search };
+    let (kind, total) = match value {
+        _ if search.is_some() => ("matches", usize::MAX),
+        Value::Array(items) => ("list", items.len()),
+        Value::Object(map) => ("object", map.len()),
+        Value::String(text) => ("text", text.chars().count()),
+        _ => ("value", 1),
+    };
+    let mut page = Page {
+        kind,
+        total,
+        offset: *offset,
+        // The longest, until it is known.
+        returned: usize::MAX,
+        next: Some(next),
+        cut: Vec::new(),
+        matches: None,
+        data: Some(Value::Null),
+    };
+    let frame = preview::size(&page, most).unwrap_or(most);
+    // Some for what is cut, beyond what goes in.
+    let mut room = Room {
+        left: most.saturating_sub(frame + most / 8),
+        at_all: limit.unwrap_or(usize::MAX).max(1),
+    };
+    page.data = None;
+    if let Some(words) = search {
+        let mut found = Found {
+            words: words.to_lowercase(),
+            total: 0,
+            offset: *offset,
+            matches: Vec::new(),
+            room,
+        };
+        found.room.at_all = found.room.at_all.min(MOST_MATCHES);
+        found.look(value, pointer);
+        page.total = found.total;
+        page.returned = found.matches.len();
+        page.matches = Some(found.matches);
+    } else {
+        let (data, returned) = match value {
+            Value::Array(items) => room.items(items, *offset, pointer, &mut page.cut),
+            Value::Object(map) => room.entries(map, *offset, pointer, &mut page.cut),
+            Value::String(text) => room.characters(text, *offset),
+            // Numbers, and what is smaller: there is always room.
+            scalar if *offset == 0 => (scalar.clone(), 1),
+            _ => (Value::Null, 0),
+        };
+        page.returned = returned;
+        page.data = Some(data);
+    }
+    let end = offset.saturating_add(page.returned);
+    page.next = page.next.filter(|_| page.returned > 0 && end < page.total);
+    if let Some(next) = &mut page.next {
+        next.offset = end;
+    }
+    // Less to tell of cuts rather than too much in all.
+    while !page.cut.is_empty() && preview::size(&page, most).is_none() {
+        page.cut.pop();
+    }
+    Ok(json!(page))
+}
+
+/// What a page may still take.
+struct Room {
+    left: usize,
+    at_all: usize,
+}
+
+impl Room {
+    /// Takes it, if it fits with a comma.
+    fn takes(&mut self, bytes: Option<usize>) -> bool {
+        let left = bytes.and_then(|bytes| self.left.checked_sub(bytes + 1));
+        if let (Some(left), Some(at_all)) = (left, self.at_all.checked_sub(1)) {
+            (self.left, self.at_all) = (left, at_all);
+            return true;
+        }
+        false
+    }
+
+    /// A page of a list. An item that would fit on no page comes cut, by itself.
+    fn items(
+        &mut self,
+        all: &[Value],
+        offset: usize,
+        at: &str,
+        cut: &mut Vec<Cut>,
+    ) -> (Value, usize) {
+        let mut kept = Vec::new();
+        for (i, item) in all.iter().enumerate().skip(offset) {
+            if self.takes(preview::size(item, self.left)) {
+                kept.push(item.clone());
+                continue;
+            }
+            if kept.is_empty() && self.at_all > 0 {
+                kept.push(self.beginning(item, &format!("{at}/{i}"), cut));
+            }
+            break;
+        }
+        let returned = kept.len();
+        (kept.into(), returned)
+    }
+
+    /// A page of an object's entries, in their order.
+    fn entries(
+        &mut self,
+        all: &JsonMap,
+        offset: usize,
+        at: &str,
+        cut: &mut Vec<Cut>,
+    ) -> (Value, usize) {
+        let mut kept = JsonMap::new();
+        for (name, value) in all.iter().skip(offset) {
+            let sizes = [preview::size(name, self.left), preview::size(value, self.left)];
+            if self.takes(sizes.into_iter().sum::<Option<usize>>().map(|bytes| bytes + 1)) {
+                kept.insert(name.clone(), value.clone());
+                continue;
+            }
+            if kept.is_empty() && self.at_all > 0 {
+                let name_takes =
+                    preview::size(name, self.left).map_or(self.left, |bytes| bytes + 1);
+                self.left -= name_takes.min(self.left);
+                let pointer = format!("{at}/{}", escape(name));
+                kept.insert(name.clone(), self.beginning(value, &pointer, cut));
+            }
+            break;
+        }
+        let returned = kept.len();
+        (kept.into(), returned)
+    }
+
+    fn characters(&self, text: &str, offset: usize) -> (Value, usize) {
+        let start = text.char_indices().nth(offset).map_or(text.len(), |(at, _)| at);
+        let rest = text.get(start..).unwrap_or_default();
+        let (end, fitting) = preview::fitting(rest, self.left);
+        let (end, returned) = match rest.char_indices().nth(self.at_all) {
+            Some((at, _)) if self.at_all < fitting => (at, self.at_all),
+            _ => (end, fitting),
+        };
+        (rest.get(..end).unwrap_or_default().into(), returned)
+    }
+
+    /// What there is room for; null if that is nothing, so that reading goes on.
+    fn beginning(&self, value: &Value, at: &str, cut: &mut Vec<Cut>) -> Value {
+        match preview::head(value, self.left, at, cut) {
+            Some((part, _)) => part,
+            None => {
+                cut.push(Cut { pointer: at.to_owned(), returned: 0, of: 1 });
+                Value::Null
+            }
+        }
+    }
+}
+
+/// A search, in the order of the document.
+struct Found {
+    words: String,
+    total: usize,
+    offset: usize,
+    matches: Vec<Value>,
+    room: Room,
+}
+
+impl Found {
+    fn look(&mut self, value: &Value, at: &str) {
+        match value {
+            Value::Array(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    self.look(item, &format!("{at}/{i}"));
+                }
+            }
+            Value::Object(map) => {
+                for (name, value) in map {
+                    let at = format!("{at}/{}", escape(name));
+                    match value {
+                        Value::Array(_) | Value::Object(_) => {
+                            self.weigh(name, &at, None);
+                            self.look(value, &at);
+                        }
+                        // One match for both.
+                        scalar => self.weigh(name, &at, Some(scalar)),
+                    }
+                }
+            }
+            scalar => self.weigh("", at, Some(scalar)),
+        }
+    }
+
+    fn weigh(&mut self, name: &str, at: &str, value: Option<&Value>) {
+        let text = match value {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        let excerpt = match excerpt(&text, &self.words) {
+            Some(excerpt) => excerpt,
+            None if name.to_lowercase().contains(&self.words) => {
+                text.chars().take(2 * AROUND).collect()
+            }
+            None => return,
+        };
+        self.total += 1;
+        if self.total <= self.offset {
+            return;
+        }
+        let found = json!({ "pointer": at, "excerpt": excerpt });
+        if self.room.takes(preview::size(&found, self.room.left)) {
+            self.matches.push(found);
+            return;
+        }
+        if self.matches.is_empty() && self.room.at_all > 0 {
+            let part = preview::head(&found, self.room.left, "", &mut Vec::new());
+            self.matches.push(part.map_or(Value::Null, |(part, _)| part));
+        }
+        // Those that come after it are for the next page, too.
+        self.room.at_all = 0;
+    }
+}
+
+/// What is around the first match.
+fn excerpt(text: &str, words: &str) -> Option<String> {
+    let lower = text.to_lowercase();
+    let at = lower.find(words)?;
+    // Lower case may be longer or shorter: characters are about the same, bytes are not.
+    let before = lower.get(..at)?.chars().count();
+    let length = words.chars().count() + 2 * AROUND;
+    Some(text.chars().skip(before.saturating_sub(AROUND)).take(length).collect())
+}
+
+/// Says what there is where the pointer still leads somewhere.
+fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
+    let short = |text: &str| text.chars().take(MOST_CHARACTERS).collect::<String>();
+    let told = |near: String| ResultError::NoSuchPart { pointer: short(pointer), near };
+    if !pointer.starts_with('/') {
+        return told("a pointer begins with `/`, such as `/data/0`, or is empty".to_owned());
+    }
+    let mut at = pointer;
+    let (mut parent, mut value) = ("", whole);
+    while let Some((before, _)) = at.rsplit_once('/') {
+        if let Some(found) = whole.pointer(before) {
+            (parent, value) = (before, found);
+            break;
+        }
+        at = before;
+    }
+    let place =
+        if parent.is_empty() { "the whole".to_owned() } else { format!("`{}`", short(parent)) };
+    told(match value {
+        Value::Array(items) => format!("{place} is a list of {} items, from 0 up", items.len()),
+        Value::Object(map) => {
+            let keys: Vec<_> = map
+                .keys()
+                .take(MOST_KEYS)
+                .map(|key| format!("`{}`", short(&escape(key))))
+                .collect();
+            let more = match map.len().saturating_sub(MOST_KEYS) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{place} has {}{more}", keys.join(", "))
+        }
+        _ => format!("{place} is a single value"),
+    })
+}
+
+/// A name as it stands in a pointer.
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}

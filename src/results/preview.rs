@@ -1,0 +1,196 @@
+//! The beginning of a value that is too large: the same shape, with as much in it as there is room for.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::operation::JsonMap;
+
+/// What of a large value in an object is shown at least, in bytes, while there is room for anything.
+const LEAST: usize = 160;
+
+/// Something of which only the beginning is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Cut {
+    /// Where, as a JSON Pointer (RFC 6901).
+    pub(super) pointer: String,
+    /// How many items, entries or characters are shown.
+    pub(super) returned: usize,
+    /// How many there are.
+    pub(super) of: usize,
+}
+
+/// Counts bytes up to a bound.
+struct Count {
+    left: usize,
+}
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len());
+        self.left = left.ok_or(io::ErrorKind::WriteZero)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The size of a value as compact JSON in bytes, if it is no more than `most`.
+pub(super) fn size(value: &impl Serialize, most: usize) -> Option<usize> {
+    let mut count = Count { left: most };
+    serde_json::to_writer(&mut count, value).ok()?;
+    Some(most - count.left)
+}
+
+/// As much of a value as `room` bytes hold, and how many it takes; notes what is cut, the outermost
+/// first. None if not even the outermost has room.
+pub(super) fn head(
+    value: &Value,
+    room: usize,
+    pointer: &str,
+    cuts: &mut Vec<Cut>,
+) -> Option<(Value, usize)> {
+    if let Some(size) = size(value, room) {
+        return Some((value.clone(), size));
+    }
+    match value {
+        Value::Array(items) => list(items, room, pointer, cuts),
+        Value::Object(map) => object(map, room, pointer, cuts),
+        Value::String(text) => string(text, room, pointer, cuts),
+        _ => None,
+    }
+}
+
+/// Whole items, as far as they fit; of the first one its beginning if it does not.
+fn list(
+    items: &[Value],
+    room: usize,
+    pointer: &str,
+    cuts: &mut Vec<Cut>,
+) -> Option<(Value, usize)> {
+    let (mut kept, mut used, place) = (Vec::new(), 2, cuts.len());
+    for item in items {
+        let left = room.checked_sub(used + usize::from(!kept.is_empty()));
+        match left.and_then(|left| size(item, left)) {
+            Some(size) => {
+                used += size + usize::from(!kept.is_empty());
+                kept.push(item.clone());
+            }
+            None if kept.is_empty() => {
+                let part = head(item, left?, &format!("{pointer}/0"), cuts);
+                if let Some((part, size)) = part {
+                    used += size;
+                    kept.push(part);
+                }
+                break;
+            }
+            None => break,
+        }
+    }
+    note(cuts, place, pointer, kept.len(), items.len());
+    (used <= room).then_some((Value::Array(kept), used))
+}
+
+/// The first entries: small ones whole, while large ones share what these leave.
+fn object(
+    map: &JsonMap,
+    room: usize,
+    pointer: &str,
+    cuts: &mut Vec<Cut>,
+) -> Option<(Value, usize)> {
+    let left = room.checked_sub(2)?;
+    // What each takes: its name with colon and comma, and its value, if that is within the room.
+    let needs = map.iter().map(|(name, value)| (quoted(name) + 2, size(value, left)));
+    let mut first = Vec::new();
+    let mut least = 0;
+    for (frame, size) in needs {
+        least += frame + size.unwrap_or(left).min(LEAST);
+        if least > left {
+            break;
+        }
+        first.push((frame, size));
+    }
+    let shares = shares(&first, left);
+    let (mut kept, mut used, place) = (JsonMap::new(), 2, cuts.len());
+    for (((name, value), (frame, _)), share) in map.iter().zip(&first).zip(shares) {
+        let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let part = share.checked_sub(*frame).and_then(|room| head(value, room, &pointer, cuts));
+        let Some((part, size)) = part else { break };
+        used += frame + size;
+        kept.insert(name.clone(), part);
+    }
+    // Behind the last entry comes no comma.
+    used -= usize::from(!kept.is_empty());
+    note(cuts, place, pointer, kept.len(), map.len());
+    Some((Value::Object(kept), used))
+}
+
+/// How much each may take of what there is: what it needs, or an equal share of what those that need
+/// less leave.
+fn shares(needs: &[(usize, Option<usize>)], mut left: usize) -> Vec<usize> {
+    let need = |(frame, size): &(usize, Option<usize>)| size.map(|size| frame + size);
+    let mut order: Vec<(usize, usize)> =
+        needs.iter().enumerate().map(|(i, entry)| (need(entry).unwrap_or(usize::MAX), i)).collect();
+    order.sort_unstable();
+    let (mut shares, mut waiting) = (vec![0; needs.len()], needs.len());
+    for (need, i) in order {
+        let share = need.min(left / waiting.max(1));
+        if let Some(place) = shares.get_mut(i) {
+            *place = share;
+        }
+        left -= share;
+        waiting -= 1;
+    }
+    shares
+}
+
+/// The first characters, and how many more there are.
+fn string(text: &str, room: usize, pointer: &str, cuts: &mut Vec<Cut>) -> Option<(Value, usize)> {
+    let of = text.chars().count();
+    let mark = |more: usize| format!("… ({more} more characters)");
+    // The mark for the whole is the longest.
+    let left = room.checked_sub(2 + mark(of).len())?;
+    let (end, returned) = fitting(text, left);
+    let (start, _) = text.split_at_checked(end)?;
+    cuts.push(Cut { pointer: pointer.to_owned(), returned, of });
+    let shown = format!("{start}{}", mark(of - returned));
+    let used = quoted(&shown);
+    Some((shown.into(), used))
+}
+
+/// How many bytes of a text, and how many characters, take no more than `room` bytes in JSON, quotes
+/// apart.
+pub(super) fn fitting(text: &str, room: usize) -> (usize, usize) {
+    let (mut used, mut characters) = (0, 0);
+    for (at, c) in text.char_indices() {
+        used += escaped(c);
+        if used > room {
+            return (at, characters);
+        }
+        characters += 1;
+    }
+    (text.len(), characters)
+}
+
+/// What a text takes as JSON.
+fn quoted(text: &str) -> usize {
+    text.chars().map(escaped).sum::<usize>() + 2
+}
+
+/// What a character takes in a text in JSON.
+const fn escaped(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        c => c.len_utf8(),
+    }
+}
+
+fn note(cuts: &mut Vec<Cut>, place: usize, pointer: &str, returned: usize, of: usize) {
+    if returned < of {
+        cuts.insert(place, Cut { pointer: pointer.to_owned(), returned, of });
+    }
+}

@@ -1,0 +1,91 @@
+//! A projection: of each item the fields that were asked for.
+
+use serde_json::Value;
+
+use crate::operation::JsonMap;
+
+/// Names of fields, with dots into objects. A list on the way means each of its items.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields(Vec<String>);
+
+impl Fields {
+    /// The names, of a list of texts or of one text with commas.
+    pub(super) fn parse(value: &Value) -> Option<Self> {
+        let names = match value {
+            Value::Null => Vec::new(),
+            Value::String(text) => match serde_json::from_str(text) {
+                // Some clients write lists as texts.
+                Ok(list @ Value::Array(_)) => return Self::parse(&list),
+                _ => text.split(',').map(|name| name.trim().to_owned()).collect(),
+            },
+            Value::Array(names) => names
+                .iter()
+                .map(|name| Some(name.as_str()?.trim().to_owned()))
+                .collect::<Option<_>>()?,
+            _ => return None,
+        };
+        Some(Self(names.into_iter().filter(|name| !name.is_empty()).collect()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// What is left of an item.
+    pub(super) fn of(&self, item: &Value) -> Value {
+        if self.is_empty() {
+            return item.clone();
+        }
+        let paths: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        // What has no fields is a field by itself, as names in a list of names are.
+        project(item, &paths).unwrap_or_else(|| item.clone())
+    }
+
+    /// The names that none of the items has.
+    pub(super) fn absent(&self, items: &[Value]) -> Vec<&str> {
+        let names = self.0.iter().map(String::as_str);
+        names.filter(|name| !items.iter().any(|item| has(item, name))).collect()
+    }
+}
+
+/// None where a value has no fields at all.
+fn project(value: &Value, paths: &[&str]) -> Option<Value> {
+    match value {
+        Value::Array(items) => {
+            Some(items.iter().filter_map(|item| project(item, paths)).collect::<Vec<_>>().into())
+        }
+        Value::Object(map) => {
+            let mut kept = JsonMap::new();
+            for (name, value) in map {
+                if paths.contains(&name.as_str()) {
+                    kept.insert(name.clone(), value.clone());
+                    continue;
+                }
+                let below: Vec<&str> = paths.iter().filter_map(|path| below(path, name)).collect();
+                let part = if below.is_empty() { None } else { project(value, &below) };
+                kept.extend(part.map(|part| (name.clone(), part)));
+            }
+            Some(kept.into())
+        }
+        _ => None,
+    }
+}
+
+fn has(value: &Value, path: &str) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| has(item, path)),
+        Value::Object(map) => map.iter().any(|(name, value)| {
+            name == path || below(path, name).is_some_and(|below| has(value, below))
+        }),
+        _ => false,
+    }
+}
+
+/// What a path goes on with below a name.
+fn below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    path.strip_prefix(name)?.strip_prefix('.')
+}

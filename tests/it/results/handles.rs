@@ -1,0 +1,101 @@
+//! Handles: for their caller only, for a while, at every replica, and never more than there is room for.
+
+use std::time::{Duration, Instant};
+
+use portkey_mcp::{
+    principal::Principal,
+    results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
+};
+use serde_json::{Value, json};
+
+use super::{OPEN, bounded, handle, named};
+use crate::redis::{Redis, is_left_out};
+
+fn large(bytes: usize) -> Value {
+    json!({ "data": "x".repeat(bytes) })
+}
+
+async fn keep(results: &Results, who: &str, bytes: usize) -> Shown {
+    results.bound(&named(who), large(bytes), OPEN).await
+}
+
+async fn total(results: &Results, who: &Principal, handle: &str) -> Result<Value, ResultError> {
+    let request = Request { pointer: "/data".to_owned(), limit: Some(1), ..Request::default() };
+    results.read(who, handle, &request).await.map(|part| part.value["total"].clone())
+}
+
+#[tokio::test]
+async fn only_its_caller_reads_it() {
+    let results = bounded(2_000);
+    let (alice, bob) = (named("alice"), named("bob"));
+    let shown = keep(&results, "alice", 5_000).await;
+    let handle = handle(&shown);
+    assert_eq!(total(&results, &alice, &handle).await, Ok(json!(5_000)));
+    // A foreign one is told nothing else than one that never was.
+    for (who, handle) in [(&bob, handle.as_str()), (&alice, ""), (&alice, "../x"), (&bob, "0f")] {
+        assert_eq!(total(&results, who, handle).await, Err(ResultError::NoSuchHandle));
+    }
+}
+
+#[tokio::test]
+async fn it_expires() {
+    let results = Results::new(Some(2_000), Content::Both, Duration::from_millis(1));
+    let handle = handle(&keep(&results, "alice", 5_000).await);
+    let start = Instant::now();
+    while total(&results, &named("alice"), &handle).await.is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it never expires");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn it_says_who_wrote_it() {
+    let results = bounded(2_000);
+    let alice = named("alice");
+    for untrusted in [true, false] {
+        let origin = Origin { untrusted, reveals: false };
+        let handle = handle(&results.bound(&alice, large(5_000), origin).await);
+        let part = results.read(&alice, &handle, &Request::default()).await.unwrap();
+        assert_eq!(part.untrusted, untrusted);
+    }
+}
+
+/// More than one value of the store holds, and more than a caller may keep.
+#[tokio::test]
+async fn the_oldest_of_a_caller_goes_first() {
+    let results = bounded(2_000);
+    let (alice, size) = (named("alice"), MOST_OF_PRINCIPAL * 2 / 5);
+    let others = handle(&keep(&results, "bob", 5_000).await);
+    let mut handles = Vec::new();
+    for _ in 0..3 {
+        handles.push(handle(&keep(&results, "alice", size).await));
+    }
+    let expected = [Err(ResultError::NoSuchHandle), Ok(json!(size)), Ok(json!(size))];
+    for (handle, expected) in handles.iter().zip(expected) {
+        assert_eq!(total(&results, &alice, handle).await, expected);
+    }
+    assert_eq!(total(&results, &named("bob"), &others).await, Ok(json!(5_000)));
+    let too_large = keep(&results, "alice", MOST_OF_PRINCIPAL).await;
+    assert_eq!(too_large.structured["truncated"]["handle"], Value::Null);
+}
+
+#[tokio::test]
+async fn replicas_share_it_and_do_without_while_redis_is_away() {
+    if is_left_out() {
+        return;
+    }
+    let mut server = Redis::start();
+    let here = bounded(2_000).sharing(&server.store().await);
+    let there = bounded(2_000).sharing(&server.store().await);
+    // In several values.
+    let handle = handle(&keep(&here, "alice", 3 << 20).await);
+    assert_eq!(total(&there, &named("alice"), &handle).await, Ok(json!(3 << 20)));
+    assert_eq!(total(&there, &named("bob"), &handle).await, Err(ResultError::NoSuchHandle));
+    server.kill();
+    let away = total(&there, &named("alice"), &handle).await;
+    assert!(matches!(away, Err(ResultError::Away(_))), "{away:?}");
+    let shown = keep(&here, "alice", 5_000).await;
+    let notice = &shown.structured["truncated"];
+    assert_eq!(notice["handle"], Value::Null);
+    assert!(notice["read"].as_str().unwrap().contains("the store cannot be reached"), "{notice}");
+}

@@ -1,0 +1,364 @@
+//! Lists: `total`, `returned` and `next` of every one, `fields` and `all`, as clients see them.
+
+use std::sync::Arc;
+
+use portkey_mcp::{
+    catalog::Catalog,
+    operation::JsonMap,
+    results::{Gathered, Listing},
+    server::Server,
+    transport::stdio::Lines,
+};
+use rmcp::{
+    ClientHandler, RoleClient, ServiceExt,
+    model::{
+        CallToolRequest, CallToolRequestParams, ClientRequest, ProgressNotificationParam,
+        ServerResult,
+    },
+    service::{NotificationContext, PeerRequestOptions, RequestHandle, RunningService},
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::{
+    approval::{Human, WAYS, connected},
+    upstream::{Act, Upstream, answer, dispatcher, ok, operator},
+};
+
+fn listing(tool: &str) -> Option<Listing> {
+    Listing::of(Catalog::full().find(tool).unwrap().published())
+}
+
+fn map(value: Value) -> JsonMap {
+    value.as_object().unwrap().clone()
+}
+
+/// An answer as a list shows it, and the arguments as they are sent.
+fn told(tool: &str, args: Value, answer: Value) -> (Value, Value) {
+    let (listing, mut args) = (listing(tool).unwrap(), map(args));
+    let wishes = listing.take_wishes(&mut args).unwrap();
+    let gathered = Gathered::begin(&listing, &wishes, &args, answer);
+    (gathered.finish(), args.into())
+}
+
+#[test]
+fn what_lists_is_known_by_its_name_or_its_pages() {
+    for (tool, lists) in [
+        ("list-all-integrations", true),
+        ("list-config-versions", true),
+        ("get-users-grouped-data", true),
+        ("get-integration", false),
+        ("create-log-export", false),
+        ("insert-logs", false),
+    ] {
+        assert_eq!(listing(tool).is_some(), lists, "{tool}");
+    }
+    for entry in Catalog::full().iter() {
+        let name = entry.operation.name();
+        assert!(!name.starts_with("list-") || listing(name).is_some(), "{name}");
+    }
+}
+
+/// Pages count from zero or one, by either spelling, or by a cursor (quirks.md §4).
+#[test]
+fn every_page_says_what_comes_next() {
+    let two = || json!([{ "id": 1 }, { "id": 2 }]);
+    let cases = [
+        // The first page tells how large pages are.
+        (
+            "list-all-integrations",
+            json!({}),
+            json!({ "total": 5, "data": two() }),
+            json!({ "current_page": 1, "page_size": 2 }),
+        ),
+        ("list-all-integrations", json!({}), json!({ "total": 2, "data": two() }), Value::Null),
+        (
+            "list-all-integrations",
+            json!({ "current_page": 1, "page_size": 2, "workspace_id": "w" }),
+            json!({ "total": 5, "data": two() }),
+            json!({ "current_page": 2, "page_size": 2, "workspace_id": "w" }),
+        ),
+        (
+            "list-all-integrations",
+            json!({ "current_page": "1", "page_size": "3" }),
+            json!({ "total": 5, "data": two() }),
+            Value::Null,
+        ),
+        (
+            "list-all-integrations",
+            json!({ "current_page": 9 }),
+            json!({ "total": 5, "data": [] }),
+            Value::Null,
+        ),
+        (
+            "list-users",
+            json!({ "pageSize": 2 }),
+            json!({ "total": 3, "data": two() }),
+            json!({ "pageSize": 2, "currentPage": 1 }),
+        ),
+        (
+            "list-mcp-server-capabilities",
+            json!({ "mcp_server_id": "m", "page_size": 2 }),
+            json!({ "total": 3, "has_more": true, "capabilities": two() }),
+            json!({ "mcp_server_id": "m", "page_size": 2, "page": 2 }),
+        ),
+        (
+            "list-mcp-server-capabilities",
+            json!({ "mcp_server_id": "m", "page": 2, "page_size": 2 }),
+            json!({ "total": 4, "has_more": false, "data": two() }),
+            Value::Null,
+        ),
+        (
+            "list-scim-groups",
+            json!({ "page_size": 2 }),
+            json!({ "data": two() }),
+            json!({ "page_size": 2, "page": 1 }),
+        ),
+        (
+            "list-scim-workspace-mappings",
+            json!({ "page": 1, "page_size": 2 }),
+            json!({ "mappings": two(), "total_count": 4 }),
+            Value::Null,
+        ),
+        (
+            "list-registry-mcp-servers",
+            json!({ "limit": 2 }),
+            json!({ "servers": two(), "metadata": { "nextCursor": "c", "count": 2 } }),
+            json!({ "limit": 2, "cursor": "c" }),
+        ),
+        (
+            "list-registry-mcp-servers",
+            json!({ "cursor": "c" }),
+            json!({ "servers": two(), "metadata": { "count": 2 } }),
+            Value::Null,
+        ),
+        (
+            "list-config-versions",
+            json!({ "slug": "s" }),
+            json!({ "total": 9, "data": two() }),
+            Value::Null,
+        ),
+        ("list-prompt-versions", json!({ "prompt_id": "p" }), two(), Value::Null),
+    ];
+    for (tool, args, answer, next) in cases {
+        let (told, _) = told(tool, args.clone(), answer.clone());
+        assert_eq!(told["next"], next, "{tool} {args} {answer}");
+        assert_eq!(told["returned"], if args["current_page"] == 9 { 0 } else { 2 }, "{tool}");
+        // What Portkey says stays.
+        for (name, value) in answer.as_object().into_iter().flatten() {
+            assert_eq!(&told[name], value, "{tool}: {name}");
+        }
+        let counted = ["total", "total_count"].iter().find_map(|name| answer[name].as_u64());
+        let known = counted.or(next.is_null().then_some(2));
+        assert_eq!(told["total"], json!(known), "{tool} {answer}");
+    }
+}
+
+#[test]
+fn fields_are_kept_and_those_that_nobody_has_are_named() {
+    let answer = || {
+        json!({ "total": 2, "data": [
+            { "id": 1, "limits": { "cost": 5, "unit": "usd" }, "tags": [{ "k": "a", "v": 1 }] },
+            { "id": 2, "limits": null, "tags": [] },
+        ] })
+    };
+    let cases = [
+        (json!(["id"]), json!([{ "id": 1 }, { "id": 2 }]), Value::Null),
+        (
+            json!("id, tags.k"),
+            json!([{ "id": 1, "tags": [{ "k": "a" }] }, { "id": 2, "tags": [] }]),
+            Value::Null,
+        ),
+        (json!("[\"limits.cost\"]"), json!([{ "limits": { "cost": 5 } }, {}]), Value::Null),
+        (json!(["id", "nme"]), json!([{ "id": 1 }, { "id": 2 }]), json!(["nme"])),
+        (json!([]), answer()["data"].clone(), Value::Null),
+        (Value::Null, answer()["data"].clone(), Value::Null),
+    ];
+    for (fields, data, absent) in cases {
+        let args = json!({ "page_size": 5, "fields": fields });
+        let (told, sent) = told("list-all-integrations", args, answer());
+        assert_eq!((&told["data"], &told["absent_fields"]), (&data, &absent), "{fields}");
+        assert_eq!(sent, json!({ "page_size": 5 }));
+    }
+    let args = json!({ "page_size": 1, "fields": ["id"], "all": false });
+    let (told, _) =
+        told("list-all-integrations", args, json!({ "total": 2, "data": [{ "id": 1 }] }));
+    assert_eq!(told["next"], json!({ "page_size": 1, "current_page": 1, "fields": ["id"] }));
+    let listing = listing("list-all-integrations").unwrap();
+    for (wrong, named) in [(json!({ "fields": 7 }), "fields"), (json!({ "all": "yes" }), "all")] {
+        let error = listing.take_wishes(&mut map(wrong)).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+/// Through every transport and generation, on the sandbox.
+#[tokio::test]
+async fn clients_page_project_and_gather() {
+    for way in WAYS {
+        let options = &["--max-result-bytes", "2000"];
+        let server = connected(way, &Human::new(false), options).await;
+        let tool = "list-all-integrations";
+        for i in 0..3 {
+            let args =
+                json!({ "name": format!("I{i}"), "ai_provider_id": "openai", "key": "sk-1" });
+            assert!(server.said("create-integration", args).await.0);
+        }
+        let list = async |args: Value| server.call(tool, args).await.structured_content.unwrap();
+        let (mut args, mut ids) = (json!({ "page_size": 2, "fields": ["id"] }), Vec::new());
+        while !args.is_null() {
+            let page = list(args).await;
+            let items = page["data"].as_array().unwrap();
+            assert_eq!(page["returned"], items.len(), "{page}");
+            ids.extend(items.iter().cloned());
+            args = page["next"].clone();
+        }
+        let all = list(json!({ "page_size": 2, "fields": ["id"], "all": true })).await;
+        assert!(ids.len() > 3, "{ids:?}");
+        assert_eq!((&all["data"], &all["next"]), (&json!(ids), &Value::Null), "{way:?}");
+        assert_eq!((&all["returned"], &all["total"]), (&json!(ids.len()), &json!(ids.len())));
+        // Too much, and cut.
+        let whole = server.call(tool, json!({ "page_size": 100 })).await;
+        let text = whole.content[0].as_text().unwrap().text.clone();
+        let shown = whole.structured_content.unwrap();
+        assert!(text.len() <= 2_000 && shown["truncated"]["handle"].is_string(), "{way:?}: {text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), shown);
+        // What is no list takes neither.
+        let (well, said) =
+            server.said("get-integration", json!({ "slug": "x", "all": true })).await;
+        assert!(!well && said.contains("`all`"), "{said}");
+        server.client.cancel().await.unwrap();
+    }
+}
+
+/// Whatever their envelope: all that can be listed without knowing anything.
+#[tokio::test]
+async fn every_list_says_how_much_it_is() {
+    let options = &["--max-result-bytes", "0"];
+    let server = connected((false, true), &Human::new(false), options).await;
+    let (mut asked, mut wrong) = (0, Vec::new());
+    for entry in Catalog::full().iter() {
+        let tool = entry.operation.name();
+        let needs = entry.published().schema().get("required");
+        if listing(tool).is_none() || needs.is_some_and(|names| names != &json!([])) {
+            continue;
+        }
+        let result = server.call(tool, json!({})).await;
+        // What is listed of a workspace wants to know which.
+        let result = match result.is_error {
+            Some(true) => server.call(tool, json!({ "workspace_id": "ws-shared" })).await,
+            _ => result,
+        };
+        let Some(list) = result.structured_content else { continue };
+        let items = list.as_object().unwrap().values().filter_map(Value::as_array);
+        let most = items.map(Vec::len).max().unwrap_or_default();
+        let says_total = list["total"].as_u64().is_some_and(|total| total >= most as u64);
+        let says_next = list.as_object().unwrap().contains_key("next");
+        if list["returned"] != most || !says_total || !says_next {
+            wrong.push(format!("{tool}: {list}"));
+        }
+        asked += 1;
+    }
+    assert!(wrong.is_empty() && asked > 20, "{asked} asked; {wrong:#?}");
+    server.client.cancel().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_carries_what_the_operator_says() {
+    for (way, (text, structured)) in
+        [("both", (true, true)), ("text", (true, false)), ("structured", (false, true))]
+    {
+        let server = connected((false, true), &Human::new(false), &["--results", way]).await;
+        let result = server.call("list-all-integrations", json!({})).await;
+        let carries = (!result.content.is_empty(), result.structured_content.is_some());
+        assert_eq!(carries, (text, structured), "{way}");
+        server.client.cancel().await.unwrap();
+    }
+}
+
+/// A client that writes down how far it was told a call is.
+struct Watcher(mpsc::UnboundedSender<(f64, Option<f64>)>);
+
+impl ClientHandler for Watcher {
+    async fn on_progress(
+        &self,
+        note: ProgressNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        self.0.send((note.progress, note.total)).unwrap();
+    }
+}
+
+fn page(number: usize) -> String {
+    json!({ "total": 6, "data": [{ "id": 2 * number }, { "id": 2 * number + 1 }] }).to_string()
+}
+
+/// A gathering under way, against a Portkey that answers the third page with `third`.
+struct Gathering {
+    upstream: Upstream,
+    client: RunningService<RoleClient, Watcher>,
+    sent: RequestHandle<RoleClient>,
+    progress: mpsc::UnboundedReceiver<(f64, Option<f64>)>,
+}
+
+async fn gathering(third: fn() -> Act) -> Gathering {
+    let upstream = Upstream::start(move |i| if i == 2 { third() } else { ok(&page(i)) }).await;
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (input, output) = tokio::io::split(theirs);
+    let server = Server::new(Arc::new(dispatcher(&upstream)), None).for_local(operator());
+    tokio::spawn(
+        async move { server.serve(Lines::new(input, output)).await.unwrap().waiting().await },
+    );
+    let (heard, progress) = mpsc::unbounded_channel();
+    let client = Watcher(heard).serve(ours).await.unwrap();
+    let args = map(json!({ "page_size": 2, "all": true }));
+    let call = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
+    let request = ClientRequest::CallToolRequest(CallToolRequest::new(call));
+    let options = PeerRequestOptions::no_options();
+    let sent = client.send_cancellable_request(request, options).await.unwrap();
+    Gathering { upstream, client, sent, progress }
+}
+
+/// What one comes to.
+async fn gathered(third: fn() -> Act) -> (Value, Upstream, Vec<(f64, Option<f64>)>) {
+    let Gathering { upstream, client, sent, mut progress } = gathering(third).await;
+    let ServerResult::CallToolResult(result) = sent.await_response().await.unwrap() else {
+        panic!("no result");
+    };
+    client.cancel().await.unwrap();
+    let mut told = Vec::new();
+    while let Some(note) = progress.recv().await {
+        told.push(note);
+    }
+    (result.structured_content.unwrap(), upstream, told)
+}
+
+#[tokio::test]
+async fn a_cancelled_call_asks_for_no_more_pages() {
+    let Gathering { upstream, client, sent, .. } = gathering(|| Act::Hang).await;
+    upstream.asked(3).await;
+    sent.cancel(None).await.unwrap();
+    // The request for the page is given up, and none comes after it.
+    upstream.hung_up.acquire().await.unwrap().forget();
+    client.cancel().await.unwrap();
+    assert_eq!(upstream.count(), 3);
+}
+
+#[tokio::test]
+async fn each_page_is_a_call_and_progress_is_told() {
+    let (list, upstream, progress) = gathered(|| ok(&page(2))).await;
+    assert_eq!((&list["returned"], &list["next"]), (&json!(6), &Value::Null));
+    let targets: Vec<_> = upstream.requests().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets.len(), 3);
+    assert!(targets[2].contains("current_page=2"), "{targets:?}");
+    assert_eq!(progress, [(2.0, Some(6.0)), (4.0, Some(6.0))]);
+}
+
+/// What was gathered is not lost with the page that failed.
+#[tokio::test]
+async fn a_page_that_fails_ends_the_list() {
+    let refused = || answer("403 Forbidden", "content-type: application/json\r\n", "{}");
+    let (list, ..) = gathered(refused).await;
+    assert_eq!(list["returned"], 4);
+    assert_eq!(list["next"], json!({ "page_size": 2, "current_page": 2, "all": true }));
+    assert!(list["stopped"].as_str().unwrap().contains("403"), "{list}");
+}

@@ -1,0 +1,42 @@
+//! Results: what of an answer is shown, reading the rest, and lists that all say the same.
+
+mod handles;
+mod lists;
+mod pages;
+mod preview;
+
+use std::time::Duration;
+
+use portkey_mcp::{
+    principal::Principal,
+    results::{Content, Origin, Results, Shown},
+};
+use serde_json::Value;
+
+use crate::upstream::operator;
+
+/// An answer that may be kept.
+const OPEN: Origin = Origin { untrusted: false, reveals: false };
+
+fn bounded(most: usize) -> Results {
+    Results::new(Some(most), Content::Both, Duration::from_secs(60))
+}
+
+fn named(name: &str) -> Principal {
+    Principal { name: name.into(), ..operator() }
+}
+
+/// The handle that a preview names.
+fn handle(shown: &Shown) -> String {
+    let handle = &shown.structured["truncated"]["handle"];
+    handle.as_str().unwrap_or_else(|| panic!("{}", shown.text)).to_owned()
+}
+
+fn size(value: &Value) -> usize {
+    value.to_string().len()
+}
+
+/// Runs it to its end, where a property cannot wait.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}

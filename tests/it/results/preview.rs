@@ -1,0 +1,146 @@
+//! Previews: within the bound, the same shape, and nothing that is not in the whole.
+
+use portkey_mcp::results::{Origin, Results, Shown};
+use proptest::{collection::vec, prelude::*};
+use serde_json::{Value, json};
+
+use super::{OPEN, block_on, bounded, handle, named, size};
+
+fn shown(results: &Results, answer: &Value, origin: Origin) -> Shown {
+    block_on(results.bound(&named("alice"), answer.clone(), origin))
+}
+
+/// Any JSON, with enough in it to be too large.
+fn answer() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,20}".prop_map(Value::from),
+        "[a-z\"\\\\\n\u{1}é😀]{200,900}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 120, 12, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..12).prop_map(Value::from),
+            vec(("[a-z~/\"é]{0,12}", inner), 0..12)
+                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+/// Whether a preview has only what the whole has, where the whole has it.
+fn is_head(head: &Value, whole: &Value) -> bool {
+    match (head, whole) {
+        (Value::Array(head), Value::Array(whole)) => {
+            head.len() <= whole.len() && head.iter().zip(whole).all(|(a, b)| is_head(a, b))
+        }
+        (Value::Object(head), Value::Object(whole)) => {
+            head.len() <= whole.len()
+                && head.iter().zip(whole).all(|((a, x), (b, y))| a == b && is_head(x, y))
+        }
+        (Value::String(head), Value::String(whole)) if head != whole => {
+            let (start, mark) = head.rsplit_once("… (").unwrap();
+            let rest = whole.strip_prefix(start).unwrap();
+            mark == format!("{} more characters)", rest.chars().count())
+        }
+        (head, whole) => head == whole,
+    }
+}
+
+/// Whether what is said to be cut is so.
+fn is_cut(cut: &Value, head: &Value, whole: &Value) -> bool {
+    let pointer = cut["pointer"].as_str().unwrap();
+    let count = |value: &Value| match value {
+        Value::Array(items) => items.len(),
+        Value::Object(map) => map.len(),
+        Value::String(text) => text.chars().count(),
+        other => panic!("{other} is cut"),
+    };
+    let (head, whole) = (head.pointer(pointer).unwrap(), whole.pointer(pointer).unwrap());
+    let returned = cut["returned"].as_u64().unwrap() as usize;
+    // A cut text has its mark behind what is returned.
+    (head.is_string() || count(head) == returned)
+        && cut["of"] == count(whole)
+        && returned < count(whole)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn a_preview_is_the_head_of_the_whole(answer in answer(), most in 1_024..6_000_usize) {
+        let results = bounded(most);
+        let shown = shown(&results, &answer, OPEN);
+        let whole = if answer.is_object() { answer.clone() } else { json!({ "data": answer }) };
+        prop_assert_eq!(serde_json::from_str::<Value>(&shown.text).unwrap_or_default(),
+            if shown.structured.get("truncated").is_some() || answer.is_object() {
+                shown.structured.clone()
+            } else {
+                answer
+            });
+        prop_assert!(size(&shown.structured) <= most && shown.text.len() <= most);
+        if size(&whole) <= most {
+            prop_assert_eq!(shown.structured, whole);
+            return Ok(());
+        }
+        let mut head = shown.structured;
+        let notice = head.as_object_mut().unwrap().shift_remove("truncated").unwrap();
+        prop_assert_eq!(&notice["bytes"], size(&whole));
+        prop_assert!(is_head(&head, &whole), "{} of {}", head, whole);
+        for cut in notice["cut"].as_array().unwrap() {
+            prop_assert!(is_cut(cut, &head, &whole), "{} in {}", cut, head);
+        }
+    }
+}
+
+#[test]
+fn a_list_is_shown_item_by_item() {
+    let items: Vec<Value> = (0..200).map(|i| json!({ "id": i, "name": "n".repeat(80) })).collect();
+    let list = json!({ "object": "list", "total": 200, "data": items });
+    let shown = shown(&bounded(4_000), &list, OPEN).structured;
+    let data = shown["data"].as_array().unwrap();
+    assert!(data.len() > 30, "{}", data.len());
+    assert_eq!(data[..], items[..data.len()]);
+    assert_eq!((&shown["object"], &shown["total"]), (&json!("list"), &json!(200)));
+    let cut = json!([{ "pointer": "/data", "returned": data.len(), "of": 200 }]);
+    assert_eq!(shown["truncated"]["cut"], cut);
+}
+
+#[test]
+fn large_fields_share_what_small_ones_leave() {
+    let long = json!({ "a": "x".repeat(9_000), "id": "one", "b": "y".repeat(9_000), "n": 7 });
+    let shown = shown(&bounded(4_000), &long, OPEN).structured;
+    assert_eq!((&shown["id"], &shown["n"]), (&json!("one"), &json!(7)));
+    for (name, letter) in [("a", 'x'), ("b", 'y')] {
+        let text = shown[name].as_str().unwrap();
+        assert!(text.matches(letter).count() > 1_200, "{text}");
+        assert!(text.ends_with(" more characters)"), "{text}");
+    }
+}
+
+#[test]
+fn the_same_answer_is_shown_alike() {
+    let list = json!((0..5_000).collect::<Vec<_>>());
+    let results = bounded(2_000);
+    let plain = |shown: Shown| shown.text.replace(&handle(&shown), "");
+    let (once, again) = (shown(&results, &list, OPEN), shown(&results, &list, OPEN));
+    assert_ne!(handle(&once), handle(&again));
+    assert_eq!(plain(once), plain(again));
+}
+
+#[test]
+fn nothing_is_cut_where_nothing_is_to_be() {
+    use portkey_mcp::results::{Content, USUAL_TTL};
+    let list = json!({ "data": "x".repeat(100_000) });
+    let shown = shown(&Results::new(None, Content::Both, USUAL_TTL), &list, OPEN);
+    assert_eq!(shown.structured, list);
+}
+
+#[test]
+fn what_may_hold_a_secret_is_not_kept() {
+    let list = json!({ "data": "x".repeat(9_000) });
+    let shown = shown(&bounded(2_000), &list, Origin { untrusted: false, reveals: true });
+    let notice = &shown.structured["truncated"];
+    assert_eq!(notice["handle"], Value::Null);
+    assert!(notice["read"].as_str().unwrap().contains("not kept"), "{notice}");
+}
