@@ -334,7 +334,8 @@ impl Http {
             Arc::new(dispatcher.measured(metrics.clone())),
             options.tools_page.map(usize::from),
         )
-        .measured(metrics);
+        .measured(metrics)
+        .prompting(options.prompts()?);
         if let Auth::Token(tokens) = &auth {
             // It says who sees what.
             let hub = server.hub().clone();

@@ -201,6 +201,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let dispatcher = dispatcher.measured(metrics.clone()).asking(approvals);
             let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
                 .measured(metrics)
+                .prompting(options.prompts()?)
                 .for_local(Principal::local(credentials));
             let served = transport::stdio::serve(server).await;
             exports.flush().await;
