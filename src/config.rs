@@ -18,6 +18,7 @@ use crate::{
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
+    prompts::Library,
     sandbox::{self, Faults, Sandbox},
 };
 
@@ -145,6 +146,15 @@ pub struct Options {
     /// Split the list of tools into pages of this many; one page when left out.
     #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) tools_page: Option<u16>,
+    /// Folder of Markdown files with prompts of your own; docs/prompts.md says how to write one.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_PROMPTS",
+        value_name = "DIR",
+        help_heading = "Prompts"
+    )]
+    prompts: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) guard: Guard,
     #[command(flatten)]
@@ -250,6 +260,17 @@ impl Options {
                  keys alone. Unset it, so that no request can ever use it by mistake"
             ),
             None => Ok(()),
+        }
+    }
+
+    /// The prompts on offer: those built in, and the operator's own.
+    ///
+    /// # Errors
+    /// An own one does not hold.
+    pub fn prompts(&self) -> anyhow::Result<Library> {
+        match &self.prompts {
+            Some(folder) => Library::built_in().with_folder(folder),
+            None => Ok(Library::built_in()),
         }
     }
 

@@ -15,6 +15,10 @@
 //! | [`principal`] | one caller | how it was recognised |
 //! | [`server`] | MCP | HTTP towards upstreams |
 //! | [`hub`] | who listens for changes | what changes |
+//! | [`prompts`] | what administrators do often, in words | who asks |
+//! | [`guide`] | what holds of many operations | any one of them |
+//! | [`resources`] | what an address leads to | how it is read |
+//! | [`completion`] | what an id can be | MCP |
 //! | [`dispatch`] | the order of the steps | any one endpoint |
 //! | [`approval`] | what a human is asked, and what the answer is good for | how a human is reached |
 //! | [`dry_run`] | what a write would come to | who asks |
@@ -44,10 +48,12 @@ pub mod audit;
 pub mod auth;
 pub mod catalog;
 pub mod cli;
+pub mod completion;
 pub mod config;
 pub mod dispatch;
 pub mod dry_run;
 pub mod gateway_patch;
+pub mod guide;
 pub mod hub;
 pub mod metrics;
 pub mod observe;
@@ -55,9 +61,11 @@ pub mod operation;
 pub mod policy;
 pub mod portkey;
 pub mod principal;
+pub mod prompts;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod resources;
 pub mod results;
 pub mod sandbox;
 pub mod seal;

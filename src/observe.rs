@@ -80,7 +80,21 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call arrives. Unless it is said to end otherwise, it was cancelled.
     pub fn begin(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
-        let operation = Operation::begin(metrics, arrival, "tools/call");
+        Self::of("tools/call", metrics, arrival, principal)
+    }
+
+    /// The same, made to read a resource.
+    pub fn reading(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
+        Self::of("resources/read", metrics, arrival, principal)
+    }
+
+    fn of(
+        method: &'static str,
+        metrics: &Metrics,
+        arrival: Arrival,
+        principal: &'a Principal,
+    ) -> Self {
+        let operation = Operation::begin(metrics, arrival, method);
         Self { operation, principal, record: Record::default() }
     }
 

@@ -337,7 +337,8 @@ impl Http {
         )
         .measured(metrics)
         .on_surface(options.access.surface())
-        .showing(results);
+        .showing(results)
+        .prompting(options.prompts()?);
         if let Auth::Token(tokens) = &auth {
             // It says who sees what.
             let hub = server.hub().clone();

@@ -206,6 +206,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
                 .measured(metrics)
                 .on_surface(options.access.surface())
                 .showing(options.results.build())
+                .prompting(options.prompts()?)
                 .for_local(Principal::local(credentials));
             let served = transport::stdio::serve(server).await;
             exports.flush().await;

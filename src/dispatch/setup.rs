@@ -75,6 +75,26 @@ impl Dispatcher {
             && !principal.policy.as_deref().is_some_and(hidden)
     }
 
+    /// Whether a caller finds it in the list of tools.
+    pub fn is_listed(&self, principal: &Principal, entry: &Entry) -> bool {
+        let offered = self.modes.admit(entry.domain.name, entry.operation).is_ok();
+        offered && self.shows(principal, entry)
+    }
+
+    /// Whether nothing but a rule about single calls can stand between a caller and it.
+    pub fn is_open(&self, principal: &Principal, entry: &Entry) -> bool {
+        let may = principal.may(entry.domain.name, entry.operation).is_ok();
+        may && self.is_listed(principal, entry)
+    }
+
+    /// Which versions of policies a caller is under.
+    pub fn revisions(&self, principal: &Principal) -> String {
+        let server = self.policy.as_ref().map(Watched::get);
+        let policies = server.as_deref().map(|policy| &**policy).into_iter();
+        let policies = policies.chain(principal.policy.as_deref());
+        policies.map(Policy::revision).collect::<Vec<_>>().join("+")
+    }
+
     /// The same, with writes told instead of sent if `on`.
     pub fn dry_run(self, on: bool) -> Self {
         Self { dry_run: on, ..self }

@@ -5,7 +5,7 @@ use rmcp::{
     model::{CacheScope, ListToolsResult, PaginatedRequestParams, Tool, ToolAnnotations},
 };
 
-use super::Server;
+use super::{LIST_TTL_MS, Server};
 use crate::{
     catalog::Entry,
     operation::Published,
@@ -13,9 +13,6 @@ use crate::{
     reply,
     surface::{self, Does, Surface},
 };
-
-/// How long a client may keep the list of tools: it only changes with a restart.
-const LIST_TTL_MS: u64 = 3_600_000;
 
 impl Server {
     /// The tools as `tools/list` has them, built when they are first asked for.
@@ -43,10 +40,8 @@ impl Server {
             rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
         let more = rest.next().is_some();
         let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
-        // The next request may narrow it otherwise.
-        let ttl = if principal.narrowing.is_some() { 0 } else { LIST_TTL_MS };
         let mut result = ListToolsResult::with_all_items(page)
-            .with_ttl_ms(ttl)
+            .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = cursor;
         Ok(result)

@@ -3,9 +3,13 @@
 mod approve;
 mod arrival;
 mod call;
+mod complete;
 mod list;
 mod own;
 mod pages;
+mod prompts;
+mod resources;
+mod unread;
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,12 +17,12 @@ use http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams,
-        CompleteResult, CustomRequest, CustomResult, ErrorCode, Icon, Implementation,
-        InitializeRequestParams, InitializeResult, ListPromptsRequestMethod, ListPromptsResult,
-        ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
-        ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+        CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
+        CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams, GetPromptResponse, Icon,
+        Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+        SubscriptionFilter, Tool,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -28,12 +32,14 @@ use self::arrival::{arrival, known};
 
 use crate::{
     catalog::Entry,
+    completion::Completer,
     dispatch::Dispatcher,
     hub::{Hub, Session},
     metrics::Metrics,
     observe,
     operation::Upstream,
     principal::Principal,
+    prompts::Library,
     results::Results,
     search::Index,
     surface::{self, Surface},
@@ -57,12 +63,12 @@ const RULES: &str = " `current_page` counts from zero. With an Admin key, name \
 const ENKRYPT_INSTRUCTIONS: &str = " Tools that say Enkrypt AI administer another product, with names \
     and servers of its own.";
 
+/// How long a client may keep a list: it only changes with a restart, or that is announced.
+const LIST_TTL_MS: u64 = 3_600_000;
+
 const ICON: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciI\
     HZpZXdCb3g9IjAgMCAyNCAyNCI+PHBhdGggZmlsbD0iIzBmNzY2ZSIgZD0iTTMgMjFWOWE5IDkgMCAwIDEgMTggMHYxMmgt\
     NVY5YTQgNCAwIDAgMC04IDB2MTJ6Ii8+PC9zdmc+";
-
-/// Methods whose malformed parameters would otherwise be reported as an unknown method.
-const METHODS: &[&str] = &["tools/call", "tools/list", "subscriptions/listen"];
 
 /// The MCP server; cheap to clone, one clone per session.
 #[derive(Clone, Debug)]
@@ -74,6 +80,8 @@ pub struct Server {
     surface: Surface,
     /// Finds operations; made when one is first looked for.
     index: Arc<OnceLock<Index>>,
+    prompts: Arc<Library>,
+    completer: Completer,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
     calls: TaskTracker,
@@ -104,6 +112,8 @@ impl Server {
             info: Arc::default(),
             surface: Surface::default(),
             index: Arc::default(),
+            prompts: Arc::new(Library::built_in()),
+            completer: Completer::default(),
             page,
             local: None,
             calls: TaskTracker::new(),
@@ -127,6 +137,11 @@ impl Server {
     /// The same, with answers shown so.
     pub fn showing(self, results: Results) -> Self {
         Self { results, ..self }
+    }
+
+    /// The same with other prompts than those built in.
+    pub fn prompting(self, prompts: Library) -> Self {
+        Self { prompts: Arc::new(prompts), ..self }
     }
 
     /// The same for whoever started the process, where the transport recognises nobody.
@@ -157,6 +172,30 @@ impl Server {
         let nobody = || ErrorData::internal_error("the request has no caller", None);
         recognised.or(self.local.as_ref()).ok_or_else(nobody)
     }
+
+    /// An answer that needs no call, observed.
+    fn observed<T>(
+        &self,
+        method: &'static str,
+        context: &RequestContext<RoleServer>,
+        answer: impl FnOnce(&Principal) -> Result<T, ErrorData>,
+    ) -> Result<T, ErrorData> {
+        let observed = observe::Operation::begin(&self.metrics, arrival(context), method);
+        observed.ends(self.caller(context).and_then(|caller| answer(caller)), kind)
+    }
+
+    /// How long a client may keep what it is told; the next request may narrow it otherwise.
+    fn ttl(&self, principal: &Principal, otherwise: u64) -> u64 {
+        if principal.narrowing.is_some() { 0 } else { otherwise }
+    }
+}
+
+/// Turns back a cursor where there is one page only.
+fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match request.and_then(|request| request.cursor) {
+        None => Ok(()),
+        Some(_) => Err(ErrorData::invalid_params("there is no such cursor", None)),
+    }
 }
 
 /// An error's code as a label.
@@ -165,12 +204,19 @@ fn kind(error: &ErrorData) -> &'static str {
         ErrorCode::INVALID_PARAMS => "-32602",
         ErrorCode::METHOD_NOT_FOUND => "-32601",
         ErrorCode::INTERNAL_ERROR => "-32603",
+        ErrorCode::RESOURCE_NOT_FOUND => "-32002",
         _ => "_OTHER",
     }
 }
 
 fn capabilities() -> ServerCapabilities {
-    ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build()
+    ServerCapabilities::builder()
+        .enable_completions()
+        .enable_prompts()
+        .enable_resources()
+        .enable_tools()
+        .enable_tool_list_changed()
+        .build()
 }
 
 /// What is said of this server to whoever begins to talk with it.
@@ -229,8 +275,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let observed = observe::Operation::begin(&self.metrics, arrival(&context), "tools/list");
-        observed.ends(self.caller(&context).and_then(|caller| self.list(caller, request)), kind)
+        self.observed("tools/list", &context, |caller| self.list(caller, request))
     }
 
     async fn call_tool(
@@ -242,38 +287,62 @@ impl ServerHandler for Server {
         Box::pin(self.answer(request, context)).await
     }
 
-    // What is not offered. rmcp would answer these with nothing, as if it were offered and empty.
-
     async fn list_prompts(
         &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        self.observed("prompts/list", &context, |caller| self.prompts(caller, request))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let prompt = |caller: &Principal| self.prompt(caller, &request);
+        Ok(self.observed("prompts/get", &context, prompt)?.into())
     }
 
     async fn list_resources(
         &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        self.observed("resources/list", &context, |caller| self.resources(caller, request))
     }
 
     async fn list_resource_templates(
         &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        let templates = |caller: &Principal| self.templates(caller, request);
+        self.observed("resources/templates/list", &context, templates)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        Ok(Box::pin(self.read(&request.uri, &context)).await?.into())
     }
 
     async fn complete(
         &self,
-        _: CompleteRequestParams,
-        _: RequestContext<RoleServer>,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+        let observed =
+            observe::Operation::begin(&self.metrics, arrival(&context), "completion/complete");
+        let completed = tokio::select! {
+            completed = Box::pin(self.completed(&request, &context)) => completed,
+            () = context.ct.cancelled() => {
+                Err(ErrorData::internal_error("the completion was cancelled", None))
+            }
+        };
+        observed.ends(completed, kind)
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
@@ -297,17 +366,6 @@ impl ServerHandler for Server {
         request: CustomRequest,
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        let method = request.method.as_str();
-        if METHODS.contains(&method) {
-            let what = match method {
-                "tools/call" => "`arguments` is an object",
-                "tools/list" => "`cursor` is a text",
-                _ => "`notifications` is an object",
-            };
-            let what = format!("the parameters of {method} are malformed; {what}");
-            return Err(ErrorData::invalid_params(what, None));
-        }
-        let what = format!("there is no method {method}");
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, what, None))
+        Err(unread::explained(&request.method))
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, io, process::Stdio};
 
-use portkey_mcp::{catalog::Catalog, operation::Upstream, portkey::http_client};
+use portkey_mcp::{
+    catalog::Catalog, operation::Upstream, portkey::http_client, server, surface::Surface,
+};
 use serde_json::{Value, json};
 
 use crate::process::{Pipe, Served, command, said};
@@ -22,7 +24,8 @@ fn the_list_as_json_is_the_list_of_the_protocol() {
 #[test]
 fn tools_are_shown_for_people() {
     let (ok, table, _) = said(&["tools"]);
-    let offered = Catalog::full().without(Upstream::Enkrypt).iter().count();
+    let catalog = Catalog::full().without(Upstream::Enkrypt);
+    let offered = server::tools(Surface::Operations, catalog.iter()).len();
     assert!(ok && table.lines().count() == offered + 2, "{table}");
     let line = table.lines().find(|line| line.starts_with("delete-provider ")).unwrap();
     for part in ["providers", "delete", "destructive, idempotent"] {

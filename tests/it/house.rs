@@ -72,7 +72,7 @@ fn rooms_keep_to_themselves() {
         ("crate::results", &["src/server", "src/reply", "src/cli"]),
         ("redis::", &["src/store"]),
         ("cel::", &["src/policy/expression"]),
-        ("serde_saphyr::", &["src/policy"]),
+        ("serde_saphyr::", &["src/policy", "src/prompts"]),
         ("globset::", &["src/policy", "src/principal/modes.rs", "src/secrets"]),
         ("axum::", &["src/transport", "src/sandbox"]),
         ("prometheus_client::", &["src/metrics"]),

@@ -21,7 +21,7 @@ fn how_many() -> usize {
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
 
-fn opened(args: &[&str]) -> Pipe {
+pub(crate) fn opened(args: &[&str]) -> Pipe {
     let mut pipe = Pipe::start(args);
     pipe.send(INITIALIZE);
     assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
@@ -97,7 +97,10 @@ fn the_server_introduces_itself() {
     assert!(
         result["serverInfo"]["icons"][0]["src"].as_str().unwrap().starts_with("data:image/svg+xml")
     );
-    assert_eq!(result["capabilities"], json!({ "tools": { "listChanged": true } }));
+    let capabilities = json!({
+        "completions": {}, "prompts": {}, "resources": {}, "tools": { "listChanged": true },
+    });
+    assert_eq!(result["capabilities"], capabilities);
     assert!(pipe.end().0.success());
 }
 
@@ -129,10 +132,14 @@ fn lines_that_make_no_sense_are_answered_and_survived() {
         (r#"{"method":"tools/list","id":8}"#.to_owned(), json!(8), -32600),
         (r#"{"jsonrpc":"1.0","method":"tools/list","id":9}"#.to_owned(), json!(9), -32600),
         (r#"{"jsonrpc":"2.0","id":10,"method":"no/such"}"#.to_owned(), json!(10), -32601),
-        (r#"{"jsonrpc":"2.0","id":15,"method":"prompts/list"}"#.to_owned(), json!(15), -32601),
-        (r#"{"jsonrpc":"2.0","id":16,"method":"resources/list"}"#.to_owned(), json!(16), -32601),
-        (r#"{"jsonrpc":"2.0","id":17,"method":"resources/templates/list"}"#.to_owned(), json!(17), -32601),
-        (r#"{"jsonrpc":"2.0","id":18,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":""}}}"#.to_owned(), json!(18), -32601),
+        (r#"{"jsonrpc":"2.0","id":15,"method":"prompts/list","params":{"cursor":"c"}}"#.to_owned(), json!(15), -32602),
+        (r#"{"jsonrpc":"2.0","id":16,"method":"resources/list","params":{"cursor":"c"}}"#.to_owned(), json!(16), -32602),
+        (r#"{"jsonrpc":"2.0","id":17,"method":"resources/templates/list","params":{"cursor":"c"}}"#.to_owned(), json!(17), -32602),
+        (r#"{"jsonrpc":"2.0","id":18,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":""}}}"#.to_owned(), json!(18), -32602),
+        (r#"{"jsonrpc":"2.0","id":20,"method":"completion/complete","params":{"argument":{"name":"a"}}}"#.to_owned(), json!(20), -32602),
+        (r#"{"jsonrpc":"2.0","id":21,"method":"resources/read","params":{"uri":"portkey://guide/none"}}"#.to_owned(), json!(21), -32002),
+        (r#"{"jsonrpc":"2.0","id":22,"method":"resources/read","params":{"uri":[1]}}"#.to_owned(), json!(22), -32602),
+        (r#"{"jsonrpc":"2.0","id":23,"method":"prompts/get","params":{"name":"none"}}"#.to_owned(), json!(23), -32602),
         (r#"{"jsonrpc":"2.0","id":19,"method":"subscriptions/listen","params":{"notifications":[1]}}"#.to_owned(), json!(19), -32602),
         (r#"{"jsonrpc":"2.0","id":"11","method":"tools/call","params":{"name":"list-all-integrations","arguments":[1]}}"#.to_owned(), json!("11"), -32602),
         (r#"{"jsonrpc":"2.0","id":12,"method":"tools/call"}"#.to_owned(), json!(12), -32602),

@@ -24,7 +24,7 @@ use crate::{
 
 /// A client that is connected in one of the ways there are.
 pub(crate) struct Connected {
-    client: RunningService<RoleClient, ()>,
+    pub(crate) client: RunningService<RoleClient, ()>,
     _server: Option<Served>,
     /// The way, for what a failure says.
     pub(crate) way: &'static str,

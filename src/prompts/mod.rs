@@ -1,0 +1,170 @@
+//! Prompts: what administrators do often, told as the tools to call in order.
+//!
+//! Each is a Markdown file with front matter, as docs/prompts.md has it. Those here are built in; an
+//! operator's own come from a folder, and replace a built-in one of the same name.
+
+mod document;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, bail};
+
+use crate::operation::JsonMap;
+
+pub use self::document::{Argument, DocumentError, Prompt};
+
+/// Bound on a folder's prompts: more is not a list that anyone picks from.
+const MOST: usize = 200;
+/// Bound on a file, in bytes.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// The prompts that come with the server.
+const BUILT_IN: &[&str] = &[
+    include_str!("access-review.md"),
+    include_str!("migrate-virtual-keys.md"),
+    include_str!("monthly-showback.md"),
+    include_str!("onboard-team.md"),
+    include_str!("promote-prompt.md"),
+    include_str!("register-mcp-server.md"),
+    include_str!("rotate-api-keys.md"),
+    include_str!("triage-failures.md"),
+    include_str!("weekly-digest.md"),
+];
+
+/// Prompts by name.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    prompts: BTreeMap<String, Prompt>,
+}
+
+/// Why a prompt cannot be written out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PromptError {
+    /// There is none of that name, or none for this caller.
+    #[error("there is no such prompt; prompts/list has those there are")]
+    Unknown,
+    /// A required argument is not given, or empty.
+    #[error("the prompt `{prompt}` needs the argument `{argument}`")]
+    Missing {
+        /// The prompt's name.
+        prompt: String,
+        /// The argument's name.
+        argument: String,
+    },
+    /// It takes no such argument.
+    #[error("that is no argument of the prompt `{prompt}`; it takes {takes}")]
+    Undeclared {
+        /// The prompt's name.
+        prompt: String,
+        /// Those it takes.
+        takes: String,
+    },
+    /// An argument is no text, or too long a one.
+    #[error(
+        "the argument `{argument}` of the prompt `{prompt}` has to be a text of at most {most} characters"
+    )]
+    NoText {
+        /// The prompt's name.
+        prompt: String,
+        /// The argument's name.
+        argument: String,
+        /// How long it may be.
+        most: usize,
+    },
+}
+
+impl Library {
+    /// The built-in prompts. That all of them hold is a test.
+    pub fn built_in() -> Self {
+        let mut library = Self::default();
+        BUILT_IN
+            .iter()
+            .filter_map(|text| Prompt::parse(text).ok())
+            .for_each(|one| library.add(one));
+        library
+    }
+
+    /// The same and every `*.md` of a folder, where an own prompt replaces the built-in one of its name.
+    ///
+    /// # Errors
+    /// The folder cannot be read, a file does not hold, or two files have one name. Names the file, the line
+    /// and the reason.
+    pub fn with_folder(mut self, folder: &Path) -> anyhow::Result<Self> {
+        let told = || format!("cannot use the prompts in {}", folder.display());
+        let mut files: Vec<_> = fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+            .with_context(told)?;
+        files.retain(|path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "md"));
+        files.sort();
+        if files.len() > MOST {
+            bail!("{}: {} files, at most {MOST} are read", told(), files.len());
+        }
+        let mut own = BTreeMap::new();
+        for file in files {
+            let told = || format!("cannot use the prompt {}", file.display());
+            if fs::metadata(&file).with_context(told)?.len() > MOST_BYTES {
+                bail!("{}: it has more than {MOST_BYTES} bytes", told());
+            }
+            let text = fs::read_to_string(&file).with_context(told)?;
+            let prompt = Prompt::parse(&text).with_context(told)?;
+            if let Some(other) = own.insert(prompt.name().to_owned(), file.clone()) {
+                bail!("{}: {} has the name `{}` too", told(), other.display(), prompt.name());
+            }
+            self.add(prompt);
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, prompt: Prompt) {
+        self.prompts.insert(prompt.name().to_owned(), prompt);
+    }
+
+    /// Every prompt, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = &Prompt> {
+        self.prompts.values()
+    }
+
+    /// The prompt of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, name: &str) -> Result<&Prompt, PromptError> {
+        self.prompts.get(name).ok_or(PromptError::Unknown)
+    }
+}
+
+impl Prompt {
+    /// The text with the arguments in their places.
+    ///
+    /// # Errors
+    /// A required argument is missing, one is none of the prompt's, or one is no text.
+    pub fn render(&self, args: &JsonMap) -> Result<String, PromptError> {
+        let prompt = || self.name().to_owned();
+        if args.keys().any(|name| self.argument(name).is_none()) {
+            let names: Vec<_> =
+                self.arguments().iter().map(|one| format!("`{}`", one.name)).collect();
+            let takes = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(PromptError::Undeclared { prompt: prompt(), takes });
+        }
+        let mut values = BTreeMap::new();
+        for argument in self.arguments() {
+            let name = || argument.name.clone();
+            let given = match args.get(&argument.name) {
+                None => None,
+                Some(value) => Some(value.as_str().and_then(document::plain).ok_or_else(|| {
+                    let most = document::LONGEST_VALUE;
+                    PromptError::NoText { prompt: prompt(), argument: name(), most }
+                })?),
+            };
+            let value = match given.filter(|text| !text.is_empty()) {
+                Some(text) => text,
+                None if argument.required => {
+                    return Err(PromptError::Missing { prompt: prompt(), argument: name() });
+                }
+                None => argument.default.clone().unwrap_or_else(|| "not given".to_owned()),
+            };
+            values.insert(argument.name.as_str(), value);
+        }
+        Ok(self.filled(&values))
+    }
+}

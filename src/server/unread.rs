@@ -1,0 +1,30 @@
+//! Requests that rmcp could not read: malformed ones, and such of no method that there is.
+
+use rmcp::{ErrorData, model::ErrorCode};
+
+/// Methods whose malformed parameters would otherwise be reported as an unknown method.
+const METHODS: &[(&str, &str)] = &[
+    ("completion/complete", "`ref` and `argument` are objects"),
+    ("prompts/get", "`name` is a text, and `arguments` an object"),
+    ("prompts/list", "`cursor` is a text"),
+    ("resources/list", "`cursor` is a text"),
+    ("resources/read", "`uri` is a text"),
+    ("resources/templates/list", "`cursor` is a text"),
+    ("subscriptions/listen", "`notifications` is an object"),
+    ("tools/call", "`arguments` is an object"),
+    ("tools/list", "`cursor` is a text"),
+];
+
+/// Why a request of a method is not answered.
+pub(super) fn explained(method: &str) -> ErrorData {
+    match METHODS.iter().find(|(known, _)| *known == method) {
+        Some((_, what)) => {
+            let what = format!("the parameters of {method} are malformed; {what}");
+            ErrorData::invalid_params(what, None)
+        }
+        None => {
+            let what = format!("there is no method {method}");
+            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, what, None)
+        }
+    }
+}

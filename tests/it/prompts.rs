@@ -1,0 +1,189 @@
+//! Prompts: the built-in ones hold, own ones are checked, and clients get them with their arguments filled in.
+
+use std::fs;
+
+use portkey_mcp::{
+    catalog::Catalog,
+    prompts::{Library, Prompt},
+};
+use rmcp::{
+    ServiceError,
+    model::{ErrorCode, GetPromptRequestParams},
+};
+use serde_json::{Value, json};
+
+use crate::{process::said, secrets::everywhere};
+
+const OWN: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:\n  - name: who\n    \
+                   description: Whom.\n    required: true\n  - name: how\n    description: How.\n    \
+                   default: well\n---\nGreet {{who}} {{ how }}, then {{who}} again.\n";
+
+#[test]
+fn the_built_in_prompts_name_tools_that_there_are() {
+    let (library, catalog) = (Library::built_in(), Catalog::full());
+    assert_eq!(library.iter().count(), 9);
+    for prompt in library.iter() {
+        let mut tools = 0;
+        for name in prompt.mentions() {
+            let entry = catalog.find(name).unwrap_or_else(|e| panic!("{}: {e}", prompt.name()));
+            assert_eq!(entry.operation.name(), name, "{} has an alias", prompt.name());
+            tools += 1;
+        }
+        assert!(tools > 5, "{} names {tools} tools", prompt.name());
+        assert!(prompt.description().len() < 160 && prompt.title().len() < 60);
+        for argument in prompt.arguments() {
+            assert_ne!(argument.required, argument.default.is_some(), "{}", argument.name);
+        }
+        let text = prompt.render(&filled(prompt)).unwrap();
+        assert!(!text.contains("{{") && text.len() < 4_000, "{}: {text}", prompt.name());
+    }
+}
+
+#[test]
+fn the_reference_has_every_prompt_and_argument() {
+    let text = fs::read_to_string("docs/prompts.md").unwrap();
+    for prompt in Library::built_in().iter() {
+        let (_, section) = text.split_once(&format!("### `{}`\n", prompt.name())).unwrap();
+        let section = section.split("\n#").next().unwrap();
+        assert!(section.contains(prompt.description()), "{}", prompt.name());
+        for argument in prompt.arguments() {
+            let needed = if argument.required { "yes" } else { "no" };
+            let row = format!("| `{}` | {needed} | {}", argument.name, argument.description);
+            assert!(section.contains(&row), "{}: {row}", prompt.name());
+        }
+        let rows = section.lines().filter(|line| line.starts_with("| `")).count();
+        assert_eq!(rows, prompt.arguments().len(), "{}", prompt.name());
+    }
+}
+
+/// Every argument with its own name as the value.
+fn filled(prompt: &Prompt) -> serde_json::Map<String, Value> {
+    let names = prompt.arguments().iter().map(|argument| argument.name.clone());
+    names.map(|name| (name.clone(), Value::from(name))).collect()
+}
+
+#[test]
+fn a_file_that_is_no_prompt_is_told_with_its_line() {
+    let front = |more: &str, body: &str| {
+        format!("---\nname: a\ntitle: A\ndescription: An a.\n{more}---\n{body}")
+    };
+    let argument = "arguments:\n  - name: x\n    description: X.\n";
+    let cases = [
+        (String::new(), 1, "front matter"),
+        ("Just text.".to_owned(), 1, "front matter"),
+        ("---\nname: a\n".to_owned(), 1, "no end"),
+        ("---\ntitle: A\ndescription: B\n---\nText.".to_owned(), 2, "name"),
+        (front("colour: red\n", "Text."), 5, "colour"),
+        (front("title: [\n", "Text."), 5, ""),
+        (front("", ""), 1, "empty"),
+        (front("", "One.\nTwo {{y}}."), 7, "`{{y}}`"),
+        (front(argument, "Text."), 1, "`x` is never used"),
+        (front(&format!("{argument}    needed: true\n"), "{{x}}"), 8, "needed"),
+        (front(&format!("{argument}    completes: dogs\n"), "{{x}}"), 1, "dogs"),
+        (front(&format!("{argument}  - name: x\n    description: X.\n"), "{{x}}"), 1, "twice"),
+        (front("", "Text.").replace("name: a", "name: A b"), 1, "`name`"),
+    ];
+    for (text, line, reason) in cases {
+        let error = Prompt::parse(&text).unwrap_err();
+        assert!(error.reason.contains(reason), "{text:?}: {error}");
+        assert!(error.line.abs_diff(line) <= 1, "{text:?}: {error}, not {line}");
+    }
+}
+
+#[test]
+fn a_prompt_takes_plain_texts_only() {
+    let own = Prompt::parse(OWN).unwrap();
+    let long = "x".repeat(1_001);
+    let cases = [
+        (json!({ "who": "Ada" }), Ok("Greet Ada well, then Ada again.")),
+        (json!({ "who": "Ada", "how": "" }), Ok("Greet Ada well, then Ada again.")),
+        (
+            json!({ "who": "A\u{7}d\u{202e}a\n\nx", "how": "so" }),
+            Ok("Greet Ada x so, then Ada x again."),
+        ),
+        (json!({ "who": "{{how}}" }), Ok("Greet {{how}} well, then {{how}} again.")),
+        (json!({}), Err("`who`")),
+        (json!({ "who": " \n" }), Err("`who`")),
+        (json!({ "who": 5 }), Err("`who`")),
+        (json!({ "who": long }), Err("1000")),
+        (json!({ "who": "Ada", "whom": "Bob" }), Err("`who`, `how`")),
+    ];
+    for (args, expected) in cases {
+        match (own.render(args.as_object().unwrap()), expected) {
+            (Ok(text), Ok(expected)) => assert_eq!(text, expected),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (outcome, _) => panic!("{args}: {outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn own_prompts_come_from_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("own.md", OWN);
+    write("ours.md", &OWN.replace("name: own", "name: weekly-digest"));
+    write("notes.txt", "not one of them");
+    let library = Library::built_in().with_folder(folder.path()).unwrap();
+    assert_eq!(library.iter().count(), 10);
+    assert_eq!(library.find("weekly-digest").unwrap().title(), "Own");
+    assert_eq!(library.find("own").unwrap().title(), "Own");
+    write("twice.md", OWN);
+    let error = format!("{:#}", Library::built_in().with_folder(folder.path()).unwrap_err());
+    assert!(error.contains("twice.md") && error.contains("own.md"), "{error}");
+    write("twice.md", "---\nname: b\ntitle: B\ndescription: B.\nwrong: 1\n---\nText.\n");
+    let (ok, _, told) = said(&["--sandbox", "--prompts", folder.path().to_str().unwrap()]);
+    assert!(!ok && told.contains("twice.md") && told.contains("line 5"), "{told}");
+}
+
+#[tokio::test]
+async fn clients_list_prompts_and_get_them() {
+    for connected in everywhere(&["--sandbox"], &[]).await {
+        let (client, way) = (&connected.client, connected.way);
+        let prompts = client.list_all_prompts().await.unwrap();
+        assert_eq!(prompts.len(), 9, "{way}");
+        let rotate = prompts.iter().find(|prompt| prompt.name == "rotate-api-keys").unwrap();
+        let arguments = rotate.arguments.as_ref().unwrap();
+        let told: Vec<_> = arguments.iter().map(|one| (&*one.name, one.required)).collect();
+        assert_eq!(told, [("workspace", Some(true)), ("older_than_days", Some(false))], "{way}");
+        let get = |name: &str, args: Value| {
+            let args = args.as_object().unwrap().clone();
+            client.get_prompt(GetPromptRequestParams::new(name).with_arguments(args))
+        };
+        let got = get("rotate-api-keys", json!({ "workspace": "ws-shared" })).await.unwrap();
+        let text = serde_json::to_value(&got.messages[0]).unwrap();
+        assert_eq!(text["role"], "user", "{way}");
+        let text = text["content"]["text"].as_str().unwrap();
+        assert!(text.contains("\"ws-shared\"") && text.contains("`rotate-api-key`"), "{text}");
+        for (name, args, part) in [
+            ("rotate-api-keys", json!({}), "`workspace`"),
+            ("rotate-api-keys", json!({ "workspace": "w", "key": "k" }), "no argument"),
+            ("no-such-prompt", json!({}), "no such prompt"),
+        ] {
+            let Err(ServiceError::McpError(error)) = get(name, args).await else { panic!("{way}") };
+            assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{way}: {error}");
+            assert!(error.message.contains(part), "{way}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_without_any_of_its_tools_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("own.md"), OWN).unwrap();
+    let own = folder.path().to_str().unwrap();
+    for (left, expected) in [("prompts", true), ("collections", false)] {
+        let args = ["--sandbox", "--toolsets", left, "--prompts", own];
+        for connected in everywhere(&args, &[]).await {
+            let prompts = connected.client.list_all_prompts().await.unwrap();
+            let has = |name: &str| prompts.iter().any(|prompt| prompt.name == name);
+            assert_eq!(has("promote-prompt"), expected, "{}, {left}", connected.way);
+            // One that names no tool is for everybody.
+            assert!(has("own") && !has("monthly-showback"), "{}, {left}", connected.way);
+            let args = json!({ "prompt": "p" }).as_object().unwrap().clone();
+            let request = GetPromptRequestParams::new("promote-prompt").with_arguments(args);
+            let got = connected.client.get_prompt(request).await;
+            assert_eq!(got.is_ok(), expected, "{}, {left}", connected.way);
+        }
+    }
+}

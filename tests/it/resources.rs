@@ -1,0 +1,231 @@
+//! Resources: guides, operations and things, with real clients, as far as each may see them.
+
+use std::collections::BTreeSet;
+
+use portkey_mcp::{
+    catalog::Catalog,
+    guide::GUIDES,
+    resources::{Address, Kind, example},
+};
+use rmcp::{
+    ServiceError,
+    model::{ErrorCode, ReadResourceRequestParams, ReadResourceResult},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    secrets::{Connected, everywhere},
+    stdio::opened,
+};
+
+async fn read(connected: &Connected, uri: &str) -> Result<ReadResourceResult, ServiceError> {
+    connected.client.read_resource(ReadResourceRequestParams::new(uri)).await
+}
+
+/// The one text of a resource, its type and its marks.
+async fn content(connected: &Connected, uri: &str) -> Value {
+    let result = read(connected, uri).await.unwrap();
+    assert_eq!(result.contents.len(), 1, "{uri}");
+    serde_json::to_value(&result.contents[0]).unwrap()
+}
+
+fn json_of(content: &Value) -> Value {
+    assert_eq!(content["mimeType"], "application/json", "{content}");
+    serde_json::from_str(content["text"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn an_address_names_what_it_says() {
+    let thing = |domain: &str, id: &str| Address::Thing { domain: domain.into(), id: id.into() };
+    let cases = [
+        ("portkey://guide/errors", Some(Address::Guide("errors".into()))),
+        ("portkey://operations/get-config", Some(Address::Operation("get-config".into()))),
+        ("portkey://configs/pc-1", Some(thing("configs", "pc-1"))),
+        ("portkey://users/a%20b%2Fc", Some(thing("users", "a b/c"))),
+        ("portkey://users/%ff", None),
+        ("portkey://users/", None),
+        ("portkey://users", None),
+        ("portkey:///x", None),
+        ("https://guide/errors", None),
+        ("", None),
+    ];
+    for (uri, expected) in cases {
+        assert_eq!(Address::parse(uri), expected, "{uri}");
+    }
+}
+
+#[test]
+fn every_kind_of_thing_has_a_template_of_its_own() {
+    let catalog = Catalog::full();
+    let kinds = Kind::all(&catalog);
+    let templates: BTreeSet<_> = kinds.values().map(Kind::template).collect();
+    assert_eq!(templates.len(), kinds.len());
+    for domain in ["configs", "integrations", "mcp-servers", "prompts", "users", "workspaces"] {
+        let kind = &kinds[domain];
+        assert!(kind.template().starts_with(&format!("portkey://{domain}/{{")));
+        let list = kind.list(&catalog).unwrap().operation;
+        assert!(list.name().starts_with("list-"), "{domain}: {list:?}");
+    }
+    for kind in kinds.values() {
+        assert!(kind.read.operation.hints().read_only, "{:?}", kind.read.operation);
+    }
+}
+
+#[test]
+fn every_example_passes_the_gate() {
+    let mut without = Vec::new();
+    for entry in Catalog::full().iter() {
+        match example(entry) {
+            Some(args) => {
+                let outcome = entry.published().request(args);
+                assert!(outcome.is_ok(), "{:?}: {outcome:?}", entry.operation);
+            }
+            None => without.push(entry.operation.name()),
+        }
+    }
+    // What these take depends on a value that they are given.
+    assert_eq!(without, ["create-api-key", "create-guardrail", "create-secret-reference"]);
+}
+
+#[tokio::test]
+async fn guides_and_operations_are_there_to_be_read() {
+    for connected in everywhere(&["--sandbox"], &[]).await {
+        let way = connected.way;
+        let listed = connected.client.list_all_resources().await.unwrap();
+        assert_eq!(listed.len(), GUIDES.len(), "{way}");
+        for (resource, guide) in listed.iter().zip(GUIDES) {
+            let read = content(&connected, &resource.uri).await;
+            assert_eq!(read["text"], guide.text, "{way}");
+            assert_eq!(read["mimeType"], json!(resource.mime_type), "{way}");
+            assert_eq!(resource.size, Some(guide.text.len() as u64), "{way}");
+        }
+        let operation = json_of(&content(&connected, "portkey://operations/get-config").await);
+        assert_eq!(operation["effect"], "read", "{way}");
+        assert_eq!(operation["scopes"], json!(["configs.read"]), "{way}");
+        let tools = connected.tools().await;
+        let tool = tools.iter().find(|tool| tool.name == "get-config").unwrap();
+        assert_eq!(operation["schema"], json!(tool.input_schema), "{way}");
+        assert_eq!(json!(operation["description"]), json!(tool.description), "{way}");
+        assert!(operation["example"]["slug"].is_string(), "{way}");
+        let templates = connected.client.list_all_resource_templates().await.unwrap();
+        for expected in
+            ["portkey://guide/{topic}", "portkey://operations/{name}", "portkey://configs/{slug}"]
+        {
+            assert!(templates.iter().any(|one| one.uri_template == expected), "{way}: {expected}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_thing_reads_as_its_tool_answers() {
+    for connected in everywhere(&["--sandbox"], &[]).await {
+        let way = connected.way;
+        let within = json!({ "workspace_id": "ws-support-bot" });
+        for (domain, tool, argument, list, args) in [
+            ("integrations", "get-integration", "slug", "list-all-integrations", json!({})),
+            ("workspaces", "get-workspace", "workspace_id", "list-all-workspaces", json!({})),
+            ("prompts", "get-prompt", "prompt_id", "list-prompts", within),
+        ] {
+            let all = connected.call(list, args).await.unwrap();
+            let id = all["data"][0]["slug"].as_str().unwrap();
+            let read = content(&connected, &format!("portkey://{domain}/{id}")).await;
+            let called = connected.result(tool, json!({ argument: id })).await;
+            assert_eq!(Some(json_of(&read)), called.structured_content, "{way}: {domain}");
+            // What strangers wrote is marked in both.
+            assert_eq!(read["_meta"], json!(called.meta), "{way}: {domain}");
+            assert_eq!(read["_meta"].is_null(), domain != "prompts", "{way}: {domain}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_as_the_generation_has_it() {
+    for connected in everywhere(&["--sandbox"], &[]).await {
+        let code = match connected.way.contains("2025") {
+            true => ErrorCode::RESOURCE_NOT_FOUND,
+            false => ErrorCode::INVALID_PARAMS,
+        };
+        for uri in [
+            "portkey://guide/none",
+            "portkey://operations/none",
+            "portkey://configs/none",
+            "portkey://dogs/1",
+            "portkey://",
+            "file:///etc/passwd",
+        ] {
+            let Err(ServiceError::McpError(error)) = read(&connected, uri).await else {
+                panic!("{}: {uri}", connected.way)
+            };
+            assert_eq!(error.code, code, "{}: {uri}: {error}", connected.way);
+        }
+        for uri in ["portkey://users/..%2f..", "portkey://users/%2e%2e"] {
+            let Err(ServiceError::McpError(error)) = read(&connected, uri).await else {
+                panic!("{}: {uri}", connected.way)
+            };
+            assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{}: {uri}: {error}", connected.way);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_mode_leaves_out_is_no_resource_either() {
+    for connected in everywhere(&["--sandbox", "--toolsets", "configs"], &[]).await {
+        let way = connected.way;
+        let templates = connected.client.list_all_resource_templates().await.unwrap();
+        let things = templates.iter().map(|one| one.uri_template.as_str());
+        let things: Vec<_> =
+            things.filter(|uri| !uri.contains("guide") && !uri.contains("operations")).collect();
+        assert_eq!(things, ["portkey://configs/{slug}"], "{way}");
+        for uri in ["portkey://operations/get-prompt", "portkey://workspaces/ws-shared"] {
+            assert!(read(&connected, uri).await.is_err(), "{way}: {uri}");
+        }
+        assert!(read(&connected, "portkey://operations/get-config").await.is_ok(), "{way}");
+    }
+}
+
+/// A read goes the way of all calls: rules decide about it, and it is put on record.
+#[tokio::test]
+async fn a_thing_is_read_under_the_policy_and_on_record() {
+    const POLICY: &str = r#"version: "1"
+hide: [get-prompt]
+tools:
+  get-integration:
+    rules:
+      - name: one is ours
+        action: deny
+        when: args.slug == "anthropic"
+        on_deny: Leave that alone
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("policy.yaml"), POLICY).unwrap();
+    let (policy, log) = (path("policy.yaml"), path("audit.jsonl"));
+    for connected in everywhere(&["--sandbox", "--policy", &policy], &[]).await {
+        let way = connected.way;
+        let Err(ServiceError::McpError(error)) =
+            read(&connected, "portkey://integrations/anthropic").await
+        else {
+            panic!("{way}")
+        };
+        assert_eq!(error.code, ErrorCode::INVALID_REQUEST, "{way}: {error}");
+        assert!(error.message.contains("Leave that alone"), "{way}: {error}");
+        assert!(read(&connected, "portkey://integrations/azure-eu").await.is_ok(), "{way}");
+        let templates = connected.client.list_all_resource_templates().await.unwrap();
+        assert!(!templates.iter().any(|one| one.uri_template.contains("//prompts/")), "{way}");
+        assert!(read(&connected, "portkey://operations/get-prompt").await.is_err(), "{way}");
+    }
+    let mut pipe = opened(&["--sandbox", "--policy", &policy, "--audit-log", &log]);
+    for (id, slug) in ["anthropic", "azure-eu"].iter().enumerate() {
+        let params = json!({ "uri": format!("portkey://integrations/{slug}") });
+        let request =
+            json!({ "jsonrpc": "2.0", "id": id, "method": "resources/read", "params": params });
+        pipe.send(&request.to_string());
+        pipe.receive();
+    }
+    assert!(pipe.end().0.success());
+    let lines = std::fs::read_to_string(log).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let calls: Vec<_> = lines.filter(|line| line["tool"] == "get-integration").collect();
+    let told: Vec<_> = calls.iter().map(|call| call["decision"].as_str().unwrap()).collect();
+    assert_eq!(told, ["deny", "allow"], "{calls:?}");
+}
