@@ -10,7 +10,7 @@ use crate::{
     operation::{Effect, InputError, JsonMap, Operation, Plan, Upstream},
     principal::Principal,
     request::Arrival,
-    results::{Request, ResultError},
+    results::{Listing, Request, ResultError},
     search::Index,
     surface::{Does, OwnTool},
 };
@@ -19,6 +19,10 @@ use crate::{
 const FOUND: usize = 8;
 /// How many names stand in for one that there is not.
 const NEAREST: usize = 5;
+
+/// What every list takes beside the arguments of its schema.
+const ALSO: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
+    that follow, too)";
 
 /// The reads that tell what a key may do: what each opens, the operation, its arguments. All are answered
 /// with a page of one.
@@ -226,23 +230,19 @@ fn executor(operation: &Operation) -> &'static str {
 /// An operation in a list of what was found.
 fn brief(entry: &Entry) -> Value {
     let published = entry.published();
-    let required = published.schema().get("required");
-    let mut found = json!({
+    json!({
         "operation": entry.operation.name(),
         "title": published.title(),
         "call_by": executor(entry.operation),
-    });
-    if let Some(required) = required {
-        found["required"] = required.clone();
-    }
-    found
+        "required": published.schema().get("required").unwrap_or(&json!([])),
+    })
 }
 
-/// All that there is to say of an operation.
+/// What there is to know of an operation before it is called.
 fn describe(entry: &Entry) -> Value {
     let (operation, published) = (entry.operation, entry.published());
     let hints = operation.hints();
-    let mut described = json!({
+    json!({
         "operation": operation.name(),
         "title": published.title(),
         "description": published.description(),
@@ -251,13 +251,12 @@ fn describe(entry: &Entry) -> Value {
         "call_by": executor(operation),
         "destructive": hints.destructive,
         "idempotent": hints.idempotent,
-        "arguments": **published.schema(),
-    });
-    if !operation.needs_scopes().is_empty() {
-        described["key_scopes_any_of"] = json!(operation.needs_scopes());
-    }
-    if operation.plan() == Plan::Enterprise {
-        described["plan"] = "Enterprise".into();
-    }
-    described
+        "key_scopes_any_of": operation.needs_scopes(),
+        "plan": match operation.plan() {
+            Plan::Any => "any",
+            Plan::Enterprise => "Enterprise",
+        },
+        "arguments": &**published.schema(),
+        "also_takes": Listing::of(published).map(|_| ALSO),
+    })
 }
