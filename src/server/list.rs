@@ -2,17 +2,23 @@
 
 use rmcp::{
     ErrorData,
-    model::{CacheScope, ListToolsResult, PaginatedRequestParams, Tool, ToolAnnotations},
+    model::{
+        CacheScope, ListToolsResult, MetaObject, PaginatedRequestParams, Tool, ToolAnnotations,
+    },
 };
 
 use super::{LIST_TTL_MS, Server};
 use crate::{
     catalog::Entry,
-    operation::Published,
+    operation::{Operation, Published},
     principal::Principal,
     reply,
     surface::{self, Does, Surface},
 };
+
+/// Keys that Claude's clients look for.
+const ALWAYS_LOAD: &str = "anthropic/alwaysLoad";
+const SEARCH_HINT: &str = "anthropic/searchHint";
 
 impl Server {
     /// The tools as `tools/list` has them, built when they are first asked for.
@@ -78,6 +84,21 @@ pub fn tools<'a>(surface: Surface, offered: impl Iterator<Item = &'a Entry>) -> 
     tools
 }
 
+/// What is said of a tool to those who choose tools: that its answers have text of strangers, and to
+/// clients that search tools by themselves, whether to have it in view at all times or how to find it.
+fn meta(operation: &Operation) -> MetaObject {
+    let mut meta = match operation.is_untrusted() {
+        true => reply::untrusted(),
+        false => MetaObject::new(),
+    };
+    if surface::is_core(operation.name()) {
+        meta.0.insert(ALWAYS_LOAD.to_owned(), true.into());
+    } else if !operation.words().is_empty() {
+        meta.0.insert(SEARCH_HINT.to_owned(), operation.words().join(", ").into());
+    }
+    meta
+}
+
 /// A declaration as MCP publishes it.
 pub fn tool(published: &Published) -> Tool {
     let hints = published.operation().hints();
@@ -94,6 +115,6 @@ pub fn tool(published: &Published) -> Tool {
             .idempotent(hints.idempotent)
             .open_world(hints.open_world),
     );
-    tool.meta = published.operation().is_untrusted().then(reply::untrusted);
+    tool.meta = Some(meta(published.operation())).filter(|meta| !meta.0.is_empty());
     tool
 }

@@ -6,6 +6,25 @@ use crate::operation::Effect;
 
 pub use self::own::{Does, OwnTool, named, tools};
 
+/// The operations that a task most often begins with.
+const CORE: &[&str] = &[
+    "get-config",
+    "get-integration",
+    "get-prompt",
+    "list-all-api-keys",
+    "list-all-configs",
+    "list-all-integrations",
+    "list-all-providers",
+    "list-all-workspaces",
+    "list-prompts",
+    "list-users",
+];
+
+/// Whether a tool is one of the few to have in view at all times; all of our own are.
+pub fn is_core(name: &str) -> bool {
+    CORE.contains(&name) || named(name).is_some()
+}
+
 /// How operations are shown. Whichever it is, every operation on offer can be called by its own name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Surface {

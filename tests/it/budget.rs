@@ -1,56 +1,122 @@
-//! What a model pays for having the tools in view. Run with `--nocapture` it prints the bill by domain.
+//! What a client pays for having the tools in view: the bounds, and the bill in `tool-schemas/SIZES.md`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-use portkey_mcp::{catalog::Catalog, server};
+use portkey_mcp::{
+    catalog::{Catalog, Entry},
+    principal::Toolsets,
+    server,
+    surface::Surface,
+};
+use rmcp::model::Tool;
 
 /// Bytes of the whole list, of the largest tool, and of the one in the middle.
 const WHOLE: usize = 150_000;
 const LARGEST: usize = 4_000;
 const MEDIAN: usize = 650;
+/// Bytes of the compact list, and of what is left of it that reads.
+const COMPACT: usize = 16_000;
+const COMPACT_READ_ONLY: usize = 9_000;
 
-#[test]
-fn the_list_is_within_its_budget() {
-    let catalog = Catalog::full();
-    let mut domains: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
-    for entry in catalog.iter() {
-        let size = serde_json::to_string(&server::tool(entry.published())).unwrap().len();
-        domains.entry(entry.domain.name).or_default().push((size, entry.operation.name()));
-    }
-    let whole = domains.values().flatten().copied().collect();
-    eprintln!("{:24} {:>5} {:>7} {:>6}  largest", "domain", "tools", "bytes", "median");
-    for (domain, sizes) in domains {
-        print(domain, &Bill::of(sizes));
-    }
-    let whole = Bill::of(whole);
-    print("all", &whole);
-    let (largest, name) = whole.largest;
-    assert!(largest <= LARGEST, "{name} takes {largest} bytes");
-    assert!(whole.median <= MEDIAN, "the median is {} bytes", whole.median);
-    assert!(whole.bytes <= WHOLE, "{} bytes in all", whole.bytes);
+/// What a tool takes in the list. Hints for the client are not before the model, and bound nothing.
+fn size(tool: &Tool) -> usize {
+    let mut tool = tool.clone();
+    tool.meta = None;
+    serde_json::to_string(&tool).unwrap().len()
 }
 
-/// What some tools take, in bytes.
-struct Bill<'a> {
+/// What some tools take.
+struct Bill {
     tools: usize,
     bytes: usize,
     median: usize,
-    largest: (usize, &'a str),
+    largest: (usize, String),
 }
 
-impl<'a> Bill<'a> {
-    fn of(mut sizes: Vec<(usize, &'a str)>) -> Self {
+impl Bill {
+    fn of(tools: &[Tool]) -> Self {
+        let mut sizes: Vec<_> =
+            tools.iter().map(|tool| (size(tool), tool.name.to_string())).collect();
         sizes.sort_unstable();
         Self {
             tools: sizes.len(),
             bytes: sizes.iter().map(|(size, _)| size).sum(),
             median: sizes[sizes.len() / 2].0,
-            largest: *sizes.last().unwrap(),
+            largest: sizes.pop().unwrap(),
         }
+    }
+
+    fn row(&self, name: &str) -> String {
+        let Self { tools, bytes, median, largest: (size, tool) } = self;
+        let tokens = tokens(*bytes);
+        format!("| {name} | {tools} | {bytes} | {tokens} | {median} | `{tool}` {size} |\n")
     }
 }
 
-fn print(domain: &str, bill: &Bill<'_>) {
-    let Bill { tools, bytes, median, largest: (size, name) } = bill;
-    eprintln!("{domain:24} {tools:>5} {bytes:>7} {median:>6}  {name} {size}");
+/// An estimate: models read about four bytes of JSON as one.
+const fn tokens(bytes: usize) -> usize {
+    bytes.div_ceil(4)
+}
+
+const HEAD: &str = "| Tools | Bytes | Tokens, about | Median | Largest |\n";
+
+fn listed(surface: Surface, offered: impl Fn(&Entry) -> bool) -> Vec<Tool> {
+    let catalog = Catalog::full();
+    server::tools(surface, catalog.iter().filter(|entry| offered(entry)))
+}
+
+#[test]
+fn the_lists_are_within_their_budgets() {
+    let whole = Bill::of(&listed(Surface::Operations, |_| true));
+    let (largest, name) = &whole.largest;
+    assert!(*largest <= LARGEST, "{name} takes {largest} bytes");
+    assert!(whole.median <= MEDIAN, "the median is {} bytes", whole.median);
+    assert!(whole.bytes <= WHOLE, "{} bytes in all", whole.bytes);
+    let reads = |entry: &Entry| entry.operation.hints().read_only;
+    for (list, most) in [
+        (listed(Surface::Compact, |_| true), COMPACT),
+        (listed(Surface::Compact, reads), COMPACT_READ_ONLY),
+    ] {
+        let bytes = Bill::of(&list).bytes;
+        assert!(bytes <= most, "{bytes} of {most} bytes");
+    }
+}
+
+#[test]
+fn the_bill_is_as_written() {
+    let reads = |entry: &Entry| entry.operation.hints().read_only;
+    let all = listed(Surface::Operations, |_| true);
+    let mut text =
+        "# Sizes\n\nWhat the list of tools takes, in bytes of JSON, by what is listed. Written by \
+                    `UPDATE=1 cargo test`.\n\n## Surfaces\n\n"
+            .to_owned();
+    let table =
+        |title: &str| format!("| {title} {HEAD}| --- | ---: | ---: | ---: | ---: | --- |\n");
+    text += &table("Surface");
+    text += &Bill::of(&all).row("`operations`");
+    text += &Bill::of(&listed(Surface::Operations, reads)).row("`operations`, read-only");
+    text += &Bill::of(&listed(Surface::Compact, |_| true)).row("`compact`");
+    text += &Bill::of(&listed(Surface::Compact, reads)).row("`compact`, read-only");
+    text += "\n## Toolsets\n\nGroups of domains, on the surface `operations`.\n\n";
+    text += &table("Toolset");
+    for (group, _) in Catalog::groups() {
+        let named = Toolsets::named([*group], &Catalog::domains()).unwrap();
+        let list = listed(Surface::Operations, |entry| named.allows(entry.domain.name));
+        text += &Bill::of(&list).row(&format!("`{group}`"));
+    }
+    text += "\n## Domains\n\n";
+    text += &table("Domain");
+    let mut domains: BTreeMap<&str, Vec<Tool>> = BTreeMap::new();
+    for entry in Catalog::full().iter() {
+        domains.entry(entry.domain.name).or_default().push(server::tool(entry.published()));
+    }
+    for (domain, tools) in domains {
+        text += &Bill::of(&tools).row(domain);
+    }
+    text += "\n## Tools\n\n| Tool | Bytes | Tokens, about |\n| --- | ---: | ---: |\n";
+    for tool in &all {
+        let bytes = size(tool);
+        writeln!(text, "| `{}` | {bytes} | {} |", tool.name, tokens(bytes)).unwrap();
+    }
+    super::check_file(Path::new("tool-schemas/SIZES.md"), &text);
 }

@@ -2,8 +2,7 @@
 
 use portkey_mcp::{
     catalog::Catalog,
-    server,
-    surface::{Does, Surface, tools},
+    surface::{Does, tools},
 };
 use serde_json::{Value, json};
 
@@ -13,21 +12,6 @@ use crate::{
 };
 
 const COMPACT: [&str; 5] = ["--sandbox", "--surface", "compact", "--max-result-bytes", "1500"];
-
-/// What a list costs a client, in bytes.
-fn cost(surface: Surface, read_only: bool) -> usize {
-    let catalog = Catalog::full();
-    let offered = catalog.iter().filter(|entry| !read_only || entry.operation.hints().read_only);
-    serde_json::to_string(&server::tools(surface, offered)).unwrap().len()
-}
-
-#[test]
-fn the_compact_list_is_small() {
-    let (whole, reading) = (cost(Surface::Compact, false), cost(Surface::Compact, true));
-    let all = cost(Surface::Operations, false);
-    eprintln!("operations {all} bytes, compact {whole}, compact and read-only {reading}");
-    assert!(whole <= 16_000 && reading <= 9_000 && reading < whole && whole * 10 < all);
-}
 
 /// Clients decide by hints whether to ask: those of a tool have to hold for all that it can reach.
 #[test]
