@@ -263,15 +263,13 @@ impl Options {
         }
     }
 
-    /// The prompts on offer: those built in, and the operator's own.
+    /// The prompts on offer where there are others than those built in.
     ///
     /// # Errors
     /// An own one does not hold.
-    pub fn prompts(&self) -> anyhow::Result<Library> {
-        match &self.prompts {
-            Some(folder) => Library::built_in().with_folder(folder),
-            None => Ok(Library::built_in()),
-        }
+    pub fn prompts(&self) -> anyhow::Result<Option<Library>> {
+        let folder = self.prompts.as_deref();
+        folder.map(|folder| Library::built_in().with_folder(folder)).transpose()
     }
 
     /// The operations on offer: Enkrypt AI's only where they can be called.

@@ -80,7 +80,8 @@ pub struct Server {
     surface: Surface,
     /// Finds operations; made when one is first looked for.
     index: Arc<OnceLock<Index>>,
-    prompts: Arc<Library>,
+    /// Those built in are read when one is first asked for: many a client never asks.
+    prompts: Arc<OnceLock<Library>>,
     completer: Completer,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
@@ -112,7 +113,7 @@ impl Server {
             info: Arc::default(),
             surface: Surface::default(),
             index: Arc::default(),
-            prompts: Arc::new(Library::built_in()),
+            prompts: Arc::default(),
             completer: Completer::default(),
             page,
             local: None,
@@ -139,8 +140,9 @@ impl Server {
         Self { results, ..self }
     }
 
-    /// The same with other prompts than those built in.
-    pub fn prompting(self, prompts: Library) -> Self {
+    /// The same with other prompts than those built in, if there are any.
+    pub fn prompting(self, prompts: Option<Library>) -> Self {
+        let prompts = prompts.map(OnceLock::from).unwrap_or_default();
         Self { prompts: Arc::new(prompts), ..self }
     }
 

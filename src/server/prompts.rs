@@ -16,6 +16,10 @@ use crate::{
 };
 
 impl Server {
+    fn library(&self) -> &prompts::Library {
+        self.prompts.get_or_init(prompts::Library::built_in)
+    }
+
     /// The prompts that a caller can do something with.
     pub(super) fn prompts(
         &self,
@@ -23,7 +27,7 @@ impl Server {
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListPromptsResult, ErrorData> {
         only_page(request)?;
-        let seen = self.prompts.iter().filter(|prompt| self.shows_prompt(principal, prompt));
+        let seen = self.library().iter().filter(|prompt| self.shows_prompt(principal, prompt));
         Ok(ListPromptsResult::with_all_items(seen.map(published).collect())
             .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private))
@@ -49,7 +53,7 @@ impl Server {
         principal: &Principal,
         name: &str,
     ) -> Result<&prompts::Prompt, PromptError> {
-        let prompt = self.prompts.find(name)?;
+        let prompt = self.library().find(name)?;
         match self.shows_prompt(principal, prompt) {
             true => Ok(prompt),
             false => Err(PromptError::Unknown),
