@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `portkey://guide/{topic}` | a [guide](crate::guide) |
 //! | `portkey://operations/{name}` | an operation: schema, effect, scopes, an example |
+//! | `portkey://results/{handle}` | an answer that was shown in part, as `read-result` begins it |
 //! | `portkey://{domain}/{id}` | a thing, as the domain's GET of it answers |
 
 mod example;
@@ -27,6 +28,11 @@ const GUIDE: &str = "guide";
 /// What stands in the place of a domain for an operation.
 const OPERATIONS: &str = "operations";
 
+/// What stands in the place of a domain for a kept answer.
+const RESULTS: &str = "results";
+
+/// The template of a kept answer's address; its place is the argument `handle`.
+pub const RESULT_TEMPLATE: &str = "portkey://results/{handle}";
 /// The template of an operation's address; its place is the argument `name`.
 pub const OPERATION_TEMPLATE: &str = "portkey://operations/{name}";
 /// The template of a guide's address; its place is the argument `topic`.
@@ -39,6 +45,8 @@ pub enum Address {
     Guide(String),
     /// The operation of a name.
     Operation(String),
+    /// The answer that a handle names.
+    Result(String),
     /// One thing of a domain.
     Thing {
         /// The domain.
@@ -59,6 +67,7 @@ impl Address {
         Some(match kind {
             GUIDE => Self::Guide(name),
             OPERATIONS => Self::Operation(name),
+            RESULTS => Self::Result(name),
             domain => Self::Thing { domain: domain.to_owned(), id: name },
         })
     }

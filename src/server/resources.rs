@@ -19,7 +19,9 @@ use crate::{
     observe::{Call, Operation},
     principal::Principal,
     reply,
-    resources::{self, Address, GUIDE_TEMPLATE, Kind, OPERATION_TEMPLATE},
+    request::Arrival,
+    resources::{self, Address, GUIDE_TEMPLATE, Kind, OPERATION_TEMPLATE, RESULT_TEMPLATE},
+    results::{Request, ResultError},
 };
 
 const JSON: &str = "application/json";
@@ -67,6 +69,12 @@ impl Server {
                     "An operation's schema, effect, scopes and plan, with an example.",
                 )
                 .with_mime_type(JSON),
+            ResourceTemplate::new(RESULT_TEMPLATE, "result")
+                .with_title("Result")
+                .with_description(
+                    "An answer that was too large to show, by the handle it came with.",
+                )
+                .with_mime_type(JSON),
         ];
         let kinds = Kind::all(self.dispatcher.catalog()).into_values();
         let seen = kinds.filter(|kind| self.dispatcher.is_listed(principal, kind.read));
@@ -97,7 +105,37 @@ impl Server {
             return self.thing(uri, *kind, id, context).await;
         }
         let observed = Operation::begin(&self.metrics, arrival(context), "resources/read");
-        observed.ends(self.text(principal, uri, address), kind)
+        let outcome = match address {
+            Some(Address::Result(handle)) => {
+                self.kept(principal, &arrival(context), uri, &handle).await
+            }
+            address => self.text(principal, uri, address),
+        };
+        observed.ends(outcome, kind)
+    }
+
+    /// An answer that was shown in part: as much of it as one answer may have, and how to go on.
+    async fn kept(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        uri: &str,
+        handle: &str,
+    ) -> Result<ReadResourceResult, ErrorData> {
+        let part = self.results.read(principal, handle, &Request::default()).await;
+        let part = part.map_err(|error| match error {
+            ResultError::Away(_) => ErrorData::internal_error(error.to_string(), None),
+            _ => not_found(error.to_string()),
+        })?;
+        let mut contents = ResourceContents::text(part.value.to_string(), uri).with_mime_type(JSON);
+        if part.untrusted {
+            // Another session may have made the call.
+            self.dispatcher.taint().mark(principal, arrival).await;
+            contents = contents.with_meta(reply::untrusted());
+        }
+        Ok(ReadResourceResult::new(vec![contents])
+            .with_ttl_ms(THING_TTL_MS)
+            .with_cache_scope(CacheScope::Private))
     }
 
     /// What stands in our own tables.

@@ -108,11 +108,31 @@ async fn guides_and_operations_are_there_to_be_read() {
         assert_eq!(json!(operation["description"]), json!(tool.description), "{way}");
         assert!(operation["example"]["slug"].is_string(), "{way}");
         let templates = connected.client.list_all_resource_templates().await.unwrap();
-        for expected in
-            ["portkey://guide/{topic}", "portkey://operations/{name}", "portkey://configs/{slug}"]
-        {
+        for expected in [
+            "portkey://guide/{topic}",
+            "portkey://operations/{name}",
+            "portkey://results/{handle}",
+            "portkey://configs/{slug}",
+        ] {
             assert!(templates.iter().any(|one| one.uri_template == expected), "{way}: {expected}");
         }
+    }
+}
+
+/// Whoever got a handle can read on by it, as a resource as well.
+#[tokio::test]
+async fn an_answer_shown_in_part_is_a_resource() {
+    for connected in everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
+        let way = connected.way;
+        let cut = connected.call("list-all-integrations", json!({})).await.unwrap();
+        let handle = cut["truncated"]["handle"].as_str().unwrap();
+        let uri = format!("portkey://results/{handle}");
+        let read = json_of(&content(&connected, &uri).await);
+        let part = connected.call("read-result", json!({ "handle": handle })).await.unwrap();
+        assert!(read == part && read["data"].is_object(), "{way}: {read}");
+        let nothing = "portkey://results/00000000000000000000000000000000";
+        let error = connected.client.read_resource(ReadResourceRequestParams::new(nothing)).await;
+        assert!(error.unwrap_err().to_string().contains("no such handle"), "{way}");
     }
 }
 
@@ -173,8 +193,9 @@ async fn what_a_mode_leaves_out_is_no_resource_either() {
         let way = connected.way;
         let templates = connected.client.list_all_resource_templates().await.unwrap();
         let things = templates.iter().map(|one| one.uri_template.as_str());
+        let ours = ["guide", "operations", "results"];
         let things: Vec<_> =
-            things.filter(|uri| !uri.contains("guide") && !uri.contains("operations")).collect();
+            things.filter(|uri| !ours.iter().any(|kind| uri.contains(kind))).collect();
         assert_eq!(things, ["portkey://configs/{slug}"], "{way}");
         for uri in ["portkey://operations/get-prompt", "portkey://workspaces/ws-shared"] {
             assert!(read(&connected, uri).await.is_err(), "{way}: {uri}");
