@@ -20,6 +20,7 @@ use crate::{
     principal::Principal,
     record::{End, Record},
     request::{Arrival, Transport, UNKNOWN},
+    secrets::{mask_arguments, mask_text},
 };
 
 /// The longest arguments that a line shows, as JSON, in bytes.
@@ -83,7 +84,9 @@ impl<'a> Line<'a> {
         if self.kept.is_none() {
             return;
         }
-        let masked = published.redacted(args.clone());
+        let mut masked = published.redacted(args.clone());
+        // A key in the wrong place is a key all the same.
+        mask_arguments(&mut masked);
         // What cannot be laid out is told when it is to be sent.
         let request = published.lay_out(masked.clone());
         self.record.target =
@@ -122,12 +125,14 @@ impl Kept<'_> {
     fn entry(&self, record: &Record, end: &End, longest: usize, took: Option<Duration>) -> Entry {
         let Self { arrival, principal, call, .. } = self;
         let size = record.arguments.as_ref().map(size).unwrap_or_default();
+        let (client, error) =
+            (arrival.client.as_deref().map(mask_text), end.error.as_deref().map(mask_text));
         let line = Body {
             time: written(self.time),
             call: call_id(*call),
             principal: cut(&principal.name),
             auth: principal.method.word(),
-            client: arrival.client.as_deref().map(cut),
+            client: client.as_deref().map(cut),
             transport: arrival.transport.word(),
             protocol: Some(arrival.protocol).filter(|protocol| *protocol != UNKNOWN),
             session: arrival.session.as_deref().map(|id| match arrival.transport {
@@ -147,7 +152,7 @@ impl Kept<'_> {
             outcome: end.outcome,
             status: record.status,
             code: end.code.as_deref().map(cut),
-            error: end.error.as_deref().map(cut),
+            error: error.as_deref().map(cut),
             upstream_request_id: record.upstream_request_id.as_deref().map(cut),
             retries: record.retries,
             duration_ms: took.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3),

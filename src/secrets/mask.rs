@@ -6,7 +6,7 @@ use super::{
     names::{self, Name},
     scan::{self, MASK},
 };
-use crate::operation::Operation;
+use crate::operation::{JsonMap, Operation};
 
 /// Masks what is secret in an answer to an operation, what the call itself reveals included. What an
 /// upstream has masked stays as it is, and so does personal data.
@@ -84,6 +84,15 @@ fn is_text(value: &Value) -> bool {
         Value::String(_) => true,
         Value::Array(list) => list.iter().all(Value::is_string),
         _ => false,
+    }
+}
+
+/// Masks in arguments that go on record what is known as a key by its name or its looks, wherever it stands.
+pub fn mask_arguments(args: &mut JsonMap) {
+    let mut whole = Value::Object(std::mem::take(args));
+    walk(&mut whole, false, &[]);
+    if let Value::Object(masked) = whole {
+        *args = masked;
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::operation::{JsonMap, Operation, Published, Slot};
 
 pub use handover::{Delivery, Handover};
-pub use mask::mask;
+pub use mask::{mask, mask_arguments};
 pub use references::{Allowed, Caller, References, Unresolved};
 pub use scan::{MASK, has_own, learn, mask as mask_text, mask_line};
 
