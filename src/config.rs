@@ -376,11 +376,16 @@ fn base_url(text: &str) -> anyhow::Result<Url> {
 
 /// A length of time, given in seconds.
 pub(crate) fn seconds(text: &str) -> anyhow::Result<Duration> {
-    let seconds: f64 = text.parse().context("give a number of seconds, such as 30 or 0.5")?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => bail!("give a number of seconds above zero"),
+    match pause(text)? {
+        Duration::ZERO => bail!("give a number of seconds above zero"),
+        duration => Ok(duration),
     }
+}
+
+/// A time that may be none at all.
+pub(crate) fn pause(text: &str) -> anyhow::Result<Duration> {
+    let seconds: f64 = text.parse().context("give a number of seconds, such as 30 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).context("give a number of seconds that is not negative")
 }
 
 /// Like the other parsers, but an empty text stands for no faults.

@@ -95,6 +95,7 @@ pub fn router(by_token: bool) -> Router {
         store: Store::memory(),
         tls: None,
         allow_unauthenticated: false,
+        drain_delay: Duration::ZERO,
         grace: PATIENCE,
         metrics: Metrics::default(),
         metrics_listen: None,

@@ -10,7 +10,7 @@ use super::{rate::Rate, replicas::Replicas};
 use crate::{
     auth::{Auth, OnOffer, oauth},
     catalog::Catalog,
-    config::{Built, Options, seconds},
+    config::{Built, Options, pause, seconds},
     metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
@@ -216,6 +216,17 @@ pub struct Http {
         help_heading = "Limits"
     )]
     address_rate_limit: Option<Rate>,
+    /// How long a server that is asked to stop serves on while /readyz says 503, in seconds: as long as
+    /// proxies take to hear of it.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_DRAIN_DELAY",
+        value_name = "SECONDS",
+        default_value = "0",
+        value_parser = pause,
+        help_heading = "Network"
+    )]
+    drain_delay: Duration,
     #[command(flatten)]
     replicas: Replicas,
     /// Address to serve Prometheus metrics at, under /metrics; anyone who can connect may read them.
@@ -317,7 +328,7 @@ impl Http {
             rate: limit(self.rate_limit, USUAL_RATE),
             address_rate: limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
             connections: Connections {
-                most: self.max_connections as usize,
+                most: self.max_connections,
                 head_timeout: self.idle_timeout,
                 head_bytes: self.max_head_bytes as usize,
                 metrics: metrics.clone(),
@@ -327,6 +338,7 @@ impl Http {
             store,
             tls,
             allow_unauthenticated: self.allow_unauthenticated,
+            drain_delay: self.drain_delay,
             grace: options.timeout(),
             metrics: metrics.clone(),
             metrics_listen: self.metrics_listen,

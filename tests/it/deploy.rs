@@ -99,7 +99,8 @@ fn probes_ask_for_what_is_served() {
     }
 }
 
-/// Calls under way may take the usual `--timeout`, 30 seconds, and their answers some more.
+/// Calls under way may take the usual `--timeout`, 30 seconds, and their answers some more, after the time in
+/// which proxies hear of the end.
 #[test]
 fn nobody_is_killed_while_calls_may_be_under_way() {
     let number = |file: &str, before: &str| -> u32 {
@@ -107,11 +108,14 @@ fn nobody_is_killed_while_calls_may_be_under_way() {
         let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("{file}: {before}"));
         words(rest.trim_start(), &[]).next().unwrap().trim_end_matches('s').parse().unwrap()
     };
-    let pause = number(MANIFEST, "sleep:\n                seconds:");
-    assert!(number(MANIFEST, "terminationGracePeriodSeconds:") >= pause + 35);
+    let delay = number("deploy/kubernetes/kustomization.yaml", "PORTKEY_MCP_DRAIN_DELAY=");
+    assert!(number(MANIFEST, "terminationGracePeriodSeconds:") >= delay + 35);
+    let delay = number("deploy/compose.yaml", "PORTKEY_MCP_DRAIN_DELAY:");
+    assert!(number("deploy/compose.yaml", "stop_grace_period:") >= delay + 35);
+    // The proxy's checks, two seconds apart, have failed twice by then.
+    assert!(delay > 4);
     assert!(number("deploy/systemd/portkey-mcp.service", "TimeoutStopSec=") >= 35);
-    assert!(number("deploy/compose.yaml", "stop_grace_period:") >= 35);
     assert!(number("deploy/haproxy.cfg", "timeout server") > 30);
     let chart = fs::read_to_string(CHART).unwrap();
-    assert!(chart.contains("{{ add .Values.preStopSeconds .Values.timeout 10 }}"));
+    assert!(chart.contains("{{ add .Values.drainDelay .Values.timeout 10 }}"));
 }

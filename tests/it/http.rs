@@ -1,7 +1,7 @@
 //! MCP over streamable HTTP: both protocol generations, and everything a client may get wrong.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     sync::Arc,
 };
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     process::{Served, said},
-    requests::{answer, client, initialize, modern, post},
+    requests::{answer, client, initialize, modern, modern_by, post},
     upstream::{Act, Upstream},
 };
 
@@ -284,6 +284,54 @@ async fn stopping_lets_calls_finish() {
     let (status, body) = calling.await.unwrap();
     assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
     assert_eq!(calling_too.await.unwrap().unwrap().is_error, Some(false));
+}
+
+/// Its connection was made before the server was told to stop, and nothing had come on it yet.
+#[test]
+fn stopping_answers_a_request_that_is_on_its_way() {
+    let mut server = served(&[]);
+    let address = server.url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    // Taken after it, so the first was taken by then.
+    let (healthy, ..) = said(&["health", "--url", &server.url.replace("/mcp", "/healthz")]);
+    assert!(healthy);
+    server.signal("TERM");
+    server.read_until("stopping");
+    connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("stopping\n"), "{answer:?}");
+    let (status, log) = server.end();
+    assert!(status.success() && !log.contains("cut off"), "{log}");
+}
+
+/// Until proxies have heard of it, a server that stops is there for those who have not.
+#[tokio::test]
+async fn stopping_can_wait_until_it_is_known() {
+    let mut server = served(&["--drain-delay", "600"]);
+    let kept = client();
+    let list = |client: &reqwest::Client| modern_by(client, &server, "tools/list", json!({}));
+    let before = list(&kept).send().await.unwrap();
+    assert!(!before.headers().contains_key("connection"), "{before:?}");
+    drop(before.bytes().await.unwrap());
+    server.signal("TERM");
+    let server = tokio::task::spawn_blocking(move || {
+        server.read_until("stopping");
+        server
+    });
+    let server = server.await.unwrap();
+    let list = |client: &reqwest::Client| modern_by(client, &server, "tools/list", json!({}));
+    let ready = kept.get(server.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // On the connection that is there, and on one that is made now.
+    for client in [kept, client()] {
+        let answer = list(&client).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["connection"], "close");
+    }
+    // Whoever asks again does not want to wait.
+    let (status, log) = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
+    assert!(status.success() && !log.contains("cut off"), "{log}");
 }
 
 /// The same faults strike both servers; only the one that may repeat hides them.

@@ -20,14 +20,16 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use axum_server::Handle;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tracing::{error, info, warn};
 
-use super::http::{Connections, listener};
+use super::http::{
+    Connections,
+    listener::{self, Ending},
+};
 use crate::{
     approval::{self, Approvals, Reaction, Ticket, Undecided},
     metrics::Metrics,
@@ -37,7 +39,7 @@ use crate::{
 /// The place where humans decide; it closes when this is dropped.
 #[derive(Debug)]
 pub struct Desk {
-    handle: Handle<SocketAddr>,
+    ending: Ending,
     file: Option<PathBuf>,
 }
 
@@ -103,15 +105,15 @@ impl Desk {
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
         info!(%address, "calls that wait for approval are decided about here");
         approvals.open_desk(url);
-        let handle = Handle::new();
-        tokio::spawn(serve(listener, Office { approvals, hosts, token }, handle.clone()));
-        Ok(Self { handle, file: file.map(Path::to_owned) })
+        let ending = Ending::default();
+        tokio::spawn(serve(listener, Office { approvals, hosts, token }, ending.clone()));
+        Ok(Self { ending, file: file.map(Path::to_owned) })
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.handle.shutdown();
+        self.ending.cut();
         if let Some(file) = &self.file {
             // It leads nowhere now. Whoever removed it already has done the same.
             _ = fs::remove_file(file);
@@ -132,7 +134,7 @@ fn write(file: &Path, what: &Value) -> std::io::Result<()> {
     writeln!(options.open(file)?, "{what}")
 }
 
-async fn serve(listener: TcpListener, office: Office, handle: Handle<SocketAddr>) {
+async fn serve(listener: TcpListener, office: Office, ending: Ending) {
     let office = Arc::new(office);
     let router = Router::new()
         .route("/approvals", get(list))
@@ -147,7 +149,7 @@ async fn serve(listener: TcpListener, office: Office, handle: Handle<SocketAddr>
         head_bytes: 16 << 10,
         metrics: Metrics::default(),
     };
-    if let Err(error) = listener::serve(listener, router, bounds, None, handle).await {
+    if let Err(error) = listener::serve(listener, router, bounds, None, ending).await {
         error!(%error, "nobody can decide about calls any more");
     }
 }

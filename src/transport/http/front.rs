@@ -12,8 +12,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
@@ -46,6 +47,8 @@ pub(super) struct Front {
     pub(super) address_rate: Option<Limit>,
     pub(super) rate: Option<Limit>,
     pub(super) metrics: Metrics,
+    /// Cancelled once connections should be made elsewhere.
+    pub(super) draining: CancellationToken,
 }
 
 /// Lets the request in, or says why not.
@@ -55,7 +58,7 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     let id = front.name(peer.ip(), request.headers());
     request.extensions_mut().insert(id.clone());
     let mut response = match front.admit(peer.ip(), request).await {
@@ -76,6 +79,10 @@ pub(super) async fn pass(
         debug!(request_id = id.as_str(), status = response.status().as_u16(), "request refused");
     }
     response.headers_mut().insert(REQUEST_ID, id.header().clone());
+    if front.draining.is_cancelled() && version < Version::HTTP_2 {
+        // The next request on it could meet its end.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

@@ -27,7 +27,13 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+use tower::util::MapResponse;
 use tracing::debug;
 
 use super::prompt::Prompt;
@@ -39,11 +45,14 @@ use crate::{
 /// How many streams one HTTP/2 connection may have open.
 const MOST_STREAMS: u32 = 256;
 
+/// How long the first request may take on connections that were made just before no more were taken.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// The bounds on connections, and where they are counted.
 #[derive(Clone, Debug)]
 pub struct Connections {
     /// How many may be open at once; further ones are closed at once.
-    pub most: usize,
+    pub most: u32,
     /// How long a request's head may take, and how long a connection may wait for its next request.
     pub head_timeout: Duration,
     /// Bound on a request's head, in bytes.
@@ -96,25 +105,54 @@ fn tls(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Serves until the handle says otherwise.
+/// Ends what is served, step by step.
+#[derive(Clone, Debug, Default)]
+pub(in crate::transport) struct Ending {
+    closed: CancellationToken,
+    /// The connections on which nothing has come yet.
+    fresh: TaskTracker,
+    connections: Handle<SocketAddr>,
+}
+
+impl Ending {
+    /// Takes no more connections, and waits a moment for those that have not carried a request yet: one may
+    /// be on its way.
+    pub(super) async fn close(&self) {
+        self.closed.cancel();
+        self.fresh.close();
+        _ = timeout(MOMENT, self.fresh.wait()).await;
+    }
+
+    /// Lets each connection end as soon as it has nothing under way.
+    pub(super) fn finish(&self) {
+        self.connections.graceful_shutdown(None);
+    }
+
+    /// Cuts off what is left.
+    pub(in crate::transport) fn cut(&self) {
+        self.connections.shutdown();
+    }
+}
+
+/// Serves until it is closed and the last connection has ended, or all is cut off.
 pub(in crate::transport) async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: Connections,
     tls: Option<&Tls>,
-    handle: Handle<SocketAddr>,
+    ending: Ending,
 ) -> io::Result<()> {
-    let (open, time) = (Arc::new(Semaphore::new(bounds.most)), bounds.head_timeout);
+    let (open, time) = (Arc::new(Semaphore::new(bounds.most as usize)), bounds.head_timeout);
     match tls {
         Some(tls) => {
             let inner = RustlsAcceptor::new(tls.config.clone());
             let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
-            run(listener, router, bounds, acceptor, handle).await
+            run(listener, router, bounds, acceptor, ending).await
         }
         None => {
             let inner = DefaultAcceptor::new();
             let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
-            run(listener, router, bounds, acceptor, handle).await
+            run(listener, router, bounds, acceptor, ending).await
         }
     }
 }
@@ -124,7 +162,7 @@ async fn run<A>(
     router: Router,
     bounds: Connections,
     acceptor: Bounded<A>,
-    handle: Handle<SocketAddr>,
+    ending: Ending,
 ) -> io::Result<()>
 where
     A: Accept<TcpStream, Counted<Service>, Service = Counted<Service>>,
@@ -132,6 +170,13 @@ where
     A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A::Future: Send + 'static,
 {
+    let (open, handle) = (acceptor.open.clone(), ending.connections);
+    // Counted with the taking itself, before any task of the connection's own.
+    let fresh = ending.fresh.clone();
+    let services = MapResponse::new(
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+        move |service| Holding { service, held: fresh.token() },
+    );
     let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
     server
         .http_builder()
@@ -145,7 +190,26 @@ where
         .max_concurrent_streams(MOST_STREAMS)
         .keep_alive_interval(bounds.head_timeout)
         .keep_alive_timeout(bounds.head_timeout);
-    server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
+    // Until the last connection is taken it is not known how many are fresh.
+    let taking = ending.fresh.token();
+    let closed = async {
+        ending.closed.cancelled().await;
+        // Who is in the queue is known only after waiting, however shortly.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    tokio::select! {
+        // First, so that those in the queue are taken before the listener goes.
+        biased;
+        served = server.serve(services) => served,
+        () = closed => {
+            drop(taking);
+            // The last connection has ended when all permits are back. Waiting for them withholds them from
+            // connections that have yet to get theirs.
+            ending.fresh.wait().await;
+            _ = open.acquire_many(bounds.most).await;
+            Ok(())
+        }
+    }
 }
 
 /// The routes, as one connection has them.
@@ -161,7 +225,7 @@ struct Bounded<A> {
     metrics: Metrics,
 }
 
-impl<A, S> Accept<TcpStream, S> for Bounded<A>
+impl<A, S> Accept<TcpStream, New<S>> for Bounded<A>
 where
     A: Accept<TcpStream, Counted<S>>,
     A::Future: Send + 'static,
@@ -171,7 +235,8 @@ where
     type Future =
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
 
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+    fn accept(&self, stream: TcpStream, new: New<S>) -> Self::Future {
+        let Holding { service, held: fresh } = new;
         let Ok(permit) = self.open.clone().try_acquire_owned() else {
             debug!("too many connections: one was closed");
             self.metrics.refused(Refused::Limit);
@@ -179,23 +244,30 @@ where
         };
         // Answers go out in several small writes; without this each would wait for an acknowledgement.
         _ = stream.set_nodelay(true);
-        let service = Counted { service, _permit: Arc::new((permit, self.metrics.connection())) };
+        let held = Arc::new((permit, self.metrics.connection()));
+        let service = Holding { service, held };
         let (accepted, time) = (self.inner.accept(stream, service), self.time);
         Box::pin(async move {
             let (stream, service) = accepted.await?;
-            Ok((Prompt::new(stream, time), service))
+            Ok((Prompt::new(stream, time, fresh), service))
         })
     }
 }
 
-/// A connection's service, which makes room for the next connection when it goes.
+/// The service of a connection on which nothing has come yet.
+type New<S> = Holding<S, TaskTrackerToken>;
+
+/// The service of a connection, which makes room for the next one when it goes.
+type Counted<S> = Holding<S, Arc<(OwnedSemaphorePermit, Held)>>;
+
+/// A service that lasts as long as something else.
 #[derive(Clone)]
-struct Counted<S> {
+struct Holding<S, T> {
     service: S,
-    _permit: Arc<(OwnedSemaphorePermit, Held)>,
+    held: T,
 }
 
-impl<S: tower::Service<R>, R> tower::Service<R> for Counted<S> {
+impl<S: tower::Service<R>, T, R> tower::Service<R> for Holding<S, T> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -23,7 +23,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use axum_server::Handle;
 use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
 use rmcp::{
@@ -43,6 +42,7 @@ use self::{
     body::Bounds,
     front::{Front, metadata, pass},
     limits::UnderWay,
+    listener::Ending,
     narrowing::{PATH, PATH_READ_ONLY, PATH_TOOLSETS, PATH_TOOLSETS_READ_ONLY},
     refusal::Refusal,
     session::{Sessions, follow},
@@ -98,7 +98,9 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Listen on other than loopback although anyone who can connect can then administer.
     pub allow_unauthenticated: bool,
-    /// How long calls under way may take to finish once we are asked to stop.
+    /// How long proxies get to hear that this replica is about to stop, while it still serves.
+    pub drain_delay: Duration,
+    /// How long calls under way may take to finish once nothing new is taken.
     pub grace: Duration,
     /// Where refusals and connections are counted.
     pub metrics: Metrics,
@@ -106,7 +108,7 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
 }
 
-/// The two steps of stopping: first nothing new, then nothing at all.
+/// Two steps of stopping: first nobody should send any more, at last nothing goes on.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     drain: CancellationToken,
@@ -137,12 +139,12 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     let scraped = settings.metrics_listen.map(scrape::bind).transpose()?;
     let stop = Stop::default();
     let router = router(server.clone(), auth, &settings, &stop);
-    let handle = Handle::new();
+    let ending = Ending::default();
     let serving = tokio::spawn({
-        let (tls, bounds, handle) = (settings.tls, settings.connections, handle.clone());
+        let (tls, bounds, ending) = (settings.tls, settings.connections, ending.clone());
         let scheme = if tls.is_some() { "https" } else { "http" };
         info!("serving MCP at {scheme}://{address}/mcp");
-        async move { listener::serve(listener, router, bounds, tls.as_ref(), handle).await }
+        async move { listener::serve(listener, router, bounds, tls.as_ref(), ending).await }
     });
     if let Some(scraped) = scraped {
         // Until the end, so that what happens while stopping is told.
@@ -151,7 +153,13 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     super::interrupted().await?;
     info!("stopping; calls under way may finish");
     stop.drain.cancel();
-    handle.graceful_shutdown(None);
+    tokio::select! {
+        () = tokio::time::sleep(settings.drain_delay) => {}
+        // Asked twice, the operator does not want to wait.
+        again = super::interrupted() => again?,
+    }
+    ending.close().await;
+    ending.finish();
     if tokio::time::timeout(settings.grace, server.idle()).await.is_err() {
         warn!("calls still under way were cut off");
     }
@@ -165,7 +173,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
         Ok(joined) => joined???,
         Err(_) => {
             warn!("connections still open were cut off");
-            handle.shutdown();
+            ending.cut();
         }
     }
     Ok(())
@@ -214,6 +222,7 @@ pub fn router<H: ServerHandler + Clone>(
         address_rate: settings.address_rate,
         rate: settings.rate,
         metrics: settings.metrics.clone(),
+        draining: stop.drain.clone(),
     });
     // A page may read them before it knows any more of us (RFC 9728 §3).
     let documents = Router::new()

@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// As many bytes as open HTTP/2 (RFC 9113 §3.4). From here on it is known which HTTP is spoken.
 const OPENING: usize = 24;
@@ -22,14 +23,20 @@ const OPENING: usize = 24;
 pub(super) struct Prompt<S> {
     stream: S,
     /// Gone once the stream has begun.
-    until: Option<Pin<Box<Sleep>>>,
+    beginning: Option<Beginning>,
     seen: usize,
 }
 
+struct Beginning {
+    until: Pin<Box<Sleep>>,
+    _counted: TaskTrackerToken,
+}
+
 impl<S> Prompt<S> {
-    /// A stream that has this long to begin.
-    pub(super) fn new(stream: S, time: Duration) -> Self {
-        Self { stream, until: Some(Box::pin(sleep(time))), seen: 0 }
+    /// A stream that has this long to begin, and is counted until then.
+    pub(super) fn new(stream: S, time: Duration, counted: TaskTrackerToken) -> Self {
+        let beginning = Beginning { until: Box::pin(sleep(time)), _counted: counted };
+        Self { stream, beginning: Some(beginning), seen: 0 }
     }
 }
 
@@ -41,13 +48,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let Some(until) = &mut self.until else { return read };
-        if read.is_pending() && until.as_mut().poll(context).is_ready() {
+        let Some(beginning) = &mut self.beginning else { return read };
+        if read.is_pending() && beginning.until.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.seen += buffer.filled().len() - before;
         if self.seen >= OPENING {
-            self.until = None;
+            self.beginning = None;
         }
         read
     }
@@ -60,7 +67,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         // What is answered was understood, however short.
-        self.until = None;
+        self.beginning = None;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -69,7 +76,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.until = None;
+        self.beginning = None;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

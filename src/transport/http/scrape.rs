@@ -7,11 +7,10 @@ use std::{
 
 use anyhow::Context;
 use axum::{Router, routing::get};
-use axum_server::Handle;
 use http::{StatusCode, header};
 use tracing::{error, info};
 
-use super::listener::{self, Connections};
+use super::listener::{self, Connections, Ending};
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Takes the address.
@@ -38,7 +37,7 @@ pub(super) async fn serve(listener: TcpListener, metrics: Metrics) {
         // Those who read are not counted among those who call.
         metrics: Metrics::default(),
     };
-    if let Err(error) = listener::serve(listener, router, bounds, None, Handle::new()).await {
+    if let Err(error) = listener::serve(listener, router, bounds, None, Ending::default()).await {
         error!(%error, "metrics are no longer served");
     }
 }
