@@ -1,10 +1,13 @@
 //! The operations this deployment offers, by name.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     admin::{DOMAINS, Domain, GROUPS},
-    operation::{Operation, Published, Upstream, did_you_mean},
+    operation::{Operation, Presentation, Published, Upstream, did_you_mean},
 };
 
 /// One offered operation and the domain it belongs to.
@@ -14,6 +17,7 @@ pub struct Entry {
     pub domain: &'static Domain,
     /// The declaration.
     pub operation: &'static Operation,
+    presentation: Arc<Presentation>,
     published: OnceLock<Published>,
 }
 
@@ -21,7 +25,8 @@ impl Entry {
     /// The operation with its schema, which is built when it is first asked for and then kept: a client
     /// waits for the start, and a call needs one schema of all.
     pub fn published(&self) -> &Published {
-        self.published.get_or_init(|| Published::new(self.operation.clone()))
+        self.published
+            .get_or_init(|| Published::presented(self.operation.clone(), &self.presentation))
     }
 }
 
@@ -30,6 +35,7 @@ impl Entry {
 pub struct Catalog {
     entries: Vec<Entry>,
     by_name: HashMap<&'static str, usize>,
+    presentation: Arc<Presentation>,
     off: Option<Upstream>,
 }
 
@@ -61,10 +67,22 @@ pub enum UnknownTool {
 impl Catalog {
     /// The catalog of everything.
     pub fn full() -> Self {
+        Self::presented(Presentation::default())
+    }
+
+    /// The same as an operator wants it presented.
+    pub fn presented(presentation: Presentation) -> Self {
+        let presentation = Arc::new(presentation);
+        let entry = |domain, operation| Entry {
+            domain,
+            operation,
+            presentation: presentation.clone(),
+            published: OnceLock::new(),
+        };
         let mut entries: Vec<_> = DOMAINS
             .iter()
             .flat_map(|domain| domain.operations.iter().map(move |operation| (domain, operation)))
-            .map(|(domain, operation)| Entry { domain, operation, published: OnceLock::new() })
+            .map(|(domain, operation)| entry(domain, operation))
             .collect();
         entries.sort_by_key(|entry| entry.operation.name());
         let mut by_name = HashMap::new();
@@ -73,12 +91,22 @@ impl Catalog {
             by_name.insert(operation.name(), i);
             by_name.extend(operation.other_names().iter().map(|name| (*name, i)));
         }
-        Self { entries, by_name, off: None }
+        Self { entries, by_name, presentation, off: None }
+    }
+
+    /// How the operations are shown.
+    pub fn presentation(&self) -> &Presentation {
+        &self.presentation
     }
 
     /// The same with an upstream's operations switched off: not listed, and a call of one is turned back.
     pub fn without(self, upstream: Upstream) -> Self {
         Self { off: Some(upstream), ..self }
+    }
+
+    /// The same with nothing switched off.
+    pub fn whole(self) -> Self {
+        Self { off: None, ..self }
     }
 
     /// The operation that answers to the name, which may be an alias or written with underscores.

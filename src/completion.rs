@@ -131,7 +131,7 @@ pub fn matching<'a>(
 /// What a list has, as far as it is read; none where it does not answer.
 async fn listed(asker: Asker<'_>, list: &Entry, workspace: Option<&str>) -> Option<Vec<Candidate>> {
     let takes = |name: &str| {
-        let fields = list.published().schema().get("properties");
+        let fields = list.published().full_schema().get("properties");
         fields.is_some_and(|fields| fields.get(name).is_some())
     };
     let paging = [("current_page", "page_size"), ("currentPage", "pageSize")];

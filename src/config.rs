@@ -224,7 +224,7 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        let dispatcher = Dispatcher::new(self.catalog(), Client::new(settings))
+        let dispatcher = Dispatcher::new(self.catalog()?, Client::new(settings))
             .narrowed(self.access.modes()?)
             .guarding(self.secrets.build()?);
         let mut dispatcher = self.guard.over(dispatcher)?;
@@ -273,12 +273,13 @@ impl Options {
     }
 
     /// The operations on offer: Enkrypt AI's only where they can be called.
-    pub fn catalog(&self) -> Catalog {
+    ///
+    /// # Errors
+    /// The words to show them with cannot be read, or used.
+    pub fn catalog(&self) -> anyhow::Result<Catalog> {
         let enkrypt = self.enkrypt_api_key.is_some() || self.enkrypt_api_key_file.is_some();
-        match enkrypt || self.sandbox {
-            true => Catalog::full(),
-            false => Catalog::full().without(Upstream::Enkrypt),
-        }
+        let whole = Catalog::presented(self.access.presentation()?);
+        Ok(if enkrypt || self.sandbox { whole } else { whole.without(Upstream::Enkrypt) })
     }
 
     fn addresses(&self) -> anyhow::Result<Addresses> {

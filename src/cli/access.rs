@@ -1,13 +1,27 @@
-//! Options about which tools there are at all.
+//! Options about which tools there are at all, and how they are shown.
+
+use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser},
+};
 
+use super::descriptions;
 use crate::{
     catalog::Catalog,
+    operation::{Presentation, Profile},
     principal::{AccessModes, By, Tools, Toolsets},
     surface::Surface,
 };
+
+/// The profiles by their names.
+fn profiles() -> impl TypedValueParser<Value = Profile> {
+    let named = |name: String| Profile::ALL.into_iter().find(|profile| profile.name() == name);
+    PossibleValuesParser::new(Profile::ALL.map(Profile::name))
+        .try_map(move |name| named(name).ok_or("there is no such profile"))
+}
 
 /// How operations are shown.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -25,6 +39,20 @@ pub(crate) struct AccessOptions {
     /// How the list of tools shows operations.
     #[arg(long, global = true, env = "PORTKEY_MCP_SURFACE", default_value = "operations")]
     surface: Shown,
+    /// Form of the tools' schemas, for the client at hand; see docs/surfaces.md.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SCHEMA_PROFILE",
+        value_name = "PROFILE",
+        default_value = Profile::default().name(),
+        value_parser = profiles()
+    )]
+    schema_profile: Profile,
+    /// TOML file of titles and descriptions to show in the place of ours; begin with
+    /// tools --export-descriptions.
+    #[arg(long, global = true, env = "PORTKEY_MCP_DESCRIPTIONS", value_name = "FILE")]
+    descriptions: Option<PathBuf>,
     /// Offer only tools that read.
     #[arg(long, global = true, env = "PORTKEY_MCP_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
@@ -66,6 +94,18 @@ impl AccessOptions {
         match self.surface {
             Shown::Operations => Surface::Operations,
             Shown::Compact => Surface::Compact,
+        }
+    }
+
+    /// How operations are presented.
+    ///
+    /// # Errors
+    /// The words to show cannot be read, or used.
+    pub(crate) fn presentation(&self) -> anyhow::Result<Presentation> {
+        let profile = self.schema_profile;
+        match &self.descriptions {
+            Some(file) => descriptions::read(file, profile),
+            None => Ok(Presentation { profile, ..Presentation::default() }),
         }
     }
 

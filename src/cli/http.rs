@@ -274,7 +274,7 @@ impl Http {
         let Built { mut dispatcher, credentials, sandbox } = options.build().await?;
         if self.auth != Mode::None {
             // What is off for want of a key is so for a caller, not for the server.
-            dispatcher = dispatcher.offering(Catalog::full());
+            dispatcher = dispatcher.offering(options.catalog()?.whole());
         }
         let auth = match (self.auth, self.auth_file) {
             (Mode::None, None) => Auth::None(Arc::new(Principal::local(credentials))),

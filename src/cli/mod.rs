@@ -4,6 +4,7 @@ mod access;
 mod approvals;
 mod audit;
 mod call;
+mod descriptions;
 mod guard;
 mod health;
 mod http;
@@ -97,6 +98,7 @@ Examples:
   portkey-mcp tools --sandbox                  with those that are off without a key
   portkey-mcp tools --read-only                what is left on offer
   portkey-mcp tools --search \"turn off a model\"
+  portkey-mcp tools --export-descriptions > words.toml     to change some, for --descriptions
   portkey-mcp tools --format json > tools.json")]
     Tools(tools::Tools),
     /// Call one tool and print its result as JSON; exit with 1 if it fails.
@@ -225,7 +227,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Policy(policy)) => return policy.run(&mut io::stdout().lock()).await,
         Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
-            let (catalog, modes) = (options.catalog(), options.access.modes()?);
+            let (catalog, modes) = (options.catalog()?, options.access.modes()?);
             let surface = options.access.surface();
             tools.print(&catalog, &modes, surface, &mut io::stdout().lock())?;
         }

@@ -1,8 +1,13 @@
 //! `portkey-mcp tools`: what there is to call, and what listing it costs a client.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use clap::{Args, ValueEnum};
+
+use super::descriptions;
 
 use crate::{
     admin::{DOMAINS, Domain},
@@ -22,6 +27,9 @@ pub(super) struct Tools {
     /// Print the ten on offer that fit these words best, the best first.
     #[arg(long, value_name = "WORDS")]
     search: Option<String>,
+    /// Print the titles and descriptions as a file for --descriptions.
+    #[arg(long, conflicts_with_all = ["format", "search"])]
+    export_descriptions: bool,
 }
 
 /// How many tools a search prints.
@@ -47,9 +55,15 @@ impl Tools {
         if let Some(words) = &self.search {
             tools = found(&tools, words)?;
         }
+        if self.export_descriptions {
+            return descriptions::write(
+                rows(&tools, surface, catalog).iter().map(|(tool, _)| &**tool),
+                out,
+            );
+        }
         match (self.format, &self.search) {
             (Format::Json, None) => {
-                let tools = server::tools(surface, tools.into_iter());
+                let tools = server::tools(surface, catalog.presentation(), tools.into_iter());
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
             }
@@ -59,7 +73,7 @@ impl Tools {
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
             }
-            (Format::Table, None) => table(&rows(&tools, surface), out)?,
+            (Format::Table, None) => table(&rows(&tools, surface, catalog), out)?,
             (Format::Table, Some(_)) => short_table(&tools, out)?,
             (Format::Markdown, None) => markdown(&tools, out)?,
             (Format::Markdown, Some(_)) => short_markdown(&tools, out)?,
@@ -102,15 +116,19 @@ fn short_markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What a surface lists, each with its domain; our own tools belong to none.
-fn rows<'a>(tools: &[&'a Entry], surface: Surface) -> Vec<(&'a Published, &'static str)> {
+fn rows<'a>(
+    tools: &[&'a Entry],
+    surface: Surface,
+    catalog: &Catalog,
+) -> Vec<(Cow<'a, Published>, &'static str)> {
     let operations = tools.iter().filter(|_| surface.lists_operations());
-    let operations = operations.map(|entry| (entry.published(), entry.domain.name));
+    let operations = operations.map(|entry| (Cow::Borrowed(entry.published()), entry.domain.name));
     let reaches = |effect| tools.iter().any(|entry| entry.operation.effects() == effect);
-    let own = surface.own(reaches);
-    operations.chain(own.map(|own| (&own.published, ""))).collect()
+    let own = surface.own(reaches).map(|own| own.presented(catalog.presentation()));
+    operations.chain(own.map(|own| (Cow::Owned(own), ""))).collect()
 }
 
-fn table(tools: &[(&Published, &'static str)], out: &mut impl Write) -> io::Result<()> {
+fn table(tools: &[(Cow<'_, Published>, &'static str)], out: &mut impl Write) -> io::Result<()> {
     let widest = tools.iter().map(|(tool, _)| tool.operation().name().len()).max().unwrap_or(0);
     let line = |out: &mut _, cells: [&str; 5]| row(out, widest, cells);
     line(out, ["TOOL", "DOMAIN", "EFFECT", "HINTS", "BYTES"])?;

@@ -43,7 +43,7 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a En
 /// The arguments of the read, out of those of the write: what names the resource, and nothing of what is
 /// written.
 pub fn arguments(write: &Operation, read: &Entry, args: &JsonMap) -> JsonMap {
-    let schema = read.published().schema();
+    let schema = read.published().full_schema();
     let known = schema.get("properties").and_then(|properties| properties.as_object());
     let bodiless = write.method() == http::Method::DELETE;
     let says_where = |name: &str| {

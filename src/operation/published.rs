@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Effect, InputError, JsonMap, Operation, Problems, Slot, WireRequest, preview, schema,
+    Effect, InputError, JsonMap, Operation, Presentation, Problems, Slot, WireRequest, preview,
+    profile::{self, CLEAR},
+    schema,
     shape::{At, Shape},
     wire,
 };
@@ -14,26 +16,49 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Published {
     operation: Operation,
-    title: String,
-    description: String,
+    pub(super) title: String,
+    pub(super) description: String,
     full: Value,
-    schema: Arc<JsonMap>,
+    pub(super) schema: Arc<JsonMap>,
     shape: Shape,
     takes_secrets: bool,
+    clears_by_name: bool,
 }
 
 impl Published {
-    /// Builds the schema; a catalog does this once for every operation, at start.
+    /// Builds the schema in the usual form; a catalog does this once for every operation, when it is first
+    /// asked for.
     pub fn new(operation: Operation) -> Self {
+        Self::presented(operation, &Presentation::default())
+    }
+
+    /// The same as an operator wants it presented.
+    pub fn presented(operation: Operation, presentation: &Presentation) -> Self {
         let mut full = schema::full(operation.describe);
         let (title, description) = schema::take_docs(&mut full);
         let (title, description) = match operation.about {
             Some((title, description)) => (title.to_owned(), description.to_owned()),
             None => (title, description),
         };
-        let (schema, shape) = (schema::portable(&full).into(), Shape::of(&full));
+        let (profile, shape) = (presentation.profile, Shape::of(&full));
+        let clears_by_name = profile.clears_by_name() && profile::clearable(&full);
+        let shape = if clears_by_name { shape.clearing_by_name() } else { shape };
+        let schema = profile.publish(&full).into();
         let takes_secrets = shape.has_secrets();
-        Self { operation, title, description, full, schema, shape, takes_secrets }
+        let mut published = Self {
+            operation,
+            title,
+            description,
+            full,
+            schema,
+            shape,
+            takes_secrets,
+            clears_by_name,
+        };
+        if let Some(wording) = presentation.wording_of(published.operation.name()) {
+            wording.put_on(&mut published);
+        }
+        published
     }
 
     /// The declaration behind it.
@@ -68,7 +93,11 @@ impl Published {
     /// Everything that is wrong with the arguments, each with its path.
     pub fn admit(&self, mut args: JsonMap) -> Result<JsonMap, InputError> {
         let mut problems = Problems::default();
+        let cleared = if self.clears_by_name { args.shift_remove(CLEAR) } else { None };
         self.shape.conform_arguments(&mut args, &mut problems);
+        if let Some(named) = cleared {
+            self.shape.clear(&mut args, named, &mut problems);
+        }
         if let Some(rule) = self.operation.rule {
             rule(&args, &mut problems);
         }

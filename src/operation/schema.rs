@@ -1,18 +1,12 @@
-//! The schema of an input type: built and tidied once, then published in the form clients accept.
+//! The full schema of an input type, with every constraint and our marks: built and tidied once.
 //!
-//! Two forms exist. The *full* form carries every constraint and our marks, and the
-//! [`Shape`](super::shape) that checks calls is compiled from it. The *portable* form is what a client
-//! sees: plain types, inlined, no unions, no formats; what it cannot say moves into descriptions.
+//! The [`Shape`](super::shape) that checks calls is compiled from it, and what a client sees is made of it by a
+//! [`Profile`](super::Profile).
 
 use schemars::{
     Schema, SchemaGenerator, generate::SchemaSettings, transform::transform_subschemas,
 };
 use serde_json::Value;
-
-use super::{
-    JsonMap,
-    marked::{Clearable, Mark},
-};
 
 /// Marks a struct whose description speaks for its fields, which are published with their types only:
 /// `#[schemars(extend("x-speaks-for-fields" = true))]`.
@@ -110,80 +104,7 @@ pub(super) fn take_docs(schema: &mut Value) -> (String, String) {
     (title.to_owned(), rest)
 }
 
-/// The portable form of a full schema.
-pub(super) fn portable(full: &Value) -> JsonMap {
-    let mut root = portable_object(full, true);
-    // What the tool's own description has said already.
-    root.shift_remove("description");
-    root.entry("properties").or_insert_with(|| JsonMap::new().into());
-    root
-}
-
-fn portable_object(full: &Value, described: bool) -> JsonMap {
-    let mut out = JsonMap::new();
-    if let Some(kind) = full.get("type") {
-        out.insert("type".to_owned(), kind.clone());
-    }
-    let description = if described { describe(full) } else { String::new() };
-    if !description.is_empty() {
-        out.insert("description".to_owned(), description.into());
-    }
-    if let Some(values) = full.get("enum") {
-        out.insert("enum".to_owned(), values.clone());
-    }
-    if let Some(items) = full.get("items") {
-        // The list is described already; its items only where they speak for their fields.
-        let speaks = items.get(SPEAKS).is_some() || items.get(NAMES).is_some();
-        let described = described && full.get(NAMES).is_none();
-        let mut items = portable_object(items, described);
-        if !speaks {
-            items.shift_remove("description");
-        }
-        out.insert("items".to_owned(), items.into());
-    }
-    if let Some(Value::Object(fields)) = full.get("properties")
-        && full.get(NAMES).is_none()
-    {
-        let described = described && full.get(SPEAKS).is_none();
-        let publish =
-            |(name, field): (&String, _)| (name.clone(), portable_object(field, described).into());
-        let listed = fields.iter().filter(|(_, field)| field.get(UNLISTED).is_none());
-        out.insert("properties".to_owned(), Value::Object(listed.map(publish).collect()));
-        if let Some(required) = full.get("required") {
-            out.insert("required".to_owned(), required.clone());
-        }
-    }
-    out
-}
-
-/// The description, with what the portable form cannot say otherwise.
-fn describe(full: &Value) -> String {
-    let text = full.get("description").and_then(Value::as_str).unwrap_or_default();
-    // Further paragraphs are for whoever reads the source.
-    let mut text = text.split("\n\n").next().unwrap_or_default().to_owned();
-    let mut say = |sentence: &str| {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.push_str(sentence);
-    };
-    // That a page is not negative and a budget not zero need not be said.
-    let least = full.get("minimum").filter(|least| least.as_f64().is_some_and(|least| least > 1.0));
-    let least = if full.get("maximum").is_some() { full.get("minimum") } else { least };
-    match (least, full.get("maximum")) {
-        (Some(low), Some(high)) => say(&format!("{low} to {high}.")),
-        (Some(low), None) => say(&format!("At least {low}.")),
-        (None, Some(high)) => say(&format!("At most {high}.")),
-        (None, None) => {}
-    }
-    groups(full).for_each(|group| say(&sentence(&group)));
-    if full.get(Clearable::KEY).is_some() {
-        say("null clears it.");
-    }
-    text
-}
-
-fn sentence((quantity, names): &(Quantity, Vec<String>)) -> String {
+pub(super) fn sentence((quantity, names): &(Quantity, Vec<String>)) -> String {
     let (first, rest) = quantity.words().split_at(1);
     format!("{}{rest} of {}.", first.to_uppercase(), names.join(", "))
 }

@@ -133,7 +133,7 @@ impl<'a> Kind<'a> {
 
 /// What a call has to give.
 fn required(entry: &Entry) -> impl Iterator<Item = &str> {
-    let names = entry.published().schema().get("required").and_then(Value::as_array);
+    let names = entry.published().full_schema().get("required").and_then(Value::as_array);
     names.into_iter().flatten().filter_map(Value::as_str)
 }
 

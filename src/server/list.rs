@@ -10,7 +10,7 @@ use rmcp::{
 use super::{LIST_TTL_MS, Server};
 use crate::{
     catalog::Entry,
-    operation::{Operation, Published},
+    operation::{Operation, Presentation, Published},
     principal::Principal,
     reply,
     surface::{self, Does, Surface},
@@ -23,7 +23,8 @@ const SEARCH_HINT: &str = "anthropic/searchHint";
 impl Server {
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| tools(self.surface, self.dispatcher.offered()))
+        let presentation = self.dispatcher.catalog().presentation();
+        self.tools.get_or_init(|| tools(self.surface, presentation, self.dispatcher.offered()))
     }
 
     /// A page of the list, for a caller.
@@ -69,7 +70,11 @@ impl Server {
 }
 
 /// What a surface lists where these operations are on offer, in the order of names.
-pub fn tools<'a>(surface: Surface, offered: impl Iterator<Item = &'a Entry>) -> Vec<Tool> {
+pub fn tools<'a>(
+    surface: Surface,
+    presentation: &Presentation,
+    offered: impl Iterator<Item = &'a Entry>,
+) -> Vec<Tool> {
     let mut tools: Vec<Tool> = Vec::new();
     let mut effects = Vec::new();
     for entry in offered {
@@ -79,7 +84,7 @@ pub fn tools<'a>(surface: Surface, offered: impl Iterator<Item = &'a Entry>) -> 
         }
     }
     let own = surface.own(|effect| effects.contains(&effect));
-    tools.extend(own.map(|own| tool(&own.published)));
+    tools.extend(own.map(|own| tool(&own.presented(presentation))));
     tools.sort_by(|one, other| one.name.cmp(&other.name));
     tools
 }

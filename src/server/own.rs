@@ -234,7 +234,7 @@ fn brief(entry: &Entry) -> Value {
         "operation": entry.operation.name(),
         "title": published.title(),
         "call_by": executor(entry.operation),
-        "required": published.schema().get("required").unwrap_or(&json!([])),
+        "required": published.full_schema().get("required").unwrap_or(&json!([])),
     })
 }
 

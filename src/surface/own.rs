@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{Effect, JsonMap, Operation, Published, delete, get, post, put};
+use crate::operation::{
+    Effect, JsonMap, Operation, Presentation, Published, delete, get, post, put,
+};
 
 /// One of our own tools.
 #[derive(Debug)]
@@ -19,6 +21,13 @@ pub struct OwnTool {
     pub operation: &'static Operation,
     /// The same with its schema.
     pub published: Published,
+}
+
+impl OwnTool {
+    /// Its declaration as an operator wants it presented.
+    pub fn presented(&self, presentation: &Presentation) -> Published {
+        Published::presented(self.operation.clone(), presentation)
+    }
 }
 
 /// What a tool of ours does.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 use portkey_mcp::{
     catalog::{Catalog, Entry},
+    operation::{Presentation, Profile},
     principal::Toolsets,
     server,
     surface::Surface,
@@ -62,7 +63,7 @@ const HEAD: &str = "| Tools | Bytes | Tokens, about | Median | Largest |\n";
 
 fn listed(surface: Surface, offered: impl Fn(&Entry) -> bool) -> Vec<Tool> {
     let catalog = Catalog::full();
-    server::tools(surface, catalog.iter().filter(|entry| offered(entry)))
+    server::tools(surface, catalog.presentation(), catalog.iter().filter(|entry| offered(entry)))
 }
 
 #[test]
@@ -97,6 +98,17 @@ fn the_bill_is_as_written() {
     text += &Bill::of(&listed(Surface::Operations, reads)).row("`operations`, read-only");
     text += &Bill::of(&listed(Surface::Compact, |_| true)).row("`compact`");
     text += &Bill::of(&listed(Surface::Compact, reads)).row("`compact`, read-only");
+    text += "\n## Profiles\n\nForms of the schemas, by `--schema-profile`.\n\n";
+    text += &table("Profile");
+    for profile in Profile::ALL {
+        for (surface, name) in [(Surface::Operations, "operations"), (Surface::Compact, "compact")]
+        {
+            let presentation = Presentation { profile, ..Presentation::default() };
+            let catalog = Catalog::presented(presentation);
+            let list = server::tools(surface, catalog.presentation(), catalog.iter());
+            text += &Bill::of(&list).row(&format!("`{}`, `{name}`", profile.name()));
+        }
+    }
     text += "\n## Toolsets\n\nGroups of domains, on the surface `operations`.\n\n";
     text += &table("Toolset");
     for (group, _) in Catalog::groups() {

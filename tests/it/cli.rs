@@ -25,7 +25,7 @@ fn the_list_as_json_is_the_list_of_the_protocol() {
 fn tools_are_shown_for_people() {
     let (ok, table, _) = said(&["tools"]);
     let catalog = Catalog::full().without(Upstream::Enkrypt);
-    let offered = server::tools(Surface::Operations, catalog.iter()).len();
+    let offered = server::tools(Surface::Operations, catalog.presentation(), catalog.iter()).len();
     assert!(ok && table.lines().count() == offered + 2, "{table}");
     let line = table.lines().find(|line| line.starts_with("delete-provider ")).unwrap();
     for part in ["providers", "delete", "destructive, idempotent"] {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use portkey_mcp::{catalog::Catalog, server, surface::Surface};
+use portkey_mcp::{catalog::Catalog, operation::Presentation, server, surface::Surface};
 use reqwest::{Client, StatusCode};
 use rmcp::{
     ClientLifecycleMode,
@@ -27,7 +27,7 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    server::tools(Surface::Operations, Catalog::full().iter()).len()
+    server::tools(Surface::Operations, &Presentation::default(), Catalog::full().iter()).len()
 }
 
 pub(crate) fn served(more: &[&str]) -> Served {

@@ -38,6 +38,7 @@ mod otlp;
 mod paths;
 mod policy;
 mod process;
+mod profiles;
 mod prompts;
 mod readme;
 mod records;

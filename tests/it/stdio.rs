@@ -1,6 +1,11 @@
 //! MCP over standard input and output, with a real client and with lines no client would send.
 
-use portkey_mcp::{catalog::Catalog, operation::Upstream as Whose, server, surface::Surface};
+use portkey_mcp::{
+    catalog::Catalog,
+    operation::{Presentation, Upstream as Whose},
+    server,
+    surface::Surface,
+};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},
@@ -16,7 +21,7 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    server::tools(Surface::Operations, Catalog::full().iter()).len()
+    server::tools(Surface::Operations, &Presentation::default(), Catalog::full().iter()).len()
 }
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
@@ -255,7 +260,10 @@ fn without_a_key_the_server_starts() {
     pipe.send(&list(1));
     let listed = pipe.receive()["result"]["tools"].as_array().unwrap().len();
     let catalog = Catalog::full().without(Whose::Enkrypt);
-    assert_eq!(listed, server::tools(Surface::Operations, catalog.iter()).len());
+    assert_eq!(
+        listed,
+        server::tools(Surface::Operations, catalog.presentation(), catalog.iter()).len()
+    );
     pipe.send(&call(3, "get-mcp-gateway", &json!({ "gateway": "g" })));
     let error = pipe.receive()["error"]["message"].to_string();
     assert!(error.contains("switched off") && error.contains("ENKRYPT_API_KEY"), "{error}");

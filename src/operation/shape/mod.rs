@@ -4,6 +4,7 @@
 //! as JSON text, a `null` that means "left out") and collects everything that is wrong, each with its
 //! path. On arguments that are right it allocates nothing.
 
+mod clear;
 mod secrets;
 
 use std::fmt;
@@ -56,6 +57,8 @@ struct Field {
     shape: Shape,
     required: bool,
     clearable: bool,
+    /// Whether that is what `null` does.
+    null_clears: bool,
     secret: bool,
 }
 
@@ -246,6 +249,7 @@ impl Field {
             shape: Shape::of(field),
             required: names(parent, "required").iter().any(|required| required == name),
             clearable: field.get(Clearable::KEY).is_some(),
+            null_clears: field.get(Clearable::KEY).is_some(),
             secret: field.get(Secretive::KEY).is_some(),
         }
     }
@@ -265,7 +269,7 @@ impl Struct {
         for field in &self.fields {
             let here = At::Field(&at, &field.name);
             match map.get_mut(&field.name) {
-                Some(Value::Null) if field.clearable => known += 1,
+                Some(Value::Null) if field.null_clears => known += 1,
                 // `null` is how strict clients leave an optional field out.
                 Some(Value::Null) => {
                     map.shift_remove(&field.name);

@@ -4,19 +4,20 @@
 mod answers;
 mod generate;
 mod preconditions;
+mod profiles;
 mod values;
 mod wire;
 mod world;
 
 use std::collections::BTreeSet;
 
-use jsonschema::Validator;
 use portkey_mcp::{catalog::Catalog, dispatch::CallError, operation::JsonMap, reply::words};
 use serde_json::{Value, json};
 
 use crate::records;
 use answers::Exceptions;
 use generate::Extent;
+use profiles::Form;
 use wire::Endpoint;
 use world::World;
 
@@ -53,7 +54,7 @@ impl Walk {
         let entry = self.world.entry(tool);
         let changes = !entry.operation.hints().read_only;
         let schema = entry.published().full_schema().clone();
-        let published = jsonschema::validator_for(&json!(entry.published().schema())).unwrap();
+        let forms = profiles::forms(entry.operation);
         let endpoint = match record {
             Some(record) => Endpoint::recorded(entry.operation, record),
             None => Endpoint::shown(entry.operation),
@@ -71,7 +72,7 @@ impl Walk {
         untried.retain(|part| !preconditions::is_untried(tool, part));
         let mut answered_something = false;
         for extent in extents {
-            match self.call(tool, extent, &endpoint, &published).await {
+            match self.call(tool, extent, &endpoint, &forms).await {
                 Ok((arguments, answer)) => {
                     for part in generate::parts_of_arguments(&arguments) {
                         untried.remove(&part);
@@ -99,7 +100,7 @@ impl Walk {
         tool: &str,
         extent: Extent,
         endpoint: &Endpoint,
-        published: &Validator,
+        forms: &[Form],
     ) -> Result<(JsonMap, Value), String> {
         let world = &mut self.world;
         if let Some(before) = preconditions::before(tool) {
@@ -110,9 +111,8 @@ impl Walk {
             }
         }
         let arguments = world.fitting_arguments(tool, extent).await?;
-        // A client that checks by itself lets the same pass; `null` it learns of by the description.
-        if extent != Extent::Cleared && !arguments.values().any(Value::is_null) {
-            published.validate(&json!(arguments)).map_err(|error| error.to_string())?;
+        for form in forms {
+            form.says(&arguments)?;
         }
         let before = world.count();
         let outcome = world.call(tool, arguments.clone()).await;

@@ -1,0 +1,52 @@
+//! `--descriptions`: titles and descriptions of an operator's own, and the file to begin with.
+
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
+
+use anyhow::{Context, anyhow, bail};
+
+use crate::{
+    catalog::Catalog,
+    operation::{Operation, Presentation, Profile, Published, Wording, did_you_mean},
+    surface,
+};
+
+/// What stands above the words.
+const HEAD: &str = "\
+# Titles and descriptions of tools, for --descriptions. Keep what you change, and leave out the rest: what is not
+# here stays as it is.
+";
+
+/// Reads the words, each of which has to be of something that is shown.
+pub(super) fn read(file: &Path, profile: Profile) -> anyhow::Result<Presentation> {
+    let at = || format!("--descriptions {}", file.display());
+    let text = fs::read_to_string(file).with_context(at)?;
+    let wording: BTreeMap<String, Wording> = toml::from_str(&text).with_context(at)?;
+    let presentation = Presentation { profile, wording };
+    check(&presentation).with_context(at)?;
+    Ok(presentation)
+}
+
+fn check(presentation: &Presentation) -> anyhow::Result<()> {
+    let known = || Catalog::operations().chain(surface::tools().iter().map(|own| own.operation));
+    let plain = Presentation { profile: presentation.profile, ..Presentation::default() };
+    for (name, wording) in &presentation.wording {
+        let Some(operation) = known().find(|operation| operation.name() == name) else {
+            let near = did_you_mean(name, known().map(Operation::name));
+            bail!("there is no tool `{name}`{near}");
+        };
+        let published = Published::presented(operation.clone(), &plain);
+        wording.check(&published).map_err(|error| anyhow!("{name}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Prints the words of some tools as they are.
+pub(super) fn write<'a>(
+    tools: impl Iterator<Item = &'a Published>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let wording: BTreeMap<&str, Wording> =
+        tools.map(|tool| (tool.operation().name(), Wording::of(tool))).collect();
+    write!(out, "{HEAD}\n{}", toml::to_string(&wording)?)?;
+    Ok(())
+}

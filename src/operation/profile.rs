@@ -1,0 +1,297 @@
+//! Profiles: the forms in which input schemas are published, each for a kind of client.
+//!
+//! All are made of the full schema by one walk. What a form cannot say as a keyword is said in descriptions, and
+//! checked when a call comes.
+
+use serde_json::{Value, json};
+
+use super::{
+    JsonMap,
+    marked::{Clearable, Mark, Secretive, TextOrList},
+    schema::{self, NAMES, SPEAKS, UNLISTED},
+};
+
+/// The argument that names what to clear, where `null` says that something is left out.
+pub(super) const CLEAR: &str = "clear";
+
+/// A form of schemas. Which client needs which is in docs/surfaces.md.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// What all clients take: plain types, and the rest in words.
+    #[default]
+    Portable,
+    /// JSON Schema 2020-12 with every argument and every constraint.
+    Full,
+    /// What OpenAI's strict mode takes: closed objects, of which every field is required. `null` stands for
+    /// what is left out, so an argument of its own names what is to be cleared.
+    OpenAiStrict,
+    /// What Gemini takes: as portable, but each object says its fields, or is text.
+    Gemini,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Full, Self::OpenAiStrict, Self::Gemini];
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Full => "full",
+            Self::OpenAiStrict => "openai-strict",
+            Self::Gemini => "gemini",
+        }
+    }
+
+    /// Whether `null` says that a field is left out, even where it otherwise clears.
+    pub(super) const fn clears_by_name(self) -> bool {
+        self.form().all_required
+    }
+
+    const fn form(self) -> Form {
+        const LEAN: Form = Form {
+            every_field: false,
+            every_word: false,
+            names_fields: false,
+            constraints: false,
+            closed: false,
+            all_required: false,
+            maps_as_text: false,
+        };
+        match self {
+            Self::Portable => LEAN,
+            Self::Full => Form {
+                every_field: true,
+                every_word: true,
+                names_fields: true,
+                constraints: true,
+                closed: true,
+                ..LEAN
+            },
+            Self::OpenAiStrict => Form {
+                every_field: true,
+                names_fields: true,
+                closed: true,
+                all_required: true,
+                maps_as_text: true,
+                ..LEAN
+            },
+            Self::Gemini => Form { names_fields: true, maps_as_text: true, ..LEAN },
+        }
+    }
+
+    /// The schema of a tool's arguments in this form.
+    pub(super) fn publish(self, full: &Value) -> JsonMap {
+        let form = self.form();
+        let mut root = form.publish(full, true, false);
+        // What the tool's own description has said already.
+        root.shift_remove("description");
+        // Some arguments are taken by every tool that lists, and stand in no schema.
+        if !form.all_required {
+            root.shift_remove("additionalProperties");
+        }
+        let fields = root.entry("properties").or_insert_with(|| json!({}));
+        if form.all_required
+            && clearable(full)
+            && let Value::Object(fields) = fields
+        {
+            let told = "Arguments to clear, as JSON Pointers such as /name: null only leaves out.";
+            let items = json!({ "type": "string" });
+            let clear = json!({ "type": ["array", "null"], "description": told, "items": items });
+            fields.insert(CLEAR.to_owned(), clear);
+            if let Some(Value::Array(required)) = root.get_mut("required") {
+                required.push(CLEAR.into());
+            }
+        }
+        root
+    }
+}
+
+/// What sets the forms apart.
+#[derive(Clone, Copy)]
+struct Form {
+    /// Arguments that the tool's description names are listed as well.
+    every_field: bool,
+    /// Whatever has a description says it.
+    every_word: bool,
+    /// The fields of the widest bodies are listed as well.
+    names_fields: bool,
+    /// Bounds, lengths and patterns stand as keywords, not in words.
+    constraints: bool,
+    /// Objects say that they take no other fields.
+    closed: bool,
+    /// Each field is required; one that may be left out can be `null`.
+    all_required: bool,
+    /// An object of any fields is given as JSON text.
+    maps_as_text: bool,
+}
+
+impl Form {
+    fn publish(self, full: &Value, described: bool, nullable: bool) -> JsonMap {
+        let mut out = JsonMap::new();
+        let fields = full.get("properties").and_then(Value::as_object);
+        let is_object = full.get("type").is_some_and(|kind| kind == "object");
+        let is_text = self.is_text(full);
+        let described = described || self.every_word;
+        if let Some(kind) = full.get("type") {
+            out.insert("type".to_owned(), self.kind(full, kind, is_text, nullable));
+        }
+        let mut description = if described { self.describe(full) } else { String::new() };
+        if is_text {
+            description = [description.as_str(), "A JSON object, as text."].join(" ");
+        }
+        if !description.trim().is_empty() {
+            out.insert("description".to_owned(), description.trim().into());
+        }
+        if is_text {
+            return out;
+        }
+        if let Some(Value::Array(values)) = full.get("enum") {
+            let null = nullable.then_some(&Value::Null);
+            out.insert("enum".to_owned(), values.iter().chain(null).cloned().collect());
+        }
+        if let Some(items) = full.get("items") {
+            // The list is described already; its items only where they speak for their fields.
+            let speaks = items.get(SPEAKS).is_some() || items.get(NAMES).is_some();
+            let is_text = self.is_text(items);
+            let described = described && (full.get(NAMES).is_none() || self.every_word);
+            let mut items = self.publish(items, described, false);
+            if !speaks && !self.every_word && !is_text {
+                items.shift_remove("description");
+            }
+            out.insert("items".to_owned(), items.into());
+        }
+        if let Some(fields) = fields
+            && (self.names_fields || full.get(NAMES).is_none())
+        {
+            let silent = full.get(SPEAKS).is_some() || full.get(NAMES).is_some();
+            self.publish_fields(full, fields, described && !silent, &mut out);
+        }
+        if self.constraints {
+            self.constrain(full, &mut out);
+        }
+        if self.closed && is_object && !out.contains_key("additionalProperties") {
+            out.insert("additionalProperties".to_owned(), false.into());
+        }
+        out
+    }
+
+    fn publish_fields(self, full: &Value, fields: &JsonMap, described: bool, out: &mut JsonMap) {
+        let required = full.get("required").and_then(Value::as_array);
+        let mut published = JsonMap::new();
+        for (name, field) in fields {
+            let unlisted = field.get(UNLISTED).is_some();
+            if unlisted && !self.every_field {
+                continue;
+            }
+            let is_required =
+                required.is_some_and(|names| names.iter().any(|required| required == name));
+            let nullable = match self.all_required {
+                true => !is_required,
+                false => self.constraints && field.get(Clearable::KEY).is_some(),
+            };
+            let field = self.publish(field, described && !unlisted, nullable);
+            published.insert(name.clone(), field.into());
+        }
+        let required = match self.all_required {
+            true => Some(published.keys().map(|name| Value::from(name.as_str())).collect()),
+            false => required.map(|names| Value::from(names.clone())),
+        };
+        out.insert("properties".to_owned(), published.into());
+        out.extend(required.map(|names| ("required".to_owned(), names)));
+    }
+
+    /// Whether an object is given as text, because it does not say its fields.
+    fn is_text(self, full: &Value) -> bool {
+        self.maps_as_text
+            && full.get("type").is_some_and(|kind| kind == "object")
+            && full.get("properties").is_none()
+            && full.get("additionalProperties").is_some_and(|more| *more != false)
+    }
+
+    fn kind(self, full: &Value, kind: &Value, is_text: bool, nullable: bool) -> Value {
+        let kind = if is_text { json!("string") } else { kind.clone() };
+        let or_list = self.constraints && full.get(TextOrList::KEY).is_some();
+        match (or_list, nullable) {
+            (false, false) => kind,
+            (false, true) => json!([kind, "null"]),
+            (true, false) => json!([kind, "array"]),
+            (true, true) => json!([kind, "array", "null"]),
+        }
+    }
+
+    /// The keywords that say what is otherwise said in words, or only when a call comes.
+    fn constrain(self, full: &Value, out: &mut JsonMap) {
+        const KEYWORDS: [&str; 7] =
+            ["minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems"];
+        for keyword in KEYWORDS {
+            if let Some(value) = full.get(keyword) {
+                out.insert(keyword.to_owned(), value.clone());
+            }
+        }
+        if full.get(TextOrList::KEY).is_some() {
+            out.insert("items".to_owned(), json!({ "type": "string" }));
+        }
+        // Not so a map that may hold some: the rest of it is read.
+        if full.get(Secretive::KEY).is_some()
+            && full.get("type").is_some_and(|kind| kind == "string")
+        {
+            out.insert("writeOnly".to_owned(), true.into());
+        }
+        match full.get("additionalProperties") {
+            Some(Value::Bool(more)) => {
+                out.insert("additionalProperties".to_owned(), (*more).into());
+            }
+            Some(values) => {
+                let values = self.publish(values, true, values.get(Clearable::KEY).is_some());
+                out.insert("additionalProperties".to_owned(), values.into());
+            }
+            None => {}
+        }
+    }
+
+    /// The description, with what this form cannot say otherwise.
+    fn describe(self, full: &Value) -> String {
+        let text = full.get("description").and_then(Value::as_str).unwrap_or_default();
+        // Further paragraphs are for whoever reads the source.
+        let mut text = text.split("\n\n").next().unwrap_or_default().to_owned();
+        let mut say = |sentence: &str| {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(sentence);
+        };
+        if !self.constraints
+            && let Some(bounds) = bounds(full)
+        {
+            say(&bounds);
+        }
+        schema::groups(full).for_each(|group| say(&schema::sentence(&group)));
+        if full.get(Clearable::KEY).is_some() {
+            say(if self.all_required { "`clear` can name it." } else { "null clears it." });
+        }
+        text
+    }
+}
+
+/// The bounds of a number in words.
+fn bounds(full: &Value) -> Option<String> {
+    // That a page is not negative and a budget not zero need not be said.
+    let least = full.get("minimum").filter(|least| least.as_f64().is_some_and(|least| least > 1.0));
+    let least = if full.get("maximum").is_some() { full.get("minimum") } else { least };
+    match (least, full.get("maximum")) {
+        (Some(low), Some(high)) => Some(format!("{low} to {high}.")),
+        (Some(low), None) => Some(format!("At least {low}.")),
+        (None, Some(high)) => Some(format!("At most {high}.")),
+        (None, None) => None,
+    }
+}
+
+/// Whether anything in a full schema can be cleared.
+pub(super) fn clearable(full: &Value) -> bool {
+    let below = |key: &str| full.get(key).is_some_and(clearable);
+    let fields = full.get("properties").and_then(Value::as_object);
+    let mut fields = fields.into_iter().flatten();
+    fields.any(|(_, field)| field.get(Clearable::KEY).is_some() || clearable(field))
+        || below("items")
+}

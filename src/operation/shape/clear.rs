@@ -1,0 +1,113 @@
+//! Clearing fields by name, where `null` says that something is left out.
+
+use serde_json::Value;
+
+use super::{
+    super::{JsonMap, Problems, profile::CLEAR},
+    At, Shape, Struct,
+};
+
+impl Shape {
+    /// The same shape, in which `null` leaves out what it otherwise clears.
+    pub(in crate::operation) fn clearing_by_name(mut self) -> Self {
+        self.forget_nulls();
+        self
+    }
+
+    fn forget_nulls(&mut self) {
+        match self {
+            Self::Struct(structure) => {
+                for field in &mut structure.fields {
+                    field.null_clears = false;
+                    field.shape.forget_nulls();
+                }
+            }
+            Self::Map(shape) | Self::List { items: shape, .. } => shape.forget_nulls(),
+            _ => {}
+        }
+    }
+
+    /// Sets what is named to `null`: a list of JSON Pointers, with or without the first slash.
+    pub(in crate::operation) fn clear(
+        &self,
+        args: &mut JsonMap,
+        mut named: Value,
+        problems: &mut Problems,
+    ) {
+        let at = At::Field(&At::Root, CLEAR);
+        if named.is_null() {
+            return;
+        }
+        let text = Self::Text { least: 1, most: usize::MAX, slug: false };
+        let names = Self::List { items: Box::new(text), least: 0, most: usize::MAX };
+        let mut odd = Problems::default();
+        names.conform(&mut named, at, &mut odd);
+        odd.iter().for_each(|problem| problems.add(&problem.at, &problem.what));
+        if !odd.is_empty() {
+            return;
+        }
+        let names = named.as_array().into_iter().flatten().filter_map(Value::as_str);
+        for (i, name) in names.enumerate() {
+            let path = name.strip_prefix('/').unwrap_or(name);
+            let Self::Struct(structure) = self else { return };
+            if !structure.clears(path) {
+                problems.add(At::Item(&at, i), format!("`{name}` is nothing that can be cleared"));
+            } else if structure.clear(args, path).is_none() {
+                let told = format!("`{name}` is below what is not given");
+                problems.add(At::Item(&at, i), told);
+            }
+        }
+    }
+}
+
+impl Struct {
+    /// Whether a path leads to what can be cleared.
+    fn clears(&self, path: &str) -> bool {
+        let (name, below) = split(path);
+        let Some(field) = self.fields.iter().find(|field| field.name == name) else { return false };
+        match (&field.shape, below) {
+            (_, None) => field.clearable,
+            (Shape::Struct(structure), Some(below)) => structure.clears(below),
+            (Shape::List { items, .. }, Some(below)) => match (&**items, split(below)) {
+                (Shape::Struct(structure), (index, Some(below))) => {
+                    index.parse::<usize>().is_ok() && structure.clears(below)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Clears what a path leads to. Objects on the way are made; items of lists are not.
+    fn clear(&self, map: &mut JsonMap, path: &str) -> Option<()> {
+        let (name, below) = split(path);
+        let field = self.fields.iter().find(|field| field.name == name)?;
+        let Some(below) = below else {
+            map.insert(name.to_owned(), Value::Null);
+            return Some(());
+        };
+        match &field.shape {
+            Shape::Struct(structure) => {
+                let value = map.entry(name).or_insert_with(|| JsonMap::new().into());
+                structure.clear(value.as_object_mut()?, below)
+            }
+            Shape::List { items, .. } => {
+                let (index, below) = split(below);
+                let index: usize = index.parse().ok()?;
+                let item = map.get_mut(name)?.as_array_mut()?.get_mut(index)?;
+                let Shape::Struct(structure) = &**items else { return None };
+                structure.clear(item.as_object_mut()?, below?)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first step of a path, and the rest if there is more. No field's name has a slash or a tilde, so
+/// nothing is escaped.
+fn split(path: &str) -> (&str, Option<&str>) {
+    match path.split_once('/') {
+        Some((name, below)) => (name, Some(below)),
+        None => (path, None),
+    }
+}

@@ -1,0 +1,83 @@
+//! The same arguments, as a client gives them that knows a tool by another form of its schema.
+
+use jsonschema::Validator;
+use portkey_mcp::operation::{JsonMap, Operation, Presentation, Profile, Published};
+use serde_json::{Value, json};
+
+/// A tool in one form.
+pub(super) struct Form {
+    profile: Profile,
+    usual: Published,
+    published: Published,
+    validator: Validator,
+}
+
+/// A tool in every form.
+pub(super) fn forms(operation: &Operation) -> Vec<Form> {
+    let form = |profile| {
+        let presentation = Presentation { profile, ..Presentation::default() };
+        let published = Published::presented(operation.clone(), &presentation);
+        let validator = jsonschema::validator_for(&json!(published.schema())).unwrap();
+        Form { profile, usual: Published::new(operation.clone()), published, validator }
+    };
+    Profile::ALL.map(form).into()
+}
+
+impl Form {
+    /// That a client which checks by this schema may give the arguments, and that they mean what they
+    /// always mean.
+    pub(super) fn says(&self, arguments: &JsonMap) -> Result<(), String> {
+        let mut cleared = Vec::new();
+        let schema = json!(self.published.schema());
+        let mut given = expressed(&schema, &json!(arguments), "", &mut cleared);
+        let strict = self.profile == Profile::OpenAiStrict;
+        if strict && schema["properties"].get("clear").is_some() {
+            given["clear"] = if cleared.is_empty() { Value::Null } else { json!(cleared) };
+        }
+        // What the form has no word for is told by descriptions.
+        let told = !strict && self.profile != Profile::Full && !cleared.is_empty();
+        if !told {
+            let fits = self.validator.validate(&given);
+            fits.map_err(|error| format!("{}: {error} in {given}", self.profile.name()))?;
+        }
+        let given = given.as_object().unwrap().clone();
+        let (meant, usual) = (self.published.admit(given), self.usual.admit(arguments.clone()));
+        match (meant, usual) {
+            (Ok(meant), Ok(usual)) if meant == usual => Ok(()),
+            (meant, usual) => Err(format!("{}: {meant:?} for {usual:?}", self.profile.name())),
+        }
+    }
+}
+
+/// A value as a schema wants it, and the places of what is cleared.
+fn expressed(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<String>) -> Value {
+    let text = schema["type"] == "string" || schema["type"] == json!(["string", "null"]);
+    match value {
+        Value::Null => {
+            cleared.push(at.to_owned());
+            Value::Null
+        }
+        Value::Object(_) if text => json!(value.to_string()),
+        Value::Object(fields) => {
+            let mut given = JsonMap::new();
+            for (name, value) in fields {
+                let value =
+                    expressed(&schema["properties"][name], value, &format!("{at}/{name}"), cleared);
+                given.insert(name.clone(), value);
+            }
+            // What is required, and may be left out, is `null`.
+            for name in schema["required"].as_array().into_iter().flatten() {
+                let name = name.as_str().unwrap();
+                given.entry(name).or_insert(Value::Null);
+            }
+            given.into()
+        }
+        Value::Array(items) => {
+            let item = |(i, value): (usize, &Value)| {
+                expressed(&schema["items"], value, &format!("{at}/{i}"), cleared)
+            };
+            items.iter().enumerate().map(item).collect()
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,279 @@
+//! Schema profiles and the operator's own words: every list under every profile, by the rules of the clients it
+//! is for.
+
+use std::{fs, path::Path};
+
+use portkey_mcp::{
+    catalog::Catalog,
+    operation::{Presentation, Profile},
+    server,
+    surface::Surface,
+};
+use rmcp::model::Tool;
+use serde_json::{Value, json};
+
+use crate::{
+    catalog::schemas,
+    process::{Pipe, command, said},
+};
+
+/// Every tool in a form: operations, and those of the compact surface.
+pub(crate) fn tools(profile: Profile) -> Vec<Tool> {
+    let catalog = Catalog::presented(Presentation { profile, ..Presentation::default() });
+    let listed = |surface| server::tools(surface, catalog.presentation(), catalog.iter());
+    [listed(Surface::Operations), listed(Surface::Compact)].concat()
+}
+
+/// What a form may say beside these.
+const PLAIN: &[&str] = &["type", "description", "enum", "items", "properties", "required"];
+const CONSTRAINTS: &[&str] = &[
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "additionalProperties",
+    "writeOnly",
+];
+
+fn keywords(profile: Profile) -> &'static [&'static str] {
+    match profile {
+        Profile::Portable | Profile::Gemini => &[],
+        Profile::Full => CONSTRAINTS,
+        Profile::OpenAiStrict => &["additionalProperties"],
+    }
+}
+
+/// The types a schema allows.
+fn kinds(schema: &Value) -> Vec<&str> {
+    match &schema["type"] {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => vec![],
+    }
+}
+
+/// The faults of one schema, at any depth.
+fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
+    let (kinds, mut faults) = (kinds(schema), Vec::new());
+    let mut demand = |holds: bool, what: &str| {
+        if !holds {
+            faults.push(format!("{at}: {what}"));
+        }
+    };
+    let allowed = |key: &str| PLAIN.contains(&key) || keywords(profile).contains(&key);
+    let odd = schema.as_object().unwrap().keys().filter(|key| !allowed(key));
+    demand(odd.count() == 0, "a keyword that some client does not take");
+    let lean = matches!(profile, Profile::Portable | Profile::Gemini);
+    demand(!kinds.is_empty() && (!lean || schema["type"].is_string()), "not one type");
+    if kinds.contains(&"array") {
+        demand(schema["items"].get("type").is_some(), "lists things of no type");
+    }
+    let words = schema["enum"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_word = |word: &Value| word.is_string() || (kinds.contains(&"null") && word.is_null());
+    let few = profile != Profile::Portable || words.len() <= 40;
+    demand(few && words.iter().all(is_word), "an odd enum");
+    let described = schema["description"].as_str().unwrap_or_default();
+    demand(described.len() <= 1024, "described in over 1024 bytes");
+    if kinds.contains(&"object") {
+        let fields = schema["properties"].as_object();
+        let names: Vec<_> = fields.into_iter().flatten().map(|(name, _)| json!(name)).collect();
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        match profile {
+            Profile::Portable => {}
+            Profile::Full => {
+                let says = schema.get("additionalProperties").is_some();
+                demand(says || at.is_empty(), "does not say whether it is closed");
+            }
+            Profile::OpenAiStrict => {
+                demand(schema["additionalProperties"] == false, "is not closed");
+                demand(fields.is_some() && required == names, "not every field is required");
+            }
+            Profile::Gemini => demand(at.is_empty() || !names.is_empty(), "says no field"),
+        }
+        let known = fields.is_none() || required.iter().all(|name| names.contains(name));
+        demand(known, "requires what it does not show");
+    }
+    faults
+}
+
+#[test]
+fn every_list_obeys_the_clients_of_its_profile() {
+    let mut all = Vec::new();
+    for profile in Profile::ALL {
+        for tool in tools(profile) {
+            let root = Value::Object((*tool.input_schema).clone());
+            let told = |fault: String| format!("{} {}{fault}", profile.name(), tool.name);
+            if root["type"] != "object" || !root["properties"].is_object() {
+                all.push(told(" is no plain object".to_owned()));
+            }
+            schemas("", &root, &mut |at, schema| {
+                all.extend(faults(profile, at, schema).into_iter().map(told));
+            });
+            if let Err(error) = jsonschema::meta::validate(&root) {
+                all.push(told(format!(" is no schema: {error}")));
+            }
+            jsonschema::validator_for(&root).unwrap();
+        }
+    }
+    assert!(all.is_empty(), "{} faults\n{}", all.len(), all.join("\n"));
+}
+
+/// What no call can be made without is in every form, and whatever a form shows is taken.
+#[test]
+fn forms_differ_in_form_alone() {
+    let catalog = Catalog::full();
+    for profile in Profile::ALL {
+        for tool in tools(profile) {
+            let Ok(entry) = catalog.find(&tool.name) else { continue };
+            let full = &entry.published().full_schema()["properties"];
+            let shown = tool.input_schema["properties"].as_object().unwrap();
+            let strange = shown.keys().filter(|name| full.get(name).is_none() && *name != "clear");
+            assert_eq!(strange.count(), 0, "{} {}", profile.name(), tool.name);
+            let required = &entry.published().full_schema()["required"];
+            for name in required.as_array().into_iter().flatten() {
+                let name = name.as_str().unwrap();
+                assert!(shown.contains_key(name), "{} {}: {name}", profile.name(), tool.name);
+            }
+        }
+    }
+}
+
+/// `null` leaves out what it otherwise clears, and `clear` clears.
+#[test]
+fn strict_clients_clear_by_name() {
+    let presentation = Presentation { profile: Profile::OpenAiStrict, ..Presentation::default() };
+    let catalog = Catalog::presented(presentation);
+    let admit = |tool: &str, args: Value| {
+        let args = args.as_object().unwrap().clone();
+        catalog.find(tool).unwrap().published().admit(args).map(Value::Object)
+    };
+    for (tool, given, meant) in [
+        (
+            "update-api-key",
+            json!({ "id": "a", "name": null, "expires_at": null, "clear": null }),
+            json!({ "id": "a" }),
+        ),
+        (
+            "update-api-key",
+            json!({ "id": "a", "clear": ["/expires_at"] }),
+            json!({ "id": "a", "expires_at": null }),
+        ),
+        // As text, without the slash, and below an object that is not given.
+        (
+            "update-api-key",
+            json!({ "id": "a", "clear": r#"["expires_at", "defaults/config_id"]"# }),
+            json!({ "id": "a", "expires_at": null, "defaults": { "config_id": null } }),
+        ),
+    ] {
+        assert_eq!(admit(tool, given.clone()).map_err(|e| e.to_string()), Ok(meant), "{given}");
+    }
+    for (named, told) in [
+        ("/name", "`clear[0]`: `/name` is nothing that can be cleared"),
+        ("/nobody", "`clear[0]`: `/nobody` is nothing that can be cleared"),
+        ("", "`clear[0]`: takes a length of at least 1, got 0"),
+    ] {
+        let refused = admit("update-api-key", json!({ "id": "a", "clear": [named] })).unwrap_err();
+        assert!(refused.to_string().contains(told), "{named}: {refused}");
+    }
+    let refused = admit("list-all-workspaces", json!({ "clear": [] })).unwrap_err();
+    assert!(refused.to_string().contains("no such argument"), "{refused}");
+}
+
+fn exported(more: &[&str]) -> String {
+    let (ok, out, log) = said(&[&["tools", "--export-descriptions"], more].concat());
+    assert!(ok, "{more:?}: {log}");
+    out
+}
+
+/// Words that are put back where they came from change nothing, in any form.
+#[test]
+fn words_make_the_round() {
+    let folder = tempfile::tempdir().unwrap();
+    for profile in Profile::ALL {
+        for surface in ["operations", "compact"] {
+            let form = ["--schema-profile", profile.name(), "--surface", surface];
+            let file = folder.path().join("words.toml");
+            fs::write(&file, exported(&form)).unwrap();
+            let list =
+                |more: &[&str]| said(&[&["tools", "--format=json"], &form[..], more].concat());
+            let (ok, with, log) = list(&["--descriptions", file.to_str().unwrap()]);
+            assert!(ok, "{log}");
+            assert!(with == list(&[]).1, "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn own_words_are_shown_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("words.toml");
+    let words = r#"
+        [get-config]
+        title = "Konfiguration lesen"
+        description = "Liest eine Konfiguration."
+        arguments = { slug = "Ihr Name." }
+
+        [bulk-update-integration-models]
+        arguments = { "models[].slug" = "Das Modell." }
+
+        [whoami]
+        description = "Wer fragt."
+    "#;
+    fs::write(&file, words).unwrap();
+    let mut command = command(&["stdio", "--sandbox", "--surface", "operations"]);
+    command.env("PORTKEY_MCP_DESCRIPTIONS", &file);
+    let mut pipe = Pipe::spawn(command);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    });
+    let mut ask = |method: &str, mut params: Value| {
+        params["_meta"] = meta.clone();
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        pipe.send(&request.to_string());
+        pipe.receive()["result"].take()
+    };
+    let list = ask("tools/list", json!({}));
+    let tool = |name: &str| {
+        let tools = list["tools"].as_array().unwrap();
+        tools.iter().find(|tool| tool["name"] == name).unwrap()
+    };
+    let config = tool("get-config");
+    assert_eq!(config["title"], "Konfiguration lesen");
+    assert_eq!(config["description"], "Liest eine Konfiguration.");
+    let slug = &config["inputSchema"]["properties"]["slug"];
+    assert_eq!(slug["description"], "Ihr Name.");
+    let models = &tool("bulk-update-integration-models")["inputSchema"]["properties"]["models"];
+    assert_eq!(models["items"]["properties"]["slug"]["description"], "Das Modell.");
+    assert_eq!(tool("whoami")["description"], "Wer fragt.");
+    let call = json!({ "name": "describe-operation", "arguments": { "operation": "get-config" } });
+    let described = ask("tools/call", call)["structuredContent"].take();
+    assert_eq!(described["title"], "Konfiguration lesen");
+    assert_eq!(described["arguments"]["properties"]["slug"], *slug);
+}
+
+#[test]
+fn words_of_nothing_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("words.toml");
+    let long = format!("[get-config]\ntitle = \"{}\"", "a".repeat(2049));
+    for (words, told) in [
+        ("[get-confg]\ntitle = \"A\"", "there is no tool `get-confg`, did you mean `get-config`?"),
+        ("[get-config]\nname = \"A\"", "unknown field `name`"),
+        ("[get-config]\ntitle = \" \"", "get-config: `title` has 0 characters; give 1 to 2048"),
+        (&long, "get-config: `title` has 2049 characters"),
+        ("[get-config.arguments]\nslugs = \"A\"", "get-config: the tool shows no argument `slugs`"),
+        ("[get-config", "--descriptions"),
+    ] {
+        fs::write(&file, words).unwrap();
+        let (ok, _, log) = said(&["tools", "--descriptions", file.to_str().unwrap()]);
+        assert!(!ok && log.contains(told), "{words}: {log}");
+    }
+    let missing = Path::new("/nowhere/words.toml");
+    let (ok, _, log) = said(&["tools", "--descriptions", missing.to_str().unwrap()]);
+    assert!(!ok && log.contains("/nowhere/words.toml"), "{log}");
+}
