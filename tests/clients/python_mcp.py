@@ -27,6 +27,8 @@ HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 # What the SDK calls the ways to agree on a version, and the version that has to come of it.
 GENERATIONS = {"legacy": HANDSHAKE, "auto": MODERN}
 INVALID_PARAMS = -32602
+# So small that a list does not fit.
+COMPACT = ("--surface", "compact", "--max-result-bytes", "2000")
 
 
 def stdio(*arguments: str) -> StdioServerParameters:
@@ -37,12 +39,16 @@ def stdio(*arguments: str) -> StdioServerParameters:
 async def main() -> None:
     for mode, version in GENERATIONS.items():
         await exercise(f"stdio {version}", stdio(), mode)
+        await compact(f"stdio {version}", stdio(*COMPACT), mode)
     await pages()
     http = ("http", "--sandbox", "--listen", "127.0.0.1:0", "--log-level", "info")
     with listening(*http) as url:
         for mode, version in GENERATIONS.items():
             await exercise(f"http {version}", url, mode)
         await many(url)
+    with listening(*http, *COMPACT) as url:
+        for mode, version in GENERATIONS.items():
+            await compact(f"http {version}", url, mode)
     with token() as (secret, file), listening(*http, "--auth", "token", "--auth-file", file) as url:
         for mode, version in GENERATIONS.items():
             await exercise(f"http with a token {version}", with_token(url, secret), mode)
@@ -128,6 +134,30 @@ async def lifecycle(title: str, client: Client) -> None:
     prove(f"{title}: deletes it; then it is a 404", "404" in gone and slug in gone, gone)
     after = answer(await client.call_tool("list-all-integrations", {}))
     prove(f"{title}: leaves nothing behind", after["total"] == total, after["total"])
+
+
+async def compact(title: str, server: StdioServerParameters | str, mode: str) -> None:
+    title = f"{title}, compact"
+    async with Client(server, mode=mode, read_timeout_seconds=PATIENCE) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        few = len(names) <= 12 and "search-operations" in names
+        prove(f"{title}: lists a dozen tools at most", few, names)
+        wanted = {"query": "which AI provider keys do we have"}
+        found = answer(await client.call_tool("search-operations", wanted))["operations"]
+        best = next((one for one in found if one["operation"] == "list-all-integrations"), None)
+        prove(f"{title}: finds the operation for a task", best is not None, found)
+        call = {"operation": best["operation"]}
+        part = answer(await client.call_tool(best["call_by"], call))
+        shown, handle = len(part["data"]), part["truncated"]["handle"]
+        whole = part["total"] > shown and len(json.dumps(part)) < 3000
+        prove(f"{title}: shows a large list in part", whole, part)
+        rest = {"handle": handle, "pointer": "/data", "offset": shown}
+        rest = answer(await client.call_tool("read-result", rest))
+        on = rest["returned"] > 0 and rest["total"] == part["total"]
+        prove(f"{title}: reads on where the part ends", on, rest)
+        rest = {"handle": handle, "search": part["data"][0]["slug"]}
+        hits = answer(await client.call_tool("read-result", rest))
+        prove(f"{title}: searches what was not shown", bool(hits["matches"]), hits)
 
 
 async def mistakes(title: str, client: Client) -> None:
