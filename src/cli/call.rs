@@ -11,17 +11,19 @@ use serde_json::Value;
 
 use crate::{
     approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
-    dispatch::{self, CallError, Dispatcher, Record},
+    dispatch::Dispatcher,
     operation::JsonMap,
     principal::Principal,
     reply,
-    request::Arrival,
+    server::Server,
 };
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   portkey-mcp call list-all-integrations --sandbox
+  portkey-mcp call list-all-integrations all=true fields=slug,status --sandbox
   portkey-mcp call get-integration slug=openai-production --sandbox
+  portkey-mcp call whoami
   portkey-mcp call create-integration '{\"name\":\"Mine\",\"ai_provider_id\":\"openai\",\"key\":\"…\"}'
   portkey-mcp call update-mcp-integration mcp_integration_id=issue-tracker description:=null";
 
@@ -37,28 +39,13 @@ pub(super) struct Call {
 impl Call {
     pub(super) async fn run(
         &self,
-        dispatcher: &Dispatcher,
+        server: &Server,
         local: &Principal,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
         let args = arguments(&self.arguments)?;
-        let outcome = match dispatcher.call(local, &self.tool, args).await {
-            Err(CallError::Ask(question)) => match ask(dispatcher, local, &question).await {
-                Ok(answer) => {
-                    let (arrival, args) = (&Arrival::local(), question.into_args());
-                    let (principal, name) = (local, &*self.tool);
-                    let call = dispatch::Call { principal, arrival, name, args, answer };
-                    match dispatcher.recorded(call, &mut Record::default()).await {
-                        // Asked again: the ticket has expired.
-                        Err(CallError::Ask(_)) => Err(Denied::TimedOut.into()),
-                        outcome => outcome,
-                    }
-                }
-                Err(denied) => Err(denied.into()),
-            },
-            outcome => outcome,
-        };
-        match outcome {
+        let ask = async |question: &Question| ask(server.dispatcher(), local, question).await;
+        match server.call_from_shell(local, &self.tool, args, ask).await {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;

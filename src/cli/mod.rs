@@ -235,8 +235,9 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
             let approvals = alone(&options)?;
             let _desk = options.guard.desk(&approvals)?;
-            let (dispatcher, local) = (dispatcher.asking(approvals), Principal::local(credentials));
-            return call.run(&dispatcher, &local, &mut io::stdout().lock()).await;
+            let server = Server::new(Arc::new(dispatcher.asking(approvals)), None);
+            let local = Principal::local(credentials);
+            return call.run(&server, &local, &mut io::stdout().lock()).await;
         }
         Some(Command::Approvals(approvals)) => {
             approvals.run(&options, &mut io::stdout().lock()).await?;

@@ -23,7 +23,7 @@ use crate::{
     observe::Call,
     principal::Principal,
     reply,
-    results::{Content, Gathered, Origin, Shown, Wishes},
+    results::{Content, Origin, Shown},
     surface,
 };
 
@@ -88,16 +88,10 @@ impl Server {
                 }
             }
         };
-        let listing = self.listing(name);
-        let wishes = match &listing {
-            Some(listing) => listing.take_wishes(&mut args),
-            None => Ok(Wishes::default()),
-        };
-        let wishes = match wishes {
-            Ok(wishes) => wishes,
+        let wanted = match self.wanted(name, &mut args) {
+            Ok(wanted) => wanted,
             Err(error) => return Ok(turned_back(observed, error.into())),
         };
-        let asked = listing.as_ref().map(|_| args.clone()).unwrap_or_default();
         let call = dispatch::Call { principal, arrival, name, args, answer };
         let mut outcome = self.dispatcher.recorded(call, record).await;
         if let Err(CallError::Ask(question)) = outcome {
@@ -115,10 +109,9 @@ impl Server {
                 Err(error) => Err(error),
             };
         }
-        if let (Some(listing), Ok(first)) = (&listing, &mut outcome) {
-            let gathered = Gathered::begin(listing, &wishes, &asked, first.take());
-            let source = Source { context, principal, arrival, name };
-            *first = self.gather(source, gathered, record).await;
+        if let (Some(wanted), Ok(first)) = (&wanted, &mut outcome) {
+            let source = Source { client: Some(context), principal, arrival, name };
+            *first = self.gather(source, wanted, first.take(), record).await;
         }
         let reveals = record.operation.is_none_or(|operation| !operation.revealed().is_empty());
         observed.ended(&outcome);

@@ -9,6 +9,7 @@ mod own;
 mod pages;
 mod prompts;
 mod resources;
+mod shell;
 mod unread;
 
 use std::sync::{Arc, OnceLock};

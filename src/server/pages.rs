@@ -6,37 +6,64 @@ use serde_json::Value;
 use super::Server;
 use crate::{
     dispatch::{Call, Record},
+    operation::{InputError, JsonMap},
     principal::Principal,
     reply,
     request::Arrival,
-    results::{Gathered, Listing},
+    results::{Gathered, Listing, Wishes},
 };
 
 /// The call that a list began with.
 pub(super) struct Source<'a> {
-    pub(super) context: &'a RequestContext<RoleServer>,
+    /// Who hears how far it is; nobody in the shell.
+    pub(super) client: Option<&'a RequestContext<RoleServer>>,
     pub(super) principal: &'a Principal,
     pub(super) arrival: &'a Arrival,
     pub(super) name: &'a str,
 }
 
+/// What is wanted of a list.
+pub(super) struct Wanted {
+    listing: Listing,
+    wishes: Wishes,
+    /// The operation's own arguments.
+    args: JsonMap,
+}
+
 impl Server {
-    /// How the operation of that name lists, if it does.
-    pub(super) fn listing(&self, name: &str) -> Option<Listing> {
-        Listing::of(self.dispatcher.catalog().find(name).ok()?.published())
+    /// Takes out of the arguments of a call what is wished beyond those of its operation; none where that
+    /// lists nothing.
+    ///
+    /// # Errors
+    /// A wish is not of its kind.
+    pub(super) fn wanted(
+        &self,
+        name: &str,
+        args: &mut JsonMap,
+    ) -> Result<Option<Wanted>, InputError> {
+        let entry = self.dispatcher.catalog().find(name).ok();
+        let Some(listing) = entry.and_then(|entry| Listing::of(entry.published())) else {
+            return Ok(None);
+        };
+        let wishes = listing.take_wishes(args)?;
+        Ok(Some(Wanted { listing, wishes, args: args.clone() }))
     }
 
-    /// The list, with the pages that are still wished for. Each is a call of its own: policy, limits and
-    /// the audit log see every one. One that fails ends the list, and says so in it.
+    /// The list that begins with an answer, with the pages that are still wished for. Each is a call of its
+    /// own: policy, limits and the audit log see every one. One that fails ends the list, and says so in it.
     pub(super) async fn gather(
         &self,
         source: Source<'_>,
-        mut gathered: Gathered<'_>,
+        wanted: &Wanted,
+        first: Value,
         record: &mut Record,
     ) -> Value {
-        let Source { context, principal, arrival, name } = source;
+        let Source { client, principal, arrival, name } = source;
+        let mut gathered = Gathered::begin(&wanted.listing, &wanted.wishes, &wanted.args, first);
         while let Some(args) = gathered.wants().cloned() {
-            progress(context, &gathered).await;
+            if let Some(client) = client {
+                progress(client, &gathered).await;
+            }
             let mut page = Record::default();
             let call = Call { principal, arrival, name, args, answer: None };
             match self.dispatcher.recorded(call, &mut page).await {
@@ -50,8 +77,8 @@ impl Server {
 }
 
 /// Tells the client how far it is, if it wants to know.
-async fn progress(context: &RequestContext<RoleServer>, gathered: &Gathered<'_>) {
-    let Some(token) = context.meta.get_progress_token() else { return };
+async fn progress(client: &RequestContext<RoleServer>, gathered: &Gathered<'_>) {
+    let Some(token) = client.meta.get_progress_token() else { return };
     let (items, total) = gathered.progress();
     let note = ProgressNotificationParam::new(token, items as f64)
         .with_message(format!("{items} items so far"));
@@ -60,5 +87,5 @@ async fn progress(context: &RequestContext<RoleServer>, gathered: &Gathered<'_>)
         None => note,
     };
     // Whoever does not hear it gets the list all the same.
-    _ = context.peer.notify_progress(note).await;
+    _ = client.peer.notify_progress(note).await;
 }

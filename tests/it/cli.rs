@@ -103,6 +103,58 @@ fn tools_are_called_from_the_shell() {
     );
 }
 
+/// What agents can call beside operations, the shell can, and lists take there what they take everywhere.
+#[test]
+fn our_own_tools_are_called_from_the_shell() {
+    let cases: &[(&[&str], &str, Value)] = &[
+        (&["whoami"], "/caller", json!("local")),
+        (&["whoami"], "/may_read/workspaces", json!("yes")),
+        (
+            &["search-operations", "query=delete an api key"],
+            "/operations/0/operation",
+            json!("delete-api-key"),
+        ),
+        (&["describe_operation", "operation=get-config"], "/call_by", json!("read-operation")),
+        (
+            &[
+                "read-operation",
+                "operation=get-integration",
+                r#"arguments:={"slug":"openai-production"}"#,
+            ],
+            "/slug",
+            json!("openai-production"),
+        ),
+        (
+            &[
+                "read-operation",
+                "operation=list-users",
+                r#"arguments:={"fields":["id"],"pageSize":1}"#,
+            ],
+            "/next/fields",
+            json!(["id"]),
+        ),
+        (&["list-all-integrations", "page_size=1"], "/returned", json!(1)),
+        (
+            &["list-all-integrations", "page_size:=1"],
+            "/next",
+            json!({ "page_size": 1, "current_page": 1 }),
+        ),
+    ];
+    for (args, pointer, expected) in cases {
+        let (ok, out, log) = said(&[&["call"], *args, &["--sandbox"]].concat());
+        assert!(ok, "{args:?}: {log}");
+        let answer: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(answer.pointer(pointer), Some(expected), "{args:?}: {answer}");
+    }
+    let gather =
+        ["call", "list-all-integrations", "page_size=1", "all=true", "fields=slug", "--sandbox"];
+    let (ok, out, log) = said(&gather);
+    let list: Value = serde_json::from_str(&out).unwrap();
+    let items = list["data"].as_array().unwrap();
+    assert!(ok && items.len() > 1 && list["next"].is_null(), "{log}{list}");
+    assert!(items.iter().all(|item| item.as_object().unwrap().keys().eq(["slug"])), "{list}");
+}
+
 #[test]
 fn output_that_nobody_reads_is_no_failure() {
     let cases: [&[&str]; 3] = [
@@ -146,6 +198,13 @@ fn a_failing_call_exits_with_one_and_prints_no_result() {
         (&["call", "get-integration", "slug:=a", "--sandbox"], "`slug` is no JSON"),
         (&["call", "get-integration", "{slug}", "--sandbox"], "no JSON object"),
         (&["call", "list-all-integrations"], "PORTKEY_API_KEY"),
+        (&["call", "whoami", "who=me", "--sandbox"], "`who`"),
+        (&["call", "read-result", "handle=0f", "--sandbox"], "--max-result-bytes"),
+        (
+            &["call", "list-all-integrations", "all=maybe", "--sandbox"],
+            "`all`: takes true or false",
+        ),
+        (&["call", "read-operation", "operation=delete-config", "--sandbox"], "`delete-operation`"),
     ];
     for (args, expected) in cases {
         let (ok, out, log) = said(args);

@@ -1,0 +1,70 @@
+//! Calls from the shell: the way of every other call, but for who is asked, and that answers come whole.
+
+use serde_json::Value;
+
+use super::{Server, own::Reached, pages::Source};
+use crate::{
+    approval::{Answer, Denied, Question, take_ticket},
+    dispatch::{Call, CallError, Dispatcher, Record},
+    operation::{InputError, JsonMap},
+    principal::Principal,
+    request::Arrival,
+    surface::{self, Does},
+};
+
+/// What stands in for a part of a result.
+const WHOLE: &str = "is good at the server that gave it, and ends with it. From the shell make the call \
+    itself: it answers whole, whatever --max-result-bytes says";
+
+impl Server {
+    /// Carries out calls.
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    /// Makes a call of whoever runs the process, of an operation or of one of our own tools. `ask` puts
+    /// a question to a human; where it gives no answer, somebody has decided elsewhere.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub(crate) async fn call_from_shell(
+        &self,
+        principal: &Principal,
+        name: &str,
+        mut args: JsonMap,
+        ask: impl AsyncFnOnce(&Question) -> Result<Option<Answer>, Denied>,
+    ) -> Result<Value, CallError> {
+        let (arrival, record) = (&Arrival::local(), &mut Record::default());
+        let mut answer = None;
+        let (name, mut args) = match surface::named(name) {
+            None => (name, args),
+            Some(own) if own.does == Does::ReadResult => {
+                return Err(InputError::one("handle", WHOLE).into());
+            }
+            Some(own) => {
+                answer = take_ticket(&mut args);
+                match self.reach(own, principal, arrival, args).await? {
+                    Reached::Answer(answer) => return Ok(answer.value),
+                    Reached::Operation(operation, args) => (operation.name(), args),
+                }
+            }
+        };
+        let wanted = self.wanted(name, &mut args)?;
+        let call = Call { principal, arrival, name, args, answer };
+        let first = match self.dispatcher.recorded(call, record).await {
+            Err(CallError::Ask(question)) => {
+                let (answer, args) = (ask(&question).await?, question.into_args());
+                let call = Call { principal, arrival, name, args, answer };
+                match self.dispatcher.recorded(call, record).await {
+                    // Asked again: the ticket has expired.
+                    Err(CallError::Ask(_)) => return Err(Denied::TimedOut.into()),
+                    outcome => outcome?,
+                }
+            }
+            outcome => outcome?,
+        };
+        let Some(wanted) = wanted else { return Ok(first) };
+        let source = Source { client: None, principal, arrival, name };
+        Ok(self.gather(source, &wanted, first, record).await)
+    }
+}
