@@ -78,6 +78,11 @@ pub fn guide_uri(topic: &str) -> String {
     format!("{SCHEME}{GUIDE}/{topic}")
 }
 
+/// The address of a kept answer.
+pub fn result_uri(handle: &str) -> String {
+    format!("{SCHEME}{RESULTS}/{handle}")
+}
+
 /// A kind of thing that can be read by its id.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind<'a> {

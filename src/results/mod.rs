@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::{keep::Keep, preview::Cut};
-use crate::{operation::JsonMap, principal::Principal, store::Store};
+use crate::{operation::JsonMap, principal::Principal, resources::result_uri, store::Store};
 
 pub use self::{
     keep::{MOST_OF_PRINCIPAL, ResultError},
@@ -78,6 +78,9 @@ struct Notice {
     bytes: usize,
     /// Names the whole, for this caller and a while.
     handle: Option<String>,
+    /// Where the same begins as a resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
     /// How to get at the rest.
     read: String,
     /// What is cut, the outermost first.
@@ -154,7 +157,8 @@ impl Notice {
     fn with(bytes: usize, handle: String) -> Self {
         let read = "call `read-result` with this `handle`, a `pointer` and, to go on behind what was \
                     returned, an `offset`; or with `search`";
-        Self { bytes, handle: Some(handle), read: read.to_owned(), cut: Vec::new() }
+        let resource = Some(result_uri(&handle));
+        Self { bytes, handle: Some(handle), resource, read: read.to_owned(), cut: Vec::new() }
     }
 
     fn without(bytes: usize, why: &str) -> Self {
@@ -162,7 +166,7 @@ impl Notice {
             "the whole was not kept: {why}. Ask for less: fewer `fields` or smaller pages of a list, a \
              narrower filter"
         );
-        Self { bytes, handle: None, read, cut: Vec::new() }
+        Self { bytes, handle: None, resource: None, read, cut: Vec::new() }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     reply,
     request::Arrival,
     resources::{self, Address, GUIDE_TEMPLATE, Kind, OPERATION_TEMPLATE, RESULT_TEMPLATE},
-    results::{Request, ResultError},
+    results::{Origin, Request, ResultError},
 };
 
 const JSON: &str = "application/json";
@@ -167,7 +167,7 @@ impl Server {
             .with_cache_scope(CacheScope::Private))
     }
 
-    /// A thing, by a call that goes the way of all calls.
+    /// A thing, by a call that goes the way of all calls; within the bound of their answers, too.
     async fn thing(
         &self,
         uri: &str,
@@ -192,8 +192,10 @@ impl Server {
         };
         observed.ended(&outcome);
         let answer = outcome.map_err(|error| refused(&error))?;
-        let mut contents = ResourceContents::text(answer.to_string(), uri).with_mime_type(JSON);
         let untrusted = observed.is_untrusted();
+        let reveals = !kind.read.operation.revealed().is_empty();
+        let shown = self.results.bound(principal, answer, Origin { untrusted, reveals }).await;
+        let mut contents = ResourceContents::text(shown.text, uri).with_mime_type(JSON);
         if untrusted {
             contents = contents.with_meta(reply::untrusted());
         }

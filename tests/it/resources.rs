@@ -136,6 +136,42 @@ async fn an_answer_shown_in_part_is_a_resource() {
     }
 }
 
+/// A thing is bounded as the answer of its tool is, and can be read on as one.
+#[tokio::test]
+async fn a_large_thing_is_shown_in_part() {
+    for connected in everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
+        let way = connected.way;
+        let about = "x".repeat(5_000);
+        let large = json!({
+            "name": "Large", "slug": "large", "ai_provider_id": "openai", "key": "sk-1", "description": about,
+        });
+        connected.call("create-integration", large).await.unwrap();
+        let read = content(&connected, "portkey://integrations/large").await;
+        assert!(read["text"].as_str().unwrap().len() <= 1_500, "{way}: {read}");
+        let (thing, called) = (
+            json_of(&read),
+            connected.call("get-integration", json!({ "slug": "large" })).await.unwrap(),
+        );
+        let without_notice = |mut value: Value| {
+            let notice = value.as_object_mut().unwrap().shift_remove("truncated").unwrap();
+            (value, notice)
+        };
+        let ((thing, notice), (called, _)) = (without_notice(thing), without_notice(called));
+        assert_eq!(thing, called, "{way}");
+        let handle = notice["handle"].as_str().unwrap();
+        assert_eq!(notice["resource"], format!("portkey://results/{handle}"), "{way}");
+        let rest = json!({ "handle": handle, "pointer": "/description", "offset": 4_990 });
+        let rest = connected.call("read-result", rest).await.unwrap();
+        assert_eq!(
+            (&rest["total"], &rest["data"]),
+            (&json!(5_000), &json!("x".repeat(10))),
+            "{way}"
+        );
+        let kept = json_of(&content(&connected, notice["resource"].as_str().unwrap()).await);
+        assert_eq!(kept["data"]["slug"], "large", "{way}: {kept}");
+    }
+}
+
 #[tokio::test]
 async fn a_thing_reads_as_its_tool_answers() {
     for connected in everywhere(&["--sandbox"], &[]).await {
