@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Part
 use self::oauth::{Config, Http, OAuth};
 use crate::{
     catalog::Catalog,
+    operation::Effect,
     principal::{AccessModes, Credentials, Principal, Withheld},
     watch::{Parsed, Watched},
 };
@@ -149,15 +150,23 @@ impl Auth {
         }
     }
 
-    /// Whether the call of a tool is worth passing on. That what is withheld stays so is not decided
+    /// Whether the call of an operation is worth passing on. That what is withheld stays so is not decided
     /// here, but with the call itself: this only tells a client, while there is time, that a token with
-    /// more scopes would do.
+    /// more scopes would do. With `effect`, the call comes to nothing if the operation has another one.
     ///
     /// # Errors
     /// The token lacks a scope.
-    pub fn permit(&self, principal: &Principal, tool: &str) -> Result<(), Denied> {
+    pub fn permit(
+        &self,
+        principal: &Principal,
+        name: &str,
+        effect: Option<Effect>,
+    ) -> Result<(), Denied> {
         let Self::OAuth(oauth, on_offer) = self else { return Ok(()) };
-        let Ok(entry) = on_offer.catalog.find(tool) else { return Ok(()) };
+        let Ok(entry) = on_offer.catalog.find(name) else { return Ok(()) };
+        if effect.is_some_and(|effect| effect != entry.operation.effects()) {
+            return Ok(());
+        }
         if on_offer.modes.admit(entry.domain.name, entry.operation).is_err() {
             return Ok(());
         }

@@ -11,6 +11,10 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
+use crate::{
+    operation::Effect,
+    surface::{self, Does},
+};
 
 /// Up to which size a request that is too large is read all the same: a client that is still sending
 /// when the connection closes never sees why.
@@ -44,22 +48,55 @@ impl Bounds {
     }
 }
 
-/// The name of the tool that a JSON-RPC message calls, if that is what it does.
-pub(super) fn tool(body: &[u8]) -> Option<Cow<'_, str>> {
+/// What a JSON-RPC message calls, if that is what it does.
+pub(super) struct Called<'a> {
+    /// The name of the operation.
+    pub(super) name: Cow<'a, str>,
+    /// What it has to do, where it is called by a tool for all operations that do so.
+    pub(super) effect: Option<Effect>,
+}
+
+impl<'a> Called<'a> {
+    /// Reads it from a body.
+    pub(super) fn by(body: &'a [u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Tool<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        #[derive(Deserialize)]
+        struct Execute<'a> {
+            #[serde(borrow)]
+            arguments: Operation<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Operation<'a> {
+            #[serde(borrow)]
+            operation: Cow<'a, str>,
+        }
+        let Tool { name } = params(body)?;
+        match surface::named(&name).map(|own| own.does) {
+            None => Some(Self { name, effect: None }),
+            // Read once more, because few calls are such.
+            Some(Does::Execute(effect)) => {
+                let Execute { arguments: Operation { operation } } = params(body)?;
+                Some(Self { name: operation, effect: Some(effect) })
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// The parameters of a message, if it calls a tool and they have this shape.
+fn params<'a, P: Deserialize<'a>>(body: &'a [u8]) -> Option<P> {
     #[derive(Deserialize)]
-    struct Message<'a> {
+    struct Message<'a, P> {
         #[serde(borrow)]
         method: Cow<'a, str>,
-        #[serde(borrow)]
-        params: Params<'a>,
+        params: P,
     }
-    #[derive(Deserialize)]
-    struct Params<'a> {
-        #[serde(borrow)]
-        name: Cow<'a, str>,
-    }
-    let message: Message<'_> = serde_json::from_slice(body).ok()?;
-    (message.method == "tools/call").then_some(message.params.name)
+    let message: Message<'a, P> = serde_json::from_slice(body).ok()?;
+    (message.method == "tools/call").then_some(message.params)
 }
 
 fn declared(headers: &HeaderMap) -> Option<usize> {

@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::{
     address::Proxies,
-    body::{Bounds, tool},
+    body::{Bounds, Called},
     limits::{Permit, UnderWay},
     narrowing::narrowing,
     refusal::{Refusal, in_json_rpc},
@@ -115,9 +115,9 @@ impl Front {
         let is_stream = parts.method == Method::GET;
         let body = self.body.read(&parts, body).await?;
         if self.auth.permits()
-            && let Some(tool) = tool(&body)
+            && let Some(Called { name, effect }) = Called::by(&body)
         {
-            self.auth.permit(&principal, &tool)?;
+            self.auth.permit(&principal, &name, effect)?;
         }
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());

@@ -194,6 +194,35 @@ async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
         assert_eq!(answered.status, status, "{scope}: {}", answered.body);
     }
     assert_eq!(world.portkey.count(), 2);
+
+    // Behind a tool that calls operations, the scope of the one that is meant counts.
+    let through = |tool: &str, arguments: Value| call(&world.server, tool, arguments);
+    let delete = json!({ "operation": "delete-integration", "arguments": { "slug": "openai" } });
+    let list = json!({ "operation": "list-all-integrations" });
+    for (tool, arguments, scope, status) in [
+        ("delete-operation", delete.clone(), "portkey:read", StatusCode::FORBIDDEN),
+        ("delete_operation", delete.clone(), "portkey:read", StatusCode::FORBIDDEN),
+        ("delete-operation", delete.clone(), "portkey:delete", StatusCode::OK),
+        ("read-operation", list.clone(), "portkey:delete", StatusCode::FORBIDDEN),
+        ("read-operation", list, "portkey:read", StatusCode::OK),
+        // No scope helps where the tool is the wrong one, or nothing is meant.
+        ("read-operation", delete, "portkey:read", StatusCode::OK),
+        ("delete-operation", json!({ "operation": "make-coffee" }), "portkey:read", StatusCode::OK),
+        ("delete-operation", json!({ "operation": 7 }), "portkey:read", StatusCode::OK),
+        ("delete-operation", json!({}), "portkey:read", StatusCode::OK),
+        ("whoami", json!({}), "portkey:prompts:read", StatusCode::OK),
+    ] {
+        let request = through(tool, arguments.clone()).bearer_auth(world.token(scope));
+        let answered = Answered::to(request).await;
+        assert_eq!(answered.status, status, "{tool} {arguments} {scope}: {}", answered.body);
+        if status == StatusCode::FORBIDDEN {
+            let needed = if tool == "read-operation" { "read" } else { "delete" };
+            let challenge = answered.challenge();
+            assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+            assert!(challenge.contains(&format!("portkey:{needed}")), "{challenge}");
+        }
+    }
+    assert_eq!(world.portkey.count(), 4);
     // What it cannot call it still sees, so that it can ask for more.
     let (_, body) =
         answer(modern(&world.server, "tools/list", json!({})).bearer_auth(&reader)).await;
