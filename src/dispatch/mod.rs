@@ -98,7 +98,20 @@ impl Dispatcher {
         outcome
     }
 
-    /// The same for one who is not to be tainted by what it reads.
+    /// Puts a call on record that its name or its arguments turned back before it came here.
+    pub fn turned_back(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: &JsonMap,
+        record: &mut Record,
+    ) {
+        // Written when it is dropped.
+        let line = Line::begin(self.audit.as_ref(), principal, arrival, args, record);
+        line.record.end = "turned back".into();
+    }
+
+    /// Makes the call for one who is not to be tainted by what it reads.
     async fn noted(&self, mut call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
         call.answer = call.answer.or(approval::take_ticket(&mut call.args));
         let (principal, arrival) = (call.principal, call.arrival);

@@ -77,9 +77,8 @@ impl Server {
         let (name, mut args) = match own {
             None => (&*request.name, args),
             Some(own) => {
-                record.operation = Some(own.operation);
                 answer = answer.or_else(|| take_ticket(&mut args));
-                match self.reach(own, principal, arrival, args).await {
+                match self.reach(own, principal, arrival, args, record).await {
                     Ok(Reached::Operation(operation, args)) => (operation.name(), args),
                     Ok(Reached::Answer(answer)) => {
                         return Ok(own_answer(answer, self.results.content(), observed));
@@ -88,7 +87,8 @@ impl Server {
                 }
             }
         };
-        let wanted = match self.wanted(name, &mut args) {
+        let source = Source { client: Some(context), principal, arrival, name };
+        let wanted = match self.wanted(&source, &mut args, record) {
             Ok(wanted) => wanted,
             Err(error) => return Ok(turned_back(observed, error.into())),
         };
@@ -110,8 +110,7 @@ impl Server {
             };
         }
         if let (Some(wanted), Ok(first)) = (&wanted, &mut outcome) {
-            let source = Source { client: Some(context), principal, arrival, name };
-            *first = self.gather(source, wanted, first.take(), record).await;
+            *first = self.gather(&source, wanted, first.take(), record).await;
         }
         let reveals = record.operation.is_none_or(|operation| !operation.revealed().is_empty());
         observed.ended(&outcome);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Server;
 use crate::{
-    catalog::Entry,
+    catalog::{Entry, UnknownTool},
     dispatch::{Call, CallError, Record},
     operation::{Effect, InputError, JsonMap, Operation, Plan, Upstream},
     principal::Principal,
@@ -56,32 +56,65 @@ pub(super) enum Reached {
 }
 
 impl Server {
-    /// Where a call of one of our own tools leads.
+    /// Where a call of one of our own tools leads. One that was to call an operation and does not is on
+    /// record like others that are turned back.
     pub(super) async fn reach(
+        &self,
+        own: &'static OwnTool,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: JsonMap,
+        record: &mut Record,
+    ) -> Result<Reached, CallError> {
+        record.operation = Some(own.operation);
+        let came = matches!(own.does, Does::Execute(_)).then(|| args.clone());
+        let reached = self.lead(own, principal, arrival, args, record).await;
+        if let (Some(came), Err(_)) = (&came, &reached) {
+            self.dispatcher.turned_back(principal, arrival, came, record);
+        }
+        reached
+    }
+
+    async fn lead(
         &self,
         own: &OwnTool,
         principal: &Principal,
         arrival: &Arrival,
         args: JsonMap,
+        record: &mut Record,
     ) -> Result<Reached, CallError> {
         let args = own.published.admit(args)?;
-        let name = args.get("operation").and_then(Value::as_str).unwrap_or_default();
         match own.does {
             Does::Search => Ok(self.found(principal, &args).into()),
-            Does::Describe => Ok(describe(self.seen(principal, name)?).into()),
-            Does::Execute(effect) => {
-                let operation = self.seen(principal, name)?.operation;
-                if operation.effects() != effect {
-                    let (does, tool) = (operation.effects().word(), executor(operation));
-                    let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
-                    return Err(InputError::one("operation", what).into());
-                }
-                let arguments = args.get("arguments").and_then(Value::as_object);
-                Ok(Reached::Operation(operation, arguments.cloned().unwrap_or_default()))
-            }
+            Does::Describe => Ok(describe(self.seen(principal, operation(&args))?).into()),
+            Does::Execute(effect) => Ok(self.meant(effect, principal, &args, record)?),
             Does::ReadResult => Ok(Reached::Answer(self.part(principal, arrival, &args).await?)),
             Does::WhoAmI => Ok(self.whoami(principal, arrival).boxed().await.into()),
         }
+    }
+
+    /// The operation that a tool for all of an effect is to call.
+    fn meant(
+        &self,
+        effect: Effect,
+        principal: &Principal,
+        args: &JsonMap,
+        record: &mut Record,
+    ) -> Result<Reached, InputError> {
+        let name = operation(args);
+        let found = self.dispatcher.catalog().find(name);
+        let entry = found.map_err(|unknown| self.unknown(principal, name, &unknown))?;
+        let operation = entry.operation;
+        if operation.effects() != effect {
+            record.operation = Some(operation);
+            self.seen(principal, name)?;
+            let (does, tool) = (operation.effects().word(), executor(operation));
+            let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
+            return Err(InputError::one("operation", what));
+        }
+        // Where it is not on offer, dispatch says why, and has it on record.
+        let arguments = args.get("arguments").and_then(Value::as_object);
+        Ok(Reached::Operation(operation, arguments.cloned().unwrap_or_default()))
     }
 
     /// A part of an answer that was too large to show.
@@ -123,18 +156,20 @@ impl Server {
         match self.dispatcher.catalog().find(name) {
             Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
             Ok(_) => Err(InputError::one("operation", format!("`{name}` is not on offer here"))),
-            Err(unknown) => {
-                let words = name.replace(['-', '_'], " ");
-                let near = self.near(principal, &words).take(NEAREST);
-                let names: Vec<_> =
-                    near.map(|entry| format!("`{}`", entry.operation.name())).collect();
-                let what = match names.is_empty() {
-                    true => format!("{unknown}; ask `search-operations`"),
-                    false => format!("{unknown}; near are {}", names.join(", ")),
-                };
-                Err(InputError::one("operation", what))
-            }
+            Err(unknown) => Err(self.unknown(principal, name, &unknown)),
         }
+    }
+
+    /// That there is no operation of this name, and which are near.
+    fn unknown(&self, principal: &Principal, name: &str, unknown: &UnknownTool) -> InputError {
+        let words = name.replace(['-', '_'], " ");
+        let near = self.near(principal, &words).take(NEAREST);
+        let names: Vec<_> = near.map(|entry| format!("`{}`", entry.operation.name())).collect();
+        let what = match names.is_empty() {
+            true => format!("{unknown}; ask `search-operations`"),
+            false => format!("{unknown}; near are {}", names.join(", ")),
+        };
+        InputError::one("operation", what)
     }
 
     /// The operations on offer that a few words mean, best first.
@@ -215,6 +250,11 @@ impl Server {
             "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
         })
     }
+}
+
+/// The name of the operation that a call is about.
+fn operation(args: &JsonMap) -> &str {
+    args.get("operation").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The tool that calls an operation.

@@ -13,7 +13,7 @@ use crate::{
     results::{Gathered, Listing, Wishes},
 };
 
-/// The call that a list began with.
+/// A call of an operation, which may list.
 pub(super) struct Source<'a> {
     /// Who hears how far it is; nobody in the shell.
     pub(super) client: Option<&'a RequestContext<RoleServer>>,
@@ -35,30 +35,40 @@ impl Server {
     /// lists nothing.
     ///
     /// # Errors
-    /// A wish is not of its kind.
+    /// A wish is not of its kind; the call is on record then.
     pub(super) fn wanted(
         &self,
-        name: &str,
+        source: &Source<'_>,
         args: &mut JsonMap,
+        record: &mut Record,
     ) -> Result<Option<Wanted>, InputError> {
+        let Source { principal, arrival, name, .. } = *source;
         let entry = self.dispatcher.catalog().find(name).ok();
-        let Some(listing) = entry.and_then(|entry| Listing::of(entry.published())) else {
-            return Ok(None);
-        };
-        let wishes = listing.take_wishes(args)?;
-        Ok(Some(Wanted { listing, wishes, args: args.clone() }))
+        // What is not open to the caller is refused as it came.
+        let entry = entry.filter(|entry| self.dispatcher.is_open(principal, entry));
+        let Some(entry) = entry else { return Ok(None) };
+        let Some(listing) = Listing::of(entry.published()) else { return Ok(None) };
+        let came = args.clone();
+        match listing.take_wishes(args) {
+            Ok(wishes) => Ok(Some(Wanted { listing, wishes, args: args.clone() })),
+            Err(error) => {
+                record.operation = Some(entry.operation);
+                self.dispatcher.turned_back(principal, arrival, &came, record);
+                Err(error)
+            }
+        }
     }
 
     /// The list that begins with an answer, with the pages that are still wished for. Each is a call of its
     /// own: policy, limits and the audit log see every one. One that fails ends the list, and says so in it.
     pub(super) async fn gather(
         &self,
-        source: Source<'_>,
+        source: &Source<'_>,
         wanted: &Wanted,
         first: Value,
         record: &mut Record,
     ) -> Value {
-        let Source { client, principal, arrival, name } = source;
+        let Source { client, principal, arrival, name } = *source;
         let mut gathered = Gathered::begin(&wanted.listing, &wanted.wishes, &wanted.args, first);
         while let Some(args) = gathered.wants().cloned() {
             if let Some(client) = client {

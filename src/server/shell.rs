@@ -43,13 +43,14 @@ impl Server {
             }
             Some(own) => {
                 answer = take_ticket(&mut args);
-                match self.reach(own, principal, arrival, args).await? {
+                match self.reach(own, principal, arrival, args, record).await? {
                     Reached::Answer(answer) => return Ok(answer.value),
                     Reached::Operation(operation, args) => (operation.name(), args),
                 }
             }
         };
-        let wanted = self.wanted(name, &mut args)?;
+        let source = Source { client: None, principal, arrival, name };
+        let wanted = self.wanted(&source, &mut args, record)?;
         let call = Call { principal, arrival, name, args, answer };
         let first = match self.dispatcher.recorded(call, record).await {
             Err(CallError::Ask(question)) => {
@@ -63,8 +64,9 @@ impl Server {
             }
             outcome => outcome?,
         };
-        let Some(wanted) = wanted else { return Ok(first) };
-        let source = Source { client: None, principal, arrival, name };
-        Ok(self.gather(source, &wanted, first, record).await)
+        match wanted {
+            Some(wanted) => Ok(self.gather(&source, &wanted, first, record).await),
+            None => Ok(first),
+        }
     }
 }

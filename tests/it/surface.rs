@@ -166,9 +166,11 @@ async fn what_is_withheld_is_withheld_behind_every_tool() {
             ["describe-operation", "read-operation", "read-result", "search-operations", "whoami"]
         );
         for (tool, operation, words) in [
-            ("delete-operation", "delete-integration", "`delete-integration` is not on offer here"),
+            ("delete-operation", "delete-integration", "`delete-integration` is not on offer: "),
             ("describe-operation", "create-config", "`create-config` is not on offer here"),
-            ("read-operation", "list-users", "`list-users` is not on offer here"),
+            ("describe-operation", "list-users", "`list-users` is not on offer here"),
+            ("read-operation", "create-config", "`create-config` is not on offer here"),
+            ("read-operation", "list-users", "`list-users` is hidden by the policy"),
         ] {
             let said = answer(&client, tool, json!({ "operation": operation })).await.unwrap_err();
             assert!(said.contains(words), "{way} {operation}: {said}");

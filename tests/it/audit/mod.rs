@@ -1,6 +1,7 @@
 //! The audit log: one line for each call, on every way to make one, and nothing that is secret in it.
 
 mod chain;
+mod compact;
 mod damage;
 mod failure;
 mod masking;

@@ -1,0 +1,88 @@
+//! Calls through the tools of the compact surface: on record as if made by the operation's own name.
+
+use serde_json::{Value, json};
+
+use super::{Folder, assert_has, create};
+use crate::{http::served, requests};
+
+#[tokio::test]
+async fn what_is_turned_back_has_its_line_behind_every_tool() {
+    let folder = Folder::new();
+    let options = ["--audit-log", &folder.log(), "--surface", "compact", "--no-delete"];
+    let server = served(&options);
+    let by = |operation: &str, arguments: Value| json!({ "operation": operation, "arguments": arguments });
+    let turned_back = |tool: &str, effect: &str| {
+        json!({
+            "tool": tool, "effect": effect, "decision": "allow", "outcome": "turned back",
+            "arguments": null, "target": null, "status": null,
+        })
+    };
+    let withheld = json!({
+        "tool": "delete-integration", "effect": "delete", "decision": "deny", "rule": "mode",
+        "outcome": "withheld",
+    });
+    let slug = json!({ "slug": "openai-production" });
+    let cases = [
+        // Of another effect, of no name there is, of no name at all.
+        (
+            "read-operation",
+            by("create-integration", create("mine")),
+            turned_back("create-integration", "create"),
+        ),
+        (
+            "read-operation",
+            by("delete_integration", slug.clone()),
+            turned_back("delete-integration", "delete"),
+        ),
+        (
+            "update-operation",
+            by("sk-planted", json!({})),
+            turned_back("update-operation", "update"),
+        ),
+        ("create-operation", json!({}), turned_back("create-operation", "create")),
+        // Not on offer: the same line by either name.
+        ("delete-operation", by("delete-integration", slug.clone()), withheld.clone()),
+        ("delete-integration", slug, withheld),
+        // Past the tool, and turned back by the gate.
+        (
+            "read-operation",
+            by("get-integration", json!({ "slugg": "x" })),
+            turned_back("get-integration", "read"),
+        ),
+        // What every list takes is not in its schema.
+        (
+            "list-all-integrations",
+            json!({ "fields": 7 }),
+            turned_back("list-all-integrations", "read"),
+        ),
+        (
+            "read-operation",
+            by("list-users", json!({ "all": "maybe" })),
+            turned_back("list-users", "read"),
+        ),
+        (
+            "read-operation",
+            by("list-users", json!({ "pageSize": 1 })),
+            json!({ "tool": "list-users", "outcome": "answered", "arguments": { "pageSize": 1 } }),
+        ),
+    ];
+    for (tool, arguments, _) in &cases {
+        requests::call(&server, tool, arguments.clone()).send().await.unwrap();
+        // These ask nothing of Portkey.
+        for (tool, arguments) in [
+            ("search-operations", json!({ "query": "users" })),
+            ("describe-operation", json!({ "operation": "sk-planted" })),
+            ("read-result", json!({ "handle": "x" })),
+        ] {
+            requests::call(&server, tool, arguments).send().await.unwrap();
+        }
+    }
+    assert!(server.terminate().0.success());
+    let lines = folder.lines();
+    assert_eq!(lines.len(), cases.len(), "{lines:#?}");
+    for (line, (.., expected)) in lines.iter().zip(&cases) {
+        assert_has(line, expected);
+    }
+    assert_eq!(lines[4]["arguments_hmac"], lines[5]["arguments_hmac"]);
+    assert!(!json!(lines).to_string().contains("sk-planted"));
+}
