@@ -20,6 +20,7 @@ use crate::{
     principal::{Credentials, Key, KeySource, NoKey},
     prompts::Library,
     sandbox::{self, Faults, Sandbox},
+    watch::Watched,
 };
 
 /// What each key is set with: a variable and an option, either of which a `_FILE` or `-file` follows.
@@ -146,7 +147,8 @@ pub struct Options {
     /// Split the list of tools into pages of this many; one page when left out.
     #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) tools_page: Option<u16>,
-    /// Folder of Markdown files with prompts of your own; docs/prompts.md says how to write one.
+    /// Folder of Markdown files with prompts of your own; takes effect whenever they change. docs/prompts.md
+    /// says how to write one.
     #[arg(
         long,
         global = true,
@@ -267,9 +269,8 @@ impl Options {
     ///
     /// # Errors
     /// An own one does not hold.
-    pub fn prompts(&self) -> anyhow::Result<Option<Library>> {
-        let folder = self.prompts.as_deref();
-        folder.map(|folder| Library::built_in().with_folder(folder)).transpose()
+    pub fn prompts(&self) -> anyhow::Result<Option<Watched<Library>>> {
+        self.prompts.as_deref().map(Library::follow).transpose()
     }
 
     /// The operations on offer: Enkrypt AI's only where they can be called.

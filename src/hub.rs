@@ -55,6 +55,13 @@ impl Hub {
         self.announce(Change::Tools);
     }
 
+    /// Announces that all lists changed: what callers may see did.
+    pub fn lists_changed(&self) {
+        self.tools_changed();
+        self.prompts_changed();
+        self.resources_changed();
+    }
+
     /// Announces that the list of prompts changed.
     pub fn prompts_changed(&self) {
         self.announce(Change::Prompts);

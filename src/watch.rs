@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -49,33 +49,68 @@ impl<T: Send + Sync + 'static> Watched<T> {
         path: &Path,
         parse: impl Fn(&str) -> anyhow::Result<Parsed<T>> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let path = path.to_owned();
-        let read = move || -> anyhow::Result<(Parsed<T>, Vec<[u8; 32]>)> {
+        let (path, named) = (path.to_owned(), path.to_owned());
+        let read = move || -> anyhow::Result<Parsed<T>> {
             let told = || format!("cannot use {}", path.display());
             let text = std::fs::read_to_string(&path).with_context(told)?;
             let mut parsed = parse(&text).with_context(told)?;
             parsed.files.insert(0, path.clone());
-            let seen = contents(&parsed.files);
-            Ok((parsed, seen))
+            Ok(parsed)
         };
-        let (Parsed { value, mut files }, mut seen) = read()?;
+        let first = read()?;
+        let folders = first.files.iter().map(|file| folder(file)).collect();
+        Self::follow(named, first, folders, read, <[PathBuf]>::to_vec)
+    }
+
+    /// Reads those files of a folder that `lists` names, all of them anew when one changes, comes or goes.
+    /// The folder itself has to stay.
+    ///
+    /// # Errors
+    /// The folder cannot be read or watched, or what is in it does not hold.
+    pub fn folder(
+        path: &Path,
+        lists: impl Fn(&Path) -> io::Result<Vec<PathBuf>> + Clone + Send + 'static,
+        read: impl Fn(&[PathBuf]) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let (named, here, there) = (path.to_owned(), path.to_owned(), path.to_owned());
+        let listed = lists.clone();
+        let read = move || {
+            let told = || format!("cannot use {}", here.display());
+            let files = lists(&here).with_context(told)?;
+            Ok(Parsed { value: read(&files).with_context(told)?, files })
+        };
+        let now = move |_: &[PathBuf]| listed(&there).unwrap_or_default();
+        Self::follow(named.clone(), read()?, [named].into(), read, now)
+    }
+
+    /// Follows what was read of `path` first. `now` says which files there are, given those that it was made
+    /// from.
+    fn follow(
+        path: PathBuf,
+        first: Parsed<T>,
+        folders: BTreeSet<PathBuf>,
+        read: impl Fn() -> anyhow::Result<Parsed<T>> + Send + 'static,
+        now: impl Fn(&[PathBuf]) -> Vec<PathBuf> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let Parsed { value, mut files } = first;
+        let mut seen = contents(files.clone());
         let current = Arc::new(ArcSwap::from_pointee(value));
-        let folders: BTreeSet<_> = files.iter().map(|file| folder(file)).collect();
         let target = current.clone();
         let listener = Arc::new(OnceLock::<Listener<T>>::new());
         let heard = listener.clone();
         // Other files in the same folders change, too.
         let on_change = move |_: DebounceEventResult| {
-            let now = contents(&files);
+            let now = contents(now(&files));
             if now == seen {
                 return;
             }
             match read() {
-                Ok((parsed, read_now)) => {
-                    (files, seen) = (parsed.files, read_now);
+                Ok(parsed) => {
+                    files = parsed.files;
+                    seen = contents(files.clone());
                     let value = Arc::new(parsed.value);
                     let before = target.swap(value.clone());
-                    info!(file = ?files.first(), "the changed file is in effect");
+                    info!(file = ?path, "the changed file is in effect");
                     if let Some(listener) = heard.get() {
                         listener(&before, &value);
                     }
@@ -129,7 +164,11 @@ fn folder(file: &Path) -> PathBuf {
 
 /// What stands in the files, as a hash each, because there may be secrets among them; a file that cannot be
 /// read counts as empty.
-fn contents(files: &[PathBuf]) -> Vec<[u8; 32]> {
+fn contents(files: Vec<PathBuf>) -> Vec<(PathBuf, [u8; 32])> {
     let hash = |file: &PathBuf| Sha256::digest(std::fs::read(file).unwrap_or_default()).into();
-    files.iter().map(hash).collect()
+    let hashed = files.into_iter().map(|file| {
+        let hash = hash(&file);
+        (file, hash)
+    });
+    hashed.collect()
 }

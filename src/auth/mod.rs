@@ -117,6 +117,16 @@ impl Auth {
         Ok(Self::OAuth(Watched::start(file, parse)?, on_offer))
     }
 
+    /// Has a listener told when the file of callers has changed from now on; whether there is one.
+    pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) -> bool {
+        match self {
+            Self::None(_) | Self::Key => return false,
+            Self::Token(tokens) => tokens.on_change(move |_, _| listener()),
+            Self::OAuth(oauth, _) => oauth.on_change(move |_, _| listener()),
+        }
+        true
+    }
+
     /// Who makes the request.
     ///
     /// # Errors

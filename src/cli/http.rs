@@ -351,11 +351,12 @@ impl Http {
         .on_surface(options.access.surface())
         .showing(results)
         .prompting(options.prompts()?);
-        if let Auth::Token(tokens) = &auth {
-            // It says who sees what.
-            let hub = server.hub().clone();
-            tokens.on_change(move |_, _| hub.tools_changed());
-        }
+        // A file of callers says who sees what.
+        let hub = server.hub().clone();
+        let server = match auth.on_change(move || hub.lists_changed()) {
+            true => server.with_callers_that_change(),
+            false => server,
+        };
         Ok(Prepared { server, auth, settings, sandbox, desk })
     }
 }

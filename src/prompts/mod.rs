@@ -5,11 +5,15 @@
 
 mod document;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 
-use crate::operation::JsonMap;
+use crate::{operation::JsonMap, watch::Watched};
 
 pub use self::document::{Argument, DocumentError, Prompt};
 
@@ -32,7 +36,7 @@ const BUILT_IN: &[&str] = &[
 ];
 
 /// Prompts by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Library {
     prompts: BTreeMap<String, Prompt>,
 }
@@ -84,30 +88,29 @@ impl Library {
         library
     }
 
-    /// The same and every `*.md` of a folder, where an own prompt replaces the built-in one of its name.
+    /// The built-in prompts and every `*.md` of a folder, where an own prompt replaces the built-in one of its
+    /// name; takes effect whenever a file changes, comes or goes.
     ///
     /// # Errors
     /// The folder cannot be read, a file does not hold, or two files have one name. Names the file, the line
     /// and the reason.
-    pub fn with_folder(mut self, folder: &Path) -> anyhow::Result<Self> {
-        let told = || format!("cannot use the prompts in {}", folder.display());
-        let mut files: Vec<_> = fs::read_dir(folder)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .with_context(told)?;
-        files.retain(|path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "md"));
-        files.sort();
+    pub fn follow(folder: &Path) -> anyhow::Result<Watched<Self>> {
+        Watched::folder(folder, markdown, |files| Self::built_in().with_files(files))
+    }
+
+    fn with_files(mut self, files: &[PathBuf]) -> anyhow::Result<Self> {
         if files.len() > MOST {
-            bail!("{}: {} files, at most {MOST} are read", told(), files.len());
+            bail!("{} prompts, at most {MOST} are read", files.len());
         }
         let mut own = BTreeMap::new();
         for file in files {
             let told = || format!("cannot use the prompt {}", file.display());
-            if fs::metadata(&file).with_context(told)?.len() > MOST_BYTES {
+            if fs::metadata(file).with_context(told)?.len() > MOST_BYTES {
                 bail!("{}: it has more than {MOST_BYTES} bytes", told());
             }
-            let text = fs::read_to_string(&file).with_context(told)?;
+            let text = fs::read_to_string(file).with_context(told)?;
             let prompt = Prompt::parse(&text).with_context(told)?;
-            if let Some(other) = own.insert(prompt.name().to_owned(), file.clone()) {
+            if let Some(other) = own.insert(prompt.name().to_owned(), file) {
                 bail!("{}: {} has the name `{}` too", told(), other.display(), prompt.name());
             }
             self.add(prompt);
@@ -131,6 +134,15 @@ impl Library {
     pub fn find(&self, name: &str) -> Result<&Prompt, PromptError> {
         self.prompts.get(name).ok_or(PromptError::Unknown)
     }
+}
+
+/// The Markdown files of a folder, in the order of names.
+fn markdown(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let mut files: Vec<PathBuf> = entries.collect::<io::Result<_>>()?;
+    files.retain(|path| path.extension().is_some_and(|end| end == "md"));
+    files.sort();
+    Ok(files)
 }
 
 impl Prompt {

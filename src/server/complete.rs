@@ -34,7 +34,8 @@ impl Server {
         let asker = Asker { dispatcher: &self.dispatcher, principal, arrival, chosen };
         let values = match &request.r#ref {
             Reference::Prompt(reference) => {
-                let prompt = self.seen_prompt(principal, &reference.name);
+                let library = self.library();
+                let prompt = self.seen_prompt(&library, principal, &reference.name);
                 let prompt =
                     prompt.map_err(|error| ErrorData::invalid_params(error.to_string(), None))?;
                 let argument = prompt.argument(name).ok_or_else(|| wrong(UNDECLARED))?;

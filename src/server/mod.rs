@@ -3,6 +3,7 @@
 mod approve;
 mod arrival;
 mod call;
+mod capabilities;
 mod complete;
 mod list;
 mod own;
@@ -22,14 +23,16 @@ use rmcp::{
         CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams, GetPromptResponse, Icon,
         Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult,
         ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-        SubscriptionFilter, Tool,
+        ReadResourceRequestParams, ReadResourceResponse, ServerConfig, SubscriptionFilter, Tool,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
 use tokio_util::task::TaskTracker;
 
-use self::arrival::{arrival, known};
+use self::{
+    arrival::{arrival, known},
+    capabilities::Changing,
+};
 
 use crate::{
     catalog::Entry,
@@ -44,6 +47,7 @@ use crate::{
     results::Results,
     search::Index,
     surface::{self, Surface},
+    watch::Watched,
 };
 
 pub use self::list::{tool, tools};
@@ -78,11 +82,12 @@ pub struct Server {
     results: Results,
     tools: Arc<OnceLock<Vec<Tool>>>,
     info: Arc<OnceLock<ServerConfig>>,
+    lists: Changing,
     surface: Surface,
     /// Finds operations; made when one is first looked for.
     index: Arc<OnceLock<Index>>,
     /// Those built in are read when one is first asked for: many a client never asks.
-    prompts: Arc<OnceLock<Library>>,
+    prompts: Arc<OnceLock<Watched<Library>>>,
     completer: Completer,
     page: Option<usize>,
     local: Option<Arc<Principal>>,
@@ -99,11 +104,13 @@ impl Server {
     /// list of tools; without it, one page has all.
     pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
         let hub = Hub::default();
+        let mut lists = Changing::default();
         if let Some(policy) = dispatcher.policy() {
+            lists = Changing::with_what_is_seen();
             let hub = hub.clone();
             policy.on_change(move |before, now| {
                 if !before.hides_as(now) {
-                    hub.tools_changed();
+                    hub.lists_changed();
                 }
             });
         }
@@ -112,6 +119,7 @@ impl Server {
             results: Results::default(),
             tools: Arc::default(),
             info: Arc::default(),
+            lists,
             surface: Surface::default(),
             index: Arc::default(),
             prompts: Arc::default(),
@@ -141,10 +149,19 @@ impl Server {
         Self { results, ..self }
     }
 
-    /// The same with other prompts than those built in, if there are any.
-    pub fn prompting(self, prompts: Option<Library>) -> Self {
-        let prompts = prompts.map(OnceLock::from).unwrap_or_default();
-        Self { prompts: Arc::new(prompts), ..self }
+    /// The same with other prompts than those built in, if there are any. Their changes are announced.
+    pub fn prompting(self, prompts: Option<Watched<Library>>) -> Self {
+        let Some(prompts) = prompts else { return self };
+        let hub = self.hub.clone();
+        prompts.on_change(move |_, _| hub.prompts_changed());
+        let lists = Changing { prompts: true, ..self.lists };
+        Self { prompts: Arc::new(prompts.into()), lists, ..self }
+    }
+
+    /// The same, where what callers may see can change by more than a policy. Whoever changes it has the
+    /// [hub](Self::hub) announce that.
+    pub fn with_callers_that_change(self) -> Self {
+        Self { lists: Changing::with_what_is_seen(), ..self }
     }
 
     /// The same for whoever started the process, where the transport recognises nobody.
@@ -212,18 +229,8 @@ fn kind(error: &ErrorData) -> &'static str {
     }
 }
 
-fn capabilities() -> ServerCapabilities {
-    ServerCapabilities::builder()
-        .enable_completions()
-        .enable_prompts()
-        .enable_resources()
-        .enable_tools()
-        .enable_tool_list_changed()
-        .build()
-}
-
 /// What is said of this server to whoever begins to talk with it.
-fn info(dispatcher: &Dispatcher, surface: Surface) -> ServerConfig {
+fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerConfig {
     // Said here because rmcp would otherwise introduce itself instead of us.
     let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .with_title("Portkey Admin")
@@ -239,7 +246,7 @@ fn info(dispatcher: &Dispatcher, surface: Surface) -> ServerConfig {
         Surface::Compact => FROM_SEARCH,
     };
     let references = dispatcher.secrets().instructions().unwrap_or_default();
-    ServerConfig::new(capabilities())
+    ServerConfig::new(lists.capabilities())
         .with_server_info(us)
         .with_instructions(format!("{INSTRUCTIONS}{begin}{RULES}{more}{references}"))
 }
@@ -247,7 +254,7 @@ fn info(dispatcher: &Dispatcher, surface: Surface) -> ServerConfig {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         // Asked for with every request that has no session.
-        self.info.get_or_init(|| info(&self.dispatcher, self.surface)).clone()
+        self.info.get_or_init(|| info(&self.dispatcher, self.surface, self.lists)).clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -349,7 +356,7 @@ impl ServerHandler for Server {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.session.join(&self.hub, context.peer, &capabilities());
+        self.session.join(&self.hub, context.peer, &self.lists.capabilities());
     }
 
     fn accepted_subscription_filter(

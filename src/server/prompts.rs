@@ -1,5 +1,7 @@
 //! Prompts in the words of MCP.
 
+use std::sync::Arc;
+
 use rmcp::{
     ErrorData,
     model::{
@@ -12,12 +14,15 @@ use super::{LIST_TTL_MS, Server, only_page};
 use crate::{
     catalog::UnknownTool,
     principal::Principal,
-    prompts::{self, PromptError},
+    prompts::{self, Library, PromptError},
+    watch::Watched,
 };
 
 impl Server {
-    fn library(&self) -> &prompts::Library {
-        self.prompts.get_or_init(prompts::Library::built_in)
+    /// The prompts that are in effect now.
+    pub(super) fn library(&self) -> Arc<Library> {
+        let fixed = || Watched::fixed(Library::built_in());
+        Arc::clone(&self.prompts.get_or_init(fixed).get())
     }
 
     /// The prompts that a caller can do something with.
@@ -27,7 +32,8 @@ impl Server {
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListPromptsResult, ErrorData> {
         only_page(request)?;
-        let seen = self.library().iter().filter(|prompt| self.shows_prompt(principal, prompt));
+        let library = self.library();
+        let seen = library.iter().filter(|prompt| self.shows_prompt(principal, prompt));
         Ok(ListPromptsResult::with_all_items(seen.map(published).collect())
             .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private))
@@ -40,7 +46,8 @@ impl Server {
         request: &GetPromptRequestParams,
     ) -> Result<GetPromptResult, ErrorData> {
         let wrong = |error: PromptError| ErrorData::invalid_params(error.to_string(), None);
-        let prompt = self.seen_prompt(principal, &request.name).map_err(wrong)?;
+        let library = self.library();
+        let prompt = self.seen_prompt(&library, principal, &request.name).map_err(wrong)?;
         let given = request.arguments.clone().unwrap_or_default();
         let text = prompt.render(&given).map_err(wrong)?;
         let message = PromptMessage::new_text(Role::User, text);
@@ -48,12 +55,13 @@ impl Server {
     }
 
     /// The prompt of that name, if it is for this caller.
-    pub(super) fn seen_prompt(
+    pub(super) fn seen_prompt<'a>(
         &self,
+        library: &'a Library,
         principal: &Principal,
         name: &str,
-    ) -> Result<&prompts::Prompt, PromptError> {
-        let prompt = self.library().find(name)?;
+    ) -> Result<&'a prompts::Prompt, PromptError> {
+        let prompt = library.find(name)?;
         match self.shows_prompt(principal, prompt) {
             true => Ok(prompt),
             false => Err(PromptError::Unknown),

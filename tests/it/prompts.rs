@@ -12,7 +12,12 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::{process::said, secrets::everywhere};
+use crate::{
+    http::served,
+    process::{Served, said},
+    requests::{answer, modern},
+    secrets::everywhere,
+};
 
 const OWN: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\narguments:\n  - name: who\n    \
                    description: Whom.\n    required: true\n  - name: how\n    description: How.\n    \
@@ -124,16 +129,51 @@ fn own_prompts_come_from_a_folder() {
     write("own.md", OWN);
     write("ours.md", &OWN.replace("name: own", "name: weekly-digest"));
     write("notes.txt", "not one of them");
-    let library = Library::built_in().with_folder(folder.path()).unwrap();
+    let library = Library::follow(folder.path()).unwrap();
+    let library = library.get();
     assert_eq!(library.iter().count(), 10);
     assert_eq!(library.find("weekly-digest").unwrap().title(), "Own");
     assert_eq!(library.find("own").unwrap().title(), "Own");
     write("twice.md", OWN);
-    let error = format!("{:#}", Library::built_in().with_folder(folder.path()).unwrap_err());
+    let error = format!("{:#}", Library::follow(folder.path()).unwrap_err());
     assert!(error.contains("twice.md") && error.contains("own.md"), "{error}");
     write("twice.md", "---\nname: b\ntitle: B\ndescription: B.\nwrong: 1\n---\nText.\n");
     let (ok, _, told) = said(&["--sandbox", "--prompts", folder.path().to_str().unwrap()]);
     assert!(!ok && told.contains("twice.md") && told.contains("line 5"), "{told}");
+}
+
+/// Files may change, come and go. One that does not hold is told, and what was there before stays.
+#[test]
+fn own_prompts_follow_their_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("own.md"), OWN).unwrap();
+    let mut server = served(&["--prompts", folder.path().to_str().unwrap()]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let titles = |server: &Served| {
+        let (_, body) = runtime.block_on(answer(modern(server, "prompts/list", json!({}))));
+        let prompts = body["result"]["prompts"].as_array().unwrap().clone();
+        let own = |prompt: &Value| prompt["name"].as_str().unwrap().starts_with("own");
+        let own = prompts.into_iter().filter(own).map(|prompt| prompt["title"].clone());
+        assert_eq!(body["result"]["prompts"].as_array().unwrap().len() - own.clone().count(), 9);
+        own.collect::<Vec<_>>()
+    };
+    assert_eq!(titles(&server), ["Own"]);
+    fs::write(path("own.md"), OWN.replace("title: Own", "title: Changed")).unwrap();
+    server.read_until("the changed file is in effect");
+    assert_eq!(titles(&server), ["Changed"]);
+    fs::write(path("second.md"), OWN.replace(": own", ": own-second")).unwrap();
+    server.read_until("the changed file is in effect");
+    assert_eq!(titles(&server), ["Changed", "Own"]);
+    fs::write(path("own.md"), OWN.replace("{{who}}", "{{whom}}")).unwrap();
+    // It may be read while it is still empty.
+    while !server.read_until("what was in effect stays so").contains("own.md: line 13: `{{whom}}`")
+    {
+    }
+    assert_eq!(titles(&server), ["Changed", "Own"]);
+    fs::remove_file(path("own.md")).unwrap();
+    server.read_until("the changed file is in effect");
+    assert_eq!(titles(&server), ["Own"]);
 }
 
 #[tokio::test]

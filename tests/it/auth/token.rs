@@ -171,6 +171,36 @@ async fn the_file_takes_effect_when_it_changes() {
     assert_eq!(status(&url, &first).await, StatusCode::UNAUTHORIZED);
 }
 
+/// The file says who sees what, so every list may be another one.
+#[tokio::test]
+async fn a_change_of_the_file_is_announced() {
+    let tokens = Tokens::new();
+    let token = tokens.make("first", &["--scope", "portkey:read"]);
+    let server = tokens.serve(&["--sandbox"], &[]);
+    let lists = ["tools", "prompts", "resources"];
+    let wanted: Value =
+        lists.map(|list| (format!("{list}ListChanged"), json!(true))).into_iter().collect();
+    let listen = modern(&server, "subscriptions/listen", json!({ "notifications": wanted }));
+    let mut stream = listen.bearer_auth(&token).send().await.unwrap();
+    let mut heard = String::new();
+    let mut until = async |part: &str| {
+        while !heard.contains(part) {
+            let chunk =
+                stream.chunk().await.unwrap().unwrap_or_else(|| panic!("no {part}: {heard}"));
+            heard.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        heard.clone()
+    };
+    let acknowledged = until("acknowledged").await;
+    for list in lists {
+        assert!(acknowledged.contains(&format!("\"{list}ListChanged\":true")), "{acknowledged}");
+    }
+    tokens.make("second", &["--scope", "portkey:read"]);
+    for list in lists {
+        until(&format!("notifications/{list}/list_changed")).await;
+    }
+}
+
 #[test]
 fn an_entry_that_does_not_hold_is_told() {
     let tokens = Tokens::new();

@@ -1,6 +1,7 @@
 //! Announcements: who hears of a change, and who does not, in both generations and on both transports.
 
 mod library;
+mod lists;
 
 use std::{net::SocketAddr, sync::Arc};
 

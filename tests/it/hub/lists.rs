@@ -1,0 +1,90 @@
+//! Lists that change while the server runs: whose files do that, and who hears of it.
+
+use std::{fs, sync::Arc};
+
+use portkey_mcp::{
+    catalog::Catalog, dispatch::Dispatcher, policy::Policy, portkey::Client, prompts,
+    server::Server,
+};
+use rmcp::model::{ServerCapabilities, SubscriptionFilter};
+
+use super::{Generation, Over, announce_all, connect, everything, next, until_listeners};
+use crate::upstream::settings;
+
+const PROMPT: &str = "---\nname: own\ntitle: Own\ndescription: Of ours.\n---\nGreet.\n";
+
+fn dispatcher() -> Dispatcher {
+    Dispatcher::new(Catalog::full(), Client::new(settings("http://127.0.0.1:9")))
+}
+
+fn announced(capabilities: &ServerCapabilities) -> [Option<bool>; 3] {
+    [
+        capabilities.tools.as_ref().unwrap().list_changed,
+        capabilities.prompts.as_ref().unwrap().list_changed,
+        capabilities.resources.as_ref().unwrap().list_changed,
+    ]
+}
+
+/// Both generations on both transports hear these words of a server, and no others, after the change.
+async fn hear(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&str]) {
+    let declares = |what| expected.contains(&what).then_some(true);
+    for (i, over) in [Over::Http, Over::Pipe].into_iter().enumerate() {
+        let server = server();
+        let mut session = connect(&server, over, Generation::Sessions).await;
+        let stateless = connect(&server, over, Generation::Stateless).await;
+        let declared = [Some(true), declares("prompts"), declares("resources")];
+        for client in [&session.client, &stateless.client] {
+            assert_eq!(announced(&client.peer_info().unwrap().capabilities), declared, "{over:?}");
+        }
+        let mut stream = stateless.client.listen(everything()).await.unwrap();
+        let mut offered = SubscriptionFilter::default();
+        [
+            offered.tools_list_changed,
+            offered.prompts_list_changed,
+            offered.resources_list_changed,
+        ] = declared;
+        assert_eq!(*stream.acknowledged(), offered, "{over:?}");
+        until_listeners(server.hub(), 2).await;
+        change(i);
+        for word in expected {
+            assert_eq!(next(&mut stream).await, *word, "{over:?}");
+            assert_eq!(session.heard.recv().await.unwrap(), *word, "{over:?}");
+        }
+        // Nothing came in between: of what is announced now, the first is next.
+        announce_all(server.hub());
+        assert_eq!(next(&mut stream).await, "prompts", "{over:?}");
+        assert_eq!(session.heard.recv().await.unwrap(), "prompts", "{over:?}");
+    }
+}
+
+#[tokio::test]
+async fn prompts_of_a_folder_are_announced() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = || {
+        let prompts = prompts::Library::follow(folder.path()).unwrap();
+        Server::new(Arc::new(dispatcher()), None).prompting(Some(prompts))
+    };
+    let change = |i| {
+        fs::write(
+            folder.path().join(format!("{i}.md")),
+            PROMPT.replace(": own", &format!(": own-{i}")),
+        )
+        .unwrap()
+    };
+    hear(server, change, &["prompts"]).await;
+}
+
+/// What a policy hides is in none of the lists, so none of them stays as it was.
+#[tokio::test]
+async fn what_a_policy_hides_is_announced_for_every_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    fs::write(&file, "version: '1'").unwrap();
+    let server = || {
+        let policy = Policy::watched(&file).unwrap();
+        Server::new(Arc::new(dispatcher().under(policy)), None)
+    };
+    let change =
+        |i| fs::write(&file, format!("version: '1'\nhide: [{}]", ["get-*", "list-*"][i])).unwrap();
+    hear(server, change, &["tools", "prompts", "resources"]).await;
+}
