@@ -25,8 +25,19 @@ impl Entry {
     /// The operation with its schema, which is built when it is first asked for and then kept: a client
     /// waits for the start, and a call needs one schema of all.
     pub fn published(&self) -> &Published {
-        self.published
-            .get_or_init(|| Published::presented(self.operation.clone(), &self.presentation))
+        self.published.get_or_init(|| self.publish())
+    }
+
+    /// Has a look at the operation with its schema; one that nobody has asked for before is not kept.
+    pub fn glance<R>(&self, look: impl FnOnce(&Published) -> R) -> R {
+        match self.published.get() {
+            Some(published) => look(published),
+            None => look(&self.publish()),
+        }
+    }
+
+    fn publish(&self) -> Published {
+        Published::presented(self.operation.clone(), &self.presentation)
     }
 }
 

@@ -106,10 +106,11 @@ impl Index {
     pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
         let (mut operations, mut texts) = (Vec::new(), Vec::new());
         for entry in entries {
-            // Not kept, as `Entry::published` would: where few tools are listed, few schemas are needed.
-            let published = Published::new(entry.operation.clone());
             operations.push(entry.operation);
-            texts.push(FIELDS.map(|field| words::of(&(field.text)(entry, &published))));
+            // No more than a glance: where few tools are listed, few schemas are needed.
+            texts.push(entry.glance(|published| {
+                FIELDS.map(|field| words::of(&(field.text)(entry, published)))
+            }));
         }
         let mut weights: BTreeMap<String, BTreeMap<u16, f32>> = BTreeMap::new();
         for (at, field) in FIELDS.iter().enumerate() {
