@@ -1,29 +1,13 @@
 //! Lists: `total`, `returned` and `next` of every one, `fields` and `all`, as clients see them.
 
-use std::sync::Arc;
-
 use portkey_mcp::{
     catalog::Catalog,
     operation::JsonMap,
     results::{Gathered, Listing},
-    server::Server,
-    transport::stdio::Lines,
-};
-use rmcp::{
-    ClientHandler, RoleClient, ServiceExt,
-    model::{
-        CallToolRequest, CallToolRequestParams, ClientRequest, ProgressNotificationParam,
-        ServerResult,
-    },
-    service::{NotificationContext, PeerRequestOptions, RequestHandle, RunningService},
 };
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
-use crate::{
-    approval::{Human, WAYS, connected},
-    upstream::{Act, Upstream, answer, dispatcher, ok, operator},
-};
+use crate::approval::{Human, WAYS, connected};
 
 fn listing(tool: &str) -> Option<Listing> {
     Listing::of(Catalog::full().find(tool).unwrap().published())
@@ -273,92 +257,4 @@ async fn an_answer_carries_what_the_operator_says() {
         assert_eq!(carries, (text, structured), "{way}");
         server.client.cancel().await.unwrap();
     }
-}
-
-/// A client that writes down how far it was told a call is.
-struct Watcher(mpsc::UnboundedSender<(f64, Option<f64>)>);
-
-impl ClientHandler for Watcher {
-    async fn on_progress(
-        &self,
-        note: ProgressNotificationParam,
-        _: NotificationContext<RoleClient>,
-    ) {
-        self.0.send((note.progress, note.total)).unwrap();
-    }
-}
-
-fn page(number: usize) -> String {
-    json!({ "total": 6, "data": [{ "id": 2 * number }, { "id": 2 * number + 1 }] }).to_string()
-}
-
-/// A gathering under way, against a Portkey that answers the third page with `third`.
-struct Gathering {
-    upstream: Upstream,
-    client: RunningService<RoleClient, Watcher>,
-    sent: RequestHandle<RoleClient>,
-    progress: mpsc::UnboundedReceiver<(f64, Option<f64>)>,
-}
-
-async fn gathering(third: fn() -> Act) -> Gathering {
-    let upstream = Upstream::start(move |i| if i == 2 { third() } else { ok(&page(i)) }).await;
-    let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let (input, output) = tokio::io::split(theirs);
-    let server = Server::new(Arc::new(dispatcher(&upstream)), None).for_local(operator());
-    tokio::spawn(
-        async move { server.serve(Lines::new(input, output)).await.unwrap().waiting().await },
-    );
-    let (heard, progress) = mpsc::unbounded_channel();
-    let client = Watcher(heard).serve(ours).await.unwrap();
-    let args = map(json!({ "page_size": 2, "all": true }));
-    let call = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
-    let request = ClientRequest::CallToolRequest(CallToolRequest::new(call));
-    let options = PeerRequestOptions::no_options();
-    let sent = client.send_cancellable_request(request, options).await.unwrap();
-    Gathering { upstream, client, sent, progress }
-}
-
-/// What one comes to.
-async fn gathered(third: fn() -> Act) -> (Value, Upstream, Vec<(f64, Option<f64>)>) {
-    let Gathering { upstream, client, sent, mut progress } = gathering(third).await;
-    let ServerResult::CallToolResult(result) = sent.await_response().await.unwrap() else {
-        panic!("no result");
-    };
-    client.cancel().await.unwrap();
-    let mut told = Vec::new();
-    while let Some(note) = progress.recv().await {
-        told.push(note);
-    }
-    (result.structured_content.unwrap(), upstream, told)
-}
-
-#[tokio::test]
-async fn a_cancelled_call_asks_for_no_more_pages() {
-    let Gathering { upstream, client, sent, .. } = gathering(|| Act::Hang).await;
-    upstream.asked(3).await;
-    sent.cancel(None).await.unwrap();
-    // The request for the page is given up, and none comes after it.
-    upstream.hung_up.acquire().await.unwrap().forget();
-    client.cancel().await.unwrap();
-    assert_eq!(upstream.count(), 3);
-}
-
-#[tokio::test]
-async fn each_page_is_a_call_and_progress_is_told() {
-    let (list, upstream, progress) = gathered(|| ok(&page(2))).await;
-    assert_eq!((&list["returned"], &list["next"]), (&json!(6), &Value::Null));
-    let targets: Vec<_> = upstream.requests().into_iter().map(|seen| seen.target).collect();
-    assert_eq!(targets.len(), 3);
-    assert!(targets[2].contains("current_page=2"), "{targets:?}");
-    assert_eq!(progress, [(2.0, Some(6.0)), (4.0, Some(6.0))]);
-}
-
-/// What was gathered is not lost with the page that failed.
-#[tokio::test]
-async fn a_page_that_fails_ends_the_list() {
-    let refused = || answer("403 Forbidden", "content-type: application/json\r\n", "{}");
-    let (list, ..) = gathered(refused).await;
-    assert_eq!(list["returned"], 4);
-    assert_eq!(list["next"], json!({ "page_size": 2, "current_page": 2, "all": true }));
-    assert!(list["stopped"].as_str().unwrap().contains("403"), "{list}");
 }

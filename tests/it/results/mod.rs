@@ -1,5 +1,6 @@
 //! Results: what of an answer is shown, reading the rest, and lists that all say the same.
 
+mod gathering;
 mod handles;
 mod lists;
 mod pages;
