@@ -5,6 +5,7 @@
 //! are written out, so that they are compiled with the policy.
 
 mod scope;
+mod times;
 mod value;
 
 use std::sync::{Arc, LazyLock};
@@ -99,7 +100,15 @@ const OPERATORS: &[&str] = &[
     operators::NOT_STRICTLY_FALSE,
 ];
 
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    #[expect(
+        clippy::expect_used,
+        reason = "each name is declared once, and no value is looked at"
+    )]
+    times::add(&mut env).expect("times are not declared elsewhere");
+    Arc::new(env)
+});
 
 /// An expression that is true or false of a call.
 #[derive(Debug)]

@@ -1,15 +1,14 @@
 //! What an expression sees of a call.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{collections::HashMap, sync::OnceLock, time::UNIX_EPOCH};
 
 use cel::{
     common::{
-        types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimestamp},
+        types::{CelBool, CelInt, CelMap, CelMapKey, CelString},
         value::{CowVal, Val},
     },
     context::VariableResolver,
 };
-use chrono::{DateTime, Utc};
 
 use super::{
     Expression,
@@ -59,8 +58,9 @@ impl VariableResolver for Scope<'_, '_> {
             "session" => text(facts.session.unwrap_or_default()),
             "tainted" => Some(CowVal::owned(CelBool::from(facts.tainted))),
             "time" => {
-                let time = DateTime::<Utc>::from(facts.time).fixed_offset();
-                Some(CowVal::owned(CelTimestamp::from(time)))
+                let since = facts.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+                Some(CowVal::owned(CelInt::from(seconds)))
             }
             "counters" => {
                 let values = self.expression.counters.iter().zip(self.counted);

@@ -15,7 +15,7 @@ fn when(expression: &str) -> String {
 async fn expressions_see_the_call() {
     let args = json!({
         "name": "prod-key", "n": 5, "f": 2.5, "scopes": ["logs.list", "keys.create"],
-        "deep": { "flag": true, "x-y": 1 }, "nothing": null,
+        "deep": { "flag": true, "x-y": 1 }, "nothing": null, "when": "2027-01-01T00:00:00Z",
     });
     let cases = [
         ("args.n == 5 && args.f > 2 && args.n + 1 == 6", true),
@@ -37,6 +37,33 @@ async fn expressions_see_the_call() {
         ("tainted", false),
         ("time.getDayOfWeek() == 2 && time.getHours() == 14", true),
         ("time.getHours('Europe/Berlin') == 15", true),
+        ("timestamp('2026-03-01T12:10:00Z').getHours('+05:30') == 17", true),
+        ("timestamp('2026-03-01T12:10:00Z').getHours('-02:30') == 9", true),
+        (
+            "timestamp('2026-03-29T00:59:59Z').getHours('Europe/Berlin') == 1 \
+             && timestamp('2026-03-29T01:00:00Z').getHours('Europe/Berlin') == 3",
+            true,
+        ),
+        (
+            "timestamp('2026-12-31T23:59:58+01:00').getFullYear() == 2026 \
+             && timestamp('2026-12-31T23:59:58+01:00').getMonth() == 11 \
+             && timestamp('2026-12-31T23:59:58+01:00').getDate() == 31",
+            true,
+        ),
+        (
+            "timestamp('2026-03-01T22:59:58Z').getDayOfMonth() == 0 \
+             && timestamp('2026-03-01T22:59:58Z').getDayOfYear() == 59 \
+             && timestamp('2026-03-01T22:59:58Z').getDayOfWeek() == 0",
+            true,
+        ),
+        (
+            "timestamp('2026-03-01T22:59:58Z').getMinutes() == 59 \
+             && timestamp('2026-03-01T22:59:58Z').getSeconds() == 58",
+            true,
+        ),
+        ("time - timestamp('2026-01-01T00:00:00Z') > duration('24h')", true),
+        ("timestamp(args.when) > time + duration('1h30m')", true),
+        ("timestamp(args.when) > time + duration('9000h')", false),
         (
             "time > timestamp('2026-01-01T00:00:00Z') && time < timestamp('2027-01-01T00:00:00Z')",
             true,
@@ -63,6 +90,9 @@ async fn an_error_denies_and_tells_no_value() {
         ("int(args.key) == 1", ""),
         ("timestamp(args.key) == time", ""),
         ("time.getHours(args.key) == 1", ""),
+        ("time.getHours('+24:00') == 1", ""),
+        ("time.getHours(args.n) == 1", ""),
+        ("duration(args.key) == 1", ""),
         ("args.n.matches('1')", ""),
         ("size(args.n) == 1", ""),
     ];

@@ -1,0 +1,115 @@
+//! Times in expressions: whole seconds since 1970, and what clock and calendar of a place say of them.
+//!
+//! The times of the library itself bring a table of all zones that is laid out at every start. It takes more of
+//! an idle server's memory than anything else, so they are left out, and zones are read when one is named.
+
+use cel::{
+    DeclarationError, Env, ExecutionError,
+    common::{
+        functions::Function,
+        types::{CelInt, CelString, INT_TYPE, STRING_TYPE},
+        value::CowVal,
+    },
+};
+use jiff::{
+    SignedDuration, Timestamp, Zoned,
+    tz::{Offset, TimeZone},
+};
+
+/// A part of a time.
+struct Part {
+    name: &'static str,
+    read: fn(&Zoned) -> i64,
+    function: Function,
+}
+
+/// The parts of a time, as CEL counts them: months, days of months and of years begin with 0, and so does
+/// the week, on Sunday.
+const PARTS: [Part; 9] = [
+    Part { name: "getFullYear", read: |time| time.year().into(), function: part::<0> },
+    Part { name: "getMonth", read: |time| i64::from(time.month()) - 1, function: part::<1> },
+    Part { name: "getDate", read: |time| time.day().into(), function: part::<2> },
+    Part { name: "getDayOfMonth", read: |time| i64::from(time.day()) - 1, function: part::<3> },
+    Part {
+        name: "getDayOfWeek",
+        read: |time| time.weekday().to_sunday_zero_offset().into(),
+        function: part::<4>,
+    },
+    Part {
+        name: "getDayOfYear",
+        read: |time| i64::from(time.day_of_year()) - 1,
+        function: part::<5>,
+    },
+    Part { name: "getHours", read: |time| time.hour().into(), function: part::<6> },
+    Part { name: "getMinutes", read: |time| time.minute().into(), function: part::<7> },
+    Part { name: "getSeconds", read: |time| time.second().into(), function: part::<8> },
+];
+
+/// Adds what makes times, and what reads their parts.
+///
+/// # Errors
+/// Something of the same name is there.
+pub(super) fn add(env: &mut Env) -> Result<(), DeclarationError> {
+    env.add_overload("timestamp", "timestamp_text", vec![STRING_TYPE], timestamp)?;
+    env.add_overload("timestamp", "timestamp_seconds", vec![INT_TYPE], same)?;
+    env.add_overload("duration", "duration_text", vec![STRING_TYPE], duration)?;
+    for Part { name, function, .. } in PARTS {
+        let id = |of: &str| format!("{name}_{of}");
+        env.add_member_overload(name, &id("here"), INT_TYPE, vec![], function)?;
+        env.add_member_overload(name, &id("there"), INT_TYPE, vec![STRING_TYPE], function)?;
+    }
+    Ok(())
+}
+
+fn timestamp<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let time: Option<Timestamp> = text(args.first()).and_then(|text| text.parse().ok());
+    time.map(|time| seconds(time.as_second())).ok_or_else(|| wrong("timestamp"))
+}
+
+fn duration<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let length: Option<SignedDuration> = text(args.first()).and_then(|text| text.parse().ok());
+    length.map(|length| seconds(length.as_secs())).ok_or_else(|| wrong("duration"))
+}
+
+fn same<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    args.pop().ok_or_else(|| wrong("timestamp"))
+}
+
+fn part<'b, 'v, const WHICH: usize>(
+    args: Vec<CowVal<'b, 'v>>,
+) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let time = args.first().and_then(|time| time.downcast_ref::<CelInt>());
+    let time = time.and_then(|time| Timestamp::from_second(*time.inner()).ok());
+    let zone = match args.get(1) {
+        None => Some(TimeZone::UTC),
+        named => text(named).and_then(zone),
+    };
+    match (time, zone, PARTS.get(WHICH)) {
+        (Some(time), Some(zone), Some(part)) => Ok(seconds((part.read)(&time.to_zoned(zone)))),
+        _ => Err(wrong("time")),
+    }
+}
+
+/// The zone of a name such as `Europe/Berlin`, or of a distance to UTC such as `+05:30`.
+fn zone(name: &str) -> Option<TimeZone> {
+    let Some((hours, minutes)) = name.split_once(':') else { return TimeZone::get(name).ok() };
+    let (hours_away, minutes) = (hours.parse::<i32>().ok()?, minutes.parse::<i32>().ok()?);
+    if !(-23..=23).contains(&hours_away) || !(0..=59).contains(&minutes) {
+        return None;
+    }
+    let minutes = if hours.starts_with('-') { -minutes } else { minutes };
+    Offset::from_seconds(hours_away * 3600 + minutes * 60).ok().map(TimeZone::fixed)
+}
+
+fn text<'a>(arg: Option<&'a CowVal<'_, '_>>) -> Option<&'a str> {
+    arg?.downcast_ref::<CelString<'_>>().map(CelString::inner)
+}
+
+fn seconds<'b, 'v>(count: i64) -> CowVal<'b, 'v> {
+    CowVal::owned(CelInt::from(count))
+}
+
+fn wrong(what: &str) -> ExecutionError {
+    // Without the value, which may be a secret.
+    ExecutionError::function_error(what, "it takes another value")
+}
