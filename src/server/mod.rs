@@ -12,6 +12,7 @@ mod prompts;
 mod resources;
 mod shell;
 mod unread;
+mod whoami;
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,13 +1,13 @@
 //! Calls of our own tools: what they answer, or the operation that is meant.
 
-use futures_util::{FutureExt, future::join_all};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::Server;
 use crate::{
     catalog::{Entry, UnknownTool},
-    dispatch::{Call, CallError, Record},
-    operation::{Effect, InputError, JsonMap, Operation, Plan, Upstream},
+    dispatch::{CallError, Record},
+    operation::{Effect, InputError, JsonMap, Operation, Plan},
     principal::Principal,
     request::Arrival,
     results::{Listing, Request, ResultError},
@@ -23,16 +23,6 @@ const NEAREST: usize = 5;
 /// What every list takes beside the arguments of its schema.
 const ALSO: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
     that follow, too)";
-
-/// The reads that tell what a key may do: what each opens, the operation, its arguments. All are answered
-/// with a page of one.
-const PROBES: &[(&str, &str, &str)] = &[
-    ("workspaces", "list-all-workspaces", r#"{"page_size":1}"#),
-    ("configs without a workspace_id", "list-all-configs", r#"{"page_size":1}"#),
-    ("integrations", "list-all-integrations", r#"{"page_size":1}"#),
-    ("users", "list-users", r#"{"pageSize":1}"#),
-    ("organisation defaults", "get-organisation-defaults", "{}"),
-];
 
 /// What one of our own tools answers.
 pub(super) struct OwnAnswer {
@@ -199,56 +189,6 @@ impl Server {
             return json!({ "operations": [], "note": note });
         }
         json!({ "operations": operations })
-    }
-
-    /// Who calls, and what a few cheap reads say of the key. Each is a call of its own: policy, limits and
-    /// the audit log have it.
-    async fn whoami(&self, principal: &Principal, arrival: &Arrival) -> Value {
-        let probes = PROBES.iter().map(async |(opens, name, args)| {
-            let args = serde_json::from_str(args).unwrap_or_default();
-            let call = Call { principal, arrival, name, args, answer: None };
-            let outcome = self.dispatcher.recorded(call, &mut Record::default()).await;
-            let told = match &outcome {
-                Ok(_) => "yes".to_owned(),
-                Err(CallError::Refused(_, refusal)) => match &refusal.code {
-                    Some(code) => format!("no: {} {code}", refusal.status.as_u16()),
-                    None => format!("no: {}", refusal.status.as_u16()),
-                },
-                Err(error) => format!("not known: {error}"),
-            };
-            ((*opens).to_owned(), told)
-        });
-        let reads: Vec<(String, String)> = join_all(probes).await;
-        let opened = |what: &str| reads.iter().any(|(opens, told)| opens == what && told == "yes");
-        // quirks.md §2: some reads are for Admin keys alone; others want a workspace from these.
-        let key = if opened("organisation defaults") {
-            "an Admin key of the organisation: name the `workspace_id`"
-        } else if opened("configs without a workspace_id") {
-            "a key of one workspace, or an Admin key that has a default one"
-        } else {
-            "not known"
-        };
-        let scopes: Vec<String> = principal.scopes.iter().map(ToString::to_string).collect();
-        let offered = |effect| {
-            let all = self.dispatcher.catalog().iter();
-            all.filter(|entry| self.dispatcher.shows(principal, entry))
-                .filter(|entry| entry.operation.effects() == effect)
-                .count()
-        };
-        json!({
-            "caller": &*principal.name,
-            "authenticated_by": principal.method.word(),
-            "scopes": scopes,
-            "operations": {
-                "read": offered(Effect::Read),
-                "create": offered(Effect::Create),
-                "update": offered(Effect::Update),
-                "delete": offered(Effect::Delete),
-            },
-            "portkey_key": key,
-            "may_read": reads.into_iter().map(|(opens, told)| (opens, Value::from(told))).collect::<JsonMap>(),
-            "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
-        })
     }
 }
 

@@ -60,6 +60,7 @@ mod taint;
 mod tool_schemas;
 mod untrusted;
 mod upstream;
+mod whoami;
 
 use std::{fs, path::Path};
 

@@ -1,0 +1,132 @@
+//! Who calls, and what the Portkey key is good for.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::Server;
+use crate::{
+    dispatch::{Call, CallError, Record},
+    operation::{Effect, JsonMap, Plan, Upstream},
+    principal::Principal,
+    request::Arrival,
+};
+
+/// A read that tells something of a key. All are answered with a page of one.
+struct Probe {
+    /// What it opens.
+    opens: &'static str,
+    operation: &'static str,
+    args: &'static str,
+}
+
+const CONFIGS: &str = "configs without a workspace_id";
+const DEFAULTS: &str = "organisation defaults";
+/// A list that wants to know of when.
+const A_SECOND: &str =
+    r#"{"start_time":"2026-01-01T00:00:00Z","end_time":"2026-01-01T00:00:01Z","page_size":1}"#;
+
+const PROBES: &[Probe] = &[
+    Probe { opens: "workspaces", operation: "list-all-workspaces", args: r#"{"page_size":1}"# },
+    Probe { opens: CONFIGS, operation: "list-all-configs", args: r#"{"page_size":1}"# },
+    Probe { opens: "integrations", operation: "list-all-integrations", args: r#"{"page_size":1}"# },
+    Probe { opens: "users", operation: "list-users", args: r#"{"pageSize":1}"# },
+    Probe { opens: "audit logs", operation: "list-audit-logs", args: A_SECOND },
+    Probe { opens: DEFAULTS, operation: "get-organisation-defaults", args: "{}" },
+];
+
+/// What came of a probe.
+struct Told<'a> {
+    probe: &'a Probe,
+    outcome: Result<Value, CallError>,
+}
+
+impl Told<'_> {
+    fn words(&self) -> String {
+        match &self.outcome {
+            Ok(_) => "yes".to_owned(),
+            Err(CallError::Refused(_, refusal)) => match &refusal.code {
+                Some(code) => format!("no: {} {code}", refusal.status.as_u16()),
+                None => format!("no: {}", refusal.status.as_u16()),
+            },
+            Err(error) => format!("not known: {error}"),
+        }
+    }
+}
+
+impl Server {
+    /// Who calls, and what a few cheap reads say of the key. Each is a call of its own: policy, limits and
+    /// the audit log have it.
+    pub(super) async fn whoami(&self, principal: &Principal, arrival: &Arrival) -> Value {
+        let probes = PROBES.iter().map(async |probe| {
+            let args = serde_json::from_str(probe.args).unwrap_or_default();
+            let call = Call { principal, arrival, name: probe.operation, args, answer: None };
+            Told { probe, outcome: self.dispatcher.recorded(call, &mut Record::default()).await }
+        });
+        let told = join_all(probes).await;
+        let opened =
+            |what: &str| told.iter().any(|one| one.probe.opens == what && one.outcome.is_ok());
+        let may_read: JsonMap =
+            told.iter().map(|one| (one.probe.opens.to_owned(), one.words().into())).collect();
+        // quirks.md §2: some reads are for Admin keys alone; others want a workspace from these.
+        let (key, workspace) = if opened(DEFAULTS) {
+            ("an Admin key of the organisation: name the `workspace_id`", None)
+        } else if opened(CONFIGS) {
+            ("a key of one workspace, or an Admin key that has a default one", workspace_of(&told))
+        } else {
+            ("not known", None)
+        };
+        let scopes: Vec<String> = principal.scopes.iter().map(ToString::to_string).collect();
+        let offered = |effect| {
+            let all = self.dispatcher.catalog().iter();
+            all.filter(|entry| self.dispatcher.shows(principal, entry))
+                .filter(|entry| entry.operation.effects() == effect)
+                .count()
+        };
+        json!({
+            "caller": &*principal.name,
+            "authenticated_by": principal.method.word(),
+            "scopes": scopes,
+            "operations": {
+                "read": offered(Effect::Read),
+                "create": offered(Effect::Create),
+                "update": offered(Effect::Update),
+                "delete": offered(Effect::Delete),
+            },
+            "portkey_key": key,
+            "workspace_id": workspace,
+            "plan": self.plan(&told),
+            "may_read": may_read,
+            "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
+        })
+    }
+
+    /// What the probes say of the plan: 403 is the same for a plan and for a scope that lacks (errors.md).
+    fn plan(&self, told: &[Told<'_>]) -> &'static str {
+        let catalog = self.dispatcher.catalog();
+        let gated = told.iter().filter(|one| {
+            catalog
+                .find(one.probe.operation)
+                .is_ok_and(|entry| entry.operation.plan() == Plan::Enterprise)
+        });
+        let mut refused = false;
+        for one in gated {
+            match &one.outcome {
+                Ok(_) => return "Enterprise: an operation that needs it answers",
+                Err(CallError::Refused(..)) => refused = true,
+                Err(_) => {}
+            }
+        }
+        match refused {
+            true => {
+                "not known: what needs Enterprise is refused, for want of the plan or of a scope"
+            }
+            false => "not known",
+        }
+    }
+}
+
+/// The workspace that the key is of, as a config of it says.
+fn workspace_of<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
+    let configs = told.iter().find(|one| one.probe.opens == CONFIGS)?;
+    configs.outcome.as_ref().ok()?.pointer("/data/0/workspace_id")?.as_str()
+}

@@ -1,0 +1,70 @@
+//! What `whoami` makes of the answers to its reads.
+
+use axum::{
+    Json, Router,
+    http::{StatusCode, Uri},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::process::run;
+
+/// A Portkey that opens some lists to a key, and refuses the rest.
+async fn portkey(open: &'static [&'static str]) -> String {
+    let answer = async move |uri: Uri| {
+        if open.iter().any(|path| uri.path().ends_with(path)) {
+            let item = json!({ "id": "a", "workspace_id": "0f0e0d0c-0000-4000-8000-000000000001" });
+            return (StatusCode::OK, Json(json!({ "data": [item], "total": 1 })));
+        }
+        let refused = json!({ "message": "no", "errorCode": "AB03" });
+        (StatusCode::FORBIDDEN, Json(json!({ "success": false, "data": refused })))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    format!("http://{address}/v1")
+}
+
+async fn whoami(open: &'static [&'static str]) -> Value {
+    let url = portkey(open).await;
+    let asked = move || run(&["call", "whoami", "--api-key", "k", "--base-url", &url]);
+    let output = tokio::task::spawn_blocking(asked).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn the_kind_of_a_key_is_told_by_what_it_opens() {
+    let enterprise = "Enterprise: an operation that needs it answers";
+    let refused = "not known: what needs Enterprise is refused, for want of the plan or of a scope";
+    let workspace = json!("0f0e0d0c-0000-4000-8000-000000000001");
+    let cases: [(&[&str], &str, Value, &str); 4] = [
+        (
+            &["/workspaces", "/integrations", "/users", "/audit-logs", "/organisation/defaults"],
+            "an Admin key of the organisation: name the `workspace_id`",
+            Value::Null,
+            enterprise,
+        ),
+        (
+            &["/configs", "/integrations"],
+            "a key of one workspace, or an Admin key that has a default one",
+            workspace.clone(),
+            refused,
+        ),
+        (
+            &["/configs", "/users"],
+            "a key of one workspace, or an Admin key that has a default one",
+            workspace,
+            enterprise,
+        ),
+        (&[], "not known", Value::Null, refused),
+    ];
+    for (open, key, workspace, plan) in cases {
+        let told = whoami(open).await;
+        assert_eq!(told["portkey_key"], key, "{told}");
+        assert_eq!(told["workspace_id"], workspace, "{told}");
+        assert_eq!(told["plan"], plan, "{told}");
+        let opened = told["may_read"].as_object().unwrap().values().filter(|one| *one == "yes");
+        assert_eq!(opened.count(), open.len(), "{told}");
+    }
+}
