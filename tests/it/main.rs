@@ -55,6 +55,7 @@ mod sessions;
 mod stdio;
 mod store;
 mod store_list;
+mod store_redis;
 mod surface;
 mod taint;
 mod tool_schemas;

@@ -1,0 +1,193 @@
+//! A store in Redis: away, slow, behind a password, over TLS.
+
+use std::time::{Duration, Instant};
+
+use portkey_mcp::store::{Budget, Key, Reserved, Store, StoreError, Window};
+use rcgen::{CertificateParams, KeyPair};
+use tokio::task::JoinSet;
+
+use crate::{
+    redis::{Redis, connect, is_left_out},
+    store::{HOUR, PATIENT, eventually, key, limit},
+};
+
+async fn reserved_and_back(store: &Store, id: &Key) -> Result<(), StoreError> {
+    let budget = Budget { key: id.clone(), window: Window::Month, most: 9, amount: 1 };
+    match store.reserve(&[budget]).await? {
+        Reserved::Yes(reservation) => store.roll_back(reservation).await,
+        Reserved::Exhausted { .. } => panic!("what was given back is counted"),
+    }
+}
+
+/// Whatever is asked of it, with what came of that.
+async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
+    let id = key("id");
+    vec![
+        store.take(&id, &limit(1, HOUR)).await.map(drop),
+        store.once(&id, HOUR).await.map(drop),
+        store.put(&id, "value".into(), HOUR).await,
+        store.get(&id).await.map(drop),
+        store.refresh(&id, HOUR).await.map(drop),
+        store.values("test").await.map(drop),
+        store.remove(&id).await,
+        store.counted(&id, Window::Month).await.map(drop),
+        reserved_and_back(store, &id).await,
+    ]
+}
+
+#[tokio::test]
+async fn while_redis_is_away_every_call_fails_at_once() {
+    if is_left_out() {
+        return;
+    }
+    let mut server = Redis::start();
+    let store = server.store().await;
+    assert!(errors(&store).await.iter().all(Result::is_ok));
+    server.kill();
+    for error in errors(&store).await {
+        assert!(matches!(error, Err(StoreError::Away { .. })), "{error:?}");
+    }
+    // A replica that starts meanwhile is no worse off.
+    let late = server.store().await;
+    assert!(errors(&late).await.iter().all(Result::is_err));
+
+    server.restart();
+    for store in [&store, &late] {
+        eventually("works again", async || store.get(&key("id")).await.is_ok()).await;
+        assert!(errors(store).await.iter().all(Result::is_ok));
+    }
+    // A connection that was cut meanwhile is no failure at all.
+    server.kill();
+    server.restart();
+    assert_eq!(store.once(&key("other"), HOUR).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_not_waited_for() {
+    if is_left_out() {
+        return;
+    }
+    let server = Redis::start();
+    let timeout = Duration::from_millis(100);
+    let store = connect(&server.url(), timeout).await;
+    assert!(errors(&store).await.iter().all(Result::is_ok));
+    server.freeze();
+    let mut tasks = JoinSet::new();
+    for _ in 0..50 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let start = Instant::now();
+            (store.get(&key("id")).await, start.elapsed())
+        });
+    }
+    for (answer, took) in tasks.join_all().await {
+        let Err(StoreError::Away { reason, .. }) = answer else { panic!("{answer:?}") };
+        assert!(!reason.is_empty());
+        assert!(took < PATIENT, "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_used_and_never_told() {
+    if is_left_out() {
+        return;
+    }
+    let server = Redis::with(|_| vec!["--requirepass".into(), "right/horse".into()]);
+    let at = |user: &str, host: &str| format!("redis://{user}@{host}:{}", server.port());
+    for user in [":right%2Fhorse", "default:right%2Fhorse"] {
+        let store = connect(&at(user, "127.0.0.1"), PATIENT).await;
+        assert!(errors(&store).await.iter().all(Result::is_ok), "{user}");
+    }
+    for user in [":wrong-horse", "nobody:wrong-horse"] {
+        let store = connect(&at(user, "127.0.0.1"), PATIENT).await;
+        for error in errors(&store).await {
+            let told = error.unwrap_err().to_string();
+            assert!(told.contains("refuses the user or the password"), "{told}");
+            assert!(!told.contains("horse") && !format!("{store:?}").contains("horse"), "{told}");
+        }
+    }
+    let store = connect(&format!("redis://127.0.0.1:{}", server.port()), PATIENT).await;
+    for error in errors(&store).await {
+        let told = error.unwrap_err().to_string();
+        // Long commands of strangers it does not even read.
+        assert!(["NOAUTH", "ERR"].iter().any(|code| told.ends_with(code)), "{told}");
+    }
+}
+
+/// The rights that the documentation of `Store` asks for.
+#[tokio::test]
+async fn a_user_with_few_rights_will_do() {
+    if is_left_out() {
+        return;
+    }
+    let server = Redis::with(|_| {
+        let rights = "--user app on >horse ~portkey-mcp:* +del +evalsha +get +getex +ping +scan +script|load \
+                      +select +set +time";
+        rights.split_whitespace().map(str::to_owned).collect()
+    });
+    let store = connect(&format!("redis://app:horse@127.0.0.1:{}/1", server.port()), PATIENT).await;
+    assert_eq!(errors(&store).await, vec![Ok(()); 9]);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_stops_the_start() {
+    let wrong = [
+        "",
+        "horse",
+        "http://user:horse@localhost",
+        "redis://",
+        "redis+unix:///horse",
+        "redis://:horse@localhost/x",
+        "redis://:horse@localhost:port",
+        "rediss://:horse@localhost#insecure",
+        "redis://:horse@0.0.0.0",
+    ];
+    for url in wrong {
+        let error = Store::connect(Some(&url.into()), &[], PATIENT).await.unwrap_err();
+        assert!(matches!(error, StoreError::Settings(_)), "{url}: {error}");
+        assert!(!error.to_string().contains("horse"), "{error}");
+    }
+    let roots = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let error = Store::connect(Some(&"rediss://localhost".into()), roots, PATIENT).await;
+    assert!(error.unwrap_err().to_string().contains("PEM"));
+}
+
+#[tokio::test]
+async fn redis_over_tls_has_to_be_known() {
+    if is_left_out() {
+        return;
+    }
+    let server = Redis::with(|folder| {
+        let pair = KeyPair::generate().unwrap();
+        let name = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = name.self_signed(&pair).unwrap();
+        let (cert, key) = (folder.path().join("cert"), folder.path().join("key"));
+        std::fs::write(&cert, certificate.pem()).unwrap();
+        std::fs::write(&key, pair.serialize_pem()).unwrap();
+        let (cert, key) = (cert.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
+        let args = [
+            "--port",
+            "0",
+            "--tls-port",
+            "{port}",
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &cert,
+        ];
+        args.iter().map(|arg| (*arg).to_owned()).collect()
+    });
+    let url = format!("rediss://localhost:{}", server.port()).into();
+    let known = std::fs::read(server.folder().path().join("cert")).unwrap();
+    let store = Store::connect(Some(&url), &known, PATIENT).await.unwrap();
+    assert!(errors(&store).await.iter().all(Result::is_ok));
+    let stranger = Store::connect(Some(&url), &[], PATIENT).await.unwrap();
+    for error in errors(&stranger).await {
+        let told = error.unwrap_err().to_string();
+        assert!(told.contains("certificate"), "{told}");
+    }
+}
