@@ -91,17 +91,17 @@ impl Profile {
             root.shift_remove("additionalProperties");
         }
         let fields = root.entry("properties").or_insert_with(|| json!({}));
-        if form.all_required
-            && clearable(full)
-            && let Value::Object(fields) = fields
-        {
+        let clears = form.all_required && clearable(full);
+        if clears && let Value::Object(fields) = fields {
             let told = "Arguments to clear, as JSON Pointers such as /name: null only leaves out.";
             let items = json!({ "type": "string" });
             let clear = json!({ "type": ["array", "null"], "description": told, "items": items });
             fields.insert(CLEAR.to_owned(), clear);
-            if let Some(Value::Array(required)) = root.get_mut("required") {
-                required.push(CLEAR.into());
-            }
+        }
+        if form.all_required
+            && let Value::Array(required) = root.entry("required").or_insert_with(|| json!([]))
+        {
+            required.extend(clears.then(|| CLEAR.into()));
         }
         root
     }

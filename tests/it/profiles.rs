@@ -80,7 +80,8 @@ fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
     if kinds.contains(&"object") {
         let fields = schema["properties"].as_object();
         let names: Vec<_> = fields.into_iter().flatten().map(|(name, _)| json!(name)).collect();
-        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        let listed = schema["required"].as_array();
+        let required = listed.cloned().unwrap_or_default();
         match profile {
             Profile::Portable => {}
             Profile::Full => {
@@ -89,7 +90,7 @@ fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
             }
             Profile::OpenAiStrict => {
                 demand(schema["additionalProperties"] == false, "is not closed");
-                demand(fields.is_some() && required == names, "not every field is required");
+                demand(listed.is_some() && required == names, "not every field is required");
             }
             Profile::Gemini => demand(at.is_empty() || !names.is_empty(), "says no field"),
         }
