@@ -7,7 +7,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::process::run;
+use crate::process::{Pipe, run};
 
 /// A Portkey that opens some lists to a key, and refuses the rest.
 async fn portkey(open: &'static [&'static str]) -> String {
@@ -40,7 +40,7 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
     let workspace = json!("0f0e0d0c-0000-4000-8000-000000000001");
     let cases: [(&[&str], &str, Value, &str); 4] = [
         (
-            &["/workspaces", "/integrations", "/users", "/audit-logs", "/organisation/defaults"],
+            &["/workspaces", "/integrations", "/users", "/organisation/defaults"],
             "an Admin key of the organisation: name the `workspace_id`",
             Value::Null,
             enterprise,
@@ -67,4 +67,29 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
         let opened = told["may_read"].as_object().unwrap().values().filter(|one| *one == "yes");
         assert_eq!(opened.count(), open.len(), "{told}");
     }
+}
+
+/// Whoever asks before it acts has read nothing that strangers wrote.
+#[test]
+fn asking_taints_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    let rules = "version: '1'\nrules: [{ name: wary, action: deny, when: tainted }]";
+    std::fs::write(&policy, rules).unwrap();
+    let mut pipe = Pipe::start(&["stdio", "--sandbox", "--policy", policy.to_str().unwrap()]);
+    pipe.send(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#);
+    pipe.receive();
+    let mut failed = |tool: &str, arguments: Value| {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        pipe.send(&call.to_string());
+        pipe.receive()["result"]["isError"].take()
+    };
+    assert_eq!(failed("whoami", json!({})), false);
+    assert_eq!(failed("list-all-workspaces", json!({})), false);
+    let second =
+        json!({ "start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:01Z" });
+    assert_eq!(failed("list-audit-logs", second), false);
+    // What does taint is noticed.
+    assert_eq!(failed("list-all-workspaces", json!({})), true);
 }
