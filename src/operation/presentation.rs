@@ -54,13 +54,6 @@ pub enum WordingError {
     },
 }
 
-impl Presentation {
-    /// The operator's words for a tool.
-    pub(super) fn wording_of(&self, tool: &str) -> Option<&Wording> {
-        self.wording.get(tool)
-    }
-}
-
 impl Wording {
     /// The words of a tool as they are.
     pub fn of(published: &Published) -> Self {

@@ -55,7 +55,7 @@ impl Published {
             takes_secrets,
             clears_by_name,
         };
-        if let Some(wording) = presentation.wording_of(published.operation.name()) {
+        if let Some(wording) = presentation.wording.get(published.operation.name()) {
             wording.put_on(&mut published);
         }
         published
