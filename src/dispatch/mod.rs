@@ -247,16 +247,20 @@ impl Dispatcher {
             refusal.message = fetched.mask(&message);
             CallError::Refused(entry.operation, Box::new(refusal))
         };
+        let body = answer.body();
         let answer = answer.outcome().map_err(refused)?;
         line.record.untrusted = entry.operation.is_untrusted();
         // The request was a read, so there is nothing that could still be sent.
-        let mut answer = match preview {
-            Some(preview) => preview.of(answer),
-            None => answer,
+        let (mut answer, plain) = match preview {
+            Some(preview) => (preview.of(answer), None),
+            None => (answer, untrusted::plain(&body)),
         };
         // First, because what cannot be seen could hide a key.
-        untrusted::clean(&mut answer);
-        handover.complete(entry.operation, &fetched, principal.credentials.brought(), &mut answer);
+        if plain.is_none() {
+            untrusted::clean(&mut answer);
+        }
+        let own = principal.credentials.brought();
+        handover.complete(entry.operation, &fetched, own, plain, &mut answer);
         Ok(answer)
     }
 }

@@ -89,19 +89,26 @@ impl Answer {
         self.status
     }
 
+    /// The body as it came.
+    pub fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
     /// The JSON of a success; an empty body, a `null` and a 204 are an empty object.
     ///
     /// # Errors
     /// Status or body say that it failed.
     pub fn outcome(self) -> Result<Value, Refusal> {
-        let body = serde_json::from_slice::<Value>(&self.body);
+        // Once for all of it, and not for each text in it.
+        let text = str::from_utf8(&self.body).ok();
+        let body = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (self.status.is_success(), body) {
-            (true, Ok(Value::Null)) => Ok(Value::Object(Map::new())),
-            (true, Err(_)) if self.body.trim_ascii().is_empty() => Ok(Value::Object(Map::new())),
-            (true, Ok(body)) if says_failed(&body) => Err(self.refusal(&body, Kind::InBody)),
-            (true, Ok(body)) => Ok(body),
-            (_, Err(_)) => Err(self.not_json()),
-            (false, Ok(body)) => {
+            (true, Some(Value::Null)) => Ok(Value::Object(Map::new())),
+            (true, None) if self.body.trim_ascii().is_empty() => Ok(Value::Object(Map::new())),
+            (true, Some(body)) if says_failed(&body) => Err(self.refusal(&body, Kind::InBody)),
+            (true, Some(body)) => Ok(body),
+            (_, None) => Err(self.not_json()),
+            (false, Some(body)) => {
                 let stray = body.get("status").is_some_and(|status| status == "failure");
                 let stray = stray && self.status == StatusCode::BAD_REQUEST;
                 Err(self.refusal(&body, if stray { Kind::NoSuchRoute } else { Kind::Plain }))

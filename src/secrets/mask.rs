@@ -8,21 +8,30 @@ use super::{
 };
 use crate::operation::{JsonMap, Operation};
 
+/// What the texts of an answer may have in them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Texts<'a> {
+    /// No key.
+    Keyless,
+    /// Anything; these exact texts are masked, too.
+    Any(&'a [&'a str]),
+}
+
 /// Masks what is secret in an answer to an operation, what the call itself reveals included. What an
 /// upstream has masked stays as it is, and so does personal data.
 pub fn mask(operation: &Operation, answer: &mut Value) {
-    mask_also(operation, answer, &[]);
+    mask_also(operation, answer, Texts::Any(&[]));
 }
 
-/// The same, and masks these exact texts, too.
-pub(super) fn mask_also(operation: &Operation, answer: &mut Value, also: &[&str]) {
+/// The same, for one of whose texts more is known.
+pub(super) fn mask_also(operation: &Operation, answer: &mut Value, texts: Texts<'_>) {
     for path in operation.secret_fields() {
         each(answer, path, &mut declared);
     }
     for path in operation.revealed() {
         each(answer, path, &mut seal);
     }
-    walk(answer, false, also);
+    walk(answer, false, texts);
 }
 
 /// Shows `act` every value at a path such as `data[].key`; at `headers.*`, the whole of `headers`, where
@@ -47,11 +56,11 @@ fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value)) {
 
 /// What is declared secret: a text is one, whatever it is called. One that is JSON is read as such.
 fn declared(value: &mut Value) {
-    let Value::String(text) = value else { return walk(value, true, &[]) };
+    let Value::String(text) = value else { return walk(value, true, Texts::Any(&[])) };
     match serde_json::from_str::<Value>(text) {
         Ok(mut inside @ (Value::Object(_) | Value::Array(_))) => {
             let before = inside.clone();
-            walk(&mut inside, true, &[]);
+            walk(&mut inside, true, Texts::Any(&[]));
             if inside != before {
                 *text = inside.to_string();
             }
@@ -61,17 +70,21 @@ fn declared(value: &mut Value) {
 }
 
 /// What names give away, and keys in texts. `strict` where credentials are kept.
-fn walk(value: &mut Value, strict: bool, also: &[&str]) {
+fn walk(value: &mut Value, strict: bool, texts: Texts<'_>) {
     match value {
-        Value::String(text) => scan(text, also),
-        Value::Array(list) => list.iter_mut().for_each(|item| walk(item, strict, also)),
+        Value::String(text) => {
+            if let Texts::Any(also) = texts {
+                scan(text, also);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|item| walk(item, strict, texts)),
         Value::Object(map) => {
             for (name, value) in map {
                 match names::read(name, strict) {
                     Name::Secret if is_text(value) => hide(value),
                     Name::Sealed => seal(value),
-                    Name::Labels => walk(value, false, also),
-                    Name::Plain | Name::Secret => walk(value, strict, also),
+                    Name::Labels => walk(value, false, texts),
+                    Name::Plain | Name::Secret => walk(value, strict, texts),
                 }
             }
         }
@@ -90,7 +103,7 @@ fn is_text(value: &Value) -> bool {
 /// Masks in arguments that go on record what is known as a key by its name or its looks, wherever it stands.
 pub fn mask_arguments(args: &mut JsonMap) {
     let mut whole = Value::Object(std::mem::take(args));
-    walk(&mut whole, false, &[]);
+    walk(&mut whole, false, Texts::Any(&[]));
     if let Value::Object(masked) = whole {
         *args = masked;
     }

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::operation::{JsonMap, Operation, Published, Slot};
 
+use mask::Texts;
+
 pub use handover::{Delivery, Handover};
 pub use mask::{mask, mask_arguments};
 pub use references::{Allowed, Caller, References, Unresolved};
@@ -166,17 +168,21 @@ impl Secrets {
 
 impl Handover {
     /// Masks an answer, and hands over what the call was there to reveal. `own` are keys that came with
-    /// the request, which answers have no reason to repeat.
+    /// the request, which answers have no reason to repeat. `plain` is the answer as it came, where that is
+    /// [plain](crate::untrusted::plain).
     pub fn complete<'a>(
         self,
         operation: &Operation,
         fetched: &'a Fetched,
         own: impl Iterator<Item = &'a str>,
+        plain: Option<&str>,
         answer: &mut Value,
     ) {
         let also: Vec<_> = fetched.texts().chain(own).collect();
+        let is_keyless = |plain| also.is_empty() && !scan::may_have_key(plain);
+        let texts = if plain.is_some_and(is_keyless) { Texts::Keyless } else { Texts::Any(&also) };
         let revealed = self.take(answer);
-        mask::mask_also(operation, answer, &also);
+        mask::mask_also(operation, answer, texts);
         revealed.put_back(answer);
     }
 }

@@ -24,16 +24,28 @@ const HARMLESS: &[&str] = &[
     "continuation_token",
 ];
 
+/// A word that tells wherever it stands in a name.
+struct Word {
+    text: &'static str,
+    letters: u32,
+}
+
+const SECRET: Word = word("secret");
+const PASSWORD: Word = word("password");
+const SERVICE_ACCOUNT: Word = word("serviceaccount");
+const PRIVATE_KEY: Word = word("privatekey");
+const ACCESS_KEY: Word = word("accesskey");
+
 /// Each telling name, by its letters: nearly all names have not the letters of any.
 const LETTERS: [u32; 14] = [
-    letters("secret"),
+    SECRET.letters,
     letters("token"),
     letters("key"),
     letters("authorization"),
-    letters("password"),
+    PASSWORD.letters,
     letters("credential"),
     letters("clientauth"),
-    letters("serviceaccount"),
+    SERVICE_ACCOUNT.letters,
     letters("signedurl"),
     letters("invitelink"),
     letters("headers"),
@@ -42,14 +54,16 @@ const LETTERS: [u32; 14] = [
     letters("conditions"),
 ];
 
-/// The letters of a name, a bit for each.
+const fn word(text: &'static str) -> Word {
+    Word { text, letters: letters(text) }
+}
+
+/// The letters of a name, a bit for each, large or small. What else is in it may pass for a letter.
 const fn letters(name: &str) -> u32 {
     let (mut found, mut rest) = (0, name.as_bytes());
     while let [first, more @ ..] = rest {
-        let letter = first.to_ascii_lowercase();
-        if letter.is_ascii_lowercase() {
-            found |= 1 << (letter - b'a');
-        }
+        // By its last five bits, in which a large letter is as a small one.
+        found |= 1_u32.wrapping_shl(*first as u32);
         rest = more;
     }
     found
@@ -88,15 +102,16 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
         "key" if strict => return Name::Secret,
         _ => {}
     }
+    let has = |word: &Word| found & word.letters == word.letters && bare.contains(word.text);
     let sealed = bare.starts_with("credential")
-        || bare.contains("serviceaccount")
-        || bare.contains("privatekey")
-        || bare.contains("password")
-        || bare.contains("accesskey");
+        || has(&SERVICE_ACCOUNT)
+        || has(&PRIVATE_KEY)
+        || has(&PASSWORD)
+        || has(&ACCESS_KEY);
     let secret = bare.ends_with("token")
         || bare.ends_with("apikey")
         || bare.ends_with("authorization")
-        || bare.contains("secret");
+        || has(&SECRET);
     let refers = bare.starts_with("secretreference") || bare.starts_with("secrets");
     match (sealed, secret) {
         (true, _) => Name::Sealed,

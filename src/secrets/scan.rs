@@ -8,7 +8,7 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind, packed};
 use arc_swap::ArcSwap;
 use regex::{Match, Regex};
 
@@ -24,7 +24,7 @@ const MOST_PASSED: usize = 1024;
 
 /// How a key looks.
 struct Look {
-    /// What it has in it, one of these.
+    /// What it has in it, one of these: three bytes or more, so that many can be looked for at once.
     signs: &'static [&'static str],
     /// The whole of it, in ASCII and with short counts: each state of what this becomes is memory.
     whole: &'static str,
@@ -34,7 +34,8 @@ const fn look(signs: &'static [&'static str], whole: &'static str) -> Look {
     Look { signs, whole }
 }
 
-/// A credential within an address, in the characters that one may have. Its `@` is put back.
+/// A credential within an address, in the characters that one may have. Its `@` is put back. What it has
+/// in it is asked for by [`may_be_address`].
 const USERINFO: &str = r"://[!$%&()*+,.0-9;=A-Z_a-z~-]*:[!$%&()*+,.0-9:;=A-Z_a-z~-]+@";
 
 const LOOKS: &[Look] = &[
@@ -61,10 +62,10 @@ const LOOKS: &[Look] = &[
         &["-----BEGIN "],
         r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|$)",
     ),
-    look(&["@"], USERINFO),
+    look(&[], USERINFO),
 ];
 
-/// What [`NAMED`] has in it, in capitals or not.
+/// What [`NAMED`] has in it, once it is in small letters.
 const NAMES: &[&str] = &["api-key", "api_key", "apikey", "authorization", "password"];
 
 /// A header or a field of a key, in a line of the log.
@@ -73,23 +74,28 @@ const NAMED: &str = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|passw
 /// An expression that is asked only about texts with one of its signs. Most have none, and many servers
 /// never see one that has: what the expression becomes is most of what an idle server would hold.
 struct Signed {
-    signs: Option<AhoCorasick>,
+    /// Looks at many bytes at once; none on a processor that cannot.
+    signs: Option<packed::Searcher>,
+    /// Finds a sign that is too short for that.
+    also: fn(&str) -> bool,
     whole: LazyLock<Option<Regex>>,
 }
 
 impl Signed {
-    fn new(signs: impl IntoIterator<Item = &'static str>, whole: fn() -> Option<Regex>) -> Self {
-        let signs = AhoCorasick::builder().ascii_case_insensitive(true).build(signs).ok();
-        Self { signs, whole: LazyLock::new(whole) }
+    fn new(
+        signs: impl IntoIterator<Item = &'static str>,
+        also: fn(&str) -> bool,
+        whole: fn() -> Option<Regex>,
+    ) -> Self {
+        Self { signs: packed::Searcher::new(signs), also, whole: LazyLock::new(whole) }
     }
 
     /// The expression, for a text that it may find something in. Nothing is let through where it cannot be
     /// made.
     fn about(&self, text: &str) -> Result<Option<&Regex>, Unmade> {
         match &self.signs {
-            Some(signs) if !signs.is_match(text) => Ok(None),
-            Some(_) => self.whole.as_ref().map(Some).ok_or(Unmade),
-            None => Err(Unmade),
+            Some(signs) if signs.find(text).is_none() && !(self.also)(text) => Ok(None),
+            _ => self.whole.as_ref().map(Some).ok_or(Unmade),
         }
     }
 }
@@ -100,11 +106,16 @@ struct Unmade;
 static LOOK: LazyLock<Signed> = LazyLock::new(|| {
     let whole =
         || Regex::new(&LOOKS.iter().map(|look| look.whole).collect::<Vec<_>>().join("|")).ok();
-    Signed::new(LOOKS.iter().flat_map(|look| look.signs).copied(), whole)
+    Signed::new(LOOKS.iter().flat_map(|look| look.signs).copied(), may_be_address, whole)
 });
 
 static NAME: LazyLock<Signed> =
-    LazyLock::new(|| Signed::new(NAMES.iter().copied(), || Regex::new(NAMED).ok()));
+    LazyLock::new(|| Signed::new(NAMES.iter().copied(), |_| false, || Regex::new(NAMED).ok()));
+
+/// Whether an address in a text may have a credential.
+fn may_be_address(text: &str) -> bool {
+    text.contains('@') && text.contains("://")
+}
 
 static KNOWN: LazyLock<ArcSwap<Known>> =
     LazyLock::new(|| ArcSwap::from_pointee(Known::of(Vec::new())));
@@ -133,6 +144,12 @@ impl Known {
         let values = keys.iter().map(|held| held.key.as_str());
         let finder = AhoCorasick::builder().match_kind(longest).build(values).ok();
         Self { keys, finder }
+    }
+
+    fn may_be_in(&self, text: &str) -> bool {
+        // Without keys the finder would go through the whole text all the same.
+        let found = || self.finder.as_ref().is_none_or(|finder| finder.is_match(text));
+        !self.keys.is_empty() && found()
     }
 
     fn has(&self, key: &str) -> bool {
@@ -190,12 +207,17 @@ pub fn has_own(text: &str) -> bool {
 /// A text with every key in it masked; the same text where there is none.
 pub fn mask(text: &str) -> Cow<'_, str> {
     let known = KNOWN.load();
-    let Some(finder) = &known.finder else { return Cow::Borrowed(MASK) };
-    if !finder.is_match(text) {
+    if !known.may_be_in(text) {
         return mask_looks(text);
     }
+    let Some(finder) = &known.finder else { return Cow::Borrowed(MASK) };
     let unknown = finder.replace_all(text, &vec![MASK; known.keys.len()]);
     mask_looks(&unknown).into_owned().into()
+}
+
+/// Whether a text may have a key in it. Nearly all have not, and this is quick to say so.
+pub(super) fn may_have_key(text: &str) -> bool {
+    KNOWN.load().may_be_in(text) || !matches!(LOOK.about(text), Ok(None))
 }
 
 /// A text with everything masked that looks like a key.
@@ -225,7 +247,7 @@ fn mask_looks(text: &str) -> Cow<'_, str> {
 /// A line of a log with every key in it masked, and whatever is named as one.
 pub fn mask_line(line: &str) -> Cow<'_, str> {
     let masked = mask(line);
-    let named = match NAME.about(&masked) {
+    let named = match NAME.about(&masked.to_ascii_lowercase()) {
         Ok(Some(named)) => named,
         Ok(None) => return masked,
         Err(Unmade) => return Cow::Borrowed(MASK),
