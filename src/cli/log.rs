@@ -1,7 +1,8 @@
 //! The log: lines on standard error, which belong to no protocol.
 
 use std::{
-    io::{self, BufWriter, IsTerminal, Stderr, Write},
+    borrow::Cow,
+    io::{self, BufWriter, Stderr, Write},
     thread,
     time::Duration,
 };
@@ -67,9 +68,7 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     let (queue, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(Gathered::new());
     metrics::follow_log(queue.error_counter());
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(Masking(queue))
-        .with_ansi(io::stderr().is_terminal());
+    let lines = tracing_subscriber::fmt::layer().with_writer(Masking(queue));
     let lines = match options.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
@@ -89,7 +88,8 @@ struct Masking<W>(W);
 impl<W: Write> Write for Masking<W> {
     // A line comes whole.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
+        // Slow, and lines are text.
+        let text = str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::from);
         self.0.write_all(mask_line(&text).as_bytes())?;
         Ok(line.len())
     }
