@@ -155,7 +155,8 @@ impl Auth {
                 refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
                 // Kept for as long as the check takes, whatever becomes of the file.
                 let oauth = Arc::clone(&oauth.get());
-                oauth.authenticate(&request.headers).await.map(Arc::new)
+                // In a box, since there is no need for it otherwise.
+                Box::pin(oauth.authenticate(&request.headers)).await.map(Arc::new)
             }
         }
     }

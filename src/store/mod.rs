@@ -48,7 +48,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub enum Store {
     /// For a single replica; forgotten when the process ends.
     Memory(Arc<Memory>),
-    /// For several replicas.
+    /// For several replicas. What waits for it is in boxes, or every call would make room for it.
     Redis(Arc<Redis>),
 }
 
@@ -180,7 +180,7 @@ impl Store {
     pub async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
         match self {
             Self::Memory(memory) => memory.take(key, limit),
-            Self::Redis(redis) => redis.take(key, limit).await,
+            Self::Redis(redis) => Box::pin(redis.take(key, limit)).await,
         }
     }
 
@@ -216,7 +216,7 @@ impl Store {
                 memory.roll_back(&counted);
                 Ok(())
             }
-            Self::Redis(redis) => redis.roll_back(&counted).await,
+            Self::Redis(redis) => Box::pin(redis.roll_back(&counted)).await,
         }
     }
 
@@ -237,7 +237,7 @@ impl Store {
         match self {
             _ if asked.is_empty() => Ok(Ok(Vec::new())),
             Self::Memory(memory) => memory.reserve(asked),
-            Self::Redis(redis) => redis.reserve(asked).await,
+            Self::Redis(redis) => Box::pin(redis.reserve(asked)).await,
         }
     }
 
@@ -256,7 +256,7 @@ impl Store {
     pub async fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
         match self {
             Self::Memory(memory) => memory.once(key, within_bounds(ttl)),
-            Self::Redis(redis) => redis.once(key, within_bounds(ttl)).await,
+            Self::Redis(redis) => Box::pin(redis.once(key, within_bounds(ttl))).await,
         }
     }
 
@@ -274,7 +274,7 @@ impl Store {
                 memory.put(key, value, within_bounds(ttl));
                 Ok(())
             }
-            Self::Redis(redis) => redis.put(key, value, within_bounds(ttl)).await,
+            Self::Redis(redis) => Box::pin(redis.put(key, value, within_bounds(ttl))).await,
         }
     }
 
@@ -285,7 +285,7 @@ impl Store {
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),
-            Self::Redis(redis) => redis.get(key).await,
+            Self::Redis(redis) => Box::pin(redis.get(key)).await,
         }
     }
 
@@ -298,7 +298,7 @@ impl Store {
         let prefix = format!("{purpose}:");
         match self {
             Self::Memory(memory) => Ok(memory.values(&prefix, MOST_LISTED)),
-            Self::Redis(redis) => redis.values(&prefix, MOST_LISTED).await,
+            Self::Redis(redis) => Box::pin(redis.values(&prefix, MOST_LISTED)).await,
         }
     }
 
@@ -309,7 +309,7 @@ impl Store {
     pub async fn refresh(&self, key: &Key, ttl: Duration) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.refresh(key, within_bounds(ttl))),
-            Self::Redis(redis) => redis.refresh(key, within_bounds(ttl)).await,
+            Self::Redis(redis) => Box::pin(redis.refresh(key, within_bounds(ttl))).await,
         }
     }
 
@@ -323,7 +323,7 @@ impl Store {
                 memory.remove(key);
                 Ok(())
             }
-            Self::Redis(redis) => redis.remove(key).await,
+            Self::Redis(redis) => Box::pin(redis.remove(key)).await,
         }
     }
 }

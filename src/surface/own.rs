@@ -3,7 +3,7 @@
 //! Each is declared like an operation, so that schema, hints and the check of arguments come from one place.
 //! None is ever laid out on the wire.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -173,7 +173,10 @@ pub fn tools() -> &'static [OwnTool] {
 
 /// The one of this name, with hyphens or underscores.
 pub fn named(name: &str) -> Option<&'static OwnTool> {
-    let is = |own: &str| own == name || (name.contains('_') && own == name.replace('_', "-"));
+    let name = match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    };
     // Most calls are of operations: no schema is built to find that out.
-    tools().get(TOOLS.iter().position(|(operation, _)| is(operation.name()))?)
+    tools().get(TOOLS.iter().position(|(operation, _)| operation.name() == name)?)
 }
