@@ -31,7 +31,7 @@ pub const USUAL_TTL: Duration = Duration::from_secs(900);
 /// What a preview is called in its answer.
 const TRUNCATED: &str = "truncated";
 /// What a value that is no object stands under, since clients up to 2025-11-25 take objects only.
-const DATA: &str = "data";
+pub const DATA: &str = "data";
 
 /// What an answer carries: clients differ in what they hand to the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

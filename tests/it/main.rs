@@ -36,6 +36,7 @@ mod not_shipped;
 #[cfg(feature = "otel")]
 mod otlp;
 mod paths;
+mod plain;
 mod policy;
 mod process;
 mod profiles;

@@ -6,12 +6,14 @@ mod front;
 mod limits;
 pub(super) mod listener;
 mod narrowing;
+mod plain;
 mod prompt;
 mod refusal;
 mod scrape;
 mod session;
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -30,7 +32,7 @@ use rmcp::{
     transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, service_fn};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, Any, CorsLayer, ExposeHeaders},
@@ -44,6 +46,7 @@ use self::{
     limits::UnderWay,
     listener::Ending,
     narrowing::{PATH, PATH_READ_ONLY, PATH_TOOLSETS, PATH_TOOLSETS_READ_ONLY},
+    plain::Endpoint,
     refusal::Refusal,
     session::{Sessions, follow},
 };
@@ -194,13 +197,19 @@ pub fn router<H: ServerHandler + Clone>(
     let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(true)
         .with_json_response(true)
-        .with_allowed_hosts(hosts)
+        .with_allowed_hosts(hosts.clone())
         .with_allowed_origins(settings.allowed_origins.iter().cloned())
         .enforce_origin_validation()
         .with_max_request_body_bytes(settings.max_request_bytes)
         .with_cancellation_token(stop.end.clone());
     config.session_store = Some(sessions.elsewhere());
-    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), sessions.live(), config);
+    let made = handler.clone();
+    let rmcp = StreamableHttpService::new(move || Ok(made.clone()), sessions.live(), config);
+    let endpoint = Arc::new(Endpoint::new(handler, rmcp, hosts, stop.end.clone()));
+    let mcp = service_fn(move |request| {
+        let endpoint = Arc::clone(&endpoint);
+        async move { Ok::<_, Infallible>(endpoint.serve(request).await) }
+    });
     let draining = stop.drain.clone();
     let ready = move || {
         let ready = !draining.is_cancelled();
@@ -232,7 +241,7 @@ pub fn router<H: ServerHandler + Clone>(
         .with_state(front.clone());
     // One service of several layers, and not a layer of the router each: the router boxes every one.
     let mcp = ServiceBuilder::new()
-        .layer(cors(&settings.allowed_origins))
+        .option_layer(cors(&settings.allowed_origins))
         .layer(middleware::from_fn_with_state(front, pass))
         .layer(middleware::from_fn_with_state(sessions, follow))
         .service(mcp);
@@ -252,10 +261,12 @@ fn host_of(ip: IpAddr) -> Option<String> {
     (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
 }
 
-/// What browsers may do: those of the origins named, and what the protocol needs.
-fn cors(origins: &[String]) -> CorsLayer {
+/// What browsers may do: those of the origins named, and what the protocol needs. None may do anything where
+/// no origin is named.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let origins = Some(origins).filter(|origins| !origins.is_empty())?;
     let origins = origins.iter().filter_map(|origin| origin.parse().ok());
-    CorsLayer::new()
+    let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Tools may have headers of their own, `Mcp-Param-…`, so there is no list of them.
@@ -267,7 +278,8 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::RETRY_AFTER,
             REQUEST_ID,
         ]))
-        .max_age(PREFLIGHT)
+        .max_age(PREFLIGHT);
+    Some(cors)
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {

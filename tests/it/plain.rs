@@ -1,0 +1,202 @@
+//! Calls over HTTP that are taken to their tool at once, beside those that rmcp has a look at: nobody can
+//! tell them apart, and nothing that rmcp would turn back gets past it.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    http::served,
+    process::Served,
+    requests::{answer, client},
+    upstream::{Act, Upstream},
+};
+
+/// A call as most clients make it.
+#[derive(Clone)]
+struct Plain {
+    head: HeaderMap,
+    body: String,
+}
+
+impl Plain {
+    fn new(tool: &str, arguments: Value) -> Self {
+        let head = [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", tool),
+        ];
+        let head = head.map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        });
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        });
+        let params = json!({ "name": tool, "arguments": arguments, "_meta": meta });
+        let body =
+            json!({ "jsonrpc": "2.0", "id": "a-1", "method": "tools/call", "params": params });
+        Self { head: head.into_iter().collect(), body: body.to_string() }
+    }
+
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.head.insert(name, HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    fn and(mut self, name: &'static str, value: &str) -> Self {
+        self.head.append(name, HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.head.remove(name);
+        self
+    }
+
+    fn saying(mut self, before: &str, now: &str) -> Self {
+        assert!(self.body.contains(before), "{}", self.body);
+        self.body = self.body.replace(before, now);
+        self
+    }
+
+    async fn answer(self, server: &Served) -> (StatusCode, Value) {
+        let request = client().post(&server.url).headers(self.head).body(self.body);
+        let (status, mut body) = answer(request).await;
+        if let Some(Value::String(text)) = body.pointer_mut("/result/content/0/text") {
+            // Portkey counts its answers.
+            text.truncate(text.find("(request id").unwrap_or(text.len()));
+        }
+        (status, body)
+    }
+}
+
+/// The same calls, each with something that takes more than a glance.
+fn roundabout(call: &Plain, host: &str) -> Vec<(&'static str, Plain)> {
+    let call = || call.clone();
+    let meta = r#""_meta":{"#;
+    vec![
+        ("weighted types", call().with("accept", "application/json;q=0.9, text/event-stream")),
+        ("two lists", call().with("accept", "text/event-stream").and("accept", "application/json")),
+        ("a charset", call().with("content-type", "application/json; charset=utf-8")),
+        ("a host in capitals", call().with("host", host)),
+        ("an escape", call().saying("tools/call", r"tools\/call")),
+        ("another field", call().saying(r#""id":"#, r#""x":1,"id":"#)),
+        ("progress", call().saying(meta, r#""_meta":{"progressToken":1,"#)),
+        ("no name of a client", call().saying(r#""name":"test","#, "")),
+    ]
+}
+
+#[tokio::test]
+async fn answers_are_the_same_whichever_way_a_call_takes() {
+    let server = served(&[]);
+    let host = server.url.replace("http://127.0.0.1", "LOCALHOST").replace("/mcp", "");
+    let calls = [
+        ("an answer", Plain::new("list-all-integrations", json!({ "page_size": 2 })), 200),
+        ("no arguments", Plain::new("get-current-workspace", json!(null)), 200),
+        ("a refusal", Plain::new("get-integration", json!({ "slug": "no-such" })), 200),
+        ("bad arguments", Plain::new("get-integration", json!({ "slgu": "x" })), 200),
+        ("an unknown tool", Plain::new("no-such-tool", json!({})), 200),
+        ("one of our own", Plain::new("whoami", json!({})), 200),
+    ];
+    for (what, call, status) in calls {
+        let (got, plain) = call.clone().answer(&server).await;
+        assert_eq!(got, status, "{what}: {plain}");
+        assert_eq!((&plain["jsonrpc"], &plain["id"]), (&json!("2.0"), &json!("a-1")), "{what}");
+        for (how, call) in roundabout(&call, &host) {
+            assert_eq!(call.answer(&server).await, (got, plain.clone()), "{what}, {how}");
+        }
+    }
+}
+
+/// What an answer holds is looked for in all of it at once where it is written plainly.
+#[tokio::test]
+async fn answers_of_any_kind_come_whole_and_without_keys() {
+    let key = "sk-abcdefghijklmnopqrstuvwxyz0123456789";
+    let mask = "[masked by portkey-mcp]";
+    let bodies = [
+        (r#"{"a":[1,{"b":null}]}"#.to_owned(), json!({ "a": [1, { "b": null }] })),
+        (r#"[{"a":1}]"#.to_owned(), json!({ "data": [{ "a": 1 }] })),
+        (r#""a text""#.to_owned(), json!({ "data": "a text" })),
+        ("17".to_owned(), json!({ "data": 17 })),
+        (r#"{"a":"\"{}\" é \\ \n"}"#.to_owned(), json!({ "a": "\"{}\" é \\ \n" })),
+        (format!(r#"{{"a":"{key}"}}"#), json!({ "a": mask })),
+        (format!(r#"{{"a":"\u0073k-{}"}}"#, &key[3..]), json!({ "a": mask })),
+        (format!(r#"{{"a":"s\u200bk-{}"}}"#, &key[3..]), json!({ "a": mask })),
+        (format!("{{\"a\":\"s\u{200b}k-{}\"}}", &key[3..]), json!({ "a": mask })),
+        (
+            r#"{"a":"http://me:hidden@host/x"}"#.to_owned(),
+            json!({ "a": format!("http://{mask}@host/x") }),
+        ),
+        (r#"{"a":"our-own-key-1"}"#.to_owned(), json!({ "a": mask })),
+        (r#"{"a":{"password":"p"}}"#.to_owned(), json!({ "a": { "password": mask } })),
+    ];
+    let served = bodies.clone();
+    let portkey = Upstream::start(move |count| {
+        let body = &served[count / 2].0;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+        let length = body.len();
+        Act::Write(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into())
+    })
+    .await;
+    let own = ["--api-key", "our-own-key-1", "--base-url", &portkey.base_url];
+    let server = Served::start(&[["http", "--listen", "127.0.0.1:0"].as_slice(), &own].concat());
+    for (body, expected) in bodies {
+        let call = Plain::new("get-integration", json!({ "slug": "x" }));
+        let (_, plain) = call.clone().answer(&server).await;
+        assert_eq!(plain["result"]["structuredContent"], expected, "{body}");
+        let other = call.with("content-type", "application/json; charset=utf-8");
+        assert_eq!(other.answer(&server).await.1, plain, "{body}");
+    }
+}
+
+/// Each is plain but for one thing.
+#[tokio::test]
+async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
+    let server = served(&[]);
+    let call = || Plain::new("get-integration", json!({ "slug": "openai-prod" }));
+    let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
+    let capabilities = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
+    let cases = [
+        ("another site", call().with("origin", "https://evil.example"), 403),
+        ("another host", call().with("host", "evil.example"), 403),
+        ("a host that ends as ours", call().with("host", "evil.example:localhost"), 403),
+        ("another type", call().with("content-type", "text/plain"), 415),
+        ("no events", call().with("accept", "application/json"), 406),
+        ("nothing wanted", call().with("accept", "application/json, text/event-stream;q=0"), 406),
+        ("another tool", call().with("mcp-name", "delete-integration"), 400),
+        ("no tool", call().without("mcp-name"), 400),
+        ("another method", call().with("mcp-method", "tools/list"), 400),
+        ("no method", call().without("mcp-method"), 400),
+        ("another revision", call().saying(version, &version.replace("2026", "2027")), 400),
+        ("no capabilities", call().saying(&format!("{capabilities},"), ""), 400),
+        (
+            "capabilities that are none",
+            call().saying(capabilities, &capabilities.replace("{}", "1")),
+            400,
+        ),
+        ("no JSON-RPC", call().saying(r#""2.0""#, r#""1.0""#), 400),
+        ("an id that is none", call().saying(r#""a-1""#, "{}"), 400),
+        ("no JSON", call().saying(r#"{"jsonrpc""#, r#"{{"jsonrpc""#), 400),
+    ];
+    for (what, call, status) in cases {
+        let (got, body) = call.answer(&server).await;
+        assert_eq!(got, status, "{what}: {body}");
+        assert!(body["error"]["code"].is_number(), "{what}: {body}");
+    }
+}
+
+/// What tools list for headers of their own is compared by rmcp alone.
+#[test]
+fn no_tool_has_headers_of_its_own() {
+    use portkey_mcp::{catalog::Catalog, operation::Presentation, server, surface::Surface};
+    for surface in [Surface::Operations, Surface::Compact] {
+        for tool in server::tools(surface, &Presentation::default(), Catalog::full().iter()) {
+            let schema = serde_json::to_string(&tool.input_schema).unwrap();
+            assert!(!schema.contains("x-mcp-header"), "{}", tool.name);
+        }
+    }
+}
