@@ -3,10 +3,19 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::StatusCode;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ServerCapabilities, ServerConfig,
+        Tool,
+    },
+    service::RequestContext,
+};
 use serde_json::{Value, json};
 
 use crate::{
     http::served,
+    hub::serve_http,
     process::Served,
     requests::{answer, client},
     upstream::{Act, Upstream},
@@ -189,14 +198,51 @@ async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
     }
 }
 
-/// What tools list for headers of their own is compared by rmcp alone.
-#[test]
-fn no_tool_has_headers_of_its_own() {
-    use portkey_mcp::{catalog::Catalog, operation::Presentation, server, surface::Surface};
-    for surface in [Surface::Operations, Surface::Compact] {
-        for tool in server::tools(surface, &Presentation::default(), Catalog::full().iter()) {
-            let schema = serde_json::to_string(&tool.input_schema).unwrap();
-            assert!(!schema.contains("x-mcp-header"), "{}", tool.name);
-        }
+/// Has a tool with an argument that is said in the head, too, and one without.
+#[derive(Clone)]
+struct Regions;
+
+impl ServerHandler for Regions {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        let region = match name {
+            "in-region" => json!({ "type": "string", "x-mcp-header": "Region" }),
+            "anywhere" => json!({ "type": "string" }),
+            _ => return None,
+        };
+        let schema = json!({ "type": "object", "properties": { "region": region } });
+        let Value::Object(schema) = schema else { return None };
+        Some(Tool::new(name.to_owned(), "", schema))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = Value::from(request.arguments.unwrap_or_default());
+        Ok(CallToolResult::structured(arguments).into())
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_in_the_head_too_is_compared() {
+    let url = serve_http(Regions).await;
+    let call = |tool| Plain::new(tool, json!({ "region": "eu" }));
+    let cases = [
+        ("the same", call("in-region").with("mcp-param-region", "eu"), 200),
+        ("another", call("in-region").with("mcp-param-region", "us"), 400),
+        ("nothing", call("in-region"), 400),
+        ("no need", call("anywhere"), 200),
+    ];
+    // Twice, because what is known of a tool is kept.
+    for (what, Plain { head, body }, status) in cases.clone().into_iter().chain(cases) {
+        let (got, body) = answer(client().post(&url).headers(head).body(body)).await;
+        assert_eq!(got, status, "{what}: {body}");
+        let answered = &body["result"]["structuredContent"]["region"];
+        assert_eq!(*answered, json!((status == 200).then_some("eu")), "{what}: {body}");
     }
 }

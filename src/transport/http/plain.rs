@@ -6,7 +6,11 @@
 //! but its answer has no use for it. Only what is beyond doubt goes this way: whatever is unusual in a head
 //! or a message goes to rmcp as it came, which knows what is allowed and says what is wrong.
 
-use std::sync::OnceLock;
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{OnceLock, PoisonError, RwLock},
+};
 
 use axum::{
     body::{Body, to_bytes},
@@ -38,6 +42,9 @@ const MCP_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
+/// What a schema says of an argument that is to stand in the head, too.
+const ANNOTATION: &str = "x-mcp-header";
+
 /// Where a call says which revision it is made in.
 const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// Where it says which client makes it.
@@ -51,6 +58,8 @@ pub(super) struct Endpoint<H, M> {
     hosts: Vec<String>,
     /// Stands for the client of a plain call, whom nothing can be told but the answer.
     client: OnceLock<Peer<RoleServer>>,
+    /// The tools whose arguments are said in no header, as far as they have been called.
+    headless: RwLock<HashSet<Cow<'static, str>>>,
     /// Ends calls that outlive the server.
     end: CancellationToken,
 }
@@ -82,7 +91,23 @@ impl<H: ServerHandler + Clone, M: SessionManager> Endpoint<H, M> {
         hosts: Vec<String>,
         end: CancellationToken,
     ) -> Self {
-        Self { handler, rmcp, hosts, client: OnceLock::new(), end }
+        let (client, headless) = (OnceLock::new(), RwLock::default());
+        Self { handler, rmcp, hosts, client, headless, end }
+    }
+
+    /// Whether rmcp would compare nothing of a tool's arguments with a head (SEP-2243). By the one name of the
+    /// tool it is quick to tell.
+    fn is_headless(&self, name: &str) -> bool {
+        if self.headless.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
+            return true;
+        }
+        let Some(tool) = self.handler.get_tool(name) else { return false };
+        let schema = serde_json::to_string(&tool.input_schema);
+        let is_headless = schema.is_ok_and(|schema| !schema.contains(ANNOTATION));
+        if is_headless && tool.name == name {
+            self.headless.write().unwrap_or_else(PoisonError::into_inner).insert(tool.name);
+        }
+        is_headless
     }
 
     fn client(&self) -> Peer<RoleServer> {
@@ -105,8 +130,10 @@ impl<H: ServerHandler + Clone, M: SessionManager> Endpoint<H, M> {
             return Refusal::new(StatusCode::BAD_REQUEST, "the body broke off").into_response();
         };
         match Message::read(&body, &name) {
-            Some(message) => self.call(message, parts).await,
-            None => self.pass_on(Request::from_parts(parts, body.into())).await,
+            Some(message) if self.is_headless(message.params.name) => {
+                self.call(message, parts).await
+            }
+            _ => self.pass_on(Request::from_parts(parts, body.into())).await,
         }
     }
 

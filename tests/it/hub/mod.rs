@@ -129,7 +129,7 @@ struct Arguments {
     http: Http,
 }
 
-async fn serve_http<H: ServerHandler + Clone>(handler: H) -> String {
+pub(crate) async fn serve_http<H: ServerHandler + Clone>(handler: H) -> String {
     let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
     let Prepared { auth, settings, .. } = http.prepare(&options, false).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
