@@ -3,7 +3,6 @@
 mod explain;
 
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject, RequestId};
-use serde_json::Value;
 
 use crate::{
     dispatch::CallError,
@@ -62,8 +61,10 @@ pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result
         true => message.extend_from_slice(text.as_bytes()),
         false => message.extend_from_slice(format!("{{\"{DATA}\":{text}}}").as_bytes()),
     }
-    let copied = || serde_json::from_slice::<Value>(message.get(begin..)?).ok();
-    debug_assert_eq!(copied(), structured);
+    debug_assert_eq!(
+        message.get(begin..),
+        structured.map(|it| it.to_string().into_bytes()).as_deref()
+    );
     let rest = message.len();
     serde_json::to_writer(&mut message, &result)?;
     // The rest goes on with the same object.

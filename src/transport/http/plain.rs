@@ -59,7 +59,7 @@ pub(super) struct Endpoint<H, M> {
     /// Stands for the client of a plain call, whom nothing can be told but the answer.
     client: OnceLock<Peer<RoleServer>>,
     /// The tools whose arguments are said in no header, as far as they have been called.
-    headless: RwLock<HashSet<Cow<'static, str>>>,
+    unannotated: RwLock<HashSet<Cow<'static, str>>>,
     /// Ends calls that outlive the server.
     end: CancellationToken,
 }
@@ -91,23 +91,23 @@ impl<H: ServerHandler + Clone, M: SessionManager> Endpoint<H, M> {
         hosts: Vec<String>,
         end: CancellationToken,
     ) -> Self {
-        let (client, headless) = (OnceLock::new(), RwLock::default());
-        Self { handler, rmcp, hosts, client, headless, end }
+        let (client, unannotated) = (OnceLock::new(), RwLock::default());
+        Self { handler, rmcp, hosts, client, unannotated, end }
     }
 
-    /// Whether rmcp would compare nothing of a tool's arguments with a head (SEP-2243). By the one name of the
-    /// tool it is quick to tell.
-    fn is_headless(&self, name: &str) -> bool {
-        if self.headless.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
+    /// Whether no argument of a tool is to stand in the head, too, where rmcp would compare the two (SEP-2243).
+    fn is_unannotated(&self, name: &str) -> bool {
+        if self.unannotated.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
             return true;
         }
         let Some(tool) = self.handler.get_tool(name) else { return false };
         let schema = serde_json::to_string(&tool.input_schema);
-        let is_headless = schema.is_ok_and(|schema| !schema.contains(ANNOTATION));
-        if is_headless && tool.name == name {
-            self.headless.write().unwrap_or_else(PoisonError::into_inner).insert(tool.name);
+        let is_unannotated = schema.is_ok_and(|schema| !schema.contains(ANNOTATION));
+        // By its own name only, or callers could fill the set with other spellings.
+        if is_unannotated && tool.name == name {
+            self.unannotated.write().unwrap_or_else(PoisonError::into_inner).insert(tool.name);
         }
-        is_headless
+        is_unannotated
     }
 
     fn client(&self) -> Peer<RoleServer> {
@@ -130,7 +130,7 @@ impl<H: ServerHandler + Clone, M: SessionManager> Endpoint<H, M> {
             return Refusal::new(StatusCode::BAD_REQUEST, "the body broke off").into_response();
         };
         match Message::read(&body, &name) {
-            Some(message) if self.is_headless(message.params.name) => {
+            Some(message) if self.is_unannotated(message.params.name) => {
                 self.call(message, parts).await
             }
             _ => self.pass_on(Request::from_parts(parts, body.into())).await,
