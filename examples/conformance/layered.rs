@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::request::Parts;
 use portkey_mcp::{
     hub::{Hub, Session},
-    server::Server,
+    server::{Foresight, Server},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -91,6 +92,14 @@ impl Layered {
 
 fn stateless(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| !version.has_initialize())
+}
+
+impl Foresight for Layered {
+    fn is_quiet_read(&self, call: &CallToolRequestParams, head: &Parts) -> bool {
+        // The fixtures do all that a tool may.
+        let is_fixture = self.tools.iter().any(|tool| tool.name == call.name);
+        !is_fixture && self.product.is_quiet_read(call, head)
+    }
 }
 
 impl ServerHandler for Layered {

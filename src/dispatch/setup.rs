@@ -8,6 +8,7 @@ use crate::{
     audit::Audit,
     catalog::{Catalog, Entry},
     metrics::Metrics,
+    operation::Operation,
     policy::Policy,
     portkey::Client,
     principal::{AccessModes, Principal},
@@ -85,6 +86,13 @@ impl Dispatcher {
     pub fn is_open(&self, principal: &Principal, entry: &Entry) -> bool {
         let may = principal.may(entry.domain.name, entry.operation).is_ok();
         may && self.is_listed(principal, entry)
+    }
+
+    /// Whether a policy may have a human asked about a call.
+    pub fn may_ask(&self, principal: &Principal, operation: &Operation) -> bool {
+        let server = self.policy.as_ref().map(Watched::get);
+        server.is_some_and(|policy| policy.asks(operation))
+            || principal.policy.as_deref().is_some_and(|policy| policy.asks(operation))
     }
 
     /// Which versions of policies a caller is under.

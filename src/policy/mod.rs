@@ -119,9 +119,17 @@ impl Policy {
 
     /// Whether a rule about the operation asks who has read what strangers wrote.
     pub fn minds_taint(&self, operation: &Operation) -> bool {
+        self.about(operation).any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
+    }
+
+    /// Whether a rule about the operation may have a human asked.
+    pub fn asks(&self, operation: &Operation) -> bool {
+        self.about(operation).any(|rule| rule.verb == Verb::Approve)
+    }
+
+    fn about(&self, operation: &Operation) -> impl Iterator<Item = &Rule> {
         let rules = self.of.get(operation.name()).into_iter().flat_map(|found| &found.rules);
-        let mut rules = rules.filter_map(|rule| self.rules.get(*rule));
-        rules.any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
+        rules.filter_map(|rule| self.rules.get(*rule))
     }
 
     /// What the file says that is likely meant otherwise: names of tools that there are not.

@@ -15,9 +15,10 @@ pub const MOST_PAGES: usize = 20;
 /// Bound on what is gathered of a list, in bytes.
 const MOST_BYTES: usize = 8 << 20;
 
-/// The arguments that every list takes beside its own.
+/// The arguments that every list takes beside its own: which fields to return, and
 const FIELDS: &str = "fields";
-const ALL: &str = "all";
+/// whether the pages that follow are wanted, too.
+pub(crate) const ALL: &str = "all";
 /// Where the items of a list stand, by its envelope (quirks.md §4.8).
 const ITEMS: [&str; 8] =
     [DATA, "models", "workspaces", "capabilities", "mappings", "records", "servers", "groups"];

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use self::{keep::Keep, preview::Cut};
 use crate::{operation::JsonMap, principal::Principal, resources::result_uri, store::Store};
 
+pub(crate) use self::list::ALL;
 pub use self::{
     keep::{MOST_OF_PRINCIPAL, ResultError},
     list::{Gathered, Listing, MOST_ITEMS, MOST_PAGES, Wishes},

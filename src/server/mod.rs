@@ -9,6 +9,7 @@ mod list;
 mod own;
 mod pages;
 mod prompts;
+mod quiet;
 mod resources;
 mod shell;
 mod unread;
@@ -51,7 +52,10 @@ use crate::{
     watch::Watched,
 };
 
-pub use self::list::{tool, tools};
+pub use self::{
+    list::{tool, tools},
+    quiet::Foresight,
+};
 
 /// What a client is told about using the server: what it is, how to begin, and what to keep to.
 const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hold provider \

@@ -2,6 +2,7 @@
 //! tell them apart, and nothing that rmcp would turn back gets past it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use portkey_mcp::server::Foresight;
 use reqwest::StatusCode;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -201,6 +202,8 @@ async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
 /// Has a tool with an argument that is said in the head, too, and one without.
 #[derive(Clone)]
 struct Regions;
+
+impl Foresight for Regions {}
 
 impl ServerHandler for Regions {
     fn get_info(&self) -> ServerConfig {

@@ -2,6 +2,7 @@
 
 mod address;
 mod body;
+mod endpoint;
 mod front;
 mod limits;
 pub(super) mod listener;
@@ -27,10 +28,7 @@ use axum::{
 };
 use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
-use rmcp::{
-    ServerHandler,
-    transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
-};
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, service_fn};
 use tower_http::{
@@ -42,11 +40,11 @@ use tracing::{error, info, warn};
 use self::{
     address::Proxies,
     body::Bounds,
+    endpoint::Endpoint,
     front::{Front, metadata, pass},
     limits::UnderWay,
     listener::Ending,
     narrowing::{PATH, PATH_READ_ONLY, PATH_TOOLSETS, PATH_TOOLSETS_READ_ONLY},
-    plain::Endpoint,
     refusal::Refusal,
     session::{Sessions, follow},
 };
@@ -55,7 +53,7 @@ use crate::{
     metrics::Metrics,
     request::REQUEST_ID,
     seal::Keyring,
-    server::Server,
+    server::{Foresight, Server},
     store::{Limit, Store},
     watch::Watched,
 };
@@ -183,7 +181,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
 }
 
 /// The routes: `/mcp` and what narrows it, `/healthz`, `/readyz`, and what OAuth clients look for.
-pub fn router<H: ServerHandler + Clone>(
+pub fn router<H: Foresight + Clone>(
     handler: H,
     auth: Auth,
     settings: &Settings,
@@ -192,7 +190,8 @@ pub fn router<H: ServerHandler + Clone>(
     let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     hosts.extend(host_of(settings.listen.ip()));
     hosts.extend(settings.allowed_hosts.iter().cloned());
-    let sessions = Sessions::new(settings.sessions, settings.keys.clone(), settings.store.clone());
+    let (keys, store) = (settings.keys.clone(), settings.store.clone());
+    let sessions = Sessions::new(settings.sessions, keys, store, stop.end.clone());
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
     let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(true)
@@ -204,8 +203,9 @@ pub fn router<H: ServerHandler + Clone>(
         .with_cancellation_token(stop.end.clone());
     config.session_store = Some(sessions.elsewhere());
     let made = handler.clone();
-    let rmcp = StreamableHttpService::new(move || Ok(made.clone()), sessions.live(), config);
-    let endpoint = Arc::new(Endpoint::new(handler, rmcp, hosts, stop.end.clone()));
+    let live = sessions.live().clone();
+    let rmcp = StreamableHttpService::new(move || Ok(made.clone()), live.clone(), config);
+    let endpoint = Arc::new(Endpoint::new(handler, rmcp, live, hosts, stop.end.clone()));
     let mcp = service_fn(move |request| {
         let endpoint = Arc::clone(&endpoint);
         async move { Ok::<_, Infallible>(endpoint.serve(request).await) }

@@ -1,6 +1,9 @@
 //! A server that offers all that can be announced.
 
-use portkey_mcp::hub::{Hub, Session};
+use portkey_mcp::{
+    hub::{Hub, Session},
+    server::Foresight,
+};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -30,6 +33,8 @@ impl Library {
             .build()
     }
 }
+
+impl Foresight for Library {}
 
 impl ServerHandler for Library {
     fn get_info(&self) -> ServerConfig {

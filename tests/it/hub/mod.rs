@@ -13,14 +13,14 @@ use portkey_mcp::{
     dispatch::Dispatcher,
     hub::{Hub, MOST_RESOURCES, Session},
     portkey::Client,
-    server::Server,
+    server::{Foresight, Server},
     transport::{
         http::{Stop, router},
         stdio::Lines,
     },
 };
 use rmcp::{
-    ClientHandler, ClientLifecycleMode, Peer, RoleClient, ServerHandler, ServiceExt,
+    ClientHandler, ClientLifecycleMode, Peer, RoleClient, ServiceExt,
     model::{
         ProtocolVersion, ResourceUpdatedNotificationParam, ServerNotification,
         SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
@@ -86,7 +86,7 @@ struct Connected {
     heard: mpsc::UnboundedReceiver<String>,
 }
 
-async fn connect<H: ServerHandler + Clone>(
+async fn connect<H: Foresight + Clone>(
     handler: &H,
     over: Over,
     generation: Generation,
@@ -129,7 +129,7 @@ struct Arguments {
     http: Http,
 }
 
-pub(crate) async fn serve_http<H: ServerHandler + Clone>(handler: H) -> String {
+pub(crate) async fn serve_http<H: Foresight + Clone>(handler: H) -> String {
     let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
     let Prepared { auth, settings, .. } = http.prepare(&options, false).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -8,14 +8,18 @@ use std::{
 
 use futures_util::Stream;
 use rmcp::{
-    model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
+    model::{
+        ClientJsonRpcMessage, ClientNotification, ClientRequest, InitializeRequestParams,
+        ServerJsonRpcMessage, ServerResult,
+    },
     transport::streamable_http_server::session::{
         RestoreOutcome, ServerSseMessage, SessionId, SessionManager,
         local::{LocalSessionManager, LocalSessionManagerError, SessionConfig},
     },
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, IDLE};
+use super::{Bounds, IDLE, live::Live};
 use crate::transport::http::limits::{Permit, UnderWay};
 
 tokio::task_local! {
@@ -31,17 +35,22 @@ pub(super) struct Visit {
 }
 
 /// What a session takes up: one of all, one of its principal's.
-type Place = (Permit<()>, Permit<Arc<str>>);
+pub(super) type Place = (Permit<()>, Permit<Arc<str>>);
 
-pub(super) struct Bounded {
-    live: LocalSessionManager,
+/// No stream has this number: they are counted from zero.
+const NO_STREAM: u64 = u64::MAX;
+
+pub(in crate::transport::http) struct Bounded {
+    rmcp: LocalSessionManager,
     all: Arc<UnderWay<()>>,
     of_principal: Arc<UnderWay<Arc<str>>>,
-    places: Mutex<HashMap<SessionId, Place>>,
+    live: Mutex<HashMap<SessionId, Arc<Live>>>,
+    /// Ends calls that outlive the server.
+    end: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::transport::http) enum Error {
     #[error("too many sessions")]
     Full,
     #[error(transparent)]
@@ -49,17 +58,41 @@ pub(super) enum Error {
 }
 
 impl Bounded {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        let mut live = LocalSessionManager::default();
+    pub(super) fn new(bounds: Bounds, end: CancellationToken) -> Self {
+        let mut rmcp = LocalSessionManager::default();
         let mut config = SessionConfig::default();
         config.keep_alive = Some(IDLE);
-        live.session_config = config;
+        rmcp.session_config = config;
         Self {
-            live,
+            rmcp,
             all: UnderWay::new(bounds.most),
             of_principal: UnderWay::new(bounds.most_of_principal),
-            places: Mutex::default(),
+            live: Mutex::default(),
+            end,
         }
+    }
+
+    /// A session that is live here.
+    pub(in crate::transport::http) fn find(&self, id: &str) -> Option<Arc<Live>> {
+        self.live().get(id).cloned()
+    }
+
+    /// Has rmcp know that a session is in use, which it otherwise would end for idling; whether it is still
+    /// there.
+    pub(in crate::transport::http) async fn keep(&self, session: &Live) -> bool {
+        if !session.is_quiet() {
+            return true;
+        }
+        let Some(handle) = self.rmcp.sessions.read().await.get(&session.id).cloned() else {
+            return false;
+        };
+        // Whatever it is told counts as use, and this does nothing else.
+        handle.close_request_wise_channel(NO_STREAM).await.is_ok()
+    }
+
+    fn begin(&self, id: SessionId, place: Place) {
+        let session = Live::new(id.clone(), place, self.end.child_token());
+        self.live().insert(id, session.into());
     }
 
     fn place(&self) -> Result<Place, Error> {
@@ -75,8 +108,8 @@ impl Bounded {
         place.ok().flatten().ok_or(Error::Full)
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<SessionId, Place>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,8 +119,8 @@ impl SessionManager for Bounded {
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Error> {
         let place = self.place()?;
-        let (id, transport) = self.live.create_session().await?;
-        self.places().insert(id.clone(), place);
+        let (id, transport) = self.rmcp.create_session().await?;
+        self.begin(id.clone(), place);
         Ok((id, transport))
     }
 
@@ -96,17 +129,19 @@ impl SessionManager for Bounded {
         id: SessionId,
     ) -> Result<RestoreOutcome<Self::Transport>, Error> {
         let place = self.place()?;
-        let outcome = self.live.restore_session(id.clone()).await?;
+        let outcome = self.rmcp.restore_session(id.clone()).await?;
         if matches!(outcome, RestoreOutcome::Restored(_)) {
-            self.places().insert(id, place);
+            self.begin(id, place);
         }
         Ok(outcome)
     }
 
     /// Called whenever one ends, for whatever reason.
     async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
-        self.places().remove(id);
-        Ok(self.live.close_session(id).await?)
+        if let Some(session) = self.live().remove(id) {
+            session.end();
+        }
+        Ok(self.rmcp.close_session(id).await?)
     }
 
     async fn initialize_session(
@@ -114,11 +149,20 @@ impl SessionManager for Bounded {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Error> {
-        Ok(self.live.initialize_session(id, message).await?)
+        let hello = hello(&message);
+        let answer = self.rmcp.initialize_session(id, message).await?;
+        if let (Some(mut hello), Some(session)) = (hello, self.find(id))
+            && let ServerJsonRpcMessage::Response(response) = &answer
+            && let ServerResult::InitializeResult(result) = &response.result
+        {
+            hello.protocol_version = result.protocol_version.clone();
+            session.began(hello);
+        }
+        Ok(answer)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Error> {
-        Ok(self.live.has_session(id).await?)
+        Ok(self.rmcp.has_session(id).await?)
     }
 
     async fn create_stream(
@@ -126,7 +170,7 @@ impl SessionManager for Bounded {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        Ok(self.live.create_stream(id, message).await?)
+        Ok(self.rmcp.create_stream(id, message).await?)
     }
 
     async fn accept_message(
@@ -134,14 +178,20 @@ impl SessionManager for Bounded {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<(), Error> {
-        Ok(self.live.accept_message(id, message).await?)
+        if let ClientJsonRpcMessage::Notification(said) = &message
+            && let ClientNotification::CancelledNotification(cancelled) = &said.notification
+            && let (Some(call), Some(session)) = (&cancelled.params.request_id, self.find(id))
+        {
+            session.cancel(call);
+        }
+        Ok(self.rmcp.accept_message(id, message).await?)
     }
 
     async fn create_standalone_stream(
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        Ok(self.live.create_standalone_stream(id).await?)
+        Ok(self.rmcp.create_standalone_stream(id).await?)
     }
 
     async fn resume(
@@ -149,6 +199,13 @@ impl SessionManager for Bounded {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        Ok(self.live.resume(id, last_event_id).await?)
+        Ok(self.rmcp.resume(id, last_event_id).await?)
     }
+}
+
+/// What a client says when it begins a session.
+fn hello(message: &ClientJsonRpcMessage) -> Option<InitializeRequestParams> {
+    let ClientJsonRpcMessage::Request(request) = message else { return None };
+    let ClientRequest::InitializeRequest(hello) = &request.request else { return None };
+    Some(hello.params.clone())
 }

@@ -6,6 +6,7 @@
 //! idle, and so does the word that a client has ended it.
 
 mod bounded;
+mod live;
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -17,11 +18,18 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
+use moka::sync::Cache;
 use rmcp::transport::streamable_http_server::session::{
     SessionManager, SessionState, SessionStore, SessionStoreError,
 };
+use tokio_util::sync::CancellationToken;
 
-use self::bounded::{Bounded, VISIT, Visit};
+pub(super) use self::{
+    bounded::Bounded,
+    live::{Begun, Live},
+};
+
+use self::bounded::{VISIT, Visit};
 use super::refusal::Refusal;
 use crate::{
     principal::Principal,
@@ -30,7 +38,7 @@ use crate::{
     watch::Watched,
 };
 
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// The first revision without sessions.
@@ -42,6 +50,10 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// What lies in the store in the place of a session that its client has ended.
 const ENDED: &[u8] = b"ended";
+
+/// How long an id that opened is taken for open: to open one takes longer than most else in a call. So its
+/// time, and that of a key that was removed, may end by this much later.
+const OPEN: Duration = Duration::from_secs(5);
 
 /// When to come back after too many sessions: clients end theirs when they feel like it.
 const LATER: Duration = Duration::from_secs(30);
@@ -61,8 +73,17 @@ pub struct Bounds {
 pub(super) struct Sessions {
     live: Arc<Bounded>,
     keys: Arc<Watched<Keyring>>,
+    /// Ids that opened a moment ago, by what they are sealed as.
+    opened: Cache<HeaderValue, Opened>,
     store: Store,
     ttl: Duration,
+}
+
+/// An id, and for whom it opened.
+#[derive(Clone)]
+struct Opened {
+    id: HeaderValue,
+    principal: Arc<str>,
 }
 
 /// The layer: ids are sealed on their way out and opened on their way in.
@@ -75,13 +96,22 @@ pub(super) async fn follow(
 }
 
 impl Sessions {
-    pub(super) fn new(bounds: Bounds, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Self> {
-        Arc::new(Self { live: Arc::new(Bounded::new(bounds)), keys, store, ttl: bounds.ttl })
+    /// Of which the token ends the calls.
+    pub(super) fn new(
+        bounds: Bounds,
+        keys: Arc<Watched<Keyring>>,
+        store: Store,
+        end: CancellationToken,
+    ) -> Arc<Self> {
+        let most = u64::try_from(bounds.most).unwrap_or(u64::MAX);
+        let opened = Cache::builder().time_to_live(OPEN).max_capacity(most).build();
+        let live = Arc::new(Bounded::new(bounds, end));
+        Arc::new(Self { live, keys, opened, store, ttl: bounds.ttl })
     }
 
     /// Where rmcp keeps the sessions that are live here.
-    pub(super) fn live(&self) -> Arc<impl SessionManager + use<>> {
-        self.live.clone()
+    pub(super) fn live(&self) -> &Arc<Bounded> {
+        &self.live
     }
 
     /// Where rmcp looks for sessions that are not.
@@ -93,8 +123,8 @@ impl Sessions {
         let principal = request.extensions().get::<Arc<Principal>>().ok_or_else(nobody)?.clone();
         match self.opened(&request, &principal)? {
             Some(id) => {
-                self.demand_not_ended(&id).await?;
-                request.headers_mut().insert(SESSION_ID, header(&id)?);
+                self.demand_not_ended(id.to_str().map_err(|_| Broken)?).await?;
+                request.headers_mut().insert(SESSION_ID, id);
             }
             None => _ = request.headers_mut().remove(SESSION_ID),
         }
@@ -116,15 +146,28 @@ impl Sessions {
     }
 
     /// The id in the header, where sessions mean anything to the request.
-    fn opened(&self, request: &Request, principal: &Principal) -> Result<Option<String>, Broken> {
+    fn opened(
+        &self,
+        request: &Request,
+        principal: &Principal,
+    ) -> Result<Option<HeaderValue>, Broken> {
         let Some(sealed) = request.headers().get(SESSION_ID) else { return Ok(None) };
         let version = request.headers().get(PROTOCOL_VERSION);
         if version.is_some_and(|version| version.as_bytes() >= WITHOUT_SESSIONS.as_bytes()) {
             return Ok(None);
         }
-        let sealed = sealed.to_str().map_err(|_| Broken)?;
-        let id = self.keys.get().open(Purpose::Session, &principal.name, b"", sealed)?;
-        String::from_utf8(id).map(Some).map_err(|_| Broken)
+        if let Some(opened) = self.opened.get(sealed)
+            && opened.principal == principal.name
+        {
+            return Ok(Some(opened.id));
+        }
+        let text = sealed.to_str().map_err(|_| Broken)?;
+        let id = self.keys.get().open(Purpose::Session, &principal.name, b"", text)?;
+        let id = HeaderValue::from_maybe_shared(Bytes::from(id)).map_err(|_| Broken)?;
+        let opened = Opened { id: id.clone(), principal: principal.name.clone() };
+        // A copy, because the header itself keeps all of its request's head in memory.
+        self.opened.insert(header(text)?, opened);
+        Ok(Some(id))
     }
 
     fn sealed(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, Broken> {

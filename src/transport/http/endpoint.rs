@@ -1,0 +1,220 @@
+//! The MCP endpoint: where a message comes off the wire, and its answer leaves.
+//!
+//! For each message rmcp starts a service of its own, or wakes that of its session, with tasks and channels,
+//! so that client and server may go on talking while it is answered. That takes as long as the call itself,
+//! and a call that wants nothing but its answer has no use for it: a [plain](super::plain) one goes to the
+//! handler at once. Everything else goes to rmcp as it came.
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use rmcp::{
+    ErrorData, Peer, RoleServer,
+    model::{
+        CallToolRequestParams, CallToolResponse, ErrorCode, InitializeRequestParams, RequestId,
+        RequestMetaObject, ServerJsonRpcMessage,
+    },
+    service::{RequestContext, serve_directly},
+    transport::streamable_http_server::StreamableHttpService,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    plain::{Head, Message, Params},
+    refusal::Refusal,
+    session::{Begun, Bounded, Live},
+};
+use crate::{reply, server::Foresight};
+
+/// What a schema says of an argument that is to stand in the head, too.
+const ANNOTATION: &str = "x-mcp-header";
+
+/// One handler, with two ways to it.
+pub(super) struct Endpoint<H> {
+    handler: H,
+    rmcp: StreamableHttpService<H, Bounded>,
+    sessions: Arc<Bounded>,
+    /// Whom a client may take this server for.
+    hosts: Vec<String>,
+    /// Stands for the client of a plain call without a session, whom nothing can be told but the answer.
+    client: OnceLock<Peer<RoleServer>>,
+    /// The tools whose arguments are said in no header, as far as they have been called.
+    unannotated: RwLock<HashSet<Cow<'static, str>>>,
+    /// Ends calls that outlive the server.
+    end: CancellationToken,
+}
+
+/// A call as its handler takes it.
+struct Call {
+    id: RequestId,
+    params: CallToolRequestParams,
+    meta: RequestMetaObject,
+}
+
+impl<H: Foresight + Clone> Endpoint<H> {
+    /// The endpoint of a handler, for requests that name one of these hosts.
+    pub(super) fn new(
+        handler: H,
+        rmcp: StreamableHttpService<H, Bounded>,
+        sessions: Arc<Bounded>,
+        hosts: Vec<String>,
+        end: CancellationToken,
+    ) -> Self {
+        let (client, unannotated) = (OnceLock::new(), RwLock::default());
+        Self { handler, rmcp, sessions, hosts, client, unannotated, end }
+    }
+
+    /// A request's answer.
+    pub(super) async fn serve(&self, request: Request) -> Response {
+        let (method, headers) = (request.method(), request.headers());
+        let Some(head) = Head::read(method, headers, &self.hosts, &self.sessions) else {
+            return self.pass_on(request).await;
+        };
+        let (parts, body) = request.into_parts();
+        // Read and bounded before, so that it is all there.
+        let Ok(body) = to_bytes(body, usize::MAX).await else {
+            return Refusal::new(StatusCode::BAD_REQUEST, "the body broke off").into_response();
+        };
+        let Some(call) = self.plain(&body, &head, &parts) else {
+            return self.pass_on(Request::from_parts(parts, body.into())).await;
+        };
+        match head {
+            Head::Alone(_) => self.call(call, parts).await,
+            Head::InSession(session) => match self.begin(&session, &call.id).await {
+                Some((begun, client)) => self.call_in(begun, client, call, parts).await,
+                None => self.pass_on(Request::from_parts(parts, body.into())).await,
+            },
+        }
+    }
+
+    async fn pass_on(&self, request: Request) -> Response {
+        // In a box, so that plain calls need no room for it.
+        Box::pin(self.rmcp.handle(request)).await.map(Body::new)
+    }
+
+    /// The call in a body, if it is a plain one that wants nothing but its answer.
+    fn plain(&self, body: &[u8], head: &Head, parts: &Parts) -> Option<Call> {
+        let Message { id, params: Params { name, arguments, meta }, .. } =
+            Message::read(body, head)?;
+        let mut params = CallToolRequestParams::new(name.to_owned());
+        params.arguments = arguments;
+        // What a client of 2026-07-28 is asked is an answer as well.
+        let is_silent = matches!(head, Head::Alone(_)) && meta.get_progress_token().is_none();
+        let wants_no_more = is_silent || self.handler.is_quiet_read(&params, parts);
+        (wants_no_more && self.is_unannotated(&params.name)).then_some(Call { id, params, meta })
+    }
+
+    /// Whether no argument of a tool is to stand in the head, too, where rmcp would compare the two (SEP-2243).
+    fn is_unannotated(&self, name: &str) -> bool {
+        if self.unannotated.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
+            return true;
+        }
+        let Some(tool) = self.handler.get_tool(name) else { return false };
+        let schema = serde_json::to_string(&tool.input_schema);
+        let is_unannotated = schema.is_ok_and(|schema| !schema.contains(ANNOTATION));
+        // By its own name only, or callers could fill the set with other spellings.
+        if is_unannotated && tool.name == name {
+            self.unannotated.write().unwrap_or_else(PoisonError::into_inner).insert(tool.name);
+        }
+        is_unannotated
+    }
+
+    /// Begins a call in a session; none where it is not one to begin a call in.
+    async fn begin(
+        &self,
+        session: &Arc<Live>,
+        id: &RequestId,
+    ) -> Option<(Begun, Peer<RoleServer>)> {
+        let client = session.client(|hello| self.nobody(Some(hello)))?;
+        let begun = session.begin(id)?;
+        self.sessions.keep(session).await.then_some((begun, client))
+    }
+
+    /// Stands for a client, whom nothing can be told but the answer.
+    fn nobody(&self, hello: Option<InitializeRequestParams>) -> Peer<RoleServer> {
+        // Nothing comes in and nothing goes out, so it is over as soon as it has begun.
+        let nowhere = (tokio::io::empty(), tokio::io::sink());
+        serve_directly(self.handler.clone(), nowhere, hello).peer().clone()
+    }
+
+    async fn call(&self, call: Call, parts: Parts) -> Response {
+        let client = self.client.get_or_init(|| self.nobody(None)).clone();
+        let id = call.id.clone();
+        let outcome = self.outcome(call, client, parts, self.end.clone()).await;
+        let status = outcome.as_ref().map_or_else(|error| status(error.code), |_| StatusCode::OK);
+        respond(id, outcome, status)
+    }
+
+    async fn call_in(
+        &self,
+        begun: Begun,
+        client: Peer<RoleServer>,
+        call: Call,
+        parts: Parts,
+    ) -> Response {
+        let id = call.id.clone();
+        let outcome = self.outcome(call, client, parts, begun.end.clone()).await;
+        if begun.end.is_cancelled() {
+            // There is to be no answer, which a stream without events says.
+            let events = HeaderValue::from_static("text/event-stream");
+            return ([(header::CONTENT_TYPE, events)], Body::empty()).into_response();
+        }
+        respond(id, outcome, StatusCode::OK)
+    }
+
+    async fn outcome(
+        &self,
+        Call { id, params, meta }: Call,
+        client: Peer<RoleServer>,
+        parts: Parts,
+        end: CancellationToken,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let mut context = RequestContext::new(id, client);
+        context.ct = end;
+        context.meta = meta;
+        context.extensions.insert(parts);
+        self.handler.call_tool(params, context).await
+    }
+}
+
+fn respond(
+    id: RequestId,
+    outcome: Result<CallToolResponse, ErrorData>,
+    status: StatusCode,
+) -> Response {
+    let written = match outcome {
+        Ok(CallToolResponse::Complete(result)) => reply::message(&id, result),
+        Ok(other) => serde_json::to_vec(&ServerJsonRpcMessage::response(other.into(), id)),
+        Err(error) => serde_json::to_vec(&ServerJsonRpcMessage::error(error, Some(id))),
+    };
+    match written {
+        Ok(body) => {
+            let json = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, json)], body).into_response()
+        }
+        Err(_) => {
+            let told = "the answer could not be written";
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told).into_response()
+        }
+    }
+}
+
+/// What the protocol of 2026-07-28 says of errors: most are answers like any other.
+fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
+        | ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY
+        | ErrorCode::HEADER_MISMATCH => StatusCode::BAD_REQUEST,
+        ErrorCode::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    }
+}
