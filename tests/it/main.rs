@@ -29,6 +29,7 @@ mod house;
 mod http;
 mod http_limits;
 mod hub;
+mod in_session;
 mod mcp;
 mod metrics;
 mod network;

@@ -51,8 +51,20 @@ impl Caller {
         }
     }
 
-    fn post(&self, message: &Value) -> RequestBuilder {
+    /// A message, within the session if there is one.
+    pub(crate) fn post(&self, message: &Value) -> RequestBuilder {
+        let version = self.session.as_ref().map(|_| ("mcp-protocol-version", "2025-11-25"));
+        self.post_with(version, message)
+    }
+
+    fn post_with<'a>(
+        &self,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+        message: &Value,
+    ) -> RequestBuilder {
         let request = self.request(Method::POST).header("content-type", "application/json");
+        let request =
+            headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         request.body(message.to_string())
     }
 
@@ -109,16 +121,16 @@ impl Caller {
         });
         let message =
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-        let request = self
-            .post(&message)
-            .header("mcp-protocol-version", "2026-07-28")
-            .header("mcp-method", "tools/call")
-            .header("mcp-name", tool);
-        send(request).await
+        let headers = [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", tool),
+        ];
+        send(self.post_with(headers, &message)).await
     }
 }
 
-async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
+pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await?;

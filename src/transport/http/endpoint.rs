@@ -162,11 +162,15 @@ impl<H: Foresight + Clone> Endpoint<H> {
         parts: Parts,
     ) -> Response {
         let id = call.id.clone();
-        let outcome = self.outcome(call, client, parts, begun.end.clone()).await;
+        let mut outcome = self.outcome(call, client, parts, begun.end.clone()).await;
         if begun.end.is_cancelled() {
             // There is to be no answer, which a stream without events says.
             let events = HeaderValue::from_static("text/event-stream");
             return ([(header::CONTENT_TYPE, events)], Body::empty()).into_response();
+        }
+        if let Ok(CallToolResponse::Complete(result)) = &mut outcome {
+            // Only clients since 2026-07-28 know results that are not.
+            result.result_type.take_if(|it| it.is_complete());
         }
         respond(id, outcome, StatusCode::OK)
     }

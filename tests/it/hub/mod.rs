@@ -5,6 +5,7 @@ mod lists;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use axum::Router;
 use clap::Parser;
 use portkey_mcp::{
     catalog::Catalog,
@@ -130,14 +131,18 @@ struct Arguments {
 }
 
 pub(crate) async fn serve_http<H: Foresight + Clone>(handler: H) -> String {
-    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
-    let Prepared { auth, settings, .. } = http.prepare(&options, false).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = listener.local_addr().unwrap();
-    let service = router(handler, auth, &settings, &Stop::default())
-        .into_make_service_with_connect_info::<SocketAddr>();
+    let service = routes(handler).await.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await });
     format!("http://{listen}/mcp")
+}
+
+/// The routes to a handler as `portkey-mcp http` has them.
+pub(crate) async fn routes<H: Foresight + Clone>(handler: H) -> Router {
+    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
+    let Prepared { auth, settings, .. } = http.prepare(&options, false).await.unwrap();
+    router(handler, auth, &settings, &Stop::default())
 }
 
 fn server() -> Server {

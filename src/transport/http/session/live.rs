@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rmcp::{
@@ -11,6 +11,7 @@ use rmcp::{
     model::{InitializeRequestParams, RequestId},
     transport::streamable_http_server::session::SessionId,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bounded::Place;

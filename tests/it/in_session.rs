@@ -1,0 +1,261 @@
+//! Calls in a session over HTTP: which are answered at once, and which on a stream.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use http::{Method, Request, StatusCode, header};
+use portkey_mcp::server::Foresight;
+use reqwest::RequestBuilder;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, InitializeRequestParams,
+        InitializeResult, ServerCapabilities, ServerConfig, Tool,
+    },
+    service::RequestContext,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{
+    audit::lines,
+    hub::routes,
+    mcp::{Answer, Caller, send},
+    process::Served,
+    upstream::{Act, Upstream, ok},
+};
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+async fn begun(url: &str) -> Caller {
+    let mut caller = Caller::new(url, "pk-alice");
+    assert_eq!(caller.initialize().await.status, StatusCode::OK);
+    caller
+}
+
+fn call(caller: &Caller, id: usize, tool: &str, arguments: &Value) -> RequestBuilder {
+    let params = json!({ "name": tool, "arguments": arguments });
+    caller.post(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }))
+}
+
+/// The same in a way that takes more than a glance, and so goes through rmcp.
+fn roundabout(caller: &Caller, id: usize, tool: &str, arguments: &Value) -> RequestBuilder {
+    call(caller, id, tool, arguments).header("accept", "application/json;q=0.9, text/event-stream")
+}
+
+fn kind(answer: &Answer) -> &str {
+    answer.headers["content-type"].to_str().unwrap()
+}
+
+/// The message without what Portkey counts.
+fn message(mut answer: Answer) -> Value {
+    if let Some(Value::String(text)) = answer.message.pointer_mut("/result/content/0/text") {
+        text.truncate(text.find("(request id").unwrap_or(text.len()));
+    }
+    answer.message
+}
+
+#[tokio::test]
+async fn only_what_tells_nothing_on_the_way_is_answered_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (audit, policy) = (folder.path().join("audit.jsonl"), folder.path().join("policy.yaml"));
+    let rules = r#"{ rules: [{ name: ask, action: approve, when: "args.label_id == 'x'" }] }"#;
+    std::fs::write(&policy, format!("version: \"1\"\ntools: {{ get-label: {rules} }}\n")).unwrap();
+    let [audit, policy] = [&audit, &policy].map(|path| path.to_str().unwrap());
+    let server = Served::start(&[
+        "http",
+        "--auth",
+        "key",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--audit-log",
+        audit,
+        "--policy",
+        policy,
+    ]);
+    let caller = begun(&server.url).await;
+    let cases = [
+        ("get-integration", json!({ "slug": "openai-production" }), JSON),
+        ("get_integration", json!({ "slug": "openai-production" }), JSON),
+        ("get-integration", json!({ "slug": "no-such" }), JSON),
+        ("get-integration", json!({ "slgu": "x" }), JSON),
+        ("list-all-integrations", json!({ "page_size": 1 }), JSON),
+        ("whoami", json!({}), JSON),
+        // More than one page, of which the client may hear.
+        ("list-all-integrations", json!({ "page_size": 1, "all": true }), EVENTS),
+        // A rule may have somebody asked, on the stream.
+        ("get-label", json!({ "label_id": "no-such" }), EVENTS),
+        // Whoever lost the answer must not simply make it again.
+        ("create-label", json!({ "name": "mine" }), EVENTS),
+        // May be anything.
+        ("read-operation", json!({ "operation": "list-labels", "arguments": {} }), EVENTS),
+        ("no-such-tool", json!({}), EVENTS),
+    ];
+    for (tool, args, expected) in &cases {
+        let answer = send(call(&caller, 7, tool, args)).await.unwrap();
+        assert_eq!((kind(&answer), answer.status), (*expected, StatusCode::OK), "{tool} {args}");
+        let answer = message(answer);
+        assert_eq!(answer["id"], 7, "{answer}");
+        if *tool != "create-label" {
+            let other = send(roundabout(&caller, 7, tool, args)).await.unwrap();
+            assert_eq!(kind(&other), EVENTS, "{tool} {args}");
+            assert_eq!(answer, message(other), "{tool} {args}");
+        }
+    }
+    // Both have the same record.
+    let lines = lines(audit);
+    let [plain, other] = [&lines[0], &lines[1]];
+    for field in ["tool", "client", "session", "transport", "protocol", "outcome"] {
+        assert!(plain[field].is_string(), "{field} of {plain}");
+        assert_eq!(plain[field], other[field], "{field}");
+    }
+    assert_eq!(plain["client"], "test");
+}
+
+/// A client may want to hear how far a read is, which is one step.
+#[tokio::test]
+async fn who_wants_progress_of_a_read_gets_its_answer() {
+    let server = crate::http::served(&["--auth", "key"]);
+    let caller = begun(&server.url).await;
+    for (args, expected) in [(json!({}), JSON), (json!({ "all": true }), EVENTS)] {
+        let meta = json!({ "progressToken": "p" });
+        let params = json!({ "name": "list-all-integrations", "arguments": args, "_meta": meta });
+        let answer = caller.call("tools/call", params).await;
+        assert_eq!((kind(&answer), answer.status), (expected, StatusCode::OK), "{args}");
+        assert_eq!(answer.message["result"]["isError"], false, "{args}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_is_not_wanted_any_more_is_given_up() {
+    let portkey = Upstream::start(|n| if n == 1 { ok("{}") } else { Act::Hang }).await;
+    let server = Served::start(&[
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "key",
+        "--base-url",
+        &portkey.base_url,
+    ]);
+    let caller = begun(&server.url).await;
+    let slug = json!({ "slug": "x" });
+    let read = |id| tokio::spawn(call(&caller, id, "get-integration", &slug).send());
+    let cancelled = read(7);
+    portkey.asked(1).await;
+    // Another of the same id is answered all the same, and ends nothing.
+    let answer = send(call(&caller, 7, "get-integration", &slug)).await.unwrap();
+    assert_eq!((kind(&answer), &answer.message["result"]["isError"]), (EVENTS, &json!(false)));
+    let params = json!({ "requestId": 7, "reason": "enough" });
+    let enough = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+    assert_eq!(send(caller.post(&enough)).await.unwrap().status, StatusCode::ACCEPTED);
+    portkey.hung_up.acquire().await.unwrap().forget();
+    // Ended with its session.
+    let ended = read(8);
+    portkey.asked(3).await;
+    assert_eq!(caller.end().await.status, StatusCode::NO_CONTENT);
+    portkey.hung_up.acquire().await.unwrap().forget();
+    for given_up in [cancelled, ended] {
+        let answer = given_up.await.unwrap().unwrap();
+        assert_eq!(
+            (answer.status(), answer.headers()["content-type"].as_bytes()),
+            (StatusCode::OK, EVENTS.as_bytes())
+        );
+        assert_eq!(answer.text().await.unwrap(), "", "no answer is to come");
+    }
+}
+
+/// Counts how often it was initialised.
+#[derive(Clone, Default)]
+struct Begun(Arc<AtomicUsize>);
+
+impl Foresight for Begun {
+    fn is_quiet_read(&self, _: &CallToolRequestParams, _: &http::request::Parts) -> bool {
+        true
+    }
+}
+
+impl ServerHandler for Begun {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        Some(Tool::new(name.to_owned(), "", Arc::default()))
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        context.peer.set_peer_info(request.clone());
+        self.negotiate_initialize(&request)
+    }
+
+    async fn call_tool(
+        &self,
+        _: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let client = context.peer.peer_info().unwrap().client_info.name.clone();
+        let version = context.protocol_version().unwrap().as_str().to_owned();
+        Ok(CallToolResult::structured(json!({ "is": [client, version] })).into())
+    }
+}
+
+/// Without a connection, so that no time passes but what is let pass.
+async fn exchange(routes: &Router, session: Option<&str>, message: Value) -> http::Response<Body> {
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri("/mcp")
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, JSON)
+        .header(header::ACCEPT, "application/json, text/event-stream")
+        .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
+    if let Some(session) = session {
+        request = request.header("mcp-session-id", session);
+        request = request.header("mcp-protocol-version", "2025-11-25");
+    }
+    let request = request.body(Body::from(message.to_string())).unwrap();
+    routes.clone().oneshot(request).await.unwrap()
+}
+
+/// rmcp ends sessions that it hears nothing of for an hour, and these calls pass it by.
+#[tokio::test]
+async fn a_session_in_use_does_not_idle() {
+    let handler = Begun::default();
+    let routes = routes(handler.clone()).await;
+    tokio::time::pause();
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let begun = exchange(&routes, None, hello).await;
+    let session = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    assert_eq!(exchange(&routes, Some(&session), ready).await.status(), StatusCode::ACCEPTED);
+    for round in 0..3 {
+        tokio::time::advance(Duration::from_secs(50 * 60)).await;
+        let call =
+            json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "x" } });
+        let answer = exchange(&routes, Some(&session), call).await;
+        assert_eq!(answer.headers()["content-type"], JSON, "{round}");
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let message: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(message["result"]["structuredContent"]["is"], json!(["test", "2025-11-25"]));
+    }
+    assert_eq!(handler.0.load(Ordering::Relaxed), 1, "it ended, and was begun anew");
+}
