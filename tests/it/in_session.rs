@@ -249,6 +249,10 @@ async fn a_session_in_use_does_not_idle() {
     assert_eq!(exchange(&routes, Some(&session), ready).await.status(), StatusCode::ACCEPTED);
     for round in 0..3 {
         tokio::time::advance(Duration::from_secs(50 * 60)).await;
+        // Whoever that wakes gets their turn first.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
         let call =
             json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "x" } });
         let answer = exchange(&routes, Some(&session), call).await;
