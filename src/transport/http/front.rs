@@ -9,7 +9,6 @@ use std::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, Request, State},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
@@ -51,44 +50,48 @@ pub(super) struct Front {
     pub(super) draining: CancellationToken,
 }
 
-/// Lets the request in, or says why not.
-pub(super) async fn pass(
-    State(front): State<Arc<Front>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let (method, version) = (request.method().clone(), request.version());
-    let id = front.name(peer.ip(), request.headers());
-    request.extensions_mut().insert(id.clone());
-    let mut response = match front.admit(peer.ip(), request).await {
-        Ok((request, permits)) => {
-            let response = in_json_rpc(&method, next.run(request).await).await;
-            // Under way until the last byte has left, which for a stream is long after the first.
-            response.map(|body| {
-                Body::new(body.map_frame(move |frame| {
-                    let _held = &permits;
-                    frame
-                }))
-            })
-        }
-        Err(refusal) => refusal.into_response(),
-    };
-    if let Some(why) = response.extensions().get::<Refused>() {
-        front.metrics.refused(*why);
-        debug!(request_id = id.as_str(), status = response.status().as_u16(), "request refused");
-    }
-    response.headers_mut().insert(REQUEST_ID, id.header().clone());
-    if front.draining.is_cancelled() && version < Version::HTTP_2 {
-        // The next request on it could meet its end.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
 type Permits = Option<(Permit<IpAddr>, Permit<Arc<str>>)>;
 
 impl Front {
+    /// Lets the request in, or says why not.
+    pub(super) async fn pass<F: Future<Output = Response>>(
+        &self,
+        mut request: Request,
+        next: impl FnOnce(Request) -> F,
+    ) -> Response {
+        let Some(&ConnectInfo::<SocketAddr>(peer)) = request.extensions().get() else {
+            let told = "the request has no address";
+            return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told).into_response();
+        };
+        let (method, version) = (request.method().clone(), request.version());
+        let id = self.name(peer.ip(), request.headers());
+        request.extensions_mut().insert(id.clone());
+        let mut response = match self.admit(peer.ip(), request).await {
+            Ok((request, permits)) => {
+                let response = in_json_rpc(&method, next(request).await).await;
+                // Under way until the last byte has left, which for a stream is long after the first.
+                response.map(|body| {
+                    Body::new(body.map_frame(move |frame| {
+                        let _held = &permits;
+                        frame
+                    }))
+                })
+            }
+            Err(refusal) => refusal.into_response(),
+        };
+        if let Some(why) = response.extensions().get::<Refused>() {
+            self.metrics.refused(*why);
+            let status = response.status().as_u16();
+            debug!(request_id = id.as_str(), status, "request refused");
+        }
+        response.headers_mut().insert(REQUEST_ID, id.header().clone());
+        if self.draining.is_cancelled() && version < Version::HTTP_2 {
+            // The next request on it could meet its end.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
     /// What the request is called: by a trusted proxy, or else by us.
     fn name(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
         let given = headers.get(REQUEST_ID).filter(|_| self.proxies.trusts(peer.to_canonical()));

@@ -22,7 +22,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use axum::{
-    Router, middleware,
+    Router,
+    extract::Request,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -41,12 +42,12 @@ use self::{
     address::Proxies,
     body::Bounds,
     endpoint::Endpoint,
-    front::{Front, metadata, pass},
+    front::{Front, metadata},
     limits::UnderWay,
     listener::Ending,
     narrowing::{PATH, PATH_READ_ONLY, PATH_TOOLSETS, PATH_TOOLSETS_READ_ONLY},
     refusal::Refusal,
-    session::{Sessions, follow},
+    session::Sessions,
 };
 use crate::{
     auth::Auth,
@@ -205,11 +206,7 @@ pub fn router<H: Foresight + Clone>(
     let made = handler.clone();
     let live = sessions.live().clone();
     let rmcp = StreamableHttpService::new(move || Ok(made.clone()), live.clone(), config);
-    let endpoint = Arc::new(Endpoint::new(handler, rmcp, live, hosts, stop.end.clone()));
-    let mcp = service_fn(move |request| {
-        let endpoint = Arc::clone(&endpoint);
-        async move { Ok::<_, Infallible>(endpoint.serve(request).await) }
-    });
+    let endpoint = Endpoint::new(handler, rmcp, live, hosts, stop.end.clone());
     let draining = stop.drain.clone();
     let ready = move || {
         let ready = !draining.is_cancelled();
@@ -239,12 +236,12 @@ pub fn router<H: Foresight + Clone>(
         .route("/.well-known/oauth-protected-resource/{*resource}", get(metadata))
         .layer(CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([Method::GET]))
         .with_state(front.clone());
-    // One service of several layers, and not a layer of the router each: the router boxes every one.
-    let mcp = ServiceBuilder::new()
-        .option_layer(cors(&settings.allowed_origins))
-        .layer(middleware::from_fn_with_state(front, pass))
-        .layer(middleware::from_fn_with_state(sessions, follow))
-        .service(mcp);
+    let mcp = Arc::new(Mcp { front, sessions, endpoint });
+    let mcp = service_fn(move |request| {
+        let mcp = mcp.clone();
+        async move { Ok::<_, Infallible>(mcp.answer(request).await) }
+    });
+    let mcp = ServiceBuilder::new().option_layer(cors(&settings.allowed_origins)).service(mcp);
     Router::new()
         .route_service(PATH, mcp.clone())
         .route_service(PATH_READ_ONLY, mcp.clone())
@@ -255,6 +252,22 @@ pub fn router<H: Foresight + Clone>(
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "MCP is served at /mcp\n"))
+}
+
+/// What a message passes on its way to the handler. Each step calls the next one, because layers would box
+/// every request and every answer.
+struct Mcp<H> {
+    front: Arc<Front>,
+    sessions: Sessions,
+    endpoint: Endpoint<H>,
+}
+
+impl<H: Foresight + Clone> Mcp<H> {
+    async fn answer(&self, request: Request) -> Response {
+        let served = |request| self.endpoint.serve(request);
+        let followed = |request| self.sessions.follow(request, served);
+        self.front.pass(request, followed).await
+    }
 }
 
 fn host_of(ip: IpAddr) -> Option<String> {

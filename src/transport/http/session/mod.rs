@@ -12,8 +12,7 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -86,15 +85,6 @@ struct Opened {
     principal: Arc<str>,
 }
 
-/// The layer: ids are sealed on their way out and opened on their way in.
-pub(super) async fn follow(
-    State(sessions): State<Arc<Sessions>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    sessions.serve(request, next).await.unwrap_or_else(IntoResponse::into_response)
-}
-
 impl Sessions {
     /// Of which the token ends the calls.
     pub(super) fn new(
@@ -102,11 +92,11 @@ impl Sessions {
         keys: Arc<Watched<Keyring>>,
         store: Store,
         end: CancellationToken,
-    ) -> Arc<Self> {
+    ) -> Self {
         let most = u64::try_from(bounds.most).unwrap_or(u64::MAX);
         let opened = Cache::builder().time_to_live(OPEN).max_capacity(most).build();
         let live = Arc::new(Bounded::new(bounds, end));
-        Arc::new(Self { live, keys, opened, store, ttl: bounds.ttl })
+        Self { live, keys, opened, store, ttl: bounds.ttl }
     }
 
     /// Where rmcp keeps the sessions that are live here.
@@ -119,7 +109,20 @@ impl Sessions {
         Arc::new(Elsewhere(self.store.clone()))
     }
 
-    async fn serve(&self, mut request: Request, next: Next) -> Result<Response, Refusal> {
+    /// Has a request answered: ids are opened on their way in and sealed on their way out.
+    pub(super) async fn follow<F: Future<Output = Response>>(
+        &self,
+        request: Request,
+        next: impl FnOnce(Request) -> F,
+    ) -> Response {
+        self.opening(request, next).await.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn opening<F: Future<Output = Response>>(
+        &self,
+        mut request: Request,
+        next: impl FnOnce(Request) -> F,
+    ) -> Result<Response, Refusal> {
         let principal = request.extensions().get::<Arc<Principal>>().ok_or_else(nobody)?.clone();
         match self.opened(&request, &principal)? {
             Some(id) => {
@@ -131,7 +134,7 @@ impl Sessions {
         let visit = Visit { principal: principal.name.clone(), refused: Cell::new(false) };
         let (mut response, refused) = VISIT
             .scope(visit, async {
-                let response = next.run(request).await;
+                let response = next(request).await;
                 (response, VISIT.with(|visit| visit.refused.get()))
             })
             .await;
