@@ -20,7 +20,7 @@ use crate::{
 pub(crate) enum Generation {
     /// 2026-07-28: every request stands by itself and is answered in JSON.
     Modern,
-    /// 2025-11-25: a session, and answers as server-sent events.
+    /// 2025-11-25: a session, in which reads are answered in JSON and all else on a stream of events.
     Legacy,
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode, header};
-use portkey_mcp::server::Foresight;
+use portkey_mcp::{portkey::http_client, server::Foresight};
 use reqwest::RequestBuilder;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -133,6 +133,17 @@ async fn who_wants_progress_of_a_read_gets_its_answer() {
         assert_eq!((kind(&answer), answer.status), (expected, StatusCode::OK), "{args}");
         assert_eq!(answer.message["result"]["isError"], false, "{args}");
     }
+}
+
+/// Which names its host in another place.
+#[tokio::test]
+async fn a_read_is_answered_at_once_over_http2_too() {
+    let server = crate::http::served(&["--auth", "key"]);
+    let client = http_client().http2_prior_knowledge().no_proxy().build().unwrap();
+    let mut caller = Caller::by(client, &server.url, "pk-alice");
+    assert_eq!(caller.initialize().await.status, StatusCode::OK);
+    let answer = caller.call("tools/call", json!({ "name": "whoami" })).await;
+    assert_eq!((kind(&answer), answer.status), (JSON, StatusCode::OK));
 }
 
 #[tokio::test]

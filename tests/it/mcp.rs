@@ -25,6 +25,11 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(url: &str, key: &'static str) -> Self {
         let client = http_client().pool_max_idle_per_host(0).no_proxy().build().unwrap();
+        Self::by(client, url, key)
+    }
+
+    /// The same with a client of its own.
+    pub(crate) fn by(client: Client, url: &str, key: &'static str) -> Self {
         Self { client, url: url.to_owned(), key, session: None }
     }
 

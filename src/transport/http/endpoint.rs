@@ -75,8 +75,7 @@ impl<H: Foresight + Clone> Endpoint<H> {
 
     /// A request's answer.
     pub(super) async fn serve(&self, request: Request) -> Response {
-        let (method, headers) = (request.method(), request.headers());
-        let Some(head) = Head::read(method, headers, &self.hosts, &self.sessions) else {
+        let Some(head) = Head::read(&request, &self.hosts, &self.sessions) else {
             return self.pass_on(request).await;
         };
         let (parts, body) = request.into_parts();

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::Request;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use rmcp::model::{JsonObject, ProtocolVersion, RequestId, RequestMetaObject};
 use serde::Deserialize;
@@ -57,15 +58,16 @@ pub(super) struct Params<'a> {
 impl Head {
     /// Reads the head of a request to one of these hosts; none where it takes more than a glance to see that
     /// it is right.
-    pub(super) fn read(
-        method: &Method,
-        headers: &HeaderMap,
-        hosts: &[String],
-        sessions: &Bounded,
-    ) -> Option<Self> {
-        let is_plain = method == Method::POST
+    pub(super) fn read(request: &Request, hosts: &[String], sessions: &Bounded) -> Option<Self> {
+        let headers = request.headers();
+        let host = match headers.contains_key(header::HOST) {
+            true => only(headers, &header::HOST)?.to_str().ok()?,
+            // HTTP/2 has it there.
+            false => request.uri().authority()?.as_str(),
+        };
+        let is_plain = request.method() == Method::POST
             && !headers.contains_key(header::ORIGIN)
-            && is_one_of(only(headers, &header::HOST)?.to_str().ok()?, hosts)
+            && is_one_of(host, hosts)
             && only(headers, &header::CONTENT_TYPE)? == "application/json"
             && takes_both(only(headers, &header::ACCEPT)?.to_str().ok()?);
         let version = only(headers, &MCP_VERSION).filter(|_| is_plain)?;
