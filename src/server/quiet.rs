@@ -1,4 +1,4 @@
-//! Which calls are over with their answer, and what comes of that for a transport.
+//! Which calls want nothing but their answer, so that a transport can bring it without a stream.
 
 use http::request::Parts;
 use rmcp::{ServerHandler, model::CallToolRequestParams};

@@ -86,7 +86,7 @@ struct Opened {
 }
 
 impl Sessions {
-    /// Of which the token ends the calls.
+    /// The token ends their calls.
     pub(super) fn new(
         bounds: Bounds,
         keys: Arc<Watched<Keyring>>,
