@@ -23,6 +23,9 @@ const FAULTS: &str = "429:0.02,503:0.02,reset:0.01,lost:0.01,latency:20ms,seed:7
 
 /// One call in so many writes.
 const WRITES: u64 = 16;
+/// The arguments of a read that is answered on a stream in a session, because it may tell of its pages; half
+/// of the reads are such.
+const STREAMED: &str = r#"{"page_size":1,"all":false}"#;
 /// One call in so many is hung up on.
 const HANG_UPS: u64 = 20;
 /// How long such a client waits at most: longer than most calls take.
@@ -158,6 +161,9 @@ async fn client(
             Some(name) => {
                 let what = format!(r#"{{"name":"{name}","ai_provider_id":"openai","key":"k"}}"#);
                 tool(at, &client.headers, count, "create-integration", &what)
+            }
+            None if dice & (1 << 63) == 0 => {
+                tool(at, &client.headers, count, "list-all-workspaces", STREAMED)
             }
             None => tool(at, &client.headers, count, "get-integration", mcp::GET),
         };
