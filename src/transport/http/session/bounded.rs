@@ -80,7 +80,7 @@ impl Bounded {
     /// Has rmcp know that a session is in use, which it otherwise would end for idling; whether it is still
     /// there.
     pub(in crate::transport::http) async fn keep(&self, session: &Live) -> bool {
-        if !session.is_quiet() {
+        if !session.take_due() {
             return true;
         }
         let Some(handle) = self.rmcp.sessions.read().await.get(&session.id).cloned() else {
@@ -156,7 +156,7 @@ impl SessionManager for Bounded {
             && let ServerResult::InitializeResult(result) = &response.result
         {
             hello.protocol_version = result.protocol_version.clone();
-            session.began(hello);
+            session.initialized(hello);
         }
         Ok(answer)
     }

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::bounded::Place;
 
 /// How long calls may go on before rmcp, which ends sessions that idle, has to hear of them.
-const QUIET: Duration = Duration::from_secs(60);
+const UNHEARD: Duration = Duration::from_secs(60);
 
+/// A session, from its beginning to its end.
 pub(in crate::transport::http) struct Live {
     pub(super) id: SessionId,
     _place: Place,
@@ -45,8 +46,8 @@ impl Live {
         }
     }
 
-    pub(super) fn began(&self, hello: InitializeRequestParams) {
-        // It begins once.
+    pub(super) fn initialized(&self, hello: InitializeRequestParams) {
+        // That happens once.
         _ = self.hello.set(hello);
     }
 
@@ -54,14 +55,14 @@ impl Live {
         self.end.cancel();
     }
 
-    /// Whether rmcp has not heard of it for a while. Says so once in that while.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Whether rmcp has to hear of it now. Whoever gets a yes is the one to tell, and the next is due later.
+    pub(super) fn take_due(&self) -> bool {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_quiet = heard.elapsed() >= QUIET;
-        if is_quiet {
+        let is_due = heard.elapsed() >= UNHEARD;
+        if is_due {
             *heard = Instant::now();
         }
-        is_quiet
+        is_due
     }
 
     /// Stands for its client, made from what that said of itself; none before it has said that.

@@ -115,10 +115,10 @@ impl Sessions {
         request: Request,
         next: impl FnOnce(Request) -> F,
     ) -> Response {
-        self.opening(request, next).await.unwrap_or_else(IntoResponse::into_response)
+        self.try_follow(request, next).await.unwrap_or_else(IntoResponse::into_response)
     }
 
-    async fn opening<F: Future<Output = Response>>(
+    async fn try_follow<F: Future<Output = Response>>(
         &self,
         mut request: Request,
         next: impl FnOnce(Request) -> F,
