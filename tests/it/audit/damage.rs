@@ -117,10 +117,10 @@ proptest! {
     #[test]
     fn any_piece_that_is_cut_out_is_found(from in 0..LOG.len(), length in 1..2000_usize) {
         let mut text = LOG.clone();
+        text.drain(from..(from + length).min(LOG.len()));
         // What is cut off the end at a line's end leaves a log as it was before.
-        let to = (from + length).min(text.len() - 1);
-        prop_assume!(from < to);
-        text.drain(from..to);
+        let is_earlier = LOG.starts_with(&text) && (text.is_empty() || text.ends_with(b"\n"));
+        prop_assume!(!is_earlier);
         prop_assert!(!found(&text).is_empty());
     }
 
