@@ -19,15 +19,18 @@ FROM rust:${RUST_VERSION}-slim-trixie AS build
 WORKDIR /build
 # The dependencies have a layer of their own, which lasts until the lock file changes.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
-    && touch src/lib.rs \
+COPY src/admin/Cargo.toml src/admin/
+COPY src/gateway_patch/Cargo.toml src/gateway_patch/
+COPY src/operation/Cargo.toml src/operation/
+COPY src/sandbox/Cargo.toml src/sandbox/
+RUN touch src/lib.rs src/admin/mod.rs src/gateway_patch/mod.rs src/operation/mod.rs src/sandbox/mod.rs \
     && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked --features otel --bin portkey-mcp \
     && rm -r src
 COPY policies policies
 COPY src src
 # Cargo goes by the times of files, and ours may be older than the stand-ins above.
-RUN touch src/lib.rs src/main.rs \
+RUN touch src/lib.rs src/main.rs src/*/mod.rs \
     && cargo build --release --locked --features otel --bin portkey-mcp
 
 # The same Debian as above, for the same C library, and the roots of trust for TLS.

@@ -42,7 +42,11 @@
 //! | [`untrusted`] | what cannot be seen in a text | what a text says |
 //! | [`cli`] | the command line | how any of it works |
 
-pub mod admin;
+pub use portkey_mcp_admin as admin;
+pub use portkey_mcp_gateway_patch as gateway_patch;
+pub use portkey_mcp_operation as operation;
+pub use portkey_mcp_sandbox as sandbox;
+
 pub mod approval;
 pub mod audit;
 pub mod auth;
@@ -52,12 +56,10 @@ pub mod completion;
 pub mod config;
 pub mod dispatch;
 pub mod dry_run;
-pub mod gateway_patch;
 pub mod guide;
 pub mod hub;
 pub mod metrics;
 pub mod observe;
-pub mod operation;
 pub mod policy;
 pub mod portkey;
 pub mod principal;
@@ -67,7 +69,6 @@ pub mod reply;
 pub mod request;
 pub mod resources;
 pub mod results;
-pub mod sandbox;
 pub mod seal;
 pub mod search;
 pub mod secrets;

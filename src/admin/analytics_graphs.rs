@@ -1,7 +1,7 @@
 //! Analytics graphs: figures over time, or split by status, score or model.
 
 use super::shared::{TrafficOnly, traffic};
-use crate::operation::{Operation, get};
+use portkey_mcp_operation::{Operation, get};
 
 /// A graph: its name, what else it is called, where it is, its title, what it shows, and what people say
 /// who want it.

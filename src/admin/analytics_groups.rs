@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Traffic, traffic};
-use crate::operation::{Operation, get};
+use portkey_mcp_operation::{Operation, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

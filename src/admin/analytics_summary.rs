@@ -1,7 +1,7 @@
 //! Analytics summaries: figures of a whole period.
 
 use super::shared::{TrafficOnly, traffic};
-use crate::operation::{Operation, get};
+use portkey_mcp_operation::{Operation, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] =

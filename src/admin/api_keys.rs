@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Period, RateKind, UsageLimits, alert_below_limit};
-use crate::operation::{JsonMap, Nullable, Operation, Problems, delete, get, post, put};
+use portkey_mcp_operation::{JsonMap, Nullable, Operation, Problems, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

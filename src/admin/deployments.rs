@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::Tags;
-use crate::operation::{Base, JsonMap, Operation, delete, get, post, put};
+use portkey_mcp_operation::{Base, JsonMap, Operation, delete, get, post, put};
 
 /// The room's table. The control plane has these in its second version only.
 pub const OPERATIONS: &[Operation] = &[

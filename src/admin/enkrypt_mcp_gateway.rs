@@ -6,8 +6,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::gateway_patch;
-use crate::operation::{Base, JsonMap, Nullable, Operation, Problems, Secret, get, patch};
+use portkey_mcp_gateway_patch as gateway_patch;
+use portkey_mcp_operation::{Base, JsonMap, Nullable, Operation, Problems, Secret, get, patch};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

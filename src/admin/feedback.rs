@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{JsonMap, Operation, post, put};
+use portkey_mcp_operation::{JsonMap, Operation, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::Tags;
-use crate::operation::{Base, JsonMap, Operation, Secret, get, post};
+use portkey_mcp_operation::{Base, JsonMap, Operation, Secret, get, post};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{CapabilityPage, CapabilitySwitch, Owner, SecretMapping};
-use crate::operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get, post, put};
+use portkey_mcp_operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

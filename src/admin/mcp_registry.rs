@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{Base, Operation, get};
+use portkey_mcp_operation::{Base, Operation, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-servers", "/servers")

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{CapabilityPage, CapabilitySwitch};
-use crate::operation::{Effect, JsonMap, Nullable, Operation, delete, get, post, put};
+use portkey_mcp_operation::{Effect, JsonMap, Nullable, Operation, delete, get, post, put};
 
 /// The room's table. The operations that read and write a user's OAuth tokens are left out on
 /// purpose: no agent should hold them.

@@ -1,7 +1,7 @@
 //! The Portkey Admin API, one room per domain, and one for Enkrypt AI's MCP gateway.
 //!
 //! To add an endpoint: find its room, add a row to the room's table and a struct below it, run
-//! `UPDATE=1 cargo test`, and commit the schema and the call it wrote. See [`crate::operation`].
+//! `UPDATE=1 cargo test`, and commit the schema and the call it wrote. See [`portkey_mcp_operation`].
 //!
 //! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
 //! what its live API was seen to do where the two differ.
@@ -42,7 +42,7 @@ pub mod workspace_exclusions;
 pub mod workspace_members;
 pub mod workspaces;
 
-use crate::operation::Operation;
+use portkey_mcp_operation::Operation;
 
 /// A domain of the API.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{Base, Operation, get, put};
+use portkey_mcp_operation::{Base, Operation, get, put};
 
 /// The room's table. Only the second version of the API answers here (quirks.md §1.2).
 pub const OPERATIONS: &[Operation] = &[

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
-use crate::operation::{Nullable, Operation, delete, get, post, put};
+use portkey_mcp_operation::{Nullable, Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

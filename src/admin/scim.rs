@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::WorkspaceRole;
-use crate::operation::{Base, Operation, delete, get, post};
+use portkey_mcp_operation::{Base, Operation, delete, get, post};
 
 /// The room's table. Only the second version of the API lists groups (quirks.md §1.2).
 pub const OPERATIONS: &[Operation] = &[

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use serde_json::Value;
 
-use crate::operation::{JsonMap, Nullable, Problems, TextOrList};
+use portkey_mcp_operation::{JsonMap, Nullable, Problems, TextOrList};
 
 /// Tags as Portkey keeps them: names to text.
 pub type Tags = BTreeMap<String, String>;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{OrganisationRole, WorkspaceGrant};
-use crate::operation::{Operation, delete, get, post};
+use portkey_mcp_operation::{Operation, delete, get, post};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::OrganisationRole;
-use crate::operation::{Operation, delete, get, put};
+use portkey_mcp_operation::{Operation, delete, get, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{Operation, get, put};
+use portkey_mcp_operation::{Operation, get, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

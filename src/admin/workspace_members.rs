@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{WorkspaceGrant, WorkspaceRole};
-use crate::operation::{Operation, delete, get, post, put};
+use portkey_mcp_operation::{Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

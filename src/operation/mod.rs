@@ -43,7 +43,7 @@ pub use preview::{Merge, Pending};
 pub use profile::Profile;
 pub use published::Published;
 pub use reference::{Reference, Slot};
-pub(crate) use shape::did_you_mean;
+pub use shape::did_you_mean;
 pub use wire::WireRequest;
 
 /// A JSON object, as arguments arrive and bodies leave.

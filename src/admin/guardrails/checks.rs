@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::catalogue::{CHECKS, CheckKind, Takes};
-use crate::operation::{JsonMap, Problems, Secret, did_you_mean};
+use portkey_mcp_operation::{JsonMap, Problems, Secret, did_you_mean};
 
 /// id*, parameters {} (a wrong one is answered with what the check takes), name, is_enabled (true when
 /// left out). Ids: default.{jwt,modelWhitelist,isAllLowerCase,regexMatch,sentenceCount,wordCount,characterCount,jsonSchema,jsonKeys,contains,validUrls,containsCode,webhook,endsWith,alluppercase,requiredMetadataKeys,requiredMetadataKeyPairs,allowedRequestTypes}

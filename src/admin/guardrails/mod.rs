@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use checks::Check;
 
-use crate::operation::{Operation, delete, get, post, put};
+use portkey_mcp_operation::{Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{JsonMap, Nullable, Problems, Secret};
+use portkey_mcp_operation::{JsonMap, Nullable, Problems, Secret};
 
 /// By provider, * required. openai: openai_{organization,project}. azure-openai: azure_resource_name*,
 /// azure_deployment_config* [{azure_api_version*, azure_deployment_name*, azure_model_slug*, alias,

@@ -12,7 +12,9 @@ pub use configurations::{AwsAuth, AzureAuth, AzureDeployment, Configurations, Ve
 pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
 
 use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
-use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put};
+use portkey_mcp_operation::{
+    JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put,
+};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

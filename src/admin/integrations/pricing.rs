@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::Nullable;
+use portkey_mcp_operation::Nullable;
 
 /// multiplier: factor on the list price, 0.8 being 20% off, by default (which null inherits),
 /// {request,response}_{token,audio_token,image_token,text_token},

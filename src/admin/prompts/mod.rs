@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 pub use run::RunPrompt;
 
-use crate::operation::{Base, Effect, JsonMap, Operation, Problems, delete, get, post, put};
+use portkey_mcp_operation::{Base, Effect, JsonMap, Operation, Problems, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

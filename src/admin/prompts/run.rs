@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::operation::{JsonMap, Problems};
+use portkey_mcp_operation::{JsonMap, Problems};
 
 /// Run a prompt
 ///

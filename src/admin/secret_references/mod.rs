@@ -8,7 +8,9 @@ use serde::Deserialize;
 pub use sign_in::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
 
 use super::shared::Tags;
-use crate::operation::{JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put};
+use portkey_mcp_operation::{
+    JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put,
+};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[

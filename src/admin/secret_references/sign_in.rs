@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::operation::{JsonMap, Problems};
+use portkey_mcp_operation::{JsonMap, Problems};
 
 /// aws_sm: aws_auth_type* accessKey (aws_access_key_id*, aws_secret_access_key*, aws_region*),
 /// assumedRole (aws_role_arn*, aws_external_id, aws_region*) or serviceRole (aws_region). azure_kv:

@@ -9,7 +9,7 @@ use super::{
 
 impl Shape {
     /// The same shape, in which `null` leaves out what it otherwise clears.
-    pub(in crate::operation) fn clearing_by_name(mut self) -> Self {
+    pub(crate) fn clearing_by_name(mut self) -> Self {
         self.forget_nulls();
         self
     }
@@ -28,12 +28,7 @@ impl Shape {
     }
 
     /// Sets what is named to `null`: a list of JSON Pointers, with or without the first slash.
-    pub(in crate::operation) fn clear(
-        &self,
-        args: &mut JsonMap,
-        mut named: Value,
-        problems: &mut Problems,
-    ) {
+    pub(crate) fn clear(&self, args: &mut JsonMap, mut named: Value, problems: &mut Problems) {
         let at = At::Field(&At::Root, CLEAR);
         if named.is_null() {
             return;

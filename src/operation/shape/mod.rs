@@ -317,7 +317,7 @@ impl Struct {
 }
 
 /// The closest of some names, as the end of a sentence; nothing where none is close.
-pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
     // Comparing is quadratic in the length, and nobody means a name by a page of text.
     if given.len() > 100 {
         return String::new();

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::workspaces;
-use crate::sandbox::{
+use crate::{
     call::id_of,
     crud::pick,
     store::{Item, Shelf, Store, flag, text},

@@ -6,7 +6,7 @@ use super::{
     configs,
     parts::{BY_IDS, USAGE_LIMIT, merge_object},
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{self, Outcome},

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode, request::Parts};
 use serde_json::{Value, json};
 
-use crate::sandbox::{
+use crate::{
     call::Call,
     clock,
     crud::{Outcome, pick},

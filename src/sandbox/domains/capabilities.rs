@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::mcp_integrations::{MCP_INTEGRATIONS, named};
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{Outcome, done, pick},

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{parts::BY_SEARCH, prompts};
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     crud::{self, Outcome},
     field::{Field, Kind, Preset},

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{users, versions, workspaces};
-use crate::sandbox::{
+use crate::{
     call::Call,
     crud::{self, Outcome},
     field::{Field, Kind, Preset},

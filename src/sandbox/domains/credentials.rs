@@ -1,6 +1,6 @@
 //! Credentials: which settings each AI provider's integration takes.
 
-use crate::sandbox::{
+use crate::{
     check::{self, Occasion},
     field::{Field, Kind, List, Shape},
     refusal::Refusal,

@@ -6,7 +6,7 @@ use super::{
     parts::{BY_SEARCH, BY_TAGS},
     workspaces,
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     crud::{self, Outcome, done},
     field::{Field, Kind, List, Preset, Shape},

@@ -6,8 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway_patch;
-use crate::sandbox::{
+use crate::{
     call::Call,
     check::{self, Occasion},
     crud::{Outcome, pick},
@@ -16,6 +15,7 @@ use crate::sandbox::{
     route::{Domain, Version, get, patch},
     store::{Item, Shelf, Store, text},
 };
+use portkey_mcp_gateway_patch as gateway_patch;
 
 /// The domain.
 pub(super) static DOMAIN: Domain = Domain {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{
+use crate::{
     call::Call,
     check::{self, Occasion},
     crud::Outcome,

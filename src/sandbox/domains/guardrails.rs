@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{mcp_servers, parts::BY_IDS, users};
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::Outcome,

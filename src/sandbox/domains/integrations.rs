@@ -7,7 +7,7 @@ use super::{
     parts::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, merge_object},
     providers, secret_references,
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{Outcome, done},

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::parts::BY_SEARCH;
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     field::{Field, Kind},
     page::{Envelope, Paging},

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{analytics, users, workspaces};
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check,
     crud::{self, Outcome},

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::workspaces;
-use crate::sandbox::{
+use crate::{
     call::Call,
     check::{self, Occasion},
     crud::Outcome,

@@ -7,7 +7,7 @@ use super::{
     parts::{BY_SEARCH, BY_TYPE, SECRET_MAPPINGS, level, merge_object},
     secret_references, users,
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{Outcome, done},

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::mcp_servers::{MCP_SERVERS, gateway_url};
-use crate::sandbox::{
+use crate::{
     call::Call,
     check,
     crud::Outcome,

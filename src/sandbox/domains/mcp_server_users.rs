@@ -6,7 +6,7 @@ use super::{
     mcp_servers::{MCP_SERVERS, named},
     users,
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{Outcome, pick},

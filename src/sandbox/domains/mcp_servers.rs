@@ -12,7 +12,7 @@ use super::{
     parts::{BY_IDS, BY_SEARCH},
     workspaces,
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{self, Outcome, done},

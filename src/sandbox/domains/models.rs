@@ -8,7 +8,7 @@ use super::{
     integrations::{INTEGRATIONS, named},
     parts::named_list,
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{Outcome, done, pick},

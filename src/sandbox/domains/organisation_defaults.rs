@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::guardrails::{self, INPUT, OUTPUT};
-use crate::sandbox::{
+use crate::{
     call::Call,
     check::{self, Occasion},
     crud::{Outcome, done, pick},

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{
+use crate::{
     field::{Field, Kind, List, Preset, Shape},
     resource::Filter,
     store::{Item, text},

@@ -1,6 +1,6 @@
 //! What budget and rate policies have in common: conditions, a workspace, and an archive for an end.
 
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     crud::{self, Outcome, done},
     field::{Field, Kind, List, Shape},

@@ -7,7 +7,7 @@ use super::{
     parts::BY_SEARCH,
     versions::{self, NUMBER},
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{self, Outcome, done},

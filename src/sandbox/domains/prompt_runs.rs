@@ -11,7 +11,7 @@ use super::{
     templates::{Filling, plain},
     versions::{self, NUMBER},
 };
-use crate::sandbox::{
+use crate::{
     call::Call,
     check::{self, Occasion},
     crud::Outcome,

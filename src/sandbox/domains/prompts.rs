@@ -8,7 +8,7 @@ use super::{
     prompt_runs, providers, templates,
     versions::{self, NUMBER},
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{self, Outcome, done},

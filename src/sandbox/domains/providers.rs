@@ -10,7 +10,7 @@ use super::{
     integrations::{self, INTEGRATIONS},
     parts::{BY_TAGS, RATE_LIMIT, USAGE_LIMIT},
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     crud,
     field::{Field, Kind},

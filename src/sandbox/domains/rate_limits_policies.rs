@@ -1,7 +1,7 @@
 //! Rate-limits policies: caps on matching traffic.
 
 use super::policies::{self, BY_STATUS, CONDITIONS, GROUPS};
-use crate::sandbox::{
+use crate::{
     call::Call,
     field::{Field, Kind},
     refusal::Refusal,

@@ -6,7 +6,7 @@ use super::{
     parts::{BY_SEARCH, BY_TAGS, merge_object},
     users,
 };
-use crate::sandbox::{
+use crate::{
     call::Call,
     crud::{self, Outcome},
     field::{Field, Kind, List, Preset},

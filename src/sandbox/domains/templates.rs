@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::store::Item;
+use crate::store::Item;
 
 /// How deep partials may stand inside each other; a partial that includes itself ends here.
 const DEEPEST: usize = 8;

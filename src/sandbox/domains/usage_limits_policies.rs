@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::policies::{self, BY_STATUS, CONDITIONS, GROUPS};
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     crud::{Outcome, done},
     field::{Field, Kind},

@@ -6,7 +6,7 @@ use super::{
     users::{self, BY_EMAIL},
     workspace_members::ROLE,
 };
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     crud::Outcome,
     field::{Field, Kind, List, Preset, Shape},

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::workspace_members as members;
-use crate::sandbox::{
+use crate::{
     call::Call,
     field::{Field, Kind},
     page::{Envelope, Paging},

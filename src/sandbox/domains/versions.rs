@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::sandbox::{
+use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
     crud::{Outcome, done},

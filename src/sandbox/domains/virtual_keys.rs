@@ -6,7 +6,7 @@ use super::{
     parts::{RATE_LIMIT, SECRET_MAPPINGS, USAGE_LIMIT},
     secret_references, workspaces,
 };
-use crate::sandbox::{
+use crate::{
     call::Call,
     crud::{self, Outcome},
     field::{Field, Kind, List, Preset, Shape},

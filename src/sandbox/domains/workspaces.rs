@@ -7,7 +7,7 @@ use super::{
     parts::{RATE_LIMITS, USAGE_LIMITS, merge_object},
     users, workspace_members as members,
 };
-use crate::sandbox::{
+use crate::{
     call::Call,
     cascade,
     check::{self, Occasion},

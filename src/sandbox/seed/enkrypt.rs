@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{
+use crate::{
     domains::enkrypt_mcp_gateway::{GATEWAYS, SERVERS, keep},
     store::Store,
 };

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Step, post};
-use crate::sandbox::domains::users::{ADMIN, FINANCE_READER, RESEARCH_LEAD, SUPPORT_LEAD};
+use crate::domains::users::{ADMIN, FINANCE_READER, RESEARCH_LEAD, SUPPORT_LEAD};
 
 /// The steps.
 pub(super) fn steps() -> Vec<Step> {

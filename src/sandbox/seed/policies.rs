@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Step, post};
-use crate::sandbox::{
+use crate::{
     call::id_of,
     store::{ORGANISATION, Shelf, Store},
 };

@@ -6,7 +6,7 @@ use super::{
     total::whole,
     traffic::{self, Row},
 };
-use crate::sandbox::{
+use crate::{
     call::Call,
     check, clock,
     domains::{logs::cents, workspaces},

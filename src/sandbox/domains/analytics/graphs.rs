@@ -10,7 +10,7 @@ use super::{
     total::{Total, whole},
     traffic::{self, Row},
 };
-use crate::sandbox::{
+use crate::{
     call::Call,
     clock,
     crud::Outcome,

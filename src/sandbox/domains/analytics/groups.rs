@@ -9,7 +9,7 @@ use super::{
     total::{Total, round, whole},
     traffic::{self, Row},
 };
-use crate::sandbox::{
+use crate::{
     call::Call,
     clock,
     crud::Outcome,

@@ -9,7 +9,7 @@ mod traffic;
 use serde_json::json;
 
 use self::{filters::Filters, total::Total};
-use crate::sandbox::{
+use crate::{
     call::Call,
     crud::Outcome,
     refusal::Refusal,

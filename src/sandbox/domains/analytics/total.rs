@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::traffic::{Cache, Row, score};
-use crate::sandbox::domains::logs::cents;
+use crate::domains::logs::cents;
 
 /// What some rows add up to.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use crate::sandbox::{
+use crate::{
     clock,
     domains::{feedback, logs},
     store::{Item, Store, text},
