@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The type is the gate: the struct's rustdoc is what the model reads, its fields decide what may
-//! pass. The caller's JSON is the cargo: once admitted it is laid over path, query and body by name
+//! pass (see `shape`). The caller's JSON is the cargo: once admitted it is laid over path, query and body by name
 //! alone (see `wire`), so a field that is absent, `null` or set stays just that.
 
 mod facts;
@@ -211,7 +211,8 @@ pub struct Operation {
     about: Option<(&'static str, &'static str)>,
     rule: Option<Rule>,
     describe: schema::Describe,
-    check: fn(&Value) -> Result<(), serde_json::Error>,
+    #[cfg(debug_assertions)]
+    check: fn(&JsonMap) -> Result<(), serde_json::Error>,
 }
 
 /// Declares a GET: reads; whatever the path does not take travels in the query.
@@ -284,6 +285,7 @@ const fn declare<T: Input>(
         about: None,
         rule: None,
         describe: T::json_schema,
+        #[cfg(debug_assertions)]
         check: gate::check::<T>,
     }
 }

@@ -21,6 +21,9 @@ pub(super) const NAMES: &str = "x-names-fields";
 /// `#[schemars(extend("x-unlisted" = true))]`. For filters that many tools share.
 pub(super) const UNLISTED: &str = "x-unlisted";
 
+/// Marks the largest number that a type without a bound of its own can be.
+pub(super) const WIDEST: &str = "x-widest";
+
 /// How many of some fields of a struct may be given: `extend("x-at-most-one" = [names])`. A list of
 /// lists states it of several groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +117,7 @@ fn tidy(schema: &mut Schema) {
         *text = reflow(text);
     }
     forget_null(schema);
-    forget_width(schema);
+    mark_width(schema);
     close(schema);
     transform_subschemas(&mut tidy, schema);
 }
@@ -144,10 +147,13 @@ fn forget_null(schema: &mut Schema) {
     }
 }
 
-/// How wide a Rust number is tells the caller nothing.
-fn forget_width(schema: &mut Schema) {
-    if schema.get("type").is_some_and(|kind| kind == "integer" || kind == "number") {
-        schema.remove("format");
+/// How wide a Rust number is tells the caller nothing. What fits into one that states no bound is checked.
+fn mark_width(schema: &mut Schema) {
+    if schema.get("type").is_some_and(|kind| kind == "integer" || kind == "number")
+        && schema.remove("format").is_some_and(|format| format == "uint32")
+        && schema.get("maximum").is_none()
+    {
+        schema.insert(WIDEST.to_owned(), u32::MAX.into());
     }
 }
 

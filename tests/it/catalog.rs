@@ -279,6 +279,7 @@ fn constraints_are_ones_that_are_checked() {
         "x-speaks-for-fields",
         "x-names-fields",
         "x-or-list",
+        "x-widest",
         "x-unlisted",
         "x-at-most-one",
         "x-exactly-one",

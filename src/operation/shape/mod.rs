@@ -115,7 +115,10 @@ impl Shape {
             },
             Some("integer") => Self::Integer {
                 least: full.get("minimum").and_then(Value::as_i64).unwrap_or(i64::MIN),
-                most: full.get("maximum").and_then(Value::as_i64).unwrap_or(i64::MAX),
+                most: ["maximum", schema::WIDEST]
+                    .iter()
+                    .find_map(|key| full.get(key).and_then(Value::as_i64))
+                    .unwrap_or(i64::MAX),
             },
             Some("number") => Self::Number {
                 least: full.get("minimum").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY),
@@ -341,9 +344,12 @@ fn is_slug(text: &str) -> bool {
 }
 
 fn bounds(number: &serde_json::Number, least: i64, most: i64) -> String {
-    match most {
-        i64::MAX => format!("takes a whole number of at least {least}, got {number}"),
-        _ => format!("takes a whole number from {least} to {most}, got {number}"),
+    // A bound that is only a type's is not worth a word before something is beyond it.
+    let is_low = number.as_i64().is_some_and(|n| n < least);
+    if is_low && most >= u32::MAX.into() {
+        format!("takes a whole number of at least {least}, got {number}")
+    } else {
+        format!("takes a whole number from {least} to {most}, got {number}")
     }
 }
 

@@ -2,6 +2,7 @@
 //! wants them, and are answered by the sandbox as the API would.
 
 mod answers;
+mod gate;
 mod generate;
 mod preconditions;
 mod profiles;

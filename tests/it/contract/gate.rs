@@ -1,0 +1,82 @@
+//! What the shape of a tool's arguments lets pass, their type takes, too: both are made from one struct, and
+//! where debug assertions are on `admit` asks both.
+
+use portkey_mcp::{catalog::Catalog, operation::JsonMap};
+use serde_json::{Value, json};
+
+use super::generate::{Extent, fill};
+
+/// A value of every kind, and those at the edges of numbers.
+fn odd_values() -> Vec<Value> {
+    let largest = [i64::from(i32::MAX), i64::from(u32::MAX), i64::MAX].map(|n| json!(n));
+    let beyond = [json!(u64::from(u32::MAX) + 1), json!(u64::MAX), json!(i64::MIN), json!(1e300)];
+    let plain = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(70_000),
+        json!(1.5),
+        json!(1.0),
+        json!(""),
+        json!("5"),
+        json!("text"),
+        json!("[\"a\"]"),
+        json!("{\"a\":null}"),
+        json!([]),
+        json!([null]),
+        json!([[]]),
+        json!(["a", 1]),
+        json!({}),
+        json!({ "a": null }),
+        json!({ "a": { "b": [1] } }),
+    ];
+    plain.into_iter().chain(largest).chain(beyond).collect()
+}
+
+/// A pointer to every value below one.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    let below: Vec<_> = match value {
+        Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(list) => {
+            list.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect()
+        }
+        _ => return,
+    };
+    for (name, value) in below {
+        let place = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        places(value, &place, found);
+        found.push(place);
+    }
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "without debug assertions only the shape is asked")]
+fn the_shape_takes_nothing_that_the_type_does_not() {
+    let (mut taken, mut refused) = (0, 0);
+    for entry in Catalog::full().iter() {
+        let published = entry.published();
+        let mut admit = |args: &Value| {
+            let args: JsonMap = args.as_object().unwrap().clone();
+            // Panics where the two differ.
+            match published.admit(args) {
+                Ok(_) => taken += 1,
+                Err(_) => refused += 1,
+            }
+        };
+        for extent in [Extent::Least, Extent::All(0), Extent::All(1), Extent::Cleared] {
+            let arguments = fill(published.full_schema(), "", extent, &|_, _| None);
+            admit(&arguments);
+            let mut found = Vec::new();
+            places(&arguments, "", &mut found);
+            for place in found {
+                for odd in odd_values() {
+                    let mut arguments = arguments.clone();
+                    *arguments.pointer_mut(&place).unwrap() = odd;
+                    admit(&arguments);
+                }
+            }
+        }
+    }
+    assert!(taken > 10_000 && refused > 10_000, "{taken} and {refused} are too few to tell");
+}
