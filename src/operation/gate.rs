@@ -83,7 +83,7 @@ impl fmt::Display for InputError {
 ///
 /// The shape is compiled from the type's schema, `Deserialize` from the type; they must agree. Where debug
 /// assertions are on, and so in every test, each call is held against both. A release has the shape alone:
-/// asking twice is a seventh of its machine code, and of the time to build it.
+/// asking twice would be a seventh of our own machine code.
 #[cfg(debug_assertions)]
 pub(super) fn check<T: Input>(args: &JsonMap) -> Result<(), serde_json::Error> {
     T::deserialize(args).map(drop)

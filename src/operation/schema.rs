@@ -147,7 +147,8 @@ fn forget_null(schema: &mut Schema) {
     }
 }
 
-/// How wide a Rust number is tells the caller nothing. What fits into one that states no bound is checked.
+/// How wide a Rust number is tells the caller nothing. That a value fits is checked all the same, and of a `u32`
+/// schemars says no more than the width.
 fn mark_width(schema: &mut Schema) {
     if schema.get("type").is_some_and(|kind| kind == "integer" || kind == "number")
         && schema.remove("format").is_some_and(|format| format == "uint32")
