@@ -20,10 +20,15 @@ WORKDIR /build
 # The dependencies have a layer of their own, which lasts until the lock file changes.
 COPY Cargo.toml Cargo.lock ./
 COPY src/admin/Cargo.toml src/admin/
+COPY src/catalog/Cargo.toml src/catalog/
 COPY src/gateway_patch/Cargo.toml src/gateway_patch/
 COPY src/operation/Cargo.toml src/operation/
+COPY src/policy/Cargo.toml src/policy/
 COPY src/sandbox/Cargo.toml src/sandbox/
-RUN touch src/lib.rs src/admin/mod.rs src/gateway_patch/mod.rs src/operation/mod.rs src/sandbox/mod.rs \
+COPY src/store/Cargo.toml src/store/
+COPY src/watch/Cargo.toml src/watch/
+RUN touch src/lib.rs \
+    && for room in src/*/; do touch "$room/mod.rs"; done \
     && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked --features otel --bin portkey-mcp \
     && rm -r src

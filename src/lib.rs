@@ -43,14 +43,17 @@
 //! | [`cli`] | the command line | how any of it works |
 
 pub use portkey_mcp_admin as admin;
+pub use portkey_mcp_catalog as catalog;
 pub use portkey_mcp_gateway_patch as gateway_patch;
 pub use portkey_mcp_operation as operation;
+pub use portkey_mcp_policy as policy;
 pub use portkey_mcp_sandbox as sandbox;
+pub use portkey_mcp_store as store;
+pub use portkey_mcp_watch as watch;
 
 pub mod approval;
 pub mod audit;
 pub mod auth;
-pub mod catalog;
 pub mod cli;
 pub mod completion;
 pub mod config;
@@ -60,7 +63,6 @@ pub mod guide;
 pub mod hub;
 pub mod metrics;
 pub mod observe;
-pub mod policy;
 pub mod portkey;
 pub mod principal;
 pub mod prompts;
@@ -73,10 +75,8 @@ pub mod seal;
 pub mod search;
 pub mod secrets;
 pub mod server;
-pub mod store;
 pub mod surface;
 pub mod taint;
 pub mod telemetry;
 pub mod transport;
 pub mod untrusted;
-pub mod watch;

@@ -13,6 +13,8 @@ use http::{HeaderName, HeaderValue};
 
 use crate::telemetry::Parent;
 
+pub use crate::policy::Transport;
+
 /// What a label says for a name that is none of ours.
 pub const UNKNOWN: &str = "_unknown";
 
@@ -58,25 +60,6 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// What a request came over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Standard input and output.
-    Pipe,
-    /// HTTP.
-    Tcp,
-}
-
-impl Transport {
-    /// The word for it in logs and metrics, by OpenTelemetry's `network.transport`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Pipe => "pipe",
-            Self::Tcp => "tcp",
-        }
     }
 }
 

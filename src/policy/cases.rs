@@ -8,7 +8,10 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::{Decision, Facts, Policy, Step, Verdict, explain};
-use crate::{catalog::Catalog, operation::JsonMap, request::Transport, store::Store};
+use crate::Transport;
+use portkey_mcp_catalog::Catalog;
+use portkey_mcp_operation::JsonMap;
+use portkey_mcp_store::Store;
 
 /// A call as it is told to a policy by hand.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::path::Path;
-use crate::operation::JsonMap;
+use portkey_mcp_operation::JsonMap;
 
 /// Bound on a compiled regular expression, in bytes.
 const MOST_REGEX_BYTES: usize = 1 << 18;

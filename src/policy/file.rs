@@ -6,10 +6,8 @@ use anyhow::Context;
 use tracing::warn;
 
 use super::Policy;
-use crate::{
-    catalog::Catalog,
-    watch::{Parsed, Watched},
-};
+use portkey_mcp_catalog::Catalog;
+use portkey_mcp_watch::{Parsed, Watched};
 
 impl Policy {
     /// Reads a policy file, and follows it from then on. A version that does not hold is told in the log, and

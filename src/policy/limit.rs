@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{Facts, document, path::Path};
-use crate::store::{Budget, Key, Window};
+use portkey_mcp_store::{Budget, Key, Window};
 
 /// A counter of a policy.
 #[derive(Clone, Debug)]

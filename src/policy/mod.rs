@@ -14,6 +14,7 @@ mod file;
 mod limit;
 mod path;
 mod rule;
+mod transport;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,10 +23,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{
-    operation::{JsonMap, Operation},
-    request::Transport,
-};
+use portkey_mcp_operation::{JsonMap, Operation};
 
 use self::{limit::Counter, rule::Rule};
 
@@ -36,6 +34,7 @@ pub use self::{
     expression::{LONGEST as LONGEST_EXPRESSION, MOST_TEXT, MOST_VALUES},
     path::{Path, REDACTED},
     rule::{Cite, Verb},
+    transport::Transport,
 };
 
 /// A policy, ready to be asked. Made by [`Policy::parse`].

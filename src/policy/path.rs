@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::operation::JsonMap;
+use portkey_mcp_operation::JsonMap;
 
 /// What stands in the place of a value that a policy keeps from the caller.
 pub const REDACTED: &str = "[redacted by policy]";

@@ -3,7 +3,7 @@
 use serde_saphyr::Spanned;
 
 use super::select::{Selection, is_glob, kebab};
-use crate::policy::document::{Action, Document, Entry, Limit, Rule};
+use crate::document::{Action, Document, Entry, Limit, Rule};
 
 /// How counters of `"*"` are named.
 pub(super) const EVERYTHING: &str = "_global";

@@ -24,7 +24,8 @@ use super::{
     path::Path,
     rule::{Cap, Cite, Rule, Verb},
 };
-use crate::{catalog::Catalog, store::Window};
+use portkey_mcp_catalog::Catalog;
+use portkey_mcp_store::Window;
 
 /// Bound on the rules of a policy.
 const MOST_RULES: usize = 2_000;

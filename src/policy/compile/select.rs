@@ -4,11 +4,9 @@ use std::collections::HashMap;
 
 use globset::GlobBuilder;
 
-use crate::{
-    catalog::Catalog,
-    operation::did_you_mean,
-    policy::document::{Effect, Match},
-};
+use crate::document::{Effect, Match};
+use portkey_mcp_catalog::Catalog;
+use portkey_mcp_operation::did_you_mean;
 
 /// Bound on a name or a glob, in bytes.
 const LONGEST: usize = 200;
@@ -17,7 +15,7 @@ const LONGEST: usize = 200;
 pub(super) struct Entry {
     pub(super) name: &'static str,
     domain: &'static str,
-    effect: crate::operation::Effect,
+    effect: portkey_mcp_operation::Effect,
 }
 
 /// All operations, and what was said of them that means none.
@@ -107,8 +105,8 @@ impl Selection {
     }
 }
 
-fn is(written: Effect, effect: crate::operation::Effect) -> bool {
-    use crate::operation::Effect as Is;
+fn is(written: Effect, effect: portkey_mcp_operation::Effect) -> bool {
+    use portkey_mcp_operation::Effect as Is;
     matches!(
         (written, effect),
         (Effect::Read, Is::Read)

@@ -10,10 +10,8 @@ use super::{
     path::Path,
     rule::{Cite, Verb},
 };
-use crate::{
-    operation::Operation,
-    store::{Reservation, Reserved, Store, StoreError},
-};
+use portkey_mcp_operation::Operation;
+use portkey_mcp_store::{Reservation, Reserved, Store, StoreError};
 use weigh::{Findings, Reach};
 
 /// What policies say of a call, and what comes with it.

@@ -4,15 +4,13 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{Denied, Noted, Stage, Step};
 use crate::{
-    policy::{
-        Facts, Policy, Resolved,
-        expression::Variables,
-        limit::{Limit, Words},
-        path::Path,
-        rule::{Cite, Rule, Verb},
-    },
-    store::{Budget, Store, StoreError},
+    Facts, Policy, Resolved,
+    expression::Variables,
+    limit::{Limit, Words},
+    path::Path,
+    rule::{Cite, Rule, Verb},
 };
+use portkey_mcp_store::{Budget, Store, StoreError};
 
 /// What a policy has to say of an operation, and how far the counters have gone that its rules compare.
 pub(super) struct Reach<'a> {

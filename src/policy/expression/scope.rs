@@ -14,17 +14,17 @@ use super::{
     Expression,
     value::{self, Extent, borrowed},
 };
-use crate::policy::Facts;
+use crate::Facts;
 
 /// What expressions see of a call; the arguments are laid out when the first asks for them.
-pub(in crate::policy) struct Variables<'a> {
+pub(crate) struct Variables<'a> {
     facts: &'a Facts<'a>,
     args: OnceLock<Box<dyn Val + 'a>>,
     extent: OnceLock<Extent>,
 }
 
 impl<'a> Variables<'a> {
-    pub(in crate::policy) fn of(facts: &'a Facts<'a>) -> Self {
+    pub(crate) fn of(facts: &'a Facts<'a>) -> Self {
         Self { facts, args: OnceLock::new(), extent: OnceLock::new() }
     }
 

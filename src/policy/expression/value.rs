@@ -8,7 +8,7 @@ use cel::common::{
 };
 use serde_json::Value;
 
-use crate::operation::JsonMap;
+use portkey_mcp_operation::JsonMap;
 
 /// Bound on the values in arguments that expressions look at.
 pub const MOST_VALUES: usize = 10_000;

@@ -5,10 +5,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::{
-    admin::{DOMAINS, Domain, GROUPS},
-    operation::{Operation, Presentation, Published, Upstream, did_you_mean},
-};
+use portkey_mcp_admin::{DOMAINS, Domain, GROUPS};
+use portkey_mcp_operation::{Operation, Presentation, Published, Upstream, did_you_mean};
 
 /// One offered operation and the domain it belongs to.
 #[derive(Debug)]
