@@ -6,6 +6,7 @@ mod list;
 mod part;
 mod preview;
 mod project;
+mod warnings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ pub use self::{
     keep::{MOST_OF_PRINCIPAL, ResultError},
     list::{Gathered, Listing, MOST_ITEMS, MOST_PAGES, Wishes},
     part::{Part, Request},
+    warnings::{WARNINGS, add_warnings},
 };
 
 /// The size beyond which an answer is shown in part, in bytes of compact JSON.

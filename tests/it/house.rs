@@ -69,7 +69,7 @@ fn rooms_keep_to_themselves() {
         ),
         ("crate::auth", &["src/transport/http", "src/cli"]),
         ("crate::audit", &["src/dispatch", "src/cli"]),
-        ("crate::results", &["src/server", "src/reply", "src/cli"]),
+        ("crate::results", &["src/dispatch", "src/server", "src/reply", "src/cli"]),
         ("redis::", &["src/store"]),
         ("cel::", &["src/policy/expression"]),
         ("serde_saphyr::", &["src/policy", "src/prompts"]),

@@ -1,0 +1,115 @@
+//! Puts warnings of this server into an answer.
+
+use serde_json::{Value, json};
+
+use super::DATA;
+use crate::operation::JsonMap;
+
+/// Where warnings stand in an answer.
+pub const WARNINGS: &str = "warnings";
+/// Where they stand if the upstream has a field of that name that is no list of texts.
+const OWN_WARNINGS: &str = "portkey_mcp_warnings";
+
+/// Adds warnings to an answer, as a list of texts under `warnings`, in front of the other fields.
+///
+/// - Without warnings the answer stays as it is.
+/// - A list of texts that is there already is continued: earlier warnings and those of an upstream stay. A
+///   text is listed once.
+/// - An upstream's `warnings` of any other form is left alone, and ours stand under
+///   `portkey_mcp_warnings`.
+/// - An answer that is no object is put under `data`, as lists are.
+pub fn add_warnings(answer: Value, warnings: Vec<String>) -> Value {
+    if warnings.is_empty() {
+        return answer;
+    }
+    let mut answer = match answer {
+        Value::Object(map) => map,
+        other => JsonMap::from_iter([(DATA.to_owned(), other)]),
+    };
+    let name = match answer.get(WARNINGS) {
+        Some(theirs) if !is_list_of_texts(theirs) => OWN_WARNINGS,
+        _ => WARNINGS,
+    };
+    let mut all = match answer.shift_remove(name) {
+        Some(Value::Array(earlier)) => earlier,
+        _ => Vec::new(),
+    };
+    for warning in warnings {
+        let warning = Value::from(warning);
+        if !all.contains(&warning) {
+            all.push(warning);
+        }
+    }
+    answer.shift_insert(0, name.to_owned(), json!(all));
+    Value::Object(answer)
+}
+
+fn is_list_of_texts(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::add_warnings;
+
+    struct Case {
+        what: &'static str,
+        answer: Value,
+        becomes: Value,
+    }
+
+    #[test]
+    fn warnings_are_added_and_nothing_of_the_upstream_is_lost() {
+        let cases = [
+            Case {
+                what: "an object gets them in front",
+                answer: json!({"id": "a"}),
+                becomes: json!({"warnings": ["one", "two"], "id": "a"}),
+            },
+            Case {
+                what: "a list is wrapped as lists are",
+                answer: json!([1]),
+                becomes: json!({"warnings": ["one", "two"], "data": [1]}),
+            },
+            Case {
+                what: "another value stands under data",
+                answer: json!("ok"),
+                becomes: json!({"warnings": ["one", "two"], "data": "ok"}),
+            },
+            Case {
+                what: "earlier ones stay, each once",
+                answer: json!({"id": "a", "warnings": ["zero", "one"]}),
+                becomes: json!({"warnings": ["zero", "one", "two"], "id": "a"}),
+            },
+            Case {
+                what: "a field of the upstream's stays",
+                answer: json!({"warnings": [{"code": 1}]}),
+                becomes: json!({
+                    "portkey_mcp_warnings": ["one", "two"],
+                    "warnings": [{"code": 1}],
+                }),
+            },
+            Case {
+                what: "ours are continued beside it",
+                answer: json!({"portkey_mcp_warnings": ["zero"], "warnings": 3}),
+                becomes: json!({
+                    "portkey_mcp_warnings": ["zero", "one", "two"],
+                    "warnings": 3,
+                }),
+            },
+        ];
+        for case in cases {
+            let got = add_warnings(case.answer, vec!["one".to_owned(), "two".to_owned()]);
+            assert_eq!(got.to_string(), case.becomes.to_string(), "{}", case.what);
+        }
+    }
+
+    #[test]
+    fn answer_without_warnings_stays_as_it_is() {
+        for answer in [json!([1]), json!(null), json!({"warnings": 3})] {
+            assert_eq!(add_warnings(answer.clone(), Vec::new()), answer);
+        }
+    }
+}
