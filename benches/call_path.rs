@@ -184,6 +184,7 @@ fn policy(criterion: &mut Criterion) {
     let facts = Facts {
         operation: entry.operation,
         domain: entry.domain.name,
+        unknown: &[],
         args: &args,
         principal: "someone",
         client: Some("bench"),

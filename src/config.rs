@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::{
     catalog::Catalog,
-    cli::{AccessOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
+    cli::{AccessOptions, ArgumentOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
     dispatch::Dispatcher,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
@@ -162,6 +162,8 @@ pub struct Options {
     #[command(flatten)]
     pub(crate) access: AccessOptions,
     #[command(flatten)]
+    pub(crate) arguments: ArgumentOptions,
+    #[command(flatten)]
     pub(crate) audit: AuditOptions,
     #[command(flatten)]
     pub(crate) results: ResultOptions,
@@ -228,6 +230,7 @@ impl Options {
         };
         let dispatcher = Dispatcher::new(self.catalog()?, Client::new(settings))
             .narrowed(self.access.modes()?)
+            .with_validation(self.arguments.validation())
             .guarding(self.secrets.build()?);
         let mut dispatcher = self.guard.over(dispatcher)?;
         if let Some(audit) = self.audit.start()? {

@@ -32,6 +32,12 @@ pub struct Record {
     pub upstream_request_id: Option<String>,
     /// Whether strangers wrote what the answer holds.
     pub untrusted: bool,
+    /// Paths of arguments that this version does not know and passes on.
+    pub unknown_fields: Vec<String>,
+    /// What the caller is told beside the answer.
+    pub warnings: Vec<String>,
+    /// Times that the caller did not write as RFC 3339, by argument, as they are sent.
+    pub times: JsonMap,
     /// What became of the call.
     pub end: End,
 }
@@ -50,6 +56,9 @@ impl Default for Record {
             retries: None,
             upstream_request_id: None,
             untrusted: false,
+            unknown_fields: Vec::new(),
+            warnings: Vec::new(),
+            times: JsonMap::new(),
             end: End::default(),
         }
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Period, RateKind, UsageLimits, alert_below_limit};
-use portkey_mcp_operation::{JsonMap, Nullable, Operation, Problems, delete, get, post, put};
+use portkey_mcp_operation::{Findings, JsonMap, Nullable, Operation, Time, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -102,6 +102,7 @@ pub const OPERATIONS: &[Operation] = &[
 #[derive(Deserialize, JsonSchema)]
 pub struct ListApiKeys {
     /// Items per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -145,7 +146,7 @@ pub struct CreateApiKey {
     /// Who hears of limits and expiry.
     pub alert_emails: Option<Vec<String>>,
     /// Expiry, RFC 3339.
-    pub expires_at: Option<String>,
+    pub expires_at: Option<Time>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub rotation_policy: Option<RotationPolicy>,
 }
@@ -215,7 +216,7 @@ pub struct RotationPolicy {
     pub rotation_period: Nullable<Period>,
     #[schemars(range(min = 1, max = 365))]
     pub rotation_period_days: Nullable<u16>,
-    pub next_rotation_at: Nullable<String>,
+    pub next_rotation_at: Nullable<Time>,
     #[schemars(range(min = 1_800_000))]
     pub key_transition_period_ms: Option<u64>,
 }
@@ -256,7 +257,7 @@ pub struct UpdateApiKey {
     /// Replaces the list.
     pub alert_emails: Nullable<Vec<String>>,
     /// Expiry, RFC 3339.
-    pub expires_at: Nullable<String>,
+    pub expires_at: Nullable<Time>,
     /// As in `create-api-key`.
     pub rotation_policy: Nullable<RotationPolicy>,
 }
@@ -283,20 +284,20 @@ pub struct RotateApiKey {
     pub key_transition_period_ms: Option<u64>,
 }
 
-fn new_key_fits(args: &JsonMap, problems: &mut Problems) {
-    owner_fits_the_pair(args, problems);
-    alert_below_limit(args, problems);
+fn new_key_fits(args: &JsonMap, findings: &mut Findings) {
+    owner_fits_the_pair(args, findings);
+    alert_below_limit(args, findings);
 }
 
 /// The organisation has no user keys, and a user's key needs its user.
-fn owner_fits_the_pair(args: &JsonMap, problems: &mut Problems) {
+fn owner_fits_the_pair(args: &JsonMap, findings: &mut Findings) {
     let is = |name: &str, word: &str| args.get(name).is_some_and(|value| value == word);
     if !is("sub_type", "user") {
         return;
     }
     if is("type", "organisation") {
-        problems.add("sub_type", "an organisation key is `service`; `user` keys are a workspace's");
+        findings.add("sub_type", "an organisation key is `service`; `user` keys are a workspace's");
     } else if !args.contains_key("user_id") {
-        problems.add("user_id", "is required for a `user` key");
+        findings.add("user_id", "is required for a `user` key");
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{Operation, get};
+use portkey_mcp_operation::{EndTime, Operation, StartTime, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "/audit-logs")
@@ -28,9 +28,9 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
 #[derive(Deserialize, JsonSchema)]
 pub struct ListAuditLogs {
     /// From (RFC 3339).
-    pub start_time: String,
+    pub start_time: StartTime,
     /// Until.
-    pub end_time: String,
+    pub end_time: EndTime,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
     /// HTTP method.

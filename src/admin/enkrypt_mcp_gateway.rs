@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use portkey_mcp_gateway_patch as gateway_patch;
-use portkey_mcp_operation::{Base, JsonMap, Nullable, Operation, Problems, Secret, get, patch};
+use portkey_mcp_operation::{Base, Findings, JsonMap, Nullable, Operation, Secret, get, patch};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -161,9 +161,9 @@ pub struct Policy {
 }
 
 /// A call that names nothing to change would come back as if it had worked.
-fn says_what_to_change(args: &JsonMap, problems: &mut Problems) {
+fn says_what_to_change(args: &JsonMap, findings: &mut Findings) {
     let fields = ["servers_config", "is_active", "is_sample"];
     if !fields.iter().any(|field| args.contains_key(*field)) {
-        problems.add("", "nothing to change is given: takes at least one of `servers_config`, `is_active`, `is_sample`");
+        findings.add("", "nothing to change is given: takes at least one of `servers_config`, `is_active`, `is_sample`");
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{JsonMap, Operation, Problems, delete, get, post, put};
+use portkey_mcp_operation::{Findings, JsonMap, Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -105,11 +105,11 @@ pub struct DeleteLabel {
 
 /// A version is asked for by number, as `latest`, as `default` or by label, so a label is none of the
 /// others. Portkey lets one unusual character pass.
-fn name_is_no_version(args: &JsonMap, problems: &mut Problems) {
+fn name_is_no_version(args: &JsonMap, findings: &mut Findings) {
     let Some(name) = args.get("name").and_then(|name| name.as_str()) else { return };
     let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
     if is_number || ["latest", "default"].contains(&name) {
-        problems.add(
+        findings.add(
             "name",
             "is taken to mean a version; a label is not `latest`, `default` or a number",
         );
@@ -117,6 +117,6 @@ fn name_is_no_version(args: &JsonMap, problems: &mut Problems) {
     let unusual = |c: &char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
     let odd: String = name.chars().filter(unusual).collect();
     if odd.chars().count() > 1 || odd.contains(|c: char| c == '@' || c.is_whitespace()) {
-        problems.add("name", "takes letters, digits, `-` and `_`");
+        findings.add("name", "takes letters, digits, `-` and `_`");
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{Effect, JsonMap, Operation, get, post, put};
+use portkey_mcp_operation::{Effect, EndTime, JsonMap, Operation, StartTime, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -160,8 +160,8 @@ pub struct StartLogExport {
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct ExportFilters {
-    pub time_of_generation_min: Option<String>,
-    pub time_of_generation_max: Option<String>,
+    pub time_of_generation_min: Option<StartTime>,
+    pub time_of_generation_max: Option<EndTime>,
     pub total_units_min: Option<u64>,
     pub total_units_max: Option<u64>,
     #[schemars(range(min = 0))]

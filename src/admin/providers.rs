@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
-use portkey_mcp_operation::{Nullable, Operation, delete, get, post, put};
+use portkey_mcp_operation::{Nullable, Operation, Time, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -46,6 +46,7 @@ pub struct ListProviders {
     /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page; default 50.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
@@ -74,7 +75,7 @@ pub struct CreateProvider {
     #[expect(missing_docs, reason = "the struct says it")]
     pub rate_limits: Option<RateLimits>,
     /// Expiry, RFC 3339.
-    pub expires_at: Option<String>,
+    pub expires_at: Option<Time>,
     /// Names to text.
     pub tags: Option<Tags>,
 }
@@ -110,7 +111,7 @@ pub struct UpdateProvider {
     #[expect(missing_docs, reason = "the struct says it")]
     pub rate_limits: Option<RateLimits>,
     /// Expiry, RFC 3339.
-    pub expires_at: Nullable<String>,
+    pub expires_at: Nullable<Time>,
     /// Zero the usage, reviving an exhausted provider.
     pub reset_usage: Option<bool>,
     /// Names to text.

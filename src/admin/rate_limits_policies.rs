@@ -59,6 +59,7 @@ pub struct ListRateLimitsPolicies {
     /// Per minute, hour, day or week.
     pub unit: Option<PolicyUnit>,
     /// Items per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Zero-based.
     pub current_page: Option<u32>,

@@ -44,6 +44,7 @@ pub struct ListGroups {
     /// Zero-based.
     pub page: Option<u32>,
     /// Items per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use serde_json::Value;
 
-use portkey_mcp_operation::{JsonMap, Nullable, Problems, TextOrList};
+use portkey_mcp_operation::{EndTime, Findings, JsonMap, Nullable, StartTime, TextOrList, Time};
 
 /// Tags as Portkey keeps them: names to text.
 pub type Tags = BTreeMap<String, String>;
@@ -64,7 +64,7 @@ pub struct UsageLimits {
     pub periodic_reset: Nullable<Period>,
     #[schemars(range(min = 1, max = 365))]
     pub periodic_reset_days: Nullable<u16>,
-    pub next_usage_reset_at: Nullable<String>,
+    pub next_usage_reset_at: Nullable<Time>,
 }
 
 /// What a budget counts.
@@ -87,27 +87,27 @@ pub enum Period {
 
 /// An alert at its limit or over it would come too late, and Portkey refuses it (quirks.md §10.6). Looks
 /// at the budgets of these arguments and at those of what they list.
-pub(super) fn alert_below_limit(args: &JsonMap, problems: &mut Problems) {
-    look_for_late_alerts("", args, problems);
+pub(super) fn alert_below_limit(args: &JsonMap, findings: &mut Findings) {
+    look_for_late_alerts("", args, findings);
 }
 
-fn look_for_late_alerts(at: &str, fields: &JsonMap, problems: &mut Problems) {
+fn look_for_late_alerts(at: &str, fields: &JsonMap, findings: &mut Findings) {
     let number = |name: &str| fields.get(name).and_then(Value::as_f64);
     if let (Some(alert), Some(limit)) = (number("alert_threshold"), number("credit_limit"))
         && alert >= limit
     {
         let what = format_args!("must be below `credit_limit`, {limit}");
-        problems.add(format_args!("{at}alert_threshold"), what);
+        findings.add(format_args!("{at}alert_threshold"), what);
     }
     for name in ["usage_limits", "workspaces", "global_workspace_access"] {
         match fields.get(name) {
             Some(Value::Object(inner)) => {
-                look_for_late_alerts(&format!("{at}{name}."), inner, problems);
+                look_for_late_alerts(&format!("{at}{name}."), inner, findings);
             }
             Some(Value::Array(items)) => {
                 for (i, inner) in items.iter().enumerate() {
                     let Some(inner) = inner.as_object() else { continue };
-                    look_for_late_alerts(&format!("{at}{name}[{i}]."), inner, problems);
+                    look_for_late_alerts(&format!("{at}{name}[{i}]."), inner, findings);
                 }
             }
             _ => {}
@@ -224,9 +224,9 @@ pub struct Traffic {
     /// Slug; a workspace key ignores it.
     pub workspace_slug: String,
     /// From.
-    pub time_of_generation_min: String,
+    pub time_of_generation_min: StartTime,
     /// Until.
-    pub time_of_generation_max: String,
+    pub time_of_generation_max: EndTime,
     /// Least total tokens.
     #[schemars(extend("x-unlisted" = true))]
     pub total_units_min: Option<u64>,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, alert_below_limit};
-use portkey_mcp_operation::{Nullable, Operation, delete, get, post, put};
+use portkey_mcp_operation::{Nullable, Operation, Time, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -93,6 +93,7 @@ pub struct ListUsageLimitsPolicies {
     #[serde(rename = "type")]
     pub kind: Option<Budgeted>,
     /// Items per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -143,7 +144,7 @@ pub struct CreateUsageLimitsPolicy {
     #[schemars(range(min = 1, max = 365))]
     pub periodic_reset_days: Option<u16>,
     /// First reset, RFC 3339; moved to midnight UTC.
-    pub next_usage_reset_at: Option<String>,
+    pub next_usage_reset_at: Option<Time>,
     /// Kind of traffic; cannot be changed.
     pub target: Option<PolicyTarget>,
 }
@@ -189,7 +190,7 @@ pub struct UpdateUsageLimitsPolicy {
     #[schemars(range(min = 1, max = 365))]
     pub periodic_reset_days: Nullable<u16>,
     /// Next reset, RFC 3339.
-    pub next_usage_reset_at: Nullable<String>,
+    pub next_usage_reset_at: Nullable<Time>,
 }
 
 /// Delete a usage-limits policy

@@ -48,6 +48,7 @@ pub const OPERATIONS: &[Operation] = &[
 pub struct ListInvites {
     /// Items per page.
     #[serde(rename = "pageSize")]
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Zero-based.
     #[serde(rename = "currentPage")]

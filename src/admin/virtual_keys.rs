@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{RateLimits, SecretMapping, UsageLimits, alert_below_limit};
-use portkey_mcp_operation::{Nullable, Operation, Secret, delete, get, post, put};
+use portkey_mcp_operation::{Nullable, Operation, Secret, Time, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -40,6 +40,7 @@ pub struct ListVirtualKeys {
     /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page; default 50.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
@@ -81,7 +82,7 @@ pub struct CreateVirtualKey {
     #[expect(missing_docs, reason = "the struct says it")]
     pub rate_limits: Option<RateLimits>,
     /// Expiry, RFC 3339.
-    pub expires_at: Option<String>,
+    pub expires_at: Option<Time>,
     /// From secret references.
     pub secret_mappings: Option<Vec<SecretMapping>>,
 }

@@ -43,6 +43,7 @@ pub struct ListMembers {
     /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Only this role.
     pub role: Option<WorkspaceRole>,

@@ -36,6 +36,7 @@ pub const OPERATIONS: &[Operation] = &[
 #[derive(Deserialize, JsonSchema)]
 pub struct ListWorkspaces {
     /// Items per page.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Zero-based.
     pub current_page: Option<u32>,

@@ -45,6 +45,8 @@ pub(crate) struct About<'a> {
     /// The arguments, secrets blanked.
     pub(crate) shown: &'a JsonMap,
     pub(crate) outlook: &'a Outlook,
+    /// What the caller is told about the arguments.
+    pub(crate) warnings: &'a [String],
     pub(crate) required: Required,
 }
 
@@ -131,6 +133,9 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
     blanked(about.shown, "", &mut secrets);
     if !secrets.is_empty() {
         _ = write!(text, "\n\nSecrets that it sets, not shown: `{}`", plain(&secrets.join(", ")));
+    }
+    for warning in about.warnings {
+        _ = write!(text, "\n\nWarning: {}", cut(warning));
     }
     if let Some(why) = &about.outlook.unknown {
         _ = write!(text, "\n\nWhat is there now is not known: {}", cut(why));

@@ -145,6 +145,7 @@ impl Kept<'_> {
             target: record.target.as_deref().map(cut),
             arguments: record.arguments.as_ref().filter(|_| size <= longest),
             arguments_omitted_bytes: Some(size).filter(|size| *size > longest),
+            unknown_fields: &record.unknown_fields,
             arguments_hmac: &self.digest,
             decision: record.decision,
             rule: record.rule.as_deref().map(cut),
@@ -186,6 +187,8 @@ struct Body<'a> {
     arguments: Option<&'a JsonMap>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments_omitted_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    unknown_fields: &'a [String],
     arguments_hmac: &'a str,
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

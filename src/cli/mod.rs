@@ -2,6 +2,7 @@
 
 mod access;
 mod approvals;
+mod arguments;
 mod audit;
 mod call;
 mod descriptions;
@@ -45,6 +46,7 @@ use crate::{
 };
 
 pub(crate) use access::AccessOptions;
+pub(crate) use arguments::ArgumentOptions;
 pub(crate) use audit::AuditOptions;
 pub use guard::Guard;
 pub use http::{Http, Prepared};

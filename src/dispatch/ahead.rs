@@ -28,6 +28,10 @@ impl Dispatcher {
         let published = entry.published();
         let outlook = self.outlook(principal, arrival, entry, &args).await?;
         line.record.untrusted = outlook.untrusted;
+        if outlook.changes_nothing(entry.operation) {
+            let warning = "nothing would change: what is there has these values already";
+            line.record.warnings.push(warning.to_owned());
+        }
         let request = published.lay_out(published.redacted(args))?;
         let url = self.portkey.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &outlook))
@@ -42,6 +46,7 @@ impl Dispatcher {
         args: &JsonMap,
         required: Required,
         answer: Option<Answer>,
+        warnings: &[String],
     ) -> Result<Approved, CallError> {
         let (operation, published) = (entry.operation, entry.published());
         let Some(approvals) = self.approvals() else {
@@ -61,6 +66,7 @@ impl Dispatcher {
             target: &published.lay_out(shown.clone())?.target,
             shown: &shown,
             outlook: &outlook,
+            warnings,
             required,
         };
         Err(CallError::Ask(Box::new(Question::new(about, binding, args.clone()))))

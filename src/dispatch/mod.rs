@@ -12,7 +12,7 @@ use crate::{
     approval::{self, Always, Answer, Approvals, Required},
     audit::{Audit, Line},
     catalog::{Catalog, Entry},
-    operation::JsonMap,
+    operation::{JsonMap, Validated, ValidationOptions},
     policy::{self, Decision, Facts, Policy, Verdict},
     portkey::{Client, Refusal},
     principal::{AccessModes, Method, Principal},
@@ -41,6 +41,7 @@ pub struct Dispatcher {
     always: Always,
     approvals: Option<Arc<Approvals>>,
     modes: AccessModes,
+    validation: ValidationOptions,
     taint: Taint,
     audit: Option<Audit>,
     secrets: Secrets,
@@ -142,7 +143,10 @@ impl Dispatcher {
             return Err(denied.into());
         }
         let published = entry.published();
-        let mut args = published.admit(args)?;
+        let validated = published.validate(args, &self.validation)?;
+        let Validated { mut args, unknown, warnings, times } = validated;
+        (line.record.warnings, line.record.times) = (warnings, times);
+        line.record.unknown_fields = unknown;
         self.secrets.refuse_masks(published, &mut args)?;
         line.admitted(published, &args);
         let way = Way { principal, arrival, entry, answer };
@@ -151,10 +155,12 @@ impl Dispatcher {
         }
         let minded = policies.iter().any(|policy| policy.minds_taint(entry.operation));
         let tainted = minded && self.taint.is_tainted(principal, arrival).await;
+        let unknown = line.record.unknown_fields.clone();
         let facts = Facts {
             operation: entry.operation,
             domain: entry.domain.name,
             args: &args,
+            unknown: &unknown,
             principal: &principal.name,
             client: arrival.client.as_deref(),
             transport: arrival.transport,
@@ -213,7 +219,9 @@ impl Dispatcher {
         }
         if let Some(required) = required {
             line.record.decided("approve", required.rule.as_str());
-            let approved = self.approved(principal, arrival, entry, &args, required, answer);
+            let warnings = line.record.warnings.clone();
+            let approved =
+                self.approved(principal, arrival, entry, &args, required, answer, &warnings);
             line.record.approval = Some(approved.await?.to_string().into());
         }
         self.send(principal, entry, args, line).await
@@ -243,6 +251,7 @@ impl Dispatcher {
         record.upstream_request_id = answer.request_id().map(str::to_owned);
         let refused = |mut refusal: Refusal| {
             record.upstream_request_id.clone_from(&refusal.request_id);
+            refusal.warnings.clone_from(&record.warnings);
             let message = untrusted::cleaned(&refusal.message).unwrap_or(refusal.message);
             refusal.message = fetched.mask(&message);
             CallError::Refused(entry.operation, Box::new(refusal))

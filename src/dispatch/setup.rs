@@ -8,7 +8,7 @@ use crate::{
     audit::Audit,
     catalog::{Catalog, Entry},
     metrics::Metrics,
-    operation::Operation,
+    operation::{Operation, ValidationOptions},
     policy::Policy,
     portkey::Client,
     principal::{AccessModes, Principal},
@@ -27,6 +27,7 @@ impl Dispatcher {
             policy: None,
             store: Store::memory(),
             modes: AccessModes::default(),
+            validation: ValidationOptions::default(),
             dry_run: false,
             always: Always::default(),
             approvals: None,
@@ -49,6 +50,11 @@ impl Dispatcher {
     /// The same, with only what these modes leave on offer, whoever calls.
     pub fn narrowed(self, modes: AccessModes) -> Self {
         Self { modes, ..self }
+    }
+
+    /// The same, with arguments validated so.
+    pub fn with_validation(self, validation: ValidationOptions) -> Self {
+        Self { validation, ..self }
     }
 
     /// The same, with what it has to remember in a store that others share.

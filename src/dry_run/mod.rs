@@ -6,7 +6,7 @@ mod diff;
 
 use serde_json::{Map, Value, json};
 
-use crate::operation::WireRequest;
+use crate::operation::{Effect, Operation, WireRequest};
 
 pub use self::{
     brief::brief,
@@ -33,6 +33,11 @@ pub struct Outlook {
 }
 
 impl Outlook {
+    /// Whether an update is known to leave everything as it is.
+    pub fn changes_nothing(&self, operation: &Operation) -> bool {
+        operation.effects() == Effect::Update && self.current.is_some() && self.changes.is_empty()
+    }
+
     /// What people call what is there.
     pub fn label(&self) -> Option<&str> {
         self.current.as_ref().and_then(diff::label)

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{Base, Effect, Hints, JsonMap, Operation, Plan};
+use super::{Base, Body, Effect, Hints, JsonMap, Operation, Plan, preview};
 
 impl Operation {
     /// The tool's name.
@@ -80,6 +80,24 @@ impl Operation {
     /// Fields of the answer that are personal, or text: kept out of logs, and shown in results.
     pub fn sensitive_fields(&self) -> &'static [&'static str] {
         self.sensitive
+    }
+
+    /// Whether an argument travels in the query.
+    pub(super) fn is_filter(&self, name: &str) -> bool {
+        let in_query = self.body == Body::None || self.query.contains(&name);
+        in_query && !self.placeholders().any(|placeholder| placeholder == name)
+    }
+
+    /// Whether an argument says what to change, and not only of what.
+    pub(super) fn is_change(&self, name: &str) -> bool {
+        /// Say where a resource is, wherever they travel.
+        const WHEREABOUTS: [&str; 2] = ["workspace_id", "organisation_id"];
+        self.body != Body::None
+            && name != preview::ARGUMENT
+            && !self.query.contains(&name)
+            && !WHEREABOUTS.contains(&name)
+            && !self.headers.iter().any(|(argument, _)| *argument == name)
+            && !self.placeholders().any(|placeholder| placeholder == name)
     }
 
     /// The arguments that travel in the query although the request has a body.

@@ -4,7 +4,13 @@
 use std::{borrow::Cow, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
+use serde_json::Value;
+
+use super::time::TimeRole;
 
 /// A field with three values: absent leaves it alone, `null` clears it, a value sets it.
 ///
@@ -68,33 +74,130 @@ impl<M: Mark, T: JsonSchema> JsonSchema for Marked<M, T> {
     }
 }
 
-/// A text or a list of texts. Clients allow a field one type, so it is published as text; a list passes
-/// as it is or as JSON text.
-#[derive(Debug)]
-pub struct TextOrList;
+/// Marks an enum whose values are the vendor's catalogue: others pass, with a warning.
+pub(super) const OPEN: &str = "x-open";
+/// Marks a value in whose place a list of such values may stand.
+pub(super) const OR_LIST: &str = "x-or-list";
+/// Marks a value in whose place text may stand.
+pub(super) const OR_TEXT: &str = "x-or-text";
 
-impl TextOrList {
-    /// What stands in the schema.
-    pub(super) const KEY: &'static str = "x-or-list";
+/// A `T` whose schema says something that Rust's types do not.
+macro_rules! schema_of {
+    ($(#[$doc:meta])* $name:ident<T>, $mark:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<T>(PhantomData<T>);
+
+        impl<T: JsonSchema> JsonSchema for $name<T> {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                format!("{}_{}", stringify!($name), T::schema_name()).into()
+            }
+
+            fn schema_id() -> Cow<'static, str> {
+                format!("{}::{}<{}>", module_path!(), stringify!($name), T::schema_id()).into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let mut schema = generator.subschema_for::<T>();
+                schema.insert($mark.to_owned(), true.into());
+                schema
+            }
+        }
+    };
 }
 
-impl<'de> Deserialize<'de> for TextOrList {
+schema_of! {
+    /// One of the values of the enum `T`, or any other text: the vocabulary is the vendor's and grows
+    /// without us. Values that are not known pass with a warning.
+    Open<T>, OPEN
+}
+
+schema_of! {
+    /// One `T` or a list of them. Clients allow a field one type, so it is published as `T`.
+    OneOrMany<T>, OR_LIST
+}
+
+schema_of! {
+    /// A text or a `T`. Clients allow a field one type, so it is published as text; a `T` passes as it is
+    /// or as JSON text.
+    TextOr<T>, OR_TEXT
+}
+
+/// A text or a list of texts; a list passes as it is or as JSON text.
+pub type TextOrList = OneOrMany<String>;
+
+impl<'de, T> Deserialize<'de> for Open<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The shape has looked already.
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
+        String::deserialize(deserializer).map(|_| Self(PhantomData))
     }
 }
 
-impl JsonSchema for TextOrList {
-    fn inline_schema() -> bool {
-        true
+impl<'de, T: DeserializeOwned> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = match Value::deserialize(deserializer)? {
+            Value::Array(list) => Vec::<T>::deserialize(Value::Array(list)).map(drop),
+            one => T::deserialize(one).map(drop),
+        };
+        read.map(|()| Self(PhantomData)).map_err(D::Error::custom)
     }
+}
 
-    fn schema_name() -> Cow<'static, str> {
-        "TextOrList".into()
+impl<'de, T: DeserializeOwned> Deserialize<'de> for TextOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = match Value::deserialize(deserializer)? {
+            Value::String(_) => Ok(()),
+            other => T::deserialize(other).map(drop),
+        };
+        read.map(|()| Self(PhantomData)).map_err(D::Error::custom)
     }
+}
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", (Self::KEY): true })
-    }
+/// A point in time with a role, whose schema carries it.
+macro_rules! time {
+    ($(#[$doc:meta])* $name:ident, $role:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(|_| Self)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", (TimeRole::KEY): ($role.as_str()) })
+            }
+        }
+    };
+}
+
+time! {
+    /// The beginning of a range of past time: RFC 3339, a period (`2026-11`, `last month`), which stands for
+    /// its beginning, or relative to now (`7d`, `-24h`). It travels as RFC 3339.
+    StartTime, TimeRole::Start
+}
+
+time! {
+    /// The end of a range of past time, as [`StartTime`]; a period stands for its end.
+    EndTime, TimeRole::End
+}
+
+time! {
+    /// A time to come, such as an expiry: RFC 3339, a date, or a time from now (`30d`). It travels as
+    /// RFC 3339.
+    Time, TimeRole::Point
 }

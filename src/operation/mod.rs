@@ -8,12 +8,11 @@
 //! ];
 //! ```
 //!
-//! The type is the gate: the struct's rustdoc is what the model reads, its fields decide what may
-//! pass (see `shape`). The caller's JSON is the cargo: once admitted it is laid over path, query and body by name
-//! alone (see `wire`), so a field that is absent, `null` or set stays just that.
+//! The struct's rustdoc is what the model reads, its fields decide what is valid (see `shape`). The caller's
+//! JSON is what travels: once validated it is laid over path, query and body by name alone (see `wire`), so a
+//! field that is absent, `null` or set stays just that. Fields that this version does not know travel, too.
 
 mod facts;
-mod gate;
 mod header;
 mod marked;
 mod presentation;
@@ -25,6 +24,8 @@ mod row;
 mod schema;
 mod segment;
 mod shape;
+mod time;
+mod validation;
 mod wire;
 
 use std::fmt;
@@ -36,14 +37,17 @@ use serde_json::{Map, Value};
 
 use preview::Preview;
 
-pub use gate::{InputError, Problem, Problems};
-pub use marked::{Nullable, Secret, TextOrList};
+pub use marked::{EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time};
 pub use presentation::{Presentation, Wording};
 pub use preview::{Merge, Pending};
 pub use profile::Profile;
 pub use published::Published;
 pub use reference::{Reference, Slot};
 pub use shape::did_you_mean;
+pub use time::Clock;
+pub use validation::{
+    Findings, InputError, Problem, Problems, UnknownFields, Validated, ValidationOptions,
+};
 pub use wire::WireRequest;
 
 /// A JSON object, as arguments arrive and bodies leave.
@@ -183,7 +187,7 @@ pub(crate) enum Body {
 }
 
 /// A condition over several arguments, checked after each has passed by itself.
-pub type Rule = fn(&JsonMap, &mut Problems);
+pub type Rule = fn(&JsonMap, &mut Findings);
 
 /// One declared endpoint.
 #[derive(Clone)]
@@ -210,6 +214,8 @@ pub struct Operation {
     plan: Plan,
     about: Option<(&'static str, &'static str)>,
     rule: Option<Rule>,
+    document: Option<(&'static str, &'static [&'static str])>,
+    acts_alone: bool,
     describe: schema::Describe,
     #[cfg(debug_assertions)]
     check: fn(&JsonMap) -> Result<(), serde_json::Error>,
@@ -284,9 +290,11 @@ const fn declare<T: Input>(
         plan: Plan::Any,
         about: None,
         rule: None,
+        document: None,
+        acts_alone: false,
         describe: T::json_schema,
         #[cfg(debug_assertions)]
-        check: gate::check::<T>,
+        check: validation::check::<T>,
     }
 }
 

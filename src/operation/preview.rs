@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::JsonMap;
 
 /// The argument that asks for a preview; it is never sent.
-const ARGUMENT: &str = "preview";
+pub(super) const ARGUMENT: &str = "preview";
 
 /// What a body makes of a stored document: the document, the body, the outcome.
 pub type Merge = fn(&Value, &Value) -> Value;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     JsonMap,
-    marked::{Clearable, Mark, Secretive, TextOrList},
+    marked::{Clearable, Mark, OPEN, OR_LIST, OR_TEXT, Secretive},
     schema::{self, NAMES, SPEAKS, UNLISTED},
 };
 
@@ -65,7 +65,6 @@ impl Profile {
                 every_word: true,
                 names_fields: true,
                 constraints: true,
-                closed: true,
                 ..LEAN
             },
             Self::OpenAiStrict => Form {
@@ -132,6 +131,7 @@ impl Form {
         let fields = full.get("properties").and_then(Value::as_object);
         let is_object = full.get("type").is_some_and(|kind| kind == "object");
         let is_text = self.is_text(full);
+        let or_text = full.get(OR_TEXT).is_some() && !self.constraints;
         let described = described || self.every_word;
         if let Some(kind) = full.get("type") {
             out.insert("type".to_owned(), self.kind(full, kind, is_text, nullable));
@@ -143,10 +143,12 @@ impl Form {
         if !description.trim().is_empty() {
             out.insert("description".to_owned(), description.trim().into());
         }
-        if is_text {
+        if is_text || or_text {
             return out;
         }
-        if let Some(Value::Array(values)) = full.get("enum") {
+        if let Some(Value::Array(values)) = full.get("enum")
+            && full.get(OPEN).is_none()
+        {
             let null = nullable.then_some(&Value::Null);
             out.insert("enum".to_owned(), values.iter().chain(null).cloned().collect());
         }
@@ -210,13 +212,22 @@ impl Form {
     }
 
     fn kind(self, full: &Value, kind: &Value, is_text: bool, nullable: bool) -> Value {
-        let kind = if is_text { json!("string") } else { kind.clone() };
-        let or_list = self.constraints && full.get(TextOrList::KEY).is_some();
-        match (or_list, nullable) {
-            (false, false) => kind,
-            (false, true) => json!([kind, "null"]),
-            (true, false) => json!([kind, "array"]),
-            (true, true) => json!([kind, "array", "null"]),
+        let mut kinds = vec![if is_text { json!("string") } else { kind.clone() }];
+        if full.get(OR_TEXT).is_some() {
+            match self.constraints {
+                true => kinds.insert(0, json!("string")),
+                false => kinds = vec![json!("string")],
+            }
+        }
+        if self.constraints && full.get(OR_LIST).is_some() {
+            kinds.push(json!("array"));
+        }
+        if nullable {
+            kinds.push(json!("null"));
+        }
+        match kinds.as_slice() {
+            [only] => only.clone(),
+            several => json!(several),
         }
     }
 
@@ -229,8 +240,14 @@ impl Form {
                 out.insert(keyword.to_owned(), value.clone());
             }
         }
-        if full.get(TextOrList::KEY).is_some() {
-            out.insert("items".to_owned(), json!({ "type": "string" }));
+        if full.get(OR_LIST).is_some() {
+            let mut item = full.clone();
+            if let Value::Object(item) = &mut item {
+                item.shift_remove(OR_LIST);
+                item.shift_remove("description");
+            }
+            let item = self.publish(&item, false, false);
+            out.insert("items".to_owned(), item.into());
         }
         // Not so a map that may hold some: the rest of it is read.
         if full.get(Secretive::KEY).is_some()
@@ -239,8 +256,9 @@ impl Form {
             out.insert("writeOnly".to_owned(), true.into());
         }
         match full.get("additionalProperties") {
-            Some(Value::Bool(more)) => {
-                out.insert("additionalProperties".to_owned(), (*more).into());
+            // Fields that this version does not know pass, too.
+            Some(Value::Bool(_)) => {
+                out.insert("additionalProperties".to_owned(), true.into());
             }
             Some(values) => {
                 let values = self.publish(values, true, values.get(Clearable::KEY).is_some());
@@ -265,6 +283,12 @@ impl Form {
             && let Some(bounds) = bounds(full)
         {
             say(&bounds);
+        }
+        if full.get(OPEN).is_some()
+            && let Some(Value::Array(values)) = full.get("enum")
+        {
+            let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+            say(&format!("Such as {}.", values.join(", ")));
         }
         schema::groups(full).for_each(|group| say(&schema::sentence(&group)));
         if full.get(Clearable::KEY).is_some() {

@@ -2,13 +2,15 @@
 
 use std::{fmt, sync::Arc};
 
+use http::Method;
 use serde_json::Value;
 
 use super::{
-    Effect, InputError, JsonMap, Operation, Presentation, Problems, Slot, WireRequest, preview,
+    Body, Effect, Findings, InputError, JsonMap, Operation, Presentation, Slot, Validated,
+    ValidationOptions, WireRequest, preview,
     profile::{self, CLEAR},
     schema,
-    shape::{At, Shape},
+    shape::{At, Nulls, Shape, Walk},
     wire,
 };
 
@@ -23,6 +25,8 @@ pub struct Published {
     shape: Shape,
     takes_secrets: bool,
     clears_by_name: bool,
+    /// Whether `null` is how this form of schemas leaves a field out.
+    null_leaves_out: bool,
 }
 
 impl Published {
@@ -54,6 +58,7 @@ impl Published {
             shape,
             takes_secrets,
             clears_by_name,
+            null_leaves_out: profile.clears_by_name(),
         };
         if let Some(wording) = presentation.wording.get(published.operation.name()) {
             wording.put_on(&mut published);
@@ -86,29 +91,115 @@ impl Published {
         &self.full
     }
 
-    /// Passes arguments through the gate: hands them back as they may travel, a text in the place of a
-    /// number or an object read as such.
+    /// Validates arguments with the usual options: hands them back as they may travel.
     ///
     /// # Errors
     /// Everything that is wrong with the arguments, each with its path.
-    pub fn admit(&self, mut args: JsonMap) -> Result<JsonMap, InputError> {
-        let mut problems = Problems::default();
+    pub fn admit(&self, args: JsonMap) -> Result<JsonMap, InputError> {
+        Ok(self.validate(args, &ValidationOptions::default())?.args)
+    }
+
+    /// Validates arguments: hands them back as they may travel, a text in the place of a number or an object
+    /// read as such, with what the caller is to be told of them.
+    ///
+    /// # Errors
+    /// What is wrong with the arguments, each with its path.
+    pub fn validate(
+        &self,
+        mut args: JsonMap,
+        options: &ValidationOptions,
+    ) -> Result<Validated, InputError> {
+        let mut findings = Findings::default();
         let cleared = if self.clears_by_name { args.shift_remove(CLEAR) } else { None };
-        self.shape.conform_arguments(&mut args, &mut problems);
+        self.refuse_parts_of_document(&mut args, &mut findings);
+        self.leave_out_empty(&mut args, &mut findings);
+        let nulls = match self.operation.effect {
+            _ if self.null_leaves_out => Nulls::LeaveOut,
+            Effect::Update => Nulls::Refuse,
+            _ => Nulls::LeaveOutTold,
+        };
+        let mut walk = Walk { options, nulls, findings: &mut findings };
+        self.shape.validate_arguments(&mut args, &mut walk);
         if let Some(named) = cleared {
-            self.shape.clear(&mut args, named, &mut problems);
+            self.shape.clear(&mut args, named, &mut findings);
         }
         if let Some(rule) = self.operation.rule {
-            rule(&args, &mut problems);
+            rule(&args, &mut findings);
         }
-        problems.into_result()?;
+        if findings.problems().is_empty() {
+            self.refuse_empty_update(&args, &mut findings);
+        }
+        let validated = findings.finish(args, options.unknown_fields)?;
         #[cfg(debug_assertions)]
         assert!(
-            (self.operation.check)(&args).is_ok(),
-            "the shape of `{}` lets pass what its type does not",
+            (self.operation.check)(&validated.args).is_ok(),
+            "the schema of `{}` lets pass what its type does not",
             self.operation.name()
         );
-        Ok(args)
+        Ok(validated)
+    }
+
+    /// Fields of a document given as arguments of their own: one error for all of them.
+    fn refuse_parts_of_document(&self, args: &mut JsonMap, findings: &mut Findings) {
+        let Some((argument, fields)) = self.operation.document else { return };
+        let fields = fields.iter().filter(|field| args.contains_key(**field));
+        let given: Vec<_> = fields.map(|field| format!("`{field}`")).collect();
+        if !given.is_empty() {
+            let given = given.join(", ");
+            findings.add("", format!("put {given} into `{argument}`, which is the whole document"));
+        }
+    }
+
+    /// An argument that says where or whether to look, and has no value, asks for nothing; strict clients
+    /// write all of them.
+    fn leave_out_empty(&self, args: &mut JsonMap, findings: &mut Findings) {
+        let why = |name: &str, value: &Value| match value {
+            // What says what to change may be cleared by null; the schema knows.
+            Value::Null => (!self.operation.is_change(name)).then_some("null"),
+            Value::String(text) if text.trim().is_empty() => {
+                self.operation.is_filter(name).then_some("empty")
+            }
+            Value::Array(items) if items.is_empty() => {
+                self.operation.is_filter(name).then_some("empty")
+            }
+            _ => None,
+        };
+        if !args.iter().any(|(name, value)| why(name, value).is_some()) {
+            return;
+        }
+        let required = self.full.get("required").and_then(Value::as_array);
+        let is_required = |name: &str| {
+            required.is_some_and(|names| names.iter().any(|required| required == name))
+        };
+        args.retain(|name, value| match why(name, value) {
+            Some(why) if !is_required(name) => {
+                if !self.null_leaves_out {
+                    findings.leave_out(name, why);
+                }
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// An update that names nothing to change would be answered with a success, and change nothing.
+    fn refuse_empty_update(&self, args: &JsonMap, findings: &mut Findings) {
+        let operation = &self.operation;
+        let updates = matches!(operation.method, Method::PUT | Method::PATCH)
+            && operation.body == Body::Arguments
+            && !operation.acts_alone;
+        if !updates || args.keys().any(|name| operation.is_change(name)) {
+            return;
+        }
+        let fields = self.full.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let fields: Vec<_> = fields
+            .filter(|(name, _)| operation.is_change(name))
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        if !fields.is_empty() {
+            let what = format!("nothing to change is given; it takes {}", fields.join(", "));
+            findings.add("", what);
+        }
     }
 
     /// Whether a call with these arguments changes anything; one that only asks for a preview does not.

@@ -146,6 +146,23 @@ impl Operation {
         self
     }
 
+    /// Says that one argument is a document with these fields, for callers who give them as arguments of
+    /// their own.
+    pub const fn document(
+        mut self,
+        argument: &'static str,
+        fields: &'static [&'static str],
+    ) -> Self {
+        self.document = Some((argument, fields));
+        self
+    }
+
+    /// Says that an update does something even where it names nothing to change.
+    pub const fn acts_alone(mut self) -> Self {
+        self.acts_alone = true;
+        self
+    }
+
     /// Adds a condition over several arguments.
     pub const fn rule(mut self, rule: Rule) -> Self {
         self.rule = Some(rule);

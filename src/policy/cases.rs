@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 use super::{Decision, Facts, Policy, Step, Verdict, explain};
 use crate::Transport;
 use portkey_mcp_catalog::Catalog;
-use portkey_mcp_operation::JsonMap;
+use portkey_mcp_operation::{JsonMap, Validated, ValidationOptions};
 use portkey_mcp_store::Store;
 
 /// A call as it is told to a policy by hand.
@@ -84,8 +84,10 @@ impl Case {
     pub async fn ask(&self, policy: &Policy, catalog: &Catalog) -> Result<Told, CaseError> {
         let fault = |what: String| CaseError(what);
         let entry = catalog.find(&self.call).map_err(|error| fault(error.to_string()))?;
-        let args = entry.published().admit(self.args.clone());
-        let args = args.map_err(|error| fault(error.to_string()))?;
+        let options = ValidationOptions::default();
+        let validated = entry.published().validate(self.args.clone(), &options);
+        let Validated { args, unknown, .. } =
+            validated.map_err(|error| fault(error.to_string()))?;
         let transport = match self.transport.as_deref() {
             Some("stdio") => Transport::Pipe,
             None | Some("http") => Transport::Tcp,
@@ -100,6 +102,7 @@ impl Case {
             operation: entry.operation,
             domain: entry.domain.name,
             args: &args,
+            unknown: &unknown,
             principal: self.principal.as_deref().unwrap_or("local"),
             client: self.client.as_deref(),
             transport,

@@ -67,8 +67,21 @@ pub(super) struct Rule {
     pub(super) scope: Option<Scope>,
     pub(super) cap: Option<BTreeMap<String, f64>>,
     pub(super) redact: Option<Vec<String>>,
+    /// What becomes of arguments that are not known, where the rule looks at arguments.
+    pub(super) unknown: Option<Unknown>,
     /// Whether whoever approves types the name of what the call is about.
     pub(super) confirm: Option<bool>,
+}
+
+/// What becomes of a call with arguments that are not known.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unknown {
+    /// It is denied, because a field that nobody knows could do what the rule is there to prevent.
+    #[default]
+    Deny,
+    /// It is judged by what is known.
+    Allow,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]

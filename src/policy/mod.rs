@@ -68,8 +68,10 @@ pub struct Facts<'a> {
     pub operation: &'static Operation,
     /// The domain it belongs to.
     pub domain: &'static str,
-    /// The arguments, past the gate.
+    /// The arguments, as they travel.
     pub args: &'a JsonMap,
+    /// Paths of arguments that this version does not know.
+    pub unknown: &'a [String],
     /// Who calls.
     pub principal: &'a str,
     /// What the client calls itself; its word only.

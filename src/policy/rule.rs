@@ -81,6 +81,9 @@ pub(super) struct Rule {
     pub(super) cap: Vec<Cap>,
     pub(super) limits: Vec<Limit>,
     pub(super) redact: Arc<[Path]>,
+    /// Whether calls with arguments that are not known are denied, because the rule looks at arguments or at
+    /// what they make of the answer.
+    pub(super) denies_unknown: bool,
     /// Whether whoever approves types the name of what the call is about.
     pub(super) confirm: bool,
     /// What the caller is told.

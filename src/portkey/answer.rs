@@ -34,6 +34,8 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// How often it was sent.
     pub attempts: usize,
+    /// What the caller is told about the arguments, which may be the cause.
+    pub warnings: Vec<String>,
     /// What kind of no it is, where the body and not the status tells.
     pub kind: Kind,
 }
@@ -133,6 +135,7 @@ impl Answer {
             message: message.unwrap_or_else(|| silent(self.status)),
             request_id: text(body.get("request_id")).or(self.request_id),
             attempts: self.attempts,
+            warnings: Vec::new(),
             kind,
         }
     }
@@ -150,6 +153,7 @@ impl Answer {
             message,
             request_id: self.request_id,
             attempts: self.attempts,
+            warnings: Vec::new(),
             kind,
         }
     }

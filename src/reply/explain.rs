@@ -27,6 +27,9 @@ pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
         _ = write!(text, ", after {} attempts", refusal.attempts);
     }
     _ = write!(text, "\n{}", meaning(operation, refusal));
+    for warning in &refusal.warnings {
+        _ = write!(text, "\nWarning: {warning}");
+    }
     text
 }
 

@@ -21,7 +21,7 @@ pub use self::{
     keep::{MOST_OF_PRINCIPAL, ResultError},
     list::{Gathered, Listing, MOST_ITEMS, MOST_PAGES, Wishes},
     part::{Part, Request},
-    warnings::{WARNINGS, add_warnings},
+    warnings::{WARNINGS, add_warnings, annotate},
 };
 
 /// The size beyond which an answer is shown in part, in bytes of compact JSON.

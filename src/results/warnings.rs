@@ -10,6 +10,9 @@ pub const WARNINGS: &str = "warnings";
 /// Where they stand if the upstream has a field of that name that is no list of texts.
 const OWN_WARNINGS: &str = "portkey_mcp_warnings";
 
+/// Where an answer says which times were meant.
+const RESOLVED_TIMES: &str = "resolved_times";
+
 /// Adds warnings to an answer, as a list of texts under `warnings`, in front of the other fields.
 ///
 /// - Without warnings the answer stays as it is.
@@ -41,6 +44,21 @@ pub fn add_warnings(answer: Value, warnings: Vec<String>) -> Value {
         }
     }
     answer.shift_insert(0, name.to_owned(), json!(all));
+    Value::Object(answer)
+}
+
+/// Adds what is to be said of a call beside its answer: warnings about its arguments, and under
+/// `resolved_times` the times that were not written as RFC 3339.
+pub fn annotate(answer: Value, warnings: Vec<String>, times: JsonMap) -> Value {
+    let answer = add_warnings(answer, warnings);
+    if times.is_empty() {
+        return answer;
+    }
+    let mut answer = match answer {
+        Value::Object(map) => map,
+        other => JsonMap::from_iter([(DATA.to_owned(), other)]),
+    };
+    answer.entry(RESOLVED_TIMES).or_insert(times.into());
     Value::Object(answer)
 }
 

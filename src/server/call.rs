@@ -23,7 +23,7 @@ use crate::{
     observe::Call,
     principal::Principal,
     reply,
-    results::{Content, Origin, Shown},
+    results::{Content, Origin, Shown, annotate},
     surface,
 };
 
@@ -111,6 +111,11 @@ impl Server {
         }
         if let (Some(wanted), Ok(first)) = (&wanted, &mut outcome) {
             *first = self.gather(&source, wanted, first.take(), record).await;
+        }
+        if let Ok(answer) = &mut outcome {
+            let (warnings, times) =
+                (std::mem::take(&mut record.warnings), std::mem::take(&mut record.times));
+            *answer = annotate(answer.take(), warnings, times);
         }
         let reveals = record.operation.is_none_or(|operation| !operation.revealed().is_empty());
         observed.ended(&outcome);

@@ -7,7 +7,7 @@ use super::Server;
 use crate::{
     catalog::{Entry, UnknownTool},
     dispatch::{CallError, Record},
-    operation::{Effect, InputError, JsonMap, Operation, Plan},
+    operation::{Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidationOptions},
     principal::Principal,
     request::Arrival,
     results::{Listing, Request, ResultError},
@@ -73,7 +73,10 @@ impl Server {
         args: JsonMap,
         record: &mut Record,
     ) -> Result<Reached, CallError> {
-        let args = own.published.admit(args)?;
+        // Nothing of it travels, so there is nothing to be open for.
+        let options =
+            ValidationOptions { unknown_fields: UnknownFields::Deny, ..Default::default() };
+        let args = own.published.validate(args, &options)?.args;
         match own.does {
             Does::Search => Ok(self.found(principal, &args).into()),
             Does::Describe => Ok(describe(self.seen(principal, operation(&args))?).into()),

@@ -9,6 +9,7 @@ use crate::{
     operation::{InputError, JsonMap},
     principal::Principal,
     request::Arrival,
+    results::annotate,
     surface::{self, Does},
 };
 
@@ -64,9 +65,12 @@ impl Server {
             }
             outcome => outcome?,
         };
-        match wanted {
-            Some(wanted) => Ok(self.gather(&source, &wanted, first, record).await),
-            None => Ok(first),
-        }
+        let answer = match wanted {
+            Some(wanted) => self.gather(&source, &wanted, first, record).await,
+            None => first,
+        };
+        let (warnings, times) =
+            (std::mem::take(&mut record.warnings), std::mem::take(&mut record.times));
+        Ok(annotate(answer, warnings, times))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portkey_mcp::{
     admin::DOMAINS,
     catalog::Catalog,
-    operation::{JsonMap, Published},
+    operation::{JsonMap, Published, UnknownFields, ValidationOptions},
 };
 use serde_json::{Value, json};
 
@@ -34,6 +34,29 @@ pub(crate) fn schemas<'a>(at: &str, schema: &'a Value, visit: &mut impl FnMut(&s
             schemas(&format!("{at}[]"), inner, visit);
         }
     }
+}
+
+/// Arguments of an update that names nothing to change, with the first field that changes something.
+pub(crate) fn with_a_change(
+    published: &Published,
+    args: Value,
+    value: impl Fn(&str, &Value) -> Value,
+) -> Value {
+    let names_no_change = |args: &Value| {
+        let outcome = published.admit(args.as_object().unwrap().clone());
+        outcome.is_err_and(|error| error.to_string().contains("nothing to change is given"))
+    };
+    if !names_no_change(&args) {
+        return args;
+    }
+    let fields = published.full_schema()["properties"].as_object().into_iter().flatten();
+    let mut more =
+        fields.filter(|(name, _)| args.get(name.as_str()).is_none()).map(|(name, field)| {
+            let mut args = args.clone();
+            args[name.as_str()] = value(name, field);
+            args
+        });
+    more.find(|args| !names_no_change(args)).unwrap()
 }
 
 #[test]
@@ -236,7 +259,7 @@ fn spread(text: &str) -> String {
 const OPEN: [&str; 2] = ["create-prompt-completion", "render-prompt"];
 
 #[test]
-fn every_object_is_closed() {
+fn unknown_arguments_are_denied_where_asked_for() {
     each(|p| {
         let mut open = Vec::new();
         schemas("", p.full_schema(), &mut |at, schema| {
@@ -250,9 +273,14 @@ fn every_object_is_closed() {
         if OPEN.contains(&p.operation().name()) {
             return Ok(());
         }
-        let stranger = JsonMap::from_iter([("no_such_argument".to_owned(), json!(1))]);
-        let refusal = p.request(stranger).err().map(|e| e.to_string()).unwrap_or_default();
-        ensure(refusal.contains("no_such_argument"), "an unknown argument passes the gate")
+        let unknown = JsonMap::from_iter([("no_such_argument".to_owned(), json!(1))]);
+        let options =
+            ValidationOptions { unknown_fields: UnknownFields::Deny, ..Default::default() };
+        let refusal = p.validate(unknown, &options).err().map(|e| e.to_string());
+        ensure(
+            refusal.is_some_and(|text| text.contains("no_such_argument")),
+            "an unknown argument passes where it is to be denied",
+        )
     });
 }
 
@@ -279,6 +307,9 @@ fn constraints_are_ones_that_are_checked() {
         "x-speaks-for-fields",
         "x-names-fields",
         "x-or-list",
+        "x-or-text",
+        "x-open",
+        "x-time",
         "x-widest",
         "x-unlisted",
         "x-at-most-one",

@@ -26,7 +26,7 @@ async fn a_write_is_told_and_not_sent() {
     let cases = [
         (
             "update-integration",
-            json!({ "slug": "s", "name": "New", "description": null, "key": "sk-planted" }),
+            json!({ "slug": "s", "name": "New", "key": "sk-planted" }),
             json!({ "method": "PUT", "body": { "name": "New", "key": "***" } }),
             Some("/v1/integrations/s"),
             json!([{ "path": "name", "from": "Old", "to": "New" }]),

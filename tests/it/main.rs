@@ -34,6 +34,7 @@ mod mcp;
 mod metrics;
 mod network;
 mod not_shipped;
+mod open_arguments;
 #[cfg(feature = "otel")]
 mod otlp;
 mod paths;

@@ -3,7 +3,10 @@
 use portkey_mcp::{catalog::Catalog, dispatch::CallError};
 use serde_json::{Value, json};
 
-use crate::upstream::{Upstream, dispatcher, ok, operator};
+use crate::{
+    catalog::with_a_change,
+    upstream::{Upstream, dispatcher, ok, operator},
+};
 
 const CLIMBERS: &[&str] = &[
     "",
@@ -39,7 +42,7 @@ const CLIMBERS: &[&str] = &[
 ];
 
 /// Arguments that satisfy an operation, so that only the one under test can be at fault.
-fn minimal(entry: &portkey_mcp::catalog::Entry) -> Value {
+pub(crate) fn minimal(entry: &portkey_mcp::catalog::Entry) -> Value {
     fn fill(schema: &Value) -> Value {
         match schema["type"].as_str() {
             Some("object") => {
@@ -59,10 +62,12 @@ fn minimal(entry: &portkey_mcp::catalog::Entry) -> Value {
             Some("array") => json!([fill(&schema["items"])]),
             Some("integer" | "number") => json!(1),
             Some("boolean") => json!(true),
+            _ if schema["x-time"].is_string() => json!("2026-01-01T00:00:00Z"),
             _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),
         }
     }
-    let mut args = fill(entry.published().full_schema());
+    let args = fill(entry.published().full_schema());
+    let mut args = with_a_change(entry.published(), args, |_, field| fill(field));
     if entry.operation.name() == "bulk-update-integration-workspaces" {
         args["workspaces"] = json!([]);
     }

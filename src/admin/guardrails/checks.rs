@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::catalogue::{CHECKS, CheckKind, Takes};
-use portkey_mcp_operation::{JsonMap, Problems, Secret, did_you_mean};
+use portkey_mcp_operation::{Findings, JsonMap, Secret, did_you_mean};
 
 /// id*, parameters {} (a wrong one is answered with what the check takes), name, is_enabled (true when
 /// left out). Ids: default.{jwt,modelWhitelist,isAllLowerCase,regexMatch,sentenceCount,wordCount,characterCount,jsonSchema,jsonKeys,contains,validUrls,containsCode,webhook,endsWith,alluppercase,requiredMetadataKeys,requiredMetadataKeyPairs,allowedRequestTypes}
@@ -38,38 +38,38 @@ fn ids(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Every check has the parameters it needs, and no others.
-pub(super) fn fit_the_catalogue(args: &JsonMap, problems: &mut Problems) {
+pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
     let checks = args.get("checks").and_then(Value::as_array);
     for (i, check) in checks.into_iter().flatten().enumerate() {
         let kind = CHECKS.iter().find(|kind| check.get("id").is_some_and(|id| id == kind.id));
         // An unknown id has been reported by then.
         if let Some(kind) = kind {
             let parameters = check.get("parameters").and_then(Value::as_object);
-            fit(kind, parameters.unwrap_or(&JsonMap::new()), i, problems);
+            fit(kind, parameters.unwrap_or(&JsonMap::new()), i, findings);
         }
     }
 }
 
-fn fit(kind: &CheckKind, given: &JsonMap, i: usize, problems: &mut Problems) {
+fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
     let Some(parameters) = kind.parameters else { return };
     for (name, value) in given {
         let at = format_args!("checks[{i}].parameters.{name}");
         match parameters.iter().find(|parameter| parameter.name == name) {
             Some(parameter) if parameter.takes.fits(value) => {}
             // What was written is not repeated: it may be a secret.
-            Some(parameter) => problems.add(at, format_args!("takes {}", parameter.takes)),
+            Some(parameter) => findings.add(at, format_args!("takes {}", parameter.takes)),
             // Partners are signed in to with these where the organisation has not stored its own.
             None if kind.is_partners() && matches!(name.as_str(), "credentials" | "apiKey") => {}
             None => {
                 let hint = did_you_mean(name, parameters.iter().map(|known| known.name));
-                problems.add(at, format_args!("no such parameter{hint}; {kind}"));
+                findings.add(at, format_args!("no such parameter{hint}; {kind}"));
             }
         }
     }
     let missing = |name: &str| given.get(name).is_none_or(Value::is_null);
     for parameter in parameters.iter().filter(|p| p.required && missing(p.name)) {
         let at = format_args!("checks[{i}].parameters.{}", parameter.name);
-        problems.add(at, format_args!("is required; {kind}"));
+        findings.add(at, format_args!("is required; {kind}"));
     }
 }
 

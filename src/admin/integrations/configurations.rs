@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{JsonMap, Nullable, Problems, Secret};
+use portkey_mcp_operation::{Findings, JsonMap, Nullable, Secret};
 
 /// By provider, * required. openai: openai_{organization,project}. azure-openai: azure_resource_name*,
 /// azure_deployment_config* [{azure_api_version*, azure_deployment_name*, azure_model_slug*, alias,
@@ -188,7 +188,7 @@ impl Provider {
 ///
 /// A provider that is not in the table passes with whatever it was given; Portkey has many more, and
 /// what most of them take is `custom_host` alone.
-pub(super) fn fit_the_provider(args: &JsonMap, problems: &mut Problems) {
+pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("configurations").and_then(|value| value.as_object()) else {
         return;
     };
@@ -196,20 +196,20 @@ pub(super) fn fit_the_provider(args: &JsonMap, problems: &mut Problems) {
     let Some(provider) = PROVIDERS.iter().find(|provider| provider.id == id) else { return };
     for name in given.keys().filter(|name| !provider.takes(name)) {
         let at = format!("configurations.{name}");
-        problems
+        findings
             .add(at, format!("is no setting of `{id}`; it takes {}", list(provider.settings())));
     }
     for name in provider.required {
         if !given.contains_key(*name) && !is_mapped(args, name) {
             let rule = list(provider.required.iter().copied());
             let what = format!("is required; with `configurations` `{id}` needs {rule}");
-            problems.add(format!("configurations.{name}"), what);
+            findings.add(format!("configurations.{name}"), what);
         }
     }
 }
 
 /// On update: the provider is not named, so the settings must be such that one provider takes all.
-pub(super) fn fit_one_provider(args: &JsonMap, problems: &mut Problems) {
+pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("configurations").and_then(|value| value.as_object()) else {
         return;
     };
@@ -223,7 +223,7 @@ pub(super) fn fit_one_provider(args: &JsonMap, problems: &mut Problems) {
         format!("`{name}` belongs to {}", list(ids))
     });
     let owners: Vec<_> = owners.collect();
-    problems.add("configurations", format!("mixes providers: {}", owners.join("; ")));
+    findings.add("configurations", format!("mixes providers: {}", owners.join("; ")));
 }
 
 /// Whether a secret reference fills the setting at run time.

@@ -13,7 +13,7 @@ pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
 
 use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
 use portkey_mcp_operation::{
-    JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put,
+    Findings, JsonMap, Nullable, Operation, Secret, delete, get, post, put,
 };
 
 /// The room's table.
@@ -111,6 +111,7 @@ pub struct ListIntegrations {
     /// Zero-based.
     pub current_page: Option<u32>,
     /// Items per page; default 100.
+    #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
     /// Only those this workspace can use; UUID or slug.
     pub workspace_id: Option<String>,
@@ -357,14 +358,14 @@ pub struct GlobalAccess {
     pub rate_limits: Nullable<Vec<RateLimits>>,
 }
 
-fn access_fits(args: &JsonMap, problems: &mut Problems) {
-    some_access_is_given(args, problems);
-    alert_below_limit(args, problems);
+fn access_fits(args: &JsonMap, findings: &mut Findings) {
+    some_access_is_given(args, findings);
+    alert_below_limit(args, findings);
 }
 
 /// Portkey's spec requires neither and its API does nothing then; saying so helps more.
-fn some_access_is_given(args: &JsonMap, problems: &mut Problems) {
+fn some_access_is_given(args: &JsonMap, findings: &mut Findings) {
     if !["workspaces", "global_workspace_access"].iter().any(|name| args.contains_key(*name)) {
-        problems.add("", "takes `workspaces`, `global_workspace_access` or both; neither is given");
+        findings.add("", "takes `workspaces`, `global_workspace_access` or both; neither is given");
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 pub use run::RunPrompt;
 
-use portkey_mcp_operation::{Base, Effect, JsonMap, Operation, Problems, delete, get, post, put};
+use portkey_mcp_operation::{Base, Effect, Findings, JsonMap, Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -243,7 +243,7 @@ const OF_A_VERSION: [&str; 10] = [
 ];
 
 /// Portkey does not fill in what a version lacks unless it is told to patch.
-fn a_version_is_whole(args: &JsonMap, problems: &mut Problems) {
+fn a_version_is_whole(args: &JsonMap, findings: &mut Findings) {
     let patches = args.get("patch").is_some_and(|patch| *patch == true);
     let is_given = |name: &str| args.contains_key(name);
     if patches || !OF_A_VERSION.iter().any(|&name| is_given(name)) {
@@ -251,6 +251,6 @@ fn a_version_is_whole(args: &JsonMap, problems: &mut Problems) {
     }
     let needed = ["string", "parameters", "model", "virtual_key"];
     for name in needed.into_iter().filter(|name| !is_given(name)) {
-        problems.add(name, "is required for a new version; or set `patch` to copy the latest one");
+        findings.add(name, "is required for a new version; or set `patch` to copy the latest one");
     }
 }

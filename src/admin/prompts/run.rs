@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use portkey_mcp_operation::{JsonMap, Problems};
+use portkey_mcp_operation::{Findings, JsonMap};
 
 /// Run a prompt
 ///
@@ -57,12 +57,12 @@ pub struct RunPrompt {
 }
 
 /// Two habits of other clients that an open input would let through to no effect.
-pub(super) fn overrides_are_effective(args: &JsonMap, problems: &mut Problems) {
+pub(super) fn overrides_are_effective(args: &JsonMap, findings: &mut Findings) {
     if args.contains_key("hyperparameters") {
-        problems
+        findings
             .add("hyperparameters", "is not read; give each parameter as an argument of its own");
     }
     if args.get("stream").is_some_and(|stream| *stream == true) {
-        problems.add("stream", "makes an answer that a tool cannot return; leave it out");
+        findings.add("stream", "makes an answer that a tool cannot return; leave it out");
     }
 }

@@ -9,7 +9,7 @@ pub use sign_in::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
 
 use super::shared::Tags;
 use portkey_mcp_operation::{
-    JsonMap, Nullable, Operation, Problems, Secret, delete, get, post, put,
+    Findings, JsonMap, Nullable, Operation, Secret, delete, get, post, put,
 };
 
 /// The room's table.
@@ -162,19 +162,19 @@ pub struct DeleteSecretReference {
     pub secret_reference_id: String,
 }
 
-fn new_reference_fits(args: &JsonMap, problems: &mut Problems) {
-    sign_in::fit_the_manager(args, problems);
-    all_workspaces_or_some(args, problems);
+fn new_reference_fits(args: &JsonMap, findings: &mut Findings) {
+    sign_in::fit_the_manager(args, findings);
+    all_workspaces_or_some(args, findings);
 }
 
-fn changed_reference_fits(args: &JsonMap, problems: &mut Problems) {
-    sign_in::fit_one_manager(args, problems);
-    all_workspaces_or_some(args, problems);
+fn changed_reference_fits(args: &JsonMap, findings: &mut Findings) {
+    sign_in::fit_one_manager(args, findings);
+    all_workspaces_or_some(args, findings);
 }
 
-fn all_workspaces_or_some(args: &JsonMap, problems: &mut Problems) {
+fn all_workspaces_or_some(args: &JsonMap, findings: &mut Findings) {
     let all = args.get("allow_all_workspaces").is_some_and(|value| *value == true);
     if all && args.contains_key("allowed_workspaces") {
-        problems.add("allowed_workspaces", "cannot be with `allow_all_workspaces: true`");
+        findings.add("allowed_workspaces", "cannot be with `allow_all_workspaces: true`");
     }
 }

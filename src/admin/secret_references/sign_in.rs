@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{JsonMap, Problems};
+use portkey_mcp_operation::{Findings, JsonMap};
 
 /// aws_sm: aws_auth_type* accessKey (aws_access_key_id*, aws_secret_access_key*, aws_region*),
 /// assumedRole (aws_role_arn*, aws_external_id, aws_region*) or serviceRole (aws_region). azure_kv:
@@ -136,14 +136,14 @@ const fn way(
 }
 
 /// On create: the settings are those of the manager and of the way chosen, and none is missing.
-pub(super) fn fit_the_manager(args: &JsonMap, problems: &mut Problems) {
+pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else { return };
     let Some(id) = args.get("manager_type").and_then(|value| value.as_str()) else { return };
     let Some(manager) = MANAGERS.iter().find(|manager| manager.id == id) else { return };
     let Some(word) = given.get(manager.chooser).and_then(|value| value.as_str()) else {
         let words = list(manager.ways.iter().map(|way| way.word));
         let what = format!("is required; `{id}` takes {words}");
-        return problems.add(format!("auth_config.{}", manager.chooser), what);
+        return findings.add(format!("auth_config.{}", manager.chooser), what);
     };
     let Some(way) = manager.ways.iter().find(|way| way.word == word) else { return };
     let takes = |name: &str| {
@@ -152,20 +152,20 @@ pub(super) fn fit_the_manager(args: &JsonMap, problems: &mut Problems) {
     for name in given.keys().filter(|name| !takes(name)) {
         let settings = list(way.required.iter().chain(way.optional).copied());
         let what = format!("is no setting of `{word}` in `{id}`; it takes {settings}");
-        problems.add(format!("auth_config.{name}"), what);
+        findings.add(format!("auth_config.{name}"), what);
     }
     for name in way.required.iter().filter(|name| !given.contains_key(**name)) {
-        problems.add(format!("auth_config.{name}"), format!("is required for `{word}`"));
+        findings.add(format!("auth_config.{name}"), format!("is required for `{word}`"));
     }
 }
 
 /// On update: the manager is not named and cannot change, so the settings must all be one manager's.
-pub(super) fn fit_one_manager(args: &JsonMap, problems: &mut Problems) {
+pub(super) fn fit_one_manager(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else { return };
     let named = |manager: &&Manager| given.keys().any(|name| name.starts_with(manager.prefix));
     let managers: Vec<_> = MANAGERS.iter().filter(named).map(|manager| manager.id).collect();
     if managers.len() > 1 {
-        problems.add("auth_config", format!("mixes {}", list(managers.into_iter())));
+        findings.add("auth_config", format!("mixes {}", list(managers.into_iter())));
     }
 }
 

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    super::{JsonMap, Problems, profile::CLEAR},
-    At, Shape, Struct,
+    super::{Findings, JsonMap, ValidationOptions, profile::CLEAR},
+    At, Shape, Struct, Walk,
+    validate::Nulls,
 };
 
 impl Shape {
@@ -22,23 +23,31 @@ impl Shape {
                     field.shape.forget_nulls();
                 }
             }
-            Self::Map(shape) | Self::List { items: shape, .. } => shape.forget_nulls(),
+            Self::Map { values, null_clears } => {
+                *null_clears = false;
+                values.forget_nulls();
+            }
+            Self::List { items: shape, .. } | Self::OneOrMany(shape) | Self::TextOr(shape) => {
+                shape.forget_nulls();
+            }
             _ => {}
         }
     }
 
     /// Sets what is named to `null`: a list of JSON Pointers, with or without the first slash.
-    pub(crate) fn clear(&self, args: &mut JsonMap, mut named: Value, problems: &mut Problems) {
+    pub(crate) fn clear(&self, args: &mut JsonMap, mut named: Value, findings: &mut Findings) {
         let at = At::Field(&At::Root, CLEAR);
         if named.is_null() {
             return;
         }
         let text = Self::Text { least: 1, most: usize::MAX, slug: false };
         let names = Self::List { items: Box::new(text), least: 0, most: usize::MAX };
-        let mut odd = Problems::default();
-        names.conform(&mut named, at, &mut odd);
-        odd.iter().for_each(|problem| problems.add(&problem.at, &problem.what));
-        if !odd.is_empty() {
+        let mut found = Findings::default();
+        let options = ValidationOptions::default();
+        let mut walk = Walk { options: &options, nulls: Nulls::Refuse, findings: &mut found };
+        names.validate(&mut named, at, &mut walk);
+        found.problems().iter().for_each(|problem| findings.add(&problem.at, &problem.what));
+        if !found.problems().is_empty() {
             return;
         }
         let names = named.as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -46,10 +55,10 @@ impl Shape {
             let path = name.strip_prefix('/').unwrap_or(name);
             let Self::Struct(structure) = self else { return };
             if !structure.clears(path) {
-                problems.add(At::Item(&at, i), format!("`{name}` is nothing that can be cleared"));
+                findings.add(At::Item(&at, i), format!("`{name}` is nothing that can be cleared"));
             } else if structure.clear(args, path).is_none() {
                 let told = format!("`{name}` is below what is not given");
-                problems.add(At::Item(&at, i), told);
+                findings.add(At::Item(&at, i), told);
             }
         }
     }

@@ -21,6 +21,11 @@ impl Shape {
     pub(in super::super) fn redact(&self, value: &mut Value) {
         self.read_text(value);
         match (self, value) {
+            (Self::OneOrMany(one), Value::Array(list)) => {
+                list.iter_mut().for_each(|value| one.redact(value));
+            }
+            (Self::TextOr(_), Value::String(_)) => {}
+            (Self::OneOrMany(other) | Self::TextOr(other), value) => other.redact(value),
             (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
                 for field in fields {
                     match map.get_mut(&field.name) {
@@ -32,13 +37,13 @@ impl Shape {
                     }
                 }
             }
-            (Self::Map(shape), Value::Object(map)) => {
+            (Self::Map { values: shape, .. }, Value::Object(map)) => {
                 map.values_mut().for_each(|value| shape.redact(value));
             }
             (Self::List { items, .. }, Value::Array(list)) => {
                 list.iter_mut().for_each(|value| items.redact(value));
             }
-            (Self::Struct(_) | Self::Map(_) | Self::List { .. }, value) if !value.is_null() => {
+            (Self::Struct(_) | Self::Map { .. } | Self::List { .. }, value) if !value.is_null() => {
                 *value = "***".into();
             }
             _ => {}
@@ -51,8 +56,10 @@ impl Shape {
             Self::Struct(Struct { fields, .. }) => {
                 fields.iter().any(|field| field.secret || field.shape.has_secrets())
             }
-            Self::Map(shape) => shape.has_secrets(),
-            Self::List { items, .. } => items.has_secrets(),
+            Self::Map { values: shape, .. }
+            | Self::List { items: shape, .. }
+            | Self::OneOrMany(shape)
+            | Self::TextOr(shape) => shape.has_secrets(),
             _ => false,
         }
     }
@@ -63,13 +70,21 @@ impl Shape {
         self.read_text(value);
         if let Some(reference) = Reference::in_value(value) {
             match self {
-                Self::Text { .. } | Self::Word(_) => *value = reference.to_text(),
-                Self::Map(_) => *value = reference.to_object(),
+                Self::Text { .. } | Self::Enum { .. } | Self::TextOr(_) => {
+                    *value = reference.to_text()
+                }
+                Self::Map { .. } => *value = reference.to_object(),
                 _ => {}
             }
             return;
         }
         match (self, value) {
+            (Self::OneOrMany(one), Value::Array(list)) => {
+                list.iter_mut().for_each(|value| one.settle_references(value));
+            }
+            (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
+                other.settle_references(value);
+            }
             (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
                 for field in fields {
                     if let Some(value) = map.get_mut(&field.name) {
@@ -77,7 +92,7 @@ impl Shape {
                     }
                 }
             }
-            (Self::Map(shape), Value::Object(map)) => {
+            (Self::Map { values: shape, .. }, Value::Object(map)) => {
                 map.values_mut().for_each(|value| shape.settle_references(value));
             }
             (Self::List { items, .. }, Value::Array(list)) => {
@@ -98,11 +113,18 @@ impl Shape {
         match (self, &mut *value) {
             (_, value) if secret && Reference::in_value(value).is_some() => {
                 let slot = match self {
-                    Self::Map(_) | Self::Struct(_) => Slot::Object,
+                    Self::Map { .. } | Self::Struct(_) => Slot::Object,
                     Self::Any => Slot::Free,
                     _ => Slot::Text,
                 };
                 visit(&at, slot, value)
+            }
+            (Self::OneOrMany(one), Value::Array(list)) => list
+                .iter_mut()
+                .enumerate()
+                .try_for_each(|(i, value)| one.secrets(value, secret, At::Item(&at, i), visit)),
+            (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
+                other.secrets(value, secret, at, visit)
             }
             (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
                 fields.iter().try_for_each(|field| match map.get_mut(&field.name) {
@@ -113,7 +135,7 @@ impl Shape {
                     None => Ok(()),
                 })
             }
-            (Self::Map(shape), Value::Object(map)) => {
+            (Self::Map { values: shape, .. }, Value::Object(map)) => {
                 map.iter_mut().try_for_each(|(name, value)| {
                     shape.secrets(value, secret, At::Field(&at, name), visit)
                 })

@@ -18,7 +18,7 @@ use self::{
 use super::{
     Policy, Resolved,
     condition::{Condition, Of},
-    document::{Action, Document, Posture, Scope},
+    document::{Action, Document, Posture, Scope, Unknown},
     expression::Expression,
     limit::{self, Amount, Counter, Limit},
     path::Path,
@@ -256,6 +256,14 @@ impl Compiler {
         let when = when.map_err(|fault| format!("`when`: {fault}"))?;
         let named = when.iter().flat_map(|when| &when.counters);
         let counters = named.map(|name| self.named(draft, name)).collect::<Result<_, _>>()?;
+        let looks = !cap.is_empty()
+            || !redact.is_empty()
+            || when.as_ref().is_some_and(|when| when.uses_args)
+            || conditions.iter().any(|condition| matches!(condition.of, Of::Argument(_)));
+        if rule.unknown.is_some() && !looks {
+            return Err("`unknown` goes with a rule that looks at arguments".to_owned());
+        }
+        let denies_unknown = looks && rule.unknown.unwrap_or_default() == Unknown::Deny;
         let cite = Cite {
             policy: self.policy.clone(),
             name: name.into(),
@@ -276,6 +284,7 @@ impl Compiler {
             cap,
             limits,
             redact,
+            denies_unknown,
             confirm,
             words,
         })

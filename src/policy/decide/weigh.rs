@@ -76,6 +76,8 @@ enum Said {
     Holds,
     /// It applies, and what it demands does not hold.
     Fails(String),
+    /// It looks at arguments, and this one is not known.
+    Unknown(String),
     /// It cannot be told whether it applies.
     Broken(String),
 }
@@ -125,6 +127,10 @@ impl<'a, 's> Findings<'a, 's> {
     fn act(&mut self, rule: &'a Rule, said: Said, reach: &Reach<'a>, facts: &Facts<'_>) {
         let why = match (rule.verb, said) {
             (_, Said::Nothing) => return,
+            (_, Said::Unknown(name)) => {
+                self.deny_unknown(rule, facts, &name);
+                return;
+            }
             (_, Said::Broken(why)) => Some(format!("it cannot be evaluated: {why}")),
             (_, Said::Fails(why)) => Some(why),
             (Verb::Deny, Said::Holds) => Some(String::new()),
@@ -162,9 +168,24 @@ impl<'a, 's> Findings<'a, 's> {
         }
     }
 
+    /// A field that nobody knows could do what the rule is there to prevent.
+    fn deny_unknown(&mut self, rule: &Rule, facts: &Facts<'_>, name: &str) {
+        if self.denied.is_none() {
+            let words = format!(
+                "the policy rule `{}` looks at the arguments of `{}`, and `{name}` is none that is known \
+                 here; leave it out, or have the rule say `unknown: allow`",
+                rule.cite.name,
+                facts.operation.name()
+            );
+            let (stage, rule) = (Stage::Deny, rule.cite.clone());
+            self.denied = Some(Denied { stage, rule, words, retry_after: None });
+        }
+    }
+
     fn shadow(&mut self, rule: &'a Rule, said: Said, reach: &Reach<'a>, facts: &Facts<'_>) {
         let words = match said {
             Said::Nothing => return,
+            Said::Unknown(name) => format!("`{name}` is no argument that is known"),
             Said::Broken(why) => format!("it cannot be evaluated: {why}"),
             Said::Fails(why) => why,
             Said::Holds if rule.verb == Verb::Evaluate => {
@@ -189,6 +210,7 @@ impl<'a, 's> Findings<'a, 's> {
             Said::Holds if rule.verb == Verb::Evaluate => Cow::Borrowed("holds"),
             Said::Holds => Cow::Borrowed("applies"),
             Said::Fails(why) => Cow::Owned(format!("fails: {why}")),
+            Said::Unknown(name) => Cow::Owned(format!("denies the unknown argument `{name}`")),
             Said::Broken(why) => Cow::Owned(format!("cannot be evaluated: {why}")),
         };
         let (rule, verb, shadow) = (rule.cite.clone(), rule.verb, rule.shadow);
@@ -202,12 +224,20 @@ fn ask<'f>(rule: &Rule, reach: &Reach<'_>, facts: &Facts<'f>, variables: &Variab
         return Said::Broken("a counter that it compares cannot be read".to_owned());
     }
     if let Some(when) = &rule.when {
+        if let (true, true, Some(unknown)) =
+            (when.uses_args, rule.denies_unknown, facts.unknown.first())
+        {
+            return Said::Unknown(unknown.clone());
+        }
         let values: Vec<u64> = rule.counters.iter().map(|counter| counted(*counter)).collect();
         match when.holds(variables, &values) {
             Ok(true) => {}
             Ok(false) => return Said::Nothing,
             Err(why) => return Said::Broken(format!("`when`: {why}")),
         }
+    }
+    if let (true, Some(unknown)) = (rule.denies_unknown, facts.unknown.first()) {
+        return Said::Unknown(unknown.clone());
     }
     for condition in &rule.conditions {
         if !condition.holds(facts.args, counted) {

@@ -52,6 +52,7 @@ const VARIABLES: &[&str] = &[
     "time",
     "counters",
     "tainted",
+    "unknown_fields",
 ];
 
 /// What it may call beside operators and macros.
@@ -117,7 +118,8 @@ pub(super) struct Expression {
     patterns: Vec<Pattern>,
     /// The counters it names.
     pub(super) counters: Vec<String>,
-    uses_args: bool,
+    /// Whether it looks at arguments.
+    pub(super) uses_args: bool,
     /// Whether it asks who has read what strangers wrote.
     pub(super) minds_taint: bool,
     has_macro: bool,

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::OnceLock, time::UNIX_EPOCH};
 
 use cel::{
     common::{
-        types::{CelBool, CelInt, CelMap, CelMapKey, CelString},
+        types::{CelBool, CelInt, CelList, CelMap, CelMapKey, CelString},
         value::{CowVal, Val},
     },
     context::VariableResolver,
@@ -56,6 +56,12 @@ impl VariableResolver for Scope<'_, '_> {
             "client" => text(facts.client.unwrap_or_default()),
             "transport" => text(facts.transport_word()),
             "session" => text(facts.session.unwrap_or_default()),
+            "unknown_fields" => {
+                let names = self.call.facts.unknown.iter();
+                let names = names
+                    .map(|name| -> Box<dyn Val + 'b> { Box::new(CelString::from(name.as_str())) });
+                Some(CowVal::owned(CelList::from(names.collect::<Vec<_>>())))
+            }
             "tainted" => Some(CowVal::owned(CelBool::from(facts.tainted))),
             "time" => {
                 let since = facts.time.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -130,7 +130,7 @@ impl Walk {
 }
 
 #[tokio::test]
-async fn what_is_required_and_what_is_unknown_stays_off_the_wire() {
+async fn call_without_a_required_argument_stays_off_the_wire() {
     let world = World::new().await;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
@@ -146,11 +146,7 @@ async fn what_is_required_and_what_is_unknown_stays_off_the_wire() {
             less.shift_remove(*name);
             (*name, less)
         });
-        let mut stranger = whole.clone();
-        stranger.insert("no_such_argument".to_owned(), json!(1));
-        let open = schema["additionalProperties"] != false;
-        let stranger = (!open).then_some(("no_such_argument", stranger));
-        for (name, arguments) in without.chain(stranger).collect::<Vec<_>>() {
+        for (name, arguments) in without.collect::<Vec<_>>() {
             let outcome = world.call(tool, arguments).await;
             let Err(CallError::Input(error)) = outcome else {
                 panic!("{tool}, {name}: {outcome:?}")

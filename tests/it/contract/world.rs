@@ -22,7 +22,10 @@ use super::{
     preconditions::{self, Source},
     values,
 };
-use crate::upstream::{self, Act, Seen, Upstream, operator};
+use crate::{
+    catalog::with_a_change,
+    upstream::{self, Act, Seen, Upstream, operator},
+};
 
 /// Where calls are made.
 pub(super) struct World {
@@ -80,6 +83,8 @@ impl World {
                 for name in preconditions::needed(tool) {
                     arguments[*name] = fill(&schema["properties"][*name], name, extent, known);
                 }
+                let field = |name: &str, field: &Value| fill(field, name, extent, known);
+                arguments = with_a_change(entry.published(), arguments, field);
             }
             arguments
         };
@@ -125,7 +130,10 @@ impl World {
             arguments[field] = created[field].clone();
         }
         preconditions::complete(tool, &mut arguments);
-        if let Err(error) = self.entry(tool).published().request(arguments.clone()) {
+        // Only the first problems are told.
+        for _ in 0..20 {
+            let outcome = self.entry(tool).published().request(arguments.clone());
+            let Err(error) = outcome else { break };
             let mut whole = Value::Object(arguments);
             error.problems().iter().for_each(|problem| take_out(&mut whole, &problem.at));
             arguments = whole.as_object().unwrap().clone();

@@ -179,6 +179,8 @@ async fn what_cannot_stand_in_a_header_is_refused() {
                 "名",
             ];
             values.extend((*argument == "gateway").then_some(long.as_str()));
+            // An empty filter is left out.
+            values.retain(|value| !value.trim().is_empty() || tool == "modify-mcp-gateway");
             for value in values {
                 let mut args = arguments(tool);
                 args[argument] = json!(value);

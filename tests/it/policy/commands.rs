@@ -61,9 +61,12 @@ fn explain_says_which_rule_and_why() {
             &["delete-workspace", r#"{"workspace_id":"a","name":"A"}"#],
             &["deny: `delete-workspace` is hidden", "decided at: hidden"],
         ),
-        (&["update-label", r#"{"label_id":"a"}"#], &["allow\n", "[approve]: does not apply"]),
         (
-            &["update-label", r#"{"label_id":"a"}"#, "--tainted"],
+            &["update-label", r#"{"label_id":"a","name":"b"}"#],
+            &["allow\n", "[approve]: does not apply"],
+        ),
+        (
+            &["update-label", r#"{"label_id":"a","name":"b"}"#, "--tainted"],
             &["approve: the policy rule `ask`\n", "[approve]: applies"],
         ),
     ];
@@ -90,7 +93,7 @@ cases:
   - { call: create-label, args: { name: team-a }, expect: allow }
   - { name: the second, call: create-label, args: { name: team-a }, times: 2, expect: deny, rule: few }
   - { call: create-label, args: { name: x }, expect: deny, rule: team labels }
-  - { call: update-label, args: { label_id: a }, tainted: true, expect: approve, principal: ci, transport: stdio }
+  - { call: update-label, args: { label_id: a, name: b }, tainted: true, expect: approve, principal: ci, transport: stdio }
   - { call: delete_workspace, args: { workspace_id: a, name: A }, expect: deny, time: 2026-07-28T22:00:00Z }
 "#;
     let (ok, out, log) = said(&["policy", "test", &policy, &file(&folder, "good.yaml", good)]);

@@ -65,6 +65,7 @@ async fn decided(
     let facts = Facts {
         operation: entry.operation,
         domain: entry.domain.name,
+        unknown: &[],
         args: args.as_object().unwrap(),
         principal: caller.principal,
         client: Some("test"),

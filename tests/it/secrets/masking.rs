@@ -7,7 +7,10 @@ use portkey_mcp::{
 use serde_json::{Value, json};
 
 use super::everywhere;
-use crate::upstream::{KEY, Upstream, answer, dispatcher, ok, operator};
+use crate::{
+    catalog::with_a_change,
+    upstream::{KEY, Upstream, answer, dispatcher, ok, operator},
+};
 
 /// A tool's answer before and after, `MASK` written as `#`.
 const ANSWERS: &[(&str, &str, &str)] = &[
@@ -87,7 +90,9 @@ async fn answers_show_no_secrets() {
         let upstream = Upstream::start(|_| ok(before)).await;
         let catalog = Catalog::full();
         let published = catalog.find(tool).unwrap().published();
-        let args = least(published.full_schema());
+        let args = Value::Object(least(published.full_schema()));
+        let args = with_a_change(published, args, |_, _| json!("x"));
+        let Value::Object(args) = args else { panic!("{tool}") };
         let got = dispatcher(&upstream).call(&operator(), tool, args).await.unwrap();
         let expected: Value = serde_json::from_str(&after.replace('#', MASK)).unwrap();
         assert_eq!(got, expected, "{tool}");

@@ -1,0 +1,119 @@
+//! Compiles a full schema into the shape that checks calls.
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        JsonMap,
+        marked::{Clearable, Mark, OPEN, OR_LIST, OR_TEXT, Secretive},
+        schema,
+        time::TimeRole,
+    },
+    Field, SLUG_PATTERN, Shape, Struct,
+};
+
+impl Shape {
+    /// Compiles a full schema.
+    pub(in super::super) fn of(full: &Value) -> Self {
+        let one = Self::of_one(full);
+        if full.get(OR_LIST).is_some() {
+            Self::OneOrMany(Box::new(one))
+        } else if full.get(OR_TEXT).is_some() {
+            Self::TextOr(Box::new(one))
+        } else {
+            one
+        }
+    }
+
+    fn of_one(full: &Value) -> Self {
+        if let Some(Value::Array(values)) = full.get("enum") {
+            let values = values.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            return Self::Enum { values, open: full.get(OPEN).is_some() };
+        }
+        let size =
+            |key: &str| full.get(key).and_then(Value::as_u64).and_then(|n| n.try_into().ok());
+        match full.get("type").and_then(Value::as_str) {
+            Some("object") => match full.get("properties") {
+                Some(Value::Object(fields)) => Self::Struct(Struct::of(fields, full)),
+                _ if full.get("additionalProperties") == Some(&Value::Bool(false)) => {
+                    Self::Struct(Struct::of(&JsonMap::new(), full))
+                }
+                _ => {
+                    let values = full.get("additionalProperties");
+                    Self::Map {
+                        values: Box::new(values.map_or(Self::Any, Self::of)),
+                        null_clears: values
+                            .is_some_and(|values| values.get(Clearable::KEY).is_some()),
+                    }
+                }
+            },
+            Some("array") => Self::List {
+                items: Box::new(full.get("items").map_or(Self::Any, Self::of)),
+                least: size("minItems").unwrap_or(0),
+                most: size("maxItems").unwrap_or(usize::MAX),
+            },
+            Some("string") => match full.get(TimeRole::KEY).and_then(TimeRole::of) {
+                Some(role) => Self::Time(role),
+                None => Self::Text {
+                    least: size("minLength").unwrap_or(0),
+                    most: size("maxLength").unwrap_or(usize::MAX),
+                    slug: full.get("pattern").is_some_and(|pattern| pattern == SLUG_PATTERN),
+                },
+            },
+            Some("integer") => Self::Integer {
+                least: full.get("minimum").and_then(Value::as_i64).unwrap_or(i64::MIN),
+                most: ["maximum", schema::WIDEST]
+                    .iter()
+                    .find_map(|key| full.get(key).and_then(Value::as_i64))
+                    .unwrap_or(i64::MAX),
+            },
+            Some("number") => Self::Number {
+                least: full.get("minimum").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY),
+                most: full.get("maximum").and_then(Value::as_f64).unwrap_or(f64::INFINITY),
+            },
+            Some("boolean") => Self::Truth,
+            _ => Self::Any,
+        }
+    }
+}
+
+impl Field {
+    fn of(name: &str, field: &Value, parent: &Value) -> Self {
+        Self {
+            name: name.to_owned(),
+            shape: Shape::of(field),
+            required: names(parent, "required").any(|required| required == name),
+            clearable: field.get(Clearable::KEY).is_some(),
+            null_clears: field.get(Clearable::KEY).is_some(),
+            secret: field.get(Secretive::KEY).is_some(),
+        }
+    }
+}
+
+impl Struct {
+    fn of(fields: &JsonMap, full: &Value) -> Self {
+        let fields: Vec<_> =
+            fields.iter().map(|(name, field)| Field::of(name, field, full)).collect();
+        let end_of = |start: &Field| {
+            fields.iter().position(|end| {
+                matches!(end.shape, Shape::Time(TimeRole::End))
+                    && TimeRole::is_end_of(&start.name, &end.name)
+            })
+        };
+        let starts = fields.iter().enumerate();
+        let starts =
+            starts.filter(|(_, field)| matches!(field.shape, Shape::Time(TimeRole::Start)));
+        let ranges = starts.filter_map(|(i, start)| Some((i, end_of(start)?))).collect();
+        Self {
+            groups: schema::groups(full).collect(),
+            any_names: full.get("additionalProperties").is_some_and(|more| *more != false),
+            ranges,
+            fields,
+        }
+    }
+}
+
+fn names<'a>(full: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
+    let list = full.get(key).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str)
+}

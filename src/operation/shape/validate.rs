@@ -1,0 +1,272 @@
+//! The walk over the arguments of a call: brings values into form, and finds what is wrong with them.
+
+use serde_json::{Map, Number, Value};
+
+use super::{
+    super::{
+        Findings, JsonMap,
+        time::{self, TimeRole, TimeText},
+        validation::ValidationOptions,
+    },
+    At, Shape,
+    names::{self, did_you_mean},
+};
+
+/// What accompanies the walk over the arguments of one call.
+pub(in super::super) struct Walk<'a> {
+    pub(in super::super) options: &'a ValidationOptions,
+    pub(in super::super) nulls: Nulls,
+    pub(in super::super) findings: &'a mut Findings,
+}
+
+/// What a `null` means where it does not clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Nulls {
+    /// The field is left out; strict clients write all fields.
+    LeaveOut,
+    /// The same, and the caller is told.
+    LeaveOutTold,
+    /// The caller means to clear what cannot be cleared.
+    Refuse,
+}
+
+impl Shape {
+    /// Brings the arguments of a call into form and collects what is wrong with them.
+    pub(in super::super) fn validate_arguments(&self, args: &mut JsonMap, walk: &mut Walk<'_>) {
+        if let Self::Struct(structure) = self {
+            structure.validate(args, At::Root, walk);
+        }
+    }
+
+    pub(super) fn validate(&self, value: &mut Value, at: At<'_>, walk: &mut Walk<'_>) {
+        self.read_text(value);
+        match (self, &mut *value) {
+            (Self::Any, _) | (Self::Truth, Value::Bool(_)) => {}
+            (Self::OneOrMany(one), Value::Array(list)) => {
+                for (i, value) in list.iter_mut().enumerate() {
+                    one.validate(value, At::Item(&at, i), walk);
+                }
+            }
+            (Self::OneOrMany(one), other) if one.takes(other) => one.validate(other, at, walk),
+            (Self::TextOr(_), Value::String(_)) => {}
+            (Self::TextOr(other), value) if other.takes(value) => other.validate(value, at, walk),
+            (Self::Struct(structure), Value::Object(map)) => structure.validate(map, at, walk),
+            (Self::Map { values, null_clears }, Value::Object(map)) => {
+                for (name, value) in map {
+                    if !(value.is_null() && *null_clears) {
+                        values.validate(value, At::Field(&at, name), walk);
+                    }
+                }
+            }
+            (Self::List { items, least, most }, Value::Array(list)) => {
+                let count = list.len();
+                if count < *least {
+                    walk.findings.add(at, format!("takes at least {least}, got {count}"));
+                } else if count > *most {
+                    walk.findings.add(at, format!("takes at most {most}, got {count}"));
+                }
+                for (i, value) in list.iter_mut().enumerate() {
+                    items.validate(value, At::Item(&at, i), walk);
+                }
+            }
+            (Self::Enum { values, open }, Value::String(text)) => {
+                validate_enum(values, *open, text, at, walk);
+            }
+            (Self::Text { least, most, slug }, Value::String(text)) => {
+                let count = text.chars().count();
+                if count < *least {
+                    walk.findings
+                        .add(at, format!("takes a length of at least {least}, got {count}"));
+                } else if count > *most {
+                    walk.findings.add(at, format!("takes at most {most} characters, got {count}"));
+                }
+                if *slug && !is_slug(text) {
+                    let message = format!(
+                        "`{}` is no identifier; use letters, digits, `-` and `_` only",
+                        short(text)
+                    );
+                    walk.findings.add(at, message);
+                }
+            }
+            (Self::Time(role), Value::String(text)) => validate_time(*role, text, at, walk),
+            (Self::Integer { least, most }, Value::Number(number)) => match as_integer(number) {
+                Some(n) if (*least..=*most).contains(&n) => {
+                    if number.is_f64() {
+                        *number = n.into();
+                    }
+                }
+                Some(n) => walk.findings.add(at, bounds(&n.into(), *least, *most)),
+                None => walk.findings.add(at, format!("takes a whole number, got {number}")),
+            },
+            (Self::Number { least, most }, Value::Number(number)) => {
+                if number.as_f64().is_none_or(|n| !(*least..=*most).contains(&n)) {
+                    let bounds = match most.is_finite() {
+                        true => format!("takes a number from {least} to {most}, got {number}"),
+                        false => format!("takes a number of at least {least}, got {number}"),
+                    };
+                    walk.findings.add(at, bounds);
+                }
+            }
+            (_, other) => {
+                let message = format!("takes {}, got {}", self.kind(), kind_of(other));
+                walk.findings.add(at, message);
+            }
+        }
+    }
+
+    /// Reads what came as text but is meant otherwise; text that does not fit is left for the check.
+    pub(super) fn read_text(&self, value: &mut Value) {
+        let Value::String(text) = &*value else { return };
+        let read = match self {
+            Self::Struct(_) | Self::Map { .. } => {
+                serde_json::from_str::<Map<String, Value>>(text).ok().map(Value::Object)
+            }
+            Self::List { items, .. } => match serde_json::from_str::<Vec<Value>>(text) {
+                Ok(list) => Some(Value::Array(list)),
+                // A lone name where names are meant; text that tried to be JSON is not one.
+                Err(_) if matches!(**items, Self::Text { .. } | Self::Enum { .. }) => {
+                    let lone = !text.is_empty() && !text.trim_start().starts_with(['[', '{']);
+                    lone.then(|| Value::Array(vec![Value::String(text.clone())]))
+                }
+                Err(_) => None,
+            },
+            Self::OneOrMany(one) if matches!(**one, Self::Text { .. }) => {
+                serde_json::from_str::<Vec<String>>(text).ok().map(|list| list.into())
+            }
+            Self::OneOrMany(one) => match serde_json::from_str::<Vec<Value>>(text) {
+                Ok(list) => Some(Value::Array(list)),
+                Err(_) => return one.read_text(value),
+            },
+            // Text that is no JSON is meant as it is.
+            Self::TextOr(other) => return other.read_text(value),
+            Self::Integer { .. } => {
+                let text = text.trim();
+                let whole = text.parse::<i64>().ok();
+                let float = || as_integer(&serde_json::from_str::<Number>(text).ok()?);
+                whole.or_else(float).map(Value::from)
+            }
+            Self::Number { .. } => serde_json::from_str(text).ok().map(Value::Number),
+            Self::Truth => text.trim().to_ascii_lowercase().parse::<bool>().ok().map(Value::Bool),
+            Self::Enum { .. } | Self::Text { .. } | Self::Time(_) | Self::Any => None,
+        };
+        if let Some(read) = read {
+            *value = read;
+        }
+    }
+
+    /// Whether a value is of the kind that the shape is about.
+    fn takes(&self, value: &Value) -> bool {
+        match self {
+            Self::Struct(_) | Self::Map { .. } => value.is_object(),
+            Self::List { .. } => value.is_array(),
+            Self::Enum { .. } | Self::Text { .. } | Self::Time(_) => value.is_string(),
+            Self::OneOrMany(one) => value.is_array() || one.takes(value),
+            Self::TextOr(other) => value.is_string() || other.takes(value),
+            Self::Integer { .. } | Self::Number { .. } => value.is_number(),
+            Self::Truth => value.is_boolean(),
+            Self::Any => true,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Struct(_) | Self::Map { .. } => "an object",
+            Self::List { .. } => "a list",
+            Self::Enum { .. } | Self::Text { .. } | Self::Time(_) => "text",
+            Self::OneOrMany(one) if matches!(**one, Self::Text { .. }) => "text or a list of texts",
+            Self::OneOrMany(_) => "an object or a list of objects",
+            Self::TextOr(_) => "text or an object",
+            Self::Integer { .. } => "a whole number",
+            Self::Number { .. } => "a number",
+            Self::Truth => "true or false",
+            Self::Any => "anything",
+        }
+    }
+}
+
+fn validate_enum(
+    values: &[String],
+    open: bool,
+    text: &mut String,
+    at: At<'_>,
+    walk: &mut Walk<'_>,
+) {
+    if values.contains(text) {
+        return;
+    }
+    let known = || values.iter().map(String::as_str);
+    if let Some(value) = names::only(known().filter(|value| names::same_folded(value, text))) {
+        value.clone_into(text);
+        return;
+    }
+    let hint = did_you_mean(text, known());
+    if open {
+        walk.findings.pass_value(at, &short(text), &hint);
+    } else {
+        let known = quoted(known());
+        walk.findings.add(at, format!("no such value `{}`{hint}; it takes {known}", short(text)));
+    }
+}
+
+fn validate_time(role: TimeRole, text: &mut String, at: At<'_>, walk: &mut Walk<'_>) {
+    match time::read(text, role, &walk.options.clock) {
+        Some(TimeText::Absolute(_)) => {}
+        Some(TimeText::Resolved(time)) => {
+            *text = time::write(time);
+            walk.findings.resolve_time(at, text);
+        }
+        None => walk
+            .findings
+            .add(at, format!("`{}` is no time; it {}", short(text), time::expected(role))),
+    }
+}
+
+fn is_slug(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !text.is_empty() && text.bytes().all(fits)
+}
+
+/// A whole number, which clients may write as a float.
+fn as_integer(number: &Number) -> Option<i64> {
+    /// Beyond this a float does not tell neighbouring whole numbers apart.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_i64().or_else(|| {
+        let float = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= MAX_EXACT)?;
+        #[allow(clippy::cast_possible_truncation, reason = "it is whole and within bounds")]
+        Some(float as i64)
+    })
+}
+
+fn bounds(number: &Number, least: i64, most: i64) -> String {
+    // A bound that is only a type's is not worth a word before something is beyond it.
+    let is_low = number.as_i64().is_some_and(|n| n < least);
+    if is_low && most >= u32::MAX.into() {
+        format!("takes a whole number of at least {least}, got {number}")
+    } else {
+        format!("takes a whole number from {least} to {most}, got {number}")
+    }
+}
+
+pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// As much of a caller's text as an error should repeat.
+pub(super) fn short(text: &str) -> String {
+    let mut cut: String = text.chars().take(60).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

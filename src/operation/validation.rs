@@ -1,0 +1,260 @@
+//! What validating the arguments of a call finds: problems that stop it, and warnings that go with it.
+
+use std::fmt;
+
+#[cfg(debug_assertions)]
+use super::Input;
+use super::{JsonMap, time::Clock};
+
+/// The most problems, and the most warnings of one kind, that one call is told.
+const MAX_TOLD: usize = 20;
+
+/// How arguments that this version does not know are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// They are passed on as they are, and the answer says so.
+    #[default]
+    Warn,
+    /// They are refused.
+    Deny,
+    /// They are passed on as they are.
+    Allow,
+}
+
+/// What validation depends on beside the schema.
+#[derive(Clone, Debug, Default)]
+pub struct ValidationOptions {
+    /// How unknown arguments are treated.
+    pub unknown_fields: UnknownFields,
+    /// What relative times are relative to.
+    pub clock: Clock,
+}
+
+/// Arguments that may travel, and what has to be said of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Validated {
+    /// The arguments, in the form in which they travel.
+    pub args: JsonMap,
+    /// Paths of arguments that this version does not know, at most [`MAX_UNKNOWN`](Self::MAX_UNKNOWN).
+    pub unknown: Vec<String>,
+    /// What the caller is told beside the answer.
+    pub warnings: Vec<String>,
+    /// Times that were written in another form than RFC 3339, by path, as they travel.
+    pub times: JsonMap,
+}
+
+impl Validated {
+    /// The most unknown arguments that are named.
+    pub const MAX_UNKNOWN: usize = MAX_TOLD;
+}
+
+/// One thing wrong with the arguments of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as in `models[0].pricing_config`; empty for the arguments as a whole.
+    pub at: String,
+    /// What is wrong there, and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at.as_str() {
+            "" => f.write_str(&self.what),
+            at => write!(f, "`{at}`: {}", self.what),
+        }
+    }
+}
+
+/// What was found wrong with one call, in the order of the arguments: the first problems, and how many more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems {
+    first: Vec<Problem>,
+    more: usize,
+}
+
+impl Problems {
+    fn add(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
+        if self.first.len() < MAX_TOLD {
+            self.first.push(Problem { at: at.to_string(), what: what.to_string() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// What was found, without what is only counted.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.first.iter()
+    }
+}
+
+/// Everything found about the arguments of one call.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    problems: Problems,
+    unknown: Listed,
+    values: Vec<String>,
+    left_out: Vec<(&'static str, Listed)>,
+    taken_as: Vec<String>,
+    warnings: Vec<String>,
+    times: JsonMap,
+}
+
+/// The first of some paths, and how many more there are.
+#[derive(Clone, Debug, Default)]
+struct Listed {
+    first: Vec<String>,
+    more: usize,
+}
+
+impl Findings {
+    /// Adds a problem, which stops the call.
+    pub fn add(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
+        self.problems.add(at, what);
+    }
+
+    /// Adds a warning, which goes with the answer.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        if self.warnings.len() < MAX_TOLD {
+            self.warnings.push(text.into());
+        }
+    }
+
+    /// The problems so far.
+    pub fn problems(&self) -> &Problems {
+        &self.problems
+    }
+
+    /// An argument that is not known travels.
+    pub(super) fn pass_unknown(&mut self, at: impl fmt::Display) {
+        self.unknown.add(at);
+    }
+
+    /// A value that an open vocabulary does not list travels.
+    pub(super) fn pass_value(&mut self, at: impl fmt::Display, value: &str, hint: &str) {
+        if self.values.len() < MAX_TOLD {
+            self.values.push(format!(
+                "`{at}`: the value `{value}` is not known to this version and was passed on unchecked{hint}"
+            ));
+        }
+    }
+
+    /// An argument does not travel, for a reason that is no error.
+    pub(super) fn leave_out(&mut self, at: impl fmt::Display, why: &'static str) {
+        match self.left_out.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, listed)) => listed.add(at),
+            None => {
+                let mut listed = Listed::default();
+                listed.add(at);
+                self.left_out.push((why, listed));
+            }
+        }
+    }
+
+    /// An argument travels under the name that it most likely means.
+    pub(super) fn take_as(&mut self, at: impl fmt::Display, name: &str) {
+        if self.taken_as.len() < MAX_TOLD {
+            self.taken_as.push(format!("`{name}` was taken as `{at}`"));
+        }
+    }
+
+    /// A time travels in another form than it was written in.
+    pub(super) fn resolve_time(&mut self, at: impl fmt::Display, time: &str) {
+        if self.times.len() < MAX_TOLD {
+            self.times.insert(at.to_string(), time.into());
+        }
+    }
+
+    /// The arguments with what is to be said of them, or what is wrong with them.
+    pub(super) fn finish(
+        self,
+        args: JsonMap,
+        mode: UnknownFields,
+    ) -> Result<Validated, InputError> {
+        if !self.problems.is_empty() {
+            return Err(InputError(self.problems));
+        }
+        let mut warnings = Vec::new();
+        if mode != UnknownFields::Allow {
+            warnings.extend(self.unknown.told(|names, is_one| {
+                let (is, was) = if is_one { ("is", "was") } else { ("are", "were") };
+                format!("{names} {is} not known to this version and {was} passed on unchecked")
+            }));
+            warnings.extend(self.values);
+        }
+        warnings.extend(self.left_out.iter().filter_map(|(why, listed)| {
+            listed.told(|names, _| format!("left out, because {why}: {names}"))
+        }));
+        warnings.extend(self.taken_as);
+        warnings.extend(self.warnings);
+        Ok(Validated { args, unknown: self.unknown.first, warnings, times: self.times })
+    }
+}
+
+impl Listed {
+    fn add(&mut self, at: impl fmt::Display) {
+        if self.first.len() < MAX_TOLD {
+            self.first.push(at.to_string());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn told(&self, tell: impl FnOnce(&str, bool) -> String) -> Option<String> {
+        let names: Vec<_> = self.first.iter().map(|name| format!("`{name}`")).collect();
+        let mut text = names.join(", ");
+        if self.more > 0 {
+            text += &format!(" and {} more", self.more);
+        }
+        (!names.is_empty()).then(|| tell(&text, names.len() == 1))
+    }
+}
+
+/// Why the arguments of a call are rejected: the reasons at once, for the caller to act on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct InputError(Problems);
+
+impl InputError {
+    /// One thing wrong.
+    pub fn one(at: impl fmt::Display, what: impl fmt::Display) -> Self {
+        let mut problems = Problems::default();
+        problems.add(at, what);
+        Self(problems)
+    }
+
+    /// The reasons.
+    pub fn problems(&self) -> &Problems {
+        &self.0
+    }
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.first.as_slice() {
+            [only] => only.fmt(f),
+            several => {
+                write!(f, "{} arguments are wrong:", several.len() + self.0.more)?;
+                several.iter().try_for_each(|problem| write!(f, "\n- {problem}"))?;
+                match self.0.more {
+                    0 => Ok(()),
+                    more => write!(f, "\n- and {more} more"),
+                }
+            }
+        }
+    }
+}
+
+/// Asks the input type itself what it says of arguments that the schema let pass.
+///
+/// The schema is generated from the type, and so is `Deserialize`; they must agree. Where debug assertions
+/// are on, and so in every test, each call is held against both. A release has the schema alone: asking
+/// twice would be a seventh of our own machine code.
+#[cfg(debug_assertions)]
+pub(super) fn check<T: Input>(args: &JsonMap) -> Result<(), serde_json::Error> {
+    T::deserialize(args).map(drop)
+}

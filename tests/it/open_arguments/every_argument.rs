@@ -1,0 +1,105 @@
+//! No argument that was given is missing from the request without an error or a warning.
+
+use portkey_mcp::{
+    catalog::{Catalog, Entry},
+    operation::{JsonMap, Validated, ValidationOptions},
+};
+use serde_json::{Value, json};
+
+use crate::paths::minimal;
+
+/// Values that could get lost, beside one that fits.
+fn values(schema: &Value) -> Vec<Value> {
+    let fitting = match schema["type"].as_str() {
+        Some("object") => json!({ "sample": "text" }),
+        Some("array") => json!([]),
+        Some("integer" | "number") => json!(1),
+        Some("boolean") => json!(false),
+        _ if schema["x-time"].is_string() => json!("2026-01-01T00:00:00Z"),
+        _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),
+    };
+    vec![fitting, json!(null), json!(""), json!(" "), json!([]), json!({}), json!(0), json!(false)]
+}
+
+/// Every place of a schema that can be reached through objects, with its schema.
+fn places(schema: &Value) -> Vec<(Vec<String>, &Value)> {
+    fn walk<'a>(schema: &'a Value, at: &[String], found: &mut Vec<(Vec<String>, &'a Value)>) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let at = [at, std::slice::from_ref(name)].concat();
+            found.push((at.clone(), field));
+            walk(field, &at, found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(schema, &[], &mut found);
+    found.push((vec!["not_known".to_owned()], &Value::Null));
+    found
+}
+
+fn put(args: &mut Value, at: &[String], value: Value) {
+    let Some((last, above)) = at.split_last() else { return };
+    let place = above.iter().fold(args, |place, name| {
+        if !place[name.as_str()].is_object() {
+            place[name.as_str()] = json!({});
+        }
+        &mut place[name.as_str()]
+    });
+    place[last.as_str()] = value;
+}
+
+/// Whether the request has the argument somewhere, or the caller is told of it.
+fn is_accounted_for(entry: &Entry, validated: &Validated, at: &[String]) -> bool {
+    let path = at.join(".");
+    if validated.warnings.iter().any(|warning| warning.contains(&format!("`{path}`"))) {
+        return true;
+    }
+    let [name, below @ ..] = at else { return true };
+    let Ok(request) = entry.published().lay_out(validated.args.clone()) else { return true };
+    if request.preview.is_some() || name == "preview" {
+        return true;
+    }
+    let in_query = [format!("?{name}="), format!("&{name}=")];
+    if in_query.iter().any(|part| request.target.contains(part)) {
+        return true;
+    }
+    let operation = entry.operation;
+    let in_header = operation
+        .header_names()
+        .iter()
+        .any(|(argument, header)| argument == name && request.headers.contains_key(*header));
+    let is_bare = !request.body.as_ref().is_some_and(Value::is_object);
+    let in_body = || {
+        let mut body = request.body.as_ref()?.get(name.as_str())?;
+        for name in below {
+            body = body.get(name.as_str())?;
+        }
+        Some(())
+    };
+    in_header
+        || operation.placeholders().any(|placeholder| placeholder == name)
+        || (is_bare && request.body.is_some())
+        || in_body().is_some()
+}
+
+#[test]
+fn no_argument_is_lost_without_a_word() {
+    let (mut tried, mut lost) = (0, Vec::new());
+    for entry in Catalog::full().iter() {
+        let least = minimal(entry);
+        for (at, schema) in places(entry.published().full_schema()) {
+            for value in values(schema) {
+                let mut args = least.clone();
+                put(&mut args, &at, value.clone());
+                let given: JsonMap = args.as_object().unwrap().clone();
+                let options = ValidationOptions::default();
+                let Ok(validated) = entry.published().validate(given, &options) else { continue };
+                tried += 1;
+                if !is_accounted_for(entry, &validated, &at) {
+                    lost.push(format!("{} {} = {value}", entry.operation.name(), at.join(".")));
+                }
+            }
+        }
+    }
+    assert!(tried > 3_000, "only {tried} calls passed");
+    assert!(lost.is_empty(), "{} lost\n{}", lost.len(), lost.join("\n"));
+}

@@ -1,0 +1,197 @@
+//! Arguments that this version does not know, other spellings, nulls, times: what travels, and what is said.
+
+mod answers;
+mod every_argument;
+mod times;
+
+use portkey_mcp::{
+    catalog::Catalog,
+    operation::{Clock, JsonMap, UnknownFields, Validated, ValidationOptions},
+};
+use serde_json::{Value, json};
+
+/// Sunday, 29 November 2026, 10:30 UTC.
+const NOW: i64 = 1_795_948_200;
+
+fn validate_with(
+    unknown_fields: UnknownFields,
+    tool: &str,
+    args: &Value,
+) -> Result<Validated, String> {
+    let catalog = Catalog::full();
+    let options = ValidationOptions { unknown_fields, clock: Clock::system().with_now(|| NOW) };
+    let published = catalog.find(tool).unwrap().published();
+    let validated = published.validate(args.as_object().unwrap().clone(), &options);
+    validated.map_err(|error| error.to_string())
+}
+
+fn validate(tool: &str, args: &Value) -> Result<Validated, String> {
+    validate_with(UnknownFields::Warn, tool, args)
+}
+
+struct Taken {
+    what: &'static str,
+    tool: &'static str,
+    args: Value,
+    travels: Value,
+    warnings: &'static [&'static str],
+}
+
+#[test]
+fn arguments_are_taken_as_they_are_meant() {
+    let cases = [
+        Taken {
+            what: "an unknown field travels, and is named",
+            tool: "create-collection",
+            args: json!({ "name": "n", "colour": { "a": [1] } }),
+            travels: json!({ "name": "n", "colour": { "a": [1] } }),
+            warnings: &["`colour` is not known to this version and was passed on unchecked"],
+        },
+        Taken {
+            what: "several at several depths are named together",
+            tool: "bulk-update-integration-workspaces",
+            args: json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "x": 1 }], "y": 2 }),
+            travels: json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "x": 1 }], "y": 2 }),
+            warnings: &[
+                "`y`, `workspaces[0].x` are not known to this version and were passed on unchecked",
+            ],
+        },
+        Taken {
+            what: "a name in another case, in its place",
+            tool: "create-collection",
+            args: json!({ "workspaceId": "w", "Name": "n" }),
+            travels: json!({ "workspace_id": "w", "name": "n" }),
+            warnings: &[],
+        },
+        Taken {
+            what: "a name with other separators, where the API writes camel case",
+            tool: "list-users",
+            args: json!({ "page_size": 5, "current-page": 1 }),
+            travels: json!({ "pageSize": 5, "currentPage": 1 }),
+            warnings: &[],
+        },
+        Taken {
+            what: "the same value under both names",
+            tool: "list-users",
+            args: json!({ "page_size": 5, "pageSize": 5 }),
+            travels: json!({ "pageSize": 5 }),
+            warnings: &[],
+        },
+        Taken {
+            what: "a singular for a plural, told",
+            tool: "get-cost-graph",
+            args: json!({
+                "workspace_slug": "w", "virtual_key": "v",
+                "time_of_generation_min": "2026-11-01T00:00:00Z",
+                "time_of_generation_max": "2026-11-02T00:00:00Z",
+            }),
+            travels: json!({
+                "workspace_slug": "w", "virtual_keys": "v",
+                "time_of_generation_min": "2026-11-01T00:00:00Z",
+                "time_of_generation_max": "2026-11-02T00:00:00Z",
+            }),
+            warnings: &["`virtual_key` was taken as `virtual_keys`"],
+        },
+        Taken {
+            what: "what a client adds for itself is left out",
+            tool: "list-all-integrations",
+            args: json!({ "page_size": 1, "toolCallId": "call_x" }),
+            travels: json!({ "page_size": 1 }),
+            warnings: &["left out, because the client's own: `toolCallId`"],
+        },
+        Taken {
+            what: "empty filters ask for nothing",
+            tool: "list-all-integrations",
+            args: json!({ "workspace_id": "", "type": " ", "page_size": 2 }),
+            travels: json!({ "page_size": 2 }),
+            warnings: &["left out, because empty: `workspace_id`, `type`"],
+        },
+        Taken {
+            what: "null in a read",
+            tool: "list-all-integrations",
+            args: json!({ "workspace_id": null, "page_size": 2 }),
+            travels: json!({ "page_size": 2 }),
+            warnings: &["left out, because null: `workspace_id`"],
+        },
+        Taken {
+            what: "an enum in another case",
+            tool: "list-all-integrations",
+            args: json!({ "type": "Workspace" }),
+            travels: json!({ "type": "workspace" }),
+            warnings: &[],
+        },
+        Taken {
+            what: "whole numbers written as floats",
+            tool: "list-all-integrations",
+            args: json!({ "page_size": 2.0, "current_page": "1.0" }),
+            travels: json!({ "page_size": 2, "current_page": 1 }),
+            warnings: &[],
+        },
+    ];
+    for case in cases {
+        let got = validate(case.tool, &case.args).unwrap_or_else(|e| panic!("{}: {e}", case.what));
+        let travels = case.travels.as_object().unwrap();
+        // In the order in which it was written, too.
+        assert_eq!(json!(got.args).to_string(), json!(travels).to_string(), "{}", case.what);
+        assert_eq!(got.warnings, case.warnings, "{}", case.what);
+    }
+}
+
+#[test]
+fn arguments_that_cannot_be_meant_are_refused() {
+    let cases = [
+        ("create-label", json!({ "nam": "x" }), "`nam`: no such argument, did you mean `name`?"),
+        ("create-label", json!({ "naem": "x" }), "did you mean `name`?"),
+        ("list-users", json!({ "page_size": 5, "pageSize": 6 }), "given twice with different"),
+        ("list-all-integrations", json!({ "page_size": 0 }), "at least 1, got 0"),
+        ("list-all-integrations", json!({ "page_size": 2.5 }), "whole number, got 2.5"),
+        ("create-label", json!({ "name": "x", "name.y": 1 }), "`name.y`: is a path"),
+        ("create-label", json!({ "name": "x", "a\nb": 1 }), "no argument has such a name"),
+        ("update-label", json!({ "label_id": "l" }), "nothing to change is given; it takes `name`"),
+        (
+            "update-label",
+            json!({ "label_id": "l", "name": null }),
+            "`name`: cannot be cleared by null",
+        ),
+        (
+            "update-provider",
+            json!({ "slug": "p", "workspace_id": "w" }),
+            "nothing to change is given; it takes `name`",
+        ),
+    ];
+    for (tool, args, expected) in cases {
+        let error = validate(tool, &args).expect_err(&format!("{tool} {args}"));
+        assert!(error.contains(expected), "{tool} {args}: {error}");
+    }
+}
+
+#[test]
+fn unknown_fields_are_treated_as_the_operator_says() {
+    let args = json!({ "name": "n", "colour": 1, "shade": 2 });
+    let allowed = validate_with(UnknownFields::Allow, "create-collection", &args).unwrap();
+    assert_eq!(
+        (allowed.warnings.len(), allowed.unknown),
+        (0, vec!["colour".into(), "shade".into()])
+    );
+    let denied = validate_with(UnknownFields::Deny, "create-collection", &args).unwrap_err();
+    assert_eq!(
+        denied,
+        "2 arguments are wrong:\n\
+         - `colour`: no such argument; it takes `name`, `workspace_id`, `parent_collection_id`\n\
+         - `shade`: no such argument"
+    );
+}
+
+/// Whatever is thrown at it, what is said of it is bounded.
+#[test]
+fn many_unknown_fields_are_told_in_few_words() {
+    let many: JsonMap = (0..100_000).map(|i| (format!("zz{i}"), json!(1))).collect();
+    let mut args = json!({ "name": "n" });
+    args.as_object_mut().unwrap().extend(many);
+    let denied = validate_with(UnknownFields::Deny, "create-collection", &args).unwrap_err();
+    assert!(denied.len() < 2_000, "{} bytes", denied.len());
+    assert!(denied.ends_with("- and 99980 more"), "{denied}");
+    let passed = validate("create-collection", &args).unwrap();
+    assert_eq!((passed.unknown.len(), passed.warnings.len()), (20, 1));
+    assert!(passed.warnings[0].contains("and 99980 more are not known"), "{:?}", passed.warnings);
+}

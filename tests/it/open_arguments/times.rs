@@ -1,0 +1,100 @@
+//! Times: which forms are taken, which ranges are refused, and that all of them are of one type.
+
+use portkey_mcp::catalog::Catalog;
+use serde_json::json;
+
+use super::validate;
+
+struct Range {
+    from: &'static str,
+    until: &'static str,
+    travels: Result<(&'static str, &'static str), &'static str>,
+}
+
+#[test]
+fn time_ranges_are_resolved_or_refused() {
+    let cases = [
+        Range {
+            from: "last month",
+            until: "last month",
+            travels: Ok(("2026-10-01T00:00:00Z", "2026-10-31T23:59:59.999Z")),
+        },
+        Range {
+            from: "7d",
+            until: "now",
+            travels: Ok(("2026-11-22T10:30:00Z", "2026-11-29T10:30:00Z")),
+        },
+        Range {
+            from: "2026-11-01T00:00:00Z",
+            until: "2026-11-01T00:00:00Z",
+            travels: Ok(("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")),
+        },
+        Range { from: "today", until: "yesterday", travels: Err("the range is reversed") },
+        Range {
+            from: "2026-11-02T00:00:00Z",
+            until: "2026-11-01T00:00:00Z",
+            travels: Err("the range is reversed"),
+        },
+        Range {
+            from: "2027-01-01T00:00:00Z",
+            until: "2027-02-01T00:00:00Z",
+            travels: Err("the range lies in the future; it is 2026-11-29T10:30:00Z now"),
+        },
+        Range {
+            from: "2026-13-45T99:00:00Z",
+            until: "now",
+            travels: Err("is no time; it takes RFC 3339"),
+        },
+        Range { from: "1764374400000", until: "now", travels: Err("is no time") },
+    ];
+    // One type for all of them, wherever they stand.
+    for tool in ["get-cost-graph", "get-users-grouped-data", "get-cache-summary"] {
+        for Range { from, until, travels } in &cases {
+            let args = json!({
+                "workspace_slug": "w", "time_of_generation_min": from, "time_of_generation_max": until,
+            });
+            let got = validate(tool, &args).map(|validated| {
+                let sent = |name: &str| validated.args[name].as_str().unwrap().to_owned();
+                let sent = (sent("time_of_generation_min"), sent("time_of_generation_max"));
+                let is_resolved = (sent.0 != *from, sent.1 != *until);
+                let told = |name: &str| validated.times.contains_key(name);
+                let told = (told("time_of_generation_min"), told("time_of_generation_max"));
+                assert_eq!(told, is_resolved, "{tool} {from} {until}");
+                sent
+            });
+            match travels {
+                Ok((from, until)) => assert_eq!(got, Ok((from.to_string(), until.to_string()))),
+                Err(expected) => {
+                    let error = got.unwrap_err();
+                    assert!(error.contains(expected), "{tool} {from} {until}: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// Every text that is named or described as a time is of the one type for times.
+#[test]
+fn every_time_is_read_as_one() {
+    let mut found = 0;
+    let mut strangers = Vec::new();
+    for entry in Catalog::full().iter() {
+        let schema = entry.published().full_schema();
+        crate::catalog::schemas("", schema, &mut |at, schema| {
+            let name = at.rsplit('.').next().unwrap_or_default();
+            let is_named = name.ends_with("_at")
+                || matches!(name, "start_time" | "end_time")
+                || name.starts_with("time_of_generation");
+            let told = schema["description"].as_str().is_some_and(|text| text.contains("RFC 3339"));
+            let is_text = schema["type"] == "string";
+            if is_text && (is_named || told) {
+                found += 1;
+                if !schema["x-time"].is_string() {
+                    strangers.push(format!("{}{at}", entry.operation.name()));
+                }
+            }
+        });
+    }
+    assert!(found >= 64, "only {found} times");
+    assert!(strangers.is_empty(), "{}", strangers.join("\n"));
+}
