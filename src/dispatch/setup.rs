@@ -72,14 +72,15 @@ impl Dispatcher {
         self.policy.as_ref()
     }
 
-    /// Whether what is offered exists for a caller: such are listed.
+    /// Whether a caller sees an operation: it is on offer, and the policies that the caller is under can
+    /// permit some call of it.
     pub fn shows(&self, principal: &Principal, entry: &Entry) -> bool {
         let server = self.policy.as_ref().map(Watched::get);
         let offered = self.modes.admit(entry.domain.name, entry.operation);
-        let hidden = |policy: &Policy| policy.hides(entry.operation);
+        let permits = |policy: &Policy| policy.can_permit(entry.operation);
         offered.and_then(|()| principal.sees(entry.domain.name, entry.operation)).is_ok()
-            && !server.is_some_and(|policy| hidden(&policy))
-            && !principal.policy.as_deref().is_some_and(hidden)
+            && server.is_none_or(|policy| permits(&policy))
+            && principal.policy.as_deref().is_none_or(permits)
     }
 
     /// Whether a caller finds it in the list of tools.

@@ -49,6 +49,14 @@ impl Counter {
 }
 
 impl Limit {
+    /// Whether a single call takes more than there is.
+    pub(super) fn admits_nothing(&self) -> bool {
+        match (self.most, &self.amount) {
+            (Some(most), Amount::Fixed(amount)) => *amount > most,
+            _ => false,
+        }
+    }
+
     /// What a call takes.
     ///
     /// # Errors

@@ -53,6 +53,8 @@ pub struct Policy {
 #[derive(Debug, Default)]
 struct Resolved {
     hidden: bool,
+    /// Whether some call of it can pass, as far as that can be decided without a call.
+    can_pass: bool,
     /// It stands under `tools`, by name or by glob.
     listed: bool,
     /// Which rules are about it, in their order.
@@ -112,10 +114,19 @@ impl Policy {
         self.of.get(operation.name()).is_some_and(|resolved| resolved.hidden)
     }
 
-    /// Whether it hides the same operations as another.
-    pub fn hides_as(&self, other: &Self) -> bool {
-        let hidden = |policy: &Self, name| policy.of.get(name).is_some_and(|found| found.hidden);
-        self.of.keys().all(|name| hidden(self, name) == hidden(other, name))
+    /// Whether some call of the operation can pass this policy. Decided from the default, names, globs,
+    /// domains and effects alone: a rule with a condition is taken to let some call pass.
+    pub fn can_permit(&self, operation: &Operation) -> bool {
+        self.permits_some(operation.name())
+    }
+
+    /// Whether the same operations are listed under it as under another policy.
+    pub fn lists_as(&self, other: &Self) -> bool {
+        self.of.keys().all(|name| self.permits_some(name) == other.permits_some(name))
+    }
+
+    fn permits_some(&self, name: &str) -> bool {
+        self.of.get(name).map_or(!self.closed, |found| found.can_pass)
     }
 
     /// Whether a rule about the operation asks who has read what strangers wrote.

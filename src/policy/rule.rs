@@ -91,6 +91,19 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// Whether it lets some call pass that the default would deny.
+    pub(super) fn can_open(&self) -> bool {
+        !self.shadow && !self.wildcard && self.verb.opens()
+    }
+
+    /// Whether it denies every call that it is about: without a condition, or by a limit that no call keeps.
+    pub(super) fn always_denies(&self) -> bool {
+        let is_conditional =
+            self.when.is_some() || (self.verb != Verb::Evaluate && !self.conditions.is_empty());
+        let denies = self.verb == Verb::Deny || self.limits.iter().any(Limit::admits_nothing);
+        !self.shadow && !is_conditional && denies
+    }
+
     /// The counters whose values it compares.
     pub(super) fn compares(&self) -> impl Iterator<Item = usize> {
         let compared = self.conditions.iter().filter_map(|condition| match condition.of {

@@ -114,7 +114,7 @@ impl Server {
             lists = Changing::with_what_is_seen();
             let hub = hub.clone();
             policy.on_change(move |before, now| {
-                if !before.hides_as(now) {
+                if !before.lists_as(now) {
                     hub.lists_changed();
                 }
             });

@@ -100,11 +100,12 @@ fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<Ex
     }
     let catalog = Catalog::full();
     let hidden = catalog.iter().filter(|entry| rules.hides(entry.operation)).count();
+    let listed = catalog.iter().filter(|entry| rules.can_permit(entry.operation)).count();
     let (name, count, revision) = (rules.name(), rules.len(), rules.revision());
     let all = catalog.iter().count();
     writeln!(
         out,
-        "{name} holds: {count} rules, {hidden} of {all} tools hidden, revision {revision}"
+        "{name} holds: {count} rules, {hidden} of {all} tools hidden, {listed} listed, revision {revision}"
     )?;
     Ok(match strict && !rules.warnings().is_empty() {
         true => ExitCode::FAILURE,
@@ -128,13 +129,17 @@ impl Explain {
             tainted: self.tainted,
             ..Case::default()
         };
-        let cases::Told { decision, steps } = case.ask(&rules, &Catalog::full()).await?;
+        let catalog = Catalog::full();
+        let cases::Told { decision, steps } = case.ask(&rules, &catalog).await?;
         writeln!(out, "{}", cases::sentence(&decision.verdict))?;
         if let policy::Verdict::Deny(denied) = &decision.verdict {
             writeln!(out, "  decided at: {}", denied.stage.word())?;
         }
         if let Some(rule) = decision.verdict.rule() {
             writeln!(out, "  decided by: {rule}")?;
+        }
+        if catalog.find(&case.call).is_ok_and(|entry| !rules.can_permit(entry.operation)) {
+            writeln!(out, "  not listed: no call of it can be permitted")?;
         }
         for step in steps {
             let shadow = if step.shadow { ", shadow" } else { "" };

@@ -81,7 +81,10 @@ impl Policy {
             }
             let hidden = hidden.contains(&index);
             let listed = listed.contains(&index);
-            of.insert(entry.name, Resolved { hidden, listed, rules: rules_here, reads });
+            let about = || rules_here.iter().filter_map(|rule| rules.get(*rule));
+            let is_open = posture == Posture::Allow || listed || about().any(Rule::can_open);
+            let can_pass = !hidden && is_open && !about().any(Rule::always_denies);
+            of.insert(entry.name, Resolved { hidden, can_pass, listed, rules: rules_here, reads });
         }
         let mut revision = hex::encode(Sha256::digest(text));
         revision.truncate(12);

@@ -108,10 +108,7 @@ impl<'a, 's> Findings<'a, 's> {
         for index in reach.resolved.iter().flat_map(|resolved| &resolved.rules) {
             let Some(rule) = reach.policy.rules.get(*index) else { continue };
             let said = ask(rule, reach, facts, variables);
-            open |= !rule.shadow
-                && !rule.wildcard
-                && rule.verb.opens()
-                && matches!(said, Said::Holds | Said::Fails(_));
+            open |= rule.can_open() && matches!(said, Said::Holds | Said::Fails(_));
             self.note(rule, &said);
             match (rule.shadow, said) {
                 (_, Said::Nothing) => {}

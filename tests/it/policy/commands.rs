@@ -30,6 +30,7 @@ fn check_tells_faults_and_warnings() {
     let good = file(&folder, "good.yaml", POLICY);
     let (ok, out, _) = said(&["policy", "check", &good]);
     assert!(ok && out.contains("good.yaml holds: 3 rules, 1 of "), "{out}");
+    assert!(out.contains(" tools hidden, "), "{out}");
     assert!(
         out.contains("warning: tools.made_up: no tool of this server is called `made_up`"),
         "{out}"

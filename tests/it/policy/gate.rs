@@ -85,7 +85,9 @@ async fn text(client: &Client, tool: &'static str, args: Value) -> (bool, String
 
 async fn is_guarded(client: Client) {
     let tools = client.list_all_tools().await.unwrap();
-    assert!(tools.iter().any(|tool| tool.name == "create-integration"));
+    assert!(tools.iter().any(|tool| tool.name == "update-integration"));
+    // Denied without a condition, so no call of it could pass.
+    assert!(!tools.iter().any(|tool| tool.name == "create-integration"));
     assert!(!tools.iter().any(|tool| tool.name.starts_with("delete-")));
     let hidden = "`delete-integration` is hidden by the policy of this server";
     for (tool, args, words) in [

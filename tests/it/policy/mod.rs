@@ -7,6 +7,7 @@ mod faults;
 mod gate;
 mod imports;
 mod limits;
+mod listing;
 mod order;
 mod presets;
 mod properties;

@@ -1,0 +1,229 @@
+//! What no rule can permit is in no list, for whom it holds; a call of it is denied as ever.
+
+use std::fs;
+
+use portkey_mcp::{catalog::Catalog, principal::Principal, watch::Watched};
+use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
+use serde_json::json;
+
+use super::{gate::File, *};
+use crate::{
+    http::served,
+    process::{Served, said},
+    requests::{answer, call, modern},
+    secrets::everywhere,
+    upstream::{Upstream, dispatcher, ok, operator},
+};
+
+/// Which of a few operations a policy can permit.
+fn permitted(text: &str) -> Vec<&'static str> {
+    let (policy, catalog) = (policy(text), Catalog::full());
+    let some = ["list-labels", "create-label", "update-label", "delete-label", "get-config"];
+    let can = |name: &&str| policy.can_permit(catalog.find(name).unwrap().operation);
+    some.into_iter().filter(can).collect()
+}
+
+#[test]
+fn permission_is_decided_from_what_rules_are_about() {
+    struct Case {
+        policy: &'static str,
+        permitted: &'static [&'static str],
+    }
+    const ALL: &[&str] =
+        &["list-labels", "create-label", "update-label", "delete-label", "get-config"];
+    const LABELS: &[&str] = &["list-labels", "create-label", "update-label", "delete-label"];
+    let cases = [
+        Case { policy: "default: allow", permitted: ALL },
+        Case { policy: "default: deny", permitted: &[] },
+        Case { policy: "default: deny\ntools: { list_labels: {} }", permitted: &["list-labels"] },
+        Case { policy: "default: deny\ntools: { '*-label*': {} }", permitted: LABELS },
+        Case {
+            policy: "default: deny\ntools: { '*': { rules: [{ name: a, action: allow }] } }",
+            permitted: &[],
+        },
+        Case {
+            policy: "default: deny\nrules: [{ name: a, action: allow, match: { domains: [labels] } }]",
+            permitted: LABELS,
+        },
+        Case {
+            policy: "default: deny\nrules: [{ name: a, action: approve, match: { effects: [delete] } }]",
+            permitted: &["delete-label"],
+        },
+        Case {
+            policy: "default: deny\nrules: [{ name: a, action: dry-run, match: { effects: [update] } }]",
+            permitted: &["update-label"],
+        },
+        // A condition is taken to hold for some call.
+        Case {
+            policy: "default: deny\nrules: [{ name: a, action: allow, when: 'tool == \"get-config\"' }]",
+            permitted: ALL,
+        },
+        Case {
+            policy: "default: deny\nrules: [{ name: a, action: shadow, would: allow }]",
+            permitted: &[],
+        },
+        Case {
+            policy: "default: deny\nrules: [{ name: a, cap: { x: 1 }, match: { domains: [labels] } }]",
+            permitted: &[],
+        },
+        Case {
+            policy: "rules: [{ name: a, action: deny, match: { effects: [create, delete] } }]",
+            permitted: &["list-labels", "update-label", "get-config"],
+        },
+        Case { policy: "rules: [{ name: a, action: deny, when: tainted }]", permitted: ALL },
+        Case { policy: "rules: [{ name: a, action: shadow, would: deny }]", permitted: ALL },
+        Case {
+            policy: "default: deny\ntools: { 'list-*': {}, list-labels: { rules: [{ name: a, action: deny }] } }",
+            permitted: &[],
+        },
+        Case {
+            policy: "tools: { get-config: { rules: [{ name: a, rate_limit: { max: 0, window: 60 } }] } }",
+            permitted: LABELS,
+        },
+        Case {
+            policy: "tools: { get-config: { rules: [{ name: a, rate_limit: { max: 0, window: 60 }, when: tainted }] } }",
+            permitted: ALL,
+        },
+        Case {
+            policy: "tools: { get-config: { deny_if: [{ path: args.slug, op: eq, value: a }] } }",
+            permitted: ALL,
+        },
+        Case { policy: "hide: ['*-label']", permitted: &["list-labels", "get-config"] },
+    ];
+    for Case { policy, permitted: expected } in cases {
+        assert_eq!(permitted(&format!("version: '1'\n{policy}")), expected, "{policy}");
+    }
+}
+
+const TWO: &str = r#"
+version: "1"
+default: deny
+rules:
+  - { name: labels, action: allow, match: { tools: [list-labels] } }
+  - { name: configs, action: approve, match: { tools: [update-config] }, when: '!tainted' }
+"#;
+
+#[tokio::test]
+async fn tools_that_no_rule_permits_are_not_listed_on_any_surface() {
+    let file = File::with(TWO);
+    let policy = ["--sandbox", "--policy", file.path()];
+    for client in everywhere(&policy, &[]).await {
+        let names: Vec<_> = client.tools().await.iter().map(|tool| tool.name.to_string()).collect();
+        assert_eq!(
+            names,
+            ["list-labels", "read-result", "update-config", "whoami"],
+            "{}",
+            client.way
+        );
+        // Prompts name other tools alone, and no kind of thing can be read.
+        let prompts = client.client.list_all_prompts().await.unwrap();
+        assert!(prompts.iter().all(|prompt| prompt.name != "rotate-api-keys"), "{prompts:?}");
+        let templates = client.client.list_all_resource_templates().await.unwrap();
+        let templates: Vec<_> = templates.iter().map(|one| one.uri_template.as_str()).collect();
+        assert!(!templates.contains(&"portkey://configs/{slug}"), "{templates:?}");
+        let operations = Reference::for_resource("portkey://operations/{name}");
+        let argument = ArgumentInfo::new("name", "");
+        let completed =
+            client.client.complete(CompleteRequestParams::new(operations, argument)).await;
+        assert_eq!(completed.unwrap().completion.values, ["list-labels", "update-config"]);
+    }
+    let compact = [&policy[..], &["--surface", "compact"]].concat();
+    for client in everywhere(&compact, &[]).await {
+        let names: Vec<_> = client.tools().await.iter().map(|tool| tool.name.to_string()).collect();
+        let expected = [
+            "describe-operation",
+            "read-operation",
+            "read-result",
+            "search-operations",
+            "update-operation",
+            "whoami",
+        ];
+        assert_eq!(names, expected, "{}", client.way);
+        let found = client.call("search-operations", json!({ "query": "delete a label" })).await;
+        let found = found.unwrap().to_string();
+        assert!(!found.contains("delete-label"), "{found}");
+        let described = json!({ "operation": "delete-label" });
+        let described = client.call("describe-operation", described).await;
+        assert!(described.unwrap_err().contains("not on offer here"), "{}", client.way);
+    }
+}
+
+#[tokio::test]
+async fn call_of_an_unlisted_tool_is_denied_and_not_unknown() {
+    let file = File::with(TWO);
+    let server = served(&["--policy", file.path()]);
+    let (_, body) = answer(call(&server, "list-all-workspaces", json!({}))).await;
+    let text = body["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(
+        text.contains("the policy of this server does not permit `list-all-workspaces`"),
+        "{text}"
+    );
+}
+
+/// What is listed follows both policies that a caller is under.
+#[tokio::test]
+async fn own_policy_of_a_caller_narrows_its_list_alone() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy(
+        "version: '1'\nrules: [{ name: a, action: deny, match: { effects: [delete] } }]",
+    )));
+    let own = policy("version: '1'\ndefault: deny\ntools: { '*-label': {} }");
+    let free = operator();
+    let bound = Principal { policy: Some(own.into()), ..free.clone() };
+    let catalog = Catalog::full();
+    let sees = |principal: &Principal, tool: &str| {
+        dispatcher.is_listed(principal, catalog.find(tool).unwrap())
+    };
+    for (tool, by_free, by_bound) in [
+        ("create-label", true, true),
+        ("delete-label", false, false),
+        ("create-config", true, false),
+    ] {
+        assert_eq!((sees(&free, tool), sees(&bound, tool)), (by_free, by_bound), "{tool}");
+    }
+}
+
+#[tokio::test]
+async fn change_of_what_is_permitted_is_in_effect_and_announced() {
+    let before = policy("version: '1'\ndefault: deny\ntools: { get-config: {} }");
+    for (text, is_same) in [
+        (
+            "version: '1'\ndefault: deny\ntools: { get_config: { rules: [{ name: a, action: approve }] } }",
+            true,
+        ),
+        ("version: '1'\ndefault: deny\ntools: { get-config: {}, list-labels: {} }", false),
+        ("version: '1'", false),
+        (
+            "version: '1'\ndefault: deny\ntools: { get-config: { rules: [{ name: a, action: deny }] } }",
+            false,
+        ),
+    ] {
+        let now = policy(text);
+        assert_eq!((before.lists_as(&now), now.lists_as(&before)), (is_same, is_same), "{text}");
+    }
+    let file = File::with("version: '1'\ndefault: deny\ntools: { get-config: {} }");
+    let mut server = served(&["--policy", file.path()]);
+    let listed = async |server: &Served| {
+        let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
+        body["result"]["tools"].to_string().contains("\"list-labels\"")
+    };
+    assert!(!listed(&server).await);
+    fs::write(file.path(), "version: '1'\ndefault: deny\ntools: { list-labels: {} }").unwrap();
+    server.read_until("the changed file is in effect");
+    assert!(listed(&server).await);
+}
+
+#[test]
+fn commands_say_what_is_not_listed() {
+    let file = File::with(TWO);
+    let (ok, out, _) = said(&["policy", "check", file.path()]);
+    assert!(
+        ok && out.contains("2 rules, 0 of ") && out.contains(" tools hidden, 2 listed, "),
+        "{out}"
+    );
+    for (tool, is_listed) in [("list-labels", true), ("list-all-workspaces", false)] {
+        let (ok, out, log) = said(&["policy", "explain", file.path(), "--call", tool]);
+        assert!(ok, "{log}");
+        assert_eq!(out.contains("not listed: no call of it can be permitted"), !is_listed, "{out}");
+    }
+}
