@@ -16,7 +16,8 @@ use proptest::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::{
-    redis::{Redis, is_left_out},
+    programs::is_missing,
+    redis::Redis,
     store::{Pair, pairs},
 };
 
@@ -93,7 +94,7 @@ async fn calendar_windows_end_when_the_calendar_says() {
 
 #[tokio::test]
 async fn redis_counts_by_the_same_calendar() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let server = Redis::start();
@@ -292,7 +293,7 @@ async fn a_full_memory_refuses_to_count() {
 
 #[tokio::test]
 async fn counters_in_redis_end_with_their_window() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let server = Redis::start();

@@ -42,6 +42,7 @@ mod plain;
 mod policy;
 mod process;
 mod profiles;
+mod programs;
 mod prompts;
 mod readme;
 mod records;

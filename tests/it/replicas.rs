@@ -19,11 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{
-    mcp::Caller,
-    process::Served,
-    redis::{Redis, is_left_out},
-};
+use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis};
 
 struct Replicas {
     sandbox: Served,
@@ -92,7 +88,7 @@ async fn balance(backends: Vec<String>) -> String {
 
 #[tokio::test]
 async fn a_session_goes_on_at_another_replica() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let replicas = Replicas::start(&[]).await;
@@ -120,7 +116,7 @@ async fn a_session_goes_on_at_another_replica() {
 
 #[tokio::test]
 async fn without_redis_a_session_goes_on_where_it_is() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     // Limits would refuse everything meanwhile.
@@ -145,7 +141,7 @@ async fn without_redis_a_session_goes_on_where_it_is() {
 
 #[tokio::test]
 async fn a_limit_holds_over_all_replicas() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let replicas = Replicas::start(&["--rate-limit", "5/h"]).await;
@@ -181,7 +177,7 @@ async fn write(caller: &Caller, slug: &str) -> usize {
 
 #[tokio::test]
 async fn a_killed_replica_loses_no_finished_write() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let mut replicas = Replicas::start(&[]).await;

@@ -14,7 +14,7 @@ use portkey_mcp::{
 };
 use tokio::task::JoinSet;
 
-use crate::redis::{Redis, is_left_out};
+use crate::{programs::is_missing, redis::Redis};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -146,7 +146,7 @@ fn a_file_that_does_not_hold_says_where() {
 
 #[tokio::test]
 async fn what_is_for_single_use_opens_once() {
-    let server = (!is_left_out()).then(Redis::start);
+    let server = (!is_missing("redis-server")).then(Redis::start);
     let mut stores = vec![(Store::memory(), None)];
     if let Some(server) = &server {
         stores.push((server.store().await, Some(server.store().await)));
@@ -183,7 +183,7 @@ async fn what_the_store_cannot_mark_does_not_open() {
         full.once(&Key::new("test", &[&at.to_string()]), HOUR).await.unwrap();
     }
     let mut stores = vec![full];
-    if !is_left_out() {
+    if !is_missing("redis-server") {
         let mut server = Redis::start();
         stores.push(server.store().await);
         server.kill();

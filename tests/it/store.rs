@@ -11,7 +11,7 @@ use portkey_mcp::store::{
 };
 use tokio::task::JoinSet;
 
-use crate::redis::{Redis, is_left_out};
+use crate::{programs::is_missing, redis::Redis};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const PATIENT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(crate) async fn pairs() -> Vec<Pair> {
     let memory = Store::memory();
     let mut pairs =
         vec![Pair { kind: "memory", one: memory.clone(), other: memory, _server: None }];
-    if !is_left_out() {
+    if !is_missing("redis-server") {
         let server = Redis::start();
         let (one, other) = (server.store().await, server.store().await);
         pairs.push(Pair { kind: "redis", one, other, _server: Some(server) });

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use portkey_mcp::store::{Key, MOST_LISTED, Store};
 
-use crate::redis::{Redis, is_left_out};
+use crate::{programs::is_missing, redis::Redis};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Those of one purpose and no other, also where there are more than Redis looks through at once.
 #[tokio::test]
 async fn values_of_a_purpose_are_listed() {
-    let server = (!is_left_out()).then(Redis::start);
+    let server = (!is_missing("redis-server")).then(Redis::start);
     let mut stores = vec![("memory", Store::memory())];
     if let Some(server) = &server {
         stores.push(("redis", server.store().await));

@@ -7,7 +7,8 @@ use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 
 use crate::{
-    redis::{Redis, connect, is_left_out},
+    programs::is_missing,
+    redis::{Redis, connect},
     store::{HOUR, PATIENT, eventually, key, limit},
 };
 
@@ -37,7 +38,7 @@ async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
 
 #[tokio::test]
 async fn while_redis_is_away_every_call_fails_at_once() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let mut server = Redis::start();
@@ -64,7 +65,7 @@ async fn while_redis_is_away_every_call_fails_at_once() {
 
 #[tokio::test]
 async fn a_redis_that_hangs_is_not_waited_for() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let server = Redis::start();
@@ -89,7 +90,7 @@ async fn a_redis_that_hangs_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_password_is_used_and_never_told() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let server = Redis::with(|_| vec!["--requirepass".into(), "right/horse".into()]);
@@ -117,7 +118,7 @@ async fn a_password_is_used_and_never_told() {
 /// The rights that the documentation of `Store` asks for.
 #[tokio::test]
 async fn a_user_with_few_rights_will_do() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let server = Redis::with(|_| {
@@ -154,7 +155,7 @@ async fn an_address_that_cannot_be_used_stops_the_start() {
 
 #[tokio::test]
 async fn redis_over_tls_has_to_be_known() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let server = Redis::with(|folder| {

@@ -10,7 +10,8 @@ use portkey_mcp::{
 use serde_json::json;
 
 use crate::{
-    redis::{Redis, is_left_out},
+    programs::is_missing,
+    redis::Redis,
     store::{Pair, pairs},
     upstream::{Upstream, answer, dispatcher, ok, operator},
 };
@@ -45,7 +46,7 @@ async fn a_session_is_tainted_at_every_replica_and_no_other_is() {
 
 #[tokio::test]
 async fn what_cannot_be_known_counts_as_tainted() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let mut server = Redis::start();

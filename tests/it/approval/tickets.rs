@@ -14,7 +14,8 @@ use super::{Human, WAYS, connected};
 use crate::{
     mcp::Caller,
     process::{Served, said},
-    redis::{Redis, is_left_out},
+    programs::is_missing,
+    redis::Redis,
     requests::client,
 };
 use portkey_mcp::seal::Keyring;
@@ -249,7 +250,7 @@ async fn the_desk_turns_strangers_away() {
 /// Asked on one replica, granted on another, used on a third.
 #[tokio::test]
 async fn replicas_share_tickets() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let (redis, sandbox) = (Redis::start(), Served::start(&["sandbox", "--listen", "127.0.0.1:0"]));
@@ -299,7 +300,7 @@ fn the_shell_waits_for_a_decision() {
 /// At a terminal the call asks there; `script` is what makes one.
 #[test]
 fn the_shell_asks_at_its_terminal() {
-    if Command::new("script").arg("--version").output().is_err() {
+    if is_missing("script") {
         return;
     }
     for (said, done) in [("yes", true), ("no", false), ("", false)] {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Folder, assert_has, call, create, lines, verify};
 use crate::{
     process::{Served, command, said},
+    programs::is_missing,
     requests::{self, answer},
     upstream::{Upstream, dispatcher, ok, operator},
 };
@@ -59,6 +60,9 @@ fn confined(blocks: u32, folder: &Folder, base_url: &str) -> Served {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn lines_are_kept_until_there_is_room_again() {
+    if is_missing("prlimit") {
+        return;
+    }
     let upstream = Upstream::start(|_| ok("{}")).await;
     let folder = Folder::new();
     // The intents of writes have their room, so that it is the log that is full.

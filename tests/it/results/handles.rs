@@ -9,7 +9,7 @@ use portkey_mcp::{
 use serde_json::{Value, json};
 
 use super::{OPEN, bounded, handle, named};
-use crate::redis::{Redis, is_left_out};
+use crate::{programs::is_missing, redis::Redis};
 
 fn large(bytes: usize) -> Value {
     json!({ "data": "x".repeat(bytes) })
@@ -81,7 +81,7 @@ async fn the_oldest_of_a_caller_goes_first() {
 
 #[tokio::test]
 async fn replicas_share_it_and_do_without_while_redis_is_away() {
-    if is_left_out() {
+    if is_missing("redis-server") {
         return;
     }
     let mut server = Redis::start();

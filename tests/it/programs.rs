@@ -1,0 +1,87 @@
+//! Programs that tests run and that a machine may lack. A test that is skipped for want of one is counted
+//! and named, in one line when the run has ended.
+
+use std::{
+    collections::BTreeMap,
+    io::{ErrorKind, Write},
+    process::{Child, Command, Stdio},
+    sync::{LazyLock, Mutex},
+};
+
+/// `required` makes a missing `redis-server` a failure.
+pub(crate) const REDIS: &str = "PORTKEY_MCP_TEST_REDIS";
+
+/// Reads the names of skipped tests until this process ends, and then says which they are. Tests share no
+/// end that code of theirs could run at, so another process waits for it.
+const REPORT: &str = r#"
+    count=0 names=
+    while read -r name; do count=$((count + 1)) names="$names${names:+, }$name"; done
+    echo "skipped for want of $1: $count, $names" >&2
+"#;
+
+type Reports = BTreeMap<&'static str, Child>;
+
+static REPORTS: LazyLock<Mutex<Reports>> = LazyLock::new(Mutex::default);
+static FOUND: LazyLock<Mutex<BTreeMap<&'static str, bool>>> = LazyLock::new(Mutex::default);
+
+/// Whether the test has to do without a program, which goes on record then.
+pub(crate) fn is_missing(program: &'static str) -> bool {
+    if *FOUND.lock().unwrap().entry(program).or_insert_with(|| is_installed(program)) {
+        return false;
+    }
+    assert!(
+        !(program == "redis-server" && std::env::var(REDIS).is_ok_and(|value| value == "required")),
+        "{REDIS}=required, and there is no redis-server: `apt-get install redis-server`"
+    );
+    let thread = std::thread::current();
+    let mut reports = REPORTS.lock().unwrap();
+    let report = reports.entry(program).or_insert_with(|| report(program));
+    writeln!(report.stdin.as_mut().unwrap(), "{}", thread.name().unwrap_or("a test")).unwrap();
+    true
+}
+
+fn is_installed(program: &str) -> bool {
+    let started =
+        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match started {
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        started => started.is_ok(),
+    }
+}
+
+fn report(program: &str) -> Child {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", REPORT, "report", program]).stdin(Stdio::piped()).stdout(Stdio::null());
+    shell.spawn().unwrap()
+}
+
+/// This very binary, with one of its tests, on a machine without `redis-server`.
+#[cfg(unix)]
+mod without {
+    use super::*;
+
+    const TEST: &str = "store_redis::a_password_is_used_and_never_told";
+
+    fn run(more: &[(&str, &str)]) -> (bool, String) {
+        let nothing = tempfile::tempdir().unwrap();
+        let mut tests = Command::new(std::env::current_exe().unwrap());
+        tests.args(["--exact", TEST]).env_remove(REDIS).env("PATH", nothing.path());
+        let ended = tests.envs(more.iter().copied()).output().unwrap();
+        let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (ended.status.success(), said.concat())
+    }
+
+    #[test]
+    fn test_without_redis_server_is_skipped_and_named_at_the_end() {
+        let (passed, said) = run(&[]);
+        assert!(passed, "{said}");
+        let last = said.trim_end().lines().last().unwrap();
+        assert_eq!(last, format!("skipped for want of redis-server: 1, {TEST}"));
+    }
+
+    #[test]
+    fn missing_redis_server_is_a_failure_where_it_is_required() {
+        let (passed, said) = run(&[(REDIS, "required")]);
+        assert!(!passed && said.contains("apt-get install redis-server"), "{said}");
+    }
+}
