@@ -68,6 +68,17 @@ pub enum State {
     Denied(String),
 }
 
+impl State {
+    /// The word for it, and who decided.
+    pub fn told(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Pending => ("pending", None),
+            Self::Approved(by) => ("approved", Some(by)),
+            Self::Denied(by) => ("denied", Some(by)),
+        }
+    }
+}
+
 /// A call that waits for somebody to decide elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

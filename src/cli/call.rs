@@ -79,19 +79,44 @@ fn at_terminal(question: &Question) -> Result<Grant, Denied> {
     if !(input.is_terminal() && screen.is_terminal()) {
         return Err(Denied::Nobody { tool: question.tool, rule: question.rule.clone() });
     }
-    let prompt = if question.confirm.is_some() { "Name" } else { "yes or no" };
-    let mut said = String::new();
-    let asked = write!(screen, "{}\n\n{prompt}: ", question.text).and_then(|()| screen.flush());
-    asked
-        .and_then(|()| input.lock().read_line(&mut said))
+    let needs_name = question.confirm.is_some();
+    let form = write!(screen, "{}\n\n", question.text)
+        .and_then(|()| read_decision(&mut input.lock(), &mut screen, needs_name))
         .map_err(|error| Denied::Unasked(error.to_string()))?;
-    let said = said.trim();
-    let form = Form {
-        reaction: Reaction::Accept,
-        approve: question.confirm.is_some() || ["y", "yes"].contains(&said),
-        typed: Some(said.to_owned()),
-    };
     question.answered(&form, How::Terminal, "terminal")
+}
+
+/// Asks until something is typed that decides. The end of the input closes the question.
+fn read_decision(
+    input: &mut impl BufRead,
+    screen: &mut impl Write,
+    needs_name: bool,
+) -> io::Result<Form> {
+    let (prompt, again) = match needs_name {
+        true => ("Name, or no", "Nothing is decided: type the name to approve, or no to deny."),
+        false => ("yes or no", "Nothing is decided: type yes to approve, or no to deny."),
+    };
+    loop {
+        write!(screen, "{prompt}: ")?;
+        screen.flush()?;
+        let mut line = String::new();
+        if input.read_line(&mut line)? == 0 {
+            return Ok(Form { reaction: Reaction::Cancel, approve: false, typed: None });
+        }
+        let typed = line.trim();
+        let form = |reaction, approve| Form { reaction, approve, typed: Some(typed.to_owned()) };
+        match typed.to_ascii_lowercase().as_str() {
+            "" => {}
+            // A name that reads so is a name: what is not the right one approves nothing either.
+            _ if needs_name && !["n", "no"].contains(&typed) => {
+                return Ok(form(Reaction::Accept, true));
+            }
+            "n" | "no" => return Ok(form(Reaction::Decline, false)),
+            "y" | "yes" => return Ok(form(Reaction::Accept, true)),
+            _ => {}
+        }
+        writeln!(screen, "{again}")?;
+    }
 }
 
 fn arguments(given: &[String]) -> anyhow::Result<JsonMap> {
@@ -118,4 +143,66 @@ fn arguments(given: &[String]) -> anyhow::Result<JsonMap> {
         }
     }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    struct Case {
+        input: &'static str,
+        needs_name: bool,
+        reaction: Reaction,
+        approve: bool,
+        typed: Option<&'static str>,
+        prompts: usize,
+    }
+
+    const NO_ANSWER: Case = Case {
+        input: "",
+        needs_name: false,
+        reaction: Reaction::Cancel,
+        approve: false,
+        typed: None,
+        prompts: 1,
+    };
+
+    #[test]
+    fn terminal_prompt_is_repeated_until_something_decides() {
+        let yes = Case { reaction: Reaction::Accept, approve: true, ..NO_ANSWER };
+        let no = Case { reaction: Reaction::Decline, ..NO_ANSWER };
+        let cases = [
+            NO_ANSWER,
+            Case { input: "\n \n", prompts: 3, ..NO_ANSWER },
+            Case { input: "perhaps\n", prompts: 2, ..NO_ANSWER },
+            Case { input: "yes\n", typed: Some("yes"), ..yes },
+            Case { input: "\nY\n", typed: Some("Y"), prompts: 2, ..yes },
+            Case { input: "\n\nno\n", typed: Some("no"), prompts: 3, ..no },
+            Case {
+                input: "\nOpenAI\n",
+                needs_name: true,
+                typed: Some("OpenAI"),
+                prompts: 2,
+                ..yes
+            },
+            Case { input: "no\n", needs_name: true, typed: Some("no"), ..no },
+            Case { input: "yes\n", needs_name: true, typed: Some("yes"), ..yes },
+            Case { input: "\n", needs_name: true, prompts: 2, ..NO_ANSWER },
+        ];
+        for case in cases {
+            let mut screen = Vec::new();
+            let form =
+                read_decision(&mut case.input.as_bytes(), &mut screen, case.needs_name).unwrap();
+            let screen = String::from_utf8(screen).unwrap();
+            let prompts = screen.matches(": ").count() - screen.matches("decided: ").count();
+            assert_eq!(
+                (form.reaction, form.approve, form.typed.as_deref(), prompts),
+                (case.reaction, case.approve, case.typed, case.prompts),
+                "{:?}: {screen}",
+                case.input
+            );
+        }
+    }
 }

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tracing::{error, info, warn};
 
+use self::page::Entered;
 use super::http::{
     Connections,
     listener::{self, Ending},
@@ -73,8 +74,30 @@ struct Decision {
 #[derive(Deserialize)]
 struct Filled {
     token: String,
+    #[serde(default)]
     decision: String,
-    name: Option<String>,
+    /// Who decides.
+    #[serde(default)]
+    by: String,
+    /// The name of what the call is about.
+    #[serde(default)]
+    name: String,
+}
+
+impl Filled {
+    /// Whether the call is approved, or why that is not decided yet.
+    fn decision(&self) -> Result<bool, &'static str> {
+        let approve = match self.decision.as_str() {
+            "approve" => true,
+            "deny" => false,
+            _ => return Err("Nothing was decided: press Approve or Deny."),
+        };
+        match self.by.trim().chars().count() {
+            0 => Err("Nothing was decided: enter your name, it goes on record."),
+            1..=page::LONGEST_NAME => Ok(approve),
+            _ => Err("Nothing was decided: the name is too long."),
+        }
+    }
 }
 
 impl Desk {
@@ -231,7 +254,7 @@ async fn page(
     Segments((id, key)): Segments<(String, String)>,
 ) -> Result<Html<String>, Page> {
     let ticket = opened(&office, &id, &key).await?;
-    Ok(Html(page::question(&ticket)))
+    Ok(Html(page::question(&ticket, Entered::default())))
 }
 
 async fn fill(
@@ -243,10 +266,21 @@ async fn fill(
     if !bool::from(filled.token.as_bytes().ct_eq(ticket.form_token().as_bytes())) {
         return Err((StatusCode::FORBIDDEN, Html(page::message("This form is not one of ours."))));
     }
-    let form = form(filled.decision == "approve", filled.name);
-    let ticket = office.approvals.decide(&id, &form, "page").await.map_err(|error| {
-        (undecided(&error).0, Html(page::message(&format!("Nothing was decided: {error}."))))
-    })?;
+    let (by, name) = (filled.by.trim(), filled.name.as_str());
+    let again = |status, note: &str| {
+        (status, Html(page::question(&ticket, Entered { note: Some(note), by, name })))
+    };
+    let approve = filled.decision();
+    let approve = approve.map_err(|note| again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
+    let form = form(approve, Some(filled.name.clone()));
+    let decided = office.approvals.decide(&id, &form, by).await.map_err(|error| {
+        let (status, note) = (undecided(&error).0, format!("Nothing was decided: {error}."));
+        match error {
+            Undecided::Mistyped(_) => again(status, &note),
+            _ => (status, Html(page::message(&note))),
+        }
+    });
+    let ticket = decided?;
     told(&ticket);
     Ok(Html(page::message(match ticket.state {
         approval::State::Approved(_) => "Approved. The call is carried out when it is made again.",
@@ -270,6 +304,6 @@ fn form(approve: bool, typed: Option<String>) -> approval::Form {
 }
 
 fn told(ticket: &Ticket) {
-    let state = format!("{:?}", ticket.state);
-    warn!(tool = ticket.tool, ticket = ticket.id, state, "a human decided");
+    let (decision, by) = ticket.state.told();
+    warn!(tool = ticket.tool, ticket = ticket.id, decision, by, "a human decided");
 }

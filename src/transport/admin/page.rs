@@ -4,6 +4,9 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::approval::Ticket;
 
+/// Bound on the name of whoever decides, in characters.
+pub(super) const LONGEST_NAME: usize = 100;
+
 /// What browsers are told with every answer.
 pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
@@ -19,19 +22,42 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
+/// What somebody entered before the form came back undecided.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Entered<'a> {
+    /// Why nothing was decided.
+    pub(super) note: Option<&'a str>,
+    pub(super) by: &'a str,
+    pub(super) name: &'a str,
+}
+
 /// The question, with a form to decide.
-pub(super) fn question(ticket: &Ticket) -> String {
+///
+/// The Enter key presses the first button of a form (HTML, "implicit submission"), so the first one decides
+/// nothing. It stands outside of the view instead of being `hidden`, because WebKit passes over buttons that
+/// are not drawn.
+pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
     let name = match &ticket.confirm {
         Some(_) => {
-            "<p><label>Name: <input name=\"name\" autocomplete=\"off\" autofocus></label></p>"
+            let name = escaped(entered.name);
+            format!(
+                "<p><label>Name of what it is about, to approve: <input name=\"name\" \
+                 value=\"{name}\" autocomplete=\"off\" autofocus></label></p>"
+            )
         }
-        None => "",
+        None => String::new(),
     };
+    let note = entered.note.map(|note| format!("<p><strong>{}</strong></p>", escaped(note)));
+    let (note, by) = (note.unwrap_or_default(), escaped(entered.by));
     let (text, token) = (escaped(&ticket.text), escaped(ticket.form_token()));
     let minutes = ticket.left().as_secs() / 60;
     document(&format!(
-        "<pre>{text}</pre><form method=\"post\">\
-         <input type=\"hidden\" name=\"token\" value=\"{token}\">{name}\
+        "<pre>{text}</pre>{note}<form method=\"post\">\
+         <button name=\"decision\" value=\"none\" class=\"unseen\" tabindex=\"-1\" \
+         aria-hidden=\"true\" formnovalidate>Not yet</button>\
+         <input type=\"hidden\" name=\"token\" value=\"{token}\">\
+         <p><label>Your name, for the record: <input name=\"by\" value=\"{by}\" \
+         maxlength=\"{LONGEST_NAME}\" autocomplete=\"name\" required></label></p>{name}\
          <p><button name=\"decision\" value=\"deny\">Deny</button> \
          <button name=\"decision\" value=\"approve\">Approve</button></p></form>\
          <p>It waits for {minutes} more minutes.</p>"
@@ -48,6 +74,7 @@ fn document(body: &str) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Approval</title>\
          <style>body{{font:16px sans-serif;max-width:50em;margin:2em auto;padding:0 1em}}\
          pre{{white-space:pre-wrap;overflow-wrap:anywhere}}button{{font:inherit;padding:.4em 1em}}\
+         .unseen{{position:absolute;left:-99em}}\
          </style><h1>Approval</h1>{body}</html>\n"
     )
 }

@@ -2,6 +2,7 @@
 
 mod forms;
 pub(crate) mod gate;
+mod page;
 mod tickets;
 
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,112 @@
+//! The page of a ticket: what it shows, and what of its form decides.
+
+use reqwest::{Client, StatusCode, header};
+use serde_json::json;
+
+use super::tickets::{Admin, SLUG, TOOL, page, served, token_in};
+use crate::{audit::lines, mcp::Caller, requests::client};
+
+async fn fill(client: &Client, page: &str, token: &str, decision: &str) -> (StatusCode, String) {
+    send(client, page, &format!("token={token}&by=Dana+D.&decision={decision}")).await
+}
+
+/// Sends the form of a page as a browser does.
+async fn send(client: &Client, page: &str, body: &str) -> (StatusCode, String) {
+    let body = body.to_owned();
+    let request = client.post(page).body(body);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_page_shows_and_its_form_decides() {
+    let admin = Admin::new();
+    let mut server = served(&admin, &[]);
+    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let at = page(&mut server, &alice, SLUG).await;
+    for _ in 0..2 {
+        let shown = http.get(&at).send().await.unwrap();
+        let policy = shown.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+        assert_eq!(shown.headers()[header::CACHE_CONTROL], "no-store");
+        let html = shown.text().await.unwrap();
+        assert!(html.contains(SLUG) && html.contains("for good") && !html.contains("<script"));
+    }
+    // Looking decides nothing.
+    let waits = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    assert!(waits.to_string().contains("waits for the approval"), "{waits}");
+    let token = token_in(&http.get(&at).send().await.unwrap().text().await.unwrap());
+    let (status, _) = fill(&http, &at, "another", "approve").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, said) = fill(&http, &at, &token, "approve").await;
+    assert!(status == StatusCode::OK && said.contains("Approved"), "{said}");
+    // It is gone then, and so is another's claim to the approval.
+    assert_eq!(fill(&http, &at, &token, "deny").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(http.get(&at).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let bob = Caller::new(&server.url, "pk-bob");
+    let bobs = bob.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    assert!(bobs.to_string().contains("waits for the approval"), "{bobs}");
+    let done = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    assert_eq!(done["result"]["isError"], false, "{done}");
+}
+
+/// The first button of the form, which is what the Enter key presses.
+fn first_button(html: &str) -> &str {
+    html.split("<button ").nth(1).unwrap().split('>').next().unwrap()
+}
+
+#[tokio::test]
+async fn enter_on_the_page_decides_nothing() {
+    let admin = Admin::new();
+    let mut server = served(&admin, &["--approve-by-name"]);
+    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let at = page(&mut server, &alice, SLUG).await;
+    let html = http.get(&at).send().await.unwrap().text().await.unwrap();
+    let button = first_button(&html);
+    assert!(button.contains("value=\"none\"") && !button.contains("disabled"), "{button}");
+    let name = html.split("type: `").nth(1).unwrap().split('`').next().unwrap();
+    let entered = format!("token={}&by=Dana&name={}", token_in(&html), name.replace(' ', "+"));
+    for decision in ["&decision=none", "&decision=", ""] {
+        let (status, html) = send(&http, &at, &format!("{entered}{decision}")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{html}");
+        assert!(html.contains("press Approve or Deny"), "{html}");
+        // What was entered is there still.
+        for value in ["Dana", name] {
+            assert!(html.contains(&format!("value=\"{value}\"")), "{value}: {html}");
+        }
+    }
+    let (status, html) = send(&http, &at, &format!("{entered}&decision=approve")).await;
+    assert!(status == StatusCode::OK && html.contains("Approved"), "{html}");
+}
+
+#[tokio::test]
+async fn decision_on_the_page_carries_a_name() {
+    let (admin, folder) = (Admin::new(), tempfile::tempdir().unwrap());
+    let log = folder.path().join("audit.jsonl");
+    let mut server = served(&admin, &["--audit-log", log.to_str().unwrap()]);
+    let (alice, http) = (Caller::new(&server.url, "pk-alice"), client());
+    let at = page(&mut server, &alice, SLUG).await;
+    let token = token_in(&http.get(&at).send().await.unwrap().text().await.unwrap());
+    for by in ["", "&by=", "&by=+"] {
+        for decision in ["approve", "deny"] {
+            let body = format!("token={token}{by}&decision={decision}");
+            let (status, html) = send(&http, &at, &body).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {html}");
+            assert!(html.contains("enter your name"), "{html}");
+        }
+    }
+    assert_eq!(fill(&http, &at, &token, "approve").await.0, StatusCode::OK);
+    let line = server.read_until("a human decided");
+    assert!(line.contains("Dana D."), "{line}");
+    let (_, list, _) = admin.approvals(&["list"]);
+    assert!(list.contains("approved by Dana D."), "{list}");
+    let done = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    assert_eq!(done["result"]["isError"], false, "{done}");
+    assert!(server.terminate().0.success());
+    let approvals: Vec<_> = lines(&log)
+        .iter()
+        .filter_map(|line| line["approval"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(approvals, ["ticket by Dana D."]);
+}
