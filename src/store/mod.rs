@@ -4,6 +4,7 @@ mod counter;
 mod expiring;
 mod memory;
 mod redis;
+mod rights;
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ pub use self::{
     counter::{Budget, Reservation, Reserved, Window},
     memory::{MOST_BYTES, MOST_ENTRIES, Memory},
     redis::Redis,
+    rights::REDIS_RIGHTS,
 };
 
 /// Bound on the values that are listed at once.
@@ -42,8 +44,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 ///
 /// It takes Redis 6.2 or newer. That must not evict entries before they expire (`maxmemory-policy
 /// noeviction`), or marks of single use are forgotten early. Servers that must not share anything take
-/// different databases of it. A Redis user needs the keys `portkey-mcp:*` and the commands `DEL`,
-/// `EVALSHA`, `GET`, `GETEX`, `PING`, `SCAN`, `SCRIPT LOAD`, `SELECT`, `SET` and `TIME`.
+/// different databases of it. A Redis user needs the rights in [`REDIS_RIGHTS`].
 #[derive(Clone, Debug)]
 pub enum Store {
     /// For a single replica; forgotten when the process ends.
@@ -65,6 +66,17 @@ pub enum StoreError {
         address: Arc<str>,
         /// In words, without anything that was sent.
         reason: String,
+    },
+    /// Redis is there, and its user lacks a right.
+    #[error(
+        "Redis at {address} does not let its user {what}. That is a matter of rights, and no outage: the \
+         user needs `{REDIS_RIGHTS}`, as docs/deployment.md has it"
+    )]
+    NotPermitted {
+        /// Host and port.
+        address: Arc<str>,
+        /// What the user may not do.
+        what: String,
     },
     /// Memory holds as much as it may.
     #[error("too much is stored already")]

@@ -4,6 +4,7 @@
 //! loading its data, is tried again by a later call, and never more often than [`PAUSE`] allows.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -17,11 +18,12 @@ use redis::{
     aio::MultiplexedConnection, cmd, io::tcp::TcpSettings,
 };
 use tokio::{sync::Mutex, time::timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Answer, Key, Limit, StoreError, Taken,
     counter::{Asked, Granted, How, Short},
+    rights::missing_right,
 };
 
 /// How long nobody tries to connect after that failed; until then calls fail at once.
@@ -82,6 +84,8 @@ struct Link {
     failed: Option<(StoreError, Instant)>,
     /// When a failure was last logged.
     complained: Option<Instant>,
+    /// The rights that were logged as missing; each is, once.
+    missing: BTreeSet<String>,
 }
 
 impl Redis {
@@ -102,9 +106,25 @@ impl Redis {
         Ok(Self { client, address, timeout, link: Mutex::default() })
     }
 
-    /// Connects before the first call needs it. A failure is logged, and no more.
+    /// Connects before the first call needs it, and tries what the user may do, so that a right that is
+    /// missing shows now and not when a human wants to approve something. A failure is logged, and no more.
     pub(super) async fn greet(&self) {
-        _ = self.query::<()>(&cmd("PING")).await;
+        if let Err(StoreError::Away { .. }) = self.query::<()>(&cmd("PING")).await {
+            return;
+        }
+        let key = named(&Key::new("rights", &[]));
+        let commands = [
+            cmd("SET").arg(&key).arg(1).arg("PX").arg(1).take(),
+            cmd("GET").arg(&key).take(),
+            cmd("GETEX").arg(&key).take(),
+            cmd("DEL").arg(&key).take(),
+            cmd("SCAN").arg(0).arg("MATCH").arg(&key).arg("COUNT").arg(1).take(),
+            cmd("TIME"),
+        ];
+        for command in &commands {
+            _ = self.query::<()>(command).await;
+        }
+        _ = self.roll_back(&[]).await;
     }
 
     pub(super) async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
@@ -274,7 +294,7 @@ impl Redis {
                 self.disconnect(generation).await;
             }
             if !(again && error.is_connection_dropped()) {
-                return Err(self.away(told(&error)));
+                return Err(self.failure(&error));
             }
             again = false;
         }
@@ -302,7 +322,7 @@ impl Redis {
                 Ok((connection, link.generation))
             }
             Err(error) => {
-                let error = self.away(told(&error));
+                let error = self.failure(&error);
                 link.failed = Some((error.clone(), Instant::now() + PAUSE));
                 Err(error)
             }
@@ -316,12 +336,23 @@ impl Redis {
         }
     }
 
-    /// Logs a failure, unless one was logged of late.
+    /// Logs a failure, unless one was logged of late. A missing right is logged once, as it stays missing.
     async fn complain(&self, error: &StoreError) {
         let mut link = self.link.lock().await;
-        if link.complained.is_none_or(|at| at.elapsed() > SILENCE) {
+        if let StoreError::NotPermitted { what, .. } = error {
+            if link.missing.insert(what.clone()) {
+                error!(%error, "the Redis user lacks a right");
+            }
+        } else if link.complained.is_none_or(|at| at.elapsed() > SILENCE) {
             link.complained = Some(Instant::now());
             warn!(%error, "replicas share nothing for now");
+        }
+    }
+
+    fn failure(&self, error: &RedisError) -> StoreError {
+        match missing_right(error) {
+            Some(what) => StoreError::NotPermitted { address: self.address.clone(), what },
+            None => self.away(told(error)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -35,6 +36,24 @@ impl Redis {
             }
         }
         panic!("redis-server does not start");
+    }
+
+    /// With the one user that `docs/deployment.md` has, and no other.
+    pub(crate) fn documented() -> Self {
+        Self::with_user(documented_rights())
+    }
+
+    /// With one user, of these rights after its name.
+    pub(crate) fn with_user(rights: &str) -> Self {
+        let (name, rights) = rights.split_once(' ').unwrap();
+        let user = ["--user", "default", "off", "--user", name, "on", ">horse"];
+        let args: Vec<_> = user.into_iter().chain(rights.split_whitespace()).collect();
+        Self::with(|_| args.into_iter().map(str::to_owned).collect())
+    }
+
+    /// The address for that user.
+    pub(crate) fn documented_url(&self, database: u8) -> String {
+        format!("redis://portkey-mcp:horse@127.0.0.1:{}/{database}", self.port)
     }
 
     pub(crate) fn folder(&self) -> &TempDir {
@@ -77,6 +96,19 @@ impl Drop for Redis {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+/// The user of `docs/deployment.md`: its name and rights, without the password.
+pub(crate) fn documented_rights() -> &'static str {
+    static RIGHTS: LazyLock<String> = LazyLock::new(|| {
+        let page = std::fs::read_to_string("docs/deployment.md").unwrap();
+        let line = page.split("echo \"user portkey-mcp on ").nth(1).unwrap();
+        let line = line.split("; }").next().unwrap();
+        let (_, rights) = line.split_once(") ").unwrap();
+        let rights = rights.replace(['"', '\\', '\n'], " ");
+        format!("portkey-mcp {}", rights.split_whitespace().collect::<Vec<_>>().join(" "))
+    });
+    &RIGHTS
 }
 
 pub(crate) async fn connect(url: &str, timeout: Duration) -> Store {

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use portkey_mcp::store::{Budget, Key, Reserved, Store, StoreError, Window};
+use portkey_mcp::store::{Budget, Key, REDIS_RIGHTS, Reserved, Store, StoreError, Window};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 
 use crate::{
     programs::is_missing,
-    redis::{Redis, connect},
+    redis::{self, Redis, connect},
     store::{HOUR, PATIENT, eventually, key, limit},
 };
 
@@ -115,19 +115,60 @@ async fn a_password_is_used_and_never_told() {
     }
 }
 
-/// The rights that the documentation of `Store` asks for.
 #[tokio::test]
-async fn a_user_with_few_rights_will_do() {
+async fn documented_user_may_do_all_that_a_store_does() {
     if is_missing("redis-server") {
         return;
     }
-    let server = Redis::with(|_| {
-        let rights = "--user app on >horse ~portkey-mcp:* +del +evalsha +get +getex +ping +scan +script|load \
-                      +select +set +time";
-        rights.split_whitespace().map(str::to_owned).collect()
-    });
-    let store = connect(&format!("redis://app:horse@127.0.0.1:{}/1", server.port()), PATIENT).await;
-    assert_eq!(errors(&store).await, vec![Ok(()); 9]);
+    let server = Redis::documented();
+    for database in [0, 1] {
+        let store = connect(&server.documented_url(database), PATIENT).await;
+        assert_eq!(errors(&store).await, vec![Ok(()); 9], "{database}");
+    }
+}
+
+#[test]
+fn documented_user_has_the_rights_that_the_store_names() {
+    let (_, rights) = redis::documented_rights().split_once(' ').unwrap();
+    assert_eq!(
+        rights.split_whitespace().collect::<Vec<_>>(),
+        REDIS_RIGHTS.split_whitespace().collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn missing_right_is_named_and_is_no_outage() {
+    if is_missing("redis-server") {
+        return;
+    }
+    struct Case {
+        right: &'static str,
+        told: &'static str,
+    }
+    let cases = [
+        Case { right: "+scan", told: "run `SCAN`" },
+        Case { right: "+getex", told: "run `GETEX`" },
+        Case { right: "+del", told: "run `DEL`" },
+        Case { right: "+evalsha", told: "run `EVALSHA`" },
+        Case { right: "+script|load", told: "run `SCRIPT LOAD`" },
+        Case { right: "+time", told: "`TIME`" },
+        Case { right: "~portkey-mcp:*", told: "use the keys `portkey-mcp:*`" },
+    ];
+    for Case { right, told } in cases {
+        let rights = redis::documented_rights().replacen(&format!(" {right}"), "", 1);
+        let server = Redis::with_user(&rights);
+        let store = connect(&server.documented_url(0), PATIENT).await;
+        let failed: Vec<_> = errors(&store).await.into_iter().filter_map(Result::err).collect();
+        assert!(!failed.is_empty(), "{right}");
+        for error in failed {
+            let StoreError::NotPermitted { what, .. } = &error else {
+                panic!("{right}: {error:?}")
+            };
+            assert!(what.contains(told), "{right}: {what}");
+            let text = error.to_string();
+            assert!(text.contains(REDIS_RIGHTS) && text.contains("docs/deployment.md"), "{text}");
+        }
+    }
 }
 
 #[tokio::test]

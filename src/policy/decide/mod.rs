@@ -252,7 +252,13 @@ impl Decision {
 /// A limit that cannot be asked lets nothing pass.
 fn uncounted(tool: &str, error: &StoreError) -> String {
     tracing::error!(%error, "limits cannot be counted");
-    format!("`{tool}` has a limit that cannot be counted just now; try again later")
+    match error {
+        StoreError::NotPermitted { .. } => format!(
+            "`{tool}` has a limit that cannot be counted: the Redis user of this server lacks a right. Tell \
+             whoever runs the server"
+        ),
+        _ => format!("`{tool}` has a limit that cannot be counted just now; try again later"),
+    }
 }
 
 /// How long to wait, in words.

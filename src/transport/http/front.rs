@@ -28,7 +28,7 @@ use crate::{
     metrics::{Metrics, Refused},
     principal::Principal,
     request::{REQUEST_ID, RequestId},
-    store::{Key, Limit, Store, Taken},
+    store::{Key, Limit, Store, StoreError, Taken},
 };
 
 /// When to come back after too many requests at once: as soon as one of them may have ended.
@@ -140,7 +140,13 @@ impl Front {
                 // What cannot be counted is not let through: a limit that ends with its counter is none.
                 // The store says at a higher level that it is away, and not for each request.
                 debug!(%error, "a request was refused, because it could not be counted");
-                let told = "requests cannot be counted for now; wait before the next";
+                let told = match error {
+                    StoreError::NotPermitted { .. } => {
+                        "requests cannot be counted: the Redis user of this server lacks a right; tell \
+                         whoever runs the server"
+                    }
+                    _ => "requests cannot be counted for now; wait before the next",
+                };
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(SOON))
             }
         }

@@ -3,6 +3,7 @@
 mod forms;
 pub(crate) mod gate;
 mod page;
+mod redis_user;
 mod tickets;
 
 use std::sync::{Arc, Mutex};

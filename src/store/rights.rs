@@ -1,0 +1,27 @@
+//! What a user of Redis has to be allowed, and which of that it lacks.
+
+use redis::RedisError;
+
+/// What a Redis user needs, in the words of an ACL:
+/// <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>.
+pub const REDIS_RIGHTS: &str = "~portkey-mcp:* -@all +del +evalsha +get +getex +ping +scan +script|load \
+    +select +set +time";
+
+/// What the user may not do, where that is what Redis says. It names the command; only those of ours are
+/// repeated.
+pub(super) fn missing_right(error: &RedisError) -> Option<String> {
+    let text = error.to_string().to_ascii_lowercase();
+    // Up to 7.0, what a script may not do has another code.
+    let in_script = text.contains("user executing the script");
+    if error.code() != Some("NOPERM") && !in_script {
+        return None;
+    }
+    let ours = REDIS_RIGHTS.split_whitespace().filter_map(|right| right.strip_prefix('+'));
+    let mut named = ours.filter(|command| text.contains(&format!("'{command}'")));
+    Some(match named.next() {
+        Some(command) => format!("run `{}`", command.to_ascii_uppercase().replace('|', " ")),
+        None if in_script => "run `GET`, `SET` or `TIME` in a script".to_owned(),
+        None if text.contains("keys") => "use the keys `portkey-mcp:*`".to_owned(),
+        None => "run a command that is needed".to_owned(),
+    })
+}

@@ -1,0 +1,117 @@
+//! The Redis user of docs/deployment.md: its rights suffice for everything that replicas share.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::tickets::{Admin, SLUG, TOOL, strs, ticket};
+use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis};
+use portkey_mcp::seal::Keyring;
+
+const POLICY: &str = "
+version: '1'
+rules:
+  - { name: few, match: { tools: [list-labels] }, rate_limit: 1/hour }
+  - { name: wary, action: deny, match: { tools: [create-label] }, when: tainted }
+";
+
+/// What a tool answers in a session.
+async fn said(caller: &Caller, tool: &str, args: Value) -> Value {
+    let answer = caller.call("tools/call", json!({ "name": tool, "arguments": args })).await;
+    answer.message["result"].clone()
+}
+
+#[tokio::test]
+async fn documented_redis_user_suffices_for_all_that_replicas_share() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let (redis, sandbox) =
+        (Redis::documented(), Served::start(&["sandbox", "--listen", "127.0.0.1:0"]));
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let (keys, url, policy) = (path("state.keys"), path("redis-url"), path("policy.yaml"));
+    fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+    fs::write(&url, redis.documented_url(0)).unwrap();
+    fs::write(&policy, POLICY).unwrap();
+    let admins = [Admin::new(), Admin::new()];
+    let servers = admins.each_ref().map(|admin| {
+        let options = admin.options();
+        let args = [
+            &["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url", &sandbox.url],
+            &["--state-key-file", &keys, "--redis-url-file", &url, "--policy", &policy][..],
+            &["--max-result-bytes", "2000"],
+            &strs(&options),
+        ];
+        Served::start(&args.concat())
+    });
+    let [first, second] = servers;
+
+    // A session, which goes on at the other replica.
+    let mut here = Caller::new(&first.url, "pk-alice");
+    here.initialize().await;
+    let there = here.at(&second.url);
+    assert!(there.lists_tools().await);
+
+    // A limit of the policy.
+    assert_eq!(said(&here, "list-labels", json!({})).await["isError"], false);
+    let limited = said(&there, "list-labels", json!({})).await;
+    assert!(limited.to_string().contains("`few` limits this"), "{limited}");
+
+    // A large result.
+    let large = said(&here, "list-all-integrations", json!({})).await;
+    let handle = large["structuredContent"]["truncated"]["handle"].clone();
+    assert!(handle.is_string(), "{large}");
+    let part = said(&there, "read-result", json!({ "handle": handle })).await;
+    assert_eq!(part["isError"], false, "{part}");
+
+    // Tickets, decided at the other replica.
+    for (slug, decision, is_done) in [(SLUG, "approve", true), ("anthropic", "deny", false)] {
+        let asked = said(&here, TOOL, json!({ "slug": slug })).await;
+        let id = ticket(asked["content"][0]["text"].as_str().unwrap());
+        let (good, list, log) = admins[1].approvals(&["list"]);
+        assert!(good && list.contains(&id), "{list}{log}");
+        let (good, shown, log) = admins[1].approvals(&["show", &id]);
+        assert!(good && shown.contains(slug), "{shown}{log}");
+        let (good, _, log) = admins[1].approvals(&[decision, &id]);
+        assert!(good, "{log}");
+        let done = said(&here, TOOL, json!({ "slug": slug })).await;
+        assert_eq!(done["isError"], !is_done, "{done}");
+    }
+
+    // Who has read what strangers wrote.
+    let args = json!({ "workspace_id": "ws-support-bot", "page_size": 1 });
+    let listed = said(&here, "list-prompts", args).await;
+    let prompt = &listed["structuredContent"]["data"][0];
+    let read = said(&here, "get-prompt", json!({ "prompt_id": prompt["slug"] })).await;
+    assert_eq!(read["isError"], false, "{read}");
+    let denied = said(&there, "create-label", json!({ "name": "a" })).await;
+    assert!(denied.to_string().contains("`wary` denies"), "{denied}");
+
+    assert_eq!(here.end().await.status.as_u16(), 204);
+    for server in [first, second] {
+        let (_, log) = server.terminate();
+        assert!(!log.contains("share nothing") && !log.contains("lacks a right"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn missing_right_is_told_to_whoever_decides() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let rights = crate::redis::documented_rights().replace(" +scan", "");
+    let redis = Redis::with_user(&rights);
+    let (admin, url) = (Admin::new(), redis.documented_url(0));
+    let options = admin.options();
+    let keys = admin.file() + ".keys";
+    fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
+    let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--redis-url", &url];
+    let args = [&args[..], &["--state-key-file", &keys], &strs(&options)].concat();
+    let server = Served::start(&args);
+    let (good, _, log) = admin.approvals(&["list"]);
+    assert!(!good && log.contains("does not let its user run `SCAN`"), "{log}");
+    assert!(log.contains("+scan") && log.contains("docs/deployment.md"), "{log}");
+    let (_, log) = server.terminate();
+    assert!(!log.contains("share nothing"), "{log}");
+}
