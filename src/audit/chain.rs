@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::StartError;
+use crate::secrets::{Guarded, check_permissions};
 
 /// The fewest bytes that a key has.
 const SHORTEST_KEY: usize = 32;
@@ -28,6 +29,9 @@ pub enum KeyError {
     /// It cannot be read.
     #[error("cannot read it: {0}")]
     Unreadable(#[from] io::Error),
+    /// Others may read or write it.
+    #[error("{0}")]
+    Loose(io::Error),
     /// It can be guessed.
     #[error("a key has {SHORTEST_KEY} characters or more; make one with `openssl rand -hex 32`")]
     Short,
@@ -37,9 +41,10 @@ impl Key {
     /// The text of a file, without the blanks around it.
     ///
     /// # Errors
-    /// It cannot be read or is too short.
+    /// It cannot be read, can be read by others, or is too short.
     pub fn read(file: &Path) -> Result<Self, KeyError> {
         let text: SecretString = fs::read_to_string(file)?.into();
+        check_permissions(file, Guarded::Private).map_err(KeyError::Loose)?;
         let text = text.expose_secret().trim();
         if text.len() < SHORTEST_KEY {
             return Err(KeyError::Short);

@@ -6,6 +6,7 @@ mod token;
 
 use std::{borrow::Cow, path::Path, sync::Arc};
 
+use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 
@@ -14,6 +15,7 @@ use crate::{
     catalog::Catalog,
     operation::Effect,
     principal::{AccessModes, Credentials, Principal, Withheld},
+    secrets::{Guarded, check_permissions},
     watch::{Parsed, Watched},
 };
 
@@ -80,6 +82,12 @@ impl Denied {
     }
 }
 
+/// Whoever can write a file of callers decides who calls.
+fn check(file: &Path) -> anyhow::Result<()> {
+    check_permissions(file, Guarded::Trusted)
+        .with_context(|| format!("cannot use {}", file.display()))
+}
+
 impl Auth {
     /// Recognises callers by the tokens of a file, which takes effect whenever it changes. `instead`
     /// acts for all of them in place of the keys it names.
@@ -93,6 +101,7 @@ impl Auth {
     ) -> anyhow::Result<Self> {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         let parse = move |text: &str| Tokens::parse(text, &folder, &domains, instead.as_ref());
+        check(file)?;
         Ok(Self::Token(Watched::start(file, parse)?))
     }
 
@@ -114,6 +123,7 @@ impl Auth {
             let files = config.files().to_vec();
             Ok(Parsed { value: OAuth::new(config, http.clone()), files })
         };
+        check(file)?;
         Ok(Self::OAuth(Watched::start(file, parse)?, on_offer))
     }
 

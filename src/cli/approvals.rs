@@ -12,7 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::config::Options;
+use crate::{
+    config::Options,
+    secrets::{Guarded, check_permissions},
+};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -98,6 +101,8 @@ impl Desk {
         })?;
         let told = || format!("cannot read {}; does the server run?", file.display());
         let text: SecretString = std::fs::read_to_string(file).with_context(told)?.into();
+        let loose = || format!("cannot trust {}", file.display());
+        check_permissions(file, Guarded::Private).with_context(loose)?;
         // Not the error itself, for it may repeat the token.
         let foreign = || anyhow!("{} was not written by a server of ours", file.display());
         let Access { url, token } =

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use crate::{
     config::{Options, seconds},
     seal::Keyring,
+    secrets::{Guarded, check_permissions},
     store::Store,
     transport::http::SessionBounds,
     watch::{Parsed, Watched},
@@ -101,9 +102,13 @@ impl Replicas {
     /// What seals.
     pub(super) fn keys(&self) -> anyhow::Result<Arc<Watched<Keyring>>> {
         let keys = match &self.state_key_file {
-            Some(file) => Watched::start(file, |text| {
-                Ok(Parsed { value: Keyring::parse(text)?, files: Vec::new() })
-            })?,
+            Some(file) => {
+                let told = || format!("cannot use {}", file.display());
+                check_permissions(file, Guarded::Secret).with_context(told)?;
+                Watched::start(file, |text| {
+                    Ok(Parsed { value: Keyring::parse(text)?, files: Vec::new() })
+                })?
+            }
             None => Watched::fixed(Keyring::random()?),
         };
         Ok(Arc::new(keys))
@@ -114,6 +119,7 @@ impl Replicas {
         let from_file: Option<SecretString> = match &self.redis_url_file {
             Some(file) => {
                 let told = || format!("cannot read {}", file.display());
+                check_permissions(file, Guarded::Secret).with_context(told)?;
                 Some(std::fs::read_to_string(file).with_context(told)?.into())
             }
             None => None,

@@ -6,7 +6,10 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::{operation::Upstream, secrets};
+use crate::{
+    operation::Upstream,
+    secrets::{self, Guarded, check_permissions},
+};
 
 /// Where a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +104,8 @@ impl Key {
     /// # Errors
     /// The file cannot be read or holds none.
     pub fn in_file(path: PathBuf) -> Result<Self, KeyError> {
-        match std::fs::read_to_string(&path) {
+        let checked = check_permissions(&path, Guarded::Secret);
+        match checked.and_then(|()| std::fs::read_to_string(&path)) {
             Ok(secret) => Self::new(KeySource::File(path), &secret.into()),
             Err(source) => Err(KeyError::Unread { path, source }),
         }

@@ -4,6 +4,7 @@
 mod handover;
 mod mask;
 mod names;
+mod permissions;
 mod references;
 mod scan;
 
@@ -17,6 +18,7 @@ use mask::Texts;
 
 pub use handover::{Delivery, Handover};
 pub use mask::{mask, mask_arguments};
+pub use permissions::{Guarded, check_permissions};
 pub use references::{Allowed, Caller, References, Unresolved};
 pub use scan::{MASK, has_own, learn, mask as mask_text, mask_line};
 

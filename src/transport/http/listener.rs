@@ -39,6 +39,7 @@ use tracing::debug;
 use super::prompt::Prompt;
 use crate::{
     metrics::{Held, Metrics, Refused},
+    secrets::{Guarded, check_permissions},
     watch::{Parsed, Watched},
 };
 
@@ -73,6 +74,8 @@ impl Tls {
     /// # Errors
     /// A file cannot be read, or the two do not belong together.
     pub fn start(certificate: &Path, key: PathBuf) -> anyhow::Result<Self> {
+        let unusable = || format!("cannot use {}", key.display());
+        check_permissions(&key, Guarded::Secret).with_context(unusable)?;
         let first = std::fs::read_to_string(certificate)
             .with_context(|| format!("cannot read {}", certificate.display()))?;
         let config = RustlsConfig::from_config(tls(&first, &key)?);

@@ -109,9 +109,7 @@ fn a_log_belongs_to_one_process() {
 #[test]
 fn a_key_keeps_others_from_writing_lines() {
     let folder = Folder::new();
-    let (key, other) = (folder.path("key"), folder.path("other"));
-    fs::write(&key, KEY).unwrap();
-    fs::write(&other, KEY.replace('0', "1")).unwrap();
+    let (key, other) = (folder.key("key", KEY), folder.key("other", &KEY.replace('0', "1")));
     let (log, keyed) = (folder.log(), ["--audit-key-file", &key]);
     some_calls(&folder, 3, &keyed);
     assert!(folder.lines()[0]["hmac"].is_string());
@@ -164,8 +162,7 @@ async fn the_end_of_the_chain_is_logged() {
 #[test]
 fn what_cannot_be_used_stops_the_start() {
     let folder = Folder::new();
-    let short = folder.path("short");
-    fs::write(&short, "secret").unwrap();
+    let short = folder.key("short", "secret");
     fs::write(folder.path("garbage"), "not a line\n").unwrap();
     for (file, more, expected) in [
         ("no/such/folder", &[] as &[&str], "cannot use the audit log"),

@@ -6,7 +6,7 @@ mod damage;
 mod failure;
 mod masking;
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -38,6 +38,17 @@ impl Folder {
 
     fn lines(&self) -> Vec<Value> {
         lines(self.log())
+    }
+
+    /// The path of a new key file, which its owner alone may read.
+    fn key(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        path
     }
 
     /// What is in the folder, by name.
@@ -320,8 +331,7 @@ fn equal_arguments_are_told_by_their_digest() {
         lines.iter().map(|line| line["arguments_hmac"].as_str().unwrap().to_owned()).collect()
     };
     let (plain, keyed) = (Folder::new(), Folder::new());
-    let key = keyed.path("audit.key");
-    fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let key = keyed.key("audit.key", "0123456789abcdef0123456789abcdef\n");
     let found = digests(&keyed, &["--audit-key-file", &key]);
     assert!(found[0] == found[1] && found[0] != found[2], "{found:?}");
     // Without a key that outlives the process nobody can try guesses, not even we.

@@ -4,6 +4,7 @@
 mod handover;
 pub(crate) mod leaks;
 mod masking;
+mod permissions;
 mod references;
 
 use rmcp::{

@@ -1,0 +1,105 @@
+//! Permissions of files that hold secrets, or that decide who may do what.
+
+use std::{fs::Metadata, io, path::Path};
+
+/// What a file is to be kept from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// Nobody but its owner may read or write it.
+    Private,
+    /// Others may not write it; that they may read it is only logged.
+    Secret,
+    /// Others may not write it.
+    Trusted,
+}
+
+/// What of a file's permissions is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loose {
+    /// Everybody may write it.
+    Writable,
+    /// It belongs to the user that runs the process, and others may read or write it.
+    Readable,
+}
+
+/// Checks a file before it is used.
+///
+/// As with the keys of OpenSSH, reading is judged only for a file that belongs to the user that runs the
+/// process. A secret that Kubernetes or Compose mounts belongs to another user, and can be read only by the
+/// permissions of its group or of everybody.
+///
+/// # Errors
+/// The file cannot be looked at, or its permissions are too loose; says what to do.
+pub fn check_permissions(file: &Path, guarded: Guarded) -> io::Result<()> {
+    let Some(loose) = found(&file.metadata()?) else { return Ok(()) };
+    let what = match loose {
+        Loose::Writable => "everybody may write it",
+        Loose::Readable => "other users may read it",
+    };
+    let path = file.display();
+    match (loose, guarded) {
+        (Loose::Readable, Guarded::Trusted) => {}
+        (Loose::Readable, Guarded::Secret) => {
+            tracing::warn!("{path} holds a secret, and {what}; `chmod 600 {path}` keeps them out");
+        }
+        (Loose::Writable, _) | (Loose::Readable, Guarded::Private) => {
+            let why = format!("{what}; run `chmod 600 {path}`");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn found(file: &Metadata) -> Option<Loose> {
+    use std::os::unix::fs::MetadataExt;
+    judge(file.mode(), file.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// What others may do is not in these permissions.
+#[cfg(not(unix))]
+const fn found(_: &Metadata) -> Option<Loose> {
+    None
+}
+
+#[cfg(unix)]
+const fn judge(mode: u32, is_ours: bool) -> Option<Loose> {
+    match (mode & 0o002, mode & 0o077) {
+        (1.., _) => Some(Loose::Writable),
+        (0, 1..) if is_ours => Some(Loose::Readable),
+        _ => None,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    struct Case {
+        mode: u32,
+        is_ours: bool,
+        loose: Option<Loose>,
+    }
+
+    #[test]
+    fn permissions_are_judged_by_who_owns_the_file() {
+        let cases = [
+            Case { mode: 0o100_600, is_ours: true, loose: None },
+            Case { mode: 0o100_400, is_ours: true, loose: None },
+            Case { mode: 0o100_700, is_ours: true, loose: None },
+            Case { mode: 0o100_640, is_ours: true, loose: Some(Loose::Readable) },
+            Case { mode: 0o100_604, is_ours: true, loose: Some(Loose::Readable) },
+            Case { mode: 0o100_620, is_ours: true, loose: Some(Loose::Readable) },
+            Case { mode: 0o100_644, is_ours: true, loose: Some(Loose::Readable) },
+            Case { mode: 0o100_602, is_ours: true, loose: Some(Loose::Writable) },
+            // As Kubernetes mounts secrets for a group, and without one.
+            Case { mode: 0o100_440, is_ours: false, loose: None },
+            Case { mode: 0o100_640, is_ours: false, loose: None },
+            Case { mode: 0o100_644, is_ours: false, loose: None },
+            Case { mode: 0o100_666, is_ours: false, loose: Some(Loose::Writable) },
+        ];
+        for Case { mode, is_ours, loose } in cases {
+            assert_eq!(judge(mode, is_ours), loose, "{mode:o}, ours: {is_ours}");
+        }
+    }
+}

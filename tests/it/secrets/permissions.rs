@@ -1,0 +1,107 @@
+//! Files with secrets that others may read or write.
+
+#![cfg(unix)]
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use tempfile::TempDir;
+
+use crate::process::said;
+
+struct Case {
+    option: &'static str,
+    mode: u32,
+    starts: bool,
+    told: &'static str,
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+fn file(folder: &TempDir, text: &str, mode: u32) -> PathBuf {
+    let path = folder.path().join("secret");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+#[test]
+fn audit_key_that_others_may_read_is_refused() {
+    let cases = [
+        Case { option: "call", mode: 0o600, starts: true, told: "" },
+        Case { option: "call", mode: 0o400, starts: true, told: "" },
+        Case {
+            option: "call",
+            mode: 0o644,
+            starts: false,
+            told: "other users may read it; run `chmod 600 ",
+        },
+        Case {
+            option: "call",
+            mode: 0o640,
+            starts: false,
+            told: "other users may read it; run `chmod 600 ",
+        },
+        Case {
+            option: "call",
+            mode: 0o666,
+            starts: false,
+            told: "everybody may write it; run `chmod 600 ",
+        },
+    ];
+    for Case { mode, starts, told, .. } in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let key = file(&folder, KEY, mode);
+        let (key, log) = (key.to_str().unwrap(), folder.path().join("audit.jsonl"));
+        let log = log.to_str().unwrap();
+        let keyed = ["--audit-key-file", key];
+        let call = ["call", "list-labels", "--sandbox", "--audit-log", log];
+        let (ok, _, said_by_call) = said(&[&call[..], &keyed].concat());
+        assert_eq!(ok, starts, "{mode:o}: {said_by_call}");
+        assert!(said_by_call.contains(told), "{mode:o}: {said_by_call}");
+        assert!(!said_by_call.contains(KEY), "{said_by_call}");
+        fs::write(log, "").unwrap();
+        let (ok, _, said_by_verify) = said(&[&["audit", "verify", log][..], &keyed].concat());
+        assert!(ok == starts && said_by_verify.contains(told), "{mode:o}: {said_by_verify}");
+    }
+}
+
+/// What a start on an address that is no address of this machine says before it ends.
+fn started(option: &str, text: &str, mode: u32) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = file(&folder, text, mode);
+    let auth = if option == "--auth-file" { "token" } else { "key" };
+    let args = ["http", "--sandbox", "--listen", "192.0.2.1:1", "--auth", auth];
+    let (ok, _, log) = said(&[&args[..], &[option, secret.to_str().unwrap()]].concat());
+    assert!(!ok, "{log}");
+    log
+}
+
+#[test]
+fn other_secret_files_are_warned_of_and_refused_if_everybody_may_write() {
+    let state_key = portkey_mcp::seal::Keyring::new_line("k").unwrap();
+    let readable = "other users may read it; `chmod 600 ";
+    let writable = "everybody may write it; run `chmod 600 ";
+    let cases = [
+        Case { option: "--state-key-file", mode: 0o600, starts: true, told: "" },
+        Case { option: "--state-key-file", mode: 0o644, starts: true, told: readable },
+        Case { option: "--state-key-file", mode: 0o666, starts: false, told: writable },
+        Case { option: "--auth-file", mode: 0o644, starts: true, told: "" },
+        Case { option: "--auth-file", mode: 0o666, starts: false, told: writable },
+    ];
+    for Case { option, mode, starts, told } in cases {
+        let text = if option == "--auth-file" { "" } else { &state_key };
+        let log = started(option, text, mode);
+        // What came so far fails at the address.
+        assert_eq!(log.contains("192.0.2.1"), starts, "{option} {mode:o}: {log}");
+        assert!(log.contains(told), "{option} {mode:o}: {log}");
+        assert_eq!(log.contains("chmod"), !told.is_empty(), "{option} {mode:o}: {log}");
+    }
+}
+
+#[test]
+fn admin_file_that_others_may_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let admin = file(&folder, r#"{"url":"http://127.0.0.1:1","token":"t"}"#, 0o644);
+    let (ok, _, log) = said(&["approvals", "list", "--admin-file", admin.to_str().unwrap()]);
+    assert!(!ok && log.contains("other users may read it; run `chmod 600 "), "{log}");
+}
