@@ -33,6 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     approval::Approvals,
+    catalog::Entry,
     config::{Built, Options},
     metrics::Metrics,
     principal::Principal,
@@ -230,8 +231,13 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
         Some(Command::Tools(tools)) => {
             let (catalog, modes) = (options.catalog()?, options.access.modes()?);
-            let surface = options.access.surface();
-            tools.print(&catalog, &modes, surface, &mut io::stdout().lock())?;
+            let (surface, policy) = (options.access.surface(), options.guard.policy()?);
+            let is_listed = |entry: &Entry| {
+                let permits = |policy: &crate::policy::Policy| policy.can_permit(entry.operation);
+                modes.admit(entry.domain.name, entry.operation).is_ok()
+                    && policy.as_ref().is_none_or(permits)
+            };
+            tools.print(&catalog, is_listed, surface, &mut io::stdout().lock())?;
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;

@@ -13,7 +13,6 @@ use crate::{
     admin::{DOMAINS, Domain},
     catalog::{Catalog, Entry},
     operation::{Base, Operation, Plan, Published},
-    principal::AccessModes,
     search::{Hit, Index},
     server,
     surface::Surface,
@@ -46,12 +45,11 @@ impl Tools {
     pub(super) fn print(
         &self,
         catalog: &Catalog,
-        modes: &AccessModes,
+        is_listed: impl Fn(&Entry) -> bool,
         surface: Surface,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let offered = |entry: &&Entry| modes.admit(entry.domain.name, entry.operation).is_ok();
-        let mut tools: Vec<_> = catalog.iter().filter(offered).collect();
+        let mut tools: Vec<_> = catalog.iter().filter(|entry| is_listed(entry)).collect();
         if let Some(words) = &self.search {
             tools = found(&tools, words)?;
         }

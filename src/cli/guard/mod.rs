@@ -31,6 +31,14 @@ impl Guard {
         self.policy.over(self.approval.over(dispatcher))
     }
 
+    /// The policy as it is in its file now.
+    ///
+    /// # Errors
+    /// The file cannot be read or does not hold.
+    pub(crate) fn policy(&self) -> anyhow::Result<Option<crate::policy::Policy>> {
+        self.policy.load()
+    }
+
     /// Where humans answer. Replicas share keys and store.
     pub(crate) fn approvals(&self, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Approvals> {
         self.approval.approvals(keys, store)

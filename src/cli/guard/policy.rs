@@ -22,4 +22,8 @@ impl Policy {
             None => Ok(dispatcher),
         }
     }
+
+    pub(super) fn load(&self) -> anyhow::Result<Option<policy::Policy>> {
+        self.policy.as_deref().map(policy::Policy::quiet).transpose()
+    }
 }

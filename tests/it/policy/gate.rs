@@ -194,7 +194,17 @@ async fn a_change_takes_effect_and_a_bad_one_does_not() {
 }
 
 #[test]
-fn a_change_of_what_is_hidden_is_announced() {
+fn a_change_of_what_is_listed_is_announced() {
+    for change in [
+        "hide: [delete-integration]",
+        "rules: [{ name: a, action: deny, match: { tools: [delete-integration] } }]",
+        "default: deny\ntools: { delete-integration: {} }",
+    ] {
+        is_announced(change);
+    }
+}
+
+fn is_announced(change: &str) {
     let file = File::with("version: '1'");
     let mut pipe = Pipe::start(&["stdio", "--sandbox", "--policy", file.path()]);
     let params = json!({
@@ -208,7 +218,7 @@ fn a_change_of_what_is_hidden_is_announced() {
     pipe.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string());
     pipe.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string());
     pipe.receive();
-    fs::write(&file.path, "version: '1'\nhide: [delete-integration]").unwrap();
+    fs::write(&file.path, format!("version: '1'\n{change}")).unwrap();
     assert_eq!(pipe.receive()["method"], "notifications/tools/list_changed");
 }
 

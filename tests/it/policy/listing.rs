@@ -221,6 +221,11 @@ fn commands_say_what_is_not_listed() {
         ok && out.contains("2 rules, 0 of ") && out.contains(" tools hidden, 2 listed, "),
         "{out}"
     );
+    let (ok, out, log) = said(&["tools", "--sandbox", "--format", "json", "--policy", file.path()]);
+    assert!(ok, "{log}");
+    let tools: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["list-labels", "read-result", "update-config", "whoami"]);
     for (tool, is_listed) in [("list-labels", true), ("list-all-workspaces", false)] {
         let (ok, out, log) = said(&["policy", "explain", file.path(), "--call", tool]);
         assert!(ok, "{log}");
