@@ -43,11 +43,17 @@ pub(super) enum Approvals {
         /// Name of what the call is about, where that has to be typed.
         #[arg(long)]
         name: Option<String>,
+        /// Name of whoever decides, for the record; the user of the shell when left out.
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
     },
     /// Deny one call.
     Deny {
         /// Its ticket, or enough of the beginning to tell it from others.
         ticket: String,
+        /// Name of whoever decides, for the record; the user of the shell when left out.
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
     },
 }
 
@@ -81,12 +87,12 @@ impl Approvals {
                     state(ticket)
                 )?;
             }
-            Self::Approve { ticket, name } => {
-                let decision = json!({ "approve": true, "name": name, "by": who() });
+            Self::Approve { ticket, name, by } => {
+                let decision = json!({ "approve": true, "name": name, "by": who(by.as_deref()) });
                 desk.decide(one(tickets, ticket)?, decision, out).await?;
             }
-            Self::Deny { ticket } => {
-                let decision = json!({ "approve": false, "by": who() });
+            Self::Deny { ticket, by } => {
+                let decision = json!({ "approve": false, "by": who(by.as_deref()) });
                 desk.decide(one(tickets, ticket)?, decision, out).await?;
             }
         }
@@ -183,8 +189,9 @@ fn state(ticket: &Value) -> String {
     }
 }
 
-/// Whoever is logged in, as far as the environment says.
-fn who() -> String {
-    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+/// Whoever is named, or else is logged in, as far as the environment says.
+fn who(by: Option<&str>) -> String {
+    let user = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let named = by.map(|by| by.trim().to_owned()).or_else(user);
     named.filter(|name| !name.is_empty()).unwrap_or_else(|| "approvals".to_owned())
 }

@@ -89,8 +89,8 @@ async fn a_call_waits_until_somebody_decides_elsewhere() {
         assert!(good && list.contains(&id) && list.contains("pending"), "{list}");
         let (good, shown, _) = admin.approvals(&["show", &id[..6]]);
         assert!(good && shown.contains("Target: DELETE") && shown.contains(SLUG), "{shown}");
-        let (good, decided, _) = admin.approvals(&["approve", &id]);
-        assert!(good && decided.contains("approved by"), "{decided}");
+        let (good, decided, _) = admin.approvals(&["approve", &id, "--by", "Dana"]);
+        assert!(good && decided.contains("approved by Dana"), "{decided}");
         let (good, _, twice) = admin.approvals(&["deny", &id]);
         assert!(!good && twice.contains("decided already"), "{twice}");
 
