@@ -69,8 +69,8 @@ pub enum State {
 }
 
 impl State {
-    /// The word for it, and who decided.
-    pub fn told(&self) -> (&'static str, Option<&str>) {
+    /// The word for what was decided, and who decided.
+    pub fn decision(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Pending => ("pending", None),
             Self::Approved(by) => ("approved", Some(by)),

@@ -189,9 +189,14 @@ fn state(ticket: &Value) -> String {
     }
 }
 
-/// Whoever is named, or else is logged in, as far as the environment says.
+/// Whoever is named, or else is logged in.
 fn who(by: Option<&str>) -> String {
-    let user = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let named = by.map(|by| by.trim().to_owned()).or_else(user);
-    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "approvals".to_owned())
+    let named = by.map(str::trim).filter(|by| !by.is_empty()).map(str::to_owned);
+    named.or_else(logged_in).unwrap_or_else(|| "approvals".to_owned())
+}
+
+/// Whoever is logged in, as far as the environment says.
+pub(super) fn logged_in() -> Option<String> {
+    let mut names = ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
+    names.find(|name| !name.is_empty())
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
+use super::approvals::logged_in;
 use crate::{
     approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
     dispatch::Dispatcher,
@@ -83,7 +84,8 @@ fn at_terminal(question: &Question) -> Result<Grant, Denied> {
     let form = write!(screen, "{}\n\n", question.text)
         .and_then(|()| read_decision(&mut input.lock(), &mut screen, needs_name))
         .map_err(|error| Denied::Unasked(error.to_string()))?;
-    question.answered(&form, How::Terminal, "terminal")
+    let by = logged_in().unwrap_or_else(|| "terminal".to_owned());
+    question.answered(&form, How::Terminal, &by)
 }
 
 /// Asks until something is typed that decides. The end of the input closes the question.

@@ -103,8 +103,8 @@ impl Replicas {
     pub(super) fn keys(&self) -> anyhow::Result<Arc<Watched<Keyring>>> {
         let keys = match &self.state_key_file {
             Some(file) => {
-                let told = || format!("cannot use {}", file.display());
-                check_permissions(file, Guarded::Secret).with_context(told)?;
+                let context = || format!("cannot use {}", file.display());
+                check_permissions(file, Guarded::Secret).with_context(context)?;
                 Watched::start(file, |text| {
                     Ok(Parsed { value: Keyring::parse(text)?, files: Vec::new() })
                 })?

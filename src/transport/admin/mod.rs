@@ -304,6 +304,6 @@ fn form(approve: bool, typed: Option<String>) -> approval::Form {
 }
 
 fn told(ticket: &Ticket) {
-    let (decision, by) = ticket.state.told();
+    let (decision, by) = ticket.state.decision();
     warn!(tool = ticket.tool, ticket = ticket.id, decision, by, "a human decided");
 }
