@@ -65,7 +65,8 @@ const FROM_SEARCH: &str = "`search-operations` finds what to call, and the tool 
     list operations find ids and slugs.";
 const RULES: &str = " `current_page` counts from zero. With an Admin key, name \
     the `workspace_id`. Secrets come back masked: never write a masked value back, leave the field \
-    out. A field left out keeps its value. Lists say `total`, `returned` and `next`, the arguments of \
+    out. A field left out keeps its value. A time may be RFC 3339, a date, `2026-11`, `7d` or `last month`. \
+    `warnings` in an answer say what of the arguments was not known or left out. Lists say `total`, `returned` and `next`, the arguments of \
     the next page; each also takes `fields` (names to return, dots into objects) and `all: true` (follow \
     the pages, up to 1,000 items). A large result comes `truncated`, with what was left out.";
 
