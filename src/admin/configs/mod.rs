@@ -1,9 +1,11 @@
 //! Configs: how the gateway routes, retries, caches and guards a request.
 
+mod document;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{JsonMap, Operation, Secret, delete, get, post, put};
+use portkey_mcp_operation::{Findings, JsonMap, Operation, Secret, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -26,6 +28,8 @@ pub const OPERATIONS: &[Operation] = &[
             "caching",
             "Konfiguration anlegen",
         ])
+        .document("config", document::FIELDS)
+        .rule(new_config_is_effective)
         .scopes(&["configs.create"]),
     get::<GetConfig>("get-config", "/configs/{slug}")
         .found_by(&[
@@ -47,6 +51,8 @@ pub const OPERATIONS: &[Operation] = &[
             "edit gateway settings",
             "Konfiguration ändern",
         ])
+        .document("config", document::FIELDS)
+        .rule(config_update_is_effective)
         .destructive()
         .not_idempotent()
         .scopes(&["configs.update"]),
@@ -82,17 +88,17 @@ pub struct ListConfigs {
 
 /// Create a config
 ///
-/// Stores a config document as its first version; returns id and version id. The slug (`pc-…`) that
-/// other tools take is in `list-all-configs`.
+/// Stores a config document as its first version; returns its ids. The slug (`pc-…`) that other tools
+/// take is in `list-all-configs`. `isDefault` has no effect.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateConfig {
     /// Display name.
     pub name: Option<String>,
     /// Gateway config: strategy, targets, retry, cache, guardrails.
     pub config: Option<Secret<JsonMap>>,
-    /// 1: the workspace's default. Reads say `is_default`.
+    /// Portkey drops it without a word: no operation sets it. Reads say `is_default`.
     #[serde(rename = "isDefault")]
-    #[schemars(range(min = 0, max = 1))]
+    #[schemars(range(min = 0, max = 1), extend("x-unlisted" = true))]
     pub is_default: Option<u8>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
@@ -110,7 +116,7 @@ pub struct GetConfig {
 /// Update a config
 ///
 /// Renames a config or replaces its document, which live traffic follows at once; the old one stays
-/// in `list-config-versions`.
+/// in `list-config-versions`. `isDefault` has no effect.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateConfig {
     /// Config slug, `pc-…`.
@@ -121,6 +127,10 @@ pub struct UpdateConfig {
     pub config: Option<Secret<JsonMap>>,
     /// State, such as `active`.
     pub status: Option<String>,
+    /// Portkey drops it without a word: no operation sets it. Reads say `is_default`.
+    #[serde(rename = "isDefault")]
+    #[schemars(range(min = 0, max = 1), extend("x-unlisted" = true))]
+    pub is_default: Option<u8>,
 }
 
 /// Delete a config
@@ -140,4 +150,24 @@ pub struct DeleteConfig {
 pub struct ListVersions {
     /// Config slug, `pc-…`.
     pub slug: String,
+}
+
+/// A document or a mark that has no effect passes, and the caller is told.
+fn new_config_is_effective(args: &JsonMap, findings: &mut Findings) {
+    if args.contains_key("isDefault") {
+        findings.warn("`isDefault` is dropped by Portkey: no operation makes a config the default");
+    }
+    document::warn_of_unread_fields(args, findings);
+}
+
+/// The same, but an update that has no other effect would be a success that changes nothing.
+fn config_update_is_effective(args: &JsonMap, findings: &mut Findings) {
+    let changes = |name: &String| !matches!(name.as_str(), "slug" | "isDefault");
+    if args.contains_key("isDefault") && !args.keys().any(changes) {
+        let what = "is dropped by Portkey, and nothing else to change is given; it takes `name`, \
+                    `config`, `status`";
+        findings.add("isDefault", what);
+        return;
+    }
+    new_config_is_effective(args, findings);
 }
