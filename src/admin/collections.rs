@@ -46,6 +46,8 @@ pub struct ListCollections {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateCollection {
     /// Display name.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub name: String,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
@@ -70,6 +72,8 @@ pub struct UpdateCollection {
     /// UUID or slug.
     pub collection_id: String,
     /// Display name.
+    ///
+    /// Required: OpenAPI; there is nothing else to change.
     pub name: String,
 }
 

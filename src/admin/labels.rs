@@ -55,6 +55,8 @@ pub struct ListLabels {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateLabel {
     /// Without spaces or @; not `latest`, `default` or a number.
+    ///
+    /// Required: OpenAPI.
     pub name: String,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{Operation, delete, get, post, put};
+use portkey_mcp_operation::{Operation, TextOr, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -74,8 +74,12 @@ pub struct ListPartials {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreatePartial {
     /// Display name.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub name: String,
     /// With {{variables}}.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub string: String,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
@@ -91,7 +95,7 @@ pub struct GetPartial {
     /// UUID or slug.
     pub prompt_partial_id: String,
     /// `latest`, `default` (the published one) or a number.
-    pub version: Option<String>,
+    pub version: Option<TextOr<u32>>,
 }
 
 /// Update a prompt partial
@@ -131,6 +135,8 @@ pub struct PublishPartial {
     /// UUID or slug.
     pub prompt_partial_id: String,
     /// Version number, not its UUID.
+    ///
+    /// Required: OpenAPI; nothing else is sent.
     #[schemars(range(min = 1))]
     pub version: u32,
 }

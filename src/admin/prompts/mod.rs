@@ -4,10 +4,21 @@ mod run;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 pub use run::RunPrompt;
 
-use portkey_mcp_operation::{Base, Effect, Findings, JsonMap, Operation, delete, get, post, put};
+use portkey_mcp_operation::{
+    Base, Effect, Findings, JsonMap, Nullable, Open, Operation, TextOr, delete, get, post, put,
+};
+
+/// What the two calls take beside what they list.
+macro_rules! overrides {
+    () => {
+        "Other arguments override the template and may be any completion parameter, such as \
+         {frequency,presence}_penalty, max_completion_tokens, n, seed, top_p, user."
+    };
+}
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -23,9 +34,11 @@ pub const OPERATIONS: &[Operation] = &[
     post::<RunPrompt>("create-prompt-completion", "/prompts/{prompt_id}/completions").found_by(&["execute", "invoke", "generate", "try out", "ausführen", "inference"])
         .about(
             "Run a prompt",
-            "Calls the prompt's model and returns its answer; each call costs money and is logged. \
-             Needs a workspace key. Other arguments override the template and may be any completion \
-             parameter.",
+            concat!(
+                "Calls the prompt's model and returns its answer; each call costs money and is logged. \
+                 Needs a workspace key. ",
+                overrides!()
+            ),
         )
         .on(Base::Gateway)
         .rule(run::overrides_are_effective)
@@ -41,8 +54,10 @@ pub const OPERATIONS: &[Operation] = &[
     post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render").found_by(&["fill in", "dry run", "substitute", "preview", "placeholders", "vorschau"])
         .about(
             "Render a prompt",
-            "Returns the request that running the prompt would send, without calling a model. Other \
-             arguments override the template and may be any completion parameter.",
+            concat!(
+                "Returns the request that running the prompt would send, without calling a model. ",
+                overrides!()
+            ),
         )
         .on(Base::Gateway)
         .rule(run::overrides_are_effective)
@@ -81,7 +96,7 @@ pub struct ListPrompts {
     pub search: Option<String>,
     /// Those that other workspaces share with this one.
     #[serde(rename = "type")]
-    pub kind: Option<PromptKind>,
+    pub kind: Option<Open<PromptKind>>,
     /// Tell with whom they are shared.
     pub show_prompt_share: Option<bool>,
 }
@@ -101,21 +116,32 @@ pub enum PromptKind {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreatePrompt {
     /// Display name.
+    ///
+    /// Required: OpenAPI; Terraform and the SDKs always send it.
     pub name: String,
     /// Collection UUID or slug.
+    ///
+    /// Required: OpenAPI; Terraform and the SDKs always send it.
     pub collection_id: String,
     /// Template with {{variables}}; for chat, a list of messages as JSON text.
+    ///
+    /// Required: OpenAPI; Terraform and the SDKs always send it.
     pub string: String,
     /// Model parameters, such as temperature.
-    pub parameters: JsonMap,
+    ///
+    /// Required: OpenAPI; Terraform always sends it, if only as null.
+    #[schemars(required)]
+    pub parameters: Nullable<JsonMap>,
     /// Slug of the provider that runs it.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub virtual_key: String,
     /// Function definitions (legacy).
     pub functions: Option<Vec<JsonMap>>,
     /// Tool definitions.
     pub tools: Option<Vec<JsonMap>>,
     /// Which tool to use.
-    pub tool_choice: Option<JsonMap>,
+    pub tool_choice: Option<TextOr<JsonMap>>,
     /// Model; best given.
     pub model: Option<String>,
     /// About this version.
@@ -132,7 +158,7 @@ pub struct GetPrompt {
     /// UUID or slug, `pp-…`.
     pub prompt_id: String,
     /// `latest`, `default` (the published one) or a number.
-    pub version: Option<String>,
+    pub version: Option<TextOr<u32>>,
 }
 
 /// Update a prompt
@@ -153,7 +179,9 @@ pub struct UpdatePrompt {
     /// Template; for chat, a list of messages as JSON text.
     pub string: Option<String>,
     /// Model parameters, such as temperature.
-    pub parameters: Option<JsonMap>,
+    ///
+    /// Terraform sends null beside a new name alone.
+    pub parameters: Nullable<JsonMap>,
     /// Model.
     pub model: Option<String>,
     /// Slug of the provider that runs it.
@@ -165,7 +193,7 @@ pub struct UpdatePrompt {
     /// Tool definitions.
     pub tools: Option<Vec<JsonMap>>,
     /// Which tool to use.
-    pub tool_choice: Option<JsonMap>,
+    pub tool_choice: Option<TextOr<JsonMap>>,
     /// 1 for raw text.
     #[schemars(range(min = 0, max = 1))]
     pub is_raw_template: Option<u8>,
@@ -191,6 +219,8 @@ pub struct PublishPrompt {
     /// UUID or slug, `pp-…`.
     pub prompt_id: String,
     /// Version number, not its UUID.
+    ///
+    /// Required: OpenAPI; nothing else is sent.
     #[schemars(range(min = 1))]
     pub version: u32,
 }
@@ -217,7 +247,7 @@ pub struct GetVersion {
 
 /// Label a prompt version
 ///
-/// Attaches a label to one version; the template stays as it is.
+/// Attaches a label to one version, or takes it off; the template stays as it is.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateVersion {
     /// UUID or slug, `pp-…`.
@@ -225,7 +255,7 @@ pub struct UpdateVersion {
     /// Version UUID, from `list-prompt-versions`.
     pub version_id: String,
     /// Label UUID, from `list-labels`.
-    pub label_id: Option<String>,
+    pub label_id: Nullable<String>,
 }
 
 /// What only a version has, and so makes one.
@@ -244,8 +274,13 @@ const OF_A_VERSION: [&str; 10] = [
 
 /// Portkey does not fill in what a version lacks unless it is told to patch.
 fn a_version_is_whole(args: &JsonMap, findings: &mut Findings) {
+    let is_change = |(name, value): (&String, &Value)| name != "prompt_id" && !value.is_null();
+    if args.contains_key("parameters") && !args.iter().any(is_change) {
+        findings.add("parameters", "null alone changes nothing");
+    }
     let patches = args.get("patch").is_some_and(|patch| *patch == true);
-    let is_given = |name: &str| args.contains_key(name);
+    // Terraform writes `parameters: null` beside a new name.
+    let is_given = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
     if patches || !OF_A_VERSION.iter().any(|&name| is_given(name)) {
         return;
     }

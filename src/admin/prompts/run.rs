@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use portkey_mcp_operation::{Findings, JsonMap};
+use portkey_mcp_operation::{Findings, JsonMap, Nullable, OneOrMany, TextOr};
 
 /// Run a prompt
 ///
@@ -18,38 +18,47 @@ pub struct RunPrompt {
     /// UUID or slug; slug@label or slug@number names a version.
     pub prompt_id: String,
     /// Values for the template.
+    ///
+    /// Required: OpenAPI, and its examples all have it.
     pub variables: JsonMap,
     /// Model.
     pub model: Option<String>,
     /// Messages, instead of the template's.
     pub messages: Option<Vec<JsonMap>>,
     /// Sampling temperature.
-    pub temperature: Option<f64>,
+    pub temperature: Nullable<f64>,
     /// Nucleus sampling.
-    pub top_p: Option<f64>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub top_p: Nullable<f64>,
     /// Most tokens to write.
-    pub max_tokens: Option<u32>,
+    pub max_tokens: Nullable<u32>,
     /// The same, with reasoning.
-    pub max_completion_tokens: Option<u32>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub max_completion_tokens: Nullable<u32>,
     /// Frequency penalty.
-    pub frequency_penalty: Option<f64>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub frequency_penalty: Nullable<f64>,
     /// Presence penalty.
-    pub presence_penalty: Option<f64>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub presence_penalty: Nullable<f64>,
     /// How many answers.
-    pub n: Option<u32>,
-    /// Text to stop at.
-    pub stop: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub n: Nullable<u32>,
+    /// Text to stop at, or a list.
+    pub stop: Nullable<OneOrMany<String>>,
     /// Leave out: an answer comes whole.
-    pub stream: Option<bool>,
+    pub stream: Nullable<bool>,
     /// Tool definitions.
     pub tools: Option<Vec<JsonMap>>,
     /// Which tool to use.
-    pub tool_choice: Option<String>,
+    pub tool_choice: Option<TextOr<JsonMap>>,
     /// Output format.
     pub response_format: Option<JsonMap>,
     /// Seed.
-    pub seed: Option<i64>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub seed: Nullable<i64>,
     /// End user.
+    #[schemars(extend("x-unlisted" = true))]
     pub user: Option<String>,
     /// Any other parameter of a chat completion.
     #[serde(flatten)]
