@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Traffic, traffic};
-use portkey_mcp_operation::{Operation, get};
+use portkey_mcp_operation::{Operation, TextOrList, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -155,7 +155,7 @@ pub struct GroupedBy {
     /// Comma-separated: cost, total_tokens, avg_tokens, avg_input_tokens, avg_output_tokens,
     /// avg_latency, p95_latency, p99_latency, success_rate, error_count, cache_hit_rate, last_seen,
     /// first_seen.
-    pub columns: Option<String>,
+    pub columns: Option<TextOrList>,
     /// Also count the groups.
     pub include_total: Option<bool>,
 }

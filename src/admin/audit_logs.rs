@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{EndTime, Operation, StartTime, get};
+use portkey_mcp_operation::{EndTime, Findings, JsonMap, Open, Operation, StartTime, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "/audit-logs")
@@ -15,6 +15,7 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
         "Änderungsprotokoll",
         "compliance",
     ])
+    .rule(organisation_is_the_keys)
     .enterprise()
     .scopes(&["audit_logs.list"])
     .untrusted()
@@ -23,18 +24,23 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
 
 /// List audit logs
 ///
-/// Returns the changes made in a period, in `records`: who, from where, what request and how it ended.
-/// Admin key, Enterprise plan.
+/// Returns the changes made in a period, in `records`: who, from where, what request and how it ended. Never
+/// give organisation_id, which is answered with 401. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListAuditLogs {
     /// From (RFC 3339).
+    ///
+    /// Required: OpenAPI.
     pub start_time: StartTime,
     /// Until.
+    ///
+    /// Required: OpenAPI.
     pub end_time: EndTime,
-    /// Organisation UUID; the key's when left out.
+    /// Leave it out: the key's is meant, and a call that names one is refused with 401.
+    #[schemars(extend("x-unlisted" = true))]
     pub organisation_id: Option<String>,
     /// HTTP method.
-    pub method: Option<Method>,
+    pub method: Option<Open<Method>>,
     /// Path.
     pub uri: Option<String>,
     /// As errors name it.
@@ -42,7 +48,7 @@ pub struct ListAuditLogs {
     /// UUID.
     pub user_id: Option<String>,
     /// Kind of caller.
-    pub user_type: Option<Caller>,
+    pub user_type: Option<Open<Caller>>,
     /// UUID or slug.
     pub workspace_id: Option<String>,
     /// HTTP status.
@@ -58,7 +64,7 @@ pub struct ListAuditLogs {
     /// Zero-based.
     pub current_page: Option<u32>,
     /// Records per page.
-    #[schemars(range(min = 0, max = 100))]
+    #[schemars(range(min = 1, max = 100))]
     pub page_size: Option<u32>,
 }
 
@@ -79,4 +85,12 @@ pub enum Method {
 pub enum Caller {
     User,
     ApiKey,
+}
+
+fn organisation_is_the_keys(args: &JsonMap, findings: &mut Findings) {
+    if args.contains_key("organisation_id") {
+        findings.warn(
+            "`organisation_id` makes Portkey answer 401 (unauthorised); leave it out, the key's is meant",
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{Effect, EndTime, JsonMap, Operation, StartTime, get, post, put};
+use portkey_mcp_operation::{Effect, EndTime, JsonMap, Open, Operation, StartTime, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -82,12 +82,19 @@ pub struct ListLogExports {
 /// Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateLogExport {
+    // Required: OpenAPI, and each body in public programs has it.
     #[expect(missing_docs, reason = "the struct says it")]
     pub filters: ExportFilters,
-    /// What of each; fields the workspace denies are refused.
-    pub requested_data: Vec<ExportField>,
+    /// What of each, unless the workspace denies it: id, trace_id, created_at, request, response, is_success,
+    /// ai_org, ai_model, {req,res,total}_units, request_url, cost, cost_currency, response_time,
+    /// response_status_code, mode, config, prompt_slug, metadata.
+    ///
+    /// Required: OpenAPI, and each body in public programs has it.
+    pub requested_data: Vec<Open<ExportField>>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
 }
 
 /// Get log export field restrictions
@@ -96,6 +103,8 @@ pub struct CreateLogExport {
 #[derive(Deserialize, JsonSchema)]
 pub struct GetFieldRestrictions {
     /// Workspace UUID or slug.
+    ///
+    /// Required: OpenAPI.
     pub workspace_id: String,
 }
 
@@ -111,17 +120,22 @@ pub struct GetLogExport {
 
 /// Update a log export
 ///
-/// Replaces the filters of a draft, and its fields where given. Enterprise plan.
+/// Replaces the filters of a draft, and its fields and `description` where given. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateLogExport {
     /// UUID.
     pub export_id: String,
     /// As in `create-log-export`.
+    ///
+    /// Required: OpenAPI, and each body in public programs has it.
     pub filters: ExportFilters,
-    /// What of each log.
-    pub requested_data: Option<Vec<ExportField>>,
+    /// As in `create-log-export`.
+    pub requested_data: Option<Vec<Open<ExportField>>>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
+    /// What it is for.
+    #[schemars(extend("x-unlisted" = true))]
+    pub description: Option<String>,
 }
 
 /// Cancel a log export

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::Tags;
-use portkey_mcp_operation::{Base, JsonMap, Operation, Secret, get, post};
+use portkey_mcp_operation::{Base, Findings, JsonMap, OneOrMany, Operation, Secret, get, post};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -12,6 +12,8 @@ pub const OPERATIONS: &[Operation] = &[
         .found_by(&["import", "push", "ingest", "upload traces", "custom", "nachtragen"])
         .on(Base::Gateway)
         .bare_body("logs")
+        .document("logs", &["request", "response"])
+        .rule(something_is_logged)
         .aliases(&["insert-log"])
         .scopes(&["completions.write and logs.write"]),
     get::<GetLog>("get-log", "/logs/{log_id}")
@@ -43,33 +45,45 @@ pub const OPERATIONS: &[Operation] = &[
 /// be removed. Admin keys are refused.
 #[derive(Deserialize, JsonSchema)]
 pub struct InsertLogs {
-    /// The calls.
-    #[schemars(length(min = 1))]
-    pub logs: Vec<LogEntry>,
+    /// A call, or a list of calls.
+    ///
+    /// Required: it is the whole body.
+    pub logs: OneOrMany<LogEntry>,
 }
 
 /// One call to a model.
 #[derive(Deserialize, JsonSchema)]
 pub struct LogEntry {
     /// What was asked.
+    ///
+    /// Required: OpenAPI.
     pub request: LoggedRequest,
     /// What was answered.
+    ///
+    /// Required: OpenAPI.
     pub response: LoggedResponse,
-    /// Texts by name; trace_id, span_id and span_name place the call in a trace.
-    pub metadata: Option<Tags>,
+    /// By name; trace_id, span_id and span_name place the call in a trace.
+    pub metadata: Option<JsonMap>,
 }
 
 /// What was asked.
 #[derive(Deserialize, JsonSchema)]
 pub struct LoggedRequest {
     /// Full URL.
+    ///
+    /// Required: OpenAPI.
     pub url: String,
     /// HTTP method.
     pub method: Option<String>,
     /// Without credentials: they are stored as they are.
     pub headers: Option<Secret<Tags>>,
     /// As sent; its `model` is the log's.
+    ///
+    /// Required: OpenAPI.
     pub body: Secret<JsonMap>,
+    /// Who answered, such as `openai`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub provider: Option<String>,
 }
 
 /// What was answered.
@@ -80,9 +94,18 @@ pub struct LoggedResponse {
     /// By name.
     pub headers: Option<Secret<Tags>>,
     /// As received; its `usage` is the log's.
+    ///
+    /// Required: OpenAPI.
     pub body: Secret<JsonMap>,
     /// Milliseconds.
     pub response_time: Option<u64>,
+    /// Another name of `response_time` in the documents.
+    #[schemars(extend("x-unlisted" = true))]
+    pub time: Option<u64>,
+    /// Whether it came as a stream.
+    #[serde(rename = "streamingMode")]
+    #[schemars(extend("x-unlisted" = true))]
+    pub streaming_mode: Option<bool>,
 }
 
 /// Get a log
@@ -92,4 +115,10 @@ pub struct LoggedResponse {
 pub struct GetLog {
     /// UUID.
     pub log_id: String,
+}
+
+fn something_is_logged(args: &JsonMap, findings: &mut Findings) {
+    if args.get("logs").and_then(|logs| logs.as_array()).is_some_and(Vec::is_empty) {
+        findings.add("logs", "takes at least 1, got 0");
+    }
 }
