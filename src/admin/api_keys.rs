@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Period, RateKind, UsageLimits, alert_below_limit};
-use portkey_mcp_operation::{Findings, JsonMap, Nullable, Operation, Time, delete, get, post, put};
+use portkey_mcp_operation::{
+    Findings, JsonMap, Nullable, Open, Operation, Time, delete, get, post, put,
+};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -124,8 +126,12 @@ pub struct CreateApiKey {
     /// Who uses it.
     pub sub_type: KeySubType,
     /// Display name.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub name: String,
     /// What it may do, such as `logs.list`.
+    ///
+    /// Required: OpenAPI, and all its examples and the documents' have it.
     pub scopes: Vec<String>,
     /// What it is for.
     pub description: Option<String>,
@@ -136,7 +142,7 @@ pub struct CreateApiKey {
     /// UUID; required for `user`.
     pub user_id: Option<String>,
     /// Rate caps.
-    pub rate_limits: Option<Vec<KeyRateLimit>>,
+    pub rate_limits: Nullable<Vec<KeyRateLimit>>,
     /// type (cost|tokens), credit_limit (US dollars or tokens), alert_threshold, periodic_reset
     /// (monthly|weekly), periodic_reset_days, next_usage_reset_at (RFC 3339).
     #[schemars(extend("x-names-fields" = true))]
@@ -146,9 +152,9 @@ pub struct CreateApiKey {
     /// Who hears of limits and expiry.
     pub alert_emails: Option<Vec<String>>,
     /// Expiry, RFC 3339.
-    pub expires_at: Option<Time>,
+    pub expires_at: Nullable<Time>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub rotation_policy: Option<RotationPolicy>,
+    pub rotation_policy: Nullable<RotationPolicy>,
 }
 
 /// Whose a key is.
@@ -174,11 +180,19 @@ pub enum KeySubType {
 /// Keys know two windows more than other things do.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
-#[expect(missing_docs, reason = "the struct says it")]
 pub struct KeyRateLimit {
+    /// What is counted.
+    ///
+    /// Required: OpenAPI.
     #[serde(rename = "type")]
-    pub kind: RateKind,
-    pub unit: KeyRateUnit,
+    pub kind: Open<RateKind>,
+    /// Per second, minute, hour, day or week.
+    ///
+    /// Required: OpenAPI.
+    pub unit: Open<KeyRateUnit>,
+    /// How many.
+    ///
+    /// Required: OpenAPI.
     pub value: u64,
 }
 

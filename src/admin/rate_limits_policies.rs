@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Condition, Grouping, PolicyStatus, PolicyTarget, RateKind};
-use portkey_mcp_operation::{Operation, delete, get, post, put};
+use portkey_mcp_operation::{Nullable, Open, Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -52,12 +52,12 @@ pub struct ListRateLimitsPolicies {
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// `active` when left out.
-    pub status: Option<PolicyStatus>,
+    pub status: Option<Open<PolicyStatus>>,
     /// What is counted.
     #[serde(rename = "type")]
-    pub kind: Option<RateKind>,
+    pub kind: Option<Open<RateKind>>,
     /// Per minute, hour, day or week.
-    pub unit: Option<PolicyUnit>,
+    pub unit: Option<Open<PolicyUnit>>,
     /// Items per page.
     #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
@@ -78,22 +78,30 @@ pub enum PolicyUnit {
 
 /// Create a rate-limits policy
 ///
-/// Caps the requests or tokens of each group of matching requests and returns the policy's id.
-/// Enterprise plan.
+/// Caps the requests or tokens of each group of matching requests and returns the policy's id. Also
+/// `description`, `status`. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateRateLimitsPolicy {
     /// Which requests; all must hold. `endpoint_type` is a key too.
+    ///
+    /// Required: OpenAPI and Portkey's documents; an empty list is 400.
     #[schemars(length(min = 1))]
     pub conditions: Vec<Condition>,
     /// One count for each value of these.
     #[schemars(length(min = 1))]
-    pub group_by: Vec<Grouping>,
+    pub group_by: Option<Vec<Grouping>>,
     /// What is counted.
+    ///
+    /// Required: OpenAPI and Portkey's documents.
     #[serde(rename = "type")]
-    pub kind: RateKind,
+    pub kind: Open<RateKind>,
     /// Per minute, hour, day or week.
-    pub unit: PolicyUnit,
+    ///
+    /// Required: OpenAPI and Portkey's documents.
+    pub unit: Open<PolicyUnit>,
     /// How many.
+    ///
+    /// Required: OpenAPI and Portkey's documents.
     pub value: f64,
     /// Display name.
     #[schemars(length(max = 255))]
@@ -103,7 +111,13 @@ pub struct CreateRateLimitsPolicy {
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
     /// Kind of traffic; cannot be changed.
-    pub target: Option<PolicyTarget>,
+    pub target: Option<Open<PolicyTarget>>,
+    /// What it is for.
+    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    pub description: Nullable<String>,
+    /// State, such as `active`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status: Option<Open<PolicyStatus>>,
 }
 
 /// Get a rate-limits policy
@@ -114,12 +128,13 @@ pub struct GetRateLimitsPolicy {
     /// Policy UUID.
     pub rate_limits_policy_id: String,
     /// `active` when left out.
-    pub status: Option<PolicyStatus>,
+    pub status: Option<Open<PolicyStatus>>,
 }
 
 /// Update a rate-limits policy
 ///
-/// Changes the fields given and keeps the rest; `group_by`, `type` and `target` stay. Enterprise plan.
+/// Changes the fields given and keeps the rest; `group_by`, `type` and `target` stay. Also `description`,
+/// `status`. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateRateLimitsPolicy {
     /// Policy UUID.
@@ -128,12 +143,18 @@ pub struct UpdateRateLimitsPolicy {
     #[schemars(length(max = 255))]
     pub name: Option<String>,
     /// Per minute, hour, day or week.
-    pub unit: Option<PolicyUnit>,
+    pub unit: Option<Open<PolicyUnit>>,
     /// How many.
     pub value: Option<f64>,
     /// Replaces them all; as in `create-rate-limits-policy`.
     #[schemars(length(min = 1), extend("x-names-fields" = true))]
     pub conditions: Option<Vec<Condition>>,
+    /// What it is for.
+    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    pub description: Nullable<String>,
+    /// State, such as `active`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status: Option<Open<PolicyStatus>>,
 }
 
 /// Delete a rate-limits policy

@@ -76,8 +76,12 @@ pub struct ListMappings {
 #[schemars(extend("x-exactly-one" = ["scim_group_id", "scim_group_name"]))]
 pub struct CreateMapping {
     /// Workspace UUID or slug.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub workspace_id: String,
     /// Role of the group's members.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub role: WorkspaceRole,
     /// Group id, from `list-scim-groups`.
     pub scim_group_id: Option<String>,

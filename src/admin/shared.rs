@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use serde_json::Value;
 
-use portkey_mcp_operation::{EndTime, Findings, JsonMap, Nullable, StartTime, TextOrList, Time};
+use portkey_mcp_operation::{
+    EndTime, Findings, JsonMap, Nullable, StartTime, TextOr, TextOrList, Time,
+};
 
 /// Tags as Portkey keeps them: names to text.
 pub type Tags = BTreeMap<String, String>;
@@ -171,9 +173,14 @@ pub enum WorkspaceRole {
 /// A role in a workspace, together with whichever of user and workspace is not said already.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-speaks-for-fields" = true))]
-#[expect(missing_docs, reason = "the struct says it")]
 pub struct WorkspaceGrant {
+    /// UUID.
+    ///
+    /// Required: OpenAPI for invites; Terraform always sends it.
     pub id: String,
+    /// Role in the workspace.
+    ///
+    /// Required: OpenAPI for invites; Terraform always sends it.
     pub role: WorkspaceRole,
 }
 
@@ -185,7 +192,13 @@ pub struct WorkspaceGrant {
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Condition {
+    /// What is looked at.
+    ///
+    /// Required: the validation rules in Portkey's budget-policies document.
     pub key: String,
+    /// What it has to be.
+    ///
+    /// Required: the validation rules in Portkey's budget-policies document.
     pub value: TextOrList,
     pub excludes: Option<TextOrList>,
 }
@@ -195,8 +208,10 @@ pub struct Condition {
 /// What tells the counts of a policy apart.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
-#[expect(missing_docs, reason = "the struct says it")]
 pub struct Grouping {
+    /// What is looked at.
+    ///
+    /// Required: the validation rules in Portkey's budget-policies document.
     pub key: String,
 }
 
@@ -222,10 +237,14 @@ pub enum PolicyTarget {
 #[derive(Deserialize, JsonSchema)]
 pub struct Traffic {
     /// Slug; a workspace key ignores it.
-    pub workspace_slug: String,
+    pub workspace_slug: Option<String>,
     /// From.
+    ///
+    /// Required: OpenAPI.
     pub time_of_generation_min: StartTime,
     /// Until.
+    ///
+    /// Required: OpenAPI.
     pub time_of_generation_max: EndTime,
     /// Least total tokens.
     #[schemars(extend("x-unlisted" = true))]
@@ -253,7 +272,7 @@ pub struct Traffic {
     pub completion_token_max: Option<u64>,
     /// HTTP statuses, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub status_code: Option<String>,
+    pub status_code: Option<TextOr<u16>>,
     /// Least weighted feedback.
     #[schemars(range(min = -10, max = 10), extend("x-unlisted" = true))]
     pub weighted_feedback_min: Option<f64>,
@@ -262,28 +281,28 @@ pub struct Traffic {
     pub weighted_feedback_max: Option<f64>,
     /// Virtual-key slugs, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub virtual_keys: Option<String>,
+    pub virtual_keys: Option<TextOrList>,
     /// Config slugs, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub configs: Option<String>,
+    pub configs: Option<TextOrList>,
     /// API-key UUIDs, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub api_key_ids: Option<String>,
+    pub api_key_ids: Option<TextOrList>,
     /// A JSON object, as text.
     #[schemars(extend("x-unlisted" = true))]
     pub metadata: Option<String>,
     /// Such as `openai__gpt-4o`, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub ai_org_model: Option<String>,
+    pub ai_org_model: Option<TextOrList>,
     /// Trace ids, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub trace_id: Option<String>,
+    pub trace_id: Option<TextOrList>,
     /// Span ids, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub span_id: Option<String>,
+    pub span_id: Option<TextOrList>,
     /// Prompt slugs, comma-separated.
     #[schemars(extend("x-unlisted" = true))]
-    pub prompt_slug: Option<String>,
+    pub prompt_slug: Option<TextOrList>,
 }
 
 /// [`Traffic`] and nothing else, for tools whose description says it all.

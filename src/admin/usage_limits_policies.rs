@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, alert_below_limit};
-use portkey_mcp_operation::{Nullable, Operation, Time, delete, get, post, put};
+use portkey_mcp_operation::{Nullable, Open, Operation, Time, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -88,10 +88,10 @@ pub struct ListUsageLimitsPolicies {
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// `active` when left out.
-    pub status: Option<PolicyStatus>,
+    pub status: Option<Open<PolicyStatus>>,
     /// What is counted.
     #[serde(rename = "type")]
-    pub kind: Option<Budgeted>,
+    pub kind: Option<Open<Budgeted>>,
     /// Items per page.
     #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
@@ -112,41 +112,55 @@ pub enum Budgeted {
 /// Create a usage-limits policy
 ///
 /// Gives each group of matching requests a budget and returns the policy's id; what is over budget is
-/// refused until a reset. Enterprise plan.
+/// refused until a reset. Also `description`, `status`. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-at-most-one" = ["periodic_reset", "periodic_reset_days"]))]
 pub struct CreateUsageLimitsPolicy {
     /// Which requests; all must hold.
+    ///
+    /// Required: OpenAPI and Portkey's documents; an empty list is 400.
     #[schemars(length(min = 1))]
     pub conditions: Vec<Condition>,
     /// One budget for each value of these.
     #[schemars(length(min = 1))]
-    pub group_by: Vec<Grouping>,
+    pub group_by: Option<Vec<Grouping>>,
     /// What is counted.
+    ///
+    /// Required: OpenAPI and Portkey's documents.
     #[serde(rename = "type")]
-    pub kind: Budgeted,
+    pub kind: Open<Budgeted>,
     /// US dollars, tokens (100 or more) or requests, by `type`.
+    ///
+    /// Required: OpenAPI and Portkey's documents.
     #[schemars(range(min = 0))]
     pub credit_limit: f64,
     /// Display name.
     #[schemars(length(max = 255))]
     pub name: Option<String>,
     /// Alert from here; below `credit_limit`.
-    #[schemars(range(min = 0))]
-    pub alert_threshold: Option<f64>,
+    ///
+    /// From 1: Portkey's documents; 0 is refused live.
+    #[schemars(range(min = 1))]
+    pub alert_threshold: Nullable<f64>,
     /// Calendar reset.
-    pub periodic_reset: Option<Period>,
+    pub periodic_reset: Nullable<Period>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
     /// Reset every so many days.
     #[schemars(range(min = 1, max = 365))]
-    pub periodic_reset_days: Option<u16>,
+    pub periodic_reset_days: Nullable<u16>,
     /// First reset, RFC 3339; moved to midnight UTC.
-    pub next_usage_reset_at: Option<Time>,
+    pub next_usage_reset_at: Nullable<Time>,
     /// Kind of traffic; cannot be changed.
-    pub target: Option<PolicyTarget>,
+    pub target: Option<Open<PolicyTarget>>,
+    /// What it is for.
+    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    pub description: Nullable<String>,
+    /// State, such as `active`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status: Option<Open<PolicyStatus>>,
 }
 
 /// Get a usage-limits policy
@@ -157,14 +171,15 @@ pub struct GetUsageLimitsPolicy {
     /// Policy UUID.
     pub policy_usage_limits_id: String,
     /// `active` when left out.
-    pub status: Option<PolicyStatus>,
+    pub status: Option<Open<PolicyStatus>>,
     /// Add what each group has used.
     pub include_usage: Option<bool>,
 }
 
 /// Update a usage-limits policy
 ///
-/// Changes the fields given and keeps the rest; `group_by`, `type` and `target` stay. Enterprise plan.
+/// Changes the fields given and keeps the rest; `group_by`, `type` and `target` stay. Also `description`,
+/// `status`. Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-at-most-one" = ["periodic_reset", "periodic_reset_days"]))]
 pub struct UpdateUsageLimitsPolicy {
@@ -177,7 +192,7 @@ pub struct UpdateUsageLimitsPolicy {
     #[schemars(range(min = 0))]
     pub credit_limit: Option<f64>,
     /// Alert from here; below `credit_limit`.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 1))]
     pub alert_threshold: Nullable<f64>,
     /// Calendar reset.
     pub periodic_reset: Nullable<Period>,
@@ -191,6 +206,12 @@ pub struct UpdateUsageLimitsPolicy {
     pub periodic_reset_days: Nullable<u16>,
     /// Next reset, RFC 3339.
     pub next_usage_reset_at: Nullable<Time>,
+    /// What it is for.
+    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    pub description: Nullable<String>,
+    /// State, such as `active`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status: Option<Open<PolicyStatus>>,
 }
 
 /// Delete a usage-limits policy
@@ -210,7 +231,7 @@ pub struct ListUsageLimitsPolicyEntities {
     /// Policy UUID.
     pub policy_usage_limits_id: String,
     /// Whether any budget is left.
-    pub status: Option<EntityStatus>,
+    pub status: Option<Open<EntityStatus>>,
     /// Part of the name.
     pub search: Option<String>,
     /// Items per page.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{OrganisationRole, WorkspaceGrant};
-use portkey_mcp_operation::{Operation, delete, get, post};
+use portkey_mcp_operation::{Open, Operation, delete, get, post};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -58,7 +58,7 @@ pub struct ListInvites {
     /// Only this e-mail address.
     pub email: Option<String>,
     /// Only this state.
-    pub status: Option<Status>,
+    pub status: Option<Open<Status>>,
 }
 
 /// What has become of an invitation.
@@ -79,10 +79,14 @@ pub enum Status {
 #[derive(Deserialize, JsonSchema)]
 pub struct InviteUser {
     /// E-mail address.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub email: String,
     /// Workspaces to join (UUID or slug) and the role in each.
-    pub workspaces: Vec<WorkspaceGrant>,
+    pub workspaces: Option<Vec<WorkspaceGrant>>,
     /// Role in the organisation.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
     pub role: OrganisationRole,
     /// A workspace API key to make for the invitee.
     pub workspace_api_key_details: Option<ApiKeyDetails>,
@@ -92,6 +96,8 @@ pub struct InviteUser {
 #[derive(Deserialize, JsonSchema)]
 pub struct ApiKeyDetails {
     /// What the key may do, such as `completions.write`.
+    ///
+    /// Required: OpenAPI.
     pub scopes: Vec<String>,
 }
 

@@ -88,6 +88,8 @@ pub struct UpdateUser {
     /// User UUID.
     pub user_id: String,
     /// New role.
+    ///
+    /// Required: there is nothing else to change.
     pub role: OrganisationRole,
 }
 

@@ -60,6 +60,8 @@ pub struct AddMembers {
     /// Workspace UUID or slug.
     pub workspace_id: String,
     /// User UUIDs and their roles.
+    ///
+    /// Required: Terraform and the SDK always send it; nothing else is in the body.
     pub users: Vec<WorkspaceGrant>,
 }
 
@@ -84,6 +86,8 @@ pub struct UpdateMember {
     /// User UUID.
     pub user_id: String,
     /// New role.
+    ///
+    /// Required: there is nothing else to change.
     pub role: WorkspaceRole,
 }
 

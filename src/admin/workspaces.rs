@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
-use portkey_mcp_operation::{Nullable, Operation, delete, get, post, put};
+use portkey_mcp_operation::{Findings, JsonMap, Nullable, Open, Operation, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -22,7 +22,7 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
         .found_by(&["team", "rename", "project", "budget", "edit", "Arbeitsbereich ändern"])
-        .rule(alert_below_limit)
+        .rule(workspace_update_is_meant)
         .scopes(&["workspaces.update"]),
     delete::<DeleteWorkspace>("delete-workspace", "/admin/workspaces/{workspace_id}")
         .found_by(&["team", "project", "tear down", "tenant", "Arbeitsbereich löschen"])
@@ -44,8 +44,8 @@ pub struct ListWorkspaces {
     pub name: Option<String>,
     /// The whole name.
     pub exact_name: Option<String>,
-    /// In any of these states.
-    pub status: Option<Vec<Status>>,
+    /// In any of these states: active, archived.
+    pub status: Option<Vec<Open<Status>>>,
 }
 
 /// Whether a workspace is in use.
@@ -107,7 +107,8 @@ pub enum NameFormat {
 
 /// Update a workspace
 ///
-/// Changes the fields given and keeps the rest; reads may show the old values for a moment.
+/// Keeps what is left out, but replaces `defaults` and `security_settings` (an object of flags) whole:
+/// read them first. Reads may lag.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateWorkspace {
     /// UUID or slug.
@@ -124,10 +125,13 @@ pub struct UpdateWorkspace {
     pub rate_limits: Nullable<Vec<RateLimits>>,
     /// Emoji shown before the name; empty text removes it.
     pub icon: Option<String>,
+    /// All flags; refused unless the organisation lets its workspaces override them.
+    #[schemars(extend("x-unlisted" = true))]
+    pub security_settings: Option<JsonMap>,
 }
 
-/// metadata {}, input_guardrails and output_guardrails (slugs; each replaces its list),
-/// user_api_key_config (config slug or UUID; null clears).
+/// metadata {}, input_guardrails and output_guardrails (slugs), user_api_key_config (config slug or UUID;
+/// null clears): what is left out is cleared.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
@@ -140,14 +144,30 @@ pub struct Defaults {
 
 /// Delete a workspace
 ///
-/// Archives the workspace; the default one cannot go. Refused with 409 while anything is in it,
-/// unless forced. This cannot be undone.
+/// Archives the workspace; the default one cannot go. Refused with 409 while anything is in it: first
+/// delete its prompts, partials, configs, guardrails, providers and keys. This cannot be undone.
 #[derive(Deserialize, JsonSchema)]
 pub struct DeleteWorkspace {
     /// UUID or slug.
     pub workspace_id: String,
     /// Its exact name without the icon, to confirm.
+    ///
+    /// Required: the documents and Terraform; without it 400.
     pub name: String,
-    /// Delete its providers, configs and API keys too.
+    /// Deletes nothing inside, whatever the documents say.
     pub force_delete: Option<bool>,
+}
+
+fn workspace_update_is_meant(args: &JsonMap, findings: &mut Findings) {
+    alert_below_limit(args, findings);
+    let Some(defaults) = args.get("defaults").and_then(|defaults| defaults.as_object()) else {
+        return;
+    };
+    let lists = ["metadata", "input_guardrails", "output_guardrails"];
+    let cleared = lists.into_iter().filter(|name| !defaults.contains_key(*name));
+    let cleared: Vec<_> = cleared.map(|name| format!("`{name}`")).collect();
+    if !cleared.is_empty() {
+        let cleared = cleared.join(", ");
+        findings.warn(format!("`defaults` is replaced as a whole: {cleared} not given is cleared"));
+    }
 }
