@@ -116,7 +116,7 @@ pub struct GetConfig {
 /// Update a config
 ///
 /// Renames a config or replaces its document, which live traffic follows at once; the old one stays
-/// in `list-config-versions`. `isDefault` has no effect.
+/// in `list-config-versions`.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateConfig {
     /// Config slug, `pc-…`.
@@ -127,10 +127,6 @@ pub struct UpdateConfig {
     pub config: Option<Secret<JsonMap>>,
     /// State, such as `active`.
     pub status: Option<String>,
-    /// Portkey drops it without a word: no operation sets it. Reads say `is_default`.
-    #[serde(rename = "isDefault")]
-    #[schemars(range(min = 0, max = 1), extend("x-unlisted" = true))]
-    pub is_default: Option<u8>,
 }
 
 /// Delete a config
@@ -152,9 +148,12 @@ pub struct ListVersions {
     pub slug: String,
 }
 
+/// The mark of a default config, which Portkey drops without a word, in the spellings that clients use.
+const DEFAULT_MARKS: [&str; 2] = ["isDefault", "is_default"];
+
 /// A document or a mark that has no effect passes, and the caller is told.
 fn new_config_is_effective(args: &JsonMap, findings: &mut Findings) {
-    if args.contains_key("isDefault") {
+    if DEFAULT_MARKS.iter().any(|mark| args.contains_key(*mark)) {
         findings.warn("`isDefault` is dropped by Portkey: no operation makes a config the default");
     }
     document::warn_of_unread_fields(args, findings);
@@ -162,11 +161,14 @@ fn new_config_is_effective(args: &JsonMap, findings: &mut Findings) {
 
 /// The same, but an update that has no other effect would be a success that changes nothing.
 fn config_update_is_effective(args: &JsonMap, findings: &mut Findings) {
-    let changes = |name: &String| !matches!(name.as_str(), "slug" | "isDefault");
-    if args.contains_key("isDefault") && !args.keys().any(changes) {
+    let is_mark = |name: &str| DEFAULT_MARKS.contains(&name);
+    let mark = args.keys().find(|name| is_mark(name));
+    if let Some(mark) = mark
+        && args.keys().all(|name| name == "slug" || is_mark(name))
+    {
         let what = "is dropped by Portkey, and nothing else to change is given; it takes `name`, \
                     `config`, `status`";
-        findings.add("isDefault", what);
+        findings.add(mark, what);
         return;
     }
     new_config_is_effective(args, findings);

@@ -279,13 +279,13 @@ fn a_version_is_whole(args: &JsonMap, findings: &mut Findings) {
         findings.add("parameters", "null alone changes nothing");
     }
     let patches = args.get("patch").is_some_and(|patch| *patch == true);
-    // Terraform writes `parameters: null` beside a new name.
+    // Terraform writes `parameters: null` beside a new name, and where a version has none.
     let is_given = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
     if patches || !OF_A_VERSION.iter().any(|&name| is_given(name)) {
         return;
     }
     let needed = ["string", "parameters", "model", "virtual_key"];
-    for name in needed.into_iter().filter(|name| !is_given(name)) {
+    for name in needed.into_iter().filter(|name| !args.contains_key(*name)) {
         findings.add(name, "is required for a new version; or set `patch` to copy the latest one");
     }
 }
