@@ -12,7 +12,6 @@ pub const OPERATIONS: &[Operation] = &[
         .found_by(&["import", "push", "ingest", "upload traces", "custom", "nachtragen"])
         .on(Base::Gateway)
         .bare_body("logs")
-        .document("logs", &["request", "response"])
         .rule(something_is_logged)
         .aliases(&["insert-log"])
         .scopes(&["completions.write and logs.write"]),

@@ -57,6 +57,7 @@ impl Profile {
             closed: false,
             all_required: false,
             maps_as_text: false,
+            updates: true,
         };
         match self {
             Self::Portable => LEAN,
@@ -79,9 +80,9 @@ impl Profile {
         }
     }
 
-    /// The schema of a tool's arguments in this form.
-    pub(super) fn publish(self, full: &Value) -> JsonMap {
-        let form = self.form();
+    /// The schema of a tool's arguments in this form. `updates` says that there is something to clear.
+    pub(super) fn publish(self, full: &Value, updates: bool) -> JsonMap {
+        let form = Form { updates, ..self.form() };
         let mut root = form.publish(full, true, false);
         // What the tool's own description has said already.
         root.shift_remove("description");
@@ -123,6 +124,8 @@ struct Form {
     all_required: bool,
     /// An object of any fields is given as JSON text.
     maps_as_text: bool,
+    /// What can be cleared is there already.
+    updates: bool,
 }
 
 impl Form {
@@ -291,7 +294,7 @@ impl Form {
             say(&format!("Such as {}.", values.join(", ")));
         }
         schema::groups(full).for_each(|group| say(&schema::sentence(&group)));
-        if full.get(Clearable::KEY).is_some() {
+        if full.get(Clearable::KEY).is_some() && self.updates {
             say(if self.all_required { "`clear` can name it." } else { "null clears it." });
         }
         text

@@ -47,7 +47,7 @@ impl Published {
         let (profile, shape) = (presentation.profile, Shape::of(&full));
         let clears_by_name = profile.clears_by_name() && profile::clearable(&full);
         let shape = if clears_by_name { shape.clearing_by_name() } else { shape };
-        let schema = profile.publish(&full).into();
+        let schema = profile.publish(&full, operation.effect == Effect::Update).into();
         let takes_secrets = shape.has_secrets();
         let mut published = Self {
             operation,
@@ -111,6 +111,7 @@ impl Published {
     ) -> Result<Validated, InputError> {
         let mut findings = Findings::default();
         let cleared = if self.clears_by_name { args.shift_remove(CLEAR) } else { None };
+        self.wrap_bare_body(&mut args);
         self.refuse_parts_of_document(&mut args, &mut findings);
         self.leave_out_empty(&mut args, &mut findings);
         let nulls = match self.operation.effect {
@@ -137,6 +138,21 @@ impl Published {
             self.operation.name()
         );
         Ok(validated)
+    }
+
+    /// Where the body is the value of one argument, its fields may stand in that argument's place, as in the
+    /// body.
+    fn wrap_bare_body(&self, args: &mut JsonMap) {
+        let Body::Bare(name) = self.operation.body else { return };
+        let is_body = |other: &String| {
+            !self.operation.placeholders().any(|placeholder| placeholder == other)
+        };
+        if args.contains_key(name) || !args.keys().any(is_body) {
+            return;
+        }
+        let (body, rest) = std::mem::take(args).into_iter().partition(|(other, _)| is_body(other));
+        *args = rest;
+        args.insert(name.to_owned(), Value::Object(body));
     }
 
     /// Fields of a document given as arguments of their own: one error for all of them.

@@ -19,7 +19,7 @@ const MAX_NAME_BYTES: usize = 128;
 impl Struct {
     pub(super) fn validate(&self, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
         let present = self.fields.iter().filter(|field| map.contains_key(&field.name)).count();
-        if present != map.len() && !self.any_names {
+        if present != map.len() {
             self.settle_names(map, at, walk);
         }
         for field in &self.fields {
@@ -82,7 +82,10 @@ impl Struct {
                 }
             }
             match self.meant_by(&name) {
+                // Where any name is an argument, only one that is missing can be meant by another.
+                Some(known) if self.any_names && map.contains_key(known) => {}
                 Some(known) => settle_twin(map, &name, known, at, walk),
+                None if self.any_names => {}
                 None => self.settle_unknown(map, &name, at, &mut list_known, walk),
             }
         }
@@ -95,6 +98,9 @@ impl Struct {
         // Where the spelling is known twice, neither is meant.
         if known().any(|known| names::same_folded(known, name)) {
             return twin;
+        }
+        if self.any_names {
+            return None;
         }
         names::only(known().filter(|known| names::is_plural_of(known, name)))
     }

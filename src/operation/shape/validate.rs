@@ -175,7 +175,11 @@ impl Shape {
             Self::Enum { .. } | Self::Text { .. } | Self::Time(_) => "text",
             Self::OneOrMany(one) if matches!(**one, Self::Text { .. }) => "text or a list of texts",
             Self::OneOrMany(_) => "an object or a list of objects",
-            Self::TextOr(_) => "text or an object",
+            Self::TextOr(other) => match **other {
+                Self::Integer { .. } | Self::Number { .. } => "text or a number",
+                Self::List { .. } => "text or a list",
+                _ => "text or an object",
+            },
             Self::Integer { .. } => "a whole number",
             Self::Number { .. } => "a number",
             Self::Truth => "true or false",
