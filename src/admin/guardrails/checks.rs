@@ -25,6 +25,9 @@ use portkey_mcp_operation::{Findings, JsonMap, Secret, did_you_mean};
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Check {
+    /// Which check.
+    ///
+    /// Required: OpenAPI, and its examples all have it.
     #[schemars(schema_with = "ids")]
     pub id: String,
     pub parameters: Option<Secret<JsonMap>>,
@@ -32,17 +35,23 @@ pub struct Check {
     pub is_enabled: Option<bool>,
 }
 
+/// Ids of checks of the gateway that differ in case and separators alone from those of the catalogue. They
+/// are known so that they are not taken for them.
+const OTHER_SPELLINGS: [&str; 2] = ["default.modelwhitelist", "panwPrismaAirs.intercept"];
+
+/// Those of the catalogue; others pass, for Portkey's own grows.
 fn ids(_: &mut SchemaGenerator) -> Schema {
-    let ids: Vec<_> = CHECKS.iter().map(|check| check.id).collect();
-    json_schema!({ "type": "string", "enum": ids })
+    let ids: Vec<_> = CHECKS.iter().map(|check| check.id).chain(OTHER_SPELLINGS).collect();
+    json_schema!({ "type": "string", "enum": ids, "x-open": true })
 }
 
-/// Every check has the parameters it needs, and no others.
+/// Every check that the catalogue has is given the parameters it needs, each of the right type. Parameters and
+/// words that the catalogue does not have pass with a warning.
 pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
     let checks = args.get("checks").and_then(Value::as_array);
     for (i, check) in checks.into_iter().flatten().enumerate() {
         let kind = CHECKS.iter().find(|kind| check.get("id").is_some_and(|id| id == kind.id));
-        // An unknown id has been reported by then.
+        // Another id has been reported by then.
         if let Some(kind) = kind {
             let parameters = check.get("parameters").and_then(Value::as_object);
             fit(kind, parameters.unwrap_or(&JsonMap::new()), i, findings);
@@ -52,25 +61,56 @@ pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
 
 fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
     let Some(parameters) = kind.parameters else { return };
+    let mut has_unknown = false;
     for (name, value) in given {
         let at = format_args!("checks[{i}].parameters.{name}");
         match parameters.iter().find(|parameter| parameter.name == name) {
-            Some(parameter) if parameter.takes.fits(value) => {}
             // What was written is not repeated: it may be a secret.
-            Some(parameter) => findings.add(at, format_args!("takes {}", parameter.takes)),
+            Some(parameter) if !parameter.takes.fits(value) => {
+                findings.add(at, format_args!("takes {}", parameter.takes));
+            }
+            Some(parameter) if parameter.takes.names_unknown(value) => findings.warn(format!(
+                "`{at}`: a value is not known to this version and was passed on unchecked; the check takes {}",
+                parameter.takes
+            )),
+            Some(_) => {}
             // Partners are signed in to with these where the organisation has not stored its own.
             None if kind.is_partners() && matches!(name.as_str(), "credentials" | "apiKey") => {}
             None => {
-                let hint = did_you_mean(name, parameters.iter().map(|known| known.name));
-                findings.add(at, format_args!("no such parameter{hint}; {kind}"));
+                let lacking = parameters.iter().map(|known| known.name);
+                let mut lacking = lacking.filter(|known| !given.contains_key(*known));
+                if lacking.any(|known| is_slip_of(known, name)) {
+                    let hint = did_you_mean(name, parameters.iter().map(|known| known.name));
+                    findings.add(at, format_args!("no such parameter{hint}; {kind}"));
+                } else {
+                    has_unknown = true;
+                    findings.warn(format!(
+                        "`{at}` is not known to this version and was passed on unchecked; {kind}"
+                    ));
+                }
             }
         }
+    }
+    // A parameter that the catalogue does not have may stand in for one that it has.
+    if has_unknown {
+        return;
     }
     let missing = |name: &str| given.get(name).is_none_or(Value::is_null);
     for parameter in parameters.iter().filter(|p| p.required && missing(p.name)) {
         let at = format_args!("checks[{i}].parameters.{}", parameter.name);
         findings.add(at, format_args!("is required; {kind}"));
     }
+}
+
+/// Whether two names differ in at most one letter, case and separators aside.
+fn is_slip_of(known: &str, given: &str) -> bool {
+    const SHORTEST: usize = 3;
+    let fold = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let (a, b) = (fold(known), fold(given));
+    let same_start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let same_end = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
+    let (shorter, longer) = (a.len().min(b.len()), a.len().max(b.len()));
+    shorter >= SHORTEST && longer - shorter <= 1 && same_start + same_end + 1 >= longer
 }
 
 impl CheckKind {
@@ -95,22 +135,29 @@ impl Display for CheckKind {
 
 impl Takes {
     fn fits(self, value: &Value) -> bool {
-        let word = |words: &str, value: &Value| {
-            value.as_str().is_some_and(|text| words.split(' ').any(|word| word == text))
-        };
         let list = |fits: &dyn Fn(&Value) -> bool| {
             value.as_array().is_some_and(|items| items.iter().all(fits))
         };
         match self {
             Self::Any => true,
-            Self::Text => value.is_string(),
+            Self::Text | Self::Word(_) => value.is_string(),
             Self::Number => value.is_number(),
             Self::Share => value.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)),
             Self::Flag => value.is_boolean(),
             Self::Object => value.is_object(),
-            Self::Texts => list(&Value::is_string),
-            Self::Word(words) => word(words, value),
-            Self::Words(words) => list(&|value| word(words, value)),
+            Self::Texts | Self::Words(_) => list(&Value::is_string),
+        }
+    }
+
+    /// Whether a value that fits has words that are not known.
+    fn names_unknown(self, value: &Value) -> bool {
+        let (Self::Word(words) | Self::Words(words)) = self else { return false };
+        let is_known = |value: &Value| {
+            value.as_str().is_some_and(|text| words.split(' ').any(|word| word == text))
+        };
+        match value {
+            Value::Array(items) => !items.iter().all(is_known),
+            one => !is_known(one),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use checks::Check;
 
-use portkey_mcp_operation::{Operation, delete, get, post, put};
+use portkey_mcp_operation::{Open, Operation, TextOr, delete, get, post, put};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -111,22 +111,27 @@ pub struct ListGuardrails {
 /// Create a guardrail
 ///
 /// Stores checks and what follows from them; returns id, slug and version. It runs where a config or
-/// a workspace names it. An Admin key must give workspace_id or organisation_id.
+/// a workspace names it.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateGuardrail {
     /// Display name.
+    ///
+    /// Required: OpenAPI, and its examples all have it.
     pub name: String,
     /// What to look for.
+    ///
+    /// Required: OpenAPI, and its examples all have it.
     #[schemars(length(min = 1))]
     pub checks: Vec<Check>,
+    // Required: OpenAPI, and its examples all have it.
     #[expect(missing_docs, reason = "the struct says it")]
     pub actions: Actions,
-    /// Workspace UUID to keep it to.
+    /// Workspace UUID to keep it to; the organisation's own without.
     pub workspace_id: Option<String>,
-    /// Organisation UUID, for all workspaces.
+    /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
-    /// Traffic it looks at: model calls or MCP tool calls. Fixed once created.
-    pub target: Option<Target>,
+    /// Traffic it looks at; fixed.
+    pub target: Option<Open<Target>>,
 }
 
 /// What traffic a guardrail looks at.
@@ -138,42 +143,51 @@ pub enum Target {
     McpTools,
 }
 
-/// deny* (blocks on failure), async* (does not hold the request up, so cannot block); on_success* and
-/// on_fail* {feedback* {value*, weight* (0 to 1), metadata* (text)}}.
+/// deny (blocks on failure), async (does not hold the request up, so cannot block), sequential; on_success,
+/// on_fail {feedback {value, weight (0 to 1), metadata (text)}}. Or onFail (block, log, warn), onSuccess,
+/// message.
 ///
-/// What follows when checks pass or fail.
+/// What follows when checks pass or fail. The documents, OpenAPI's examples and Terraform's provider use
+/// three forms: the full object, words under camelCase names with a message, and words under snake_case
+/// names. All of them are taken, and nothing is required.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Actions {
-    pub deny: bool,
+    pub deny: Option<bool>,
     #[serde(rename = "async")]
-    pub asynchronous: bool,
-    pub on_success: Consequence,
-    pub on_fail: Consequence,
+    pub asynchronous: Option<bool>,
+    pub sequential: Option<bool>,
+    pub on_success: Option<TextOr<Consequence>>,
+    pub on_fail: Option<TextOr<Consequence>>,
+    #[serde(rename = "onFail")]
+    pub word_on_fail: Option<TextOr<Consequence>>,
+    #[serde(rename = "onSuccess")]
+    pub word_on_success: Option<TextOr<Consequence>>,
+    pub message: Option<String>,
 }
 
-/// feedback*.
+/// feedback.
 ///
 /// What is recorded after a verdict.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Consequence {
-    pub feedback: VerdictFeedback,
+    pub feedback: Option<VerdictFeedback>,
 }
 
-/// value*, weight*, metadata*.
+/// value, weight, metadata.
 ///
 /// The feedback a verdict leaves on the request.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct VerdictFeedback {
-    pub value: f64,
+    pub value: Option<f64>,
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub weight: f64,
-    pub metadata: String,
+    pub weight: Option<f64>,
+    pub metadata: Option<String>,
 }
 
 /// Get a guardrail
@@ -230,6 +244,8 @@ pub struct ReplaceMcpServers {
     pub guardrail_id: String,
     /// MCP server id to {run_on* (input, output), mcp_integration_capability_ids (only these; all when
     /// left out)}; `{}` unmaps all.
+    ///
+    /// Required: OpenAPI; it is all that the call takes.
     pub mcp_servers: BTreeMap<String, Mapping>,
 }
 
@@ -240,6 +256,9 @@ pub struct ReplaceMcpServers {
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Mapping {
+    /// What goes in, what comes out or both.
+    ///
+    /// Required: OpenAPI.
     pub run_on: Vec<Side>,
     pub mcp_integration_capability_ids: Option<Vec<String>>,
 }
@@ -264,6 +283,8 @@ pub struct SetMcpServer {
     /// MCP server UUID or slug.
     pub mcp_server_id: String,
     /// Whether to look at what goes in, what comes out or both.
+    ///
+    /// Required: OpenAPI.
     pub run_on: Vec<Side>,
     /// Only these capabilities; all when left out or empty.
     pub mcp_integration_capability_ids: Option<Vec<String>>,
