@@ -8,26 +8,28 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{Findings, JsonMap, Nullable, Secret};
+use portkey_mcp_operation::{Findings, JsonMap, Nullable, Open, Secret};
 
 /// By provider, * required. openai: openai_{organization,project}. azure-openai: azure_resource_name*,
 /// azure_deployment_config* [{azure_api_version*, azure_deployment_name*, azure_model_slug*, alias,
-/// is_default}], azure_auth_mode* (default|entra|managed|entraFederated),
-/// azure_entra_{tenant_id,client_id,client_secret}, azure_managed_client_id. azure-ai:
-/// azure_foundry_url*, azure_api_version, azure_deployment_name, auth as azure-openai. bedrock,
-/// sagemaker: aws_auth_type* (accessKey|assumedRole|apiKey), aws_region*,
+/// is_default}], azure_auth_mode* (default|entra|managed|entraFederated|workload),
+/// azure_entra_{tenant_id,client_id,client_secret}, azure_managed_client_id,
+/// azure_workload_{tenant,client}_id. azure-ai: azure_foundry_url*, azure_api_version,
+/// azure_deployment_name, auth as azure-openai. bedrock, sagemaker: aws_auth_type*
+/// (accessKey|assumedRole|apiKey|serviceRole), aws_region*,
 /// aws_{access_key_id,secret_access_key,role_arn,external_id}. sagemaker:
 /// amzn_sagemaker_{custom_attributes,target_model,target_variant,target_container_hostname,inference_id,enable_explanations,inference_component,session_id,model_name}.
-/// vertex-ai: vertex_auth_type* (basic|serviceAccount), vertex_region*, vertex_project_id,
-/// vertex_service_account_json {}. workers-ai: workers_ai_account_id*. huggingface:
-/// huggingface_base_url. cortex: snowflake_account*. Any: custom_host, custom_headers {}.
+/// vertex-ai: vertex_auth_type* (basic|serviceAccount|workload), vertex_region*, vertex_project_id,
+/// vertex_service_account_json {}, vertex_{skip_ptu_cost_attribution,map_metadata}. workers-ai:
+/// workers_ai_account_id*. huggingface: huggingface_base_url. cortex: snowflake_account*. Any:
+/// custom_host, custom_headers {}, is_key_required.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the names are Portkey's; the struct says whose they are")]
 pub struct Configurations {
     pub openai_organization: Option<String>,
     pub openai_project: Option<String>,
-    pub azure_auth_mode: Option<AzureAuth>,
+    pub azure_auth_mode: Option<Open<AzureAuth>>,
     pub azure_resource_name: Option<String>,
     #[schemars(length(min = 1))]
     pub azure_deployment_config: Option<Vec<AzureDeployment>>,
@@ -39,7 +41,9 @@ pub struct Configurations {
     pub azure_entra_client_id: Option<String>,
     pub azure_entra_client_secret: Option<Secret>,
     pub azure_managed_client_id: Option<String>,
-    pub aws_auth_type: Option<AwsAuth>,
+    pub azure_workload_tenant_id: Option<String>,
+    pub azure_workload_client_id: Option<String>,
+    pub aws_auth_type: Option<Open<AwsAuth>>,
     pub aws_region: Option<String>,
     pub aws_access_key_id: Option<Secret>,
     pub aws_secret_access_key: Option<Secret>,
@@ -54,15 +58,18 @@ pub struct Configurations {
     pub amzn_sagemaker_inference_component: Option<String>,
     pub amzn_sagemaker_session_id: Option<String>,
     pub amzn_sagemaker_model_name: Option<String>,
-    pub vertex_auth_type: Option<VertexAuth>,
+    pub vertex_auth_type: Option<Open<VertexAuth>>,
     pub vertex_region: Option<String>,
     pub vertex_project_id: Option<String>,
     pub vertex_service_account_json: Option<Secret<JsonMap>>,
+    pub vertex_skip_ptu_cost_attribution: Option<bool>,
+    pub vertex_map_metadata: Option<bool>,
     pub workers_ai_account_id: Option<String>,
     pub huggingface_base_url: Option<String>,
     pub snowflake_account: Option<String>,
     pub custom_host: Option<String>,
     pub custom_headers: Option<Secret<BTreeMap<String, String>>>,
+    pub is_key_required: Option<bool>,
 }
 
 /// How Portkey signs in to Azure.
@@ -74,6 +81,7 @@ pub enum AzureAuth {
     Entra,
     Managed,
     EntraFederated,
+    Workload,
 }
 
 /// How Portkey signs in to AWS.
@@ -84,6 +92,7 @@ pub enum AwsAuth {
     AccessKey,
     AssumedRole,
     ApiKey,
+    ServiceRole,
 }
 
 /// How Portkey signs in to Vertex AI.
@@ -93,6 +102,7 @@ pub enum AwsAuth {
 pub enum VertexAuth {
     Basic,
     ServiceAccount,
+    Workload,
 }
 
 /// One Azure deployment.
@@ -100,9 +110,18 @@ pub enum VertexAuth {
 #[schemars(extend("x-speaks-for-fields" = true))]
 #[expect(missing_docs, reason = "the names are Portkey's and say it")]
 pub struct AzureDeployment {
+    /// Version of Azure's API.
+    ///
+    /// Required: OpenAPI; the Terraform provider's tests all have it.
     #[schemars(length(max = 30))]
     pub azure_api_version: String,
+    /// Name of the deployment.
+    ///
+    /// Required: OpenAPI; the Terraform provider's tests all have it.
     pub azure_deployment_name: String,
+    /// The model it serves.
+    ///
+    /// Required: OpenAPI; the Terraform provider's tests all have it.
     pub azure_model_slug: String,
     pub alias: Option<String>,
     pub is_default: Option<bool>,
@@ -115,7 +134,8 @@ struct Provider {
     optional: &'static [&'static [&'static str]],
 }
 
-/// Taken from the ten shapes of `configurations` in Portkey's OpenAPI document.
+/// Taken from the ten shapes of `configurations` in Portkey's OpenAPI document, and what Terraform's
+/// provider sends beyond them.
 const PROVIDERS: &[Provider] = &[
     provider("openai", &[], &[&["openai_organization", "openai_project"]]),
     provider(
@@ -133,7 +153,12 @@ const PROVIDERS: &[Provider] = &[
     provider(
         "vertex-ai",
         &["vertex_auth_type", "vertex_region"],
-        &[&["vertex_project_id", "vertex_service_account_json"]],
+        &[&[
+            "vertex_project_id",
+            "vertex_service_account_json",
+            "vertex_skip_ptu_cost_attribution",
+            "vertex_map_metadata",
+        ]],
     ),
     provider("workers-ai", &["workers_ai_account_id"], &[]),
     provider("huggingface", &[], &[&["huggingface_base_url"]]),
@@ -153,6 +178,8 @@ const AZURE_SIGN_IN: &[&str] = &[
     "azure_entra_client_id",
     "azure_entra_client_secret",
     "azure_managed_client_id",
+    "azure_workload_tenant_id",
+    "azure_workload_client_id",
 ];
 
 const AWS_SIGN_IN: &[&str] =
@@ -171,7 +198,7 @@ const SAGEMAKER_HEADERS: &[&str] = &[
 ];
 
 /// What every provider takes beside its own settings.
-const ANY_PROVIDER: &[&str] = &["custom_host", "custom_headers"];
+const ANY_PROVIDER: &[&str] = &["custom_host", "custom_headers", "is_key_required"];
 
 impl Provider {
     fn takes(&self, name: &str) -> bool {
@@ -187,17 +214,21 @@ impl Provider {
 /// On create: the settings are those of the provider named, and none it requires is missing.
 ///
 /// A provider that is not in the table passes with whatever it was given; Portkey has many more, and
-/// what most of them take is `custom_host` alone.
+/// what most of them take is `custom_host` alone. A setting that is not in the table passes, too, and may
+/// stand in for one that is missing; one of another provider is a mistake.
 pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("configurations").and_then(|value| value.as_object()) else {
         return;
     };
     let Some(id) = args.get("ai_provider_id").and_then(|value| value.as_str()) else { return };
     let Some(provider) = PROVIDERS.iter().find(|provider| provider.id == id) else { return };
-    for name in given.keys().filter(|name| !provider.takes(name)) {
+    for name in given.keys().filter(|name| is_known(name) && !provider.takes(name)) {
         let at = format!("configurations.{name}");
         findings
             .add(at, format!("is no setting of `{id}`; it takes {}", list(provider.settings())));
+    }
+    if given.keys().any(|name| !is_known(name)) {
+        return;
     }
     for name in provider.required {
         if !given.contains_key(*name) && !is_mapped(args, name) {
@@ -213,8 +244,7 @@ pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("configurations").and_then(|value| value.as_object()) else {
         return;
     };
-    let known = |name: &str| PROVIDERS.iter().any(|provider| provider.takes(name));
-    let given: Vec<_> = given.keys().filter(|name| known(name)).collect();
+    let given: Vec<_> = given.keys().filter(|name| is_known(name)).collect();
     if PROVIDERS.iter().any(|provider| given.iter().all(|name| provider.takes(name))) {
         return;
     }
@@ -224,6 +254,11 @@ pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
     });
     let owners: Vec<_> = owners.collect();
     findings.add("configurations", format!("mixes providers: {}", owners.join("; ")));
+}
+
+/// Whether some provider takes the setting.
+fn is_known(name: &str) -> bool {
+    PROVIDERS.iter().any(|provider| provider.takes(name))
 }
 
 /// Whether a secret reference fills the setting at run time.

@@ -13,7 +13,7 @@ pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
 
 use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
 use portkey_mcp_operation::{
-    Findings, JsonMap, Nullable, Operation, Secret, delete, get, post, put,
+    Findings, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
 };
 
 /// The room's table.
@@ -80,6 +80,7 @@ pub const OPERATIONS: &[Operation] = &[
             "Modell sperren",
         ])
         .aliases(&["update-integration-models"])
+        .rule(headers_are_configured)
         .scopes(UPDATE),
     delete::<DeleteModels>("bulk-delete-integration-models", "/integrations/{slug}/models")
         .found_by(&["fine-tuned", "own LLM", "unregister", "drop", "eigenes Modell löschen"])
@@ -124,13 +125,17 @@ pub struct ListIntegrations {
 
 /// Create an integration
 ///
-/// Stores a provider's credentials for the organisation or for one workspace; returns id and slug.
-/// Lend it out with `bulk-update-integration-workspaces`.
+/// Stores a provider's credentials for the organisation or for one workspace; returns id and slug. Models
+/// are off unless allow_all_models. Lend it out with `bulk-update-integration-workspaces`.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateIntegration {
     /// Display name.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
     pub name: String,
     /// Provider, such as `openai`, `anthropic` or `bedrock`.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
     pub ai_provider_id: String,
     /// Default: made from the name.
     #[schemars(regex(pattern = "^[a-zA-Z0-9_-]+$"))]
@@ -151,9 +156,12 @@ pub struct CreateIntegration {
     /// From secret references.
     pub secret_mappings: Option<Vec<SecretMapping>>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub pricing_adjustments: Option<PricingAdjustments>,
+    pub pricing_adjustments: Nullable<PricingAdjustments>,
     /// Names to text.
     pub tags: Option<Tags>,
+    /// Whether all models, present and future, are offered; false when left out.
+    #[schemars(extend("x-unlisted" = true))]
+    pub allow_all_models: Option<bool>,
 }
 
 /// Get an integration
@@ -167,8 +175,7 @@ pub struct GetIntegration {
 
 /// Update an integration
 ///
-/// Changes the fields given and keeps the rest. A stored key cannot be read back; never resend a
-/// masked value.
+/// Changes the fields given, also allow_all_models, and keeps the rest. Never resend a masked value.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateIntegration {
     /// Integration slug.
@@ -187,6 +194,9 @@ pub struct UpdateIntegration {
     pub pricing_adjustments: Nullable<PricingAdjustments>,
     /// Names to text.
     pub tags: Option<Tags>,
+    /// Whether all models, present and future, are offered.
+    #[schemars(extend("x-unlisted" = true))]
+    pub allow_all_models: Option<bool>,
 }
 
 /// Delete an integration
@@ -216,6 +226,8 @@ pub struct UpdateModels {
     /// Integration slug.
     pub slug: String,
     /// Models to change or add.
+    ///
+    /// Required: OpenAPI; the Terraform provider always sends it.
     pub models: Vec<ModelSettings>,
     /// Offer unlisted models too, present and future.
     pub allow_all_models: Option<bool>,
@@ -225,8 +237,12 @@ pub struct UpdateModels {
 #[derive(Deserialize, JsonSchema)]
 pub struct ModelSettings {
     /// Model slug.
+    ///
+    /// Required: OpenAPI; the documents' examples all have it.
     pub slug: String,
     /// Whether it is offered.
+    ///
+    /// Required: OpenAPI; the documents' examples all have it.
     pub enabled: bool,
     /// Not the provider's own.
     pub is_custom: Nullable<bool>,
@@ -238,8 +254,6 @@ pub struct ModelSettings {
     pub configurations: Option<ModelConfigurations>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub pricing_config: Option<ModelPricing>,
-    /// Headers sent upstream: names to text.
-    pub custom_headers: Option<Secret<BTreeMap<String, String>>>,
 }
 
 /// Settings of a custom model.
@@ -247,16 +261,18 @@ pub struct ModelSettings {
 pub struct ModelConfigurations {
     /// Base URL; private hosts are refused.
     pub custom_host: Option<String>,
+    /// Headers sent upstream: names to text.
+    pub custom_headers: Option<Secret<BTreeMap<String, String>>>,
 }
 
-/// Own price in US cents per token: {type: "static", pay_as_you_go: {request_token: {price},
-/// response_token: {price}}}.
+/// Own price in US cents per token: {type: "static", pay_as_you_go: {request_token: {price}, also
+/// response_token, cache_{read,write}_input_token}}.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct ModelPricing {
     #[serde(rename = "type")]
-    pub kind: Option<PricingKind>,
+    pub kind: Option<Open<PricingKind>>,
     pub pay_as_you_go: Option<TokenPrices>,
 }
 
@@ -268,12 +284,14 @@ pub enum PricingKind {
     Static,
 }
 
-/// Prices of input and output.
+/// Prices of input and output, and of input that is cached.
 #[derive(Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the struct around it says it")]
 pub struct TokenPrices {
     pub request_token: Option<Price>,
     pub response_token: Option<Price>,
+    pub cache_read_input_token: Option<Price>,
+    pub cache_write_input_token: Option<Price>,
 }
 
 /// A price.
@@ -293,6 +311,8 @@ pub struct DeleteModels {
     /// Integration slug.
     pub slug: String,
     /// Slugs of the custom models.
+    ///
+    /// Required: without it 400; the Terraform provider's change log.
     #[schemars(length(min = 1))]
     pub slugs: Vec<String>,
 }
@@ -329,8 +349,12 @@ pub struct UpdateWorkspaces {
 #[derive(Deserialize, JsonSchema)]
 pub struct WorkspaceAccess {
     /// Workspace UUID or slug.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
     pub id: String,
     /// True grants, false revokes.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
     pub enabled: bool,
     /// At most one.
     #[schemars(length(max = 1))]
@@ -351,11 +375,25 @@ pub struct WorkspaceAccess {
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct GlobalAccess {
+    /// True grants, false revokes.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
     pub enabled: bool,
     #[schemars(length(max = 1))]
     pub usage_limits: Nullable<Vec<UsageLimits>>,
     #[schemars(length(max = 1))]
     pub rate_limits: Nullable<Vec<RateLimits>>,
+}
+
+/// Earlier documents had the headers beside `configurations`, where the API does not look.
+fn headers_are_configured(args: &JsonMap, findings: &mut Findings) {
+    let models = args.get("models").and_then(|models| models.as_array());
+    for (i, model) in models.into_iter().flatten().enumerate() {
+        if model.get("custom_headers").is_some() {
+            let what = "belongs into `configurations` of the model";
+            findings.add(format_args!("models[{i}].custom_headers"), what);
+        }
+    }
 }
 
 fn access_fits(args: &JsonMap, findings: &mut Findings) {
