@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
-use portkey_mcp_operation::{Nullable, Operation, Time, delete, get, post, put};
+use portkey_mcp_operation::{
+    JsonMap, Nullable, OneOrMany, Operation, Secret, Time, delete, get, post, put,
+};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -48,7 +50,7 @@ pub struct ListProviders {
     /// Items per page; default 50.
     #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
-    /// Workspace UUID; Admin keys need it.
+    /// Only this workspace's; UUID.
     pub workspace_id: Option<String>,
     /// Only those with these tags.
     pub tags: Option<Tags>,
@@ -57,27 +59,34 @@ pub struct ListProviders {
 /// Create a provider
 ///
 /// Lends an integration to a workspace; returns id and slug. 403: the workspace has no access to
-/// the integration.
+/// the integration. Also model_config {}.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateProvider {
     /// Display name.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
     pub name: String,
     /// Slug of the integration.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
     pub integration_id: String,
     /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Default: made from the name.
     pub slug: Option<String>,
     /// Free text.
-    pub note: Option<String>,
+    pub note: Nullable<String>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub usage_limits: Option<UsageLimits>,
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub rate_limits: Option<RateLimits>,
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
     /// Expiry, RFC 3339.
     pub expires_at: Option<Time>,
     /// Names to text.
     pub tags: Option<Tags>,
+    /// Settings of the provider, as the Terraform provider sends them.
+    #[schemars(extend("x-unlisted" = true))]
+    pub model_config: Option<Secret<JsonMap>>,
 }
 
 /// Get a provider
@@ -85,7 +94,7 @@ pub struct CreateProvider {
 /// Returns one provider with its integration, limits and state.
 #[derive(Deserialize, JsonSchema)]
 pub struct GetProvider {
-    /// Provider slug.
+    /// Slug or UUID.
     pub slug: String,
     /// Workspace UUID; Admin keys need it.
     pub workspace_id: Option<String>,
@@ -95,7 +104,7 @@ pub struct GetProvider {
 
 /// Update a provider
 ///
-/// Changes the fields given and keeps the rest; returns id and slug.
+/// Changes the fields given and keeps the rest; returns id and slug. Also model_config {}.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateProvider {
     /// Provider slug.
@@ -106,16 +115,20 @@ pub struct UpdateProvider {
     pub name: Option<String>,
     /// Free text.
     pub note: Option<String>,
+    /// As in `create-provider`.
+    #[schemars(extend("x-names-fields" = true))]
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub usage_limits: Option<UsageLimits>,
-    #[expect(missing_docs, reason = "the struct says it")]
-    pub rate_limits: Option<RateLimits>,
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
     /// Expiry, RFC 3339.
     pub expires_at: Nullable<Time>,
     /// Zero the usage, reviving an exhausted provider.
     pub reset_usage: Option<bool>,
     /// Names to text.
     pub tags: Option<Tags>,
+    /// Settings of the provider, as the Terraform provider sends them.
+    #[schemars(extend("x-unlisted" = true))]
+    pub model_config: Option<Secret<JsonMap>>,
 }
 
 /// Delete a provider

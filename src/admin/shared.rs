@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use portkey_mcp_operation::{
-    EndTime, Findings, JsonMap, Nullable, StartTime, TextOr, TextOrList, Time,
+    EndTime, Findings, JsonMap, Nullable, Open, StartTime, TextOr, TextOrList, Time,
 };
 
 /// Tags as Portkey keeps them: names to text.
@@ -32,10 +32,16 @@ pub enum Owner {
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct SecretMapping {
+    /// What is filled.
+    ///
+    /// Required: OpenAPI.
     pub target_field: String,
+    /// From where.
+    ///
+    /// Required: OpenAPI.
     pub secret_reference_id: String,
     pub secret_key: Nullable<String>,
-    pub value_format: Nullable<ValueFormat>,
+    pub value_format: Nullable<Open<ValueFormat>>,
 }
 
 /// How a secret's value is read.
@@ -47,7 +53,8 @@ pub enum ValueFormat {
     Json,
 }
 
-/// credit_limit: US dollars (cost) or tokens; alert_threshold: below it. next_usage_reset_at: RFC 3339.
+/// type: cost|tokens; credit_limit: US dollars or tokens; alert_threshold: below it. next_usage_reset_at:
+/// RFC 3339.
 ///
 /// A budget; analytics and logs report cost in cents (quirks.md §8.6).
 #[derive(Deserialize, JsonSchema)]
@@ -58,7 +65,7 @@ pub enum ValueFormat {
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct UsageLimits {
     #[serde(rename = "type")]
-    pub kind: Option<BudgetKind>,
+    pub kind: Option<Open<BudgetKind>>,
     #[schemars(range(min = 1))]
     pub credit_limit: Option<u64>,
     #[schemars(range(min = 1))]
@@ -117,16 +124,16 @@ fn look_for_late_alerts(at: &str, fields: &JsonMap, findings: &mut Findings) {
     }
 }
 
-/// type (requests|tokens), unit (rpm|rph|rpd), value.
+/// type (requests|tokens), unit (rpm|rph|rpd|rpw), value.
 ///
-/// A rate cap per minute, hour or day.
+/// A rate cap per minute, hour, day or week.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct RateLimits {
     #[serde(rename = "type")]
-    pub kind: Option<RateKind>,
-    pub unit: Option<RateUnit>,
+    pub kind: Option<Open<RateKind>>,
+    pub unit: Option<Open<RateUnit>>,
     pub value: Option<u64>,
 }
 
@@ -147,6 +154,7 @@ pub enum RateUnit {
     Rpd,
     Rph,
     Rpm,
+    Rpw,
 }
 
 /// What someone may do in the organisation.
@@ -339,7 +347,7 @@ pub struct CapabilityPage {
     pub page_size: Option<u32>,
     /// Only this kind.
     #[serde(rename = "type")]
-    pub kind: Option<CapabilityKind>,
+    pub kind: Option<Open<CapabilityKind>>,
 }
 
 /// A kind of capability of an MCP server, as it is listed.
@@ -357,11 +365,17 @@ pub enum CapabilityKind {
 #[derive(Deserialize, JsonSchema)]
 pub struct CapabilitySwitch {
     /// Name as the server reports it.
+    ///
+    /// Required: OpenAPI; a name alone is not unique among tools, prompts and resources.
     pub name: String,
     /// Its kind.
+    ///
+    /// Required: OpenAPI, as `name`.
     #[serde(rename = "type")]
-    pub kind: SwitchableKind,
+    pub kind: Open<SwitchableKind>,
     /// Whether it is offered.
+    ///
+    /// Required: OpenAPI; it is what changes.
     pub enabled: bool,
 }
 

@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::integrations::AzureAuth;
 use super::shared::{RateLimits, SecretMapping, UsageLimits, alert_below_limit};
-use portkey_mcp_operation::{Nullable, Operation, Secret, Time, delete, get, post, put};
+use portkey_mcp_operation::{
+    JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time, delete, get, post, put,
+};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -42,14 +45,16 @@ pub struct ListVirtualKeys {
     /// Items per page; default 50.
     #[schemars(range(min = 1))]
     pub page_size: Option<u32>,
-    /// UUID or slug; Admin keys need it.
+    /// Only this workspace's; UUID or slug.
     pub workspace_id: Option<String>,
 }
 
 /// Create a virtual key
 ///
 /// Stores one provider credential for a workspace and returns `data.slug`. Legacy: prefer
-/// `create-integration` with `create-provider`.
+/// `create-integration` with `create-provider`. Also aws{AccessKeyId,SecretAccessKey,Region},
+/// vertex{ProjectId,Region,ServiceAccountJson}, workersAiAccountId, apiVersion, resourceName, deploymentName,
+/// azure{AuthMode,EntraTenantId,EntraClientId,EntraClientSecret,ManagedClientId}, model_config {}.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateVirtualKey {
     /// Display name.
@@ -60,31 +65,65 @@ pub struct CreateVirtualKey {
     /// Provider API key.
     pub key: Option<Secret>,
     /// Free text.
-    pub note: Option<String>,
-    /// Azure API version.
-    #[serde(rename = "apiVersion")]
-    pub api_version: Option<String>,
-    /// Azure resource.
-    #[serde(rename = "resourceName")]
-    pub resource_name: Option<String>,
-    /// Azure deployment.
-    #[serde(rename = "deploymentName")]
-    pub deployment_name: Option<String>,
+    pub note: Nullable<String>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// Azure deployments.
     #[serde(rename = "deploymentConfig")]
     pub deployment_config: Option<Vec<AzureDeployment>>,
-    /// type (cost|tokens), credit_limit (US dollars or tokens), alert_threshold, periodic_reset
-    /// (monthly|weekly), periodic_reset_days, next_usage_reset_at (RFC 3339).
+    /// As in `create-provider`.
     #[schemars(extend("x-names-fields" = true))]
-    pub usage_limits: Option<UsageLimits>,
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
     #[expect(missing_docs, reason = "the struct says it")]
-    pub rate_limits: Option<RateLimits>,
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
     /// Expiry, RFC 3339.
     pub expires_at: Option<Time>,
     /// From secret references.
     pub secret_mappings: Option<Vec<SecretMapping>>,
+    /// What only some providers take.
+    #[serde(flatten)]
+    pub settings: ProviderSettings,
+}
+
+/// Sign-in settings of single providers. Those that OpenAPI's examples and the documents show; for
+/// others there are integrations.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the names are Portkey's and say it")]
+pub struct ProviderSettings {
+    #[schemars(extend("x-unlisted" = true))]
+    pub aws_access_key_id: Option<Secret>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub aws_secret_access_key: Option<Secret>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub aws_region: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub vertex_project_id: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub vertex_region: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub vertex_service_account_json: Option<Secret<TextOr<JsonMap>>>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub workers_ai_account_id: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub api_version: Nullable<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub resource_name: Nullable<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub deployment_name: Nullable<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_auth_mode: Option<Open<AzureAuth>>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_entra_tenant_id: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_entra_client_id: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_entra_client_secret: Option<Secret>,
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_managed_client_id: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
+    #[serde(rename = "model_config")]
+    pub model_config: Option<Secret<JsonMap>>,
 }
 
 /// apiVersion*, deploymentName*, alias, is_default.
@@ -94,8 +133,14 @@ pub struct CreateVirtualKey {
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct AzureDeployment {
+    /// Azure API version.
+    ///
+    /// Required: OpenAPI, and its example has it.
     #[serde(rename = "apiVersion")]
     pub api_version: String,
+    /// Azure deployment.
+    ///
+    /// Required: OpenAPI, and its example has it.
     #[serde(rename = "deploymentName")]
     pub deployment_name: String,
     pub alias: Option<String>,
@@ -114,7 +159,7 @@ pub struct GetVirtualKey {
 /// Update a virtual key
 ///
 /// Changes the fields given and keeps the rest. A new `key` replaces the stored one, which cannot be
-/// read back. Legacy.
+/// read back. Legacy. Also rate_limits, as in `create-virtual-key`.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateVirtualKey {
     /// Virtual key slug.
@@ -129,9 +174,12 @@ pub struct UpdateVirtualKey {
     #[schemars(extend("x-names-fields" = true))]
     #[serde(rename = "deploymentConfig")]
     pub deployment_config: Option<Vec<AzureDeployment>>,
-    /// As in `create-virtual-key`.
+    /// As in `create-provider`.
     #[schemars(extend("x-names-fields" = true))]
-    pub usage_limits: Option<UsageLimits>,
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    #[schemars(extend("x-unlisted" = true))]
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
     /// As in `create-virtual-key`; `[]` removes all.
     #[schemars(extend("x-names-fields" = true))]
     pub secret_mappings: Option<Vec<SecretMapping>>,
