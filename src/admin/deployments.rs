@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::Tags;
-use portkey_mcp_operation::{Base, JsonMap, Operation, delete, get, post, put};
+use portkey_mcp_operation::{Base, JsonMap, Nullable, Open, Operation, delete, get, post, put};
 
 /// The room's table. The control plane has these in its second version only.
 pub const OPERATIONS: &[Operation] = &[
@@ -70,10 +70,10 @@ pub struct ListDeployments {
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
     /// Only in this state.
-    pub status: Option<Status>,
+    pub status: Option<Open<Status>>,
     /// Only of this kind.
     #[serde(rename = "type")]
-    pub kind: Option<Kind>,
+    pub kind: Option<Open<Kind>>,
     /// Only those that serve one of these workspaces.
     pub workspace_slug: Option<Vec<String>>,
     /// Part of the name.
@@ -107,12 +107,14 @@ pub enum Kind {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateDeployment {
     /// Display name.
+    ///
+    /// Required: OpenAPI.
     pub name: String,
     /// Default: made from the name.
     pub slug: Option<String>,
     /// What it is for.
     #[serde(rename = "type")]
-    pub kind: Option<Kind>,
+    pub kind: Option<Open<Kind>>,
     /// Settings of the gateway.
     pub deployment_config: Option<JsonMap>,
     /// Make it the default in place of the present one.
@@ -120,7 +122,7 @@ pub struct CreateDeployment {
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
     /// Names to text.
-    pub tags: Option<Tags>,
+    pub tags: Nullable<Tags>,
     #[expect(missing_docs, reason = "the struct says it")]
     pub auth_settings: Option<AuthSettings>,
 }
@@ -164,16 +166,16 @@ pub struct UpdateDeployment {
     /// Display name.
     pub name: Option<String>,
     /// State.
-    pub status: Option<Status>,
+    pub status: Option<Open<Status>>,
     /// What it is for.
     #[serde(rename = "type")]
-    pub kind: Option<Kind>,
+    pub kind: Option<Open<Kind>>,
     /// Settings of the gateway.
-    pub deployment_config: Option<JsonMap>,
+    pub deployment_config: Nullable<JsonMap>,
     /// Make it the default in place of the present one.
     pub is_default: Option<bool>,
     /// Names to text.
-    pub tags: Option<Tags>,
+    pub tags: Nullable<Tags>,
     /// True issues a new credential.
     pub rotate_auth: Option<bool>,
     /// True replaces the lists in auth_settings.

@@ -66,6 +66,8 @@ const GATEWAY: &[(&str, &str)] = &[
 #[derive(Deserialize, JsonSchema)]
 pub struct NamedGateway {
     /// Its saved_name, at most 32 characters.
+    ///
+    /// Required: Enkrypt AI's API names a gateway by this header alone.
     #[schemars(length(max = 32))]
     pub gateway: String,
     /// Part of the name: `v1` when left out, and then no other version is found.
@@ -81,6 +83,8 @@ pub struct NamedGateway {
 #[derive(Deserialize, JsonSchema)]
 pub struct GetRegistryServer {
     /// Its saved_name.
+    ///
+    /// Required: Enkrypt AI's API names a server by this header alone.
     pub server: String,
     /// Part of the name: `v1` when left out.
     pub server_version: Option<String>,
@@ -100,6 +104,8 @@ pub struct GetRegistryServer {
 #[derive(Deserialize, JsonSchema)]
 pub struct ModifyMcpGateway {
     /// Its saved_name, at most 32 characters.
+    ///
+    /// Required: Enkrypt AI's API names a gateway by this header alone.
     #[schemars(length(max = 32))]
     pub gateway: String,
     /// Part of the name: `v1` when left out, and then no other version is found.
@@ -141,6 +147,9 @@ pub struct CommonOverrides {
 #[schemars(extend("x-speaks-for-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct Server {
+    /// Which.
+    ///
+    /// Required: Enkrypt AI's API matches servers by it.
     pub saved_name: String,
     pub server_version: Option<String>,
     pub input_guardrails_config: Nullable<Policy>,
@@ -160,10 +169,11 @@ pub struct Policy {
     pub block: Nullable<Vec<String>>,
 }
 
-/// A call that names nothing to change would come back as if it had worked.
+/// A call that names nothing to change would come back as if it had worked. Where `preview` is left out, too,
+/// that is found for every update.
 fn says_what_to_change(args: &JsonMap, findings: &mut Findings) {
     let fields = ["servers_config", "is_active", "is_sample"];
-    if !fields.iter().any(|field| args.contains_key(*field)) {
+    if args.contains_key("preview") && !fields.iter().any(|field| args.contains_key(*field)) {
         findings.add("", "nothing to change is given: takes at least one of `servers_config`, `is_active`, `is_sample`");
     }
 }

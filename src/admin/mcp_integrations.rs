@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{CapabilityPage, CapabilitySwitch, Owner, SecretMapping};
-use portkey_mcp_operation::{Effect, JsonMap, Nullable, Operation, Secret, delete, get, post, put};
+use portkey_mcp_operation::{
+    Effect, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
+};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
@@ -123,13 +125,21 @@ pub struct ListMcpIntegrations {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateMcpIntegration {
     /// Display name.
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
     pub name: String,
     /// URL of the MCP server.
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
     pub url: String,
     /// How the gateway signs in.
-    pub auth_type: AuthType,
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
+    pub auth_type: Open<AuthType>,
     /// Its MCP transport.
-    pub transport: Transport,
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
+    pub transport: Open<Transport>,
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
     /// Workspace UUID to keep it to.
@@ -138,7 +148,7 @@ pub struct CreateMcpIntegration {
     #[schemars(regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
     /// What it is for.
-    pub description: Option<String>,
+    pub description: Nullable<String>,
     /// custom_headers {} sent upstream, passthrough_header {} of the caller, OAuth client settings.
     pub configurations: Option<Secret<JsonMap>>,
     /// From secret references.
@@ -170,9 +180,9 @@ pub struct UpdateMcpIntegration {
     /// URL of the MCP server.
     pub url: Option<String>,
     /// How the gateway signs in.
-    pub auth_type: Option<AuthType>,
+    pub auth_type: Option<Open<AuthType>>,
     /// Its MCP transport.
-    pub transport: Option<Transport>,
+    pub transport: Option<Open<Transport>>,
     /// From secret references; `[]` removes all.
     pub secret_mappings: Option<Vec<SecretMapping>>,
 }
@@ -183,6 +193,7 @@ pub struct UpdateMcpIntegration {
 #[expect(missing_docs, reason = "the words say it")]
 pub enum AuthType {
     OauthAuto,
+    OauthClientCredentials,
     Headers,
     None,
 }
@@ -194,6 +205,7 @@ pub enum AuthType {
 pub enum Transport {
     Http,
     Sse,
+    Interactive,
 }
 
 /// Delete an MCP integration
@@ -225,6 +237,8 @@ pub struct UpdateCapabilities {
     /// UUID or slug.
     pub mcp_integration_id: String,
     /// What to change.
+    ///
+    /// Required: OpenAPI; it is all that the call takes.
     #[schemars(length(min = 1))]
     pub capabilities: Vec<CapabilitySwitch>,
 }
@@ -281,6 +295,8 @@ pub struct UpdateWorkspaces {
     /// UUID or slug.
     pub mcp_integration_id: String,
     /// Access by workspace.
+    ///
+    /// Required: OpenAPI, which takes an empty list.
     pub workspaces: Vec<WorkspaceSwitch>,
     /// Access of all workspaces, present and future.
     pub global_workspace_access: Nullable<GlobalSwitch>,
@@ -292,8 +308,12 @@ pub struct UpdateWorkspaces {
 #[derive(Deserialize, JsonSchema)]
 pub struct WorkspaceSwitch {
     /// Workspace UUID or slug.
+    ///
+    /// Required: OpenAPI.
     pub id: String,
     /// True grants, false revokes.
+    ///
+    /// Required: OpenAPI; it is what changes.
     pub enabled: bool,
 }
 

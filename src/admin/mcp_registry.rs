@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{Base, Operation, get};
+use portkey_mcp_operation::{Base, Operation, StartTime, get};
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[get::<ListServers>("list-registry-mcp-servers", "/servers")
@@ -33,7 +33,7 @@ pub struct ListServers {
     /// Part of the name.
     pub search: Option<String>,
     /// Only those changed since; RFC 3339.
-    pub updated_since: Option<String>,
+    pub updated_since: Option<StartTime>,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
 }

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::shared::{CapabilityPage, CapabilitySwitch};
-use portkey_mcp_operation::{Effect, JsonMap, Nullable, Operation, delete, get, post, put};
+use portkey_mcp_operation::{
+    Effect, JsonMap, Nullable, OneOrMany, Operation, delete, get, post, put,
+};
 
 /// The room's table. The operations that read and write a user's OAuth tokens are left out on
 /// purpose: no agent should hold them.
@@ -120,7 +122,7 @@ const UPDATE: &[&str] = &["mcp_servers.update"];
 /// Returns a workspace's MCP servers, one page at a time, with the gateway URL clients connect to.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListMcpServers {
-    /// UUID or slug; Admin keys need it.
+    /// Only this workspace's; UUID or slug.
     pub workspace_id: Option<String>,
     /// Zero-based.
     pub current_page: Option<u32>,
@@ -136,20 +138,24 @@ pub struct ListMcpServers {
 
 /// Create an MCP server
 ///
-/// Lends an MCP integration to a workspace and returns id and slug. The integration must be open to
-/// the workspace.
+/// Lends an MCP integration that is open to the workspace; returns id and slug. Every user may use it
+/// until told otherwise.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateMcpServer {
     /// Display name.
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
     #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// MCP integration UUID or slug.
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
     pub mcp_integration_id: String,
     /// UUID or slug; Admin keys need it.
     pub workspace_id: Option<String>,
     /// What it is for.
     #[schemars(length(max = 500))]
-    pub description: Option<String>,
+    pub description: Nullable<String>,
     /// 3 to 50 characters, unique in the organisation. Default: made from the name.
     #[schemars(length(min = 3, max = 50), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
     pub slug: Option<String>,
@@ -211,6 +217,8 @@ pub struct UpdateCapabilities {
     /// UUID or slug.
     pub mcp_server_id: String,
     /// What to change.
+    ///
+    /// Required: OpenAPI; it is all that the call takes.
     #[schemars(length(min = 1))]
     pub capabilities: Vec<CapabilitySwitch>,
 }
@@ -287,7 +295,7 @@ pub struct SyncMetadata {
     /// Its website.
     pub website_url: Option<String>,
     /// Icons, as the upstream reports them.
-    pub icons: Option<JsonMap>,
+    pub icons: Option<OneOrMany<JsonMap>>,
     /// MCP capabilities object of its handshake.
     pub capability_flags: Option<JsonMap>,
     /// Its instructions for models.
@@ -341,8 +349,12 @@ pub struct UpdateUserAccess {
 #[derive(Deserialize, JsonSchema)]
 pub struct UserSwitch {
     /// User UUID.
+    ///
+    /// Required: OpenAPI.
     pub user_id: String,
     /// True allows, false denies.
+    ///
+    /// Required: OpenAPI; it is what changes.
     pub enabled: bool,
 }
 

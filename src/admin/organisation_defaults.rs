@@ -45,8 +45,8 @@ pub struct GetDefaults {}
 /// out stays. Admin key, Enterprise plan.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateDefaults {
-    /// Guardrail UUIDs or slugs for requests; `[]` removes all.
+    /// The organisation's own guardrails for requests, UUIDs or slugs; `[]` removes all.
     pub input_guardrails: Option<Vec<String>>,
-    /// Guardrail UUIDs or slugs for responses; `[]` removes all.
+    /// The same for responses.
     pub output_guardrails: Option<Vec<String>>,
 }

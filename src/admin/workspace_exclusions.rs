@@ -75,6 +75,8 @@ pub struct UpdateExclusions {
     /// Organisation UUID; the key's when left out.
     pub organisation_id: Option<String>,
     /// Workspaces to free or put back.
+    ///
+    /// Required: the documents; it is what changes.
     pub workspaces: Vec<Exclusion>,
     /// True replaces the whole list.
     pub override_existing: Option<bool>,
@@ -83,8 +85,13 @@ pub struct UpdateExclusions {
 /// workspace_id: UUID or slug. excluded: true frees, false puts back.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-speaks-for-fields" = true))]
-#[expect(missing_docs, reason = "the struct says it")]
 pub struct Exclusion {
+    /// Which.
+    ///
+    /// Required: the documents; their examples all have it.
     pub workspace_id: String,
+    /// Freed or put back.
+    ///
+    /// Required: the documents; their examples all have it.
     pub excluded: bool,
 }

@@ -9,7 +9,7 @@ pub use sign_in::{AwsSignIn, AzureSignIn, SignIn, VaultSignIn};
 
 use super::shared::Tags;
 use portkey_mcp_operation::{
-    Findings, JsonMap, Nullable, Operation, Secret, delete, get, post, put,
+    Findings, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
 };
 
 /// The room's table.
@@ -53,7 +53,7 @@ pub const OPERATIONS: &[Operation] = &[
 #[derive(Deserialize, JsonSchema)]
 pub struct ListSecretReferences {
     /// Only this manager's.
-    pub manager_type: Option<Manager>,
+    pub manager_type: Option<Open<Manager>>,
     /// Only those with these tags.
     pub tags: Option<Tags>,
     /// Part of the name.
@@ -83,13 +83,20 @@ pub enum Manager {
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateSecretReference {
     /// Display name.
+    ///
+    /// Required: OpenAPI; the documents' examples all have it.
     #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// Where the secret is; cannot be changed.
-    pub manager_type: Manager,
+    ///
+    /// Required: OpenAPI; the documents' examples all have it.
+    pub manager_type: Open<Manager>,
+    // Required: OpenAPI; the documents' examples all have it.
     #[expect(missing_docs, reason = "the struct says it")]
     pub auth_config: Secret<SignIn>,
     /// Its path, name or ARN there.
+    ///
+    /// Required: OpenAPI; the documents' examples all have it.
     #[schemars(length(max = 1024))]
     pub secret_path: String,
     /// Organisation UUID; the key's when left out.
@@ -99,17 +106,17 @@ pub struct CreateSecretReference {
     pub slug: Option<String>,
     /// What it is for.
     #[schemars(length(max = 1024))]
-    pub description: Option<String>,
+    pub description: Nullable<String>,
     /// Which value of a secret that has several.
     #[schemars(length(max = 255))]
-    pub secret_key: Option<String>,
+    pub secret_key: Nullable<String>,
     /// True when left out; not true with `allowed_workspaces`.
     pub allow_all_workspaces: Option<bool>,
     /// UUIDs or slugs of the only workspaces that may use it.
     #[schemars(length(min = 1))]
     pub allowed_workspaces: Option<Vec<String>>,
     /// Names to text.
-    pub tags: Option<Tags>,
+    pub tags: Nullable<Tags>,
 }
 
 /// Get a secret reference
@@ -168,6 +175,9 @@ fn new_reference_fits(args: &JsonMap, findings: &mut Findings) {
 }
 
 fn changed_reference_fits(args: &JsonMap, findings: &mut Findings) {
+    if args.contains_key("manager_type") {
+        findings.warn("`manager_type` cannot be changed, and Portkey ignores it in an update");
+    }
     sign_in::fit_one_manager(args, findings);
     all_workspaces_or_some(args, findings);
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use portkey_mcp_operation::{Findings, JsonMap};
+use portkey_mcp_operation::{Findings, JsonMap, Nullable, Open};
 
 /// aws_sm: aws_auth_type* accessKey (aws_access_key_id*, aws_secret_access_key*, aws_region*),
 /// assumedRole (aws_role_arn*, aws_external_id, aws_region*) or serviceRole (aws_region). azure_kv:
@@ -15,19 +15,19 @@ use portkey_mcp_operation::{Findings, JsonMap};
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the struct says it")]
 pub struct SignIn {
-    pub aws_auth_type: Option<AwsSignIn>,
+    pub aws_auth_type: Option<Open<AwsSignIn>>,
     pub aws_access_key_id: Option<String>,
     pub aws_secret_access_key: Option<String>,
     pub aws_role_arn: Option<String>,
-    pub aws_external_id: Option<String>,
+    pub aws_external_id: Nullable<String>,
     pub aws_region: Option<String>,
-    pub azure_auth_mode: Option<AzureSignIn>,
+    pub azure_auth_mode: Option<Open<AzureSignIn>>,
     pub azure_entra_tenant_id: Option<String>,
     pub azure_entra_client_id: Option<String>,
     pub azure_entra_client_secret: Option<String>,
     pub azure_managed_client_id: Option<String>,
     pub azure_vault_url: Option<String>,
-    pub vault_auth_type: Option<VaultSignIn>,
+    pub vault_auth_type: Option<Open<VaultSignIn>>,
     pub vault_addr: Option<String>,
     pub vault_token: Option<String>,
     pub vault_role_id: Option<String>,
@@ -136,11 +136,18 @@ const fn way(
 }
 
 /// On create: the settings are those of the manager and of the way chosen, and none is missing.
+///
+/// Managers, ways and settings that are not in the table pass: Portkey's own grow. A setting that is not
+/// in the table may stand in for one that is missing.
 pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
     let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else { return };
     let Some(id) = args.get("manager_type").and_then(|value| value.as_str()) else { return };
     let Some(manager) = MANAGERS.iter().find(|manager| manager.id == id) else { return };
+    let has_unknown = given.keys().any(|name| !is_known(name));
     let Some(word) = given.get(manager.chooser).and_then(|value| value.as_str()) else {
+        if has_unknown {
+            return;
+        }
         let words = list(manager.ways.iter().map(|way| way.word));
         let what = format!("is required; `{id}` takes {words}");
         return findings.add(format!("auth_config.{}", manager.chooser), what);
@@ -149,14 +156,23 @@ pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
     let takes = |name: &str| {
         name == manager.chooser || way.required.contains(&name) || way.optional.contains(&name)
     };
-    for name in given.keys().filter(|name| !takes(name)) {
+    for name in given.keys().filter(|name| is_known(name) && !takes(name)) {
         let settings = list(way.required.iter().chain(way.optional).copied());
         let what = format!("is no setting of `{word}` in `{id}`; it takes {settings}");
         findings.add(format!("auth_config.{name}"), what);
     }
-    for name in way.required.iter().filter(|name| !given.contains_key(**name)) {
+    let missing = way.required.iter().filter(|name| !given.contains_key(**name));
+    for name in missing.filter(|_| !has_unknown) {
         findings.add(format!("auth_config.{name}"), format!("is required for `{word}`"));
     }
+}
+
+/// Whether some way to sign in takes the setting.
+fn is_known(name: &str) -> bool {
+    MANAGERS.iter().any(|manager| {
+        let in_way = |way: &Way| way.required.contains(&name) || way.optional.contains(&name);
+        name == manager.chooser || manager.ways.iter().any(in_way)
+    })
 }
 
 /// On update: the manager is not named and cannot change, so the settings must all be one manager's.
