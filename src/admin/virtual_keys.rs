@@ -159,7 +159,7 @@ pub struct GetVirtualKey {
 /// Update a virtual key
 ///
 /// Changes the fields given and keeps the rest. A new `key` replaces the stored one, which cannot be
-/// read back. Legacy. Also rate_limits, as in `create-virtual-key`.
+/// read back. Legacy. Also rate_limits.
 #[derive(Deserialize, JsonSchema)]
 pub struct UpdateVirtualKey {
     /// Virtual key slug.

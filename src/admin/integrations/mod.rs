@@ -401,9 +401,13 @@ fn access_fits(args: &JsonMap, findings: &mut Findings) {
     alert_below_limit(args, findings);
 }
 
-/// Portkey's spec requires neither and its API does nothing then; saying so helps more.
+/// Portkey's spec requires neither and its API does nothing then; saying so helps more. Where nothing else is
+/// given either, that is found for every update.
 fn some_access_is_given(args: &JsonMap, findings: &mut Findings) {
-    if !["workspaces", "global_workspace_access"].iter().any(|name| args.contains_key(*name)) {
+    let says_something = args.keys().any(|name| name != "slug");
+    if says_something
+        && !["workspaces", "global_workspace_access"].iter().any(|name| args.contains_key(*name))
+    {
         findings.add("", "takes `workspaces`, `global_workspace_access` or both; neither is given");
     }
 }
