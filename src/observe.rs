@@ -147,7 +147,9 @@ impl<'a> Call<'a> {
             Err(CallError::Secret(error)) => match error {
                 SecretError::Denied { .. } => Refused::Secret,
                 SecretError::NoFile { .. } => Refused::Internal,
-                SecretError::Masked(_) | SecretError::Reference { .. } => Refused::Arguments,
+                SecretError::Masked(_)
+                | SecretError::Placeholder(_)
+                | SecretError::Reference { .. } => Refused::Arguments,
             },
             Err(CallError::Unknown(_)) => Refused::UnknownTool,
             Err(CallError::Unwritable(_)) => Refused::Unavailable,

@@ -10,6 +10,7 @@ use crate::{
     operation::{Effect, JsonMap, Operation},
     principal::Principal,
     request::Arrival,
+    secrets::{BLANK, MASK},
 };
 
 /// How many changes are shown.
@@ -189,7 +190,7 @@ fn blanked(map: &JsonMap, at: &str, found: &mut Vec<String>) {
 
 fn blanked_in(value: &Value, path: String, found: &mut Vec<String>) {
     match value {
-        Value::String(text) if text == "***" => found.push(path),
+        Value::String(text) if text == BLANK || text.contains(MASK) => found.push(path),
         Value::Object(map) => blanked(map, &path, found),
         Value::Array(list) => {
             for (i, item) in list.iter().enumerate() {

@@ -20,7 +20,7 @@ use crate::{
     principal::Principal,
     record::{End, Record},
     request::{Arrival, Transport, UNKNOWN},
-    secrets::{mask_arguments, mask_text},
+    secrets::{mask_text, redacted},
 };
 
 /// The longest arguments that a line shows, as JSON, in bytes.
@@ -84,9 +84,7 @@ impl<'a> Line<'a> {
         if self.kept.is_none() {
             return;
         }
-        let mut masked = published.redacted(args.clone());
-        // A key in the wrong place is a key all the same.
-        mask_arguments(&mut masked);
+        let masked = redacted(published, args.clone());
         // What cannot be laid out is told when it is to be sent.
         let request = published.lay_out(masked.clone());
         self.record.target =

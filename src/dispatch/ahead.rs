@@ -13,6 +13,7 @@ use crate::{
     operation::JsonMap,
     principal::Principal,
     request::Arrival,
+    secrets,
 };
 
 impl Dispatcher {
@@ -32,7 +33,7 @@ impl Dispatcher {
             let warning = "nothing would change: what is there has these values already";
             line.record.warnings.push(warning.to_owned());
         }
-        let request = published.lay_out(published.redacted(args))?;
+        let request = published.lay_out(secrets::redacted(published, args))?;
         let url = self.portkey.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &outlook))
     }
@@ -57,7 +58,7 @@ impl Dispatcher {
             return Ok(approved);
         }
         let outlook = self.outlook(principal, arrival, entry, args).await?;
-        let shown = published.redacted(args.clone());
+        let shown = secrets::redacted(published, args.clone());
         let about = About {
             operation,
             title: published.title(),
@@ -93,11 +94,12 @@ impl Dispatcher {
                     outlook.untrusted = record.untrusted;
                     outlook.current = Some(current);
                 }
+                Err(error @ CallError::Refused(..)) => outlook.unknown = Some(error.to_string()),
                 Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
             }
         }
         let body = published.lay_out(args.clone())?.body;
-        let shown = published.lay_out(published.redacted(args.clone()))?.body;
+        let shown = published.lay_out(secrets::redacted(published, args.clone()))?.body;
         let current = outlook.current.as_ref();
         outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);
         Ok(outlook)

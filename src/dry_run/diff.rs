@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::brief;
-use crate::operation::{Effect, Operation};
+use crate::{
+    operation::{Effect, Operation},
+    secrets::{BLANK, MASK, is_masked, mask_text},
+};
 
 /// How many changes are told.
 const MOST_CHANGES: usize = 100;
@@ -11,10 +14,6 @@ const MOST_CHANGES: usize = 100;
 const LONGEST_TEXT: usize = 300;
 /// Bound on a list in a change, in items.
 const LONGEST_LIST: usize = 20;
-/// How secrets of arguments are blanked.
-const BLANK: &str = "***";
-/// What a masked text has in it.
-const MASK: &str = "***";
 
 /// One field that would be different.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +40,8 @@ impl Change {
 /// What the call would change. `body` is what is sent, `shown` the same with its secrets blanked, `current`
 /// what is there. An update leaves alone what the body does not name. Inside of a field that it does name,
 /// what is left out counts as removed, because most such fields are replaced whole (quirks.md §6); a PATCH
-/// merges. What is masked in the current state counts as unchanged: nobody can tell. Of secrets it is told
-/// where they change, not from what to what.
+/// merges. What is masked in the current state counts as unchanged: nobody can tell. Of what is blanked in
+/// `shown` it is told where it changes, not from what to what; everything else is told as it is shown.
 pub fn changes(
     operation: &Operation,
     body: Option<&Value>,
@@ -53,13 +52,13 @@ pub fn changes(
     match (operation.effects(), body) {
         (Effect::Delete, None) => {
             let from = current.map(|current| label(current).map_or(Value::Bool(true), Value::from));
-            diff.add("", from.as_ref(), None, false);
+            diff.push(Change { path: String::new(), from, to: None });
         }
         (_, Some(Value::Object(fields))) => {
             let now = current.map(item);
             for (name, value) in fields {
                 let shown = shown.and_then(|shown| shown.get(name));
-                diff.compare(name, now.and_then(|now| now.get(name)), value, shown);
+                diff.compare(&step("", name), now.and_then(|now| now.get(name)), value, shown);
             }
         }
         (_, Some(body)) => diff.compare("", current.map(item), body, shown),
@@ -97,12 +96,14 @@ impl Diff {
             (Some(Value::Object(from)), Value::Object(to)) => {
                 for (name, value) in to {
                     let shown = shown.and_then(|shown| shown.get(name));
-                    self.compare(&format!("{path}.{name}"), from.get(name), value, shown);
+                    self.compare(&step(path, name), from.get(name), value, shown);
                 }
                 let left_out = from.iter().filter(|(name, _)| !to.contains_key(*name));
                 for (name, gone) in left_out {
-                    if !(self.merges || name.starts_with("masked_") || is_masked(gone)) {
-                        self.add(&format!("{path}.{name}"), Some(gone), None, shown.is_none());
+                    let is_known =
+                        gone.as_str().is_none_or(|gone| gone == MASK || !is_masked(gone));
+                    if is_known && !self.merges && !name.starts_with("masked_") {
+                        self.remove(&step(path, name), gone, shown);
                     }
                 }
             }
@@ -110,31 +111,45 @@ impl Diff {
             (Some(Value::String(text)), Value::Object(_)) => {
                 match serde_json::from_str::<Value>(text).ok().filter(Value::is_object) {
                     Some(from) => self.compare(path, Some(&from), to, shown),
-                    None if text.contains(MASK) => {}
-                    None => self.add(path, from, Some(to), shown.is_none()),
+                    None if is_masked(text) => {}
+                    None => self.add(path, from, shown),
                 }
             }
-            (Some(from), _) if is_masked(from) => {}
+            // Of a masked text nobody can tell.
+            (Some(Value::String(from)), _) if is_masked(from) => {}
+            (Some(from), _) if Some(from) == shown => {}
             (Some(Value::Array(from)), Value::Array(to)) if from.len() == to.len() => {
                 for (i, (from, to)) in from.iter().zip(to).enumerate() {
                     let shown = shown.and_then(|shown| shown.get(i));
                     self.compare(&format!("{path}[{i}]"), Some(from), to, shown);
                 }
             }
-            (from, to) => self.add(path, from, Some(to), shown.is_none()),
+            (from, _) => self.add(path, from, shown),
         }
     }
 
-    fn add(&mut self, path: &str, from: Option<&Value>, to: Option<&Value>, secret: bool) {
+    /// A value becomes another; none is shown of a secret.
+    fn add(&mut self, path: &str, from: Option<&Value>, shown: Option<&Value>) {
+        let show = |value: &Value| if shown.is_none() { BLANK.into() } else { short(value) };
+        let to = Some(shown.map_or_else(|| BLANK.into(), short));
+        self.push(Change { path: path.to_owned(), from: from.map(show), to });
+    }
+
+    /// A value goes; none is shown of what was in a secret.
+    fn remove(&mut self, path: &str, gone: &Value, shown: Option<&Value>) {
+        let from = if shown.is_none() { BLANK.into() } else { short(gone) };
+        self.push(Change { path: path.to_owned(), from: Some(from), to: None });
+    }
+
+    fn push(&mut self, change: Change) {
         if self.found.len() < MOST_CHANGES {
-            let show = |value: &Value| if secret { BLANK.into() } else { short(value) };
-            let (from, to) = (from.map(show), to.map(show));
-            self.found.push(Change { path: path.to_owned(), from, to });
+            self.found.push(change);
         }
     }
 }
 
-/// Portkey shows a secret as asterisks, with some of its characters, or as `masked_…` (secrets.md §2).
-fn is_masked(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains(MASK))
+/// The path of a field below. Names come from callers, too, and may have a key in them.
+fn step(path: &str, name: &str) -> String {
+    let name = mask_text(name);
+    if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") }
 }

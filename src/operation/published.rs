@@ -10,7 +10,7 @@ use super::{
     ValidationOptions, WireRequest, preview,
     profile::{self, CLEAR},
     schema,
-    shape::{At, Nulls, Shape, Walk},
+    shape::{At, Nulls, Opaque, Shape, Walk},
     wire,
 };
 
@@ -261,10 +261,20 @@ impl Published {
         outcome
     }
 
-    /// The arguments with every secret blanked, fit for logs and for a human to approve.
+    /// The arguments with every secret blanked, and with it everything that may hold one.
     pub fn redacted(&self, args: JsonMap) -> JsonMap {
+        self.redacted_with(args, |_, _, value| *value = "***".into())
+    }
+
+    /// The arguments with every secret blanked; documents, maps of secrets and undeclared fields are left to
+    /// `blank`, which is given the name of each.
+    pub fn redacted_with(
+        &self,
+        args: JsonMap,
+        blank: impl Fn(Opaque, &str, &mut Value),
+    ) -> JsonMap {
         let mut args = Value::Object(args);
-        self.shape.redact(&mut args);
+        self.shape.redact(&mut args, &blank);
         match args {
             Value::Object(args) => args,
             _ => JsonMap::new(),

@@ -36,7 +36,8 @@ fn inspect(value: &str) -> Result<(), String> {
     let mut seen = value.to_owned();
     loop {
         if let Some(odd) = seen.chars().find(|c| matches!(c, '/' | '\\') || c.is_control()) {
-            return Err(format!("is no identifier: {odd:?} may not stand in one"));
+            let odd = odd.escape_default();
+            return Err(format!("is no identifier: `{odd}` may not stand in one"));
         }
         if matches!(seen.trim(), "." | "..") {
             return Err("is no identifier: `.` and `..` would address something else".to_owned());

@@ -6,7 +6,7 @@ use super::{
     names::{self, Name},
     scan::{self, MASK},
 };
-use crate::operation::{JsonMap, Operation};
+use crate::operation::Operation;
 
 /// What the texts of an answer may have in them.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,17 @@ pub(super) enum Texts<'a> {
     /// Anything; these exact texts are masked, too.
     Any(&'a [&'a str]),
 }
+
+/// Where in an answer a value stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Credentials are kept there.
+    strict: bool,
+    /// What is named as a key there is the id of one.
+    has_key_ids: bool,
+}
+
+const STRICT: Place = Place { strict: true, has_key_ids: false };
 
 /// Masks what is secret in an answer to an operation, what the call itself reveals included. What an
 /// upstream has masked stays as it is, and so does personal data.
@@ -31,7 +42,9 @@ pub(super) fn mask_also(operation: &Operation, answer: &mut Value, texts: Texts<
     for path in operation.revealed() {
         each(answer, path, &mut seal);
     }
-    walk(answer, false, texts);
+    // No group of requests is named by a key itself.
+    let has_key_ids = operation.path().starts_with("/analytics/");
+    walk(answer, Place { strict: false, has_key_ids }, texts);
 }
 
 /// Shows `act` every value at a path such as `data[].key`; at `headers.*`, the whole of `headers`, where
@@ -56,11 +69,11 @@ fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value)) {
 
 /// What is declared secret: a text is one, whatever it is called. One that is JSON is read as such.
 fn declared(value: &mut Value) {
-    let Value::String(text) = value else { return walk(value, true, Texts::Any(&[])) };
+    let Value::String(text) = value else { return walk(value, STRICT, Texts::Any(&[])) };
     match serde_json::from_str::<Value>(text) {
         Ok(mut inside @ (Value::Object(_) | Value::Array(_))) => {
             let before = inside.clone();
-            walk(&mut inside, true, Texts::Any(&[]));
+            walk(&mut inside, STRICT, Texts::Any(&[]));
             if inside != before {
                 *text = inside.to_string();
             }
@@ -69,22 +82,22 @@ fn declared(value: &mut Value) {
     }
 }
 
-/// What names give away, and keys in texts. `strict` where credentials are kept.
-fn walk(value: &mut Value, strict: bool, texts: Texts<'_>) {
+/// What names give away, and keys in texts.
+fn walk(value: &mut Value, place: Place, texts: Texts<'_>) {
     match value {
         Value::String(text) => {
             if let Texts::Any(also) = texts {
                 scan(text, also);
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(|item| walk(item, strict, texts)),
+        Value::Array(list) => list.iter_mut().for_each(|item| walk(item, place, texts)),
         Value::Object(map) => {
             for (name, value) in map {
-                match names::read(name, strict) {
-                    Name::Secret if is_text(value) => hide(value),
+                match names::read(name, place.strict) {
+                    Name::Secret if is_text(value) && !place.is_key_id(name, value) => hide(value),
                     Name::Sealed => seal(value),
-                    Name::Labels => walk(value, false, texts),
-                    Name::Plain | Name::Secret => walk(value, strict, texts),
+                    Name::Labels => walk(value, Place { strict: false, ..place }, texts),
+                    Name::Plain | Name::Secret => walk(value, place, texts),
                 }
             }
         }
@@ -92,20 +105,33 @@ fn walk(value: &mut Value, strict: bool, texts: Texts<'_>) {
     }
 }
 
+impl Place {
+    /// Whether a value that is named as an API key is the id of one. Such an id is a UUID, and where
+    /// credentials are kept a key may be one as well.
+    fn is_key_id(self, name: &str, value: &Value) -> bool {
+        let is_uuid = |value: &Value| value.as_str().is_some_and(is_uuid);
+        let are_uuids = || match value {
+            Value::Array(list) => list.iter().all(is_uuid),
+            value => is_uuid(value),
+        };
+        !self.strict && names::is_api_key(name) && (self.has_key_ids || are_uuids())
+    }
+}
+
+/// Whether a text is a UUID in its usual form.
+pub(super) fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
 fn is_text(value: &Value) -> bool {
     match value {
         Value::String(_) => true,
         Value::Array(list) => list.iter().all(Value::is_string),
         _ => false,
-    }
-}
-
-/// Masks in arguments that go on record what is known as a key by its name or its looks, wherever it stands.
-pub fn mask_arguments(args: &mut JsonMap) {
-    let mut whole = Value::Object(std::mem::take(args));
-    walk(&mut whole, false, Texts::Any(&[]));
-    if let Value::Object(masked) = whole {
-        *args = masked;
     }
 }
 
@@ -157,7 +183,7 @@ pub(super) fn exact(text: &str, also: &[&str]) -> Option<String> {
 
 /// Whether a text is a masked secret: ours, or an upstream's, which leaves a few characters beside its
 /// stars (secrets.md §2).
-pub(super) fn is_masked(text: &str) -> bool {
+pub fn is_masked(text: &str) -> bool {
     text == MASK || text.contains("***") && text.chars().filter(|c| *c != '*').count() <= 12
 }
 

@@ -5,6 +5,7 @@ mod handover;
 mod mask;
 mod names;
 mod permissions;
+mod redact;
 mod references;
 mod scan;
 
@@ -12,13 +13,15 @@ use std::{io, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::operation::{JsonMap, Operation, Published, Slot};
+use crate::operation::{Effect, JsonMap, Operation, Published, Slot};
 
 use mask::Texts;
 
 pub use handover::{Delivery, Handover};
-pub use mask::{mask, mask_arguments};
+pub use mask::{is_masked, mask};
+pub use names::is_secret_name;
 pub use permissions::{Guarded, check_permissions};
+pub use redact::{BLANK, mask_arguments, redacted};
 pub use references::{Allowed, Caller, References, Unresolved};
 pub use scan::{MASK, has_own, learn, mask as mask_text, mask_line};
 
@@ -39,6 +42,12 @@ pub enum SecretError {
          is stored, or give the real value"
     )]
     Masked(String),
+    /// A masked value where nothing is stored yet.
+    #[error(
+        "`{0}`: is a placeholder, and nothing is stored yet that it could stand for. Give the key, or a \
+         reference to it such as `$env:NAME`"
+    )]
+    Placeholder(String),
     /// The call would reveal a secret, and none may reach a caller.
     #[error(
         "`{tool}` answers with a secret (`{field}`), and the setting --secrets deny of this server keeps \
@@ -119,11 +128,15 @@ impl Secrets {
         if published.operation().hints().read_only {
             return Ok(());
         }
+        // Of what is created nothing could be overwritten; rotating acts on what is there.
+        let operation = published.operation();
+        let creates = operation.effects() == Effect::Create && !operation.hints().destructive;
+        let masked = if creates { SecretError::Placeholder } else { SecretError::Masked };
         if let Some(at) = mask::find_mask(args.iter()) {
-            return Err(SecretError::Masked(at));
+            return Err(masked(at));
         }
         published.secrets(args, |at, _, value| match value.as_str() {
-            Some(text) if mask::is_masked(text) => Err(SecretError::Masked(at.to_string())),
+            Some(text) if mask::is_masked(text) => Err(masked(at.to_string())),
             _ => Ok(()),
         })
     }

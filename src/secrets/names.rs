@@ -37,7 +37,7 @@ const PRIVATE_KEY: Word = word("privatekey");
 const ACCESS_KEY: Word = word("accesskey");
 
 /// Each telling name, by its letters: nearly all names have not the letters of any.
-const LETTERS: [u32; 14] = [
+const LETTERS: [u32; 15] = [
     SECRET.letters,
     letters("token"),
     letters("key"),
@@ -52,6 +52,29 @@ const LETTERS: [u32; 14] = [
     letters("cookie"),
     letters("metadata"),
     letters("conditions"),
+    letters("groupby"),
+];
+
+/// Names that tell where credentials are kept, and are words elsewhere.
+const STRICT: [&str; 18] = [
+    "key",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "authkey",
+    "masterkey",
+    "signingkey",
+    "encryptionkey",
+    "subscriptionkey",
+    "accountkey",
+    "sharedkey",
+    "hmackey",
+    "functionskey",
+    "connectionstring",
+    "bearer",
+    "jwt",
+    "auth",
+    "pat",
 ];
 
 const fn word(text: &'static str) -> Word {
@@ -79,10 +102,29 @@ pub(super) fn guard(path: &str) -> bool {
         || names().next_back().is_some_and(|name| read(name, true) == Name::Secret)
 }
 
+/// Whether a name is that of an API key, or of the id of one.
+pub(super) fn is_api_key(name: &str) -> bool {
+    let mut bare = name.bytes().rev().filter(|byte| !matches!(byte, b'-' | b'_' | b'.'));
+    "apikey"
+        .bytes()
+        .rev()
+        .all(|letter| bare.next().is_some_and(|byte| byte.eq_ignore_ascii_case(&letter)))
+}
+
+/// Whether a number of this name is one of tokens.
+pub(super) fn counts_tokens(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with("token")
+}
+
+/// Whether a text under this name may be a secret.
+pub fn is_secret_name(name: &str) -> bool {
+    matches!(read(name, true), Name::Secret | Name::Sealed)
+}
+
 /// Reads a name. `strict` where credentials are kept, so that even `key` is one.
 pub(super) fn read(name: &str, strict: bool) -> Name {
     let found = letters(name);
-    if LETTERS.iter().all(|telling| found & telling != *telling) {
+    if !strict && LETTERS.iter().all(|telling| found & telling != *telling) {
         return Name::Plain;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
@@ -95,11 +137,11 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
     }
     let Some(Ok(bare)) = buffer.get(..length).map(str::from_utf8) else { return Name::Plain };
     match bare {
-        "metadata" | "conditions" => return Name::Labels,
+        "metadata" | "conditions" | "groupby" => return Name::Labels,
         "headers" | "customheaders" | "requestheaders" | "responseheaders" | "portkeyheaders"
         | "cookie" | "setcookie" | "clientauth" => return Name::Sealed,
         "signedurl" | "invitelink" => return Name::Secret,
-        "key" if strict => return Name::Secret,
+        bare if strict && STRICT.contains(&bare) => return Name::Secret,
         _ => {}
     }
     let has = |word: &Word| found & word.letters == word.letters && bare.contains(word.text);

@@ -15,7 +15,7 @@ use std::fmt;
 
 use super::{schema::Quantity, time::TimeRole};
 
-pub use self::names::did_you_mean;
+pub use self::{names::did_you_mean, secrets::Opaque};
 pub(super) use self::validate::{Nulls, Walk};
 
 /// What a value must look like.

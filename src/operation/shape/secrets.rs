@@ -13,40 +13,69 @@ use super::{
 pub(in super::super) type Visit<'a, E> =
     dyn FnMut(&dyn fmt::Display, Slot, &mut Value) -> Result<(), E> + 'a;
 
+/// A part of the arguments that may hold secrets, and whose shape does not tell which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opaque {
+    /// A document of free form that is marked as secret.
+    Document,
+    /// A map that is marked as secret, each value of which is one.
+    Values,
+    /// The value of a field that is not declared.
+    Unknown,
+}
+
+/// Blanks an opaque part, of which it is given the name.
+pub(in super::super) type Blank<'a> = dyn Fn(Opaque, &str, &mut Value) + 'a;
+
 impl Shape {
-    /// Blanks every secret in the arguments.
+    /// Blanks every secret in the arguments; parts that are opaque are left to `blank`.
     ///
     /// It runs on what a caller wrote before anything has checked it, so whatever does not have the
     /// shape that would tell the secrets apart is blanked as a whole.
-    pub(in super::super) fn redact(&self, value: &mut Value) {
+    pub(in super::super) fn redact(&self, value: &mut Value, blank: &Blank<'_>) {
         self.read_text(value);
         match (self, value) {
             (Self::OneOrMany(one), Value::Array(list)) => {
-                list.iter_mut().for_each(|value| one.redact(value));
+                list.iter_mut().for_each(|value| one.redact(value, blank));
             }
             (Self::TextOr(_), Value::String(_)) => {}
-            (Self::OneOrMany(other) | Self::TextOr(other), value) => other.redact(value),
+            (Self::OneOrMany(other) | Self::TextOr(other), value) => other.redact(value, blank),
             (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
-                for field in fields {
-                    match map.get_mut(&field.name) {
-                        // A reference tells where the secret is, not what it is.
-                        Some(value) if field.secret && Reference::in_value(value).is_some() => {}
-                        Some(value) if field.secret && !value.is_null() => *value = "***".into(),
-                        Some(value) => field.shape.redact(value),
-                        None => {}
+                for (name, value) in map {
+                    match fields.iter().find(|field| field.name == *name) {
+                        Some(field) if field.secret => field.shape.hide(name, value, blank),
+                        Some(field) => field.shape.redact(value, blank),
+                        None if value.is_null() => {}
+                        None => blank(Opaque::Unknown, name, value),
                     }
                 }
             }
             (Self::Map { values: shape, .. }, Value::Object(map)) => {
-                map.values_mut().for_each(|value| shape.redact(value));
+                map.values_mut().for_each(|value| shape.redact(value, blank));
             }
             (Self::List { items, .. }, Value::Array(list)) => {
-                list.iter_mut().for_each(|value| items.redact(value));
+                list.iter_mut().for_each(|value| items.redact(value, blank));
             }
             (Self::Struct(_) | Self::Map { .. } | Self::List { .. }, value) if !value.is_null() => {
                 *value = "***".into();
             }
             _ => {}
+        }
+    }
+
+    /// Blanks the value of a field that is secret.
+    fn hide(&self, name: &str, value: &mut Value, blank: &Blank<'_>) {
+        // A reference tells where the secret is, not what it is.
+        if value.is_null() || Reference::in_value(value).is_some() {
+            return;
+        }
+        self.read_text(value);
+        match (self, &*value) {
+            (Self::Map { values, .. }, Value::Object(_)) if matches!(**values, Self::Any) => {
+                blank(Opaque::Document, name, value);
+            }
+            (Self::Map { .. }, Value::Object(_)) => blank(Opaque::Values, name, value),
+            _ => *value = "***".into(),
         }
     }
 

@@ -79,6 +79,32 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         r#"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"v"}]}]}]}"#,
         r##"{"servers":[{"remotes":[{"headers":[{"name":"X-Key","description":"d","value":"#"}]}]}]}"##,
     ),
+    // An id of a key is none; where keys are kept, what looks like an id is one.
+    (
+        "get-analytics-grouped-data",
+        r#"{"data":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","cost":1},{"api_key":"support-bot"},{"api_key":"sk-abcdefghijklmnopqrstuvwx"}]}"#,
+        r##"{"data":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","cost":1},{"api_key":"support-bot"},{"api_key":"#"}]}"##,
+    ),
+    (
+        "get-workspace",
+        r#"{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","apiKey":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"api-key":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","v"],"vault_secret_id":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","access_token":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}"#,
+        r##"{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","apiKey":["183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"api-key":["#","#"],"vault_secret_id":"#","access_token":"#"}"##,
+    ),
+    (
+        "get-config",
+        r#"{"config":{"virtual_key":"openai-5cd6b6","targets":[{"api_key":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001","passwd":"v","auth_key":"v","weight":0.5}]}}"#,
+        r##"{"config":{"virtual_key":"openai-5cd6b6","targets":[{"api_key":"#","passwd":"#","auth_key":"#","weight":0.5}]}}"##,
+    ),
+    (
+        "get-usage-limits-policy",
+        r#"{"conditions":[{"key":"api_key","value":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}],"group_by":[{"key":"api_key"}],"value_key_usage_map":{"api_key:183497e5-6d60-4f2f-9d6e-5f2cf2e2a001":5}}"#,
+        r#"{"conditions":[{"key":"api_key","value":"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"}],"group_by":[{"key":"api_key"}],"value_key_usage_map":{"api_key:183497e5-6d60-4f2f-9d6e-5f2cf2e2a001":5}}"#,
+    ),
+    (
+        "list-audit-logs",
+        r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
+        r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
+    ),
     // What another call reveals is masked here, and in an update that reveals nothing.
     ("get-deployment", r#"{"client_auth":"v","id":"d"}"#, r##"{"client_auth":"#","id":"d"}"##),
     ("update-deployment", r#"{"client_auth":"v","id":"d"}"#, r##"{"client_auth":"#","id":"d"}"##),
@@ -107,6 +133,8 @@ async fn answers_show_no_secrets() {
 fn least(schema: &Value) -> serde_json::Map<String, Value> {
     let text = |name: &Value| match name.as_str().unwrap() {
         "start_time" | "end_time" => "2026-01-01T00:00:00Z".into(),
+        "time_of_generation_min" | "time_of_generation_max" => "2026-01-01T00:00:00Z".into(),
+        "group_by" => "api_key".into(),
         _ => json!("sample"),
     };
     let required = schema["required"].as_array().into_iter().flatten();
@@ -219,6 +247,24 @@ async fn a_masked_value_is_not_written_back() {
         let args = args.as_object().unwrap().clone();
         let error = dispatcher.call(&operator(), tool, args).await.unwrap_err().to_string();
         assert!(error.starts_with(at) && error.contains("Leave the field out"), "{error}");
+    }
+    // Where nothing is stored yet nothing would be overwritten.
+    for (tool, args, at) in [
+        (
+            "create-config",
+            json!({ "name": "n", "config": { "targets": [{ "api_key": "sk-***" }] } }),
+            "`config.targets[0].api_key`",
+        ),
+        (
+            "create-integration",
+            json!({ "name": "n", "ai_provider_id": "openai", "key": MASK }),
+            "`key`",
+        ),
+    ] {
+        let args = args.as_object().unwrap().clone();
+        let error = dispatcher.call(&operator(), tool, args).await.unwrap_err().to_string();
+        assert!(error.starts_with(at) && error.contains("is a placeholder"), "{error}");
+        assert!(!error.contains("overwrite"), "{error}");
     }
     assert_eq!(upstream.count(), 0);
     let fine = json!({ "slug": "s", "key": "real-***-key-with-stars-in-it" });

@@ -5,6 +5,7 @@ mod handover;
 pub(crate) mod leaks;
 mod masking;
 mod permissions;
+mod redaction;
 mod references;
 
 use rmcp::{
