@@ -48,7 +48,7 @@ pub enum CallError {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The upstream said no.
-    #[error("{0:?} was refused")]
+    #[error("`{}` was refused with {}: {}", .0.name(), .1.status.as_u16(), .1.message)]
     Refused(&'static Operation, Box<Refusal>),
 }
 

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod error;
+mod refused;
 mod setup;
 
 use std::{sync::Arc, time::SystemTime};
@@ -23,6 +24,8 @@ use crate::{
     untrusted,
     watch::Watched,
 };
+
+use self::refused::Named;
 
 pub use self::error::CallError;
 pub use crate::record::Record;
@@ -239,6 +242,7 @@ impl Dispatcher {
         let handover = self.secrets.make_ready(entry.operation, &args)?;
         let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
         let fetched = self.secrets.fetch(published, caller, &mut args)?;
+        let named = Named::of(&args);
         let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
         if preview.is_none() {
@@ -252,8 +256,11 @@ impl Dispatcher {
         let refused = |mut refusal: Refusal| {
             record.upstream_request_id.clone_from(&refusal.request_id);
             refusal.warnings.clone_from(&record.warnings);
-            let message = untrusted::cleaned(&refusal.message).unwrap_or(refusal.message);
-            refusal.message = fetched.mask(&message);
+            refusal.call = named.call(published, principal);
+            refusal.scrub(|text| match untrusted::cleaned(text) {
+                Some(clean) => fetched.mask(&clean),
+                None => fetched.mask(text),
+            });
             CallError::Refused(entry.operation, Box::new(refusal))
         };
         let body = answer.body();

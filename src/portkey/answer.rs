@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
+use super::details::{self, Detail};
+
 /// An answer, good or bad, as it came.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -30,6 +32,10 @@ pub struct Refusal {
     pub code: Option<String>,
     /// The upstream's own words, or ours where it had none.
     pub message: String,
+    /// The causes that it names below the message.
+    pub details: Vec<Detail>,
+    /// How many more of these there are.
+    pub more_details: usize,
     /// What to quote to the upstream's support.
     pub request_id: Option<String>,
     /// How often it was sent.
@@ -38,6 +44,40 @@ pub struct Refusal {
     pub warnings: Vec<String>,
     /// What kind of no it is, where the body and not the status tells.
     pub kind: Kind,
+    /// The call that was refused.
+    pub call: RefusedCall,
+}
+
+/// What is known of a refused call that tells causes apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefusedCall {
+    /// Whose key was sent.
+    pub key: KeyHolder,
+    /// The names of all arguments and fields that the operation takes.
+    pub names: Vec<String>,
+    /// Whether the call named a workspace.
+    pub has_workspace: bool,
+    /// Whether the call named an organisation.
+    pub has_organisation: bool,
+}
+
+/// Who holds the key that a request was made with, and so can replace it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyHolder {
+    /// Whoever runs the process makes the call.
+    #[default]
+    Local,
+    /// The request brought it.
+    Request,
+    /// The operator of the server, who is not the caller.
+    Operator,
+}
+
+impl Refusal {
+    /// Shows `scrub` every text of the upstream's and bounds what is left.
+    pub fn scrub(&mut self, scrub: impl Fn(&str) -> String) {
+        self.more_details = details::bound(&mut self.message, &mut self.details, scrub);
+    }
 }
 
 /// A kind of refusal that the status does not tell.
@@ -111,32 +151,37 @@ impl Answer {
             (true, Some(body)) => Ok(body),
             (_, None) => Err(self.not_json()),
             (false, Some(body)) => {
-                let stray = body.get("status").is_some_and(|status| status == "failure");
-                let stray = stray && self.status == StatusCode::BAD_REQUEST;
-                Err(self.refusal(&body, if stray { Kind::NoSuchRoute } else { Kind::Plain }))
+                let kind =
+                    if is_stray(self.status, &body) { Kind::NoSuchRoute } else { Kind::Plain };
+                Err(self.refusal(&body, kind))
             }
         }
     }
 
-    /// Reads any of the body shapes, in the order errors.md §1 gives.
+    /// Reads any of the body shapes.
     fn refusal(self, body: &Value, kind: Kind) -> Refusal {
         let inner = [body.get("error"), body.get("data")].into_iter().flatten();
         let inner = inner.into_iter().find(|value| value.is_object()).unwrap_or(body);
         let text = |value: Option<&Value>| {
             value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
         };
-        let message = text(inner.get("message"))
-            .or_else(|| text(body.get("error")))
-            .or_else(|| text(body.get("message")));
         let code = [inner.get("errorCode"), inner.get("code"), body.get("errorCode")];
+        let texts = details::read(body, inner, kind == Kind::Plain);
+        let message = texts.message.unwrap_or_else(|| match kind {
+            Kind::InBody => "the answer says that it failed, and not why".to_owned(),
+            _ => silent(self.status),
+        });
         Refusal {
             status: self.status,
             code: code.into_iter().find_map(text).filter(|code| is_code(code)),
-            message: message.unwrap_or_else(|| silent(self.status)),
+            message,
+            details: texts.details,
+            more_details: 0,
             request_id: text(body.get("request_id")).or(self.request_id),
             attempts: self.attempts,
             warnings: Vec::new(),
             kind,
+            call: RefusedCall::default(),
         }
     }
 
@@ -151,10 +196,13 @@ impl Answer {
             status: self.status,
             code: None,
             message,
+            details: Vec::new(),
+            more_details: 0,
             request_id: self.request_id,
             attempts: self.attempts,
             warnings: Vec::new(),
             kind,
+            call: RefusedCall::default(),
         }
     }
 }
@@ -172,6 +220,14 @@ fn pause(value: &str) -> Option<Duration> {
 fn says_failed(body: &Value) -> bool {
     body.get("success") == Some(&Value::Bool(false))
         || body.get("error").is_some_and(Value::is_object)
+}
+
+/// Whether the inference gateway answered for want of a route: it then asks for one of its own headers.
+fn is_stray(status: StatusCode, body: &Value) -> bool {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    status == StatusCode::BAD_REQUEST
+        && text("status") == "failure"
+        && text("message").contains("x-portkey-")
 }
 
 /// Whether a text can be a code. It is logged, so it must not be whatever an upstream likes to put there.

@@ -2,6 +2,7 @@
 
 mod address;
 mod answer;
+mod details;
 mod retry;
 
 use std::{
@@ -24,7 +25,8 @@ use crate::{
 };
 
 pub use address::Addresses;
-pub use answer::{Answer, Kind, Refusal};
+pub use answer::{Answer, KeyHolder, Kind, Refusal, RefusedCall};
+pub use details::{Detail, is_generic};
 pub use retry::Retries;
 
 /// The header that an upstream reads its key from (quirks.md §2.1, enkrypt.md §1).

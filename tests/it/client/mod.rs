@@ -1,5 +1,6 @@
 //! The client towards Portkey: what is sent, and what is said of every kind of answer.
 
+mod refusals;
 mod repetition;
 
 use std::time::Duration;
@@ -117,7 +118,7 @@ async fn every_refusal_is_told_in_full() {
             "400 Bad Request",
             json,
             r#"{"error":{"type":"x","message":"Bad body","param":null,"code":null}}"#,
-            &["400: Bad body", "field missing or wrong"],
+            &["400: Bad body", "does not say which argument"],
         ),
         (
             "404 Not Found",

@@ -1,0 +1,369 @@
+//! What is told of an upstream's refusal: the cause that it names, however deep, and no guess beside it.
+
+use portkey_mcp::{
+    principal::{Key, KeySource, Method, Principal},
+    secrets::MASK,
+};
+use serde_json::{Value, json};
+
+use super::{call, call_as, create};
+use crate::upstream::{Upstream, answer, dispatcher, operator};
+
+/// What a call answers that is refused with this status and body.
+async fn refused(status: &'static str, body: Value, tool: &str, args: Value) -> String {
+    refused_as(&operator(), status, body, tool, args).await
+}
+
+async fn refused_as(
+    principal: &Principal,
+    status: &'static str,
+    body: Value,
+    tool: &str,
+    args: Value,
+) -> String {
+    let body = body.to_string();
+    let json = "content-type: application/json\r\n";
+    let upstream = Upstream::start(move |_| answer(status, json, &body)).await;
+    call_as(principal, &dispatcher(&upstream), tool, args).await.unwrap_err()
+}
+
+struct Nested {
+    body: Value,
+    /// The lines between the first and our advice.
+    details: &'static [&'static str],
+    /// The end of the first line.
+    message: &'static str,
+}
+
+/// Every place where APIs put the causes of a validation that failed.
+#[tokio::test]
+async fn nested_details_are_told_below_the_message() {
+    let cases = [
+        Nested {
+            body: json!({"success": false, "data": {
+                "message": "Invalid request. Please check and try again.",
+                "errorCode": "AB01",
+                "errors": [
+                    {"field": "name", "message": "is too long", "max": 50, "value": "x"},
+                    "one more",
+                ],
+            }}),
+            message: "400 AB01: Invalid request. Please check and try again.",
+            details: &["- `name`: is too long (max 50)", "- one more"],
+        },
+        Nested {
+            body: json!({"message": "Validation Failed", "errors": [
+                {"resource": "Integration", "field": "slug", "code": "already_exists"},
+            ]}),
+            message: "400: Validation Failed",
+            details: &["- `slug`: already_exists"],
+        },
+        Nested {
+            body: json!({"error": {"message": "Bad body", "details": {
+                "name": ["is required", "is no text"],
+                "configurations": {"aws_region": "is unknown here"},
+                "limit": 5,
+            }}}),
+            message: "400: Bad body",
+            details: &[
+                "- `name`: is required",
+                "- `name`: is no text",
+                "- `configurations.aws_region`: is unknown here",
+                "- `limit`: 5",
+            ],
+        },
+        Nested {
+            body: json!({"detail": [
+                {"loc": ["body", "name"], "msg": "field required", "type": "missing", "input": {"key": "v"}},
+                {"loc": ["body", "key"], "msg": "too short", "type": "short"},
+            ]}),
+            message: "400: `body.name`: field required",
+            details: &["- `body.key`: too short"],
+        },
+        Nested {
+            body: json!({"success": false, "error": {"name": "ZodError", "issues": [
+                {"code": "invalid_type", "expected": "string", "received": "number", "path": ["name"],
+                 "message": "Expected string"},
+                {"code": "invalid_union", "path": ["a", 0], "message": "Invalid input",
+                 "unionErrors": [{"issues": [{"path": ["a", 0, "b"], "message": "Required"}]}]},
+            ]}}),
+            message: "400: `name`: Expected string (expected string)",
+            details: &["- `a.0`: Invalid input", "- `a.0.a.0.b`: Required"],
+        },
+        Nested {
+            body: json!({"message": {"name": "is required"}}),
+            message: "400: `name`: is required",
+            details: &[],
+        },
+        Nested {
+            body: json!({"statusCode": 400, "error": "Bad Request",
+                "message": ["name must be a string", "key must be set"]}),
+            message: "400: Bad Request",
+            details: &["- name must be a string", "- key must be set"],
+        },
+        Nested {
+            body: json!({"data": {"message": "[{\"path\":[\"name\"],\"message\":\"Required\"}]"}}),
+            message: "400: `name`: Required",
+            details: &[],
+        },
+        Nested {
+            body: json!({"error": {"code": 400, "message": "Invalid", "details": [
+                {"@type": "type.example/BadRequest", "fieldViolations": [
+                    {"field": "name", "description": "must not be empty"}]},
+            ]}}),
+            message: "400: Invalid",
+            details: &["- `name`: must not be empty"],
+        },
+        Nested {
+            body: json!({"title": "Unprocessable", "detail": "The name is taken", "status": 400,
+                "invalid-params": [{"name": "n", "reason": "must be unique"}]}),
+            message: "400: The name is taken",
+            details: &["- must be unique"],
+        },
+        Nested {
+            body: json!({"message": "Bad", "errors": [{"property": "name", "constraints":
+                {"isString": "name must be text", "minLength": "name must be longer"}}]}),
+            message: "400: Bad",
+            details: &["- `name`: name must be text", "- `name`: name must be longer"],
+        },
+        Nested {
+            body: json!({"name": ["This field is required."]}),
+            message: "400: `name`: This field is required.",
+            details: &[],
+        },
+        Nested {
+            body: json!({"error": {"message": "is invalid", "param": "ai_provider_id", "code": null}}),
+            message: "400: `ai_provider_id`: is invalid",
+            details: &[],
+        },
+        Nested {
+            body: json!({"success": false, "data": "The name is taken"}),
+            message: "400: The name is taken",
+            details: &[],
+        },
+    ];
+    for Nested { body, message, details } in cases {
+        let told = refused("400 Bad Request", body.clone(), "create-integration", create()).await;
+        let lines: Vec<_> = told.lines().collect();
+        let [first, between @ .., _advice] = &lines[..] else { panic!("{told}") };
+        assert!(first.ends_with(message), "{body}: {told}");
+        assert_eq!(between, details, "{body}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn details_are_bounded_and_scrubbed() {
+    let key = "sk-abcdefghijklmnopqrstuvwx0123";
+    let mut errors = vec![
+        json!({"field": "name", "message": format!("no key {key}\u{200b}\u{202e} here")}),
+        json!({"field": "api_key", "message": "a8f5f167f44f4964e6c998dee827110c"}),
+        json!({"field": "key", "message": "required"}),
+        json!({"field": "description", "message": "x".repeat(5_000)}),
+        json!({"path": ["y".repeat(5_000)], "message": "is deep"}),
+    ];
+    errors.extend((0..500).map(|i| json!(format!("cause number {i}"))));
+    let body = json!({"data": {"message": format!("{} {key}", "z".repeat(990)), "errors": errors}});
+    let told = refused("400 Bad Request", body, "create-integration", create()).await;
+    assert!(!told.contains("sk-abc") && !told.contains("a8f5f167"), "{told}");
+    assert!(told.contains(&format!("`name`: no key {MASK} here")), "{told}");
+    assert!(told.contains(&format!("`api_key`: {MASK}")), "{told}");
+    assert!(told.contains("`key`: required"), "{told}");
+    assert!(told.contains("cause number 2") && !told.contains("cause number 3\n"), "{told}");
+    assert!(told.contains("- and 191 more"), "{told}");
+    assert!(told.len() < 4_000, "{}", told.len());
+    let deep = (0..60).fold(json!("bottom"), |below, _| json!({"errors": [below]}));
+    let told = refused("400 Bad Request", deep, "create-integration", create()).await;
+    assert!(told.contains("400: Bad Request"), "{told}");
+}
+
+struct Advice {
+    status: &'static str,
+    body: Value,
+    tool: &'static str,
+    args: Value,
+    says: &'static [&'static str],
+    says_not: &'static [&'static str],
+}
+
+/// What the upstream names comes first, and what it rules out is not said at all.
+#[tokio::test]
+async fn causes_are_guessed_only_where_the_upstream_names_none() {
+    let forbidden = || {
+        json!({"success": false, "data": {"errorCode": "AB03",
+        "message": "You do not have enough permissions to execute this request"}})
+    };
+    let ab03 = |message: &str| json!({"success": false, "data": {"errorCode": "AB03", "message": message}});
+    let ab01 = |message: &str| json!({"success": false, "data": {"errorCode": "AB01", "message": message}});
+    let cases = [
+        Advice {
+            status: "403 Forbidden",
+            body: ab03("An Admin key must name a workspace_id"),
+            tool: "list-all-configs",
+            args: json!({}),
+            says: &["403 AB03: An Admin key must name a workspace_id"],
+            says_not: &["\n", "things", "scope"],
+        },
+        Advice {
+            status: "403 Forbidden",
+            body: forbidden(),
+            tool: "list-all-configs",
+            args: json!({}),
+            says: &["one of three things", "the call named no `workspace_id`"],
+            says_not: &["Enterprise", "another workspace", "does not exist"],
+        },
+        Advice {
+            status: "403 Forbidden",
+            body: forbidden(),
+            tool: "list-all-configs",
+            args: json!({"workspace_id": "ws"}),
+            says: &["another workspace than the `workspace_id`"],
+            says_not: &["named no"],
+        },
+        Advice {
+            status: "403 Forbidden",
+            body: forbidden(),
+            tool: "get-integration",
+            args: json!({"slug": "s"}),
+            says: &["below Enterprise", "the resource does not exist", "Check the id first"],
+            says_not: &[],
+        },
+        Advice {
+            status: "400 Bad Request",
+            body: ab01("`name` is too long"),
+            tool: "create-integration",
+            args: create(),
+            says: &["Change `name` and call again"],
+            says_not: &["does not say"],
+        },
+        Advice {
+            status: "400 Bad Request",
+            body: ab01("ai_provider_id is unknown"),
+            tool: "create-integration",
+            args: create(),
+            says: &["Change `ai_provider_id` and call again"],
+            says_not: &[],
+        },
+        Advice {
+            status: "400 Bad Request",
+            body: ab01("Invalid request. Please check and try again."),
+            tool: "create-integration",
+            args: create(),
+            says: &["does not say which argument"],
+            says_not: &["it names"],
+        },
+        Advice {
+            status: "400 Bad Request",
+            body: ab01("Workspace override is not enabled"),
+            tool: "create-integration",
+            args: create(),
+            says: &["the same arguments will be refused again"],
+            says_not: &["argument it names", "does not say", "`"],
+        },
+        Advice {
+            status: "409 Conflict",
+            body: json!({"data": {"errorCode": "AB07",
+                "message": "Unable to delete. Please ensure that all Virtual Keys are deleted"}}),
+            tool: "delete-integration",
+            args: json!({"slug": "s"}),
+            says: &["all Virtual Keys are deleted"],
+            says_not: &["\n", "another slug"],
+        },
+        Advice {
+            status: "409 Conflict",
+            body: json!({"data": {"errorCode": "AB07", "message": "Conflict"}}),
+            tool: "create-integration",
+            args: create(),
+            says: &["Choose another slug or name"],
+            says_not: &["depends"],
+        },
+        Advice {
+            status: "401 Unauthorized",
+            body: json!({"success": false, "data": {"message": "Unauthorised Request"}}),
+            tool: "list-audit-logs",
+            args: json!({"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-02T00:00:00Z",
+                "organisation_id": "o"}),
+            says: &["Leave out `organisation_id`"],
+            says_not: &["PORTKEY_API_KEY", "revoked"],
+        },
+        Advice {
+            status: "401 Unauthorized",
+            body: json!({"success": false, "data": {"message": "This API key has expired"}}),
+            tool: "list-all-integrations",
+            args: json!({}),
+            says: &["has expired", "PORTKEY_API_KEY"],
+            says_not: &["revoked", "another Portkey"],
+        },
+        Advice {
+            status: "400 Bad Request",
+            body: json!({"status": "failure", "message": "Invalid config passed"}),
+            tool: "create-integration",
+            args: create(),
+            says: &["Invalid config passed"],
+            says_not: &["no such endpoint"],
+        },
+        Advice {
+            status: "200 OK",
+            body: json!({"success": false}),
+            tool: "get-integration",
+            args: json!({"slug": "s"}),
+            says: &["200: the answer says that it failed, and not why"],
+            says_not: &["200: OK", "it names"],
+        },
+    ];
+    for Advice { status, body, tool, args, says, says_not } in cases {
+        let told = refused(status, body, tool, args).await;
+        for part in says {
+            assert!(told.contains(part), "missing {part:?}: {told}");
+        }
+        // The first line quotes the tool's name.
+        let after = told.split_once(": ").unwrap().1;
+        for part in says_not {
+            let place = if *part == "`" { told.lines().last().unwrap() } else { after };
+            assert!(!place.contains(part), "has {part:?}: {told}");
+        }
+    }
+}
+
+/// Who can replace a key that is refused depends on who holds it.
+#[tokio::test]
+async fn refused_key_is_told_to_whoever_can_replace_it() {
+    let body = || json!({"success": false, "data": {"message": "Unauthorised Request"}});
+    let with = |method: Method, source: KeySource| {
+        let mut principal = operator();
+        principal.method = method;
+        principal.credentials.portkey = Some(Key::new(source, &"pk-other".into()).unwrap());
+        principal
+    };
+    let env = || KeySource::Env("PORTKEY_API_KEY".to_owned());
+    let cases = [
+        (with(Method::Local, env()), "Check PORTKEY_API_KEY", "operator"),
+        (
+            with(Method::Key, KeySource::Request),
+            "The key came with this request",
+            "PORTKEY_API_KEY",
+        ),
+        (with(Method::Token, env()), "tell its operator", "came with this request"),
+    ];
+    for (principal, says, says_not) in cases {
+        let told =
+            refused_as(&principal, "401 Unauthorized", body(), "list-all-integrations", json!({}));
+        let told = told.await;
+        assert!(told.contains(says) && !told.contains(says_not), "{told}");
+    }
+}
+
+/// What cannot be read for a dry run is told in words.
+#[tokio::test]
+async fn dry_run_tells_why_the_current_state_is_unknown() {
+    let body = r#"{"success":false,"data":{"message":"No such integration","errorCode":"AB08"}}"#;
+    let upstream = Upstream::start(move |_| {
+        answer("404 Not Found", "content-type: application/json\r\n", body)
+    })
+    .await;
+    let dispatcher = dispatcher(&upstream).dry_run(true);
+    let args = json!({"slug": "s", "name": "New"});
+    let told = call(&dispatcher, "update-integration", args).await.unwrap();
+    let note = told["note"].as_str().unwrap();
+    assert!(note.contains("`get-integration` was refused with 404: No such integration"), "{note}");
+    assert!(!note.contains("GET /"), "{note}");
+}
