@@ -4,8 +4,13 @@
 //! cursor (quirks.md §4).
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use super::{DATA, preview, project::Fields};
+use super::{
+    DATA, preview,
+    project::Fields,
+    warnings::{WARNINGS, add_warnings},
+};
 use crate::operation::{Effect, InputError, JsonMap, Published};
 
 /// Bound on the items that are gathered of a list; the page that reaches it is the last.
@@ -68,6 +73,13 @@ pub struct Gathered<'a> {
     bytes: usize,
     next: Option<JsonMap>,
     stopped: Option<String>,
+    /// How many items come before the first page.
+    skipped: u64,
+    /// What the first page said of the total.
+    first_total: Option<u64>,
+    /// Tells the pages apart that have come.
+    known: Vec<[u8; 32]>,
+    warnings: Vec<String>,
 }
 
 impl Listing {
@@ -113,8 +125,28 @@ impl Listing {
         Ok(wishes)
     }
 
-    /// The arguments of the page that comes after this one, if one does.
-    fn next(&self, args: &JsonMap, envelope: &JsonMap, returned: usize) -> Option<JsonMap> {
+    /// How many items come before the page of these arguments; `returned` are on it.
+    fn skipped(&self, args: &JsonMap, returned: u64) -> u64 {
+        let Paging::Numbered { number, first, size } = self.paging else { return 0 };
+        let here = argument(args, number).unwrap_or(first).max(first);
+        // What does not say how large its pages are has told by the first one.
+        match argument(args, size).filter(|size| *size > 0) {
+            Some(size) => (here - first).saturating_mul(size),
+            // An empty page may be any way behind the end.
+            None if returned == 0 && here > first => u64::MAX,
+            None => (here - first).saturating_mul(returned),
+        }
+    }
+
+    /// The arguments of the page that comes after this one, if one does. Of the list are `seen` items up to
+    /// its end.
+    fn next(
+        &self,
+        args: &JsonMap,
+        envelope: &JsonMap,
+        returned: u64,
+        seen: u64,
+    ) -> Option<JsonMap> {
         let mut next = args.clone();
         match self.paging {
             Paging::Whole => return None,
@@ -125,11 +157,6 @@ impl Listing {
             Paging::Numbered { number, first, size } => {
                 let here = argument(args, number).unwrap_or(first).max(first);
                 let asked = argument(args, size).filter(|size| *size > 0);
-                let returned = returned as u64;
-                let is_first = here == first;
-                // What does not say how large its pages are has told by the first one.
-                let size_of_page = asked.unwrap_or(returned);
-                let seen = (here - first).saturating_mul(size_of_page).saturating_add(returned);
                 let more = match (envelope.get("has_more"), total(envelope)) {
                     _ if returned == 0 => false,
                     (Some(Value::Bool(more)), _) => *more,
@@ -140,7 +167,9 @@ impl Listing {
                     return None;
                 }
                 next.insert(number.to_owned(), (here + 1).into());
-                if is_first && asked.is_none() {
+                // Pages may be smaller than they were asked to be.
+                let is_smaller = asked.is_none_or(|asked| returned < asked);
+                if here == first && is_smaller {
                     next.insert(size.to_owned(), returned.into());
                 }
             }
@@ -170,35 +199,127 @@ impl Wishes {
 impl<'a> Gathered<'a> {
     /// Begins with the answer to a call of these arguments.
     pub fn begin(listing: &'a Listing, wishes: &'a Wishes, args: &JsonMap, answer: Value) -> Self {
-        let (envelope, at, items) = split(answer);
-        let next = at.as_ref().and_then(|_| listing.next(args, &envelope, items.len()));
+        let (mut envelope, at, items) = split(answer);
+        let returned = items.len() as u64;
+        let skipped = listing.skipped(args, returned);
+        let seen = skipped.saturating_add(returned);
+        let next = at.as_ref().and_then(|_| listing.next(args, &envelope, returned, seen));
         let bytes = preview::size(&items, MOST_BYTES).unwrap_or(MOST_BYTES);
-        Self { listing, wishes, envelope, at, items, pages: 1, bytes, next, stopped: None }
+        let known = if wishes.all { vec![digest(&items)] } else { Vec::new() };
+        Self {
+            warnings: take_warnings(&mut envelope),
+            first_total: total(&envelope),
+            listing,
+            wishes,
+            envelope,
+            at,
+            items,
+            pages: 1,
+            bytes,
+            next,
+            stopped: None,
+            skipped,
+            known,
+        }
     }
 
     /// The arguments of the next page, unless that was the last one, or enough.
     pub fn wants(&self) -> Option<&JsonMap> {
-        let enough = self.items.len() >= MOST_ITEMS
-            || self.pages >= MOST_PAGES
-            || self.bytes >= MOST_BYTES
-            || self.stopped.is_some();
+        let enough = self.reached().is_some() || self.stopped.is_some();
         self.next.as_ref().filter(|_| self.wishes.all && !enough)
+    }
+
+    /// The bound that was reached, if one was.
+    fn reached(&self) -> Option<String> {
+        if self.items.len() >= MOST_ITEMS {
+            Some(format!("{MOST_ITEMS} items"))
+        } else if self.pages >= MOST_PAGES {
+            Some(format!("{MOST_PAGES} pages"))
+        } else if self.bytes >= MOST_BYTES {
+            Some(format!("{} MiB", MOST_BYTES >> 20))
+        } else {
+            None
+        }
     }
 
     /// Adds the page that was wanted.
     pub fn add(&mut self, answer: Value) {
         let Some(args) = self.next.take() else { return };
-        let (envelope, _, items) = split(answer);
-        let repeats = !items.is_empty() && self.items.ends_with(&items);
-        if repeats {
+        let (mut envelope, _, items) = split(answer);
+        self.warnings.extend(take_warnings(&mut envelope));
+        self.pages += 1;
+        if let (Some(before), Some(now)) = (self.first_total, total(&envelope))
+            && before != now
+        {
+            self.warnings.push(format!(
+                "the list changed while its pages were read: the total was {before}, then {now}; items may be \
+                 missing or listed twice"
+            ));
+            // Once for each change.
+            self.first_total = Some(now);
+        }
+        let digest = digest(&items);
+        if !items.is_empty() && self.known.contains(&digest) {
             // It does not page after all.
+            self.warnings.push(format!(
+                "the same page came twice, so paging was given up: the upstream ignores the page that is \
+                 asked for; {}",
+                self.missing_in_words()
+            ));
             return;
         }
-        self.next = self.listing.next(&args, &envelope, items.len());
+        self.known.push(digest);
         self.bytes += preview::size(&items, MOST_BYTES).unwrap_or(MOST_BYTES);
-        self.pages += 1;
         self.envelope = envelope;
+        let returned = items.len() as u64;
         self.items.extend(items);
+        self.next = self.listing.next(&args, &self.envelope, returned, self.seen());
+        if self.next.is_none() && self.missing().is_some() {
+            let what = if returned == 0 { "is empty" } else { "is said to be the last" };
+            self.warnings.push(format!("page {} {what}; {}", self.pages, self.missing_in_words()));
+        }
+    }
+
+    /// How many items of the list there are up to the end of what is gathered.
+    fn seen(&self) -> u64 {
+        self.skipped.saturating_add(self.items.len() as u64)
+    }
+
+    /// How many items are missing of the total that the upstream tells.
+    fn missing(&self) -> Option<u64> {
+        total(&self.envelope)?.checked_sub(self.seen()).filter(|missing| *missing > 0)
+    }
+
+    fn missing_in_words(&self) -> String {
+        match (self.missing(), total(&self.envelope)) {
+            (Some(missing), Some(total)) => format!("{missing} of {total} items are missing"),
+            (None, Some(_)) => "no items are missing".to_owned(),
+            (_, None) => "how many items are missing is not known".to_owned(),
+        }
+    }
+
+    /// What is to be said of a list that is not all there.
+    fn shortfall(&self) -> Option<String> {
+        let missing = || self.missing_in_words();
+        if self.stopped.is_some() {
+            return Some(format!("a page could not be read (see `stopped`); {}", missing()));
+        }
+        if self.wishes.all && self.next.is_some() {
+            let bound = self.reached().unwrap_or_default();
+            return Some(format!(
+                "reading stopped at the bound of {bound}; {}; `next` goes on",
+                missing()
+            ));
+        }
+        // What comes later has told of itself. An empty page behind the end of a list is as it should be.
+        let is_short = self.pages == 1 && self.next.is_none() && self.missing().is_some();
+        match self.items.is_empty() {
+            true if is_short => Some(format!("the page is empty; {}", missing())),
+            false if is_short && self.wishes.all => {
+                Some(format!("this page is said to be the only one; {}", missing()))
+            }
+            _ => None,
+        }
     }
 
     /// The page that was wanted cannot be had. What was gathered stays.
@@ -214,10 +335,15 @@ impl<'a> Gathered<'a> {
     /// The list in its envelope, which says `total`, `returned` and `next`: the arguments of the next
     /// page, null behind the last. What Portkey says of that stays. `absent_fields` are names that no
     /// item has; `stopped` says why gathering ended early.
-    pub fn finish(self) -> Value {
-        let Self { wishes, mut envelope, at, items, next, stopped, .. } = self;
+    pub fn finish(mut self) -> Value {
+        if self.at.is_some() {
+            self.warnings.extend(self.shortfall());
+        }
+        let Self { wishes, mut envelope, at, items, next, stopped, warnings, .. } = self;
         let fields = &wishes.fields;
-        let Some(at) = at else { return fields.of(&Value::Object(envelope)) };
+        let Some(at) = at else {
+            return add_warnings(fields.of(&Value::Object(envelope)), warnings);
+        };
         let known = total(&envelope).or(next.is_none().then_some(items.len() as u64));
         let mut say = |name: &str, value: Value| {
             envelope.entry(name).or_insert(value);
@@ -238,7 +364,7 @@ impl<'a> Gathered<'a> {
             items.iter().map(|item| fields.of(item)).collect()
         };
         envelope.insert(at, items.into());
-        Value::Object(envelope)
+        add_warnings(Value::Object(envelope), warnings)
     }
 }
 
@@ -255,6 +381,22 @@ fn split(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
         Some(Value::Array(items)) => (envelope, Some(at.to_owned()), items),
         _ => (envelope, None, Vec::new()),
     }
+}
+
+/// Takes the warnings out of an envelope that were put there on the way.
+fn take_warnings(envelope: &mut JsonMap) -> Vec<String> {
+    let texts: Option<Vec<String>> = envelope.get(WARNINGS).and_then(|warnings| {
+        let texts = warnings.as_array()?.iter();
+        texts.map(|text| text.as_str().map(str::to_owned)).collect()
+    });
+    let Some(texts) = texts else { return Vec::new() };
+    envelope.shift_remove(WARNINGS);
+    texts
+}
+
+/// Tells pages apart.
+fn digest(items: &[Value]) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(items).unwrap_or_default()).into()
 }
 
 /// How many items there are in all, as the envelope says.

@@ -5,6 +5,7 @@ mod handles;
 mod lists;
 mod pages;
 mod preview;
+mod shortfalls;
 
 use std::time::Duration;
 

@@ -1,0 +1,223 @@
+//! Lists that are not all there: what is said of pages that could not be followed.
+
+use portkey_mcp::{
+    catalog::Catalog,
+    results::{Gathered, Listing, MOST_PAGES},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    secrets::everywhere,
+    upstream::{Upstream, ok},
+};
+
+const TOOL: &str = "list-all-integrations";
+
+struct Case {
+    what: &'static str,
+    args: Value,
+    pages: Vec<Value>,
+    warnings: Value,
+    returned: usize,
+    next: Value,
+}
+
+fn page(total: u64, ids: std::ops::Range<u64>) -> Value {
+    json!({ "total": total, "data": ids.map(|id| json!({ "id": id })).collect::<Vec<_>>() })
+}
+
+/// A list as it is gathered of these pages.
+fn gathered(args: &Value, pages: Vec<Value>) -> Value {
+    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().published()).unwrap();
+    let mut args = args.as_object().unwrap().clone();
+    let wishes = listing.take_wishes(&mut args).unwrap();
+    let mut pages = pages.into_iter();
+    let mut gathered = Gathered::begin(&listing, &wishes, &args, pages.next().unwrap());
+    while gathered.wants().is_some() {
+        gathered.add(pages.next().expect("a page more than there are is asked for"));
+    }
+    gathered.finish()
+}
+
+#[test]
+fn list_that_is_not_all_there_says_what_is_missing() {
+    let all = || json!({ "all": true, "page_size": 2 });
+    let cases = [
+        Case {
+            what: "the page is ignored",
+            args: all(),
+            pages: vec![page(250, 0..2), page(250, 0..2)],
+            warnings: json!([
+                "the same page came twice, so paging was given up: the upstream ignores the \
+                page that is asked for; 248 of 250 items are missing"
+            ]),
+            returned: 2,
+            next: Value::Null,
+        },
+        Case {
+            what: "an earlier page comes again",
+            args: all(),
+            pages: vec![page(6, 0..2), page(6, 2..4), page(6, 0..2)],
+            warnings: json!([
+                "the same page came twice, so paging was given up: the upstream ignores the \
+                page that is asked for; 2 of 6 items are missing"
+            ]),
+            returned: 4,
+            next: Value::Null,
+        },
+        Case {
+            what: "the page is ignored and no total told",
+            args: all(),
+            pages: vec![json!({ "data": [1, 2] }), json!({ "data": [1, 2] })],
+            warnings: json!([
+                "the same page came twice, so paging was given up: the upstream ignores the \
+                page that is asked for; how many items are missing is not known"
+            ]),
+            returned: 2,
+            next: Value::Null,
+        },
+        Case {
+            what: "the total shrinks",
+            args: all(),
+            pages: vec![page(4, 0..2), page(3, 2..3)],
+            warnings: json!([
+                "the list changed while its pages were read: the total was 4, then 3; items \
+                may be missing or listed twice"
+            ]),
+            returned: 3,
+            next: Value::Null,
+        },
+        Case {
+            what: "the total grows",
+            args: all(),
+            pages: vec![page(3, 0..2), page(5, 2..4), page(5, 4..5)],
+            warnings: json!([
+                "the list changed while its pages were read: the total was 3, then 5; items \
+                may be missing or listed twice"
+            ]),
+            returned: 5,
+            next: Value::Null,
+        },
+        Case {
+            what: "a page is empty",
+            args: all(),
+            pages: vec![page(9, 0..2), page(9, 0..0)],
+            warnings: json!(["page 2 is empty; 7 of 9 items are missing"]),
+            returned: 2,
+            next: Value::Null,
+        },
+        Case {
+            what: "the first page is empty",
+            args: json!({}),
+            pages: vec![page(9, 0..0)],
+            warnings: json!(["the page is empty; 9 of 9 items are missing"]),
+            returned: 0,
+            next: Value::Null,
+        },
+        Case {
+            what: "a page behind the end is empty",
+            args: json!({ "page_size": 5, "current_page": 2 }),
+            pages: vec![page(9, 0..0)],
+            warnings: Value::Null,
+            returned: 0,
+            next: Value::Null,
+        },
+        Case {
+            what: "a page is said to be the last",
+            args: all(),
+            pages: vec![
+                json!({ "total": 9, "has_more": true, "data": [1, 2] }),
+                json!({ "total": 9, "has_more": false, "data": [3] }),
+            ],
+            warnings: json!(["page 2 is said to be the last; 6 of 9 items are missing"]),
+            returned: 3,
+            next: Value::Null,
+        },
+        Case {
+            what: "pages are smaller than they were asked to be",
+            args: json!({ "all": true, "page_size": 50 }),
+            pages: vec![page(5, 0..2), page(5, 2..4), page(5, 4..5)],
+            warnings: Value::Null,
+            returned: 5,
+            next: Value::Null,
+        },
+        Case {
+            what: "one page of them is wanted, and goes on in its own size",
+            args: json!({ "page_size": 50 }),
+            pages: vec![page(5, 0..2)],
+            warnings: Value::Null,
+            returned: 2,
+            next: json!({ "page_size": 2, "current_page": 1 }),
+        },
+        Case {
+            what: "the bound on pages is reached",
+            args: all(),
+            pages: (0..MOST_PAGES as u64).map(|i| page(90, 2 * i..2 * i + 2)).collect(),
+            warnings: json!([
+                "reading stopped at the bound of 20 pages; 50 of 90 items are missing; `next` \
+                goes on"
+            ]),
+            returned: 40,
+            next: json!({ "all": true, "page_size": 2, "current_page": 20 }),
+        },
+        Case {
+            what: "the bound on items is reached",
+            args: json!({ "all": true }),
+            pages: vec![page(2_500, 0..1_200)],
+            warnings: json!([
+                "reading stopped at the bound of 1000 items; 1300 of 2500 items are missing; \
+                `next` goes on"
+            ]),
+            returned: 1_200,
+            next: json!({ "all": true, "page_size": 1_200, "current_page": 1 }),
+        },
+        Case {
+            what: "warnings of single pages stay",
+            args: all(),
+            pages: vec![
+                json!({ "total": 3, "data": [1, 2], "warnings": ["one"] }),
+                json!({ "total": 3, "data": [3], "warnings": ["one"] }),
+            ],
+            warnings: json!(["one"]),
+            returned: 3,
+            next: Value::Null,
+        },
+        Case {
+            what: "nothing is missing",
+            args: all(),
+            pages: vec![page(4, 0..2), page(4, 2..4)],
+            warnings: Value::Null,
+            returned: 4,
+            next: Value::Null,
+        },
+    ];
+    for Case { what, args, pages, warnings, returned, next } in cases {
+        let list = gathered(&args, pages);
+        assert_eq!(list["warnings"], warnings, "{what}");
+        assert_eq!((&list["returned"], &list["next"]), (&json!(returned), &next), "{what}: {list}");
+    }
+}
+
+#[test]
+fn failed_page_is_a_warning_too() {
+    let listing = Listing::of(Catalog::full().find(TOOL).unwrap().published()).unwrap();
+    let mut args = json!({ "all": true, "page_size": 2 }).as_object().unwrap().clone();
+    let wishes = listing.take_wishes(&mut args).unwrap();
+    let mut gathered = Gathered::begin(&listing, &wishes, &args, page(9, 0..2));
+    gathered.stop("no".to_owned());
+    let list = gathered.finish();
+    let warning = "a page could not be read (see `stopped`); 7 of 9 items are missing";
+    assert_eq!(list["warnings"], json!([warning]), "{list}");
+}
+
+/// Through every transport and generation.
+#[tokio::test]
+async fn upstream_that_ignores_the_page_is_told() {
+    let upstream = Upstream::start(|_| ok(&page(250, 0..2).to_string())).await;
+    let args = ["--base-url", &upstream.base_url];
+    for connected in everywhere(&args, &[("PORTKEY_API_KEY", "pk-any-0123456789")]).await {
+        let list = connected.call(TOOL, json!({ "all": true })).await.unwrap();
+        let warnings = list["warnings"].as_array().unwrap();
+        assert!(warnings[0].as_str().unwrap().contains("248 of 250"), "{}: {list}", connected.way);
+    }
+}
