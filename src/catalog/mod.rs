@@ -1,12 +1,16 @@
 //! The operations this deployment offers, by name.
 
+mod suggest;
+
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
 };
 
 use portkey_mcp_admin::{DOMAINS, Domain, GROUPS};
-use portkey_mcp_operation::{Operation, Presentation, Published, Upstream, did_you_mean};
+use portkey_mcp_operation::{Operation, Presentation, Published, Upstream};
+
+pub use suggest::{Guess, did_you_mean_one_of, suggestion};
 
 /// One offered operation and the domain it belongs to.
 #[derive(Debug)]
@@ -128,8 +132,7 @@ impl Catalog {
             found => found,
         };
         let found = found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
-            let known = self.iter().map(|entry| entry.operation.name());
-            let hint = did_you_mean(&name.replace('_', "-"), known);
+            let hint = suggestion(name, self.iter().map(|entry| entry.operation));
             UnknownTool::Nowhere { name: name.chars().take(100).collect(), hint }
         })?;
         match found.operation.base().upstream() {
@@ -141,7 +144,7 @@ impl Catalog {
     }
 
     /// Every operation, in the order of names.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> + Clone {
         self.entries.iter().filter(|entry| self.off != Some(entry.operation.base().upstream()))
     }
 

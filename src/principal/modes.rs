@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, fmt};
 use globset::GlobBuilder;
 
 use super::{Toolsets, Withheld};
-use crate::operation::{Effect, Operation, did_you_mean};
+use crate::{
+    catalog::suggestion,
+    operation::{Effect, Operation},
+};
 
 /// Bound on the names and globs of one choice.
 const MOST: usize = 64;
@@ -130,8 +133,7 @@ impl Tools {
             let mut is_known = false;
             chosen.extend(meant.map(Operation::name).inspect(|_| is_known = true));
             if !is_known {
-                let names = known.clone().map(Operation::name);
-                let hint = did_you_mean(&given.replace('_', "-"), names);
+                let hint = suggestion(given, known.clone());
                 return Err(NoChoice::Unknown { name: given.to_owned(), hint });
             }
         }

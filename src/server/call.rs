@@ -120,8 +120,9 @@ impl Server {
         let reveals = record.operation.is_none_or(|operation| !operation.revealed().is_empty());
         observed.ended(&outcome);
         match outcome {
-            Err(error @ CallError::Unknown(_)) => {
-                Err(ErrorData::invalid_params(error.to_string(), None))
+            Err(CallError::Unknown(unknown)) => {
+                let unknown = self.suggested(principal, name, unknown);
+                Err(ErrorData::invalid_params(unknown.to_string(), None))
             }
             Err(error) => {
                 let mut result = reply::error(&error);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Server;
 use crate::{
-    catalog::{Entry, UnknownTool},
+    catalog::{Entry, Guess, UnknownTool, did_you_mean_one_of},
     dispatch::{CallError, Record},
     operation::{Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidationOptions},
     principal::Principal,
@@ -17,8 +17,6 @@ use crate::{
 
 /// How many operations a search finds if it is not said.
 const FOUND: usize = 8;
-/// How many names stand in for one that there is not.
-const NEAREST: usize = 5;
 
 /// What every list takes beside the arguments of its schema.
 const ALSO: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
@@ -96,7 +94,7 @@ impl Server {
     ) -> Result<Reached, InputError> {
         let name = operation(args);
         let found = self.dispatcher.catalog().find(name);
-        let entry = found.map_err(|unknown| self.unknown(principal, name, &unknown))?;
+        let entry = found.map_err(|unknown| self.unknown(principal, name, unknown))?;
         let operation = entry.operation;
         if operation.effects() != effect {
             record.operation = Some(operation);
@@ -149,20 +147,46 @@ impl Server {
         match self.dispatcher.catalog().find(name) {
             Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
             Ok(_) => Err(InputError::one("operation", format!("`{name}` is not on offer here"))),
-            Err(unknown) => Err(self.unknown(principal, name, &unknown)),
+            Err(unknown) => Err(self.unknown(principal, name, unknown)),
         }
     }
 
-    /// That there is no operation of this name, and which are near.
-    fn unknown(&self, principal: &Principal, name: &str, unknown: &UnknownTool) -> InputError {
-        let words = name.replace(['-', '_'], " ");
-        let near = self.near(principal, &words).take(NEAREST);
-        let names: Vec<_> = near.map(|entry| format!("`{}`", entry.operation.name())).collect();
-        let what = match names.is_empty() {
-            true => format!("{unknown}; ask `search-operations`"),
-            false => format!("{unknown}; near are {}", names.join(", ")),
+    /// That there is no operation of this name, and which may be meant.
+    fn unknown(&self, principal: &Principal, name: &str, unknown: UnknownTool) -> InputError {
+        let unknown = self.suggested(principal, name, unknown);
+        let more = match unknown {
+            UnknownTool::Nowhere { .. } => " (`search-operations` finds others)",
+            UnknownTool::Off { .. } => "",
         };
-        InputError::one("operation", what)
+        InputError::one("operation", format!("{unknown}{more}"))
+    }
+
+    /// The same error with the operations that a caller may see and may have meant: one whose name it is but
+    /// for a slip, or what the search finds that does what its verb says.
+    pub(super) fn suggested(
+        &self,
+        principal: &Principal,
+        name: &str,
+        unknown: UnknownTool,
+    ) -> UnknownTool {
+        let UnknownTool::Nowhere { name: shown, .. } = unknown else { return unknown };
+        let guess = Guess::new(name);
+        let catalog = self.dispatcher.catalog().iter();
+        let visible = catalog.filter(|entry| self.dispatcher.shows(principal, entry));
+        let visible = visible.map(|entry| entry.operation);
+        if let Some(operation) = guess.slip(visible.clone()) {
+            return UnknownTool::Nowhere { name: shown, hint: did_you_mean_one_of([operation]) };
+        }
+        let mut meant = guess.by_names(visible);
+        for operation in
+            self.near(principal, &guess.nouns()).map(|entry| entry.operation).take(FOUND)
+        {
+            let is_new = !meant.iter().any(|known| known.name() == operation.name());
+            if is_new && guess.allows(operation) {
+                meant.push(operation);
+            }
+        }
+        UnknownTool::Nowhere { name: shown, hint: did_you_mean_one_of(meant) }
     }
 
     /// The operations on offer that a few words mean, best first.

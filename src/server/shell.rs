@@ -63,6 +63,9 @@ impl Server {
                     outcome => outcome?,
                 }
             }
+            Err(CallError::Unknown(unknown)) => {
+                return Err(self.suggested(principal, name, unknown).into());
+            }
             outcome => outcome?,
         };
         let answer = match wanted {

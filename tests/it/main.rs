@@ -60,6 +60,7 @@ mod stdio;
 mod store;
 mod store_list;
 mod store_redis;
+mod suggestions;
 mod surface;
 mod taint;
 mod tool_schemas;

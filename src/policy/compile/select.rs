@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use globset::GlobBuilder;
 
 use crate::document::{Effect, Match};
-use portkey_mcp_catalog::Catalog;
+use portkey_mcp_catalog::{Catalog, suggestion};
 use portkey_mcp_operation::did_you_mean;
 
 /// Bound on a name or a glob, in bytes.
@@ -66,8 +66,10 @@ impl Selection {
             self.by_name.get(name.as_str()).map_or_else(Vec::new, |index| vec![*index])
         };
         if found.is_empty() {
-            let known = self.entries.iter().map(|entry| entry.name);
-            let hint = if is_glob(given) { String::new() } else { did_you_mean(&name, known) };
+            let hint = match is_glob(given) {
+                true => String::new(),
+                false => suggestion(&name, Catalog::operations()),
+            };
             self.warnings.push(format!("{at}: no tool of this server is called `{given}`{hint}"));
         }
         Ok(found)

@@ -1,0 +1,146 @@
+//! What is suggested in place of a tool that there is not: what does as its verb says, and never anything that
+//! destroys where something else was meant.
+
+use portkey_mcp::{catalog::Catalog, operation::Effect, policy::Policy, principal::Tools};
+use rmcp::{ServiceError, model::CallToolRequestParams};
+use serde_json::json;
+
+use crate::{
+    approval::{Human, connected},
+    process::said,
+};
+
+/// A natural guess, and the tools one of which is to be named first.
+struct Guess {
+    name: &'static str,
+    first: &'static [&'static str],
+}
+
+const fn guess(name: &'static str, first: &'static [&'static str]) -> Guess {
+    Guess { name, first }
+}
+
+const GUESSES: &[Guess] = &[
+    guess("list-logs", &["list-audit-logs", "list-all-log-exports", "get-log"]),
+    guess("create-user", &["invite-user"]),
+    guess("delete-member", &["remove-workspace-member"]),
+    guess("get-logs", &["get-log"]),
+    guess("add-key", &["create-api-key", "create-virtual-key"]),
+    guess("create-key", &["create-api-key", "create-virtual-key"]),
+    guess("list-models", &["list-integration-models"]),
+    guess("update-budget", &["update-usage-limits-policy"]),
+    guess("create-budget", &["create-usage-limits-policy"]),
+    guess("delete-key", &["delete-api-key", "delete-virtual-key"]),
+    guess("add-member", &["add-workspace-member"]),
+    guess("list-members", &["list-workspace-members"]),
+    guess("add-user", &["invite-user", "add-workspace-member"]),
+    guess("delete-member-from-workspace", &[]),
+    guess("rename-workspace", &["update-workspace"]),
+    guess("get-costs", &["get-cost-graph"]),
+    guess("show-workspaces", &["list-all-workspaces"]),
+    guess("edit-config", &["update-config"]),
+    guess("new-prompt", &["create-prompt"]),
+    guess("listApiKeys", &["list-all-api-keys"]),
+    guess("remove_webhook", &[]),
+    guess("revoke-key", &["delete-api-key", "delete-virtual-key"]),
+    guess("get-integratoin", &["get-integration"]),
+    guess("get_server", &["get-mcp-server"]),
+];
+
+/// The tools that a text names.
+fn named(text: &str) -> Vec<&str> {
+    let catalog = Catalog::full();
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|name| catalog.find(name).is_ok()).collect()
+}
+
+fn check(guess: &Guess, way: &str, told: &str) {
+    let named = named(told);
+    match guess.first {
+        [] => assert_eq!(named, Vec::<&str>::new(), "{way}, {}: {told}", guess.name),
+        first => {
+            let names_first = named.first().is_some_and(|name| first.contains(name));
+            assert!(names_first, "{way}, {}: {told}", guess.name);
+        }
+    }
+    let verb = guess.name.split(['-', '_']).next().unwrap();
+    let deletes = ["delete", "remove", "revoke"].contains(&verb);
+    let catalog = Catalog::full();
+    for name in named {
+        let operation = catalog.find(name).unwrap().operation;
+        let is_delete = operation.effects() == Effect::Delete;
+        assert_eq!(is_delete, deletes, "{way}, {}: {told}", guess.name);
+    }
+}
+
+#[tokio::test]
+async fn natural_guesses_lead_to_tools_of_the_same_effect_on_both_surfaces() {
+    for surface in ["operations", "compact"] {
+        let options = ["--surface", surface];
+        let server = connected((false, true), &Human::new(false), &options).await;
+        for guess in GUESSES {
+            let call = CallToolRequestParams::new(guess.name);
+            let Err(ServiceError::McpError(error)) = server.client.call_tool(call).await else {
+                panic!("{surface}: there is {}", guess.name);
+            };
+            check(guess, surface, &error.message);
+            let by = json!({ "operation": guess.name });
+            let (done, told) = server.said("describe-operation", by).await;
+            assert!(!done);
+            let told = told.replace("`search-operations`", "");
+            check(guess, "describe-operation", &told);
+        }
+        server.client.cancel().await.unwrap();
+    }
+}
+
+#[test]
+fn shell_suggests_the_same() {
+    for guess in GUESSES.iter().take(5) {
+        let (done, _, log) = said(&["call", guess.name, "--sandbox"]);
+        assert!(!done);
+        check(guess, "shell", &log);
+    }
+}
+
+/// What a caller may not see is not named.
+#[test]
+fn tools_that_are_not_on_offer_are_not_suggested() {
+    for (name, options) in [
+        ("create-user", &["--read-only"][..]),
+        ("delete-member", &["--no-delete"]),
+        ("update-config-s", &["--exclude-tools", "update-config"]),
+    ] {
+        let args = [&["call", name, "--sandbox"], options].concat();
+        let (done, _, log) = said(&args);
+        assert!(!done && named(&log).is_empty(), "{log}");
+    }
+}
+
+/// Names in settings and policies are taken for no others either.
+#[test]
+fn names_in_settings_and_policies_are_guessed_by_effect_too() {
+    for guess in GUESSES {
+        let known = Catalog::operations();
+        let Err(error) = Tools::named([guess.name], known) else { continue };
+        let told = error.to_string();
+        for name in named(&told) {
+            let deletes = Catalog::full().find(name).unwrap().operation.effects() == Effect::Delete;
+            let verb = guess.name.split(['-', '_']).next().unwrap();
+            assert_eq!(deletes, ["delete", "remove", "revoke"].contains(&verb), "{told}");
+        }
+        let rule = format!(
+            "version: '1'\nrules: [{{ name: r, action: deny, match: {{ tools: [{}] }} }}]",
+            guess.name
+        );
+        let policy = Policy::parse("t", &rule, &Catalog::full()).unwrap();
+        let warning = policy.warnings().concat();
+        for name in named(&warning) {
+            let deletes = Catalog::full().find(name).unwrap().operation.effects() == Effect::Delete;
+            let verb = guess.name.split(['-', '_']).next().unwrap();
+            assert_eq!(deletes, ["delete", "remove", "revoke"].contains(&verb), "{warning}");
+        }
+    }
+    let told = Tools::named(["delete-member"], Catalog::operations()).unwrap_err().to_string();
+    assert!(told.contains("did you mean `remove-workspace-member`?"), "{told}");
+}
