@@ -16,7 +16,8 @@ use crate::{
     operation::JsonMap,
     principal::Principal,
     reply,
-    server::Server,
+    server::{KEY_REFUSED, Server},
+    surface::{self, Does},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -50,11 +51,20 @@ impl Call {
             Ok(answer) => {
                 serde_json::to_writer_pretty(&mut *out, &answer)?;
                 writeln!(out)?;
+                if is_refused_key(&self.tool, &answer) {
+                    bail!("Portkey refuses the key. Check PORTKEY_API_KEY and --base-url");
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Err(error) => bail!(reply::words(&error)),
         }
     }
+}
+
+/// Whether this is `whoami` saying that the key is good for nothing.
+fn is_refused_key(tool: &str, answer: &Value) -> bool {
+    let is_whoami = surface::named(tool).is_some_and(|own| own.does == Does::WhoAmI);
+    is_whoami && answer.get(KEY_REFUSED) == Some(&Value::Bool(true))
 }
 
 /// Asks whoever sits at the terminal; where there is none, waits until somebody has decided elsewhere.

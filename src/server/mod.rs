@@ -52,6 +52,7 @@ use crate::{
     watch::Watched,
 };
 
+pub(crate) use self::whoami::KEY_REFUSED;
 pub use self::{
     list::{tool, tools},
     quiet::Foresight,

@@ -1,6 +1,7 @@
 //! Who calls, and what the Portkey key is good for.
 
 use futures_util::future::join_all;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Server;
@@ -37,7 +38,19 @@ struct Told<'a> {
     outcome: Result<Value, CallError>,
 }
 
+/// What `whoami` answers beside the rest if Portkey refuses the key.
+pub(crate) const KEY_REFUSED: &str = "key_refused";
+
 impl Told<'_> {
+    /// Whether Portkey knows no such key; none where it has said neither yes nor no.
+    fn refuses_key(&self) -> Option<bool> {
+        match &self.outcome {
+            Ok(_) => Some(false),
+            Err(CallError::Refused(_, refusal)) => Some(refusal.status == StatusCode::UNAUTHORIZED),
+            Err(_) => None,
+        }
+    }
+
     fn words(&self) -> String {
         match &self.outcome {
             Ok(_) => "yes".to_owned(),
@@ -64,8 +77,12 @@ impl Server {
             |what: &str| told.iter().any(|one| one.probe.opens == what && one.outcome.is_ok());
         let may_read: JsonMap =
             told.iter().map(|one| (one.probe.opens.to_owned(), one.words().into())).collect();
+        let judged: Vec<bool> = told.iter().filter_map(Told::refuses_key).collect();
+        let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
         // quirks.md §2: some reads are for Admin keys alone; others want a workspace from these.
-        let (key, workspace) = if opened(DEFAULTS) {
+        let (key, workspace) = if is_refused {
+            ("refused by Portkey (401): it is wrong, revoked, expired or of another Portkey", None)
+        } else if opened(DEFAULTS) {
             ("an Admin key of the organisation: name the `workspace_id`", None)
         } else if opened(CONFIGS) {
             ("a key of one workspace, or an Admin key that has a default one", workspace_of(&told))
@@ -79,7 +96,7 @@ impl Server {
                 .filter(|entry| entry.operation.effects() == effect)
                 .count()
         };
-        json!({
+        let mut answer = json!({
             "caller": &*principal.name,
             "authenticated_by": principal.method.word(),
             "scopes": scopes,
@@ -94,7 +111,11 @@ impl Server {
             "plan": self.plan(&told),
             "may_read": may_read,
             "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
-        })
+        });
+        if is_refused && let Some(answer) = answer.as_object_mut() {
+            answer.insert(KEY_REFUSED.to_owned(), true.into());
+        }
+        answer
     }
 
     /// What the probes say of the plan: 403 is the same for a plan and for a scope that lacks (errors.md).

@@ -7,7 +7,10 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::process::{Pipe, run};
+use crate::{
+    process::{Pipe, run},
+    upstream::{Upstream, answer},
+};
 
 /// A Portkey that opens some lists to a key, and refuses the rest.
 async fn portkey(open: &'static [&'static str]) -> String {
@@ -67,6 +70,26 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
         let opened = told["may_read"].as_object().unwrap().values().filter(|one| *one == "yes");
         assert_eq!(opened.count(), open.len(), "{told}");
     }
+}
+
+/// A key that is good for nothing is told as such, and fails the command.
+#[tokio::test]
+async fn refused_key_is_said_and_the_command_fails() {
+    let body = r#"{"success":false,"data":{"message":"Unauthorised Request","errorCode":"AB05"}}"#;
+    let json = "content-type: application/json\r\n";
+    let upstream = Upstream::start(move |_| answer("401 Unauthorized", json, body)).await;
+    let url = upstream.base_url.clone();
+    let asked = move || run(&["call", "whoami", "--api-key", "k", "--base-url", &url]);
+    let output = tokio::task::spawn_blocking(asked).await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["key_refused"], true, "{told}");
+    assert!(
+        told["portkey_key"].as_str().unwrap().starts_with("refused by Portkey (401)"),
+        "{told}"
+    );
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("Portkey refuses the key"), "{log}");
 }
 
 /// Whoever asks before it acts has read nothing that strangers wrote.
