@@ -61,9 +61,14 @@ impl Write for Gathered {
 /// The level cannot be read.
 pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     let chosen: Targets = options.log_level.parse()?;
-    // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them.
+    // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them. The
+    // warnings of its service are errors as Rust prints them, each of a call that has a line of its own.
     let discreet = filter_fn(|metadata| {
-        *metadata.level() <= Level::WARN || !metadata.target().starts_with("rmcp")
+        let (level, target) = (*metadata.level(), metadata.target());
+        match target.starts_with("rmcp::service") {
+            true => level <= Level::ERROR,
+            false => level <= Level::WARN || !target.starts_with("rmcp"),
+        }
     });
     let (queue, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(Gathered::new());

@@ -110,7 +110,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
                     seen = contents(files.clone());
                     let value = Arc::new(parsed.value);
                     let before = target.swap(value.clone());
-                    info!(file = ?path, "the changed file is in effect");
+                    info!(file = %path.display(), "the changed file is in effect");
                     if let Some(listener) = heard.get() {
                         listener(&before, &value);
                     }
