@@ -36,6 +36,10 @@ const DELETE: &[&str] = &[
     "detach",
 ];
 
+/// Words that say nothing about what is meant.
+const SMALL: &[&str] =
+    &["a", "all", "an", "by", "for", "from", "in", "of", "on", "the", "to", "with"];
+
 /// A name that leads to no tool, as verb and nouns.
 #[derive(Clone, Debug)]
 pub struct Guess {
@@ -43,6 +47,8 @@ pub struct Guess {
     verb: Option<String>,
     effect: Option<Effect>,
     nouns: Vec<String>,
+    /// Whether one of the nouns names several things.
+    is_plural: bool,
 }
 
 impl Guess {
@@ -54,8 +60,9 @@ impl Guess {
         let effect = verb.as_deref().and_then(effect_of);
         let verb = verb.or_else(|| words.first().cloned());
         let is_noun = |word: &&String| effect.is_none() || Some(*word) != verb.as_ref();
-        let nouns = words.iter().filter(is_noun).map(|word| singular(word)).collect();
-        Self { name: words.join("-"), verb, effect, nouns }
+        let nouns: Vec<_> = words.iter().filter(is_noun).map(|word| singular(word)).collect();
+        let is_plural = words.iter().filter(is_noun).zip(&nouns).any(|(word, noun)| word != noun);
+        Self { name: words.join("-"), verb, effect, nouns, is_plural }
     }
 
     /// What it is about, without its verb.
@@ -66,15 +73,13 @@ impl Guess {
     /// Whether it may mean an operation: it does what the verb says, or has that verb itself. Without a verb
     /// only what reads may be meant.
     pub fn allows(&self, operation: &Operation) -> bool {
-        if self.verb.as_deref() == operation.name().split('-').next() {
-            return true;
-        }
-        match self.effect.unwrap_or(Effect::Read) {
-            effect if effect != operation.effects() => false,
-            Effect::Create => !operation.hints().destructive,
+        let has_verb = self.verb.as_deref() == operation.name().split('-').next();
+        let is_meant = self.effect.unwrap_or(Effect::Read) == operation.effects();
+        match operation.effects() {
             // What is deleted must be named in full: of two kinds the other one is the wrong one.
-            Effect::Delete => self.fit(operation).is_some(),
-            Effect::Read | Effect::Update => true,
+            Effect::Delete => is_meant && self.fits(operation),
+            Effect::Create => has_verb || is_meant && !operation.hints().destructive,
+            Effect::Read | Effect::Update => has_verb || is_meant,
         }
     }
 
@@ -105,28 +110,31 @@ impl Guess {
         is_same.then(|| strsim::osa_distance(&self.name, name))
     }
 
-    /// How well an operation fits the nouns, if it has all of them.
-    pub fn fit(&self, operation: &Operation) -> Option<usize> {
+    /// How well the names of an operation fit, if they have all nouns.
+    fn fit(&self, operation: &Operation) -> Option<usize> {
         let own = words(operation.name());
-        let also: Vec<String> = operation
-            .other_names()
-            .iter()
-            .chain(operation.words())
-            .flat_map(|name| words(name))
-            .collect();
+        let also: Vec<_> = operation.other_names().iter().flat_map(|name| words(name)).collect();
         let mut fit = 0_usize;
         for noun in &self.nouns {
-            let has = |words: &[String]| words.iter().any(|word| singular(word) == *noun);
-            fit += match (has(&own), has(&also)) {
+            fit += match (has(&own, noun), has(&also, noun)) {
                 (true, _) => 10,
                 (false, true) => 6,
                 (false, false) => return None,
             };
         }
-        // What is about less else is meant rather, and a verb that is the same.
-        let is_verb = self.verb.as_deref() == own.first().map(String::as_str);
-        let fit = fit + if is_verb { 3 } else { 0 };
+        let verb = own.first().map(String::as_str);
+        let is_verb = self.verb.as_deref() == verb;
+        let lists = self.is_plural && verb == Some("list");
+        // What is about less else is meant rather.
+        let fit = fit + if is_verb { 3 } else { 0 } + if lists { 2 } else { 0 };
         (!self.nouns.is_empty()).then_some(fit.saturating_sub(own.len()))
+    }
+
+    /// Whether all that is known of an operation has all nouns.
+    fn fits(&self, operation: &Operation) -> bool {
+        let names = [operation.name()].into_iter().chain(operation.other_names().iter().copied());
+        let all: Vec<_> = names.chain(operation.words().iter().copied()).flat_map(words).collect();
+        !self.nouns.is_empty() && self.nouns.iter().all(|noun| has(&all, noun))
     }
 
     /// The operations that it may mean, by what they are called, best first.
@@ -193,8 +201,13 @@ fn words(name: &str) -> Vec<String> {
         }
         before_is_small = c.is_lowercase();
     }
-    words.retain(|word| !word.is_empty() && word != "all");
+    words.retain(|word| !word.is_empty() && !SMALL.contains(&word.as_str()));
     words
+}
+
+/// Whether one of the words is a noun, in the singular or the plural.
+fn has(words: &[String], noun: &str) -> bool {
+    words.iter().any(|word| singular(word) == noun)
 }
 
 /// A noun without the ending of its plural.

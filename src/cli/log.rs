@@ -65,9 +65,10 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
     // warnings of its service are errors as Rust prints them, each of a call that has a line of its own.
     let discreet = filter_fn(|metadata| {
         let (level, target) = (*metadata.level(), metadata.target());
-        match target.starts_with("rmcp::service") {
-            true => level <= Level::ERROR,
-            false => level <= Level::WARN || !target.starts_with("rmcp"),
+        let mut path = target.split("::");
+        match (path.next(), path.next()) {
+            (Some("rmcp"), Some("service")) => level <= Level::ERROR,
+            _ => level <= Level::WARN || !target.starts_with("rmcp"),
         }
     });
     let (queue, guard) =

@@ -256,7 +256,7 @@ impl Dispatcher {
         let refused = |mut refusal: Refusal| {
             record.upstream_request_id.clone_from(&refusal.request_id);
             refusal.warnings.clone_from(&record.warnings);
-            refusal.call = named.call(published, principal);
+            refusal.call = Box::new(named.call(published, principal));
             refusal.scrub(|text| match untrusted::cleaned(text) {
                 Some(clean) => fetched.mask(&clean),
                 None => fetched.mask(text),

@@ -36,8 +36,7 @@ fn inspect(value: &str) -> Result<(), String> {
     let mut seen = value.to_owned();
     loop {
         if let Some(odd) = seen.chars().find(|c| matches!(c, '/' | '\\') || c.is_control()) {
-            let odd = odd.escape_default();
-            return Err(format!("is no identifier: `{odd}` may not stand in one"));
+            return Err(format!("is no identifier: {odd:?} may not stand in one"));
         }
         if matches!(seen.trim(), "." | "..") {
             return Err("is no identifier: `.` and `..` would address something else".to_owned());

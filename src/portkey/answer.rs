@@ -35,7 +35,7 @@ pub struct Refusal {
     /// The causes that it names below the message.
     pub details: Vec<Detail>,
     /// How many more of these there are.
-    pub more_details: usize,
+    pub more_details: u32,
     /// What to quote to the upstream's support.
     pub request_id: Option<String>,
     /// How often it was sent.
@@ -45,7 +45,7 @@ pub struct Refusal {
     /// What kind of no it is, where the body and not the status tells.
     pub kind: Kind,
     /// The call that was refused.
-    pub call: RefusedCall,
+    pub call: Box<RefusedCall>,
 }
 
 /// What is known of a refused call that tells causes apart.
@@ -181,7 +181,7 @@ impl Answer {
             attempts: self.attempts,
             warnings: Vec::new(),
             kind,
-            call: RefusedCall::default(),
+            call: Box::default(),
         }
     }
 
@@ -202,7 +202,7 @@ impl Answer {
             attempts: self.attempts,
             warnings: Vec::new(),
             kind,
-            call: RefusedCall::default(),
+            call: Box::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::secrets::{MASK, is_secret_name};
 /// Details beyond these are counted, not told.
 const MAX_DETAILS: usize = 8;
 /// Bound on what is read of one body, so that a hostile one costs no more than its size.
-const MAX_READ: usize = 200;
+const MAX_READ: usize = 1_000;
 /// How deep details are looked for.
 const MAX_DEPTH: usize = 8;
 /// Bound on a text, in bytes.
@@ -394,16 +394,17 @@ pub(super) fn bound(
     message: &mut String,
     details: &mut Vec<Detail>,
     scrub: impl Fn(&str) -> String,
-) -> usize {
+) -> u32 {
     // Scrubbed first: half a key does not look like one.
     *message = shortened(&scrub(message), MAX_TEXT_BYTES);
     let left_out = details.len().saturating_sub(MAX_DETAILS);
     details.truncate(MAX_DETAILS);
     for detail in details {
         detail.place = shortened(&scrub(&detail.place), MAX_PLACE_BYTES).replace('`', "'");
-        detail.text = shortened(&scrub(&detail.text), MAX_DETAIL_BYTES);
+        // One line each: nothing in it can look like another one.
+        detail.text = shortened(&scrub(&detail.text), MAX_DETAIL_BYTES).replace('\n', " ");
     }
-    left_out
+    left_out.try_into().unwrap_or(u32::MAX)
 }
 
 fn shortened(text: &str, most: usize) -> String {

@@ -141,8 +141,9 @@ fn in_text(text: &str) -> impl Iterator<Item = &str> {
 fn unauthorized(operation: &Operation, refusal: &Refusal, cause: bool) -> String {
     let upstream = operation.base().upstream();
     let call = &refusal.call;
-    if call.has_organisation && operation.effects() == Effect::Read {
-        return "Leave out `organisation_id` and call again: where a read names it, Portkey answers as if \
+    // Reported of the live API in demisto/content#45228.
+    if call.has_organisation && operation.path() == "/audit-logs" {
+        return "Leave out `organisation_id` and call again: Portkey answers audit logs that name it as if \
                 the key were wrong, and it knows the organisation by the key."
             .to_owned();
     }

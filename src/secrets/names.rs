@@ -37,7 +37,7 @@ const PRIVATE_KEY: Word = word("privatekey");
 const ACCESS_KEY: Word = word("accesskey");
 
 /// Each telling name, by its letters: nearly all names have not the letters of any.
-const LETTERS: [u32; 15] = [
+const LETTERS: [u32; 14] = [
     SECRET.letters,
     letters("token"),
     letters("key"),
@@ -52,7 +52,6 @@ const LETTERS: [u32; 15] = [
     letters("cookie"),
     letters("metadata"),
     letters("conditions"),
-    letters("groupby"),
 ];
 
 /// Names that tell where credentials are kept, and are words elsewhere.
@@ -137,7 +136,9 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
     }
     let Some(Ok(bare)) = buffer.get(..length).map(str::from_utf8) else { return Name::Plain };
     match bare {
-        "metadata" | "conditions" | "groupby" => return Name::Labels,
+        "metadata" | "conditions" => return Name::Labels,
+        // Elsewhere `key` is no secret anyway.
+        "groupby" if strict => return Name::Labels,
         "headers" | "customheaders" | "requestheaders" | "responseheaders" | "portkeyheaders"
         | "cookie" | "setcookie" | "clientauth" => return Name::Sealed,
         "signedurl" | "invitelink" => return Name::Secret,

@@ -162,3 +162,30 @@ async fn an_answer_is_good_for_one_call() {
     let twice = call(&alice, &wanted, Some(&state), yes()).await;
     assert!(twice.to_string().contains("used already"), "{twice}");
 }
+
+/// Whoever approves a config sees what would change, and of a secret only where.
+#[tokio::test]
+async fn config_is_approved_by_what_changes_in_it() {
+    let human = Human::new(true);
+    let session = connected((false, true), &human, &["--approve-writes"]).await;
+    let document = |weight: f64, key: &str| {
+        json!({ "strategy": { "mode": "loadbalance" }, "targets": [
+            { "provider": "@openai", "weight": weight, "api_key": key },
+            { "provider": "@anthropic", "weight": 0.5 },
+        ] })
+    };
+    let args = json!({ "name": "weights", "workspace_id": "ws-shared",
+        "config": document(0.3, "first-secret-of-all") });
+    human.will(Does::Sends(json!({ "approve": true })));
+    let created = session.call("create-config", args).await.structured_content.unwrap();
+    let slug = ["/slug", "/data/slug"].iter().find_map(|at| created.pointer(at)?.as_str()).unwrap();
+    human.will(Does::Declines);
+    let args = json!({ "slug": slug, "config": document(0.7, "second-secret-of-all") });
+    let (done, text) = session.said("update-config", args).await;
+    assert!(!done, "{text}");
+    let asked = human.saw();
+    assert!(asked.contains("`config.targets[0].weight`: `0.3` becomes `0.7`"), "{asked}");
+    assert!(asked.contains("not shown: `config.targets[0].api_key`"), "{asked}");
+    assert!(!asked.contains("`***` becomes") && !asked.contains("-secret-of-all"), "{asked}");
+    session.client.cancel().await.unwrap();
+}
