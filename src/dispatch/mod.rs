@@ -18,7 +18,7 @@ use crate::{
     portkey::{Client, Refusal},
     principal::{AccessModes, Method, Principal},
     request::Arrival,
-    secrets::{Caller, Secrets},
+    secrets::{Caller, Secrets, mask_text},
     store::Store,
     taint::Taint,
     untrusted,
@@ -148,8 +148,11 @@ impl Dispatcher {
         let published = entry.published();
         let validated = published.validate(args, &self.validation)?;
         let Validated { mut args, unknown, warnings, times } = validated;
-        (line.record.warnings, line.record.times) = (warnings, times);
-        line.record.unknown_fields = unknown;
+        // A key that ended up as a name must not go on from there.
+        line.record.warnings = warnings.iter().map(|text| mask_text(text).into_owned()).collect();
+        line.record.unknown_fields =
+            unknown.iter().map(|path| mask_text(path).into_owned()).collect();
+        line.record.times = times;
         self.secrets.refuse_masks(published, &mut args)?;
         line.admitted(published, &args);
         let way = Way { principal, arrival, entry, answer };

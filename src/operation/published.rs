@@ -144,9 +144,8 @@ impl Published {
     /// body.
     fn wrap_bare_body(&self, args: &mut JsonMap) {
         let Body::Bare(name) = self.operation.body else { return };
-        let is_body = |other: &String| {
-            !self.operation.placeholders().any(|placeholder| placeholder == other)
-        };
+        let is_body =
+            |other: &String| !self.operation.placeholders().any(|placeholder| placeholder == other);
         if args.contains_key(name) || !args.keys().any(is_body) {
             return;
         }

@@ -15,8 +15,8 @@ use std::fmt;
 
 use super::{schema::Quantity, time::TimeRole};
 
-pub use self::{names::did_you_mean, secrets::Opaque};
 pub(super) use self::validate::{Nulls, Walk};
+pub use self::{names::did_you_mean, secrets::Opaque};
 
 /// What a value must look like.
 #[derive(Clone, Debug)]
