@@ -354,16 +354,18 @@ fn read_key(
     given: Option<&SecretString>,
     file: Option<&Path>,
 ) -> anyhow::Result<Option<Key>> {
-    let key = match (given, file) {
+    let (key, place) = match (given, file) {
         (Some(_), Some(_)) => bail!(
             "both an API key and a key file are given; set only one of {variable} ({option}) and \
              {variable}_FILE ({option}-file)"
         ),
-        (Some(key), None) => Key::new(KeySource::Option, key),
-        (None, Some(file)) => Key::in_file(file.to_owned()),
+        (Some(key), None) => (Key::new(KeySource::Option, key), format!("{variable} ({option})")),
+        (None, Some(file)) => {
+            (Key::in_file(file.to_owned()), format!("{variable}_FILE ({option}-file)"))
+        }
         (None, None) => return Ok(None),
     };
-    Ok(Some(key.with_context(|| format!("{variable} ({option}) cannot be used"))?))
+    Ok(Some(key.with_context(|| format!("{place} cannot be used"))?))
 }
 
 fn base_url(text: &str) -> anyhow::Result<Url> {

@@ -1,11 +1,13 @@
 //! Callers who bring their own Portkey key: it serves the one request that brought it.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Denied, only};
 use crate::{
     operation::Upstream,
-    principal::{Credentials, Key, KeySource, Method, NoKey, Principal, Scopes, Toolsets},
+    principal::{
+        Credentials, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
+    },
 };
 
 /// Carries the Portkey key.
@@ -35,10 +37,16 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
 
 fn key(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Key>, Denied> {
     let Some(value) = only(headers, name)? else { return Ok(None) };
-    let malformed = || Denied::stranger("the API key is no text that a key can be", CHALLENGE);
-    let text = value.to_str().map_err(|_| malformed())?;
-    let key = Key::new(KeySource::Request, &text.into());
-    key.map(Some).map_err(|_| malformed())
+    let challenge = HeaderValue::from_static(CHALLENGE);
+    let denied = |why: String| {
+        let told = format!("the key in the header `{name}` {why}");
+        Denied::with_challenge(told.into(), challenge.clone())
+    };
+    let text = value.to_str().map_err(|_| denied("is no text that a key can be".to_owned()))?;
+    Key::new(KeySource::Request, &text.into()).map(Some).map_err(|error| match error {
+        KeyError::Misshapen(_, shape) => denied(shape.to_string()),
+        _ => denied("is empty".to_owned()),
+    })
 }
 
 fn missing(upstream: Upstream) -> NoKey {

@@ -14,7 +14,7 @@ use self::oauth::{Config, Http, OAuth};
 use crate::{
     catalog::Catalog,
     operation::Effect,
-    principal::{AccessModes, Credentials, Principal, Withheld},
+    principal::{AccessModes, Credentials, Principal, Shape, Withheld},
     secrets::{Guarded, check_permissions},
     watch::{Parsed, Watched},
 };
@@ -68,17 +68,23 @@ pub struct Denied {
     pub message: Cow<'static, str>,
     /// How to ask for access, for the header `WWW-Authenticate`.
     pub challenge: Option<HeaderValue>,
+    /// What only the log is told.
+    pub detail: Option<String>,
 }
 
 impl Denied {
     const fn bad(message: &'static str) -> Self {
         let message = Cow::Borrowed(message);
-        Self { status: StatusCode::BAD_REQUEST, message, challenge: None }
+        Self { status: StatusCode::BAD_REQUEST, message, challenge: None, detail: None }
     }
 
     const fn stranger(message: &'static str, challenge: &'static str) -> Self {
-        let challenge = Some(HeaderValue::from_static(challenge));
-        Self { status: StatusCode::UNAUTHORIZED, message: Cow::Borrowed(message), challenge }
+        Self::with_challenge(Cow::Borrowed(message), HeaderValue::from_static(challenge))
+    }
+
+    const fn with_challenge(message: Cow<'static, str>, challenge: HeaderValue) -> Self {
+        let challenge = Some(challenge);
+        Self { status: StatusCode::UNAUTHORIZED, message, challenge, detail: None }
     }
 }
 
@@ -106,7 +112,8 @@ impl Auth {
     }
 
     /// Recognises callers by the access tokens of an authorization server, as a file says, which takes
-    /// effect whenever it changes. `instead` acts for all of them in place of the keys it names.
+    /// effect whenever it changes. `instead` acts for all of them in place of the keys it names;
+    /// `path_prefix` stands before the paths of this server.
     ///
     /// # Errors
     /// The file cannot be read or does not hold.
@@ -115,13 +122,15 @@ impl Auth {
         on_offer: OnOffer,
         instead: Option<Credentials>,
         http: Http,
+        path_prefix: String,
     ) -> anyhow::Result<Self> {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         let domains = Catalog::domains();
         let parse = move |text: &str| {
             let config = Config::parse(text, &folder, &domains, instead.as_ref())?;
             let files = config.files().to_vec();
-            Ok(Parsed { value: OAuth::new(config, http.clone()), files })
+            let oauth = OAuth::new(config, http.clone()).with_path_prefix(&path_prefix);
+            Ok(Parsed { value: oauth, files })
         };
         check(file)?;
         Ok(Self::OAuth(Watched::start(file, parse)?, on_offer))
@@ -166,7 +175,8 @@ impl Auth {
                 // Kept for as long as the check takes, whatever becomes of the file.
                 let oauth = Arc::clone(&oauth.get());
                 // In a box, since there is no need for it otherwise.
-                Box::pin(oauth.authenticate(&request.headers)).await.map(Arc::new)
+                let (headers, path) = (&request.headers, request.uri.path());
+                Box::pin(oauth.authenticate(headers, path)).await.map(Arc::new)
             }
         }
     }
@@ -174,6 +184,7 @@ impl Auth {
     /// Whether the call of an operation is worth passing on. That what is withheld stays so is not decided
     /// here, but with the call itself: this only tells a client, while there is time, that a token with
     /// more scopes would do. With `effect`, the call comes to nothing if the operation has another one.
+    /// `path` is that of its request.
     ///
     /// # Errors
     /// The token lacks a scope.
@@ -182,6 +193,7 @@ impl Auth {
         principal: &Principal,
         name: &str,
         effect: Option<Effect>,
+        path: &str,
     ) -> Result<(), Denied> {
         let Self::OAuth(oauth, on_offer) = self else { return Ok(()) };
         let Ok(entry) = on_offer.catalog.find(name) else { return Ok(()) };
@@ -196,7 +208,7 @@ impl Auth {
         };
         match &withheld {
             Withheld::Scope { needed, .. } => {
-                Err(oauth.get().insufficient(principal, needed, withheld.to_string()))
+                Err(oauth.get().insufficient(principal, needed, withheld.to_string(), path))
             }
             _ => Ok(()),
         }
@@ -254,5 +266,16 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
     match token {
         Some(token) if !token.is_empty() => Ok(Some(token)),
         _ => Err(Denied::bad("the Authorization header is to be `Bearer` and a token")),
+    }
+}
+
+/// Why a token cannot be one, where its form shows that the client was set up wrongly.
+fn misshapen(token: &str, challenge: HeaderValue) -> Result<(), Denied> {
+    match Shape::of(token) {
+        None => Ok(()),
+        Some(shape) => {
+            let told = format!("the token {shape}, in the configuration of the client");
+            Err(Denied::with_challenge(told.into(), challenge))
+        }
     }
 }

@@ -11,13 +11,13 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Denied, bearer};
+use super::{Denied, bearer, misshapen};
 use crate::{
     policy::Policy,
     principal::{Credentials, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets},
@@ -109,6 +109,7 @@ impl Tokens {
             let message = "this server wants a token: `Authorization: Bearer …`";
             return Err(Denied::stranger(message, CHALLENGE));
         };
+        misshapen(token, HeaderValue::from_static(BAD_TOKEN))?;
         let hash = hash(token);
         // All are compared, so that time says nothing about which.
         let mut found = None;
@@ -146,15 +147,16 @@ impl Entry {
             None => Toolsets::all(),
             Some(names) => Toolsets::named(names.iter().map(String::as_str), domains)?,
         };
-        let mut key = |reference: Option<&String>| -> anyhow::Result<Option<Key>> {
+        let mut key = |field: &str, reference: Option<&String>| -> anyhow::Result<Option<Key>> {
             let Some(reference) = reference.filter(|_| instead.is_none()) else { return Ok(None) };
-            let key = Key::named(reference)?;
+            let key = Key::named(reference).with_context(|| format!("`{field}`"))?;
             if let KeySource::File(path) = key.source() {
                 files.push(path.clone());
             }
             Ok(Some(key))
         };
-        let (portkey, enkrypt) = (key(self.portkey_key.as_ref())?, key(self.enkrypt_key.as_ref())?);
+        let portkey = key("portkey_key", self.portkey_key.as_ref())?;
+        let enkrypt = key("enkrypt_key", self.enkrypt_key.as_ref())?;
         let credentials =
             instead.cloned().unwrap_or(Credentials { portkey, enkrypt, missing: NoKey::Caller });
         let policy = self.policy.map(|file| folder.join(file));

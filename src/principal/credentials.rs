@@ -31,7 +31,7 @@ impl fmt::Display for KeySource {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::Option => f.write_str("an option"),
+            Self::Option => f.write_str("the option or its variable"),
             Self::Request => f.write_str("the request"),
             Self::Sandbox => f.write_str("the sandbox"),
         }
@@ -41,9 +41,12 @@ impl fmt::Display for KeySource {
 /// Why a text is no key, or a source gives none.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Nothing, or something that cannot stand in a header.
-    #[error("the API key is empty or has characters that no key has; look for line breaks in it")]
-    Malformed,
+    /// Nothing but blanks.
+    #[error("the API key is empty ({0})")]
+    Empty(KeySource),
+    /// A form that shows that something is wrong with how it was set.
+    #[error("the API key in {0} {1}")]
+    Misshapen(KeySource, Shape),
     /// The variable is not set.
     #[error("the variable {0} is not set")]
     Unset(String),
@@ -60,6 +63,94 @@ pub enum KeyError {
     NoReference,
 }
 
+/// The form of a text that was set in the place of a key, and is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A byte order mark comes before it.
+    Marked,
+    /// It is in quotes.
+    Quoted,
+    /// Nobody put a key in the place of this.
+    Placeholder,
+    /// It says where the key is.
+    Reference,
+    /// It begins with the scheme of a header.
+    Scheme,
+    /// It begins with the name of a variable.
+    Assignment,
+    /// It is several words, or lines.
+    Spaced,
+    /// It is shown in part only.
+    Masked,
+    /// It has something in it that no header can hold.
+    Foreign,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Marked => {
+                "begins with a byte order mark (BOM); save the file as UTF-8 without one"
+            }
+            Self::Quoted => "is in quotes; leave the quotes out",
+            Self::Placeholder => {
+                "is a placeholder such as `${NAME}` that nothing was put in the place of; most \
+                 configuration files replace none, so write the key itself there, or set the variable"
+            }
+            Self::Reference => {
+                "is a reference such as `env:NAME` or `file:PATH`; give the key itself here, or its file \
+                 where a file is asked for"
+            }
+            Self::Scheme => "begins with `Bearer`; give the key alone",
+            Self::Assignment => "begins with a name, as in `NAME=key`; give the key alone",
+            Self::Spaced => "has blanks or line breaks in it; give one key, on one line",
+            Self::Masked => "is masked with asterisks; give the whole key",
+            Self::Foreign => "has characters that no key has; copy it again",
+        })
+    }
+}
+
+impl Shape {
+    /// The form of a text without blanks around it; none if it may be a key.
+    pub fn of(text: &str) -> Option<Self> {
+        let begins =
+            |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+        let between = |open: &str, close: &str| text.starts_with(open) && text.ends_with(close);
+        let quotes = ['"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
+        let placeholders = [("${", "}"), ("$(", ")"), ("{{", "}}"), ("<", ">"), ("%", "%")];
+        let is_word = |text: &str| {
+            text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        };
+        if text.starts_with('\u{feff}') {
+            Some(Self::Marked)
+        } else if text.starts_with(quotes) || text.ends_with(quotes) {
+            Some(Self::Quoted)
+        } else if placeholders.into_iter().any(|(open, close)| between(open, close))
+            || text.strip_prefix('$').is_some_and(|name| !name.is_empty() && is_word(name))
+        {
+            Some(Self::Placeholder)
+        } else if ["env:", "file:", "op://", "$env:", "$file:"].into_iter().any(begins) {
+            Some(Self::Reference)
+        } else if begins("bearer ") {
+            Some(Self::Scheme)
+        } else if text.split_once('=').is_some_and(|(name, key)| {
+            let name = name.strip_prefix("export ").unwrap_or(name);
+            // Keys in Base64 may end with the sign.
+            name.contains('_') && is_word(name) && !key.trim_start_matches('=').is_empty()
+        }) {
+            Some(Self::Assignment)
+        } else if text.contains("***") {
+            Some(Self::Masked)
+        } else if text.contains(char::is_whitespace) {
+            Some(Self::Spaced)
+        } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Some(Self::Foreign)
+        } else {
+            None
+        }
+    }
+}
+
 /// A key and where it comes from.
 #[derive(Clone)]
 pub struct Key {
@@ -71,13 +162,17 @@ impl Key {
     /// A key, without the blanks around it.
     ///
     /// # Errors
-    /// It is empty or has characters that no header can hold.
+    /// It is empty, or its form is that of no key.
     pub fn new(source: KeySource, secret: &SecretString) -> Result<Self, KeyError> {
         let text = secret.expose_secret().trim();
-        let mut header = HeaderValue::from_str(text).map_err(|_| KeyError::Malformed)?;
         if text.is_empty() {
-            return Err(KeyError::Malformed);
+            return Err(KeyError::Empty(source));
         }
+        if let Some(shape) = Shape::of(text) {
+            return Err(KeyError::Misshapen(source, shape));
+        }
+        let header = HeaderValue::from_str(text);
+        let mut header = header.map_err(|_| KeyError::Misshapen(source.clone(), Shape::Foreign))?;
         header.set_sensitive(true);
         // What comes and goes with requests is not kept; what anyone may know need not be masked.
         if !matches!(source, KeySource::Request | KeySource::Sandbox) {
@@ -185,5 +280,49 @@ impl Credentials {
             Upstream::Enkrypt => &self.enkrypt,
         };
         key.as_ref().ok_or_else(|| (self.missing)(upstream))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shape;
+
+    #[test]
+    fn text_that_is_no_key_has_a_shape() {
+        for (text, expected) in [
+            ("\u{feff}pk-1", Some(Shape::Marked)),
+            ("\"pk-1\"", Some(Shape::Quoted)),
+            ("'pk-1", Some(Shape::Quoted)),
+            ("\u{201c}pk-1\u{201d}", Some(Shape::Quoted)),
+            ("${PORTKEY_API_KEY}", Some(Shape::Placeholder)),
+            ("${env:PORTKEY_API_KEY}", Some(Shape::Placeholder)),
+            ("${input:key}", Some(Shape::Placeholder)),
+            ("$PORTKEY_API_KEY", Some(Shape::Placeholder)),
+            ("$(cat key)", Some(Shape::Placeholder)),
+            ("{{key}}", Some(Shape::Placeholder)),
+            ("<your key>", Some(Shape::Placeholder)),
+            ("%PORTKEY_API_KEY%", Some(Shape::Placeholder)),
+            ("env:PORTKEY_API_KEY", Some(Shape::Reference)),
+            ("file:/run/secrets/key", Some(Shape::Reference)),
+            ("op://vault/portkey/key", Some(Shape::Reference)),
+            ("Bearer pk-1", Some(Shape::Scheme)),
+            ("bearer pk-1", Some(Shape::Scheme)),
+            ("PORTKEY_API_KEY=pk-1", Some(Shape::Assignment)),
+            ("export PORTKEY_API_KEY=pk-1", Some(Shape::Assignment)),
+            ("pk-1\npk-2", Some(Shape::Spaced)),
+            ("x-portkey-api-key: pk-1", Some(Shape::Spaced)),
+            ("pk-***", Some(Shape::Masked)),
+            ("pk-\u{200b}1", Some(Shape::Foreign)),
+            ("pk-\u{7}1", Some(Shape::Foreign)),
+            ("pk-1", None),
+            ("k", None),
+            ("AbC_d+/9==", None),
+            ("A_B=", None),
+            ("QUJD==", None),
+            ("$2b$10$abc", None),
+            ("a=b", None),
+        ] {
+            assert_eq!(Shape::of(text), expected, "{text}");
+        }
     }
 }

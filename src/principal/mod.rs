@@ -12,7 +12,7 @@ use crate::{
     policy::Policy,
 };
 
-pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey};
+pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey, Shape};
 pub use modes::{AccessModes, By, NoChoice, Setting, Tools};
 pub use scope::{Access, Scope, Scopes};
 pub use toolsets::{Toolsets, UnknownToolset};

@@ -75,8 +75,17 @@ impl Identifier {
 
     /// Where a document about it is, with its name between host and path (RFC 8414 §3, RFC 9728 §3.1).
     pub(super) fn well_known(&self, name: &str) -> String {
-        let origin = self.address.0.origin().ascii_serialization();
-        format!("{origin}/.well-known/{name}{}", self.path())
+        self.well_known_at(name, self.path())
+    }
+
+    /// Where one is about something else at the same host.
+    pub(super) fn well_known_at(&self, name: &str, path: &str) -> String {
+        format!("{}/.well-known/{name}{path}", self.origin())
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> String {
+        self.address.0.origin().ascii_serialization()
     }
 }
 

@@ -21,23 +21,18 @@ pub(super) struct Claims {
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
     pub(super) issuer: String,
-    /// This server, as tokens have to name it.
-    pub(super) audience: String,
     /// How far clocks may be apart, in seconds.
     pub(super) leeway: u64,
 }
 
 impl Claims {
-    /// The claims, if they are for this server, of its issuer, of somebody, and of now (RFC 9068 §4,
-    /// RFC 8707 §2). An issuer and an expiry may be absent here: a signed token is required to have them
+    /// The claims, if they are of the issuer, of somebody, and of now (RFC 9068 §4). Whom they are
+    /// for is looked at with each request, because endpoints differ. An issuer and an expiry may be absent here: a signed token is required to have them
     /// where its signature is checked.
     pub(super) fn new(all: Map<String, Value>, expected: &Expected) -> Result<Self, Reason> {
         let issuer = all.get("iss").is_none_or(|iss| *iss == *expected.issuer);
         if !issuer {
             return Err(Reason::Issuer);
-        }
-        if !all.get("aud").is_some_and(|aud| holds(aud, &expected.audience)) {
-            return Err(Reason::Audience);
         }
         let now = now();
         match seconds(&all, "exp")? {
@@ -53,6 +48,12 @@ impl Claims {
             _ => return Err(Reason::Subject),
         };
         Ok(Self { all, issuer: expected.issuer.clone(), subject })
+    }
+
+    /// Whether the token is for one of these (RFC 8707 §2).
+    pub(super) fn are_for<'a>(&self, audiences: impl IntoIterator<Item = &'a str>) -> bool {
+        let Some(claim) = self.all.get("aud") else { return false };
+        audiences.into_iter().any(|audience| holds(claim, audience))
     }
 
     /// How long the token is still good, in seconds, if it says so.

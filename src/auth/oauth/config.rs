@@ -33,6 +33,8 @@ pub struct ConfigError {
 #[derive(Debug)]
 pub struct Config {
     pub(super) resource: Identifier,
+    /// What `aud` may name in place of the resource.
+    pub(super) audiences: Vec<String>,
     pub(super) issuer: Identifier,
     pub(super) check: Check,
     pub(super) leeway_seconds: u64,
@@ -62,6 +64,8 @@ pub(super) struct Introspection {
 #[serde(deny_unknown_fields)]
 struct File {
     resource: Identifier,
+    #[serde(default = "no_audiences")]
+    audiences: Spanned<Vec<String>>,
     issuer: Identifier,
     jwks_url: Option<Address>,
     algorithms: Option<Spanned<Vec<Signature>>>,
@@ -114,6 +118,10 @@ impl TryFrom<String> for Signature {
             Ok(algorithm) => Ok(Self(algorithm)),
         }
     }
+}
+
+fn no_audiences() -> Spanned<Vec<String>> {
+    Spanned::new(0..0, Vec::new())
 }
 
 fn half_a_minute() -> Spanned<u64> {
@@ -188,6 +196,11 @@ impl File {
         if !supported.get_ref().iter().all(|scope| is_scope(scope)) {
             return Err(Problem::at(supported, "a scope has no blanks, quotes or backslashes"));
         }
+        if !self.audiences.get_ref().iter().all(|audience| is_one_line(audience)) {
+            let what = "an audience is empty or not printable; give what tokens have in `aud`, such as \
+                        the client id or `api://…`";
+            return Err(Problem::at(&self.audiences, what));
+        }
         if self.tenant.is_empty() {
             let what = "there is no [[tenant]], so nobody could call; add one that says which \
                         portkey_key acts for which claim";
@@ -215,6 +228,7 @@ impl File {
         Ok(Config {
             tenants: tenants.collect::<Result<_, _>>()?,
             resource: self.resource,
+            audiences: self.audiences.into_inner(),
             issuer: self.issuer,
             check,
             leeway_seconds: self.leeway_seconds.into_inner(),

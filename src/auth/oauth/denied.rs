@@ -3,47 +3,53 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    super::{Denied, bearer},
+    super::{Denied, bearer, misshapen},
     Challenge, OAuth, OAuthError,
 };
 use crate::principal::{Needed, Principal};
 
 impl OAuth {
-    /// Who makes a request with these headers.
-    pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Denied> {
+    /// Who makes a request with these headers, at this path.
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<Principal, Denied> {
+        let challenge = |why: &Challenge<'_>| self.challenge_at(why, path);
         let Some(token) = bearer(headers)? else {
-            return Err(Denied {
-                status: StatusCode::UNAUTHORIZED,
-                message: "this server wants an access token: `Authorization: Bearer …`. \
-                          WWW-Authenticate says where to read how to get one"
-                    .into(),
-                challenge: Some(self.challenge(&Challenge::NoToken)),
-            });
+            let told = "this server wants an access token: `Authorization: Bearer …`. \
+                        WWW-Authenticate says where to read how to get one";
+            return Err(Denied::with_challenge(told.into(), challenge(&Challenge::NoToken)));
         };
-        self.verify(token).await.map_err(|error| {
-            let (status, challenge) = match error {
-                OAuthError::Invalid(_) => {
-                    (StatusCode::UNAUTHORIZED, Some(self.challenge(&Challenge::InvalidToken)))
-                }
-                OAuthError::NoTenant => (StatusCode::FORBIDDEN, None),
-                OAuthError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
+        misshapen(token, challenge(&Challenge::InvalidToken))?;
+        self.verify_at(token, path).await.map_err(|error| {
+            let (status, challenge, detail) = match error {
+                OAuthError::Invalid(reason) => (
+                    StatusCode::UNAUTHORIZED,
+                    Some(challenge(&Challenge::InvalidToken)),
+                    Some(reason.to_string()),
+                ),
+                OAuthError::NoTenant => (StatusCode::FORBIDDEN, None, None),
+                OAuthError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None, None),
             };
-            Denied { status, message: error.to_string().into(), challenge }
+            Denied { status, message: error.to_string().into(), challenge, detail }
         })
     }
 
-    /// The answer to a call that needs a scope more than the caller has.
+    /// The answer to a call at this path that needs a scope more than the caller has.
     pub(crate) fn insufficient(
         &self,
         principal: &Principal,
         needed: &Needed,
         message: String,
+        path: &str,
     ) -> Denied {
         let challenge = Challenge::InsufficientScope { has: &principal.scopes, needed };
         Denied {
             status: StatusCode::FORBIDDEN,
             message: message.into(),
-            challenge: Some(self.challenge(&challenge)),
+            challenge: Some(self.challenge_at(&challenge, path)),
+            detail: None,
         }
     }
 }

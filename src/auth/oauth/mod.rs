@@ -31,7 +31,7 @@ use self::{
     introspect::Introspection,
     jwks::Jwks,
     jwt::Rules,
-    metadata::Metadata,
+    metadata::{ENDPOINT, Metadata},
     tenant::Tenant,
 };
 
@@ -112,6 +112,8 @@ pub struct OAuth {
     verifier: Verifier,
     tenants: Vec<Tenant>,
     metadata: Metadata,
+    /// What tokens may be meant for beside the resource.
+    audiences: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -124,12 +126,9 @@ impl OAuth {
     /// A resource server; nothing is fetched before a token comes.
     pub fn new(config: Config, http: Http) -> Self {
         signature::install();
-        let metadata = Metadata::new(&config.resource, &config.issuer, config.scopes_supported);
-        let expected = Expected {
-            issuer: config.issuer.as_str().to_owned(),
-            audience: config.resource.as_str().to_owned(),
-            leeway: config.leeway_seconds,
-        };
+        let metadata = Metadata::new(config.resource, &config.issuer, config.scopes_supported);
+        let issuer = config.issuer.as_str().to_owned();
+        let expected = Expected { issuer, leeway: config.leeway_seconds };
         let verifier = match config.check {
             Check::Jwt { jwks_url, algorithms } => {
                 let rules = Rules { expected, algorithms };
@@ -140,7 +139,12 @@ impl OAuth {
                 Verifier::Introspection(Box::new(asking))
             }
         };
-        Self { verifier, tenants: config.tenants, metadata }
+        Self { verifier, tenants: config.tenants, metadata, audiences: config.audiences }
+    }
+
+    /// The same, where all paths of the server stand behind another one.
+    pub fn with_path_prefix(self, prefix: &str) -> Self {
+        Self { metadata: self.metadata.with_prefix(prefix), ..self }
     }
 
     /// Who bears this token.
@@ -148,8 +152,23 @@ impl OAuth {
     /// # Errors
     /// See [`OAuthError`].
     pub async fn verify(&self, token: &str) -> Result<Principal, OAuthError> {
+        self.verify_at(token, ENDPOINT).await
+    }
+
+    /// Who bears this token, which may be meant for the endpoint at this path alone.
+    ///
+    /// # Errors
+    /// See [`OAuthError`].
+    pub async fn verify_at(&self, token: &str, path: &str) -> Result<Principal, OAuthError> {
         let outcome = async {
             let claims = self.claims(token).await?;
+            let endpoint = self.metadata.resource_at(path);
+            // Clients name it as they call it.
+            let called = path.ends_with('/').then(|| format!("{endpoint}/"));
+            let ours = [self.metadata.resource(), &*endpoint].into_iter().chain(called.as_deref());
+            if !claims.are_for(ours.chain(self.audiences.iter().map(String::as_str))) {
+                return Err(Reason::Audience.into());
+            }
             let tenant = self.tenants.iter().find(|tenant| tenant.has(&claims));
             Ok(tenant.ok_or(OAuthError::NoTenant)?.principal(&claims))
         };
@@ -167,7 +186,12 @@ impl OAuth {
 
     /// What `WWW-Authenticate` says to a request that is turned away.
     pub fn challenge(&self, challenge: &Challenge<'_>) -> HeaderValue {
-        self.metadata.challenge(challenge)
+        self.challenge_at(challenge, ENDPOINT)
+    }
+
+    /// The same to a request to the endpoint at this path.
+    pub fn challenge_at(&self, challenge: &Challenge<'_>, path: &str) -> HeaderValue {
+        self.metadata.challenge(challenge, path)
     }
 
     async fn claims(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {

@@ -1,6 +1,6 @@
 //! Asking the authorization server: bounded in time and size, and never sent elsewhere.
 
-use std::{error::Error, fmt, time::Duration};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use reqwest::{Client, ClientBuilder, RequestBuilder, redirect::Policy};
@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::address::{Address, Identifier};
+use crate::network;
 
 /// Bound on everything that one check may wait for, metadata and keys together.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -16,7 +17,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("it could not be reached: {0}")]
-    Lost(Cause),
+    Lost(String),
     #[error("it took longer than {} s", TIME_LIMIT.as_secs())]
     Slow,
     #[error("it answered with status {0}")]
@@ -33,23 +34,9 @@ pub(super) enum Fault {
     NoKeys,
 }
 
-/// The innermost cause, without the address it occurred on.
-#[derive(Debug)]
-pub(super) struct Cause(reqwest::Error);
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut innermost: &dyn Error = &self.0;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        fmt::Display::fmt(innermost, f)
-    }
-}
-
 impl From<reqwest::Error> for Fault {
     fn from(error: reqwest::Error) -> Self {
-        Self::Lost(Cause(error.without_url()))
+        Self::Lost(network::cause(&error.without_url()))
     }
 }
 

@@ -124,3 +124,101 @@ async fn nothing_of_a_key_is_logged_or_said() {
     let (_, log) = server.terminate();
     assert!(log.contains("key-") && !log.contains("planted"), "{log}");
 }
+
+/// Wherever the operator sets one, it is looked at before anything is served.
+#[test]
+fn key_of_a_wrong_form_is_refused_at_start_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let marked = write("marked", "\u{feff}pk-planted\n");
+    let two = write("two", "pk-planted\npk-planted-2\n");
+    let token = |key: &str| {
+        let sha256 = "0".repeat(64);
+        format!(
+            "[[token]]\nname = \"one\"\nsha256 = \"{sha256}\"\nscopes = [\"portkey:read\"]\n{key}\n"
+        )
+    };
+    let of_file = write("tokens.toml", &token(&format!("portkey_key = \"file:{two}\"")));
+    let of_variable = write("tokens2.toml", &token("enkrypt_key = \"env:TEST_ENKRYPT_KEY\""));
+    let oauth = format!(
+        "resource = \"https://a.example/mcp\"\nissuer = \"https://b.example\"\n[[tenant]]\nvalue = \"v\"\n\
+         portkey_key = \"file:{marked}\"\n"
+    );
+    let oauth = write("oauth.toml", &oauth);
+    struct Case<'a> {
+        args: &'a [&'a str],
+        variable: (&'a str, &'a str),
+        places: &'a [&'a str],
+        shape: &'a str,
+    }
+    let none = ("TEST_NONE", "");
+    let http = ["http", "--listen", "127.0.0.1:0", "--auth"];
+    let by_file = [&http[..], &["token", "--auth-file", &of_file]].concat();
+    let by_variable = [&http[..], &["token", "--auth-file", &of_variable]].concat();
+    let by_oauth = [&http[..], &["oauth", "--auth-file", &oauth]].concat();
+    for Case { args, variable, places, shape } in [
+        Case {
+            args: &["stdio"],
+            variable: ("PORTKEY_API_KEY", "${PORTKEY_API_KEY}"),
+            places: &["PORTKEY_API_KEY", "--api-key"],
+            shape: "is a placeholder",
+        },
+        Case {
+            args: &["http", "--listen", "127.0.0.1:0"],
+            variable: ("PORTKEY_API_KEY", "\"pk-planted\""),
+            places: &["PORTKEY_API_KEY"],
+            shape: "is in quotes",
+        },
+        Case {
+            args: &["call", "list-labels"],
+            variable: ("ENKRYPT_API_KEY", "Bearer planted"),
+            places: &["ENKRYPT_API_KEY", "--enkrypt-api-key"],
+            shape: "begins with `Bearer`",
+        },
+        Case {
+            args: &["stdio", "--api-key-file", &marked],
+            variable: none,
+            places: &["PORTKEY_API_KEY_FILE", "--api-key-file", &marked],
+            shape: "byte order mark",
+        },
+        Case {
+            args: &["stdio", "--enkrypt-api-key-file", &two],
+            variable: none,
+            places: &["ENKRYPT_API_KEY_FILE", &two],
+            shape: "blanks or line breaks",
+        },
+        Case {
+            args: &by_file,
+            variable: none,
+            places: &["token `one`", "`portkey_key`", &two],
+            shape: "line breaks",
+        },
+        Case {
+            args: &by_variable,
+            variable: ("TEST_ENKRYPT_KEY", "ENKRYPT_API_KEY=planted"),
+            places: &["token `one`", "`enkrypt_key`", "env:TEST_ENKRYPT_KEY"],
+            shape: "begins with a name",
+        },
+        Case {
+            args: &by_oauth,
+            variable: none,
+            places: &["line 5", &marked],
+            shape: "byte order mark",
+        },
+    ] {
+        let mut command = crate::process::command(args);
+        let output =
+            command.env(variable.0, variable.1).stdin(std::process::Stdio::null()).output();
+        let output = output.unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{args:?}: {log}");
+        for part in places.iter().chain([&shape]) {
+            assert!(log.contains(part), "{args:?}: {part} is not in {log}");
+        }
+        assert!(!log.contains("planted"), "{log}");
+    }
+}

@@ -23,6 +23,7 @@ fn a_whole_file_is_read() {
     let text = format!(
         "resource = \"http://localhost:8787/mcp\"
         issuer = \"http://[::1]:9000/realms/one\"
+        audiences = [\"api://portkey-mcp\"]
         leeway_seconds = 300
         scopes_supported = [\"openid\", \"portkey:read\"]
         [introspection]
@@ -70,6 +71,7 @@ fn a_file_that_does_not_hold_says_where_and_what() {
         (resource("https://mcp.example.com/?a=b"), 2, "query"),
         (with("jwks_url = \"http://keys.example.com\""), 3, "only https"),
         (with("jwks_url = \"http://localhost.example.com\""), 3, "only https"),
+        (with("audiences = [\"\"]"), 3, "an audience is empty"),
         (with("algorithms = []"), 3, "at least one"),
         (with("algorithms = [\"none\"]"), 3, "choose among RS256"),
         (with("algorithms = [\"RS256\", \"HS256\"]"), 3, "choose among RS256"),

@@ -301,6 +301,29 @@ async fn anybody_may_read_how_to_get_a_token() {
     assert_eq!(client().get(place).send().await.unwrap().status(), StatusCode::NOT_FOUND);
 }
 
+/// Behind a proxy that keeps the prefix, the address in the challenge leads to the document.
+#[tokio::test]
+async fn challenge_of_each_endpoint_leads_to_its_document() {
+    for prefix in ["", "/portkey"] {
+        let world = World::with("", &["--path-prefix", prefix]).await;
+        let base = world.server.url.strip_suffix(&format!("{prefix}/mcp")).unwrap().to_owned();
+        for endpoint in ["/mcp", "/mcp/", "/mcp/readonly", "/mcp/x/prompts/readonly/"] {
+            let url = format!("{base}{prefix}{endpoint}");
+            let refused = Answered::to(client().post(url)).await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{endpoint}");
+            let document = refused.challenge().split('"').nth(1).unwrap();
+            let path = document.strip_prefix("https://mcp.example.com").unwrap();
+            let read = Answered::to(client().get(format!("{base}{path}"))).await;
+            assert_eq!(
+                (read.status, &read.headers["cache-control"]),
+                (StatusCode::OK, &"no-store".parse().unwrap())
+            );
+            let below = endpoint.strip_prefix("/mcp").unwrap().trim_end_matches('/');
+            assert_eq!(read.body["resource"], format!("{RESOURCE}{below}"), "{path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_works_with_a_token_in_both_generations() {
     let world = World::start().await;

@@ -84,3 +84,103 @@ fn challenges_say_what_to_ask_for() {
     let narrow = text(&oauth, Challenge::InsufficientScope { has: &has, needed: &needed });
     assert!(narrow.ends_with(", scope=\"portkey:read portkey:prompts:delete\""), "{narrow}");
 }
+
+#[test]
+fn each_endpoint_has_a_document_and_a_challenge() {
+    const PLACE: &str = "/.well-known/oauth-protected-resource";
+    struct Case {
+        resource: &'static str,
+        prefix: &'static str,
+        /// Behind the place of documents.
+        path: &'static str,
+        expected: Option<&'static str>,
+    }
+    let case = |resource, prefix, path, expected| Case { resource, prefix, path, expected };
+    let own = "https://mcp.example.com/mcp";
+    let proxied = "https://example.com/portkey/mcp";
+    for Case { resource, prefix, path, expected } in [
+        case(own, "", "", Some("https://mcp.example.com/mcp")),
+        case(own, "", "/mcp", Some("https://mcp.example.com/mcp")),
+        case(own, "", "/mcp/", Some("https://mcp.example.com/mcp/")),
+        case(own, "", "/mcp/readonly", Some("https://mcp.example.com/mcp/readonly")),
+        case(own, "", "/mcp/readonly/", Some("https://mcp.example.com/mcp/readonly/")),
+        case(own, "", "/mcp/x/prompts", Some("https://mcp.example.com/mcp/x/prompts")),
+        case(
+            own,
+            "",
+            "/mcp/x/prompts,labels/readonly",
+            Some("https://mcp.example.com/mcp/x/prompts,labels/readonly"),
+        ),
+        case(own, "", "/mcp/x/no-such", None),
+        case(own, "", "/mcp/other", None),
+        case(own, "", "/mcpx", None),
+        case(
+            "https://mcp.example.com",
+            "",
+            "/mcp/readonly",
+            Some("https://mcp.example.com/mcp/readonly"),
+        ),
+        case(
+            proxied,
+            "",
+            "/portkey/mcp/readonly",
+            Some("https://example.com/portkey/mcp/readonly"),
+        ),
+        case(proxied, "", "/mcp/readonly", Some("https://example.com/portkey/mcp/readonly")),
+        case(
+            proxied,
+            "/portkey",
+            "/mcp/x/prompts",
+            Some("https://example.com/portkey/mcp/x/prompts"),
+        ),
+        case(
+            "https://example.com",
+            "/portkey",
+            "/mcp/readonly",
+            Some("https://example.com/portkey/mcp/readonly"),
+        ),
+    ] {
+        let oauth = at(resource, "").with_path_prefix(prefix);
+        let document = oauth.metadata(&format!("{PLACE}{path}"));
+        let document = document.map(|text| serde_json::from_slice::<Value>(&text).unwrap());
+        let named = document.as_ref().map(|document| document["resource"].as_str().unwrap());
+        assert_eq!(named, expected, "{resource}, {prefix}, {path}");
+    }
+    for (resource, prefix, path, url) in [
+        (
+            own,
+            "",
+            "/mcp/readonly",
+            "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/readonly",
+        ),
+        (
+            own,
+            "",
+            "/mcp/x/prompts/",
+            "https://mcp.example.com/.well-known/oauth-protected-resource/mcp/x/prompts",
+        ),
+        (
+            proxied,
+            "",
+            "/mcp/readonly",
+            "https://example.com/.well-known/oauth-protected-resource/portkey/mcp/readonly",
+        ),
+        (
+            proxied,
+            "/portkey",
+            "/mcp",
+            "https://example.com/portkey/.well-known/oauth-protected-resource/mcp",
+        ),
+        (
+            proxied,
+            "/portkey",
+            "/mcp/readonly",
+            "https://example.com/portkey/.well-known/oauth-protected-resource/mcp/readonly",
+        ),
+    ] {
+        let oauth = at(resource, "").with_path_prefix(prefix);
+        let challenge = oauth.challenge_at(&Challenge::NoToken, path);
+        let expected = format!("Bearer resource_metadata=\"{url}\", ");
+        assert!(challenge.to_str().unwrap().starts_with(&expected), "{challenge:?}");
+    }
+}

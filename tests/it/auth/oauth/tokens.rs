@@ -231,3 +231,41 @@ async fn keys_are_taken_for_what_they_say() {
         }
     }
 }
+
+/// As Microsoft Entra writes it, and as clients ask for the endpoint that they call.
+#[tokio::test]
+async fn token_is_for_an_audience_that_is_accepted() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let more = r#"audiences = ["11111111-2222-3333-4444-555555555555", "api://portkey-mcp"]"#;
+    let (strict, open) = (server(&issuer, ""), server(&issuer, more));
+    struct Case {
+        aud: Value,
+        path: &'static str,
+        strict: bool,
+        open: bool,
+    }
+    let case = |aud, path, strict, open| Case { aud, path, strict, open };
+    for Case { aud, path, strict: by_strict, open: by_open } in [
+        case(json!(RESOURCE), "/mcp", true, true),
+        case(json!(RESOURCE), "/mcp/readonly", true, true),
+        case(json!(format!("{RESOURCE}/")), "/mcp/", true, true),
+        case(json!(format!("{RESOURCE}/")), "/mcp", false, false),
+        case(json!(["other", RESOURCE]), "/mcp", true, true),
+        case(json!("11111111-2222-3333-4444-555555555555"), "/mcp", false, true),
+        case(json!(["api://portkey-mcp"]), "/mcp/readonly", false, true),
+        case(json!("api://other"), "/mcp", false, false),
+        // For one endpoint, and good there alone.
+        case(json!(format!("{RESOURCE}/readonly")), "/mcp/readonly", true, true),
+        case(json!(format!("{RESOURCE}/readonly")), "/mcp/readonly/", true, true),
+        case(json!(format!("{RESOURCE}/readonly")), "/mcp", false, false),
+        case(json!(format!("{RESOURCE}/x/prompts")), "/mcp/readonly", false, false),
+    ] {
+        let token = signer.token(&claims_with(&issuer, json!({ "aud": aud })));
+        for (oauth, expected) in [(&strict, by_strict), (&open, by_open)] {
+            let outcome = oauth.verify_at(&token, path).await.map(|_| ());
+            let expected = expected.then_some(()).ok_or(OAuthError::Invalid(Reason::Audience));
+            assert_eq!(outcome, expected, "{aud} at {path}");
+        }
+    }
+}
