@@ -29,6 +29,7 @@
 //! | [`gateway_patch`] | what a patch makes of a gateway | everything else |
 //! | [`request`] | how a request came | who makes it |
 //! | [`record`] | what is found out about a call | who asks |
+//! | `network` | why a connection failed | who was called |
 //! | [`observe`] | what a request came to | why |
 //! | [`metrics`] | what is counted | callers |
 //! | [`telemetry`] | how traces are told | what is in a call |
@@ -62,6 +63,7 @@ pub mod dry_run;
 pub mod guide;
 pub mod hub;
 pub mod metrics;
+mod network;
 pub mod observe;
 pub mod portkey;
 pub mod principal;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use reqwest::{ClientBuilder, Url};
+
+use crate::network;
 
 /// Longer than a server that is up ever takes.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -11,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `client` has the authorities to trust.
 pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()> {
     let client = client.no_proxy().timeout(PATIENCE).build()?;
-    let answer = client.get(url.clone()).send().await.with_context(|| format!("{url} is down"))?;
+    let answer = client.get(url.clone()).send().await;
+    let answer = answer.map_err(|error| anyhow!("{url} is down: {}", network::cause(&error)))?;
     if !answer.status().is_success() {
         bail!("{url} answered {}", answer.status());
     }

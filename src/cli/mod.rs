@@ -263,7 +263,8 @@ fn alone(options: &Options) -> anyhow::Result<Arc<Approvals>> {
 }
 
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
-    let sandbox = Sandbox::start(listen, options.sandbox_faults.clone()).await?;
+    let sandbox = Sandbox::start(listen, options.sandbox_faults.clone()).await;
+    let sandbox = sandbox.map_err(|error| transport::not_listening(listen, "--listen", &error))?;
     tracing::info!("serving a Portkey Admin API at {}; any key is accepted", sandbox.base_url());
     transport::interrupted().await?;
     sandbox.stop().await;

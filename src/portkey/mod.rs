@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::{
     metrics::Metrics,
+    network,
     operation::{Base, Upstream, WireRequest},
     principal::{Credentials, NoKey},
     telemetry::Span,
@@ -73,11 +74,17 @@ pub enum SendError {
     Setup(#[source] reqwest::Error),
     /// The connection was never made, so nothing happened.
     #[error(
-        "{0} could not be reached, nothing was sent: {1}. Check {address}, the network and any proxy, then \
-         call again",
-        address = .0.address_settings()
+        "{upstream} could not be reached, nothing was sent. {place}: {cause}. {}",
+        place.advice(*upstream)
     )]
-    Unreachable(Upstream, Cause),
+    Unreachable {
+        /// Who could not.
+        upstream: Upstream,
+        /// Where it was looked for.
+        place: Place,
+        /// Why not.
+        cause: Cause,
+    },
     /// It was sent, but what became of it is unknown.
     #[error("the connection to {0} broke before its answer was complete: {1}. {2}")]
     Interrupted(Upstream, Cause, Doubt),
@@ -105,12 +112,46 @@ pub struct Cause(reqwest::Error);
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The outer layers say "error sending request"; the innermost says why.
-        let mut innermost: &dyn std::error::Error = &self.0;
-        while let Some(source) = innermost.source() {
-            innermost = source;
+        if self.0.is_connect() && self.0.is_timeout() {
+            return f.write_str("no connection was made within the --connect-timeout");
         }
-        fmt::Display::fmt(innermost, f)
+        f.write_str(&network::cause(&self.0))
+    }
+}
+
+/// Where an upstream is looked for: scheme, host and port, and the proxy on the way.
+#[derive(Debug)]
+pub struct Place {
+    address: String,
+    proxy: Option<String>,
+}
+
+impl Place {
+    fn of(url: &Url, proxies: bool) -> Self {
+        let address = url.origin().ascii_serialization();
+        let proxy = network::proxy_of(&address).filter(|_| proxies);
+        Self { address, proxy }
+    }
+
+    /// What to look at.
+    fn advice(&self, upstream: Upstream) -> String {
+        let settings = upstream.address_settings();
+        match &self.proxy {
+            Some(_) => format!(
+                "Check the proxy, which HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names (NO_PROXY names hosts \
+                 that need none), {settings} and the network, then call again"
+            ),
+            None => format!("Check {settings}, the network and any proxy, then call again"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.proxy {
+            Some(proxy) => write!(f, "`{}` through the proxy `{proxy}`", self.address),
+            None => write!(f, "`{}`", self.address),
+        }
     }
 }
 
@@ -190,7 +231,8 @@ impl Client {
             Err(_) => Err(SendError::TimedOut { upstream, bound: self.settings.timeout, doubt }),
             Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts)),
             Ok(Err(Failure::Lost(error))) if error.is_connect() && !arrived => {
-                Err(SendError::Unreachable(upstream, Cause(error)))
+                let place = Place::of(&request.url, self.settings.proxies);
+                Err(SendError::Unreachable { upstream, place, cause: Cause(error) })
             }
             Ok(Err(Failure::Lost(error))) => {
                 Err(SendError::Interrupted(upstream, Cause(error), doubt))

@@ -4,6 +4,47 @@ pub mod admin;
 pub mod http;
 pub mod stdio;
 
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+/// The byte order mark in UTF-8, which some clients write before the first message.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Takes an address, which `option` names.
+///
+/// # Errors
+/// It cannot be had; says why, and what to do.
+pub fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let listener =
+        TcpListener::bind(address).map_err(|error| not_listening(address, option, &error))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Why an address cannot be listened on, in words.
+pub fn not_listening(address: SocketAddr, option: &str, error: &io::Error) -> anyhow::Error {
+    let told = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let port = address.port();
+            format!(
+                "another process listens there already. Stop that one (`ss -ltnp` shows which has port \
+                 {port}), or choose another port with `{option}`; port 0 takes a free one"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("no interface of this machine has that address. Choose another with `{option}`")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "the system does not permit it; ports below 1024 take privileges. Choose another port with \
+             `{option}`"
+        ),
+        _ => format!("{error}. Choose another address with `{option}`"),
+    };
+    anyhow::anyhow!("cannot listen on {address}: {told}")
+}
+
 /// Waits for the operator's wish to stop: SIGTERM or Ctrl-C.
 ///
 /// # Errors

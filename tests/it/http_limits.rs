@@ -267,6 +267,25 @@ async fn browsers_of_named_origins_may_call_and_no_others() {
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
+#[test]
+fn plain_http_on_a_port_with_tls_is_answered_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    fs::write(&cert, made.cert.pem()).unwrap();
+    let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut server = served(&files);
+    let mut stream = connect(&server);
+    write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let text = rest(stream);
+    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("https://"), "{text}");
+    assert!(server.read_until("plain HTTP on a port with TLS").contains("127.0.0.1"));
+    let mut stream = connect(&server);
+    write!(stream, "\0 no protocol").unwrap();
+    assert_eq!(rest(stream), "");
+}
+
 /// A certificate that is replaced counts from the next connection on.
 #[tokio::test]
 async fn tls_is_served_and_follows_its_files() {
@@ -292,7 +311,8 @@ async fn tls_is_served_and_follows_its_files() {
     let (up, _, told) = said(&[&health[..], &["--ca-file", cert.to_str().unwrap()]].concat());
     assert!(up, "{told}");
     let plain = url.replace("https://", "http://");
-    assert!(client().get(plain).send().await.is_err(), "plain HTTP is not served there");
+    let refused = client().get(plain).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "plain HTTP is not served there");
 
     let second = renew();
     server.read_until("is in effect");

@@ -203,7 +203,7 @@ async fn metrics_have_an_address_of_their_own() {
     let taken = measured.url.trim_start_matches("http://").trim_end_matches("/metrics");
     let (ok, _, log) =
         said(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", taken]);
-    assert!(!ok && log.contains("for metrics"), "{log}");
+    assert!(!ok && log.contains("`--metrics-listen`"), "{log}");
 }
 
 /// Nobody reads this server's log after its first lines.

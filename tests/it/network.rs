@@ -10,11 +10,15 @@ use tokio::{
 };
 use tokio_rustls::{
     LazyConfigAcceptor,
-    rustls::{ServerConfig, pki_types::PrivateKeyDer, server::Acceptor},
+    rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer},
+        server::Acceptor,
+    },
 };
 
 use crate::{
-    process::command,
+    process::{command, said},
     upstream::{Upstream, answer, ok},
 };
 
@@ -66,6 +70,89 @@ async fn system_proxies_are_used_and_excepted() {
     assert!(!seen.head.contains("x-portkey-api-key"), "{}", seen.head);
 }
 
+#[tokio::test]
+async fn proxy_that_is_down_is_named() {
+    let through = [("HTTPS_PROXY", "http://me:planted@127.0.0.1:1")];
+    let text = call("https://portkey.invalid/v1", &through, &[]).await.unwrap_err();
+    for part in ["`https://portkey.invalid` through the proxy `http://127.0.0.1:1`", "NO_PROXY"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(text.contains("connection refused") && !text.contains("planted"), "{text}");
+    let text = call("http://127.0.0.1:1/v1", &[], &[]).await.unwrap_err();
+    let told = "`http://127.0.0.1:1`: nothing listens there (connection refused). Check --base-url";
+    assert!(text.contains(told) && !text.contains("through the proxy"), "{text}");
+}
+
+#[tokio::test]
+async fn plain_http_at_an_https_address_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("https://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // What is not read would take the answer with it.
+        _ = stream.read(&mut [0; 4096]).await;
+        _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        _ = stream.shutdown().await;
+    });
+    let text = call(&base_url, &[], &[]).await.unwrap_err();
+    assert!(text.contains("does not speak TLS") && text.contains("begins with http://"), "{text}");
+    assert!(!text.contains("InvalidContentType"), "{text}");
+}
+
+#[tokio::test]
+async fn tls_at_an_http_address_is_told() {
+    let (base_url, _) = tls_portkey().await;
+    let text = call(&base_url.replace("https://", "http://"), &[], &[]).await.unwrap_err();
+    // Whether its alert or its hanging up is seen first is up to the system.
+    assert!(text.contains("begin with https://") || text.contains("broke before"), "{text}");
+}
+
+/// As `openssl req -x509` makes them: an authority in the place of a server.
+#[tokio::test]
+async fn self_signed_certificate_of_an_authority_is_told() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, certificate.pem()).unwrap();
+    let base_url = tls_with(certificate.into(), &key).await;
+    let trusting = ["--ca-file", file.to_str().unwrap()];
+    for more in [&[] as &[&str], &trusting] {
+        let text = call(&base_url, &[], more).await.unwrap_err();
+        assert!(text.contains("`https://localhost:") && text.contains("--ca-file"), "{text}");
+        assert!(!text.contains("OtherError") && !text.contains("CaUsedAsEndEntity"), "{text}");
+    }
+}
+
+#[test]
+fn port_in_use_is_told_with_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let cases: [(&[&str], &str); 4] = [
+        (&["sandbox", "--listen", &address], "--listen"),
+        (&["http", "--sandbox", "--listen", &address], "--listen"),
+        (
+            &["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", &address],
+            "--metrics-listen",
+        ),
+        (
+            &["http", "--sandbox", "--listen", "127.0.0.1:0", "--admin-listen", &address],
+            "--admin-listen",
+        ),
+    ];
+    for (args, option) in cases {
+        let (ok, _, log) = said(args);
+        assert!(!ok, "{args:?}");
+        let told = format!("cannot listen on {address}: another process listens there already");
+        assert!(
+            log.contains(&told) && log.contains(&format!("with `{option}`")),
+            "{args:?}: {log}"
+        );
+    }
+}
+
 /// The embedded sandbox is in the same process: no proxy has business in between.
 #[tokio::test]
 async fn the_sandbox_is_reached_directly() {
@@ -99,12 +186,14 @@ async fn tls_portkey() -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let names = vec!["localhost".to_owned()];
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    (tls_with(certificate.into(), &key).await, authority_pem)
+}
+
+/// The same with a certificate of one's own.
+async fn tls_with(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
     let config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.into()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
+        .with_single_cert(vec![certificate], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
     let (listener, config) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(config));
     let port = listener.local_addr().unwrap().port();
@@ -123,5 +212,5 @@ async fn tls_portkey() -> (String, String) {
             _ = stream.shutdown().await;
         }
     });
-    (format!("https://localhost:{port}/v1"), authority_pem)
+    format!("https://localhost:{port}/v1")
 }

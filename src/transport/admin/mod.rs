@@ -115,9 +115,7 @@ impl Desk {
                 "--admin-listen {listen} can be reached from other machines; give a loopback address"
             );
         }
-        let taken = || format!("cannot listen on {listen} for approvals");
-        let listener = TcpListener::bind(listen).with_context(taken)?;
-        listener.set_nonblocking(true)?;
+        let listener = super::listen(listen, "--admin-listen")?;
         let address = listener.local_addr()?;
         let (url, token) = (format!("http://{address}"), hex::encode(random::<32>()?));
         if let Some(file) = file {
@@ -179,10 +177,13 @@ async fn serve(listener: TcpListener, office: Office, ending: Ending) {
 
 /// Turns back what a page of another origin may have sent, or found here by a name of its own.
 async fn guard(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    if !office.may_send(request.headers()) {
-        return (StatusCode::FORBIDDEN, "not from there\n").into_response();
-    }
-    let mut response = next.run(request).await;
+    let mut response = match office.may_send(request.headers()) {
+        true => next.run(request).await,
+        false => {
+            info!("an approval request was refused: its host or its origin is another one");
+            (StatusCode::FORBIDDEN, "not from there\n").into_response()
+        }
+    };
     for (name, value) in page::HEADERS {
         response.headers_mut().insert(name, value);
     }

@@ -34,9 +34,9 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 use tower::util::MapResponse;
-use tracing::debug;
+use tracing::info;
 
-use super::prompt::Prompt;
+use super::{prompt::Prompt, sniff::Sniffing};
 use crate::{
     metrics::{Held, Metrics, Refused},
     secrets::{Guarded, check_permissions},
@@ -148,7 +148,7 @@ pub(in crate::transport) async fn serve(
     let (open, time) = (Arc::new(Semaphore::new(bounds.most as usize)), bounds.head_timeout);
     match tls {
         Some(tls) => {
-            let inner = RustlsAcceptor::new(tls.config.clone());
+            let inner = Sniffing::new(RustlsAcceptor::new(tls.config.clone()), time);
             let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
             run(listener, router, bounds, acceptor, ending).await
         }
@@ -241,7 +241,8 @@ where
     fn accept(&self, stream: TcpStream, new: New<S>) -> Self::Future {
         let Holding { service, held: fresh } = new;
         let Ok(permit) = self.open.clone().try_acquire_owned() else {
-            debug!("too many connections: one was closed");
+            let address = stream.peer_addr().ok().map(|peer| tracing::field::display(peer.ip()));
+            info!(address, "connection refused: --max-connections are open");
             self.metrics.refused(Refused::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use axum::{Router, routing::get};
 use http::{StatusCode, header};
 use tracing::{error, info};
@@ -15,10 +14,7 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Takes the address.
 pub(super) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let taken = || format!("cannot listen on {address} for metrics");
-    let listener = TcpListener::bind(address).with_context(taken)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    crate::transport::listen(address, "--metrics-listen")
 }
 
 /// Serves what was recorded, to whoever can connect.

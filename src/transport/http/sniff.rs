@@ -1,0 +1,67 @@
+//! Plain HTTP that is spoken to a port with TLS: answered in words, where TLS would close without one.
+
+use std::{io, pin::Pin, time::Duration};
+
+use axum_server::accept::Accept;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tracing::info;
+
+/// What every TLS connection begins with (RFC 8446 §5.1), and no HTTP request.
+const HANDSHAKE: u8 = 22;
+
+const ANSWER: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    This port speaks TLS, and the request came in plain HTTP. Call an address that begins with https://\n";
+
+/// Looks at the first byte before TLS does.
+#[derive(Clone)]
+pub(super) struct Sniffing<A> {
+    inner: A,
+    /// How long that byte may take.
+    time: Duration,
+}
+
+impl<A> Sniffing<A> {
+    pub(super) fn new(inner: A, time: Duration) -> Self {
+        Self { inner, time }
+    }
+}
+
+impl<A, S> Accept<TcpStream, S> for Sniffing<A>
+where
+    A: Accept<TcpStream, S> + Clone + Send + 'static,
+    A::Future: Send,
+    S: Send + 'static,
+{
+    type Stream = A::Stream;
+    type Service = A::Service;
+    type Future =
+        Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
+
+    fn accept(&self, mut stream: TcpStream, service: S) -> Self::Future {
+        let Self { inner, time } = self.clone();
+        Box::pin(async move {
+            let mut first = [0];
+            let seen = timeout(time, stream.peek(&mut first)).await??;
+            if seen == 0 || first == [HANDSHAKE] {
+                return inner.accept(stream, service).await;
+            }
+            if first.iter().all(u8::is_ascii_uppercase) {
+                let peer = stream.peer_addr()?.ip();
+                info!(address = %peer, "connection refused: plain HTTP on a port with TLS");
+                _ = timeout(time, answer(&mut stream)).await;
+            }
+            Err(io::ErrorKind::InvalidData.into())
+        })
+    }
+}
+
+async fn answer(stream: &mut TcpStream) -> io::Result<()> {
+    // What is not read when a connection closes takes the answer with it.
+    _ = stream.read(&mut [0; 8 << 10]).await?;
+    stream.write_all(ANSWER.as_bytes()).await?;
+    stream.shutdown().await
+}
