@@ -67,7 +67,18 @@ pub(super) struct Replicas {
         help_heading = "Limits"
     )]
     session_ttl: Duration,
-    /// Bound on live sessions.
+    /// How long a session may idle, without a stream or a call, before its memory is released, in seconds;
+    /// a client that comes back within the hour goes on with it.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_SESSION_IDLE",
+        value_name = "SECONDS",
+        default_value = "300",
+        value_parser = seconds,
+        help_heading = "Limits"
+    )]
+    session_idle: Duration,
+    /// Bound on live sessions; one that idles makes room for the next.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_SESSIONS",
@@ -77,7 +88,7 @@ pub(super) struct Replicas {
         help_heading = "Limits"
     )]
     max_sessions: u32,
-    /// Bound on the live sessions of one caller.
+    /// Bound on the live sessions of one caller; one that idles makes room for the next.
     #[arg(
         long,
         env = "PORTKEY_MCP_MAX_SESSIONS_PER_PRINCIPAL",
@@ -94,6 +105,7 @@ impl Replicas {
     pub(super) fn sessions(&self) -> SessionBounds {
         SessionBounds {
             ttl: self.session_ttl,
+            idle: self.session_idle,
             most: self.max_sessions as usize,
             most_of_principal: self.max_sessions_per_principal as usize,
         }

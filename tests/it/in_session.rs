@@ -242,35 +242,80 @@ async fn exchange(routes: &Router, session: Option<&str>, message: Value) -> htt
     routes.clone().oneshot(request).await.unwrap()
 }
 
-/// rmcp ends sessions that it hears nothing of for an hour, and these calls pass it by.
-#[tokio::test]
-async fn a_session_in_use_does_not_idle() {
-    let handler = Begun::default();
-    let routes = routes(handler.clone()).await;
-    tokio::time::pause();
+/// Begins a session.
+async fn session(routes: &Router) -> String {
     let params = json!({
         "protocolVersion": "2025-11-25",
         "capabilities": {},
         "clientInfo": { "name": "test", "version": "1" },
     });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    let begun = exchange(&routes, None, hello).await;
+    let begun = exchange(routes, None, hello).await;
     let session = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-    assert_eq!(exchange(&routes, Some(&session), ready).await.status(), StatusCode::ACCEPTED);
-    for round in 0..3 {
-        tokio::time::advance(Duration::from_secs(50 * 60)).await;
-        // Whoever that wakes gets their turn first.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        let call =
-            json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "x" } });
-        let answer = exchange(&routes, Some(&session), call).await;
-        assert_eq!(answer.headers()["content-type"], JSON, "{round}");
-        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-        let message: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(message["result"]["structuredContent"]["is"], json!(["test", "2025-11-25"]));
+    assert_eq!(exchange(routes, Some(&session), ready).await.status(), StatusCode::ACCEPTED);
+    session
+}
+
+/// Makes a call in a session.
+async fn work(routes: &Router, session: &str) {
+    let call =
+        json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "x" } });
+    let answer = exchange(routes, Some(session), call).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    let text = str::from_utf8(&body).unwrap();
+    assert!(text.contains(r#""is":["test","2025-11-25"]"#), "{text}");
+}
+
+/// Lets four minutes go by: less than a session may idle.
+async fn minutes_pass() {
+    tokio::time::advance(Duration::from_secs(4 * 60)).await;
+    // Whoever that wakes gets their turn first.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// rmcp ends sessions that it hears nothing of for five minutes, and these calls pass it by.
+#[tokio::test]
+async fn session_in_use_does_not_idle() {
+    let handler = Begun::default();
+    let routes = routes(handler.clone()).await;
+    tokio::time::pause();
+    let session = session(&routes).await;
+    for _ in 0..3 {
+        minutes_pass().await;
+        work(&routes, &session).await;
     }
     assert_eq!(handler.0.load(Ordering::Relaxed), 1, "it ended, and was begun anew");
+}
+
+#[tokio::test]
+async fn session_that_listens_does_not_idle_and_another_is_begun_anew() {
+    let handler = Begun::default();
+    let routes = routes(handler.clone()).await;
+    tokio::time::pause();
+    let (held, left) = (session(&routes).await, session(&routes).await);
+    let request = Request::builder()
+        .uri("/mcp")
+        .header(header::HOST, "localhost")
+        .header("mcp-session-id", &held)
+        .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
+    let stream = routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    for _ in 0..3 {
+        minutes_pass().await;
+    }
+    work(&routes, &held).await;
+    assert_eq!(handler.0.load(Ordering::Relaxed), 2, "the one with a stream ended");
+    work(&routes, &left).await;
+    assert_eq!(handler.0.load(Ordering::Relaxed), 3, "the one without did not end");
+    // Whoever hangs up leaves a session that idles.
+    drop(stream);
+    for _ in 0..3 {
+        minutes_pass().await;
+    }
+    work(&routes, &held).await;
+    assert_eq!(handler.0.load(Ordering::Relaxed), 4, "it went on without a stream");
 }

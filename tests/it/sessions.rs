@@ -105,28 +105,75 @@ async fn a_session_lasts_for_its_time_only() {
     assert_unknown(&caller.call("tools/list", json!({})).await);
 }
 
+/// A stream of a session, open for as long as this is kept.
+async fn listening(caller: &Caller) -> reqwest::Response {
+    let stream = caller.request(Method::GET).send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    stream
+}
+
+async fn refused(server: &Served, key: &'static str) {
+    let mut caller = Caller::new(&server.url, key);
+    let answer = caller.initialize().await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.headers["retry-after"], "30");
+    assert!(answer.message["error"]["message"].as_str().unwrap().contains("too many sessions"));
+    assert!(caller.session.is_none());
+}
+
 #[tokio::test]
-async fn sessions_are_bounded() {
-    let server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
-    let refused = async |key: &'static str| {
-        let mut caller = Caller::new(&server.url, key);
-        let answer = caller.initialize().await;
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
-        assert_eq!(answer.headers["retry-after"], "30");
-        assert!(answer.message["error"]["message"].as_str().unwrap().contains("too many sessions"));
-        assert!(caller.session.is_none());
-    };
+async fn sessions_in_use_are_bounded() {
+    let mut server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
     let (first, second) = (begun(&server, "pk-alice").await, begun(&server, "pk-alice").await);
-    refused("pk-alice").await;
-    let _third = begun(&server, "pk-bob").await;
-    refused("pk-bob").await;
-    // Those that are live are not disturbed, nor is who needs none.
+    let streams = (listening(&first).await, listening(&second).await);
+    refused(&server, "pk-alice").await;
+    let line = server.read_until("session refused");
+    assert!(line.contains(" WARN ") && line.contains("--max-sessions-per-principal"), "{line}");
+    assert!(line.contains("caller=\"key-"), "{line}");
+    let third = begun(&server, "pk-bob").await;
+    let _stream = listening(&third).await;
+    refused(&server, "pk-bob").await;
+    let line = server.read_until("session refused");
+    assert!(line.contains("bound=\"--max-sessions\""), "{line}");
+    // Those in use are not disturbed, nor is who needs none.
     assert!(first.lists_tools().await && second.lists_tools().await);
     let modern = Caller::new(&server.url, "pk-bob");
     let answer = modern.modern("list-all-integrations", &json!({})).await.unwrap();
     assert_eq!(answer.status, StatusCode::OK);
     // One that ends makes room.
     assert_eq!(first.end().await.status, StatusCode::NO_CONTENT);
-    begun(&server, "pk-bob").await;
-    refused("pk-alice").await;
+    let fourth = begun(&server, "pk-bob").await;
+    let _stream = listening(&fourth).await;
+    refused(&server, "pk-alice").await;
+    drop(streams);
+    let (_, log) = server.terminate();
+    assert!(!log.contains("Internal server error"), "{log}");
+}
+
+/// The official TypeScript client ends none of them.
+#[tokio::test]
+async fn session_that_idles_longest_makes_room_and_can_be_gone_on_with() {
+    let server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
+    let bob = begun(&server, "pk-bob").await;
+    let mut alices = Vec::new();
+    for _ in 0..10 {
+        let alice = begun(&server, "pk-alice").await;
+        // Its client has hung up.
+        drop(listening(&alice).await);
+        alices.push(alice);
+    }
+    // Each goes on, in the place of another one of the same caller.
+    for alice in &alices {
+        assert!(alice.lists_tools().await);
+        let answer = alice.call("tools/call", json!({ "name": "whoami" })).await;
+        assert_eq!(answer.message["result"]["isError"], false, "{answer:?}");
+    }
+    assert!(bob.lists_tools().await);
+    // A bound on all lets go of others' sessions as well.
+    let carol = begun(&server, "pk-carol").await;
+    assert!(carol.lists_tools().await && bob.lists_tools().await);
+    assert_eq!(alices[0].end().await.status, StatusCode::NO_CONTENT);
+    assert_unknown(&alices[0].call("tools/list", json!({})).await);
+    let (_, log) = server.terminate();
+    assert!(!log.contains("Internal server error") && !log.contains(" WARN "), "{log}");
 }

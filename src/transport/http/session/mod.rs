@@ -43,9 +43,10 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 /// The first revision without sessions.
 const WITHOUT_SESSIONS: &str = "2026-07-28";
 
-/// How a session may idle before it is forgotten. Some clients never come back from that, so it is
-/// long; it costs some 50 kB of memory.
-const IDLE: Duration = Duration::from_secs(3600);
+/// How long an idle session is remembered in the store, where it takes some hundred bytes, and can be gone on
+/// with. Some clients never come back from a session that is forgotten, so it is long. In memory, where it
+/// takes some 50 kB, it stays for [`Bounds::idle`].
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What lies in the store in the place of a session that its client has ended.
 const ENDED: &[u8] = b"ended";
@@ -62,6 +63,8 @@ const LATER: Duration = Duration::from_secs(30);
 pub struct Bounds {
     /// How long an id is good, however busy its session.
     pub ttl: Duration,
+    /// How long one may idle, without a stream or a call, before its memory is released.
+    pub idle: Duration,
     /// How many may be live at this replica.
     pub most: usize,
     /// How many of them may be those of one caller.
@@ -131,16 +134,8 @@ impl Sessions {
             }
             None => _ = request.headers_mut().remove(SESSION_ID),
         }
-        let visit = Visit { principal: principal.name.clone(), refused: Cell::new(false) };
-        let (mut response, refused) = VISIT
-            .scope(visit, async {
-                let response = next(request).await;
-                (response, VISIT.with(|visit| visit.refused.get()))
-            })
-            .await;
-        if refused {
-            return Err(full());
-        }
+        let visit = Visit { principal: principal.name.clone(), place: Cell::default() };
+        let mut response = VISIT.scope(visit, next(request)).await;
         if let Some(id) = response.headers().get(SESSION_ID) {
             let sealed = self.sealed(id, &principal)?;
             response.headers_mut().insert(SESSION_ID, sealed);
@@ -181,7 +176,7 @@ impl Sessions {
     /// Makes sure that nobody has ended it, and that it stays known elsewhere for as long as it may idle.
     /// Without the store it goes on where it is.
     async fn demand_not_ended(&self, id: &str) -> Result<(), Refusal> {
-        match self.store.refresh(&key(id), IDLE).await {
+        match self.store.refresh(&key(id), REMEMBERED).await {
             Ok(Some(state)) if state == ENDED => {
                 // That it may not be here, or not any more, is no error.
                 _ = self.live.close_session(&id.into()).await;
@@ -204,13 +199,13 @@ impl SessionStore for Elsewhere {
     }
 
     async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
-        _ = self.0.put(&key(id), serde_json::to_vec(state)?.into(), IDLE).await;
+        _ = self.0.put(&key(id), serde_json::to_vec(state)?.into(), REMEMBERED).await;
         Ok(())
     }
 
     async fn delete(&self, id: &str) -> Result<(), SessionStoreError> {
         // Kept, not removed: a replica that has the session in memory has to learn of it.
-        _ = self.0.put(&key(id), Bytes::from_static(ENDED), IDLE).await;
+        _ = self.0.put(&key(id), Bytes::from_static(ENDED), REMEMBERED).await;
         Ok(())
     }
 }
@@ -230,8 +225,9 @@ impl From<Broken> for Refusal {
     }
 }
 
-fn full() -> Refusal {
-    let message = "too many sessions; end those that are not needed, or use the protocol of \
+/// There is room for no more sessions.
+pub(super) fn full() -> Refusal {
+    let message = "too many sessions are in use; end those that are not needed, or use the protocol of \
                    2026-07-28, which has none";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(LATER)
 }
