@@ -26,7 +26,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   portkey-mcp http --sandbox
   portkey-mcp http --listen 127.0.0.1:9000 --api-key-file /run/secrets/portkey
-  portkey-mcp http --sandbox --allowed-origin http://localhost:6274    a client in a browser
+  portkey-mcp http --sandbox --allowed-origin https://console.example.com    a client on that page
   portkey-mcp http --auth key --listen 0.0.0.0:8787 --allowed-host mcp.example.com \\
     --tls-cert tls.crt --tls-key tls.key
   portkey-mcp http --auth token --auth-file tokens.toml
@@ -112,18 +112,32 @@ pub struct Http {
         env = "PORTKEY_MCP_ALLOWED_HOSTS",
         value_delimiter = ',',
         value_name = "HOST",
+        value_parser = host,
         help_heading = "Network"
     )]
     allowed_host: Vec<String>,
-    /// Browser origin that may call, such as http://localhost:6274; none otherwise; repeatable.
+    /// Browser origin that may call, such as https://console.example.com, beside those of this machine where
+    /// the server listens on loopback; repeatable.
     #[arg(
         long,
         env = "PORTKEY_MCP_ALLOWED_ORIGINS",
         value_delimiter = ',',
         value_name = "ORIGIN",
+        value_parser = origin,
         help_heading = "Network"
     )]
     allowed_origin: Vec<String>,
+    /// Path before all others, such as /portkey, for a proxy that passes paths on whole.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_PATH_PREFIX",
+        value_name = "PATH",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = prefix,
+        help_heading = "Network"
+    )]
+    path_prefix: String,
     /// Proxy, or network of proxies, whose X-Forwarded-For is believed; repeatable.
     #[arg(
         long,
@@ -290,7 +304,8 @@ impl Http {
                 let instead = sandbox.is_some().then_some(credentials);
                 let http = oauth::Http::new(options.http()?)?;
                 let (catalog, modes) = (Catalog::full(), options.access.modes()?);
-                Auth::oauth(&file, OnOffer { catalog, modes }, instead, http)?
+                let on_offer = OnOffer { catalog, modes };
+                Auth::oauth(&file, on_offer, instead, http, self.path_prefix.clone())?
             }
             (Mode::OAuth, None) => bail!(
                 "--auth oauth needs --auth-file, which says whose access tokens count and which keys \
@@ -320,6 +335,7 @@ impl Http {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
             allowed_origins: self.allowed_origin,
+            path_prefix: self.path_prefix,
             trusted_proxies: self.trusted_proxies,
             max_request_bytes: self.max_request_bytes,
             body_timeout: self.body_timeout,
@@ -367,4 +383,33 @@ fn net(text: &str) -> anyhow::Result<IpNet> {
     text.parse()
         .or_else(|_| address())
         .map_err(|_| anyhow!("give an address or a network, such as 10.0.0.7 or 10.0.0.0/8"))
+}
+
+/// A host name, with or without a port.
+fn host(text: &str) -> anyhow::Result<String> {
+    match text.contains('/') {
+        true => Err(anyhow!("give the name alone, such as mcp.example.com")),
+        false => Ok(text.trim().to_owned()),
+    }
+}
+
+/// A browser origin; `null` is one, too.
+fn origin(text: &str) -> anyhow::Result<String> {
+    match text.contains("://") || text == "null" {
+        true => Ok(text.trim().to_owned()),
+        false => Err(anyhow!("give scheme and host, such as https://console.example.com")),
+    }
+}
+
+/// A path that others can stand behind.
+fn prefix(text: &str) -> anyhow::Result<String> {
+    let path = text.trim().trim_end_matches('/');
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'.' | b'_' | b'~');
+    match path.is_empty() || path.starts_with('/') && !path.contains("//") && path.bytes().all(fits)
+    {
+        true => Ok(path.to_owned()),
+        false => Err(anyhow!(
+            "give a path such as /portkey, of letters, digits and any of - . _ ~ between slashes"
+        )),
+    }
 }

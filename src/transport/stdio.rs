@@ -187,7 +187,8 @@ where
                 }
             }
             let line = std::mem::take(&mut self.line);
-            match read_message(line.trim_ascii()) {
+            let message = line.strip_prefix(super::MARK).unwrap_or(&line);
+            match read_message(message.trim_ascii()) {
                 Ok(Some(message)) => {
                     // rmcp ends a connection that begins with a notification; some clients probe so.
                     let early = !self.opened && matches!(message, JsonRpcMessage::Notification(_));

@@ -125,7 +125,7 @@ async fn whatever_is_wrong_is_a_json_rpc_error() {
         ("no JSON", post(&server, "{"), 400, -32700),
         ("a batch", post(&server, &format!("[{good}]")), 400, -32700),
         ("10 MB", post(&server, &"x".repeat(10 << 20)), 413, -32600),
-        ("no accept", client().post(&server.url).body(good.clone()), 406, -32600),
+        ("no form there is", client().post(&server.url).header("accept", "text/html"), 406, -32600),
         (
             "another site",
             post(&server, &good).header("origin", "https://evil.example"),
@@ -210,11 +210,11 @@ async fn readiness_does_not_depend_on_portkey() {
 #[tokio::test]
 async fn origins_and_hosts_can_be_allowed() {
     let server =
-        served(&["--allowed-origin", "http://localhost:6274", "--allowed-host", "mcp.example"]);
+        served(&["--allowed-origin", "https://one.example:8443", "--allowed-host", "mcp.example"]);
     let list = || modern(&server, "tools/list", json!({}));
     for (header, value, status) in [
-        ("origin", "http://localhost:6274", 200),
-        ("origin", "http://localhost:6275", 403),
+        ("origin", "https://one.example:8443", 200),
+        ("origin", "https://one.example:8444", 403),
         ("host", "mcp.example", 200),
         ("host", "other.example", 403),
     ] {

@@ -21,6 +21,7 @@ mod contract;
 mod counters;
 mod dashboard;
 mod deploy;
+mod doors;
 mod dry_run;
 mod enkrypt;
 mod gateway_patch;

@@ -90,6 +90,8 @@ fn roundabout(call: &Plain, host: &str) -> Vec<(&'static str, Plain)> {
     let meta = r#""_meta":{"#;
     vec![
         ("weighted types", call().with("accept", "application/json;q=0.9, text/event-stream")),
+        ("anything", call().with("accept", "*/*")),
+        ("JSON alone", call().with("accept", "application/json")),
         ("two lists", call().with("accept", "text/event-stream").and("accept", "application/json")),
         ("a charset", call().with("content-type", "application/json; charset=utf-8")),
         ("a host in capitals", call().with("host", host)),
@@ -173,10 +175,10 @@ async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
     let cases = [
         ("another site", call().with("origin", "https://evil.example"), 403),
         ("another host", call().with("host", "evil.example"), 403),
-        ("a host that ends as ours", call().with("host", "evil.example:localhost"), 403),
+        ("a host that ends as ours", call().with("host", "evil.example:localhost"), 400),
         ("another type", call().with("content-type", "text/plain"), 415),
-        ("no events", call().with("accept", "application/json"), 406),
-        ("nothing wanted", call().with("accept", "application/json, text/event-stream;q=0"), 406),
+        ("another form", call().with("accept", "text/html"), 406),
+        ("nothing wanted", call().with("accept", "application/json;q=0"), 406),
         ("another tool", call().with("mcp-name", "delete-integration"), 400),
         ("no tool", call().without("mcp-name"), 400),
         ("another method", call().with("mcp-method", "tools/list"), 400),

@@ -370,3 +370,11 @@ fn nothing_secret_is_logged() {
         );
     }
 }
+
+/// Some shells on Windows write one.
+#[test]
+fn byte_order_mark_before_the_first_line_is_skipped() {
+    let mut pipe = Pipe::start(&["--sandbox"]);
+    pipe.send(&format!("\u{feff}{INITIALIZE}"));
+    assert_eq!(pipe.receive()["result"]["protocolVersion"], "2025-11-25");
+}

@@ -3,14 +3,14 @@
 use std::{borrow::Cow, time::Duration};
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::refusal::Refusal;
+use super::{super::MARK, refusal::Refusal};
 use crate::{
     operation::Effect,
     surface::{self, Does},
@@ -38,7 +38,7 @@ impl Bounds {
                 return Err(Refusal::too_large());
             }
             match Limited::new(body, self.size).collect().await {
-                Ok(body) => Ok(body.to_bytes()),
+                Ok(body) => Ok(without_mark(body.to_bytes())),
                 Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
                 Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")),
             }
@@ -46,6 +46,15 @@ impl Bounds {
         let slow = || Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive");
         timeout(self.time, read).await.map_err(|_| slow())?
     }
+}
+
+/// A body without the byte order mark before it, which JSON does not have, and some clients write
+/// (RFC 8259 §8.1).
+fn without_mark(mut body: Bytes) -> Bytes {
+    if body.starts_with(MARK) {
+        body.advance(MARK.len());
+    }
+    body
 }
 
 /// What a JSON-RPC message calls, if that is what it does.

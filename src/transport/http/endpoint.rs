@@ -16,7 +16,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use rmcp::{
     ErrorData, Peer, RoleServer,
     model::{
@@ -24,19 +24,29 @@ use rmcp::{
         RequestMetaObject, ServerJsonRpcMessage,
     },
     service::{RequestContext, serve_directly},
-    transport::streamable_http_server::StreamableHttpService,
+    transport::streamable_http_server::{StreamableHttpService, session::SessionId},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    accept::{BOTH, EVENTS, Forms, JSON, as_events, as_json, is_of},
+    gzip::takes_gzip,
+    headers::{Glance, explained},
     plain::{Head, Message, Params},
     refusal::Refusal,
-    session::{Begun, Bounded, Live},
+    session::{Begun, Bounded, Live, SESSION_ID, full},
 };
 use crate::{reply, server::Foresight};
 
 /// What a schema says of an argument that is to stand in the head, too.
 const ANNOTATION: &str = "x-mcp-header";
+
+/// What begins a session.
+const INITIALIZE: &str = "initialize";
+/// What is answered for as long as its client listens.
+const LISTEN: &str = "subscriptions/listen";
+/// What is answered at once, and is large.
+const LISTS: [&str; 3] = ["tools/list", "prompts/list", "resources/list"];
 
 /// One handler, with two ways to it.
 pub(super) struct Endpoint<H> {
@@ -97,7 +107,48 @@ impl<H: Foresight + Clone> Endpoint<H> {
 
     async fn pass_on(&self, request: Request) -> Response {
         // In a box, so that plain calls need no room for it.
-        Box::pin(self.rmcp.handle(request)).await.map(Body::new)
+        Box::pin(self.try_pass_on(request)).await.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    /// Has rmcp answer a request, which is put as rmcp wants it, in a form that its client accepts.
+    async fn try_pass_on(&self, request: Request) -> Result<Response, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        // Read and bounded before.
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let glance = Glance::read(&body);
+        let forms = Forms::accepted(&parts.headers);
+        demand_form(forms, &parts.method, &glance.method)?;
+        parts.headers.insert(header::ACCEPT, BOTH);
+        glance.align_name(&mut parts.headers, |name| self.handler.get_tool(name));
+        let missing = glance.missing(&parts.headers);
+        let session = parts.headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
+        let session: Option<SessionId> = session.map(Into::into);
+        let begins = session.is_none() && glance.method == INITIALIZE;
+        if parts.method != Method::DELETE {
+            self.sessions.prepare(session.as_ref(), begins).await.map_err(|_| full())?;
+        }
+        // Nothing comes before a list, so it can be taken out of its stream, and then be compressed.
+        let is_list = session.is_some()
+            && forms == Forms::Both
+            && LISTS.contains(&&*glance.method)
+            && wants_gzip(&parts.headers);
+        let is_post = parts.method == Method::POST;
+        drop(glance);
+        let request = Request::from_parts(parts, Body::from(body));
+        let response = self.rmcp.handle(request).await.map(Body::new);
+        let response = explained(response, &missing).await;
+        if !is_post || response.status() != StatusCode::OK {
+            return Ok(response);
+        }
+        Ok(match forms {
+            Forms::Json | Forms::Both
+                if is_of(&response, &EVENTS) && (is_list || forms == Forms::Json) =>
+            {
+                as_json(response, |id| self.sessions.decline(session.as_ref(), id)).await
+            }
+            Forms::Events if is_of(&response, &JSON) => as_events(response).await,
+            _ => response,
+        })
     }
 
     /// The call in a body, if it is a plain one that wants nothing but its answer.
@@ -164,8 +215,7 @@ impl<H: Foresight + Clone> Endpoint<H> {
         let mut outcome = self.outcome(call, client, parts, begun.end.clone()).await;
         if begun.end.is_cancelled() {
             // There is to be no answer, which a stream without events says.
-            let events = HeaderValue::from_static("text/event-stream");
-            return ([(header::CONTENT_TYPE, events)], Body::empty()).into_response();
+            return ([(header::CONTENT_TYPE, EVENTS)], Body::empty()).into_response();
         }
         if let Ok(CallToolResponse::Complete(result)) = &mut outcome {
             // Only clients since 2026-07-28 know results that are not.
@@ -200,15 +250,36 @@ fn respond(
         Err(error) => serde_json::to_vec(&ServerJsonRpcMessage::error(error, Some(id))),
     };
     match written {
-        Ok(body) => {
-            let json = HeaderValue::from_static("application/json");
-            (status, [(header::CONTENT_TYPE, json)], body).into_response()
-        }
+        Ok(body) => (status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
         Err(_) => {
             let told = "the answer could not be written";
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told).into_response()
         }
     }
+}
+
+/// Makes sure that there is an answer in a form that a client accepts.
+fn demand_form(forms: Forms, method: &Method, message: &str) -> Result<(), Refusal> {
+    let told = match forms {
+        Forms::Neither if matches!(*method, Method::GET | Method::POST) => {
+            "answers are `application/json` or `text/event-stream`, and the header `Accept` has neither; \
+             send both, or `*/*`"
+        }
+        Forms::Json if *method == Method::GET => {
+            "what GET gets here is a stream of events; send `Accept: text/event-stream`"
+        }
+        Forms::Json if message == LISTEN => {
+            "a subscription is a stream of events; send `Accept: application/json, text/event-stream`"
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, told).invalid())
+}
+
+/// Whether a client takes compressed answers.
+fn wants_gzip(headers: &HeaderMap) -> bool {
+    let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    encodings.is_some_and(takes_gzip)
 }
 
 /// What the protocol of 2026-07-28 says of errors: most are answers like any other.

@@ -14,18 +14,21 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::{
+    accept::JSON,
     address::Proxies,
     body::{Bounds, Called},
+    gzip::compressed,
     limits::{Permit, UnderWay},
     narrowing::narrowing,
-    refusal::{Refusal, in_json_rpc},
+    refusal::{Refusal, Refused, in_json_rpc},
+    sites::Sites,
 };
 use crate::{
     auth::Auth,
-    metrics::{Metrics, Refused},
+    metrics::{self, Metrics},
     principal::Principal,
     request::{REQUEST_ID, RequestId},
     store::{Key, Limit, Store, StoreError, Taken},
@@ -33,6 +36,11 @@ use crate::{
 
 /// When to come back after too many requests at once: as soon as one of them may have ended.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Bound on what a log line repeats of a path, in bytes.
+const MAX_LOGGED_PATH: usize = 200;
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Everything that requests are held against.
 #[derive(Debug)]
@@ -46,8 +54,16 @@ pub(super) struct Front {
     pub(super) address_rate: Option<Limit>,
     pub(super) rate: Option<Limit>,
     pub(super) metrics: Metrics,
+    pub(super) sites: Arc<Sites>,
     /// Cancelled once connections should be made elsewhere.
     pub(super) draining: CancellationToken,
+}
+
+/// What is known of a request that may be refused.
+#[derive(Default)]
+struct Seen {
+    address: Option<IpAddr>,
+    caller: Option<Arc<str>>,
 }
 
 type Permits = Option<(Permit<IpAddr>, Permit<Arc<str>>)>;
@@ -64,11 +80,15 @@ impl Front {
             return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told).into_response();
         };
         let (method, version) = (request.method().clone(), request.version());
+        let encodings = request.headers().get(header::ACCEPT_ENCODING).cloned();
+        let uri = request.uri().clone();
         let id = self.name(peer.ip(), request.headers());
         request.extensions_mut().insert(id.clone());
-        let mut response = match self.admit(peer.ip(), request).await {
+        let mut seen = Seen::default();
+        let mut response = match self.admit(peer.ip(), request, &mut seen).await {
             Ok((request, permits)) => {
                 let response = in_json_rpc(&method, next(request).await).await;
+                let response = compressed(response, encodings.as_ref()).await;
                 // Under way until the last byte has left, which for a stream is long after the first.
                 response.map(|body| {
                     Body::new(body.map_frame(move |frame| {
@@ -79,12 +99,13 @@ impl Front {
             }
             Err(refusal) => refusal.into_response(),
         };
-        if let Some(why) = response.extensions().get::<Refused>() {
-            self.metrics.refused(*why);
-            let status = response.status().as_u16();
-            debug!(request_id = id.as_str(), status, "request refused");
+        if let Some(refused) = response.extensions().get::<Refused>() {
+            self.metrics.refused(refused.kind);
+            log(refused, response.status(), &id, uri.path(), &seen);
         }
         response.headers_mut().insert(REQUEST_ID, id.header().clone());
+        // Answers may hold keys, and differ by caller.
+        response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
         if self.draining.is_cancelled() && version < Version::HTTP_2 {
             // The next request on it could meet its end.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -98,15 +119,23 @@ impl Front {
         given.and_then(RequestId::read).unwrap_or_else(RequestId::make)
     }
 
-    async fn admit(&self, peer: IpAddr, request: Request) -> Result<(Request, Permits), Refusal> {
+    async fn admit(
+        &self,
+        peer: IpAddr,
+        mut request: Request,
+        seen: &mut Seen,
+    ) -> Result<(Request, Permits), Refusal> {
         let address = self.proxies.client(peer, request.headers());
+        seen.address = Some(address);
         let of_address = self.from_address.begin(address).ok_or_else(too_many)?;
         // Before the caller is known, so that tokens cannot be tried out at will.
         if let Some(limit) = &self.address_rate {
             self.count("address", &address.to_string(), limit).await?;
         }
+        self.sites.check(&mut request)?;
         let (mut parts, body) = request.into_parts();
         let principal: Arc<Principal> = self.auth.authenticate(&parts).await?;
+        seen.caller = Some(principal.name.clone());
         let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(too_many)?;
         if let Some(limit) = &self.rate {
             self.count("principal", &principal.name, limit).await?;
@@ -120,7 +149,7 @@ impl Front {
         if self.auth.permits()
             && let Some(Called { name, effect }) = Called::by(&body)
         {
-            self.auth.permit(&principal, &name, effect)?;
+            self.auth.permit(&principal, &name, effect, parts.uri.path())?;
         }
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());
@@ -156,8 +185,29 @@ impl Front {
 /// What clients may read about getting a token, whoever they are.
 pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Response {
     match front.auth.metadata(uri.path()) {
-        Some(document) => ([(header::CONTENT_TYPE, "application/json")], document).into_response(),
+        Some(document) => {
+            ([(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)], document)
+                .into_response()
+        }
         None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// A line for each refusal that an operator may have to act upon. What is malformed is left to `debug`:
+/// anybody can send as much of it as they like.
+fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: &Seen) {
+    let (request_id, status, reason) = (id.as_str(), status.as_u16(), &*refused.reason);
+    let path = path.get(..MAX_LOGGED_PATH).unwrap_or(path);
+    let address = seen.address.map(tracing::field::display);
+    let caller = seen.caller.as_deref();
+    match refused.kind {
+        metrics::Refused::Internal => {
+            warn!(request_id, status, path, address, caller, reason, "request refused");
+        }
+        metrics::Refused::Malformed => {
+            debug!(request_id, status, path, address, caller, reason, "request refused");
+        }
+        _ => info!(request_id, status, path, address, caller, reason, "request refused"),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Many clients over streamable HTTP, in both protocol generations, at `/mcp`.
 
+mod accept;
 mod address;
 mod body;
 mod endpoint;
+mod former;
 mod front;
+mod gzip;
+mod headers;
 mod limits;
 pub(super) mod listener;
 mod narrowing;
@@ -12,6 +16,8 @@ mod prompt;
 mod refusal;
 mod scrape;
 mod session;
+mod sites;
+mod sniff;
 
 use std::{
     convert::Infallible,
@@ -20,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use axum::{
     Router,
     extract::Request,
@@ -31,7 +37,7 @@ use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceBuilder, service_fn};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, Any, CorsLayer, ExposeHeaders},
@@ -45,9 +51,10 @@ use self::{
     front::{Front, metadata},
     limits::UnderWay,
     listener::Ending,
-    narrowing::{PATH, PATH_READ_ONLY, PATH_TOOLSETS, PATH_TOOLSETS_READ_ONLY},
+    narrowing::{PATH, PATHS},
     refusal::Refusal,
     session::Sessions,
+    sites::{Sites, loopback_origins},
 };
 use crate::{
     auth::Auth,
@@ -72,8 +79,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Host names clients may use beside the loopback ones and the address itself.
     pub allowed_hosts: Vec<String>,
-    /// Browser origins that may call; none unless named.
+    /// Browser origins that may call, beside those of this machine where the listener is on loopback.
     pub allowed_origins: Vec<String>,
+    /// What stands before every path, as `/portkey`; nothing by default.
+    pub path_prefix: String,
     /// Proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Bound on a request body, in bytes.
@@ -134,9 +143,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
         }
         warn!(listen = %settings.listen, "listening beyond loopback WITHOUT AUTHENTICATION");
     }
-    let listener = std::net::TcpListener::bind(settings.listen)
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
-    listener.set_nonblocking(true)?;
+    let listener = super::listen(settings.listen, "--listen")?;
     let address = listener.local_addr()?;
     let scraped = settings.metrics_listen.map(scrape::bind).transpose()?;
     let stop = Stop::default();
@@ -145,7 +152,7 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     let serving = tokio::spawn({
         let (tls, bounds, ending) = (settings.tls, settings.connections, ending.clone());
         let scheme = if tls.is_some() { "https" } else { "http" };
-        info!("serving MCP at {scheme}://{address}/mcp");
+        info!("serving MCP at {scheme}://{address}{}/mcp", settings.path_prefix);
         async move { listener::serve(listener, router, bounds, tls.as_ref(), ending).await }
     });
     if let Some(scraped) = scraped {
@@ -181,7 +188,8 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     Ok(())
 }
 
-/// The routes: `/mcp` and what narrows it, `/healthz`, `/readyz`, and what OAuth clients look for.
+/// The routes: `/mcp` and what narrows it, `/healthz`, `/readyz`, what OAuth clients look for, and words for
+/// clients of the older transport.
 pub fn router<H: Foresight + Clone>(
     handler: H,
     auth: Auth,
@@ -190,7 +198,10 @@ pub fn router<H: Foresight + Clone>(
 ) -> Router {
     let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     hosts.extend(host_of(settings.listen.ip()));
-    hosts.extend(settings.allowed_hosts.iter().cloned());
+    hosts.extend(settings.allowed_hosts.iter().map(|host| without_dot(host)));
+    let mut origins = loopback_origins(settings.listen.ip());
+    origins.extend(settings.allowed_origins.iter().cloned());
+    let sites = Arc::new(Sites::new(&hosts, &origins));
     let (keys, store) = (settings.keys.clone(), settings.store.clone());
     let sessions = Sessions::new(settings.sessions, keys, store, stop.end.clone());
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
@@ -198,7 +209,7 @@ pub fn router<H: Foresight + Clone>(
         .with_legacy_session_mode(true)
         .with_json_response(true)
         .with_allowed_hosts(hosts.clone())
-        .with_allowed_origins(settings.allowed_origins.iter().cloned())
+        .with_allowed_origins(origins)
         .enforce_origin_validation()
         .with_max_request_body_bytes(settings.max_request_bytes)
         .with_cancellation_token(stop.end.clone());
@@ -228,30 +239,52 @@ pub fn router<H: Foresight + Clone>(
         address_rate: settings.address_rate,
         rate: settings.rate,
         metrics: settings.metrics.clone(),
+        sites: sites.clone(),
         draining: stop.drain.clone(),
     });
-    // A page may read them before it knows any more of us (RFC 9728 §3).
-    let documents = Router::new()
+    let mcp = Arc::new(Mcp { front: front.clone(), sessions, endpoint });
+    let whole = mcp.clone();
+    let whole = service_fn(move |request| {
+        let mcp = whole.clone();
+        async move { Ok::<_, Infallible>(mcp.answer(request).await) }
+    });
+    let of_pages = ServiceBuilder::new().option_layer(cors(&sites)).service(whole);
+    let mcp = service_fn(move |request: Request| {
+        // Only what a page asks for needs the headers about pages.
+        let of_pages = request.headers().contains_key(header::ORIGIN).then(|| of_pages.clone());
+        let mcp = mcp.clone();
+        async move {
+            match of_pages {
+                Some(of_pages) => of_pages.oneshot(request).await,
+                None => Ok(mcp.answer(request).await),
+            }
+        }
+    });
+    let served = PATHS.into_iter().fold(Router::new(), |routes, path| {
+        routes.route_service(path, mcp.clone()).route_service(&format!("{path}/"), mcp.clone())
+    });
+    let prefix = &*settings.path_prefix;
+    let endpoint = format!("{prefix}{PATH}");
+    let served = served.merge(former::routes(&endpoint)).merge(documents(front.clone()));
+    let probes = Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready));
+    let routes = match prefix {
+        "" => served,
+        // A client makes the address of a document by the whole path of the endpoint, from the root.
+        _ => Router::new().nest(prefix, served.merge(probes.clone())).merge(documents(front)),
+    };
+    routes
+        .layer(CatchPanicLayer::custom(panicked))
+        .merge(probes)
+        .fallback(async move || (StatusCode::NOT_FOUND, format!("MCP is served at {endpoint}\n")))
+}
+
+/// What OAuth clients look for. A page may read it before it knows any more of us (RFC 9728 §3).
+fn documents(front: Arc<Front>) -> Router {
+    Router::new()
         .route("/.well-known/oauth-protected-resource", get(metadata))
         .route("/.well-known/oauth-protected-resource/{*resource}", get(metadata))
         .layer(CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([Method::GET]))
-        .with_state(front.clone());
-    let mcp = Arc::new(Mcp { front, sessions, endpoint });
-    let mcp = service_fn(move |request| {
-        let mcp = mcp.clone();
-        async move { Ok::<_, Infallible>(mcp.answer(request).await) }
-    });
-    let mcp = ServiceBuilder::new().option_layer(cors(&settings.allowed_origins)).service(mcp);
-    Router::new()
-        .route_service(PATH, mcp.clone())
-        .route_service(PATH_READ_ONLY, mcp.clone())
-        .route_service(PATH_TOOLSETS, mcp.clone())
-        .route_service(PATH_TOOLSETS_READ_ONLY, mcp)
-        .merge(documents)
-        .layer(CatchPanicLayer::custom(panicked))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .fallback(async || (StatusCode::NOT_FOUND, "MCP is served at /mcp\n"))
+        .with_state(front)
 }
 
 /// What a message passes on its way to the handler. Each step calls the next one, because layers would box
@@ -274,13 +307,18 @@ fn host_of(ip: IpAddr) -> Option<String> {
     (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
 }
 
-/// What browsers may do: those of the origins named, and what the protocol needs. None may do anything where
-/// no origin is named.
-fn cors(origins: &[String]) -> Option<CorsLayer> {
-    let origins = Some(origins).filter(|origins| !origins.is_empty())?;
-    let origins = origins.iter().filter_map(|origin| origin.parse().ok());
+/// A name without the dot that makes it absolute.
+fn without_dot(host: &str) -> String {
+    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+    format!("{}{port}", name.strip_suffix('.').unwrap_or(name))
+}
+
+/// What browsers may do: those of the origins that are let, and what the protocol needs. None may do
+/// anything where no origin is.
+fn cors(sites: &Arc<Sites>) -> Option<CorsLayer> {
+    let sites = Some(sites).filter(|sites| sites.has_origins())?.clone();
     let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| sites.allows(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Tools may have headers of their own, `Mcp-Param-…`, so there is no list of them.
         .allow_headers(AllowHeaders::mirror_request())

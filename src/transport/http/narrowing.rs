@@ -17,15 +17,14 @@ const TOOLS: HeaderName = HeaderName::from_static("x-portkey-mcp-tools");
 
 /// Where MCP is served as a whole.
 pub(super) const PATH: &str = "/mcp";
-/// Where only what reads is.
-pub(super) const PATH_READ_ONLY: &str = "/mcp/readonly";
-/// Where only some toolsets are.
-pub(super) const PATH_TOOLSETS: &str = "/mcp/x/{toolsets}";
-/// Where both holds.
-pub(super) const PATH_TOOLSETS_READ_ONLY: &str = "/mcp/x/{toolsets}/readonly";
+/// Beside it, where only what reads is, where only some toolsets are, and where both holds.
+pub(super) const PATHS: [&str; 4] =
+    [PATH, "/mcp/readonly", "/mcp/x/{toolsets}", "/mcp/x/{toolsets}/readonly"];
 
 /// What path and headers leave on offer; none if neither takes anything away.
 pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<AccessModes>, Refusal> {
+    // Some clients end every address with a slash.
+    let path = path.strip_suffix('/').unwrap_or(path);
     let (read_only, toolsets, tools) =
         (only(headers, &READ_ONLY)?, only(headers, &TOOLSETS)?, only(headers, &TOOLS)?);
     if path == PATH && read_only.is_none() && toolsets.is_none() && tools.is_none() {

@@ -10,7 +10,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use rmcp::model::{JsonObject, ProtocolVersion, RequestId, RequestMetaObject};
 use serde::Deserialize;
 
-use super::session::{Bounded, Live, SESSION_ID};
+use super::{
+    headers::{MCP_METHOD, MCP_NAME, MCP_VERSION},
+    session::{Bounded, Live, SESSION_ID},
+};
 
 /// The one revision without sessions whose calls can be plain.
 const VERSION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
@@ -18,10 +21,6 @@ const VERSION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 const VERSIONS_WITH_SESSIONS: [ProtocolVersion; 2] =
     [ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
 const CALL: &str = "tools/call";
-
-const MCP_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Where a call says which revision it is made in.
 const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";

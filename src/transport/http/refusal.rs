@@ -10,7 +10,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use crate::{auth::Denied, metrics::Refused};
+use crate::{auth::Denied, metrics};
 
 /// JSON-RPC's code for a request that is none.
 const INVALID_REQUEST: i32 = -32600;
@@ -25,12 +25,23 @@ const LATER: Duration = Duration::from_secs(5);
 /// How much of a refusal's own text is read.
 const MOST_TEXT: usize = 64 << 10;
 
+/// A refusal as it is counted and logged, beside its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    /// What kind it is.
+    pub(super) kind: metrics::Refused,
+    /// What the client was told, and what only the log is.
+    pub(super) reason: Cow<'static, str>,
+}
+
 /// Why a request is not served.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     code: i32,
     message: Cow<'static, str>,
+    /// What only the log is told.
+    detail: Option<String>,
     // In a box, because refusals travel as errors, and those are moved at every step.
     headers: Box<HeaderMap>,
 }
@@ -44,7 +55,12 @@ impl Refusal {
             }
             _ => SERVER_ERROR,
         };
-        Self { status, code, message: message.into(), headers: Box::default() }
+        Self { status, code, message: message.into(), detail: None, headers: Box::default() }
+    }
+
+    /// Says that it is the request that is wrong, whatever the status.
+    pub(super) fn invalid(self) -> Self {
+        Self { code: INVALID_REQUEST, ..self }
     }
 
     /// Says when to try again, in whole seconds, rounded up.
@@ -69,6 +85,7 @@ impl From<Denied> for Refusal {
         if denied.status == StatusCode::SERVICE_UNAVAILABLE {
             refusal = refusal.retry_after(LATER);
         }
+        refusal.detail = denied.detail;
         refusal.headers.extend(denied.challenge.map(|value| (header::WWW_AUTHENTICATE, value)));
         refusal
     }
@@ -76,18 +93,24 @@ impl From<Denied> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(mut self) -> Response {
-        let why = why(self.status);
+        let kind = kind(self.status);
         let error = json!({ "code": self.code, "message": self.message });
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
         self.headers.remove(header::CONTENT_LENGTH);
         self.headers.remove(header::TRANSFER_ENCODING);
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // Marked, so that whoever counts refusals finds them.
-        (self.status, *self.headers, Extension(why), body.to_string()).into_response()
+        let reason = match self.detail {
+            Some(detail) => format!("{}: {detail}", self.message).into(),
+            None => self.message,
+        };
+        // Marked, so that whoever counts and logs refusals finds them.
+        let refused = Extension(Refused { kind, reason });
+        (self.status, *self.headers, refused, body.to_string()).into_response()
     }
 }
 
-const fn why(status: StatusCode) -> Refused {
+const fn kind(status: StatusCode) -> metrics::Refused {
+    use metrics::Refused;
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refused::Access,
         StatusCode::TOO_MANY_REQUESTS => Refused::Limit,
@@ -122,7 +145,26 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
             code: PARSE_ERROR,
             ..Refusal::new(StatusCode::BAD_REQUEST, "the body is no JSON-RPC message")
         },
-        _ => Refusal { code: INVALID_REQUEST, ..Refusal::new(status, text.trim().to_owned()) },
+        StatusCode::BAD_REQUEST if text.ends_with("Session ID is required") => {
+            Refusal::new(status, no_session(method))
+        }
+        _ => Refusal::new(status, text.trim().to_owned()).invalid(),
     };
     Refusal { headers: Box::new(parts.headers), ..refusal }.into_response()
+}
+
+/// What to do about a request that names no session, where it has to be in one.
+fn no_session(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => {
+            "a stream belongs to a session, and the request names none in `Mcp-Session-Id`. This server \
+             speaks streamable HTTP: a client that is set to the older transport, HTTP+SSE (`sse`), has to \
+             be set to streamable HTTP (`http`), at the same address"
+        }
+        _ => {
+            "the request names no session in `Mcp-Session-Id`. Begin one with `initialize`, and send the id \
+             that its answer brings in this header. If the client does that, a proxy on the way removes the \
+             header: have it let `Mcp-Session-Id` through, both ways"
+        }
+    }
 }

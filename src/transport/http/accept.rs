@@ -1,0 +1,247 @@
+//! The forms of an answer that a client accepts (RFC 9110 §12.5.1), and answers in these forms.
+//!
+//! rmcp serves only clients that name both media types, so requests are passed on to it as if they did.
+
+use axum::{
+    body::{Body, to_bytes},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use rmcp::model::RequestId;
+use serde::{Deserialize, de::IgnoredAny};
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// What rmcp wants to read.
+pub(super) const BOTH: HeaderValue =
+    HeaderValue::from_static("application/json, text/event-stream");
+
+/// The forms that a client accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forms {
+    /// Either, as the server likes.
+    Both,
+    /// JSON alone.
+    Json,
+    /// A stream of events alone.
+    Events,
+    /// Neither of them.
+    Neither,
+}
+
+impl Forms {
+    /// Reads the headers; without a media range in them, everything is accepted.
+    pub(super) fn accepted(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(header::ACCEPT).iter();
+        let values = values.filter_map(|value| value.to_str().ok());
+        let ranges: Vec<_> = values.flat_map(|value| split(value, ',')).filter_map(range).collect();
+        if ranges.is_empty() {
+            return Self::Both;
+        }
+        let accepts = |kind, subtype| accepts(&ranges, kind, subtype);
+        match (accepts("application", "json"), accepts("text", "event-stream")) {
+            (true, true) => Self::Both,
+            (true, false) => Self::Json,
+            (false, true) => Self::Events,
+            (false, false) => Self::Neither,
+        }
+    }
+}
+
+/// A media range with its weight.
+#[derive(Clone, Copy)]
+struct Range<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    is_excluded: bool,
+}
+
+fn range(entry: &str) -> Option<Range<'_>> {
+    let mut parts = split(entry, ';').map(str::trim);
+    let essence = parts.next().filter(|essence| !essence.is_empty())?;
+    // Some Java clients write `*` for `*/*`.
+    let (kind, subtype) = essence.split_once('/').unwrap_or((essence, "*"));
+    let is_excluded = parts.any(|parameter| {
+        let weight =
+            parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        weight.is_some_and(|(_, weight)| weight.trim().parse() == Ok(0_f32))
+    });
+    Some(Range { kind: kind.trim(), subtype: subtype.trim(), is_excluded })
+}
+
+/// Whether the most specific range that fits a type does not exclude it.
+fn accepts(ranges: &[Range<'_>], kind: &str, subtype: &str) -> bool {
+    let specificity = |range: &Range<'_>| match (range.kind, range.subtype) {
+        ("*", "*") => Some(0),
+        (one, "*") if one.eq_ignore_ascii_case(kind) => Some(1),
+        (one, other) if one.eq_ignore_ascii_case(kind) && other.eq_ignore_ascii_case(subtype) => {
+            Some(2)
+        }
+        _ => None,
+    };
+    let fitting = ranges.iter().filter_map(|range| Some((specificity(range)?, !range.is_excluded)));
+    // Of two that are as specific, the one that accepts counts.
+    fitting.max().is_some_and(|(_, accepts)| accepts)
+}
+
+/// Splits at a character that is not within a quoted string.
+pub(super) fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |c| {
+        if std::mem::take(&mut is_escaped) {
+            return false;
+        }
+        match c {
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        !is_quoted && c == at
+    })
+}
+
+/// Whether an answer has this media type.
+pub(super) fn is_of(response: &Response, media_type: &HeaderValue) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(media_type.as_bytes()))
+}
+
+/// What a message in a stream of events is.
+pub(super) enum Sent {
+    /// The answer that the stream was opened for.
+    Answer,
+    /// A question to the client, which it cannot answer if it does not read the stream.
+    Question(RequestId),
+    /// A notification, or no message at all.
+    Other,
+}
+
+impl Sent {
+    fn read(data: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Message {
+            id: Option<RequestId>,
+            method: Option<IgnoredAny>,
+        }
+        match serde_json::from_slice(data) {
+            Ok(Message { id: Some(id), method: Some(_) }) => Self::Question(id),
+            Ok(Message { method: None, .. }) => Self::Answer,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A stream of events as the JSON of its answer. `decline` is called for each question on the way. A stream
+/// that ends without an answer is accepted, and no more: the client wanted none any longer.
+pub(super) async fn as_json<F: Future<Output = ()>>(
+    response: Response,
+    decline: impl Fn(RequestId) -> F,
+) -> Response {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove("x-accel-buffering");
+    let mut chunks = body.into_data_stream();
+    let mut read = Vec::new();
+    while let Some(Ok(chunk)) = chunks.next().await {
+        read.extend_from_slice(&chunk);
+        while let Some(data) = next_event(&mut read) {
+            match Sent::read(&data) {
+                Sent::Answer => {
+                    parts.headers.insert(header::CONTENT_TYPE, JSON);
+                    return Response::from_parts(parts, data.into());
+                }
+                Sent::Question(id) => decline(id).await,
+                Sent::Other => {}
+            }
+        }
+    }
+    parts.status = StatusCode::ACCEPTED;
+    parts.headers.remove(header::CONTENT_TYPE);
+    Response::from_parts(parts, Body::empty())
+}
+
+/// Takes the first event, if it is whole, and returns its data. rmcp writes each message on one line.
+fn next_event(read: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = read.windows(2).position(|two| two == b"\n\n")?;
+    let event: Vec<u8> = read.drain(..end + 2).collect();
+    let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data:"));
+    Some(data.unwrap_or_default().trim_ascii().to_vec())
+}
+
+/// A JSON answer as a stream of one event.
+pub(super) async fn as_events(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    // It was written whole before.
+    let json = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, EVENTS);
+    let event = [b"data: ".as_slice(), &json, b"\n\n"].concat();
+    Response::from_parts(parts, Bytes::from(event).into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    struct Case {
+        name: &'static str,
+        accept: &'static [&'static str],
+        forms: Forms,
+    }
+
+    #[test]
+    fn accept_headers_choose_the_forms() {
+        let case = |name, accept, forms| Case { name, accept, forms };
+        for Case { name, accept, forms } in [
+            case("no header", &[], Forms::Both),
+            case("an empty header", &[""], Forms::Both),
+            case("everything", &["*/*"], Forms::Both),
+            case("everything, as Java writes it", &["text/html, *; q=.2, */*; q=.2"], Forms::Both),
+            case("both", &["application/json, text/event-stream"], Forms::Both),
+            case("both in two lines", &["application/json", "text/event-stream"], Forms::Both),
+            case("both in capitals", &["Application/JSON,TEXT/Event-Stream"], Forms::Both),
+            case(
+                "both without blanks and weighted",
+                &["application/json;q=0.1,text/*;q=1"],
+                Forms::Both,
+            ),
+            case("a browser", &["text/html,application/xml;q=0.9,*/*;q=0.8"], Forms::Both),
+            case("JSON alone", &["application/json"], Forms::Json),
+            case("JSON with a parameter", &["application/json; charset=utf-8"], Forms::Json),
+            case("a parameter with a comma", &["application/json;a=\"b,c;q=0\""], Forms::Json),
+            case("any application", &["application/*"], Forms::Json),
+            case("events alone", &["text/event-stream"], Forms::Events),
+            case("any text", &["text/*; q=0.5"], Forms::Events),
+            case("events excluded", &["application/json, text/event-stream;q=0"], Forms::Json),
+            case("JSON excluded from everything", &["*/*, application/json; q=0.0"], Forms::Events),
+            case("one of a kind", &["application/*;q=0, application/json"], Forms::Json),
+            case("a weight that is none", &["application/json;q=abc"], Forms::Json),
+            case("something else", &["text/html"], Forms::Neither),
+            case("nothing", &["*/*;q=0"], Forms::Neither),
+        ] {
+            let values = accept.iter().map(|value| (header::ACCEPT, value.parse().unwrap()));
+            assert_eq!(Forms::accepted(&values.collect()), forms, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answer_is_taken_out_of_a_stream() {
+        let events = ": ping\n\nid: 0\nretry: 3000\ndata:\n\ndata: {\"method\":\"a\"}\n\n\
+                      data: {\"id\":7,\"method\":\"b\"}\n\ndata: {\"id\":1,\"result\":{}}\n\n";
+        let asked = std::cell::RefCell::new(Vec::new());
+        let response = Response::new(Body::from(events));
+        let response = as_json(response, async |id| asked.borrow_mut().push(id)).await;
+        assert_eq!(asked.take(), [RequestId::Number(7)]);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], JSON);
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(body, "{\"id\":1,\"result\":{}}");
+    }
+
+    #[tokio::test]
+    async fn stream_without_an_answer_is_accepted() {
+        let response = as_json(Response::new(Body::empty()), async |_| {}).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+    }
+}

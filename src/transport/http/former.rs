@@ -1,0 +1,36 @@
+//! Where the older transport, HTTP+SSE (2024-11-05), had its endpoints: an answer that says what to change.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use http::{StatusCode, Uri};
+use tracing::info;
+
+use super::refusal::Refusal;
+
+/// The paths that servers of that transport had by custom.
+const PATHS: [&str; 8] =
+    ["/sse", "/sse/", "/messages", "/messages/", "/message", "/message/", "/mcp/sse", "/mcp/sse/"];
+
+/// Routes that name the endpoint there is.
+pub(super) fn routes(endpoint: &str) -> Router {
+    let told = format!(
+        "this server speaks streamable HTTP, at `{endpoint}`. Set the client's address to that, and its \
+         transport to streamable HTTP (`http`) instead of HTTP+SSE (`sse`)"
+    );
+    let refuse = move |ConnectInfo(peer): ConnectInfo<SocketAddr>, uri: Uri| {
+        let told = told.clone();
+        async move { refused(peer, &uri, told) }
+    };
+    PATHS.into_iter().fold(Router::new(), |routes, path| routes.route(path, any(refuse.clone())))
+}
+
+fn refused(peer: SocketAddr, uri: &Uri, told: String) -> Response {
+    info!(path = uri.path(), address = %peer.ip(), "request refused: the older transport, HTTP+SSE");
+    Refusal::new(StatusCode::NOT_FOUND, told).into_response()
+}

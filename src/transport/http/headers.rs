@@ -1,0 +1,110 @@
+//! The headers that repeat what a message says, so that proxies need not read it (SEP-2243): names that mean
+//! the same tool, and what to do about headers that never arrived.
+
+use std::borrow::Cow;
+
+use axum::{body::to_bytes, response::Response};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use rmcp::model::{ErrorCode, Tool};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::accept::{JSON, is_of};
+
+pub(super) const MCP_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+pub(super) const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// Bound on the error responses that are read.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+/// What is looked up in a message before rmcp reads it.
+#[derive(Default, Deserialize)]
+pub(super) struct Glance<'a> {
+    #[serde(borrow, default)]
+    pub(super) method: Cow<'a, str>,
+    #[serde(borrow, default)]
+    params: Option<Params<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+}
+
+impl<'a> Glance<'a> {
+    /// Reads a message; an empty one where there is none.
+    pub(super) fn read(message: &'a [u8]) -> Self {
+        serde_json::from_slice(message).unwrap_or_default()
+    }
+
+    /// The name of a tool to be called.
+    fn tool(&self) -> Option<&str> {
+        self.params.as_ref()?.name.as_deref().filter(|_| self.method == "tools/call")
+    }
+
+    /// Has `Mcp-Name` say the name that the message says, where both mean the same tool: rmcp compares them
+    /// letter by letter.
+    pub(super) fn align_name(&self, headers: &mut HeaderMap, find: impl Fn(&str) -> Option<Tool>) {
+        let mut values = headers.get_all(MCP_NAME).iter();
+        let (Some(given), None, Some(name)) = (values.next(), values.next(), self.tool()) else {
+            return;
+        };
+        let Some(given) = given.to_str().ok().and_then(decoded) else { return };
+        let means = |name: &str| find(name).map(|tool| tool.name);
+        if given == name || means(name).is_none_or(|meant| means(&given) != Some(meant)) {
+            return;
+        }
+        if let Ok(name) = HeaderValue::from_str(name) {
+            headers.insert(MCP_NAME, name);
+        }
+    }
+
+    /// Which of the headers are not there.
+    pub(super) fn missing(&self, headers: &HeaderMap) -> Vec<&'static str> {
+        let mut needed = vec![(MCP_VERSION, "MCP-Protocol-Version"), (MCP_METHOD, "Mcp-Method")];
+        if self.tool().is_some() {
+            needed.push((MCP_NAME, "Mcp-Name"));
+        }
+        needed.retain(|(name, _)| !headers.contains_key(name));
+        needed.into_iter().map(|(_, shown)| shown).collect()
+    }
+}
+
+/// A value as it was meant: what no header can hold is wrapped.
+fn decoded(value: &str) -> Option<Cow<'_, str>> {
+    let Some(wrapped) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
+    else {
+        return Some(value.into());
+    };
+    String::from_utf8(BASE64_STANDARD.decode(wrapped).ok()?).ok().map(Cow::Owned)
+}
+
+/// An answer that complains of a header, with what to do if that never arrived.
+pub(super) async fn explained(response: Response, missing: &[&str]) -> Response {
+    if response.status() != StatusCode::BAD_REQUEST
+        || missing.is_empty()
+        || !is_of(&response, &JSON)
+    {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let body = to_bytes(body, MAX_ERROR_BYTES).await.unwrap_or_default();
+    let mut message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let is_mismatch =
+        message.pointer("/error/code").is_some_and(|code| *code == ErrorCode::HEADER_MISMATCH.0);
+    let Some(Value::String(text)) = message.pointer_mut("/error/message").filter(|_| is_mismatch)
+    else {
+        return Response::from_parts(parts, body.into());
+    };
+    let missing = missing.join("`, `");
+    *text += &format!(
+        ". The request arrived without `{missing}`. If the client sends that, a proxy on the way removes it: \
+         have it let `MCP-Protocol-Version` and all headers that begin with `Mcp-` through. A client that \
+         does not know these headers begins with `initialize`"
+    );
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, message.to_string().into())
+}

@@ -1,0 +1,301 @@
+//! The names that clients may call this server by, and the origins whose pages may.
+//!
+//! A page may have its own name lead to this machine (DNS rebinding): so the name has to be one of ours, and
+//! the page one of those that were let. On a loopback listener pages of this machine are.
+
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use http::{HeaderValue, StatusCode, header};
+
+use super::refusal::Refusal;
+
+/// Bound on what is repeated of a name.
+const MAX_SHOWN: usize = 200;
+
+/// The hosts and the origins that are let.
+#[derive(Debug)]
+pub(super) struct Sites {
+    hosts: Vec<Host>,
+    origins: Vec<Origin>,
+}
+
+/// A host, and its port if only one will do.
+#[derive(Debug)]
+struct Host {
+    name: String,
+    port: Option<u16>,
+}
+
+/// An origin, with any port if there is none.
+#[derive(Debug, PartialEq, Eq)]
+enum Origin {
+    /// Pages without an origin of their own.
+    Null,
+    Of {
+        scheme: String,
+        host: String,
+        port: Option<u16>,
+    },
+}
+
+impl Sites {
+    /// Those that the operator names, beside what is let without that.
+    pub(super) fn new(hosts: &[String], origins: &[String]) -> Self {
+        let host = |text: &String| {
+            let (name, port) = authority(text.trim())?;
+            Some(Host { name: name.to_ascii_lowercase(), port })
+        };
+        Self {
+            hosts: hosts.iter().filter_map(host).collect(),
+            origins: origins.iter().filter_map(|text| Origin::allowed(text.trim())).collect(),
+        }
+    }
+
+    /// Makes sure that a request names one of them. A dot that ends the name of the host, which makes it
+    /// absolute and means the same, is dropped.
+    pub(super) fn check(&self, request: &mut Request) -> Result<(), Refusal> {
+        let given = match request.headers().get(header::HOST) {
+            Some(value) => value.to_str().ok(),
+            // HTTP/2 has it there.
+            None => request.uri().authority().map(|authority| authority.as_str()),
+        };
+        let Some((name, port)) = given.and_then(authority) else {
+            let told = "the request names no host, or not as one is written: `name` or `name:port`";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, told));
+        };
+        let is_one = |host: &Host| {
+            host.name.eq_ignore_ascii_case(name) && host.port.is_none_or(|only| port == Some(only))
+        };
+        if !self.hosts.iter().any(is_one) {
+            let shown: String = name.chars().take(MAX_SHOWN).collect();
+            let told = format!(
+                "this server does not answer to the host name `{shown}`. Its operator can allow it with \
+                 `--allowed-host {shown}`"
+            );
+            return Err(Refusal::new(StatusCode::FORBIDDEN, told).invalid());
+        }
+        if given.is_some_and(|given| given.as_bytes().get(name.len()) == Some(&b'.')) {
+            let plain = port.map_or(name.to_owned(), |port| format!("{name}:{port}"));
+            // What was read from a header fits into one.
+            if let Ok(plain) = HeaderValue::from_str(&plain) {
+                request.headers_mut().insert(header::HOST, plain);
+            }
+        }
+        match request.headers().get(header::ORIGIN) {
+            Some(origin) if !self.allows(origin) => {
+                let shown: String =
+                    origin.to_str().unwrap_or_default().chars().take(MAX_SHOWN).collect();
+                let told = format!(
+                    "pages of the origin `{shown}` may not call this server. Its operator can allow \
+                     them with `--allowed-origin {shown}`"
+                );
+                Err(Refusal::new(StatusCode::FORBIDDEN, told).invalid())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether pages of an origin may call.
+    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
+        let Some(given) = origin.to_str().ok().and_then(Origin::given) else { return false };
+        self.origins.iter().any(|allowed| allowed.covers(&given))
+    }
+
+    /// Whether any page may.
+    pub(super) fn has_origins(&self) -> bool {
+        !self.origins.is_empty()
+    }
+}
+
+impl Origin {
+    /// One as browsers send it.
+    fn given(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("null") {
+            return Some(Self::Null);
+        }
+        let (scheme, rest) = text.split_once("://")?;
+        let (host, port) = authority(rest)?;
+        Some(Self::Of {
+            scheme: scheme.to_ascii_lowercase(),
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+
+    /// One as operators write it, where `:*` stands for any port, and a path counts for nothing.
+    fn allowed(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let host = rest.split('/').next().unwrap_or(rest);
+        let (host, is_any_port) = match host.strip_suffix(":*") {
+            Some(host) => (host, true),
+            None => (host, false),
+        };
+        let origin = match scheme {
+            "" => Self::given(host),
+            _ => Self::given(&format!("{scheme}://{host}")),
+        };
+        origin.filter(|origin| !is_any_port || matches!(origin, Self::Of { port: None, .. }))
+    }
+
+    fn covers(&self, given: &Self) -> bool {
+        match (self, given) {
+            (Self::Of { scheme, host, port: None }, Self::Of { scheme: s, host: h, .. }) => {
+                scheme == s && host == h
+            }
+            (Self::Of { scheme, host, port }, Self::Of { scheme: s, host: h, port: p }) => {
+                // Browsers leave out the usual port (RFC 6454 §6.2).
+                let usual = match s.as_str() {
+                    "https" => Some(443),
+                    "http" => Some(80),
+                    _ => None,
+                };
+                scheme == s && host == h && p.or(usual) == *port
+            }
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// The origins of pages of this machine, which are let where nobody else can connect.
+pub(super) fn loopback_origins(listen: IpAddr) -> Vec<String> {
+    if !listen.is_loopback() {
+        return Vec::new();
+    }
+    let own = match listen {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+    if !hosts.contains(&own) {
+        hosts.push(own);
+    }
+    let of = |scheme: &'static str| hosts.iter().map(move |host| format!("{scheme}://{host}:*"));
+    of("http").chain(of("https")).collect()
+}
+
+/// Splits `name:port`; the name comes without the brackets of an address, and without a dot at its end.
+fn authority(text: &str) -> Option<(&str, Option<u16>)> {
+    let (name, rest) = match text.strip_prefix('[') {
+        Some(text) => {
+            let (name, rest) = text.split_once(']')?;
+            name.parse::<std::net::Ipv6Addr>().ok()?;
+            (name, rest)
+        }
+        // An address of version 6 may also be configured without brackets.
+        None if text.parse::<std::net::Ipv6Addr>().is_ok() => (text, ""),
+        None => {
+            let (name, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let fits =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            let name = name.strip_suffix('.').unwrap_or(name);
+            if name.is_empty() || !name.bytes().all(fits) {
+                return None;
+            }
+            (name, rest)
+        }
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(port) => Some(port.parse().ok()?),
+        None if rest.is_empty() => None,
+        None => return None,
+    };
+    Some((name, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sites(hosts: &[&str], origins: &[&str]) -> Sites {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        Sites::new(&owned(hosts), &owned(origins))
+    }
+
+    #[test]
+    fn hosts_are_compared_by_name_and_port() {
+        let sites = sites(&["localhost", "::1", "mcp.example.com", "one.example:8443"], &[]);
+        for (host, passes, seen_as) in [
+            ("localhost", true, "localhost"),
+            ("LOCALHOST:80", true, "LOCALHOST:80"),
+            ("[::1]:8787", true, "[::1]:8787"),
+            ("mcp.example.com.", true, "mcp.example.com"),
+            ("mcp.example.com.:8443", true, "mcp.example.com:8443"),
+            ("one.example:8443", true, "one.example:8443"),
+            ("one.example", false, ""),
+            ("one.example:8444", false, ""),
+            ("evil.example", false, ""),
+            ("localhost.evil.example", false, ""),
+            ("mcp.example.com..", false, ""),
+            ("evil.example:localhost", false, ""),
+            ("evil@localhost", false, ""),
+            ("localhost/evil", false, ""),
+            ("", false, ""),
+        ] {
+            let request =
+                Request::builder().header(header::HOST, host).body(axum::body::Body::empty());
+            let Ok(mut request) = request else { continue };
+            assert_eq!(sites.check(&mut request).is_ok(), passes, "{host}");
+            if passes {
+                assert_eq!(
+                    request.headers().get(header::HOST).map(HeaderValue::as_bytes),
+                    Some(seen_as.as_bytes())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn origins_are_compared_by_scheme_host_and_port() {
+        let sites = sites(
+            &[],
+            &[
+                "https://a.example",
+                "http://b.example:81",
+                "https://c.example:443",
+                "https://d.example/",
+                "http://e.example:8/path",
+                "http://[::1]:*",
+            ],
+        );
+        for (origin, passes) in [
+            ("https://a.example", true),
+            ("https://A.example:9", true),
+            ("http://a.example", false),
+            ("http://b.example:81", true),
+            ("http://b.example", false),
+            ("https://c.example", true),
+            ("https://d.example", true),
+            ("http://e.example:9", false),
+            ("http://[::1]:6274", true),
+            ("http://[::2]:6274", false),
+            ("https://a.example.evil.example", false),
+            ("https://a.example@evil.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let allowed = HeaderValue::from_str(origin).is_ok_and(|origin| sites.allows(&origin));
+            assert_eq!(allowed, passes, "{origin}");
+        }
+    }
+
+    #[test]
+    fn pages_of_this_machine_are_let_on_loopback_alone() {
+        let loopback = Sites::new(&[], &loopback_origins([127, 0, 0, 1].into()));
+        for (origin, passes) in [
+            ("http://localhost:6274", true),
+            ("https://127.0.0.1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost.evil.example:6274", false),
+            ("http://10.0.0.1", false),
+            ("null", false),
+        ] {
+            let allowed =
+                HeaderValue::from_str(origin).is_ok_and(|origin| loopback.allows(&origin));
+            assert_eq!(allowed, passes, "{origin}");
+        }
+        for beyond in [IpAddr::from([0, 0, 0, 0]), IpAddr::from([10, 0, 0, 7])] {
+            assert_eq!(loopback_origins(beyond), Vec::<String>::new());
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which `Accept` is served, and in which form (RFC 9110 §12.5.1).
+
+use serde_json::json;
+
+use super::*;
+use crate::http::served;
+
+struct Case {
+    name: &'static str,
+    accept: &'static [&'static str],
+    kind: &'static str,
+}
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+const CASES: [Case; 9] = [
+    Case { name: "none", accept: &[], kind: "" },
+    Case { name: "anything", accept: &["accept: */*"], kind: "" },
+    Case { name: "any application", accept: &["accept: application/*"], kind: JSON },
+    Case { name: "JSON alone", accept: &["accept: application/json"], kind: JSON },
+    Case { name: "JSON in capitals", accept: &["Accept:APPLICATION/Json ; q=0.5"], kind: JSON },
+    Case { name: "events excluded", accept: &["accept: */*, text/event-stream;q=0"], kind: JSON },
+    Case { name: "events alone", accept: &["accept: text/event-stream"], kind: EVENTS },
+    Case {
+        name: "both in two lines",
+        accept: &["accept: text/event-stream", "accept: application/json"],
+        kind: "",
+    },
+    Case { name: "a browser's", accept: &["accept: text/html, */*;q=0.8"], kind: "" },
+];
+
+fn initialize(accept: &[&str]) -> Vec<u8> {
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    raw("POST", "/mcp", accept, body.to_string().as_bytes())
+}
+
+#[test]
+fn every_accept_that_covers_an_answer_is_served_in_both_generations() {
+    let server = served(&[]);
+    for (number, Case { name, accept, kind }) in CASES.into_iter().enumerate() {
+        let listed = exchange(&server, &list("/mcp", accept));
+        assert_eq!(listed.status, 200, "{name}: {listed:?}");
+        assert!(listed.message()["result"]["tools"].is_array(), "{name}");
+        let expected = if kind.is_empty() { JSON } else { kind };
+        assert_eq!(listed.header("content-type"), Some(expected), "{name}");
+
+        let opened = exchange(&server, &initialize(accept));
+        assert_eq!(opened.status, 200, "{name}: {opened:?}");
+        let expected = if kind.is_empty() { EVENTS } else { kind };
+        assert_eq!(opened.header("content-type"), Some(expected), "{name}");
+        assert_eq!(opened.message()["result"]["protocolVersion"], "2025-11-25", "{name}");
+        let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
+        let lines = [&[&*session], accept].concat();
+
+        let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string();
+        let told = exchange(&server, &raw("POST", "/mcp", &lines, ready.as_bytes()));
+        assert_eq!(told.status, 202, "{name}");
+        let params =
+            json!({ "name": "create-label", "arguments": { "name": format!("l-{number}") } });
+        let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
+        let called = exchange(&server, &raw("POST", "/mcp", &lines, call.to_string().as_bytes()));
+        assert_eq!(called.message()["result"]["isError"], false, "{name}: {called:?}");
+        assert_eq!(called.header("content-type"), Some(expected), "{name}");
+    }
+}
+
+/// It says that it shows forms, and cannot be asked, because it reads no stream.
+#[test]
+fn client_without_streams_that_would_be_asked_is_answered() {
+    let server = served(&["--approve-writes"]);
+    let accept = "accept: application/json";
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": { "elicitation": {} },
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let opened = exchange(&server, &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()));
+    let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
+    let post =
+        |message: Value| raw("POST", "/mcp", &[accept, &session], message.to_string().as_bytes());
+    let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    assert_eq!(exchange(&server, &post(ready)).status, 202);
+    let params = json!({ "name": "create-label", "arguments": { "name": "l" } });
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
+    let called = exchange(&server, &post(call));
+    assert_eq!(called.header("content-type"), Some(JSON));
+    let message = called.message();
+    assert_eq!(message["result"]["isError"], true, "{message}");
+    let text = message["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("accepts no stream of events"), "{text}");
+}
+
+#[test]
+fn accept_that_covers_no_answer_is_refused_in_words() {
+    let server = served(&[]);
+    let html = exchange(&server, &list("/mcp", &["accept: text/html"]));
+    assert_eq!(html.status, 406);
+    assert!(html.error().contains("`application/json` or `text/event-stream`"), "{html:?}");
+    let get = exchange(&server, &raw("GET", "/mcp", &["accept: application/json"], b""));
+    assert_eq!(get.status, 406);
+    assert!(get.error().contains("Accept: text/event-stream"), "{get:?}");
+}
+
+#[test]
+fn stream_of_a_session_is_opened_by_any_accept_that_covers_it() {
+    let server = served(&[]);
+    let opened = exchange(&server, &initialize(&[]));
+    let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
+    for accept in ["accept: */*", "accept: text/*", "x-none: 1"] {
+        let address = server.url.split('/').nth(2).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&raw("GET", "/mcp", &[&session, accept], b"")).unwrap();
+        let mut begun = [0; 15];
+        stream.read_exact(&mut begun).unwrap();
+        assert_eq!(&begun, b"HTTP/1.1 200 OK", "{accept}");
+    }
+}

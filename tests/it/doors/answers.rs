@@ -1,0 +1,110 @@
+//! What holds of all answers: nobody keeps them, and large ones come compressed to who takes that.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+
+use super::*;
+use crate::http::served;
+
+fn uncompressed(reply: &Reply) -> String {
+    let mut text = String::new();
+    GzDecoder::new(&*reply.body).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn call(tool: &str, more: &[&str]) -> Vec<u8> {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    });
+    let params = json!({ "name": tool, "arguments": {}, "_meta": meta });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let name = format!("mcp-name: {tool}");
+    let head = ["mcp-protocol-version: 2026-07-28", "mcp-method: tools/call", &name];
+    raw("POST", "/mcp", &[&head[..], more].concat(), body.to_string().as_bytes())
+}
+
+#[test]
+fn list_of_tools_is_compressed_where_that_is_taken() {
+    let server = served(&[]);
+    let plain = exchange(&server, &list("/mcp", &[]));
+    assert_eq!(
+        (plain.header("content-encoding"), plain.header("vary")),
+        (None, Some("accept-encoding"))
+    );
+    let none = exchange(&server, &list("/mcp", &["accept-encoding: gzip;q=0, br"]));
+    assert_eq!(none.header("content-encoding"), None);
+    let gzip = exchange(&server, &list("/mcp", &["accept-encoding: br, gzip"]));
+    assert_eq!(gzip.header("content-encoding"), Some("gzip"));
+    assert_eq!(uncompressed(&gzip), plain.text());
+    assert!(gzip.body.len() * 4 < plain.body.len(), "{} of {}", gzip.body.len(), plain.body.len());
+}
+
+/// Its stream has nothing but the list, so that is taken out of it.
+#[test]
+fn list_of_tools_is_compressed_in_a_session_as_well() {
+    let server = served(&[]);
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let accept = "accept: application/json, text/event-stream";
+    let opened = exchange(&server, &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()));
+    let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
+    let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
+    let lines = [accept, &session, "accept-encoding: gzip"];
+    let gzip = exchange(&server, &raw("POST", "/mcp", &lines, list.as_bytes()));
+    assert_eq!(gzip.header("content-type"), Some("application/json"));
+    let listed: Value = serde_json::from_str(&uncompressed(&gzip)).unwrap();
+    let plain = exchange(&server, &raw("POST", "/mcp", &lines[..2], list.as_bytes()));
+    assert_eq!(plain.header("content-type"), Some("text/event-stream"));
+    assert_eq!(listed, plain.message());
+}
+
+/// On the way beside rmcp and on the way through it.
+#[test]
+fn small_answer_is_left_as_it_is() {
+    let server = served(&[]);
+    for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
+        let reply = exchange(&server, &call("whoami", &[accept, "accept-encoding: gzip"]));
+        assert_eq!((reply.status, reply.header("content-encoding")), (200, None), "{accept}");
+        assert_eq!(reply.message()["result"]["isError"], false, "{accept}");
+    }
+}
+
+#[test]
+fn large_answer_of_a_tool_is_compressed_on_both_ways() {
+    let server = served(&["--max-result-bytes", "0"]);
+    for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
+        let reply =
+            exchange(&server, &call("list-guardrail-checks", &[accept, "accept-encoding: gzip"]));
+        let plain = exchange(&server, &call("list-guardrail-checks", &[accept]));
+        assert_eq!(plain.status, 200, "{plain:?}");
+        let expected = (plain.body.len() >= 8 << 10).then_some("gzip");
+        assert_eq!(
+            reply.header("content-encoding"),
+            expected,
+            "{accept}, {} bytes",
+            plain.body.len()
+        );
+    }
+}
+
+#[test]
+fn answers_are_kept_by_nobody() {
+    let server = served(&[]);
+    let stream = "accept: text/event-stream";
+    for (what, request) in [
+        ("JSON", list("/mcp", &[])),
+        ("events", list("/mcp", &[stream])),
+        ("a refusal", list("/mcp", &["host: evil.example"])),
+        ("what is malformed", raw("POST", "/mcp", &[], b"{")),
+    ] {
+        let reply = exchange(&server, &request);
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}: {}", reply.head);
+    }
+}

@@ -1,0 +1,59 @@
+//! Names of the server, and origins of pages.
+
+use super::*;
+use crate::{http::served, process::Served};
+
+#[test]
+fn pages_of_this_machine_may_call_a_loopback_listener() {
+    let server = served(&[]);
+    for (origin, status) in [
+        ("http://localhost:6274", 200),
+        ("http://127.0.0.1:1", 200),
+        ("http://[::1]:3000", 200),
+        ("https://localhost", 200),
+        ("http://localhost.evil.example", 403),
+        ("https://evil.example", 403),
+        ("null", 403),
+    ] {
+        let reply = exchange(&server, &list("/mcp", &[&format!("origin: {origin}")]));
+        assert_eq!(reply.status, status, "{origin}: {reply:?}");
+        let allowed = reply.header("access-control-allow-origin");
+        assert_eq!(allowed, (status == 200).then_some(origin), "{origin}");
+    }
+    let ask = ["origin: http://localhost:6274", "access-control-request-method: POST"];
+    let asked = exchange(&server, &raw("OPTIONS", "/mcp", &ask, b""));
+    assert_eq!(asked.header("access-control-allow-origin"), Some("http://localhost:6274"));
+}
+
+#[test]
+fn pages_of_this_machine_may_not_call_another_listener() {
+    let args = ["http", "--sandbox", "--listen", "0.0.0.0:0", "--allow-unauthenticated"];
+    let mut server = Served::start(&args);
+    server.url = server.url.replace("0.0.0.0", "127.0.0.1");
+    let reply = exchange(&server, &list("/mcp", &["origin: http://localhost:6274"]));
+    assert_eq!(reply.status, 403);
+    assert!(reply.error().contains("--allowed-origin http://localhost:6274"), "{}", reply.error());
+    assert_eq!(exchange(&server, &list("/mcp", &[])).status, 200);
+}
+
+#[test]
+fn host_is_one_of_those_that_are_known() {
+    let server = served(&["--allowed-host", "mcp.example.com"]);
+    for (host, status) in [
+        ("mcp.example.com", 200),
+        ("mcp.example.com.", 200),
+        ("mcp.example.com.:8787", 200),
+        ("MCP.Example.COM", 200),
+        ("localhost.", 200),
+        ("evil.example", 403),
+        ("mcp.example.com.evil.example", 403),
+        ("user@localhost", 400),
+        ("", 400),
+    ] {
+        let reply = exchange(&server, &list("/mcp", &[&format!("host: {host}")]));
+        assert_eq!(reply.status, status, "{host}: {reply:?}");
+        if status == 403 {
+            assert!(reply.error().contains(&format!("--allowed-host {host}")), "{}", reply.error());
+        }
+    }
+}
