@@ -45,12 +45,10 @@ BARE = {
     ),
 }
 
-# The suite asks as a page of the server's own address would, more often than the usual limits let
-# anyone.
-SERVE = (
-    *("--sandbox", "--listen", "127.0.0.1:0", "--allowed-origin", "http://127.0.0.1:*"),
-    *("--rate-limit", "none", "--address-rate-limit", "none"),
-)
+# What the release binary is started with.
+SHIPPED = ("--sandbox", "--listen", "127.0.0.1:0")
+# With authentication there are limits, and the suite asks more often than they let anyone.
+FIXTURES = (*SHIPPED, "--auth", "token", "--rate-limit", "none", "--address-rate-limit", "none")
 
 # An optional extension that the server does not offer.
 TASKS = "tasks-"
@@ -127,7 +125,7 @@ def table(heads: list[str], rows: list[tuple[str, ...]]) -> str:
 def as_shipped(work: pathlib.Path) -> tuple[str, dict[str, set[str]]]:
     """The release binary, for what needs no fixtures; and of what it shows only a part."""
     text, partly = "", {}
-    with listening("http", *SERVE, "--log-level", "info") as url:
+    with listening("http", *SHIPPED) as url:
         for revision in REVISIONS:
             verdict = judge(url, revision, work / "shipped" / revision)
             outcomes = {name: verdict.scenarios[name] for name in BARE[revision]}
@@ -147,9 +145,7 @@ def with_fixtures(fixtures: str, partly: dict[str, set[str]], work: pathlib.Path
     text = ""
     with (
         token() as (secret, file),
-        listening(
-            *SERVE, "--auth", "token", "--auth-file", file, of=fixtures, CONFORMANCE_TOKEN=secret
-        ) as url,
+        listening(*FIXTURES, "--auth-file", file, of=fixtures, CONFORMANCE_TOKEN=secret) as url,
     ):
         for revision in REVISIONS:
             verdict = judge(url, revision, work / "fixtures" / revision)
@@ -191,12 +187,23 @@ not offer.
 Most scenarios call tools, prompts and resources of certain names. `examples/conformance` puts such
 fixtures on top of the server's own handler and serves them with its own router, limits and
 authentication: every request carries a bearer token of the token file. There is no list of expected
-failures. Where the second column is empty, nothing but the product was judged.
+failures. Where the second column is empty, nothing but the product was judged. The options that it is run
+with, and no others:
+
+```text
+{fixture_options} --auth-file FILE
+```
 {fixtures}
 ## The release binary as it is
 
-`portkey-mcp http --sandbox`, and the scenarios that need no fixtures. "Cannot tell" marks checks that do
-need some, and the warning is of a change that only a fixture brings about: in the table above they pass.
+The scenarios that need no fixtures, without further options:
+
+```sh
+portkey-mcp http {shipped_options}
+```
+
+"Cannot tell" marks checks that do need some, and the warning is of a change that only a fixture brings about:
+in the table above they pass.
 {shipped}"""
 
 
@@ -206,7 +213,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         shipped, partly = as_shipped(pathlib.Path(work))
         layered = with_fixtures(fixtures, partly, pathlib.Path(work))
-    fresh = DOCUMENT.format(version=version, fixtures=layered, shipped=shipped)
+    fresh = DOCUMENT.format(
+        version=version,
+        fixtures=layered,
+        shipped=shipped,
+        fixture_options=" ".join(FIXTURES),
+        shipped_options=" ".join(SHIPPED),
+    )
     document = pathlib.Path(document)
     if os.environ.get("UPDATE"):
         document.write_text(fresh)
