@@ -95,6 +95,8 @@ impl Keyring {
     /// A line does not hold, or there is none.
     pub fn parse(text: &str) -> Result<Self, KeyringError> {
         let mut keys: Vec<(&str, Vec<u8>)> = Vec::new();
+        // Some editors write a byte order mark first.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (line, entry) in (1..).zip(text.lines().map(str::trim)) {
             if entry.is_empty() || entry.starts_with('#') {
                 continue;

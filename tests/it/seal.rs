@@ -194,3 +194,9 @@ async fn what_the_store_cannot_mark_does_not_open() {
         assert_eq!(opened, Err(Broken), "{store:?}");
     }
 }
+
+#[test]
+fn byte_order_mark_before_the_first_key_is_skipped() {
+    let line = Keyring::new_line("a").unwrap();
+    assert!(Keyring::parse(&format!("\u{feff}{line}\n")).is_ok());
+}
