@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::store::{Item, Store, flag, text};
+use super::store::{Item, Store, text};
 
 /// The fields that say what an item is inside of.
 const INSIDE: &[&str] = &["workspace_id", "collection_id", "parent_collection_id"];
@@ -43,11 +43,22 @@ pub(crate) fn remove(store: &mut Store, kind: &'static str, item: Item) {
     }
 }
 
-/// A kind of thing that a workspace has some of, beside the collection it began with.
-pub(crate) fn dependants(store: &Store, workspace: &str) -> Option<&'static str> {
-    let depends =
-        |item: &Item| text(item, "workspace_id") == workspace && !flag(item, "is_default");
-    store.kinds_with(depends).into_iter().min()
+/// Kinds of items that keep a workspace from being deleted, each with its name in the refusal.
+/// Providers have replaced virtual keys and keep their name.
+const HOLDERS: &[(&str, &str)] = &[
+    ("virtual-keys", "Virtual Keys"),
+    ("providers", "Virtual Keys"),
+    ("configs", "Configs"),
+    ("prompts", "Prompts"),
+    ("prompt-partials", "Prompt Partials"),
+    ("guardrails", "Guardrails"),
+    ("api-keys", "API Keys"),
+];
+
+/// The name of a kind of items that must be deleted before the workspace.
+pub(crate) fn holder(store: &Store, workspace: &str) -> Option<&'static str> {
+    let present = store.kinds_with(|item| text(item, "workspace_id") == workspace);
+    HOLDERS.iter().find(|(kind, _)| present.contains(kind)).map(|(_, name)| *name)
 }
 
 fn is_inside(item: &Item, id: &str) -> bool {

@@ -52,6 +52,11 @@ pub(crate) fn value(
     let written = value.as_str();
     match kind {
         Kind::Text => accept(written.is_some(), "a text"),
+        Kind::TextUpTo(most) => accept(
+            written.is_some_and(|text| text.chars().count() <= most),
+            &format!("a text of at most {most} characters"),
+        ),
+        Kind::TextOrObject => accept(written.is_some() || value.is_object(), "a text or an object"),
         Kind::TextOrTexts => accept(is_text_or_texts(value), "a text or a list of texts"),
         Kind::Name => accept(
             written.is_some_and(|text| !text.trim().is_empty() && fits(text)),
@@ -64,7 +69,16 @@ pub(crate) fn value(
             written.is_some_and(|text| choices.contains(&text)),
             &format!("one of `{}`", choices.join("`, `")),
         ),
+        Kind::Choices(choices) => accept(
+            written.is_some_and(|text| text.split(',').all(|one| choices.contains(&one.trim()))),
+            &format!("some of `{}`, separated by commas", choices.join("`, `")),
+        ),
         Kind::Flag => accept(value.is_boolean(), "true or false"),
+        Kind::WholeOrText(least, most) => {
+            let number = written.and_then(|text| text.trim().parse::<i64>().ok());
+            let number = number.map(Value::from);
+            self::value(store, Kind::Whole(least, most), path, number.as_ref().unwrap_or(value))
+        }
         Kind::Whole(least, most) => accept(
             value.as_i64().is_some_and(|number| (least..=most).contains(&number)),
             &whole_range(least, most),
@@ -77,6 +91,11 @@ pub(crate) fn value(
             &format!("a number from {least} to {most}"),
         ),
         Kind::Instant => accept(written.is_some_and(is_instant), "a date and time in ISO 8601"),
+        Kind::Moment => {
+            let zoned = written.map(|text| format!("{text}Z")).filter(|text| is_instant(text));
+            let zoned = zoned.map(Value::from);
+            self::value(store, Kind::Instant, path, zoned.as_ref().unwrap_or(value))
+        }
         Kind::Url => accept(written.is_some_and(is_url), "an http or https URL"),
         Kind::PublicUrl => {
             accept(written.is_some_and(is_public_url), "a URL of a public host, without `#`")
@@ -108,6 +127,13 @@ pub(crate) fn value(
             Ok(Value::Object(clean))
         }
         Kind::List(declared) => list(store, declared, path, value),
+        Kind::ListOrOne(declared) => match value {
+            Value::Object(_) => {
+                let one = self::value(store, declared.of, path, value)?;
+                Ok(Value::Array(vec![one]))
+            }
+            value => list(store, declared, path, value),
+        },
     }
 }
 
@@ -126,7 +152,10 @@ fn object(
     let mut clean = Item::new();
     for field in fields.iter().filter(|field| creates || !field.fixed) {
         let kept = match given.get(field.name) {
-            None | Some(Value::Null) if creates && field.required => {
+            None if creates && field.required => {
+                return Err(Refusal::field(&inside(field.name), "is required"));
+            }
+            Some(Value::Null) if creates && field.required && field.nulls == Nulls::Refused => {
                 return Err(Refusal::field(&inside(field.name), "is required"));
             }
             None if creates => preset(field.preset),

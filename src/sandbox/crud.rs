@@ -6,7 +6,7 @@ use super::{
     call::{Call, id_of},
     cascade,
     check::{self, Occasion},
-    mask::{mask, mask_object},
+    mask::{mask, mask_object, mask_settings},
     refusal::Refusal,
     resource::{Draft, Filter, Owner, Resource},
     store::{Item, ORGANISATION, Store, text},
@@ -57,7 +57,8 @@ pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Out
             return Err(Refusal::Conflict(format!("There is already a {object} called `{slug}`")));
         }
         Some(slug) => slug.to_owned(),
-        None => free_slug(resource, store, &owner, text(&item, "name")),
+        None if store.is_seeding => seeded_slug(resource, store, &owner, call, &item),
+        None => new_slug(resource, store, &owner, text(&item, "name")),
     };
     item.insert("slug".to_owned(), slug.into());
     (resource.hooks.admit)(store, call, Draft { before: None, change: &mut item })?;
@@ -103,6 +104,7 @@ pub(crate) fn delete(resource: &Resource, store: &mut Store, call: &Call) -> Out
     let item = resource.find(store, &owner, call.handle())?;
     (resource.hooks.release)(store, call, item)?;
     let item = item.clone();
+    store.remember_removed(resource.kind, &item);
     cascade::remove(store, resource.kind, item);
     Ok(done())
 }
@@ -133,7 +135,10 @@ fn stored(resource: &Resource, item: &Item, name: &str) -> Value {
         return item.get(secret).and_then(Value::as_str).map(mask).into();
     }
     match item.get(name) {
-        Some(Value::Object(object)) => Value::Object(mask_object(object, resource.secrets)),
+        Some(Value::Object(object)) => Value::Object(match name {
+            "configurations" | "auth_config" => mask_settings(object, resource.secrets),
+            _ => mask_object(object, resource.secrets),
+        }),
         other => other.cloned().unwrap_or_default(),
     }
 }
@@ -145,14 +150,35 @@ fn owner(resource: &Resource, store: &Store, call: &Call) -> Result<String, Refu
     }
 }
 
-/// A slug made from a name. When the plain one is taken, a number tells them apart; counting from
-/// the number of items there are finds a free one at once, however many share the name.
-fn free_slug(resource: &Resource, store: &Store, owner: &str, name: &str) -> String {
+/// The slug of an item that the organisation begins with: one that can be remembered, so that
+/// examples can name the item.
+fn seeded_slug(
+    resource: &Resource,
+    store: &Store,
+    owner: &str,
+    call: &Call,
+    item: &Item,
+) -> String {
+    let plain = match text(&call.body, "slug") {
+        "" => format!("{}{}", resource.slug_prefix, slugify(text(item, "name"), resource.object)),
+        slug => slug.to_owned(),
+    };
     let shelf = resource.shelf(owner);
-    let plain = format!("{}{}", resource.slug_prefix, slugify(name, resource.object));
     let numbered = (store.count(shelf) + 1..).map(|number| format!("{plain}-{number}"));
     let mut candidates = std::iter::once(plain.clone()).chain(numbered);
     candidates.find(|slug| store.find(shelf, slug).is_none()).unwrap_or(plain)
+}
+
+/// A slug as the live API makes it: the first characters of the name, and six hex digits.
+fn new_slug(resource: &Resource, store: &mut Store, owner: &str, name: &str) -> String {
+    let words = slugify(name, resource.object);
+    let kept = words.get(..resource.slug_name_length).unwrap_or(&words).trim_end_matches('-');
+    loop {
+        let slug = format!("{}{kept}-{}", resource.slug_prefix, store.next_suffix());
+        if store.find(resource.shelf(owner), &slug).is_none() {
+            return slug;
+        }
+    }
 }
 
 /// The letters and digits of a name in lower case, with `-` for whatever is between them.

@@ -9,14 +9,22 @@ pub(crate) enum Kind {
     Text,
     /// A text, or a list with texts in it.
     TextOrTexts,
+    /// A text of at most this many characters.
+    TextUpTo(usize),
+    /// A text, or an object.
+    TextOrObject,
     /// A text with something in it, 255 characters at most.
     Name,
     /// Letters, digits, `-` and `_`; 255 characters at most.
     Slug,
     /// One of these texts.
     Choice(&'static [&'static str]),
+    /// Some of these texts, separated by commas, as queries carry them.
+    Choices(&'static [&'static str]),
     /// True or false.
     Flag,
+    /// A whole number between the two, both included, or the same as a text.
+    WholeOrText(i64, i64),
     /// A whole number between the two, both included.
     Whole(i64, i64),
     /// A number from zero up.
@@ -25,6 +33,8 @@ pub(crate) enum Kind {
     Number(f64, f64),
     /// A date and time in ISO 8601.
     Instant,
+    /// A date and time in ISO 8601, stored as UTC if it has no zone.
+    Moment,
     /// An `http` or `https` URL.
     Url,
     /// The same, of a host on the open internet.
@@ -43,6 +53,8 @@ pub(crate) enum Kind {
     Shape(&'static Shape),
     /// A list.
     List(&'static List),
+    /// A list, or its only item; stored as a list.
+    ListOrOne(&'static List),
 }
 
 /// A list: what is in it, how many, and which field of its items may not repeat.

@@ -97,9 +97,10 @@ impl Service {
             true => Refusal::NotFound("Endpoint"),
             false => Refusal::NoSuchRoute,
         })?;
-        let (body, list) = match read_body(&head, body).await? {
+        let rule = action.body();
+        let (body, list) = match read_body(&head, body, rule.required).await? {
             Value::Object(body) => (body, None),
-            Value::Array(list) if action.takes_list() => (Item::new(), Some(list)),
+            Value::Array(list) if rule.takes_list => (Item::new(), Some(list)),
             _ => return Err(Refusal::Invalid("The body is not a JSON object".to_owned())),
         };
         let query = parse_query(head.uri.query().unwrap_or_default());
@@ -144,22 +145,44 @@ fn check_enkrypt_key(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The body as JSON; an empty object when there is none.
-async fn read_body(head: &Parts, body: Body) -> Outcome {
+/// The body as JSON; an empty object when there is none and none is required.
+async fn read_body(head: &Parts, body: Body, required: bool) -> Outcome {
     if head.method == Method::GET {
         return Ok(Value::Object(Item::new()));
     }
     let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|_| Refusal::TooLarge)?;
     if bytes.is_empty() {
-        return Ok(Value::Object(Item::new()));
+        return match required {
+            true => Err(Refusal::Invalid("The request has no body".to_owned())),
+            false => Ok(Value::Object(Item::new())),
+        };
     }
     let written = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // The API does not look into a body that is not announced as JSON.
     if !written.is_some_and(|media| media.trim_start().starts_with("application/json")) {
         return Err(Refusal::Invalid("The body must be sent as application/json".to_owned()));
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::Invalid(format!("The body is not JSON: {error}")))
+    let mut value = serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::Invalid(format!("The body is not JSON: {error}")))?;
+    make_whole(&mut value);
+    Ok(value)
+}
+
+/// Makes integers of whole floats. To the API, which is written in JavaScript, `2.0` is `2`.
+fn make_whole(value: &mut Value) {
+    /// Floats up to this one hold every integer exactly.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or_default();
+            if float.fract() == 0.0 && float.abs() <= MAX_EXACT {
+                *value = (float as i64).into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(fields) => fields.values_mut().for_each(make_whole),
+        _ => {}
+    }
 }
 
 fn render(outcome: Outcome, enkrypt: bool) -> Response {

@@ -32,6 +32,32 @@ pub(crate) fn mask_object(object: &Item, secrets: &[&str]) -> Item {
     masked.collect()
 }
 
+/// Masks settings like [`mask_object`], and every text that has the name of a secret, because unknown
+/// providers have settings of their own.
+pub(crate) fn mask_settings(settings: &Item, secrets: &[&str]) -> Item {
+    let named = settings.iter().filter(|(name, value)| value.is_string() && is_secret_name(name));
+    let named = named.map(|(name, _)| name.as_str());
+    let all: Vec<&str> = secrets.iter().copied().chain(named).collect();
+    mask_object(settings, &all)
+}
+
+/// Returns whether a name in snake case or camel case ends like the name of a secret.
+fn is_secret_name(name: &str) -> bool {
+    const ENDS: [&str; 9] = [
+        "accesskey",
+        "accesskeyid",
+        "apikey",
+        "credentials",
+        "password",
+        "privatekey",
+        "secret",
+        "secretkey",
+        "token",
+    ];
+    let name = name.to_ascii_lowercase().replace(['_', '-'], "");
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
 fn mask_value(value: &Value) -> Value {
     // Only texts are long enough to show a part of.
     mask(value.as_str().unwrap_or_default()).into()

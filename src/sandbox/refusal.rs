@@ -23,6 +23,9 @@ pub(crate) enum Refusal {
         /// What it was looked for by.
         handle: String,
     },
+    /// The live API's answer to an update of an item that it does not find.
+    #[error("No update fields provided")]
+    NothingToUpdate,
     /// Enkrypt AI has nothing of this kind by that name, version and project.
     #[error("{0} not found")]
     NotFound(&'static str),
@@ -54,7 +57,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorised(_) => StatusCode::UNAUTHORIZED,
-            Self::Invalid(_) | Self::NoSuchRoute => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::NothingToUpdate | Self::NoSuchRoute => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Missing { .. } | Self::NotFound(_) | Self::NotInCatalogue => {
                 StatusCode::NOT_FOUND

@@ -30,6 +30,8 @@ pub(crate) struct Resource {
     pub(crate) missing: Missing,
     /// What a slug made from a name begins with.
     pub(crate) slug_prefix: &'static str,
+    /// The number of characters of the name that such a slug keeps.
+    pub(crate) slug_name_length: usize,
     /// What a body may hold.
     pub(crate) fields: &'static [Field],
     /// Fields masked wherever an object that is read holds them.
@@ -190,6 +192,7 @@ impl Resource {
             found_by: FoundBy::IdOrSlug,
             missing: Missing::NotFound,
             slug_prefix: "",
+            slug_name_length: 15,
             fields: &[],
             secrets: &[],
             derived: &[],

@@ -63,15 +63,37 @@ pub(crate) struct Route {
     method: Method,
     path: &'static str,
     act: Act,
-    takes_list: bool,
+    body: BodyRule,
 }
 
 impl Route {
     /// Its body may be a list, which the call then holds as `list`.
     pub(crate) const fn takes_list(mut self) -> Self {
-        self.takes_list = true;
+        self.body.takes_list = true;
         self
     }
+
+    /// Accepts a request without a body although the method usually requires one.
+    pub(crate) const fn without_body(mut self) -> Self {
+        self.body.required = false;
+        self
+    }
+}
+
+/// The bodies that a route accepts.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyRule {
+    /// True if the body may be a list.
+    pub(crate) takes_list: bool,
+    /// True if a request without a body is refused.
+    pub(crate) required: bool,
+}
+
+impl BodyRule {
+    /// No list, and a body is optional.
+    const OPTIONAL: Self = Self { takes_list: false, required: false };
+    /// No list, and there must be a body.
+    const REQUIRED: Self = Self { takes_list: false, required: true };
 }
 
 /// What a route does.
@@ -79,27 +101,27 @@ pub(crate) type Act = fn(&mut Store, &Call) -> Outcome;
 
 /// A route that reads.
 pub(crate) const fn get(path: &'static str, act: Act) -> Route {
-    Route { method: Method::GET, path, act, takes_list: false }
+    Route { method: Method::GET, path, act, body: BodyRule::OPTIONAL }
 }
 
 /// A route that starts something.
 pub(crate) const fn post(path: &'static str, act: Act) -> Route {
-    Route { method: Method::POST, path, act, takes_list: false }
+    Route { method: Method::POST, path, act, body: BodyRule::OPTIONAL }
 }
 
-/// A route that changes.
+/// A route that changes, and refuses a request without a body.
 pub(crate) const fn put(path: &'static str, act: Act) -> Route {
-    Route { method: Method::PUT, path, act, takes_list: false }
+    Route { method: Method::PUT, path, act, body: BodyRule::REQUIRED }
 }
 
 /// A route that changes what is given, deep inside.
 pub(crate) const fn patch(path: &'static str, act: Act) -> Route {
-    Route { method: Method::PATCH, path, act, takes_list: false }
+    Route { method: Method::PATCH, path, act, body: BodyRule::REQUIRED }
 }
 
 /// A route that removes.
 pub(crate) const fn delete(path: &'static str, act: Act) -> Route {
-    Route { method: Method::DELETE, path, act, takes_list: false }
+    Route { method: Method::DELETE, path, act, body: BodyRule::OPTIONAL }
 }
 
 /// What a call comes to do.
@@ -107,14 +129,18 @@ pub(crate) const fn delete(path: &'static str, act: Act) -> Route {
 pub(crate) enum Action {
     /// An ordinary action on a resource.
     Ordinary(Verb, &'static Resource),
-    /// A route's own, and whether its body may be a list.
-    Special(Act, bool),
+    /// A route's own, and the bodies that it accepts.
+    Special(Act, BodyRule),
 }
 
 impl Action {
-    /// Whether its body may be a list.
-    pub(crate) fn takes_list(self) -> bool {
-        matches!(self, Self::Special(_, true))
+    /// The bodies that the action accepts.
+    pub(crate) fn body(self) -> BodyRule {
+        match self {
+            Self::Ordinary(Verb::Update, _) => BodyRule::REQUIRED,
+            Self::Ordinary(..) => BodyRule::OPTIONAL,
+            Self::Special(_, rule) => rule,
+        }
     }
 
     /// Carries it out.
@@ -166,7 +192,7 @@ impl Routes {
             }
             for route in domain.routes {
                 let (segments, action) =
-                    (parse(route.path), Action::Special(route.act, route.takes_list));
+                    (parse(route.path), Action::Special(route.act, route.body));
                 let pattern = Pattern { versions: domain.versions, segments, action };
                 routes.add(route.method.clone(), pattern);
             }

@@ -1,6 +1,6 @@
 //! What the sandbox remembers: items on shelves, a clock, and a counter that names things.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -44,8 +44,13 @@ pub(crate) struct Store {
     shelves: HashMap<&'static str, HashMap<String, Items>>,
     /// Time in the sandbox.
     pub(crate) clock: Clock,
+    /// True while the organisation is set up, whose items get readable slugs.
+    pub(crate) is_seeding: bool,
+    /// The kinds, ids and slugs of removed items.
+    removed: HashSet<(&'static str, String)>,
     named: u64,
     placed: u64,
+    suffixed: u64,
 }
 
 /// The items of one shelf in order of creation, and the ids and slugs that find them.
@@ -74,6 +79,29 @@ impl Store {
         // Multiplying by an odd constant reaches every value once: ids look random, never repeat.
         let mixed = self.named.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         format!("{:08x}-{:04x}-4000-8000-{:012x}", mixed >> 32, (mixed >> 16) & 0xffff, self.named)
+    }
+
+    /// Six hex digits to end a slug with. They depend on the clock, so that a slug cannot be guessed
+    /// from a name, and on nothing else that varies, so that a pinned clock repeats them.
+    pub(crate) fn next_suffix(&mut self) -> String {
+        self.suffixed += 1;
+        let mut z =
+            (self.clock.unix() ^ self.suffixed.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        format!("{:06x}", z >> 40)
+    }
+
+    /// Remembers that an item was removed.
+    pub(crate) fn remember_removed(&mut self, kind: &'static str, item: &Item) {
+        for handle in HANDLES.map(|field| text(item, field)).into_iter().filter(|h| !h.is_empty()) {
+            self.removed.insert((kind, handle.to_owned()));
+        }
+    }
+
+    /// Returns whether a removed item of this kind had this id or slug.
+    pub(crate) fn was_removed(&self, kind: &'static str, handle: &str) -> bool {
+        self.removed.contains(&(kind, handle.to_owned()))
     }
 
     /// Puts an item on a shelf, to be found by its `id` and its `slug`.

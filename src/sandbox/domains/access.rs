@@ -74,7 +74,7 @@ fn set_row(stored: &mut Item, row: &Item) {
     }
 }
 
-/// The rows as a list shows them: these fields, and the workspace's slug as its `id`.
+/// The rows as an integration's list shows them: these fields, and the workspace's slug as its `id`.
 pub(super) fn show(store: &Store, shelf: Shelf<'_>, fields: &[&str]) -> Vec<Value> {
     let show = |row: &Item| {
         let mut shown = pick(row, fields);

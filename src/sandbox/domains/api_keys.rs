@@ -15,7 +15,7 @@ use crate::{
     page::{Envelope, Paging},
     refusal::Refusal,
     resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version, post},
+    route::{Domain, Version, get, post, put},
     store::{Item, ORGANISATION, Store, flag, text},
 };
 
@@ -23,7 +23,19 @@ use crate::{
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&API_KEYS],
-    routes: &[post("/api-keys/{type}/{sub-type}", create), post("/api-keys/{id}/rotate", rotate)],
+    routes: &[
+        post("/api-keys/{type}/{sub-type}", create),
+        get("/api-keys/{id}", |store, call| {
+            crud::get(&API_KEYS, store, call).map_err(|refusal| of_departed(store, call, refusal))
+        }),
+        put("/api-keys/{id}", |store, call| {
+            crud::update(&API_KEYS, store, call)
+                .map_err(|refusal| of_departed(store, call, refusal))
+        }),
+        post("/api-keys/{id}/rotate", |store, call| {
+            rotate(store, call).map_err(|refusal| of_departed(store, call, refusal))
+        }),
+    ],
 };
 
 /// The private field that keeps when the secret before the present one stops working.
@@ -33,8 +45,8 @@ const TRANSITION: &str = "key_transition_expires_at";
 const SHORTEST_TRANSITION: i64 = 1_800_000;
 
 static API_KEYS: Resource = Resource {
-    // A key is made under its type, by a route of its own.
-    verbs: &[Verb::List, Verb::Get, Verb::Update, Verb::Delete],
+    // A create has the type in its path; the others answer 403 for keys of departed users.
+    verbs: &[Verb::List, Verb::Delete],
     found_by: FoundBy::Id,
     fields: &[
         Field::new("name", Kind::Name).required(),
@@ -42,7 +54,9 @@ static API_KEYS: Resource = Resource {
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("user_id", Kind::Name).fixed(),
         Field::new("scopes", Kind::List(&SCOPES)).required(),
-        Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable().preset(Preset::EmptyList),
+        Field::new("rate_limits", Kind::ListOrOne(&RATE_LIMITS))
+            .nullable()
+            .preset(Preset::EmptyList),
         Field::new("usage_limits", Kind::Shape(&USAGE_LIMIT)).nullable(),
         Field::new("reset_usage", Kind::Flag),
         Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::EmptyObject),
@@ -244,11 +258,34 @@ fn override_as_number(item: &Item) -> Value {
     allowed.and_then(Value::as_bool).map(u8::from).into()
 }
 
+/// The defaults of a key. `allow_config_override` is left out unless it was set.
 fn defaults(item: &Item) -> Value {
+    const OVERRIDE: &str = "allow_config_override";
     let set = |name: &str| item.get("defaults").and_then(|defaults| defaults.get(name)).cloned();
-    json!({
-        "metadata": set("metadata"),
-        "config_id": set("config_id"),
-        "allow_config_override": set("allow_config_override").unwrap_or(Value::Bool(true)),
-    })
+    let mut shown = json!({ "metadata": set("metadata"), "config_id": set("config_id") });
+    if let (Some(shown), Some(allowed)) = (shown.as_object_mut(), set(OVERRIDE)) {
+        shown.insert(OVERRIDE.to_owned(), allowed);
+    }
+    shown
+}
+
+/// Removes the keys of a user who leaves.
+pub(super) fn remove_of_user(store: &mut Store, user: &str) {
+    let is_own = |key: &&Item| text(key, "user_id") == user;
+    let keys: Vec<Item> = store.all(API_KEYS.shared()).filter(is_own).cloned().collect();
+    for key in keys {
+        store.remove(API_KEYS.shared(), text(&key, "id"));
+        store.remember_removed(OF_DEPARTED, &key);
+    }
+}
+
+/// The kind under which the keys of departed users are remembered.
+const OF_DEPARTED: &str = "keys-of-departed-users";
+
+/// Replaces the refusal for a key that was removed with its user by 403.
+fn of_departed(store: &Store, call: &Call, refusal: Refusal) -> Refusal {
+    match store.was_removed(OF_DEPARTED, call.handle()) {
+        true => Refusal::Forbidden(format!("API key `{}` is not open to this key", call.handle())),
+        false => refusal,
+    }
 }

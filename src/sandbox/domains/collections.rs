@@ -28,13 +28,14 @@ const PARENT: &str = "parent_collection_id";
 static COLLECTIONS: Resource = Resource {
     verbs: &[Verb::Get, Verb::Update, Verb::Delete],
     slug_prefix: "co-",
+    slug_name_length: 6,
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new(PARENT, Kind::Name).nullable().fixed().preset(Preset::Null),
     ],
     derived: &[
-        ("is_default", |_, _, collection| Some(flag(collection, "is_default").into())),
+        ("is_default", |_, _, collection| Some(u8::from(flag(collection, "is_default")).into())),
         ("collection_details", |store, _, collection| Some(details(store, collection))),
         ("child_collections", |store, call, collection| {
             let shown = ["id", "name", "last_updated_at", "collection_details"];

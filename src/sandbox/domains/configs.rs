@@ -1,8 +1,8 @@
 //! Configs: routing documents, kept in versions, of which the newest is the one in use.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{users, versions, workspaces};
+use super::{config_documents, users, versions, workspaces};
 use crate::{
     call::Call,
     crud::{self, Outcome},
@@ -29,23 +29,21 @@ pub(super) static DOMAIN: Domain = Domain {
 /// What the versions are kept under.
 const VERSIONS: &str = "config-versions";
 
-/// The wish to be the workspace's default, which reads spell otherwise.
-const IS_DEFAULT: &str = "isDefault";
-
 static CONFIGS: Resource = Resource {
     verbs: &[Verb::Get, Verb::Delete],
     found_by: FoundBy::Slug,
     slug_prefix: "pc-",
+    slug_name_length: 6,
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("config", Kind::Object).required(),
-        Field::new(IS_DEFAULT, Kind::Whole(0, 1)).fixed(),
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("status", Kind::Name).preset(Preset::Text("active")),
     ],
     derived: &[
         ("config", |_, _, config| config.get("config").map(|document| document.to_string().into())),
-        ("is_default", |_, _, config| Some(config.get(IS_DEFAULT).cloned().unwrap_or(json!(0)))),
+        // No call makes a config its workspace's default.
+        ("is_default", |_, _, _| Some(0.into())),
         ("owner_id", |_, _, _| Some(users::OWNER.into())),
         ("updated_by", |_, _, _| Some(users::OWNER.into())),
         ("format", |_, _, _| Some("json".into())),
@@ -118,30 +116,43 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
 }
 
 fn create(store: &mut Store, call: &Call) -> Outcome {
-    Ok(succeeded(crud::create(&CONFIGS, store, call)?))
+    let made = crud::create(&CONFIGS, store, call)?;
+    let slug = made.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let config = CONFIGS.find(store, ORGANISATION, &slug)?;
+    Ok(succeeded(store, call, config, made))
 }
 
 fn update(store: &mut Store, call: &Call) -> Outcome {
-    let before = CONFIGS.find(store, ORGANISATION, call.handle())?;
-    let handle = text(before, "id").to_owned();
+    let before = CONFIGS.find(store, ORGANISATION, call.handle());
+    let handle = text(before.map_err(|_| Refusal::NothingToUpdate)?, "id").to_owned();
     crud::update(&CONFIGS, store, call)?;
     if call.body.contains_key("config") {
         save(store, &handle);
     }
     let config = CONFIGS.find_stored(store, ORGANISATION, &handle)?;
-    Ok(succeeded(crud::show(&CONFIGS, store, call, config, CONFIGS.updates)))
+    let data = crud::show(&CONFIGS, store, call, config, CONFIGS.updates);
+    Ok(succeeded(store, call, config, data))
 }
 
-/// The answer of a write, as this domain wraps it.
-fn succeeded(data: Value) -> Value {
-    json!({ "success": true, "data": data })
+/// Answers a write in both forms: the specification shows `data`, the SDKs and the Terraform provider
+/// read the top level.
+fn succeeded(store: &Store, call: &Call, config: &Item, data: Value) -> Value {
+    let mut answer = crud::show(&CONFIGS, store, call, config, &["id", "slug", "version_id"]);
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("success".to_owned(), true.into());
+        answer.insert("data".to_owned(), data);
+    }
+    answer
 }
 
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if draft.before.is_none() {
         draft.change.insert("workspace_id".to_owned(), call.workspace(store)?.into());
     }
-    Ok(())
+    match draft.change.get("config").and_then(Value::as_object) {
+        Some(document) => config_documents::check(document),
+        None => Ok(()),
+    }
 }
 
 /// A config stays as long as a workspace gives it to its users' keys (`quirks.md §11`). Keys that
@@ -160,21 +171,8 @@ fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
     }
 }
 
-fn created(store: &mut Store, configs: Shelf<'_>, id: &str) {
+fn created(store: &mut Store, _: Shelf<'_>, id: &str) {
     save(store, id);
-    let Some(config) = store.find(configs, id) else { return };
-    if config.get(IS_DEFAULT) != Some(&json!(1)) {
-        return;
-    }
-    // A workspace has one default: the last that was made it.
-    let workspace = text(config, "workspace_id").to_owned();
-    let others = store.all(configs).filter(|other| text(other, "workspace_id") == workspace);
-    let others: Vec<String> = others.map(|other| text(other, "id").to_owned()).collect();
-    for other in others.iter().filter(|other| *other != id) {
-        if let Some(other) = store.find_mut(configs, other) {
-            other.insert(IS_DEFAULT.to_owned(), json!(0));
-        }
-    }
 }
 
 /// Keeps the config as it stands as a version.

@@ -11,8 +11,8 @@ use crate::{
 pub(super) const SECRETS: &[&str] =
     &["aws_access_key_id", "aws_secret_access_key", "aws_external_id", "azure_entra_client_secret"];
 
-const AZURE_MODES: Kind = Kind::Choice(&["default", "entra", "managed", "entraFederated"]);
-const AWS_TYPES: Kind = Kind::Choice(&["accessKey", "assumedRole", "apiKey"]);
+/// A way to sign in. The vendor adds new ones, so any name is accepted.
+const SIGN_IN: Kind = Kind::Name;
 
 static AZURE_DEPLOYMENT: Shape = Shape::of(&[
     Field::new("azure_api_version", Kind::Name).required(),
@@ -25,7 +25,7 @@ static AZURE_DEPLOYMENT: Shape = Shape::of(&[
 static AZURE_DEPLOYMENTS: List = List { least: 1, ..List::of(Kind::Shape(&AZURE_DEPLOYMENT)) };
 
 const AWS: &[Field] = &[
-    Field::new("aws_auth_type", AWS_TYPES).required(),
+    Field::new("aws_auth_type", SIGN_IN).required(),
     Field::new("aws_region", Kind::Name).required(),
     Field::new("aws_access_key_id", Kind::Text),
     Field::new("aws_secret_access_key", Kind::Text),
@@ -33,8 +33,8 @@ const AWS: &[Field] = &[
     Field::new("aws_external_id", Kind::Text).nullable(),
 ];
 
-/// Checks an integration's settings against those its provider takes. Providers without settings
-/// of their own take a host and headers.
+/// Checks an integration's settings against those its provider is known to take. All others are
+/// kept unchecked, and so are those of a provider that is not known, but for a host and headers.
 pub(super) fn check(store: &Store, provider: &str, settings: &Item) -> Result<(), Refusal> {
     let fields: &[Field] = match provider {
         "openai" => &[
@@ -42,19 +42,19 @@ pub(super) fn check(store: &Store, provider: &str, settings: &Item) -> Result<()
             Field::new("openai_project", Kind::Text),
         ],
         "azure-openai" => &[
-            Field::new("azure_auth_mode", AZURE_MODES).required(),
+            Field::new("azure_auth_mode", SIGN_IN).required(),
             Field::new("azure_resource_name", Kind::Name).required(),
             Field::new("azure_deployment_config", Kind::List(&AZURE_DEPLOYMENTS)).required(),
             Field::new("azure_entra_client_secret", Kind::Text),
         ],
         "azure-ai" => &[
-            Field::new("azure_auth_mode", AZURE_MODES).required(),
+            Field::new("azure_auth_mode", SIGN_IN).required(),
             Field::new("azure_foundry_url", Kind::Url).required(),
             Field::new("azure_entra_client_secret", Kind::Text),
         ],
         "bedrock" | "sagemaker" => AWS,
         "vertex-ai" => &[
-            Field::new("vertex_auth_type", Kind::Choice(&["basic", "serviceAccount"])).required(),
+            Field::new("vertex_auth_type", SIGN_IN).required(),
             Field::new("vertex_region", Kind::Name).required(),
             Field::new("vertex_project_id", Kind::Text),
             Field::new("vertex_service_account_json", Kind::Object),

@@ -43,7 +43,7 @@ static DEPLOYMENTS: Resource = Resource {
         Field::new("status", Kind::Choice(&["active", "archived"])).preset(Preset::Text("active")),
         Field::new("deployment_config", Kind::Object).preset(Preset::EmptyObject),
         Field::new("is_default", Kind::Flag).preset(Preset::Flag(false)),
-        Field::new("tags", Kind::Labels).preset(Preset::EmptyObject),
+        Field::new("tags", Kind::Labels).nullable().preset(Preset::EmptyObject),
         Field::new("auth_settings", Kind::Shape(&SETTINGS)).preset(Preset::EmptyObject),
         Field::new("rotate_auth", Kind::Flag),
         Field::new("override_existing", Kind::Flag),

@@ -24,7 +24,8 @@ pub(super) const SHELF: Shelf<'static> = Shelf { kind: "feedback", owner: HISTOR
 
 const FIELDS: &[Field] = &[
     Field::new("trace_id", Kind::Name).required().fixed(),
-    Field::new("value", Kind::Whole(-10, 10)).required(),
+    // Clients send the score as a text, too.
+    Field::new("value", Kind::WholeOrText(-10, 10)).required(),
     Field::new("weight", Kind::Number(0.0, 1.0)),
     Field::new("metadata", Kind::Object).preset(Preset::EmptyObject),
 ];

@@ -6,11 +6,11 @@ use super::{mcp_servers, parts::BY_IDS, users};
 use crate::{
     call::{Call, id_of},
     check::{self, Occasion},
-    crud::Outcome,
+    crud::{self, Outcome},
     field::{Field, Kind, List, Preset, Shape},
     page::{Envelope, Paging},
     refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Missing, Resource},
+    resource::{Draft, Filter, Hooks, Listing, Missing, Resource, Verb},
     route::{Domain, Version, get, put},
     store::{Item, ORGANISATION, Store, text},
 };
@@ -20,6 +20,7 @@ pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&GUARDRAILS],
     routes: &[
+        put("/guardrails/{id}", update),
         get("/guardrails/{id}/mcp-servers", list_servers),
         put("/guardrails/{id}/mcp-servers", replace_servers),
         put("/guardrails/{id}/mcp-servers/{server}", set_server),
@@ -33,13 +34,16 @@ const VERSION: &str = "version";
 const SERVERS: &str = "mcp_servers";
 
 static GUARDRAILS: Resource = Resource {
+    // An update has a route of its own, because it answers 400 for a missing guardrail.
+    verbs: &[Verb::List, Verb::Create, Verb::Get, Verb::Delete],
     missing: Missing::Forbidden,
-    slug_prefix: "guard_",
+    slug_prefix: "pg-",
+    slug_name_length: 6,
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("checks", Kind::List(&CHECKS)).required(),
-        Field::new("actions", Kind::Shape(&ACTIONS)).required(),
-        Field::new("workspace_id", Kind::Workspace).fixed().preset(Preset::Null),
+        Field::new("actions", Kind::Object).required(),
+        Field::new("workspace_id", Kind::Workspace).nullable().fixed().preset(Preset::Null),
         Field::new("target", Kind::Choice(&["llm", "mcp_tools"]))
             .fixed()
             .preset(Preset::Text("llm")),
@@ -84,6 +88,7 @@ static GUARDRAILS: Resource = Resource {
         "checks",
         "actions",
         "target",
+        "version_id",
     ],
     creates: &["id", "slug", "version_id"],
     updates: &["id", "slug", "version_id"],
@@ -91,74 +96,15 @@ static GUARDRAILS: Resource = Resource {
     ..Resource::new("guardrails", "guardrail", "/guardrails")
 };
 
-static CHECK: Shape = Shape::of(&[
-    Field::new("id", Kind::Choice(CHECK_IDS)).required(),
+// Any id is accepted, because partners add checks.
+static CHECK: Shape = Shape::open(&[
+    Field::new("id", Kind::Name).required(),
     Field::new("parameters", Kind::Object),
     Field::new("name", Kind::Name),
     Field::new("is_enabled", Kind::Flag),
 ]);
 
 static CHECKS: List = List { least: 1, ..List::of(Kind::Shape(&CHECK)) };
-
-static ACTIONS: Shape = Shape::of(&[
-    Field::new("deny", Kind::Flag).required(),
-    Field::new("async", Kind::Flag).required(),
-    Field::new("on_success", Kind::Shape(&CONSEQUENCE)).required(),
-    Field::new("on_fail", Kind::Shape(&CONSEQUENCE)).required(),
-]);
-
-static CONSEQUENCE: Shape = Shape::of(&[Field::new("feedback", Kind::Object).required()]);
-
-const CHECK_IDS: &[&str] = &[
-    "default.jwt",
-    "default.modelWhitelist",
-    "default.isAllLowerCase",
-    "default.regexMatch",
-    "default.sentenceCount",
-    "default.wordCount",
-    "default.characterCount",
-    "default.jsonSchema",
-    "default.jsonKeys",
-    "default.contains",
-    "default.validUrls",
-    "default.containsCode",
-    "default.webhook",
-    "default.endsWith",
-    "default.alluppercase",
-    "default.requiredMetadataKeys",
-    "default.requiredMetadataKeyPairs",
-    "default.allowedRequestTypes",
-    "portkey.moderateContent",
-    "portkey.language",
-    "portkey.pii",
-    "portkey.gibberish",
-    "sydelabs.sydeguard",
-    "aporia.validateProject",
-    "pillar.scanPrompt",
-    "pillar.scanResponse",
-    "patronus.phi",
-    "patronus.pii",
-    "patronus.isConcise",
-    "patronus.isHelpful",
-    "patronus.isPolite",
-    "patronus.noApologies",
-    "patronus.noGenderBias",
-    "patronus.noRacialBias",
-    "patronus.retrievalAnswerRelevance",
-    "patronus.toxicity",
-    "patronus.custom",
-    "mistral.moderateContent",
-    "bedrock.guard",
-    "promptfoo.guard",
-    "promptfoo.pii",
-    "promptfoo.harm",
-    "acuvity.scan",
-    "lasso.classify",
-    "azure.contentSafety",
-    "azure.pii",
-    "panw-prisma-airs.intercept",
-    "cato.analyze",
-];
 
 static HANDLES: List = List::of(Kind::Name);
 
@@ -180,6 +126,21 @@ pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
     handles.try_for_each(|handle| resolve(store, handle).map(|_| ()))
 }
 
+/// Checks that every guardrail of the two lists is there and the organisation's own.
+pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal> {
+    check_named(store, lists)?;
+    for field in [INPUT, OUTPUT] {
+        let handles = lists.get(field.name).and_then(Value::as_array).into_iter().flatten();
+        for handle in handles.filter_map(Value::as_str) {
+            if !text(resolve(store, handle)?, "workspace_id").is_empty() {
+                let why = format!("has `{handle}`, which is a guardrail of a workspace");
+                return Err(Refusal::field(field.name, why));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A version's id follows from the guardrail's and the number of the version.
 fn version_id(guardrail: &Item) -> String {
     let number = guardrail.get(VERSION).and_then(Value::as_u64).unwrap_or_default();
@@ -187,7 +148,13 @@ fn version_id(guardrail: &Item) -> String {
     format!("{family}-{number:012x}")
 }
 
-fn admit(_: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+fn update(store: &mut Store, call: &Call) -> Outcome {
+    named(store, call).map_err(|_| Refusal::NothingToUpdate)?;
+    crud::update(&GUARDRAILS, store, call)
+}
+
+/// Stores a guardrail without a `workspace_id` as the organisation's, whatever else the body names.
+fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
     // A check that is on does not say so when it is read.
     let checks = change.get_mut("checks").and_then(Value::as_array_mut);
@@ -202,11 +169,6 @@ fn admit(_: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
             before.get(VERSION).and_then(Value::as_u64).unwrap_or_default()
         }
         None => {
-            let given = |name: &str| call.body.get(name).is_some_and(|value| !value.is_null());
-            if !given("workspace_id") && !given("organisation_id") {
-                let text = "Either `workspace_id` or `organisation_id` is required".to_owned();
-                return Err(Refusal::Invalid(text));
-            }
             change.insert("status".to_owned(), "active".into());
             change.insert("owner_id".to_owned(), users::OWNER.into());
             change.insert(SERVERS.to_owned(), json!({}));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     access, credentials, models,
-    parts::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, merge_object},
+    parts::{BY_TAGS, BY_TYPE, RATE_LIMITS, SECRET_MAPPINGS, USAGE_LIMITS, level, merge_object},
     providers, secret_references,
 };
 use crate::{
@@ -49,11 +49,13 @@ pub(super) static INTEGRATIONS: Resource = Resource {
         Field::new("secret_mappings", Kind::List(&SECRET_MAPPINGS)).preset(Preset::EmptyList),
         Field::new("pricing_adjustments", Kind::Multipliers).nullable(),
         Field::new("tags", Kind::Labels),
+        Field::new("allow_all_models", Kind::Flag).preset(Preset::Flag(false)),
         Field::new("create_default_provider", Kind::Flag).fixed().preset(Preset::Flag(true)),
         Field::new("default_provider_slug", Kind::Slug).fixed(),
     ],
     secrets: credentials::SECRETS,
     derived: &[
+        ("type", |_, _, item| Some(level(item).into())),
         ("workspace_count", |store, _, item| Some(access::count(store, ACCESS, item))),
         ("global_workspace_access_settings", |_, _, item| item.get(access::GLOBAL).cloned()),
     ],
@@ -103,6 +105,8 @@ pub(super) static INTEGRATIONS: Resource = Resource {
         "secret_mappings",
         "pricing_adjustments",
         "tags",
+        "type",
+        "workspace_id",
     ],
     hooks: Hooks { admit, created, ..Hooks::NONE },
     ..Resource::new("integrations", "integration", "/integrations")
@@ -151,7 +155,6 @@ fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
     let closed = json!({ "enabled": false, "usage_limits": null, "rate_limits": null });
     integration.insert(access::GLOBAL.to_owned(), closed);
     integration.insert("status".to_owned(), "active".into());
-    integration.insert("allow_all_models".to_owned(), true.into());
     Ok(())
 }
 

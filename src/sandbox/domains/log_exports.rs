@@ -40,6 +40,7 @@ static EXPORTS: Resource = Resource {
         Field::new("filters", Kind::Shape(&FILTERS)).required(),
         Field::new("requested_data", Kind::List(&REQUESTED)).required(),
         Field::new("workspace_id", Kind::Workspace).fixed(),
+        Field::new("description", Kind::Text).nullable(),
     ],
     list: Listing {
         filters: &[Filter::same("workspace_id", Kind::Workspace)],
@@ -68,8 +69,8 @@ const READ: &[&str] = &[
 ];
 
 static FILTERS: Shape = Shape::open(&[
-    Field::new("time_of_generation_min", Kind::Instant),
-    Field::new("time_of_generation_max", Kind::Instant),
+    Field::new("time_of_generation_min", Kind::Moment),
+    Field::new("time_of_generation_max", Kind::Moment),
     Field::new("metadata", Kind::Labels),
     Field::new("page_size", Kind::Whole(1, 50_000)),
     Field::new("current_page", Kind::Whole(0, i64::MAX)),

@@ -17,7 +17,7 @@ use crate::{
     check::{self, Occasion},
     crud::{self, Outcome, done},
     field::{Field, Kind},
-    mask::mask_object,
+    mask::mask_settings,
     page::{Envelope, Paging},
     refusal::Refusal,
     resource::{Draft, Filter, Hooks, Listing, Resource, Verb},
@@ -182,7 +182,7 @@ fn details(store: &Store, server: &Item) -> Value {
     let Some(integration) = integration(store, server) else { return Value::Null };
     let mut details = crud::pick(integration, SHOWN);
     if let Some(Value::Object(settings)) = details.get_mut("configurations") {
-        *settings = mask_object(settings, MCP_INTEGRATIONS.secrets);
+        *settings = mask_settings(settings, MCP_INTEGRATIONS.secrets);
     }
     details
 }

@@ -34,15 +34,16 @@ fn catalogue(provider: &str) -> &'static [&'static str] {
     }
 }
 
-/// Gives a new integration its provider's models.
+/// Gives a new integration its provider's models, which are off unless it allows all.
 pub(super) fn stock(store: &mut Store, integration: &Item) {
+    let enabled = flag(integration, ALLOW_ALL);
     for slug in catalogue(text(integration, "ai_provider_id")) {
-        store.insert(shelf(text(integration, "id")), fresh(slug));
+        store.insert(shelf(text(integration, "id")), fresh(slug, enabled));
     }
 }
 
-fn fresh(slug: &str) -> Item {
-    let model = json!({ "slug": slug, "name": slug, "enabled": true, "is_custom": false });
+fn fresh(slug: &str, enabled: bool) -> Item {
+    let model = json!({ "slug": slug, "name": slug, "enabled": enabled, "is_custom": false });
     model.as_object().cloned().unwrap_or_default()
 }
 
@@ -57,19 +58,25 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
         "base_model_slug",
         "pricing_config",
         "configurations",
-        "custom_headers",
     ];
     let integration = named(store, call)?;
     let models = store.all(shelf(text(integration, "id"))).map(|model| pick(model, SHOWN));
-    Ok(named_list("models", models.collect()))
+    let mut answer = named_list("models", models.collect());
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert(ALLOW_ALL.to_owned(), flag(integration, ALLOW_ALL).into());
+    }
+    Ok(answer)
 }
 
-static PRICE: Shape = Shape::of(&[
-    Field::new("type", Kind::Choice(&["static"])).preset(Preset::Text("static")),
+static PRICE: Shape = Shape::open(&[
+    Field::new("type", Kind::Name).preset(Preset::Text("static")),
     Field::new("pay_as_you_go", Kind::Multipliers),
 ]);
 
-static CONFIGURATIONS: Shape = Shape::of(&[Field::new("custom_host", Kind::PublicUrl)]);
+static CONFIGURATIONS: Shape = Shape::open(&[
+    Field::new("custom_host", Kind::PublicUrl),
+    Field::new("custom_headers", Kind::Labels),
+]);
 
 static MODEL: Shape = Shape::of(&[
     Field::new("slug", Kind::Name).required(),
@@ -79,15 +86,15 @@ static MODEL: Shape = Shape::of(&[
     Field::new("base_model_slug", Kind::Text).nullable(),
     Field::new("configurations", Kind::Shape(&CONFIGURATIONS)),
     Field::new("pricing_config", Kind::Shape(&PRICE)),
-    Field::new("custom_headers", Kind::Labels),
 ]);
 
 static MODELS: List = List { unique: Some("slug"), ..List::of(Kind::Shape(&MODEL)) };
 
-const UPDATE: &[Field] = &[
-    Field::new("models", Kind::List(&MODELS)).required(),
-    Field::new("allow_all_models", Kind::Flag),
-];
+const UPDATE: &[Field] =
+    &[Field::new("models", Kind::List(&MODELS)).required(), Field::new(ALLOW_ALL, Kind::Flag)];
+
+/// The field that enables all models of the provider.
+const ALLOW_ALL: &str = "allow_all_models";
 
 /// Changes the models that are named and adds those that are new; others stay.
 pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
@@ -97,16 +104,16 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     for model in models.filter_map(Value::as_object) {
         let slug = text(model, "slug");
         if store.find(shelf(&id), slug).is_none() {
-            store.insert(shelf(&id), fresh(slug));
+            store.insert(shelf(&id), fresh(slug, true));
         }
         if let Some(stored) = store.find_mut(shelf(&id), slug) {
             stored.extend(model.clone());
         }
     }
     if let (Some(allow), Some(integration)) =
-        (given.get("allow_all_models"), store.find_mut(INTEGRATIONS.shared(), &id))
+        (given.get(ALLOW_ALL), store.find_mut(INTEGRATIONS.shared(), &id))
     {
-        integration.insert("allow_all_models".to_owned(), allow.clone());
+        integration.insert(ALLOW_ALL.to_owned(), allow.clone());
     }
     Ok(done())
 }
@@ -114,6 +121,9 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
 /// Removes custom models; either all that are named or none.
 pub(super) fn delete(store: &mut Store, call: &Call) -> Outcome {
     let id = id_of(named(store, call)?);
+    if !call.body.is_empty() {
+        return Err(Refusal::Invalid("Name the models in the query, as `slugs`".to_owned()));
+    }
     let slugs = call.query("slugs").ok_or_else(|| Refusal::field("slugs", "is required"))?;
     let slugs: HashSet<&str> = slugs.split(',').map(str::trim).collect();
     let custom = |slug: &str| {

@@ -40,7 +40,7 @@ fn read(store: &Store) -> Value {
 
 fn update(store: &mut Store, call: &Call) -> Outcome {
     let change = check::body(store, LISTS, &call.body, Occasion::Update)?;
-    guardrails::check_named(store, &change)?;
+    guardrails::check_defaults(store, &change)?;
     if let Some(stored) = store.find_mut(SHELF, ORGANISATION) {
         stored.extend(change);
     } else {

@@ -42,7 +42,7 @@ fn check_usage_limit(limit: &Item) -> Result<(), &'static str> {
 /// A rate: so many requests or tokens in a minute, an hour or a day.
 pub(super) static RATE_LIMIT: Shape = Shape::of(&[
     Field::new("type", Kind::Choice(&["requests", "tokens"])),
-    Field::new("unit", Kind::Choice(&["rpm", "rph", "rpd"])),
+    Field::new("unit", Kind::Choice(&["rpm", "rph", "rpd", "rpw"])),
     Field::new("value", Kind::Whole(0, i64::MAX)),
 ]);
 

@@ -2,25 +2,13 @@
 
 use crate::{
     call::{Call, id_of},
+    check,
     crud::{self, Outcome, done},
     field::{Field, Kind, List, Shape},
     refusal::Refusal,
     resource::{Derive, Filter, FoundBy, Resource, Verb},
     store::{Item, ORGANISATION, Store, text},
 };
-
-/// What conditions and groups may look at, beside `mcp_…` and `metadata.{name}`.
-const KEYS: [&str; 9] = [
-    "api_key",
-    "organisation_id",
-    "workspace_id",
-    "virtual_key",
-    "provider",
-    "config",
-    "prompt",
-    "model",
-    "endpoint_type",
-];
 
 static CONDITION: Shape = Shape {
     rule: check_key,
@@ -40,15 +28,23 @@ static GROUP: Shape =
 /// One group or more.
 pub(super) static GROUPS: List = List { least: 1, ..List::of(Kind::Shape(&GROUP)) };
 
+/// The states of a policy.
+const STATES: Kind = Kind::Choice(&["active", "archived"]);
+
 /// Only in this state.
-pub(super) const BY_STATUS: Filter = Filter::same("status", Kind::Choice(&["active", "archived"]));
+pub(super) const BY_STATUS: Filter = Filter::same("status", STATES);
+
+/// The purpose of a policy, in at most 500 characters.
+pub(super) const DESCRIPTION: Field = Field::new("description", Kind::TextUpTo(500)).nullable();
+
+/// The state of a policy; `archived` takes it out of force.
+pub(super) const STATUS: Field = Field::new("status", STATES);
 
 fn check_key(item: &Item) -> Result<(), &'static str> {
-    let key = text(item, "key");
-    let named = |prefix: &str| key.strip_prefix(prefix).is_some_and(|name| !name.is_empty());
-    match KEYS.contains(&key) || named("mcp_") || named("metadata.") {
-        true => Ok(()),
-        false => Err("has a key that no request has"),
+    // Any other key is accepted, because the vendor adds keys.
+    match text(item, "key").strip_prefix("metadata.") {
+        Some("") => Err("has a key without a name"),
+        _ => Ok(()),
     }
 }
 
@@ -74,7 +70,7 @@ pub(super) const TARGET: (&str, Derive) = ("target", |_, _, policy| policy.get("
 /// Puts a new policy into its workspace.
 pub(super) fn place(store: &Store, call: &Call, policy: &mut Item) -> Result<(), Refusal> {
     policy.insert("workspace_id".to_owned(), call.workspace(store)?.into());
-    policy.insert("status".to_owned(), "active".into());
+    policy.entry("status").or_insert_with(|| "active".into());
     Ok(())
 }
 
@@ -88,7 +84,9 @@ pub(super) fn list(policies: &Resource, store: &Store, call: &Call) -> Outcome {
 
 /// One policy, if it is in the state asked for.
 pub(super) fn get(policies: &Resource, store: &Store, call: &Call) -> Outcome {
-    in_state(policies, store, call, call.query("status").unwrap_or("active"))?;
+    let asked = call.query("status").unwrap_or("active");
+    check::value(store, STATES, "status", &asked.into())?;
+    in_state(policies, store, call, asked)?;
     crud::get(policies, store, call)
 }
 

@@ -47,6 +47,7 @@ const CONTENT: &[&str] = &["string", "version_description"];
 static PARTIALS: Resource = Resource {
     verbs: &[Verb::Delete],
     slug_prefix: "pp-",
+    slug_name_length: 10,
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("string", Kind::Text).required(),
@@ -154,7 +155,7 @@ fn list_versions(store: &mut Store, call: &Call) -> Outcome {
             "prompt_partial_id": partial.get("id"),
             "prompt_partial_version_id": version.get("id"),
             "slug": partial.get("slug"),
-            "version": version.get(NUMBER).map(Value::to_string),
+            "version": version.get(NUMBER),
             "string": version.get("string"),
             "description": version.get("version_description"),
             "created_at": version.get("created_at"),

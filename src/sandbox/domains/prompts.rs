@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     collections, labels,
     parts::BY_SEARCH,
-    prompt_runs, providers, templates,
+    prompt_documents, prompt_runs, providers, templates,
     versions::{self, NUMBER},
 };
 use crate::{
@@ -64,17 +64,19 @@ static OBJECTS: List = List::of(Kind::Object);
 pub(super) static PROMPTS: Resource = Resource {
     verbs: &[Verb::Create, Verb::Delete],
     slug_prefix: "pp-",
+    slug_name_length: 10,
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("collection_id", Kind::Name).required(),
         Field::new("string", Kind::Text).required(),
-        Field::new("parameters", Kind::Object).required(),
+        // The Terraform provider sends `null` where it has none.
+        Field::new("parameters", Kind::Object).required().nullable().preset(Preset::EmptyObject),
         Field::new("virtual_key", Kind::Name).required(),
         Field::new("model", Kind::Name),
         Field::new("version_description", Kind::Text),
-        Field::new("functions", Kind::List(&OBJECTS)),
-        Field::new("tools", Kind::List(&OBJECTS)),
-        Field::new("tool_choice", Kind::Object),
+        Field::new("functions", Kind::List(&OBJECTS)).nullable(),
+        Field::new("tools", Kind::List(&OBJECTS)).nullable(),
+        Field::new("tool_choice", Kind::TextOrObject).nullable(),
         Field::new("template_metadata", Kind::Object).preset(Preset::EmptyObject),
     ],
     derived: &[
@@ -140,6 +142,7 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
 
 fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
+    prompt_documents::check(change)?;
     let collection = collections::resolve(store, text(change, "collection_id"))?;
     let workspace = text(collection, "workspace_id");
     change.insert("collection_id".to_owned(), id_of(collection).into());
@@ -236,6 +239,14 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     more.remove("patch");
     change.extend(more);
     let mut content = versions::take(&mut change, CONTENT);
+    prompt_documents::check(&content)?;
+    // Beside a new name alone, `parameters: null` says nothing.
+    if content.get("parameters").is_some_and(Value::is_null) {
+        content.remove("parameters");
+        if !content.is_empty() && !patches {
+            content.insert("parameters".to_owned(), json!({}));
+        }
+    }
     if let Some(Value::String(collection)) = change.get("collection_id") {
         let collection = collections::resolve(store, collection)?;
         if text(collection, "workspace_id") != text(prompt, "workspace_id") {
@@ -297,11 +308,20 @@ fn list_versions(store: &mut Store, call: &Call) -> Outcome {
 
 /// A label means one version of a prompt, so it leaves the one that had it.
 fn attach_label(store: &mut Store, call: &Call) -> Outcome {
-    const WHICH: &[Field] = &[Field::new("label_id", Kind::Name)];
+    const WHICH: &[Field] = &[Field::new("label_id", Kind::Name).nullable()];
     let prompt = PROMPTS.find(store, ORGANISATION, call.handle())?.clone();
     let version = id_of(named_version(store, &prompt, call)?);
     let given = check::body(store, WHICH, &call.body, Occasion::Update)?;
-    let Some(Value::String(label)) = given.get("label_id") else { return Ok(done()) };
+    let label = match given.get("label_id") {
+        Some(Value::String(label)) => label,
+        Some(_) => {
+            if let Some(version) = store.find_mut(shelf(&prompt), &version) {
+                version.remove("label_id");
+            }
+            return Ok(done());
+        }
+        None => return Ok(done()),
+    };
     if labels::find(store, label).is_none() {
         return Err(Refusal::Missing { object: "label", handle: label.clone() });
     }

@@ -4,20 +4,20 @@
 //! up when it is read, so taking either away shows at once, and giving it back does too. An
 //! integration in use can be deleted: its providers stay and stop working.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     integrations::{self, INTEGRATIONS},
-    parts::{BY_TAGS, RATE_LIMIT, USAGE_LIMIT},
+    parts::{BY_TAGS, RATE_LIMITS, USAGE_LIMIT},
 };
 use crate::{
     call::{Call, id_of},
     crud,
     field::{Field, Kind},
-    mask::mask_object,
+    mask::mask_settings,
     page::{Envelope, Paging},
     refusal::Refusal,
-    resource::{Draft, FoundBy, Hooks, Listing, Owner, Resource},
+    resource::{Draft, Hooks, Listing, Owner, Resource},
     route::{Domain, Version},
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
@@ -29,9 +29,11 @@ pub(super) static DOMAIN: Domain =
 /// The private field that keeps the id of the integration, whose slug may be given away again.
 const INTEGRATION: &str = "integration";
 
-static PROVIDERS: Resource = Resource {
+/// The note of a provider that comes with access to an integration.
+const GRANT_NOTE: &str = "Created automatically on integration access grant";
+
+pub(super) static PROVIDERS: Resource = Resource {
     owner: Owner::Workspace,
-    found_by: FoundBy::Slug,
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("integration_id", Kind::Name).required().fixed(),
@@ -39,7 +41,7 @@ static PROVIDERS: Resource = Resource {
         Field::new("slug", Kind::Slug).fixed(),
         Field::new("note", Kind::Text).nullable_at_first(),
         Field::new("usage_limits", Kind::Shape(&USAGE_LIMIT)),
-        Field::new("rate_limits", Kind::Shape(&RATE_LIMIT)),
+        Field::new("rate_limits", Kind::ListOrOne(&RATE_LIMITS)),
         Field::new("expires_at", Kind::Instant).nullable(),
         Field::new("reset_usage", Kind::Flag),
         Field::new("tags", Kind::Labels),
@@ -53,6 +55,7 @@ static PROVIDERS: Resource = Resource {
         envelope: Envelope::LIST,
         filters: &[BY_TAGS],
         shows: &[
+            "id",
             "name",
             "integration_id",
             "note",
@@ -68,6 +71,7 @@ static PROVIDERS: Resource = Resource {
         ],
     },
     reads: &[
+        "id",
         "name",
         "integration_id",
         "note",
@@ -123,6 +127,7 @@ pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &
         ("name", text(integration, "name")),
         ("integration_id", text(integration, "slug")),
         ("workspace_id", workspace),
+        ("note", GRANT_NOTE),
     ];
     let fields = fields.into_iter().chain(slug);
     let body = fields.map(|(name, value)| (name.to_owned(), value.into())).collect();
@@ -134,9 +139,6 @@ pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &
 
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
-    if let Some(limit) = change.remove("rate_limits") {
-        change.insert("rate_limits".to_owned(), json!([limit]));
-    }
     if let Some(before) = draft.before {
         let revived = match text(before, "status") {
             "exhausted" => change.get("reset_usage").is_some_and(|reset| *reset == true),
@@ -164,9 +166,14 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn status(store: &Store, provider: &Item) -> Value {
-    let integration = store.find(INTEGRATIONS.shared(), text(provider, INTEGRATION));
-    let works = integration.is_some_and(|integration| {
+/// The integration a provider was made from, unless it has been deleted.
+pub(super) fn integration<'s>(store: &'s Store, provider: &Item) -> Option<&'s Item> {
+    store.find(INTEGRATIONS.shared(), text(provider, INTEGRATION))
+}
+
+/// The state of a provider, which depends on its integration.
+pub(super) fn status(store: &Store, provider: &Item) -> Value {
+    let works = integration(store, provider).is_some_and(|integration| {
         integrations::is_open(store, integration, text(provider, "workspace_id"))
     });
     match works {
@@ -178,7 +185,7 @@ fn status(store: &Store, provider: &Item) -> Value {
 /// The integration's settings with their secrets masked, for those who ask for them.
 fn configurations(store: &Store, call: &Call, provider: &Item) -> Option<Value> {
     call.query("include_configurations").filter(|asked| *asked == "true")?;
-    let integration = store.find(INTEGRATIONS.shared(), text(provider, INTEGRATION))?;
+    let integration = integration(store, provider)?;
     let settings = integration.get("configurations")?.as_object()?;
-    Some(Value::Object(mask_object(settings, INTEGRATIONS.secrets)))
+    Some(Value::Object(mask_settings(settings, INTEGRATIONS.secrets)))
 }

@@ -1,9 +1,9 @@
 //! Rate-limits policies: caps on matching traffic.
 
-use super::policies::{self, BY_STATUS, CONDITIONS, GROUPS};
+use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
 use crate::{
     call::Call,
-    field::{Field, Kind},
+    field::{Field, Kind, Preset},
     refusal::Refusal,
     resource::{Draft, Filter, Hooks, Listing, Resource},
     route::{Domain, Version, delete, get, put},
@@ -25,16 +25,20 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 const TYPES: Kind = Kind::Choice(&["requests", "tokens"]);
-const UNITS: Kind = Kind::Choice(&["rpm", "rph", "rpd", "rpw"]);
+/// Portkey's documents count tokens in units of their own, too.
+const UNITS: Kind =
+    Kind::Choice(&["rps", "rpm", "rph", "rpd", "rpw", "tps", "tpm", "tph", "tpd", "tpw"]);
 
 static POLICIES: Resource = Resource {
     fields: &[
         Field::new("conditions", Kind::List(&CONDITIONS)).required(),
-        Field::new("group_by", Kind::List(&GROUPS)).required().fixed(),
+        Field::new("group_by", Kind::List(&GROUPS)).fixed().preset(Preset::EmptyList),
         Field::new("type", TYPES).required().fixed(),
         Field::new("unit", UNITS).required(),
         Field::new("value", Kind::Amount).required(),
         Field::new("name", Kind::Name),
+        DESCRIPTION,
+        STATUS,
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("target", Kind::Choice(&["llm", "mcp_tools"])).fixed(),
     ],
@@ -56,6 +60,7 @@ static POLICIES: Resource = Resource {
 const SHOWN: &[&str] = &[
     "id",
     "name",
+    "description",
     "conditions",
     "group_by",
     "type",

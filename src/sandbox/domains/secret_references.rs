@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use super::{
-    parts::{BY_SEARCH, BY_TAGS, merge_object},
-    users,
-};
+use super::parts::{BY_SEARCH, BY_TAGS, merge_object};
 use crate::{
     call::Call,
     crud::{self, Outcome},
@@ -160,7 +157,7 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     open_to(before, change)?;
     if before.is_none() {
         change.insert("status".to_owned(), "ACTIVE".into());
-        change.insert("created_by".to_owned(), users::OWNER.into());
+        change.insert("created_by".to_owned(), "system".into());
     }
     Ok(())
 }

@@ -4,11 +4,11 @@
 
 use serde_json::{Value, json};
 
-use super::policies::{self, BY_STATUS, CONDITIONS, GROUPS};
+use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
 use crate::{
     call::{Call, id_of},
     crud::{Outcome, done},
-    field::{Field, Kind},
+    field::{Field, Kind, Preset},
     page::{Envelope, Paging},
     refusal::Refusal,
     resource::{Draft, Filter, Hooks, Listing, Resource},
@@ -28,7 +28,7 @@ pub(super) static DOMAIN: Domain = Domain {
             policies::archive(&POLICIES, store, call)
         }),
         get("/policies/usage-limits/{id}/entities", list_entities),
-        put("/policies/usage-limits/{id}/entities/{entity}/reset", reset_entity),
+        put("/policies/usage-limits/{id}/entities/{entity}/reset", reset_entity).without_body(),
     ],
 };
 
@@ -46,10 +46,12 @@ const TYPES: Kind = Kind::Choice(&["cost", "tokens", "requests"]);
 static POLICIES: Resource = Resource {
     fields: &[
         Field::new("conditions", Kind::List(&CONDITIONS)).required(),
-        Field::new("group_by", Kind::List(&GROUPS)).required().fixed(),
+        Field::new("group_by", Kind::List(&GROUPS)).fixed().preset(Preset::EmptyList),
         Field::new("type", TYPES).required().fixed(),
         Field::new("credit_limit", Kind::Amount).required(),
         Field::new("name", Kind::Name),
+        DESCRIPTION,
+        STATUS,
         Field::new("alert_threshold", Kind::Amount).nullable(),
         Field::new("periodic_reset", Kind::Choice(&["monthly", "weekly"])).nullable(),
         Field::new("periodic_reset_days", Kind::Whole(1, 365)).nullable(),
@@ -75,6 +77,7 @@ static POLICIES: Resource = Resource {
 const SHOWN: &[&str] = &[
     "id",
     "name",
+    "description",
     "conditions",
     "group_by",
     "type",
@@ -106,6 +109,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     };
     let number = |name: &str| value(name).and_then(Value::as_f64);
     match (number("alert_threshold"), number("credit_limit")) {
+        (Some(0.0), _) => Err(Refusal::field("alert_threshold", "must be above 0")),
         (Some(alert), Some(limit)) if alert >= limit => {
             Err(Refusal::field("alert_threshold", "must be below credit_limit"))
         }

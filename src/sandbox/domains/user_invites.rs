@@ -39,7 +39,7 @@ static INVITES: Resource = Resource {
     fields: &[
         Field::new("email", Kind::Name).required(),
         Field::new("role", Kind::Choice(ROLES)).required(),
-        Field::new("workspaces", Kind::List(&GRANTS)).preset(Preset::EmptyList),
+        Field::new("workspaces", Kind::List(&GRANTS)).nullable().preset(Preset::EmptyList),
         Field::new("workspace_api_key_details", Kind::Shape(&KEY)),
     ],
     derived: &[("invite_link", |_, _, invite| Some(link(invite)))],

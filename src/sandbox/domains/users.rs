@@ -3,20 +3,24 @@
 
 use serde_json::json;
 
-use super::workspace_members as members;
+use super::{api_keys, workspace_members as members};
 use crate::{
     call::Call,
+    crud::{self, Outcome},
     field::{Field, Kind},
     page::{Envelope, Paging},
     refusal::Refusal,
     resource::{Draft, Filter, FoundBy, Hooks, Listing, Resource, Verb},
-    route::{Domain, Version},
+    route::{Domain, Version, delete},
     store::{Item, ORGANISATION, Store, text},
 };
 
 /// The domain.
-pub(super) static DOMAIN: Domain =
-    Domain { versions: &[Version::V1], resources: &[&USERS], routes: &[] };
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[&USERS],
+    routes: &[delete("/admin/users/{id}", remove)],
+};
 
 /// Id of the organisation's owner, whom every key of a sandbox acts for.
 pub(super) const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
@@ -30,7 +34,8 @@ pub(crate) const SUPPORT_LEAD: &str = "0a5d0000-0000-4000-8000-00000000ada3";
 pub(crate) const FINANCE_READER: &str = "0a5d0000-0000-4000-8000-00000000ada4";
 
 static USERS: Resource = Resource {
-    verbs: &[Verb::List, Verb::Get, Verb::Update, Verb::Delete],
+    // A delete also removes the keys of the user.
+    verbs: &[Verb::List, Verb::Get, Verb::Update],
     found_by: FoundBy::Id,
     fields: &[Field::new("role", Kind::Choice(&["admin", "member"]))],
     derived: &[("workspace_ids", |store, _, user| {
@@ -125,4 +130,16 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 fn release(_: &Store, _: &Call, user: &Item) -> Result<(), Refusal> {
     spare_the_owner(user)
+}
+
+/// Removes a user and the keys that belong to the user.
+fn remove(store: &mut Store, call: &Call) -> Outcome {
+    let answer = crud::delete(&USERS, store, call)?;
+    api_keys::remove_of_user(store, call.handle());
+    Ok(answer)
+}
+
+/// Returns whether a user with this id was removed.
+pub(super) fn has_left(store: &Store, id: &str) -> bool {
+    store.was_removed(USERS.kind, id)
 }

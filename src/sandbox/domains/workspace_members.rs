@@ -158,7 +158,10 @@ fn add(store: &mut Store, call: &Call) -> Outcome {
 fn named<'s>(store: &'s Store, call: &Call) -> Result<(String, &'s Item), Refusal> {
     let workspace = id_of(workspaces::resolve(store, call.handle())?);
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
-    let missing = || Refusal::Missing { object: "workspace-user", handle: handle.to_owned() };
+    let missing = || match users::has_left(store, handle) {
+        true => Refusal::Forbidden(format!("User `{handle}` is not open to this key")),
+        false => Refusal::Missing { object: "workspace-user", handle: handle.to_owned() },
+    };
     let member = store.find(shelf(&workspace), handle).ok_or_else(missing)?;
     Ok((workspace, member))
 }

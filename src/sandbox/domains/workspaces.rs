@@ -4,31 +4,38 @@ use serde_json::{Value, json};
 
 use super::{
     configs, guardrails,
-    parts::{RATE_LIMITS, USAGE_LIMITS, merge_object},
+    parts::{RATE_LIMITS, USAGE_LIMITS},
     users, workspace_members as members,
 };
 use crate::{
     call::Call,
     cascade,
     check::{self, Occasion},
+    crud::{self, Outcome},
     field::{Field, Kind, List, Preset, Shape},
     page::{Envelope, Paging},
     refusal::Refusal,
-    resource::{Draft, Filter, Hooks, Listing, Missing, Resource},
-    route::{Domain, Version},
+    resource::{Draft, Filter, Hooks, Listing, Missing, Resource, Verb},
+    route::{Domain, Version, get},
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
 /// The domain.
-pub(super) static DOMAIN: Domain =
-    Domain { versions: &[Version::V1, Version::V2], resources: &[&WORKSPACES], routes: &[] };
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1, Version::V2],
+    resources: &[&WORKSPACES],
+    routes: &[get("/admin/workspaces/{id}", read)],
+};
 
 /// Slug of the organisation's default workspace, where calls play that name none.
 pub(crate) const DEFAULT: &str = "ws-shared";
 
 static WORKSPACES: Resource = Resource {
+    // A read has a route of its own, because it answers 404 for a deleted workspace.
+    verbs: &[Verb::List, Verb::Create, Verb::Update, Verb::Delete],
     missing: Missing::Forbidden,
     slug_prefix: "ws-",
+    slug_name_length: 6,
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("description", Kind::Text),
@@ -44,7 +51,9 @@ static WORKSPACES: Resource = Resource {
         ("icon", |_, _, workspace| Some(icon(workspace))),
         ("security_settings", |_, _, _| Some(security_settings())),
         ("settings", |_, _, _| Some(settings())),
-        ("creation_source", |_, _, _| Some("api".into())),
+        ("creation_source", |_, _, workspace| {
+            Some(if flag(workspace, "is_default") { "default" } else { "api" }.into())
+        }),
         ("created_by", |_, _, _| Some(users::OWNER.into())),
         ("users", |store, _, item| Some(members::in_workspace(store, text(item, "id")))),
     ],
@@ -60,10 +69,10 @@ static WORKSPACES: Resource = Resource {
             },
             Filter {
                 param: "status",
-                kind: Kind::Text,
+                kind: Kind::Choices(&["active", "archived"]),
                 keeps: Some(|_, workspace, asked| {
                     let mut asked = asked.as_str().unwrap_or_default().split(',');
-                    asked.any(|status| status == text(workspace, "status"))
+                    asked.any(|status| status.trim() == text(workspace, "status"))
                 }),
             },
         ],
@@ -132,6 +141,9 @@ pub(super) fn all(store: &Store) -> impl Iterator<Item = &Item> {
     store.all(WORKSPACES.shared())
 }
 
+/// Values of `name_format`.
+const NAME_FORMAT: Kind = Kind::Choice(&["display", "plain"]);
+
 /// The name with the icon before it, as the API gives it unless asked for the plain one.
 fn display_name(call: &Call, workspace: &Item) -> Value {
     let name = text(workspace, "name");
@@ -197,15 +209,35 @@ fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {
     text(workspace, "name").contains(asked.as_str().unwrap_or_default())
 }
 
-fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
-    match draft.before {
-        None => {
-            for user in named_users(draft.change) {
-                users::find(store, &user)?;
-            }
-            draft.change.insert("status".to_owned(), "active".into());
+/// Reads one workspace. Its status is `null` here and set in lists. A deleted workspace is 404, and 403
+/// where a call only names it.
+fn read(store: &mut Store, call: &Call) -> Outcome {
+    if let Some(format) = call.query("name_format") {
+        check::value(store, NAME_FORMAT, "name_format", &format.into())?;
+    }
+    let mut shown = crud::get(&WORKSPACES, store, call).map_err(|refusal| {
+        let handle = call.handle();
+        match store.was_removed(WORKSPACES.kind, handle) {
+            true => Refusal::Missing { object: WORKSPACES.object, handle: handle.to_owned() },
+            false => refusal,
         }
-        Some(_) => merge_object(draft.before, draft.change, "defaults"),
+    })?;
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("status".to_owned(), Value::Null);
+    }
+    Ok(shown)
+}
+
+/// The `defaults` of an update take the place of all there were.
+fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
+    if call.body.get("security_settings").is_some_and(|settings| !settings.is_null()) {
+        return Err(Refusal::Invalid("Workspace override is not enabled".to_owned()));
+    }
+    if draft.before.is_none() {
+        for user in named_users(draft.change) {
+            users::find(store, &user)?;
+        }
+        draft.change.insert("status".to_owned(), "active".into());
     }
     match draft.change.get("defaults").and_then(Value::as_object) {
         Some(defaults) => check_defaults(store, draft.before, defaults),
@@ -239,11 +271,10 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
     members::join(store, id, &members);
 }
 
-/// A workspace goes only when its name is repeated, and with what is in it only when forced
-/// (`quirks.md §7`).
+/// Allows a deletion that repeats the name when nothing in the workspace holds it. `force_delete` is accepted
+/// and changes nothing.
 fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> {
-    const CONFIRMATION: &[Field] =
-        &[Field::new("name", Kind::Name).required(), Field::new("force_delete", Kind::Flag)];
+    const CONFIRMATION: &[Field] = &[Field::new("name", Kind::Name).required()];
     let given = check::body(store, CONFIRMATION, &call.body, Occasion::Create)?;
     if text(&given, "name") != text(workspace, "name") {
         return Err(Refusal::field("name", "must repeat the workspace's name"));
@@ -251,10 +282,11 @@ fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> 
     if flag(workspace, "is_default") {
         return Err(Refusal::Invalid("The default workspace cannot be deleted".to_owned()));
     }
-    match cascade::dependants(store, text(workspace, "id")) {
-        Some(kind) if !flag(&given, "force_delete") => Err(Refusal::Conflict(format!(
-            "Unable to delete. Please ensure that all {kind} of the workspace are deleted"
-        ))),
-        _ => Ok(()),
+    match cascade::holder(store, text(workspace, "id")) {
+        Some(things) => {
+            let text = format!("Unable to delete. Please ensure that all {things} are deleted");
+            Err(Refusal::Conflict(text))
+        }
+        None => Ok(()),
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn guardrails() -> Vec<Step> {
         post(
             "/v1/guardrails",
             json!({
-                "name": "Personal data",
+                "name": "Personal data", "slug": "guard_personal-data",
                 "workspace_id": "ws-support-bot", "actions": follow(true),
                 "checks": [
                     { "id": "portkey.pii", "parameters": { "redact": true,
@@ -52,7 +52,7 @@ pub(super) fn guardrails() -> Vec<Step> {
         post(
             "/v1/guardrails",
             json!({
-                "name": "Plain language",
+                "name": "Plain language", "slug": "guard_plain-language",
                 "organisation_id": ORGANISATION, "actions": follow(false),
                 "checks": [{ "id": "portkey.gibberish" }],
             }),
@@ -60,7 +60,7 @@ pub(super) fn guardrails() -> Vec<Step> {
         post(
             "/v1/guardrails",
             json!({
-                "name": "Tool calls", "target": "mcp_tools",
+                "name": "Tool calls", "slug": "guard_tool-calls", "target": "mcp_tools",
                 "workspace_id": "ws-support-bot", "actions": follow(true),
                 "checks": [{ "id": "default.contains", "parameters": {
                     "words": ["password"], "operator": "none" } }],
@@ -72,7 +72,7 @@ pub(super) fn guardrails() -> Vec<Step> {
         ),
         put(
             "/v2/admin/organisation/defaults",
-            json!({ "input_guardrails": ["guard_personal-data"], "output_guardrails": [] }),
+            json!({ "input_guardrails": ["guard_plain-language"], "output_guardrails": [] }),
         ),
         put(
             "/v1/workspace-exclusions/input-guardrails",

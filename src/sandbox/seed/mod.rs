@@ -21,6 +21,7 @@ use super::{
 /// A store with the organisation in it.
 pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     let mut store = Store::default();
+    store.is_seeding = true;
     users::settle(&mut store);
     let rooms = [
         workspaces(),
@@ -49,6 +50,7 @@ pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
     settle(&mut store);
     policies::spend(&mut store);
     enkrypt::settle(&mut store);
+    store.is_seeding = false;
     Ok(store)
 }
 
@@ -119,7 +121,7 @@ fn integrations() -> Vec<Step> {
             "/v1/integrations",
             json!({
                 "name": "OpenAI Production", "slug": "openai-production",
-                "ai_provider_id": "openai", "key": "sk-sandbox-openai-0001",
+                "allow_all_models": true, "ai_provider_id": "openai", "key": "sk-sandbox-openai-0001",
                 "description": "Shared by all teams",
                 "configurations": { "openai_organization": "org-example" },
                 "tags": { "team": "platform", "stage": "production" },
@@ -128,7 +130,7 @@ fn integrations() -> Vec<Step> {
         post(
             "/v1/integrations",
             json!({
-                "name": "Anthropic", "slug": "anthropic", "ai_provider_id": "anthropic",
+                "name": "Anthropic", "slug": "anthropic", "allow_all_models": true, "ai_provider_id": "anthropic",
                 "key": "sk-ant-sandbox-0002", "description": "Shared by all teams",
                 "tags": { "team": "platform" },
                 "pricing_adjustments": { "multiplier": { "default": 0.9 } },
@@ -137,7 +139,7 @@ fn integrations() -> Vec<Step> {
         post(
             "/v1/integrations",
             json!({
-                "name": "Azure EU", "slug": "azure-eu", "ai_provider_id": "azure-openai",
+                "name": "Azure EU", "slug": "azure-eu", "allow_all_models": true, "ai_provider_id": "azure-openai",
                 "description": "For data that stays in Europe",
                 "configurations": {
                     "azure_auth_mode": "entra", "azure_resource_name": "example-eu",
@@ -154,7 +156,7 @@ fn integrations() -> Vec<Step> {
             "/v1/integrations",
             json!({
                 "name": "Bedrock Research", "slug": "bedrock-research",
-                "ai_provider_id": "bedrock", "workspace_id": "ws-research",
+                "allow_all_models": true, "ai_provider_id": "bedrock", "workspace_id": "ws-research",
                 "configurations": {
                     "aws_auth_type": "assumedRole", "aws_region": "eu-central-1",
                     "aws_role_arn": "arn:aws:iam::000000000000:role/portkey-sandbox",
@@ -165,7 +167,7 @@ fn integrations() -> Vec<Step> {
         post(
             "/v1/integrations",
             json!({
-                "name": "Vertex AI", "slug": "vertex-ai", "ai_provider_id": "vertex-ai",
+                "name": "Vertex AI", "slug": "vertex-ai", "allow_all_models": true, "ai_provider_id": "vertex-ai",
                 "configurations": { "vertex_auth_type": "serviceAccount",
                     "vertex_region": "europe-west4", "vertex_project_id": "example-project" },
                 "secret_mappings": [{
@@ -176,7 +178,7 @@ fn integrations() -> Vec<Step> {
         post(
             "/v1/integrations",
             json!({
-                "name": "OpenAI Legacy", "slug": "openai-legacy", "ai_provider_id": "openai",
+                "name": "OpenAI Legacy", "slug": "openai-legacy", "allow_all_models": true, "ai_provider_id": "openai",
                 "key": "sk-sandbox-openai-0006", "description": "Replaced by OpenAI Production",
             }),
         ),

@@ -35,7 +35,7 @@ pub(super) fn rate_limits() -> Vec<Step> {
         json!({
             "name": "Fair share", "workspace_id": "ws-support-bot", "type": "requests",
             "unit": "rpm", "value": 120, "group_by": [{ "key": "api_key" }],
-            "conditions": [{ "key": "model", "value": ["gpt-4o", "gpt-4o-mini"] }],
+            "conditions": [{ "key": "model", "value": "gpt-4o*" }],
         }),
     )]
 }

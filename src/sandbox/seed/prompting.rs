@@ -15,7 +15,7 @@ fn configs() -> Vec<Step> {
         post(
             "/v1/configs",
             json!({
-                "name": "Support Fallback", "workspace_id": "ws-support-bot", "isDefault": 1,
+                "name": "Support Fallback", "workspace_id": "ws-support-bot",
                 "config": { "strategy": { "mode": "fallback" },
                     "targets": [{ "provider": "@openai-production" }, { "provider": "@anthropic" }] },
             }),

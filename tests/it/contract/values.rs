@@ -49,6 +49,11 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ),
     // Another workspace may not export all there is.
     ("create-log-export", "workspace_id", &[r#""ws-shared""#]),
+    ("create-config", "config", &[r#"{ "retry": { "attempts": 3 } }"#]),
+    ("update-config", "config", &[r#"{ "cache": { "mode": "simple" } }"#]),
+    // A workspace's guardrail is no default of the organisation.
+    ("update-organisation-defaults", "input_guardrails[]", OF_THE_ORGANISATION),
+    ("update-organisation-defaults", "output_guardrails[]", OF_THE_ORGANISATION),
     ("delete-workspace", "name", &[r#""sample-name-0""#]),
     ("create-virtual-key", "provider", &[r#""openai""#]),
     // Nothing lists these.
@@ -106,6 +111,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
 
 /// A tool, a prompt and a resource of the seeded issue tracker.
 const CAPABILITIES: &[&str] = &[r#""create_issue""#, r#""triage""#, r#""board""#];
+/// The one seeded guardrail that is no workspace's.
+const OF_THE_ORGANISATION: &[&str] = &[r#""guard_plain-language""#];
 /// The one seeded MCP server that somebody has signed in to.
 const SIGNED_IN_TO: &[&str] = &[r#""papers""#];
 

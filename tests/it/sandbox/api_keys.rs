@@ -31,7 +31,7 @@ async fn a_key_is_told_once_and_masked_after() {
     assert_eq!(read["status"], "active");
     assert_eq!(read["expiry_enforced"], 0);
     assert_eq!(read["allow_config_override"], Value::Null);
-    assert_eq!(read["defaults"]["allow_config_override"], true);
+    assert_eq!(read["defaults"], json!({ "metadata": null, "config_id": null }));
     assert_ne!(read["workspace_id"], "ws-shared", "a slug becomes a UUID");
     // Seen live: a list does not tell when usage is reset.
     assert_eq!(
@@ -182,4 +182,26 @@ async fn a_reset_revives_an_exhausted_key() {
         assert_eq!(portkey.get(&path).await["status"], status, "{change}");
     }
     assert!(portkey.get(&path).await["last_reset_at"].is_string());
+}
+
+#[tokio::test]
+async fn key_of_a_departed_user_is_not_open() {
+    let portkey = Portkey::start().await;
+    let reader = "0a5d0000-0000-4000-8000-00000000ada4";
+    let body = json!({ "name": "Own", "scopes": ["logs.list"], "workspace_id": "ws-research",
+        "user_id": reader });
+    let path = path_of(&portkey.post("/api-keys/workspace/user", body).await);
+    let before = portkey.get("/api-keys").await["total"].as_u64().unwrap();
+    portkey.delete(&format!("/admin/users/{reader}")).await;
+    assert_eq!(portkey.get("/api-keys").await["total"], before - 1);
+    for (method, path, body) in [
+        (Method::GET, path.clone(), Value::Null),
+        (Method::PUT, path.clone(), json!({ "name": "N" })),
+        (Method::POST, format!("{path}/rotate"), Value::Null),
+    ] {
+        let refusal = portkey.refusal(method.clone(), &path, body).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"), "{method} {path}");
+    }
+    let never = portkey.refusal(Method::GET, "/api-keys/none", Value::Null).await;
+    assert_eq!(never.0, 404, "a key that never was is missing");
 }

@@ -18,18 +18,22 @@ async fn a_config_lives_and_dies() {
     let body = json!({ "name": "Two Tries", "workspace_id": "ws-shared", "config": written });
     let made = portkey.post("/configs", body).await;
     assert_eq!(made["success"], true);
+    let slug = made["slug"].as_str().unwrap();
 
-    let path = "/configs/pc-two-tries";
+    let path = format!("/configs/{slug}");
+    let path = path.as_str();
     let read = portkey.get(path).await;
-    assert_eq!(read["id"], made["data"]["id"]);
-    assert_eq!(read["version_id"], made["data"]["version_id"]);
+    for field in ["id", "slug", "version_id"] {
+        assert_eq!(read[field], made[field], "{field} at the top");
+        assert_eq!(read[field], made["data"][field], "{field} under `data`");
+    }
     assert_eq!(document(&read), written, "the document comes back as text, and in clear");
     assert_eq!((read["is_default"].as_u64(), read["type"].as_str()), (Some(0), Some("ORG_CONFIG")));
     let workspace = portkey.get("/admin/workspaces/ws-shared").await;
     assert_eq!(read["workspace_id"], workspace["id"], "a slug went in, an id comes out");
 
     let listed = portkey.get("/configs?workspace_id=ws-shared").await;
-    assert_eq!(column(&listed["data"], "slug"), ["pc-two-tries"]);
+    assert_eq!(column(&listed["data"], "slug"), [slug]);
     assert_eq!(listed["data"][0].get("config"), None, "a list has no documents");
     let by_id = format!("/configs/{}", read["id"].as_str().unwrap());
     assert_eq!(portkey.refusal(Method::GET, &by_id, Value::Null).await.0, 404);
@@ -55,7 +59,11 @@ async fn a_new_document_replaces_the_old_one_and_a_new_name_does_not() {
         let answer = portkey.put(SEEDED, change.clone()).await;
         let listed = portkey.get(&versions).await;
         assert_eq!(listed["total"], before["total"].as_u64().unwrap() + more, "{change}");
+        let config = portkey.get(SEEDED).await;
         assert_eq!(answer["data"]["version_id"], listed["data"][0]["version_id"], "{change}");
+        for field in ["id", "slug", "version_id"] {
+            assert_eq!(answer[field], config[field], "{change}: {field}");
+        }
     }
     let read = portkey.get(SEEDED).await;
     assert_eq!(document(&read), json!({ "cache": { "mode": "simple" } }), "nothing is merged");
@@ -70,14 +78,39 @@ async fn a_new_document_replaces_the_old_one_and_a_new_name_does_not() {
 }
 
 #[tokio::test]
-async fn a_workspace_has_one_default() {
+async fn wish_to_be_default_is_dropped_silently() {
     let portkey = Portkey::start().await;
-    let body = json!({ "name": "New", "workspace_id": "ws-support-bot", "isDefault": 1,
-        "config": {} });
-    portkey.post("/configs", body).await;
-    let listed = portkey.get("/configs?workspace_id=ws-support-bot").await;
-    let defaults = listed["data"].as_array().unwrap().iter().filter(|c| c["is_default"] == 1);
-    assert_eq!(defaults.map(|c| c["slug"].as_str().unwrap()).collect::<Vec<_>>(), ["pc-new"]);
+    for field in ["isDefault", "is_default"] {
+        let body = json!({ "name": "New", "workspace_id": "ws-shared", (field): 1, "config": {} });
+        let made = portkey.post("/configs", body).await;
+        let path = format!("/configs/{}", made["slug"].as_str().unwrap());
+        portkey.put(&path, json!({ (field): 1 })).await;
+        assert_eq!(portkey.get(&path).await["is_default"], 0, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn document_that_is_no_config_changes_nothing() {
+    let portkey = Portkey::start().await;
+    let before = portkey.get(SEEDED).await;
+    for config in [
+        json!({ "targets": [{ "weight": 0.5 }] }),
+        json!({ "targets[0].weight": 0.5 }),
+        json!({ "weight": 0.5 }),
+        json!({ "strategy": { "mode": "roundrobin" }, "targets": [{ "provider": "@a" }] }),
+        json!({ "cache": { "mode": "exact" } }),
+    ] {
+        let body = json!({ "config": config });
+        let refusal = portkey.refusal(Method::PUT, SEEDED, body).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{config}");
+        let body = json!({ "name": "N", "workspace_id": "ws-shared", "config": config });
+        assert_eq!(portkey.refusal(Method::POST, "/configs", body).await.0, 400, "{config}");
+    }
+    assert_eq!(portkey.get(SEEDED).await, before);
+    let unknown = json!({ "cache": { "mode": "simple" }, "budget": { "daily_limit_usd": 500.0 } });
+    portkey.put(SEEDED, json!({ "config": unknown })).await;
+    let kept = json!({ "cache": { "mode": "simple" }, "budget": { "daily_limit_usd": 500 } });
+    assert_eq!(document(&portkey.get(SEEDED).await), kept, "a whole float is an integer");
 }
 
 #[tokio::test]
@@ -101,10 +134,13 @@ async fn what_is_wrong_is_said() {
         (create(json!({ "name": "N", "config": {}, "workspace_id": "ws-none" })), 403, "ws-none"),
         (create(json!({ "config": {}, "workspace_id": "ws-shared" })), 400, "`name`"),
         (create(json!({ "name": "N", "workspace_id": "ws-shared" })), 400, "`config`"),
-        (create(json!({ "name": "N", "config": {}, "isDefault": 2 })), 400, "`isDefault`"),
         ((Method::PUT, SEEDED, json!({ "config": [] })), 400, "`config`"),
         ((Method::PUT, SEEDED, json!({ "name": null })), 400, "`name`"),
-        ((Method::PUT, "/configs/pc-none", json!({ "name": "N" })), 404, "pc-none"),
+        (
+            (Method::PUT, "/configs/pc-none", json!({ "name": "N" })),
+            400,
+            "No update fields provided",
+        ),
         ((Method::GET, "/configs", Value::Null), 403, "workspace_id"),
     ] {
         let (got, _, message) = portkey.refusal(method, path, body.clone()).await;

@@ -86,7 +86,8 @@ async fn what_is_missing_is_not_found_unless_it_is_a_workspace() {
         (Method::GET, "/mcp-integrations?organisation_id=another", 403, "AB03"),
         (Method::GET, "/admin/workspaces/ws-none", 403, "AB03"),
     ] {
-        let refusal = portkey.refusal(method.clone(), path, Value::Null).await;
+        let body = if method == Method::PUT { json!({}) } else { Value::Null };
+        let refusal = portkey.refusal(method.clone(), path, body).await;
         assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{method} {path}");
     }
 }
@@ -193,7 +194,7 @@ async fn a_wrong_field_is_named() {
         ),
         ("/integrations/anthropic/models", json!({ "models": [{ "slug": "m" }] }), "enabled"),
         ("/mcp-integrations/issue-tracker", json!({ "url": "ftp://example.com" }), "url"),
-        ("/mcp-integrations/issue-tracker", json!({ "auth_type": "basic" }), "auth_type"),
+        ("/mcp-integrations/issue-tracker", json!({ "auth_type": "" }), "auth_type"),
         ("/mcp-integrations/issue-tracker", json!({ "name": null }), "name"),
         ("/mcp-integrations/issue-tracker/capabilities", json!({ "capabilities": [] }), "items"),
     ] {

@@ -47,3 +47,15 @@ async fn a_score_out_of_bounds_is_refused() {
         assert!(message.contains(field), "{path} {body}: {message}");
     }
 }
+
+#[tokio::test]
+async fn score_may_be_written_as_a_text() {
+    let portkey = Portkey::start().await;
+    let made = portkey.post("/feedback", json!({ "trace_id": "t", "value": "7" })).await;
+    let path = format!("/feedback/{}", made["feedback_ids"][0].as_str().unwrap());
+    portkey.put(&path, json!({ "value": "-3" })).await;
+    for value in ["11", "seven", ""] {
+        let refusal = portkey.refusal(Method::PUT, &path, json!({ "value": value })).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{value}");
+    }
+}

@@ -17,11 +17,12 @@ async fn every_update_is_a_version() {
     let body = json!({ "name": "Nine Words", "workspace_id": "ws-shared", "actions": actions(),
         "checks": [check, { "id": "portkey.gibberish", "is_enabled": false }] });
     let made = portkey.post("/guardrails", body).await;
-    assert_eq!(made["slug"], "guard_nine-words");
+    let slug = made["slug"].as_str().unwrap();
     let id = made["id"].as_str().unwrap();
     let path = format!("/guardrails/{id}");
     let read = portkey.get(&path).await;
-    assert_eq!(read, portkey.get("/guardrails/guard_nine-words").await);
+    assert_eq!(read, portkey.get(&format!("/guardrails/{slug}")).await);
+    assert_eq!(read["version_id"], made["version_id"]);
     assert_eq!(read["checks"], json!([check, { "id": "portkey.gibberish", "is_enabled": false }]));
     assert_eq!((&read["status"], &read["updated_by"]), (&json!("active"), &Value::Null));
 
@@ -40,7 +41,8 @@ async fn every_update_is_a_version() {
         assert_eq!((&answer["id"], &answer["slug"]), (&made["id"], &made["slug"]));
         assert!(!versions.contains(&answer["version_id"]), "{change}");
         versions.push(answer["version_id"].clone());
-        assert_eq!(portkey.get(&path).await[field], expected, "{change}");
+        let read = portkey.get(&path).await;
+        assert_eq!((&read[field], &read["version_id"]), (&expected, &answer["version_id"]));
     }
     assert_eq!(portkey.delete(&path).await, json!({}));
     let gone = portkey.refusal(Method::GET, &path, Value::Null).await;
@@ -75,16 +77,40 @@ async fn a_guardrail_that_cannot_be_is_refused_and_the_field_is_named() {
     let check = || json!([{ "id": "portkey.gibberish" }]);
     for (body, field) in [
         (guardrail(json!([]), actions()), "checks"),
-        (guardrail(json!([{ "id": "portkey.nothing" }]), actions()), "checks[0].id"),
         (guardrail(json!([{ "parameters": {} }]), actions()), "checks[0].id"),
-        (guardrail(check(), json!({ "deny": true })), "actions.async"),
+        (guardrail(check(), json!("block")), "actions"),
         (guardrail(check(), Value::Null), "actions"),
-        (json!({ "name": "New", "checks": check(), "actions": actions() }), "workspace_id"),
     ] {
         let refusal = portkey.refusal(Method::POST, "/guardrails", body.clone()).await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{body}");
         assert!(refusal.2.contains(&format!("`{field}`")), "{body}: {}", refusal.2);
     }
+}
+
+#[tokio::test]
+async fn checks_and_actions_of_any_form_are_stored() {
+    let portkey = Portkey::start().await;
+    let check = |id: &str| json!([{ "id": id, "parameters": { "a": 1 }, "own": "setting" }]);
+    for (checks, actions) in [
+        (check("javelin.guardrails"), json!({ "onFail": "block", "message": "m" })),
+        (check("partner.new"), json!({ "on_fail": "deny", "on_success": "continue" })),
+        (check("default.regexMatch"), json!({ "deny": true, "sequential": true })),
+        (check("default.requestParametersCheck"), json!({})),
+    ] {
+        let body = json!({ "name": "Any Form", "checks": checks, "actions": actions });
+        let made = portkey.post("/guardrails", body).await;
+        let read = portkey.get(&format!("/guardrails/{}", made["id"].as_str().unwrap())).await;
+        assert_eq!((&read["checks"], &read["actions"]), (&checks, &actions));
+        assert_eq!(read["workspace_id"], Value::Null, "without a workspace the organisation's");
+    }
+}
+
+#[tokio::test]
+async fn update_of_a_missing_guardrail_has_nothing_to_update() {
+    let portkey = Portkey::start().await;
+    let refusal = portkey.refusal(Method::PUT, "/guardrails/pg-none", json!({ "name": "N" })).await;
+    let expected = (400, "AB01".to_owned(), "No update fields provided".to_owned());
+    assert_eq!(refusal, expected);
 }
 
 #[tokio::test]

@@ -11,14 +11,15 @@ async fn an_integration_lives_and_dies() {
     let body = json!({ "name": "My  First, Key!", "ai_provider_id": "openai", "key": "sk-first",
         "tags": { "team": "a" } });
     let made = portkey.post("/integrations", body.clone()).await;
-    assert_eq!(made["slug"], "my-first-key");
+    let path = format!("/integrations/{}", made["slug"].as_str().unwrap());
     assert_ne!(portkey.post("/integrations", body).await["slug"], made["slug"]);
 
-    let read = portkey.get("/integrations/my-first-key").await;
+    let read = portkey.get(&path).await;
     assert_eq!(read["id"], made["id"]);
     assert_eq!(read["status"], "active");
     assert_eq!(read["object"], "integration");
-    assert_eq!(read["allow_all_models"], true);
+    assert_eq!(read["allow_all_models"], false);
+    assert_eq!((&read["type"], &read["workspace_id"]), (&json!("organisation"), &Value::Null));
     assert_eq!(read["workspace_count"], 0);
     assert_eq!(read["global_workspace_access_settings"]["enabled"], false);
     assert_eq!(read["tags"]["team"], "a");
@@ -29,8 +30,8 @@ async fn an_integration_lives_and_dies() {
         assert_eq!(read[field], *value, "{field}");
     }
 
-    assert_eq!(portkey.delete("/integrations/my-first-key").await, json!({}));
-    let gone = portkey.refusal(Method::GET, "/integrations/my-first-key", Value::Null).await;
+    assert_eq!(portkey.delete(&path).await, json!({}));
+    let gone = portkey.refusal(Method::GET, &path, Value::Null).await;
     assert_eq!(gone.0, 404);
 }
 
@@ -55,6 +56,9 @@ async fn a_workspaces_integration_brings_a_provider_unless_told_not_to() {
             .map(|item| item["slug"].as_str().unwrap())
             .collect();
         assert_eq!(made, Vec::from_iter(provider), "{slug}");
+        let read = portkey.get(&format!("/integrations/{slug}")).await;
+        assert_eq!(read["type"], "workspace", "{slug}");
+        assert!(read["workspace_id"].is_string(), "{slug}");
         let open = portkey.get(&format!("/integrations/{slug}/workspaces")).await;
         assert_eq!(column(&open["workspaces"], "id"), ["ws-research"], "{slug}");
     }
@@ -64,6 +68,65 @@ async fn a_workspaces_integration_brings_a_provider_unless_told_not_to() {
     let nowhere = json!({ "name": "T", "ai_provider_id": "openai", "key": "k",
         "workspace_id": "ws-nowhere" });
     assert_eq!(portkey.refusal(Method::POST, "/integrations", nowhere).await.0, 403);
+}
+
+#[tokio::test]
+async fn models_are_off_unless_all_are_allowed() {
+    let portkey = Portkey::start().await;
+    for (given, allowed) in [(None, false), (Some(false), false), (Some(true), true)] {
+        let mut body = json!({ "name": "Models", "ai_provider_id": "openai", "key": "k" });
+        if let Some(given) = given {
+            body["allow_all_models"] = json!(given);
+        }
+        let made = portkey.post("/integrations", body).await;
+        let path = format!("/integrations/{}", made["slug"].as_str().unwrap());
+        assert_eq!(portkey.get(&path).await["allow_all_models"], allowed, "{given:?}");
+        let models = portkey.get(&format!("{path}/models")).await;
+        assert_eq!(models["allow_all_models"], allowed, "{given:?}");
+        let models = models["models"].as_array().unwrap();
+        assert!(models.iter().all(|model| model["enabled"] == allowed), "{given:?}: {models:?}");
+    }
+}
+
+#[tokio::test]
+async fn settings_of_any_provider_are_stored_and_their_secrets_masked() {
+    let portkey = Portkey::start().await;
+    for (provider, settings, shown) in [
+        (
+            "azure-openai",
+            json!({ "azure_auth_mode": "workload", "azure_resource_name": "r",
+                "azure_workload_tenant_id": "t", "azure_workload_client_id": "c",
+                "is_key_required": false, "azure_deployment_config": [{
+                    "azure_deployment_name": "d", "azure_api_version": "v",
+                    "azure_model_slug": "gpt-4o" }] }),
+            vec!["azure_workload_tenant_id", "is_key_required"],
+        ),
+        (
+            "vertex-ai",
+            json!({ "vertex_auth_type": "workload", "vertex_region": "us-east1",
+                "vertex_skip_ptu_cost_attribution": true }),
+            vec!["vertex_auth_type", "vertex_skip_ptu_cost_attribution"],
+        ),
+        (
+            "bedrock",
+            json!({ "aws_auth_type": "serviceRole", "aws_region": "eu-west-1" }),
+            vec!["aws_auth_type"],
+        ),
+        (
+            "a-provider-of-tomorrow",
+            json!({ "endpoint": "e", "apiKey": "abcdefghijkl", "session_token": "abcdefghijkl" }),
+            vec!["endpoint", "masked_apiKey", "masked_session_token"],
+        ),
+    ] {
+        let body = json!({ "name": "Any", "ai_provider_id": provider, "configurations": settings });
+        let made = portkey.post("/integrations", body).await;
+        let read = portkey.get(&format!("/integrations/{}", made["slug"].as_str().unwrap())).await;
+        let read = &read["configurations"];
+        for field in shown {
+            assert!(!read[field].is_null(), "{provider}: {field} in {read}");
+            assert!(!read.to_string().contains("abcdefghijkl"), "{read}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -107,6 +170,9 @@ async fn only_custom_models_can_be_removed_all_or_none() {
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{slugs}");
         assert_eq!(portkey.get(path).await, before, "{slugs}");
     }
+    let body = json!({ "models": ["a"] });
+    let refusal = portkey.refusal(Method::DELETE, &format!("{path}?slugs=a"), body).await;
+    assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "a body is refused");
     assert_eq!(portkey.delete(&format!("{path}?slugs=a,b")).await, json!({}));
     let left = portkey.get(path).await;
     let left = column(&left["models"], "slug");

@@ -60,6 +60,34 @@ async fn a_page_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
+async fn value_that_a_filter_does_not_know_is_refused() {
+    let portkey = Portkey::start().await;
+    for query in [
+        "/admin/workspaces?status=AAA",
+        "/admin/workspaces?status=active,AAA",
+        "/admin/workspaces/ws-shared?name_format=AAA",
+        "/admin/workspaces/ws-shared/users?role=AAA",
+        "/admin/users?role=AAA",
+        "/admin/users/invites?role=AAA",
+        "/admin/users/invites?status=AAA",
+        "/integrations?type=AAA",
+        "/mcp-integrations?type=AAA",
+        "/mcp-servers/issues/capabilities?type=AAA",
+        "/policies/rate-limits?workspace_id=ws-shared&status=AAA",
+        "/policies/rate-limits?workspace_id=ws-shared&type=AAA",
+        "/policies/rate-limits?workspace_id=ws-shared&unit=AAA",
+        "/policies/usage-limits?workspace_id=ws-shared&status=AAA",
+        "/policies/usage-limits?workspace_id=ws-shared&type=AAA",
+        "/prompts?workspace_id=ws-shared&type=AAA",
+        "/scim/workspaces?role=AAA",
+        "/secret-references?manager_type=AAA",
+    ] {
+        let refusal = portkey.refusal(Method::GET, query, Value::Null).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn filters_keep_what_was_asked_for() {
     let portkey = Portkey::start().await;
     for (query, slugs) in [
@@ -91,7 +119,7 @@ async fn each_list_has_its_own_envelope() {
     let portkey = Portkey::start().await;
     for (path, fields) in [
         ("/integrations", vec!["object", "total", "data"]),
-        ("/integrations/anthropic/models", vec!["total", "models"]),
+        ("/integrations/anthropic/models", vec!["total", "models", "allow_all_models"]),
         (
             "/integrations/anthropic/workspaces",
             vec!["total", "workspaces", "global_workspace_access"],

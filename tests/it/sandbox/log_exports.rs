@@ -103,3 +103,18 @@ async fn exports_are_listed_by_workspace_and_keep_what_is_denied() {
     let missing = format!("{ALL}/none");
     assert_eq!(portkey.refusal(Method::GET, &missing, Value::Null).await.0, 404);
 }
+
+#[tokio::test]
+async fn description_and_times_without_a_zone_are_accepted() {
+    let portkey = Portkey::start().await;
+    let mut body = draft("ws-shared");
+    body["description"] = json!("Nightly");
+    body["filters"]["time_of_generation_min"] = json!("2025-12-10T00:00:00.048716");
+    let made = portkey.post(ALL, body).await;
+    let item = format!("{ALL}/{}", made["id"].as_str().unwrap());
+    assert_eq!(portkey.get(&item).await["description"], "Nightly");
+    portkey.put(&item, json!({ "description": "Hourly" })).await;
+    assert_eq!(portkey.get(&item).await["description"], "Hourly");
+    portkey.put(&item, json!({ "description": null })).await;
+    assert_eq!(portkey.get(&item).await["description"], Value::Null);
+}

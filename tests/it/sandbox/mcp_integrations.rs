@@ -12,9 +12,8 @@ async fn an_mcp_integration_is_found_by_id_and_by_slug() {
         "auth_type": "none", "transport": "http", "workspace_id": "ws-shared",
         "configurations": { "custom_headers": { "x-tenant": "tenant-0001" }, "timeout": 5 } });
     let made = portkey.post("/mcp-integrations", body).await;
-    assert_eq!(made["slug"], "new-server");
-    let id = made["id"].as_str().unwrap();
-    let read = portkey.get("/mcp-integrations/new-server").await;
+    let (id, slug) = (made["id"].as_str().unwrap(), made["slug"].as_str().unwrap());
+    let read = portkey.get(&format!("/mcp-integrations/{slug}")).await;
     assert_eq!(read, portkey.get(&format!("/mcp-integrations/{id}")).await);
     assert_eq!(read["type"], "workspace");
     assert_eq!(read["status"], "active");
@@ -25,7 +24,7 @@ async fn an_mcp_integration_is_found_by_id_and_by_slug() {
     let listed = portkey.get("/mcp-integrations?search=new+server").await;
     assert_eq!(listed["data"][0]["workspaces_count"], 1);
     assert_eq!(portkey.delete(&format!("/mcp-integrations/{id}")).await, json!({}));
-    for handle in [id, "new-server"] {
+    for handle in [id, slug] {
         let path = format!("/mcp-integrations/{handle}");
         assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404, "{path}");
     }
@@ -131,13 +130,15 @@ async fn access_has_two_shapes_and_merges_or_replaces() {
         .iter()
         .map(|row| row["enabled"].as_bool().unwrap())
         .collect();
-    assert_eq!(column(&new["data"], "id"), ["ws-shared", "ws-support-bot", "ws-research"]);
+    let workspaces = portkey.get("/admin/workspaces").await;
+    let [shared, research, support] = column(&workspaces["data"], "id")[..] else { panic!() };
+    assert_eq!(column(&new["data"], "id"), [shared, support, research], "UUIDs");
     assert_eq!(enabled, [false, true, true]);
 
     let replace = json!({ "workspaces": [{ "id": "ws-shared", "enabled": true }],
         "override_existing_workspace_access": true, "global_workspace_access": null });
     portkey.put(path, replace).await;
     let left = portkey.get(path).await;
-    assert_eq!(column(&left["workspaces"], "id"), ["ws-shared"]);
+    assert_eq!(column(&left["workspaces"], "id"), [shared]);
     assert_eq!(left["global_workspace_access"], Value::Null);
 }

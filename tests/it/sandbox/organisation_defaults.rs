@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 
 use super::{KEY, Portkey, column, json as read};
 
-const PERSONAL: &str = "guard_personal-data";
 const PLAIN: &str = "guard_plain-language";
-const TOOLS: &str = "guard_tool-calls";
 const PATH: &str = "/admin/organisation/defaults";
 
 /// Sends to the second version of the API.
@@ -24,11 +22,14 @@ async fn a_list_given_replaces_and_a_list_left_out_stays() {
     let portkey = Portkey::start().await;
     // An id will do as well; the slug is read back beside it.
     let plain = portkey.get("/guardrails/guard_plain-language").await["id"].clone();
+    let body = json!({ "name": "Second", "checks": [{ "id": "portkey.pii" }], "actions": {} });
+    let second = portkey.post("/guardrails", body).await;
+    let second = second["slug"].as_str().unwrap();
     // Each row goes on from the one before it.
     for (change, input, output) in [
-        (json!({}), vec![PERSONAL], vec![]),
-        (json!({ "output_guardrails": [plain, TOOLS] }), vec![PERSONAL], vec![PLAIN, TOOLS]),
-        (json!({ "output_guardrails": [TOOLS], "input_guardrails": [] }), vec![], vec![TOOLS]),
+        (json!({}), vec![PLAIN], vec![]),
+        (json!({ "output_guardrails": [plain, second] }), vec![PLAIN], vec![PLAIN, second]),
+        (json!({ "output_guardrails": [second], "input_guardrails": [] }), vec![], vec![second]),
     ] {
         assert_eq!(v2(&portkey, Method::PUT, change.clone()).await, (200, json!({})), "{change}");
         let (_, defaults) = v2(&portkey, Method::GET, json!({})).await;
@@ -48,6 +49,9 @@ async fn lists_are_lists_of_guardrails() {
     let unknown = json!({ "input_guardrails": [PLAIN, "guard_none"], "output_guardrails": [] });
     let (status, answer) = v2(&portkey, Method::PUT, unknown).await;
     assert_eq!((status, &answer["data"]["errorCode"]), (403, &json!("AB03")), "{answer}");
+    let of_a_workspace = json!({ "input_guardrails": ["guard_personal-data"] });
+    let (status, answer) = v2(&portkey, Method::PUT, of_a_workspace).await;
+    assert_eq!((status, &answer["data"]["errorCode"]), (400, &json!("AB01")), "{answer}");
 }
 
 #[tokio::test]

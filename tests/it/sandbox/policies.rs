@@ -65,7 +65,10 @@ async fn policies_are_refused_for_a_reason() {
         (USAGE, json!({ "conditions": [] }), "conditions"),
         (RATE, json!({ "conditions": [] }), "conditions"),
         (USAGE, json!({ "group_by": [] }), "group_by"),
-        (RATE, json!({ "group_by": [{ "key": "colour" }] }), "group_by[0]"),
+        (RATE, json!({ "group_by": [{ "key": "metadata." }] }), "group_by[0]"),
+        (USAGE, json!({ "alert_threshold": 0 }), "alert_threshold"),
+        (RATE, json!({ "description": "d".repeat(501) }), "description"),
+        (RATE, json!({ "status": "paused" }), "status"),
         (USAGE, when(json!({ "field": "model", "operator": "is", "value": "x" })), "key"),
         (USAGE, when(json!({ "key": "metadata.", "value": "x" })), "conditions[0]"),
         (RATE, when(json!({ "key": "model" })), "conditions[0]"),
@@ -75,7 +78,7 @@ async fn policies_are_refused_for_a_reason() {
         (USAGE, json!({ "type": "tokens", "credit_limit": 99 }), "credit_limit"),
         (USAGE, json!({ "periodic_reset": "weekly", "periodic_reset_days": 7 }), "periodic_reset"),
         (USAGE, json!({ "periodic_reset_days": 366 }), "periodic_reset_days"),
-        (RATE, json!({ "unit": "tpd" }), "unit"),
+        (RATE, json!({ "unit": "rpc" }), "unit"),
         (RATE, json!({ "type": "cost" }), "type"),
         (RATE, json!({ "target": "images" }), "target"),
     ] {
@@ -115,6 +118,31 @@ async fn an_update_has_three_values() {
     let read = portkey.get(&path).await;
     assert_eq!((&read["unit"], &read["value"]), (&json!("rpd"), &json!(5)));
     assert_eq!(read.get("target"), None, "a target is given at first or never");
+}
+
+#[tokio::test]
+async fn policy_of_the_documents_is_stored_as_written() {
+    let portkey = Portkey::start().await;
+    let conditions = json!([{ "key": "mcp_tool", "value": "*", "excludes": ["a", "b"] },
+        { "key": "a_key_of_tomorrow", "value": "x" }]);
+    for (kind, more) in [(USAGE, json!({})), (RATE, json!({ "unit": "tpd", "type": "tokens" }))] {
+        let mut change = json!({ "description": "d".repeat(500), "status": "active",
+            "conditions": conditions, "group_by": [] });
+        change.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut body = policy(kind, change);
+        body.as_object_mut().unwrap().shift_remove("group_by");
+        let made = portkey.post(kind, body.clone()).await;
+        let path = format!("{kind}/{}", made["id"].as_str().unwrap());
+        let read = portkey.get(&path).await;
+        for field in ["description", "status", "conditions"] {
+            assert_eq!(read[field], body[field], "{kind} {field}");
+        }
+        assert_eq!(read["group_by"], json!([]), "{kind}");
+        portkey.put(&path, json!({ "description": null })).await;
+        assert_eq!(portkey.get(&path).await["description"], Value::Null, "{kind}");
+        let unknown = format!("{path}?status=AAA");
+        assert_eq!(portkey.refusal(Method::GET, &unknown, Value::Null).await.0, 400, "{kind}");
+    }
 }
 
 #[tokio::test]

@@ -13,9 +13,10 @@ async fn a_partial_lives_and_dies() {
     let body = json!({ "name": "Closing Words", "string": "Yours, {{agent}}",
         "workspace_id": "ws-shared", "version_description": "First" });
     let made = portkey.post("/prompts/partials", body).await;
-    assert_eq!(made["slug"], "pp-closing-words");
+    let slug = made["slug"].as_str().unwrap();
 
-    let path = "/prompts/partials/pp-closing-words";
+    let path = format!("/prompts/partials/{slug}");
+    let path = path.as_str();
     let read = portkey.get(path).await;
     assert_eq!(read["string"], "Yours, {{agent}}");
     assert_eq!(
@@ -30,7 +31,7 @@ async fn a_partial_lives_and_dies() {
     assert_eq!(read["collection_id"], collections["data"][0]["id"], "the workspace's own");
     for query in ["workspace_id=ws-shared", "workspace_id=ws-shared&search=CLOSING"] {
         let listed = portkey.get(&format!("/prompts/partials?{query}")).await;
-        assert_eq!(column(&listed["data"], "slug"), ["pp-closing-words"], "{query}");
+        assert_eq!(column(&listed["data"], "slug"), [slug], "{query}");
         assert_eq!(listed["data"][0].get("string"), None, "{query}");
     }
     let inside =
@@ -60,7 +61,8 @@ async fn a_new_text_waits_to_be_published() {
         assert_eq!(read["string"], *text, "{asked}");
     }
     let listed = portkey.get(&format!("{SEEDED}/versions")).await;
-    assert_eq!(column(&listed["data"], "version"), ["2", "1"]);
+    let numbers = [&listed["data"][0]["version"], &listed["data"][1]["version"]];
+    assert_eq!(numbers, [&json!(2), &json!(1)]);
     assert_eq!(listed["data"][0]["prompt_partial_version_id"], added["prompt_partial_version_id"]);
     assert_eq!(listed["data"][0]["description"], "Shorter");
 

@@ -16,9 +16,10 @@ async fn a_prompt_lives_and_dies() {
         "parameters": { "temperature": 0 }, "template_metadata": { "owner": "support" },
     });
     let made = portkey.post("/prompts", body).await;
-    assert_eq!((&made["slug"], &made["object"]), (&json!("pp-good-morning"), &json!("prompt")));
+    assert_eq!(made["object"], "prompt");
 
-    let path = "/prompts/pp-good-morning";
+    let path = format!("/prompts/{}", made["slug"].as_str().unwrap());
+    let path = path.as_str();
     let read = portkey.get(path).await;
     assert_eq!(read["prompt_version_id"], made["version_id"]);
     assert_eq!((&read["prompt_version"], &read["is_raw_template"]), (&json!(1), &json!(0)));
@@ -97,6 +98,54 @@ async fn a_change_is_a_version_and_a_version_is_whole() {
     assert_eq!(portkey.get(SEEDED).await["string"], "Short");
     let listed = portkey.get("/prompts?collection_id=co-replies").await;
     assert_eq!(listed["data"][0]["model"], "m", "lists show the published version's model");
+}
+
+#[tokio::test]
+async fn parameters_of_null_are_as_good_as_none() {
+    let portkey = Portkey::start().await;
+    let body = json!({ "name": "Bare", "collection_id": "co-replies", "virtual_key": "anthropic",
+        "string": "Hello", "parameters": null, "tool_choice": "auto", "tools": [] });
+    let made = portkey.post("/prompts", body).await;
+    let path = format!("/prompts/{}", made["slug"].as_str().unwrap());
+    let read = portkey.get(&path).await;
+    assert_eq!((&read["parameters"], &read["tool_choice"]), (&json!({}), &json!("auto")));
+
+    let renamed = portkey.put(&path, json!({ "name": "Renamed", "parameters": null })).await;
+    assert_eq!(renamed, json!({}), "a name alone makes no version");
+    assert_eq!(portkey.get(&path).await["name"], "Renamed");
+    let whole = json!({ "string": "Hi", "parameters": null, "model": "m", "virtual_key": "azure" });
+    assert!(portkey.put(&path, whole).await["prompt_version_id"].is_string());
+    assert_eq!(portkey.get(&format!("{path}?version=2")).await["parameters"], json!({}));
+    // Of a version that is written as a float, the whole part counts.
+    portkey.put(&format!("{path}/makeDefault"), json!({ "version": 2.0 })).await;
+    assert_eq!(portkey.get(&path).await["string"], "Hi");
+}
+
+#[tokio::test]
+async fn label_of_null_leaves_the_version() {
+    let portkey = Portkey::start().await;
+    let label = portkey.get("/labels?search=staging").await["data"][0]["id"].clone();
+    let version = portkey.get(SEEDED).await["prompt_version_id"].clone();
+    let path = format!("{SEEDED}/versions/{}", version.as_str().unwrap());
+    portkey.put(&path, json!({ "label_id": label })).await;
+    assert_eq!(portkey.get(&path).await["prompt_version_label_id"], label);
+    assert_eq!(portkey.put(&path, json!({ "label_id": null })).await, json!({}));
+    assert_eq!(portkey.get(&path).await["prompt_version_label_id"], Value::Null);
+}
+
+#[tokio::test]
+async fn prompt_that_no_model_could_be_sent_is_refused() {
+    let portkey = Portkey::start().await;
+    let before = portkey.get(SEEDED).await;
+    for change in [
+        json!({ "patch": true, "string": "[\"Hello\"]" }),
+        json!({ "patch": true, "parameters": { "temperature": "hot" } }),
+        json!({ "patch": true, "tool_choice": 1 }),
+    ] {
+        let refusal = portkey.refusal(Method::PUT, SEEDED, change.clone()).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{change}");
+    }
+    assert_eq!(portkey.get(&format!("{SEEDED}?version=latest")).await, before);
 }
 
 #[tokio::test]

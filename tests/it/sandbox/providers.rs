@@ -16,10 +16,13 @@ async fn a_provider_lives_and_dies_in_its_workspace() {
         "usage_limits": { "type": "cost", "credit_limit": 10, "alert_threshold": 8 },
     });
     let made = portkey.post("/providers", body).await;
-    assert_eq!(made["slug"], "trial-run");
-    assert!(made["id"].is_string());
+    let slug = made["slug"].as_str().unwrap();
 
-    let read = portkey.get("/providers/trial-run?workspace_id=ws-research").await;
+    let here = format!("/providers/{slug}?workspace_id=ws-research");
+    let read = portkey.get(&here).await;
+    assert_eq!(read["id"], made["id"]);
+    let by_id = format!("/providers/{}?workspace_id=ws-research", made["id"].as_str().unwrap());
+    assert_eq!(portkey.get(&by_id).await, read, "found by its UUID as well");
     assert_eq!(read["status"], "active");
     assert_eq!(read["integration_id"], "openai-production");
     assert_eq!(read["rate_limits"][0]["value"], 5);
@@ -30,11 +33,10 @@ async fn a_provider_lives_and_dies_in_its_workspace() {
     let listed = portkey.get(&format!("/providers?workspace_id={research}")).await;
     assert!(listed["data"].as_array().unwrap().contains(&read));
 
-    let elsewhere = "/providers/trial-run?workspace_id=ws-shared";
-    assert_eq!(portkey.refusal(Method::GET, elsewhere, Value::Null).await.0, 404);
-    let here = "/providers/trial-run?workspace_id=ws-research";
-    assert_eq!(portkey.delete(here).await, json!({}));
-    assert_eq!(portkey.refusal(Method::GET, here, Value::Null).await.0, 404);
+    let elsewhere = format!("/providers/{slug}?workspace_id=ws-shared");
+    assert_eq!(portkey.refusal(Method::GET, &elsewhere, Value::Null).await.0, 404);
+    assert_eq!(portkey.delete(&here).await, json!({}));
+    assert_eq!(portkey.refusal(Method::GET, &here, Value::Null).await.0, 404);
 }
 
 #[tokio::test]
@@ -79,6 +81,19 @@ async fn a_provider_works_only_as_long_as_its_integration() {
         "ai_provider_id": "openai", "workspace_id": "ws-research" });
     portkey.post("/integrations", successor).await;
     assert_eq!(portkey.get(path).await["status"], "expired", "a namesake is not the same");
+}
+
+#[tokio::test]
+async fn rates_are_an_object_or_a_list() {
+    let portkey = Portkey::start().await;
+    let rate = |value: u8| json!({ "type": "requests", "unit": "rpm", "value": value });
+    let body = json!({ "name": "Rated", "integration_id": "anthropic", "rate_limits": [rate(5)],
+        "workspace_id": "ws-shared" });
+    let made = portkey.post("/providers", body).await;
+    let path = format!("/providers/{}?workspace_id=ws-shared", made["slug"].as_str().unwrap());
+    assert_eq!(portkey.get(&path).await["rate_limits"], json!([rate(5)]));
+    portkey.put(&path, json!({ "rate_limits": rate(6) })).await;
+    assert_eq!(portkey.get(&path).await["rate_limits"], json!([rate(6)]));
 }
 
 #[tokio::test]

@@ -16,14 +16,13 @@ async fn transcript() -> Vec<(u16, String, String)> {
         (Method::GET, "/integrations", Value::Null),
         (Method::POST, "/integrations", integration.clone()),
         (Method::POST, "/integrations", integration),
-        (Method::GET, "/integrations/two-words", Value::Null),
         (Method::POST, "/providers", provider),
         (Method::GET, "/providers?workspace_id=ws-shared", Value::Null),
         (Method::POST, "/mcp-integrations/old-wiki/test", Value::Null),
         (Method::GET, "/mcp-integrations/issue-tracker/capabilities", Value::Null),
         (Method::GET, "/admin/workspaces", Value::Null),
-        (Method::DELETE, "/integrations/two-words", Value::Null),
-        (Method::GET, "/integrations/two-words", Value::Null),
+        (Method::DELETE, "/integrations/anthropic", Value::Null),
+        (Method::GET, "/integrations/anthropic", Value::Null),
         (Method::GET, "/integrations", Value::Null),
     ] {
         let answer = portkey.send(method, path, body).await;
@@ -44,6 +43,63 @@ async fn two_sandboxes_share_nothing() {
     let (one, other) = (Portkey::start().await, Portkey::start().await);
     one.delete("/integrations/anthropic").await;
     other.get("/integrations/anthropic").await;
+}
+
+#[tokio::test]
+async fn slug_is_cut_from_the_name_and_ends_in_six_hex_digits() {
+    struct Case {
+        path: &'static str,
+        body: Value,
+        begins: &'static str,
+    }
+    let portkey = Portkey::start().await;
+    for Case { path, body, begins } in [
+        Case {
+            path: "/configs",
+            body: json!({ "name": "cencora-gemini-ocr", "config": {} }),
+            begins: "pc-cencor-",
+        },
+        Case {
+            path: "/configs",
+            body: json!({ "name": "pea websearch", "config": {} }),
+            begins: "pc-pea-we-",
+        },
+        Case {
+            path: "/prompts",
+            body: json!({ "name": "gira-summarize-thread", "collection_id": "co-replies",
+                "string": "", "parameters": {}, "virtual_key": "anthropic" }),
+            begins: "pp-gira-summa-",
+        },
+        Case { path: "/collections", body: json!({ "name": "gira" }), begins: "co-gira-" },
+        Case {
+            path: "/guardrails",
+            body: json!({ "name": "Sync Guard", "actions": {}, "checks": [{ "id": "a.b" }] }),
+            begins: "pg-sync-g-",
+        },
+        Case {
+            path: "/admin/workspaces",
+            body: json!({ "name": "Shared Team Workspace" }),
+            begins: "ws-shared-",
+        },
+        Case {
+            path: "/providers",
+            body: json!({ "name": "Copy of Anthropic", "integration_id": "anthropic" }),
+            begins: "copy-of-anthrop-",
+        },
+    ] {
+        let mut slugs = Vec::new();
+        for _ in 0..2 {
+            let mut body = body.clone();
+            body["workspace_id"] = json!("ws-support-bot");
+            let made = portkey.post(path, body).await;
+            let slug = made["slug"].as_str().unwrap().to_owned();
+            let digits = slug.strip_prefix(begins).unwrap_or_else(|| panic!("{slug}"));
+            let are_hex = digits.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+            assert!(digits.len() == 6 && are_hex, "{slug}");
+            slugs.push(slug);
+        }
+        assert_ne!(slugs[0], slugs[1], "the same name twice");
+    }
 }
 
 #[tokio::test]

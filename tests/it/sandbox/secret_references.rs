@@ -7,7 +7,7 @@ use super::{Portkey, column};
 
 fn vault(more: Value) -> Value {
     let mut body = json!({
-        "name": "Mistral", "manager_type": "hashicorp_vault", "secret_path": "kv/data/mistral",
+        "name": "Mistral", "slug": "mistral", "manager_type": "hashicorp_vault", "secret_path": "kv/data/mistral",
         "auth_config": { "vault_auth_type": "token", "vault_addr": "https://vault.example.com",
             "vault_token": "hvs.abcdefghxyz" },
     });
@@ -28,6 +28,7 @@ async fn a_reference_lives_and_dies() {
     assert_eq!(portkey.get(&by_id).await, read);
     assert_eq!(read["status"], "ACTIVE");
     assert_eq!(read["allow_all_workspaces"], true);
+    assert_eq!(read["created_by"], "system");
     assert_eq!(read["auth_config"]["masked_vault_token"], "hv*****xyz");
     assert_eq!(read["auth_config"]["vault_addr"], "https://vault.example.com");
     assert_eq!(read["auth_config"].get("vault_token"), None);
@@ -82,7 +83,11 @@ async fn each_manager_has_its_ways_in() {
     ] {
         let body = with(manager, config);
         match named {
-            None => assert!(portkey.post("/secret-references", body).await["id"].is_string()),
+            None => {
+                let mut body = body;
+                body["slug"] = format!("{manager}-reference").into();
+                assert!(portkey.post("/secret-references", body).await["id"].is_string());
+            }
             Some(named) => {
                 let refusal =
                     portkey.refusal(Method::POST, "/secret-references", body.clone()).await;

@@ -1,5 +1,6 @@
 //! Updates: left out keeps, `null` clears where it may, a value sets, and the answer says little.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Portkey;
@@ -38,6 +39,39 @@ async fn each_field_keeps_clears_or_takes_what_it_is_given() {
         let names: Vec<&String> = answer.as_object().unwrap().keys().collect();
         assert_eq!(names, expected_answer, "{path} {change}");
         assert_eq!(portkey.get(path).await[field], expected, "{path} {change}");
+    }
+}
+
+#[tokio::test]
+async fn update_without_a_body_is_refused() {
+    let portkey = Portkey::start().await;
+    for path in [
+        "/admin/users/0a5d0000-0000-4000-8000-00000000ada2",
+        "/admin/workspaces/ws-research",
+        "/admin/workspaces/ws-research/users/0a5d0000-0000-4000-8000-00000000ada2",
+        "/collections/co-customers",
+        "/configs/pc-support-fallback",
+        "/guardrails/guard_tool-calls",
+        "/guardrails/guard_tool-calls/mcp-servers",
+        "/integrations/anthropic",
+        "/integrations/anthropic/models",
+        "/integrations/anthropic/workspaces",
+        "/mcp-integrations/issue-tracker",
+        "/mcp-integrations/issue-tracker/capabilities",
+        "/mcp-integrations/issue-tracker/workspaces",
+        "/mcp-servers/issues",
+        "/mcp-servers/issues/user-access",
+        "/prompts/pp-refund-reply",
+        "/prompts/pp-refund-reply/makeDefault",
+        "/prompts/partials/pp-house-style",
+        "/providers/gemini?workspace_id=ws-research",
+        "/secret-references/support-mailbox",
+        "/virtual-keys/cohere-trial",
+        "/workspace-exclusions/input-guardrails",
+    ] {
+        let (status, code, message) = portkey.refusal(Method::PUT, path, Value::Null).await;
+        assert_eq!((status, code.as_str()), (400, "AB01"), "{path}");
+        assert_eq!(message, "The request has no body", "{path}");
     }
 }
 

@@ -16,9 +16,11 @@ async fn a_virtual_key_lives_and_dies() {
         "usage_limits": { "type": "tokens", "credit_limit": 1000 },
     });
     let made = portkey.post("/virtual-keys", body).await;
-    assert_eq!(made, json!({ "success": true, "data": { "slug": "azure-east" } }));
+    let slug = made["data"]["slug"].as_str().unwrap();
+    assert_eq!(made, json!({ "success": true, "data": { "slug": slug } }));
 
-    let read = portkey.get("/virtual-keys/azure-east").await;
+    let path = format!("/virtual-keys/{slug}");
+    let read = portkey.get(&path).await;
     assert_eq!(
         (read["key"].as_str(), read["masked_api_key"].as_str()),
         (Some(""), Some("ab*****xyz"))
@@ -28,12 +30,12 @@ async fn a_virtual_key_lives_and_dies() {
     assert_eq!(read["rate_limits"], json!([{ "type": "requests", "unit": "rph", "value": 7 }]));
     assert_eq!(read["status"], "active");
     let list = portkey.get("/virtual-keys?workspace_id=ws-research").await;
-    assert_eq!(column(&list["data"], "slug"), ["azure-east"]);
+    assert_eq!(list["data"][0]["slug"], slug);
     assert_eq!(list["data"][0]["workspace_name"], "Research");
     assert!(!list.to_string().contains("abcdefghijklxyz"));
 
-    assert_eq!(portkey.delete("/virtual-keys/azure-east").await, json!({}));
-    let gone = portkey.refusal(Method::GET, "/virtual-keys/azure-east", Value::Null).await;
+    assert_eq!(portkey.delete(&path).await, json!({}));
+    let gone = portkey.refusal(Method::GET, &path, Value::Null).await;
     assert_eq!((gone.0, gone.1.as_str()), (404, "AB08"));
 }
 
@@ -86,4 +88,84 @@ async fn lists_answer_without_paging() {
     assert_eq!(all["data"].as_array().unwrap().len() as u64, total);
     let page = portkey.get("/virtual-keys?page_size=1&current_page=1").await;
     assert_eq!(page["data"][0], all["data"][1]);
+}
+
+#[tokio::test]
+async fn provider_of_a_grant_is_a_virtual_key() {
+    let portkey = Portkey::start().await;
+    let list = portkey.get("/virtual-keys?workspace_id=ws-support-bot").await;
+    let of_grant = |slug: &str| {
+        let rows = list["data"].as_array().unwrap();
+        rows.iter().find(|row| row["slug"] == slug).cloned().expect("a provider in the list")
+    };
+    let row = of_grant("azure");
+    for (field, expected) in [
+        ("integration_id", json!("azure-eu")),
+        ("note", json!("Created automatically on integration access grant")),
+        ("provider", json!("azure-openai")),
+        ("model_config", Value::Null),
+        ("rate_limits", Value::Null),
+        ("reset_usage", Value::Null),
+        ("object", json!("virtual-key")),
+    ] {
+        assert_eq!(row.get(field), Some(&expected), "{field}");
+    }
+    let slugs = column(&list["data"], "slug");
+    let providers = portkey.get("/providers?workspace_id=ws-support-bot").await;
+    assert!(column(&providers["data"], "slug").iter().all(|slug| slugs.contains(slug)));
+
+    let path = "/virtual-keys/openai-production?workspace_id=ws-support-bot";
+    let read = portkey.get(path).await;
+    assert_eq!(read["masked_api_key"], "sk*****001", "the credential of its integration");
+    assert_eq!((&read["model_config"], &read["rate_limits"]), (&json!({}), &json!([])));
+    for field in ["reset_usage", "secret_mappings"] {
+        assert_eq!(read.get(field), None, "{field}");
+    }
+    assert_eq!(portkey.put(path, json!({ "note": "Shared" })).await, json!({}));
+    let provider = "/providers/openai-production?workspace_id=ws-support-bot";
+    assert_eq!(portkey.get(provider).await["note"], "Shared", "they are the same");
+    assert_eq!(portkey.delete(path).await, json!({}));
+    assert_eq!(portkey.refusal(Method::GET, provider, Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn settings_of_every_provider_are_stored_and_masked() {
+    let portkey = Portkey::start().await;
+    let secret = "abcdefghijkl";
+    for (settings, shown) in [
+        (
+            json!({ "awsAccessKeyId": secret, "awsSecretAccessKey": secret, "awsRegion": "r" }),
+            json!({ "masked_awsAccessKeyId": "ab*****jkl", "masked_awsSecretAccessKey": "ab*****jkl",
+                "awsRegion": "r" }),
+        ),
+        (
+            json!({ "vertexProjectId": "p", "vertexRegion": "r" }),
+            json!({ "vertexProjectId": "p", "vertexRegion": "r" }),
+        ),
+        (
+            json!({ "azureAuthMode": "entra", "azureEntraClientSecret": secret }),
+            json!({ "azureAuthMode": "entra", "masked_azureEntraClientSecret": "ab*****jkl" }),
+        ),
+        (json!({ "workersAiAccountId": "a" }), json!({ "workersAiAccountId": "a" })),
+    ] {
+        let mut body =
+            json!({ "name": "V", "provider": "any", "key": secret, "workspace_id": "ws-shared" });
+        body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let made = portkey.post("/virtual-keys", body).await;
+        let path = format!("/virtual-keys/{}", made["data"]["slug"].as_str().unwrap());
+        assert_eq!(portkey.get(&path).await["model_config"], shown, "{settings}");
+        assert!(!portkey.get("/virtual-keys").await.to_string().contains(secret), "{settings}");
+    }
+}
+
+#[tokio::test]
+async fn rates_are_an_object_or_a_list_and_can_be_changed() {
+    let portkey = Portkey::start().await;
+    let path = "/virtual-keys/cohere-trial";
+    let rate = |value: u8| json!({ "type": "requests", "unit": "rpm", "value": value });
+    for given in [rate(5), json!([rate(6)])] {
+        portkey.put(path, json!({ "rate_limits": given })).await;
+        let expected = if given.is_array() { given } else { json!([given]) };
+        assert_eq!(portkey.get(path).await["rate_limits"], expected);
+    }
 }

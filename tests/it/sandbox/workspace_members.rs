@@ -42,14 +42,15 @@ async fn members_show_in_their_workspace_and_their_user() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "Nights", "users": [SUPPORT_LEAD] });
     let id = portkey.post("/admin/workspaces", body).await["id"].clone();
-    let workspace = portkey.get("/admin/workspaces/ws-nights").await;
+    let path = format!("/admin/workspaces/{}", id.as_str().unwrap());
+    let workspace = portkey.get(&path).await;
     assert_eq!(column(&workspace["users"], "id"), [SUPPORT_LEAD]);
     assert_eq!(workspace["users"][0]["role"], "member");
     let user = format!("/admin/users/{SUPPORT_LEAD}");
     let ids = |user: Value| user["workspace_ids"].as_array().unwrap().contains(&id);
     assert!(ids(portkey.get(&user).await));
     // Members do not keep a workspace from going, and go with it.
-    portkey.call(Method::DELETE, "/admin/workspaces/ws-nights", json!({ "name": "Nights" })).await;
+    portkey.call(Method::DELETE, &path, json!({ "name": "Nights" })).await;
     assert!(!ids(portkey.get(&user).await));
 }
 
@@ -86,4 +87,21 @@ async fn adding_is_refused_for_a_reason_and_adds_nobody() {
         assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{path} {body}");
     }
     assert_eq!(portkey.get(PATH).await["total"], 2);
+}
+
+#[tokio::test]
+async fn membership_of_a_departed_user_is_not_open() {
+    let portkey = Portkey::start().await;
+    let reader = "0a5d0000-0000-4000-8000-00000000ada4";
+    let one = format!("{PATH}/{reader}");
+    portkey.get(&one).await;
+    portkey.delete(&format!("/admin/users/{reader}")).await;
+    for (method, body) in [
+        (Method::GET, Value::Null),
+        (Method::PUT, json!({ "role": "manager" })),
+        (Method::DELETE, Value::Null),
+    ] {
+        let refusal = portkey.refusal(method.clone(), &one, body).await;
+        assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"), "{method}");
+    }
 }

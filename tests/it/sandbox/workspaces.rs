@@ -23,8 +23,8 @@ async fn the_icon_stands_before_the_name_unless_plain_is_asked_for() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "Ops", "icon": "🛠" });
     let made = portkey.post("/admin/workspaces", body).await;
-    assert_eq!(made["slug"], "ws-ops");
-    let path = "/admin/workspaces/ws-ops";
+    let path = format!("/admin/workspaces/{}", made["slug"].as_str().unwrap());
+    let path = path.as_str();
     assert_eq!(portkey.get(path).await["name"], "🛠 Ops");
     assert_eq!(portkey.get(&format!("{path}?name_format=plain")).await["name"], "Ops");
     portkey.put(path, json!({ "icon": "" })).await;
@@ -32,15 +32,44 @@ async fn the_icon_stands_before_the_name_unless_plain_is_asked_for() {
 }
 
 #[tokio::test]
-async fn limits_clear_and_defaults_merge() {
+async fn limits_clear_and_defaults_are_replaced_as_a_whole() {
     let portkey = Portkey::start().await;
     let path = "/admin/workspaces/ws-research";
     let change = json!({ "usage_limits": null, "defaults": { "input_guardrails": ["guard_plain-language"] } });
     assert_eq!(portkey.put(path, change).await, json!({}));
     let read = portkey.get(path).await;
     assert_eq!(read["usage_limits"], Value::Null);
-    assert_eq!(read["defaults"]["input_guardrails"], json!(["guard_plain-language"]));
-    assert_eq!(read["defaults"]["metadata"]["stage"], "experiment");
+    assert_eq!(read["defaults"], json!({ "input_guardrails": ["guard_plain-language"] }));
+    let output = json!({ "output_guardrails": ["guard_plain-language"] });
+    portkey.put(path, json!({ "defaults": output })).await;
+    assert_eq!(portkey.get(path).await["defaults"], output, "what is not sent is gone");
+    portkey.put(path, json!({ "description": "Trials" })).await;
+    assert_eq!(portkey.get(path).await["defaults"], output, "without `defaults` they stay");
+}
+
+#[tokio::test]
+async fn settings_of_security_cannot_be_overridden() {
+    let portkey = Portkey::start().await;
+    let settings = json!({ "security_settings": { "membersViewLogs": false }, "name": "W" });
+    for (method, path) in
+        [(Method::PUT, "/admin/workspaces/ws-research"), (Method::POST, "/admin/workspaces")]
+    {
+        let refusal = portkey.refusal(method, path, settings.clone()).await;
+        let expected = (400, "AB01".to_owned(), "Workspace override is not enabled".to_owned());
+        assert_eq!(refusal, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_default_workspace_was_there_by_default() {
+    let portkey = Portkey::start().await;
+    for (slug, source) in [("ws-shared", "default"), ("ws-research", "api")] {
+        let read = portkey.get(&format!("/admin/workspaces/{slug}")).await;
+        assert_eq!(read["creation_source"], source, "{slug}");
+        assert_eq!(read.get("status"), Some(&Value::Null), "a status is in lists only");
+    }
+    let listed = portkey.get("/admin/workspaces?status=active,archived").await;
+    assert_eq!((&listed["data"][0]["status"], &listed["total"]), (&json!("active"), &json!(3)));
 }
 
 #[tokio::test]
@@ -56,13 +85,13 @@ async fn a_workspace_is_made_changed_and_deleted() {
         assert_eq!(read[field], made[field], "{field}");
     }
     let config = json!({ "name": "Nights", "config": {}, "workspace_id": made["id"] });
-    portkey.post("/configs", config).await;
-    let pinned = json!({ "defaults": { "user_api_key_config": "pc-nights" } });
+    let config = portkey.post("/configs", config).await["slug"].clone();
+    let pinned = json!({ "defaults": { "user_api_key_config": config } });
     for (change, field, expected) in [
         (json!({ "name": "Nights" }), "/name", json!("Nights")),
         (json!({}), "/description", json!("Batch jobs")),
-        (pinned, "/defaults/user_api_key_config", json!("pc-nights")),
         (json!({}), "/defaults/metadata/cost_centre", json!("9")),
+        (pinned, "/defaults/user_api_key_config", config.clone()),
         (
             json!({ "defaults": { "user_api_key_config": null } }),
             "/defaults/user_api_key_config",
@@ -73,11 +102,12 @@ async fn a_workspace_is_made_changed_and_deleted() {
         assert_eq!(portkey.put(&path, change.clone()).await, json!({}), "{change}");
         assert_eq!(portkey.get(&path).await.pointer(field), Some(&expected), "{change} {field}");
     }
-    portkey.delete("/configs/pc-nights").await;
-    // Nothing is in it any more, so it goes without force.
+    portkey.delete(&format!("/configs/{}", config.as_str().unwrap())).await;
     portkey.call(Method::DELETE, &path, json!({ "name": "Nights" })).await;
     let refusal = portkey.refusal(Method::GET, &path, Value::Null).await;
-    assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"));
+    assert_eq!((refusal.0, refusal.1.as_str()), (404, "AB08"), "deleted, it is not found");
+    let users = format!("{path}/users");
+    assert_eq!(portkey.refusal(Method::GET, &users, Value::Null).await.0, 403, "nor is it open");
     assert_eq!(portkey.get("/admin/workspaces?exact_name=Nights").await["total"], 0);
 }
 
@@ -99,7 +129,7 @@ async fn what_a_workspace_cannot_be_is_refused_by_field() {
 }
 
 #[tokio::test]
-async fn deletion_wants_the_name_and_force() {
+async fn deletion_wants_the_name_and_an_empty_workspace() {
     let portkey = Portkey::start().await;
     let path = "/admin/workspaces/ws-research";
     for (path, body, status) in [
@@ -107,12 +137,15 @@ async fn deletion_wants_the_name_and_force() {
         (path, json!({ "name": "research" }), 400),
         (path, json!({ "name": "🔬 Research" }), 400),
         (path, json!({ "name": "Research" }), 409),
+        (path, json!({ "name": "Research", "force_delete": true }), 409),
         ("/admin/workspaces/ws-shared", json!({ "name": "Shared", "force_delete": true }), 400),
     ] {
         let refusal = portkey.refusal(Method::DELETE, path, body.clone()).await;
         assert_eq!(refusal.0, status, "{path} {body}: {}", refusal.2);
     }
     let body = json!({ "name": "Research", "force_delete": true });
-    assert_eq!(portkey.call(Method::DELETE, path, body).await, json!({}));
-    assert_eq!(portkey.refusal(Method::GET, path, Value::Null).await.0, 403);
+    let refusal = portkey.refusal(Method::DELETE, path, body).await;
+    let text = "Unable to delete. Please ensure that all Virtual Keys are deleted";
+    assert_eq!((refusal.1.as_str(), refusal.2.as_str()), ("AB07", text));
+    portkey.get(path).await;
 }
