@@ -40,6 +40,7 @@ mod repeatable;
 mod scim;
 mod secret_references;
 mod secrets;
+mod terraform_shapes;
 mod updates;
 mod user_invites;
 mod users;
