@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use reqwest::{Certificate, Url};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
     prompts::Library,
-    sandbox::{self, Faults, Sandbox},
+    sandbox::{self, Faults, PinnedTime, Sandbox},
     watch::Watched,
 };
 
@@ -111,7 +111,8 @@ pub struct Options {
     /// PEM file of certificate authorities to trust beside the system's.
     #[arg(long, global = true, env = "PORTKEY_MCP_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Work on an embedded Portkey that lives in memory: no account, no network.
+    /// Work on an embedded Portkey that lives in memory: no account, no network. A key such as
+    /// sandbox-workspace-ws-research says which kind of key to play; see docs/sandbox.md.
     #[arg(
         long,
         global = true,
@@ -123,6 +124,16 @@ pub struct Options {
     /// Faults the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
     #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = faults, help_heading = "Sandbox")]
     pub(crate) sandbox_faults: Faults,
+    /// Pins the sandbox's clock at a moment, such as 2026-05-31T12:00:00Z: it moves by one second with each
+    /// write, and the same calls get the same answers. Otherwise the clock is the machine's.
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SANDBOX_NOW",
+        value_name = "RFC3339",
+        help_heading = "Sandbox"
+    )]
+    pub(crate) sandbox_now: Option<PinnedTime>,
     /// What to log: error, warn, info, debug, trace, or targets such as warn,portkey_mcp=debug.
     #[arg(
         long,
@@ -202,12 +213,12 @@ impl Options {
     pub async fn build(&self) -> anyhow::Result<Built> {
         let (addresses, credentials, sandbox) = if self.sandbox {
             let here = ([127, 0, 0, 1], 0).into();
-            let sandbox = Sandbox::start(here, self.sandbox_faults.clone())
+            let sandbox = Sandbox::start_at(here, self.sandbox_faults.clone(), self.sandbox_now)
                 .await
                 .context("cannot start the sandbox")?;
             // Whatever real keys and addresses are configured stay out of it.
             let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
-            let key = Key::new(KeySource::Sandbox, &sandbox::KEY.into())?;
+            let key = Key::new(KeySource::Sandbox, &self.sandbox_key())?;
             let (portkey, enkrypt) = (Some(key.clone()), Some(key));
             (addresses, Credentials { portkey, enkrypt, missing: NoKey::Server }, Some(sandbox))
         } else {
@@ -228,15 +239,26 @@ impl Options {
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
+        let now = self.sandbox_now.filter(|_| self.sandbox).map(PinnedTime::unix);
         let dispatcher = Dispatcher::new(self.catalog()?, Client::new(settings))
             .narrowed(self.access.modes()?)
-            .with_validation(self.arguments.validation())
+            .with_validation(self.arguments.validation(now))
             .guarding(self.secrets.build()?);
         let mut dispatcher = self.guard.over(dispatcher)?;
         if let Some(audit) = self.audit.start()? {
             dispatcher = dispatcher.audited(audit);
         }
         Ok(Built { dispatcher, credentials, sandbox })
+    }
+
+    /// The key that acts on the embedded sandbox: the one that is set if it is one of the sandbox's, which
+    /// says what kind of key to play. A real one stays out of it.
+    fn sandbox_key(&self) -> SecretString {
+        let in_file = || std::fs::read_to_string(self.api_key_file.as_ref()?).ok();
+        let given = self.api_key.as_ref().map(|key| key.expose_secret().to_owned());
+        let given = given.or_else(in_file).unwrap_or_default();
+        let is_ours = given.trim().starts_with(sandbox::KEY_PREFIX);
+        if is_ours { given.into() } else { sandbox::KEY.into() }
     }
 
     /// What a client of other servers than the upstreams is built from: same authorities, same proxies.

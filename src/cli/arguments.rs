@@ -42,14 +42,20 @@ pub(crate) struct ArgumentOptions {
 }
 
 impl ArgumentOptions {
-    /// How arguments are validated.
-    pub(crate) fn validation(&self) -> ValidationOptions {
+    /// How arguments are validated. `now` is where the clock of what is called stands, in seconds since 1970,
+    /// if it is not this machine's.
+    pub(crate) fn validation(&self, now: Option<u64>) -> ValidationOptions {
         let unknown_fields = match self.unknown_fields {
             Unknown::Warn => UnknownFields::Warn,
             Unknown::Deny => UnknownFields::Deny,
             Unknown::Allow => UnknownFields::Allow,
         };
-        ValidationOptions { unknown_fields, clock: self.timezone.clone() }
+        let clock = self.timezone.clone();
+        let clock = match now.and_then(|now| i64::try_from(now).ok()) {
+            Some(now) => clock.with_now(move || now),
+            None => clock,
+        };
+        ValidationOptions { unknown_fields, clock }
     }
 }
 

@@ -115,9 +115,14 @@ Examples:
 Examples:
   portkey-mcp sandbox
   portkey-mcp sandbox --sandbox-faults 429:0.2,latency:50ms
+  portkey-mcp sandbox --sandbox-now 2026-05-31T12:00:00Z         the same answers every time
   curl -H 'x-portkey-api-key: any' http://127.0.0.1:8788/v1/integrations
+  curl -H 'x-portkey-api-key: sandbox-admin' http://127.0.0.1:8788/v1/configs
+  curl -H 'x-portkey-api-key: sandbox-workspace-ws-research' http://127.0.0.1:8788/v1/configs
   curl -H 'apikey: any' -H 'x-enkrypt-mcp-gateway: support-tools' \\
-    http://127.0.0.1:8788/mcp-gateway/get-gateway")]
+    http://127.0.0.1:8788/mcp-gateway/get-gateway
+Keys: any is accepted. sandbox-admin is an Admin key, sandbox-workspace-<slug> a key of that workspace; -read after
+  either allows reads alone; to any other key everything is open. docs/sandbox.md says more.")]
     Sandbox(Emulator),
     /// Ask a server of ours whether it is up; exit with 1 if not.
     #[command(after_help = "\
@@ -263,7 +268,8 @@ fn alone(options: &Options) -> anyhow::Result<Arc<Approvals>> {
 }
 
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
-    let sandbox = Sandbox::start(listen, options.sandbox_faults.clone()).await;
+    let (faults, now) = (options.sandbox_faults.clone(), options.sandbox_now);
+    let sandbox = Sandbox::start_at(listen, faults, now).await;
     let sandbox = sandbox.map_err(|error| transport::not_listening(listen, "--listen", &error))?;
     tracing::info!("serving a Portkey Admin API at {}; any key is accepted", sandbox.base_url());
     transport::interrupted().await?;

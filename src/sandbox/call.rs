@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
+    caller::Caller,
     check,
     field::Kind,
     refusal::Refusal,
@@ -14,6 +15,8 @@ use super::{
 /// A call on its way to an action.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
+    /// Who makes it.
+    pub(crate) caller: Caller,
     /// The values of the path's placeholders, in order.
     pub(crate) path: Vec<String>,
     /// The headers.
@@ -60,16 +63,22 @@ impl Call {
         }
     }
 
-    /// The id of the workspace the call names, in its query or its body. An organisation's key,
-    /// which the sandbox takes every key for, must name one.
+    /// The id of the workspace the call names, in its query or its body. A key that is of no workspace
+    /// must name one.
     pub(crate) fn workspace(&self, store: &Store) -> Result<String, Refusal> {
-        let in_body = self.body.get("workspace_id").filter(|value| !value.is_null()).cloned();
-        let named = self.query("workspace_id").map(Into::into).or(in_body);
-        let named = named.ok_or_else(|| {
+        self.named_workspace(store)?.ok_or_else(|| {
             Refusal::Forbidden("An organisation key must name a workspace_id here".to_owned())
-        })?;
+        })
+    }
+
+    /// The id of the workspace the call names, if it names one.
+    pub(crate) fn named_workspace(&self, store: &Store) -> Result<Option<String>, Refusal> {
+        let in_body = self.body.get("workspace_id").filter(|value| !value.is_null()).cloned();
+        let Some(named) = self.query("workspace_id").map(Into::into).or(in_body) else {
+            return Ok(None);
+        };
         let id = check::value(store, Kind::Workspace, "workspace_id", &named)?;
-        Ok(id.as_str().unwrap_or_default().to_owned())
+        Ok(id.as_str().map(str::to_owned))
     }
 
     /// Checks the ids that say where the call plays, wherever they stand in the query.

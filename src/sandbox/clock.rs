@@ -1,30 +1,71 @@
-//! The sandbox's clock, which only a write moves, and the timestamps Portkey writes.
+//! The sandbox's clock, real or pinned, and the timestamps Portkey writes.
 
-/// 2026-01-01T00:00:00Z, when every sandbox begins.
-const BEGINNING: u64 = 1_767_225_600;
+use std::{
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-/// Time in the sandbox: one second passes with each write, none otherwise, so that the same calls
-/// always leave the same timestamps.
-#[derive(Debug)]
-pub(crate) struct Clock {
-    seconds: u64,
-}
+/// Seconds of a day.
+pub(crate) const DAY: u64 = 86_400;
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self { seconds: BEGINNING }
+/// The earliest moment that can be pinned, 2000-01-01T00:00:00Z: what the sandbox begins with happened
+/// before it.
+const MIN_PINNED: u64 = 946_684_800;
+
+/// A moment at which the sandbox's clock is to stand: an RFC 3339 date and time, with whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedTime(u64);
+
+impl PinnedTime {
+    /// The moment in seconds since 1970.
+    pub const fn unix(self) -> u64 {
+        self.0
     }
 }
 
+/// A text that is no moment for the sandbox.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no date and time from the year 2000 on; write it like `2026-05-31T12:00:00Z`")]
+pub struct InvalidPinnedTime(String);
+
+impl FromStr for PinnedTime {
+    type Err = InvalidPinnedTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPinnedTime> {
+        let seconds = seconds(text.trim()).filter(|seconds| *seconds >= MIN_PINNED);
+        seconds.map(Self).ok_or_else(|| InvalidPinnedTime(text.to_owned()))
+    }
+}
+
+/// Time in the sandbox. A real clock is the machine's. A pinned one stands still but for one second
+/// with each write, so that the same calls always leave the same timestamps.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    pinned: Option<u64>,
+}
+
 impl Clock {
-    /// Lets a second pass.
+    /// A clock that stands at a moment, in seconds since 1970.
+    pub(crate) fn pinned_at(seconds: u64) -> Self {
+        Self { pinned: Some(seconds) }
+    }
+
+    /// The machine's clock, or one pinned at a moment.
+    pub(crate) fn new(pinned: Option<PinnedTime>) -> Self {
+        Self { pinned: pinned.map(PinnedTime::unix) }
+    }
+
+    /// Lets a second pass where the clock would stand still otherwise.
     pub(crate) fn tick(&mut self) {
-        self.seconds += 1;
+        if let Some(seconds) = &mut self.pinned {
+            *seconds += 1;
+        }
     }
 
     /// The moment in seconds since 1970, as the inference API has it.
     pub(crate) fn unix(&self) -> u64 {
-        self.seconds
+        let real = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.pinned.unwrap_or_else(real)
     }
 
     /// The moment as Portkey writes it, such as `2026-01-01T00:00:00.000Z`.
@@ -34,12 +75,12 @@ impl Clock {
 
     /// The moment so many seconds from now. Moments sort as texts.
     pub(crate) fn later(&self, seconds: u64) -> String {
-        written(self.seconds.saturating_add(seconds))
+        written(self.unix().saturating_add(seconds))
     }
 
     /// The same moment some days from now.
     pub(crate) fn in_days(&self, days: u64) -> String {
-        self.later(days.saturating_mul(86_400))
+        self.later(days.saturating_mul(DAY))
     }
 }
 
@@ -59,6 +100,9 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if day > days_in(year, month) {
+        return None;
+    }
     // As in `civil`, years begin on 1 March.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
@@ -75,6 +119,16 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     };
     let whole = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
     Some(u64::try_from(whole).unwrap_or_default())
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 /// Year, month and day of a number of days after 1970-01-01, by counting in 400-year eras that
@@ -116,4 +170,53 @@ fn numbers(text: &str, separator: char, expected: &[(usize, u32, u32)]) -> bool 
                 && part.bytes().all(|byte| byte.is_ascii_digit())
                 && part.parse().is_ok_and(|number: u32| (least..=most).contains(&number))
         })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moment_is_read_as_it_is_written() {
+        for text in
+            ["2000-01-01T00:00:00.000Z", "2026-02-28T23:59:59.000Z", "2028-02-29T12:30:00.000Z"]
+        {
+            let pinned: PinnedTime = text.parse().unwrap();
+            assert_eq!(written(pinned.unix()), text);
+        }
+        let east: PinnedTime = "2026-05-31T12:00:00+02:00".parse().unwrap();
+        assert_eq!(written(east.unix()), "2026-05-31T10:00:00.000Z");
+    }
+
+    #[test]
+    fn impossible_moment_is_refused() {
+        for text in [
+            "",
+            "now",
+            "2026-05-31",
+            "2026-02-29T00:00:00Z",
+            "2026-04-31T00:00:00Z",
+            "1999-12-31T23:59:59Z",
+        ] {
+            let error = text.parse::<PinnedTime>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("2026-05-31T12:00:00Z"), "{error}");
+        }
+    }
+
+    #[test]
+    fn pinned_clock_moves_with_writes_alone() {
+        let mut clock = Clock::new(Some("2026-05-31T12:00:00Z".parse().unwrap()));
+        assert_eq!(clock.now(), clock.now());
+        clock.tick();
+        assert_eq!(clock.now(), "2026-05-31T12:00:01.000Z");
+    }
+
+    #[test]
+    fn real_clock_is_the_machines() {
+        let mut clock = Clock::default();
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        clock.tick();
+        assert!((before..=before + 60).contains(&clock.unix()));
+    }
 }

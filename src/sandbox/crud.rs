@@ -30,7 +30,11 @@ pub(crate) fn pick(item: &Item, fields: &[&str]) -> Value {
 
 /// One page of the items that pass the filters.
 pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
-    let owner = owner(resource, store, call)?;
+    let items: Vec<&Item> = match (resource.owner, call.named_workspace(store)?) {
+        (Owner::Organisation, _) => store.all(resource.shared()).collect(),
+        (Owner::Workspace, Some(workspace)) => store.all(resource.shelf(&workspace)).collect(),
+        (Owner::Workspace, None) => store.all_of(resource.kind),
+    };
     let mut asked: Vec<(&Filter, Value)> = Vec::new();
     for filter in resource.list.filters {
         if let Some(written) = call.query(filter.param) {
@@ -40,7 +44,8 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
     }
     let passes =
         |item: &&Item| asked.iter().all(|(filter, value)| filter.passes(store, item, value));
-    let kept: Vec<&Item> = store.all(resource.shelf(&owner)).filter(passes).collect();
+    let open = items.into_iter().filter(|item| call.caller.sees(store, resource.kind, item));
+    let kept: Vec<&Item> = open.filter(passes).collect();
     let (page, more) = resource.list.paging.cut(call, &kept)?;
     let shown = page.iter().map(|item| show(resource, store, call, item, resource.list.shows));
     Ok(resource.list.envelope.wrap(kept.len(), more, shown.collect()))

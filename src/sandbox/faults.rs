@@ -5,6 +5,8 @@ use std::{str::FromStr, time::Duration};
 
 use http::StatusCode;
 
+use super::noise::noise;
+
 /// A correct fault list, shown with every complaint about a wrong one.
 const EXAMPLE: &str = "429:0.2,503:0.1,latency:50ms,reset:0.05,lost:0.05,seed:7";
 
@@ -69,15 +71,10 @@ impl Faults {
     }
 }
 
-/// A number in `0.0..1.0` that depends on `seed` and `count` alone (the splitmix64 generator,
-/// which can be asked for its n-th number directly).
+/// A number in `0.0..1.0` that depends on `seed` and `count` alone.
 fn chance(seed: u64, count: u64) -> f64 {
-    let mut z = seed.wrapping_add(count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
     // The top 53 bits are what an f64 holds exactly.
-    (z >> 11) as f64 / (1_u64 << 53) as f64
+    (noise(seed, count) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// A fault list that cannot be read.

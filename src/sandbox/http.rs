@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{
     call::{Call, parse_query},
+    caller::Caller,
     crud::Outcome,
     domains::audit_logs,
     faults::{Fault, Faults},
@@ -87,11 +88,11 @@ impl Service {
     async fn carry_out(&self, request: Request, id: &str) -> Outcome {
         let (head, body) = request.into_parts();
         let enkrypt = Version::of(head.uri.path()) == Some(Version::Enkrypt);
-        match enkrypt {
-            true => check_enkrypt_key(&head.headers)?,
-            false if self.routes.is_public(&head.method, head.uri.path()) => {}
-            false => check_key(&head.headers)?,
-        }
+        let key = match enkrypt {
+            true => check_enkrypt_key(&head.headers).map(|()| None)?,
+            false if self.routes.is_public(&head.method, head.uri.path()) => None,
+            false => Some(key(&head.headers)?),
+        };
         let found = self.routes.find(&head.method, head.uri.path());
         let (action, path) = found.ok_or(match enkrypt {
             true => Refusal::NotFound("Endpoint"),
@@ -104,10 +105,17 @@ impl Service {
             _ => return Err(Refusal::Invalid("The body is not a JSON object".to_owned())),
         };
         let query = parse_query(head.uri.query().unwrap_or_default());
-        let call = Call { path, headers: head.headers.clone(), query, body, list };
-
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = call.check_place(&store).and_then(|()| action.run(&mut store, &call));
+        let caller = key.map_or_else(|| Ok(Caller::default()), |key| Caller::new(&store, key))?;
+        let headers = head.headers.clone();
+        let mut call = Call { caller: caller.clone(), path, headers, query, body, list };
+        caller.confine(&mut call, action);
+        let path = Version::strip(head.uri.path());
+        let outcome = caller
+            .authorize(&head.method, path)
+            .and_then(|()| caller.check_item(&store, &head.method, path, &call))
+            .and_then(|()| call.check_place(&store))
+            .and_then(|()| action.run(&mut store, &call));
         // Portkey's audit log knows nothing of another company's API.
         if head.method != Method::GET && !enkrypt {
             let status = outcome.as_ref().map_or_else(Refusal::status, |_| StatusCode::OK);
@@ -125,15 +133,13 @@ fn request_id(count: u64) -> String {
     format!("sandbox-{count:08}")
 }
 
-/// Any key will do, but there must be one.
-fn check_key(headers: &HeaderMap) -> Result<(), Refusal> {
+/// The key of a request. Any will do, but there must be one.
+fn key(headers: &HeaderMap) -> Result<&str, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let mut keys = [text("x-portkey-api-key"), bearer].into_iter().flatten();
-    match keys.any(|key| !key.trim().is_empty()) {
-        true => Ok(()),
-        false => Err(Refusal::Unauthorised("x-portkey-api-key or as a bearer token")),
-    }
+    let keys = [text("x-portkey-api-key"), bearer].into_iter().flatten();
+    let mut keys = keys.map(str::trim).filter(|key| !key.is_empty());
+    keys.next().ok_or(Refusal::Unauthorised("x-portkey-api-key or as a bearer token"))
 }
 
 /// Here, too, any key will do; a key of Portkey's in Portkey's header is none.

@@ -14,6 +14,7 @@
 //! `domains` says what there is; everything else is the same for all of it.
 
 mod call;
+mod caller;
 mod cascade;
 mod check;
 mod clock;
@@ -24,6 +25,7 @@ mod field;
 mod http;
 mod line;
 mod mask;
+mod noise;
 mod page;
 mod refusal;
 mod resource;
@@ -42,10 +44,17 @@ use axum::handler::Handler;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use clock::{InvalidPinnedTime, PinnedTime};
 pub use faults::{BadFaults, Faults};
 
-/// The key the embedded server uses; any key that is not blank is accepted.
-pub const KEY: &str = "sandbox-admin-key";
+/// The key the embedded server uses unless it is given one of the sandbox's. Any key that is not blank
+/// is accepted. One that begins with [`KEY_PREFIX`] may say of which kind it is: `sandbox-admin` is an
+/// Admin key, `sandbox-workspace-<slug>` a key of that workspace, and either with `-read` after it may
+/// only read. To all others, as to this one, everything is open.
+pub const KEY: &str = "sandbox-key";
+
+/// What the sandbox's own keys begin with.
+pub const KEY_PREFIX: &str = "sandbox-";
 
 /// How long requests under way may take to end once the sandbox is stopped.
 const GRACE: Duration = Duration::from_secs(5);
@@ -59,10 +68,19 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Binds `listen` (port 0 picks one) and serves until stopped or dropped.
+    /// Binds `listen` (port 0 picks one) and serves by the machine's clock until stopped or dropped.
     pub async fn start(listen: SocketAddr, faults: Faults) -> io::Result<Self> {
+        Self::start_at(listen, faults, None).await
+    }
+
+    /// The same with the clock pinned at a moment, if there is one.
+    pub async fn start_at(
+        listen: SocketAddr,
+        faults: Faults,
+        now: Option<PinnedTime>,
+    ) -> io::Result<Self> {
         let routes = route::Routes::new(domains::ALL);
-        let store = seed::organisation(&routes).map_err(io::Error::other)?;
+        let store = seed::organisation(&routes, now).map_err(io::Error::other)?;
         let service =
             http::Service { routes, store: Mutex::new(store), faults, count: AtomicU64::new(1) };
         let socket = TcpListener::bind(listen).await?;

@@ -9,6 +9,9 @@ pub(crate) enum Refusal {
     /// No key was sent.
     #[error("No API key: send it as {0}")]
     Unauthorised(&'static str),
+    /// The key does not count here.
+    #[error("{0}")]
+    NotAuthorised(String),
     /// The request is not acceptable as it stands; the text names the field.
     #[error("{0}")]
     Invalid(String),
@@ -56,7 +59,7 @@ impl Refusal {
     /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorised(_) => StatusCode::UNAUTHORIZED,
+            Self::Unauthorised(_) | Self::NotAuthorised(_) => StatusCode::UNAUTHORIZED,
             Self::Invalid(_) | Self::NothingToUpdate | Self::NoSuchRoute => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Missing { .. } | Self::NotFound(_) | Self::NotInCatalogue => {

@@ -38,6 +38,12 @@ pub(crate) enum Version {
 }
 
 impl Version {
+    /// A path without its version, with the `/` before the rest.
+    pub(crate) fn strip(path: &str) -> &str {
+        let rest = Self::split(path).map_or(path, |(_, rest)| rest);
+        path.get(path.len() - rest.len() - 1..).unwrap_or(path)
+    }
+
     /// The version of a path.
     pub(crate) fn of(path: &str) -> Option<Self> {
         Self::split(path).map(|(version, _)| version)

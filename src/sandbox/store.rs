@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::clock::Clock;
+use super::{clock::Clock, domains::analytics::traffic::Traffic};
 
 /// One stored thing, with the secrets and private fields that reads leave out.
 pub(crate) type Item = Map<String, Value>;
@@ -44,6 +44,8 @@ pub(crate) struct Store {
     shelves: HashMap<&'static str, HashMap<String, Items>>,
     /// Time in the sandbox.
     pub(crate) clock: Clock,
+    /// What has passed the gateway.
+    pub(crate) traffic: Traffic,
     /// True while the organisation is set up, whose items get readable slugs.
     pub(crate) is_seeding: bool,
     /// The kinds, ids and slugs of removed items.
@@ -132,6 +134,13 @@ impl Store {
     /// The items of a shelf, oldest first.
     pub(crate) fn all(&self, shelf: Shelf<'_>) -> impl Iterator<Item = &Item> {
         self.items(shelf).into_iter().flat_map(|items| items.by_age.values())
+    }
+
+    /// The items of a kind, whose ever they are, oldest first.
+    pub(crate) fn all_of(&self, kind: &str) -> Vec<&Item> {
+        let owners = self.shelves.get(kind).into_iter().flat_map(HashMap::values);
+        let items: BTreeMap<_, _> = owners.flat_map(|items| &items.by_age).collect();
+        items.into_values().collect()
     }
 
     /// How many items a shelf has.

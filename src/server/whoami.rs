@@ -21,14 +21,16 @@ struct Probe {
     args: &'static str,
 }
 
+const WORKSPACES: &str = "workspaces";
+const USERS: &str = "users";
 const CONFIGS: &str = "configs without a workspace_id";
 const DEFAULTS: &str = "organisation defaults";
 
 const PROBES: &[Probe] = &[
-    Probe { opens: "workspaces", operation: "list-all-workspaces", args: r#"{"page_size":1}"# },
+    Probe { opens: WORKSPACES, operation: "list-all-workspaces", args: r#"{"page_size":1}"# },
     Probe { opens: CONFIGS, operation: "list-all-configs", args: r#"{"page_size":1}"# },
     Probe { opens: "integrations", operation: "list-all-integrations", args: r#"{"page_size":1}"# },
-    Probe { opens: "users", operation: "list-users", args: r#"{"pageSize":1}"# },
+    Probe { opens: USERS, operation: "list-users", args: r#"{"pageSize":1}"# },
     Probe { opens: DEFAULTS, operation: "get-organisation-defaults", args: "{}" },
 ];
 
@@ -79,13 +81,20 @@ impl Server {
             told.iter().map(|one| (one.probe.opens.to_owned(), one.words().into())).collect();
         let judged: Vec<bool> = told.iter().filter_map(Told::refuses_key).collect();
         let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
-        // quirks.md §2: some reads are for Admin keys alone; others want a workspace from these.
+        // Organisation defaults are for Admin keys alone. A workspace's key is shown its own workspace, and
+        // no users of the organisation.
+        let only = only_workspace(&told).filter(|_| !opened(USERS));
         let (key, workspace) = if is_refused {
             ("refused by Portkey (401): it is wrong, revoked, expired or of another Portkey", None)
         } else if opened(DEFAULTS) {
             ("an Admin key of the organisation: name the `workspace_id`", None)
+        } else if let Some(workspace) = only {
+            ("a key of one workspace: `workspace_id` is ignored", Some(workspace))
         } else if opened(CONFIGS) {
-            ("a key of one workspace, or an Admin key that has a default one", workspace_of(&told))
+            (
+                "a key of one workspace, or an Admin key that may not read organisation defaults",
+                workspace_of_config(&told),
+            )
         } else {
             ("not known", None)
         };
@@ -143,8 +152,19 @@ impl Server {
     }
 }
 
+/// The answer of a read, if it was opened.
+fn answer_of<'a>(told: &'a [Told<'_>], opens: &str) -> Option<&'a Value> {
+    told.iter().find(|one| one.probe.opens == opens)?.outcome.as_ref().ok()
+}
+
+/// The id of the only workspace that the key is shown.
+fn only_workspace<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
+    let workspaces = answer_of(told, WORKSPACES)?;
+    workspaces.get("total").filter(|total| **total == 1)?;
+    workspaces.pointer("/data/0/id")?.as_str()
+}
+
 /// The workspace that the key is of, as a config of it says.
-fn workspace_of<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
-    let configs = told.iter().find(|one| one.probe.opens == CONFIGS)?;
-    configs.outcome.as_ref().ok()?.pointer("/data/0/workspace_id")?.as_str()
+fn workspace_of_config<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
+    answer_of(told, CONFIGS)?.pointer("/data/0/workspace_id")?.as_str()
 }

@@ -231,6 +231,7 @@ fn options_that_do_not_hold_stop_the_start() {
         (&["--api-key", "a", "--api-key-file", empty], "set only one"),
         (&["--ca-file", empty], "no PEM certificates"),
         (&["--sandbox-faults", "often"], "429:0.2"),
+        (&["--sandbox-now", "tomorrow"], "2026-05-31T12:00:00Z"),
         (&["--log-level", "a=b=c"], "portkey-mcp:"),
         (&["--tools-page", "0"], "--tools-page"),
     ];
@@ -239,6 +240,24 @@ fn options_that_do_not_hold_stop_the_start() {
         assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {log}");
         assert!(!log.contains("pw@"), "{log}");
     }
+}
+
+#[test]
+fn sandbox_clock_is_pinned_by_option_or_variable() {
+    let args = ["call", "create-label", "name=new", "--sandbox"];
+    let made = "2024-02-29T12:00:00Z";
+    let outputs = [
+        command(&[&args[..], &["--sandbox-now", made]].concat()).output().unwrap(),
+        command(&args).env("PORTKEY_MCP_SANDBOX_NOW", made).output().unwrap(),
+    ];
+    let [option, variable] = outputs.map(|output| {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    });
+    assert_eq!(option, variable);
+    let listed = ["call", "list-all-workspaces", "--sandbox", "--sandbox-now", made];
+    let listed: Value = serde_json::from_str(&said(&listed).1).unwrap();
+    assert_eq!(listed["data"][0]["created_at"], "2023-10-22T10:00:00.000Z");
 }
 
 #[test]

@@ -41,7 +41,7 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
     let enterprise = "Enterprise: an operation that needs it answers";
     let refused = "not known: what needs Enterprise is refused, for want of the plan or of a scope";
     let workspace = json!("0f0e0d0c-0000-4000-8000-000000000001");
-    let cases: [(&[&str], &str, Value, &str); 4] = [
+    let cases: [(&[&str], &str, Value, &str); 6] = [
         (
             &["/workspaces", "/integrations", "/users", "/organisation/defaults"],
             "an Admin key of the organisation: name the `workspace_id`",
@@ -50,14 +50,27 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
         ),
         (
             &["/configs", "/integrations"],
-            "a key of one workspace, or an Admin key that has a default one",
+            "a key of one workspace, or an Admin key that may not read organisation defaults",
             workspace.clone(),
             refused,
         ),
         (
             &["/configs", "/users"],
-            "a key of one workspace, or an Admin key that has a default one",
-            workspace,
+            "a key of one workspace, or an Admin key that may not read organisation defaults",
+            workspace.clone(),
+            enterprise,
+        ),
+        // One workspace is all that it is shown.
+        (
+            &["/workspaces", "/configs"],
+            "a key of one workspace: `workspace_id` is ignored",
+            json!("a"),
+            refused,
+        ),
+        (
+            &["/workspaces", "/configs", "/users"],
+            "a key of one workspace, or an Admin key that may not read organisation defaults",
+            workspace.clone(),
             enterprise,
         ),
         (&[], "not known", Value::Null, refused),
@@ -115,4 +128,40 @@ fn asking_taints_nobody() {
     assert_eq!(failed("list-audit-logs", second), false);
     // What does taint is noticed.
     assert_eq!(failed("list-all-workspaces", json!({})), true);
+}
+
+/// The embedded sandbox plays the kind of key that its key's text names; a real key stays out of it.
+#[test]
+fn kind_of_the_sandboxs_key_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "sandbox-workspace-ws-support-bot\n").unwrap();
+    let listed = run(&["call", "list-all-workspaces", "--sandbox"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let workspaces = listed["data"].as_array().unwrap();
+    let id_of =
+        |slug: &str| workspaces.iter().find(|one| one["slug"] == slug).unwrap()["id"].clone();
+    let admin = "an Admin key of the organisation: name the `workspace_id`";
+    let one = "a key of one workspace: `workspace_id` is ignored";
+    let in_file = ["--api-key-file", file.to_str().unwrap()];
+    for (key, kind, workspace) in [
+        (&[][..], admin, Value::Null),
+        (&["--api-key", "a-real-key"], admin, Value::Null),
+        (&["--api-key", "sandbox-admin"], admin, Value::Null),
+        (&["--api-key", "sandbox-workspace-ws-research"], one, id_of("ws-research")),
+        (&in_file, one, id_of("ws-support-bot")),
+        (
+            &["--api-key", "sandbox-workspace-none"],
+            "refused by Portkey (401): it is wrong, revoked, expired or of another Portkey",
+            Value::Null,
+        ),
+    ] {
+        let output = run(&[&["call", "whoami", "--sandbox"], key].concat());
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&told["portkey_key"], &told["workspace_id"]),
+            (&json!(kind), &workspace),
+            "{key:?}"
+        );
+    }
 }

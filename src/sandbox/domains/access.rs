@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::workspaces;
+use super::{integrations, mcp_integrations, workspaces};
 use crate::{
     call::id_of,
     crud::pick,
@@ -19,6 +19,16 @@ pub(super) fn is_open(store: &Store, kind: &'static str, parent: &Item, workspac
     match store.find(Shelf { kind, owner: text(parent, "id") }, workspace) {
         Some(row) => flag(row, "enabled"),
         None => parent.get(GLOBAL).is_some_and(|global| global["enabled"] == true),
+    }
+}
+
+/// Whether an item of the organisation's is open to a workspace's key: of what is lent to workspaces,
+/// only what is lent to this one.
+pub(crate) fn is_open_to(store: &Store, kind: &str, item: &Item, workspace: &str) -> bool {
+    match kind {
+        "integrations" => integrations::is_open(store, item, workspace),
+        "mcp-integrations" => mcp_integrations::is_open(store, item, workspace),
+        _ => true,
     }
 }
 
@@ -74,14 +84,26 @@ fn set_row(stored: &mut Item, row: &Item) {
     }
 }
 
+/// The row of one workspace, as that workspace's key is shown it: with the slug as its `id`.
+pub(super) fn show_own(
+    store: &Store,
+    shelf: Shelf<'_>,
+    workspace: &str,
+    fields: &[&str],
+) -> Vec<Value> {
+    let own = store.find(shelf, workspace);
+    own.map(|row| show_row(row, fields)).into_iter().collect()
+}
+
 /// The rows as an integration's list shows them: these fields, and the workspace's slug as its `id`.
 pub(super) fn show(store: &Store, shelf: Shelf<'_>, fields: &[&str]) -> Vec<Value> {
-    let show = |row: &Item| {
-        let mut shown = pick(row, fields);
-        if let Some(id) = shown.get_mut("id") {
-            *id = text(row, "slug").into();
-        }
-        shown
-    };
-    store.all(shelf).map(show).collect()
+    store.all(shelf).map(|row| show_row(row, fields)).collect()
+}
+
+fn show_row(row: &Item, fields: &[&str]) -> Value {
+    let mut shown = pick(row, fields);
+    if let Some(id) = shown.get_mut("id") {
+        *id = text(row, "slug").into();
+    }
+    shown
 }

@@ -7,8 +7,10 @@ use super::{
     parts::{BY_IDS, USAGE_LIMIT, merge_object},
 };
 use crate::{
+    KEY_PREFIX,
     call::{Call, id_of},
     check::{self, Occasion},
+    clock,
     crud::{self, Outcome},
     field::{Field, Kind, List, Preset, Shape},
     mask::mask,
@@ -40,6 +42,9 @@ pub(super) static DOMAIN: Domain = Domain {
 
 /// The private field that keeps when the secret before the present one stops working.
 const TRANSITION: &str = "key_transition_expires_at";
+
+/// The private field that keeps that secret.
+const PREVIOUS: &str = "previous_key";
 
 /// The shortest time for which two secrets work, and the one taken when none is asked for.
 const SHORTEST_TRANSITION: i64 = 1_800_000;
@@ -214,9 +219,34 @@ fn classify(store: &Store, call: &Call, key: &mut Item) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A secret of a key: every one different, none of any use.
+/// A secret of a key: every one different, and of use in the sandbox alone.
 fn new_secret(store: &mut Store) -> String {
-    format!("sandbox-{}", store.next_id().replace('-', ""))
+    format!("{KEY_PREFIX}{}", store.next_id().replace('-', ""))
+}
+
+/// Whether a text looks like a secret that was made here.
+pub(crate) fn is_secret(text: &str) -> bool {
+    let name = text.strip_prefix(KEY_PREFIX).unwrap_or_default();
+    name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The id of the workspace that the key with this secret belongs to; nothing for an Admin key. The
+/// secret before the present one counts until its transition ends, and none once the key has expired.
+pub(crate) fn workspace_of(store: &Store, secret: &str) -> Result<Option<String>, Refusal> {
+    let now = store.clock.now();
+    let counts = |key: &&Item| {
+        text(key, "key") == secret
+            || text(key, PREVIOUS) == secret && text(key, TRANSITION) > now.as_str()
+    };
+    let key = store.all(API_KEYS.shared()).find(counts);
+    let key = key.ok_or_else(|| {
+        Refusal::NotAuthorised("The key has been deleted or rotated, or never was one".to_owned())
+    })?;
+    let expiry = clock::seconds(text(key, "expires_at"));
+    if expiry.is_some_and(|expiry| expiry <= store.clock.unix()) {
+        return Err(Refusal::NotAuthorised("The key has expired".to_owned()));
+    }
+    Ok(key.get("workspace_id").and_then(Value::as_str).map(str::to_owned))
 }
 
 fn create(store: &mut Store, call: &Call) -> Outcome {
@@ -247,7 +277,9 @@ fn rotate(store: &mut Store, call: &Call) -> Outcome {
     let (id, secret) = (id_of(item), new_secret(store));
     let until = store.clock.later(period / 1000);
     if let Some(item) = store.find_mut(API_KEYS.shared(), &id) {
-        item.insert("key".to_owned(), secret.clone().into());
+        if let Some(before) = item.insert("key".to_owned(), secret.clone().into()) {
+            item.insert(PREVIOUS.to_owned(), before);
+        }
         item.insert(TRANSITION.to_owned(), until.clone().into());
     }
     Ok(json!({ "id": id, "key": secret, (TRANSITION): until }))

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{parts::BY_SEARCH, prompts};
+use super::{parts::BY_SEARCH, prompts, workspaces};
 use crate::{
     call::{Call, id_of},
     crud::{self, Outcome},
@@ -83,8 +83,12 @@ pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Re
 }
 
 fn list(store: &mut Store, call: &Call) -> Outcome {
-    let workspace = call.workspace(store)?;
-    default_of(store, &workspace)?;
+    let named = call.named_workspace(store)?;
+    let all = || workspaces::all(store).map(id_of).collect();
+    let places: Vec<String> = named.map_or_else(all, |workspace| vec![workspace]);
+    for workspace in places {
+        default_of(store, &workspace)?;
+    }
     crud::list(&COLLECTIONS, store, call)
 }
 
@@ -104,11 +108,11 @@ pub(super) const BY_COLLECTION: Filter = Filter {
     }),
 };
 
-/// Checks that a call says where to look: in a collection, or in all of a workspace.
+/// Checks that the place where a call looks is there: a collection, a workspace, or all of them.
 pub(super) fn check_place(store: &Store, call: &Call) -> Result<(), Refusal> {
     match call.query("collection_id") {
         Some(collection) => resolve(store, collection).map(|_| ()),
-        None => call.workspace(store).map(|_| ()),
+        None => call.named_workspace(store).map(|_| ()),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&CONFIGS],
     routes: &[
-        get("/configs", list),
+        get("/configs", |store, call| crud::list(&CONFIGS, store, call)),
         post("/configs", create),
         put("/configs/{slug}", update),
         get("/configs/{slug}/versions", list_versions),
@@ -107,12 +107,6 @@ fn shelf(config: &Item) -> Shelf<'_> {
 pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     let missing = || Refusal::Missing { object: CONFIGS.object, handle: handle.to_owned() };
     store.find(CONFIGS.shared(), handle).ok_or_else(missing)
-}
-
-/// Which workspace's configs, an organisation's key has to say.
-fn list(store: &mut Store, call: &Call) -> Outcome {
-    call.workspace(store)?;
-    crud::list(&CONFIGS, store, call)
 }
 
 fn create(store: &mut Store, call: &Call) -> Outcome {

@@ -173,7 +173,11 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
 fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let integration = named(store, call)?;
     let shelf = Shelf { kind: ACCESS, owner: text(integration, "id") };
-    let rows = access::show(store, shelf, &["id", "enabled", "usage_limits", "rate_limits"]);
+    let shown = ["id", "enabled", "usage_limits", "rate_limits"];
+    let rows = match call.caller.workspace() {
+        Some(own) => access::show_own(store, shelf, own, &shown),
+        None => access::show(store, shelf, &shown),
+    };
     let global = integration.get(access::GLOBAL);
     Ok(json!({ "total": rows.len(), "workspaces": rows, (access::GLOBAL): global }))
 }

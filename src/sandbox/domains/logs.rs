@@ -89,10 +89,12 @@ fn insert(store: &mut Store, call: &Call) -> Outcome {
             .collect::<Result<Vec<_>, _>>()?,
         None => vec![Value::Object(check::body(store, ENTRY, &call.body, Occasion::Create)?)],
     };
+    let own = call.caller.workspace().and_then(|id| workspaces::resolve(store, id).ok());
+    let workspace = own.map_or(workspaces::DEFAULT, |workspace| text(workspace, "slug")).to_owned();
     let mut ids = Vec::new();
     for entry in &entries {
         let id = store.next_id();
-        let log = record(&id, &store.clock.now(), entry);
+        let log = record(&id, &store.clock.now(), &workspace, entry);
         store.insert(SHELF, log);
         ids.push(id);
     }
@@ -128,7 +130,7 @@ const OF_THE_GATEWAY: [&str; 24] = [
 ];
 
 /// A log as it is kept.
-fn record(id: &str, now: &str, entry: &Value) -> Item {
+fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let [request, response, metadata] =
         ["request", "response", "metadata"].map(|part| entry.get(part).unwrap_or(&Value::Null));
     let written = |part: &Value, pointer: &str| {
@@ -170,8 +172,7 @@ fn record(id: &str, now: &str, entry: &Value) -> Item {
             "cache_status": null, "cache_type": null, "retry_success_count": 0,
             "trace_id": trace.unwrap_or_else(|| id.to_owned()),
             "span_id": written(metadata, "/span_id"), "span_name": written(metadata, "/span_name"),
-            "source": "custom", // The sandbox's keys do not tell whose they are.
-            "workspace_slug": workspaces::DEFAULT,
+            "source": "custom", "workspace_slug": workspace,
             "metadata.key": names, "metadata.value": texts,
         },
     });
@@ -208,6 +209,12 @@ fn message(part: &Value, request: &Value) -> Value {
 fn read(store: &mut Store, call: &Call) -> Outcome {
     let missing = || Refusal::Missing { object: "log", handle: call.handle().to_owned() };
     let log = store.find(SHELF, call.handle()).ok_or_else(missing)?;
+    if let Some(own) = call.caller.workspace() {
+        let slug = log.get("metrics").and_then(|metrics| metrics.get("workspace_slug"));
+        if slug != workspaces::resolve(store, own)?.get("slug") {
+            return Err(missing());
+        }
+    }
     let [request, response] =
         ["request", "response"].map(|part| log.get(part).cloned().unwrap_or_default());
     Ok(json!({

@@ -162,8 +162,11 @@ fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let item = named(store, call)?;
     let shelf = Shelf { kind: ACCESS, owner: text(item, "id") };
     let shown = ["id", "enabled", "status", "created_at", "last_updated_at"];
-    // An organisation's key is told the workspace's UUID, unlike in the list of an integration.
-    let rows: Vec<Value> = store.all(shelf).map(|row| pick(row, &shown)).collect();
+    let rows: Vec<Value> = match call.caller.workspace() {
+        Some(own) => access::show_own(store, shelf, own, &shown),
+        // An organisation's key is told the workspace's UUID, unlike in the list of an integration.
+        None => store.all(shelf).map(|row| pick(row, &shown)).collect(),
+    };
     let global = item.get(access::GLOBAL);
     Ok(match call.query("version") {
         Some(_) => json!({ "total": rows.len(), "data": rows, (access::GLOBAL): global }),

@@ -32,7 +32,7 @@ pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&MCP_SERVERS],
     routes: &[
-        get("/mcp-servers", list),
+        get("/mcp-servers", |store, call| crud::list(&MCP_SERVERS, store, call)),
         get("/mcp-servers/{id}/capabilities", list_capabilities),
         put("/mcp-servers/{id}/capabilities", update_capabilities),
         post("/mcp-servers/{id}/capabilities/sync", sync_capabilities),
@@ -119,12 +119,6 @@ pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refus
 /// The MCP server an id or slug names.
 pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     MCP_SERVERS.find(store, ORGANISATION, handle)
-}
-
-/// An organisation's key is not told of all servers at once.
-fn list(store: &mut Store, call: &Call) -> Outcome {
-    call.workspace(store)?;
-    crud::list(&MCP_SERVERS, store, call)
 }
 
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {

@@ -6,10 +6,10 @@
 //!
 //! [`Resource`]: super::resource::Resource
 
-mod access;
+pub(crate) mod access;
 mod agent_servers;
-mod analytics;
-mod api_keys;
+pub(crate) mod analytics;
+pub(crate) mod api_keys;
 pub(crate) mod audit_logs;
 mod capabilities;
 mod collections;

@@ -74,9 +74,8 @@ pub(super) fn place(store: &Store, call: &Call, policy: &mut Item) -> Result<(),
     Ok(())
 }
 
-/// A workspace's policies, which are its active ones unless others are asked for.
+/// The policies of a workspace, or of all, which are the active ones unless others are asked for.
 pub(super) fn list(policies: &Resource, store: &Store, call: &Call) -> Outcome {
-    call.workspace(store)?;
     let mut query = call.query.clone();
     query.push(("status".to_owned(), "active".to_owned()));
     crud::list(policies, store, &Call { query, ..Call::default() })

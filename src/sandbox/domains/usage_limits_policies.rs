@@ -1,12 +1,17 @@
 //! Usage-limits policies: budgets on matching traffic, with what each group of it has used.
 //!
-//! There is no traffic in the sandbox: what is used is what the organisation began with.
+//! Only the groups that the organisation begins with use something: what their traffic has cost.
 
 use serde_json::{Value, json};
 
-use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
+use super::{
+    analytics,
+    policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS},
+    workspaces,
+};
 use crate::{
     call::{Call, id_of},
+    clock,
     crud::{Outcome, done},
     field::{Field, Kind, Preset},
     page::{Envelope, Paging},
@@ -34,6 +39,9 @@ pub(super) static DOMAIN: Domain = Domain {
 
 /// What the groups of a policy, with their usage, are kept under.
 const ENTITIES: &str = "usage-limits-entities";
+
+/// The private field that says when a group's usage was reset.
+const RESET_AT: &str = "reset_at";
 
 /// The field that says what every group has used.
 const USAGE_MAP: &str = "value_key_usage_map";
@@ -125,6 +133,23 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// The groups of a policy, each with what it has used since its budget was last reset, in US dollars.
+fn entities<'s>(store: &'s Store, policy: &'s Item) -> impl Iterator<Item = Item> + 's {
+    let workspace = workspaces::resolve(store, text(policy, "workspace_id"));
+    let workspace = workspace.map(|workspace| text(workspace, "slug")).unwrap_or_default();
+    store.all(Shelf { kind: ENTITIES, owner: text(policy, "id") }).map(move |entity| {
+        let group = text(entity, "value_key").strip_prefix("metadata.").unwrap_or_default();
+        let since = [text(entity, RESET_AT), text(policy, "created_at")];
+        let since = since.into_iter().find_map(clock::seconds).unwrap_or_default();
+        let label = group.split_once(':').unwrap_or_default();
+        let cents = analytics::spent(store, workspace, label, since);
+        let mut entity = entity.clone();
+        entity.remove(RESET_AT);
+        entity.insert("current_usage".to_owned(), (cents.round() / 100.0).into());
+        entity
+    })
+}
+
 fn is_exhausted(policy: &Item, entity: &Item) -> bool {
     let number = |item: &Item, name: &str| item.get(name).and_then(Value::as_f64);
     number(entity, "current_usage") >= number(policy, "credit_limit")
@@ -135,19 +160,18 @@ fn state(policy: &Item, entity: &Item) -> &'static str {
 }
 
 fn usage_map(store: &Store, policy: &Item) -> Value {
-    let entities = store.all(Shelf { kind: ENTITIES, owner: text(policy, "id") });
-    let used = entities.map(|entity| {
+    let used = entities(store, policy).map(|entity| {
         let (usage, alert) = (entity.get("current_usage"), policy.get("alert_threshold"));
         let alerted = alert
             .and_then(Value::as_f64)
             .is_some_and(|alert| usage.and_then(Value::as_f64) >= Some(alert));
         let told = json!({
             "current_usage": usage,
-            "status": state(policy, entity),
+            "status": state(policy, &entity),
             "is_threshold_alerts_sent": alerted,
-            "is_exhausted_alerts_sent": is_exhausted(policy, entity),
+            "is_exhausted_alerts_sent": is_exhausted(policy, &entity),
         });
-        (text(entity, "value_key").to_owned(), told)
+        (text(&entity, "value_key").to_owned(), told)
     });
     Value::Object(used.collect())
 }
@@ -183,13 +207,12 @@ fn list_entities(store: &mut Store, call: &Call) -> Outcome {
         return Err(Refusal::field("status", "must be `active` or `exhausted`"));
     }
     let search = call.query("search").unwrap_or_default().to_lowercase();
-    let entities: Vec<&Item> = store
-        .all(Shelf { kind: ENTITIES, owner: text(policy, "id") })
+    let entities: Vec<Item> = entities(store, policy)
         .filter(|entity| wanted.is_none_or(|status| status == state(policy, entity)))
         .filter(|entity| text(entity, "value_key").to_lowercase().contains(&search))
         .collect();
     let (page, more) = Paging::zero_based(100, 100).cut(call, &entities)?;
-    let shown = page.iter().map(|entity| Value::Object((*entity).clone()));
+    let shown = page.iter().cloned().map(Value::Object);
     Ok(Envelope::LIST.wrap(entities.len(), more, shown.collect()))
 }
 
@@ -204,6 +227,7 @@ fn reset_entity(store: &mut Store, call: &Call) -> Outcome {
 
 /// Sets the usage of one entity of a policy to zero, if there is such an entity.
 fn forget_usage(store: &mut Store, policy: &str, entity: &str) -> bool {
+    let now = store.clock.now();
     let entity = store.find_mut(Shelf { kind: ENTITIES, owner: policy }, entity);
-    entity.map(|entity| entity.insert("current_usage".to_owned(), 0.into())).is_some()
+    entity.map(|entity| entity.insert(RESET_AT.to_owned(), now.into())).is_some()
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     call::{Call, id_of},
+    clock::{self, DAY},
     crud::Outcome,
     field::{Field, Kind, List, Preset, Shape},
     page::{Envelope, Paging},
@@ -129,18 +130,25 @@ fn resend(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "inviteLink": link(invite) }))
 }
 
-/// What became of invitations before the sandbox began, by address.
+/// What has become of the invitations that the organisation begins with, by address.
 pub(crate) fn settle(store: &mut Store) {
+    let now = store.clock.unix();
+    let days_ago = |days: u64| Value::from(clock::written(now - days * DAY));
+    let in_days = |days: u64| Value::from(clock::written(now + days * DAY));
     for (email, field, value) in [
-        ("former-intern@example.com", "status", "expired"),
-        ("former-intern@example.com", "created_at", "2025-12-01T09:00:00.000Z"),
-        ("former-intern@example.com", "expires_at", "2025-12-08T09:00:00.000Z"),
-        ("agency-partner@example.com", "status", "cancelled"),
+        ("new-analyst@example.com", "created_at", days_ago(1)),
+        ("new-analyst@example.com", "expires_at", in_days(DAYS - 1)),
+        ("former-intern@example.com", "status", "expired".into()),
+        ("former-intern@example.com", "created_at", days_ago(31)),
+        ("former-intern@example.com", "expires_at", days_ago(31 - DAYS)),
+        ("agency-partner@example.com", "status", "cancelled".into()),
+        ("agency-partner@example.com", "created_at", days_ago(10)),
+        ("agency-partner@example.com", "expires_at", days_ago(10 - DAYS)),
     ] {
         let invite = store.all(INVITES.shared()).find(|invite| text(invite, "email") == email);
         let Some(id) = invite.map(id_of) else { continue };
         if let Some(invite) = store.find_mut(INVITES.shared(), &id) {
-            invite.insert(field.to_owned(), value.into());
+            invite.insert(field.to_owned(), value);
         }
     }
 }

@@ -3,9 +3,11 @@
 use serde_json::json;
 
 use super::{Step, post};
+use crate::domains::analytics::traffic::EVALUATION_BUDGET;
 
-/// Keys that call Portkey.
-pub(super) fn api_keys() -> Vec<Step> {
+/// Keys that call Portkey: one of the organisation, four that are in use, or were, and one that nobody
+/// has used.
+pub(super) fn api_keys(in_a_year: &str) -> Vec<Step> {
     vec![
         post(
             "/v1/api-keys/organisation/service",
@@ -31,8 +33,30 @@ pub(super) fn api_keys() -> Vec<Step> {
             "/v1/api-keys/workspace/service",
             json!({
                 "name": "Evaluation runs", "workspace_id": "ws-research",
-                "scopes": ["completions.write"], "expires_at": "2026-12-31T23:59:59Z",
-                "usage_limits": { "type": "cost", "credit_limit": 100, "alert_threshold": 80 },
+                "scopes": ["completions.write"], "expires_at": in_a_year,
+                "usage_limits": { "type": "cost", "credit_limit": EVALUATION_BUDGET,
+                    "alert_threshold": EVALUATION_BUDGET * 4 / 5 },
+            }),
+        ),
+        post(
+            "/v1/api-keys/workspace/service",
+            json!({
+                "name": "Research notebooks", "workspace_id": "ws-research",
+                "scopes": ["completions.write"],
+            }),
+        ),
+        post(
+            "/v1/api-keys/workspace/service",
+            json!({
+                "name": "Shared assistants", "workspace_id": "ws-shared",
+                "scopes": ["completions.write"],
+            }),
+        ),
+        post(
+            "/v1/api-keys/workspace/service",
+            json!({
+                "name": "Support bot staging", "workspace_id": "ws-support-bot",
+                "description": "Not used yet", "scopes": ["completions.write"],
             }),
         ),
     ]

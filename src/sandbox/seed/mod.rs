@@ -3,6 +3,7 @@
 mod enkrypt;
 mod gateway;
 mod keys;
+mod mcp;
 mod people;
 mod policies;
 mod prompting;
@@ -12,43 +13,72 @@ use serde_json::{Value, json};
 
 use super::{
     call::{Call, id_of},
-    domains::{self, users},
+    clock::{Clock, DAY, PinnedTime, written},
+    domains::{
+        self,
+        analytics::traffic::{
+            EVALUATION_AGE, EVALUATION_BUDGET, RESET_AGE, RESET_PERIOD, Traffic, WORKSPACE_BUDGET,
+        },
+        users,
+    },
     refusal::Refusal,
     route::Routes,
     store::{ORGANISATION, Shelf, Store},
 };
 
-/// A store with the organisation in it.
-pub(crate) fn organisation(routes: &Routes) -> Result<Store, Refusal> {
+/// How many days before the sandbox starts its organisation was founded.
+const FOUNDED: u64 = 130;
+
+/// How long before the sandbox starts its latest requests and jobs were made.
+const LATEST: u64 = 2 * 3600;
+
+/// A store with the organisation in it. It has been set up in the months before the moment at which the
+/// clock is pinned, or before now.
+pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Result<Store, Refusal> {
     let mut store = Store::default();
     store.is_seeding = true;
+    let clock = Clock::new(pinned);
+    let now = clock.unix();
+    let in_a_year = written(now + 364 * DAY);
+    let month = (written(now - 30 * DAY), written(now));
+    store.clock = Clock::pinned_at(now - FOUNDED * DAY);
     users::settle(&mut store);
+    // How many days ago, and what.
     let rooms = [
-        workspaces(),
-        keys::secret_references(),
-        integrations(),
-        access(),
-        providers(),
-        mcp_integrations(),
-        people::steps(),
-        prompting::steps(),
-        keys::api_keys(),
-        keys::virtual_keys(),
-        policies::usage_limits(),
-        policies::rate_limits(),
-        observability(),
-        gateway::mcp_servers(),
-        gateway::guardrails(),
-        gateway::deployments(),
+        (FOUNDED, workspaces()),
+        (129, keys::secret_references()),
+        (128, integrations()),
+        (128, access()),
+        (127, providers(&in_a_year)),
+        (120, mcp::integrations()),
+        (126, people::steps()),
+        (115, prompting::steps()),
+        (120, keys::api_keys(&in_a_year)),
+        (125, keys::virtual_keys()),
+        (60, policies::usage_limits()),
+        (60, policies::rate_limits()),
+        (0, observability(&month)),
+        (80, gateway::mcp_servers()),
+        (70, gateway::guardrails()),
+        (110, gateway::deployments()),
     ];
-    for (method, path, body) in rooms.into_iter().flatten() {
-        let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
-        let body = body.as_object().cloned().unwrap_or_default();
-        action.run(&mut store, &Call { path, body, ..Call::default() })?;
-        store.clock.tick();
+    for (age, steps) in rooms {
+        store.clock = Clock::pinned_at(now - age * DAY - LATEST);
+        for (method, path, body) in steps {
+            let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
+            let body = body.as_object().cloned().unwrap_or_default();
+            action.run(&mut store, &Call { path, body, ..Call::default() })?;
+            store.clock.tick();
+        }
     }
+    store.clock = clock;
+    let key = |slug: &str| {
+        let keys = Shelf { kind: "api-keys", owner: ORGANISATION };
+        store.find(keys, slug).map(id_of).unwrap_or_default()
+    };
+    store.traffic = Traffic::new(now, key);
     settle(&mut store);
-    policies::spend(&mut store);
+    policies::tell_projects_apart(&mut store);
     enkrypt::settle(&mut store);
     store.is_seeding = false;
     Ok(store)
@@ -59,13 +89,31 @@ fn settle(store: &mut Store) {
     domains::mcp_servers::sign_in(store, "papers", &[users::ADMIN, users::RESEARCH_LEAD]);
     let research = domains::workspaces::resolve(store, "ws-research").map(id_of);
     let research = research.unwrap_or_default();
+    let days_ago = |days: u64| written(store.traffic.days_ago(days));
+    let last_reset = days_ago(RESET_AGE);
+    let evaluation = days_ago(EVALUATION_AGE);
+    let next_reset = written(store.traffic.days_ago(RESET_AGE) + RESET_PERIOD * DAY);
+    let budget = json!([{ "type": "cost", "credit_limit": WORKSPACE_BUDGET,
+        "alert_threshold": WORKSPACE_BUDGET * 4 / 5, "periodic_reset": null,
+        "periodic_reset_days": RESET_PERIOD, "next_usage_reset_at": next_reset }]);
     for (kind, owner, handle, field, value) in [
         ("deployments", ORGANISATION, "eu-production", "connection_status", json!("healthy")),
         ("workspaces", ORGANISATION, domains::workspaces::DEFAULT, "is_default", json!(true)),
+        ("workspaces", ORGANISATION, "ws-research", "usage_limits", budget),
+        ("workspaces", ORGANISATION, "ws-research", "last_reset_at", json!(last_reset)),
         ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
         ("providers", &research, "claude-trials", "status", json!("exhausted")),
+        ("providers", &research, "claude-trials", "created_at", json!(evaluation)),
         ("api-keys", ORGANISATION, "evaluation-runs", "status", json!("exhausted")),
+        ("api-keys", ORGANISATION, "evaluation-runs", "created_at", json!(evaluation)),
         ("usage-limits-policies", ORGANISATION, "last-year", "status", json!("archived")),
+        (
+            "usage-limits-policies",
+            ORGANISATION,
+            "budget-of-each-project",
+            "created_at",
+            json!(evaluation),
+        ),
         ("virtual-keys", ORGANISATION, "cohere-trial", "status", json!("exhausted")),
     ] {
         if let Some(item) = store.find_mut(Shelf { kind, owner }, handle) {
@@ -100,8 +148,6 @@ fn workspaces() -> Vec<Step> {
             json!({
                 "name": "Research", "icon": "🔬", "description": "Models on trial",
                 "defaults": { "metadata": { "cost_centre": "2100", "stage": "experiment" } },
-                "usage_limits": [{ "type": "cost", "credit_limit": 500, "alert_threshold": 400,
-                    "periodic_reset": "monthly" }],
             }),
         ),
         post(
@@ -233,7 +279,7 @@ fn access() -> Vec<Step> {
     ]
 }
 
-fn providers() -> Vec<Step> {
+fn providers(in_a_year: &str) -> Vec<Step> {
     vec![
         post(
             "/v1/providers",
@@ -241,7 +287,8 @@ fn providers() -> Vec<Step> {
                 "name": "Claude for trials", "slug": "claude-trials",
                 "integration_id": "anthropic", "workspace_id": "ws-research",
                 "note": "Ask platform-team@example.com for more budget",
-                "usage_limits": { "type": "cost", "credit_limit": 50, "alert_threshold": 40 },
+                "usage_limits": { "type": "cost", "credit_limit": EVALUATION_BUDGET,
+                    "alert_threshold": EVALUATION_BUDGET * 4 / 5 },
                 "tags": { "stage": "experiment" },
             }),
         ),
@@ -249,78 +296,14 @@ fn providers() -> Vec<Step> {
             "/v1/providers",
             json!({
                 "name": "Gemini", "slug": "gemini", "integration_id": "vertex-ai",
-                "workspace_id": "ws-research", "expires_at": "2026-12-31T23:59:59Z",
+                "workspace_id": "ws-research", "expires_at": in_a_year,
                 "rate_limits": { "type": "tokens", "unit": "rpm", "value": 100_000 },
             }),
         ),
     ]
 }
 
-fn mcp_integrations() -> Vec<Step> {
-    vec![
-        post(
-            "/v1/mcp-integrations",
-            json!({
-                "name": "Issue Tracker", "slug": "issue-tracker", "auth_type": "headers",
-                "url": "https://mcp.example.com/issues", "transport": "http",
-                "description": "Finds and files issues",
-                "configurations": {
-                    "custom_headers": { "authorization": "Bearer sandbox-issues-token" } },
-            }),
-        ),
-        post("/v1/mcp-integrations/issue-tracker/sync", issue_tracker()),
-        put(
-            "/v1/mcp-integrations/issue-tracker/capabilities",
-            json!({ "capabilities": [{ "type": "tool", "name": "close_issue", "enabled": false }] }),
-        ),
-        put(
-            "/v1/mcp-integrations/issue-tracker/workspaces",
-            json!({ "workspaces": [
-                { "id": "ws-shared", "enabled": true },
-                { "id": "ws-support-bot", "enabled": true },
-            ] }),
-        ),
-        post(
-            "/v1/mcp-integrations",
-            json!({
-                "name": "Documents", "slug": "documents", "auth_type": "oauth_auto",
-                "url": "https://documents.example.com/mcp", "transport": "http",
-                "workspace_id": "ws-research",
-            }),
-        ),
-        post(
-            "/v1/mcp-integrations/documents/sync",
-            json!({
-                "server_info": { "name": "documents", "version": "0.9.1",
-                    "protocolVersion": "2025-06-18" },
-                "capabilities": [
-                    capability("tool", "read_document", "Reads a document"),
-                    capability("prompt", "summarise", "Summarises a document"),
-                    { "type": "resource_template", "name": "document", "mime_type": "text/markdown",
-                        "uri_template": "documents://{folder}/{name}" },
-                ],
-            }),
-        ),
-        post(
-            "/v1/mcp-integrations",
-            json!({
-                "name": "Old Wiki", "slug": "old-wiki", "auth_type": "none",
-                "url": "https://wiki.example.invalid/sse", "transport": "sse",
-                "description": "Its host is gone",
-            }),
-        ),
-        post(
-            "/v1/mcp-integrations/old-wiki/sync",
-            json!({ "capabilities": [
-                capability("tool", "search_pages", "Searches the wiki"),
-                capability("tool", "read_page", "Reads a page"),
-                capability("prompt", "explain_page", "Explains a page"),
-            ] }),
-        ),
-    ]
-}
-
-fn observability() -> Vec<Step> {
+fn observability((from, until): &(String, String)) -> Vec<Step> {
     let log = json!({
         "request": { "url": "https://api.openai.com/v1/chat/completions",
             "body": { "model": "gpt-4o-mini",
@@ -337,41 +320,8 @@ fn observability() -> Vec<Step> {
             "/v1/logs/exports",
             json!({
                 "workspace_id": "ws-research", "requested_data": ["id", "ai_model", "cost"],
-                "filters": { "time_of_generation_min": "2025-12-01T00:00:00Z",
-                    "time_of_generation_max": "2025-12-31T23:59:59Z" },
+                "filters": { "time_of_generation_min": from, "time_of_generation_max": until },
             }),
         ),
     ]
-}
-
-fn issue_tracker() -> Value {
-    const TOOLS: [(&str, &str); 8] = [
-        ("search_issues", "Searches issues"),
-        ("get_issue", "Reads an issue"),
-        ("create_issue", "Files an issue"),
-        ("update_issue", "Changes an issue"),
-        ("close_issue", "Closes an issue"),
-        ("add_comment", "Comments on an issue"),
-        ("list_labels", "Lists labels"),
-        ("assign_issue", "Gives an issue to someone"),
-    ];
-    let tools = TOOLS.iter().map(|(name, description)| capability("tool", name, description));
-    let others = [
-        capability("prompt", "triage", "Sorts a new issue"),
-        capability("prompt", "release_notes", "Drafts release notes"),
-        json!({ "type": "resource", "name": "board", "uri": "issues://board",
-            "mime_type": "application/json", "size": 2048 }),
-        json!({ "type": "resource_template", "name": "issue", "uri_template": "issues://{id}" }),
-    ];
-    json!({
-        "server_info": { "name": "issue-tracker", "version": "2.4.0",
-            "protocolVersion": "2025-06-18",
-            "capabilities": { "tools": {}, "prompts": {}, "resources": {} } },
-        "capabilities": tools.chain(others).collect::<Vec<_>>(),
-    })
-}
-
-fn capability(kind: &str, name: &str, description: &str) -> Value {
-    let schema = (kind == "tool").then(|| json!({ "type": "object", "properties": {} }));
-    json!({ "type": kind, "name": name, "description": description, "input_schema": schema })
 }

@@ -1,26 +1,26 @@
-//! Policies, as the organisation begins with, and what has been used under them.
+//! Policies, as the organisation begins with, and the groups of requests that they tell apart.
 
 use serde_json::{Value, json};
 
 use super::{Step, post};
 use crate::{
     call::id_of,
+    domains::analytics::traffic::EVALUATION_BUDGET,
     store::{ORGANISATION, Shelf, Store},
 };
 
 /// Budgets, one of which has had its time.
 pub(super) fn usage_limits() -> Vec<Step> {
-    let budget = |name: &str, limit: u32| {
+    let budget = |name: &str, limit: u64| {
         json!({
             "name": name, "workspace_id": "ws-research", "type": "cost", "credit_limit": limit,
             "conditions": [{ "key": "workspace_id", "value": "ws-research" }],
             "group_by": [{ "key": "metadata.project" }],
         })
     };
-    let mut projects = budget("Budget of each project", 50);
+    let mut projects = budget("Budget of each project", EVALUATION_BUDGET);
     if let Some(fields) = projects.as_object_mut() {
-        fields.insert("alert_threshold".to_owned(), json!(40));
-        fields.insert("periodic_reset".to_owned(), json!("monthly"));
+        fields.insert("alert_threshold".to_owned(), json!(EVALUATION_BUDGET * 4 / 5));
     }
     vec![
         post("/v1/policies/usage-limits", projects),
@@ -40,15 +40,14 @@ pub(super) fn rate_limits() -> Vec<Step> {
     )]
 }
 
-/// What projects have spent, which no call of this API brings about.
-pub(super) fn spend(store: &mut Store) {
+/// The projects whose spending is told apart, which no call of this API brings about.
+pub(super) fn tell_projects_apart(store: &mut Store) {
     let policies = Shelf { kind: "usage-limits-policies", owner: ORGANISATION };
     let policy = store.find(policies, "budget-of-each-project").map(id_of).unwrap_or_default();
-    for (project, spent) in [("summaries", 12.5), ("translation", 41.75), ("evaluation", 50.2)] {
+    for project in ["summaries", "translation", "evaluation"] {
         let entity = [
             ("id", Value::from(store.next_id())),
             ("value_key", format!("metadata.project:{project}").into()),
-            ("current_usage", spent.into()),
         ];
         let entity = entity.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
         store.insert(Shelf { kind: "usage-limits-entities", owner: &policy }, entity);

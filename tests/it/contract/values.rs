@@ -83,7 +83,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("insert-logs", "logs[].response.status", &["200"]),
     ("list-provider-pricing", "provider", &[r#""openai""#]),
     ("list-registry-mcp-servers", "search", &[r#""issues""#]),
-    ("list-registry-mcp-servers", "updated_since", &[r#""2025-12-01T00:00:00Z""#]),
+    ("list-registry-mcp-servers", "updated_since", &[r#""2025-06-01T00:00:00Z""#]),
     ("list-usage-limits-policies", "workspace_id", &[r#""ws-research""#]),
     ("get-rate-limits-policy", "status", &[r#""active""#]),
     ("get-usage-limits-policy", "status", &[r#""active""#]),

@@ -27,6 +27,9 @@ use crate::{
     upstream::{self, Act, Seen, Upstream, operator},
 };
 
+/// Where the sandbox's clock stands.
+const NOW: &str = "2026-01-01T00:00:00Z";
+
 /// Where calls are made.
 pub(super) struct World {
     sandbox: Sandbox,
@@ -164,7 +167,8 @@ impl World {
 }
 
 async fn sandbox() -> Sandbox {
-    Sandbox::start("127.0.0.1:0".parse().unwrap(), Faults::default()).await.unwrap()
+    let (listen, now) = ("127.0.0.1:0".parse().unwrap(), NOW.parse().unwrap());
+    Sandbox::start_at(listen, Faults::default(), Some(now)).await.unwrap()
 }
 
 /// Removes the field at a path such as `checks[0].parameters.x`.

@@ -146,30 +146,6 @@ async fn what_is_handed_in_is_counted() {
 }
 
 #[tokio::test]
-async fn december_had_an_outage_and_a_team_over_budget() {
-    let portkey = Portkey::start().await;
-    let errors = portkey.graph("errors/rate", &ever("ws-support-bot")).await;
-    let rates: Vec<_> = points(&errors)
-        .iter()
-        .map(|p| (p["rate"].as_f64().unwrap(), p["timestamp"].as_str().unwrap()))
-        .collect();
-    assert_eq!(rates.len(), 30);
-    let bad: Vec<_> = rates.iter().filter(|(rate, _)| *rate > 20.0).collect();
-    assert_eq!(bad.len(), 1, "{rates:?}");
-    assert!(bad[0].1.starts_with("2025-12-17T00:00:00"));
-    let day = period("ws-support-bot", "2025-12-17T00:00:00%2B00:00", "2025-12-17T23:59:59Z");
-    let hours = portkey.graph("requests", &day).await;
-    assert!(points(&hours).len() > 3, "a day is told by the hour: {hours}");
-
-    let spent = portkey.groups("workspaces", &ever("ws-shared")).await;
-    for workspace in spent {
-        let dollars = workspace["cost"].as_f64().unwrap() / 100.0;
-        // The research workspace may spend $500 a month.
-        assert_eq!(dollars > 500.0, workspace["workspace"] == "ws-research", "{workspace}");
-    }
-}
-
-#[tokio::test]
 async fn filters_keep_the_requests_that_were_asked_for() {
     let portkey = Portkey::start().await;
     let base = ever("ws-support-bot");
@@ -179,7 +155,7 @@ async fn filters_keep_the_requests_that_were_asked_for() {
     };
     let all = count("").await;
     for (one, other) in [
-        ("status_code=200", "status_code=429,500,503"),
+        ("status_code=200", "status_code=429,500,503,412"),
         ("ai_org_model=openai__gpt-4o-mini", "ai_org_model=azure-openai__gpt-4o"),
         ("virtual_keys=azure", "virtual_keys=openai-production"),
         ("prompt_slug=pp-refund-reply", "prompt_slug=pp-escalation"),
@@ -197,7 +173,8 @@ async fn filters_keep_the_requests_that_were_asked_for() {
     for nothing in ["configs=none", "api_key_ids=none", "trace_id=none", "span_id=none"] {
         assert_eq!(count(nothing).await, 0, "{nothing}");
     }
-    assert_eq!(count("weighted_feedback_min=-10").await, 60);
+    // Two streams are rated once a day; in the incident one of them is not.
+    assert_eq!(count("weighted_feedback_min=-10").await, 61);
     let page = format!("/analytics/groups/users?{base}&page_size=1&current_page=1");
     let page = portkey.get(&page).await;
     assert_eq!((page["total"].as_u64(), page["data"].as_array().unwrap().len()), (Some(2), 1));

@@ -39,7 +39,7 @@ async fn a_key_is_told_once_and_masked_after() {
         Some(json!(null))
     );
     let list = portkey.get("/api-keys?workspace_id=ws-shared").await;
-    assert_eq!((list["total"].as_u64(), list["data"][0].clone()), (Some(1), read));
+    assert_eq!((list["total"].as_u64(), list["data"][1].clone()), (Some(2), read));
     assert!(!list.to_string().contains(secret));
 
     assert_eq!(portkey.delete(&path).await, json!({}));
@@ -157,10 +157,10 @@ async fn keys_are_found_by_workspace_or_id_and_under_both_versions() {
     let names = column(&all["data"], "name");
     assert!(names.contains(&"Platform automation") && names.contains(&"Evaluation runs"));
     let research = portkey.get("/api-keys?workspace_id=ws-research").await;
-    assert_eq!(column(&research["data"], "name"), ["Evaluation runs"]);
+    assert_eq!(column(&research["data"], "name"), ["Evaluation runs", "Research notebooks"]);
     let id = research["data"][0]["id"].as_str().unwrap();
     let found = portkey.get(&format!("/api-keys?ids=none,{id}")).await;
-    assert_eq!(found["data"], research["data"]);
+    assert_eq!(found["data"], json!([research["data"][0]]));
     assert_eq!(portkey.refusal(Method::GET, "/api-keys/evaluation-runs", Value::Null).await.0, 404);
     let v2 = portkey.sandbox.base_url().replace("/v1", &format!("/v2/api-keys/{id}"));
     let key = ("x-portkey-api-key", portkey_mcp::sandbox::KEY);

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::{Portkey, column};
 
+/// The one organisation of a sandbox, which comes from the key.
+const ORGANISATION: &str = "0a5d0000-0000-4000-8000-000000000000";
+
 const ALWAYS: &str = "/audit-logs?start_time=2026-01-01T00:00:00Z&end_time=2027-01-01T00:00:00Z";
 
 #[tokio::test]
@@ -69,6 +72,7 @@ async fn a_period_is_needed() {
         ("/audit-logs?start_time=yesterday&end_time=today", 400, "start_time"),
         (&format!("{ALWAYS}&page_size=101"), 400, "page_size"),
         (&format!("{ALWAYS}&organisation_id=another"), 403, "organisation"),
+        (&format!("{ALWAYS}&organisation_id={ORGANISATION}"), 401, "Unauthorised"),
         (&format!("{ALWAYS}&workspace_id=ws-none"), 403, "workspace"),
     ] {
         let (said, _, message) = portkey.refusal(Method::GET, path, Value::Null).await;

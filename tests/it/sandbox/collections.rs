@@ -71,7 +71,7 @@ async fn what_is_wrong_is_said() {
         ((Method::PUT, "/collections/co-customers", json!({})), 400, "`name`"),
         ((Method::PUT, "/collections/co-customers", json!({ "name": "" })), 400, "`name`"),
         ((Method::PUT, "/collections/co-none", json!({ "name": "N" })), 404, "co-none"),
-        ((Method::GET, "/collections", Value::Null), 403, "workspace_id"),
+        ((Method::GET, "/collections?workspace_id=ws-none", Value::Null), 403, "ws-none"),
     ] {
         let (got, _, message) = portkey.refusal(method, path, body.clone()).await;
         assert_eq!(got, status, "{path} {body}: {message}");

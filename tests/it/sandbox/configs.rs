@@ -141,7 +141,7 @@ async fn what_is_wrong_is_said() {
             400,
             "No update fields provided",
         ),
-        ((Method::GET, "/configs", Value::Null), 403, "workspace_id"),
+        ((Method::GET, "/configs?workspace_id=ws-none", Value::Null), 403, "ws-none"),
     ] {
         let (got, _, message) = portkey.refusal(method, path, body.clone()).await;
         assert_eq!(got, status, "{path} {body}: {message}");

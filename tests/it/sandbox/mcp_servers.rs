@@ -44,8 +44,9 @@ async fn an_mcp_server_comes_and_goes() {
 #[tokio::test]
 async fn servers_are_listed_by_workspace() {
     let portkey = Portkey::start().await;
-    let refusal = portkey.refusal(Method::GET, "/mcp-servers", Value::Null).await;
-    assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"), "the workspace is missing");
+    let nowhere = "/mcp-servers?workspace_id=ws-none";
+    let refusal = portkey.refusal(Method::GET, nowhere, Value::Null).await;
+    assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"));
     let papers = portkey.get("/mcp-servers/papers").await;
     let papers = papers["id"].as_str().unwrap();
     for (query, slugs) in [

@@ -22,6 +22,7 @@ mod faults;
 mod feedback;
 mod guardrails;
 mod integrations;
+mod keys;
 mod labels;
 mod lifetime;
 mod lists;
@@ -41,6 +42,7 @@ mod scim;
 mod secret_references;
 mod secrets;
 mod terraform_shapes;
+mod time;
 mod updates;
 mod user_invites;
 mod users;
@@ -56,6 +58,9 @@ use portkey_mcp::{
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
+/// Where the clock stands in these tests.
+const NOW: &str = "2026-01-01T00:00:00Z";
+
 /// A sandbox and a client that talks to it.
 struct Portkey {
     sandbox: Sandbox,
@@ -69,8 +74,23 @@ impl Portkey {
     }
 
     async fn with_faults(faults: &str) -> Self {
-        let faults: Faults = faults.parse().unwrap();
-        let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), faults).await.unwrap();
+        Self::begin(faults.parse().unwrap(), Some(NOW)).await
+    }
+
+    /// A sandbox whose clock stands at a moment.
+    async fn pinned_at(now: &str) -> Self {
+        Self::begin(Faults::default(), Some(now)).await
+    }
+
+    /// A sandbox with the machine's clock.
+    async fn with_real_clock() -> Self {
+        Self::begin(Faults::default(), None).await
+    }
+
+    async fn begin(faults: Faults, now: Option<&str>) -> Self {
+        let now = now.map(|now| now.parse().unwrap());
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let sandbox = Sandbox::start_at(listen, faults, now).await.unwrap();
         let client = http_client().no_proxy().build().unwrap();
         Self { sandbox, client }
     }
@@ -82,7 +102,12 @@ impl Portkey {
 
     /// Sends with a key and, unless it is `null`, a JSON body.
     async fn send(&self, method: Method, path: &str, body: Value) -> Response {
-        let mut request = self.request(method, path).header("x-portkey-api-key", KEY);
+        self.send_as(KEY, method, path, body).await
+    }
+
+    /// The same with a key of one's own.
+    async fn send_as(&self, key: &str, method: Method, path: &str, body: Value) -> Response {
+        let mut request = self.request(method, path).header("x-portkey-api-key", key);
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
         }

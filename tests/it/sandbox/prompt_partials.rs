@@ -92,7 +92,7 @@ async fn what_is_wrong_is_said() {
     for (method, path, body, status, part) in [
         (Method::POST, list, json!({ "name": "N", "string": "S" }), 403, "workspace_id"),
         (Method::POST, list, json!({ "name": "N", "workspace_id": "ws-shared" }), 400, "`string`"),
-        (Method::GET, list, Value::Null, 403, "workspace_id"),
+        (Method::GET, "/prompts/partials?workspace_id=ws-none", Value::Null, 403, "ws-none"),
         (Method::GET, "/prompts/partials?collection_id=co-none", Value::Null, 404, "co-none"),
         (
             Method::GET,

@@ -229,7 +229,7 @@ async fn what_is_wrong_is_said() {
     for (method, path, body, status, part) in [
         (Method::POST, "", prompt("co-none"), 404, "co-none"),
         (Method::POST, "", json!({ "name": "N", "collection_id": "co-replies" }), 400, "`string`"),
-        (Method::GET, "", Value::Null, 403, "workspace_id"),
+        (Method::GET, "?workspace_id=ws-none", Value::Null, 403, "ws-none"),
         (Method::GET, "?workspace_id=ws-shared&type=mine", Value::Null, 400, "`type`"),
         (Method::GET, "/pp-refund-reply?version=new", Value::Null, 400, "`version`"),
         (Method::GET, "/pp-refund-reply?version=9", Value::Null, 404, "9"),

@@ -125,7 +125,7 @@ async fn ids_are_uuids_and_never_repeat() {
 async fn every_sandbox_begins_with_a_small_organisation() {
     let portkey = Portkey::start().await;
     let workspaces = portkey.get("/admin/workspaces").await;
-    assert_eq!(workspaces["data"][0]["created_at"], "2026-01-01T00:00:00.000Z");
+    assert_eq!(workspaces["data"][0]["created_at"], "2025-08-23T22:00:00.000Z");
     let defaults: Vec<&Value> = workspaces["data"]
         .as_array()
         .unwrap()

@@ -30,7 +30,7 @@ async fn each_field_keeps_clears_or_takes_what_it_is_given() {
         (server, json!({ "description": "Again" }), "description", json!("Again")),
         (server, json!({ "secret_mappings": [mapping] }), "secret_mappings", json!([mapping])),
         (server, json!({ "secret_mappings": [] }), "secret_mappings", json!([])),
-        (provider, json!({ "note": "New" }), "expires_at", json!("2026-12-31T23:59:59Z")),
+        (provider, json!({ "note": "New" }), "expires_at", json!("2026-12-31T00:00:00.000Z")),
         (provider, json!({ "expires_at": null }), "expires_at", Value::Null),
         (provider, json!({}), "note", json!("New")),
     ] {

@@ -1,14 +1,17 @@
 //! Filters: which rows of traffic a call asks for.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value;
 
 use super::{
+    row::{self, Origin, Row},
     total::whole,
-    traffic::{self, Row},
 };
 use crate::{
     call::Call,
-    check, clock,
+    check,
+    clock::{self, DAY},
     domains::{logs::cents, workspaces},
     field::Kind,
     refusal::Refusal,
@@ -17,8 +20,8 @@ use crate::{
 
 /// What a call asks for.
 pub(super) struct Filters {
-    from: u64,
-    until: u64,
+    period: RangeInclusive<u64>,
+    now: u64,
     workspace: Option<String>,
     ranges: Vec<(Figure, f64, f64)>,
     choices: Vec<(Feature, Vec<String>)>,
@@ -28,32 +31,32 @@ pub(super) struct Filters {
 /// `<name>_min` and `<name>_max`, and what they bound.
 type Range = (&'static str, Figure);
 /// A number that some requests have.
-type Figure = fn(&Row) -> Option<f64>;
+type Figure = fn(&Row<'_>) -> Option<f64>;
 
 const RANGES: &[Range] = &[
     ("total_units", |row| Some(whole(row.asked + row.answered))),
     ("cost", |row| Some(cents(row.cost))),
     ("prompt_token", |row| Some(whole(row.asked))),
     ("completion_token", |row| Some(whole(row.answered))),
-    ("weighted_feedback", Row::weighted_feedback),
+    ("weighted_feedback", |row| row.weighted_feedback()),
 ];
 
 /// Comma-separated texts, of which a row must have one.
 type Choice = (&'static str, Feature);
 /// A text that every request has, be it empty.
-type Feature = fn(&Row) -> String;
+type Feature = fn(&Row<'_>) -> String;
 
 const CHOICES: &[Choice] = &[
     ("status_code", |row| row.status.to_string()),
-    ("virtual_keys", |row| row.virtual_key.to_string()),
-    ("configs", |row| row.config.to_string()),
-    ("api_key_ids", |row| row.api_key.to_string()),
-    ("ai_org_model", |row| format!("{}__{}", row.provider, row.model)),
+    ("virtual_keys", |row| row.origin.virtual_key.clone()),
+    ("configs", |row| row.origin.config.clone()),
+    ("api_key_ids", |row| row.origin.api_key.clone()),
+    ("ai_org_model", |row| format!("{}__{}", row.origin.provider, row.origin.model)),
     // Exports know this one, analytics have `ai_org_model`.
-    ("ai_model", |row| row.model.to_string()),
-    ("trace_id", |row| row.trace.to_string()),
-    ("span_id", |row| row.span.to_string()),
-    ("prompt_slug", |row| row.prompt.to_string()),
+    ("ai_model", |row| row.origin.model.clone()),
+    ("trace_id", |row| row.origin.trace.clone()),
+    ("span_id", |row| row.origin.span.clone()),
+    ("prompt_slug", |row| row.origin.prompt.clone()),
 ];
 
 impl Filters {
@@ -78,16 +81,19 @@ impl Filters {
             let asked = call.query(name)?.split(',').map(|one| one.trim().to_owned());
             Some((*has, asked.collect()))
         });
-        let slug = call.query("workspace_slug").unwrap_or(workspaces::DEFAULT);
-        let workspace = text(workspaces::resolve(store, slug)?, "slug").to_owned();
+        let workspace = match (call.caller.workspace(), call.query("workspace_slug")) {
+            (Some(own), _) => Some(text(workspaces::resolve(store, own)?, "slug").to_owned()),
+            (None, Some(slug)) => Some(text(workspaces::resolve(store, slug)?, "slug").to_owned()),
+            (None, None) => None,
+        };
         let metadata = match call.query("metadata") {
             Some(json) => check::value(store, Kind::EncodedLabels, "metadata", &json.into())?,
             None => Value::Null,
         };
         Ok(Self {
-            from,
-            until,
-            workspace: Some(workspace),
+            period: from..=until,
+            now: store.clock.unix(),
+            workspace,
             ranges,
             choices: choices.collect(),
             metadata: metadata.as_object().cloned().unwrap_or_default(),
@@ -99,29 +105,43 @@ impl Filters {
         Self { workspace: None, ..self }
     }
 
-    /// Whether the period is short enough to be told by the hour.
-    pub(super) fn is_short(&self) -> bool {
-        self.until.saturating_sub(self.from) <= 2 * 86_400
+    /// The seconds that a point of a graph stands for: a day, in a period of two days at most an hour,
+    /// and in one of three hours at most a minute.
+    pub(super) fn step(&self) -> u64 {
+        match self.period.end().saturating_sub(*self.period.start()) {
+            0..=10_800 => 60,
+            10_801..=172_800 => 3600,
+            _ => DAY,
+        }
     }
 
     /// The rows that pass, oldest first.
-    pub(super) fn apply<'r>(&self, inserted: &'r [Row]) -> Vec<&'r Row> {
-        let all = traffic::seeded().iter().chain(inserted);
-        let mut rows: Vec<&Row> = all.filter(|row| self.passes(row)).collect();
+    pub(super) fn apply<'s>(&self, store: &'s Store) -> Vec<Row<'s>> {
+        // What has not happened yet is not there.
+        let past = *self.period.start()..=self.now.min(*self.period.end());
+        let streams = store.traffic.rows(&past, self.step() == 60, |origin| self.wants(origin));
+        let logs = row::inserted(store).into_iter();
+        let mut rows: Vec<_> =
+            streams.into_iter().chain(logs).filter(|row| self.passes(row)).collect();
         rows.sort_by_key(|row| row.at);
         rows
     }
 
-    fn passes(&self, row: &Row) -> bool {
+    /// Whether anything from there can pass.
+    fn wants(&self, origin: &Origin) -> bool {
+        self.workspace.as_ref().is_none_or(|workspace| origin.workspace == *workspace)
+            && self.metadata.iter().all(|(key, value)| origin.label(key) == value.as_str())
+    }
+
+    fn passes(&self, row: &Row<'_>) -> bool {
         let mut ranges = self.ranges.iter();
         let mut choices = self.choices.iter();
-        (self.from..=self.until).contains(&row.at)
-            && self.workspace.as_ref().is_none_or(|workspace| row.workspace == *workspace)
+        self.period.contains(&row.at)
+            && self.wants(&row.origin)
             && ranges.all(|(figure, least, most)| {
                 figure(row).is_some_and(|figure| (*least..=*most).contains(&figure))
             })
             && choices.all(|(has, asked)| asked.contains(&has(row)))
-            && self.metadata.iter().all(|(key, value)| row.label(key) == value.as_str())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Graphs: a figure over time, by the day or, in a short period, by the hour; a few are split by
-//! status, score or model instead.
+//! Graphs: a figure over time, by the day or, in a short period, by the hour or the minute; a few are
+//! split by status, score or model instead.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     filters::Filters,
+    row::Row,
     total::{Total, whole},
-    traffic::{self, Row},
 };
 use crate::{
     call::Call,
@@ -30,10 +30,10 @@ struct Graph {
 
 /// What a graph is made of.
 enum Points {
-    /// A point per day or hour with traffic, from its total and the total up to there.
+    /// A point per day, hour or minute with traffic, from its total and the total up to there.
     Timeline(fn(&Total, &Total) -> Value),
     /// Parts of the whole period.
-    Parts(fn(&[&Row]) -> Vec<Value>),
+    Parts(fn(&[Row<'_>]) -> Vec<Value>),
 }
 
 use Points::{Parts, Timeline};
@@ -67,9 +67,7 @@ const GRAPHS: &[Graph] = &[
     Graph {
         path: "errors/status-codes",
         summary: |all| json!({ "total_errors": all.errors, "unique_error_codes": all.statuses.len() }),
-        points: Parts(|rows| {
-            counts(&Total::of(rows.iter().copied()).statuses, "status_code", "count")
-        }),
+        points: Parts(|rows| counts(&Total::of(rows).statuses, "status_code", "count")),
     },
     Graph {
         path: "users",
@@ -117,7 +115,7 @@ const GRAPHS: &[Graph] = &[
     Graph {
         path: "feedbacks/scores",
         summary: |all| json!({ "total": all.ratings }),
-        points: Parts(|rows| counts(&Total::of(rows.iter().copied()).scores, "score", "total")),
+        points: Parts(|rows| counts(&Total::of(rows).scores, "score", "total")),
     },
     Graph { path: "feedbacks/ai-models", summary: |_| json!({}), points: Parts(by_model) },
 ];
@@ -155,10 +153,10 @@ fn counts<K: Copy + Into<Value>>(
         .collect()
 }
 
-fn by_model(rows: &[&Row]) -> Vec<Value> {
+fn by_model(rows: &[Row<'_>]) -> Vec<Value> {
     let mut models: BTreeMap<&str, Total> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.ratings.is_empty()) {
-        models.entry(row.model.as_ref()).or_default().add(row);
+        models.entry(row.origin.model.as_str()).or_default().add(row);
     }
     let point = |(model, total): (&str, Total)| {
         json!({ "ai_model": model, "total": total.ratings,
@@ -172,26 +170,25 @@ pub(super) fn draw(store: &mut Store, call: &Call) -> Outcome {
     let path = call.path.join("/");
     let graph = GRAPHS.iter().find(|graph| graph.path == path);
     let graph = graph.ok_or(Refusal::Missing { object: "graph", handle: path })?;
-    let inserted = traffic::inserted(store);
     let filters = Filters::of(store, call)?;
-    let rows = filters.apply(&inserted);
+    let rows = filters.apply(store);
     let points = match graph.points {
         Parts(split) => split(&rows),
-        Timeline(point) => timeline(&rows, if filters.is_short() { 3600 } else { 86_400 }, point),
+        Timeline(point) => timeline(&rows, filters.step(), point),
     };
     Ok(json!({
-        "summary": (graph.summary)(&Total::of(rows)),
+        "summary": (graph.summary)(&Total::of(&rows)),
         "data_points": points,
         "object": "analytics-graph",
     }))
 }
 
-fn timeline(rows: &[&Row], step: u64, point: fn(&Total, &Total) -> Value) -> Vec<Value> {
+fn timeline(rows: &[Row<'_>], step: u64, point: fn(&Total, &Total) -> Value) -> Vec<Value> {
     let mut so_far = Total::default();
     let parts = rows.chunk_by(|a, b| a.at / step == b.at / step);
     parts
         .map(|part| {
-            let total = Total::of(part.iter().copied());
+            let total = Total::of(part);
             part.iter().for_each(|row| so_far.add(row));
             let begin = clock::written(total.first / step * step);
             let mut whole = Item::from_iter([("timestamp".to_owned(), begin.into())]);

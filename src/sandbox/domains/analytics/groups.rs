@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     filters::Filters,
+    row::Row,
     total::{Total, round, whole},
-    traffic::{self, Row},
 };
 use crate::{
     call::Call,
@@ -25,7 +25,7 @@ struct Dimension {
     /// The field that names a group.
     field: &'static str,
     /// The group a row is in.
-    of: fn(&Row) -> String,
+    of: fn(&Row<'_>) -> String,
     /// How its figures are written.
     style: Style,
 }
@@ -42,23 +42,28 @@ enum Style {
 }
 
 const DIMENSIONS: &[Dimension] = &[
-    by("ai-models", "ai_model", |row| row.model.to_string(), Style::Texts),
-    by("users", "user", |row| row.label("_user").unwrap_or_default().to_owned(), Style::Texts),
-    by("workspaces", "workspace", |row| row.workspace.to_string(), Style::Numbers),
-    by("provider", "provider", |row| row.provider.to_string(), Style::Columns),
-    by("ai_service", "ai_service", |row| row.provider.to_string(), Style::Columns),
-    by("model", "model", |row| row.model.to_string(), Style::Columns),
+    by("ai-models", "ai_model", |row| row.origin.model.clone(), Style::Texts),
+    by(
+        "users",
+        "user",
+        |row| row.origin.label("_user").unwrap_or_default().to_owned(),
+        Style::Texts,
+    ),
+    by("workspaces", "workspace", |row| row.origin.workspace.clone(), Style::Numbers),
+    by("provider", "provider", |row| row.origin.provider.clone(), Style::Columns),
+    by("ai_service", "ai_service", |row| row.origin.provider.clone(), Style::Columns),
+    by("model", "model", |row| row.origin.model.clone(), Style::Columns),
     by("status_code", "status_code", |row| row.status.to_string(), Style::Columns),
-    by("api_key", "api_key", |row| row.api_key.to_string(), Style::Columns),
-    by("config", "config", |row| row.config.to_string(), Style::Columns),
-    by("workspace", "workspace", |row| row.workspace.to_string(), Style::Columns),
-    by("prompt", "prompt", |row| row.prompt.to_string(), Style::Columns),
+    by("api_key", "api_key", |row| row.origin.api_key.clone(), Style::Columns),
+    by("config", "config", |row| row.origin.config.clone(), Style::Columns),
+    by("workspace", "workspace", |row| row.origin.workspace.clone(), Style::Columns),
+    by("prompt", "prompt", |row| row.origin.prompt.clone(), Style::Columns),
 ];
 
 const fn by(
     path: &'static str,
     field: &'static str,
-    of: fn(&Row) -> String,
+    of: fn(&Row<'_>) -> String,
     style: Style,
 ) -> Dimension {
     Dimension { path, field, of, style }
@@ -94,7 +99,7 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
         Style::Texts | Style::Numbers => Vec::new(),
     };
     let mut filters = Filters::of(store, call)?;
-    if dimension.field == "workspace" {
+    if dimension.field == "workspace" && call.caller.workspace().is_none() {
         // Groups of the one workspace that was asked for would say nothing.
         filters = filters.everywhere();
     }
@@ -136,7 +141,7 @@ fn columns(call: &Call) -> Result<Vec<&'static Column>, Refusal> {
 /// The groups by the values of the metadata key a path names; requests without it are in none.
 pub(super) fn list_metadata(store: &mut Store, call: &Call) -> Outcome {
     let filters = Filters::of(store, call)?;
-    let value = |row: &Row| row.label(call.handle()).map(str::to_owned);
+    let value = |row: &Row<'_>| row.origin.label(call.handle()).map(str::to_owned);
     page(store, call, &filters, value, |name, total| {
         let group = json!({
             "metadata_value": name,
@@ -156,12 +161,11 @@ fn page(
     store: &Store,
     call: &Call,
     filters: &Filters,
-    group_of: impl Fn(&Row) -> Option<String>,
+    group_of: impl Fn(&Row<'_>) -> Option<String>,
     show: impl Fn(&str, &Total) -> Item,
 ) -> Outcome {
-    let inserted = traffic::inserted(store);
     let mut groups: BTreeMap<String, Total> = BTreeMap::new();
-    for row in filters.apply(&inserted) {
+    for row in &filters.apply(store) {
         if let Some(name) = group_of(row) {
             groups.entry(name).or_default().add(row);
         }

@@ -3,8 +3,9 @@
 mod filters;
 mod graphs;
 mod groups;
+mod row;
 mod total;
-mod traffic;
+pub(crate) mod traffic;
 
 use serde_json::json;
 
@@ -45,13 +46,20 @@ pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u6
     }));
     asked.push(("workspace_slug".to_owned(), workspace.to_owned()));
     let call = Call { query: asked, ..Call::default() };
-    let inserted = traffic::inserted(store);
-    Ok(Total::of(Filters::of(store, &call)?.apply(&inserted)).requests)
+    Ok(Total::of(&Filters::of(store, &call)?.apply(store)).requests)
+}
+
+/// What the requests of a workspace with a metadata text have cost since a moment, in US cents.
+pub(super) fn spent(store: &Store, workspace: &str, label: (&str, &str), since: u64) -> f64 {
+    let (name, value) = label;
+    let rows = store.traffic.rows(&(since..=store.clock.unix()), false, |origin| {
+        origin.workspace == workspace && origin.label(name) == Some(value)
+    });
+    Total::of(&rows).cost()
 }
 
 fn cache_summary(store: &mut Store, call: &Call) -> Outcome {
-    let inserted = traffic::inserted(store);
-    let total = Total::of(Filters::of(store, call)?.apply(&inserted));
+    let total = Total::of(&Filters::of(store, call)?.apply(store));
     Ok(json!({
         "summary": {
             "hits": total.hits(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::traffic::{Cache, Row, score};
+use super::row::{Cache, Row, score};
 use crate::domains::logs::cents;
 
 /// What some rows add up to.
@@ -38,17 +38,17 @@ pub(super) struct Total {
 
 impl Total {
     /// What these rows add up to.
-    pub(super) fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+    pub(super) fn of(rows: &[Row<'_>]) -> Self {
         let mut total = Self::default();
-        rows.into_iter().for_each(|row| total.add(row));
+        rows.iter().for_each(|row| total.add(row));
         total
     }
 
     /// Adds a row.
-    pub(super) fn add(&mut self, row: &Row) {
+    pub(super) fn add(&mut self, row: &Row<'_>) {
         let many = row.requests;
         self.first = if self.requests == 0 { row.at } else { self.first.min(row.at) };
-        self.last = self.last.max(row.at);
+        self.last = self.last.max(row.last_at);
         self.requests += many;
         self.cost += many * row.cost;
         self.asked += many * row.asked;
@@ -77,8 +77,11 @@ impl Total {
         if row.fallback {
             self.fallbacks += many;
         }
-        if let Some(user) = row.label("_user") {
-            *self.users.entry(user.to_owned()).or_default() += many;
+        if let Some(user) = row.origin.label("_user") {
+            match self.users.get_mut(user) {
+                Some(sent) => *sent += many,
+                None => _ = self.users.insert(user.to_owned(), many),
+            }
         }
         self.rated += u64::from(!row.ratings.is_empty());
         for (value, weight) in &row.ratings {

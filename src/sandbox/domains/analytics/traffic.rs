@@ -1,101 +1,15 @@
-//! The traffic that analytics are computed from: thirty days that were, and the logs handed in.
+//! The traffic through the gateway: a hundred days up to the present minute.
 //!
-//! A row is a number of requests that are alike in everything. The thirty days are made once, from
-//! a handful of streams, by arithmetic alone, so every sandbox has had the same December: quiet
-//! weekends, a provider down for most of a day, and one team that spent more than its budget.
+//! Nothing of it is stored. A few streams of requests, an incident and two budgets are a formula from
+//! which the rows of any period are computed when they are asked for: of an hour that lies wholly in the
+//! period as a few rows, of any other minute by minute. Both add up to the same. How many requests an
+//! hour has depends on that hour alone, and where the events lie on the day on which the sandbox starts.
+//! So two sandboxes of one day have the same past.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::ops::{Range, RangeInclusive};
 
-use crate::{
-    clock,
-    domains::{feedback, logs},
-    store::{Item, Store, text},
-};
-
-/// A text that is either part of the sandbox or came with a log.
-pub(super) type Text = Cow<'static, str>;
-
-/// Requests that are alike.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    /// When, in seconds after 1970.
-    pub(super) at: u64,
-    /// How many.
-    pub(super) requests: u64,
-    /// Slug of the workspace they came from.
-    pub(super) workspace: Text,
-    /// The AI provider.
-    pub(super) provider: Text,
-    /// Slug of the provider's entry in the workspace, once called a virtual key.
-    pub(super) virtual_key: Text,
-    /// The model.
-    pub(super) model: Text,
-    /// Id of the key they were sent with.
-    pub(super) api_key: Text,
-    /// Slug of the config.
-    pub(super) config: Text,
-    /// Slug of the prompt.
-    pub(super) prompt: Text,
-    /// The trace.
-    pub(super) trace: Text,
-    /// The span.
-    pub(super) span: Text,
-    /// Names and texts, the user's under `_user`.
-    pub(super) metadata: Vec<(Text, Text)>,
-    /// HTTP status of each.
-    pub(super) status: u16,
-    /// What the cache did for each.
-    pub(super) cache: Cache,
-    /// Retries until each succeeded.
-    pub(super) retries: u64,
-    /// Whether a fallback answered.
-    pub(super) fallback: bool,
-    /// Cost of each, in millionths of a US cent.
-    pub(super) cost: u64,
-    /// What the cache saved on each, in the same.
-    pub(super) saved: u64,
-    /// Prompt tokens of each.
-    pub(super) asked: u64,
-    /// Completion tokens of each.
-    pub(super) answered: u64,
-    /// Milliseconds each took.
-    pub(super) latency: u64,
-    /// Scores and weights given to one of them.
-    pub(super) ratings: Vec<(i64, f64)>,
-}
-
-/// What the cache did for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cache {
-    /// Nothing.
-    Miss,
-    /// It had the same request.
-    Simple,
-    /// It had a similar one.
-    Semantic,
-}
-
-impl Row {
-    /// A metadata text.
-    pub(super) fn label(&self, key: &str) -> Option<&str> {
-        let found = self.metadata.iter().find(|(name, _)| name == key);
-        found.map(|(_, value)| value.as_ref())
-    }
-
-    /// The mean of the scores, each times its weight.
-    pub(super) fn weighted_feedback(&self) -> Option<f64> {
-        let count = u32::try_from(self.ratings.len()).ok().filter(|count| *count > 0)?;
-        Some(
-            self.ratings.iter().map(|(value, weight)| score(*value) * weight).sum::<f64>()
-                / f64::from(count),
-        )
-    }
-}
-
-/// A score as a number to reckon with.
-pub(super) fn score(value: i64) -> f64 {
-    i32::try_from(value).map(f64::from).unwrap_or_default()
-}
+use super::row::{Cache, Origin, Row, Source};
+use crate::{clock::DAY, domains::logs, noise::noise};
 
 /// Requests that someone sends all the time.
 struct Stream {
@@ -103,120 +17,370 @@ struct Stream {
     provider: &'static str,
     virtual_key: &'static str,
     model: &'static str,
+    /// Slug of the key.
     api_key: &'static str,
     config: &'static str,
     prompt: &'static str,
     user: &'static str,
     team: &'static str,
+    project: &'static str,
     stage: &'static str,
     daily: u64,
     asked: u64,
     answered: u64,
     latency: u64,
     cached_percent: u64,
+    plan: Plan,
 }
 
-const RESEARCH_KEY: &str = "0a5d0000-0000-4000-8000-0000000a9001";
-const SUPPORT_KEY: &str = "0a5d0000-0000-4000-8000-0000000a9002";
-const SHARED_KEY: &str = "0a5d0000-0000-4000-8000-0000000a9003";
+/// How a stream runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    /// All the time.
+    Steady,
+    /// All the time, and many times more in the surge.
+    Surges,
+    /// From the evaluation's first day until its budget is spent.
+    UntilSpent,
+}
 
-/// The research team's budget is 500 US dollars a month; its first stream alone spends more.
+/// Slug of the workspace that is over its budget.
+const OVERSPENT: &str = "ws-research";
+
+/// The budget of the workspace that overspends, in US dollars.
+pub(crate) const WORKSPACE_BUDGET: u64 = 500;
+
+/// The budget of the evaluation's key, of its provider and of its project, in US dollars.
+pub(crate) const EVALUATION_BUDGET: u64 = 150;
+
+/// How many days there are between two resets of the workspace's budget.
+pub(crate) const RESET_PERIOD: u64 = 30;
+
+/// How many days before the day on which a sandbox starts that budget was last reset.
+pub(crate) const RESET_AGE: u64 = 12;
+
+/// How many days before that day the evaluation began.
+pub(crate) const EVALUATION_AGE: u64 = 30;
+
+/// How many days of traffic there are before the day on which a sandbox starts.
+const DAYS: u64 = 100;
+
+/// How many days before that day the incident was, and its seconds of the day: four in five requests to
+/// OpenAI failed.
+const INCIDENT: (u64, Range<u64>) = (3, 13 * 3600 + 17 * 60..15 * 3600 + 42 * 60);
+
+/// How many days before that day the surge began, at which hour, and how many times more requests it
+/// brings until midnight.
+const SURGE: (u64, u64, u64) = (1, 9, 32);
+
+/// The share of the day's requests that come in each hour, in thousandths.
+const SHARES: [u64; 24] =
+    [12, 8, 6, 6, 8, 14, 24, 42, 62, 76, 80, 74, 60, 70, 80, 78, 70, 56, 42, 36, 34, 28, 20, 14];
+
 #[rustfmt::skip]
-const STREAMS: [Stream; 6] = [
-    Stream { workspace: "ws-research", provider: "anthropic", virtual_key: "claude-trials", model: "claude-sonnet-4",
-        api_key: RESEARCH_KEY, config: "", prompt: "", user: "research-lead@example.com", team: "research",
-        stage: "experiment", daily: 1400, asked: 2400, answered: 900, latency: 2600, cached_percent: 4 },
-    Stream { workspace: "ws-research", provider: "vertex-ai", virtual_key: "gemini", model: "gemini-2.5-flash",
-        api_key: RESEARCH_KEY, config: "", prompt: "", user: "research-analyst@example.com", team: "research",
-        stage: "experiment", daily: 320, asked: 1800, answered: 600, latency: 900, cached_percent: 0 },
+const STREAMS: [Stream; 8] = [
+    Stream { workspace: OVERSPENT, provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
+        api_key: "research-notebooks", config: "", prompt: "", user: "research-lead@example.com", team: "research",
+        project: "", stage: "experiment", daily: 900, asked: 2400, answered: 900, latency: 2600, cached_percent: 4,
+        plan: Plan::Surges },
+    Stream { workspace: OVERSPENT, provider: "anthropic", virtual_key: "claude-trials", model: "claude-sonnet-4",
+        api_key: "evaluation-runs", config: "", prompt: "", user: "research-lead@example.com", team: "research",
+        project: "evaluation", stage: "experiment", daily: 500, asked: 2400, answered: 900, latency: 2700,
+        cached_percent: 0, plan: Plan::UntilSpent },
+    Stream { workspace: OVERSPENT, provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
+        api_key: "research-notebooks", config: "", prompt: "", user: "research-analyst@example.com", team: "research",
+        project: "summaries", stage: "experiment", daily: 180, asked: 1500, answered: 400, latency: 1900,
+        cached_percent: 6, plan: Plan::Steady },
+    Stream { workspace: OVERSPENT, provider: "vertex-ai", virtual_key: "gemini", model: "gemini-2.5-flash",
+        api_key: "research-notebooks", config: "", prompt: "", user: "research-analyst@example.com", team: "research",
+        project: "translation", stage: "experiment", daily: 320, asked: 1800, answered: 600, latency: 900,
+        cached_percent: 0, plan: Plan::Steady },
     Stream { workspace: "ws-support-bot", provider: "openai", virtual_key: "openai-production", model: "gpt-4o-mini",
-        api_key: SUPPORT_KEY, config: "pc-support-fallback", prompt: "pp-refund-reply", user: "support-bot@example.com", team: "support",
-        stage: "production", daily: 2600, asked: 700, answered: 180, latency: 640, cached_percent: 30 },
+        api_key: "support-bot-production", config: "pc-support-fallback", prompt: "pp-refund-reply",
+        user: "support-bot@example.com", team: "support", project: "", stage: "production", daily: 4800, asked: 700,
+        answered: 180, latency: 640, cached_percent: 30, plan: Plan::Steady },
     Stream { workspace: "ws-support-bot", provider: "azure-openai", virtual_key: "azure", model: "gpt-4o",
-        api_key: SUPPORT_KEY, config: "pc-support-fallback", prompt: "pp-escalation", user: "support-lead@example.com", team: "support",
-        stage: "production", daily: 400, asked: 900, answered: 250, latency: 1100, cached_percent: 10 },
+        api_key: "support-bot-production", config: "pc-support-fallback", prompt: "pp-escalation",
+        user: "support-lead@example.com", team: "support", project: "", stage: "production", daily: 400, asked: 900,
+        answered: 250, latency: 1100, cached_percent: 10, plan: Plan::Steady },
     Stream { workspace: "ws-shared", provider: "openai", virtual_key: "openai-production", model: "gpt-4o",
-        api_key: SHARED_KEY, config: "", prompt: "", user: "product-manager@example.com", team: "product",
-        stage: "internal", daily: 140, asked: 1200, answered: 400, latency: 1300, cached_percent: 8 },
+        api_key: "shared-assistants", config: "", prompt: "", user: "product-manager@example.com", team: "product",
+        project: "", stage: "internal", daily: 340, asked: 1200, answered: 400, latency: 1300, cached_percent: 8,
+        plan: Plan::Steady },
     Stream { workspace: "ws-shared", provider: "anthropic", virtual_key: "anthropic", model: "claude-sonnet-4",
-        api_key: SHARED_KEY, config: "", prompt: "pp-release-notes", user: "developer@example.com", team: "platform",
-        stage: "internal", daily: 160, asked: 1500, answered: 500, latency: 2200, cached_percent: 12 },
+        api_key: "shared-assistants", config: "", prompt: "pp-release-notes", user: "developer@example.com",
+        team: "platform", project: "", stage: "internal", daily: 160, asked: 1500, answered: 500, latency: 2200,
+        cached_percent: 12, plan: Plan::Steady },
 ];
 
-/// 2025-12-02T00:00:00Z, a Tuesday: thirty days before a sandbox begins.
-const FIRST: u64 = 1_764_633_600;
-const DAYS: u64 = 30;
-/// Day and hours (both included) in which OpenAI answered one request in five: 17 December.
-const OUTAGE: (u64, u64, u64) = (15, 8, 14);
-/// The hours at which requests come, and their share of the day's in percent.
-const HOURS: [(u64, u64); 6] = [(2, 4), (8, 20), (11, 26), (14, 24), (17, 18), (21, 8)];
+/// The traffic of one sandbox. The default is none at all.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// The midnight that began the day on which the sandbox started. All times are in seconds after 1970.
+    midnight: u64,
+    /// When requests of the overspent workspace began to be refused.
+    overspent_at: u64,
+    /// When the budget of the evaluation was spent.
+    evaluated_at: u64,
+    /// The origin of each stream.
+    origins: Vec<Origin>,
+}
 
-static SEEDED: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let mut rows = Vec::new();
-    for day in 0..DAYS {
-        for (number, stream) in (0..).zip(&STREAMS) {
-            for (hour, share) in HOURS {
-                rows.extend(stream.hour(day, hour, share, chance(day * 1000 + hour * 10 + number)));
+/// A part of an hour's requests that are alike, spread evenly over a part of its minutes.
+struct Part<'t> {
+    row: Row<'t>,
+    /// The minutes of the hour.
+    minutes: Range<u64>,
+    /// Where in its share of time the first request comes; below the number of minutes.
+    phase: u64,
+}
+
+impl Part<'_> {
+    fn length(&self) -> u64 {
+        self.minutes.end - self.minutes.start
+    }
+
+    /// How many of the requests come before a minute, counted from the part's first.
+    fn before(&self, minute: u64) -> u64 {
+        (minute * self.row.requests + self.phase) / self.length()
+    }
+
+    /// The part's minute, counted from its first, in which its n-th request comes; n starts at 1.
+    fn minute_of(&self, n: u64) -> u64 {
+        (n * self.length() - self.phase).div_ceil(self.row.requests) - 1
+    }
+}
+
+impl Traffic {
+    /// The traffic of a sandbox that starts at a moment. `key` gives the id of the key of a slug.
+    pub(crate) fn new(now: u64, key: impl Fn(&str) -> String) -> Self {
+        let origins = STREAMS.iter().map(|stream| stream.origin(key(stream.api_key))).collect();
+        let mut traffic = Self {
+            midnight: now / DAY * DAY,
+            overspent_at: u64::MAX,
+            evaluated_at: u64::MAX,
+            origins,
+        };
+        traffic.evaluated_at =
+            traffic.spent_at(traffic.days_ago(EVALUATION_AGE), EVALUATION_BUDGET, |stream| {
+                stream.plan == Plan::UntilSpent
+            });
+        traffic.overspent_at =
+            traffic.spent_at(traffic.days_ago(RESET_AGE), WORKSPACE_BUDGET, |stream| {
+                stream.workspace == OVERSPENT
+            });
+        traffic
+    }
+
+    /// The midnight that began the day so many days before the one on which the sandbox started.
+    pub(crate) fn days_ago(&self, days: u64) -> u64 {
+        self.midnight.saturating_sub(days * DAY)
+    }
+
+    /// The end of the hour in which some streams have spent a budget, counted from a moment.
+    fn spent_at(&self, from: u64, dollars: u64, of: impl Fn(&Stream) -> bool) -> u64 {
+        let budget = dollars * 100 * 1_000_000;
+        let mut spent = 0;
+        for hour in from / 3600..self.midnight / 3600 {
+            for (number, stream) in STREAMS.iter().enumerate().filter(|(_, stream)| of(stream)) {
+                let parts = self.hour(number, stream, hour);
+                spent += parts.iter().map(|part| part.row.requests * part.row.cost).sum::<u64>();
+            }
+            if spent >= budget {
+                return (hour + 1) * 3600;
             }
         }
+        self.midnight
     }
-    rows
-});
 
-/// A number that looks random and is always the same for the same seed.
-fn chance(seed: u64) -> u64 {
-    seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33
+    /// The rows of the streams that are wanted in a period: those of each minute by themselves, unless
+    /// its whole hour lies in the period and no more detail is asked for.
+    pub(super) fn rows(
+        &self,
+        period: &RangeInclusive<u64>,
+        by_minute: bool,
+        wanted: impl Fn(&Origin) -> bool,
+    ) -> Vec<Row<'_>> {
+        let (from, until) = (self.days_ago(DAYS).max(*period.start()), *period.end());
+        let mut rows = Vec::new();
+        let streams = STREAMS.iter().zip(&self.origins).enumerate();
+        for (number, (stream, _)) in streams.filter(|(_, (_, origin))| wanted(origin)) {
+            // Requests of one stream come at the same second of a minute, never at its first.
+            let second = 7 + 6 * number as u64;
+            for hour in from / 3600..=until / 3600 {
+                let begin = hour * 3600;
+                let whole = !by_minute && from <= begin && begin + 3599 <= until;
+                for part in self.hour(number, stream, hour) {
+                    let at = |minute: u64| begin + (part.minutes.start + minute) * 60 + second;
+                    if whole {
+                        let (first, last) = (part.minute_of(1), part.minute_of(part.row.requests));
+                        rows.push(Row { at: at(first), last_at: at(last), ..part.row });
+                        continue;
+                    }
+                    for minute in 0..part.length() {
+                        let requests = part.before(minute + 1) - part.before(minute);
+                        let at = at(minute);
+                        if requests > 0 && (from..=until).contains(&at) {
+                            rows.push(Row { at, last_at: at, requests, ..part.row.clone() });
+                        }
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    /// The requests of a stream in an hour, given as hours after 1970.
+    fn hour<'t>(&'t self, number: usize, stream: &Stream, hour: u64) -> Vec<Part<'t>> {
+        let Some(origin) = self.origins.get(number) else { return Vec::new() };
+        let begin = hour * 3600;
+        let has_ended = stream.plan == Plan::UntilSpent
+            && !(self.days_ago(EVALUATION_AGE)..self.evaluated_at).contains(&begin);
+        if has_ended {
+            return Vec::new();
+        }
+        let chance = noise(number as u64, hour);
+        let (day, share) = (hour / 24, SHARES.iter().cycle().nth((hour % 24) as usize));
+        // 1970 began on a Thursday.
+        let busy = if (day + 3) % 7 >= 5 { 40 } else { 100 };
+        let (age, from, factor) = SURGE;
+        let surges = self.days_ago(age) + from * 3600..self.midnight;
+        let daily = match stream.plan == Plan::Surges && surges.contains(&begin) {
+            true => stream.daily * factor * 100,
+            false => stream.daily * busy,
+        };
+        let share = share.copied().unwrap_or_default() * (90 + chance % 21);
+        let requests = (daily * share + chance % 10_000_000) / 10_000_000;
+
+        let row = stream.request(origin, chance);
+        let refused = stream.workspace == OVERSPENT && begin >= self.overspent_at;
+        let (age, times) = INCIDENT;
+        let failing = self.days_ago(age) + times.start..self.days_ago(age) + times.end;
+        let fails =
+            stream.provider == "openai" && failing.start < begin + 3600 && begin < failing.end;
+        let mut parts = Vec::new();
+        let usual = (&row, stream.cached_percent);
+        if refused {
+            let refused = Row { status: 412, latency: 12, cost: 0, asked: 0, answered: 0, ..row };
+            add(&mut parts, &(0..60), chance >> 8, requests, refused);
+        } else if fails {
+            // The minutes before the incident, in it, and after it; each may be none.
+            let minute = |at: u64| (at.clamp(begin, begin + 3600) - begin) / 60;
+            let (start, end) = (minute(failing.start), minute(failing.end));
+            let until = |minute: u64| (requests * minute + chance % 60) / 60;
+            add_served(&mut parts, &(0..start), chance, until(start), usual);
+            add_failing(&mut parts, &(start..end), until(end) - until(start), &row);
+            add_served(&mut parts, &(end..60), chance, until(60) - until(end), usual);
+        } else {
+            add_served(&mut parts, &(0..60), chance, requests, usual);
+            if hour % 24 == 14 {
+                rate_one(&mut parts, chance);
+            }
+        }
+        parts
+    }
+}
+
+/// Adds requests to an hour's parts, if there are any.
+fn add<'t>(
+    parts: &mut Vec<Part<'t>>,
+    minutes: &Range<u64>,
+    phase: u64,
+    requests: u64,
+    row: Row<'t>,
+) {
+    if requests > 0 && !minutes.is_empty() {
+        let phase = phase % (minutes.end - minutes.start);
+        parts.push(Part { row: Row { requests, ..row }, minutes: minutes.clone(), phase });
+    }
+}
+
+/// Adds requests as they usually go: a few that fail, what the cache answers, those that need help, and
+/// the rest.
+fn add_served<'t>(
+    parts: &mut Vec<Part<'t>>,
+    minutes: &Range<u64>,
+    chance: u64,
+    requests: u64,
+    (full, cached_percent): (&Row<'t>, u64),
+) {
+    // A part of less than one request is there now and then, so that it is right in the mean.
+    let part =
+        |of: u64, permille: u64, shift: u32| (of * permille + (chance >> shift) % 1000) / 1000;
+    let errors = part(requests, 12, 4);
+    let hits = part(requests - errors, cached_percent * 10, 14);
+    let served = requests - errors - hits;
+    let retried = part(served, 16, 24);
+    let rescued = part(served - retried, 8, 34);
+    let status = if (chance >> 44).is_multiple_of(4) { 500 } else { 429 };
+    let error = Row { status, latency: 250, cost: 0, answered: 0, ..full.clone() };
+    let cached = Row { cost: 0, saved: full.cost, latency: 35 + chance % 30, ..full.clone() };
+    let retries = 1 + (chance >> 48) % 2;
+    let mut add = |requests: u64, row: Row<'t>| add(parts, minutes, chance >> 8, requests, row);
+    add(errors, error);
+    add(hits - hits / 4, Row { cache: Cache::Simple, ..cached.clone() });
+    add(hits / 4, Row { cache: Cache::Semantic, ..cached });
+    add(retried, Row { retries, ..full.clone() });
+    add(rescued, Row { fallback: true, ..full.clone() });
+    add(served - retried - rescued, full.clone());
+}
+
+/// Adds requests of the incident: four in five fail, and a fallback answers half of the rest.
+fn add_failing<'t>(parts: &mut Vec<Part<'t>>, minutes: &Range<u64>, requests: u64, full: &Row<'t>) {
+    let errors = requests * 4 / 5;
+    let rescued = (requests - errors) / 2;
+    let error = Row { status: 503, latency: 30_000, cost: 0, answered: 0, ..full.clone() };
+    // With half of a share of time before the first and after the last one, both ends of the incident
+    // show to the minute.
+    let phase = minutes.end.saturating_sub(minutes.start) / 2;
+    add(parts, minutes, phase, errors, error);
+    add(parts, minutes, phase, rescued, Row { fallback: true, ..full.clone() });
+    add(parts, minutes, phase, requests - errors - rescued, full.clone());
+}
+
+/// Has one of an hour's requests rated.
+fn rate_one(parts: &mut Vec<Part<'_>>, chance: u64) {
+    const VALUES: [(i64, f64); 5] = [(8, 1.0), (5, 1.0), (10, 0.5), (-4, 1.0), (7, 0.8)];
+    let rating = VALUES.iter().cycle().nth((chance % 5) as usize).copied();
+    let Some(last) = parts.last_mut().filter(|part| part.row.status == 200) else { return };
+    let rated = Row { requests: 1, ratings: rating.into_iter().collect(), ..last.row.clone() };
+    let (minutes, phase) = (last.minutes.clone(), last.phase);
+    last.row.requests -= 1;
+    if last.row.requests == 0 {
+        parts.pop();
+    }
+    parts.push(Part { row: rated, minutes, phase });
 }
 
 impl Stream {
-    /// The requests of one hour: failed ones, what the cache answered, those that needed help, one
-    /// that was rated, and the rest.
-    fn hour(&self, day: u64, hour: u64, share: u64, chance: u64) -> Vec<Row> {
-        let weekend = matches!(day % 7, 4 | 5);
-        let busy = if weekend { 40 } else { 100 };
-        let all = self.daily * share * busy * (90 + chance % 21) / 1_000_000;
-        let (bad_day, from, to) = OUTAGE;
-        let down = day == bad_day && (from..=to).contains(&hour) && self.provider == "openai";
-        let failed = if down { all * 4 / 5 } else { all / 80 };
-        let hits = (all - failed) * self.cached_percent / 100;
-        let served = all - failed - hits;
-        let (retried, rescued) = (served / 60, served / 120);
-        let rated = u64::from(hour == 14 && served > 0);
-        let at = FIRST + day * 86_400 + hour * 3600 + chance % 3600;
-        let full = Row { latency: self.latency * (80 + chance % 41) / 100, ..self.request(at) };
-        let cached = Row { cost: 0, saved: full.cost, latency: 35 + chance % 30, ..full.clone() };
-        let values = [(8, 1.0), (5, 1.0), (10, 0.5), (-4, 1.0), (7, 0.8)];
-        let rating = values.iter().cycle().nth(usize::try_from(chance % 5).unwrap_or_default());
-        let (status, latency) =
-            if down { (503, 30_000) } else { (if hour == 11 { 500 } else { 429 }, 250) };
-        let rows = vec![
-            Row { requests: failed, status, latency, cost: 0, answered: 0, ..full.clone() },
-            Row { requests: hits - hits / 4, cache: Cache::Simple, ..cached.clone() },
-            Row { requests: hits / 4, cache: Cache::Semantic, ..cached },
-            Row { requests: retried, retries: 1 + chance % 2, ..full.clone() },
-            Row { requests: rescued, fallback: true, ..full.clone() },
-            Row { requests: rated, ratings: rating.copied().into_iter().collect(), ..full.clone() },
-            Row { requests: served - retried - rescued - rated, ..full },
+    fn origin(&self, api_key: String) -> Origin {
+        let labels = [
+            ("_user", self.user),
+            ("team", self.team),
+            ("project", self.project),
+            ("stage", self.stage),
         ];
-        rows.into_iter().filter(|row| row.requests > 0).collect()
+        let labels = labels.into_iter().filter(|(_, value)| !value.is_empty());
+        Origin {
+            workspace: self.workspace.to_owned(),
+            provider: self.provider.to_owned(),
+            virtual_key: self.virtual_key.to_owned(),
+            model: self.model.to_owned(),
+            api_key,
+            config: self.config.to_owned(),
+            prompt: self.prompt.to_owned(),
+            metadata: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            ..Origin::default()
+        }
     }
 
-    /// A request as it usually goes.
-    fn request(&self, at: u64) -> Row {
-        let labels = [("_user", self.user), ("team", self.team), ("stage", self.stage)];
+    /// A request as it usually goes in an hour.
+    fn request<'t>(&self, origin: &'t Origin, chance: u64) -> Row<'t> {
         Row {
-            at,
+            origin: Source::Stream(origin),
+            at: 0,
+            last_at: 0,
             requests: 1,
-            workspace: self.workspace.into(),
-            provider: self.provider.into(),
-            virtual_key: self.virtual_key.into(),
-            model: self.model.into(),
-            api_key: self.api_key.into(),
-            config: self.config.into(),
-            prompt: self.prompt.into(),
-            trace: "".into(),
-            span: "".into(),
-            metadata: labels.map(|(name, value)| (name.into(), value.into())).to_vec(),
             status: 200,
             cache: Cache::Miss,
             retries: 0,
@@ -225,61 +389,8 @@ impl Stream {
             saved: 0,
             asked: self.asked,
             answered: self.answered,
-            latency: self.latency,
+            latency: self.latency * (80 + (chance >> 52) % 41) / 100,
             ratings: Vec::new(),
         }
-    }
-}
-
-/// The thirty days.
-pub(super) fn seeded() -> &'static [Row] {
-    &SEEDED
-}
-
-/// The logs handed in, with the feedback on their traces.
-pub(super) fn inserted(store: &Store) -> Vec<Row> {
-    store.all(logs::SHELF).map(|log| row(store, log)).collect()
-}
-
-fn row(store: &Store, log: &Item) -> Row {
-    let written = |name: &str| {
-        let found = log.get("metrics").and_then(|metrics| metrics.get(name)?.as_str());
-        Text::Owned(found.unwrap_or_default().to_owned())
-    };
-    let number = |name: &str| {
-        let found = log.get("metrics").and_then(|metrics| metrics.get(name)?.as_u64());
-        found.unwrap_or_default()
-    };
-    let trace = written("trace_id");
-    let given = store.all(feedback::SHELF).filter(|given| text(given, "trace_id") == trace);
-    let ratings = given
-        .filter_map(|given| Some((given.get("value")?.as_i64()?, given.get("weight")?.as_f64()?)));
-    let labels = log.get("metadata").and_then(|labels| labels.as_object()).into_iter().flatten();
-    let labels = labels.filter_map(|(name, value)| {
-        Some((Text::Owned(name.clone()), Text::Owned(value.as_str()?.to_owned())))
-    });
-    Row {
-        at: clock::seconds(text(log, "created_at")).unwrap_or_default(),
-        requests: 1,
-        workspace: written("workspace_slug"),
-        provider: written("ai_org"),
-        virtual_key: written("virtual_key"),
-        model: written("ai_model"),
-        api_key: written("api_key_id"),
-        config: written("config"),
-        prompt: written("prompt_slug"),
-        ratings: ratings.collect(),
-        trace,
-        span: written("span_id"),
-        metadata: labels.collect(),
-        status: u16::try_from(number("response_status_code")).unwrap_or_default(),
-        cache: Cache::Miss,
-        retries: 0,
-        fallback: false,
-        cost: log.get("micro_cents").and_then(|cost| cost.as_u64()).unwrap_or_default(),
-        saved: 0,
-        asked: number("req_units"),
-        answered: number("res_units"),
-        latency: number("response_time"),
     }
 }
