@@ -218,7 +218,7 @@ impl Options {
                 .context("cannot start the sandbox")?;
             // Whatever real keys and addresses are configured stay out of it.
             let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
-            let key = Key::new(KeySource::Sandbox, &self.sandbox_key())?;
+            let key = self.sandbox_key()?;
             let (portkey, enkrypt) = (Some(key.clone()), Some(key));
             (addresses, Credentials { portkey, enkrypt, missing: NoKey::Server }, Some(sandbox))
         } else {
@@ -253,12 +253,22 @@ impl Options {
 
     /// The key that acts on the embedded sandbox: the one that is set if it is one of the sandbox's, which
     /// says what kind of key to play. A real one stays out of it.
-    fn sandbox_key(&self) -> SecretString {
-        let in_file = || std::fs::read_to_string(self.api_key_file.as_ref()?).ok();
-        let given = self.api_key.as_ref().map(|key| key.expose_secret().to_owned());
-        let given = given.or_else(in_file).unwrap_or_default();
-        let is_ours = given.trim().starts_with(sandbox::KEY_PREFIX);
-        if is_ours { given.into() } else { sandbox::KEY.into() }
+    ///
+    /// # Errors
+    /// A key of the sandbox's has another form than a key, or the file that may hold one cannot be read.
+    fn sandbox_key(&self) -> anyhow::Result<Key> {
+        let given = match (&self.api_key, &self.api_key_file) {
+            (Some(key), _) => key.expose_secret().to_owned(),
+            (None, Some(file)) => std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the key file {}", file.display()))?,
+            (None, None) => String::new(),
+        };
+        // In quotes, or with a word before it, it is one of the sandbox's all the same.
+        match given.contains(sandbox::KEY_PREFIX) {
+            true => read_key(PORTKEY_KEY, self.api_key.as_ref(), self.api_key_file.as_deref())?
+                .context("there is no key"),
+            false => Ok(Key::new(KeySource::Sandbox, &sandbox::KEY.into())?),
+        }
     }
 
     /// What a client of other servers than the upstreams is built from: same authorities, same proxies.

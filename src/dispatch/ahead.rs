@@ -4,9 +4,9 @@ use std::pin::Pin;
 
 use serde_json::Value;
 
-use super::{Call, CallError, Dispatcher, Record};
+use super::{Call, CallError, Dispatcher, Record, Way};
 use crate::{
-    approval::{About, Answer, Approved, Binding, Denied, Question, Required},
+    approval::{About, Approved, Binding, Denied, Question, Required},
     audit::Line,
     catalog::Entry,
     dry_run::{self, Outlook},
@@ -41,14 +41,12 @@ impl Dispatcher {
     /// The approval of a call that needs one; without it, the question is the error.
     pub(super) async fn approved(
         &self,
-        principal: &Principal,
-        arrival: &Arrival,
-        entry: &Entry,
+        way: Way<'_>,
         args: &JsonMap,
         required: Required,
-        answer: Option<Answer>,
         warnings: &[String],
     ) -> Result<Approved, CallError> {
+        let Way { principal, arrival, entry, answer } = way;
         let (operation, published) = (entry.operation, entry.published());
         let Some(approvals) = self.approvals() else {
             return Err(Denied::Nobody { tool: operation.name(), rule: required.rule }.into());

@@ -226,8 +226,8 @@ impl Dispatcher {
         if let Some(required) = required {
             line.record.decided("approve", required.rule.as_str());
             let warnings = line.record.warnings.clone();
-            let approved =
-                self.approved(principal, arrival, entry, &args, required, answer, &warnings);
+            let way = Way { principal, arrival, entry, answer };
+            let approved = self.approved(way, &args, required, &warnings);
             line.record.approval = Some(approved.await?.to_string().into());
         }
         self.send(principal, entry, args, line).await
@@ -258,8 +258,8 @@ impl Dispatcher {
         record.upstream_request_id = answer.request_id().map(str::to_owned);
         let refused = |mut refusal: Refusal| {
             record.upstream_request_id.clone_from(&refusal.request_id);
-            refusal.warnings.clone_from(&record.warnings);
             refusal.call = Box::new(named.call(published, principal));
+            refusal.call.warnings.clone_from(&record.warnings);
             refusal.scrub(|text| match untrusted::cleaned(text) {
                 Some(clean) => fetched.mask(&clean),
                 None => fetched.mask(text),

@@ -30,6 +30,7 @@ impl Named {
             names,
             has_workspace: self.workspace,
             has_organisation: self.organisation,
+            warnings: Vec::new(),
         }
     }
 }

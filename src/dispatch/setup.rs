@@ -8,7 +8,7 @@ use crate::{
     audit::Audit,
     catalog::{Catalog, Entry},
     metrics::Metrics,
-    operation::{Operation, ValidationOptions},
+    operation::{JsonMap, Operation, ValidationOptions},
     policy::Policy,
     portkey::Client,
     principal::{AccessModes, Principal},
@@ -50,6 +50,14 @@ impl Dispatcher {
     /// The same, with only what these modes leave on offer, whoever calls.
     pub fn narrowed(self, modes: AccessModes) -> Self {
         Self { modes, ..self }
+    }
+
+    /// Arguments in the form in which they are sent, or as they are if they are not valid.
+    pub fn as_sent(&self, entry: &Entry, args: JsonMap) -> JsonMap {
+        match entry.published().validate(args.clone(), &self.validation) {
+            Ok(validated) => validated.args,
+            Err(_) => args,
+        }
     }
 
     /// The same, with arguments validated so.

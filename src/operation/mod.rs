@@ -43,7 +43,7 @@ pub use preview::{Merge, Pending};
 pub use profile::Profile;
 pub use published::Published;
 pub use reference::{Reference, Slot};
-pub use shape::{Opaque, did_you_mean};
+pub use shape::{Opaque, did_you_mean, is_misspelling_of};
 pub use time::Clock;
 pub use validation::{
     Findings, InputError, Problem, Problems, UnknownFields, Validated, ValidationOptions,

@@ -192,7 +192,7 @@ impl Form {
             let is_required =
                 required.is_some_and(|names| names.iter().any(|required| required == name));
             let nullable = match self.all_required {
-                true => !is_required,
+                true => !is_required || field.get(Clearable::KEY).is_some(),
                 false => self.constraints && field.get(Clearable::KEY).is_some(),
             };
             let field = self.publish(field, described && !unlisted, nullable);
@@ -290,8 +290,12 @@ impl Form {
         if full.get(OPEN).is_some()
             && let Some(Value::Array(values)) = full.get("enum")
         {
-            let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-            say(&format!("Such as {}.", values.join(", ")));
+            // A long list is told by the field's own description, in fewer words.
+            const MAX_TOLD: usize = 16;
+            if values.len() <= MAX_TOLD {
+                let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+                say(&format!("Such as {}.", values.join(", ")));
+            }
         }
         schema::groups(full).for_each(|group| say(&schema::sentence(&group)));
         if full.get(Clearable::KEY).is_some() && self.updates {

@@ -158,8 +158,10 @@ impl Published {
     fn refuse_parts_of_document(&self, args: &mut JsonMap, findings: &mut Findings) {
         let Some((argument, fields)) = self.operation.document else { return };
         let fields = fields.iter().filter(|field| args.contains_key(**field));
-        let given: Vec<_> = fields.map(|field| format!("`{field}`")).collect();
+        let given: Vec<_> = fields.copied().collect();
         if !given.is_empty() {
+            args.retain(|name, _| !given.contains(&name.as_str()));
+            let given: Vec<_> = given.iter().map(|field| format!("`{field}`")).collect();
             let given = given.join(", ");
             findings.add("", format!("put {given} into `{argument}`, which is the whole document"));
         }
@@ -203,7 +205,13 @@ impl Published {
         let updates = matches!(operation.method, Method::PUT | Method::PATCH)
             && operation.body == Body::Arguments
             && !operation.acts_alone;
-        if !updates || args.keys().any(|name| operation.is_change(name)) {
+        // An object that says nothing changes nothing; a map that is empty may replace another.
+        let says_nothing = |name: &str, value: &Value| {
+            let declared = || self.full.get("properties")?.get(name)?.get("properties");
+            value.as_object().is_some_and(JsonMap::is_empty) && declared().is_some()
+        };
+        let mut changes = args.iter().filter(|(name, _)| operation.is_change(name));
+        if !updates || changes.any(|(name, value)| !says_nothing(name, value)) {
             return;
         }
         let fields = self.full.get("properties").and_then(Value::as_object).into_iter().flatten();

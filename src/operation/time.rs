@@ -118,9 +118,9 @@ pub(super) fn expected(role: TimeRole) -> &'static str {
 /// Reads a time; nothing where the text is none.
 pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText> {
     // None of the forms is longer.
-    const LONGEST: usize = 64;
+    const MAX_LEN: usize = 64;
     let text = text.trim();
-    if text.len() > LONGEST {
+    if text.len() > MAX_LEN {
         return None;
     }
     match offset_of(text) {
@@ -133,6 +133,11 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
         _ => {}
     }
     let now = clock.now();
+    // `1M` is a month wherever `1m` is a minute.
+    let months = text.strip_suffix('M').filter(|number| {
+        number.ends_with(|c: char| c.is_ascii_digit()) && !number.starts_with(['P', 'p'])
+    });
+    let text = &months.map_or_else(|| text.to_owned(), |number| format!("{number}mo"));
     let words = text.to_lowercase().replace('_', " ");
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     let period = period(&words, &now);
@@ -345,6 +350,8 @@ mod tests {
             moment("7d", Some("2026-11-22T10:30:00Z"), Some("2026-12-06T10:30:00Z")),
             moment("P7D", Some("2026-11-22T10:30:00Z"), Some("2026-12-06T10:30:00Z")),
             moment("1mo", Some("2026-10-29T10:30:00Z"), Some("2026-12-29T10:30:00Z")),
+            moment("1M", Some("2026-10-29T10:30:00Z"), Some("2026-12-29T10:30:00Z")),
+            moment("1m", Some("2026-11-29T10:29:00Z"), Some("2026-11-29T10:31:00Z")),
             period("today", "2026-11-29T00:00:00Z", "2026-11-29T23:59:59.999Z"),
             period("yesterday", "2026-11-28T00:00:00Z", "2026-11-28T23:59:59.999Z"),
             period("this week", "2026-11-23T00:00:00Z", "2026-11-29T23:59:59.999Z"),

@@ -8,6 +8,8 @@ use super::{JsonMap, time::Clock};
 
 /// The most problems, and the most warnings of one kind, that one call is told.
 const MAX_TOLD: usize = 20;
+/// The most arguments that may be unknown: nobody means more, and rules of policies look at each.
+const MAX_UNKNOWN: usize = 100;
 
 /// How arguments that this version does not know are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,17 +37,12 @@ pub struct ValidationOptions {
 pub struct Validated {
     /// The arguments, in the form in which they travel.
     pub args: JsonMap,
-    /// Paths of arguments that this version does not know, at most [`MAX_UNKNOWN`](Self::MAX_UNKNOWN).
+    /// Paths of all arguments that this version does not know.
     pub unknown: Vec<String>,
     /// What the caller is told beside the answer.
     pub warnings: Vec<String>,
     /// Times that were written in another form than RFC 3339, by path, as they travel.
     pub times: JsonMap,
-}
-
-impl Validated {
-    /// The most unknown arguments that are named.
-    pub const MAX_UNKNOWN: usize = MAX_TOLD;
 }
 
 /// One thing wrong with the arguments of a call.
@@ -97,7 +94,12 @@ impl Problems {
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     problems: Problems,
-    unknown: Listed,
+    unknown: Vec<String>,
+    unknown_count: usize,
+    /// What was likely meant by each unknown argument, in their order.
+    hints: Vec<String>,
+    /// The same of parts of documents, which have warnings of their own.
+    unknown_parts: Vec<String>,
     values: Vec<String>,
     left_out: Vec<(&'static str, Listed)>,
     taken_as: Vec<String>,
@@ -130,9 +132,24 @@ impl Findings {
         &self.problems
     }
 
-    /// An argument that is not known travels.
-    pub(super) fn pass_unknown(&mut self, at: impl fmt::Display) {
-        self.unknown.add(at);
+    /// An argument that is not known travels. `hint` is told where the call fails for another reason.
+    pub(super) fn pass_unknown(&mut self, at: impl fmt::Display, hint: impl FnOnce() -> String) {
+        if self.hints.len() < MAX_TOLD {
+            self.hints.push(hint());
+        }
+        self.unknown_count += 1;
+        if self.unknown.len() < MAX_UNKNOWN {
+            self.unknown.push(at.to_string());
+        }
+    }
+
+    /// A part of a document that is not known travels, with a warning of its own.
+    pub fn warn_of_unknown(&mut self, at: impl fmt::Display, text: impl Into<String>) {
+        self.unknown_count += 1;
+        if self.unknown_parts.len() < MAX_UNKNOWN {
+            self.unknown_parts.push(at.to_string());
+        }
+        self.warn(text);
     }
 
     /// A value that an open vocabulary does not list travels.
@@ -172,27 +189,45 @@ impl Findings {
 
     /// The arguments with what is to be said of them, or what is wrong with them.
     pub(super) fn finish(
-        self,
+        mut self,
         args: JsonMap,
         mode: UnknownFields,
     ) -> Result<Validated, InputError> {
+        if self.unknown_count > MAX_UNKNOWN {
+            let count = self.unknown_count;
+            let what = format!("{count} arguments are not known; at most {MAX_UNKNOWN} may be");
+            self.problems.add("", what);
+        }
+        if mode == UnknownFields::Deny {
+            for at in &self.unknown_parts {
+                self.problems.add(at, "is not known");
+            }
+        }
         if !self.problems.is_empty() {
+            // What is missing was maybe given under a name that is not known.
+            for (at, hint) in self.unknown.iter().zip(self.hints) {
+                self.problems.add(at, format!("is not known{hint}"));
+            }
             return Err(InputError(self.problems));
         }
         let mut warnings = Vec::new();
         if mode != UnknownFields::Allow {
-            warnings.extend(self.unknown.told(|names, is_one| {
+            let mut listed = Listed::default();
+            self.unknown.iter().for_each(|at| listed.add(at));
+            warnings.extend(listed.describe(|names, is_one| {
                 let (is, was) = if is_one { ("is", "was") } else { ("are", "were") };
                 format!("{names} {is} not known to this version and {was} passed on unchecked")
             }));
             warnings.extend(self.values);
         }
         warnings.extend(self.left_out.iter().filter_map(|(why, listed)| {
-            listed.told(|names, _| format!("left out, because {why}: {names}"))
+            listed.describe(|names, _| format!("left out, because {why}: {names}"))
         }));
         warnings.extend(self.taken_as);
         warnings.extend(self.warnings);
-        Ok(Validated { args, unknown: self.unknown.first, warnings, times: self.times })
+        let mut unknown = self.unknown;
+        unknown.extend(self.unknown_parts);
+        Ok(Validated { args, unknown, warnings, times: self.times })
     }
 }
 
@@ -205,7 +240,7 @@ impl Listed {
         }
     }
 
-    fn told(&self, tell: impl FnOnce(&str, bool) -> String) -> Option<String> {
+    fn describe(&self, tell: impl FnOnce(&str, bool) -> String) -> Option<String> {
         let names: Vec<_> = self.first.iter().map(|name| format!("`{name}`")).collect();
         let mut text = names.join(", ");
         if self.more > 0 {

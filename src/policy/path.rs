@@ -71,6 +71,11 @@ fn each<'a>(value: &'a Value, steps: &[Step], visit: &mut impl FnMut(&'a Value))
         (Some((Step::Each, rest)), Value::Array(items)) => {
             items.iter().for_each(|item| each(item, rest, visit));
         }
+        // Where the API takes one or a list of them, either may stand for the other: nothing may slip by.
+        (Some((Step::Each, rest)), one) => each(one, rest, visit),
+        (Some((Step::Name(_), _)), Value::Array(items)) => {
+            items.iter().for_each(|item| each(item, steps, visit));
+        }
         _ => {}
     }
 }
@@ -87,6 +92,7 @@ fn blank(value: &mut Value, steps: &[Step]) {
         (Some((Step::Each, rest)), Value::Array(items)) => {
             items.iter_mut().for_each(|item| blank(item, rest));
         }
+        (Some((Step::Each, rest)), one @ Value::Object(_)) => blank(one, rest),
         (Some((Step::Name(_), _)), Value::Array(items)) => {
             items.iter_mut().for_each(|item| blank(item, steps));
         }

@@ -40,8 +40,6 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// How often it was sent.
     pub attempts: usize,
-    /// What the caller is told about the arguments, which may be the cause.
-    pub warnings: Vec<String>,
     /// What kind of no it is, where the body and not the status tells.
     pub kind: Kind,
     /// The call that was refused.
@@ -59,6 +57,8 @@ pub struct RefusedCall {
     pub has_workspace: bool,
     /// Whether the call named an organisation.
     pub has_organisation: bool,
+    /// What the caller is told about the arguments, which may be the cause.
+    pub warnings: Vec<String>,
 }
 
 /// Who holds the key that a request was made with, and so can replace it.
@@ -179,7 +179,6 @@ impl Answer {
             more_details: 0,
             request_id: text(body.get("request_id")).or(self.request_id),
             attempts: self.attempts,
-            warnings: Vec::new(),
             kind,
             call: Box::default(),
         }
@@ -200,7 +199,6 @@ impl Answer {
             more_details: 0,
             request_id: self.request_id,
             attempts: self.attempts,
-            warnings: Vec::new(),
             kind,
             call: Box::default(),
         }

@@ -38,7 +38,7 @@ pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
     if let Some(meaning) = meaning(operation, refusal) {
         _ = write!(text, "\n{meaning}");
     }
-    for warning in &refusal.warnings {
+    for warning in &refusal.call.warnings {
         _ = write!(text, "\nWarning: {warning}");
     }
     text

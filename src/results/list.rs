@@ -401,7 +401,8 @@ fn digest(items: &[Value]) -> [u8; 32] {
 
 /// How many items there are in all, as the envelope says.
 fn total(envelope: &JsonMap) -> Option<u64> {
-    envelope.get("total").or(envelope.get("total_count"))?.as_u64()
+    let total = envelope.get("total").or(envelope.get("total_count"))?;
+    total.as_u64().or_else(|| total.as_str()?.trim().parse().ok())
 }
 
 /// A whole number among the arguments, which may be written as a text.

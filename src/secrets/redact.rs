@@ -55,7 +55,7 @@ fn blank_opaque(kind: Opaque, name: &str, value: &mut Value) {
         Opaque::Document if SHOWN_DOCUMENTS.contains(&name) => redact(value, DOCUMENT),
         Opaque::Document => *value = BLANK.into(),
         Opaque::Values => blank(value),
-        Opaque::Unknown => redact_field(name, value, DOCUMENT),
+        Opaque::Unknown => redact_unknown(name, value),
     }
 }
 
@@ -87,6 +87,23 @@ fn redact_field(name: &str, value: &mut Value, place: Place) {
         Name::Labels => redact(value, Place { strict: false, ..place }),
         Name::Plain | Name::Secret => redact(value, place),
     }
+}
+
+/// A field that is not declared: whatever may be a secret by its name is blanked, at any depth.
+fn redact_unknown(name: &str, value: &mut Value) {
+    let is_text = |value: &Value| matches!(value, Value::String(_) | Value::Array(_));
+    if names::may_be_secret(name) && (is_text(value) || name.to_lowercase().contains("header")) {
+        return blank(value);
+    }
+    match value {
+        Value::Object(map) => {
+            map.iter_mut().for_each(|(name, value)| redact_unknown(name, value));
+            redact_pair(map);
+        }
+        Value::Array(list) => list.iter_mut().for_each(|item| redact_unknown(name, item)),
+        _ => {}
+    }
+    redact_field(name, value, DOCUMENT);
 }
 
 /// A setting that is written as its name and its value.

@@ -50,7 +50,11 @@ impl Server {
         let Some(listing) = Listing::of(entry.published()) else { return Ok(None) };
         let came = args.clone();
         match listing.take_wishes(args) {
-            Ok(wishes) => Ok(Some(Wanted { listing, wishes, args: args.clone() })),
+            Ok(wishes) => {
+                // The next page is asked for in the form in which this one is sent.
+                let args = self.dispatcher.as_sent(entry, args.clone());
+                Ok(Some(Wanted { listing, wishes, args }))
+            }
             Err(error) => {
                 record.operation = Some(entry.operation);
                 self.dispatcher.turned_back(principal, arrival, &came, record);

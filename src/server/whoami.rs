@@ -87,7 +87,10 @@ impl Server {
         let (key, workspace) = if is_refused {
             ("refused by Portkey (401): it is wrong, revoked, expired or of another Portkey", None)
         } else if opened(DEFAULTS) {
-            ("an Admin key of the organisation: name the `workspace_id`", None)
+            (
+                "an Admin key of the organisation: name the `workspace_id` of what is in a workspace",
+                None,
+            )
         } else if let Some(workspace) = only {
             ("a key of one workspace: `workspace_id` is ignored", Some(workspace))
         } else if opened(CONFIGS) {

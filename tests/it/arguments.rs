@@ -182,16 +182,16 @@ fn what_is_wrong_is_said_where_it_is() {
         ),
         (
             "bulk-update-mcp-integration-capabilities",
-            json!({ "mcp_integration_id": "m", "capabilities": [{ "name": "a", "type": "tool", "enabled": true }, { "name": "b", "type": "resource_template" }] }),
+            json!({ "mcp_integration_id": "m", "capabilities": [{ "name": "a", "type": "tool", "enabled": true }, { "name": "b", "type": 1 }] }),
             vec![
-                ("`capabilities[1].type`", "`tool`"),
+                ("`capabilities[1].type`", "takes text"),
                 ("`capabilities[1].enabled`", "is required"),
             ],
         ),
         (
             "bulk-update-integration-workspaces",
             json!({ "slug": "i" }),
-            vec![("", "`workspaces`, `global_workspace_access` or both")],
+            vec![("nothing to change is given", "`workspaces`, `global_workspace_access`")],
         ),
         (
             "bulk-update-integration-workspaces",

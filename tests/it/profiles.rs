@@ -175,10 +175,22 @@ fn strict_clients_clear_by_name() {
         ("/name", "`clear[0]`: `/name` is nothing that can be cleared"),
         ("/nobody", "`clear[0]`: `/nobody` is nothing that can be cleared"),
         ("", "`clear[0]`: takes a length of at least 1, got 0"),
+        ("description", "`clear[0]`: `description` is nothing that can be cleared"),
     ] {
         let refused = admit("update-api-key", json!({ "id": "a", "clear": [named] })).unwrap_err();
         assert!(refused.to_string().contains(told), "{named}: {refused}");
     }
+}
+
+#[test]
+fn value_beside_its_clearing_is_refused() {
+    let presentation = Presentation { profile: Profile::OpenAiStrict, ..Presentation::default() };
+    let catalog = Catalog::presented(presentation);
+    let args = json!({ "id": "a", "expires_at": "2099-01-01T00:00:00Z", "clear": ["/expires_at"] });
+    let published = catalog.find("update-api-key").unwrap().published();
+    let refused = published.admit(args.as_object().unwrap().clone()).unwrap_err();
+    let told = "`clear[0]`: `/expires_at` has a value, too; leave out one of the two";
+    assert_eq!(refused.to_string(), told);
 }
 
 fn exported(more: &[&str]) -> String {

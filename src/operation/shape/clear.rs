@@ -15,11 +15,20 @@ impl Shape {
         self
     }
 
+    /// The shape of one value, where a list or a text may stand in its place.
+    fn inner(&self) -> &Self {
+        match self {
+            Self::OneOrMany(inner) | Self::TextOr(inner) => inner.inner(),
+            other => other,
+        }
+    }
+
     fn forget_nulls(&mut self) {
         match self {
             Self::Struct(structure) => {
                 for field in &mut structure.fields {
-                    field.null_clears = false;
+                    // What is required cannot be left out, so there `null` means what it says.
+                    field.null_clears &= field.required;
                     field.shape.forget_nulls();
                 }
             }
@@ -56,6 +65,9 @@ impl Shape {
             let Self::Struct(structure) = self else { return };
             if !structure.clears(path) {
                 findings.add(At::Item(&at, i), format!("`{name}` is nothing that can be cleared"));
+            } else if structure.is_given(args, path) {
+                let told = format!("`{name}` has a value, too; leave out one of the two");
+                findings.add(At::Item(&at, i), told);
             } else if structure.clear(args, path).is_none() {
                 let told = format!("`{name}` is below what is not given");
                 findings.add(At::Item(&at, i), told);
@@ -69,10 +81,10 @@ impl Struct {
     fn clears(&self, path: &str) -> bool {
         let (name, below) = split(path);
         let Some(field) = self.fields.iter().find(|field| field.name == name) else { return false };
-        match (&field.shape, below) {
+        match (field.shape.inner(), below) {
             (_, None) => field.clearable,
             (Shape::Struct(structure), Some(below)) => structure.clears(below),
-            (Shape::List { items, .. }, Some(below)) => match (&**items, split(below)) {
+            (Shape::List { items, .. }, Some(below)) => match (items.inner(), split(below)) {
                 (Shape::Struct(structure), (index, Some(below))) => {
                     index.parse::<usize>().is_ok() && structure.clears(below)
                 }
@@ -80,6 +92,22 @@ impl Struct {
             },
             _ => false,
         }
+    }
+
+    /// Whether a path leads to a value.
+    fn is_given(&self, map: &JsonMap, path: &str) -> bool {
+        let mut value: Option<&Value> = None;
+        for name in path.split('/') {
+            let here = match value {
+                None => map.get(name),
+                Some(Value::Object(map)) => map.get(name),
+                Some(Value::Array(items)) => name.parse().ok().and_then(|i: usize| items.get(i)),
+                Some(_) => None,
+            };
+            let Some(here) = here else { return false };
+            value = Some(here);
+        }
+        value.is_some_and(|value| !value.is_null())
     }
 
     /// Clears what a path leads to. Objects on the way are made; items of lists are not.
@@ -90,7 +118,7 @@ impl Struct {
             map.insert(name.to_owned(), Value::Null);
             return Some(());
         };
-        match &field.shape {
+        match field.shape.inner() {
             Shape::Struct(structure) => {
                 let value = map.entry(name).or_insert_with(|| JsonMap::new().into());
                 structure.clear(value.as_object_mut()?, below)
@@ -99,7 +127,7 @@ impl Struct {
                 let (index, below) = split(below);
                 let index: usize = index.parse().ok()?;
                 let item = map.get_mut(name)?.as_array_mut()?.get_mut(index)?;
-                let Shape::Struct(structure) = &**items else { return None };
+                let Shape::Struct(structure) = items.inner() else { return None };
                 structure.clear(item.as_object_mut()?, below?)
             }
             _ => None,

@@ -13,13 +13,16 @@ use super::{
     validate::{Nulls, quoted, short},
 };
 
+/// What every list takes beside its own arguments, and nothing else does.
+const LIST_OPTIONS: [&str; 2] = ["fields", "all"];
+
 /// The longest name of a field that is not known, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
 impl Struct {
     pub(super) fn validate(&self, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
-        let present = self.fields.iter().filter(|field| map.contains_key(&field.name)).count();
-        if present != map.len() {
+        let is_known = |name: &String| self.fields.iter().any(|field| field.name == *name);
+        if !map.keys().all(is_known) {
             self.settle_names(map, at, walk);
         }
         for field in &self.fields {
@@ -33,6 +36,15 @@ impl Struct {
                     } else {
                         self.settle_null(field, map, here, walk);
                     }
+                }
+                // Strict clients write all fields, and no time is written so.
+                Some(Value::String(text))
+                    if !field.required
+                        && matches!(field.shape, Shape::Time(_))
+                        && text.trim().is_empty() =>
+                {
+                    map.shift_remove(&field.name);
+                    walk.findings.leave_out(here, "empty");
                 }
                 Some(value) => {
                     if field.secret {
@@ -121,6 +133,11 @@ impl Struct {
             walk.findings.add(here, "no argument has such a name");
             return;
         }
+        if matches!(at, At::Root) && LIST_OPTIONS.contains(&name) {
+            walk.findings
+                .add(here, "only tools that list take it; the answer of this one comes whole");
+            return;
+        }
         // `a.b` is how paths are told, and no field is called so.
         let first = name.split(['.', '[']).next().unwrap_or_default();
         if first.len() < name.len() && known().any(|known| names::same_folded(known, first)) {
@@ -146,7 +163,9 @@ impl Struct {
                 };
                 walk.findings.add(here, format!("no such argument{hint}{takes}"));
             }
-            UnknownFields::Warn | UnknownFields::Allow => walk.findings.pass_unknown(here),
+            UnknownFields::Warn | UnknownFields::Allow => {
+                walk.findings.pass_unknown(here, || did_you_mean(name, known()));
+            }
         }
     }
 

@@ -16,7 +16,10 @@ use std::fmt;
 use super::{schema::Quantity, time::TimeRole};
 
 pub(super) use self::validate::{Nulls, Walk};
-pub use self::{names::did_you_mean, secrets::Opaque};
+pub use self::{
+    names::{did_you_mean, is_misspelling_of},
+    secrets::Opaque,
+};
 
 /// What a value must look like.
 #[derive(Clone, Debug)]

@@ -44,10 +44,15 @@ pub(super) fn is_plural_of(a: &str, b: &str) -> bool {
 /// Whether two names differ in one letter, or in the order of two.
 pub(super) fn is_slip_of(a: &str, b: &str) -> bool {
     // Of two letters one slip makes any other name.
-    const SHORTEST: usize = 3;
+    const MIN_LEN: usize = 3;
     let (a, b): (String, String) = (folded(a).collect(), folded(b).collect());
     let (shorter, longer) = (a.len().min(b.len()), a.len().max(b.len()));
-    shorter >= SHORTEST && longer - shorter <= 4 && strsim::osa_distance(&a, &b) == 1
+    shorter >= MIN_LEN && longer - shorter <= 4 && strsim::osa_distance(&a, &b) == 1
+}
+
+/// Whether one name is the other in another spelling, or with one letter wrong.
+pub fn is_misspelling_of(a: &str, b: &str) -> bool {
+    same_folded(a, b) || is_slip_of(a, b)
 }
 
 /// The only one of some names that fits, if exactly one does.

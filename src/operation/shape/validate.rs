@@ -213,8 +213,17 @@ fn validate_enum(
 }
 
 fn validate_time(role: TimeRole, text: &mut String, at: At<'_>, walk: &mut Walk<'_>) {
-    match time::read(text, role, &walk.options.clock) {
-        Some(TimeText::Absolute(_)) => {}
+    let read = time::read(text, role, &walk.options.clock);
+    let is_past = |time: &TimeText| time.timestamp() < walk.options.clock.now().timestamp();
+    if role == TimeRole::Point && read.as_ref().is_some_and(is_past) {
+        walk.findings.warn(format!("`{at}` lies in the past: `{}`", short(text)));
+    }
+    match read {
+        Some(TimeText::Absolute(_)) => {
+            if text.trim().len() < text.len() {
+                *text = text.trim().to_owned();
+            }
+        }
         Some(TimeText::Resolved(time)) => {
             *text = time::write(time);
             walk.findings.resolve_time(at, text);

@@ -29,6 +29,8 @@ fn shell_answers_say_what_was_passed_on_and_which_times_were_meant() {
     assert_eq!((&dry["warnings"], &dry["dry_run"]), (&json!([UNKNOWN]), &json!(true)), "{dry}");
     let audited: Vec<_> = lines(log).iter().map(|line| line["unknown_fields"].clone()).collect();
     assert_eq!(audited, [json!(["colour"]), json!(["colour"])]);
+    let told = call(&["list-users", "page_size=2"]);
+    assert_eq!(told["next"], json!({ "pageSize": 2, "currentPage": 1 }), "{told}");
     let range = ["time_of_generation_min=2026-01", "time_of_generation_max=2026-01-31"];
     let told = call(&[&["get-cost-graph", "workspace_slug=ws-shared"], &range[..]].concat());
     let times = json!({
@@ -120,4 +122,90 @@ fn rule_that_looks_at_no_arguments_takes_no_word_on_unknown_ones() {
     fs::write(&file, text).unwrap();
     let (ok, out, err) = said(&["policy", "check", file.to_str().unwrap()]);
     assert!(!ok && format!("{out}{err}").contains("`unknown` goes with a rule"), "{out}{err}");
+}
+
+struct Capped {
+    tool: &'static str,
+    args: Value,
+    passes: bool,
+}
+
+/// Where the API takes one or a list of them, a cap holds for both, however its path is written.
+#[tokio::test]
+async fn caps_hold_for_an_object_and_for_a_list_of_them() {
+    let limit = |value: u64| json!({ "type": "requests", "unit": "rpm", "value": value });
+    let provider = |limits: Value| json!({ "slug": "p", "rate_limits": limits });
+    let key = |limits: Value| json!({ "id": "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80", "rate_limits": limits });
+    let cases = [
+        Capped { tool: "update-provider", args: provider(limit(9)), passes: true },
+        Capped { tool: "update-provider", args: provider(limit(11)), passes: false },
+        Capped { tool: "update-provider", args: provider(json!([limit(9)])), passes: true },
+        Capped {
+            tool: "update-provider",
+            args: provider(json!([limit(9), limit(11)])),
+            passes: false,
+        },
+        Capped {
+            tool: "update-provider",
+            args: provider(json!([limit(11)]).to_string().into()),
+            passes: false,
+        },
+        Capped { tool: "update-api-key", args: key(json!([limit(9)])), passes: true },
+        Capped { tool: "update-api-key", args: key(json!([limit(11)])), passes: false },
+    ];
+    for path in ["rate_limits.value", "rate_limits[].value"] {
+        for Capped { tool, args, passes } in &cases {
+            let text = format!(
+                "version: \"1\"\ntools:\n  {tool}:\n    rules: [{{ name: small, cap: {{ \"{path}\": 10 }} }}]\n"
+            );
+            let catalog = portkey_mcp::catalog::Catalog::full();
+            let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
+            let upstream = Upstream::start(|_| ok("{}")).await;
+            let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
+            let args = args.as_object().unwrap().clone();
+            let outcome = dispatcher.call(&operator(), tool, args.clone()).await;
+            assert_eq!(outcome.is_ok(), *passes, "{path} {tool} {args:?}: {outcome:?}");
+            assert_eq!(upstream.requests().len(), usize::from(*passes), "{path} {tool}");
+        }
+    }
+}
+
+/// Parts of documents are unknown, too, where they are not known.
+#[tokio::test]
+async fn unknown_parts_of_documents_are_denied_where_asked_for() {
+    let check = json!({ "id": "default.regexMatch", "parameters": { "rule": "x", "zzz": 1 } });
+    let calls = [
+        ("create-guardrail", json!({ "name": "g", "checks": [check], "actions": {} })),
+        ("create-config", json!({ "name": "c", "config": { "budget": 1 } })),
+    ];
+    for (tool, args) in calls {
+        let denied = super::validate_with(super::UnknownFields::Deny, tool, &args).unwrap_err();
+        assert!(denied.contains("is not known"), "{tool}: {denied}");
+        let passed = super::validate(tool, &args).unwrap();
+        assert_eq!((passed.unknown.len(), passed.warnings.len()), (1, 1), "{tool}");
+    }
+}
+
+/// Nobody has declared them, so what their names hint at is blanked.
+#[test]
+fn unknown_fields_that_may_be_secret_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let names = ["openai_key", "DB_PASS", "api_keys", "basic_auth", "pin", "dsn", "vendorTokens"];
+    for name in names {
+        let args = json!({ "slug": "openai-production", "name": "N", name: "plain-words",
+            "nested": { name: ["plain-words"] }, "foo_headers": { "X-V": "plain-words" } });
+        let (ok, out, err) = said(&[
+            "call",
+            "update-integration",
+            &args.to_string(),
+            "--sandbox",
+            "--dry-run",
+            "--audit-log",
+            log.to_str().unwrap(),
+        ]);
+        let audited = fs::read_to_string(&log).unwrap();
+        assert!(ok && !out.contains("plain-words"), "{name}: {out}{err}");
+        assert!(!audited.contains("plain-words"), "{name}: {audited}");
+    }
 }

@@ -67,7 +67,8 @@ fn is_accounted_for(entry: &Entry, validated: &Validated, at: &[String]) -> bool
         .header_names()
         .iter()
         .any(|(argument, header)| argument == name && request.headers.contains_key(*header));
-    let is_bare = !request.body.as_ref().is_some_and(Value::is_object);
+    let is_bare = !request.body.as_ref().is_some_and(Value::is_object)
+        || request.body.as_ref() == validated.args.get(name);
     let in_body = || {
         let mut body = request.body.as_ref()?.get(name.as_str())?;
         for name in below {

@@ -121,6 +121,22 @@ fn arguments_are_taken_as_they_are_meant() {
             warnings: &[],
         },
         Taken {
+            what: "a time with blanks around it, and an empty one",
+            tool: "create-provider",
+            args: json!({ "name": "n", "integration_id": "i", "expires_at": " 2027-01-01T00:00:00Z ",
+                "usage_limits": { "next_usage_reset_at": "" } }),
+            travels: json!({ "name": "n", "integration_id": "i", "expires_at": "2027-01-01T00:00:00Z",
+                "usage_limits": {} }),
+            warnings: &["left out, because empty: `usage_limits.next_usage_reset_at`"],
+        },
+        Taken {
+            what: "an expiry in the past",
+            tool: "create-provider",
+            args: json!({ "name": "n", "integration_id": "i", "expires_at": "2020-01-01T00:00:00Z" }),
+            travels: json!({ "name": "n", "integration_id": "i", "expires_at": "2020-01-01T00:00:00Z" }),
+            warnings: &["`expires_at` lies in the past: `2020-01-01T00:00:00Z`"],
+        },
+        Taken {
             what: "whole numbers written as floats",
             tool: "list-all-integrations",
             args: json!({ "page_size": 2.0, "current_page": "1.0" }),
@@ -146,6 +162,17 @@ fn arguments_that_cannot_be_meant_are_refused() {
         ("list-all-integrations", json!({ "page_size": 0 }), "at least 1, got 0"),
         ("list-all-integrations", json!({ "page_size": 2.5 }), "whole number, got 2.5"),
         ("create-label", json!({ "name": "x", "name.y": 1 }), "`name.y`: is a path"),
+        (
+            "update-provider",
+            json!({ "slug": "p", "usage_limits": {} }),
+            "nothing to change is given; it takes `name`",
+        ),
+        ("get-config", json!({ "slug": "x", "fields": "slug" }), "`fields`: only tools that list"),
+        (
+            "get-log-export",
+            json!({ "exportt": "x" }),
+            "- `export_id`: is required\n- `exportt`: is not known, did you mean `export_id`?",
+        ),
         ("create-label", json!({ "name": "x", "a\nb": 1 }), "no argument has such a name"),
         ("update-label", json!({ "label_id": "l" }), "nothing to change is given; it takes `name`"),
         (
@@ -191,7 +218,15 @@ fn many_unknown_fields_are_told_in_few_words() {
     let denied = validate_with(UnknownFields::Deny, "create-collection", &args).unwrap_err();
     assert!(denied.len() < 2_000, "{} bytes", denied.len());
     assert!(denied.ends_with("- and 99980 more"), "{denied}");
-    let passed = validate("create-collection", &args).unwrap();
-    assert_eq!((passed.unknown.len(), passed.warnings.len()), (20, 1));
-    assert!(passed.warnings[0].contains("and 99980 more are not known"), "{:?}", passed.warnings);
+    let refused = validate("create-collection", &args).unwrap_err();
+    assert!(refused.contains("100000 arguments are not known; at most 100 may be"), "{refused}");
+    assert!(refused.len() < 2_000, "{} bytes", refused.len());
+    let some: JsonMap = (0..100).map(|i| (format!("zz{i}"), json!(1))).collect();
+    let passed = validate(
+        "create-collection",
+        &Value::Object(some.into_iter().chain([("name".to_owned(), json!("n"))]).collect()),
+    )
+    .unwrap();
+    assert_eq!((passed.unknown.len(), passed.warnings.len()), (100, 1));
+    assert!(passed.warnings[0].contains("and 80 more are not known"), "{:?}", passed.warnings);
 }
