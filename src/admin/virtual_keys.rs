@@ -89,38 +89,53 @@ pub struct CreateVirtualKey {
 /// others there are integrations.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the names are Portkey's and say it")]
 pub struct ProviderSettings {
+    /// AWS access key id.
     #[schemars(extend("x-unlisted" = true))]
     pub aws_access_key_id: Option<Secret>,
+    /// AWS secret access key.
     #[schemars(extend("x-unlisted" = true))]
     pub aws_secret_access_key: Option<Secret>,
+    /// AWS region.
     #[schemars(extend("x-unlisted" = true))]
     pub aws_region: Option<String>,
+    /// Google Cloud project.
     #[schemars(extend("x-unlisted" = true))]
     pub vertex_project_id: Option<String>,
+    /// Google Cloud region.
     #[schemars(extend("x-unlisted" = true))]
     pub vertex_region: Option<String>,
+    /// Google Cloud service account, as JSON.
     #[schemars(extend("x-unlisted" = true))]
     pub vertex_service_account_json: Option<Secret<TextOr<JsonMap>>>,
+    /// Cloudflare account id.
     #[schemars(extend("x-unlisted" = true))]
     pub workers_ai_account_id: Option<String>,
+    /// Azure API version.
     #[schemars(extend("x-unlisted" = true))]
     pub api_version: Nullable<String>,
+    /// Azure resource name.
     #[schemars(extend("x-unlisted" = true))]
     pub resource_name: Nullable<String>,
+    /// Azure deployment name.
     #[schemars(extend("x-unlisted" = true))]
     pub deployment_name: Nullable<String>,
+    /// How to sign in to Azure.
     #[schemars(extend("x-unlisted" = true))]
     pub azure_auth_mode: Option<Open<AzureAuth>>,
+    /// Microsoft Entra tenant.
     #[schemars(extend("x-unlisted" = true))]
     pub azure_entra_tenant_id: Option<String>,
+    /// Microsoft Entra client id.
     #[schemars(extend("x-unlisted" = true))]
     pub azure_entra_client_id: Option<String>,
+    /// Microsoft Entra client secret.
     #[schemars(extend("x-unlisted" = true))]
     pub azure_entra_client_secret: Option<Secret>,
+    /// Client id of a managed identity.
     #[schemars(extend("x-unlisted" = true))]
     pub azure_managed_client_id: Option<String>,
+    /// Settings of the provider's own.
     #[schemars(extend("x-unlisted" = true))]
     #[serde(rename = "model_config")]
     pub model_config: Option<Secret<JsonMap>>,

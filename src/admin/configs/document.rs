@@ -95,9 +95,11 @@ pub(super) fn warn_of_unread_fields(args: &JsonMap, findings: &mut Findings) {
 fn warn_of_unread(fields: &JsonMap, at: &str, findings: &mut Findings) {
     for name in fields.keys().filter(|name| !is_read(name)) {
         let shown: String = name.chars().take(60).collect();
-        findings.warn(format!(
-            "`{at}.{shown}` is not known to be read by the gateway: it is stored and has no effect"
-        ));
+        let place = format!("{at}.{shown}");
+        let text = format!(
+            "`{place}` is not known to be read by the gateway: it is stored and has no effect"
+        );
+        findings.warn_of_unknown(place, text);
     }
     let targets = fields.get("targets").and_then(Value::as_array);
     for (i, target) in targets.into_iter().flatten().enumerate() {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::catalogue::{CHECKS, CheckKind, Takes};
-use portkey_mcp_operation::{Findings, JsonMap, Secret, did_you_mean};
+use portkey_mcp_operation::{Findings, JsonMap, Secret, did_you_mean, is_misspelling_of};
 
 /// id*, parameters {} (a wrong one is answered with what the check takes), name, is_enabled (true when
 /// left out). Ids: default.{jwt,modelWhitelist,isAllLowerCase,regexMatch,sentenceCount,wordCount,characterCount,jsonSchema,jsonKeys,contains,validUrls,containsCode,webhook,endsWith,alluppercase,requiredMetadataKeys,requiredMetadataKeyPairs,allowedRequestTypes}
@@ -79,14 +79,15 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
             None => {
                 let lacking = parameters.iter().map(|known| known.name);
                 let mut lacking = lacking.filter(|known| !given.contains_key(*known));
-                if lacking.any(|known| is_slip_of(known, name)) {
+                if lacking.any(|known| is_misspelling_of(known, name)) {
                     let hint = did_you_mean(name, parameters.iter().map(|known| known.name));
                     findings.add(at, format_args!("no such parameter{hint}; {kind}"));
                 } else {
                     has_unknown = true;
-                    findings.warn(format!(
+                    let text = format!(
                         "`{at}` is not known to this version and was passed on unchecked; {kind}"
-                    ));
+                    );
+                    findings.warn_of_unknown(at, text);
                 }
             }
         }
@@ -100,17 +101,6 @@ fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
         let at = format_args!("checks[{i}].parameters.{}", parameter.name);
         findings.add(at, format_args!("is required; {kind}"));
     }
-}
-
-/// Whether two names differ in at most one letter, case and separators aside.
-fn is_slip_of(known: &str, given: &str) -> bool {
-    const SHORTEST: usize = 3;
-    let fold = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    let (a, b) = (fold(known), fold(given));
-    let same_start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    let same_end = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
-    let (shorter, longer) = (a.len().min(b.len()), a.len().max(b.len()));
-    shorter >= SHORTEST && longer - shorter <= 1 && same_start + same_end + 1 >= longer
 }
 
 impl CheckKind {
@@ -144,7 +134,11 @@ impl Takes {
             Self::Number => value.is_number(),
             Self::Share => value.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)),
             Self::Flag => value.is_boolean(),
-            Self::Object => value.is_object(),
+            // The gateway reads a text as JSON.
+            Self::Object => {
+                let is_json = |text: &str| serde_json::from_str::<JsonMap>(text).is_ok();
+                value.is_object() || value.as_str().is_some_and(is_json)
+            }
             Self::Texts | Self::Words(_) => list(&Value::is_string),
         }
     }

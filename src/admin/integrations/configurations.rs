@@ -10,19 +10,19 @@ use serde::Deserialize;
 
 use portkey_mcp_operation::{Findings, JsonMap, Nullable, Open, Secret};
 
-/// By provider, * required. openai: openai_{organization,project}. azure-openai: azure_resource_name*,
+/// openai: openai_{organization,project}. azure-openai: azure_resource_name*,
 /// azure_deployment_config* [{azure_api_version*, azure_deployment_name*, azure_model_slug*, alias,
 /// is_default}], azure_auth_mode* (default|entra|managed|entraFederated|workload),
 /// azure_entra_{tenant_id,client_id,client_secret}, azure_managed_client_id,
 /// azure_workload_{tenant,client}_id. azure-ai: azure_foundry_url*, azure_api_version,
-/// azure_deployment_name, auth as azure-openai. bedrock, sagemaker: aws_auth_type*
+/// azure_deployment_name, auth too. bedrock, sagemaker: aws_auth_type*
 /// (accessKey|assumedRole|apiKey|serviceRole), aws_region*,
 /// aws_{access_key_id,secret_access_key,role_arn,external_id}. sagemaker:
-/// amzn_sagemaker_{custom_attributes,target_model,target_variant,target_container_hostname,inference_id,enable_explanations,inference_component,session_id,model_name}.
+/// amzn_sagemaker_{custom_attributes,target_model,target_variant,inference_id,inference_component,session_id,model_name}.
 /// vertex-ai: vertex_auth_type* (basic|serviceAccount|workload), vertex_region*, vertex_project_id,
-/// vertex_service_account_json {}, vertex_{skip_ptu_cost_attribution,map_metadata}. workers-ai:
+/// vertex_service_account_json {}. workers-ai:
 /// workers_ai_account_id*. huggingface: huggingface_base_url. cortex: snowflake_account*. Any:
-/// custom_host, custom_headers {}, is_key_required.
+/// custom_host, custom_headers {}.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
 #[expect(missing_docs, reason = "the names are Portkey's; the struct says whose they are")]
@@ -52,8 +52,10 @@ pub struct Configurations {
     pub amzn_sagemaker_custom_attributes: Option<String>,
     pub amzn_sagemaker_target_model: Option<String>,
     pub amzn_sagemaker_target_variant: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
     pub amzn_sagemaker_target_container_hostname: Option<String>,
     pub amzn_sagemaker_inference_id: Option<String>,
+    #[schemars(extend("x-unlisted" = true))]
     pub amzn_sagemaker_enable_explanations: Option<String>,
     pub amzn_sagemaker_inference_component: Option<String>,
     pub amzn_sagemaker_session_id: Option<String>,
@@ -62,13 +64,16 @@ pub struct Configurations {
     pub vertex_region: Option<String>,
     pub vertex_project_id: Option<String>,
     pub vertex_service_account_json: Option<Secret<JsonMap>>,
+    #[schemars(extend("x-unlisted" = true))]
     pub vertex_skip_ptu_cost_attribution: Option<bool>,
+    #[schemars(extend("x-unlisted" = true))]
     pub vertex_map_metadata: Option<bool>,
     pub workers_ai_account_id: Option<String>,
     pub huggingface_base_url: Option<String>,
     pub snowflake_account: Option<String>,
     pub custom_host: Option<String>,
     pub custom_headers: Option<Secret<BTreeMap<String, String>>>,
+    #[schemars(extend("x-unlisted" = true))]
     pub is_key_required: Option<bool>,
 }
 

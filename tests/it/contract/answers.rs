@@ -21,6 +21,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("get-cache-hit-rate-graph", ".data_points[].cumulative_"),
     ("get-metadata-grouped-data", ".data[].avg_weighted_feedback is not integer"),
     ("get-metadata-grouped-data", ".data[].cost is not integer"),
+    // A unit that the documents have and the record does not.
+    ("create-workspace", ".rate_limits[].unit is not"),
     // A policy, or a list of what is denied, is there where it was set (enkrypt.md §2).
     ("get-mcp-gateway", ".servers_config.common_overrides."),
     ("get-mcp-gateway", ".servers_config.servers[].input_"),

@@ -43,6 +43,12 @@ pub(super) fn fill(schema: &Value, at: &str, extent: Extent, known: Known<'_>) -
     if let Some(words) = schema["enum"].as_array() {
         return words[extent.set() % words.len()].clone();
     }
+    // Forms that allow a field one type have it as text.
+    if schema["x-or-text"] == true && schema["type"] != "object" {
+        let mut other = schema.clone();
+        other.as_object_mut().unwrap().remove("x-or-text");
+        return json!(fill(&other, at, extent, known).to_string());
+    }
     match schema["type"].as_str() {
         Some("object") => match schema["properties"].as_object() {
             Some(fields) => {

@@ -166,6 +166,13 @@ const UNTRIED: &[(&str, &str)] = &[
     // No list shows what is archived.
     ("get-rate-limits-policy", "status=archived"),
     ("get-usage-limits-policy", "status=archived"),
+    // Where no override by workspaces is enabled, the API refuses them.
+    ("update-workspace", "security_settings"),
+    // Names of the open-source gateway for checks that are tried under Portkey's names.
+    ("create-guardrail", "checks[].id=default.modelwhitelist"),
+    ("create-guardrail", "checks[].id=panwPrismaAirs.intercept"),
+    ("update-guardrail", "checks[].id=default.modelwhitelist"),
+    ("update-guardrail", "checks[].id=panwPrismaAirs.intercept"),
 ];
 
 /// See [`UNTRIED`].
@@ -207,6 +214,7 @@ const BEFORE: &[(&str, &[&str])] = &[
     ("list-output-guardrail-exclusions", &["bulk-update-output-guardrail-exclusions"]),
     ("rotate-api-key", &[]),
     ("start-log-export", &[]),
+    ("update-rate-limits-policy", &[]),
     ("update-usage-limits-policy", &[]),
     ("cancel-log-export", &["start-log-export"]),
     ("download-log-export", &["start-log-export", "get-log-export", "get-log-export"]),
@@ -219,8 +227,10 @@ pub(super) fn before(tool: &str) -> Option<&'static [&'static str]> {
 
 /// Clears what a new value excludes and the policy has (quirks.md §10.6), and leaves out what is refused.
 pub(super) fn complete(tool: &str, arguments: &mut JsonMap) {
-    if tool == "list-audit-logs" {
-        arguments.shift_remove("organisation_id");
+    let refused =
+        [("list-audit-logs", "organisation_id"), ("update-workspace", "security_settings")];
+    for (_, name) in refused.iter().filter(|(of, _)| *of == tool) {
+        arguments.shift_remove(*name);
     }
     if tool == "update-usage-limits-policy" && arguments.contains_key("periodic_reset_days") {
         arguments.insert("periodic_reset".to_owned(), Value::Null);

@@ -80,7 +80,7 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("get-model-pricing", "model", &[r#""gpt-4o""#]),
     ("get-prompt", "version", &[r#""latest""#]),
     ("get-prompt-partial", "version", &[r#""latest""#]),
-    ("insert-logs", "logs[].response.status", &["200"]),
+    ("insert-logs", "logs.response.status", &["200"]),
     ("list-provider-pricing", "provider", &[r#""openai""#]),
     ("list-registry-mcp-servers", "search", &[r#""issues""#]),
     ("list-registry-mcp-servers", "updated_since", &[r#""2025-06-01T00:00:00Z""#]),

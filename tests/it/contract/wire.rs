@@ -76,6 +76,7 @@ impl Endpoint {
                     _ if places.get(name) == Some(&Place::Path) => Place::Path,
                     _ if queried.query_pairs().any(|(queried, _)| queried == *name) => Place::Query,
                     Value::Array(_) => Place::WholeBody,
+                    body if *body == call["arguments"][name] => Place::WholeBody,
                     Value::Object(body) if body.contains_key(name) => Place::Body,
                     _ => continue,
                 };
@@ -131,7 +132,11 @@ impl Endpoint {
             [] => Value::Null,
             bytes => serde_json::from_slice(bytes).unwrap(),
         };
-        let mut in_body = body.as_object().cloned().unwrap_or_default();
+        let is_whole = arguments.iter().any(|(name, value)| {
+            self.places.get(name) == Some(&Place::WholeBody) && *value == body
+        });
+        let fields = body.as_object().filter(|_| !is_whole);
+        let mut in_body = fields.cloned().unwrap_or_default();
         let local = |name: &String| self.places.get(name) == Some(&Place::Local);
         for (name, value) in arguments.iter().filter(|(name, _)| !local(name)) {
             let texts: Vec<_> = arrived.extract_if(.., |(n, _, _)| n == name).collect();
