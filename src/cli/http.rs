@@ -116,7 +116,7 @@ pub struct Http {
         help_heading = "Network"
     )]
     allowed_host: Vec<String>,
-    /// Browser origin that may call, such as https://console.example.com, beside those of this machine where
+    /// Browser origin that may call, such as `https://console.example.com`, beside those of this machine where
     /// the server listens on loopback; repeatable.
     #[arg(
         long,
@@ -387,8 +387,10 @@ fn net(text: &str) -> anyhow::Result<IpNet> {
 
 /// A host name, with or without a port.
 fn host(text: &str) -> anyhow::Result<String> {
-    match text.contains('/') {
-        true => Err(anyhow!("give the name alone, such as mcp.example.com")),
+    match text.contains(['/', '*']) {
+        true => {
+            Err(anyhow!("give the name alone, such as mcp.example.com; there are no wildcards"))
+        }
         false => Ok(text.trim().to_owned()),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     caller::Caller,
     check,
+    domains::workspaces,
     field::Kind,
     refusal::Refusal,
     store::{Item, ORGANISATION, Store, text},
@@ -63,12 +64,16 @@ impl Call {
         }
     }
 
-    /// The id of the workspace the call names, in its query or its body. A key that is of no workspace
-    /// must name one.
+    /// The id of the workspace the call names, in its query or its body. An Admin key must name one; a key to
+    /// which everything is open is taken for one of the default workspace.
     pub(crate) fn workspace(&self, store: &Store) -> Result<String, Refusal> {
-        self.named_workspace(store)?.ok_or_else(|| {
-            Refusal::Forbidden("An organisation key must name a workspace_id here".to_owned())
-        })
+        if let Some(named) = self.named_workspace(store)? {
+            return Ok(named);
+        }
+        if self.caller.is_open() {
+            return workspaces::resolve(store, workspaces::DEFAULT).map(id_of);
+        }
+        Err(Refusal::Forbidden("An organisation key must name a workspace_id here".to_owned()))
     }
 
     /// The id of the workspace the call names, if it names one.

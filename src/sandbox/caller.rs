@@ -86,6 +86,11 @@ impl Caller {
         Ok(Self { kind: if is_admin { Kind::Admin } else { Kind::Any }, read_only })
     }
 
+    /// Whether everything is open to its key.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.kind, Kind::Any)
+    }
+
     /// The id of the workspace that its key belongs to.
     pub(crate) fn workspace(&self) -> Option<&str> {
         match &self.kind {

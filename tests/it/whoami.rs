@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    process::{Pipe, run},
+    process::{Pipe, run, said},
     upstream::{Upstream, answer},
 };
 
@@ -44,7 +44,7 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
     let cases: [(&[&str], &str, Value, &str); 6] = [
         (
             &["/workspaces", "/integrations", "/users", "/organisation/defaults"],
-            "an Admin key of the organisation: name the `workspace_id`",
+            "an Admin key of the organisation: name the `workspace_id` of what is in a workspace",
             Value::Null,
             enterprise,
         ),
@@ -141,7 +141,8 @@ fn kind_of_the_sandboxs_key_is_told() {
     let workspaces = listed["data"].as_array().unwrap();
     let id_of =
         |slug: &str| workspaces.iter().find(|one| one["slug"] == slug).unwrap()["id"].clone();
-    let admin = "an Admin key of the organisation: name the `workspace_id`";
+    let admin =
+        "an Admin key of the organisation: name the `workspace_id` of what is in a workspace";
     let one = "a key of one workspace: `workspace_id` is ignored";
     let in_file = ["--api-key-file", file.to_str().unwrap()];
     for (key, kind, workspace) in [
@@ -164,4 +165,26 @@ fn kind_of_the_sandboxs_key_is_told() {
             "{key:?}"
         );
     }
+}
+
+/// A key of the sandbox's that is written wrong would otherwise open everything.
+#[test]
+fn misshapen_key_of_the_sandbox_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "\"sandbox-admin\"\n").unwrap();
+    let (file, absent) = (file.to_str().unwrap(), folder.path().join("none"));
+    for given in [
+        ["--api-key", "'sandbox-admin'"],
+        ["--api-key", "Bearer sandbox-admin"],
+        ["--api-key", "PORTKEY_API_KEY=sandbox-admin"],
+        ["--api-key-file", file],
+        ["--api-key-file", absent.to_str().unwrap()],
+    ] {
+        let (ok, _, log) = said(&[&["call", "whoami", "--sandbox"], &given[..]].concat());
+        assert!(!ok && log.contains("key"), "{given:?}: {log}");
+    }
+    // Whatever real key is configured stays out of it.
+    let (ok, out, log) = said(&["call", "whoami", "--sandbox", "--api-key", "Bearer pk-live"]);
+    assert!(ok && out.contains("Admin key"), "{out}{log}");
 }

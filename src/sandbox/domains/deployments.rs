@@ -41,7 +41,7 @@ static DEPLOYMENTS: Resource = Resource {
         Field::new("type", Kind::Choice(&["production", "non_production"]))
             .preset(Preset::Text("production")),
         Field::new("status", Kind::Choice(&["active", "archived"])).preset(Preset::Text("active")),
-        Field::new("deployment_config", Kind::Object).preset(Preset::EmptyObject),
+        Field::new("deployment_config", Kind::Object).nullable().preset(Preset::EmptyObject),
         Field::new("is_default", Kind::Flag).preset(Preset::Flag(false)),
         Field::new("tags", Kind::Labels).nullable().preset(Preset::EmptyObject),
         Field::new("auth_settings", Kind::Shape(&SETTINGS)).preset(Preset::EmptyObject),

@@ -25,9 +25,9 @@ pub(super) const SHELF: Shelf<'static> = Shelf { kind: "feedback", owner: HISTOR
 const FIELDS: &[Field] = &[
     Field::new("trace_id", Kind::Name).required().fixed(),
     // Clients send the score as a text, too.
-    Field::new("value", Kind::WholeOrText(-10, 10)).required(),
-    Field::new("weight", Kind::Number(0.0, 1.0)),
-    Field::new("metadata", Kind::Object).preset(Preset::EmptyObject),
+    Field::new("value", Kind::WholeOrText(-10, 10)).required().nullable(),
+    Field::new("weight", Kind::Number(0.0, 1.0)).nullable(),
+    Field::new("metadata", Kind::Object).nullable().preset(Preset::EmptyObject),
 ];
 
 static FEEDBACK: Shape = Shape::of(FIELDS);
@@ -57,12 +57,9 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     Ok(saved("created", &ids))
 }
 
-/// The score must be given each time; weight and metadata stay when they are not.
+/// What is not given stays.
 fn update(store: &mut Store, call: &Call) -> Outcome {
     let change = check::body(store, FIELDS, &call.body, Occasion::Update)?;
-    if !change.contains_key("value") {
-        return Err(Refusal::field("value", "is required"));
-    }
     let id = call.handle();
     let missing = || Refusal::Missing { object: "feedback", handle: id.to_owned() };
     store.find_mut(SHELF, id).ok_or_else(missing)?.extend(change);

@@ -44,7 +44,7 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         Field::new("url", Kind::Url).required(),
         // The vendor adds ways to sign in.
         Field::new("auth_type", Kind::Name).required(),
-        Field::new("transport", Kind::Choice(&["http", "sse"])).required(),
+        Field::new("transport", Kind::Choice(&["http", "sse", "interactive"])).required(),
         Field::new("slug", Kind::Slug).fixed(),
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("description", Kind::Text).nullable(),

@@ -59,8 +59,10 @@ fn prefix_that_is_no_path_is_refused() {
     }
     let (ok, _, log) = said(&["http", "--sandbox", "--allowed-origin", "localhost:6274"]);
     assert!(!ok && log.contains("give scheme and host"), "{log}");
-    let (ok, _, log) = said(&["http", "--sandbox", "--allowed-host", "https://mcp.example.com"]);
-    assert!(!ok && log.contains("give the name alone"), "{log}");
+    for host in ["https://mcp.example.com", "*.example.com"] {
+        let (ok, _, log) = said(&["http", "--sandbox", "--allowed-host", host]);
+        assert!(!ok && log.contains("give the name alone"), "{log}");
+    }
 }
 
 #[test]

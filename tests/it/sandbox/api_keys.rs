@@ -59,7 +59,6 @@ async fn some_pairs_are_no_keys() {
         ("organisation/user", body(user.clone()), 400, "sub-type"),
         ("team/service", body(json!({})), 400, "type"),
         ("workspace/user", body(json!({ "workspace_id": "ws-shared" })), 400, "user_id"),
-        ("workspace/service", body(json!({})), 403, "workspace_id"),
         ("workspace/service", body(json!({ "workspace_id": "ws-none" })), 403, "workspace"),
         ("organisation/service", json!({ "name": "K" }), 400, "scopes"),
         ("organisation/service", json!({ "scopes": [] }), 400, "name"),

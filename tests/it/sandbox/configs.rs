@@ -130,7 +130,6 @@ async fn what_is_wrong_is_said() {
     let portkey = Portkey::start().await;
     let create = |body: Value| (Method::POST, "/configs", body);
     for ((method, path, body), status, part) in [
-        (create(json!({ "name": "N", "config": {} })), 403, "workspace_id"),
         (create(json!({ "name": "N", "config": {}, "workspace_id": "ws-none" })), 403, "ws-none"),
         (create(json!({ "config": {}, "workspace_id": "ws-shared" })), 400, "`name`"),
         (create(json!({ "name": "N", "workspace_id": "ws-shared" })), 400, "`config`"),

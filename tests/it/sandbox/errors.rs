@@ -81,7 +81,6 @@ async fn what_is_missing_is_not_found_unless_it_is_a_workspace() {
         (Method::GET, "/mcp-integrations/none/metadata", 404, "AB08"),
         (Method::GET, "/providers/none?workspace_id=ws-shared", 404, "AB08"),
         (Method::GET, "/providers?workspace_id=ws-none", 403, "AB03"),
-        (Method::GET, "/providers/anthropic", 403, "AB03"),
         (Method::GET, "/integrations?workspace_id=ws-none", 403, "AB03"),
         (Method::GET, "/mcp-integrations?organisation_id=another", 403, "AB03"),
         (Method::GET, "/admin/workspaces/ws-none", 403, "AB03"),

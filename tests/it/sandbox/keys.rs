@@ -36,6 +36,28 @@ fn log() -> Value {
         "response": { "body": {} } })
 }
 
+/// A key to which everything is open plays in the default workspace instead.
+#[tokio::test]
+async fn admin_key_has_to_name_a_workspace_for_what_is_in_one() {
+    let portkey = Portkey::start().await;
+    let default = portkey.get("/admin/workspaces/ws-shared").await["id"].clone();
+    for (path, body) in [
+        ("/configs", json!({ "name": "N", "config": { "retry": { "attempts": 3 } } })),
+        ("/collections", json!({ "name": "N" })),
+        ("/prompts/partials", json!({ "name": "N", "string": "S" })),
+        ("/virtual-keys", json!({ "name": "V", "provider": "openai", "key": "k" })),
+        ("/api-keys/workspace/service", json!({ "name": "K", "scopes": ["logs.view"] })),
+    ] {
+        let refused = portkey.refused(ADMIN, Method::POST, path, body.clone()).await;
+        assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
+        let (status, made) = portkey.said("any", Method::POST, path, body).await;
+        assert_eq!(status, 200, "{path}: {made}");
+    }
+    let listed = portkey.get("/configs?page_size=1000").await;
+    let made = listed["data"].as_array().unwrap().iter().find(|config| config["name"] == "N");
+    assert_eq!(made.unwrap()["workspace_id"], default);
+}
+
 #[tokio::test]
 async fn kind_of_a_key_is_told_by_its_text() {
     let portkey = Portkey::start().await;

@@ -83,7 +83,6 @@ async fn a_server_that_cannot_be_is_refused() {
         (server("issues", "issue-tracker", "ws-shared"), 409, "AB07"),
         (server("ab", "issue-tracker", "ws-shared"), 400, "AB01"),
         (server(&long, "issue-tracker", "ws-shared"), 400, "AB01"),
-        (json!({ "name": "New", "mcp_integration_id": "issue-tracker" }), 403, "AB03"),
         (json!({ "name": "New", "workspace_id": "ws-shared" }), 400, "AB01"),
     ] {
         let refusal = portkey.refusal(Method::POST, "/mcp-servers", body.clone()).await;

@@ -90,7 +90,6 @@ async fn what_is_wrong_is_said() {
     let portkey = Portkey::start().await;
     let (list, publish) = ("/prompts/partials", "/prompts/partials/pp-house-style/makeDefault");
     for (method, path, body, status, part) in [
-        (Method::POST, list, json!({ "name": "N", "string": "S" }), 403, "workspace_id"),
         (Method::POST, list, json!({ "name": "N", "workspace_id": "ws-shared" }), 400, "`string`"),
         (Method::GET, "/prompts/partials?workspace_id=ws-none", Value::Null, 403, "ws-none"),
         (Method::GET, "/prompts/partials?collection_id=co-none", Value::Null, 404, "co-none"),

@@ -51,7 +51,6 @@ async fn creation_is_refused_for_a_reason() {
         (body("azure-eu", "ws-shared", "p"), 403, "AB03"),
         (body("bedrock-research", "ws-shared", "p"), 403, "AB03"),
         (body("anthropic", "ws-none", "p"), 403, "AB03"),
-        (json!({ "name": "P", "integration_id": "anthropic" }), 403, "AB03"),
         (body("missing", "ws-shared", "p"), 404, "AB08"),
         (body("anthropic", "ws-research", "gemini"), 409, "AB07"),
         (body("anthropic", "ws-shared", "p q"), 400, "AB01"),
