@@ -37,7 +37,7 @@ pub struct Record {
     /// What the caller is told beside the answer.
     pub warnings: Vec<String>,
     /// Times that the caller did not write as RFC 3339, by argument, as they are sent.
-    pub times: JsonMap,
+    pub times: Vec<(String, String)>,
     /// What became of the call.
     pub end: End,
 }
@@ -58,7 +58,7 @@ impl Default for Record {
             untrusted: false,
             unknown_fields: Vec::new(),
             warnings: Vec::new(),
-            times: JsonMap::new(),
+            times: Vec::new(),
             end: End::default(),
         }
     }

@@ -31,6 +31,7 @@ fn decided(policy: &Policy, tool: &str, args: &Value) -> Option<Decision> {
     let facts = Facts {
         operation: entry.operation,
         domain: entry.domain.name,
+        unknown: &[],
         args: args.as_object()?,
         principal: "someone",
         client: Some("fuzz"),

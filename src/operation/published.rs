@@ -173,7 +173,7 @@ impl Published {
         let why = |name: &str, value: &Value| match value {
             // What says what to change may be cleared by null; the schema knows.
             Value::Null => (!self.operation.is_change(name)).then_some("null"),
-            Value::String(text) if text.trim().is_empty() => {
+            Value::String(text) if text.bytes().all(|byte| byte.is_ascii_whitespace()) => {
                 self.operation.is_filter(name).then_some("empty")
             }
             Value::Array(items) if items.is_empty() => {

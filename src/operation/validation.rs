@@ -42,7 +42,7 @@ pub struct Validated {
     /// What the caller is told beside the answer.
     pub warnings: Vec<String>,
     /// Times that were written in another form than RFC 3339, by path, as they travel.
-    pub times: JsonMap,
+    pub times: Vec<(String, String)>,
 }
 
 /// One thing wrong with the arguments of a call.
@@ -104,7 +104,7 @@ pub struct Findings {
     left_out: Vec<(&'static str, Listed)>,
     taken_as: Vec<String>,
     warnings: Vec<String>,
-    times: JsonMap,
+    times: Vec<(String, String)>,
 }
 
 /// The first of some paths, and how many more there are.
@@ -183,7 +183,7 @@ impl Findings {
     /// A time travels in another form than it was written in.
     pub(super) fn resolve_time(&mut self, at: impl fmt::Display, time: &str) {
         if self.times.len() < MAX_TOLD {
-            self.times.insert(at.to_string(), time.into());
+            self.times.push((at.to_string(), time.to_owned()));
         }
     }
 

@@ -49,7 +49,7 @@ pub fn add_warnings(answer: Value, warnings: Vec<String>) -> Value {
 
 /// Adds what is to be said of a call beside its answer: warnings about its arguments, and under
 /// `resolved_times` the times that were not written as RFC 3339.
-pub fn annotate(answer: Value, warnings: Vec<String>, times: JsonMap) -> Value {
+pub fn annotate(answer: Value, warnings: Vec<String>, times: Vec<(String, String)>) -> Value {
     let answer = add_warnings(answer, warnings);
     if times.is_empty() {
         return answer;
@@ -58,6 +58,7 @@ pub fn annotate(answer: Value, warnings: Vec<String>, times: JsonMap) -> Value {
         Value::Object(map) => map,
         other => JsonMap::from_iter([(DATA.to_owned(), other)]),
     };
+    let times: JsonMap = times.into_iter().map(|(at, time)| (at, time.into())).collect();
     answer.entry(RESOLVED_TIMES).or_insert(times.into());
     Value::Object(answer)
 }

@@ -127,7 +127,7 @@ const OF_TOOL_CALLS: &[Pick] = &[Some(("slug", "guard_tool-calls"))];
 
 /// Optional arguments without which the API refuses all the same: an organisation's key cannot say
 /// where a call plays (quirks.md §2.3, §7.2 to §7.4), or the document asks for less than the API
-/// (quirks.md §7.5). Lists are asked for one workspace, so that what they name goes together.
+///. Lists are asked for one workspace, so that what they name goes together.
 const NEEDED: &[(&str, &[&str])] = &[
     ("bulk-update-integration-workspaces", &["workspaces"]),
     ("create-collection", &["workspace_id"]),
@@ -225,7 +225,7 @@ pub(super) fn before(tool: &str) -> Option<&'static [&'static str]> {
     BEFORE.iter().find(|(name, _)| *name == tool).map(|(_, tools)| *tools)
 }
 
-/// Clears what a new value excludes and the policy has (quirks.md §10.6), and leaves out what is refused.
+/// Clears what a new value excludes and the policy has, and leaves out what is refused.
 pub(super) fn complete(tool: &str, arguments: &mut JsonMap) {
     let refused =
         [("list-audit-logs", "organisation_id"), ("update-workspace", "security_settings")];
