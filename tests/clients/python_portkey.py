@@ -23,7 +23,7 @@ def main() -> None:
         prompts(client)
         api_keys(client)
         mcp_integrations(client)
-        refusals(client)
+        refusals(client, Portkey(base_url=url, api_key="sandbox-admin", max_retries=0))
 
 
 def workspaces(client: Portkey) -> None:
@@ -273,12 +273,12 @@ def mcp_integrations(client: Portkey) -> None:
     prove("mcp integrations: deletes it", True)
 
 
-def refusals(client: Portkey) -> None:
-    create, retrieve = client.integrations.create, client.providers.retrieve
+def refusals(client: Portkey, admin: Portkey) -> None:
+    create, retrieve = client.integrations.create, admin.providers.retrieve
     refused(400, "AB01", lambda: create(name="", ai_provider_id="openai"))
     prove("refusals: a wrong field is a 400", True)
     refused(403, "AB03", lambda: retrieve(slug="anthropic"))
-    prove("refusals: a provider without its workspace is a 403", True)
+    prove("refusals: an Admin key has to name a provider's workspace", True)
     refused(400, "x-portkey-provider", client.models.list)
     prove("refusals: what the Admin API lacks is left to the gateway", True)
 
