@@ -67,9 +67,12 @@ impl Clock {
     /// The same clock, where days and months are those of a time zone by its IANA name; nothing where there
     /// is no such zone.
     pub fn in_zone(self, name: &str) -> Option<Self> {
+        // Looking it up would map the database of zones, at every start.
+        if name.eq_ignore_ascii_case("UTC") {
+            return Some(Self { zone: None, ..self });
+        }
         let zone = TimeZone::get(name).ok()?;
-        let zone = (zone != TimeZone::UTC).then_some(zone);
-        Some(Self { zone, ..self })
+        Some(Self { zone: Some(zone), ..self })
     }
 
     /// The present moment.
