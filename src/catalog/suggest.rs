@@ -21,20 +21,11 @@ const CREATE: &[&str] = &[
 const UPDATE: &[&str] = &[
     "update", "edit", "set", "change", "modify", "patch", "enable", "disable", "rename", "reset",
     "assign", "publish", "put", "replace", "move", "adjust", "raise", "increase", "lower",
-    "upsert",
-];
-const DELETE: &[&str] = &[
-    "delete",
-    "remove",
-    "revoke",
-    "drop",
-    "destroy",
+    "upsert", // What is archived is still there.
     "archive",
-    "kick",
-    "erase",
-    "unregister",
-    "detach",
 ];
+const DELETE: &[&str] =
+    &["delete", "remove", "revoke", "drop", "destroy", "kick", "erase", "unregister", "detach"];
 
 /// Words that say nothing about what is meant.
 const SMALL: &[&str] =
