@@ -25,6 +25,7 @@ const GUESSES: &[Guess] = &[
     guess("create-user", &["invite-user"]),
     guess("delete-member", &["remove-workspace-member"]),
     guess("get-logs", &["get-log"]),
+    guess("archive-workspace", &["update-workspace"]),
     guess("add-key", &["create-api-key", "create-virtual-key"]),
     guess("create-key", &["create-api-key", "create-virtual-key"]),
     guess("list-models", &["list-integration-models"]),
