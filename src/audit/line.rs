@@ -143,7 +143,7 @@ impl Kept<'_> {
             target: record.target.as_deref().map(cut),
             arguments: record.arguments.as_ref().filter(|_| size <= longest),
             arguments_omitted_bytes: Some(size).filter(|size| *size > longest),
-            unknown_fields: &record.unknown_fields,
+            unknown_fields: shown_of(&record.unknown_fields),
             arguments_hmac: &self.digest,
             decision: record.decision,
             rule: record.rule.as_deref().map(cut),
@@ -159,6 +159,12 @@ impl Kept<'_> {
         // It has text for keys, and no numbers that JSON does not have.
         Entry { call: *call, body: serde_json::to_vec(&line).unwrap_or_default() }
     }
+}
+
+/// The first of the arguments that are not known.
+fn shown_of(unknown: &[String]) -> &[String] {
+    const MAX_SHOWN: usize = 100;
+    unknown.get(..MAX_SHOWN).unwrap_or(unknown)
 }
 
 /// A line as it is told; `docs/audit.md` has the fields.

@@ -143,12 +143,10 @@ impl Findings {
         }
     }
 
-    /// A part of a document that is not known travels, with a warning of its own.
+    /// A part of a document that is not known travels, with a warning of its own. A document may have any
+    /// number of them: the same field in each of a hundred targets, for one.
     pub fn warn_of_unknown(&mut self, at: impl fmt::Display, text: impl Into<String>) {
-        self.unknown_count += 1;
-        if self.unknown_parts.len() < MAX_UNKNOWN {
-            self.unknown_parts.push(at.to_string());
-        }
+        self.unknown_parts.push(at.to_string());
         self.warn(text);
     }
 

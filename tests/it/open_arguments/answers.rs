@@ -184,6 +184,12 @@ async fn unknown_parts_of_documents_are_denied_where_asked_for() {
         let passed = super::validate(tool, &args).unwrap();
         assert_eq!((passed.unknown.len(), passed.warnings.len()), (1, 1), "{tool}");
     }
+    // Rules see all of them, and a long document is no reason to refuse it.
+    let target = json!({ "provider": "@openai", "zone": 1 });
+    let config = json!({ "strategy": { "mode": "loadbalance" }, "targets": vec![target; 150] });
+    let args = json!({ "name": "c", "config": config });
+    let passed = super::validate("create-config", &args).unwrap();
+    assert_eq!((passed.unknown.len(), passed.warnings.len()), (150, 20));
 }
 
 /// Nobody has declared them, so what their names hint at is blanked.
