@@ -20,14 +20,15 @@ pub struct Entry {
     /// The declaration.
     pub operation: &'static Operation,
     presentation: Arc<Presentation>,
-    published: OnceLock<Published>,
+    /// Boxed, because most are never asked for.
+    published: OnceLock<Box<Published>>,
 }
 
 impl Entry {
     /// The operation with its schema, which is built when it is first asked for and then kept: a client
     /// waits for the start, and a call needs one schema of all.
     pub fn published(&self) -> &Published {
-        self.published.get_or_init(|| self.publish())
+        self.published.get_or_init(|| Box::new(self.publish()))
     }
 
     /// Has a look at the operation with its schema; one that nobody has asked for before is not kept.

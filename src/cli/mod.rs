@@ -22,6 +22,7 @@ mod tools;
 use std::{
     ffi::OsStr,
     io::{self, Write},
+    mem,
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
@@ -173,17 +174,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// MCP clients hand over variables that were never set as empty ones; those say nothing.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
+///
+/// A command without such a variable stays as it is: to make the arguments of all of them anew takes 300 kB of
+/// memory at each start.
+fn without_empty_variables(mut command: clap::Command) -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let subcommands: Vec<_> =
-        command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
-    let command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
-        true => arg.env(Resettable::Reset),
-        false => arg,
-    });
-    subcommands
-        .into_iter()
-        .fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
+    if command.get_arguments().any(|arg| arg.get_env().is_some_and(is_empty)) {
+        command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        });
+    }
+    for subcommand in command.get_subcommands_mut() {
+        *subcommand = without_empty_variables(mem::take(subcommand));
+    }
+    command
 }
 
 /// One thread, unless several are asked for: handing work between threads costs more than the work,
