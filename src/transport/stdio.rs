@@ -7,10 +7,14 @@ use std::{io, sync::Arc};
 
 use rmcp::{
     RoleServer, ServiceExt,
-    model::{ErrorCode, ErrorData, JsonRpcMessage, RequestId},
+    model::{
+        CallToolRequest, CallToolRequestMethod, CallToolRequestParams, ErrorCode, ErrorData,
+        JsonRpcMessage, JsonRpcVersion2_0, RequestId,
+    },
     service::{RxJsonRpcMessage, ServerInitializeError, TxJsonRpcMessage},
     transport::{Transport, io::stdio_pipes},
 };
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
@@ -224,7 +228,32 @@ fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Com
     if line.is_empty() {
         return Ok(None);
     }
+    if let Some(call) = read_tool_call(line) {
+        return Ok(Some(call));
+    }
     serde_json::from_slice(line).map(Some).or_else(|_| complaint(line).map_or(Ok(None), Err))
+}
+
+/// Reads a `tools/call` as rmcp does, without trying every other kind of request first: most lines are calls, and
+/// a call over a pipe takes 14 % fewer instructions. `None` for everything else, which is left to rmcp.
+fn read_tool_call(line: &[u8]) -> Option<RxJsonRpcMessage<RoleServer>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct ToolCall {
+        #[serde(rename = "jsonrpc")]
+        _version: JsonRpcVersion2_0,
+        id: RequestId,
+        #[serde(rename = "method")]
+        _method: CallToolRequestMethod,
+        params: CallToolRequestParams,
+    }
+    let ToolCall { id, mut params, .. } = serde_json::from_slice(line).ok()?;
+    let metadata = params.meta.take();
+    let mut request = CallToolRequest::new(params);
+    if let Some(metadata) = metadata {
+        request.extensions.insert(metadata);
+    }
+    Some(JsonRpcMessage::request(request.into(), id))
 }
 
 /// What is wrong with a line that is no message.
@@ -245,5 +274,43 @@ fn complaint(line: &[u8]) -> Option<Complaint> {
         // Answering what may itself be an answer could go back and forth for ever.
         Ok(Value::Object(_)) => None,
         Ok(_) => invalid("the message is no JSON-RPC object; batches are not part of MCP", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tool_call_is_read_as_rmcp_reads_it() {
+        let lines = [
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"params":{"arguments":{"n":1e400,"n":2.50,"n":3},"name":"a"},"method":"tools/call","id":"x","jsonrpc":"2.0"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"big":18446744073709551615,"f":0.1,"o":{"b":1,"a":[null,true]}}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"_meta":{"progressToken":7,"io.example/x":{"y":1}},"name":"a","arguments":{}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","unknown":1,"task":{"ttl":5}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","requestState":"s","inputResponses":{"k":{"action":"accept","content":{"v":"approve"}}}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":null,"_meta":null}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":[1]}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#,
+            r#"{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"},"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"},"extra":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}}"#,
+        ];
+        let mut calls = 0;
+        for line in lines {
+            let by_rmcp: Option<RxJsonRpcMessage<RoleServer>> = serde_json::from_str(line).ok();
+            let read = read_message(line.as_bytes()).ok().flatten();
+            assert_eq!(format!("{read:?}"), format!("{by_rmcp:?}"), "{line}");
+            calls += usize::from(read_tool_call(line.as_bytes()).is_some());
+        }
+        assert!(calls >= 5, "only {calls} of the lines were read as calls");
     }
 }
