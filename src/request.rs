@@ -31,11 +31,11 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// An id of our own: a random part for the process, then a count. Unique, and no secret.
     pub fn make() -> Self {
-        static PROCESS: LazyLock<u64> =
-            LazyLock::new(|| RandomState::new().build_hasher().finish());
+        static PROCESS: LazyLock<String> =
+            LazyLock::new(|| format!("{:016x}", RandomState::new().build_hasher().finish()));
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let id = HeaderValue::from_str(&format!("{:016x}-{count:x}", *PROCESS));
+        let id = HeaderValue::from_str(&format!("{}-{count:x}", *PROCESS));
         Self(id.unwrap_or(HeaderValue::from_static("none")))
     }
 

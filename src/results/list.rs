@@ -86,7 +86,12 @@ impl Listing {
     /// How an operation lists, if it does: by the names of its arguments, and by its own.
     pub fn of(published: &Published) -> Option<Self> {
         let (operation, schema) = (published.operation(), published.full_schema());
-        let argument = |name: &str| schema.get("properties")?.get(name);
+        let arguments = schema.get("properties").and_then(Value::as_object);
+        // Each call asks for five names, most of them in vain: comparing them is less work than hashing them.
+        let argument = |name: &str| {
+            let named = arguments?.iter().find(|(argument, _)| *argument == name);
+            named.map(|(_, schema)| schema)
+        };
         let paging = NUMBERED.iter().find_map(|(number, size)| {
             let first = argument(number)?.get("minimum").and_then(Value::as_u64).unwrap_or(0);
             argument(size).map(|_| Paging::Numbered { number, first, size })

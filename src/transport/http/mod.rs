@@ -248,10 +248,11 @@ pub fn router<H: Foresight + Clone>(
         let mcp = whole.clone();
         async move { Ok::<_, Infallible>(mcp.answer(request).await) }
     });
-    let of_pages = ServiceBuilder::new().option_layer(cors(&sites)).service(whole);
+    // Shared, because the function below is cloned for every request.
+    let of_pages = Arc::new(ServiceBuilder::new().option_layer(cors(&sites)).service(whole));
     let mcp = service_fn(move |request: Request| {
         // Only what a page asks for needs the headers about pages.
-        let of_pages = request.headers().contains_key(header::ORIGIN).then(|| of_pages.clone());
+        let of_pages = request.headers().contains_key(header::ORIGIN).then(|| (*of_pages).clone());
         let mcp = mcp.clone();
         async move {
             match of_pages {

@@ -118,6 +118,10 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
 
 /// Whether a client takes what it has to: an answer, and a stream of events.
 fn takes_both(accept: &str) -> bool {
+    // As the specification writes it, and so almost every client.
+    if accept == "application/json, text/event-stream" {
+        return true;
+    }
     let takes = |kind: &str| accept.split(',').any(|part| part.trim() == kind);
     takes("application/json") && takes("text/event-stream")
 }
