@@ -18,7 +18,7 @@ ARG RUST_VERSION=1.95.0
 FROM rust:${RUST_VERSION}-slim-trixie AS build
 WORKDIR /build
 # The dependencies have a layer of their own, which lasts until the lock file changes.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src/admin/Cargo.toml src/admin/
 COPY src/catalog/Cargo.toml src/catalog/
 COPY src/gateway_patch/Cargo.toml src/gateway_patch/
