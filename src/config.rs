@@ -19,6 +19,7 @@ use crate::{
     portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
     prompts::Library,
+    readiness::Readiness,
     sandbox::{self, Faults, PinnedTime, Sandbox},
     watch::Watched,
 };
@@ -178,6 +179,9 @@ pub struct Options {
     pub(crate) audit: AuditOptions,
     #[command(flatten)]
     pub(crate) results: ResultOptions,
+    /// The state of what the server depends on.
+    #[arg(skip)]
+    pub(crate) readiness: Readiness,
 }
 
 /// What the options make.

@@ -32,6 +32,7 @@
 //! | `network` | why a connection failed | who was called |
 //! | [`observe`] | what a request came to | why |
 //! | [`metrics`] | what is counted | callers |
+//! | [`readiness`] | which dependencies work | what they are for |
 //! | [`telemetry`] | how traces are told | what is in a call |
 //! | [`reply`] | what a model should see | where it came from |
 //! | [`results`] | what of an answer is shown, and keeping the rest | who answers |
@@ -68,6 +69,7 @@ pub mod observe;
 pub mod portkey;
 pub mod principal;
 pub mod prompts;
+pub mod readiness;
 pub mod record;
 pub mod reply;
 pub mod request;

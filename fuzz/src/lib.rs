@@ -15,6 +15,7 @@ use portkey_mcp::{
     metrics::Metrics,
     portkey::{Addresses, Client, Retries, Settings},
     principal::{Credentials, Key, KeySource, NoKey, Principal},
+    readiness::Readiness,
     seal::Keyring,
     server::Server,
     store::Store,
@@ -105,6 +106,7 @@ pub fn router(by_token: bool) -> Router {
         grace: PATIENCE,
         metrics: Metrics::default(),
         metrics_listen: None,
+        readiness: Readiness::default(),
     };
     let peer: SocketAddr = (Ipv4Addr::LOCALHOST, 50_000).into();
     let router = http::router(SERVER.clone(), auth, &settings, &Stop::default());

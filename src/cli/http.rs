@@ -13,9 +13,10 @@ use crate::{
     config::{Built, Options, pause, seconds},
     metrics::Metrics,
     principal::Principal,
+    readiness::ComponentState,
     sandbox::Sandbox,
     server::Server,
-    store::Limit,
+    store::{Limit, Store},
     transport::{
         admin::Desk,
         http::{self, Connections, Settings, Tls},
@@ -330,7 +331,16 @@ impl Http {
             _ => Some(Limit { burst, period: Duration::from_secs(60) }),
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
-        let metrics = Metrics::on_if(exported || self.metrics_listen.is_some());
+        let metrics = Metrics::on_if(exported || self.metrics_listen.is_some())
+            .with_readiness(&options.readiness);
+        if let Store::Redis(redis) = &store {
+            let redis = redis.clone();
+            let state = move || match redis.degraded() {
+                Some(reason) => ComponentState::degraded(reason),
+                None => ComponentState::OK,
+            };
+            options.readiness.watch("redis", state);
+        }
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -358,6 +368,7 @@ impl Http {
             grace: options.timeout(),
             metrics: metrics.clone(),
             metrics_listen: self.metrics_listen,
+            readiness: options.readiness.clone(),
         };
         let server = Server::new(
             Arc::new(dispatcher.measured(metrics.clone())),

@@ -213,7 +213,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             options.warn();
             let exports = telemetry::start()?;
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
-            let metrics = Metrics::on_if(exports.has_metrics());
+            let metrics = Metrics::on_if(exports.has_metrics()).with_readiness(&options.readiness);
             let approvals = alone(&options)?;
             let _desk = options.guard.desk(&approvals)?;
             let dispatcher = dispatcher.measured(metrics.clone()).asking(approvals);

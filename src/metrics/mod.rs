@@ -1,6 +1,7 @@
 //! What the server counts and times, by the OpenTelemetry conventions for MCP; `docs/observability.md` has
 //! the list.
 
+mod component;
 mod instrument;
 mod process;
 
@@ -15,11 +16,13 @@ use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry}
 
 pub(crate) use self::process::follow_log;
 use self::{
+    component::Components,
     instrument::{Buckets, Count, Durations, Level},
     process::Process,
 };
 use crate::{
     operation::{Effect, Upstream},
+    readiness::Readiness,
     request::Arrival,
 };
 
@@ -50,6 +53,7 @@ struct Recorder {
     refusals: Count<1>,
     upstream: Durations<3>,
     retries: Count<1>,
+    components: Components,
 }
 
 /// Why something was not served.
@@ -109,6 +113,15 @@ impl Metrics {
     /// Metrics that are recorded if somebody wants them.
     pub fn on_if(wanted: bool) -> Self {
         Self(wanted.then(|| Arc::new(Recorder::new())))
+    }
+
+    /// The same, with the state of what the server depends on.
+    #[must_use]
+    pub fn with_readiness(self, readiness: &Readiness) -> Self {
+        if let Some(recorder) = &self.0 {
+            recorder.components.follow(readiness);
+        }
+        self
     }
 
     /// Everything recorded so far, in the text format of OpenMetrics, which Prometheus reads.
@@ -253,7 +266,10 @@ impl Recorder {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         to.register("portkey_mcp_build", "Which build runs", build);
         to.register_collector(Box::new(Process::now()));
+        let components = Components::default();
+        to.register_collector(Box::new(components.clone()));
         Self {
+            components,
             operations: Durations::new(
                 to,
                 ("mcp.server.operation.duration", "How long MCP requests take"),

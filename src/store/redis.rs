@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -66,6 +69,10 @@ pub struct Redis {
     /// Bound on connecting, and on each answer.
     timeout: Duration,
     link: Mutex<Link>,
+    /// Whether the last command failed.
+    is_away: AtomicBool,
+    /// Whether the user was found to lack a right.
+    lacks_right: AtomicBool,
 }
 
 /// How often a command is given where the connection was closed before the answer.
@@ -103,7 +110,25 @@ impl Redis {
             ConnectionAddr::TcpTls { .. } => over_tls(info, more_roots)?,
             _ => Client::open(info).map_err(|_| UNREADABLE_URL)?,
         };
-        Ok(Self { client, address, timeout, link: Mutex::default() })
+        Ok(Self {
+            client,
+            address,
+            timeout,
+            link: Mutex::default(),
+            is_away: AtomicBool::new(false),
+            lacks_right: AtomicBool::new(false),
+        })
+    }
+
+    /// Why Redis is not of full use, as of the last command; none while it is.
+    pub fn degraded(&self) -> Option<&'static str> {
+        if self.is_away.load(Ordering::Relaxed) {
+            Some("unreachable")
+        } else if self.lacks_right.load(Ordering::Relaxed) {
+            Some("missing_right")
+        } else {
+            None
+        }
     }
 
     /// Connects before the first call needs it, and tries what the user may do, so that a right that is
@@ -266,8 +291,19 @@ impl Redis {
         let done = timeout(self.timeout.saturating_mul(2), self.try_for(times, work))
             .await
             .unwrap_or_else(|_| Err(self.away("it does not answer in time".to_owned())));
-        if let Err(error) = &done {
-            self.complain(error).await;
+        match &done {
+            Err(error) => {
+                match error {
+                    StoreError::NotPermitted { .. } => &self.lacks_right,
+                    _ => &self.is_away,
+                }
+                .store(true, Ordering::Relaxed);
+                self.complain(error).await;
+            }
+            Ok(_) if self.is_away.load(Ordering::Relaxed) => {
+                self.is_away.store(false, Ordering::Relaxed);
+            }
+            Ok(_) => {}
         }
         done
     }

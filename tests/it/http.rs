@@ -176,6 +176,10 @@ async fn probes_and_other_paths() {
             "{path}"
         );
     }
+    let ready = client().get(format!("{base}/readyz")).send().await.unwrap();
+    assert_eq!(ready.headers()["content-type"], "application/json");
+    let told: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
+    assert_eq!(told, json!({ "status": "ready", "components": {} }));
     let healthy = format!("{base}/healthz");
     assert!(said(&["health", "--url", &healthy]).0);
     let (up, _, log) = said(&["health", "--url", "http://127.0.0.1:1/healthz"]);
@@ -300,7 +304,10 @@ fn stopping_answers_a_request_that_is_on_its_way() {
     connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("stopping\n"), "{answer:?}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains(r#""status":"stopping""#),
+        "{answer:?}"
+    );
     let (status, log) = server.end();
     assert!(status.success() && !log.contains("cut off"), "{log}");
 }

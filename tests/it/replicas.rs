@@ -19,7 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis};
+use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis, requests::client};
 
 struct Replicas {
     sandbox: Served,
@@ -125,6 +125,10 @@ async fn without_redis_a_session_goes_on_where_it_is() {
     let [first, second, _] = &replicas.served[..] else { panic!("three replicas") };
     let mut before = Caller::new(&first.url, "pk-alice");
     before.initialize().await;
+    let components = |redis: Value| json!({ "redis": redis });
+    let told = readiness(first).await;
+    assert_eq!(told["status"], "ready", "{told}");
+    assert_eq!(told["components"], components(json!({ "status": "ok" })));
     replicas.redis.kill();
     assert!(before.lists_tools().await);
     let elsewhere = before.at(&second.url).call("tools/list", json!({})).await;
@@ -132,11 +136,22 @@ async fn without_redis_a_session_goes_on_where_it_is() {
     let mut meanwhile = Caller::new(&first.url, "pk-alice");
     assert_eq!(meanwhile.initialize().await.status, StatusCode::OK);
     assert!(meanwhile.lists_tools().await);
+    let told = readiness(first).await;
+    assert_eq!(told["status"], "degraded", "{told}");
+    let away = json!({ "status": "degraded", "reason": "unreachable" });
+    assert_eq!(told["components"], components(away));
     assert_eq!(before.end().await.status, StatusCode::NO_CONTENT);
     assert!(!before.lists_tools().await);
     // One that comes back empty ends nothing.
     replicas.redis.restart();
     assert!(meanwhile.lists_tools().await);
+}
+
+/// What a replica says at `/readyz`, where it serves.
+async fn readiness(replica: &Served) -> Value {
+    let answer = client().get(replica.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ use self::{
 use crate::{
     auth::Auth,
     metrics::Metrics,
+    readiness::Readiness,
     request::REQUEST_ID,
     seal::Keyring,
     server::{Foresight, Server},
@@ -117,6 +118,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Where `/metrics` is served; nowhere without.
     pub metrics_listen: Option<SocketAddr>,
+    /// The state of what the server depends on, for `/readyz`.
+    pub readiness: Readiness,
 }
 
 /// Two steps of stopping: first nobody should send any more, at last nothing goes on.
@@ -219,15 +222,12 @@ pub fn router<H: Foresight + Clone>(
     let rmcp = StreamableHttpService::new(move || Ok(made.clone()), live.clone(), config);
     let endpoint = Endpoint::new(handler, rmcp, live, hosts, stop.end.clone());
     let draining = stop.drain.clone();
-    let ready = move || {
-        let ready = !draining.is_cancelled();
-        async move {
-            if ready {
-                (StatusCode::OK, "ready\n")
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-            }
-        }
+    let readiness = settings.readiness.clone();
+    let ready = async move || {
+        let stopping = draining.is_cancelled();
+        let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        (status, json, format!("{}\n", readiness.report_json(stopping)))
     };
     let front = Arc::new(Front {
         auth,
