@@ -15,6 +15,7 @@ use crate::{
     catalog::Catalog,
     cli::{AccessOptions, ArgumentOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
     dispatch::Dispatcher,
+    files::{self, MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_text, shown},
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
@@ -263,8 +264,8 @@ impl Options {
     fn sandbox_key(&self) -> anyhow::Result<Key> {
         let given = match (&self.api_key, &self.api_key_file) {
             (Some(key), _) => key.expose_secret().to_owned(),
-            (None, Some(file)) => std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read the key file {}", file.display()))?,
+            (None, Some(file)) => read_text(file, MAX_KEY_BYTES)
+                .with_context(|| format!("cannot read the key file {}", shown(file)))?,
             (None, None) => String::new(),
         };
         // In quotes, or with a word before it, it is one of the sandbox's all the same.
@@ -349,15 +350,16 @@ impl Options {
     /// The file cannot be read.
     pub fn extra_roots_pem(&self) -> anyhow::Result<Vec<u8>> {
         let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
-        std::fs::read(file).with_context(|| format!("cannot read the CA file {}", file.display()))
+        files::read(file, MAX_CONFIG_BYTES)
+            .with_context(|| format!("cannot read the CA file {}", shown(file)))
     }
 
     fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
         let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
         let roots = Certificate::from_pem_bundle(&self.extra_roots_pem()?)
-            .with_context(|| format!("{} holds no PEM certificates", file.display()))?;
+            .with_context(|| format!("{} holds no PEM certificates", shown(file)))?;
         if roots.is_empty() {
-            bail!("{} holds no PEM certificates", file.display());
+            bail!("{} holds no PEM certificates", shown(file));
         }
         Ok(roots)
     }

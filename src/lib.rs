@@ -37,6 +37,8 @@
 //! | [`reply`] | what a model should see | where it came from |
 //! | [`results`] | what of an answer is shown, and keeping the rest | who answers |
 //! | [`sandbox`] | how the upstreams behave | every room but [`gateway_patch`] |
+//! | [`files`] | how a file is read within bounds | what is in it |
+//! | [`watch`] | when a file has changed | what is made of it |
 //! | [`seal`] | who may bring back what was given out | what it is for |
 //! | [`store`] | what replicas share, and how | what for |
 //! | [`taint`] | who has read what strangers wrote | what follows from it |
@@ -46,6 +48,7 @@
 
 pub use portkey_mcp_admin as admin;
 pub use portkey_mcp_catalog as catalog;
+pub use portkey_mcp_files as files;
 pub use portkey_mcp_gateway_patch as gateway_patch;
 pub use portkey_mcp_operation as operation;
 pub use portkey_mcp_policy as policy;

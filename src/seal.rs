@@ -2,7 +2,7 @@
 //! was given to. Signed, not encrypted: clients can read it.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -16,7 +16,10 @@ use rmcp::model::{RequestStateCodec, SealOptions};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::store::{Key, Store};
+use crate::{
+    files::{MAX_KEY_BYTES, read_text},
+    store::{Key, Store},
+};
 
 /// How long a key is at least, in bytes.
 const KEY_BYTES: usize = RequestStateCodec::MIN_KEY_LENGTH;
@@ -85,7 +88,7 @@ impl Keyring {
     /// # Errors
     /// The file cannot be read, or a line does not hold.
     pub fn read(file: &Path) -> Result<Self, KeyringError> {
-        let text: SecretString = fs::read_to_string(file)?.into();
+        let text: SecretString = read_text(file, MAX_KEY_BYTES)?.into();
         Self::parse(text.expose_secret())
     }
 

@@ -1,13 +1,13 @@
 //! The chain: a line ends with the hash of the line before it and with its own, over its very bytes.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use ring::hmac::{self, HMAC_SHA256};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::StartError;
-use crate::secrets::{Guarded, check_permissions};
+use crate::secrets::{Guarded, read_guarded};
 
 /// The fewest bytes that a key has.
 const SHORTEST_KEY: usize = 32;
@@ -43,8 +43,10 @@ impl Key {
     /// # Errors
     /// It cannot be read, can be read by others, or is too short.
     pub fn read(file: &Path) -> Result<Self, KeyError> {
-        let text: SecretString = fs::read_to_string(file)?.into();
-        check_permissions(file, Guarded::Private).map_err(KeyError::Loose)?;
+        let text = read_guarded(file, Guarded::Private).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => KeyError::Loose(error),
+            _ => KeyError::Unreadable(error),
+        })?;
         let text = text.expose_secret().trim();
         if text.len() < SHORTEST_KEY {
             return Err(KeyError::Short);

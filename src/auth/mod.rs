@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Part
 use self::oauth::{Config, Http, OAuth};
 use crate::{
     catalog::Catalog,
+    files::shown,
     operation::Effect,
     principal::{AccessModes, Credentials, Principal, Shape, Withheld},
     secrets::{Guarded, check_permissions},
@@ -90,8 +91,7 @@ impl Denied {
 
 /// Whoever can write a file of callers decides who calls.
 fn check(file: &Path) -> anyhow::Result<()> {
-    check_permissions(file, Guarded::Trusted)
-        .with_context(|| format!("cannot use {}", file.display()))
+    check_permissions(file, Guarded::Trusted).with_context(|| format!("cannot use {}", shown(file)))
 }
 
 impl Auth {

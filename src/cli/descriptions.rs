@@ -1,11 +1,12 @@
 //! `--descriptions`: titles and descriptions of an operator's own, and the file to begin with.
 
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{collections::BTreeMap, io::Write, path::Path};
 
 use anyhow::{Context, anyhow, bail};
 
 use crate::{
     catalog::Catalog,
+    files::{MAX_CONFIG_BYTES, read_text, shown},
     operation::{Operation, Presentation, Profile, Published, Wording, did_you_mean},
     surface,
 };
@@ -18,8 +19,8 @@ const HEAD: &str = "\
 
 /// Reads the words, each of which has to be of something that is shown.
 pub(super) fn read(file: &Path, profile: Profile) -> anyhow::Result<Presentation> {
-    let at = || format!("--descriptions {}", file.display());
-    let text = fs::read_to_string(file).with_context(at)?;
+    let at = || format!("--descriptions {}", shown(file));
+    let text = read_text(file, MAX_CONFIG_BYTES).with_context(at)?;
     let wording: BTreeMap<String, Wording> = toml::from_str(&text).with_context(at)?;
     let presentation = Presentation { profile, wording };
     check(&presentation).with_context(at)?;

@@ -8,8 +8,9 @@ use secrecy::SecretString;
 
 use crate::{
     config::{Options, seconds},
+    files::shown,
     seal::Keyring,
-    secrets::{Guarded, check_permissions},
+    secrets::{Guarded, check_permissions, read_guarded},
     store::Store,
     transport::http::SessionBounds,
     watch::{Parsed, Watched},
@@ -115,7 +116,7 @@ impl Replicas {
     pub(super) fn keys(&self) -> anyhow::Result<Arc<Watched<Keyring>>> {
         let keys = match &self.state_key_file {
             Some(file) => {
-                let context = || format!("cannot use {}", file.display());
+                let context = || format!("cannot use {}", shown(file));
                 check_permissions(file, Guarded::Secret).with_context(context)?;
                 Watched::start(file, |text| {
                     Ok(Parsed { value: Keyring::parse(text)?, files: Vec::new() })
@@ -130,9 +131,8 @@ impl Replicas {
     pub(super) async fn store(&self, options: &Options) -> anyhow::Result<Store> {
         let from_file: Option<SecretString> = match &self.redis_url_file {
             Some(file) => {
-                let told = || format!("cannot read {}", file.display());
-                check_permissions(file, Guarded::Secret).with_context(told)?;
-                Some(std::fs::read_to_string(file).with_context(told)?.into())
+                let told = || format!("cannot read {}", shown(file));
+                Some(read_guarded(file, Guarded::Secret).with_context(told)?)
             }
             None => None,
         };

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::Policy;
 use portkey_mcp_catalog::Catalog;
+use portkey_mcp_files::{MAX_CONFIG_BYTES, read_text, shown};
 use portkey_mcp_watch::{Parsed, Watched};
 
 impl Policy {
@@ -28,8 +29,8 @@ impl Policy {
     /// # Errors
     /// As of [`Policy::watched`].
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let told = || format!("cannot use {}", file.display());
-        let text = std::fs::read_to_string(file).with_context(told)?;
+        let told = || format!("cannot use {}", shown(file));
+        let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
         Self::of(&named(file), &text).with_context(told)
     }
 
@@ -38,8 +39,8 @@ impl Policy {
     /// # Errors
     /// As of [`Policy::watched`].
     pub fn quiet(file: &Path) -> anyhow::Result<Self> {
-        let told = || format!("cannot use {}", file.display());
-        let text = std::fs::read_to_string(file).with_context(told)?;
+        let told = || format!("cannot use {}", shown(file));
+        let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
         Self::parse(&named(file), &text, &Catalog::full()).with_context(told)
     }
 

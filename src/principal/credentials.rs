@@ -7,8 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    files::shown,
     operation::Upstream,
-    secrets::{self, Guarded, check_permissions},
+    secrets::{self, Guarded, read_guarded},
 };
 
 /// Where a key comes from.
@@ -30,7 +31,7 @@ impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
-            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::File(path) => write!(f, "file:{}", shown(path)),
             Self::Option => f.write_str("the option or its variable"),
             Self::Request => f.write_str("the request"),
             Self::Sandbox => f.write_str("the sandbox"),
@@ -51,7 +52,7 @@ pub enum KeyError {
     #[error("the variable {0} is not set")]
     Unset(String),
     /// The file cannot be read.
-    #[error("cannot read the key file {}: {source}", path.display())]
+    #[error("cannot read the key file {}: {source}", shown(path))]
     Unread {
         /// The file.
         path: PathBuf,
@@ -199,9 +200,8 @@ impl Key {
     /// # Errors
     /// The file cannot be read or holds none.
     pub fn in_file(path: PathBuf) -> Result<Self, KeyError> {
-        let checked = check_permissions(&path, Guarded::Secret);
-        match checked.and_then(|()| std::fs::read_to_string(&path)) {
-            Ok(secret) => Self::new(KeySource::File(path), &secret.into()),
+        match read_guarded(&path, Guarded::Secret) {
+            Ok(secret) => Self::new(KeySource::File(path), &secret),
             Err(source) => Err(KeyError::Unread { path, source }),
         }
     }

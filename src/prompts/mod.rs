@@ -13,12 +13,18 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{operation::JsonMap, watch::Watched};
+use crate::{
+    files::{read_text, shown},
+    operation::JsonMap,
+    watch::Watched,
+};
 
 pub use self::document::{Argument, DocumentError, Prompt};
 
 /// Bound on a folder's prompts: more is not a list that anyone picks from.
 const MOST: usize = 200;
+/// Bound on what is looked at of a folder.
+const MOST_ENTRIES: usize = 10_000;
 /// Bound on a file, in bytes.
 const MOST_BYTES: u64 = 64 * 1024;
 
@@ -104,14 +110,11 @@ impl Library {
         }
         let mut own = BTreeMap::new();
         for file in files {
-            let told = || format!("cannot use the prompt {}", file.display());
-            if fs::metadata(file).with_context(told)?.len() > MOST_BYTES {
-                bail!("{}: it has more than {MOST_BYTES} bytes", told());
-            }
-            let text = fs::read_to_string(file).with_context(told)?;
+            let told = || format!("cannot use the prompt {}", shown(file));
+            let text = read_text(file, MOST_BYTES).with_context(told)?;
             let prompt = Prompt::parse(&text).with_context(told)?;
             if let Some(other) = own.insert(prompt.name().to_owned(), file) {
-                bail!("{}: {} has the name `{}` too", told(), other.display(), prompt.name());
+                bail!("{}: {} has the name `{}` too", told(), shown(other), prompt.name());
             }
             self.add(prompt);
         }
@@ -138,9 +141,17 @@ impl Library {
 
 /// The Markdown files of a folder, in the order of names.
 fn markdown(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
-    let mut files: Vec<PathBuf> = entries.collect::<io::Result<_>>()?;
-    files.retain(|path| path.extension().is_some_and(|end| end == "md"));
+    let mut files = Vec::new();
+    for (number, entry) in fs::read_dir(folder)?.enumerate() {
+        if number >= MOST_ENTRIES {
+            let why = format!("the folder has more than {MOST_ENTRIES} entries");
+            return Err(io::Error::other(why));
+        }
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "md") {
+            files.push(path);
+        }
+    }
     files.sort();
     Ok(files)
 }

@@ -20,7 +20,7 @@ use mask::Texts;
 pub use handover::{Delivery, Handover};
 pub use mask::{is_masked, mask};
 pub use names::is_secret_name;
-pub use permissions::{Guarded, check_permissions};
+pub use permissions::{Guarded, check_permissions, read_guarded};
 pub use redact::{BLANK, mask_arguments, redacted};
 pub use references::{Allowed, Caller, References, Unresolved};
 pub use scan::{MASK, has_own, learn, mask as mask_text, mask_line};

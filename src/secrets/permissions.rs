@@ -2,6 +2,10 @@
 
 use std::{fs::Metadata, io, path::Path};
 
+use secrecy::SecretString;
+
+use crate::files::{MAX_KEY_BYTES, open, read_file, shown, text};
+
 /// What a file is to be kept from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarded {
@@ -31,12 +35,26 @@ enum Loose {
 /// # Errors
 /// The file cannot be looked at, or its permissions are too loose; says what to do.
 pub fn check_permissions(file: &Path, guarded: Guarded) -> io::Result<()> {
-    let Some(loose) = found(&file.metadata()?) else { return Ok(()) };
+    check(file, &file.metadata()?, guarded)
+}
+
+/// Reads a file that holds a secret, and checks the very file that was read.
+///
+/// # Errors
+/// As of [`check_permissions`]; and where it is no regular file, no text, or larger than a secret.
+pub fn read_guarded(file: &Path, guarded: Guarded) -> io::Result<SecretString> {
+    let opened = open(file)?;
+    check(file, &opened.metadata()?, guarded)?;
+    Ok(text(read_file(&opened, MAX_KEY_BYTES)?)?.into())
+}
+
+fn check(file: &Path, metadata: &Metadata, guarded: Guarded) -> io::Result<()> {
+    let Some(loose) = found(metadata) else { return Ok(()) };
     let what = match loose {
         Loose::Writable => "everybody may write it",
         Loose::Readable => "other users may read it",
     };
-    let path = file.display();
+    let path = shown(file);
     match (loose, guarded) {
         (Loose::Readable, Guarded::Trusted) => {}
         (Loose::Readable, Guarded::Secret) => {

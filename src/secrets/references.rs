@@ -10,7 +10,10 @@ use globset::{Glob, GlobSet};
 use serde_json::Value;
 
 use super::scan::{self, SHORTEST};
-use crate::operation::{JsonMap, Reference, Slot};
+use crate::{
+    files::{self, Identity},
+    operation::{JsonMap, Reference, Slot},
+};
 
 /// Bound on a file that holds a secret, in bytes.
 const LARGEST: u64 = 65_536;
@@ -90,7 +93,7 @@ pub enum CannotOpen {
     #[error(transparent)]
     Pattern(#[from] globset::Error),
     /// No folder.
-    #[error("the folder {} cannot be opened: {source}", path.display())]
+    #[error("the folder {} cannot be opened: {source}", files::shown(path))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -192,26 +195,15 @@ impl Open {
 /// A regular file that lies within a folder, wherever links lead, and its size.
 fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
     let real = folder.join(path).canonicalize().ok()?;
-    // Not opened before it is looked at: opening a named pipe would wait for whoever writes to it.
     if !real.starts_with(folder) || !real.symlink_metadata().ok()?.is_file() {
         return None;
     }
-    let file = File::open(&real).ok()?;
+    let file = files::open(&real).ok()?;
     let opened = file.metadata().ok()?;
     // Whoever changed the path in between gets nothing.
     let again = real.canonicalize().ok().filter(|again| *again == real)?;
-    is_same(&opened, &again.symlink_metadata().ok()?).then_some((file, opened.len()))
-}
-
-#[cfg(unix)]
-fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
-    one.is_file() && other.is_file()
+    let is_same = Identity::of(&opened) == Identity::of(&again.symlink_metadata().ok()?);
+    is_same.then_some((file, opened.len()))
 }
 
 fn collect(value: &Value, texts: &mut Vec<String>) {

@@ -81,7 +81,7 @@ fn rooms_keep_to_themselves() {
         // To all others a crate is a room like any, and so the rules above hold of it.
         (
             "use portkey_mcp_",
-            &["src/lib.rs", "src/admin", "src/catalog", "src/policy", "src/sandbox"],
+            &["src/lib.rs", "src/admin", "src/catalog", "src/policy", "src/sandbox", "src/watch"],
         ),
         ("gateway_patch", &["src/gateway_patch", "src/lib.rs", "src/admin", "src/sandbox"]),
     ];
@@ -102,8 +102,9 @@ fn secluded_rooms_stay_secluded() {
         ("admin", &["gateway-patch", "operation"]),
         ("catalog", &["admin", "operation"]),
         ("store", &[]),
-        ("watch", &[]),
-        ("policy", &["catalog", "operation", "store", "watch"]),
+        ("files", &[]),
+        ("watch", &["files"]),
+        ("policy", &["catalog", "files", "operation", "store", "watch"]),
         // A judge of the client, and not its mirror. How a patch merges is a fact about an API.
         ("sandbox", &["gateway-patch"]),
     ];

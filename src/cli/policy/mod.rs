@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     catalog::Catalog,
+    files::{MAX_CONFIG_BYTES, read_text, shown},
     policy::{
         self, Policy as Rules,
         cases::{self, Case},
@@ -155,8 +156,8 @@ impl Explain {
 }
 
 async fn test(rules: &Rules, file: &PathBuf, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let told = || format!("cannot use {}", file.display());
-    let text = std::fs::read_to_string(file).with_context(told)?;
+    let told = || format!("cannot use {}", shown(file));
+    let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
     let cases = cases::read(&text).with_context(told)?;
     let (catalog, mut failed) = (Catalog::full(), 0);
     for (line, case) in &cases {

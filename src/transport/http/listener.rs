@@ -38,6 +38,7 @@ use tracing::info;
 
 use super::{prompt::Prompt, sniff::Sniffing};
 use crate::{
+    files::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_text, shown},
     metrics::{Held, Metrics, Refused},
     secrets::{Guarded, check_permissions},
     watch::{Parsed, Watched},
@@ -74,10 +75,10 @@ impl Tls {
     /// # Errors
     /// A file cannot be read, or the two do not belong together.
     pub fn start(certificate: &Path, key: PathBuf) -> anyhow::Result<Self> {
-        let unusable = || format!("cannot use {}", key.display());
+        let unusable = || format!("cannot use {}", shown(&key));
         check_permissions(&key, Guarded::Secret).with_context(unusable)?;
-        let first = std::fs::read_to_string(certificate)
-            .with_context(|| format!("cannot read {}", certificate.display()))?;
+        let first = read_text(certificate, MAX_CONFIG_BYTES)
+            .with_context(|| format!("cannot read {}", shown(certificate)))?;
         let config = RustlsConfig::from_config(tls(&first, &key)?);
         let follows = config.clone();
         let watched = Watched::start(certificate, move |pem| {
@@ -97,8 +98,10 @@ impl fmt::Debug for Tls {
 fn tls(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
     let chain = chain.map_err(|error| anyhow!("the certificate is no PEM: {error}"))?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| anyhow!("cannot read a private key from {}: {error}", key.display()))?;
+    let key = read(key, MAX_KEY_BYTES)
+        .map_err(anyhow::Error::from)
+        .and_then(|pem| Ok(PrivateKeyDer::from_pem_slice(&pem)?))
+        .map_err(|error| anyhow!("cannot read a private key from {}: {error}", shown(key)))?;
     let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
