@@ -141,7 +141,15 @@ impl Prompt {
         }
         let mut used = BTreeSet::new();
         for (number, line) in self.body.lines().enumerate() {
-            for name in places(line) {
+            for part in parts(line) {
+                let name = match part {
+                    Part::Text(_) => continue,
+                    Part::Place(name) => name,
+                    Part::Open(_) => {
+                        let reason = "`{{` is not closed; put `}}` on the same line";
+                        return Err(wrong(first + number, reason));
+                    }
+                };
                 if !declared.contains(name) {
                     let reason = format!("`{{{{{name}}}}}` is no argument; declare it above");
                     return Err(wrong(first + number, reason));
@@ -190,28 +198,50 @@ impl Prompt {
 
     /// The text with values in the places; what a value says is not looked at again.
     pub(super) fn filled(&self, values: &BTreeMap<&str, String>) -> String {
-        let mut parts = self.body.split("{{");
-        let mut text = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            match part.split_once("}}") {
-                Some((name, rest)) => {
-                    text.push_str(values.get(name.trim()).map_or("", String::as_str));
-                    text.push_str(rest);
-                }
-                None => {
-                    text.push_str("{{");
-                    text.push_str(part);
-                }
-            }
-        }
-        text
+        self.body
+            .split_inclusive('\n')
+            .flat_map(parts)
+            .map(|part| match part {
+                Part::Place(name) => values.get(name).map_or("", String::as_str),
+                Part::Text(text) | Part::Open(text) => text,
+            })
+            .collect()
     }
 }
 
-/// The names between double braces.
-fn places(line: &str) -> impl Iterator<Item = &str> {
-    let names = line.split("{{").skip(1);
-    names.filter_map(|part| part.split_once("}}")).map(|(name, _)| name.trim())
+/// A part of a line.
+enum Part<'a> {
+    Text(&'a str),
+    /// A name between double braces.
+    Place(&'a str),
+    /// What comes after double braces that are not closed, and they.
+    Open(&'a str),
+}
+
+/// The parts of one line: braces on different lines have nothing to do with each other.
+fn parts(line: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let part = match rest.find("{{") {
+            None => Part::Text(std::mem::take(&mut rest)),
+            Some(0) => match rest.get(2..).and_then(|inner| inner.split_once("}}")) {
+                Some((name, after)) => {
+                    rest = after;
+                    Part::Place(name.trim())
+                }
+                None => Part::Open(std::mem::take(&mut rest)),
+            },
+            Some(at) => {
+                let (text, open) = rest.split_at(at);
+                rest = open;
+                Part::Text(text)
+            }
+        };
+        Some(part)
+    })
 }
 
 /// A value as it may stand in a text: in one line, and nothing in it that cannot be seen.

@@ -82,6 +82,9 @@ fn a_file_that_is_no_prompt_is_told_with_its_line() {
         (front("title: [\n", "Text."), 5, ""),
         (front("", ""), 1, "empty"),
         (front("", "One.\nTwo {{y}}."), 7, "`{{y}}`"),
+        // What stands between would be lost.
+        (front(argument, "{{x}}\n{{\nTwo.\n}}"), 10, "not closed"),
+        (front(argument, "{{x}} {{x"), 9, "not closed"),
         (front(argument, "Text."), 1, "`x` is never used"),
         (front(&format!("{argument}    needed: true\n"), "{{x}}"), 8, "needed"),
         (front(&format!("{argument}    completes: dogs\n"), "{{x}}"), 1, "dogs"),
