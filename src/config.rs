@@ -16,6 +16,7 @@ use crate::{
     cli::{AccessOptions, ArgumentOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
     dispatch::Dispatcher,
     files::{self, MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_text, shown},
+    network,
     operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
@@ -235,6 +236,9 @@ impl Options {
             let credentials = Credentials { portkey, enkrypt, missing: NoKey::Server };
             (self.addresses()?, credentials, None)
         };
+        if sandbox.is_none() {
+            network::check_proxies()?;
+        }
         let settings = Settings {
             addresses,
             connect_timeout: self.connect_timeout,
@@ -406,13 +410,19 @@ fn read_key(
     Ok(Some(key.with_context(|| format!("{place} cannot be used"))?))
 }
 
-fn base_url(text: &str) -> anyhow::Result<Url> {
+/// An address of HTTP.
+pub(crate) fn http_url(text: &str) -> anyhow::Result<Url> {
     let url: Url = text
         .parse()
         .map_err(|error| anyhow!("{error}; give an address such as https://api.portkey.ai/v1"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         bail!("only http and https addresses can be used");
     }
+    Ok(url)
+}
+
+fn base_url(text: &str) -> anyhow::Result<Url> {
+    let url = http_url(text)?;
     if url.query().is_some() || url.fragment().is_some() {
         bail!("the address may not have a query or a fragment");
     }

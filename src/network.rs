@@ -1,6 +1,6 @@
 //! Why a connection failed, in words for whoever can act upon it.
 
-use std::{error::Error, io};
+use std::{env, error::Error, ffi::OsString, io};
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -95,9 +95,106 @@ pub(crate) fn proxy_of(address: &str) -> Option<String> {
     Some(format!("{scheme}://{}{port}", authority.host()))
 }
 
+/// A variable of the environment is meant to name a proxy, and does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the variable `{0}` is not the address of a proxy that can be used. Give one such as \
+     http://proxy.example.com:3128 or https://proxy.example.com, or unset the variable"
+)]
+pub(crate) struct InvalidProxy(&'static str);
+
+/// The variables that name a proxy; of each pair the first that is set counts.
+const PROXIES: [[&str; 2]; 3] =
+    [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"], ["ALL_PROXY", "all_proxy"]];
+
+/// Makes sure that each variable which names a proxy names one: an HTTP client passes over one that does not,
+/// and would connect without any.
+///
+/// # Errors
+/// A variable does not. What is in it is not told, for it may hold a password.
+pub(crate) fn check_proxies() -> Result<(), InvalidProxy> {
+    check_proxies_in(|name| env::var_os(name))
+}
+
+fn check_proxies_in(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), InvalidProxy> {
+    // As an HTTP client has it: under CGI these variables may stem from a request.
+    if variable("REQUEST_METHOD").is_some() {
+        return Ok(());
+    }
+    for names in PROXIES {
+        let set = names.into_iter().find_map(|name| Some((name, variable(name)?)));
+        let Some((name, address)) = set else { continue };
+        if !address.is_empty() && !address.to_str().is_some_and(is_proxy) {
+            return Err(InvalidProxy(name));
+        }
+    }
+    Ok(())
+}
+
+fn is_proxy(address: &str) -> bool {
+    let Ok(uri) = address.parse::<Uri>() else { return false };
+    // A client takes an address without a scheme for one of HTTP, and cannot speak SOCKS.
+    let is_http = matches!(uri.scheme_str(), None | Some("http" | "https"));
+    let has_port = uri.authority().is_some_and(|authority| {
+        let (_, host) = authority.as_str().rsplit_once('@').unwrap_or(("", authority.as_str()));
+        let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+        port.is_none_or(|_| authority.port_u16().is_some())
+    });
+    let matcher = Matcher::builder().http(address.to_owned()).build();
+    is_http && has_port && matcher.intercept(&Uri::from_static("http://portkey.invalid/")).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variable_that_names_no_proxy_is_an_error() {
+        struct Case {
+            variables: &'static [(&'static str, &'static str)],
+            invalid: Option<&'static str>,
+        }
+        let cases = [
+            Case { variables: &[], invalid: None },
+            Case { variables: &[("HTTPS_PROXY", "")], invalid: None },
+            Case { variables: &[("HTTPS_PROXY", "http://proxy.invalid:3128")], invalid: None },
+            Case { variables: &[("HTTPS_PROXY", "https://a:b%40c@proxy.invalid")], invalid: None },
+            Case { variables: &[("http_proxy", "proxy.invalid:3128")], invalid: None },
+            Case { variables: &[("ALL_PROXY", "http://[::1]:3128/")], invalid: None },
+            Case { variables: &[("ALL_PROXY", "http://[::1]")], invalid: None },
+            Case {
+                variables: &[("HTTPS_PROXY", "http://user:secret@proxy.invalid:99999")],
+                invalid: Some("HTTPS_PROXY"),
+            },
+            Case {
+                variables: &[("https_proxy", "http://proxy.invalid:x")],
+                invalid: Some("https_proxy"),
+            },
+            Case { variables: &[("HTTP_PROXY", "http://a b")], invalid: Some("HTTP_PROXY") },
+            Case { variables: &[("HTTP_PROXY", "http://")], invalid: Some("HTTP_PROXY") },
+            Case {
+                variables: &[("ALL_PROXY", "socks5://proxy.invalid:1080")],
+                invalid: Some("ALL_PROXY"),
+            },
+            Case { variables: &[("all_proxy", "ftp://proxy.invalid")], invalid: Some("all_proxy") },
+            // The first counts, also where it says that there is none.
+            Case { variables: &[("HTTP_PROXY", ""), ("http_proxy", "http://")], invalid: None },
+            Case {
+                variables: &[("HTTP_PROXY", "http://"), ("REQUEST_METHOD", "GET")],
+                invalid: None,
+            },
+        ];
+        for Case { variables, invalid } in cases {
+            let variable = |name: &str| {
+                let set = variables.iter().find(|(set, _)| *set == name);
+                set.map(|(_, value)| OsString::from(value))
+            };
+            let found = check_proxies_in(variable).err();
+            assert_eq!(found, invalid.map(InvalidProxy), "{variables:?}");
+            let told = found.map(|error| error.to_string()).unwrap_or_default();
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
 
     #[test]
     fn cause_is_told_by_what_is_wrapped_deepest() {

@@ -5,6 +5,8 @@
 //! it looks stays: joiners within emoji and within scripts that join, and variation selectors, one for
 //! each character that takes one.
 
+use std::{borrow::Cow, fmt::Write};
+
 use serde_json::Value;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -52,6 +54,50 @@ pub fn cleaned(text: &str) -> Option<String> {
     if is_clean(text) {
         return None;
     }
+    let clean = without_unseen(text, |clean, c| {
+        // Line breaks that are told from others by nobody.
+        if matches!(c, '\u{2028}' | '\u{2029}') {
+            clean.push('\n');
+        }
+    });
+    (clean != text).then_some(clean)
+}
+
+/// A text with escapes in the place of what cannot be seen, `\u202e` for one, as JSON has them: JSON stays the
+/// same document. None where it has nothing of that.
+pub fn escaped(text: &str) -> Option<String> {
+    if is_clean(text) {
+        return None;
+    }
+    let escaped = without_unseen(text, escape);
+    (escaped != text).then_some(escaped)
+}
+
+/// The same on one line: for values that stand in a line of ours, and must not begin another.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    // Without a branch, as in `is_clean`: almost every text is plain.
+    if !text.bytes().fold(false, |found, byte| found | !matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    let text = match text.contains(['\n', '\t']) {
+        true => Cow::Owned(text.replace('\n', "\\n").replace('\t', "\\t")),
+        false => Cow::Borrowed(text),
+    };
+    match escaped(&text) {
+        Some(escaped) => Cow::Owned(escaped),
+        None => text,
+    }
+}
+
+fn escape(text: &mut String, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        // Writing to a string cannot fail.
+        _ = write!(text, "\\u{unit:04x}");
+    }
+}
+
+/// The text with something else in the place of each character that cannot be seen.
+fn without_unseen(text: &str, instead: impl Fn(&mut String, char)) -> String {
     let mut clean = String::with_capacity(text.len());
     let (mut before, mut rest) = (None, text.chars());
     while let Some(c) = rest.next() {
@@ -64,15 +110,18 @@ pub fn cleaned(text: &str) -> Option<String> {
             before = Some(CANCEL_TAG);
             continue;
         }
-        match c {
-            // Line breaks that are told from others by nobody.
-            '\u{2028}' | '\u{2029}' => clean.push('\n'),
-            c if is_seen(c) || stays(c, before, rest.clone().next()) => clean.push(c),
-            _ => continue,
+        let is_break = matches!(c, '\u{2028}' | '\u{2029}');
+        if is_seen(c) || stays(c, before, rest.clone().next()) {
+            clean.push(c);
+        } else {
+            instead(&mut clean, c);
+            if !is_break {
+                continue;
+            }
         }
         before = Some(c);
     }
-    (clean != text).then_some(clean)
+    clean
 }
 
 fn is_clean(text: &str) -> bool {

@@ -108,7 +108,7 @@ impl Auth {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         let parse = move |text: &str| Tokens::parse(text, &folder, &domains, instead.as_ref());
         check(file)?;
-        Ok(Self::Token(Watched::start(file, parse)?))
+        Ok(Self::Token(Watched::start(file, parse)?.named("token_file")))
     }
 
     /// Recognises callers by the access tokens of an authorization server, as a file says, which takes
@@ -133,7 +133,7 @@ impl Auth {
             Ok(Parsed { value: oauth, files })
         };
         check(file)?;
-        Ok(Self::OAuth(Watched::start(file, parse)?, on_offer))
+        Ok(Self::OAuth(Watched::start(file, parse)?.named("oauth_file"), on_offer))
     }
 
     /// Has a listener told when the file of callers has changed from now on; whether there is one.

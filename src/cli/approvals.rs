@@ -1,6 +1,7 @@
 //! `portkey-mcp approvals`: a human decides about calls that wait, at the server that asks.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,7 +15,9 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Options,
-    secrets::{Guarded, check_permissions},
+    files::shown,
+    secrets::{Guarded, read_guarded},
+    untrusted::one_line,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -26,6 +29,9 @@ Examples:
 
 /// Longer than a server that is up ever takes.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bound on an answer, in bytes: more than all calls that can wait at once.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Approvals {
@@ -82,7 +88,7 @@ impl Approvals {
                 writeln!(
                     out,
                     "{}\n\nTicket: {}, {}",
-                    text(ticket, "text"),
+                    lines(ticket, "text"),
                     text(ticket, "id"),
                     state(ticket)
                 )?;
@@ -105,12 +111,10 @@ impl Desk {
         let file = options.guard.admin_file().ok_or_else(|| {
             anyhow!("give --admin-file, the file that the server with --admin-listen wrote")
         })?;
-        let told = || format!("cannot read {}; does the server run?", file.display());
-        let text: SecretString = std::fs::read_to_string(file).with_context(told)?.into();
-        let loose = || format!("cannot trust {}", file.display());
-        check_permissions(file, Guarded::Private).with_context(loose)?;
+        let told = || format!("cannot use {}; does the server run?", shown(file));
+        let text = read_guarded(file, Guarded::Private).with_context(told)?;
         // Not the error itself, for it may repeat the token.
-        let foreign = || anyhow!("{} was not written by a server of ours", file.display());
+        let foreign = || anyhow!("{} was not written by a server of ours", shown(file));
         let Access { url, token } =
             serde_json::from_str(text.expose_secret()).map_err(|_| foreign())?;
         let (url, token) = (url.parse().map_err(|_| foreign())?, token.into());
@@ -126,11 +130,21 @@ impl Desk {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         let answer = request.send().await.map_err(reqwest::Error::without_url);
-        let answer = answer.context("the server cannot be reached; does it still run?")?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let mut answer = answer.context("the server cannot be reached; does it still run?")?;
+        let (status, mut bytes) = (answer.status(), Vec::new());
+        while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                bail!(
+                    "the answer has more than {MAX_ANSWER_BYTES} bytes, so it is not from a server of ours; \
+                     is the address in --admin-file right?"
+                );
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if !status.is_success() {
-            bail!("{}", body.get("error").and_then(Value::as_str).unwrap_or(status.as_str()));
+            let why = body.get("error").and_then(Value::as_str).unwrap_or(status.as_str());
+            bail!("{}", one_line(why));
         }
         Ok(body)
     }
@@ -141,7 +155,12 @@ impl Desk {
         decision: Value,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let path = format!("approvals/{}", text(ticket, "id"));
+        // What no name of a ticket is made of might lead elsewhere.
+        let id = text(ticket, "id");
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            bail!("the server named a ticket in a way that no server of ours does");
+        }
+        let path = format!("approvals/{id}");
         let decided = self.ask(Method::POST, &path, Some(decision)).await?;
         writeln!(out, "{} {}: {}", text(&decided, "id"), text(&decided, "tool"), state(&decided))?;
         Ok(())
@@ -163,6 +182,7 @@ fn list(tickets: &[Value], out: &mut impl Write) -> io::Result<()> {
 /// The one ticket whose name begins so.
 fn one<'a>(tickets: &'a [Value], start: &str) -> anyhow::Result<&'a Value> {
     let mut found = tickets.iter().filter(|ticket| text(ticket, "id").starts_with(start));
+    let start = one_line(start);
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => bail!("there is no ticket {start}; it may have expired"),
@@ -170,20 +190,26 @@ fn one<'a>(tickets: &'a [Value], start: &str) -> anyhow::Result<&'a Value> {
     }
 }
 
-fn text<'a>(ticket: &'a Value, field: &str) -> &'a str {
+/// A text of the server's that has lines.
+fn lines<'a>(ticket: &'a Value, field: &str) -> &'a str {
     ticket.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A text of the server's, on one line.
+fn text<'a>(ticket: &'a Value, field: &str) -> Cow<'a, str> {
+    one_line(lines(ticket, field))
 }
 
 /// `pending`, or what was decided and by whom.
 fn state(ticket: &Value) -> String {
     match ticket.get("state") {
-        Some(Value::String(word)) => word.clone(),
+        Some(Value::String(word)) => one_line(word).into_owned(),
         Some(Value::Object(decided)) => {
             let said = decided.iter().map(|(word, by)| match by.as_str() {
                 Some(by) => format!("{word} by {by}"),
                 None => word.clone(),
             });
-            said.collect()
+            one_line(&said.collect::<String>()).into_owned()
         }
         _ => String::new(),
     }

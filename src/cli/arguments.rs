@@ -2,7 +2,10 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::operation::{Clock, UnknownFields, ValidationOptions};
+use crate::{
+    operation::{Clock, UnknownFields, ValidationOptions},
+    untrusted::one_line,
+};
 
 /// How arguments that this version does not know are treated.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -60,6 +63,8 @@ impl ArgumentOptions {
 }
 
 fn zone(name: &str) -> Result<Clock, String> {
-    let told = || format!("there is no time zone `{name}`; give one such as UTC or Europe/Berlin");
+    let told = || {
+        format!("there is no time zone `{}`; give one such as UTC or Europe/Berlin", one_line(name))
+    };
     Clock::system().in_zone(name).ok_or_else(told)
 }

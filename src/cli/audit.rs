@@ -5,7 +5,11 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::audit::{Audit, Key, Settings, SyncPolicy, Target, Verifier};
+use crate::{
+    audit::{Audit, Key, Settings, SyncPolicy, Target, Verifier},
+    files::shown,
+    untrusted::one_line,
+};
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
@@ -86,7 +90,7 @@ impl AuditOptions {
 
     fn key(&self) -> anyhow::Result<Option<Key>> {
         let read = |file: &PathBuf| {
-            Key::read(file).with_context(|| format!("cannot use the audit key {}", file.display()))
+            Key::read(file).with_context(|| format!("cannot use the audit key {}", shown(file)))
         };
         self.audit_key_file.as_ref().map(read).transpose()
     }
@@ -128,7 +132,7 @@ impl Command {
         }
         let report = verifier.files(files)?;
         for finding in &report.findings {
-            writeln!(out, "{finding}")?;
+            writeln!(out, "{}", one_line(&finding.to_string()))?;
         }
         if report.more > 0 {
             writeln!(out, "and {} more", report.more)?;

@@ -1,7 +1,7 @@
 //! `portkey-mcp call`: one tool from the shell, on the same path as an agent's call.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal, Read, Write},
     process::ExitCode,
 };
 
@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
-use super::approvals::logged_in;
+use super::{approvals::logged_in, terminal};
 use crate::{
     approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
     dispatch::Dispatcher,
@@ -86,8 +86,8 @@ async fn ask(
 /// Asks whoever sits at the terminal, if there is one: the question on standard error, the answer from
 /// standard input.
 fn at_terminal(question: &Question) -> Result<Grant, Denied> {
-    let (input, mut screen) = (io::stdin(), io::stderr());
-    if !(input.is_terminal() && screen.is_terminal()) {
+    let (input, mut screen) = (io::stdin(), terminal::errors());
+    if !(input.is_terminal() && terminal::is_read()) {
         return Err(Denied::Nobody { tool: question.tool, rule: question.rule.clone() });
     }
     let needs_name = question.confirm.is_some();
@@ -98,9 +98,12 @@ fn at_terminal(question: &Question) -> Result<Grant, Denied> {
     question.answered(&form, How::Terminal, &by)
 }
 
+/// Bound on a line that is typed, in bytes; what is longer is several.
+const MAX_ANSWER: u64 = 64 << 10;
+
 /// Asks until something is typed that decides. The end of the input closes the question.
 fn read_decision(
-    input: &mut impl BufRead,
+    mut input: impl BufRead,
     screen: &mut impl Write,
     needs_name: bool,
 ) -> io::Result<Form> {
@@ -112,7 +115,7 @@ fn read_decision(
         write!(screen, "{prompt}: ")?;
         screen.flush()?;
         let mut line = String::new();
-        if input.read_line(&mut line)? == 0 {
+        if input.by_ref().take(MAX_ANSWER).read_line(&mut line)? == 0 {
             return Ok(Form { reaction: Reaction::Cancel, approve: false, typed: None });
         }
         let typed = line.trim();

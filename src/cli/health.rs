@@ -14,9 +14,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()> {
     let client = client.no_proxy().timeout(PATIENCE).build()?;
     let answer = client.get(url.clone()).send().await;
+    let url = without_credentials(url);
     let answer = answer.map_err(|error| anyhow!("{url} is down: {}", network::cause(&error)))?;
     if !answer.status().is_success() {
         bail!("{url} answered {}", answer.status());
     }
     Ok(())
+}
+
+/// The address as it may be repeated: what authenticates in it is a secret.
+fn without_credentials(mut url: Url) -> Url {
+    // Neither is possible in an address without a host, which has none of it.
+    _ = url.set_username("");
+    _ = url.set_password(None);
+    url.set_query(None);
+    url
 }

@@ -6,12 +6,13 @@ use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 
-use super::{rate::Rate, replicas::Replicas};
+use super::{followed, rate::Rate, replicas::Replicas};
 use crate::{
     auth::{Auth, OnOffer, oauth},
     catalog::Catalog,
     config::{Built, Options, pause, seconds},
     metrics::Metrics,
+    network,
     principal::Principal,
     readiness::ComponentState,
     sandbox::Sandbox,
@@ -303,6 +304,7 @@ impl Http {
             }
             (Mode::OAuth, Some(file)) => {
                 let instead = sandbox.is_some().then_some(credentials);
+                network::check_proxies()?;
                 let http = oauth::Http::new(options.http()?)?;
                 let (catalog, modes) = (Catalog::full(), options.access.modes()?);
                 let on_offer = OnOffer { catalog, modes };
@@ -384,6 +386,7 @@ impl Http {
             true => server.with_callers_that_change(),
             false => server,
         };
+        followed::tell(&options.readiness);
         Ok(Prepared { server, auth, settings, sandbox, desk })
     }
 }

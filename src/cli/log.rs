@@ -20,6 +20,7 @@ use crate::{
     config::{LogFormat, Options},
     metrics,
     secrets::mask_line,
+    untrusted::one_line,
 };
 
 /// How many lines may wait to be written.
@@ -96,7 +97,14 @@ impl<W: Write> Write for Masking<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // Slow, and lines are text.
         let text = str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::from);
-        self.0.write_all(mask_line(&text).as_bytes())?;
+        let masked = mask_line(&text);
+        let content = masked.strip_suffix('\n').unwrap_or(&masked);
+        // In one write, because the queue keeps each apart.
+        match one_line(content) {
+            Cow::Borrowed(_) => self.0.write_all(masked.as_bytes())?,
+            // A value with a line break would pass for a line of ours.
+            Cow::Owned(content) => self.0.write_all(format!("{content}\n").as_bytes())?,
+        }
         Ok(line.len())
     }
 

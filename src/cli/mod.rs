@@ -6,6 +6,7 @@ mod arguments;
 mod audit;
 mod call;
 mod descriptions;
+mod followed;
 mod guard;
 mod health;
 mod http;
@@ -16,8 +17,10 @@ mod replicas;
 mod results;
 mod secrets;
 mod state_key;
+mod terminal;
 mod token;
 mod tools;
+mod usage;
 
 use std::{
     ffi::OsStr,
@@ -35,7 +38,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     approval::Approvals,
     catalog::Entry,
-    config::{Built, Options},
+    config::{Built, Options, http_url},
     metrics::Metrics,
     principal::Principal,
     sandbox::Sandbox,
@@ -131,7 +134,7 @@ Example:
   portkey-mcp health --url http://127.0.0.1:9000/readyz")]
     Health {
         /// Address to ask.
-        #[arg(long, default_value = "http://127.0.0.1:8787/healthz")]
+        #[arg(long, default_value = "http://127.0.0.1:8787/healthz", value_parser = http_url)]
         url: Url,
     },
 }
@@ -145,8 +148,12 @@ struct Emulator {
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
-    let parsed = Cli::from_arg_matches(&without_empty_variables(Cli::command()).get_matches());
-    let Cli { options, command } = parsed.unwrap_or_else(|error| error.exit());
+    let matches = without_empty_variables(Cli::command()).try_get_matches();
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let Cli { options, command } = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return usage::tell(error),
+    };
     let ran = log::start(&options).and_then(|guard| {
         let _written_when_done = guard;
         runtime(command.as_ref())?.block_on(run(options, command))
@@ -157,8 +164,9 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
-            let text = format!("portkey-mcp: {error:#}");
-            _ = writeln!(io::stderr(), "{}", mask_line(&text));
+            // A value may have line breaks, and must not begin a line that passes for another message.
+            let text = format!("portkey-mcp: {error:#}").replace('\n', "\n  ");
+            _ = writeln!(terminal::errors(), "{}", mask_line(&text));
             ExitCode::FAILURE
         }
     }
@@ -223,6 +231,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
                 .showing(options.results.build())
                 .prompting(options.prompts()?)
                 .for_local(Principal::local(credentials));
+            followed::tell(&options.readiness);
             let served = transport::stdio::serve(server).await;
             exports.flush().await;
             served?;
@@ -233,12 +242,12 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             exports.flush().await;
             served?;
         }
-        Some(Command::Audit(audit)) => return audit.run(&options.audit, &mut io::stdout().lock()),
+        Some(Command::Audit(audit)) => return audit.run(&options.audit, &mut terminal::output()),
         Some(Command::Token(token)) => {
-            token.run(&mut io::stdout().lock(), &mut io::stderr().lock())?;
+            token.run(&mut terminal::output(), &mut terminal::errors())?;
         }
-        Some(Command::Policy(policy)) => return policy.run(&mut io::stdout().lock()).await,
-        Some(Command::StateKey(key)) => key.run(&mut io::stdout().lock())?,
+        Some(Command::Policy(policy)) => return policy.run(&mut terminal::output()).await,
+        Some(Command::StateKey(key)) => key.run(&mut terminal::output())?,
         Some(Command::Tools(tools)) => {
             let (catalog, modes) = (options.catalog()?, options.access.modes()?);
             let (surface, policy) = (options.access.surface(), options.guard.policy()?);
@@ -247,7 +256,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
                 modes.admit(entry.domain.name, entry.operation).is_ok()
                     && policy.as_ref().is_none_or(permits)
             };
-            tools.print(&catalog, is_listed, surface, &mut io::stdout().lock())?;
+            tools.print(&catalog, is_listed, surface, &mut terminal::output())?;
         }
         Some(Command::Call(call)) => {
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
@@ -255,10 +264,10 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let _desk = options.guard.desk(&approvals)?;
             let server = Server::new(Arc::new(dispatcher.asking(approvals)), None);
             let local = Principal::local(credentials);
-            return call.run(&server, &local, &mut io::stdout().lock()).await;
+            return call.run(&server, &local, &mut terminal::output()).await;
         }
         Some(Command::Approvals(approvals)) => {
-            approvals.run(&options, &mut io::stdout().lock()).await?;
+            approvals.run(&options, &mut terminal::output()).await?;
         }
         Some(Command::Sandbox(emulator)) => emulate(&options, emulator.listen).await?,
         Some(Command::Health { url }) => health::check(url, options.http()?).await?,

@@ -121,6 +121,7 @@ impl Replicas {
                 Watched::start(file, |text| {
                     Ok(Parsed { value: Keyring::parse(text)?, files: Vec::new() })
                 })?
+                .named("state_key_file")
             }
             None => Watched::fixed(Keyring::random()?),
         };

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use crate::secrets::{Allowed, Delivery, References, Secrets};
+use crate::{
+    files::shown,
+    secrets::{Allowed, Delivery, References, Secrets},
+};
 
 /// How secrets that a call reveals reach whoever calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -68,7 +71,7 @@ impl SecretOptions {
             (Way::Inline, None) => Delivery::Inline,
             (Way::Deny, None) => Delivery::Deny,
             (Way::File, Some(folder)) => Delivery::in_folder(folder)
-                .with_context(|| format!("--secrets-dir {} cannot be used", folder.display()))?,
+                .with_context(|| format!("--secrets-dir {} cannot be used", shown(folder)))?,
             (Way::File, None) => bail!("--secrets file needs --secrets-dir"),
             (Way::Inline | Way::Deny, Some(_)) => {
                 bail!("--secrets-dir belongs to --secrets file; leave one of the two out")

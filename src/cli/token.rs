@@ -1,8 +1,8 @@
 //! `portkey-mcp token`: tokens for `http --auth token`.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write,
+    fs::{File, OpenOptions},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 use crate::{
     auth::{Entry, NewToken, Tokens},
     catalog::Catalog,
+    files::{MAX_CONFIG_BYTES, open_with, read_file, shown, text},
     principal::{Credentials, NoKey},
 };
 
@@ -79,27 +80,28 @@ impl Token {
             writeln!(err, "the token, shown this once: {}", made.token.expose_secret())?;
             return Ok(());
         };
-        let told = || format!("cannot add to {}", path.display());
-        let before = match fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            read => read.with_context(told)?,
-        };
+        let told = || format!("cannot add to {}", shown(path));
+        let mut file = opened(path).with_context(told)?;
+        let before = read_file(&file, MAX_CONFIG_BYTES).and_then(text).with_context(told)?;
         let gap = if before.is_empty() { "" } else { "\n" };
         let added = format!("{gap}{}", made.entry);
         // A name may be taken, and a file that does not hold would keep the server from starting.
         let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
         Tokens::parse(&format!("{before}{added}"), folder, &domains, Some(&elsewhere))
             .with_context(told)?;
-        append(path, &added).with_context(told)?;
+        file.write_all(added.as_bytes()).with_context(told)?;
         writeln!(out, "{}", made.token.expose_secret())?;
         Ok(())
     }
 }
 
-fn append(path: &Path, text: &str) -> std::io::Result<()> {
+/// The file, made if it is not there. Locked, so that what is added at the same time is looked at, too.
+fn opened(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true);
+    options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())
+    let file = open_with(path, options)?;
+    file.lock()?;
+    Ok(file)
 }

@@ -16,6 +16,7 @@ use crate::{
     search::{Hit, Index},
     server,
     surface::Surface,
+    untrusted::one_line,
 };
 
 #[derive(Args, Debug)]
@@ -99,7 +100,8 @@ fn short_table(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:widest$}  {:6}  TITLE", "TOOL", "EFFECT")?;
     for entry in tools {
         let (name, effect) = (entry.operation.name(), entry.operation.effects().word());
-        writeln!(out, "{name:widest$}  {effect:6}  {}", entry.published().title())?;
+        let title = one_line(entry.published().title());
+        writeln!(out, "{name:widest$}  {effect:6}  {title}")?;
     }
     Ok(())
 }
@@ -108,7 +110,8 @@ fn short_markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "| Tool | Effect | Title |\n| --- | --- | --- |")?;
     for entry in tools {
         let (name, effect) = (entry.operation.name(), entry.operation.effects().word());
-        writeln!(out, "| `{name}` | {effect} | {} |", entry.published().title())?;
+        let title = one_line(entry.published().title());
+        writeln!(out, "| `{name}` | {effect} | {title} |")?;
     }
     Ok(())
 }

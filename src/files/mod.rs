@@ -22,27 +22,41 @@ pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// # Errors
 /// The file cannot be opened, or is no regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    // Before it is opened, because opening some devices does something.
-    check_regular(&path.metadata()?)?;
     let mut options = OpenOptions::new();
     options.read(true);
-    with_flags(&mut options, false);
-    let file = options.open(path)?;
-    check_regular(&file.metadata()?)?;
-    Ok(file)
+    open_with(path, options)
+}
+
+/// Opens a regular file as the options say, wherever links lead.
+///
+/// # Errors
+/// The file cannot be opened, or is no regular file.
+pub fn open_with(path: &Path, options: OpenOptions) -> io::Result<File> {
+    open_regular(path, path.metadata(), options, false)
 }
 
 /// Opens a regular file whose path itself is no symbolic link, as the options say.
 ///
 /// # Errors
 /// The file cannot be opened, is a symbolic link, or is no regular file.
-pub fn open_without_links(path: &Path, mut options: OpenOptions) -> io::Result<File> {
-    match path.symlink_metadata() {
+pub fn open_without_links(path: &Path, options: OpenOptions) -> io::Result<File> {
+    open_regular(path, path.symlink_metadata(), options, true)
+}
+
+fn open_regular(
+    path: &Path,
+    found: io::Result<Metadata>,
+    mut options: OpenOptions,
+    without_links: bool,
+) -> io::Result<File> {
+    // Before it is opened, because opening some devices does something.
+    match found {
         Ok(found) => check_regular(&found)?,
+        // It may be about to be made.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    with_flags(&mut options, true);
+    with_flags(&mut options, without_links);
     let file = options.open(path)?;
     check_regular(&file.metadata()?)?;
     Ok(file)

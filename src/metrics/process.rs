@@ -13,8 +13,6 @@ use prometheus_client::{
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::watch::{self, FileStatus};
-
 /// Counts the lines that the log has lost. There is one log, as there is one process.
 static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
 
@@ -55,39 +53,13 @@ impl Collector for Process {
             "When the process started, in seconds since 1970",
             self.started,
         )?;
-        if let Some(bytes) = resident() {
-            gauge("process_resident_memory_bytes", "Memory that the process has in RAM", bytes)?;
+        match resident() {
+            Some(bytes) => {
+                gauge("process_resident_memory_bytes", "Memory that the process has in RAM", bytes)
+            }
+            None => Ok(()),
         }
-        followed(&mut encoder)
     }
-}
-
-/// What is told of the files that are followed as they change.
-fn followed(encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let files = watch::files();
-    if files.is_empty() {
-        return Ok(());
-    }
-    let age = |file: &FileStatus| file.since_check.as_secs_f64();
-    let about = "Seconds since somebody last looked whether a followed file has changed";
-    of_files(encoder, ("portkey_mcp_file_check_age_seconds", about), &files, age)?;
-    let refused = |file: &FileStatus| if file.is_refused { 1.0 } else { 0.0 };
-    let about = "Whether the last version of a followed file is invalid, so that the one before it is in effect";
-    of_files(encoder, ("portkey_mcp_file_refused", about), &files, refused)
-}
-
-fn of_files(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, about): (&str, &str),
-    files: &[FileStatus],
-    value: impl Fn(&FileStatus) -> f64,
-) -> Result<(), fmt::Error> {
-    let mut metric = encoder.encode_descriptor(name, about, None, MetricType::Gauge)?;
-    for file in files {
-        let labels = [("file", file.name.as_str())];
-        ConstGauge::<f64>::new(value(file)).encode(metric.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
 
 /// Resident memory in bytes, where the system has a `/proc`.

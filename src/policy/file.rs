@@ -22,6 +22,7 @@ impl Policy {
             let value = Self::of(&name, text)?;
             Ok(Parsed { value, files: Vec::new() })
         })
+        .map(|policy| policy.named("policy_file"))
     }
 
     /// Reads a policy file, once.
@@ -54,5 +55,5 @@ impl Policy {
 }
 
 fn named(file: &Path) -> String {
-    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+    shown(Path::new(file.file_name().unwrap_or(file.as_os_str()))).to_string()
 }

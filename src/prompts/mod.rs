@@ -101,7 +101,9 @@ impl Library {
     /// The folder cannot be read, a file does not hold, or two files have one name. Names the file, the line
     /// and the reason.
     pub fn follow(folder: &Path) -> anyhow::Result<Watched<Self>> {
-        Watched::folder(folder, markdown, |files| Self::built_in().with_files(files))
+        let prompts =
+            Watched::folder(folder, markdown, |files| Self::built_in().with_files(files))?;
+        Ok(prompts.named("prompt_folder"))
     }
 
     fn with_files(mut self, files: &[PathBuf]) -> anyhow::Result<Self> {

@@ -63,7 +63,7 @@ pub enum SecretError {
     #[error(
         "`{tool}` answers with a secret, and the file for it cannot be made in {}: {source}. Nothing was \
          sent; tell the operator",
-        folder.display()
+        crate::files::shown(folder)
     )]
     NoFile {
         /// The tool's name.

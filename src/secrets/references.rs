@@ -224,7 +224,7 @@ fn patterns(patterns: &[String]) -> Result<GlobSet, globset::Error> {
 }
 
 fn instructions(allowed: &Allowed) -> String {
-    let folders = allowed.folders.iter().map(|folder| folder.display().to_string());
+    let folders = allowed.folders.iter().map(|folder| files::shown(folder).to_string());
     let open: Vec<_> = allowed.variables.iter().cloned().chain(folders).collect();
     format!(
         " Where an argument is a credential, `$env:NAME` or `$file:PATH` has the server fill it in; open \

@@ -41,18 +41,18 @@ pub struct Watched<T> {
     source: Option<Arc<dyn Source>>,
 }
 
-/// How a file is followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How files of one kind are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// The name of the file or folder, without the folders it is in.
-    pub name: String,
+    /// What they are, as [`Watched::named`] was told.
+    pub kind: &'static str,
     /// Since when nobody has looked whether it changed.
     pub since_check: Duration,
-    /// Whether its last version was not usable, so that the one before it is in effect.
+    /// Whether the last version of one was not usable, so that the one before it is in effect.
     pub is_refused: bool,
 }
 
-/// Every file and folder that is followed by this process, each with all that it names, by name.
+/// Every kind of files that is followed by this process, each with all that they name.
 pub fn files() -> Vec<FileStatus> {
     watcher::status()
 }
@@ -122,6 +122,15 @@ impl<T: Send + Sync + 'static> Watched<T> {
         let source: Arc<dyn Source> = Arc::new(target);
         watcher::follow(&source).context("cannot follow files: the system gives no thread")?;
         Ok(Self { current, listener, source: Some(source) })
+    }
+
+    /// The same, with a word in snake_case for what the file is, by which [`files`] tells of it.
+    #[must_use]
+    pub fn named(self, kind: &'static str) -> Self {
+        if let Some(source) = &self.source {
+            source.name(kind);
+        }
+        self
     }
 
     /// A value without a file, which stays as it is.
@@ -283,10 +292,10 @@ mod tests {
     #[test]
     fn invalid_version_is_told_in_the_status_until_it_is_mended() {
         let folder = folder();
-        let file = folder.path().join("status.yaml");
+        let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
-        let watched = watched(&file);
-        let status = || files().into_iter().find(|file| file.name == "status.yaml").unwrap();
+        let watched = watched(&file).named("file_with_status");
+        let status = || files().into_iter().find(|file| file.kind == "file_with_status").unwrap();
         assert!(!status().is_refused);
         fs::write(&file, "invalid").unwrap();
         assert_eq!(after_look(&watched), "old");
@@ -296,7 +305,7 @@ mod tests {
         assert_eq!(after_look(&watched), "old");
         assert!(!status().is_refused);
         drop(watched);
-        assert!(files().iter().all(|file| file.name != "status.yaml"));
+        assert!(files().iter().all(|file| file.kind != "file_with_status"));
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(super) trait Source: Send + Sync {
     /// Looks, and reads again what has changed. Whether the path leads elsewhere, or the files are others.
     fn check(&self, check: Check) -> bool;
 
+    /// Takes a word for what the file is; the first one counts.
+    fn name(&self, kind: &'static str);
+
     /// How it is followed.
     fn status(&self) -> FileStatus;
 
@@ -61,6 +64,7 @@ type List = Box<dyn Fn(&[PathBuf]) -> Vec<PathBuf> + Send>;
 /// A value and the files that it is made from.
 pub(super) struct Target<T> {
     path: PathBuf,
+    kind: OnceLock<&'static str>,
     current: Arc<ArcSwap<T>>,
     listener: Arc<OnceLock<Listener<T>>>,
     state: Mutex<State<T>>,
@@ -122,7 +126,8 @@ impl<T: Send + Sync + 'static> Target<T> {
         let state = State { read, list, files, is_settled, read_at: now, retry: None };
         let outcome = Outcome { checked: now, refused: None, retry: None };
         let (state, outcome) = (Mutex::new(state), Mutex::new(outcome));
-        Ok((Self { path, current: current.clone(), listener, state, outcome }, current))
+        let kind = OnceLock::new();
+        Ok((Self { path, kind, current: current.clone(), listener, state, outcome }, current))
     }
 
     /// Reads what has changed. Whether the files or what they lead to are others than before.
@@ -204,11 +209,14 @@ impl<T: Send + Sync + 'static> Source for Target<T> {
         has_changed
     }
 
+    fn name(&self, kind: &'static str) {
+        _ = self.kind.set(kind);
+    }
+
     fn status(&self) -> FileStatus {
         let outcome = locked(&self.outcome);
-        let name = self.path.file_name().unwrap_or(self.path.as_os_str());
         FileStatus {
-            name: shown(Path::new(name)).to_string(),
+            kind: self.kind.get().copied().unwrap_or("file"),
             since_check: outcome.checked.elapsed(),
             is_refused: outcome.refused.is_some(),
         }

@@ -55,11 +55,11 @@ pub(super) fn follow(source: &Arc<dyn Source>) -> io::Result<()> {
     Ok(())
 }
 
-/// How each is followed, by name; those of one name as one.
+/// How each is followed; those of one kind as one.
 pub(super) fn status() -> Vec<FileStatus> {
-    let mut found = BTreeMap::<String, FileStatus>::new();
+    let mut found = BTreeMap::<&'static str, FileStatus>::new();
     for status in started().into_iter().flat_map(Watcher::alive).map(|source| source.status()) {
-        let same = found.entry(status.name.clone()).or_insert_with(|| status.clone());
+        let same = found.entry(status.kind).or_insert(status);
         same.since_check = same.since_check.max(status.since_check);
         same.is_refused |= status.is_refused;
     }

@@ -24,6 +24,8 @@ mod deploy;
 mod doors;
 mod dry_run;
 mod enkrypt;
+#[cfg(unix)]
+mod followed;
 mod gateway_patch;
 mod guardrail_checks;
 mod house;
@@ -64,6 +66,8 @@ mod store_redis;
 mod suggestions;
 mod surface;
 mod taint;
+#[cfg(unix)]
+mod terminal;
 mod tool_schemas;
 mod untrusted;
 mod upstream;

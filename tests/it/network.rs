@@ -48,6 +48,25 @@ async fn call(base_url: &str, variables: &[(&str, &str)], more: &[&str]) -> Resu
 }
 
 #[tokio::test]
+async fn proxy_variable_that_is_invalid_ends_the_start_with_its_name() {
+    let reached = Upstream::start(|_| ok("{}")).await;
+    let cases = [
+        ("HTTPS_PROXY", "http://user:hunter2@proxy.invalid:99999"),
+        ("http_proxy", "http://user:hunter2@"),
+        ("ALL_PROXY", "socks5://user:hunter2@proxy.invalid:1080"),
+    ];
+    for (name, address) in cases {
+        let told = call(&reached.base_url, &[(name, address)], &[]).await.unwrap_err();
+        assert!(told.contains(&format!("`{name}`")) && !told.contains("hunter2"), "{told}");
+    }
+    assert_eq!(reached.count(), 0, "nothing was sent past the proxy");
+    // Of no concern where nothing is sent.
+    let sandboxed = [("HTTPS_PROXY", "http://")];
+    let told = call("http://portkey.invalid/v1", &sandboxed, &["--sandbox"]).await;
+    assert!(told.is_ok(), "{told:?}");
+}
+
+#[tokio::test]
 async fn system_proxies_are_used_and_excepted() {
     let proxy = Upstream::start(|_| ok(r#"{"by":"proxy"}"#)).await;
     let address = proxy.base_url.trim_end_matches("/v1").to_owned();

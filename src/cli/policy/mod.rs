@@ -14,6 +14,7 @@ use crate::{
         self, Policy as Rules,
         cases::{self, Case},
     },
+    untrusted::one_line,
 };
 
 #[derive(Debug, Subcommand)]
@@ -97,12 +98,12 @@ impl Policy {
 
 fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     for warning in rules.warnings() {
-        writeln!(out, "warning: {warning}")?;
+        writeln!(out, "warning: {}", one_line(warning))?;
     }
     let catalog = Catalog::full();
     let hidden = catalog.iter().filter(|entry| rules.hides(entry.operation)).count();
     let listed = catalog.iter().filter(|entry| rules.can_permit(entry.operation)).count();
-    let (name, count, revision) = (rules.name(), rules.len(), rules.revision());
+    let (name, count, revision) = (one_line(rules.name()), rules.len(), rules.revision());
     let all = catalog.iter().count();
     writeln!(
         out,
@@ -132,24 +133,26 @@ impl Explain {
         };
         let catalog = Catalog::full();
         let cases::Told { decision, steps } = case.ask(&rules, &catalog).await?;
-        writeln!(out, "{}", cases::sentence(&decision.verdict))?;
+        writeln!(out, "{}", one_line(&cases::sentence(&decision.verdict)))?;
         if let policy::Verdict::Deny(denied) = &decision.verdict {
             writeln!(out, "  decided at: {}", denied.stage.word())?;
         }
         if let Some(rule) = decision.verdict.rule() {
-            writeln!(out, "  decided by: {rule}")?;
+            writeln!(out, "  decided by: {}", one_line(&rule.to_string()))?;
         }
         if catalog.find(&case.call).is_ok_and(|entry| !rules.can_permit(entry.operation)) {
             writeln!(out, "  not listed: no call of it can be permitted")?;
         }
         for step in steps {
             let shadow = if step.shadow { ", shadow" } else { "" };
-            let (rule, verb) = (step.rule, step.verb.word());
-            writeln!(out, "  {rule} [{verb}{shadow}]: {}", step.outcome)?;
+            let (rule, verb, outcome) = (step.rule, step.verb.word(), step.outcome);
+            let line = format!("{rule} [{verb}{shadow}]: {outcome}");
+            writeln!(out, "  {}", one_line(&line))?;
         }
         for noted in &decision.shadows {
             let (name, verb, words) = (&noted.rule.name, noted.verb.word(), &noted.words);
-            writeln!(out, "  shadow `{name}` would {verb}: {words}")?;
+            let line = format!("shadow `{name}` would {verb}: {words}");
+            writeln!(out, "  {}", one_line(&line))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -164,7 +167,8 @@ async fn test(rules: &Rules, file: &PathBuf, out: &mut impl Write) -> anyhow::Re
         if let Err(error) = case.check(rules, &catalog).await {
             failed += 1;
             let name = case.name.as_deref().unwrap_or(&case.call);
-            writeln!(out, "line {line}: {name}: {error}")?;
+            let told = format!("line {line}: {name}: {error}");
+            writeln!(out, "{}", one_line(&told))?;
         }
     }
     writeln!(out, "{} of {} cases hold", cases.len() - failed, cases.len())?;

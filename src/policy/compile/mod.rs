@@ -40,7 +40,9 @@ impl std::error::Error for PolicyError {}
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        // A line each, whatever a name in the file holds.
+        let lines = self.0.iter().map(|fault| fault.lines().collect::<Vec<_>>().join(" "));
+        f.write_str(&lines.collect::<Vec<_>>().join("\n"))
     }
 }
 

@@ -33,6 +33,7 @@ use super::http::{
 };
 use crate::{
     approval::{self, Approvals, Reaction, Ticket, Undecided},
+    files::shown,
     metrics::Metrics,
     seal::random,
 };
@@ -119,7 +120,7 @@ impl Desk {
         let address = listener.local_addr()?;
         let (url, token) = (format!("http://{address}"), hex::encode(random::<32>()?));
         if let Some(file) = file {
-            let told = || format!("cannot write {}", file.display());
+            let told = || format!("cannot write {}", shown(file));
             write(file, &json!({ "url": url, "token": token })).with_context(told)?;
         }
         let port = address.port();

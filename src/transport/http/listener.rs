@@ -85,7 +85,7 @@ impl Tls {
             follows.reload_from_config(tls(pem, &key)?);
             Ok(Parsed { value: (), files: vec![key.clone()] })
         })?;
-        Ok(Self { config, _watched: watched })
+        Ok(Self { config, _watched: watched.named("certificate_file") })
     }
 }
 

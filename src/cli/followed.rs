@@ -1,0 +1,54 @@
+//! Tells at `/readyz` and in the metrics how the files are followed that take effect when they change.
+
+use std::time::Duration;
+
+use crate::{
+    readiness::{ComponentState, Readiness},
+    watch::{self, FileStatus},
+};
+
+/// How long ago files were last looked at, at most, if all is well: many times as long as it takes.
+const MAX_AGE: Duration = Duration::from_secs(30);
+
+/// Has all kinds of files that are followed now told of, each as a component.
+pub(super) fn tell(readiness: &Readiness) {
+    for FileStatus { kind, .. } in watch::files() {
+        let status = move || watch::files().into_iter().find(|status| status.kind == kind);
+        readiness.watch(kind, move || status().map_or(ComponentState::OK, state));
+    }
+}
+
+fn state(status: FileStatus) -> ComponentState {
+    let state = match status {
+        FileStatus { is_refused: true, .. } => ComponentState::degraded("invalid_version"),
+        FileStatus { since_check, .. } if since_check > MAX_AGE => {
+            ComponentState::degraded("not_checked")
+        }
+        _ => ComponentState::OK,
+    };
+    state.with_age(status.since_check)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_of_with_the_age_of_the_last_check() {
+        struct Case {
+            is_refused: bool,
+            seconds: u64,
+            degraded: Option<&'static str>,
+        }
+        let cases = [
+            Case { is_refused: false, seconds: 2, degraded: None },
+            Case { is_refused: true, seconds: 2, degraded: Some("invalid_version") },
+            Case { is_refused: false, seconds: 31, degraded: Some("not_checked") },
+        ];
+        for Case { is_refused, seconds, degraded } in cases {
+            let since_check = Duration::from_secs(seconds);
+            let told = state(FileStatus { kind: "policy_file", since_check, is_refused });
+            assert_eq!(told, ComponentState { degraded, since_success: Some(since_check) });
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The one way to standard output and standard error, for whatever is not a protocol: a terminal acts on what
+//! is written to it, so nothing passes that cannot be seen.
+//!
+//! What is written here is text or JSON, and stays what it is: an escape character becomes `\u001b`, which JSON
+//! reads as the same. Line breaks pass. A value that stands in a line of ours is put there by
+//! [`one_line`](crate::untrusted::one_line).
+
+use std::{
+    io::{self, IsTerminal, Stderr, StdoutLock, Write},
+    mem,
+};
+
+use crate::untrusted::escaped;
+
+/// Standard output.
+pub(super) fn output() -> Screen<StdoutLock<'static>> {
+    Screen::new(io::stdout().lock())
+}
+
+/// Standard error.
+pub(super) fn errors() -> Screen<Stderr> {
+    Screen::new(io::stderr())
+}
+
+/// Whether a human reads standard error.
+pub(super) fn is_read() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Writes what can be seen.
+pub(super) struct Screen<W: Write> {
+    inner: W,
+    /// The beginning of a line: what a character looks like depends on its neighbours.
+    line: Vec<u8>,
+}
+
+impl<W: Write> Screen<W> {
+    pub(super) const fn new(inner: W) -> Self {
+        Self { inner, line: Vec::new() }
+    }
+
+    fn write_line(&mut self) -> io::Result<()> {
+        let line = mem::take(&mut self.line);
+        let text = String::from_utf8_lossy(&line);
+        let escaped = escaped(&text);
+        self.inner.write_all(escaped.as_deref().unwrap_or(&text).as_bytes())
+    }
+}
+
+impl<W: Write> Write for Screen<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+        if self.line.is_empty() && bytes.iter().all(is_plain) {
+            self.inner.write_all(bytes)?;
+            return Ok(bytes.len());
+        }
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                self.write_line()?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_line()?;
+        self.inner.flush()
+    }
+}
+
+impl<W: Write> Drop for Screen<W> {
+    fn drop(&mut self) {
+        // Whoever wants to know flushes.
+        _ = self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn shown(parts: &[&[u8]]) -> String {
+        let mut screen = Vec::new();
+        let mut writer = Screen::new(&mut screen);
+        parts.iter().for_each(|part| writer.write_all(part).unwrap());
+        drop(writer);
+        String::from_utf8(screen).unwrap()
+    }
+
+    #[test]
+    fn nothing_reaches_a_terminal_that_it_would_act_on() {
+        struct Case {
+            parts: Vec<&'static [u8]>,
+            shown: &'static str,
+        }
+        let cases = [
+            Case { parts: vec![b"plain\n", b"text"], shown: "plain\ntext" },
+            Case {
+                parts: vec![b"\x1b[2J", b"\x1b]0;title\x07\n"],
+                shown: "\\u001b[2J\\u001b]0;title\\u0007\n",
+            },
+            Case { parts: vec![b"over\rwritten"], shown: "over\\u000dwritten" },
+            // A control sequence in one character, here in two parts.
+            Case { parts: vec![b"\xc2", b"\x9b31m\n"], shown: "\\u009b31m\n" },
+            Case { parts: vec!["a\u{202e}b\u{2066}\n".as_bytes()], shown: "a\\u202eb\\u2066\n" },
+            Case { parts: vec!["\u{e0041}".as_bytes()], shown: "\\udb40\\udc41" },
+            Case { parts: vec![b"\xff\n"], shown: "\u{fffd}\n" },
+            Case {
+                parts: vec!["naïve 日本 👩\u{200d}🚀\n".as_bytes()],
+                shown: "naïve 日本 👩\u{200d}🚀\n",
+            },
+        ];
+        for Case { parts, shown: expected } in cases {
+            assert_eq!(shown(&parts), expected);
+        }
+    }
+
+    #[test]
+    fn json_stays_the_same_document() {
+        let value = serde_json::json!({ "a\u{9b}": "\u{1b}[31m\u{202e}\u{e0041} é\n" });
+        let text = shown(&[value.to_string().as_bytes()]);
+        assert!(text.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+}

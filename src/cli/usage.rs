@@ -1,0 +1,92 @@
+//! What is said about a command line that cannot be read: without what a terminal would act on, and without what
+//! authenticates in an address.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{
+    Error,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue},
+};
+
+use super::terminal;
+use crate::{secrets::mask_text, untrusted::one_line};
+
+/// Says what is wrong, or what was asked for: help, or the version.
+pub(super) fn tell(mut error: Error) -> ExitCode {
+    if !error.use_stderr() {
+        // It is all of our own making. Where nobody reads it, there is nobody to tell either.
+        _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let given: Vec<_> = error.context().map(|(kind, value)| (kind, shown(kind, value))).collect();
+    for (kind, value) in given {
+        if let Some(value) = value {
+            error.insert(kind, value);
+        }
+    }
+    let text = error.render().to_string();
+    _ = write!(terminal::errors(), "{}", mask_text(&text));
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What was given, as it may be repeated; none where it is of our own making.
+fn shown(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
+    let line = |text: &String| without_credentials(&one_line(text));
+    match value {
+        ContextValue::String(text) => Some(ContextValue::String(line(text))),
+        ContextValue::Strings(texts) => {
+            Some(ContextValue::Strings(texts.iter().map(line).collect()))
+        }
+        ContextValue::StyledStrs(texts) if kind == ContextKind::Suggested => {
+            let texts = texts.iter().map(|text| StyledStr::from(line(&text.to_string())));
+            Some(ContextValue::StyledStrs(texts.collect()))
+        }
+        _ => None,
+    }
+}
+
+/// An address that cannot be read, without user, password, query and fragment. It is not taken apart as an
+/// address is, for it may be none.
+fn without_credentials(text: &str) -> String {
+    let Some((before, after)) = text.split_once("://") else {
+        return match text.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => text.to_owned(),
+        };
+    };
+    let (userinfo, rest) = match after.rsplit_once('@') {
+        Some((_, rest)) => ("***@", rest),
+        None => ("", after),
+    };
+    let (rest, more) = match rest.find(['?', '#']) {
+        Some(at) => (rest.get(..at).unwrap_or_default(), "?***"),
+        None => (rest, ""),
+    };
+    format!("{before}://{userinfo}{rest}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_repeated_without_what_authenticates() {
+        struct Case {
+            given: &'static str,
+            shown: &'static str,
+        }
+        let cases = [
+            Case { given: "https://user:pass@host:99999/v1", shown: "https://***@host:99999/v1" },
+            Case { given: "https://user:p/a@ss@host:x", shown: "https://***@host:x" },
+            Case { given: "user:pass@host", shown: "***@host" },
+            Case { given: "ftp://host/a?token=secret", shown: "ftp://host/a?***" },
+            Case { given: "https://host/#secret", shown: "https://host/?***" },
+            Case { given: "https://host:99999/v1", shown: "https://host:99999/v1" },
+            Case { given: "plain", shown: "plain" },
+        ];
+        for Case { given, shown } in cases {
+            assert_eq!(without_credentials(given), shown);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Files that are followed: what is in effect is what the path leads to, and what became of them is told.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    http::served,
+    process::{Served, said},
+    requests::{self, answer, client},
+};
+
+/// Makes a token file with one token, and returns that.
+fn token_file(file: &Path) -> String {
+    let file = file.to_str().unwrap();
+    let args = ["token", "new", "--name", "a", "--scope", "portkey:read", "--file", file];
+    let (ok, token, err) = said(&args);
+    assert!(ok, "{err}");
+    token.trim().to_owned()
+}
+
+async fn status(server: &Served, token: &str) -> StatusCode {
+    let request = requests::call(server, "list-labels", json!({})).bearer_auth(token);
+    answer(request).await.0
+}
+
+async fn component(server: &Served, name: &str) -> Value {
+    let answer = client().get(server.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    let told: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    told["components"][name].clone()
+}
+
+#[tokio::test]
+async fn token_that_is_withdrawn_by_another_name_of_its_file_is_refused() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (file, link) = (folder.path().join("tokens.toml"), other.path().join("link"));
+    let token = token_file(&file);
+    fs::hard_link(&file, &link).unwrap();
+    let mut server = served(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
+    assert_eq!(status(&server, &token).await, StatusCode::OK);
+    fs::write(&link, "").unwrap();
+    server.read_until("the changed file is in effect");
+    assert_eq!(status(&server, &token).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn token_that_is_withdrawn_by_a_swapped_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["old", "new"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    let token = token_file(&at("old").join("tokens.toml"));
+    fs::write(at("new").join("tokens.toml"), "").unwrap();
+    symlink(at("old"), at("current")).unwrap();
+    let file = at("current").join("tokens.toml");
+    let mut server = served(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
+    assert_eq!(status(&server, &token).await, StatusCode::OK);
+    symlink(at("new"), at("next")).unwrap();
+    fs::rename(at("next"), at("current")).unwrap();
+    server.read_until("the changed file is in effect");
+    assert_eq!(status(&server, &token).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn invalid_version_of_a_file_is_told_at_readyz_until_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, policy) = (folder.path().join("tokens.toml"), folder.path().join("later.yaml"));
+    let token = token_file(&file);
+    let mut server = served(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
+    assert_eq!(component(&server, "token_file").await["status"], "ok");
+    // It names a file that is not there yet.
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}policy = \"later.yaml\"\n")).unwrap();
+    server.read_until("the change does not hold");
+    let told = component(&server, "token_file").await;
+    assert_eq!((&told["status"], &told["reason"]), (&json!("degraded"), &json!("invalid_version")));
+    assert_eq!(status(&server, &token).await, StatusCode::OK);
+    fs::write(&policy, "version: \"1\"\nhide: [list-labels]\n").unwrap();
+    server.read_until("the changed file is in effect");
+    assert_eq!(component(&server, "token_file").await["status"], "ok");
+}

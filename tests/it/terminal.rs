@@ -1,0 +1,166 @@
+//! What a terminal is shown: nothing that it would act on, and no line that a value has begun.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    thread,
+};
+
+use serde_json::json;
+
+use crate::process::{command, said};
+
+/// Clears the screen, turns the direction of text, has a control sequence in one character, and begins a line.
+const EVIL: &str = "evil\u{1b}[2J\u{202e}\u{9b}31m\nforged: line";
+
+/// Whether a terminal would only show this.
+fn assert_plain(text: &str) {
+    let is_plain = |c: char| c == '\n' || !c.is_control() && !matches!(c, '\u{200b}'..='\u{206f}');
+    assert!(text.chars().all(is_plain), "{text:?}");
+    assert!(text.lines().all(|line| !line.starts_with("forged")), "{text}");
+}
+
+#[test]
+fn command_line_that_cannot_be_read_is_repeated_without_escapes() {
+    let cases: &[&[&str]] = &[
+        &["tools", "--format", EVIL],
+        &[EVIL],
+        &["--timeout", EVIL],
+        &["tools", &format!("--{EVIL}")],
+        &["call"],
+        &["call", EVIL, "--sandbox"],
+        &["call", "list-labels", EVIL, "--sandbox"],
+        &["call", "list-labels", &format!("{EVIL}=1"), "--sandbox"],
+        &["--timezone", EVIL],
+        &["--toolsets", EVIL, "tools"],
+        &["state-key", "new", "--id", EVIL],
+        &["token", "new", "--name", EVIL, "--scope", "portkey:read"],
+        &["health", "--url", EVIL],
+    ];
+    for args in cases {
+        let (ok, out, err) = said(args);
+        assert!(!ok && !err.is_empty(), "{args:?}: {out}");
+        assert_plain(&out);
+        assert_plain(&err);
+    }
+}
+
+#[test]
+fn address_that_cannot_be_read_is_repeated_without_its_password() {
+    let options = ["--base-url", "--gateway-url", "--registry-url", "--enkrypt-base-url", "health"];
+    let addresses = [
+        "https://user:hunter2@portkey.invalid:99999/v1",
+        "https://user:hunter2@portkey.invalid:port",
+        "user:hunter2@portkey.invalid",
+        "ftp://user:hunter2@portkey.invalid",
+        "https://user:hun/hunter2@portkey.invalid?x=1",
+    ];
+    let not_told = |(ok, out, err): (bool, String, String)| {
+        assert!(!ok && !(out + &err).contains("hunter2"), "{err}");
+    };
+    for address in addresses {
+        for option in options {
+            not_told(match option {
+                "health" => said(&["health", "--url", address]),
+                option => said(&["call", "list-labels", "--api-key", "k", option, address]),
+            });
+        }
+        let mut command = command(&["call", "list-labels", "--api-key", "k"]);
+        let output = command.env("PORTKEY_BASE_URL", address).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        not_told((output.status.success(), String::new(), err));
+    }
+}
+
+#[test]
+fn policy_is_told_of_without_what_its_texts_would_do_to_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let policy = at(&format!("{EVIL}.yaml").replace('/', ""));
+    let evil = json!(EVIL);
+    let text = format!(
+        "version: \"1\"\nrules:\n  - name: {evil}\n    tools: [delete-label, {evil}]\n    action: deny\n    reason: {evil}\n"
+    );
+    fs::write(&policy, text).unwrap();
+    let cases = at("cases.yaml");
+    let text = format!(
+        "cases:\n  - call: delete-label\n    name: {evil}\n    expect: allow\n    args: {{label_id: a}}\n"
+    );
+    fs::write(&cases, text).unwrap();
+    let broken = at(&format!("broken{EVIL}.yaml"));
+    fs::write(&broken, format!("version: \"1\"\n{evil}: 1\n")).unwrap();
+    let runs: &[&[&str]] = &[
+        &["policy", "check", &policy],
+        &["policy", "explain", &policy, "--call", "delete-label", "{\"label_id\":\"a\"}"],
+        &["policy", "explain", &policy, "--call", EVIL],
+        &["policy", "test", &policy, &cases],
+        &["policy", "check", &broken],
+        &["policy", "check", &at(EVIL)],
+        &["tools", "--policy", &broken],
+        &["audit", "verify", &policy],
+        &["call", "delete-label", "label_id=a", "--sandbox", "--policy", &policy],
+        &["call", "list-labels", "--sandbox", "--policy", &policy],
+    ];
+    for args in runs {
+        let (_, out, err) = said(args);
+        assert!(!(out.clone() + &err).is_empty(), "{args:?}");
+        assert_plain(&out);
+        assert_plain(&err);
+    }
+}
+
+/// Something answers in the place of a server of ours, once: `answer` writes it.
+fn listener(folder: &Path, answer: impl FnOnce(&mut dyn Write) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let file = folder.join("admin.json");
+    let mut options = fs::OpenOptions::new();
+    let mut opened =
+        options.write(true).create(true).truncate(true).mode(0o600).open(&file).unwrap();
+    write!(opened, "{}", json!({ "url": url, "token": "t" })).unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+        answer(&mut stream);
+    });
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn approvals_are_shown_without_what_the_server_says_to_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let ticket = json!({
+        "id": "3f9a", "text": EVIL, "state": { EVIL: EVIL }, "principal": EVIL, "tool": EVIL, "expires": 1,
+    });
+    let cases: [(&[&str], &str, String); 3] = [
+        (&["list"], "200 OK", json!([ticket]).to_string()),
+        (&["approve", EVIL], "200 OK", json!([ticket]).to_string()),
+        (&["list"], "403 Forbidden", json!({ "error": EVIL }).to_string()),
+    ];
+    for (args, status, body) in cases {
+        let length = body.len();
+        let file = listener(folder.path(), move |stream| {
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        });
+        let (_, out, err) = said(&[&["approvals"], args, &["--admin-file", &file]].concat());
+        assert!((out.clone() + &err).contains("evil"), "{out}{err}");
+        assert_plain(&out);
+        assert_plain(&err);
+    }
+}
+
+#[test]
+fn endless_answer_of_the_approval_server_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = listener(folder.path(), |stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n[").unwrap();
+        // Until the other side has had enough.
+        while stream.write_all(&[b' '; 64 << 10]).is_ok() {}
+    });
+    let (ok, _, err) = said(&["approvals", "list", "--admin-file", &file]);
+    assert!(!ok && err.contains("the answer has more than"), "{err}");
+}
