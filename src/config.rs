@@ -21,7 +21,7 @@ use crate::{
     portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
     prompts::Library,
-    readiness::Readiness,
+    readiness::{ComponentState, Readiness},
     sandbox::{self, Faults, PinnedTime, Sandbox},
     watch::Watched,
 };
@@ -255,6 +255,12 @@ impl Options {
             .guarding(self.secrets.build()?);
         let mut dispatcher = self.guard.over(dispatcher)?;
         if let Some(audit) = self.audit.start()? {
+            let is_failing = audit.failure();
+            let state = move || match is_failing() {
+                true => ComponentState::degraded("cannot_be_written"),
+                false => ComponentState::OK,
+            };
+            self.readiness.watch("audit_log", state);
             dispatcher = dispatcher.audited(audit);
         }
         Ok(Built { dispatcher, credentials, sandbox })

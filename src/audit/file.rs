@@ -2,8 +2,8 @@
 //! full. Full files are `FILE.1`, `FILE.2` and so on, the highest being the latest.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -12,15 +12,14 @@ use serde_json::json;
 use tracing::{error, info};
 
 use super::{
-    Settings, StartError,
+    MAX_LINE_BYTES, Settings, StartError,
     chain::{Chain, Link, Sealed},
     intents::beside,
     line::written,
+    lines::{BoundedLine, read_line},
     sink::Found,
 };
-
-/// How much of a file's end is read at first to find its last line, in bytes.
-const TAIL: u64 = 256 << 10;
+use crate::files::{Identity, open_without_links, shown};
 
 /// A file of the log.
 #[derive(Debug)]
@@ -44,7 +43,10 @@ impl LogFile {
         chain: &Chain,
     ) -> Result<(Self, Link, Found), StartError> {
         let failed = |source| StartError::Io { path: path.to_owned(), source };
-        let mut file = private().append(true).open(path).map_err(failed)?;
+        let mut options = private();
+        options.append(true).create(true);
+        let mut file = open_without_links(path, options).map_err(failed)?;
+        lock(&file, path)?;
         let (last, half) = tail(&mut file).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len() - half.len() as u64;
         let link = match last {
@@ -52,8 +54,11 @@ impl LogFile {
             // The process may have ended before the first line of a new file.
             None => match numbered(path).map_err(failed)?.last() {
                 Some((_, full)) => {
-                    let (last, _) =
-                        File::open(full).and_then(|mut file| tail(&mut file)).map_err(failed)?;
+                    let mut options = OpenOptions::new();
+                    options.read(true);
+                    let (last, _) = open_without_links(full, options)
+                        .and_then(|mut file| tail(&mut file))
+                        .map_err(failed)?;
                     continued(full, &last.unwrap_or_default(), chain)?
                 }
                 None => Link::first(),
@@ -64,7 +69,7 @@ impl LogFile {
         let mut log = Self { path, file, length, ragged: false, max_bytes, keep };
         let found = log.put_aside(&half, &link);
         let found = found.map_err(|source| StartError::Io { path: log.path.clone(), source })?;
-        info!(file = %log.path.display(), seq = link.seq, hash = link.tag, "the audit log goes on");
+        info!(file = %shown(&log.path), seq = link.seq, hash = link.tag, "the audit log goes on");
         Ok((log, link, found))
     }
 
@@ -72,28 +77,73 @@ impl LogFile {
     fn put_aside(&mut self, half: &[u8], link: &Link) -> io::Result<Found> {
         let aside = beside(&self.path, format_args!("torn-{}", link.seq + 1));
         if !half.is_empty() {
-            let mut file = private().open(&aside)?;
+            let mut options = private();
+            options.create(true).truncate(true);
+            let mut file = open_without_links(&aside, options)?;
             file.write_all(half)?;
             file.sync_all()?;
             self.file.set_len(self.length)?;
         }
         // It is there as well if the process ended before it could tell.
-        let Ok(bytes) = fs::metadata(&aside).map(|found| found.len()) else {
+        let Ok(bytes) = fs::symlink_metadata(&aside).map(|found| found.len()) else {
             return Ok(Found::new());
         };
-        error!(bytes, kept = %aside.display(), "the audit log ended in half a line");
+        error!(bytes, kept = %shown(&aside), "the audit log ended in half a line");
         let name = aside.file_name().map(|name| name.to_string_lossy().into_owned());
         Ok(vec![event("torn", &json!({ "bytes": bytes, "kept": name }))])
+    }
+
+    /// Makes sure that the path still leads to the file that is written. One that was moved away is begun anew,
+    /// as is an empty one that was put in its place; anything else in its place is an error.
+    pub(super) fn check_place(&mut self) -> io::Result<()> {
+        self.trim()?;
+        let there = match fs::symlink_metadata(&self.path) {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.begin_anew(true),
+            Err(error) => return Err(error),
+        };
+        let ours = self.file.metadata()?;
+        if Identity::of(&there) != Identity::of(&ours) {
+            if there.is_file() && there.len() == 0 {
+                return self.begin_anew(false);
+            }
+            let what = if there.is_file() { "another file that is not empty" } else { "no file" };
+            let why = format!(
+                "{what} is in the place of the audit log {}; move it away, and the log goes on",
+                shown(&self.path)
+            );
+            return Err(io::Error::other(why));
+        }
+        if ours.len() != self.length {
+            error!(file = %shown(&self.path), "somebody else changed the audit log");
+            self.length = ours.len();
+        }
+        Ok(())
+    }
+
+    /// Goes on in a file that has to be new, or else empty.
+    fn begin_anew(&mut self, is_new: bool) -> io::Result<()> {
+        // What is in the old one has to last as well.
+        self.file.sync_all()?;
+        let mut options = private();
+        options.append(true).create_new(is_new);
+        let file = open_without_links(&self.path, options)?;
+        let is_taken = |error: StartError| io::Error::other(error.to_string());
+        lock(&file, &self.path).map_err(is_taken)?;
+        if file.metadata()?.len() > 0 {
+            return Err(io::Error::other("somebody else writes to the new audit log"));
+        }
+        #[cfg(unix)]
+        File::open(folder(&self.path))?.sync_all()?;
+        error!(file = %shown(&self.path), "somebody else moved the audit log; it goes on in a new file");
+        self.file = file;
+        self.length = 0;
+        Ok(())
     }
 
     /// Adds whole lines, or nothing.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.trim()?;
-        if !self.is_in_place() {
-            error!(file = %self.path.display(), "somebody else moved or changed the audit log");
-            self.file = private().append(true).open(&self.path)?;
-            self.length = self.file.metadata()?.len();
-        }
         if self.length > 0 && self.length.saturating_add(lines.len() as u64) > self.max_bytes {
             self.rotate()?;
         }
@@ -128,22 +178,16 @@ impl LogFile {
     }
 
     /// Whether a line of the file is about this call.
-    pub(super) fn mentions(&self, call: &str) -> io::Result<bool> {
+    pub(super) fn mentions(&mut self, call: &str) -> io::Result<bool> {
         let mark = format!("\"call\":\"{call}\"");
-        for line in BufReader::new(File::open(&self.path)?).split(b'\n') {
-            if String::from_utf8_lossy(&line?).contains(&mark) {
+        self.file.rewind()?;
+        let (mut reader, mut line) = (BufReader::new(&self.file), Vec::new());
+        while read_line(&mut reader, &mut line)? != BoundedLine::End {
+            if String::from_utf8_lossy(&line).contains(&mark) {
                 return Ok(true);
             }
         }
         Ok(false)
-    }
-
-    /// Whether the path still leads to the file, and the file is as it was left.
-    fn is_in_place(&self) -> bool {
-        let (there, ours) = (fs::metadata(&self.path), self.file.metadata());
-        there.is_ok_and(|there| {
-            there.len() == self.length && ours.is_ok_and(|ours| is_same(&there, &ours))
-        })
     }
 
     /// Puts the full file aside and begins the next.
@@ -152,13 +196,17 @@ impl LogFile {
         let full = numbered(&self.path)?;
         let number = full.last().map_or(1, |(number, _)| number + 1);
         fs::rename(&self.path, beside(&self.path, number))?;
-        self.file = private().append(true).open(&self.path)?;
+        let mut options = private();
+        options.append(true).create_new(true);
+        let file = open_without_links(&self.path, options)?;
+        lock(&file, &self.path).map_err(|error| io::Error::other(error.to_string()))?;
+        self.file = file;
         self.length = 0;
         #[cfg(unix)]
         File::open(folder(&self.path))?.sync_all()?;
         let spare = self.keep.map_or(0, |keep| (full.len() + 1).saturating_sub(keep));
         for (_, old) in full.iter().take(spare) {
-            info!(file = %old.display(), "removed by --audit-keep");
+            info!(file = %shown(old), "removed by --audit-keep");
             fs::remove_file(old)?;
         }
         Ok(())
@@ -168,10 +216,19 @@ impl LogFile {
 /// How files of the log are opened: read and added to, by their owner alone.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+/// Has the very file, by whatever name, for this process alone, until it is closed.
+pub(super) fn lock(file: &File, log: &Path) -> Result<(), StartError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse(log.to_owned())),
+        Err(TryLockError::Error(source)) => Err(StartError::Io { path: log.to_owned(), source }),
+    }
 }
 
 /// A line of the log's own.
@@ -192,19 +249,18 @@ fn continued(path: &Path, last: &[u8], chain: &Chain) -> Result<Link, StartError
 /// The last whole line of a file, and what follows it.
 fn tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
     let length = file.metadata()?.len();
-    let mut size = TAIL;
-    loop {
-        let from = length.saturating_sub(size);
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(from))?;
-        file.read_to_end(&mut bytes)?;
-        let mut parts = bytes.rsplitn(3, |byte| *byte == b'\n');
-        let (half, last, before) = (parts.next(), parts.next(), parts.next());
-        if before.is_some() || from == 0 {
-            return Ok((last.map(<[u8]>::to_vec), half.unwrap_or_default().to_vec()));
-        }
-        size = size.saturating_mul(4);
+    // A whole line, and half of the next.
+    let from = length.saturating_sub(2 * MAX_LINE_BYTES as u64);
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(from))?;
+    file.take(length - from).read_to_end(&mut bytes)?;
+    let mut parts = bytes.rsplitn(3, |byte| *byte == b'\n');
+    let (half, last, before) = (parts.next(), parts.next(), parts.next());
+    if before.is_none() && from > 0 {
+        let why = "its end is no line of an audit log; look with `portkey-mcp audit verify`, and move it away";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
+    Ok((last.map(<[u8]>::to_vec), half.unwrap_or_default().to_vec()))
 }
 
 /// The full files beside a log, oldest first.
@@ -224,16 +280,4 @@ fn numbered(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-#[cfg(unix)]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// There is no number to tell by, and nobody can move an open file.
-#[cfg(not(unix))]
-const fn is_same(_: &Metadata, _: &Metadata) -> bool {
-    true
 }

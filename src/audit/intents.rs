@@ -7,21 +7,30 @@
 use std::{
     collections::HashMap,
     ffi::OsString,
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
+use tracing::error;
 
-use super::StartError;
+use super::{
+    StartError,
+    file::{lock, private},
+};
+use crate::files::{Identity, open_without_links, shown};
 
 /// Room for an intent, in bytes.
 const SLOT: usize = 16 << 10;
 
+/// Bound on the writes that are under way at once: 256 MiB of room.
+const MAX_SLOTS: u64 = 1 << 14;
+
 /// The file of intents; locked for as long as it is open.
 #[derive(Debug)]
 pub(super) struct Intents {
+    path: PathBuf,
     file: File,
     /// The slot of each call.
     taken: HashMap<u64, u64>,
@@ -35,29 +44,61 @@ pub(super) type Interrupted = (String, Vec<u8>);
 
 impl Intents {
     /// Opens and locks the file beside a log, and reads what the last process left in it.
-    pub(super) fn open(
-        log: &Path,
-        options: OpenOptions,
-    ) -> Result<(Self, Vec<Interrupted>), StartError> {
+    pub(super) fn open(log: &Path) -> Result<(Self, Vec<Interrupted>), StartError> {
         let path = beside(log, "intents");
         let failed = |source| StartError::Io { path: path.clone(), source };
-        let mut file = options.open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StartError::InUse(log.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        let mut options = private();
+        options.create(true);
+        let file = open_without_links(&path, options).map_err(failed)?;
+        lock(&file, log)?;
+        let slots = file.metadata().map_err(failed)?.len() / SLOT as u64;
+        if slots > MAX_SLOTS {
+            let why = "it is larger than any that a server leaves; look at it, and move it away";
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
-        let slots = (bytes.len() / SLOT) as u64;
-        let left = bytes.chunks(SLOT).filter_map(intent).collect();
-        Ok((Self { file, taken: HashMap::new(), free: (0..slots).collect(), slots }, left))
+        let (mut reader, mut slot, mut left) = (&file, vec![0; SLOT], Vec::new());
+        for _ in 0..slots {
+            reader.read_exact(&mut slot).map_err(failed)?;
+            left.extend(intent(&slot));
+        }
+        let free = (0..slots).collect();
+        Ok((Self { path, file, taken: HashMap::new(), free, slots }, left))
+    }
+
+    /// Makes sure that the path still leads to the file. One that was removed is made anew if no write is under
+    /// way; anything else in its place is an error.
+    pub(super) fn check_place(&mut self) -> io::Result<()> {
+        let path = &self.path;
+        match fs::symlink_metadata(path) {
+            Ok(there) if Identity::of(&there) == Identity::of(&self.file.metadata()?) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.taken.is_empty() => {
+                let mut options = private();
+                options.create_new(true);
+                let file = open_without_links(path, options)?;
+                lock(&file, path).map_err(|error| io::Error::other(error.to_string()))?;
+                error!(file = %shown(path), "somebody else removed the file; it is made anew");
+                (self.file, self.slots) = (file, 0);
+                self.free.clear();
+                Ok(())
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => {
+                let why = format!(
+                    "somebody else moved or replaced {}; remove what is there",
+                    shown(path)
+                );
+                Err(io::Error::other(why))
+            }
+        }
     }
 
     /// Writes an intent down.
     pub(super) fn put(&mut self, call: u64, body: &[u8]) -> io::Result<()> {
         if body.len() >= SLOT {
             return Err(io::Error::other("the intent of a write is too long to be kept"));
+        }
+        if self.free.is_empty() && self.slots >= MAX_SLOTS {
+            return Err(io::Error::other("too many writes are under way at once"));
         }
         let slot = self.free.last().copied().unwrap_or(self.slots);
         let mut bytes = body.to_vec();

@@ -21,6 +21,7 @@ use crate::{
     record::{End, Record},
     request::{Arrival, Transport, UNKNOWN},
     secrets::{mask_text, redacted},
+    untrusted::escaped,
 };
 
 /// The longest arguments that a line shows, as JSON, in bytes.
@@ -157,7 +158,10 @@ impl Kept<'_> {
             duration_ms: took.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3),
         };
         // It has text for keys, and no numbers that JSON does not have.
-        Entry { call: *call, body: serde_json::to_vec(&line).unwrap_or_default() }
+        let body = serde_json::to_string(&line).unwrap_or_default();
+        // Logs are looked at in terminals. As JSON it is the same.
+        let body = escaped(&body).unwrap_or(body).into_bytes();
+        Entry { call: *call, body }
     }
 }
 

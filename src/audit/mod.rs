@@ -8,6 +8,7 @@ mod chain;
 mod file;
 mod intents;
 mod line;
+mod lines;
 mod sink;
 mod verify;
 mod writer;
@@ -17,7 +18,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -28,6 +29,7 @@ use ring::hmac;
 use tokio::sync::oneshot;
 
 use self::{sink::Sink, writer::Writer};
+use crate::files::shown;
 
 pub use chain::{Key, KeyError};
 pub use line::Line;
@@ -38,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bound on the lines that wait to be written, in bytes.
 const MOST_WAITING: usize = 16 << 20;
+
+/// Bound on a line, in bytes: more than one has that a server wrote.
+const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// Where the audit log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +86,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A file cannot be opened, read or written.
-    #[error("cannot use the audit log {}: {source}", path.display())]
+    #[error("cannot use the audit log {}: {source}", shown(path))]
     Io {
         /// Which.
         path: PathBuf,
@@ -91,14 +96,14 @@ pub enum StartError {
     /// Another process writes it.
     #[error(
         "the audit log {} is in use by another process; each process and each replica needs a file of its own",
-        .0.display()
+        shown(.0)
     )]
     InUse(PathBuf),
     /// Its last line is none that could be continued.
     #[error(
         "the last line of the audit log {} was changed or was written with another key (or without one). \
          Look with `portkey-mcp audit verify`, then move the file away to begin a new chain",
-        .0.display()
+        shown(.0)
     )]
     Broken(PathBuf),
     /// The system has no random numbers.
@@ -138,6 +143,8 @@ struct Queue {
     waiting: AtomicUsize,
     /// How many lines found no room and are not told of yet.
     lost: AtomicU64,
+    /// The last attempt to write has failed.
+    is_failing: AtomicBool,
 }
 
 /// What the writer is told.
@@ -186,6 +193,12 @@ impl Audit {
             digests,
             writes_go_unrecorded,
         })))
+    }
+
+    /// Asks whether the last attempt to write has failed, now and later.
+    pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let queue = self.0.queue.clone();
+        move || queue.is_failing.load(Ordering::Relaxed)
     }
 
     /// Hands a line over. A line whose intent is on record always finds room.

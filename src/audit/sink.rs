@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Settings, StartError, Target,
     chain::{Chain, Link},
-    file::{LogFile, event, private},
+    file::{LogFile, event},
     intents::Intents,
 };
 
@@ -37,9 +37,9 @@ impl Sink {
         if is_stream(path) {
             return Ok(Self::stream(OpenOptions::new().write(true).open(path).map_err(failed)?));
         }
-        let (intents, interrupted) = Intents::open(path, private())?;
+        let (intents, interrupted) = Intents::open(path)?;
         let chain = Chain::new(settings.key.clone());
-        let (file, link, mut found) = LogFile::open(path, settings, &chain)?;
+        let (mut file, link, mut found) = LogFile::open(path, settings, &chain)?;
         for (call, body) in interrupted {
             // The process may have ended between the line and the end of its intent.
             if !file.mentions(&call).map_err(failed)? {
@@ -52,6 +52,19 @@ impl Sink {
     /// A stream and its first line, which shows before any call whether it can be written.
     fn stream(stream: impl Write + Send + 'static) -> (Self, Link, Found) {
         (Self::Stream(Box::new(stream)), Link::first(), vec![event("begin", &Value::Null)])
+    }
+
+    /// Makes sure that what is written can be found where it belongs.
+    pub(super) fn check_place(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(_) => Ok(()),
+            Self::File(file, _) => file.check_place(),
+        }
+    }
+
+    /// Whether somebody else could take away what is written to.
+    pub(super) const fn has_place(&self) -> bool {
+        matches!(self, Self::File(..))
     }
 
     /// Adds whole lines, or nothing.

@@ -2,14 +2,17 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, BufRead, BufReader},
     path::PathBuf,
 };
 
 use serde::Deserialize;
 
-use super::chain::{Chain, Key, Link, Sealed};
+use super::{
+    chain::{Chain, Key, Link, Sealed},
+    lines::{BoundedLine, read_line},
+};
+use crate::files::{open, shown};
 
 /// How many findings are kept; a file that is none of ours would have one for each line.
 const MOST_FINDINGS: usize = 100;
@@ -160,18 +163,16 @@ impl Verifier {
         let mut files = Vec::new();
         for path in paths {
             let told = |error: io::Error| {
-                io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+                io::Error::new(error.kind(), format!("cannot read {}: {error}", shown(path)))
             };
-            let mut reader = BufReader::new(File::open(path).map_err(told)?);
-            let mut first = Vec::new();
-            reader.read_until(b'\n', &mut first).map_err(told)?;
-            let seq =
-                Sealed::read(first.strip_suffix(b"\n").unwrap_or(&first)).map(|line| line.seq);
+            let (file, mut first) = (open(path).map_err(told)?, Vec::new());
+            read_line(&mut BufReader::new(file), &mut first).map_err(told)?;
+            let seq = Sealed::read(&first).map(|line| line.seq);
             files.push((seq.unwrap_or(u64::MAX), path));
         }
         files.sort_by_key(|(seq, _)| *seq);
         for (_, path) in files {
-            self.read(&path.display().to_string(), BufReader::new(File::open(path)?))?;
+            self.read(&shown(path).to_string(), BufReader::new(open(path)?))?;
         }
         Ok(self.report())
     }
@@ -183,14 +184,15 @@ impl Verifier {
     pub fn read(&mut self, file: &str, mut text: impl BufRead) -> io::Result<()> {
         let mut bytes = Vec::new();
         for line in 1.. {
-            bytes.clear();
-            if text.read_until(b'\n', &mut bytes)? == 0 {
+            let read = read_line(&mut text, &mut bytes)?;
+            if read == BoundedLine::End {
                 break;
             }
             self.report.lines += 1;
-            let damage = match bytes.strip_suffix(b"\n") {
-                Some(bytes) => self.line(bytes),
-                None => Some(Damage::Torn),
+            let damage = match read {
+                BoundedLine::Torn => Some(Damage::Torn),
+                BoundedLine::TooLong => self.line(None),
+                BoundedLine::Whole | BoundedLine::End => self.line(Some(&bytes)),
             };
             let Some(damage) = damage else { continue };
             if self.report.findings.len() < MOST_FINDINGS {
@@ -207,8 +209,10 @@ impl Verifier {
         self.report
     }
 
-    fn line(&mut self, bytes: &[u8]) -> Option<Damage> {
+    /// What is wrong with a line; there are no bytes of one that is longer than any of a log.
+    fn line(&mut self, bytes: Option<&[u8]>) -> Option<Damage> {
         let next = self.at.as_ref().map(|(seq, _)| seq.saturating_add(1));
+        let bytes = bytes.unwrap_or_default();
         let damage = match Sealed::read(bytes) {
             None => Damage::Unreadable,
             Some(line) if line.keyed && !self.keyed => Damage::Keyed,

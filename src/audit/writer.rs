@@ -25,6 +25,9 @@ use super::{
 /// How long lines stay unsynced with [`SyncPolicy::Interval`], and what could not be written waits.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often it is looked, while nothing is written, whether the log is still in its place.
+const PLACE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How much is written at once, in bytes, at least one line.
 const BATCH: usize = 256 << 10;
 
@@ -121,12 +124,14 @@ impl Writer {
         if self.failing {
             return Some(PAUSE);
         }
-        let since = self.unsynced.filter(|_| self.sync == SyncPolicy::Interval);
-        since.map(|since| PAUSE.saturating_sub(since.elapsed()))
+        if let Some(since) = self.unsynced.filter(|_| self.sync == SyncPolicy::Interval) {
+            return Some(PAUSE.saturating_sub(since.elapsed()));
+        }
+        self.sink.has_place().then_some(PLACE_INTERVAL)
     }
 
     fn work(&mut self) {
-        let lines = self.write();
+        let lines = self.write().and_then(|()| self.check_intents());
         self.note(&lines);
         let intended = mem::take(&mut self.intended);
         if intended.is_empty() {
@@ -143,8 +148,18 @@ impl Writer {
         }
     }
 
+    /// Makes sure that intents can be put on record, where that matters now.
+    fn check_intents(&mut self) -> io::Result<()> {
+        let is_due = self.failing || !self.intended.is_empty();
+        match self.sink.intents().filter(|_| is_due) {
+            Some(intents) => intents.check_place(),
+            None => Ok(()),
+        }
+    }
+
     /// Writes what waits.
     fn write(&mut self) -> io::Result<()> {
+        self.sink.check_place()?;
         let lost = self.queue.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             self.tell(event("gap", &json!({ "lost": lost })));
@@ -220,5 +235,6 @@ impl Writer {
             _ => {}
         }
         self.failing = outcome.is_err();
+        self.queue.is_failing.store(self.failing, Ordering::Relaxed);
     }
 }

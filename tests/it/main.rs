@@ -25,6 +25,8 @@ mod doors;
 mod dry_run;
 mod enkrypt;
 #[cfg(unix)]
+mod files;
+#[cfg(unix)]
 mod followed;
 mod gateway_patch;
 mod guardrail_checks;

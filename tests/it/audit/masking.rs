@@ -22,3 +22,15 @@ fn a_key_in_the_wrong_place_is_masked() {
     assert_eq!(lines[0]["arguments"]["name"], portkey_mcp::secrets::MASK, "{}", lines[0]);
     assert!(!lines.iter().any(|line| line.to_string().contains(key)), "{lines:#?}");
 }
+
+/// Who looks at the log in a terminal sees what is in it, and nothing else happens.
+#[test]
+fn line_has_no_characters_that_a_terminal_acts_on() {
+    let folder = Folder::new();
+    let name = "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}";
+    assert!(call(&folder, "list-prompts", &json!({ "search": name }), &[]).0);
+    let text = std::fs::read_to_string(folder.log()).unwrap();
+    assert!(text.contains("\\u001b[2J\\u009b31m\\u202e\\udb40\\udc41"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || matches!(c, ' '..='~')), "{text}");
+    assert_eq!(folder.lines()[0]["arguments"]["search"], name);
+}

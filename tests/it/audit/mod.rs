@@ -5,6 +5,8 @@ mod compact;
 mod damage;
 mod failure;
 mod masking;
+#[cfg(unix)]
+mod place;
 
 use std::{fs, io::Write, path::Path};
 

@@ -1,0 +1,91 @@
+//! Reads lines that cannot be longer than a bound, whatever is in the file.
+
+use std::io::{self, BufRead};
+
+use super::MAX_LINE_BYTES;
+
+/// What was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BoundedLine {
+    /// A line with its line break.
+    Whole,
+    /// What stands at the end without one.
+    Torn,
+    /// A line that is too long; the beginning of it was read, and the rest passed over.
+    TooLong,
+    /// There is no more.
+    End,
+}
+
+/// Reads the next line, without its line break.
+pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<BoundedLine> {
+    line.clear();
+    let (mut is_empty, mut is_too_long) = (true, false);
+    loop {
+        let bytes = match text.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if bytes.is_empty() {
+            return Ok(match () {
+                () if is_empty => BoundedLine::End,
+                () if is_too_long => BoundedLine::TooLong,
+                () => BoundedLine::Torn,
+            });
+        }
+        is_empty = false;
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        let room = MAX_LINE_BYTES - line.len();
+        is_too_long |= part.len() > room;
+        line.extend_from_slice(part.get(..room).unwrap_or(part));
+        let used = part.len() + usize::from(end.is_some());
+        text.consume(used);
+        if end.is_some() {
+            return Ok(if is_too_long { BoundedLine::TooLong } else { BoundedLine::Whole });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::io::{BufReader, Read};
+
+    use super::*;
+
+    #[test]
+    fn line_is_read_up_to_the_bound() {
+        let long = "x".repeat(MAX_LINE_BYTES + 1);
+        let text = format!("one\n\n{long}\n{}\ntorn", &long[1..]);
+        let mut reader = BufReader::with_capacity(7, text.as_bytes());
+        let mut line = Vec::new();
+        let mut read = Vec::new();
+        loop {
+            let found = read_line(&mut reader, &mut line).unwrap();
+            read.push((found, line.len()));
+            if found == BoundedLine::End {
+                break;
+            }
+        }
+        let expected = [
+            (BoundedLine::Whole, 3),
+            (BoundedLine::Whole, 0),
+            (BoundedLine::TooLong, MAX_LINE_BYTES),
+            (BoundedLine::Whole, MAX_LINE_BYTES),
+            (BoundedLine::Torn, 4),
+            (BoundedLine::End, 0),
+        ];
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn endless_line_takes_no_more_memory_than_the_bound() {
+        let endless = io::repeat(0).take(3 * MAX_LINE_BYTES as u64);
+        let mut line = Vec::new();
+        let found = read_line(&mut BufReader::new(endless), &mut line).unwrap();
+        assert_eq!((found, line.len()), (BoundedLine::TooLong, MAX_LINE_BYTES));
+        assert!(line.capacity() <= 2 * MAX_LINE_BYTES);
+    }
+}

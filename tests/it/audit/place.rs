@@ -1,0 +1,145 @@
+//! Whose file the log is: one process has it, by whatever name, and what is put in its place is noticed.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+};
+
+use serde_json::{Value, json};
+
+use super::{Folder, call, create, verify};
+use crate::{
+    http::served,
+    requests::{self, answer},
+};
+
+#[tokio::test]
+async fn log_is_one_process_alone_by_whatever_name() {
+    let folder = Folder::new();
+    let server = served(&["--audit-log", &folder.log()]);
+    requests::call(&server, "list-labels", json!({})).send().await.unwrap();
+    let (hard, soft) = (folder.path("hard.jsonl"), folder.path("soft.jsonl"));
+    fs::hard_link(folder.log(), &hard).unwrap();
+    symlink(folder.log(), &soft).unwrap();
+    let cases = [(hard, "is in use by another process"), (soft.clone(), "it is a symbolic link")];
+    for (log, expected) in cases {
+        let args = ["call", "list-labels", "--sandbox", "--audit-log", &log];
+        let (ok, _, err) = crate::process::said(&args);
+        assert!(!ok && err.contains(expected), "{err}");
+    }
+    assert!(server.terminate().0.success());
+    assert_eq!(folder.lines().len(), 1);
+    // Nor is a link followed when nobody has the log.
+    let (ok, _, err) =
+        crate::process::said(&["call", "list-labels", "--sandbox", "--audit-log", &soft]);
+    assert!(!ok && err.contains("it is a symbolic link"), "{err}");
+}
+
+#[tokio::test]
+async fn link_that_leads_nowhere_makes_no_file() {
+    let folder = Folder::new();
+    let target = folder.path("elsewhere");
+    symlink(&target, folder.log()).unwrap();
+    let (ok, told) = call(&folder, "list-labels", &json!({}), &[]);
+    assert!(!ok && told.contains("it is a symbolic link"), "{told}");
+    assert!(fs::symlink_metadata(target).is_err());
+}
+
+/// A write while something else is in the place of the log or of its intents, and after that is gone.
+async fn denied_while(place: impl Fn(&Folder), mend: impl Fn(&Folder), told: &str) {
+    let folder = Folder::new();
+    let mut server = served(&["--audit-log", &folder.log()]);
+    let write = async |server: &_, slug: &str| {
+        let (_, told) = answer(requests::call(server, "create-integration", create(slug))).await;
+        told["result"].to_string()
+    };
+    let first = write(&server, "a").await;
+    assert!(first.contains("\"isError\":false"), "{first}");
+    place(&folder);
+    let denied = write(&server, "b").await;
+    assert!(denied.contains("nothing was sent: the audit log"), "{denied}");
+    let log = server.read_until("cannot be written");
+    assert!(log.contains(told), "{log}");
+    let ready = requests::client().get(server.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    let ready: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
+    let component = json!({ "status": "degraded", "reason": "cannot_be_written" });
+    assert_eq!(ready["components"]["audit_log"], component, "{ready}");
+    mend(&folder);
+    server.read_until("the audit log is written again");
+    let last = write(&server, "c").await;
+    assert!(last.contains("\"isError\":false"), "{last}");
+    assert!(server.terminate().0.success());
+    let lines = folder.lines();
+    assert_eq!(lines.last().unwrap()["outcome"], "answered", "{lines:?}");
+}
+
+#[tokio::test]
+async fn link_in_the_place_of_the_log_is_not_followed() {
+    let place = |folder: &Folder| {
+        fs::rename(folder.log(), folder.path("moved")).unwrap();
+        symlink(folder.path("target"), folder.log()).unwrap();
+        fs::write(folder.path("target"), "").unwrap();
+    };
+    let mend = |folder: &Folder| {
+        assert_eq!(fs::read_to_string(folder.path("target")).unwrap(), "");
+        fs::remove_file(folder.log()).unwrap();
+    };
+    denied_while(place, mend, "no file is in the place of the audit log").await;
+}
+
+#[tokio::test]
+async fn other_file_in_the_place_of_the_log_is_not_written() {
+    let place = |folder: &Folder| {
+        fs::write(folder.path("other"), "not ours\n").unwrap();
+        fs::rename(folder.path("other"), folder.log()).unwrap();
+    };
+    let mend = |folder: &Folder| {
+        assert_eq!(fs::read_to_string(folder.log()).unwrap(), "not ours\n");
+        fs::remove_file(folder.log()).unwrap();
+    };
+    denied_while(place, mend, "another file that is not empty is in the place").await;
+}
+
+#[tokio::test]
+async fn other_file_in_the_place_of_the_intents_is_not_written() {
+    let intents = |folder: &Folder| folder.path("audit.jsonl.intents");
+    let place = |folder: &Folder| {
+        fs::write(folder.path("other"), "").unwrap();
+        fs::rename(folder.path("other"), intents(folder)).unwrap();
+    };
+    let mend = |folder: &Folder| {
+        fs::remove_file(intents(folder)).unwrap();
+    };
+    denied_while(place, mend, "somebody else moved or replaced").await;
+}
+
+/// As `logrotate` does with `create`: the file is moved away, and an empty one made in its place.
+#[tokio::test]
+async fn empty_file_in_the_place_of_a_moved_one_goes_on_with_the_chain() {
+    let folder = Folder::new();
+    let server = served(&["--audit-log", &folder.log()]);
+    requests::call(&server, "create-label", json!({ "name": "a" })).send().await.unwrap();
+    let moved = folder.path("moved");
+    fs::rename(folder.log(), &moved).unwrap();
+    fs::write(folder.log(), "").unwrap();
+    fs::set_permissions(folder.log(), fs::Permissions::from_mode(0o600)).unwrap();
+    requests::call(&server, "create-label", json!({ "name": "b" })).send().await.unwrap();
+    // It is locked as the first one was.
+    let (ok, told) = call(&folder, "list-labels", &json!({}), &[]);
+    assert!(!ok && told.contains("in use by another process"), "{told}");
+    assert!(server.terminate().0.success());
+    let (ok, told) = verify(&[&folder.log(), &moved]);
+    assert!(ok && told.contains("lines 1 to 2"), "{told}");
+}
+
+/// Nobody calls meanwhile: it is noticed all the same, and the next write is on record from its intent on.
+#[tokio::test]
+async fn log_that_is_moved_away_is_begun_anew_without_a_call() {
+    let folder = Folder::new();
+    let mut server = served(&["--audit-log", &folder.log()]);
+    requests::call(&server, "list-labels", json!({})).send().await.unwrap();
+    fs::rename(folder.log(), folder.path("moved")).unwrap();
+    server.read_until("it goes on in a new file");
+    assert!(fs::metadata(folder.log()).is_ok());
+    assert!(server.terminate().0.success());
+}

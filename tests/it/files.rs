@@ -1,0 +1,119 @@
+//! Files that an operator names: whatever is no regular file, or too large, is an error, and nobody waits for it.
+
+use std::{fs, io::Write, path::Path, process::Command};
+
+use crate::process::said;
+
+/// What can stand in the place of a file, by its path.
+fn impostors(folder: &Path) -> Vec<String> {
+    let pipe = folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let link = folder.join("link");
+    std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    vec!["/dev/zero".to_owned(), text(&pipe), text(&link), text(folder)]
+}
+
+#[test]
+fn only_regular_files_are_read_whatever_option_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    fs::write(&good, "version: \"1\"\n").unwrap();
+    let good = good.to_str().unwrap();
+    // `{}` is the path.
+    let commands: &[&[&str]] = &[
+        &["call", "list-labels", "--sandbox", "--policy", "{}"],
+        &["tools", "--descriptions", "{}"],
+        &["call", "list-labels", "--sandbox", "--ca-file", "{}"],
+        &["call", "list-labels", "--api-key-file", "{}"],
+        &["call", "list-labels", "--enkrypt-api-key-file", "{}"],
+        &["call", "list-labels", "--sandbox", "--api-key-file", "{}"],
+        &["call", "list-labels", "--sandbox", "--audit-log", "-", "--audit-key-file", "{}"],
+        &["http", "--sandbox", "--auth", "token", "--auth-file", "{}"],
+        &["http", "--sandbox", "--auth", "oauth", "--auth-file", "{}"],
+        &["http", "--sandbox", "--tls-cert", "{}", "--tls-key", good],
+        &["http", "--sandbox", "--tls-cert", good, "--tls-key", "{}"],
+        &["http", "--sandbox", "--state-key-file", "{}"],
+        &["approvals", "list", "--admin-file", "{}"],
+        &["token", "new", "--name", "a", "--scope", "portkey:read", "--file", "{}"],
+        &["policy", "check", "{}"],
+        &["policy", "test", good, "{}"],
+        &["audit", "verify", "{}"],
+        &["audit", "verify", good, "--audit-key-file", "{}"],
+    ];
+    let places = impostors(folder.path());
+    for args in commands {
+        for place in &places {
+            let args: Vec<_> =
+                args.iter().map(|arg| if *arg == "{}" { place } else { *arg }).collect();
+            let (ok, out, err) = said(&args);
+            // Of a device that everybody may write the permissions are told first.
+            let told = ["regular file", "permission", "everybody may write", "holds no PEM"];
+            assert!(!ok && told.iter().any(|part| err.contains(part)), "{args:?}: {out}{err}");
+        }
+    }
+}
+
+#[test]
+fn file_that_is_larger_than_any_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("large");
+    // Sparse: it takes no room.
+    fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    let file = file.to_str().unwrap();
+    let commands: &[&[&str]] = &[
+        &["policy", "check", file],
+        &["tools", "--descriptions", file],
+        &["call", "list-labels", "--sandbox", "--ca-file", file],
+        &["http", "--sandbox", "--auth", "token", "--auth-file", file],
+    ];
+    for args in commands {
+        let (ok, _, err) = said(args);
+        assert!(!ok && err.contains("more than 4194304 bytes"), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn prompt_that_is_no_regular_file_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path().join("own.md")).status().unwrap().success());
+    let path = folder.path().to_str().unwrap();
+    let (ok, _, err) = said(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--prompts", path]);
+    assert!(!ok && err.contains("own.md") && err.contains("it is a named pipe"), "{err}");
+}
+
+#[test]
+fn audit_log_with_an_endless_line_is_verified_in_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(256 << 20).unwrap();
+    writeln!(fs::OpenOptions::new().append(true).open(&path).unwrap(), "\n{{}}").unwrap();
+    let args = ["audit", "verify", path.to_str().unwrap()];
+    let (ok, out, err) = said(&args);
+    let lines: Vec<_> =
+        out.lines().filter(|line| line.contains("no line of an audit log")).collect();
+    assert!(!ok && lines.len() == 2, "{out}{err}");
+    let (ok, _, err) = said(&["call", "list-labels", "--sandbox", "--audit-log", args[2]]);
+    assert!(!ok && err.contains("its end is no line") || err.contains("the last line"), "{err}");
+}
+
+/// Several add to a file at once: each looks at what the others have added.
+#[test]
+fn tokens_that_are_made_at_once_are_all_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    let file = file.to_str().unwrap();
+    let made: usize = std::thread::scope(|scope| {
+        let make = |name: &'static str| {
+            scope.spawn(move || {
+                said(&["token", "new", "--name", name, "--scope", "portkey:read", "--file", file]).0
+            })
+        };
+        let runs: Vec<_> = ["a", "a", "a", "b"].into_iter().map(make).collect();
+        runs.into_iter().filter(|_| true).map(|run| usize::from(run.join().unwrap())).sum()
+    });
+    assert_eq!(made, 2, "of three of one name only the first is added");
+    let text = fs::read_to_string(file).unwrap();
+    assert_eq!(text.matches("[[token]]").count(), 2, "{text}");
+}
