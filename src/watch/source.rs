@@ -199,6 +199,8 @@ impl<T: Send + Sync + 'static> Source for Target<T> {
         // Whoever parses may have a fault; that must not end the following of this and all other files.
         let looked = catch_unwind(AssertUnwindSafe(|| self.look(&mut state, check)));
         let has_changed = looked.unwrap_or_else(|_| {
+            let paths = state.files.iter().map(|file| file.path.clone()).collect();
+            state.files = found(paths);
             state.retry = Some((Instant::now() + LAST_RETRY, LAST_RETRY));
             self.refuse(&anyhow!("cannot use {}: reading it has failed", shown(&self.path)));
             true

@@ -147,12 +147,11 @@ impl Run {
         for source in &sources {
             has_changed |= source.check(check);
         }
-        if has_changed {
-            if self.folders.watch(sources.iter().flat_map(|source| source.folders()).collect()) {
-                // What happened before there was anyone to be told.
-                for source in &sources {
-                    source.check(Check::Metadata);
-                }
+        let folders = || sources.iter().flat_map(|source| source.folders()).collect();
+        if has_changed && self.folders.watch(folders()) {
+            // What happened before there was anyone to be told.
+            for source in &sources {
+                source.check(Check::Metadata);
             }
         }
     }

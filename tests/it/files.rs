@@ -117,3 +117,18 @@ fn tokens_that_are_made_at_once_are_all_in_the_file() {
     let text = fs::read_to_string(file).unwrap();
     assert_eq!(text.matches("[[token]]").count(), 2, "{text}");
 }
+
+/// Two servers write their address to the same file: the first one that ends takes the other's not away.
+#[test]
+fn file_of_the_approval_address_is_removed_by_its_own_server_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admin.json");
+    let path = file.to_str().unwrap();
+    let args = ["--approve-deletes", "--admin-listen", "127.0.0.1:0", "--admin-file", path];
+    let first = crate::http::served(&args);
+    let second = crate::http::served(&args);
+    assert!(first.terminate().0.success());
+    assert!(said(&["approvals", "list", "--admin-file", path]).0);
+    assert!(second.terminate().0.success());
+    assert!(!file.exists());
+}

@@ -33,7 +33,7 @@ use super::http::{
 };
 use crate::{
     approval::{self, Approvals, Reaction, Ticket, Undecided},
-    files::shown,
+    files::{Identity, shown},
     metrics::Metrics,
     seal::random,
 };
@@ -42,7 +42,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Desk {
     ending: Ending,
-    file: Option<PathBuf>,
+    /// The file that was written, and which one it is.
+    file: Option<(PathBuf, Identity)>,
 }
 
 /// What answering takes.
@@ -119,9 +120,12 @@ impl Desk {
         let listener = super::listen(listen, "--admin-listen")?;
         let address = listener.local_addr()?;
         let (url, token) = (format!("http://{address}"), hex::encode(random::<32>()?));
+        let mut written = None;
         if let Some(file) = file {
             let told = || format!("cannot write {}", shown(file));
-            write(file, &json!({ "url": url, "token": token })).with_context(told)?;
+            let identity =
+                write(file, &json!({ "url": url, "token": token })).with_context(told)?;
+            written = Some((file.to_owned(), identity));
         }
         let port = address.port();
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
@@ -129,22 +133,24 @@ impl Desk {
         approvals.open_desk(url);
         let ending = Ending::default();
         tokio::spawn(serve(listener, Office { approvals, hosts, token }, ending.clone()));
-        Ok(Self { ending, file: file.map(Path::to_owned) })
+        Ok(Self { ending, file: written })
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
         self.ending.cut();
-        if let Some(file) = &self.file {
-            // It leads nowhere now. Whoever removed it already has done the same.
+        if let Some((file, identity)) = &self.file
+            && fs::symlink_metadata(file).is_ok_and(|found| Identity::of(&found) == *identity)
+        {
+            // It leads nowhere now. One that another server wrote in its place does.
             _ = fs::remove_file(file);
         }
     }
 }
 
-/// Writes a file that nobody but its owner may read, in the place of an earlier one.
-fn write(file: &Path, what: &Value) -> std::io::Result<()> {
+/// Writes a file that nobody but its owner may read, in the place of an earlier one. Returns which it is.
+fn write(file: &Path, what: &Value) -> std::io::Result<Identity> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -153,7 +159,9 @@ fn write(file: &Path, what: &Value) -> std::io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    writeln!(options.open(file)?, "{what}")
+    let mut opened = options.open(file)?;
+    writeln!(opened, "{what}")?;
+    Ok(Identity::of(&opened.metadata()?))
 }
 
 async fn serve(listener: TcpListener, office: Office, ending: Ending) {
