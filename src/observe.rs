@@ -8,6 +8,7 @@ use tracing::info;
 use crate::{
     dispatch::{CallError, Record},
     metrics::{Held, Metrics, Refused},
+    operation,
     policy::Noted,
     principal::Principal,
     record::End,
@@ -108,6 +109,11 @@ impl<'a> Call<'a> {
         self.record.untrusted
     }
 
+    /// The write that was sent, if one was.
+    pub fn sent_write(&self) -> Option<&'static operation::Operation> {
+        self.record.operation.filter(|_| self.record.is_sent)
+    }
+
     /// How it arrived, and where dispatch writes down what it finds out.
     pub fn parts(&mut self) -> (&Arrival, &mut Record) {
         (&self.operation.arrival, &mut self.record)
@@ -123,7 +129,7 @@ impl<'a> Call<'a> {
         let metrics = &self.operation.metrics;
         if outcome.is_err() {
             // Dispatch has said so, unless a human was asked after it.
-            self.record.end = outcome.into();
+            self.record.end = End::of(outcome, self.record.is_sent);
         }
         self.operation.error = match outcome {
             // A question is no error: the client is to put it to its user.
@@ -160,7 +166,7 @@ impl<'a> Call<'a> {
     /// It ended in a panic.
     pub fn panicked(&mut self) {
         self.operation.error = "tool_error";
-        self.record.end = End::failed("a panic");
+        self.record.panicked();
     }
 }
 

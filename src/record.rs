@@ -7,6 +7,9 @@ use crate::{
     policy::Noted,
 };
 
+/// The outcome of a write that was sent and may have taken effect, although nothing says that it did.
+pub const UNKNOWN_OUTCOME: &str = "unknown";
+
 /// What is found out about a call on its way.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -38,6 +41,8 @@ pub struct Record {
     pub warnings: Vec<String>,
     /// Times that the caller did not write as RFC 3339, by argument, as they are sent.
     pub times: Vec<(String, String)>,
+    /// Whether a write was sent.
+    pub is_sent: bool,
     /// What became of the call.
     pub end: End,
 }
@@ -59,6 +64,7 @@ impl Default for Record {
             unknown_fields: Vec::new(),
             warnings: Vec::new(),
             times: Vec::new(),
+            is_sent: false,
             end: End::default(),
         }
     }
@@ -69,6 +75,20 @@ impl Record {
     pub fn decided(&mut self, decision: &'static str, rule: impl Into<Arc<str>>) {
         self.decision = decision;
         self.rule = Some(rule.into());
+    }
+
+    /// A write is about to be sent. If nothing else is ever known of it, its outcome is unknown.
+    pub fn sends_write(&mut self) {
+        self.is_sent = true;
+        self.end = UNKNOWN_OUTCOME.into();
+    }
+
+    /// The call ended in a panic.
+    pub fn panicked(&mut self) {
+        self.end = End::failed("a panic");
+        if self.is_sent {
+            self.end.outcome = UNKNOWN_OUTCOME;
+        }
     }
 
     /// Something of ours said no to the call.

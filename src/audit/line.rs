@@ -18,7 +18,7 @@ use super::{Audit, Entry, Unwritable};
 use crate::{
     operation::{Effect, JsonMap, Published},
     principal::Principal,
-    record::{End, Record},
+    record::{End, Record, UNKNOWN_OUTCOME},
     request::{Arrival, Transport, UNKNOWN},
     secrets::{mask_text, redacted},
     untrusted::escaped,
@@ -32,9 +32,6 @@ const LONGEST_INTENDED: usize = 2 << 10;
 
 /// The longest text that callers or upstreams had a say in, in characters.
 const LONGEST_TEXT: usize = 512;
-
-/// What an intent says of the outcome: it stands if nothing else is ever known.
-const NOT_KNOWN: &str = "unknown";
 
 /// A call on its way to its line, which is written when this is dropped. Does nothing where no audit log is
 /// kept.
@@ -101,7 +98,7 @@ impl<'a> Line<'a> {
         let writes =
             self.record.operation.is_some_and(|operation| operation.effects() != Effect::Read);
         let Some(kept) = self.kept.as_mut().filter(|_| writes) else { return Ok(()) };
-        let entry = kept.entry(self.record, &End::from(NOT_KNOWN), LONGEST_INTENDED, None);
+        let entry = kept.entry(self.record, &End::from(UNKNOWN_OUTCOME), LONGEST_INTENDED, None);
         let recorded = kept.audit.intend(entry).await;
         kept.intended = recorded.is_ok();
         if kept.audit.0.writes_go_unrecorded { Ok(()) } else { recorded }
@@ -112,7 +109,7 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         let Some(kept) = &self.kept else { return };
         if thread::panicking() {
-            self.record.end = End::failed("a panic");
+            self.record.panicked();
         }
         let took = Some(kept.started.elapsed());
         let entry = kept.entry(self.record, &self.record.end, LONGEST_ARGUMENTS, took);

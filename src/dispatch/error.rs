@@ -10,7 +10,7 @@ use crate::{
     policy,
     portkey::{Refusal, SendError},
     principal::Withheld,
-    record::End,
+    record::{End, UNKNOWN_OUTCOME},
     secrets::SecretError,
 };
 
@@ -53,13 +53,35 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether it may have taken effect all the same.
-    pub const fn is_in_doubt(&self) -> bool {
-        let Self::Send(error) = self else { return false };
-        matches!(
-            error,
-            SendError::Interrupted(..) | SendError::TimedOut { .. } | SendError::TooLarge(..)
-        )
+    /// Whether the call may have taken effect all the same: it was sent, and there is no answer that rules it
+    /// out. Limits keep such a call counted, and nothing treats it as one that never was.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Send(error) => error.may_have_taken_effect(),
+            Self::Refused(_, refusal) => refusal.may_have_taken_effect(),
+            Self::Unknown(_)
+            | Self::Withheld(_)
+            | Self::Forbidden(_)
+            | Self::Input(_)
+            | Self::Ask(_)
+            | Self::Waiting(_)
+            | Self::Denied(_)
+            | Self::Unwritable(_)
+            | Self::Secret(_) => false,
+        }
+    }
+}
+
+impl End {
+    /// What became of a call. A write that was sent and may have taken effect is unknown, whatever came back.
+    pub fn of(outcome: &Result<Value, CallError>, is_sent: bool) -> Self {
+        let end = Self::from(outcome);
+        match outcome {
+            Err(error) if is_sent && error.may_have_taken_effect() => {
+                Self { outcome: UNKNOWN_OUTCOME, ..end }
+            }
+            _ => end,
+        }
     }
 }
 

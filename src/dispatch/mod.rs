@@ -15,7 +15,7 @@ use crate::{
     catalog::{Catalog, Entry},
     operation::{JsonMap, Validated, ValidationOptions},
     policy::{self, Decision, Facts, Policy, Verdict},
-    portkey::{Client, Refusal},
+    portkey::{Client, Doubt, Refusal},
     principal::{AccessModes, Method, Principal},
     request::Arrival,
     secrets::{Caller, Secrets, mask_text},
@@ -29,6 +29,8 @@ use self::refused::Named;
 
 pub use self::error::CallError;
 pub use crate::record::Record;
+
+use crate::record::End;
 
 /// The decision to tell a call instead of sending it.
 const DRY_RUN: &str = "dry-run";
@@ -123,7 +125,7 @@ impl Dispatcher {
         let outcome = self.decided(call, &mut line).await;
         line.record.end = match &outcome {
             Ok(_) if line.record.decision == DRY_RUN => "dry run".into(),
-            outcome => outcome.into(),
+            outcome => End::of(outcome, line.record.is_sent),
         };
         outcome
     }
@@ -185,7 +187,7 @@ impl Dispatcher {
         // What was sent is counted, and what may have been.
         let nothing_happened = match &outcome {
             Ok(_) => line.record.decision == DRY_RUN,
-            Err(error) => !error.is_in_doubt(),
+            Err(error) => !error.may_have_taken_effect(),
         };
         if nothing_happened {
             Decision::roll_back(reserved, &self.store).await;
@@ -251,7 +253,14 @@ impl Dispatcher {
         if preview.is_none() {
             line.intend().await.inspect_err(|_| line.record.denied_by("audit"))?;
         }
-        let answer = self.portkey.send(request, &principal.credentials).await?;
+        let writes = request.writes;
+        if writes {
+            line.record.sends_write();
+        }
+        let sent = self.portkey.send(request, &principal.credentials).await;
+        // What is looked up here is told only where the call came to nothing.
+        let look = || self.way_to_look(principal, entry.operation).filter(|_| writes);
+        let answer = sent.map_err(|error| error.with_look(look()))?;
         let record = &mut *line.record;
         record.status = Some(answer.status().as_u16());
         record.retries = Some(answer.attempts().saturating_sub(1));
@@ -260,6 +269,7 @@ impl Dispatcher {
             record.upstream_request_id.clone_from(&refusal.request_id);
             refusal.call = Box::new(named.call(published, principal));
             refusal.call.warnings.clone_from(&record.warnings);
+            refusal.call.doubt = Doubt { writes, look: look() };
             refusal.scrub(|text| match untrusted::cleaned(text) {
                 Some(clean) => fetched.mask(&clean),
                 None => fetched.mask(text),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     operation::{JsonMap, Operation, Published},
-    portkey::{KeyHolder, RefusedCall},
+    portkey::{Doubt, KeyHolder, RefusedCall},
     principal::{KeySource, Method, Principal},
 };
 
@@ -31,6 +31,7 @@ impl Named {
             has_workspace: self.workspace,
             has_organisation: self.organisation,
             warnings: Vec::new(),
+            doubt: Doubt::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     approval::{Always, Approvals},
     audit::Audit,
     catalog::{Catalog, Entry},
+    dry_run,
     metrics::Metrics,
     operation::{JsonMap, Operation, ValidationOptions},
     policy::Policy,
@@ -101,6 +102,12 @@ impl Dispatcher {
     pub fn is_open(&self, principal: &Principal, entry: &Entry) -> bool {
         let may = principal.may(entry.domain.name, entry.operation).is_ok();
         may && self.is_listed(principal, entry)
+    }
+
+    /// The tool with which a caller sees whether a write took effect, if there is one.
+    pub fn way_to_look(&self, principal: &Principal, write: &Operation) -> Option<&'static str> {
+        let read = dry_run::shows(&self.catalog, write)?;
+        self.shows(principal, read).then(|| read.operation.name())
     }
 
     /// Whether a policy may have a human asked about a call.

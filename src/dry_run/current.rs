@@ -15,14 +15,7 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a En
     if matches!(operation.effects(), Effect::Read) {
         return None;
     }
-    let reads = |path: &str| {
-        catalog.iter().find(|entry| {
-            let read = entry.operation;
-            read.method() == http::Method::GET
-                && read.base() == operation.base()
-                && read.path() == path
-        })
-    };
+    let reads = |path: &str| read_at(catalog, operation, path);
     if let Some(path) = operation.reads() {
         return reads(path);
     }
@@ -38,6 +31,30 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a En
         }
         path = path.rsplit_once('/').map(|(above, _)| above).filter(|above| above.contains('{'))?;
     }
+}
+
+/// Which read shows whether a write took effect: that of what it changes, else the nearest above, which for
+/// what creates is the list that has the new one.
+pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entry> {
+    let above = || {
+        let mut path = operation.path();
+        loop {
+            if let Some(entry) = read_at(catalog, operation, path) {
+                return Some(entry);
+            }
+            path =
+                path.rsplit_once('/').map(|(above, _)| above).filter(|above| !above.is_empty())?;
+        }
+    };
+    read_of(catalog, operation).or_else(above)
+}
+
+/// The GET of a path, on the host of an operation.
+fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Option<&'a Entry> {
+    catalog.iter().find(|entry| {
+        let read = entry.operation;
+        read.method() == http::Method::GET && read.base() == operation.base() && read.path() == path
+    })
 }
 
 /// The arguments of the read, out of those of the write: what names the resource, and nothing of what is

@@ -10,7 +10,7 @@ use crate::operation::{Effect, Operation, WireRequest};
 
 pub use self::{
     brief::brief,
-    current::{arguments, read_of},
+    current::{arguments, read_of, shows},
     diff::{Change, changes},
 };
 

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    Base, Body, InputError, JsonMap, Operation, Pending, header, preview::Preview, segment,
+    Base, Body, Effect, InputError, JsonMap, Operation, Pending, header, preview::Preview, segment,
 };
 
 /// A request to an upstream, complete but for its host and its key.
@@ -31,6 +31,8 @@ pub struct WireRequest {
     pub body: Option<Value>,
     /// Whether it may be sent again when it is unknown whether it arrived.
     pub repeatable: bool,
+    /// Whether it is to change anything.
+    pub writes: bool,
     /// What is done with the answer where the call was only to be previewed: the request is then the
     /// GET that the preview needs, and there is no other.
     pub preview: Option<Pending>,
@@ -84,6 +86,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
             headers,
             body: None,
             repeatable: true,
+            writes: false,
             preview: Some(Pending { body: Value::Object(args), merge }),
         });
     }
@@ -99,6 +102,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
             Body::Bare(name) => args.shift_remove(name),
         },
         repeatable: operation.repeatable(),
+        writes: operation.effects() != Effect::Read,
         preview: None,
     })
 }

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::details::{self, Detail};
+use super::{
+    Doubt,
+    details::{self, Detail},
+};
 
 /// An answer, good or bad, as it came.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct Answer {
     request_id: Option<String>,
     retry_after: Option<Duration>,
     attempts: usize,
+    /// Whether an attempt before this answer may have taken effect.
+    is_doubtful: bool,
 }
 
 /// An upstream's no, in one form.
@@ -40,6 +45,8 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// How often it was sent.
     pub attempts: usize,
+    /// Whether an attempt before the one that was refused may have taken effect.
+    pub is_doubtful: bool,
     /// What kind of no it is, where the body and not the status tells.
     pub kind: Kind,
     /// The call that was refused.
@@ -59,6 +66,8 @@ pub struct RefusedCall {
     pub has_organisation: bool,
     /// What the caller is told about the arguments, which may be the cause.
     pub warnings: Vec<String>,
+    /// What the caller must know where the call may have taken effect all the same.
+    pub doubt: Doubt,
 }
 
 /// Who holds the key that a request was made with, and so can replace it.
@@ -104,11 +113,14 @@ impl Answer {
             request_id: id.iter().find_map(|name| text(name)).map(str::to_owned),
             retry_after: text(header::RETRY_AFTER.as_str()).and_then(pause),
             attempts: 1,
+            is_doubtful: false,
         }
     }
 
-    pub(super) fn after(mut self, attempts: usize) -> Self {
+    /// The same, which came after so many attempts, one of which may have taken effect if `is_doubtful`.
+    pub(super) fn after(mut self, attempts: usize, is_doubtful: bool) -> Self {
         self.attempts = attempts;
+        self.is_doubtful = is_doubtful;
         self
     }
 
@@ -179,6 +191,7 @@ impl Answer {
             more_details: 0,
             request_id: text(body.get("request_id")).or(self.request_id),
             attempts: self.attempts,
+            is_doubtful: self.is_doubtful,
             kind,
             call: Box::default(),
         }
@@ -199,6 +212,7 @@ impl Answer {
             more_details: 0,
             request_id: self.request_id,
             attempts: self.attempts,
+            is_doubtful: self.is_doubtful,
             kind,
             call: Box::default(),
         }

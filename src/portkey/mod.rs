@@ -3,6 +3,7 @@
 mod address;
 mod answer;
 mod details;
+mod doubt;
 mod retry;
 
 use std::{
@@ -28,6 +29,7 @@ use crate::{
 pub use address::Addresses;
 pub use answer::{Answer, KeyHolder, Kind, Refusal, RefusedCall};
 pub use details::{Detail, is_generic};
+pub use doubt::Doubt;
 pub use retry::Retries;
 
 /// The header that an upstream reads its key from (quirks.md §2.1, enkrypt.md §1).
@@ -72,6 +74,9 @@ pub enum SendError {
     /// The client could not be set up.
     #[error("the HTTP client could not be set up: {0}")]
     Setup(#[source] reqwest::Error),
+    /// The request could not be built.
+    #[error("the request to {0} could not be built, nothing was sent: {1}")]
+    NotBuilt(Upstream, Cause),
     /// The connection was never made, so nothing happened.
     #[error(
         "{upstream} could not be reached, nothing was sent. {place}: {cause}. {}",
@@ -99,11 +104,19 @@ pub enum SendError {
         doubt: Doubt,
     },
     /// The answer was larger than allowed.
-    #[error(
-        "the answer of {0} is larger than {1} bytes and was dropped. Ask for less (a smaller \
-         `page_size`, a narrower filter), or raise --max-response-bytes"
-    )]
-    TooLarge(Upstream, usize),
+    #[error("the answer of {0} is larger than {1} bytes and was dropped. {advice}", advice = too_large(*.2))]
+    TooLarge(Upstream, usize, Doubt),
+}
+
+/// What to do about an answer that is too large. Asking for less would make a write a second time.
+fn too_large(doubt: Doubt) -> String {
+    match doubt.writes {
+        false => {
+            "Ask for less (a smaller `page_size`, a narrower filter), or raise --max-response-bytes"
+                .to_owned()
+        }
+        true => doubt.to_string(),
+    }
 }
 
 /// A transport error in words, without the address it occurred on.
@@ -155,22 +168,6 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a caller must know when it is unclear whether a request took effect.
-#[derive(Clone, Copy, Debug)]
-pub struct Doubt {
-    repeatable: bool,
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.repeatable {
-            "The call can be made again"
-        } else {
-            "It may have taken effect all the same: look before making the call again"
-        })
-    }
-}
-
 /// A client for one Portkey and one Enkrypt AI.
 ///
 /// The connection pool is made on the first call, so that a server that only lists its tools never
@@ -206,9 +203,9 @@ impl Client {
     ) -> Result<Answer, SendError> {
         let upstream = request.base.upstream();
         let request = self.prepare(request, credentials)?;
-        let doubt = Doubt { repeatable: request.repeatable };
+        let doubt = Doubt { writes: request.writes, look: None };
         let started = Instant::now();
-        let (mut attempts, mut arrived) = (0, false);
+        let (mut attempts, mut arrived, mut is_doubtful) = (0, false, false);
         let attempt = || {
             attempts += 1;
             if attempts > 1 {
@@ -220,7 +217,10 @@ impl Client {
             .retry(self.settings.retries.pauses())
             .when(|failure| {
                 arrived |= !failure.is_unsent();
-                failure.again(request.repeatable)
+                let again = failure.again(request.repeatable);
+                // The last one speaks for itself.
+                is_doubtful |= again && failure.leaves_open();
+                again
             })
             .adjust(|failure: &Failure, pause| {
                 let left = self.settings.timeout.saturating_sub(started.elapsed());
@@ -229,16 +229,19 @@ impl Client {
         let outcome = tokio::time::timeout(self.settings.timeout, sent).await;
         match outcome {
             Err(_) => Err(SendError::TimedOut { upstream, bound: self.settings.timeout, doubt }),
-            Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts)),
+            Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts, is_doubtful)),
             Ok(Err(Failure::Lost(error))) if error.is_connect() && !arrived => {
                 let place = Place::of(&request.url, self.settings.proxies);
                 Err(SendError::Unreachable { upstream, place, cause: Cause(error) })
+            }
+            Ok(Err(Failure::Lost(error))) if error.is_builder() => {
+                Err(SendError::NotBuilt(upstream, Cause(error)))
             }
             Ok(Err(Failure::Lost(error))) => {
                 Err(SendError::Interrupted(upstream, Cause(error), doubt))
             }
             Ok(Err(Failure::TooLarge)) => {
-                Err(SendError::TooLarge(upstream, self.settings.max_response_bytes))
+                Err(SendError::TooLarge(upstream, self.settings.max_response_bytes, doubt))
             }
         }
     }
@@ -270,6 +273,7 @@ impl Client {
             headers,
             body,
             repeatable: request.repeatable,
+            writes: request.writes,
         })
     }
 
@@ -359,6 +363,7 @@ struct Prepared {
     headers: HeaderMap,
     body: Option<Bytes>,
     repeatable: bool,
+    writes: bool,
 }
 
 /// Why one attempt did not end the matter.
@@ -375,6 +380,7 @@ impl Failure {
     fn again(&self, repeatable: bool) -> bool {
         match self {
             Self::Busy(_) => repeatable,
+            Self::Lost(error) if error.is_builder() => false,
             // Even what must not be doubled may go again.
             Self::Lost(_) => repeatable || self.is_unsent(),
             Self::TooLarge => false,
@@ -384,6 +390,15 @@ impl Failure {
     /// Whether there was no connection, so that nothing was sent.
     fn is_unsent(&self) -> bool {
         matches!(self, Self::Lost(error) if error.is_connect())
+    }
+
+    /// Whether the attempt may have taken effect.
+    fn leaves_open(&self) -> bool {
+        match self {
+            Self::Busy(answer) => doubt::leaves_open(answer.status()),
+            Self::Lost(_) => !self.is_unsent(),
+            Self::TooLarge => true,
+        }
     }
 
     fn retry_after(&self) -> Option<Duration> {

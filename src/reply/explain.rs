@@ -38,6 +38,10 @@ pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
     if let Some(meaning) = meaning(operation, refusal) {
         _ = write!(text, "\n{meaning}");
     }
+    let doubt = refusal.call.doubt;
+    if doubt.writes && refusal.may_have_taken_effect() {
+        _ = write!(text, "\n{doubt}.");
+    }
     for warning in &refusal.call.warnings {
         _ = write!(text, "\nWarning: {warning}");
     }
@@ -48,7 +52,7 @@ pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
 fn meaning(operation: &Operation, refusal: &Refusal) -> Option<String> {
     let (upstream, status) = (operation.base().upstream(), refusal.status);
     // These say the same whoever answers, and proxies often do.
-    if let Some(text) = from_in_between(operation, status) {
+    if let Some(text) = from_in_between(upstream, status, refusal.call.doubt.writes) {
         return Some(text);
     }
     let text = match refusal.kind {
@@ -57,11 +61,14 @@ fn meaning(operation: &Operation, refusal: &Refusal) -> Option<String> {
              and a self-hosted control plane has its own address."
                 .to_owned()
         }
-        Kind::Stranger => format!(
-            "That is not how {upstream} answers; a proxy or another server did. Check {} and the \
-             network, then call again.",
-            upstream.address_settings()
-        ),
+        Kind::Stranger => {
+            let then = if refusal.call.doubt.writes { "" } else { ", then call again" };
+            format!(
+                "That is not how {upstream} answers; a proxy or another server did. Check {} and the \
+                 network{then}.",
+                upstream.address_settings()
+            )
+        }
         Kind::InBody => {
             "The request arrived and was carried out; its result is the failure above.".to_owned()
         }
@@ -176,23 +183,25 @@ fn unauthorized(operation: &Operation, refusal: &Refusal, cause: bool) -> String
     }
 }
 
-fn from_in_between(operation: &Operation, status: StatusCode) -> Option<String> {
-    let upstream = operation.base().upstream();
+fn from_in_between(upstream: Upstream, status: StatusCode, writes: bool) -> Option<String> {
     let text = match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             format!("The request is too large for {upstream}. Send less at once.")
         }
+        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => format!(
+            "The arguments make the address of the request too long for {upstream}. Pass fewer or shorter \
+             values, in several calls if need be."
+        ),
         StatusCode::TOO_MANY_REQUESTS => {
             "Too many requests for now. Wait a while before calling again, and ask for more per page."
                 .to_owned()
         }
-        status if status.is_server_error() && operation.repeatable() => format!(
+        status if status.is_server_error() && writes => {
+            format!("The fault is {upstream}'s or lies in between.")
+        }
+        status if status.is_server_error() => format!(
             "The fault is {upstream}'s or lies in between. Call again in a while; if it stays, quote \
              the request id to {upstream}."
-        ),
-        status if status.is_server_error() => format!(
-            "The fault is {upstream}'s or lies in between, and the call may have taken effect: look \
-             before making it again."
         ),
         _ => return None,
     };

@@ -21,6 +21,7 @@ use crate::{
     approval::{Answer, Denied, Question, take_ticket},
     dispatch::{self, CallError},
     observe::Call,
+    portkey::Doubt,
     principal::Principal,
     reply,
     results::{Content, Origin, Shown, annotate},
@@ -57,10 +58,26 @@ impl Server {
                 }
             },
             // Dropping the call aborts its request to Portkey.
-            () = context.ct.cancelled() => {
-                Err(ErrorData::internal_error("the call was cancelled", None))
-            }
+            () = context.ct.cancelled() => self.cut_off(principal, &observed),
         }
+    }
+
+    /// The answer to a call that ends before its answer came, because its client or the server wants that. A
+    /// client that took it back gets none.
+    fn cut_off(
+        &self,
+        principal: &Principal,
+        observed: &Call<'_>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(write) = observed.sent_write() else {
+            let told = "the call was cut off, because it was taken back or the server stops; it changed nothing";
+            return Err(ErrorData::internal_error(told, None));
+        };
+        let doubt = Doubt { writes: true, look: self.dispatcher.way_to_look(principal, write) };
+        let (name, upstream) = (write.name(), write.base().upstream());
+        let text =
+            format!("`{name}` was sent, and cut off before {upstream} had answered. {doubt}.");
+        Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
     }
 
     async fn call(

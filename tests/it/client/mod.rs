@@ -1,5 +1,6 @@
 //! The client towards Portkey: what is sent, and what is said of every kind of answer.
 
+mod doubt;
 mod refusals;
 mod repetition;
 
