@@ -29,6 +29,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
@@ -64,6 +65,9 @@ Examples:
   PORTKEY_API_KEY=… portkey-mcp                MCP on standard input and output
   portkey-mcp tools                            what there is to call
   portkey-mcp call list-all-integrations page_size=5 --sandbox";
+
+/// How long the process waits for a read of standard input that is under way when it ends.
+const LAST_READ: Duration = Duration::from_millis(100);
 
 /// An MCP server for the Portkey Admin API: every operation a typed, checked tool.
 #[derive(Debug, Parser)]
@@ -156,7 +160,14 @@ pub fn main() -> ExitCode {
     };
     let ran = log::start(&options).and_then(|guard| {
         let _written_when_done = guard;
-        runtime(command.as_ref())?.block_on(run(options, command))
+        let is_stdio = matches!(command, None | Some(Command::Stdio));
+        let runtime = runtime(command.as_ref())?;
+        let ran = runtime.block_on(run(options, command));
+        if is_stdio {
+            // A read of standard input that nothing ends would keep the process.
+            runtime.shutdown_timeout(LAST_READ);
+        }
+        ran
     });
     match ran {
         Ok(code) => code,

@@ -3,8 +3,9 @@
 //! The framing is ours because rmcp passes over what it cannot read in silence, and a client that
 //! sent it would wait for ever. Here every line that asks for something is answered.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
+use anyhow::bail;
 use rmcp::{
     RoleServer, ServiceExt,
     model::{
@@ -19,10 +20,12 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
     sync::Mutex,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::backlog::{Backlog, MAX_OPEN, NotTaken};
 use crate::server::Server;
 
 /// The longest line that is read.
@@ -31,13 +34,30 @@ pub const LONGEST_LINE: usize = 16 * 1024 * 1024;
 /// Room for most answers, so that writing one does not grow it again and again.
 const USUAL_LINE: usize = 4 * 1024;
 
+/// The error code of a request that is not taken for now; one of those that servers are free to use.
+const BUSY: ErrorCode = ErrorCode(-32000);
+
+/// The largest buffer that is kept for the next line.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
+
+/// How long calls under way may go on once the process is asked to stop. Clients kill soon after they asked.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the last answers may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// How long anything may take once nobody reads. The process is to end within a second.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// Serves one client over standard input and output, until it hangs up or we are interrupted.
 ///
 /// # Errors
 /// The client opened with something that is no MCP, or a stream broke.
 pub async fn serve(server: Server) -> anyhow::Result<()> {
     let (input, output) = stdio_pipes();
-    serve_on(server, input, output, super::interrupted()).await
+    let lines = Lines::new(input, output);
+    watch_output(lines.broken());
+    serve_lines(server, lines, super::interrupted()).await
 }
 
 /// Serves one client over any pair of streams, until it hangs up or `interrupted` is done.
@@ -50,14 +70,31 @@ pub async fn serve_on(
     output: impl AsyncWrite + Unpin + Send + 'static,
     interrupted: impl Future<Output = io::Result<()>>,
 ) -> anyhow::Result<()> {
-    let lines = Lines::new(input, output);
+    serve_lines(server, Lines::new(input, output), interrupted).await
+}
+
+async fn serve_lines<R, W>(
+    server: Server,
+    lines: Lines<R, W>,
+    interrupted: impl Future<Output = io::Result<()>>,
+) -> anyhow::Result<()>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     // Open subscriptions would otherwise be waited for, as if they were calls.
     let (hub, ended) = (server.hub().clone(), lines.ended());
     tokio::spawn(async move {
         ended.cancelled().await;
         hub.close();
     });
-    let running = match server.serve(lines).await {
+    let (backlog, broken, hung_up) = (lines.backlog.clone(), lines.broken(), lines.ended());
+    let calls = server.clone();
+    let running = tokio::select! {
+        running = server.serve(lines) => running,
+        () = broken.cancelled() => bail!(NOBODY_READS),
+    };
+    let running = match running {
         Ok(running) => running,
         // Hanging up before saying anything is how a client probes whether we start.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -66,16 +103,63 @@ pub async fn serve_on(
     let stop = running.cancellation_token();
     let ended = running.waiting();
     tokio::pin!(ended);
-    tokio::select! {
-        ended = &mut ended => { ended?; }
+    let is_broken = tokio::select! {
+        ended = &mut ended => {
+            ended?;
+            return Ok(());
+        }
         signal = interrupted => {
             signal?;
-            stop.cancel();
-            ended.await?;
+            false
         }
+        // A client that goes closes both ends, which is no error.
+        () = broken.cancelled() => timeout(MOMENT, hung_up.cancelled()).await.is_err(),
+    };
+    backlog.stop();
+    // What is under way is finished rather than cut off: a write would be in doubt.
+    let (grace, last_words) =
+        if broken.is_cancelled() { (MOMENT, MOMENT) } else { (GRACE, LAST_WORDS) };
+    _ = timeout(grace, calls.idle()).await;
+    stop.cancel();
+    if let Ok(ended) = timeout(last_words, ended).await {
+        ended?;
+    }
+    if is_broken {
+        bail!(NOBODY_READS);
     }
     Ok(())
 }
+
+/// Why a process ends that nobody reads.
+const NOBODY_READS: &str = "standard output was closed, so no answer can reach the client. Calls under way were cut off: a write \
+     among them may have taken effect";
+
+/// Has a token cancelled once nobody can read standard output any more, which is otherwise found out at the
+/// next answer. A thread waits for that, because nothing else tells it without work for each answer.
+#[cfg(unix)]
+fn watch_output(broken: CancellationToken) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let wait = move || {
+        let output = io::stdout();
+        // Errors and hang-ups are told without being asked for.
+        let mut watched = [PollFd::new(&output, PollFlags::empty())];
+        loop {
+            match poll(&mut watched, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+                Ok(_) => break,
+            }
+        }
+        broken.cancel();
+    };
+    let thread = std::thread::Builder::new().name("stdout".to_owned()).stack_size(64 * 1024);
+    if let Err(error) = thread.spawn(wait) {
+        warn!(%error, "no thread to watch standard output; that it was closed shows at the next answer");
+    }
+}
+
+#[cfg(not(unix))]
+fn watch_output(_: CancellationToken) {}
 
 /// Newline-delimited JSON-RPC over any pair of streams.
 #[derive(Debug)]
@@ -88,7 +172,10 @@ pub struct Lines<R, W> {
     /// A request has come in, so notifications may follow.
     opened: bool,
     output: Arc<Mutex<W>>,
+    backlog: Arc<Backlog>,
     ended: CancellationToken,
+    /// Cancelled once nothing can be written any more.
+    broken: CancellationToken,
 }
 
 /// What reading a line came to.
@@ -107,13 +194,20 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
             skipping: false,
             opened: false,
             output: Arc::new(Mutex::new(output)),
+            backlog: Arc::default(),
             ended: CancellationToken::new(),
+            broken: CancellationToken::new(),
         }
     }
 
     /// Cancelled when the client has hung up; what it asked for may still be answered.
     pub fn ended(&self) -> CancellationToken {
         self.ended.clone()
+    }
+
+    /// Cancelled when nothing can be written any more, or by whoever learns that nobody reads.
+    pub fn broken(&self) -> CancellationToken {
+        self.broken.clone()
     }
 
     async fn read_line(&mut self) -> io::Result<Read> {
@@ -144,8 +238,53 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
     /// Answers a line that is no message. Spawned, because this read may be abandoned at any await.
     fn complain(&mut self, Complaint { code, what, id }: Complaint) {
         debug!(what, "unreadable line");
-        let error = ErrorData::new(code, what, None);
-        tokio::spawn(self.send(JsonRpcMessage::error(error, id)));
+        let message = JsonRpcMessage::error(ErrorData::new(code, what, None), id);
+        self.backlog.sends(&message, true);
+        tokio::spawn(self.write(message));
+    }
+
+    /// Answers a request that is not taken.
+    fn refuse(&mut self, message: RxJsonRpcMessage<RoleServer>, why: NotTaken) {
+        let JsonRpcMessage::Request(request) = message else { return };
+        let id = request.id;
+        let (code, what) = match why {
+            NotTaken::IdInUse => {
+                let what = format!(
+                    "the id {id} is in use by another request; give each request an id that none had before"
+                );
+                (ErrorCode::INVALID_REQUEST, what)
+            }
+            NotTaken::TooMany => {
+                let what = format!(
+                    "{MAX_OPEN} requests are under way, and one of them asks this client something; answer that, \
+                     or wait for some to end"
+                );
+                (BUSY, what)
+            }
+        };
+        self.complain(Complaint { code, what, id: Some(id) });
+    }
+
+    /// Writes a message, which counts as unwritten already.
+    fn write(
+        &self,
+        message: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        let (output, broken) = (self.output.clone(), self.broken.clone());
+        let mut waiting = Waiting { backlog: self.backlog.clone(), bytes: 0 };
+        async move {
+            let mut line = Vec::with_capacity(USUAL_LINE);
+            serde_json::to_writer(&mut line, &message)?;
+            drop(message);
+            line.push(b'\n');
+            waiting.has(line.len());
+            let mut output = output.lock().await;
+            let written = async {
+                output.write_all(&line).await?;
+                output.flush().await
+            };
+            written.await.inspect_err(|_| broken.cancel())
+        }
     }
 }
 
@@ -160,21 +299,15 @@ where
         &mut self,
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let output = self.output.clone();
-        async move {
-            let mut line = Vec::with_capacity(USUAL_LINE);
-            serde_json::to_writer(&mut line, &message)?;
-            line.push(b'\n');
-            let mut output = output.lock().await;
-            output.write_all(&line).await?;
-            output.flush().await
-        }
+        self.backlog.sends(&message, false);
+        self.write(message)
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
+            self.backlog.readable().await;
             match self.read_line().await {
-                Ok(Read::Whole) => {}
+                Ok(Read::Whole) => self.backlog.unless_stopped().await,
                 Ok(Read::TooLong) => {
                     let what = format!("the message is longer than {LONGEST_LINE} bytes");
                     self.complain(Complaint { code: ErrorCode::INVALID_REQUEST, what, id: None });
@@ -198,9 +331,15 @@ where
                     let early = !self.opened && matches!(message, JsonRpcMessage::Notification(_));
                     self.opened |= !early;
                     if !early {
-                        // Its room serves the next line.
-                        self.line = line;
-                        self.line.clear();
+                        if let Err(why) = self.backlog.read(&message, line.len()) {
+                            self.refuse(message, why);
+                            continue;
+                        }
+                        if line.capacity() <= MAX_KEPT_BYTES {
+                            // Its buffer serves the next line.
+                            self.line = line;
+                            self.line.clear();
+                        }
                         return Some(message);
                     }
                     debug!("a notification before the first request was passed over");
@@ -212,7 +351,30 @@ where
     }
 
     async fn close(&mut self) -> Result<(), io::Error> {
-        self.output.lock().await.shutdown().await
+        // A client that does not read would keep the process.
+        match timeout(MOMENT, self.output.lock()).await {
+            Ok(mut output) => output.shutdown().await,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// A message that waits to be written.
+struct Waiting {
+    backlog: Arc<Backlog>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn has(&mut self, bytes: usize) {
+        self.bytes = bytes;
+        self.backlog.unwritten(bytes);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.backlog.written(self.bytes);
     }
 }
 

@@ -62,6 +62,7 @@ mod search;
 mod secrets;
 mod sessions;
 mod stdio;
+mod stdio_bounds;
 mod store;
 mod store_list;
 mod store_redis;

@@ -24,7 +24,7 @@ fn how_many() -> usize {
     server::tools(Surface::Operations, &Presentation::default(), Catalog::full().iter()).len()
 }
 
-const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
 
 pub(crate) fn opened(args: &[&str]) -> Pipe {
     let mut pipe = Pipe::start(args);
@@ -34,11 +34,11 @@ pub(crate) fn opened(args: &[&str]) -> Pipe {
     pipe
 }
 
-fn list(id: u32) -> String {
+pub(crate) fn list(id: u32) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" }).to_string()
 }
 
-fn call(id: u32, tool: &str, arguments: &Value) -> String {
+pub(crate) fn call(id: u32, tool: &str, arguments: &Value) -> String {
     let params = json!({ "name": tool, "arguments": arguments });
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string()
 }

@@ -1,0 +1,214 @@
+//! What a client on a pipe has asked for and not taken yet, and whether more is read until it has.
+
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rmcp::{
+    RoleServer,
+    model::{ClientNotification, ClientRequest, JsonRpcMessage, RequestId},
+    service::{RxJsonRpcMessage, TxJsonRpcMessage},
+};
+use tokio::sync::Notify;
+
+/// How many requests may be under way or wait to be written.
+pub(super) const MAX_OPEN: usize = 128;
+/// How many bytes of answers may wait to be written before no more requests are read.
+pub(super) const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
+/// How many bytes of requests may be under way before no more are read.
+const MAX_OPEN_BYTES: usize = 4 << 20;
+/// How many ids of requests that were taken back are remembered.
+const MAX_CANCELLED: usize = 256;
+
+/// What is under way between reading a request and having written its answer.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    state: Mutex<State>,
+    /// Whether no more is read for now.
+    is_full: AtomicBool,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: Vec<Open>,
+    /// The ids of requests that were taken back: their handlers may still run.
+    cancelled: VecDeque<RequestId>,
+    /// What the client was asked and has not answered.
+    questions: Vec<RequestId>,
+    unwritten: usize,
+    unwritten_bytes: usize,
+    is_stopped: bool,
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+struct Open {
+    id: RequestId,
+    bytes: usize,
+    /// A subscription, which is answered when it ends.
+    is_subscription: bool,
+}
+
+/// Why a request is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// Its id is that of another.
+    IdInUse,
+    /// There are too many, and the client has to answer a question before any of them can end.
+    TooMany,
+}
+
+impl State {
+    fn requests(&self) -> usize {
+        self.unwritten + self.open.iter().filter(|open| !open.is_subscription).count()
+    }
+
+    /// Whether no more is read for now. While the client has a question to answer, its requests are refused
+    /// instead: the answer comes the same way.
+    fn is_full(&self) -> bool {
+        let open_bytes: usize = self.open.iter().map(|open| open.bytes).sum();
+        self.is_stopped
+            || self.unwritten_bytes >= MAX_UNWRITTEN_BYTES
+            || self.unwritten >= MAX_OPEN
+            || self.questions.is_empty()
+                && (self.requests() >= MAX_OPEN || open_bytes >= MAX_OPEN_BYTES)
+    }
+}
+
+impl Backlog {
+    /// Waits until another message may be read.
+    pub(super) async fn readable(&self) {
+        while self.is_full.load(Ordering::Acquire) {
+            let changed = self.changed.notified();
+            if self.is_full.load(Ordering::Acquire) {
+                changed.await;
+            }
+        }
+    }
+
+    /// Waits for ever if nothing is to be read any more.
+    pub(super) async fn unless_stopped(&self) {
+        if self.is_full.load(Ordering::Acquire) && self.state().is_stopped {
+            pending::<()>().await;
+        }
+    }
+
+    /// Has nothing be read any more.
+    pub(super) fn stop(&self) {
+        self.change(|state| state.is_stopped = true);
+    }
+
+    /// A message of so many bytes was read.
+    pub(super) fn read(
+        &self,
+        message: &RxJsonRpcMessage<RoleServer>,
+        bytes: usize,
+    ) -> Result<(), NotTaken> {
+        match message {
+            JsonRpcMessage::Request(request) => {
+                let is_subscription =
+                    matches!(request.request, ClientRequest::SubscriptionsListenRequest(_));
+                let open = Open { id: request.id.clone(), bytes, is_subscription };
+                self.change(|state| {
+                    let is_used = state.open.iter().any(|other| other.id == open.id);
+                    if is_used || state.cancelled.contains(&open.id) {
+                        return Err(NotTaken::IdInUse);
+                    }
+                    if state.requests() >= MAX_OPEN {
+                        return Err(NotTaken::TooMany);
+                    }
+                    state.open.push(open);
+                    Ok(())
+                })
+            }
+            JsonRpcMessage::Notification(message) => {
+                if let ClientNotification::CancelledNotification(cancelled) = &message.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    self.change(|state| state.cancel(id));
+                }
+                Ok(())
+            }
+            JsonRpcMessage::Response(response) => {
+                self.change(|state| state.questions.retain(|id| *id != response.id));
+                Ok(())
+            }
+            JsonRpcMessage::Error(error) => {
+                if let Some(of) = &error.id {
+                    self.change(|state| state.questions.retain(|id| id != of));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A message is to be written. Until it is, it is counted.
+    pub(super) fn sends(&self, message: &TxJsonRpcMessage<RoleServer>, is_refusal: bool) {
+        self.change(|state| {
+            state.unwritten += 1;
+            match message {
+                JsonRpcMessage::Response(response) => state.close(&response.id),
+                // The id of a refused request is that of another, which goes on.
+                JsonRpcMessage::Error(error) if !is_refusal => {
+                    error.id.iter().for_each(|id| state.close(id));
+                }
+                JsonRpcMessage::Request(request) => state.questions.push(request.id.clone()),
+                JsonRpcMessage::Error(_) | JsonRpcMessage::Notification(_) => {}
+            }
+        });
+    }
+
+    /// It has this many bytes.
+    pub(super) fn unwritten(&self, bytes: usize) {
+        self.change(|state| state.unwritten_bytes += bytes);
+    }
+
+    /// It was written, or never will be.
+    pub(super) fn written(&self, bytes: usize) {
+        self.change(|state| {
+            state.unwritten -= 1;
+            state.unwritten_bytes -= bytes;
+        });
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let outcome = change(&mut state);
+        let is_full = state.is_full();
+        let was_full = self.is_full.swap(is_full, Ordering::AcqRel);
+        drop(state);
+        if was_full && !is_full {
+            self.changed.notify_waiters();
+        }
+        outcome
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn close(&mut self, id: &RequestId) {
+        if let Some(at) = self.open.iter().position(|open| open.id == *id) {
+            self.open.swap_remove(at);
+        }
+    }
+
+    fn cancel(&mut self, id: &RequestId) {
+        let before = self.open.len();
+        self.close(id);
+        if self.open.len() < before {
+            if self.cancelled.len() >= MAX_CANCELLED {
+                self.cancelled.pop_front();
+            }
+            self.cancelled.push_back(id.clone());
+        }
+    }
+}

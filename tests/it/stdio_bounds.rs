@@ -1,0 +1,238 @@
+//! What a client on a pipe cannot do: have answers kept that it does not read, keep a process that nobody
+//! reads, lose an answer by an id that it used twice.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader, Read, Write},
+    process::{Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use portkey_mcp::{server::Server, transport::stdio::serve_on};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, DuplexStream, Lines},
+    time::timeout,
+};
+
+use crate::{
+    process::{Pipe, command},
+    stdio::{INITIALIZE, call, list, opened},
+    upstream::{Act, Upstream, dispatcher, operator},
+};
+
+/// How much of its output a client leaves unread in its pipe.
+const PIPE: usize = 4096;
+
+/// A server in this process, with a client that has opened.
+async fn connected(
+    upstream: &Upstream,
+) -> (DuplexStream, Lines<tokio::io::BufReader<DuplexStream>>) {
+    let server = Server::new(dispatcher(upstream).into(), None).for_local(operator());
+    let ((mut input, theirs), (ours, output)) = (tokio::io::duplex(PIPE), tokio::io::duplex(PIPE));
+    tokio::spawn(serve_on(server, theirs, ours, std::future::pending()));
+    input.write_all(format!("{INITIALIZE}\n").as_bytes()).await.unwrap();
+    let mut output = tokio::io::BufReader::new(output).lines();
+    output.next_line().await.unwrap().unwrap();
+    (input, output)
+}
+
+/// Sends requests until no more are taken, and says how many were. Time stands still while anything happens.
+async fn send_until_full(input: &mut DuplexStream, request: impl Fn(u32) -> String) -> u32 {
+    for id in 1..20_000 {
+        let line = request(id) + "\n";
+        if timeout(Duration::from_secs(1), input.write_all(line.as_bytes())).await.is_err() {
+            return id;
+        }
+    }
+    panic!("20,000 requests were read whose answers nobody reads");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_not_read_while_their_answers_are_not() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let (mut input, mut output) = connected(&upstream).await;
+    let sent = send_until_full(&mut input, list).await;
+    // Those that were read, and what fits into the pipe to the server and its buffer.
+    let in_pipes = u32::try_from((PIPE + 64 * 1024) / list(1000).len()).unwrap();
+    assert!(sent < 128 + in_pipes + 64, "{sent} requests were read");
+    // The last one was sent in part; the others are answered once the client reads.
+    let mut answered = BTreeSet::new();
+    while answered.len() < sent as usize - 1 {
+        let line = output.next_line().await.unwrap().unwrap();
+        answered.insert(serde_json::from_str::<Value>(&line).unwrap()["id"].as_u64().unwrap());
+    }
+    assert_eq!(answered, (1..u64::from(sent)).collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_make_no_sense_are_not_read_while_nobody_hears_so() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let (mut input, _output) = connected(&upstream).await;
+    let sent = send_until_full(&mut input, |_| "x".repeat(1000)).await;
+    assert!(sent < 128 + 128, "{sent} lines were read");
+}
+
+/// Waits for a process that is to end by itself.
+fn ended(child: &mut std::process::Child) -> (ExitStatus, Duration) {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return (status, began.elapsed());
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the process goes on");
+        std::thread::yield_now();
+    }
+}
+
+/// A process with a client that has opened, and closes what it reads from.
+fn unread(args: &[&str]) -> std::process::Child {
+    let mut child = command(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{INITIALIZE}").unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    child
+}
+
+#[test]
+fn closed_output_ends_an_idle_process() {
+    let mut child = unread(&["--sandbox"]);
+    let (status, took) = ended(&mut child);
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("standard output was closed"), "{log}");
+    // A second is promised; a machine that is busy with other tests has more.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn closing_both_ends_is_no_error() {
+    let mut child = unread(&["--sandbox"]);
+    drop(child.stdin.take());
+    let (status, _) = ended(&mut child);
+    assert!(status.success());
+}
+
+/// Standard output that is no pipe, as some clients have it.
+#[cfg(unix)]
+#[test]
+fn closed_socket_ends_the_process() {
+    use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut child = command(&["--sandbox"])
+        .stdin(Stdio::piped())
+        .stdout(OwnedFd::from(theirs))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{INITIALIZE}").unwrap();
+    let mut output = BufReader::new(ours);
+    output.read_line(&mut String::new()).unwrap();
+    drop(output);
+    assert_eq!(ended(&mut child).0.code(), Some(1));
+}
+
+#[tokio::test]
+async fn unread_output_does_not_keep_a_process_whose_input_ended() {
+    let mut child = command(&["--sandbox"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "{INITIALIZE}").unwrap();
+    for id in 1..8 {
+        writeln!(input, "{}", list(id)).unwrap();
+    }
+    drop(input);
+    tokio::task::spawn_blocking(move || ended(&mut child)).await.unwrap();
+}
+
+#[tokio::test]
+async fn id_in_use_is_refused() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url, "--timeout", "2"]);
+    for _ in 0..8 {
+        pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
+    }
+    let answers: Vec<Value> = tokio::task::spawn_blocking(move || {
+        let answers = (0..8).map(|_| pipe.receive()).collect();
+        pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
+        // Free once it is answered.
+        assert!(pipe.receive()["result"]["isError"].as_bool().unwrap());
+        answers
+    })
+    .await
+    .unwrap();
+    assert_eq!(upstream.count(), 2);
+    let (refused, answered): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer["error"].is_object());
+    assert_eq!((refused.len(), answered.len()), (7, 1));
+    for answer in refused {
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32600)));
+        assert!(answer["error"]["message"].as_str().unwrap().contains("in use"), "{answer}");
+    }
+}
+
+/// What was taken back may still run, and its answer is not to be taken for that of another.
+#[tokio::test]
+async fn id_of_a_call_that_was_taken_back_is_refused() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
+    pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
+    upstream.asked(1).await;
+    let params = json!({ "requestId": 7 });
+    let cancelled =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+    pipe.send(&cancelled.to_string());
+    pipe.send(&list(7));
+    let answer = tokio::task::spawn_blocking(move || pipe.receive()).await.unwrap();
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32600)));
+}
+
+fn terminate(pipe: &Pipe) {
+    let pid = pipe.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn write_under_way_when_the_process_is_stopped_is_in_doubt() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
+    let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
+    pipe.send(&call(1, "create-integration", &arguments));
+    upstream.asked(1).await;
+    terminate(&pipe);
+    let (answer, status) = tokio::task::spawn_blocking(move || {
+        let answer = pipe.receive();
+        (answer, pipe.end().0)
+    })
+    .await
+    .unwrap();
+    assert!(status.success());
+    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(1), &json!(true)));
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("was sent, and cut off before Portkey had answered"), "{text}");
+    assert!(text.contains("look with `list-all-integrations`"), "{text}");
+}
+
+/// What can be finished soon is, rather than put in doubt.
+#[test]
+fn call_that_ends_soon_is_answered_although_the_process_is_stopped() {
+    let mut pipe = opened(&["--sandbox", "--sandbox-faults", "latency:300ms"]);
+    pipe.send(&call(1, "create-label", &json!({ "name": "soon" })));
+    // Answered at once, so that the call before it is under way.
+    pipe.send(&json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }).to_string());
+    assert_eq!(pipe.receive()["id"], 2);
+    terminate(&pipe);
+    let answer = pipe.receive();
+    assert_eq!(answer["result"]["isError"], false, "{answer}");
+    assert!(pipe.end().0.success());
+}
