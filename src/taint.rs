@@ -1,7 +1,10 @@
 //! Whether a session has read what strangers wrote. What its agent does next may be their idea, so a policy
 //! can ask for more.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::{
     principal::Principal,
@@ -19,25 +22,38 @@ pub struct Taint {
     shared: Store,
     /// What the shared store could not take, and this replica at least must not forget.
     own: Store,
+    /// When nothing more could be kept: all are taken for tainted from then on.
+    overflow: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Taint {
     /// Shared by all who have this store.
     pub fn in_store(shared: Store) -> Self {
-        Self { shared, own: Store::memory() }
+        Self { shared, own: Store::memory(), overflow: Arc::default() }
     }
 
-    /// It has read what strangers wrote.
+    /// It has read what strangers wrote. Where a caller has more tainted sessions than can be kept of one
+    /// caller, all its sessions are tainted.
     pub async fn mark(&self, principal: &Principal, arrival: &Arrival) {
         let read = [reading(principal, arrival, 1)];
-        if self.shared.reserve(&read).await.is_err() {
-            // Should memory be full too, then only because as many are marked as there is room for.
-            _ = self.own.reserve(&read).await;
+        if self.shared.reserve(&read).await.is_ok() || self.own.reserve(&read).await.is_ok() {
+            return;
+        }
+        if self.own.reserve(&[all_sessions(principal, 1)]).await.is_err() {
+            *self.overflow.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
     }
 
     /// Whether it has of late, as far as is known: a store that is away may know something.
     pub async fn is_tainted(&self, principal: &Principal, arrival: &Arrival) -> bool {
+        let overflow = *self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        if overflow.is_some_and(|since| since.elapsed() < LASTS) {
+            return true;
+        }
+        let all = all_sessions(principal, 0);
+        if self.own.counted(&all.key, all.window).await != Ok(0) {
+            return true;
+        }
         let Budget { key, window, .. } = reading(principal, arrival, 0);
         for store in [&self.own, &self.shared] {
             if store.counted(&key, window).await != Ok(0) {
@@ -53,5 +69,13 @@ fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
         Some(session) => Key::new("tainted", &["session", &principal.name, session]),
         None => Key::new("tainted", &["caller", &principal.name]),
     };
+    let key = key.owned_by(&principal.name);
+    Budget { key, window: Window::Sliding(LASTS), most: u64::MAX, amount }
+}
+
+/// Stands for all sessions of a caller, where there are too many of them. Belongs to no owner, because that has
+/// no room left.
+fn all_sessions(principal: &Principal, amount: u64) -> Budget {
+    let key = Key::new("tainted", &["sessions", &principal.name]);
     Budget { key, window: Window::Sliding(LASTS), most: u64::MAX, amount }
 }

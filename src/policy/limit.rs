@@ -44,7 +44,12 @@ impl Counter {
                 None => ("principal", facts.principal),
             },
         };
-        Key::new("policy", &[policy, &self.of, &self.name, kind, whose])
+        let key = Key::new("policy", &[policy, &self.of, &self.name, kind, whose]);
+        match self.scope {
+            document::Scope::Global => key,
+            // Who begins many sessions has many counters, and leaves room for those of others.
+            _ => key.owned_by(facts.principal),
+        }
     }
 }
 

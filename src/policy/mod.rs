@@ -139,6 +139,11 @@ impl Policy {
         self.about(operation).any(|rule| rule.verb == Verb::Approve)
     }
 
+    /// Whether a call of the operation may take from a counter.
+    pub fn counts(&self, operation: &Operation) -> bool {
+        self.about(operation).any(|rule| !rule.limits.is_empty())
+    }
+
     fn about(&self, operation: &Operation) -> impl Iterator<Item = &Rule> {
         let rules = self.of.get(operation.name()).into_iter().flat_map(|found| &found.rules);
         rules.filter_map(|rule| self.rules.get(*rule))

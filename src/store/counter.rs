@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime};
 
-use super::{Key, LONGEST};
+use super::{Key, LONGEST, Owner};
 
 /// Into how many parts a sliding window is cut. What is counted leaves it with its part, so that it is
 /// counted for up to a thirtieth longer than the window, never shorter.
@@ -75,6 +75,7 @@ pub struct Reservation(pub(super) Vec<(Asked, Granted)>);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) name: String,
+    pub(super) owner: Option<Owner>,
     pub(super) most: u64,
     pub(super) amount: u64,
     pub(super) how: How,
@@ -162,7 +163,7 @@ impl Asked {
         let Budget { key, window, .. } = budget;
         let (most, amount) = (budget.most.min(MOST_COUNT), budget.amount.min(MOST_COUNT));
         let name = format!("{key}:{}", window.named());
-        Self { name, most, amount, how: window.how(most, amount, now) }
+        Self { name, owner: key.owner, most, amount, how: window.how(most, amount, now) }
     }
 
     /// What it makes of the counter, with when that means nothing any more. The scripts for Redis do the
@@ -229,6 +230,16 @@ impl Asked {
                 State::Spans(spans.iter().map(lowered).collect())
             }
             (held, _) => held.clone(),
+        }
+    }
+}
+
+impl State {
+    /// Whether nothing is counted, so that it need not be kept.
+    pub(super) fn is_empty(&self, now: u64) -> bool {
+        match self {
+            Self::Spans(spans) => spans.iter().all(|(_, count)| *count == 0),
+            Self::FullAt(full_at, _) => *full_at <= now,
         }
     }
 }

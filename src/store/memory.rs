@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Answer, Clock, Key, Limit, StoreError, Taken,
+    Answer, Clock, Key, Limit, Owner, StoreError, Taken,
     counter::{Asked, Granted, State},
     expiring::Expiring,
     since_1970,
@@ -21,6 +21,12 @@ pub const MOST_ENTRIES: usize = 100_000;
 
 /// Bound on the values together, in bytes.
 pub const MOST_BYTES: usize = 64 << 20;
+
+/// Bound on the entries of each kind that belong to one owner.
+pub const MAX_ENTRIES_PER_OWNER: usize = 1_000;
+
+/// Bound on the values together that belong to one owner, in bytes.
+pub const MAX_BYTES_PER_OWNER: usize = 16 << 20;
 
 /// Counts, marks and values of one process.
 pub struct Memory {
@@ -52,22 +58,24 @@ impl Memory {
     pub(super) fn reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
         let mut counters = held(&self.counters);
         let (now, instant) = (self.now(), Instant::now());
-        let (mut changed, mut granted) = (Vec::<(&str, State, u64)>::new(), Vec::new());
-        let mut more = 0;
+        let (mut changed, mut granted) =
+            (Vec::<(&str, Option<Owner>, State, u64)>::new(), Vec::new());
+        let (mut more, mut owners) = (0, Vec::<Owner>::new());
         for (index, one) in asked.iter().enumerate() {
             // Budgets that share a counter see what those before them take.
             let before = changed.iter().rposition(|(name, ..)| *name == one.name);
             let known = match before.and_then(|at| changed.get(at)) {
-                Some((_, state, _)) => Some(state),
+                Some((_, _, state, _)) => Some(state),
                 None => counters.get(&one.name, instant),
             };
             let is_new = known.is_none() && one.amount > 0;
             match one.reserve(known, now) {
                 Ok((state, end, grant)) => {
                     more += usize::from(is_new);
+                    owners.extend(one.owner.filter(|_| is_new));
                     granted.push(grant);
                     if one.amount > 0 {
-                        changed.push((&one.name, state, end));
+                        changed.push((&one.name, one.owner, state, end));
                     }
                 }
                 Err(short) => return Ok(Err((index, short))),
@@ -76,9 +84,15 @@ impl Memory {
         if more > 0 && counters.len() + more > MOST_ENTRIES {
             return Err(StoreError::Full);
         }
-        for (name, state, end) in changed {
+        for owner in &owners {
+            let asked = owners.iter().filter(|one| *one == owner).count();
+            if counters.of_owner(*owner).0 + asked > MAX_ENTRIES_PER_OWNER {
+                return Err(StoreError::OwnerFull);
+            }
+        }
+        for (name, owner, state, end) in changed {
             let left = Duration::from_micros(end.saturating_sub(now));
-            counters.insert(name, state, 0, instant + left);
+            counters.insert(name, owner, state, 0, instant + left);
         }
         Ok(Ok(granted))
     }
@@ -89,6 +103,10 @@ impl Memory {
         for (asked, granted) in counted {
             if let Some(state) = counters.get_mut(&asked.name, instant) {
                 *state = asked.roll_back(granted, state, now);
+                // What is as good as new takes no room from others.
+                if state.is_empty(now) {
+                    counters.remove(&asked.name);
+                }
             }
         }
     }
@@ -96,30 +114,28 @@ impl Memory {
     pub(super) fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
         let (now, capacity) = (Instant::now(), limit.capacity());
         let mut limits = held(&self.limits);
-        let known = limits.get(&key.0, now).copied();
+        let known = limits.get(&key.name, now).copied();
         // No further off than this limit could have made it: it may have been another one before.
         let full_at = known.unwrap_or(now).min(now + capacity) + limit.interval();
         let wait = full_at.saturating_duration_since(now + capacity);
         if !wait.is_zero() {
             return Ok(Taken::RetryAfter(wait));
         }
-        if known.is_none() && limits.len() >= MOST_ENTRIES {
-            return Err(StoreError::Full);
+        if known.is_none() {
+            demand_room(&limits, key)?;
         }
-        limits.insert(&key.0, full_at, 0, full_at);
+        limits.insert(&key.name, key.owner, full_at, 0, full_at);
         Ok(Taken::Yes)
     }
 
     pub(super) fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
         let now = Instant::now();
         let mut marks = held(&self.marks);
-        if marks.get(&key.0, now).is_some() {
+        if marks.get(&key.name, now).is_some() {
             return Ok(false);
         }
-        if marks.len() >= MOST_ENTRIES {
-            return Err(StoreError::Full);
-        }
-        marks.insert(&key.0, (), 0, now + ttl);
+        demand_room(&marks, key)?;
+        marks.insert(&key.name, key.owner, (), 0, now + ttl);
         Ok(true)
     }
 
@@ -127,14 +143,21 @@ impl Memory {
         let mut values = held(&self.values);
         let (weight, now) = (value.len(), Instant::now());
         values.forget_expired(now);
-        values.insert(&key.0, value, weight, now + ttl);
+        values.insert(&key.name, key.owner, value, weight, now + ttl);
+        if let Some(owner) = key.owner {
+            let exceeds =
+                |(count, bytes)| count > MAX_ENTRIES_PER_OWNER || bytes > MAX_BYTES_PER_OWNER;
+            while exceeds(values.of_owner(owner)) {
+                values.remove_first_of(owner);
+            }
+        }
         while values.len() > MOST_ENTRIES || values.weight() > MOST_BYTES {
             values.remove_first();
         }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Bytes> {
-        held(&self.values).get(&key.0, Instant::now()).cloned()
+        held(&self.values).get(&key.name, Instant::now()).cloned()
     }
 
     pub(super) fn values(&self, prefix: &str, most: usize) -> Vec<Bytes> {
@@ -144,19 +167,29 @@ impl Memory {
     pub(super) fn refresh(&self, key: &Key, ttl: Duration) -> Option<Bytes> {
         let mut values = held(&self.values);
         let now = Instant::now();
-        let value = values.get(&key.0, now).cloned()?;
-        values.insert(&key.0, value.clone(), value.len(), now + ttl);
+        let value = values.get(&key.name, now).cloned()?;
+        values.insert(&key.name, key.owner, value.clone(), value.len(), now + ttl);
         Some(value)
     }
 
     pub(super) fn remove(&self, key: &Key) {
-        held(&self.values).remove(&key.0);
+        held(&self.values).remove(&key.name);
     }
 }
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Memory")
+    }
+}
+
+/// Makes sure that there is room for one more entry.
+fn demand_room<V>(entries: &Expiring<V>, key: &Key) -> Result<(), StoreError> {
+    let of_owner = key.owner.map_or(0, |owner| entries.of_owner(owner).0);
+    match () {
+        () if entries.len() >= MOST_ENTRIES => Err(StoreError::Full),
+        () if of_owner >= MAX_ENTRIES_PER_OWNER => Err(StoreError::OwnerFull),
+        () => Ok(()),
     }
 }
 

@@ -8,8 +8,9 @@ mod rights;
 
 use std::{
     fmt,
+    hash::{BuildHasher, RandomState},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use self::counter::{Asked, Granted, Short};
 pub use self::{
     counter::{Budget, Reservation, Reserved, Window},
-    memory::{MOST_BYTES, MOST_ENTRIES, Memory},
+    memory::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES, Memory},
     redis::Redis,
     rights::REDIS_RIGHTS,
 };
@@ -81,6 +82,9 @@ pub enum StoreError {
     /// Memory holds as much as it may.
     #[error("too much is stored already")]
     Full,
+    /// Memory holds as much as it may for one owner: see [`Key::owned_by`].
+    #[error("too much is stored for this caller already; wait until some of it has expired")]
+    OwnerFull,
     /// The value exceeds [`MOST_VALUE_BYTES`].
     #[error("the value is larger than {MOST_VALUE_BYTES} bytes")]
     TooLarge,
@@ -123,7 +127,14 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The name of an entry. It is shown in logs and in Redis: hash what is secret before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key(String);
+pub struct Key {
+    name: String,
+    owner: Option<Owner>,
+}
+
+/// Whose entry it is: a hash with a secret of the process, so that nobody can choose to be taken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Owner(u64);
 
 impl Key {
     /// What the entry is for, then whom or what it is about. The parts may come from anywhere: one that
@@ -140,7 +151,14 @@ impl Key {
                 }
             }
         }
-        Self(key)
+        Self { name: key, owner: None }
+    }
+
+    /// The same, as one of the entries of an owner, of whom memory holds no more than
+    /// [`MAX_ENTRIES_PER_OWNER`] of each kind, so that there is room for others'. Redis has no such bound.
+    pub fn owned_by(self, owner: &str) -> Self {
+        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self { owner: Some(Owner(SECRET.hash_one(owner))), ..self }
     }
 }
 
@@ -151,7 +169,7 @@ fn is_plain(part: &str) -> bool {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -188,7 +206,7 @@ impl Store {
     /// different keys for it. A failure is no permission.
     ///
     /// # Errors
-    /// Redis is away, or memory is full of other keys.
+    /// Redis is away, or memory is full of other keys, or of other keys of the same owner.
     pub async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
         match self {
             Self::Memory(memory) => memory.take(key, limit),
@@ -200,7 +218,8 @@ impl Store {
     /// permission. The times are those of Redis, if there is one.
     ///
     /// # Errors
-    /// Redis is away or its clock more than a month off, or memory is full of other keys.
+    /// Redis is away or its clock more than a month off, or memory is full of other keys, or of other keys of
+    /// the same owner.
     pub async fn reserve(&self, budgets: &[Budget]) -> Result<Reserved, StoreError> {
         let asked: Vec<_> =
             budgets.iter().map(|budget| Asked::new(budget, self.about_now())).collect();
@@ -264,7 +283,7 @@ impl Store {
     /// Marks it as used, for this time; whether this was the first use. A failure is no permission.
     ///
     /// # Errors
-    /// Redis is away, or memory is full of marks that have not expired.
+    /// Redis is away, or memory is full of marks that have not expired, or of those of the same owner.
     pub async fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
         match self {
             Self::Memory(memory) => memory.once(key, within_bounds(ttl)),
@@ -273,7 +292,7 @@ impl Store {
     }
 
     /// Keeps a value for this time, in the place of an earlier one. Memory that is full gives up the
-    /// value that would expire first.
+    /// value that would expire first: of the same owner, if that has as many as it may.
     ///
     /// # Errors
     /// Redis is away, or the value is too large.

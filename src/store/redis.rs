@@ -167,7 +167,7 @@ impl Redis {
 
     pub(super) async fn reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
         let mut call = RESERVE.prepare_invoke();
-        for Asked { name, most, amount, how } in asked {
+        for Asked { name, most, amount, how, .. } in asked {
             let (kind, numbers) = match *how {
                 How::Even { width, offset, former } => ("even", [width, offset, former, 0]),
                 How::Between(points) => ("between", points),

@@ -7,7 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use portkey_mcp::store::{
-    Key, Limit, MOST_BYTES, MOST_ENTRIES, MOST_VALUE_BYTES, Store, StoreError, Taken,
+    Budget, Key, Limit, MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES,
+    MOST_VALUE_BYTES, Reserved, Store, StoreError, Taken, Window,
 };
 use tokio::task::JoinSet;
 
@@ -204,6 +205,47 @@ async fn memory_is_bounded() {
     for at in 1..=fit {
         assert!(store.get(&key(&at.to_string())).await.unwrap().is_some(), "{at}");
     }
+}
+
+/// Made-up callers, and one with many sessions, leave room for those of others.
+#[tokio::test]
+async fn memory_is_bounded_for_each_owner() {
+    let store = Store::memory();
+    let owned = |id: usize, owner: &str| key(&format!("{owner}-{id}")).owned_by(owner);
+    let budget = |key| [Budget { key, window: Window::Day, most: 10, amount: 1 }];
+    let limit = limit(2, HOUR);
+    for id in 0..MAX_ENTRIES_PER_OWNER {
+        assert_eq!(store.once(&owned(id, "many"), HOUR).await, Ok(true));
+        assert_eq!(store.take(&owned(id, "many"), &limit).await, Ok(Taken::Yes));
+        assert!(matches!(store.reserve(&budget(owned(id, "many"))).await, Ok(Reserved::Yes(_))));
+        store.put(&owned(id, "many"), "value".into(), HOUR).await.unwrap();
+    }
+    let more = owned(MAX_ENTRIES_PER_OWNER, "many");
+    assert_eq!(store.once(&more, HOUR).await, Err(StoreError::OwnerFull));
+    assert_eq!(store.take(&more, &limit).await, Err(StoreError::OwnerFull));
+    assert_eq!(store.reserve(&budget(more.clone())).await, Err(StoreError::OwnerFull));
+    // What is known of it still counts, and what only saves work makes room for its own.
+    assert_eq!(store.once(&owned(0, "many"), HOUR).await, Ok(false));
+    assert_eq!(store.take(&owned(0, "many"), &limit).await, Ok(Taken::Yes));
+    store.put(&more, "value".into(), HOUR).await.unwrap();
+    assert_eq!(store.get(&owned(0, "many")).await, Ok(None));
+    assert_eq!(store.get(&owned(1, "many")).await, Ok(Some("value".into())));
+    // Others have as much room as ever, and what is given back is room again.
+    assert_eq!(store.once(&owned(0, "other"), HOUR).await, Ok(true));
+    assert_eq!(store.take(&owned(0, "other"), &limit).await, Ok(Taken::Yes));
+    let Ok(Reserved::Yes(reservation)) = store.reserve(&budget(owned(1, "other"))).await else {
+        panic!("it has room");
+    };
+    store.roll_back(reservation).await.unwrap();
+    let large = Bytes::from(vec![0; MOST_VALUE_BYTES]);
+    let fit = MAX_BYTES_PER_OWNER / MOST_VALUE_BYTES;
+    for id in 0..=fit {
+        let later = Duration::from_secs(id as u64);
+        store.put(&owned(id, "large"), large.clone(), HOUR + later).await.unwrap();
+    }
+    assert_eq!(store.get(&owned(0, "large")).await, Ok(None));
+    assert!(store.get(&owned(1, "large")).await.unwrap().is_some());
+    assert_eq!(store.get(&owned(1, "many")).await, Ok(Some("value".into())));
 }
 
 #[test]

@@ -251,8 +251,15 @@ impl Decision {
 
 /// A limit that cannot be asked lets nothing pass.
 fn uncounted(tool: &str, error: &StoreError) -> String {
-    tracing::error!(%error, "limits cannot be counted");
     match error {
+        // A matter of this caller alone, which may bring it about as often as it likes.
+        StoreError::OwnerFull => tracing::debug!(%error, "limits cannot be counted"),
+        _ => tracing::error!(%error, "limits cannot be counted"),
+    }
+    match error {
+        StoreError::OwnerFull => format!(
+            "`{tool}` has a limit that is counted for each session, and too many sessions of this caller are              counted already; use fewer sessions, or try again later"
+        ),
         StoreError::NotPermitted { .. } => format!(
             "`{tool}` has a limit that cannot be counted: the Redis user of this server lacks a right. Tell \
              whoever runs the server"
