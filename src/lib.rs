@@ -79,6 +79,7 @@ pub mod request;
 pub mod resources;
 pub mod results;
 pub mod seal;
+mod sealed_store;
 pub mod search;
 pub mod secrets;
 pub mod server;

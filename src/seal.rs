@@ -1,16 +1,23 @@
 //! What clients keep for us and bring back: sealed, so that it comes back as it was and from whom it
-//! was given to. Signed, not encrypted: clients can read it.
+//! was given to. Signed, not encrypted: clients can read it. What is kept in a shared store is encrypted.
 
 use std::{
     io,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
 };
 use rmcp::model::{RequestStateCodec, SealOptions};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,15 +25,34 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     files::{MAX_KEY_BYTES, read_text},
-    store::{Key, Store},
+    store::{Key, Stamp, Store, Use},
 };
 
 /// How long a key is at least, in bytes.
 const KEY_BYTES: usize = RequestStateCodec::MIN_KEY_LENGTH;
 
-/// What precedes each payload: which keyring sealed it, its number, and for how many milliseconds it
-/// holds.
-const HEAD_BYTES: usize = 24;
+/// What precedes each payload: which process sealed it, its number, when by the clock of that process, and
+/// for how many milliseconds it holds.
+const HEAD_BYTES: usize = 32;
+
+/// Which process this is, and since when it runs by a clock that is never set back.
+static PROCESS: LazyLock<([u8; 8], Instant)> = LazyLock::new(|| {
+    // Without random numbers no key is made or used either.
+    (random().unwrap_or_default(), Instant::now())
+});
+
+/// What derives the key that encrypts from a state key, which itself only signs.
+const ENCRYPTION: &[u8] = b"portkey-mcp: values in a shared store, AES-256-GCM";
+
+/// The form of an encrypted value: this byte, the length of the key's id, the id, the nonce, the ciphertext
+/// and its tag.
+const FORM: u8 = 1;
+
+/// How much longer an encrypted value is at most.
+pub(crate) const MAX_ENCRYPTION_BYTES: usize = 2 + MAX_ID_BYTES + NONCE_LEN + 16;
+
+/// Bound on the id of a key.
+const MAX_ID_BYTES: usize = 32;
 
 /// What is sealed. What was sealed as one does not open as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +102,12 @@ const ODD_ID: &str = "the id has to be 1 to 32 letters, digits, `-`, `_` or `.`"
 #[derive(Debug)]
 pub struct Keyring {
     codec: RequestStateCodec,
-    /// Random; together with the count it makes each sealed text another one.
-    origin: [u8; 8],
-    sealed: AtomicU64,
+    /// The keys that encrypt, by the ids of those that they are derived from.
+    encrypting: Vec<(String, LessSafeKey)>,
 }
+
+/// Counts what this process seals, so that each sealed text is another one.
+static SEALED: AtomicU64 = AtomicU64::new(0);
 
 impl Keyring {
     /// From a file with a line for each key, `id:base64`, of at least 32 bytes each; `#` begins a
@@ -132,10 +160,12 @@ impl Keyring {
     }
 
     fn of(first: &str, keys: Vec<(&str, Vec<u8>)>) -> Result<Self, KeyringError> {
+        let derived = keys.iter().map(|(id, key)| Some(((*id).to_owned(), encrypting(key)?)));
+        let encrypting = derived.collect::<Option<_>>().ok_or(KeyringError::Empty)?;
         let codec = RequestStateCodec::new_with_keyring(first, keys);
         // What it asks of ids and keys was checked, by line.
         let codec = codec.map_err(|_| KeyringError::Empty)?;
-        Ok(Self { codec, origin: random()?, sealed: AtomicU64::default() })
+        Ok(Self { codec, encrypting })
     }
 
     /// A line with a new key for such a file.
@@ -158,12 +188,12 @@ impl Keyring {
         payload: &[u8],
         ttl: Duration,
     ) -> String {
-        let count = self.sealed.fetch_add(1, Ordering::Relaxed);
-        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let (process, started) = &*PROCESS;
         let mut text = Vec::with_capacity(HEAD_BYTES + payload.len());
-        text.extend(self.origin);
-        text.extend(count.to_be_bytes());
-        text.extend(millis.to_be_bytes());
+        text.extend(process);
+        text.extend(SEALED.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        text.extend(millis(started.elapsed()).to_be_bytes());
+        text.extend(millis(ttl).to_be_bytes());
         text.extend(payload);
         let bound = bound_to(purpose, principal, binding);
         self.codec.seal_with(&text, &SealOptions::new().associated_data(&bound).ttl(ttl))
@@ -184,7 +214,21 @@ impl Keyring {
         Ok(payload)
     }
 
-    /// The payload, if nobody opened it this way before, at any replica.
+    /// Seals a payload that can be opened once. The stamp is that of the store that will mark its use.
+    pub fn seal_once(
+        &self,
+        purpose: Purpose,
+        principal: &str,
+        binding: &[u8],
+        payload: &[u8],
+        (ttl, stamp): (Duration, Stamp),
+    ) -> String {
+        let stamped = [&stamp.to_bytes()[..], payload].concat();
+        self.seal(purpose, principal, binding, &stamped, ttl)
+    }
+
+    /// The payload, if nobody opened it this way before, at any replica. Its time is that of the store, which
+    /// a clock that is set back does not lengthen; a store that has forgotten since opens nothing.
     ///
     /// # Errors
     /// It does not open, was used, or the store does not know.
@@ -196,11 +240,13 @@ impl Keyring {
         sealed: &str,
         store: &Store,
     ) -> Result<Vec<u8>, Broken> {
-        let (ttl, payload) = self.open_with_ttl(purpose, principal, binding, sealed)?;
+        let (ttl, stamped) = self.open_with_ttl(purpose, principal, binding, sealed)?;
+        let (stamp, payload) = stamped.split_first_chunk().ok_or(Broken)?;
         let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(sealed));
-        match store.once(&Key::new("sealed", &[&digest]), ttl).await {
-            Ok(true) => Ok(payload),
-            Ok(false) | Err(_) => Err(Broken),
+        let key = Key::new("sealed", &[&digest]).owned_by(principal);
+        match store.use_once(&Stamp::from_bytes(*stamp), &key, ttl).await {
+            Ok(Use::First) => Ok(payload.to_vec()),
+            Ok(Use::Again | Use::Expired | Use::Forgotten) | Err(_) => Err(Broken),
         }
     }
 
@@ -214,9 +260,68 @@ impl Keyring {
         let bound = bound_to(purpose, principal, binding);
         let mut text = self.codec.open_with(sealed, &bound).map_err(|_| Broken)?;
         let payload = text.split_off(HEAD_BYTES.min(text.len()));
-        let (_, millis) = text.split_last_chunk().ok_or(Broken)?;
-        Ok((Duration::from_millis(u64::from_be_bytes(*millis)), payload))
+        let (rest, ttl) = text.split_last_chunk().ok_or(Broken)?;
+        let (rest, sealed_at) = rest.split_last_chunk().ok_or(Broken)?;
+        let ttl = Duration::from_millis(u64::from_be_bytes(*ttl));
+        // The codec looks at the system's clock, which can be set back. What this process sealed it also
+        // judges by a clock that cannot.
+        let (process, started) = &*PROCESS;
+        if rest.starts_with(process) {
+            let sealed_at = Duration::from_millis(u64::from_be_bytes(*sealed_at));
+            if started.elapsed().saturating_sub(sealed_at) > ttl {
+                return Err(Broken);
+            }
+        }
+        Ok((ttl, payload))
     }
+
+    /// Encrypts a value for the place where it is kept.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn encrypt(&self, place: &str, value: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        let (id, key) = self.encrypting.first().ok_or(KeyringError::Empty)?;
+        let nonce = random::<NONCE_LEN>()?;
+        let id_bytes = u8::try_from(id.len()).map_err(|_| KeyringError::OddId)?;
+        let mut sealed = Vec::with_capacity(value.len() + MAX_ENCRYPTION_BYTES);
+        sealed.extend([FORM, id_bytes]);
+        sealed.extend(id.as_bytes());
+        sealed.extend(nonce);
+        let mut text = value.to_vec();
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        key.seal_in_place_append_tag(nonce, Aad::from(place.as_bytes()), &mut text)
+            .map_err(|_| KeyringError::NoRandomness)?;
+        sealed.extend(text);
+        Ok(sealed)
+    }
+
+    /// Decrypts a value that one of the keys encrypted for this place.
+    ///
+    /// # Errors
+    /// None of them did.
+    pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, Broken> {
+        let ([form, id_bytes], rest) = sealed.split_first_chunk().ok_or(Broken)?;
+        let (id, rest) = rest.split_at_checked(usize::from(*id_bytes)).ok_or(Broken)?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Broken)?;
+        let mut keys = self.encrypting.iter().filter(|(known, _)| known.as_bytes() == id);
+        let (_, key) = keys.next().filter(|_| *form == FORM).ok_or(Broken)?;
+        let (nonce, place) = (Nonce::assume_unique_for_key(*nonce), Aad::from(place.as_bytes()));
+        let mut text = text.to_vec();
+        let length = key.open_in_place(nonce, place, &mut text).map_err(|_| Broken)?.len();
+        text.truncate(length);
+        Ok(text)
+    }
+}
+
+/// The key that encrypts, by the state key that it is derived from (HMAC as a key derivation function,
+/// NIST SP 800-108r1).
+fn encrypting(key: &[u8]) -> Option<LessSafeKey> {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), ENCRYPTION);
+    UnboundKey::new(&AES_256_GCM, derived.as_ref()).ok().map(LessSafeKey::new)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A digest of what a seal is bound to, in which nothing can be taken for its neighbour.
@@ -235,7 +340,7 @@ fn bound_to(purpose: Purpose, principal: &str, binding: &[u8]) -> [u8; 32] {
 
 fn is_id(id: &str) -> bool {
     let usual = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (1..=32).contains(&id.len()) && id.chars().all(usual)
+    (1..=MAX_ID_BYTES).contains(&id.len()) && id.chars().all(usual)
 }
 
 /// Random bytes.

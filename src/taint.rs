@@ -44,7 +44,8 @@ impl Taint {
         }
     }
 
-    /// Whether it has of late, as far as is known: a store that is away may know something.
+    /// Whether it has of late, as far as is known: a store that is away may know something, and one that has
+    /// forgotten of late may have known it.
     pub async fn is_tainted(&self, principal: &Principal, arrival: &Arrival) -> bool {
         let overflow = *self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
         if overflow.is_some_and(|since| since.elapsed() < LASTS) {
@@ -60,7 +61,7 @@ impl Taint {
                 return true;
             }
         }
-        false
+        self.shared.forgot().is_some_and(|ago| ago < LASTS)
     }
 }
 

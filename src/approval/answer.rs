@@ -123,9 +123,15 @@ pub enum Denied {
     /// The caller has asked for too much of late.
     #[error(
         "too many calls of this caller wait for approval already, and nothing was sent. Wait until some \
-         of them are decided"
+         of them are decided or have expired"
     )]
     TooMany,
+    /// All callers together have asked for too much.
+    #[error(
+        "too many calls wait for approval at this server, and nothing was sent. Try again in a few minutes, \
+         and tell whoever runs the server: `portkey-mcp approvals list` shows them"
+    )]
+    QueueFull,
     /// The client broke off.
     #[error("the client could not ask for the approval, and nothing was sent: {0}")]
     Unasked(String),

@@ -19,6 +19,7 @@ use crate::{
     operation::{Effect, Operation},
     principal::Principal,
     seal::{Keyring, Purpose},
+    sealed_store::SealedStore,
     store::Store,
     watch::Watched,
 };
@@ -29,7 +30,10 @@ pub use self::{
     binding::Binding,
     plain::plain,
     question::Question,
-    ticket::{State, Ticket, Undecided, Waiting, take_ticket},
+    ticket::{
+        Filter, MAX_PAGE, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_NAME_DIGITS, Page, State, Ticket,
+        Undecided, Waiting, take_ticket,
+    },
 };
 
 /// Why a call needs a human's approval, as a rule has it.
@@ -78,7 +82,7 @@ impl Always {
 #[derive(Debug)]
 pub struct Approvals {
     keys: Arc<Watched<Keyring>>,
-    store: Store,
+    store: SealedStore,
     ttl: Duration,
     desk: OnceLock<String>,
 }
@@ -90,9 +94,10 @@ struct Kept {
 }
 
 impl Approvals {
-    /// What a client keeps is sealed with the keys; an answer is good for the time `ttl`, and once among
-    /// all who have the store.
+    /// What a client keeps is sealed with the keys, and so is what is kept where others have the store, too;
+    /// an answer is good for the time `ttl`, and once among all who have the store.
     pub fn new(keys: Arc<Watched<Keyring>>, store: Store, ttl: Duration) -> Self {
+        let store = SealedStore::new(store, keys.clone());
         Self { keys, store, ttl, desk: OnceLock::new() }
     }
 
@@ -113,11 +118,21 @@ impl Approvals {
     }
 
     /// The question as a client can bring it back with the answer, for this caller only.
-    pub fn sealed(&self, principal: &Principal, question: &Question) -> String {
+    ///
+    /// # Errors
+    /// The store that will mark its use is away.
+    pub async fn sealed(
+        &self,
+        principal: &Principal,
+        question: &Question,
+    ) -> Result<String, Denied> {
+        let stamp = self.store.store().stamp().await;
+        let stamp = stamp.map_err(|error| Denied::Unkept(error.to_string()))?;
         let kept = Kept { confirm: question.confirm.clone() };
         let kept = serde_json::to_vec(&kept).unwrap_or_default();
-        let binding = question.binding().as_bytes();
-        self.keys.get().seal(Purpose::RequestState, &principal.name, binding, &kept, self.ttl)
+        let (binding, once) = (question.binding().as_bytes(), (self.ttl, stamp));
+        let keys = self.keys.get();
+        Ok(keys.seal_once(Purpose::RequestState, &principal.name, binding, &kept, once))
     }
 
     /// Whether a human approved the very call that the binding stands for; none if nobody was asked yet.
@@ -135,16 +150,17 @@ impl Approvals {
             Some(Answer::Sealed { state, form }) => {
                 let (keys, purpose, name) =
                     (self.keys.get(), Purpose::RequestState, &principal.name);
-                let kept = keys.open_once(purpose, name, binding.as_bytes(), &state, &self.store);
+                let kept =
+                    keys.open_once(purpose, name, binding.as_bytes(), &state, self.store.store());
                 let kept = kept.await.map_err(|_| Denied::Void)?;
                 let kept: Kept = serde_json::from_slice(&kept).map_err(|_| Denied::Void)?;
                 form.judge(kept.confirm.as_deref())?;
                 Ok(Some(Approved { how: How::Form, by: principal.name.to_string() }))
             }
-            Some(Answer::Ticket(id)) if id != ticket::name(binding) => Err(Denied::Void),
-            Some(Answer::Ticket(_)) | None if self.desk().is_some() => {
-                self.use_ticket(binding).await
+            Some(Answer::Ticket(id)) if self.desk().is_some() => {
+                self.use_ticket(principal, binding, Some(&id)).await
             }
+            None if self.desk().is_some() => self.use_ticket(principal, binding, None).await,
             Some(Answer::Ticket(_)) | None => Ok(None),
         }
     }

@@ -17,8 +17,14 @@ use crate::{
 const MOST_CHANGES: usize = 40;
 /// Bound on one value, in characters.
 const LONGEST_VALUE: usize = 300;
+/// Bound on the text of all changes, in bytes.
+const MAX_CHANGES_BYTES: usize = 16 << 10;
+/// How many warnings are shown.
+const MAX_WARNINGS: usize = 10;
 /// Bound on the name that is to be typed, in characters; a longer one is not asked for.
 const LONGEST_NAME: usize = 60;
+/// The same for an identifier, which stands for a name that cannot be typed.
+const MAX_ID_CHARS: usize = 200;
 
 /// One call that waits for a human's word.
 pub struct Question {
@@ -54,10 +60,11 @@ pub(crate) struct About<'a> {
 impl Question {
     /// Asks about a call with these arguments, of which the binding is made.
     pub(crate) fn new(about: About<'_>, binding: Binding, args: JsonMap) -> Self {
-        let name = about.outlook.label().filter(|name| is_typeable(name));
+        let name = about.outlook.label().filter(|name| is_typeable(name, LONGEST_NAME));
         let named = || {
             let last = about.operation.placeholders().last();
             let id = last.and_then(|placeholder| args.get(placeholder)?.as_str());
+            let id = id.filter(|id| is_typeable(id, MAX_ID_CHARS));
             id.unwrap_or(about.operation.name()).to_owned()
         };
         let confirm = about.required.confirm.then(|| name.map_or_else(named, str::to_owned));
@@ -94,8 +101,8 @@ impl fmt::Debug for Question {
     }
 }
 
-fn is_typeable(name: &str) -> bool {
-    name.chars().count() <= LONGEST_NAME && plain(name) == name && name.trim() == name
+fn is_typeable(name: &str, max_chars: usize) -> bool {
+    name.chars().count() <= max_chars && plain(name) == name && name.trim() == name
 }
 
 /// Writing to a string cannot fail, so what that returns is passed over.
@@ -112,7 +119,7 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
         _ = write!(text, ", named `{}`", cut(name));
     }
     _ = write!(text, "\nRisk: {}", risk(operation));
-    _ = write!(text, "\nAsked by: `{}`", plain(&about.principal.name));
+    _ = write!(text, "\nAsked by: `{}`", cut(&about.principal.name));
     if let Some(client) = &about.arrival.client {
         _ = write!(text, ", with a client that calls itself `{}`", cut(client));
     }
@@ -123,20 +130,29 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
     let changes = &about.outlook.changes;
     if !changes.is_empty() && operation.effects() != Effect::Delete {
         text.push_str("\n\nChanges:");
+        let (start, mut shown) = (text.len(), 0);
         for change in changes.iter().take(MOST_CHANGES) {
+            if text.len() - start > MAX_CHANGES_BYTES {
+                break;
+            }
             line(&mut text, change);
+            shown += 1;
         }
-        if let Some(more) = changes.len().checked_sub(MOST_CHANGES).filter(|more| *more > 0) {
+        if let Some(more) = changes.len().checked_sub(shown).filter(|more| *more > 0) {
             _ = write!(text, "\n- and {more} more");
         }
     }
     let mut secrets = Vec::new();
     blanked(about.shown, "", &mut secrets);
     if !secrets.is_empty() {
-        _ = write!(text, "\n\nSecrets that it sets, not shown: `{}`", plain(&secrets.join(", ")));
+        _ = write!(text, "\n\nSecrets that it sets, not shown: `{}`", cut(&secrets.join(", ")));
     }
-    for warning in about.warnings {
+    for warning in about.warnings.iter().take(MAX_WARNINGS) {
         _ = write!(text, "\n\nWarning: {}", cut(warning));
+    }
+    let more_warnings = about.warnings.len().saturating_sub(MAX_WARNINGS);
+    if more_warnings > 0 {
+        _ = write!(text, "\n\nWarnings that are not shown: {more_warnings}");
     }
     if let Some(why) = &about.outlook.unknown {
         _ = write!(text, "\n\nWhat is there now is not known: {}", cut(why));

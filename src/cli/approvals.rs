@@ -3,11 +3,11 @@
 use std::{
     borrow::Cow,
     io::{self, Write},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -24,8 +24,9 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   portkey-mcp http --approve-deletes --admin-listen 127.0.0.1:0 --admin-file admin.json    the server
   portkey-mcp approvals list --admin-file admin.json
-  portkey-mcp approvals show 3f9a --admin-file admin.json
-  portkey-mcp approvals approve 3f9a --admin-file admin.json";
+  portkey-mcp approvals list --state pending --caller support --admin-file admin.json
+  portkey-mcp approvals show 3f9a51 --admin-file admin.json
+  portkey-mcp approvals approve 3f9a51 --admin-file admin.json";
 
 /// Longer than a server that is up ever takes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,32 +36,76 @@ const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Approvals {
-    /// List the calls that wait, or were decided of late.
-    List,
+    /// List the calls that wait, or were decided of late, the oldest first.
+    List(List),
     /// Show one call: what it would change, and the risk.
     Show {
-        /// Its ticket, or enough of the beginning to tell it from others.
+        /// Its ticket, or at least six digits of the beginning that no other ticket of the last hour has.
         ticket: String,
     },
     /// Approve one call; it is carried out when its caller makes it again.
     Approve {
-        /// Its ticket, or enough of the beginning to tell it from others.
-        ticket: String,
+        #[command(flatten)]
+        about: About,
         /// Name of what the call is about, where that has to be typed.
         #[arg(long)]
         name: Option<String>,
-        /// Name of whoever decides, for the record; the user of the shell when left out.
-        #[arg(long, value_name = "NAME")]
-        by: Option<String>,
     },
     /// Deny one call.
     Deny {
-        /// Its ticket, or enough of the beginning to tell it from others.
-        ticket: String,
-        /// Name of whoever decides, for the record; the user of the shell when left out.
-        #[arg(long, value_name = "NAME")]
-        by: Option<String>,
+        #[command(flatten)]
+        about: About,
     },
+}
+
+// No rustdoc: clap would show it as the command's help.
+#[derive(Args, Debug)]
+pub(super) struct List {
+    /// Only calls of this caller.
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+    /// Only calls of this tool.
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    /// Only calls that wait, or were decided so.
+    #[arg(long)]
+    state: Option<State>,
+    /// How many to list, up to 200.
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=200))]
+    limit: u16,
+    /// List those that come after this ticket.
+    #[arg(long, value_name = "TICKET")]
+    after: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    Pending,
+    Approved,
+    Denied,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+// No rustdoc: clap would show it as the command's help.
+#[derive(Args, Debug)]
+pub(super) struct About {
+    /// Its ticket, or at least six digits of the beginning that no other ticket of the last hour has.
+    ticket: String,
+    /// Digest that `show` told: a ticket that says something else is not decided about.
+    #[arg(long)]
+    digest: Option<String>,
+    /// Name of whoever decides, for the record; the user of the shell when left out.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
 }
 
 /// What the server wrote down for us.
@@ -79,28 +124,21 @@ struct Desk {
 impl Approvals {
     pub(super) async fn run(&self, options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
         let desk = Desk::reach(options)?;
-        let tickets = desk.ask(Method::GET, "approvals", None).await?;
-        let tickets = tickets.as_array().map_or(&[][..], Vec::as_slice);
         match self {
-            Self::List => list(tickets, out)?,
+            Self::List(wanted) => list(&desk.list(wanted).await?, out)?,
             Self::Show { ticket } => {
-                let ticket = one(tickets, ticket)?;
+                let ticket = desk.find(ticket).await?;
                 writeln!(
                     out,
-                    "{}\n\nTicket: {}, {}",
-                    lines(ticket, "text"),
-                    text(ticket, "id"),
-                    state(ticket)
+                    "{}\n\nTicket: {}, {}\nDigest: {}",
+                    lines(&ticket, "text"),
+                    text(&ticket, "id"),
+                    state(&ticket),
+                    text(&ticket, "digest")
                 )?;
             }
-            Self::Approve { ticket, name, by } => {
-                let decision = json!({ "approve": true, "name": name, "by": who(by.as_deref()) });
-                desk.decide(one(tickets, ticket)?, decision, out).await?;
-            }
-            Self::Deny { ticket, by } => {
-                let decision = json!({ "approve": false, "by": who(by.as_deref()) });
-                desk.decide(one(tickets, ticket)?, decision, out).await?;
-            }
+            Self::Approve { about, name } => desk.decide(about, true, name.as_deref(), out).await?,
+            Self::Deny { about } => desk.decide(about, false, None, out).await?,
         }
         Ok(())
     }
@@ -121,11 +159,38 @@ impl Desk {
         Ok(Self { url, token, client: options.http()?.no_proxy().timeout(PATIENCE).build()? })
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let mut request = self
-            .client
-            .request(method, self.url.join(path)?)
-            .bearer_auth(self.token.expose_secret());
+    /// The tickets that are wanted, and which comes next.
+    async fn list(&self, wanted: &List) -> anyhow::Result<Value> {
+        let mut url = self.url.join("approvals")?;
+        let limit = wanted.limit.to_string();
+        let fields = [
+            ("caller", wanted.caller.as_deref()),
+            ("tool", wanted.tool.as_deref()),
+            ("state", wanted.state.map(State::as_str)),
+            ("after", wanted.after.as_deref()),
+            ("limit", Some(&limit)),
+        ];
+        let given = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        url.query_pairs_mut().extend_pairs(given);
+        self.ask(Method::GET, url, None).await
+    }
+
+    /// The one ticket whose name begins so.
+    async fn find(&self, start: &str) -> anyhow::Result<Value> {
+        self.ask(Method::GET, self.ticket(start)?, None).await
+    }
+
+    /// The address of a ticket.
+    fn ticket(&self, id: &str) -> anyhow::Result<Url> {
+        // Nothing else may become a part of the path.
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            bail!("`{}` is no ticket: those have hexadecimal digits only", id.escape_debug());
+        }
+        Ok(self.url.join(&format!("approvals/{id}"))?)
+    }
+
+    async fn ask(&self, method: Method, url: Url, body: Option<Value>) -> anyhow::Result<Value> {
+        let mut request = self.client.request(method, url).bearer_auth(self.token.expose_secret());
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
@@ -149,44 +214,38 @@ impl Desk {
         Ok(body)
     }
 
+    /// Decides about a ticket as it is now, or as it was when its digest was told.
     async fn decide(
         &self,
-        ticket: &Value,
-        decision: Value,
+        about: &About,
+        approve: bool,
+        name: Option<&str>,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        // What no name of a ticket is made of might lead elsewhere.
-        let id = text(ticket, "id");
-        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            bail!("the server named a ticket in a way that no server of ours does");
-        }
-        let path = format!("approvals/{id}");
-        let decided = self.ask(Method::POST, &path, Some(decision)).await?;
+        let ticket = self.find(&about.ticket).await?;
+        let shown = text(&ticket, "digest");
+        let digest = about.digest.as_deref().unwrap_or(&shown);
+        let by = who(about.by.as_deref());
+        let decision = json!({ "approve": approve, "digest": digest, "name": name, "by": by });
+        let url = self.ticket(&text(&ticket, "id"))?;
+        let decided = self.ask(Method::POST, url, Some(decision)).await?;
         writeln!(out, "{} {}: {}", text(&decided, "id"), text(&decided, "tool"), state(&decided))?;
         Ok(())
     }
 }
 
-fn list(tickets: &[Value], out: &mut impl Write) -> io::Result<()> {
+fn list(page: &Value, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:32}  {:24}  {:>7}  {:16}  TOOL", "TICKET", "STATE", "SECONDS", "CALLER")?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let tickets = page.get("tickets").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     for ticket in tickets {
-        let left = ticket.get("expires").and_then(Value::as_u64).unwrap_or(now).saturating_sub(now);
+        let left = ticket.get("seconds_left").and_then(Value::as_u64).unwrap_or_default();
         let (id, state) = (text(ticket, "id"), state(ticket));
         let (caller, tool) = (text(ticket, "principal"), text(ticket, "tool"));
         writeln!(out, "{id:32}  {state:24}  {left:>7}  {caller:16}  {tool}")?;
     }
-    Ok(())
-}
-
-/// The one ticket whose name begins so.
-fn one<'a>(tickets: &'a [Value], start: &str) -> anyhow::Result<&'a Value> {
-    let mut found = tickets.iter().filter(|ticket| text(ticket, "id").starts_with(start));
-    let start = one_line(start);
-    match (found.next(), found.next()) {
-        (Some(only), None) => Ok(only),
-        (None, _) => bail!("there is no ticket {start}; it may have expired"),
-        (Some(_), Some(_)) => bail!("several tickets begin with {start}; give more of it"),
+    match &*text(page, "next") {
+        "" => Ok(()),
+        next => writeln!(out, "\nThere are more: go on with --after {next}"),
     }
 }
 

@@ -321,7 +321,7 @@ impl Http {
         let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
         let approvals = options.guard.approvals(keys.clone(), store.clone());
         let desk = options.guard.desk(&approvals)?;
-        let results = options.results.build().sharing(&store);
+        let results = options.results.build().sharing(&store, &keys);
         let dispatcher = dispatcher.sharing(store.clone()).asking(approvals);
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),

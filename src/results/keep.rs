@@ -1,7 +1,7 @@
 //! Answers that were shown in part, kept whole for a while for whoever got them.
 //!
 //! Memory holds what any store in memory does ([`crate::store::MOST_BYTES`]), the oldest going first;
-//! of one caller no more than [`MOST_OF_PRINCIPAL`].
+//! of one caller no more than [`MOST_OF_PRINCIPAL`]. In Redis they are encrypted.
 
 use std::time::Duration;
 
@@ -13,11 +13,15 @@ use sha2::{Digest, Sha256};
 use crate::{
     principal::Principal,
     seal::random,
-    store::{Key, MOST_VALUE_BYTES, Store, StoreError},
+    sealed_store::SealedStore,
+    store::{Key, StoreError},
 };
 
 /// Bound on what is kept of one caller, in bytes.
 pub const MOST_OF_PRINCIPAL: usize = 16 << 20;
+
+/// Into parts of which size an answer is divided.
+const PART_BYTES: usize = SealedStore::MAX_VALUE_BYTES;
 
 /// Why nothing can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +44,7 @@ pub enum ResultError {
 
 #[derive(Debug)]
 pub(super) struct Keep {
-    store: Store,
+    store: SealedStore,
     ttl: Duration,
 }
 
@@ -55,7 +59,7 @@ struct Head {
 type Ledger = Vec<(String, usize, usize)>;
 
 impl Keep {
-    pub(super) const fn new(store: Store, ttl: Duration) -> Self {
+    pub(super) const fn new(store: SealedStore, ttl: Duration) -> Self {
         Self { store, ttl }
     }
 
@@ -103,13 +107,13 @@ impl Keep {
             }
             total -= bytes;
         }
-        let parts = whole.len().div_ceil(MOST_VALUE_BYTES);
+        let parts = whole.len().div_ceil(PART_BYTES);
         // Of two calls at once one may not be counted here: it expires all the same.
         kept.push((name.to_owned(), parts, whole.len()));
         self.store.put(&ledger, json(&kept), self.ttl).await?;
         for i in 0..parts {
-            let start = i * MOST_VALUE_BYTES;
-            let bytes = whole.slice(start..(start + MOST_VALUE_BYTES).min(whole.len()));
+            let start = i * PART_BYTES;
+            let bytes = whole.slice(start..(start + PART_BYTES).min(whole.len()));
             self.store.put(&part(principal, name, i), bytes, self.ttl).await?;
         }
         // Last: what has a head is whole.

@@ -14,7 +14,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::{keep::Keep, preview::Cut};
-use crate::{operation::JsonMap, principal::Principal, resources::result_uri, store::Store};
+use crate::{
+    operation::JsonMap, principal::Principal, resources::result_uri, seal::Keyring,
+    sealed_store::SealedStore, store::Store, watch::Watched,
+};
 
 pub(crate) use self::list::ALL;
 pub use self::{
@@ -100,14 +103,15 @@ impl Results {
     /// Shows answers in part beyond `most` bytes, if any; keeps the whole in memory for the time `ttl`.
     pub fn new(most: Option<usize>, content: Content, ttl: Duration) -> Self {
         let most = most.map(|most| most.max(LEAST_BYTES));
-        Self { most, content, keep: Arc::new(Keep::new(Store::memory(), ttl)) }
+        Self { most, content, keep: Arc::new(Keep::new(SealedStore::memory(), ttl)) }
     }
 
-    /// The same, with what is kept where all replicas find it, if they share anything.
-    pub fn sharing(self, store: &Store) -> Self {
+    /// The same, with what is kept where all replicas find it, if they share anything, and encrypted there.
+    pub fn sharing(self, store: &Store, keys: &Arc<Watched<Keyring>>) -> Self {
         // Memory that is full gives up values. Those of others shall not make room for ours.
         let Store::Redis(_) = store else { return self };
-        Self { keep: Arc::new(Keep::new(store.clone(), self.keep.ttl())), ..self }
+        let store = SealedStore::new(store.clone(), keys.clone());
+        Self { keep: Arc::new(Keep::new(store, self.keep.ttl())), ..self }
     }
 
     /// What an answer carries.

@@ -62,7 +62,7 @@ pub(super) async fn ask(
     if !waits {
         let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
         let requests = [(QUESTION.to_owned(), request)].into();
-        let state = approvals.sealed(principal, question);
+        let state = approvals.sealed(principal, question).await?;
         return Ok(Asked::Later(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
     }
     match wait(&context.peer, elicitation, approvals).await {

@@ -67,13 +67,6 @@ impl<V> Expiring<V> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// The values under keys that begin so, in no order.
-    pub(super) fn under(&mut self, prefix: &str, now: Instant) -> impl Iterator<Item = &V> {
-        self.forget_expired(now);
-        let found = self.entries.iter().filter(move |(key, _)| key.starts_with(prefix));
-        found.map(|(_, entry)| &entry.value)
-    }
-
     /// For changing it; it expires as before.
     pub(super) fn get_mut(&mut self, key: &str, now: Instant) -> Option<&mut V> {
         self.forget_expired(now);

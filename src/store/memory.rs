@@ -1,6 +1,7 @@
 //! The store of a single replica.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -9,9 +10,11 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Answer, Clock, Key, Limit, Owner, StoreError, Taken,
+    Answer, Clock, Key, Limit, Owner, Queue, Queued, QueuedName, Stamp, StoreError, Taken, Use,
     counter::{Asked, Granted, State},
+    epoch::{Epoch, random_epoch},
     expiring::Expiring,
+    queue::Entries,
     since_1970,
 };
 
@@ -37,6 +40,10 @@ pub struct Memory {
     limits: Mutex<Expiring<Instant>>,
     marks: Mutex<Expiring<()>>,
     values: Mutex<Expiring<Bytes>>,
+    queues: Mutex<HashMap<&'static str, Entries>>,
+    /// Another one in each process, because marks end with it.
+    epoch: Epoch,
+    started: Instant,
 }
 
 impl Default for Memory {
@@ -47,8 +54,16 @@ impl Default for Memory {
 
 impl Memory {
     pub(super) fn by(clock: Clock) -> Self {
-        let (limits, marks, values) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { clock, counters: Mutex::default(), limits, marks, values }
+        Self {
+            clock,
+            counters: Mutex::default(),
+            limits: Mutex::default(),
+            marks: Mutex::default(),
+            values: Mutex::default(),
+            queues: Mutex::default(),
+            epoch: random_epoch(),
+            started: Instant::now(),
+        }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -128,15 +143,68 @@ impl Memory {
         Ok(Taken::Yes)
     }
 
-    pub(super) fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
-        let now = Instant::now();
+    pub(super) fn stamp(&self) -> Stamp {
+        let at = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Stamp { epoch: self.epoch, at }
+    }
+
+    pub(super) fn use_once(
+        &self,
+        stamp: &Stamp,
+        key: &Key,
+        ttl: Duration,
+    ) -> Result<Use, StoreError> {
+        let (now, current) = (Instant::now(), self.stamp());
+        if stamp.epoch != self.epoch {
+            return Ok(Use::Forgotten);
+        }
+        let age = Duration::from_millis(current.at.saturating_sub(stamp.at));
+        if age >= ttl {
+            return Ok(Use::Expired);
+        }
         let mut marks = held(&self.marks);
         if marks.get(&key.name, now).is_some() {
-            return Ok(false);
+            return Ok(Use::Again);
         }
         demand_room(&marks, key)?;
+        // Longer than what it marks: the age above is in whole milliseconds.
         marks.insert(&key.name, key.owner, (), 0, now + ttl);
-        Ok(true)
+        Ok(Use::First)
+    }
+
+    pub(super) fn enqueue(
+        &self,
+        queue: &Queue,
+        name: (&str, &str),
+        value: Bytes,
+        ttl: Duration,
+    ) -> Queued {
+        let mut queues = held(&self.queues);
+        queues.entry(queue.name).or_default().append(queue, name, value, ttl, Instant::now())
+    }
+
+    pub(super) fn queued(&self, queue: &Queue, owner: Option<&str>) -> Vec<QueuedName> {
+        let mut queues = held(&self.queues);
+        let entries = queues.get_mut(queue.name);
+        entries.map(|entries| entries.names(queue, owner, Instant::now())).unwrap_or_default()
+    }
+
+    pub(super) fn queued_values(&self, queue: &Queue, ids: &[&str]) -> Vec<Option<Bytes>> {
+        let (queues, now) = (held(&self.queues), Instant::now());
+        let entries = queues.get(queue.name);
+        ids.iter().map(|id| entries?.get(id, now)).collect()
+    }
+
+    pub(super) fn replace_queued(&self, queue: &Queue, id: &str, value: Bytes) -> bool {
+        let mut queues = held(&self.queues);
+        let entries = queues.get_mut(queue.name);
+        entries.is_some_and(|entries| entries.replace(id, value, Instant::now()))
+    }
+
+    pub(super) fn dequeue(&self, queue: &Queue, id: &str) {
+        if let Some(entries) = held(&self.queues).get_mut(queue.name) {
+            entries.remove(id, Instant::now());
+        }
     }
 
     pub(super) fn put(&self, key: &Key, value: Bytes, ttl: Duration) {
@@ -158,10 +226,6 @@ impl Memory {
 
     pub(super) fn get(&self, key: &Key) -> Option<Bytes> {
         held(&self.values).get(&key.name, Instant::now()).cloned()
-    }
-
-    pub(super) fn values(&self, prefix: &str, most: usize) -> Vec<Bytes> {
-        held(&self.values).under(prefix, Instant::now()).take(most).cloned().collect()
     }
 
     pub(super) fn refresh(&self, key: &Key, ttl: Duration) -> Option<Bytes> {

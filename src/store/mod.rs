@@ -1,8 +1,10 @@
 //! What replicas share: counts of calls, marks of what was used, and small values that expire.
 
 mod counter;
+mod epoch;
 mod expiring;
 mod memory;
+mod queue;
 mod redis;
 mod rights;
 
@@ -22,13 +24,12 @@ use sha2::{Digest, Sha256};
 use self::counter::{Asked, Granted, Short};
 pub use self::{
     counter::{Budget, Reservation, Reserved, Window},
+    epoch::{Stamp, Use},
     memory::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES, Memory},
+    queue::{Queue, Queued, QueuedName},
     redis::Redis,
     rights::REDIS_RIGHTS,
 };
-
-/// Bound on the values that are listed at once.
-pub const MOST_LISTED: usize = 1_000;
 
 /// Bound on one value, in bytes.
 pub const MOST_VALUE_BYTES: usize = 1 << 20;
@@ -44,8 +45,9 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// away most fail at once. That it is away is logged here, once.
 ///
 /// It takes Redis 6.2 or newer. That must not evict entries before they expire (`maxmemory-policy
-/// noeviction`), or marks of single use are forgotten early. Servers that must not share anything take
-/// different databases of it. A Redis user needs the rights in [`REDIS_RIGHTS`].
+/// noeviction`), or marks of single use are forgotten early, and it must keep them on disk, or they are
+/// forgotten with a restart: see [`Store::forgot`]. Servers that must not share anything
+/// take different databases of it. A Redis user needs the rights in [`REDIS_RIGHTS`].
 #[derive(Clone, Debug)]
 pub enum Store {
     /// For a single replica; forgotten when the process ends.
@@ -199,7 +201,9 @@ impl Store {
         let Some(url) = url else { return Ok(Self::memory()) };
         let redis = Redis::new(url.expose_secret().trim(), more_roots, timeout)?;
         redis.greet().await;
-        Ok(Self::Redis(Arc::new(redis)))
+        let redis = Arc::new(redis);
+        tokio::spawn(redis::follow(Arc::downgrade(&redis)));
+        Ok(Self::Redis(redis))
     }
 
     /// Counts one against a limit, unless that is used up. Whoever limits in different ways takes
@@ -280,14 +284,131 @@ impl Store {
         }
     }
 
-    /// Marks it as used, for this time; whether this was the first use. A failure is no permission.
+    /// The present moment, for what is issued now and may be used once.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn stamp(&self) -> Result<Stamp, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.stamp()),
+            Self::Redis(redis) => Box::pin(redis.stamp()).await,
+        }
+    }
+
+    /// Marks the use of what was issued at a moment and is good for a time from then on. Only
+    /// [`Use::First`] is a permission; a failure is none.
     ///
     /// # Errors
     /// Redis is away, or memory is full of marks that have not expired, or of those of the same owner.
-    pub async fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
+    pub async fn use_once(
+        &self,
+        stamp: &Stamp,
+        key: &Key,
+        ttl: Duration,
+    ) -> Result<Use, StoreError> {
         match self {
-            Self::Memory(memory) => memory.once(key, within_bounds(ttl)),
-            Self::Redis(redis) => Box::pin(redis.once(key, within_bounds(ttl))).await,
+            Self::Memory(memory) => memory.use_once(stamp, key, within_bounds(ttl)),
+            Self::Redis(redis) => Box::pin(redis.use_once(stamp, key, within_bounds(ttl))).await,
+        }
+    }
+
+    /// How long ago it was noticed that the store had forgotten what it should have kept; none if it was not.
+    /// Redis is looked after for that every few seconds. The memory of a process begins and ends with it.
+    pub fn forgot(&self) -> Option<Duration> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => redis.forgot(),
+        }
+    }
+
+    /// Appends a value to a queue, for this time. The id has to be a new one of visible ASCII.
+    ///
+    /// # Errors
+    /// Redis is away, or the value is too large.
+    pub async fn enqueue(
+        &self,
+        queue: &Queue,
+        id: &str,
+        owner: &str,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<Queued, StoreError> {
+        if value.len() > MOST_VALUE_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        let ttl = within_bounds(ttl);
+        match self {
+            Self::Memory(memory) => Ok(memory.enqueue(queue, (id, owner), value, ttl)),
+            Self::Redis(redis) => {
+                Box::pin(redis.enqueue(queue, id, &owner_name(owner), &value, ttl)).await
+            }
+        }
+    }
+
+    /// The names in a queue, the oldest first: of one owner, or all.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn queued(
+        &self,
+        queue: &Queue,
+        owner: Option<&str>,
+    ) -> Result<Vec<QueuedName>, StoreError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.queued(queue, owner)),
+            Self::Redis(redis) => {
+                let owner = owner.map(owner_name);
+                Box::pin(redis.queued(queue, owner.as_deref())).await
+            }
+        }
+    }
+
+    /// The values of these names, where they are there still.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn queued_values(
+        &self,
+        queue: &Queue,
+        ids: &[&str],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        match self {
+            _ if ids.is_empty() => Ok(Vec::new()),
+            Self::Memory(memory) => Ok(memory.queued_values(queue, ids)),
+            Self::Redis(redis) => Box::pin(redis.queued_values(queue, ids)).await,
+        }
+    }
+
+    /// Puts another value in the place of one, for the time that it has left; whether it was there still.
+    ///
+    /// # Errors
+    /// Redis is away, or the value is too large.
+    pub async fn replace_queued(
+        &self,
+        queue: &Queue,
+        id: &str,
+        value: Bytes,
+    ) -> Result<bool, StoreError> {
+        if value.len() > MOST_VALUE_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        match self {
+            Self::Memory(memory) => Ok(memory.replace_queued(queue, id, value)),
+            Self::Redis(redis) => Box::pin(redis.replace_queued(queue, id, &value)).await,
+        }
+    }
+
+    /// Removes a value from a queue, if it is there. Its name is remembered.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn dequeue(&self, queue: &Queue, id: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => {
+                memory.dequeue(queue, id);
+                Ok(())
+            }
+            Self::Redis(redis) => Box::pin(redis.dequeue(queue, id)).await,
         }
     }
 
@@ -317,19 +438,6 @@ impl Store {
         match self {
             Self::Memory(memory) => Ok(memory.get(key)),
             Self::Redis(redis) => Box::pin(redis.get(key)).await,
-        }
-    }
-
-    /// The values that are kept for a purpose, in no order and [`MOST_LISTED`] at most. It looks through
-    /// every entry: for people who ask now and then, not for calls.
-    ///
-    /// # Errors
-    /// Redis is away.
-    pub async fn values(&self, purpose: &'static str) -> Result<Vec<Bytes>, StoreError> {
-        let prefix = format!("{purpose}:");
-        match self {
-            Self::Memory(memory) => Ok(memory.values(&prefix, MOST_LISTED)),
-            Self::Redis(redis) => Box::pin(redis.values(&prefix, MOST_LISTED)).await,
         }
     }
 
@@ -365,6 +473,11 @@ type Answer = Result<Vec<Granted>, (usize, Short)>;
 fn since_1970(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What the owner of a queued value is called in Redis.
+fn owner_name(owner: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(owner.as_bytes()))
 }
 
 fn within_bounds(ttl: Duration) -> Duration {

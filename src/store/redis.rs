@@ -3,11 +3,14 @@
 //! The connection is our own to manage: a connection that Redis refuses, say because it is still
 //! loading its data, is tried again by a later call, and never more often than [`PAUSE`] allows.
 
+mod epoch;
+mod queue;
+
 use std::{
     collections::BTreeSet,
     fmt,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex as SyncMutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -29,11 +32,16 @@ use super::{
     rights::missing_right,
 };
 
+pub(super) use self::epoch::follow;
+
 /// How long nobody tries to connect after that failed; until then calls fail at once.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How long a failure that lasts is not logged again.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long it is told that Redis has forgotten.
+const FORGETTING_TOLD: Duration = Duration::from_secs(3600);
 
 const UNREADABLE_URL: StoreError = StoreError::Settings(
     "the address of Redis cannot be read; give redis://user:password@host:6379/0, or rediss:// for TLS, \
@@ -73,6 +81,7 @@ pub struct Redis {
     is_away: AtomicBool,
     /// Whether the user was found to lack a right.
     lacks_right: AtomicBool,
+    known: SyncMutex<epoch::Known>,
 }
 
 /// How often a command is given where the connection was closed before the answer.
@@ -117,6 +126,7 @@ impl Redis {
             link: Mutex::default(),
             is_away: AtomicBool::new(false),
             lacks_right: AtomicBool::new(false),
+            known: SyncMutex::default(),
         })
     }
 
@@ -126,6 +136,8 @@ impl Redis {
             Some("unreachable")
         } else if self.lacks_right.load(Ordering::Relaxed) {
             Some("missing_right")
+        } else if self.forgot().is_some_and(|ago| ago < FORGETTING_TOLD) {
+            Some("forgotten")
         } else {
             None
         }
@@ -143,13 +155,13 @@ impl Redis {
             cmd("GET").arg(&key).take(),
             cmd("GETEX").arg(&key).take(),
             cmd("DEL").arg(&key).take(),
-            cmd("SCAN").arg(0).arg("MATCH").arg(&key).arg("COUNT").arg(1).take(),
             cmd("TIME"),
         ];
         for command in &commands {
             _ = self.query::<()>(command).await;
         }
         _ = self.roll_back(&[]).await;
+        _ = self.pulse().await;
     }
 
     pub(super) async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
@@ -211,13 +223,6 @@ impl Redis {
         self.run_for(once, |mut link| async move { call.invoke_async::<()>(&mut link).await }).await
     }
 
-    pub(super) async fn once(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
-        let mut set = cmd("SET");
-        set.arg(format!("portkey-mcp:once:{key}")).arg(1).arg("NX").arg("PX").arg(millis(ttl));
-        // Nothing is answered where the key exists.
-        Ok(self.query::<Option<String>>(&set).await?.is_some())
-    }
-
     pub(super) async fn put(
         &self,
         key: &Key,
@@ -232,25 +237,6 @@ impl Redis {
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let found: Option<Vec<u8>> = self.query(cmd("GET").arg(named(key))).await?;
         Ok(found.map(Bytes::from))
-    }
-
-    pub(super) async fn values(&self, prefix: &str, most: usize) -> Result<Vec<Bytes>, StoreError> {
-        let (mut cursor, mut values) = (0_u64, Vec::new());
-        loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("portkey-mcp:value:{prefix}*"));
-            let (next, keys): (u64, Vec<String>) = self.query(scan.arg("COUNT").arg(1_000)).await?;
-            for key in keys {
-                // It may have expired since.
-                let value: Option<Vec<u8>> = self.query(cmd("GET").arg(key)).await?;
-                values.extend(value.map(Bytes::from));
-            }
-            if next == 0 || values.len() >= most {
-                values.truncate(most);
-                return Ok(values);
-            }
-            cursor = next;
-        }
     }
 
     pub(super) async fn refresh(

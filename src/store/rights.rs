@@ -4,7 +4,7 @@ use redis::RedisError;
 
 /// What a Redis user needs, in the words of an ACL:
 /// <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>.
-pub const REDIS_RIGHTS: &str = "~portkey-mcp:* -@all +del +evalsha +get +getex +ping +scan +script|load \
+pub const REDIS_RIGHTS: &str = "~portkey-mcp:* -@all +del +evalsha +get +getex +ping +script|load \
     +select +set +time";
 
 /// What the user may not do, where that is what Redis says. It names the command; only those of ours are
@@ -20,7 +20,7 @@ pub(super) fn missing_right(error: &RedisError) -> Option<String> {
     let mut named = ours.filter(|command| text.contains(&format!("'{command}'")));
     Some(match named.next() {
         Some(command) => format!("run `{}`", command.to_ascii_uppercase().replace('|', " ")),
-        None if in_script => "run `GET`, `SET` or `TIME` in a script".to_owned(),
+        None if in_script => "run `DEL`, `GET`, `SET` or `TIME` in a script".to_owned(),
         None if text.contains("keys") => "use the keys `portkey-mcp:*`".to_owned(),
         None => "run a command that is needed".to_owned(),
     })

@@ -1,6 +1,7 @@
 //! How clients reach the server, and how a human does who approves their calls.
 
 pub mod admin;
+mod auxiliary;
 mod backlog;
 pub mod http;
 pub mod stdio;

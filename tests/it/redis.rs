@@ -73,6 +73,21 @@ impl Redis {
         connect(&self.url(), Duration::from_secs(5)).await
     }
 
+    /// Runs a command of `redis-cli`, and returns what it prints.
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output =
+            Command::new("redis-cli").args(["-p", &port, "-n", "1"]).args(command).output();
+        String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
+    }
+
+    /// All that it has, as a reader of its files sees it.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        assert_eq!(self.run(&["CONFIG", "SET", "rdbcompression", "no"]), "OK");
+        assert_eq!(self.run(&["SAVE"]), "OK");
+        std::fs::read(self.folder.path().join("dump.rdb")).unwrap()
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -253,3 +253,44 @@ async fn made(sandbox: &Served) -> BTreeMap<String, usize> {
     }
     made
 }
+
+/// A Redis that was emptied does not make an answer good for a second time, and says so.
+#[tokio::test]
+async fn form_answer_works_once_though_redis_forgets() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let mut replicas = Replicas::start(&["--approve-writes"]).await;
+    let caller = Caller::new(&replicas.served[0].url, "pk-alice");
+    let args = json!({ "name": "A", "slug": "a", "ai_provider_id": "openai", "key": "sk-1" });
+    let call = async |state: Option<&str>| {
+        let mut params = json!({ "arguments": args });
+        if let Some(state) = state {
+            let said = json!({ "action": "accept", "content": { "approve": true } });
+            params["requestState"] = json!(state);
+            params["inputResponses"] = json!({ "approval": said });
+        }
+        let forms = json!({ "elicitation": {} });
+        let answer = caller.modern_with("create-integration", params, forms).await.unwrap();
+        answer.message["result"].clone()
+    };
+    let asked = call(None).await;
+    let state = asked["requestState"].as_str().unwrap().to_owned();
+    let done = call(Some(&state)).await;
+    assert_eq!(done["structuredContent"]["slug"], "a", "{done}");
+    for restarts in [false, true] {
+        if restarts {
+            replicas.redis.kill();
+            replicas.redis.restart();
+        } else {
+            replicas.redis.run(&["FLUSHALL"]);
+        }
+        let again = call(Some(&state)).await;
+        assert!(again.to_string().contains("used already"), "{restarts}: {again}");
+        let told = readiness(&replicas.served[0]).await;
+        let forgotten = json!({ "status": "degraded", "reason": "forgotten" });
+        assert_eq!(told["components"]["redis"], forgotten, "{restarts}");
+    }
+    let (_, log) = replicas.served.remove(0).terminate();
+    assert!(log.contains("Redis has forgotten what replicas share"), "{log}");
+}

@@ -10,7 +10,7 @@ use portkey_mcp::{
         Broken, Keyring,
         Purpose::{RequestState, Session},
     },
-    store::{Key, MOST_ENTRIES, Store},
+    store::{Key, MOST_ENTRIES, Stamp, Store, Use},
 };
 use tokio::task::JoinSet;
 
@@ -155,7 +155,8 @@ async fn what_is_for_single_use_opens_once() {
     for (one, other) in stores {
         let other = other.unwrap_or_else(|| one.clone());
         let issued = ring(&[&line]);
-        let sealed = issued.seal(RequestState, "alice", b"args", b"nonce", HOUR);
+        let once = (HOUR, one.stamp().await.unwrap());
+        let sealed = issued.seal_once(RequestState, "alice", b"args", b"nonce", once);
         // Whose it is not does not use it up.
         let stolen = issued.open_once(RequestState, "bob", b"args", &sealed, &one).await;
         assert_eq!(stolen, Err(Broken));
@@ -170,7 +171,7 @@ async fn what_is_for_single_use_opens_once() {
         let opened: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
         assert_eq!(opened, [b"nonce"]);
         // The next one is another one, even when all about it is the same.
-        let next = issued.seal(RequestState, "alice", b"args", b"nonce", HOUR);
+        let next = issued.seal_once(RequestState, "alice", b"args", b"nonce", once);
         assert!(issued.open_once(RequestState, "alice", b"args", &next, &other).await.is_ok());
     }
 }
@@ -179,17 +180,21 @@ async fn what_is_for_single_use_opens_once() {
 async fn what_the_store_cannot_mark_does_not_open() {
     let keys = Keyring::random().unwrap();
     let full = Store::memory();
+    let stamp = full.stamp().await.unwrap();
     for at in 0..MOST_ENTRIES {
-        full.once(&Key::new("test", &[&at.to_string()]), HOUR).await.unwrap();
+        let key = Key::new("test", &[&at.to_string()]);
+        assert_eq!(full.use_once(&stamp, &key, HOUR).await, Ok(Use::First));
     }
-    let mut stores = vec![full];
+    let mut stores = vec![(full, stamp)];
     if !is_missing("redis-server") {
         let mut server = Redis::start();
-        stores.push(server.store().await);
+        let store = server.store().await;
+        let stamp = store.stamp().await.unwrap();
+        stores.push((store, stamp));
         server.kill();
     }
-    for store in stores {
-        let sealed = keys.seal(RequestState, "alice", b"", b"", HOUR);
+    for (store, stamp) in stores {
+        let sealed = keys.seal_once(RequestState, "alice", b"", b"", (HOUR, stamp));
         let opened = keys.open_once(RequestState, "alice", b"", &sealed, &store).await;
         assert_eq!(opened, Err(Broken), "{store:?}");
     }
@@ -199,4 +204,55 @@ async fn what_the_store_cannot_mark_does_not_open() {
 fn byte_order_mark_before_the_first_key_is_skipped() {
     let line = Keyring::new_line("a").unwrap();
     assert!(Keyring::parse(&format!("\u{feff}{line}\n")).is_ok());
+}
+
+/// A process that starts anew has forgotten what was used, and so has a Redis that was emptied.
+#[tokio::test]
+async fn what_was_issued_before_the_store_forgot_does_not_open() {
+    let keys = Keyring::random().unwrap();
+    let seal = |stamp: Stamp| keys.seal_once(RequestState, "alice", b"", b"x", (HOUR, stamp));
+    let opens = async |sealed: &str, store: &Store| {
+        keys.open_once(RequestState, "alice", b"", sealed, store).await
+    };
+    let (before, after) = (Store::memory(), Store::memory());
+    let sealed = seal(before.stamp().await.unwrap());
+    assert_eq!(opens(&sealed, &after).await, Err(Broken));
+    assert_eq!(opens(&sealed, &before).await, Ok(b"x".to_vec()));
+    // What says nothing of a store is for none.
+    let unstamped = keys.seal(RequestState, "alice", b"", b"x", HOUR);
+    assert_eq!(opens(&unstamped, &before).await, Err(Broken));
+}
+
+#[test]
+fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
+    let (old, new) = (Keyring::new_line("old").unwrap(), Keyring::new_line("new").unwrap());
+    let value = "a value that nobody else reads ".repeat(99).into_bytes();
+    let sealed = ring(&[&old]).encrypt("result:alice", &value).unwrap();
+    let is_within = sealed.windows(5).any(|window| value.windows(5).any(|part| part == window));
+    assert!(!is_within, "a part of the value stands in what is kept");
+    struct Case<'a> {
+        keys: &'a [&'a str],
+        place: &'a str,
+        is_read: bool,
+    }
+    let imposter = Keyring::new_line("old").unwrap();
+    let cases = [
+        Case { keys: &[&old], place: "result:alice", is_read: true },
+        Case { keys: &[&new, &old], place: "result:alice", is_read: true },
+        Case { keys: &[&new], place: "result:alice", is_read: false },
+        Case { keys: &[&imposter], place: "result:alice", is_read: false },
+        Case { keys: &[&old], place: "result:bob", is_read: false },
+    ];
+    for Case { keys, place, is_read } in cases {
+        let read = ring(keys).decrypt(place, &sealed);
+        assert_eq!(read, if is_read { Ok(value.clone()) } else { Err(Broken) }, "{place}");
+    }
+    let keys = ring(&[&old]);
+    for at in 0..sealed.len() {
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        assert_eq!(keys.decrypt("result:alice", &changed), Err(Broken), "{at}");
+        assert_eq!(keys.decrypt("result:alice", &sealed[..at]), Err(Broken), "{at}");
+    }
+    assert_ne!(keys.encrypt("a", b"same").unwrap(), keys.encrypt("a", b"same").unwrap());
 }

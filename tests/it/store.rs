@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use portkey_mcp::store::{
     Budget, Key, Limit, MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES,
-    MOST_VALUE_BYTES, Reserved, Store, StoreError, Taken, Window,
+    MOST_VALUE_BYTES, Reserved, Store, StoreError, Taken, Use, Window,
 };
 use tokio::task::JoinSet;
 
@@ -43,6 +43,12 @@ pub(crate) fn key(name: &str) -> Key {
 
 pub(crate) fn limit(burst: u32, period: Duration) -> Limit {
     Limit { burst: NonZeroU32::new(burst).unwrap(), period }
+}
+
+/// Marks the use of something that is issued now; whether it was the first use.
+pub(crate) async fn once(store: &Store, key: &Key, ttl: Duration) -> Result<bool, StoreError> {
+    let stamp = store.stamp().await?;
+    Ok(store.use_once(&stamp, key, ttl).await? == Use::First)
 }
 
 /// Asks until it is so, for as long as a slow machine may need.
@@ -121,12 +127,12 @@ async fn exactly_as_many_as_allowed_win_a_race() {
         for at in 0..100 {
             let store = if at % 2 == 0 { one.clone() } else { other.clone() };
             tasks.spawn(async move {
-                let once = store.once(&key("state"), HOUR).await.unwrap();
-                (once, store.take(&key("state"), &limit(10, HOUR)).await.unwrap())
+                let first = once(&store, &key("state"), HOUR).await.unwrap();
+                (first, store.take(&key("state"), &limit(10, HOUR)).await.unwrap())
             });
         }
         let done = tasks.join_all().await;
-        assert_eq!(done.iter().filter(|(once, _)| *once).count(), 1, "{kind}");
+        assert_eq!(done.iter().filter(|(first, _)| *first).count(), 1, "{kind}");
         assert_eq!(done.iter().filter(|(_, taken)| *taken == Taken::Yes).count(), 10, "{kind}");
     }
 }
@@ -143,7 +149,7 @@ async fn values_are_kept_replaced_and_removed_everywhere() {
         other.remove(&id).await.unwrap();
         assert_eq!(one.get(&id).await, Ok(None), "{kind}");
         // The three kinds of entries do not meet under one name.
-        assert_eq!(one.once(&id, HOUR).await, Ok(true), "{kind}");
+        assert_eq!(once(&one, &id, HOUR).await, Ok(true), "{kind}");
         assert_eq!(one.take(&id, &limit(1, HOUR)).await, Ok(Taken::Yes), "{kind}");
         assert_eq!(one.get(&id).await, Ok(None), "{kind}");
         let large = Bytes::from(vec![0; MOST_VALUE_BYTES + 1]);
@@ -156,11 +162,11 @@ async fn marks_and_values_expire() {
     let short = Duration::from_millis(20);
     for Pair { kind, one, other, .. } in pairs().await {
         let id = key("id");
-        assert_eq!(one.once(&id, short).await, Ok(true), "{kind}");
+        assert_eq!(once(&one, &id, short).await, Ok(true), "{kind}");
         one.put(&id, "value".into(), short).await.unwrap();
-        eventually(kind, async || other.once(&id, HOUR).await.unwrap()).await;
+        eventually(kind, async || once(&other, &id, HOUR).await.unwrap()).await;
         eventually(kind, async || other.get(&id).await.unwrap().is_none()).await;
-        assert_eq!(one.once(&id, HOUR).await, Ok(false), "{kind}");
+        assert_eq!(once(&one, &id, HOUR).await, Ok(false), "{kind}");
         // What is refreshed stays, and what is gone does not come back.
         assert_eq!(one.refresh(&id, HOUR).await, Ok(None), "{kind}");
         one.put(&id, "value".into(), HOUR).await.unwrap();
@@ -184,13 +190,13 @@ async fn memory_is_bounded() {
     let store = Store::memory();
     let (free, limit) = (key("free"), limit(2, HOUR));
     for at in 0..MOST_ENTRIES {
-        assert_eq!(store.once(&key(&at.to_string()), HOUR).await, Ok(true));
+        assert_eq!(once(&store, &key(&at.to_string()), HOUR).await, Ok(true));
         assert_eq!(store.take(&key(&at.to_string()), &limit).await, Ok(Taken::Yes));
     }
     // What guards refuses, and nobody is let off what is known of him.
-    assert_eq!(store.once(&free, HOUR).await, Err(StoreError::Full));
+    assert_eq!(once(&store, &free, HOUR).await, Err(StoreError::Full));
     assert_eq!(store.take(&free, &limit).await, Err(StoreError::Full));
-    assert_eq!(store.once(&key("0"), HOUR).await, Ok(false));
+    assert_eq!(once(&store, &key("0"), HOUR).await, Ok(false));
     assert_eq!(store.take(&key("0"), &limit).await, Ok(Taken::Yes));
     assert!(matches!(store.take(&key("0"), &limit).await, Ok(Taken::RetryAfter(_))));
 
@@ -215,23 +221,23 @@ async fn memory_is_bounded_for_each_owner() {
     let budget = |key| [Budget { key, window: Window::Day, most: 10, amount: 1 }];
     let limit = limit(2, HOUR);
     for id in 0..MAX_ENTRIES_PER_OWNER {
-        assert_eq!(store.once(&owned(id, "many"), HOUR).await, Ok(true));
+        assert_eq!(once(&store, &owned(id, "many"), HOUR).await, Ok(true));
         assert_eq!(store.take(&owned(id, "many"), &limit).await, Ok(Taken::Yes));
         assert!(matches!(store.reserve(&budget(owned(id, "many"))).await, Ok(Reserved::Yes(_))));
         store.put(&owned(id, "many"), "value".into(), HOUR).await.unwrap();
     }
     let more = owned(MAX_ENTRIES_PER_OWNER, "many");
-    assert_eq!(store.once(&more, HOUR).await, Err(StoreError::OwnerFull));
+    assert_eq!(once(&store, &more, HOUR).await, Err(StoreError::OwnerFull));
     assert_eq!(store.take(&more, &limit).await, Err(StoreError::OwnerFull));
     assert_eq!(store.reserve(&budget(more.clone())).await, Err(StoreError::OwnerFull));
     // What is known of it still counts, and what only saves work makes room for its own.
-    assert_eq!(store.once(&owned(0, "many"), HOUR).await, Ok(false));
+    assert_eq!(once(&store, &owned(0, "many"), HOUR).await, Ok(false));
     assert_eq!(store.take(&owned(0, "many"), &limit).await, Ok(Taken::Yes));
     store.put(&more, "value".into(), HOUR).await.unwrap();
     assert_eq!(store.get(&owned(0, "many")).await, Ok(None));
     assert_eq!(store.get(&owned(1, "many")).await, Ok(Some("value".into())));
     // Others have as much room as ever, and what is given back is room again.
-    assert_eq!(store.once(&owned(0, "other"), HOUR).await, Ok(true));
+    assert_eq!(once(&store, &owned(0, "other"), HOUR).await, Ok(true));
     assert_eq!(store.take(&owned(0, "other"), &limit).await, Ok(Taken::Yes));
     let Ok(Reserved::Yes(reservation)) = store.reserve(&budget(owned(1, "other"))).await else {
         panic!("it has room");

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use portkey_mcp::store::{Budget, Key, REDIS_RIGHTS, Reserved, Store, StoreError, Window};
+use portkey_mcp::store::{Budget, Key, Queue, REDIS_RIGHTS, Reserved, Store, StoreError, Window};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 
 use crate::{
     programs::is_missing,
     redis::{self, Redis, connect},
-    store::{HOUR, PATIENT, eventually, key, limit},
+    store::{HOUR, PATIENT, eventually, key, limit, once},
 };
 
 async fn reserved_and_back(store: &Store, id: &Key) -> Result<(), StoreError> {
@@ -23,13 +23,18 @@ async fn reserved_and_back(store: &Store, id: &Key) -> Result<(), StoreError> {
 /// Whatever is asked of it, with what came of that.
 async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
     let id = key("id");
+    let queue = Queue { name: "test", max_of_owner: 9, max: 9, remembers: HOUR };
     vec![
         store.take(&id, &limit(1, HOUR)).await.map(drop),
-        store.once(&id, HOUR).await.map(drop),
+        once(store, &id, HOUR).await.map(drop),
         store.put(&id, "value".into(), HOUR).await,
         store.get(&id).await.map(drop),
         store.refresh(&id, HOUR).await.map(drop),
-        store.values("test").await.map(drop),
+        store.enqueue(&queue, "a", "alice", "value".into(), HOUR).await.map(drop),
+        store.queued(&queue, None).await.map(drop),
+        store.queued_values(&queue, &["a"]).await.map(drop),
+        store.replace_queued(&queue, "a", "other".into()).await.map(drop),
+        store.dequeue(&queue, "a").await,
         store.remove(&id).await,
         store.counted(&id, Window::Month).await.map(drop),
         reserved_and_back(store, &id).await,
@@ -60,7 +65,7 @@ async fn while_redis_is_away_every_call_fails_at_once() {
     // A connection that was cut meanwhile is no failure at all.
     server.kill();
     server.restart();
-    assert_eq!(store.once(&key("other"), HOUR).await, Ok(true));
+    assert_eq!(once(&store, &key("other"), HOUR).await, Ok(true));
 }
 
 #[tokio::test]
@@ -123,7 +128,7 @@ async fn documented_user_may_do_all_that_a_store_does() {
     let server = Redis::documented();
     for database in [0, 1] {
         let store = connect(&server.documented_url(database), PATIENT).await;
-        assert_eq!(errors(&store).await, vec![Ok(()); 9], "{database}");
+        assert_eq!(errors(&store).await, vec![Ok(()); 13], "{database}");
     }
 }
 
@@ -146,7 +151,6 @@ async fn missing_right_is_named_and_is_no_outage() {
         told: &'static str,
     }
     let cases = [
-        Case { right: "+scan", told: "run `SCAN`" },
         Case { right: "+getex", told: "run `GETEX`" },
         Case { right: "+del", told: "run `DEL`" },
         Case { right: "+evalsha", told: "run `EVALSHA`" },

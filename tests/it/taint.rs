@@ -53,10 +53,13 @@ async fn what_cannot_be_known_counts_as_tainted() {
     let taint = Taint::in_store(server.store().await);
     let (alice, read, other) = (named("alice"), within(Some("read")), within(Some("other")));
     assert!(!taint.is_tainted(&alice, &other).await);
+    let epoch = server.run(&["GET", "portkey-mcp:epoch"]);
     server.kill();
     taint.mark(&alice, &read).await;
     assert!(taint.is_tainted(&alice, &other).await);
+    // Nothing was forgotten meanwhile: what is kept of the epoch is there again.
     server.restart();
+    server.run(&["SET", "portkey-mcp:epoch", &epoch]);
     let start = std::time::Instant::now();
     while taint.is_tainted(&alice, &other).await {
         assert!(start.elapsed().as_secs() < 20, "never well again");
@@ -64,6 +67,23 @@ async fn what_cannot_be_known_counts_as_tainted() {
     }
     // What happened meanwhile is remembered where it happened.
     assert!(taint.is_tainted(&alice, &read).await);
+}
+
+/// Nobody knows any more who had read something, so everybody may have.
+#[tokio::test]
+async fn every_session_is_tainted_after_redis_forgot() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let server = Redis::start();
+    let store = server.store().await;
+    let taint = Taint::in_store(store.clone());
+    let (alice, other) = (named("alice"), within(Some("other")));
+    assert!(!taint.is_tainted(&alice, &other).await);
+    assert_eq!(server.run(&["FLUSHALL"]), "OK");
+    // It is noticed within seconds, or when anything for single use is issued.
+    store.stamp().await.unwrap();
+    assert!(taint.is_tainted(&alice, &other).await);
 }
 
 async fn calls(dispatcher: &Dispatcher, arrival: &Arrival, name: &str, args: serde_json::Value) {

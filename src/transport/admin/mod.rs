@@ -14,34 +14,51 @@ use std::{
 
 use anyhow::{Context, bail};
 use axum::{
-    Form, Json, Router,
-    extract::{Path as Segments, Request, State},
+    Extension, Form, Json, Router,
+    body::Body,
+    extract::{Path as Segments, Query, Request, State},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::page::Entered;
-use super::http::{
-    Connections,
-    listener::{self, Ending},
-};
+use super::auxiliary::{self, Connection, Limits};
 use crate::{
-    approval::{self, Approvals, Reaction, Ticket, Undecided},
+    approval::{self, Approvals, Filter, MAX_PAGE, Reaction, Ticket, Undecided},
     files::{Identity, shown},
-    metrics::Metrics,
     seal::random,
 };
+
+/// The bounds on connections.
+const LIMITS: Limits = Limits {
+    unauthenticated: 32,
+    authenticated: 32,
+    head_timeout: Duration::from_secs(5),
+    timeout: Duration::from_secs(30),
+};
+
+/// Bound on a request's body, in bytes.
+const MAX_BODY_BYTES: usize = 16 << 10;
+
+/// How long a request's body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many tickets are listed where nobody says how many.
+const DEFAULT_PAGE: usize = 50;
 
 /// The place where humans decide; it closes when this is dropped.
 #[derive(Debug)]
 pub struct Desk {
-    ending: Ending,
+    ended: CancellationToken,
     /// The file that was written, and which one it is.
     file: Option<(PathBuf, Identity)>,
 }
@@ -52,22 +69,71 @@ struct Office {
     /// Host names that lead here, with the port.
     hosts: [String; 3],
     token: String,
+    /// What opens the page of all tickets.
+    key: String,
 }
 
 impl Office {
     /// Whether the host is one of ours, and the origin, where a browser names one, the same.
     fn may_send(&self, headers: &HeaderMap) -> bool {
-        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        let host = text(header::HOST).unwrap_or_default();
-        let own = text(header::ORIGIN).is_none_or(|origin| origin == format!("http://{host}"));
-        own && self.hosts.iter().any(|known| known == host)
+        // One of each: which of two another program looks at is anybody's guess.
+        let text = |name| {
+            let mut values = headers.get_all(name).iter();
+            let first = values.next().map(|value| value.to_str().unwrap_or_default());
+            (first, values.next().is_some())
+        };
+        let ((host, more_hosts), (origin, more_origins)) =
+            (text(header::HOST), text(header::ORIGIN));
+        let host = host.unwrap_or_default();
+        let own = origin.is_none_or(|origin| origin == format!("http://{host}"));
+        let is_clear = !more_hosts && !more_origins;
+        is_clear && own && self.hosts.iter().any(|known| known == host)
     }
+
+    /// Makes sure that whoever sends the request may: by the token, or by the key of a page. What else there
+    /// is does not exist for anybody.
+    async fn authenticate(&self, path: &str, headers: &HeaderMap) -> Result<Access, Response> {
+        let mut steps = path.split('/').skip(1);
+        match (steps.next(), steps.next(), steps.next(), steps.next()) {
+            (Some("approvals"), _, None, _) => {
+                demand_token(self, headers).map_err(IntoResponse::into_response)?;
+                Ok(Access::Token)
+            }
+            (Some("decide"), Some(id), Some(key), None) => {
+                let ticket = opened(self, id, key).await.map_err(IntoResponse::into_response)?;
+                Ok(Access::Page(Arc::new(ticket)))
+            }
+            (Some("waiting"), Some(key), id, None) => {
+                if !bool::from(key.as_bytes().ct_eq(self.key.as_bytes())) {
+                    return Err(gone().into_response());
+                }
+                let Some(id) = id else { return Ok(Access::List) };
+                let ticket = self.approvals.ticket(id).await.ok().flatten();
+                let ticket = ticket.filter(Ticket::is_pending).ok_or_else(gone);
+                Ok(Access::Page(Arc::new(ticket.map_err(IntoResponse::into_response)?)))
+            }
+            _ => Err((StatusCode::NOT_FOUND, "there is nothing here\n").into_response()),
+        }
+    }
+}
+
+/// By what a request is let through.
+#[derive(Clone)]
+enum Access {
+    /// The token of the file.
+    Token,
+    /// The key of a page, which is that of this ticket.
+    Page(Arc<Ticket>),
+    /// The key of the page of all tickets.
+    List,
 }
 
 /// A decision as `portkey-mcp approvals` sends it.
 #[derive(Deserialize)]
 struct Decision {
     approve: bool,
+    /// That of the ticket as it was shown.
+    digest: String,
     name: Option<String>,
     by: Option<String>,
 }
@@ -76,6 +142,9 @@ struct Decision {
 #[derive(Deserialize)]
 struct Filled {
     token: String,
+    /// That of the ticket as the page showed it.
+    #[serde(default)]
+    digest: String,
     #[serde(default)]
     decision: String,
     /// Who decides.
@@ -120,6 +189,7 @@ impl Desk {
         let listener = super::listen(listen, "--admin-listen")?;
         let address = listener.local_addr()?;
         let (url, token) = (format!("http://{address}"), hex::encode(random::<32>()?));
+        let key = hex::encode(random::<16>()?);
         let mut written = None;
         if let Some(file) = file {
             let told = || format!("cannot write {}", shown(file));
@@ -129,17 +199,18 @@ impl Desk {
         }
         let port = address.port();
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
-        info!(%address, "calls that wait for approval are decided about here");
+        let page = format!("/waiting/{key}");
+        info!(%address, page, "calls that wait for approval are decided about here");
         approvals.open_desk(url);
-        let ending = Ending::default();
-        tokio::spawn(serve(listener, Office { approvals, hosts, token }, ending.clone()));
-        Ok(Self { ending, file: written })
+        let ended = CancellationToken::new();
+        tokio::spawn(serve(listener, Office { approvals, hosts, token, key }, ended.clone()));
+        Ok(Self { ended, file: written })
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.ending.cut();
+        self.ended.cancel();
         if let Some((file, identity)) = &self.file
             && fs::symlink_metadata(file).is_ok_and(|found| Identity::of(&found) == *identity)
         {
@@ -164,39 +235,69 @@ fn write(file: &Path, what: &Value) -> std::io::Result<Identity> {
     Ok(Identity::of(&opened.metadata()?))
 }
 
-async fn serve(listener: TcpListener, office: Office, ending: Ending) {
+async fn serve(listener: TcpListener, office: Office, ended: CancellationToken) {
     let office = Arc::new(office);
     let router = Router::new()
         .route("/approvals", get(list))
         .route("/approvals/{id}", get(show).post(decide))
         .route("/decide/{id}/{key}", get(page).post(fill))
+        .route("/waiting/{key}", get(waiting))
+        .route("/waiting/{key}/{id}", get(page).post(fill))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
         .layer(middleware::from_fn_with_state(office.clone(), guard))
         .with_state(office);
-    let bounds = Connections {
-        most: 64,
-        head_timeout: Duration::from_secs(10),
-        head_bytes: 16 << 10,
-        metrics: Metrics::default(),
-    };
-    if let Err(error) = listener::serve(listener, router, bounds, None, ending).await {
+    if let Err(error) = auxiliary::serve(listener, router, LIMITS, ended).await {
         error!(%error, "nobody can decide about calls any more");
     }
 }
 
-/// Turns back what a page of another origin may have sent, or found here by a name of its own.
-async fn guard(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
-    let mut response = match office.may_send(request.headers()) {
-        true => next.run(request).await,
-        false => {
-            info!("an approval request was refused: its host or its origin is another one");
-            (StatusCode::FORBIDDEN, "not from there\n").into_response()
-        }
+/// Checks host, origin and who sends the request before anything of its body is read.
+async fn guard(
+    State(office): State<Arc<Office>>,
+    Extension(connection): Extension<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let admitted = admit(&office, &connection, request).await;
+    let mut response = match admitted {
+        Ok(request) => next.run(request).await,
+        Err(response) => response,
     };
     for (name, value) in page::HEADERS {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// The request with its body read, if it may be made.
+async fn admit(
+    office: &Office,
+    connection: &Connection,
+    request: Request,
+) -> Result<Request, Response> {
+    let refuse = |status, why: &'static str| (status, why).into_response();
+    let (mut parts, body) = request.into_parts();
+    if !office.may_send(&parts.headers) {
+        // What a page of another origin may have sent, or found here by a name of its own.
+        info!("an approval request was refused: its host or its origin is another one");
+        return Err(refuse(StatusCode::FORBIDDEN, "not from there\n"));
+    }
+    let access = office.authenticate(parts.uri.path(), &parts.headers).await?;
+    if !connection.authenticate() {
+        let why = "too many requests are under way; try again\n";
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    parts.extensions.insert(access);
+    let read = Limited::new(body, MAX_BODY_BYTES).collect();
+    let body = match timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"));
+        }
+        Ok(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the body broke off\n")),
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
+    };
+    Ok(Request::from_parts(parts, Body::from(body)))
 }
 
 fn demand_token(office: &Office, headers: &HeaderMap) -> Result<(), Answer> {
@@ -217,73 +318,108 @@ fn refused(status: StatusCode, why: impl ToString) -> Answer {
 fn undecided(error: &Undecided) -> Answer {
     let status = match error {
         Undecided::Unknown => StatusCode::NOT_FOUND,
-        Undecided::Decided => StatusCode::CONFLICT,
-        Undecided::Mistyped(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Undecided::Decided | Undecided::Ambiguous | Undecided::NotShown => StatusCode::CONFLICT,
+        Undecided::TooShort | Undecided::Mistyped(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Undecided::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     refused(status, error)
 }
 
+/// Which page of the tickets is wanted. A field of a form that is empty wants nothing.
+#[derive(Deserialize)]
+struct Wanted {
+    caller: Option<String>,
+    tool: Option<String>,
+    state: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Wanted {
+    fn filter(&self) -> Filter {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Filter { caller: given(&self.caller), tool: given(&self.tool), state: given(&self.state) }
+    }
+
+    async fn find(&self, office: &Office) -> Result<approval::Page, Undecided> {
+        let limit = self.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
+        office.approvals.tickets(&self.filter(), self.after.as_deref(), limit).await
+    }
+}
+
 async fn list(
     State(office): State<Arc<Office>>,
-    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Answer> {
-    demand_token(&office, &headers)?;
-    let tickets = office.approvals.tickets().await.map_err(|error| undecided(&error.into()))?;
-    Ok(Json(tickets.iter().map(Ticket::shown).collect()))
+    let page = wanted.find(&office).await.map_err(|error| undecided(&error))?;
+    let tickets: Vec<_> = page.tickets.iter().map(Ticket::shown).collect();
+    Ok(Json(json!({ "tickets": tickets, "next": page.next })))
 }
 
 async fn show(
     State(office): State<Arc<Office>>,
-    Segments(id): Segments<String>,
-    headers: HeaderMap,
+    Segments(start): Segments<String>,
 ) -> Result<Json<Value>, Answer> {
-    demand_token(&office, &headers)?;
-    let ticket = office.approvals.ticket(&id).await.map_err(|error| undecided(&error.into()))?;
-    ticket.map(|ticket| Json(ticket.shown())).ok_or_else(|| undecided(&Undecided::Unknown))
+    let ticket = office.approvals.find(&start).await.map_err(|error| undecided(&error))?;
+    Ok(Json(ticket.shown()))
 }
 
 async fn decide(
     State(office): State<Arc<Office>>,
     Segments(id): Segments<String>,
-    headers: HeaderMap,
     Json(decision): Json<Decision>,
 ) -> Result<Json<Value>, Answer> {
-    demand_token(&office, &headers)?;
-    let Decision { approve, name, by } = decision;
+    let Decision { approve, digest, name, by } = decision;
     let form = form(approve, name);
     let by = by.unwrap_or_else(|| "approvals".to_owned());
-    let ticket =
-        office.approvals.decide(&id, &form, &by).await.map_err(|error| undecided(&error))?;
+    let ticket = office.approvals.decide(&id, &digest, &form, &by).await;
+    let ticket = ticket.map_err(|error| undecided(&error))?;
     told(&ticket);
     Ok(Json(ticket.shown()))
 }
 
-async fn page(
+/// The page of all tickets.
+async fn waiting(
     State(office): State<Arc<Office>>,
-    Segments((id, key)): Segments<(String, String)>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Html<String>, Page> {
-    let ticket = opened(&office, &id, &key).await?;
-    Ok(Html(page::question(&ticket, Entered::default())))
+    let found = wanted.find(&office).await.map_err(|error| {
+        let (status, _) = undecided(&error);
+        (status, Html(page::message(&format!("The calls cannot be listed: {error}."))))
+    })?;
+    Ok(Html(page::list(&office.key, &wanted.filter(), &found)))
+}
+
+/// The ticket of a page, which whoever sends the request may see.
+fn of_page(access: &Access) -> Result<&Ticket, Page> {
+    match access {
+        Access::Page(ticket) => Ok(ticket),
+        Access::Token | Access::List => Err(gone()),
+    }
+}
+
+async fn page(Extension(access): Extension<Access>) -> Result<Html<String>, Page> {
+    Ok(Html(page::question(of_page(&access)?, Entered::default())))
 }
 
 async fn fill(
     State(office): State<Arc<Office>>,
-    Segments((id, key)): Segments<(String, String)>,
+    Extension(access): Extension<Access>,
     Form(filled): Form<Filled>,
 ) -> Result<Html<String>, Page> {
-    let ticket = opened(&office, &id, &key).await?;
+    let ticket = of_page(&access)?;
     if !bool::from(filled.token.as_bytes().ct_eq(ticket.form_token().as_bytes())) {
         return Err((StatusCode::FORBIDDEN, Html(page::message("This form is not one of ours."))));
     }
     let (by, name) = (filled.by.trim(), filled.name.as_str());
     let again = |status, note: &str| {
-        (status, Html(page::question(&ticket, Entered { note: Some(note), by, name })))
+        (status, Html(page::question(ticket, Entered { note: Some(note), by, name })))
     };
     let approve = filled.decision();
     let approve = approve.map_err(|note| again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
     let form = form(approve, Some(filled.name.clone()));
-    let decided = office.approvals.decide(&id, &form, by).await.map_err(|error| {
+    let decided = office.approvals.decide(&ticket.id, &filled.digest, &form, by).await;
+    let decided = decided.map_err(|error| {
         let (status, note) = (undecided(&error).0, format!("Nothing was decided: {error}."));
         match error {
             Undecided::Mistyped(_) => again(status, &note),
@@ -304,8 +440,12 @@ type Page = (StatusCode, Html<String>);
 async fn opened(office: &Office, id: &str, key: &str) -> Result<Ticket, Page> {
     let ticket = office.approvals.ticket(id).await.ok().flatten();
     let open = ticket.filter(|ticket| ticket.opens_with(key) && ticket.is_pending());
+    open.ok_or_else(gone)
+}
+
+fn gone() -> Page {
     let gone = "There is nothing to decide here: it was decided, has expired, or never was.";
-    open.ok_or_else(|| (StatusCode::NOT_FOUND, Html(page::message(gone))))
+    (StatusCode::NOT_FOUND, Html(page::message(gone)))
 }
 
 fn form(approve: bool, typed: Option<String>) -> approval::Form {

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use crate::approval::Ticket;
+use crate::approval::{Filter, Page, State, Ticket};
 
 /// Bound on the name of whoever decides, in characters.
 pub(super) const LONGEST_NAME: usize = 100;
@@ -50,17 +50,62 @@ pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
     let note = entered.note.map(|note| format!("<p><strong>{}</strong></p>", escaped(note)));
     let (note, by) = (note.unwrap_or_default(), escaped(entered.by));
     let (text, token) = (escaped(&ticket.text), escaped(ticket.form_token()));
+    let digest = ticket.digest();
     let minutes = ticket.left().as_secs() / 60;
     document(&format!(
         "<pre>{text}</pre>{note}<form method=\"post\">\
          <button name=\"decision\" value=\"none\" class=\"unseen\" tabindex=\"-1\" \
          aria-hidden=\"true\" formnovalidate>Not yet</button>\
          <input type=\"hidden\" name=\"token\" value=\"{token}\">\
+         <input type=\"hidden\" name=\"digest\" value=\"{digest}\">\
          <p><label>Your name, for the record: <input name=\"by\" value=\"{by}\" \
          maxlength=\"{LONGEST_NAME}\" autocomplete=\"name\" required></label></p>{name}\
          <p><button name=\"decision\" value=\"deny\">Deny</button> \
          <button name=\"decision\" value=\"approve\">Approve</button></p></form>\
          <p>It waits for {minutes} more minutes.</p>"
+    ))
+}
+
+/// The calls that wait or were decided of late, with a form to narrow the list, and one for the next page.
+pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
+    let value = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
+    let (caller, tool, state) = (value(&filter.caller), value(&filter.tool), value(&filter.state));
+    let mut rows = String::new();
+    for ticket in &page.tickets {
+        let (tool, caller) = (escaped(&ticket.tool), escaped(&ticket.principal));
+        let (id, minutes) = (escaped(&ticket.id), ticket.left().as_secs() / 60);
+        let call = match ticket.state {
+            State::Pending => format!("<a href=\"/waiting/{key}/{id}\">{tool}</a>"),
+            State::Approved(_) | State::Denied(_) => tool,
+        };
+        let (word, by) = ticket.state.decision();
+        let by = by.map(|by| format!(" by {}", escaped(by))).unwrap_or_default();
+        rows.push_str(&format!(
+            "<tr><td>{call}</td><td>{caller}</td><td>{word}{by}</td><td>{minutes} min</td>\
+             <td><code>{id}</code></td></tr>"
+        ));
+    }
+    let states = ["", "pending", "approved", "denied"].map(|word| {
+        let selected = if word == state { " selected" } else { "" };
+        format!("<option{selected}>{word}</option>")
+    });
+    let next = page.next.as_deref().map(|next| {
+        format!(
+            "<form><input type=\"hidden\" name=\"caller\" value=\"{caller}\">\
+             <input type=\"hidden\" name=\"tool\" value=\"{tool}\">\
+             <input type=\"hidden\" name=\"state\" value=\"{state}\">\
+             <button name=\"after\" value=\"{}\">Next page</button></form>",
+            escaped(next)
+        )
+    });
+    document(&format!(
+        "<form><label>Caller: <input name=\"caller\" value=\"{caller}\"></label> \
+         <label>Tool: <input name=\"tool\" value=\"{tool}\"></label> \
+         <label>State: <select name=\"state\">{}</select></label> <button>Show</button></form>\
+         <table><tr><th>Call</th><th>Caller</th><th>State</th><th>Left</th><th>Ticket</th></tr>\
+         {rows}</table>{}",
+        states.concat(),
+        next.unwrap_or_default()
     ))
 }
 
@@ -74,6 +119,7 @@ fn document(body: &str) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Approval</title>\
          <style>body{{font:16px sans-serif;max-width:50em;margin:2em auto;padding:0 1em}}\
          pre{{white-space:pre-wrap;overflow-wrap:anywhere}}button{{font:inherit;padding:.4em 1em}}\
+         td,th{{text-align:left;padding:.2em .8em .2em 0}}\
          .unseen{{position:absolute;left:-99em}}\
          </style><h1>Approval</h1>{body}</html>\n"
     )

@@ -7,10 +7,21 @@ use std::{
 
 use axum::{Router, routing::get};
 use http::{StatusCode, header};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::listener::{self, Connections, Ending};
-use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::{
+    metrics::{CONTENT_TYPE, Metrics},
+    transport::auxiliary::{self, Limits},
+};
+
+/// The bounds on connections. Anyone may read metrics, so none is authenticated.
+const LIMITS: Limits = Limits {
+    unauthenticated: 64,
+    authenticated: 0,
+    head_timeout: Duration::from_secs(5),
+    timeout: Duration::from_secs(10),
+};
 
 /// Takes the address.
 pub(super) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -26,14 +37,9 @@ pub(super) async fn serve(listener: TcpListener, metrics: Metrics) {
     let router = Router::new()
         .route("/metrics", get(render))
         .fallback(async || (StatusCode::NOT_FOUND, "metrics are served at /metrics\n"));
-    let bounds = Connections {
-        most: 64,
-        head_timeout: Duration::from_secs(10),
-        head_bytes: 16 << 10,
-        // Those who read are not counted among those who call.
-        metrics: Metrics::default(),
-    };
-    if let Err(error) = listener::serve(listener, router, bounds, None, Ending::default()).await {
+    // Until the process ends, so that what happens while stopping is told.
+    let ended = CancellationToken::new();
+    if let Err(error) = auxiliary::serve(listener, router, LIMITS, ended).await {
         error!(%error, "metrics are no longer served");
     }
 }

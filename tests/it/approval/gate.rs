@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use portkey_mcp::{
-    approval::{Always, Answer, Approvals, Denied, Form, How, Question, Reaction},
+    approval::{
+        Always, Answer, Approvals, Denied, Filter, Form, How, MAX_PAGE, MAX_TICKETS_OF_CALLER,
+        MIN_NAME_DIGITS, Question, Reaction, Ticket, Undecided,
+    },
+    catalog::Catalog,
     dispatch::{Call, CallError, Dispatcher, Record},
+    portkey::Client,
+    principal::Principal,
     request::Arrival,
     seal::Keyring,
-    store::Store,
+    store::{Queue, Store},
     watch::Watched,
 };
 use serde_json::{Value, json};
@@ -15,12 +21,16 @@ use std::time::Duration;
 
 use crate::{
     process::said,
-    upstream::{Upstream, dispatcher, ok, operator},
+    upstream::{Upstream, answer, dispatcher, ok, operator, settings},
 };
 
 pub(crate) fn guarded(upstream: &Upstream, always: Always) -> Dispatcher {
+    guarded_by(upstream, always, Store::memory())
+}
+
+fn guarded_by(upstream: &Upstream, always: Always, store: Store) -> Dispatcher {
     let keys = Arc::new(Watched::fixed(Keyring::random().unwrap()));
-    let approvals = Approvals::new(keys, Store::memory(), Duration::from_secs(60));
+    let approvals = Approvals::new(keys, store, Duration::from_secs(60));
     dispatcher(upstream).approving(always).asking(Arc::new(approvals))
 }
 
@@ -118,9 +128,16 @@ async fn tickets_of_one_caller_are_bounded() {
         let question = question(&dispatcher, "delete-integration", &args).await;
         outcomes.push(approvals.file(&operator(), &question).await.map(drop));
     }
-    assert_eq!(outcomes[..60], vec![Ok(()); 60]);
-    assert_eq!(outcomes[69], Err(Denied::TooMany));
-    assert_eq!(approvals.tickets().await.unwrap().len(), 60);
+    let (filed, refused) = outcomes.split_at(MAX_TICKETS_OF_CALLER);
+    assert_eq!(filed, vec![Ok(()); MAX_TICKETS_OF_CALLER]);
+    assert_eq!(refused, vec![Err(Denied::TooMany); 70 - MAX_TICKETS_OF_CALLER]);
+    let page = approvals.tickets(&Filter::default(), None, MAX_PAGE).await.unwrap();
+    assert_eq!(page.tickets.len(), MAX_TICKETS_OF_CALLER);
+    // Others have place still.
+    let args = json!({ "slug": "of bob" });
+    let of_bob = question(&dispatcher, "delete-integration", &args).await;
+    let bob = Principal { name: "bob".into(), ..operator() };
+    assert!(approvals.file(&bob, &of_bob).await.is_ok());
     // One that waits already is no further one.
     let args = json!({ "slug": "s0" });
     let again = question(&dispatcher, "delete-integration", &args).await;
@@ -177,4 +194,179 @@ async fn without_anybody_to_ask_it_is_denied() {
     let (done, _, log) =
         said(&["call", "delete-integration", "slug=s", "--sandbox", "--approve-deletes"]);
     assert!(!done && log.contains("needs the approval of a human"), "{log}");
+}
+
+/// Files a ticket about each of these.
+async fn tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
+    let approvals = dispatcher.approvals().unwrap();
+    approvals.open_desk("http://127.0.0.1:1".to_owned());
+    let mut tickets = Vec::new();
+    for slug in slugs {
+        let asked = question(dispatcher, "delete-integration", &json!({ "slug": slug })).await;
+        tickets.push(approvals.file(&operator(), &asked).await.unwrap());
+    }
+    tickets
+}
+
+/// Whoever makes calls cannot choose the name of a ticket, nor know it beforehand.
+#[tokio::test]
+async fn tickets_of_one_call_at_two_servers_have_different_names() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let always = Always { deletes: true, ..Always::default() };
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let dispatcher = guarded(&upstream, always);
+        names.push(tickets(&dispatcher, &["s"]).await.remove(0).id);
+    }
+    assert_ne!(names[0][..MIN_NAME_DIGITS], names[1][..MIN_NAME_DIGITS], "{names:?}");
+}
+
+#[tokio::test]
+async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let always = Always { deletes: true, ..Always::default() };
+    let store = Store::memory();
+    let dispatcher = guarded_by(&upstream, always, store.clone());
+    let ticket = tickets(&dispatcher, &["s"]).await.remove(0);
+    let approvals = dispatcher.approvals().unwrap();
+    let find = async |start: &str| approvals.find(start).await.map(|ticket| ticket.id);
+    let (short, shorter) = (&ticket.id[..MIN_NAME_DIGITS], &ticket.id[..MIN_NAME_DIGITS - 1]);
+    assert_eq!(find(short).await, Ok(ticket.id.clone()));
+    assert_eq!(find(&short.to_ascii_uppercase()).await, Ok(ticket.id.clone()));
+    for few in ["", shorter] {
+        assert_eq!(find(few).await, Err(Undecided::TooShort), "{few}");
+    }
+    for none in ["zzzzzz", "../../x", &format!("{}0", ticket.id)] {
+        assert_eq!(find(none).await, Err(Undecided::Unknown), "{none}");
+    }
+    // Another one that begins so was there a moment ago, and has gone.
+    let hour = Duration::from_secs(3600);
+    let queue = Queue { name: "approval", max_of_owner: 9, max: 9, remembers: hour };
+    let last = if ticket.id.ends_with('0') { "1" } else { "0" };
+    let other = format!("{}{last}", &ticket.id[..ticket.id.len() - 1]);
+    store.enqueue(&queue, &other, "mallory", "{}".into(), hour).await.unwrap();
+    store.dequeue(&queue, &other).await.unwrap();
+    assert_eq!(find(short).await, Err(Undecided::Ambiguous));
+    assert_eq!(find(&ticket.id).await, Ok(ticket.id.clone()));
+    assert_eq!(find(&other).await, Err(Undecided::Unknown));
+}
+
+#[tokio::test]
+async fn decision_with_another_digest_decides_nothing() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let always = Always { deletes: true, ..Always::default() };
+    let dispatcher = guarded(&upstream, always);
+    let both = tickets(&dispatcher, &["s", "t"]).await;
+    let approvals = dispatcher.approvals().unwrap();
+    for digest in ["", &both[1].digest(), &both[0].digest()[1..]] {
+        let decided = approvals.decide(&both[0].id, digest, &YES, "dana").await.map(drop);
+        assert_eq!(decided, Err(Undecided::NotShown), "{digest}");
+    }
+    let decided = approvals.decide(&both[0].id, &both[0].digest(), &YES, "dana").await;
+    assert_eq!(decided.map(|ticket| ticket.id), Ok(both[0].id.clone()));
+}
+
+#[tokio::test]
+async fn tickets_are_listed_in_pages_the_oldest_first() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let always = Always { writes: true, deletes: true, ..Always::default() };
+    let dispatcher = guarded(&upstream, always);
+    let filed = tickets(&dispatcher, &["a", "b", "c", "d", "e"]).await;
+    let approvals = dispatcher.approvals().unwrap();
+    let args = json!({ "name": "l" });
+    let asked = question(&dispatcher, "create-label", &args).await;
+    let bob = Principal { name: "bob".into(), ..operator() };
+    let of_bob = approvals.file(&bob, &asked).await.unwrap();
+    approvals.decide(&filed[1].id, &filed[1].digest(), &YES, "dana").await.unwrap();
+
+    let mut ids: Vec<_> = filed.iter().map(|ticket| ticket.id.clone()).collect();
+    ids.push(of_bob.id.clone());
+    let (mut after, mut listed, mut pages) = (None, Vec::new(), Vec::new());
+    loop {
+        let page = approvals.tickets(&Filter::default(), after.as_deref(), 4).await.unwrap();
+        pages.push(page.tickets.len());
+        listed.extend(page.tickets.into_iter().map(|ticket| ticket.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((listed, pages), (ids.clone(), vec![4, 2]));
+
+    struct Case {
+        filter: Filter,
+        found: Vec<String>,
+    }
+    let text = |text: &str| Some(text.to_owned());
+    let cases = [
+        Case {
+            filter: Filter { caller: text("bob"), ..Filter::default() },
+            found: vec![of_bob.id.clone()],
+        },
+        Case {
+            filter: Filter { tool: text("create-label"), ..Filter::default() },
+            found: vec![of_bob.id.clone()],
+        },
+        Case {
+            filter: Filter { state: text("approved"), ..Filter::default() },
+            found: vec![ids[1].clone()],
+        },
+        Case {
+            filter: Filter { caller: text("bob"), state: text("denied"), ..Filter::default() },
+            found: Vec::new(),
+        },
+    ];
+    for Case { filter, found } in cases {
+        let page = approvals.tickets(&filter, None, MAX_PAGE).await.unwrap();
+        let listed: Vec<_> = page.tickets.into_iter().map(|ticket| ticket.id).collect();
+        assert_eq!(listed, found, "{filter:?}");
+    }
+    let unknown = approvals.tickets(&Filter::default(), Some("0"), 4).await;
+    assert_eq!(unknown.map(drop), Err(Undecided::Unknown));
+}
+
+/// However much a call would change, a ticket about it is small, and says how much it leaves out.
+#[tokio::test]
+async fn question_about_a_large_change_is_bounded() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let always = Always { writes: true, confirm: true, ..Always::default() };
+    let dispatcher = guarded(&upstream, always);
+    let wide = "\u{1F980}".repeat(500);
+    let config: serde_json::Map<_, _> =
+        (0..60).map(|at| (format!("{wide}{at}"), json!(wide))).collect();
+    let args = json!({ "slug": "s", "config": config });
+    let asked = question(&dispatcher, "update-config", &args).await;
+    assert!(asked.text.len() < 48 << 10, "{}", asked.text.len());
+    assert!(asked.text.contains(" more"), "{}", asked.text);
+}
+
+/// A human's yes was to one write, and that may have happened.
+#[tokio::test]
+async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
+    let upstream = Upstream::start(|_| answer("504 Gateway Timeout", "", "")).await;
+    let mut settings = settings(&upstream.base_url);
+    settings.retries.most = 0;
+    let always = Always { writes: true, ..Always::default() };
+    let keys = Arc::new(Watched::fixed(Keyring::random().unwrap()));
+    let approvals = Approvals::new(keys, Store::memory(), Duration::from_secs(60));
+    approvals.open_desk("http://127.0.0.1:1".to_owned());
+    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
+    let dispatcher = dispatcher.approving(always).asking(Arc::new(approvals));
+    let approvals = dispatcher.approvals().unwrap();
+    let args = json!({ "name": "l" });
+    let asked = question(&dispatcher, "create-label", &args).await;
+    let ticket = approvals.file(&operator(), &asked).await.unwrap();
+    approvals.decide(&ticket.id, &ticket.digest(), &YES, "dana").await.unwrap();
+    let sent = upstream.count();
+    let (outcome, _) = call(&dispatcher, ("create-label", &args), None).await;
+    assert!(matches!(outcome, Err(CallError::Refused(..))), "{outcome:?}");
+    assert_eq!(upstream.requests_after(sent).len(), 1);
+    for answer in [None, Some(Answer::Ticket(ticket.id))] {
+        let (outcome, _) = call(&dispatcher, ("create-label", &args), answer).await;
+        let is_refused =
+            matches!(outcome, Err(CallError::Ask(_) | CallError::Denied(Denied::Void)));
+        assert!(is_refused, "{outcome:?}");
+    }
+    let posts = upstream.requests_after(sent).iter().filter(|one| one.method == "POST").count();
+    assert_eq!(posts, 1);
 }

@@ -1,10 +1,15 @@
 //! The page of a ticket: what it shows, and what of its form decides.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
 use reqwest::{Client, StatusCode, header};
 use serde_json::json;
 
-use super::tickets::{Admin, SLUG, TOOL, page, served, token_in};
-use crate::{audit::lines, mcp::Caller, requests::client};
+use super::tickets::{Admin, SLUG, TOOL, page, served, strs, ticket, token_in};
+use crate::{audit::lines, mcp::Caller, process::command, requests::client};
 
 async fn fill(client: &Client, page: &str, token: &str, decision: &str) -> (StatusCode, String) {
     send(client, page, &format!("token={token}&by=Dana+D.&decision={decision}")).await
@@ -36,9 +41,15 @@ async fn a_page_shows_and_its_form_decides() {
     // Looking decides nothing.
     let waits = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
     assert!(waits.to_string().contains("waits for the approval"), "{waits}");
-    let token = token_in(&http.get(&at).send().await.unwrap().text().await.unwrap());
+    let html = http.get(&at).send().await.unwrap().text().await.unwrap();
+    let token = token_in(&html);
     let (status, _) = fill(&http, &at, "another", "approve").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
+    // A page that showed something else decides nothing.
+    let (serial, digest) = token.split_once("&digest=").unwrap();
+    for other in [serial.to_owned(), format!("{serial}&digest=0"), format!("{token}0")] {
+        assert_eq!(fill(&http, &at, &other, "approve").await.0, StatusCode::CONFLICT, "{digest}");
+    }
     let (status, said) = fill(&http, &at, &token, "approve").await;
     assert!(status == StatusCode::OK && said.contains("Approved"), "{said}");
     // It is gone then, and so is another's claim to the approval.
@@ -109,4 +120,57 @@ async fn decision_on_the_page_carries_a_name() {
         .filter_map(|line| line["approval"].as_str().map(str::to_owned))
         .collect();
     assert_eq!(approvals, ["ticket by Dana D."]);
+}
+
+/// All tickets on one page, the oldest first, narrowed as the command narrows them.
+#[tokio::test]
+async fn page_of_all_tickets_lists_and_leads_to_each() {
+    let admin = Admin::new();
+    let args = ["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    let mut command = command(&[&args[..], &strs(&admin.options())].concat());
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut line = |marker: &str| log.find(|line| line.contains(marker)).unwrap();
+    let path = line("/waiting/");
+    let path = path.split("page=").nth(1).unwrap().trim_matches('"').split('"').next().unwrap();
+    let path = path.to_owned();
+    let served = line("serving MCP at ");
+    let url = served.split("serving MCP at ").nth(1).unwrap().trim();
+    for (key, slug) in [("pk-alice", SLUG), ("pk-bob", "anthropic")] {
+        let answer = Caller::new(url, key).modern(TOOL, &json!({ "slug": slug })).await.unwrap();
+        ticket(answer.message["result"]["content"][0]["text"].as_str().unwrap());
+    }
+    let (page, http) = (format!("{}{path}", admin.url()), client());
+    let shown = async |query: &str| {
+        let answer = http.get(format!("{page}{query}")).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let links = |html: &str| html.matches("href=").count();
+    let (status, html) = shown("").await;
+    assert_eq!((status, links(&html)), (StatusCode::OK, 2), "{html}");
+    let first = html.split("href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    for (query, count) in [
+        ("?caller=&tool=&state=", 2),
+        ("?limit=1", 1),
+        ("?tool=delete-label", 0),
+        ("?state=pending", 2),
+        ("?state=denied", 0),
+        ("?caller=%22%3E%3Cb%3E", 0),
+    ] {
+        let (status, html) = shown(query).await;
+        assert_eq!((status, links(&html)), (StatusCode::OK, count), "{query}: {html}");
+        assert!(!html.contains("<b>"), "{html}");
+        assert_eq!(html.contains("Next page"), query == "?limit=1", "{query}: {html}");
+    }
+    assert_eq!(shown("0").await.0, StatusCode::NOT_FOUND);
+    let at = format!("{}{first}", admin.url());
+    let html = http.get(&at).send().await.unwrap().text().await.unwrap();
+    assert!(html.contains(SLUG), "{html}");
+    let (status, said) = fill(&http, &at, &token_in(&html), "deny").await;
+    assert!(status == StatusCode::OK && said.contains("Denied"), "{said}");
+    let (_, html) = shown("").await;
+    assert!(links(&html) == 1 && html.contains("denied by Dana D."), "{html}");
+    server.kill().unwrap();
+    server.wait().unwrap();
 }

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    net::TcpStream,
     process::{Command, Stdio},
 };
 
@@ -48,7 +49,7 @@ impl Admin {
         said(&[&["approvals", "--admin-file", &file], args].concat())
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.written("url")
     }
 
@@ -89,7 +90,9 @@ async fn a_call_waits_until_somebody_decides_elsewhere() {
         assert!(good && list.contains(&id) && list.contains("pending"), "{list}");
         let (good, shown, _) = admin.approvals(&["show", &id[..6]]);
         assert!(good && shown.contains("Target: DELETE") && shown.contains(SLUG), "{shown}");
-        let (good, decided, _) = admin.approvals(&["approve", &id, "--by", "Dana"]);
+        let digest = shown.split("Digest: ").nth(1).unwrap().trim();
+        let decision = ["approve", &id, "--by", "Dana", "--digest", digest];
+        let (good, decided, _) = admin.approvals(&decision);
         assert!(good && decided.contains("approved by Dana"), "{decided}");
         let (good, _, twice) = admin.approvals(&["deny", &id]);
         assert!(!good && twice.contains("decided already"), "{twice}");
@@ -100,7 +103,7 @@ async fn a_call_waits_until_somebody_decides_elsewhere() {
         let (done, text) = session.said(TOOL, named).await;
         assert!(done && !session.has(SLUG).await, "{way:?}: {text}");
         let (done, text) = session.said(TOOL, args).await;
-        assert!(!done && ticket(&text) == id, "{way:?}: {text}");
+        assert!(!done && ticket(&text) != id, "{way:?}: {text}");
         session.client.cancel().await.unwrap();
     }
 }
@@ -115,7 +118,15 @@ async fn what_is_denied_stays_denied() {
         let (done, text) = session.said(TOOL, json!({ "slug": SLUG })).await;
         assert!(!done && text.contains("declined"), "{text}");
     }
-    let cases = [(vec!["show", "zz"], "no ticket"), (vec!["approve", ""], "decided already")];
+    let cases = [
+        (vec!["show", "zz"], "is no ticket"),
+        (vec!["approve", ""], "is no ticket"),
+        (vec!["approve", "../../decide"], "is no ticket"),
+        (vec!["approve", &id[..5]], "at least 6 digits"),
+        (vec!["show", "000000"], "there is no such ticket"),
+        (vec!["approve", &id[..6], "--digest", "0"], "look at the ticket again"),
+        (vec!["approve", &id[..6]], "decided already"),
+    ];
     for (args, expected) in cases {
         let (good, _, log) = admin.approvals(&args);
         assert!(!good && log.contains(expected), "{args:?}: {log}");
@@ -157,8 +168,13 @@ pub(super) async fn page(server: &mut Served, caller: &Caller, slug: &str) -> St
     line[at..].split([' ', '"', '\n']).next().unwrap().trim().to_owned()
 }
 
+/// The hidden fields of a page, as its form brings them back behind `token=`.
 pub(super) fn token_in(html: &str) -> String {
-    html.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    let value = |name: &str| {
+        let field = format!("name=\"{name}\" value=\"");
+        html.split(&field).nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    format!("{}&digest={}", value("token"), value("digest"))
 }
 
 /// Host, origin, key and token are all looked at.
@@ -172,6 +188,12 @@ async fn the_desk_turns_strangers_away() {
     let list = format!("{url}/approvals");
     let get = |address: &str| http.get(address).bearer_auth(&token);
     let (without_key, _) = at.rsplit_once('/').unwrap();
+    let id = without_key.rsplit_once('/').unwrap().1;
+    let own = url.trim_start_matches("http://");
+    let post = |body: Value| {
+        let request = http.post(format!("{list}/{id}")).bearer_auth(&token);
+        request.header("content-type", "application/json").body(body.to_string())
+    };
     let cases = [
         ("as it should be", get(&list), StatusCode::OK),
         ("no token", http.get(&list), StatusCode::UNAUTHORIZED),
@@ -185,8 +207,25 @@ async fn the_desk_turns_strangers_away() {
         ),
         ("no origin to speak of", get(&at).header("origin", "null"), StatusCode::FORBIDDEN),
         ("its own origin", get(&at).header("origin", &url), StatusCode::OK),
+        (
+            "two hosts",
+            get(&list).header("host", "evil.example").header("host", own),
+            StatusCode::FORBIDDEN,
+        ),
+        ("no digest", post(json!({ "approve": true })), StatusCode::UNPROCESSABLE_ENTITY),
+        ("another digest", post(json!({ "approve": true, "digest": "0" })), StatusCode::CONFLICT),
+        (
+            "too large a body",
+            post(json!({ "by": "x".repeat(20_000) })),
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ),
         ("another key", get(&format!("{without_key}/00")), StatusCode::NOT_FOUND),
-        ("no such ticket", get(&format!("{url}/approvals/00")), StatusCode::NOT_FOUND),
+        ("no such ticket", get(&format!("{url}/approvals/000000")), StatusCode::NOT_FOUND),
+        (
+            "too little of a name",
+            get(&format!("{url}/approvals/00")),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
         ("elsewhere", get(&format!("{url}/")), StatusCode::NOT_FOUND),
     ];
     for (what, request, expected) in cases {
@@ -205,6 +244,75 @@ async fn the_desk_turns_strangers_away() {
     }
     let (good, _, log) = said(&["stdio", "--admin-listen", "0.0.0.0:0"]);
     assert!(!good && log.contains("loopback"), "{log}");
+}
+
+/// Reads an answer to its end.
+fn answer(mut connection: TcpStream) -> String {
+    let mut text = String::new();
+    // What was not read of a request resets the connection behind the answer.
+    _ = connection.read_to_string(&mut text);
+    text
+}
+
+/// Connections of which nothing comes, and requests of those who are not let in, keep nobody else out.
+#[tokio::test]
+async fn unfinished_requests_do_not_shut_the_approval_listener() {
+    let admin = Admin::new();
+    let mut server = served(&admin, &[]);
+    let alice = Caller::new(&server.url, "pk-alice");
+    let at = page(&mut server, &alice, SLUG).await;
+    let host = admin.url().trim_start_matches("http://").to_owned();
+    let post = |path: &str| format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
+    let body = "content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let heads = [
+        String::new(),
+        post("/approvals/00"),
+        post("/approvals/00") + body,
+        post("/approvals/00") + "authorization: Bearer another\r\n" + body,
+        post("/decide/00/00") + body,
+    ];
+    for head in &heads {
+        let open: Vec<_> = (0..100)
+            .map(|_| {
+                let mut connection = TcpStream::connect(&host).unwrap();
+                // It may be closed for another one already.
+                _ = connection.write_all(head.as_bytes());
+                connection
+            })
+            .collect();
+        let (good, list, log) = admin.approvals(&["list"]);
+        assert!(good && list.contains(TOOL), "{head:?}: {list}{log}");
+        assert_eq!(client().get(&at).send().await.unwrap().status(), StatusCode::OK, "{head:?}");
+        drop(open);
+    }
+    // Who is not let in is told so before the body has come.
+    for (head, status) in heads.iter().skip(2).zip(["401", "401", "404"]) {
+        let mut connection = TcpStream::connect(&host).unwrap();
+        connection.write_all(head.as_bytes()).unwrap();
+        let told = answer(connection);
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{head:?}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_shut_the_metrics_listener() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", &address];
+    let _server = Served::start(&args);
+    for head in ["", "GET /metrics HTTP/1.1\r\nhost: localhost\r\n"] {
+        let open: Vec<_> = (0..200)
+            .map(|_| {
+                let mut connection = TcpStream::connect(&address).unwrap();
+                _ = connection.write_all(head.as_bytes());
+                connection
+            })
+            .collect();
+        let metrics = client().get(format!("http://{address}/metrics")).send().await.unwrap();
+        assert_eq!(metrics.status(), StatusCode::OK, "{head:?}");
+        drop(open);
+    }
 }
 
 /// Asked on one replica, granted on another, used on a third.
@@ -232,6 +340,11 @@ async fn replicas_share_tickets() {
     };
     let asked = call(0).await;
     let id = ticket(asked["content"][0]["text"].as_str().unwrap());
+    // Who reads Redis learns nothing of the call.
+    let dump = redis.dump();
+    let dump = String::from_utf8_lossy(&dump);
+    assert!(dump.contains("portkey-mcp:queued:approval:") && !dump.contains(SLUG), "{dump}");
+    assert!(!dump.contains("DELETE") && !dump.contains(TOOL), "{dump}");
     let (good, _, log) = admins[1].approvals(&["approve", &id]);
     assert!(good, "{log}");
     let both = tokio::join!(call(2), call(1));

@@ -2,6 +2,7 @@
 
 mod commands;
 mod conditions;
+mod doubt;
 mod expressions;
 mod faults;
 mod gate;

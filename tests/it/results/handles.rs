@@ -1,10 +1,15 @@
 //! Handles: for their caller only, for a while, at every replica, and never more than there is room for.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use portkey_mcp::{
     principal::Principal,
     results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
+    seal::Keyring,
+    watch::Watched,
 };
 use serde_json::{Value, json};
 
@@ -85,8 +90,9 @@ async fn replicas_share_it_and_do_without_while_redis_is_away() {
         return;
     }
     let mut server = Redis::start();
-    let here = bounded(2_000).sharing(&server.store().await);
-    let there = bounded(2_000).sharing(&server.store().await);
+    let keys = keys();
+    let here = bounded(2_000).sharing(&server.store().await, &keys);
+    let there = bounded(2_000).sharing(&server.store().await, &keys);
     // In several values.
     let handle = handle(&keep(&here, "alice", 3 << 20).await);
     assert_eq!(total(&there, &named("alice"), &handle).await, Ok(json!(3 << 20)));
@@ -98,4 +104,31 @@ async fn replicas_share_it_and_do_without_while_redis_is_away() {
     let notice = &shown.structured["truncated"];
     assert_eq!(notice["handle"], Value::Null);
     assert!(notice["read"].as_str().unwrap().contains("the store cannot be reached"), "{notice}");
+}
+
+fn keys() -> Arc<Watched<Keyring>> {
+    Arc::new(Watched::fixed(Keyring::random().unwrap()))
+}
+
+/// Whoever reads Redis learns nothing of an answer, and without its key it is not there.
+#[tokio::test]
+async fn result_in_redis_is_encrypted() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let server = Redis::start();
+    let keys = keys();
+    let here = bounded(2_000).sharing(&server.store().await, &keys);
+    let answer = json!({ "planted": "nobody-shall-read-this ".repeat(1_000) });
+    let shown = here.bound(&named("alice"), answer, OPEN).await;
+    let handle = handle(&shown);
+    let dump = server.dump();
+    assert!(dump.len() > 20_000, "{}", dump.len());
+    let dump = String::from_utf8_lossy(&dump);
+    assert!(!dump.contains("nobody-shall") && !dump.contains("planted"), "{dump}");
+    let part = Request { pointer: "/planted".to_owned(), limit: Some(1), ..Request::default() };
+    assert!(here.read(&named("alice"), &handle, &part).await.is_ok());
+    let stranger = bounded(2_000).sharing(&server.store().await, &self::keys());
+    let read = stranger.read(&named("alice"), &handle, &part).await;
+    assert_eq!(read.map(drop), Err(ResultError::NoSuchHandle));
 }

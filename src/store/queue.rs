@@ -1,0 +1,144 @@
+//! Bounded lists of values in the order in which they came, each of one owner.
+//!
+//! One owner cannot fill a queue for the others: once it is full, whoever has most in it makes place for an
+//! owner with fewer. Names of values that are gone are remembered for a while, so that the beginning of a
+//! name is never taken for that of another value.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+/// A queue, and the bounds on what is in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// What it is called in Redis.
+    pub name: &'static str,
+    /// How many values one owner may have in it.
+    pub max_of_owner: usize,
+    /// How many values it may hold.
+    pub max: usize,
+    /// How long the name of a value is remembered after the value is gone.
+    pub remembers: Duration,
+}
+
+impl Queue {
+    /// Bound on the names, those that are remembered included.
+    pub(super) const fn max_names(&self) -> usize {
+        self.max * 4
+    }
+}
+
+/// What appending a value came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    /// It is the last one now.
+    Yes,
+    /// Its owner has as many as one may have.
+    TooManyOfOwner,
+    /// The queue is full, and nobody has much more in it than the owner.
+    Full,
+}
+
+/// The name of a value in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedName {
+    /// The name.
+    pub id: String,
+    /// Whether the value is there still.
+    pub is_live: bool,
+}
+
+/// A queue of one process, the oldest entry first.
+#[derive(Debug, Default)]
+pub(super) struct Entries(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    owner: String,
+    value: Bytes,
+    expires: Instant,
+}
+
+impl Entry {
+    fn is_live(&self, now: Instant) -> bool {
+        self.expires > now
+    }
+}
+
+impl Entries {
+    pub(super) fn append(
+        &mut self,
+        queue: &Queue,
+        (id, owner): (&str, &str),
+        value: Bytes,
+        ttl: Duration,
+        now: Instant,
+    ) -> Queued {
+        self.forget(queue, now);
+        let live = || self.0.iter().filter(|entry| entry.is_live(now));
+        let held = |owner: &str| live().filter(|entry| entry.owner == owner).count();
+        let own = held(owner);
+        if own >= queue.max_of_owner {
+            return Queued::TooManyOfOwner;
+        }
+        if live().count() >= queue.max {
+            let most = live().map(|entry| (held(&entry.owner), &entry.owner)).max();
+            let Some((_, whose)) = most.filter(|(count, _)| *count > own + 1) else {
+                return Queued::Full;
+            };
+            let whose = whose.clone();
+            let oldest = self.0.iter_mut().find(|entry| entry.owner == whose && entry.is_live(now));
+            if let Some(entry) = oldest {
+                (entry.expires, entry.value) = (now, Bytes::new());
+            }
+        }
+        let mut surplus = (self.0.len() + 1).saturating_sub(queue.max_names());
+        self.0.retain(|entry| {
+            let goes = surplus > 0 && !entry.is_live(now);
+            surplus -= usize::from(goes);
+            !goes
+        });
+        let (id, owner) = (id.to_owned(), owner.to_owned());
+        self.0.push(Entry { id, owner, value, expires: now + ttl });
+        Queued::Yes
+    }
+
+    pub(super) fn names(
+        &mut self,
+        queue: &Queue,
+        owner: Option<&str>,
+        now: Instant,
+    ) -> Vec<QueuedName> {
+        self.forget(queue, now);
+        let of_owner = |entry: &&Entry| owner.is_none_or(|owner| entry.owner == owner);
+        let name = |entry: &Entry| QueuedName { id: entry.id.clone(), is_live: entry.is_live(now) };
+        self.0.iter().filter(of_owner).map(name).collect()
+    }
+
+    pub(super) fn get(&self, id: &str, now: Instant) -> Option<Bytes> {
+        let mut live = self.0.iter().filter(|entry| entry.is_live(now));
+        live.find(|entry| entry.id == id).map(|entry| entry.value.clone())
+    }
+
+    /// Puts another value in the place of one; whether that was there still.
+    pub(super) fn replace(&mut self, id: &str, value: Bytes, now: Instant) -> bool {
+        let mut live = self.0.iter_mut().filter(|entry| entry.is_live(now));
+        let found = live.find(|entry| entry.id == id);
+        found.map(|entry| entry.value = value).is_some()
+    }
+
+    pub(super) fn remove(&mut self, id: &str, now: Instant) {
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.id == id && entry.is_live(now)) {
+            (entry.expires, entry.value) = (now, Bytes::new());
+        }
+    }
+
+    /// Lets go of the values that have expired, and of the names that have been remembered for long enough.
+    fn forget(&mut self, queue: &Queue, now: Instant) {
+        self.0.retain(|entry| entry.expires + queue.remembers > now);
+        for entry in self.0.iter_mut().filter(|entry| !entry.is_live(now)) {
+            entry.value = Bytes::new();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Single use in Redis, and noticing that Redis has forgotten.
+
+use std::{
+    sync::{LazyLock, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use redis::Script;
+use tracing::error;
+
+use super::{Redis, millis};
+use crate::{
+    Key, Stamp, StoreError, Use,
+    epoch::{EPOCH_BYTES, Epoch, random_epoch},
+};
+
+/// How often it is looked whether Redis is there and has not forgotten.
+const PULSE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Where the epoch is.
+const EPOCH_KEY: &str = "portkey-mcp:epoch";
+
+static PULSE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../pulse.lua")));
+static USE_ONCE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../use_once.lua")));
+
+/// What this replica knows of the epoch.
+#[derive(Default)]
+pub(super) struct Known {
+    epoch: Option<Epoch>,
+    /// How many uses were marked in it, at least.
+    uses: u64,
+    /// When it was noticed last that Redis had forgotten.
+    forgot: Option<Instant>,
+}
+
+/// Looks after Redis for as long as somebody has the store.
+pub(crate) async fn follow(redis: Weak<Redis>) {
+    loop {
+        tokio::time::sleep(PULSE_INTERVAL).await;
+        let Some(redis) = redis.upgrade() else { return };
+        // A failure is logged, and in what is known.
+        _ = redis.pulse().await;
+    }
+}
+
+impl Redis {
+    pub(crate) async fn stamp(&self) -> Result<Stamp, StoreError> {
+        self.pulse().await
+    }
+
+    /// Looks whether Redis is there and has not forgotten; the present moment.
+    pub(super) async fn pulse(&self) -> Result<Stamp, StoreError> {
+        let (known, uses) = {
+            let known = self.known();
+            (known.epoch, known.uses)
+        };
+        let mut call = PULSE.key(EPOCH_KEY);
+        call.arg(encode(&random_epoch()));
+        call.arg(known.map(|epoch| encode(&epoch)).unwrap_or_default()).arg(uses);
+        let call = &call;
+        let work =
+            |mut link| async move { call.invoke_async::<(String, u64, u64)>(&mut link).await };
+        let (epoch, uses, at) = self.run(work).await?;
+        let epoch = decode(&epoch)
+            .ok_or_else(|| self.away(format!("what is at `{EPOCH_KEY}` is not ours")))?;
+        self.learn(epoch, uses);
+        Ok(Stamp { epoch, at })
+    }
+
+    pub(crate) async fn use_once(
+        &self,
+        stamp: &Stamp,
+        key: &Key,
+        ttl: Duration,
+    ) -> Result<Use, StoreError> {
+        let seen = {
+            let known = self.known();
+            if known.epoch == Some(stamp.epoch) { known.uses } else { 0 }
+        };
+        let mut call = USE_ONCE.key(EPOCH_KEY);
+        call.key(format!("portkey-mcp:once:{key}"));
+        call.arg(encode(&stamp.epoch)).arg(stamp.at).arg(millis(ttl)).arg(seen);
+        let call = &call;
+        let work = |mut link| async move { call.invoke_async::<(u8, u64)>(&mut link).await };
+        let used = match self.run(work).await? {
+            (0, uses) => {
+                self.learn(stamp.epoch, uses);
+                Use::First
+            }
+            (1, _) => Use::Again,
+            (2, _) => Use::Expired,
+            (3, _) => Use::Forgotten,
+            _ => return Err(self.away("it answers what it was not asked".to_owned())),
+        };
+        if used == Use::Forgotten {
+            // So that it is noticed now, and the epoch over where Redis was set back.
+            _ = self.pulse().await;
+        }
+        Ok(used)
+    }
+
+    /// How long ago it was noticed that Redis had forgotten.
+    pub(crate) fn forgot(&self) -> Option<Duration> {
+        self.known().forgot.map(|at| at.elapsed())
+    }
+
+    /// Takes note of the epoch that Redis has, and how many uses it knows of.
+    fn learn(&self, epoch: Epoch, uses: u64) {
+        let mut known = self.known();
+        if known.epoch == Some(epoch) {
+            known.uses = known.uses.max(uses);
+            return;
+        }
+        if known.epoch.is_some() {
+            known.forgot = Some(Instant::now());
+            error!(
+                address = %self.address,
+                "Redis has forgotten what replicas share: it was emptied, restarted without its data or set \
+                 back. Approvals that were asked for before are void; limits and taint begin anew. \
+                 docs/deployment.md says what Redis must keep"
+            );
+        }
+        (known.epoch, known.uses) = (Some(epoch), uses);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn encode(epoch: &Epoch) -> String {
+    URL_SAFE_NO_PAD.encode(epoch)
+}
+
+fn decode(text: &str) -> Option<Epoch> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    <[u8; EPOCH_BYTES]>::try_from(bytes).ok()
+}

@@ -1,0 +1,217 @@
+//! HTTP listeners beside the main one: for few and short requests, one on each connection.
+//!
+//! Connections whose request is not authenticated are bounded apart from the others. Where their bound is
+//! met, the one that has been open for longest is closed: whoever opens many and sends nothing shuts out
+//! nobody who sends a request at once.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::TcpListener,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// Bound on a request's head, in bytes.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// How long nothing is accepted after the system had no connection to give.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// The bounds on a listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How many connections may be open whose request is not authenticated.
+    pub(super) unauthenticated: usize,
+    /// How many connections may be open whose request is authenticated.
+    pub(super) authenticated: usize,
+    /// How long a request's head may take.
+    pub(super) head_timeout: Duration,
+    /// How long a connection may last, from its first byte to the last one of its answer.
+    pub(super) timeout: Duration,
+}
+
+/// The connection that a request came on.
+#[derive(Clone, Debug)]
+pub(super) struct Connection(Arc<Open>);
+
+/// A connection; it is no longer counted when this is dropped.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    closed: CancellationToken,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    connections: Arc<Connections>,
+}
+
+/// The connections of a listener.
+#[derive(Debug)]
+struct Connections {
+    limits: Limits,
+    opened: AtomicU64,
+    /// Those whose request is not authenticated, the oldest first.
+    unauthenticated: Mutex<VecDeque<(u64, CancellationToken)>>,
+    authenticated: Arc<Semaphore>,
+}
+
+impl Connection {
+    /// Counts the connection as one whose request is authenticated from now on. If there are too many of
+    /// these already, it stays what it was.
+    #[must_use]
+    pub(super) fn authenticate(&self) -> bool {
+        let Open { number, permit, connections, .. } = &*self.0;
+        let Ok(own) = connections.authenticated.clone().try_acquire_owned() else { return false };
+        *lock(permit) = Some(own);
+        connections.forget(*number);
+        true
+    }
+}
+
+impl Connections {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            opened: AtomicU64::default(),
+            unauthenticated: Mutex::default(),
+            authenticated: Arc::new(Semaphore::new(limits.authenticated)),
+        }
+    }
+
+    /// Counts a connection that was just made; closes the oldest one if there are too many.
+    fn open(self: &Arc<Self>) -> Connection {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let closed = CancellationToken::new();
+        let mut waiting = lock(&self.unauthenticated);
+        while waiting.len() >= self.limits.unauthenticated.max(1) {
+            if let Some((_, oldest)) = waiting.pop_front() {
+                oldest.cancel();
+            }
+        }
+        waiting.push_back((number, closed.clone()));
+        let connections = self.clone();
+        Connection(Arc::new(Open { number, closed, permit: Mutex::default(), connections }))
+    }
+
+    fn forget(&self, number: u64) {
+        lock(&self.unauthenticated).retain(|(other, _)| *other != number);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.forget(self.number);
+    }
+}
+
+/// Serves until it is ended. Requests have their [`Connection`] as an extension.
+///
+/// # Errors
+/// The system does not take the listener.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    ended: CancellationToken,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let connections = Arc::new(Connections::new(limits));
+    loop {
+        let accepted = tokio::select! {
+            () = ended.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        // A connection that is gone already, or too many open files: neither ends the listener.
+        let Ok((stream, _)) = accepted else {
+            sleep(ACCEPT_RETRY_DELAY).await;
+            continue;
+        };
+        let (connection, router, ended) = (connections.open(), router.clone(), ended.clone());
+        tokio::spawn(async move {
+            let closed = connection.0.closed.clone();
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = closed.cancelled() => {}
+                () = answer(stream, router, connection, limits) => {}
+            }
+        });
+    }
+}
+
+/// Answers the one request of a connection.
+async fn answer(stream: TcpStream, router: Router, connection: Connection, limits: Limits) {
+    // Answers go out in several small writes; without this each would wait for an acknowledgement.
+    _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(connection.clone());
+        let answer = router.clone().oneshot(request);
+        async move { answer.await as Result<Response, _> }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .keep_alive(false);
+    // However it ends: nobody is left who could be told.
+    _ = timeout(limits.timeout, http.serve_connection(TokioIo::new(stream), service)).await;
+}
+
+/// Nothing is left half done under these locks, so a panic in another thread does no harm.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        unauthenticated: 2,
+        authenticated: 1,
+        head_timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+    };
+
+    #[test]
+    fn oldest_unauthenticated_connection_is_closed_for_a_new_one() {
+        let connections = Arc::new(Connections::new(LIMITS));
+        let open: Vec<_> = (0..3).map(|_| connections.open()).collect();
+        let closed: Vec<_> = open.iter().map(|one| one.0.closed.is_cancelled()).collect();
+        assert_eq!(closed, [true, false, false]);
+    }
+
+    #[test]
+    fn authenticated_connection_is_not_closed_for_a_new_one() {
+        let connections = Arc::new(Connections::new(LIMITS));
+        let first = connections.open();
+        assert!(first.authenticate());
+        let open: Vec<_> = (0..9).map(|_| connections.open()).collect();
+        assert!(!first.0.closed.is_cancelled());
+        assert!(!open[8].authenticate(), "more than may be authenticated");
+        drop(first);
+        assert!(open[8].authenticate(), "the place of one that has ended");
+    }
+
+    #[test]
+    fn ended_connection_makes_place() {
+        let connections = Arc::new(Connections::new(LIMITS));
+        let first = connections.open();
+        drop(connections.open());
+        _ = connections.open();
+        assert!(!first.0.closed.is_cancelled());
+    }
+}

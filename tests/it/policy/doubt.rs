@@ -1,0 +1,111 @@
+//! What may have happened stays counted; what did not is given back.
+
+use portkey_mcp::{dispatch::CallError, watch::Watched};
+use serde_json::json;
+
+use super::*;
+use crate::upstream::{Act, Upstream, answer, dispatcher, ok, operator};
+
+/// An upstream's answer to a write, and whether the write may have taken effect.
+struct Case {
+    what: &'static str,
+    act: fn() -> Act,
+    is_counted: bool,
+}
+
+const HTML: &str = "<html>gateway</html>";
+
+const CASES: [Case; 15] = [
+    Case { what: "200", act: || ok("{}"), is_counted: true },
+    Case { what: "200 with HTML", act: || answer("200 OK", "", HTML), is_counted: true },
+    Case {
+        what: "201 cut short",
+        act: || Act::Write(b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{".to_vec()),
+        is_counted: true,
+    },
+    Case { what: "408", act: || answer("408 Request Timeout", "", "{}"), is_counted: true },
+    Case { what: "500", act: || answer("500 Internal Server Error", "", "{}"), is_counted: true },
+    Case { what: "502", act: || answer("502 Bad Gateway", "", HTML), is_counted: true },
+    Case { what: "504", act: || answer("504 Gateway Timeout", "", HTML), is_counted: true },
+    Case { what: "no answer", act: || Act::Drop, is_counted: true },
+    Case {
+        what: "more than fits",
+        act: || Act::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), 11),
+        is_counted: true,
+    },
+    Case { what: "400", act: || answer("400 Bad Request", "", "{}"), is_counted: false },
+    Case { what: "401", act: || answer("401 Unauthorized", "", "{}"), is_counted: false },
+    Case { what: "403 with HTML", act: || answer("403 Forbidden", "", HTML), is_counted: false },
+    Case { what: "404", act: || answer("404 Not Found", "", "{}"), is_counted: false },
+    Case { what: "409", act: || answer("409 Conflict", "", "{}"), is_counted: false },
+    Case { what: "429", act: || answer("429 Too Many Requests", "", "{}"), is_counted: false },
+];
+
+/// Once a day, by the number of calls and by the sum of an argument.
+const LIMITS: [&str; 2] = [
+    "version: '1'\nrules: [{ name: few, limits: [{ max: 1, window: day }] }]",
+    "version: '1'\nrules: [{ name: few, limits: [{ max: 5, window: day, increment_from: args.credit_limit }] }]",
+];
+
+#[tokio::test]
+async fn write_that_may_have_taken_effect_stays_counted() {
+    for limits in LIMITS {
+        for Case { what, act, is_counted } in CASES {
+            let upstream = Upstream::start(move |_| act()).await;
+            let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy(limits)));
+            let call = async || {
+                let conditions = json!([{ "key": "metadata._user", "value": "*" }]);
+                let args = json!({
+                    "name": "n", "type": "cost", "credit_limit": 5, "conditions": conditions,
+                });
+                let args = args.as_object().unwrap().clone();
+                dispatcher.call(&operator(), "create-usage-limits-policy", args).await
+            };
+            let first = call().await;
+            assert!(
+                !matches!(first, Err(CallError::Input(_) | CallError::Forbidden(_))),
+                "{first:?}"
+            );
+            let second = call().await;
+            let is_denied = matches!(second, Err(CallError::Forbidden(_)));
+            assert_eq!(is_denied, is_counted, "{what} under {limits}: {first:?}, then {second:?}");
+            assert_eq!(upstream.count(), if is_counted { 1 } else { 2 }, "{what} under {limits}");
+        }
+    }
+}
+
+/// Nobody took the request, so that nothing happened.
+#[tokio::test]
+async fn write_that_was_never_sent_is_given_back() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", free.local_addr().unwrap());
+    drop(free);
+    let mut settings = crate::upstream::settings(&url);
+    settings.retries.most = 0;
+    let client = portkey_mcp::portkey::Client::new(settings);
+    let dispatcher = portkey_mcp::dispatch::Dispatcher::new(Catalog::full(), client);
+    let dispatcher = dispatcher.under(Watched::fixed(policy(LIMITS[0])));
+    for _ in 0..3 {
+        let args = json!({ "name": "n" }).as_object().unwrap().clone();
+        let outcome = dispatcher.call(&operator(), "create-label", args).await;
+        assert!(matches!(outcome, Err(CallError::Send(_))), "{outcome:?}");
+    }
+}
+
+/// Whoever hangs up does not know either.
+#[tokio::test]
+async fn write_that_is_cut_off_stays_counted() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy(LIMITS[0])));
+    let call = async || {
+        let args = json!({ "name": "n" }).as_object().unwrap().clone();
+        dispatcher.call(&operator(), "create-label", args).await
+    };
+    tokio::select! {
+        outcome = call() => panic!("it was answered: {outcome:?}"),
+        () = upstream.asked(1) => {}
+    }
+    let second = call().await;
+    assert!(matches!(second, Err(CallError::Forbidden(_))), "{second:?}");
+    assert_eq!(upstream.count(), 1);
+}

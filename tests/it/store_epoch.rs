@@ -1,0 +1,124 @@
+//! Single use, and a store that has forgotten what was used.
+
+use std::time::Duration;
+
+use portkey_mcp::store::{Stamp, Store, Use};
+
+use crate::{
+    programs::is_missing,
+    redis::Redis,
+    store::{HOUR, Pair, eventually, key, pairs},
+};
+
+/// What Redis keeps of the epoch: its name, the uses marked in it, and the time that never goes back.
+struct Kept {
+    epoch: String,
+    uses: u64,
+    time: u64,
+}
+
+impl Kept {
+    fn read(redis: &Redis) -> Self {
+        let text = redis.run(&["GET", "portkey-mcp:epoch"]);
+        let parts: Vec<_> = text.split(' ').collect();
+        let number = |at: usize| parts[at].parse().unwrap();
+        Self { epoch: parts[0].to_owned(), uses: number(1), time: number(2) }
+    }
+
+    fn write(&self, redis: &Redis) {
+        let Self { epoch, uses, time } = self;
+        let text = format!("{epoch} {uses} {time}");
+        assert_eq!(redis.run(&["SET", "portkey-mcp:epoch", &text]), "OK");
+    }
+}
+
+#[tokio::test]
+async fn use_counts_once_and_in_time() {
+    for Pair { kind, one, other, .. } in pairs().await {
+        let stamp = one.stamp().await.unwrap();
+        assert_eq!(Stamp::from_bytes(stamp.to_bytes()), stamp);
+        assert_eq!(other.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First), "{kind}");
+        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Again), "{kind}");
+        assert_eq!(one.use_once(&stamp, &key("b"), HOUR).await, Ok(Use::First), "{kind}");
+        let short = Duration::from_millis(20);
+        let is_old = async || one.use_once(&stamp, &key("c"), short).await == Ok(Use::Expired);
+        eventually(kind, is_old).await;
+        assert_eq!(one.forgot(), None, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn restarted_process_honours_nothing_that_was_issued_before() {
+    let (before, after) = (Store::memory(), Store::memory());
+    let stamp = before.stamp().await.unwrap();
+    assert_eq!(after.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Forgotten));
+}
+
+#[tokio::test]
+async fn emptied_redis_honours_nothing_that_was_issued_before() {
+    if is_missing("redis-server") {
+        return;
+    }
+    for restarts in [false, true] {
+        let mut redis = Redis::start();
+        let (one, other) = (redis.store().await, redis.store().await);
+        let stamp = one.stamp().await.unwrap();
+        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First));
+        if restarts {
+            redis.kill();
+            redis.restart();
+        } else {
+            assert_eq!(redis.run(&["FLUSHALL"]), "OK");
+        }
+        let used = one.use_once(&stamp, &key("a"), HOUR).await;
+        assert_eq!(used, Ok(Use::Forgotten), "restarts: {restarts}");
+        assert!(one.forgot().is_some_and(|ago| ago < HOUR), "restarts: {restarts}");
+        // The other replica has not looked yet, and notices as soon as it does.
+        assert_eq!(other.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Forgotten));
+        assert!(other.forgot().is_some());
+        // What is issued from then on is good, at both.
+        let stamp = other.stamp().await.unwrap();
+        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First));
+        assert_eq!(other.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Again));
+        // A replica that starts now has not seen anything being forgotten.
+        assert_eq!(redis.store().await.forgot(), None);
+    }
+}
+
+#[tokio::test]
+async fn redis_that_was_set_back_honours_nothing_that_was_issued_before() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let redis = Redis::start();
+    let store = redis.store().await;
+    let stamp = store.stamp().await.unwrap();
+    let earlier = Kept::read(&redis);
+    assert_eq!(store.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First));
+    // As a snapshot has it that was made before the use.
+    earlier.write(&redis);
+    redis.run(&["DEL", "portkey-mcp:once:test:a"]);
+    assert_eq!(store.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Forgotten));
+    assert!(store.forgot().is_some());
+    assert_ne!(Kept::read(&redis).epoch, earlier.epoch);
+}
+
+/// The clock of Redis is set back by an hour, which is the same as that the time it has seen is an hour ahead.
+#[tokio::test]
+async fn mark_outlives_what_it_marks_when_the_clock_is_set_back() {
+    if is_missing("redis-server") {
+        return;
+    }
+    let redis = Redis::start();
+    let store = redis.store().await;
+    store.stamp().await.unwrap();
+    let kept = Kept::read(&redis);
+    Kept { time: kept.time + 3_600_000, ..kept }.write(&redis);
+    let stamp = store.stamp().await.unwrap();
+    let minute = Duration::from_secs(60);
+    assert_eq!(store.use_once(&stamp, &key("a"), minute).await, Ok(Use::First));
+    let lasts: u64 = redis.run(&["PTTL", "portkey-mcp:once:test:a"]).parse().unwrap();
+    // The stamp is good until its clock has gone on for the hour and the minute.
+    assert!((3_600_000..=3_660_000).contains(&lasts), "{lasts}");
+    assert_eq!(store.use_once(&stamp, &key("a"), minute).await, Ok(Use::Again));
+}
