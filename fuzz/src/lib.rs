@@ -2,8 +2,8 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, LazyLock},
     path::Path,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -84,6 +84,7 @@ pub fn router(by_token: bool) -> Router {
         body_timeout: PATIENCE,
         concurrency: 8,
         address_concurrency: 8,
+        ipv6_prefix: 64,
         rate: None,
         address_rate: None,
         connections: Connections {

@@ -232,6 +232,17 @@ pub struct Http {
         help_heading = "Limits"
     )]
     address_rate_limit: Option<Rate>,
+    /// How much of an IPv6 address counts in limits on addresses, in bits: whoever has one address of a
+    /// network has all of them.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_IPV6_PREFIX",
+        value_name = "BITS",
+        default_value = "64",
+        value_parser = clap::value_parser!(u8).range(1..=128),
+        help_heading = "Limits"
+    )]
+    ipv6_prefix: u8,
     /// How long a server that is asked to stop serves on while /readyz says 503, in seconds: as long as
     /// proxies take to hear of it.
     #[arg(
@@ -353,6 +364,7 @@ impl Http {
             body_timeout: self.body_timeout,
             concurrency: self.concurrency as usize,
             address_concurrency: self.address_concurrency as usize,
+            ipv6_prefix: self.ipv6_prefix,
             rate: limit(self.rate_limit, USUAL_RATE),
             address_rate: limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
             connections: Connections {

@@ -200,6 +200,42 @@ async fn what_cannot_be_counted_is_refused() {
     assert!(!log.contains("planted"), "{log}");
 }
 
+/// All addresses of one /64 are one address to a limit, whatever IPv4 is mapped to is the IPv4 address.
+#[tokio::test]
+async fn ipv6_addresses_of_one_network_share_a_limit() {
+    struct Case {
+        ipv6_prefix: &'static [&'static str],
+        hops: [&'static str; 3],
+        statuses: [u16; 3],
+    }
+    for Case { ipv6_prefix, hops, statuses } in [
+        Case {
+            ipv6_prefix: &[],
+            hops: ["2001:db8::1", "2001:db8::2:0:0:1", "2001:db8:0:1::1"],
+            statuses: [200, 429, 200],
+        },
+        Case {
+            ipv6_prefix: &["--ipv6-prefix", "56"],
+            hops: ["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:100::1"],
+            statuses: [200, 429, 200],
+        },
+        Case {
+            ipv6_prefix: &[],
+            hops: ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"],
+            statuses: [200, 429, 200],
+        },
+    ] {
+        let limits = ["--address-rate-limit", "1/h", "--trusted-proxies", "127.0.0.1"];
+        let server = served(&[&limits[..], ipv6_prefix].concat());
+        let mut seen = Vec::new();
+        for hops in hops {
+            let list = modern(&server, "tools/list", json!({})).header("x-forwarded-for", hops);
+            seen.push(list.send().await.unwrap().status().as_u16());
+        }
+        assert_eq!(seen, statuses, "{hops:?} {ipv6_prefix:?}");
+    }
+}
+
 /// Behind a proxy that is trusted, addresses are those of the clients; made up ones count for nothing.
 #[tokio::test]
 async fn addresses_are_what_trusted_proxies_say() {

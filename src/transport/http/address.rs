@@ -1,6 +1,6 @@
-//! Where a request comes from: the peer, or what a trusted proxy says of it.
+//! Where a request comes from: the peer, or what a trusted proxy says of it, and whom that stands for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -36,10 +36,54 @@ impl Proxies {
     }
 }
 
+/// Whom an address stands for in limits: an IPv4 address for itself, an IPv6 address for its network of this
+/// prefix length. Whoever gets one network of IPv6 has all the addresses in it (RFC 6177).
+pub(super) fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let host_bits = 128_u32.saturating_sub(ipv6_prefix.into());
+            let mask = u128::MAX.checked_shl(host_bits).unwrap_or_default();
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+        address => address,
+    }
+}
+
 /// An address as proxies write it, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_matches(['[', ']']).parse();
     let address =
         bare.or_else(|_| text.parse().map(|with_port: std::net::SocketAddr| with_port.ip()));
     address.ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    struct Case {
+        address: &'static str,
+        ipv6_prefix: u8,
+        network: &'static str,
+    }
+
+    #[test]
+    fn ipv6_address_stands_for_its_network() {
+        let case = |address, ipv6_prefix, network| Case { address, ipv6_prefix, network };
+        for Case { address, ipv6_prefix, network: expected } in [
+            case("192.0.2.7", 64, "192.0.2.7"),
+            case("::ffff:192.0.2.7", 64, "192.0.2.7"),
+            case("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
+            case("2001:db8:1:2:ffff:ffff:ffff:ffff", 64, "2001:db8:1:2::"),
+            case("2001:db8:1:3::1", 64, "2001:db8:1:3::"),
+            case("2001:db8:1:2:3:4:5:6", 56, "2001:db8:1::"),
+            case("2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"),
+            case("2001:db8:1:2:3:4:5:6", 1, "::"),
+            case("::1", 64, "::"),
+        ] {
+            let parsed: (IpAddr, IpAddr) = (address.parse().unwrap(), expected.parse().unwrap());
+            assert_eq!(network(parsed.0, ipv6_prefix), parsed.1, "{address}/{ipv6_prefix}");
+        }
+    }
 }

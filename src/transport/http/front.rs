@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     accept::JSON,
-    address::Proxies,
+    address::{Proxies, network},
     body::{Bounds, Called},
     gzip::compressed,
     limits::{Permit, UnderWay},
@@ -47,6 +47,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) struct Front {
     pub(super) auth: Auth,
     pub(super) proxies: Proxies,
+    pub(super) ipv6_prefix: u8,
     pub(super) body: Bounds,
     pub(super) from_address: Arc<UnderWay<IpAddr>>,
     pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
@@ -127,10 +128,11 @@ impl Front {
     ) -> Result<(Request, Permits), Refusal> {
         let address = self.proxies.client(peer, request.headers());
         seen.address = Some(address);
-        let of_address = self.from_address.begin(address).ok_or_else(too_many)?;
+        let network = network(address, self.ipv6_prefix);
+        let of_address = self.from_address.begin(network).ok_or_else(too_many)?;
         // Before the caller is known, so that tokens cannot be tried out at will.
         if let Some(limit) = &self.address_rate {
-            self.count("address", &address.to_string(), limit).await?;
+            self.count("address", &network.to_string(), limit).await?;
         }
         self.sites.check(&mut request)?;
         let (mut parts, body) = request.into_parts();

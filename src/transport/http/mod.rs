@@ -94,6 +94,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many requests from one address may be under way.
     pub address_concurrency: usize,
+    /// How much of an IPv6 address counts in what is counted for each address, in bits.
+    pub ipv6_prefix: u8,
     /// How many requests one caller may make, over all replicas.
     pub rate: Option<Limit>,
     /// How many requests may come from one address, over all replicas.
@@ -232,6 +234,7 @@ pub fn router<H: Foresight + Clone>(
     let front = Arc::new(Front {
         auth,
         proxies: Proxies(settings.trusted_proxies.clone()),
+        ipv6_prefix: settings.ipv6_prefix,
         body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
