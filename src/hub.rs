@@ -13,19 +13,26 @@ use std::{
 use rmcp::{
     Peer, RoleServer,
     model::{
-        Notification, NotificationNoParam, ResourceUpdatedNotificationParam, ServerCapabilities,
-        ServerNotification, SubscriptionFilter,
+        Notification, NotificationNoParam, RequestId, ResourceUpdatedNotificationParam,
+        ServerCapabilities, ServerNotification, SubscriptionFilter,
     },
     service::{SubscriptionContext, SubscriptionSendError, SubscriptionSink},
 };
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
 
 /// How many announcements a listener may have before it before it counts as fallen behind.
 const BACKLOG: usize = 64;
 
 /// How many resources one listener may watch: rmcp compares each with each.
 pub const MOST_RESOURCES: usize = 1_000;
+
+/// Bound on the addresses of the resources that one listener watches, in bytes.
+pub const MAX_FILTER_BYTES: usize = 64 << 10;
+
+/// Bound on what is kept of a request that opens a stream beside its filter, in bytes.
+const MAX_REQUEST_BYTES: usize = 4 << 10;
 
 /// Where changes are announced; a copy is the same hub.
 #[derive(Clone, Debug)]
@@ -88,17 +95,27 @@ impl Hub {
     }
 
     /// What is accepted of a `subscriptions/listen` request, before rmcp takes out what the server does
-    /// not offer. Of more than [`MOST_RESOURCES`] resources, none.
+    /// not offer. Of more than [`MOST_RESOURCES`] resources, or [`MAX_FILTER_BYTES`] of addresses, none.
     pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
-        let mut accepted = requested.clone();
-        if accepted.resource_subscriptions.as_ref().is_some_and(|all| all.len() > MOST_RESOURCES) {
-            accepted.resource_subscriptions = Some(Vec::new());
-        }
+        let mut accepted = SubscriptionFilter::default();
+        accepted.tools_list_changed = requested.tools_list_changed;
+        accepted.prompts_list_changed = requested.prompts_list_changed;
+        accepted.resources_list_changed = requested.resources_list_changed;
+        accepted.resource_subscriptions = match &requested.resource_subscriptions {
+            Some(uris) if !is_bounded(uris.iter()) => Some(Vec::new()),
+            uris => uris.clone(),
+        };
         accepted
     }
 
-    /// Serves one `subscriptions/listen` request, until its client goes away or the hub is closed.
+    /// Serves one `subscriptions/listen` request, until its client goes away or the hub is closed. One of
+    /// which more would be kept than the bounds allow ends at once: transports cut requests down, so that
+    /// only one comes here whose client tried to get around that.
     pub async fn listen(&self, subscription: SubscriptionContext) {
+        if !is_kept_small(&subscription) {
+            warn!("a subscription was ended: more would be kept of its request than is allowed");
+            return;
+        }
         let listener = Listener::Stream(subscription.sink().clone());
         tokio::select! {
             () = subscription.cancelled() => {}
@@ -157,14 +174,14 @@ impl Session {
         });
     }
 
-    /// Watches a resource; whether there was room for it among [`MOST_RESOURCES`].
+    /// Watches a resource; whether it is within the bounds [`MOST_RESOURCES`] and [`MAX_FILTER_BYTES`].
     pub fn watch(&self, uri: String) -> bool {
         let mut resources = locked(self.resources());
-        let room = resources.len() < MOST_RESOURCES || resources.contains(&uri);
-        if room {
+        let fits = resources.contains(&uri) || is_bounded(resources.iter().chain([&uri]));
+        if fits {
             resources.insert(uri);
         }
-        room
+        fits
     }
 
     /// Watches a resource no longer.
@@ -251,6 +268,28 @@ impl Change {
             ),
         }
     }
+}
+
+/// Whether these addresses may be kept for one listener.
+fn is_bounded<'a>(uris: impl Iterator<Item = &'a String>) -> bool {
+    let (mut count, mut bytes) = (0, 0_usize);
+    for uri in uris {
+        count += 1;
+        bytes = bytes.saturating_add(uri.len());
+    }
+    count <= MOST_RESOURCES && bytes <= MAX_FILTER_BYTES
+}
+
+/// Whether what rmcp keeps of a request for as long as its stream lasts is within the bounds.
+fn is_kept_small(subscription: &SubscriptionContext) -> bool {
+    let uris = subscription.requested().resource_subscriptions.iter().flatten();
+    let request = subscription.request_context();
+    let meta = serde_json::to_string(&request.meta).map_or(usize::MAX, |meta| meta.len());
+    let id = match &request.id {
+        RequestId::String(id) => id.len(),
+        RequestId::Number(_) => 0,
+    };
+    is_bounded(uris) && meta.saturating_add(id) <= MAX_REQUEST_BYTES
 }
 
 /// A set is whole after each change to it, so a panic elsewhere spoils nothing.

@@ -46,6 +46,11 @@ impl RequestId {
         fits.then(|| Self(header.clone()))
     }
 
+    /// The same in memory of its own: one that came in a header keeps all of its request's head.
+    pub fn detached(&self) -> Self {
+        Self(HeaderValue::from_bytes(self.0.as_bytes()).unwrap_or(HeaderValue::from_static("none")))
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()

@@ -5,6 +5,7 @@ mod auxiliary;
 mod backlog;
 pub mod http;
 pub mod stdio;
+mod trim;
 
 use std::{
     io,

@@ -25,7 +25,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::backlog::{Backlog, MAX_OPEN, NotTaken};
+use super::{
+    backlog::{Backlog, MAX_OPEN, NotTaken},
+    trim::trim,
+};
 use crate::server::Server;
 
 /// The longest line that is read.
@@ -326,7 +329,8 @@ where
             let line = std::mem::take(&mut self.line);
             let message = line.strip_prefix(super::MARK).unwrap_or(&line);
             match read_message(message.trim_ascii()) {
-                Ok(Some(message)) => {
+                Ok(Some(mut message)) => {
+                    trim(&mut message);
                     // rmcp ends a connection that begins with a notification; some clients probe so.
                     let early = !self.opened && matches!(message, JsonRpcMessage::Notification(_));
                     self.opened |= !early;

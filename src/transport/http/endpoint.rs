@@ -16,12 +16,13 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use rmcp::{
     ErrorData, Peer, RoleServer,
     model::{
-        CallToolRequestParams, CallToolResponse, ErrorCode, InitializeRequestParams, RequestId,
-        RequestMetaObject, ServerJsonRpcMessage,
+        CallToolRequestParams, CallToolResponse, ClientJsonRpcMessage, ErrorCode,
+        InitializeRequestParams, RequestId, RequestMetaObject, ServerJsonRpcMessage,
     },
     service::{RequestContext, serve_directly},
     transport::streamable_http_server::{StreamableHttpService, session::SessionId},
@@ -31,12 +32,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     accept::{BOTH, EVENTS, Forms, JSON, as_events, as_json, is_of},
     gzip::takes_gzip,
-    headers::{Glance, explained},
+    headers::{Glance, MCP_METHOD, MCP_NAME, MCP_VERSION, explained},
     plain::{Head, Message, Params},
     refusal::Refusal,
     session::{Begun, Bounded, Live, SESSION_ID, full},
 };
-use crate::{reply, server::Foresight};
+use crate::{
+    reply, request,
+    server::Foresight,
+    transport::trim::{MAX_ID_BYTES, is_short, trim},
+};
 
 /// What a schema says of an argument that is to stand in the head, too.
 const ANNOTATION: &str = "x-mcp-header";
@@ -47,6 +52,20 @@ const INITIALIZE: &str = "initialize";
 const LISTEN: &str = "subscriptions/listen";
 /// What is answered at once, and is large.
 const LISTS: [&str; 3] = ["tools/list", "prompts/list", "resources/list"];
+
+/// The headers that anybody looks at who gets a request that lasts.
+const LASTING: [HeaderName; 10] = [
+    header::HOST,
+    header::ORIGIN,
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    MCP_VERSION,
+    MCP_METHOD,
+    MCP_NAME,
+    SESSION_ID,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
 
 /// One handler, with two ways to it.
 pub(super) struct Endpoint<H> {
@@ -124,6 +143,7 @@ impl<H: Foresight + Clone> Endpoint<H> {
         let session = parts.headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
         let session: Option<SessionId> = session.map(Into::into);
         let begins = session.is_none() && glance.method == INITIALIZE;
+        let listens = glance.method == LISTEN;
         if parts.method != Method::DELETE {
             self.sessions.prepare(session.as_ref(), begins).await.map_err(|_| full())?;
         }
@@ -134,7 +154,10 @@ impl<H: Foresight + Clone> Endpoint<H> {
             && wants_gzip(&parts.headers);
         let is_post = parts.method == Method::POST;
         drop(glance);
-        let request = Request::from_parts(parts, Body::from(body));
+        let request = match listens {
+            true => lasting(parts, body)?,
+            false => Request::from_parts(parts, Body::from(body)),
+        };
         let response = self.rmcp.handle(request).await.map(Body::new);
         let response = explained(response, &missing).await;
         if !is_post || response.status() != StatusCode::OK {
@@ -256,6 +279,41 @@ fn respond(
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told).into_response()
         }
     }
+}
+
+/// A request of which rmcp keeps all for as long as its stream lasts, cut down to what is used of it.
+fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
+    let body = match serde_json::from_slice(&body) {
+        Ok(mut message) => {
+            if let ClientJsonRpcMessage::Request(request) = &message
+                && !is_short(&request.id)
+            {
+                let told = format!("the `id` of a subscription has at most {MAX_ID_BYTES} bytes");
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, told));
+            }
+            trim(&mut message);
+            serde_json::to_vec(&message).map_or(body, Bytes::from)
+        }
+        // rmcp says what is wrong with it.
+        Err(_) => body,
+    };
+    let Parts { method, uri, version, headers, mut extensions, .. } = parts;
+    // Copies, because a header keeps all of its request's head in memory, and so does an address.
+    let copied = LASTING.into_iter().filter_map(|name| {
+        let value = HeaderValue::from_bytes(headers.get(&name)?.as_bytes()).ok()?;
+        Some((name, value))
+    });
+    let headers: HeaderMap = copied.collect();
+    if let Some(id) = extensions.get_mut::<request::RequestId>() {
+        *id = id.detached();
+    }
+    let mut request = Request::new(Body::from(body));
+    *request.uri_mut() = uri.to_string().parse().unwrap_or_default();
+    *request.method_mut() = method;
+    *request.version_mut() = version;
+    *request.headers_mut() = headers;
+    *request.extensions_mut() = extensions;
+    Ok(request)
 }
 
 /// Makes sure that there is an answer in a form that a client accepts.

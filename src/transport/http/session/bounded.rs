@@ -28,7 +28,10 @@ use super::{
     Bounds,
     live::{Live, OpenStream},
 };
-use crate::transport::http::limits::{Permit, UnderWay};
+use crate::transport::{
+    http::limits::{Permit, UnderWay},
+    trim::trim,
+};
 
 tokio::task_local! {
     /// The request that is being served: rmcp does not tell its session manager.
@@ -250,8 +253,10 @@ impl SessionManager for Bounded {
     async fn initialize_session(
         &self,
         id: &SessionId,
-        message: ClientJsonRpcMessage,
+        mut message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Error> {
+        // rmcp keeps it for as long as the session lasts.
+        trim(&mut message);
         let hello = hello(&message);
         // Until it is answered it makes room for no other.
         let _open = self.find(id).map(|session| session.open_stream(false));

@@ -34,6 +34,7 @@ use crate::{
     principal::Principal,
     seal::{Broken, Keyring, Purpose},
     store::{Key, Store},
+    transport::trim::trim_initialize,
     watch::Watched,
 };
 
@@ -199,7 +200,9 @@ impl SessionStore for Elsewhere {
     }
 
     async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
-        _ = self.0.put(&key(id), serde_json::to_vec(state)?.into(), REMEMBERED).await;
+        let mut state = state.clone();
+        trim_initialize(&mut state.initialize_params);
+        _ = self.0.put(&key(id), serde_json::to_vec(&state)?.into(), REMEMBERED).await;
         Ok(())
     }
 

@@ -1,0 +1,182 @@
+//! Cuts what is kept of a message down to what is used of it: what a client says of itself lives as long as
+//! its session, and what it listens for as long as its stream.
+
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, GetMeta, Implementation, InitializeRequestParams,
+    ProtocolVersion, RequestId, RequestMetaObject, SubscriptionsListenRequestParams,
+};
+use serde_json::{Value, json};
+
+/// Bound on what is kept of a client's name, and of its version, in characters.
+const MAX_CLIENT_TEXT: usize = 100;
+/// Bound on what is kept of a text in `_meta`, such as the context of a trace, in bytes.
+const MAX_META_TEXT: usize = 512;
+/// Bound on a revision of the protocol, in bytes: all there are have ten.
+const MAX_VERSION_BYTES: usize = 32;
+/// Bound on the id of a request that is kept, in bytes.
+pub(super) const MAX_ID_BYTES: usize = 256;
+
+/// What is used of `_meta`, by name: texts, kept if they are short.
+const META_TEXTS: [&str; 3] =
+    ["io.modelcontextprotocol/protocolVersion", "traceparent", "tracestate"];
+const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// Cuts down a message that is kept for longer than its answer takes; leaves all others as they are.
+pub(super) fn trim(message: &mut ClientJsonRpcMessage) {
+    let ClientJsonRpcMessage::Request(message) = message else { return };
+    match &mut message.request {
+        ClientRequest::InitializeRequest(request) => trim_initialize(&mut request.params),
+        ClientRequest::SubscriptionsListenRequest(request) => trim_listen(&mut request.params),
+        _ => return,
+    }
+    trim_meta(message.request.get_meta_mut());
+}
+
+/// Cuts down what a client says when it begins a session.
+pub(super) fn trim_initialize(params: &mut InitializeRequestParams) {
+    if params.protocol_version.as_str().len() > MAX_VERSION_BYTES {
+        // As unknown as the one that it said.
+        params.protocol_version = ProtocolVersion::LATEST;
+    }
+    params.client_info = trimmed_client(&params.client_info);
+    params.meta.iter_mut().for_each(trim_meta);
+    let capabilities = &mut params.capabilities;
+    (capabilities.experimental, capabilities.extensions) = (None, None);
+    if let Some(sampling) = &mut capabilities.sampling {
+        let settings = [&mut sampling.tools, &mut sampling.context];
+        settings.into_iter().flatten().for_each(|settings| *settings = Default::default());
+    }
+}
+
+fn trim_listen(params: &mut SubscriptionsListenRequestParams) {
+    params.meta.iter_mut().for_each(trim_meta);
+    params.notifications = crate::hub::Hub::accepted(&params.notifications);
+}
+
+fn trim_meta(meta: &mut RequestMetaObject) {
+    let mut kept = RequestMetaObject::new();
+    for name in META_TEXTS {
+        let text = meta.get(name).and_then(Value::as_str);
+        if let Some(text) = text.filter(|text| text.len() <= MAX_META_TEXT) {
+            kept.insert(name.to_owned(), text.into());
+        }
+    }
+    if let Some(client) = meta.get(CLIENT_INFO) {
+        let text = |name| client.get(name).and_then(Value::as_str).map(shortened);
+        let client = match (text("name"), text("version")) {
+            (Some(name), Some(version)) => json!({ "name": name, "version": version }),
+            // Whoever reads it says what is wrong with it.
+            _ => Value::Null,
+        };
+        kept.insert(CLIENT_INFO.to_owned(), client);
+    }
+    if let Some(said) = meta.get(CLIENT_CAPABILITIES) {
+        // A stream asks its client nothing, so it does not matter which there are.
+        let capabilities = if said.is_object() { json!({}) } else { Value::Null };
+        kept.insert(CLIENT_CAPABILITIES.to_owned(), capabilities);
+    }
+    *meta = kept;
+}
+
+fn trimmed_client(client: &Implementation) -> Implementation {
+    Implementation::new(shortened(&client.name), shortened(&client.version))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_CLIENT_TEXT).collect()
+}
+
+/// Whether the id of a request is short enough to be kept.
+pub(super) fn is_short(id: &RequestId) -> bool {
+    match id {
+        RequestId::String(id) => id.len() <= MAX_ID_BYTES,
+        RequestId::Number(_) => true,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn trimmed(message: &Value) -> Value {
+        let mut message = serde_json::from_value(message.clone()).unwrap();
+        trim(&mut message);
+        serde_json::to_value(&message).unwrap()
+    }
+
+    #[test]
+    fn initialize_keeps_what_is_used_and_nothing_else() {
+        let long = "x".repeat(1 << 20);
+        let many: Value = (0..1_000).map(|i| (format!("org.example/{i}"), json!({}))).collect();
+        let message = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "initialize",
+            "params": {
+                "_meta": { "traceparent": "00-1-2-00", "tracestate": long, "org.example/a": long },
+                "protocolVersion": long,
+                "clientInfo": {
+                    "name": long, "version": long, "title": long, "description": long,
+                    "websiteUrl": long, "icons": [{ "src": long }],
+                },
+                "capabilities": {
+                    "experimental": many, "extensions": many,
+                    "sampling": { "tools": { "a": long }, "context": { "a": long } },
+                    "elicitation": { "form": { "schemaValidation": true, "a": long }, "url": { "a": long } },
+                    "roots": { "listChanged": true, "a": long },
+                },
+            },
+        });
+        let short = "x".repeat(MAX_CLIENT_TEXT);
+        let expected = json!({
+            "_meta": { "traceparent": "00-1-2-00" },
+            "protocolVersion": "2026-07-28",
+            "clientInfo": { "name": short, "version": short },
+            "capabilities": {
+                "sampling": { "tools": {}, "context": {} },
+                "elicitation": { "form": { "schemaValidation": true }, "url": {} },
+                "roots": { "listChanged": true },
+            },
+        });
+        assert_eq!(trimmed(&message)["params"], expected);
+    }
+
+    #[test]
+    fn subscription_keeps_what_is_used_and_nothing_else() {
+        let long = "x".repeat(1 << 20);
+        let message = json!({
+            "jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen",
+            "params": {
+                "_meta": {
+                    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                    "io.modelcontextprotocol/clientInfo": { "name": "a", "version": "1", "title": long },
+                    "io.modelcontextprotocol/clientCapabilities": { "experimental": { "a": long } },
+                    "progressToken": long,
+                },
+                "notifications": {
+                    "toolsListChanged": true,
+                    "resourceSubscriptions": [long],
+                    "other": long,
+                },
+            },
+        });
+        let expected = json!({
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": { "name": "a", "version": "1" },
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+            "notifications": { "toolsListChanged": true, "resourceSubscriptions": [] },
+        });
+        assert_eq!(trimmed(&message)["params"], expected);
+    }
+
+    #[test]
+    fn other_message_stays_as_it_is() {
+        let message = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": { "_meta": { "a": "b" }, "name": "t", "arguments": { "c": "d" } },
+        });
+        assert_eq!(trimmed(&message), message);
+    }
+}
