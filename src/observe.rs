@@ -149,6 +149,7 @@ impl<'a> Call<'a> {
             Err(CallError::Denied(_)) => Refused::Approval,
             Err(CallError::Forbidden(_)) => Refused::Policy,
             Err(CallError::Withheld(_)) => Refused::Withheld,
+            Err(CallError::Unproven(_)) => Refused::Access,
             Err(CallError::Input(_)) => Refused::Arguments,
             Err(CallError::Secret(error)) => match error {
                 SecretError::Denied { .. } => Refused::Secret,

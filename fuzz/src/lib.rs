@@ -2,14 +2,14 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
     sync::{Arc, LazyLock},
+    path::Path,
     time::Duration,
 };
 
 use axum::{Extension, Router, extract::ConnectInfo};
 use portkey_mcp::{
-    auth::{Auth, Tokens},
+    auth::{Auth, Changes, Tokens},
     catalog::Catalog,
     dispatch::Dispatcher,
     metrics::Metrics,
@@ -99,6 +99,7 @@ pub fn router(by_token: bool) -> Router {
             most: 8,
             most_of_principal: 4,
         },
+        callers: Changes::default(),
         keys: Arc::new(Watched::fixed(Keyring::random().expect("randomness"))),
         store: Store::memory(),
         tls: None,

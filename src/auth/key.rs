@@ -6,7 +6,7 @@ use super::{Denied, only};
 use crate::{
     operation::Upstream,
     principal::{
-        Credentials, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
+        Credentials, Grant, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
     },
 };
 
@@ -15,7 +15,7 @@ pub const PORTKEY_HEADER: HeaderName = HeaderName::from_static("x-portkey-api-ke
 /// Carries the Enkrypt AI key; without it those tools are off.
 pub const ENKRYPT_HEADER: HeaderName = HeaderName::from_static("x-enkrypt-api-key");
 
-const CHALLENGE: &str = "ApiKey realm=\"Portkey\", header=\"x-portkey-api-key\"";
+pub(super) const CHALLENGE: &str = "ApiKey realm=\"Portkey\", header=\"x-portkey-api-key\"";
 
 /// Makes the caller out of the keys in the headers. What it may do is for Portkey to say.
 pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
@@ -32,6 +32,8 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
         credentials: Credentials { portkey: Some(portkey), enkrypt, missing },
         policy: None,
         narrowing: None,
+        grant: Grant::Key,
+        network: None,
     })
 }
 

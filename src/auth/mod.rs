@@ -1,5 +1,6 @@
 //! Who may call over HTTP, and with which upstream keys: makes the [`Principal`] of each request.
 
+mod grant;
 mod key;
 pub mod oauth;
 mod token;
@@ -15,11 +16,12 @@ use crate::{
     catalog::Catalog,
     files::shown,
     operation::Effect,
-    principal::{AccessModes, Credentials, Principal, Shape, Withheld},
+    principal::{AccessModes, Credentials, Principal, Prover, Shape, Unproven, Withheld},
     secrets::{Guarded, check_permissions},
     watch::{Parsed, Watched},
 };
 
+pub use grant::{Changes, Listener};
 pub use key::{ENKRYPT_HEADER, PORTKEY_HEADER};
 pub use token::{Entry, NewToken, Tokens};
 
@@ -42,8 +44,8 @@ const CREDENTIAL_PARAMETERS: [&str; 9] = [
 pub enum Auth {
     /// They are not: whoever can connect is the operator.
     None(Arc<Principal>),
-    /// By the Portkey key that each request brings.
-    Key,
+    /// By the Portkey key that each request brings, which may be made up: this tells.
+    Key(Arc<dyn Prover>),
     /// By a token of the operator's file.
     Token(Watched<Tokens>),
     /// By an access token of an authorization server.
@@ -86,6 +88,19 @@ impl Denied {
     const fn with_challenge(message: Cow<'static, str>, challenge: HeaderValue) -> Self {
         let challenge = Some(challenge);
         Self { status: StatusCode::UNAUTHORIZED, message, challenge, detail: None }
+    }
+}
+
+impl From<Unproven> for Denied {
+    fn from(unproven: Unproven) -> Self {
+        let (status, challenge) = match unproven {
+            Unproven::Refused => {
+                (StatusCode::UNAUTHORIZED, Some(HeaderValue::from_static(key::CHALLENGE)))
+            }
+            Unproven::Unknown => (StatusCode::SERVICE_UNAVAILABLE, None),
+            Unproven::TooMany => (StatusCode::TOO_MANY_REQUESTS, None),
+        };
+        Self { status, message: unproven.to_string().into(), challenge, detail: None }
     }
 }
 
@@ -139,7 +154,7 @@ impl Auth {
     /// Has a listener told when the file of callers has changed from now on; whether there is one.
     pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) -> bool {
         match self {
-            Self::None(_) | Self::Key => return false,
+            Self::None(_) | Self::Key(_) => return false,
             Self::Token(tokens) => tokens.on_change(move |_, _| listener()),
             Self::OAuth(oauth, _) => oauth.on_change(move |_, _| listener()),
         }
@@ -162,7 +177,7 @@ impl Auth {
                 refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
                 Ok(principal.clone())
             }
-            Self::Key => {
+            Self::Key(_) => {
                 refuse(&request.headers, &[header::AUTHORIZATION])?;
                 key::authenticate(&request.headers).map(Arc::new)
             }

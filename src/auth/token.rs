@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Denied, bearer, misshapen};
+use super::{Denied, bearer, grant::Left, misshapen};
 use crate::{
     policy::Policy,
-    principal::{Credentials, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets},
+    principal::{
+        Credentials, Grant, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets,
+    },
     watch::Parsed,
 };
 
@@ -111,19 +113,28 @@ impl Tokens {
         };
         misshapen(token, HeaderValue::from_static(BAD_TOKEN))?;
         let hash = hash(token);
-        // All are compared, so that time says nothing about which.
-        let mut found = None;
-        for one in &self.0 {
-            if bool::from(one.hash.as_slice().ct_eq(&hash)) {
-                found = Some(one);
-            }
-        }
-        match found {
+        match self.find(&hash) {
             Some(token) if token.expires.is_none_or(|end| SystemTime::now() < end) => {
                 Ok(token.principal.clone())
             }
             _ => Err(Denied::stranger("the token is unknown, withdrawn or expired", BAD_TOKEN)),
         }
+    }
+
+    /// How much longer the token of this hash counts.
+    pub(super) fn left(&self, hash: &[u8; 32]) -> Left {
+        self.find(hash).map_or(Left::Nothing, |token| Left::until(token.expires))
+    }
+
+    fn find(&self, hash: &[u8; 32]) -> Option<&Token> {
+        // All are compared, so that time says nothing about which.
+        let mut found = None;
+        for one in &self.0 {
+            if bool::from(one.hash.as_slice().ct_eq(hash)) {
+                found = Some(one);
+            }
+        }
+        found
     }
 }
 
@@ -162,13 +173,21 @@ impl Entry {
         let policy = self.policy.map(|file| folder.join(file));
         let loaded = policy.as_deref().map(Policy::load).transpose()?.map(Arc::new);
         files.extend(policy);
-        let (name, method, policy, narrowing) = (self.name.into(), Method::Token, loaded, None);
-        let principal =
-            Principal { name, method, scopes, toolsets, credentials, policy, narrowing };
         let expires = self.expires.as_deref().map(date).transpose()?;
         let mut hash = [0; 32];
         hex::decode_to_slice(&self.sha256, &mut hash)
             .context("`sha256` has 64 hexadecimal digits; `portkey-mcp token new` makes one")?;
+        let principal = Principal {
+            name: self.name.into(),
+            method: Method::Token,
+            scopes,
+            toolsets,
+            credentials,
+            policy: loaded,
+            narrowing: None,
+            grant: Grant::Token(hash),
+            network: None,
+        };
         Ok(Token { hash, expires, principal: Arc::new(principal) })
     }
 }

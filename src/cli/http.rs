@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{followed, rate::Rate, replicas::Replicas};
 use crate::{
-    auth::{Auth, OnOffer, oauth},
+    auth::{Auth, Changes, OnOffer, oauth},
     catalog::Catalog,
     config::{Built, Options, pause, seconds},
     metrics::Metrics,
@@ -303,9 +303,25 @@ impl Http {
             // What is off for want of a key is so for a caller, not for the server.
             dispatcher = dispatcher.offering(options.catalog()?.whole());
         }
+        let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
+        let approvals = options.guard.approvals(keys.clone(), store.clone());
+        let desk = options.guard.desk(&approvals)?;
+        let results = options.results.build().sharing(&store, &keys);
+        let metrics = Metrics::on_if(exported || self.metrics_listen.is_some())
+            .with_readiness(&options.readiness);
+        if let Store::Redis(redis) = &store {
+            let redis = redis.clone();
+            let state = move || match redis.degraded() {
+                Some(reason) => ComponentState::degraded(reason),
+                None => ComponentState::OK,
+            };
+            options.readiness.watch("redis", state);
+        }
+        let dispatcher =
+            Arc::new(dispatcher.sharing(store.clone()).asking(approvals).measured(metrics.clone()));
         let auth = match (self.auth, self.auth_file) {
             (Mode::None, None) => Auth::None(Arc::new(Principal::local(credentials))),
-            (Mode::Key, None) => Auth::Key,
+            (Mode::Key, None) => Auth::Key(dispatcher.clone()),
             (Mode::None | Mode::Key, Some(_)) => {
                 bail!("--auth-file belongs to --auth token or oauth; leave one of the two out")
             }
@@ -329,11 +345,6 @@ impl Http {
                 "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
             ),
         };
-        let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
-        let approvals = options.guard.approvals(keys.clone(), store.clone());
-        let desk = options.guard.desk(&approvals)?;
-        let results = options.results.build().sharing(&store, &keys);
-        let dispatcher = dispatcher.sharing(store.clone()).asking(approvals);
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
             _ => None,
@@ -344,16 +355,7 @@ impl Http {
             _ => Some(Limit { burst, period: Duration::from_secs(60) }),
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
-        let metrics = Metrics::on_if(exported || self.metrics_listen.is_some())
-            .with_readiness(&options.readiness);
-        if let Store::Redis(redis) = &store {
-            let redis = redis.clone();
-            let state = move || match redis.degraded() {
-                Some(reason) => ComponentState::degraded(reason),
-                None => ComponentState::OK,
-            };
-            options.readiness.watch("redis", state);
-        }
+        let callers = Changes::default();
         let settings = Settings {
             listen: self.listen,
             allowed_hosts: self.allowed_host,
@@ -374,6 +376,7 @@ impl Http {
                 metrics: metrics.clone(),
             },
             sessions: self.replicas.sessions(),
+            callers: callers.clone(),
             keys,
             store,
             tls,
@@ -384,17 +387,18 @@ impl Http {
             metrics_listen: self.metrics_listen,
             readiness: options.readiness.clone(),
         };
-        let server = Server::new(
-            Arc::new(dispatcher.measured(metrics.clone())),
-            options.tools_page.map(usize::from),
-        )
-        .measured(metrics)
-        .on_surface(options.access.surface())
-        .showing(results)
-        .prompting(options.prompts()?);
+        let server = Server::new(dispatcher, options.tools_page.map(usize::from))
+            .measured(metrics)
+            .on_surface(options.access.surface())
+            .showing(results)
+            .prompting(options.prompts()?);
         // A file of callers says who sees what.
         let hub = server.hub().clone();
-        let server = match auth.on_change(move || hub.lists_changed()) {
+        let on_change = move || {
+            hub.lists_changed();
+            callers.announce();
+        };
+        let server = match auth.on_change(on_change) {
             true => server.with_callers_that_change(),
             false => server,
         };

@@ -11,7 +11,7 @@ use crate::{
     catalog::Entry,
     dry_run::{self, Outlook},
     operation::JsonMap,
-    principal::Principal,
+    principal::{Principal, Prover},
     request::Arrival,
     secrets,
 };
@@ -51,6 +51,8 @@ impl Dispatcher {
         let Some(approvals) = self.approvals() else {
             return Err(Denied::Nobody { tool: operation.name(), rule: required.rule }.into());
         };
+        // Nobody is asked in the name of a key that may be made up.
+        self.prove(principal).await?;
         let binding = Binding::of(&principal.name, operation.name(), args, &required);
         if let Some(approved) = approvals.check(principal, &binding, answer).await? {
             return Ok(approved);

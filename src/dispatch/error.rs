@@ -9,7 +9,7 @@ use crate::{
     operation::{InputError, Operation},
     policy,
     portkey::{Refusal, SendError},
-    principal::Withheld,
+    principal::{Unproven, Withheld},
     record::{End, UNKNOWN_OUTCOME},
     secrets::SecretError,
 };
@@ -23,6 +23,9 @@ pub enum CallError {
     /// It is not for this caller.
     #[error(transparent)]
     Withheld(#[from] Withheld),
+    /// Something would be kept, or a human asked, in the name of a key that may be made up.
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
     /// A policy forbids it.
     #[error(transparent)]
     Forbidden(#[from] policy::Denied),
@@ -98,7 +101,9 @@ impl From<&Result<Value, CallError>> for End {
             Err(CallError::Withheld(_)) => "withheld".into(),
             Err(CallError::Forbidden(_)) => "forbidden".into(),
             Err(CallError::Input(_) | CallError::Unknown(_)) => "turned back".into(),
-            Err(CallError::Denied(_) | CallError::Unwritable(_)) => "denied".into(),
+            Err(CallError::Denied(_) | CallError::Unwritable(_) | CallError::Unproven(_)) => {
+                "denied".into()
+            }
             Err(CallError::Secret(SecretError::Denied { .. })) => "denied".into(),
             Err(CallError::Secret(SecretError::NoFile { .. })) => "failed".into(),
             Err(CallError::Secret(_)) => "turned back".into(),

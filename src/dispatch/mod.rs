@@ -2,6 +2,7 @@
 
 mod ahead;
 mod error;
+mod proof;
 mod refused;
 mod setup;
 
@@ -16,7 +17,7 @@ use crate::{
     operation::{JsonMap, Validated, ValidationOptions},
     policy::{self, Decision, Facts, Policy, Verdict},
     portkey::{Client, Doubt, Refusal},
-    principal::{AccessModes, Method, Principal},
+    principal::{AccessModes, Method, Principal, Proofs},
     request::Arrival,
     secrets::{Caller, Secrets, mask_text},
     store::Store,
@@ -27,7 +28,7 @@ use crate::{
 
 use self::refused::Named;
 
-pub use self::error::CallError;
+pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
 pub use crate::record::Record;
 
 use crate::record::End;
@@ -50,6 +51,7 @@ pub struct Dispatcher {
     taint: Taint,
     audit: Option<Audit>,
     secrets: Secrets,
+    proofs: Proofs,
 }
 
 /// A call as it arrives.
@@ -158,6 +160,8 @@ impl Dispatcher {
         self.secrets.refuse_masks(published, &mut args)?;
         line.admitted(published, &args);
         let way = Way { principal, arrival, entry, answer };
+        let proof = self.demand_proof(principal, entry.operation, &policies).await;
+        proof.inspect_err(|_| line.record.denied_by("key"))?;
         if policies.is_empty() {
             return self.carry_out(way, args, Verdict::Allow, String::new(), line).await;
         }
@@ -278,6 +282,7 @@ impl Dispatcher {
         };
         let body = answer.body();
         let answer = answer.outcome().map_err(refused)?;
+        self.note_success(principal, entry.operation);
         line.record.untrusted = entry.operation.is_untrusted();
         // The request was a read, so there is nothing that could still be sent.
         let (mut answer, plain) = match preview {

@@ -12,7 +12,7 @@ use crate::{
     operation::{JsonMap, Operation, ValidationOptions},
     policy::Policy,
     portkey::Client,
-    principal::{AccessModes, Principal},
+    principal::{AccessModes, Principal, Proofs},
     secrets::Secrets,
     store::Store,
     taint::Taint,
@@ -35,6 +35,7 @@ impl Dispatcher {
             taint: Taint::in_store(Store::memory()),
             audit: None,
             secrets: Secrets::default(),
+            proofs: Proofs::default(),
         }
     }
 

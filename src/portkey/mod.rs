@@ -14,7 +14,7 @@ use std::{
 
 use backon::Retryable;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::{Certificate, Url};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     network,
     operation::{Base, Upstream, WireRequest},
-    principal::{Credentials, NoKey},
+    principal::{Credentials, KeyStatus, NoKey},
     telemetry::Span,
 };
 
@@ -31,6 +31,12 @@ pub use answer::{Answer, KeyHolder, Kind, Refusal, RefusedCall};
 pub use details::{Detail, is_generic};
 pub use doubt::Doubt;
 pub use retry::Retries;
+
+/// What the check of a key is called in metrics and traces, where calls have the names of operations.
+const KEY_CHECK: &str = "check-key";
+
+/// Portkey's code for what a key that it knows may not do.
+const NOT_ALLOWED: &str = "AB03";
 
 /// The header that an upstream reads its key from (quirks.md §2.1, enkrypt.md §1).
 const fn key_header(upstream: Upstream) -> HeaderName {
@@ -243,6 +249,31 @@ impl Client {
             Ok(Err(Failure::TooLarge)) => {
                 Err(SendError::TooLarge(upstream, self.settings.max_response_bytes, doubt))
             }
+        }
+    }
+
+    /// What Portkey says of a caller's key, by a read that is cheap.
+    pub async fn check_key(&self, credentials: &Credentials) -> KeyStatus {
+        let request = WireRequest {
+            operation: KEY_CHECK,
+            method: Method::GET,
+            base: Base::ControlPlane,
+            target: "/configs?current_page=0&page_size=1".to_owned(),
+            headers: HeaderMap::new(),
+            body: None,
+            repeatable: true,
+            writes: false,
+            preview: None,
+        };
+        let Ok(answer) = self.send(request, credentials).await else { return KeyStatus::Unknown };
+        match answer.outcome() {
+            Ok(_) => KeyStatus::Accepted,
+            Err(refusal) => match (refusal.status, refusal.code.as_deref()) {
+                (StatusCode::UNAUTHORIZED, _) => KeyStatus::Refused,
+                // It knows the key, and that the key may not read this.
+                (StatusCode::FORBIDDEN, Some(NOT_ALLOWED)) => KeyStatus::Accepted,
+                _ => KeyStatus::Unknown,
+            },
         }
     }
 

@@ -1,11 +1,13 @@
 //! Who makes a call: all that the rooms behind authentication know of it.
 
 mod credentials;
+mod grant;
 mod modes;
+mod proof;
 mod scope;
 mod toolsets;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     operation::{Operation, Upstream},
@@ -13,7 +15,9 @@ use crate::{
 };
 
 pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey, Shape};
+pub use grant::Grant;
 pub use modes::{AccessModes, By, NoChoice, Setting, Tools};
+pub use proof::{KeyStatus, MAX_CHECKS, MAX_PROOFS, PROOF_TTL, Proofs, Prover, Proving, Unproven};
 pub use scope::{Access, Scope, Scopes};
 pub use toolsets::{Toolsets, UnknownToolset};
 
@@ -62,6 +66,11 @@ pub struct Principal {
     pub policy: Option<Arc<Policy>>,
     /// What its request leaves of that.
     pub narrowing: Option<Arc<AccessModes>>,
+    /// What let it in.
+    pub grant: Grant,
+    /// The network that its request came from, where the caller may be made up: bounds are then those of the
+    /// network.
+    pub network: Option<IpAddr>,
 }
 
 /// Why a caller may not use an operation that exists.
@@ -149,6 +158,8 @@ impl Principal {
             credentials,
             policy: None,
             narrowing: None,
+            grant: Grant::Standing,
+            network: None,
         }
     }
 

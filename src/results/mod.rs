@@ -122,6 +122,17 @@ impl Results {
     /// An answer as it is shown to a caller: whole, or its beginning with a handle for the rest. Either
     /// way within the bound.
     pub async fn bound(&self, principal: &Principal, answer: Value, origin: Origin) -> Shown {
+        self.bound_if(principal, answer, origin, std::future::ready(true)).await
+    }
+
+    /// The same, where the whole is kept only if `may_keep` says so, which is asked if it has to be.
+    pub async fn bound_if(
+        &self,
+        principal: &Principal,
+        answer: Value,
+        origin: Origin,
+        may_keep: impl Future<Output = bool>,
+    ) -> Shown {
         // Half the time of `to_string`; a `Value` always has a JSON form.
         let text = serde_json::to_string(&answer).unwrap_or_default();
         let is_object = answer.is_object();
@@ -134,6 +145,9 @@ impl Results {
         let whole = if is_object { text } else { structured.to_string() };
         let notice = match origin.reveals {
             true => Notice::without(bytes, "it may hold a secret, and secrets are not kept"),
+            false if !may_keep.await => {
+                Notice::without(bytes, "nothing is kept for a key that Portkey may not know")
+            }
             false => match self.keep.put(principal, whole.into(), origin.untrusted).await {
                 Ok(handle) => Notice::with(bytes, handle),
                 Err(why) => Notice::without(bytes, why),

@@ -134,7 +134,8 @@ impl Server {
                 (std::mem::take(&mut record.warnings), std::mem::take(&mut record.times));
             *answer = annotate(answer.take(), warnings, times);
         }
-        let reveals = record.operation.is_none_or(|operation| !operation.revealed().is_empty());
+        let operation = record.operation;
+        let reveals = operation.is_none_or(|operation| !operation.revealed().is_empty());
         observed.ended(&outcome);
         match outcome {
             Err(CallError::Unknown(unknown)) => {
@@ -152,7 +153,8 @@ impl Server {
             Ok(body) => {
                 let untrusted = observed.is_untrusted();
                 let origin = Origin { untrusted, reveals };
-                let shown = self.results.bound(principal, body, origin).await;
+                let may_keep = self.dispatcher.may_keep(principal, operation);
+                let shown = self.results.bound_if(principal, body, origin, may_keep).await;
                 Ok(reply::answer(shown, self.results.content(), untrusted).into())
             }
         }

@@ -194,7 +194,9 @@ impl Server {
         let answer = outcome.map_err(|error| refused(&error))?;
         let untrusted = observed.is_untrusted();
         let reveals = !kind.read.operation.revealed().is_empty();
-        let shown = self.results.bound(principal, answer, Origin { untrusted, reveals }).await;
+        let may_keep = self.dispatcher.may_keep(principal, Some(kind.read.operation));
+        let origin = Origin { untrusted, reveals };
+        let shown = self.results.bound_if(principal, answer, origin, may_keep).await;
         let mut contents = ResourceContents::text(shown.text, uri).with_mime_type(JSON);
         if untrusted {
             contents = contents.with_meta(reply::untrusted());
@@ -219,9 +221,10 @@ fn refused(error: &CallError) -> ErrorData {
             let words = format!("{words}; a resource cannot ask, so call the tool instead");
             ErrorData::invalid_request(words, None)
         }
-        CallError::Withheld(_) | CallError::Forbidden(_) | CallError::Denied(_) => {
-            ErrorData::invalid_request(words, None)
-        }
+        CallError::Withheld(_)
+        | CallError::Unproven(_)
+        | CallError::Forbidden(_)
+        | CallError::Denied(_) => ErrorData::invalid_request(words, None),
         _ => ErrorData::internal_error(words, None),
     }
 }

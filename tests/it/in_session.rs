@@ -319,3 +319,30 @@ async fn session_that_listens_does_not_idle_and_another_is_begun_anew() {
     work(&routes, &held).await;
     assert_eq!(handler.0.load(Ordering::Relaxed), 4, "it went on without a stream");
 }
+
+/// Otherwise one of them would be answered, and the answers of the others kept for nobody.
+#[tokio::test]
+async fn request_with_the_id_of_another_is_refused() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let held = gate.clone();
+    let portkey = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
+    let args = ["http", "--listen", "127.0.0.1:0", "--auth", "key", "--base-url"];
+    let server = Served::start(&[&args[..], &[&portkey.base_url]].concat());
+    let caller = begun(&server.url).await;
+    let slug = json!({ "slug": "x" });
+    let first = tokio::spawn(send(roundabout(&caller, 7, "get-integration", &slug)));
+    portkey.asked(1).await;
+    for _ in 0..3 {
+        let answer = send(roundabout(&caller, 7, "get-integration", &slug)).await.unwrap();
+        assert_eq!((answer.status, &answer.message["id"]), (StatusCode::OK, &json!(7)));
+        let told = answer.message["error"]["message"].as_str().unwrap();
+        assert!(told.contains("under way already"), "{told}");
+    }
+    gate.add_permits(100);
+    let answer = first.await.unwrap().unwrap();
+    assert_eq!(answer.message["result"]["isError"], false, "{answer:?}");
+    // Once it is answered, the id is free.
+    let again = send(roundabout(&caller, 7, "get-integration", &slug)).await.unwrap();
+    assert_eq!(again.message["result"]["isError"], false, "{again:?}");
+    assert_eq!(portkey.count(), 2);
+}

@@ -73,6 +73,7 @@ mod taint;
 #[cfg(unix)]
 mod terminal;
 mod tool_schemas;
+mod unproven;
 mod untrusted;
 mod upstream;
 mod whoami;

@@ -177,3 +177,93 @@ async fn session_that_idles_longest_makes_room_and_can_be_gone_on_with() {
     let (_, log) = server.terminate();
     assert!(!log.contains("Internal server error") && !log.contains(" WARN "), "{log}");
 }
+
+/// How much memory a process takes, in megabytes.
+fn resident(server: &Served) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// What a client says of itself may be megabytes, and little of that is used.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn large_initialize_leaves_a_small_session() {
+    let server = served(&[]);
+    let large = "x".repeat(3_500_000);
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": { "experimental": { "a": { "b": large } } },
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    // Known by a call, so that none of its sessions makes room for another.
+    let caller = Caller::new(&server.url, "pk-alice");
+    assert!(caller.modern("list-all-integrations", &json!({})).await.unwrap().status.is_success());
+    for _ in 0..60 {
+        assert_eq!(caller.call("initialize", params.clone()).await.status, StatusCode::OK);
+    }
+    let resident = resident(&server);
+    assert!(resident < 150, "60 sessions of 3.5 MB: {resident} MB");
+}
+
+/// So may what it listens for.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn large_filter_leaves_a_small_stream() {
+    let server = served(&[]);
+    let uris: Vec<_> = (0..900).map(|i| format!("test://{i}/{}", "x".repeat(3_800))).collect();
+    let filter = json!({ "notifications": {
+        "toolsListChanged": true, "resourceSubscriptions": uris,
+    } });
+    let mut streams = Vec::new();
+    for _ in 0..60 {
+        let listen = crate::requests::modern(&server, "subscriptions/listen", filter.clone());
+        let stream = listen.header("x-portkey-api-key", "pk-alice").send().await.unwrap();
+        assert_eq!(stream.status(), StatusCode::OK);
+        streams.push(stream);
+    }
+    let resident = resident(&server);
+    assert!(resident < 150, "60 streams of 3.4 MB: {resident} MB");
+}
+
+/// The id of a subscription is kept, and told with all that it hears.
+#[tokio::test]
+async fn subscription_with_a_long_id_is_refused() {
+    let server = served(&[]);
+    let caller = Caller::new(&server.url, "pk-alice");
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    for (bytes, expected) in [(256, StatusCode::OK), (257, StatusCode::BAD_REQUEST)] {
+        let message = json!({
+            "jsonrpc": "2.0", "id": "i".repeat(bytes), "method": "subscriptions/listen",
+            "params": { "_meta": meta, "notifications": {} },
+        });
+        let request = caller.request(Method::POST).header("content-type", "application/json");
+        let request = request.header("mcp-protocol-version", "2026-07-28");
+        let request = request.header("mcp-method", "subscriptions/listen");
+        let stream = request.body(message.to_string()).send().await.unwrap();
+        assert_eq!(stream.status(), expected, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn streams_of_one_caller_are_bounded() {
+    let server = served(&["--concurrency", "2", "--max-sessions-per-principal", "2"]);
+    let listen = |key: &'static str| {
+        let filter = json!({ "notifications": { "toolsListChanged": true } });
+        let request = crate::requests::modern(&server, "subscriptions/listen", filter);
+        request.header("x-portkey-api-key", key).send()
+    };
+    let alice = begun(&server, "pk-alice").await;
+    let first = listening(&alice).await;
+    let bob = begun(&server, "pk-bob").await;
+    let _bobs = (listening(&bob).await, listening(&bob).await);
+    let refused = bob.request(Method::GET).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("too many streams"), "{text}");
+    let second = listen("pk-alice").await.unwrap();
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+}

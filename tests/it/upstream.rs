@@ -61,6 +61,13 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Starts one; `script` decides on each request, given how many came before.
     pub(crate) async fn start(script: impl Fn(usize) -> Act + Send + Sync + 'static) -> Self {
+        Self::start_by(move |_, before| script(before)).await
+    }
+
+    /// The same; `script` decides given the request as well.
+    pub(crate) async fn start_by(
+        script: impl Fn(&Seen, usize) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
@@ -98,7 +105,7 @@ impl Upstream {
 
 async fn serve(
     mut stream: TcpStream,
-    script: Arc<impl Fn(usize) -> Act>,
+    script: Arc<impl Fn(&Seen, usize) -> Act>,
     log: Arc<Mutex<Vec<Seen>>>,
     hung_up: Arc<Semaphore>,
 ) {
@@ -109,7 +116,7 @@ async fn serve(
         log.len() - 1
     };
     // A client that has had enough may hang up at any time.
-    match script(before) {
+    match script(&request, before) {
         Act::Write(bytes) => _ = stream.write_all(&bytes).await,
         Act::Flood(bytes, megabytes) => {
             _ = stream.write_all(&bytes).await;

@@ -1,6 +1,6 @@
 //! What a token says of its bearer, and the rules that hold however it was checked.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -60,6 +60,12 @@ impl Claims {
     pub(super) fn seconds_left(&self) -> Option<f64> {
         let end = seconds(&self.all, "exp").ok().flatten()?;
         Some((end - now()).max(0.0))
+    }
+
+    /// When the token ends, if it says so in a way that can be reckoned with.
+    pub(super) fn expiry(&self) -> Option<SystemTime> {
+        let end = seconds(&self.all, "exp").ok().flatten()?;
+        UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(end).ok()?)
     }
 
     /// What the token permits: the words of `scope` and `scp` that are ours.

@@ -17,13 +17,17 @@ mod remote;
 mod signature;
 mod tenant;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::HeaderValue;
 use tracing::debug;
 
-use crate::principal::Principal;
+use super::grant::{MAX_INTROSPECTED, next_settings};
+use crate::principal::{Grant, Principal};
 
 use self::{
     claims::{Claims, Expected},
@@ -114,6 +118,10 @@ pub struct OAuth {
     metadata: Metadata,
     /// What tokens may be meant for beside the resource.
     audiences: Vec<String>,
+    /// How far clocks may be apart.
+    leeway: Duration,
+    /// Tells this from what is made of a later version of its file.
+    settings: u64,
 }
 
 #[derive(Debug)]
@@ -129,6 +137,7 @@ impl OAuth {
         let metadata = Metadata::new(config.resource, &config.issuer, config.scopes_supported);
         let issuer = config.issuer.as_str().to_owned();
         let expected = Expected { issuer, leeway: config.leeway_seconds };
+        let leeway = Duration::from_secs(config.leeway_seconds);
         let verifier = match config.check {
             Check::Jwt { jwks_url, algorithms } => {
                 let rules = Rules { expected, algorithms };
@@ -139,7 +148,8 @@ impl OAuth {
                 Verifier::Introspection(Box::new(asking))
             }
         };
-        Self { verifier, tenants: config.tenants, metadata, audiences: config.audiences }
+        let (tenants, audiences) = (config.tenants, config.audiences);
+        Self { verifier, tenants, metadata, audiences, leeway, settings: next_settings() }
     }
 
     /// The same, where all paths of the server stand behind another one.
@@ -170,7 +180,8 @@ impl OAuth {
                 return Err(Reason::Audience.into());
             }
             let tenant = self.tenants.iter().find(|tenant| tenant.has(&claims));
-            Ok(tenant.ok_or(OAuthError::NoTenant)?.principal(&claims))
+            let grant = Grant::OAuth { until: self.until(&claims), settings: self.settings };
+            Ok(tenant.ok_or(OAuthError::NoTenant)?.principal(&claims, grant))
         };
         let outcome = outcome.await;
         if let Err(OAuthError::Invalid(reason)) = &outcome {
@@ -192,6 +203,24 @@ impl OAuth {
     /// The same to a request to the endpoint at this path.
     pub fn challenge_at(&self, challenge: &Challenge<'_>, path: &str) -> HeaderValue {
         self.metadata.challenge(challenge, path)
+    }
+
+    /// Tells these settings apart from others.
+    pub(super) const fn settings(&self) -> u64 {
+        self.settings
+    }
+
+    /// When a token with these claims ends, as far as is known.
+    fn until(&self, claims: &Claims) -> Option<SystemTime> {
+        let expiry = claims.expiry().and_then(|expiry| expiry.checked_add(self.leeway));
+        match &self.verifier {
+            Verifier::Jwt(_) => expiry,
+            // It may have been revoked any time.
+            Verifier::Introspection(_) => {
+                let asked = SystemTime::now() + MAX_INTROSPECTED;
+                Some(expiry.map_or(asked, |expiry| expiry.min(asked)))
+            }
+        }
     }
 
     async fn claims(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     policy::Policy,
-    principal::{Credentials, Method, Principal, Scopes, Toolsets},
+    principal::{Credentials, Grant, Method, Principal, Scopes, Toolsets},
 };
 
 use super::claims::Claims;
@@ -33,8 +33,8 @@ impl Tenant {
         claims.say(&self.claim, &self.value)
     }
 
-    /// The caller with these claims.
-    pub(super) fn principal(&self, claims: &Claims) -> Principal {
+    /// The caller with these claims, whom this lets in.
+    pub(super) fn principal(&self, claims: &Claims, grant: Grant) -> Principal {
         let name = self.name.as_deref().unwrap_or("oauth");
         Principal {
             // One tenant may have many callers: each has its own limits and sessions. Logs get a
@@ -46,6 +46,8 @@ impl Tenant {
             credentials: self.credentials.clone(),
             policy: self.policy.clone(),
             narrowing: None,
+            grant,
+            network: None,
         }
     }
 }

@@ -36,8 +36,10 @@ use super::{
     plain::{Head, Message, Params},
     refusal::Refusal,
     session::{Begun, Bounded, Live, SESSION_ID, full},
+    streams::{Listening, Streams, holding},
 };
 use crate::{
+    principal::Principal,
     reply, request,
     server::Foresight,
     transport::trim::{MAX_ID_BYTES, is_short, trim},
@@ -74,6 +76,8 @@ pub(super) struct Endpoint<H> {
     sessions: Arc<Bounded>,
     /// Whom a client may take this server for.
     hosts: Vec<String>,
+    /// Those that wait for news.
+    streams: Streams,
     /// Stands for the client of a plain call without a session, whom nothing can be told but the answer.
     client: OnceLock<Peer<RoleServer>>,
     /// The tools whose arguments are said in no header, as far as they have been called.
@@ -96,10 +100,11 @@ impl<H: Foresight + Clone> Endpoint<H> {
         rmcp: StreamableHttpService<H, Bounded>,
         sessions: Arc<Bounded>,
         hosts: Vec<String>,
+        streams: Streams,
         end: CancellationToken,
     ) -> Self {
         let (client, unannotated) = (OnceLock::new(), RwLock::default());
-        Self { handler, rmcp, sessions, hosts, client, unannotated, end }
+        Self { handler, rmcp, sessions, hosts, streams, client, unannotated, end }
     }
 
     /// A request's answer.
@@ -144,6 +149,12 @@ impl<H: Foresight + Clone> Endpoint<H> {
         let session: Option<SessionId> = session.map(Into::into);
         let begins = session.is_none() && glance.method == INITIALIZE;
         let listens = glance.method == LISTEN;
+        let stream = match parts.extensions.get::<Arc<Principal>>() {
+            Some(caller) if listens || parts.method == Method::GET => {
+                Some(self.streams.begin(caller).await?)
+            }
+            _ => None,
+        };
         if parts.method != Method::DELETE {
             self.sessions.prepare(session.as_ref(), begins).await.map_err(|_| full())?;
         }
@@ -159,7 +170,11 @@ impl<H: Foresight + Clone> Endpoint<H> {
             false => Request::from_parts(parts, Body::from(body)),
         };
         let response = self.rmcp.handle(request).await.map(Body::new);
-        let response = explained(response, &missing).await;
+        let mut response = explained(response, &missing).await;
+        if let Some(stream) = stream {
+            response.extensions_mut().insert(Listening);
+            response = holding(response, stream);
+        }
         if !is_post || response.status() != StatusCode::OK {
             return Ok(response);
         }

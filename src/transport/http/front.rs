@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    accept::JSON,
+    accept::{EVENTS, JSON, is_of},
     address::{Proxies, network},
     body::{Bounds, Called},
     gzip::compressed,
@@ -25,11 +25,11 @@ use super::{
     narrowing::narrowing,
     refusal::{Refusal, Refused, in_json_rpc},
     sites::Sites,
+    streams::Callers,
 };
 use crate::{
-    auth::Auth,
     metrics::{self, Metrics},
-    principal::Principal,
+    principal::{Method as Proof, Principal},
     request::{REQUEST_ID, RequestId},
     store::{Key, Limit, Store, StoreError, Taken},
 };
@@ -45,7 +45,9 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Everything that requests are held against.
 #[derive(Debug)]
 pub(super) struct Front {
-    pub(super) auth: Auth,
+    pub(super) callers: Callers,
+    /// For how much longer than its caller is let in the answer of a call may take.
+    pub(super) grace: Duration,
     pub(super) proxies: Proxies,
     pub(super) ipv6_prefix: u8,
     pub(super) body: Bounds,
@@ -69,6 +71,13 @@ struct Seen {
 
 type Permits = Option<(Permit<IpAddr>, Permit<Arc<str>>)>;
 
+/// A request that is let in, and its caller where that may be let in no longer before it is answered.
+struct Admitted {
+    request: Request,
+    permits: Permits,
+    limited: Option<Arc<Principal>>,
+}
+
 impl Front {
     /// Lets the request in, or says why not.
     pub(super) async fn pass<F: Future<Output = Response>>(
@@ -87,9 +96,12 @@ impl Front {
         request.extensions_mut().insert(id.clone());
         let mut seen = Seen::default();
         let mut response = match self.admit(peer.ip(), request, &mut seen).await {
-            Ok((request, permits)) => {
+            Ok(Admitted { request, permits, limited }) => {
                 let response = in_json_rpc(&method, next(request).await).await;
-                let response = compressed(response, encodings.as_ref()).await;
+                let mut response = compressed(response, encodings.as_ref()).await;
+                if let Some(principal) = limited.filter(|_| is_of(&response, &EVENTS)) {
+                    response = self.callers.limit(response, principal, self.grace);
+                }
                 // Under way until the last byte has left, which for a stream is long after the first.
                 response.map(|body| {
                     Body::new(body.map_frame(move |frame| {
@@ -125,22 +137,33 @@ impl Front {
         peer: IpAddr,
         mut request: Request,
         seen: &mut Seen,
-    ) -> Result<(Request, Permits), Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let address = self.proxies.client(peer, request.headers());
         seen.address = Some(address);
         let network = network(address, self.ipv6_prefix);
         let of_address = self.from_address.begin(network).ok_or_else(too_many)?;
         // Before the caller is known, so that tokens cannot be tried out at will.
         if let Some(limit) = &self.address_rate {
-            self.count("address", &network.to_string(), limit).await?;
+            let key = Key::new("rate", &["address", &network.to_string()]);
+            self.count("address", &key, limit).await?;
         }
         self.sites.check(&mut request)?;
         let (mut parts, body) = request.into_parts();
-        let principal: Arc<Principal> = self.auth.authenticate(&parts).await?;
+        let mut principal = self.callers.auth.authenticate(&parts).await?;
+        if principal.method == Proof::Key
+            && let Some(principal) = Arc::get_mut(&mut principal)
+        {
+            principal.network = Some(network);
+        }
         seen.caller = Some(principal.name.clone());
         let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(too_many)?;
         if let Some(limit) = &self.rate {
-            self.count("principal", &principal.name, limit).await?;
+            let mut key = Key::new("rate", &["principal", &principal.name]);
+            if principal.network.is_some() {
+                // Keys can be made up, and those of one network must not take the room of others.
+                key = key.owned_by(&network.to_string());
+            }
+            self.count("principal", &key, limit).await?;
         }
         let principal = match narrowing(parts.uri.path(), &parts.headers)? {
             Some(modes) => Arc::new(principal.narrowed(modes)),
@@ -148,24 +171,30 @@ impl Front {
         };
         let is_stream = parts.method == Method::GET;
         let body = self.body.read(&parts, body).await?;
-        if self.auth.permits()
+        if self.callers.auth.permits()
             && let Some(Called { name, effect }) = Called::by(&body)
         {
-            self.auth.permit(&principal, &name, effect, parts.uri.path())?;
+            self.callers.auth.permit(&principal, &name, effect, parts.uri.path())?;
         }
+        let limited = principal.grant.can_end().then(|| principal.clone());
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());
-        // A stream that waits for news is bounded with its session.
-        Ok((request, (!is_stream).then_some((of_address, of_principal))))
+        // A stream that waits for news is bounded with all others.
+        let permits = (!is_stream).then_some((of_address, of_principal));
+        Ok(Admitted { request, permits, limited })
     }
 
     /// Counts one request against a limit of its address or its caller.
-    async fn count(&self, kind: &'static str, of: &str, limit: &Limit) -> Result<(), Refusal> {
-        match self.store.take(&Key::new("rate", &[kind, of]), limit).await {
+    async fn count(&self, kind: &'static str, key: &Key, limit: &Limit) -> Result<(), Refusal> {
+        match self.store.take(key, limit).await {
             Ok(Taken::Yes) => Ok(()),
             Ok(Taken::RetryAfter(wait)) => {
                 let told = format!("too many requests from one {kind}; wait before the next");
                 Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(wait))
+            }
+            Err(StoreError::OwnerFull) => {
+                let told = "too many keys came from one address; wait before the next";
+                Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(SOON))
             }
             Err(error) => {
                 // What cannot be counted is not let through: a limit that ends with its counter is none.
@@ -186,7 +215,7 @@ impl Front {
 
 /// What clients may read about getting a token, whoever they are.
 pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Response {
-    match front.auth.metadata(uri.path()) {
+    match front.callers.auth.metadata(uri.path()) {
         Some(document) => {
             ([(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)], document)
                 .into_response()

@@ -18,6 +18,7 @@ mod scrape;
 mod session;
 mod sites;
 mod sniff;
+mod streams;
 
 use std::{
     convert::Infallible,
@@ -55,9 +56,10 @@ use self::{
     refusal::Refusal,
     session::Sessions,
     sites::{Sites, loopback_origins},
+    streams::{Callers, Streams},
 };
 use crate::{
-    auth::Auth,
+    auth::{Auth, Changes},
     metrics::Metrics,
     readiness::Readiness,
     request::REQUEST_ID,
@@ -104,6 +106,8 @@ pub struct Settings {
     pub connections: Connections,
     /// The bounds on sessions.
     pub sessions: SessionBounds,
+    /// Tells when the file of callers has changed.
+    pub callers: Changes,
     /// What seals the ids of sessions.
     pub keys: Arc<Watched<Keyring>>,
     /// What this replica shares with others.
@@ -207,8 +211,10 @@ pub fn router<H: Foresight + Clone>(
     let mut origins = loopback_origins(settings.listen.ip());
     origins.extend(settings.allowed_origins.iter().cloned());
     let sites = Arc::new(Sites::new(&hosts, &origins));
+    let auth = Arc::new(auth);
     let (keys, store) = (settings.keys.clone(), settings.store.clone());
-    let sessions = Sessions::new(settings.sessions, keys, store, stop.end.clone());
+    let callers = Callers { auth: auth.clone(), changes: settings.callers.clone() };
+    let sessions = Sessions::new(settings.sessions, keys, store, callers.clone(), stop.end.clone());
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
     let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(true)
@@ -222,7 +228,8 @@ pub fn router<H: Foresight + Clone>(
     let made = handler.clone();
     let live = sessions.live().clone();
     let rmcp = StreamableHttpService::new(move || Ok(made.clone()), live.clone(), config);
-    let endpoint = Endpoint::new(handler, rmcp, live, hosts, stop.end.clone());
+    let streams = Streams::new(auth, settings.concurrency, settings.sessions);
+    let endpoint = Endpoint::new(handler, rmcp, live, hosts, streams, stop.end.clone());
     let draining = stop.drain.clone();
     let readiness = settings.readiness.clone();
     let ready = async move || {
@@ -232,7 +239,8 @@ pub fn router<H: Foresight + Clone>(
         (status, json, format!("{}\n", readiness.report_json(stopping)))
     };
     let front = Arc::new(Front {
-        auth,
+        callers,
+        grace: settings.grace,
         proxies: Proxies(settings.trusted_proxies.clone()),
         ipv6_prefix: settings.ipv6_prefix,
         body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },

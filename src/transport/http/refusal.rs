@@ -10,7 +10,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use crate::{auth::Denied, metrics};
+use crate::{auth::Denied, metrics, principal::Unproven};
 
 /// JSON-RPC's code for a request that is none.
 const INVALID_REQUEST: i32 = -32600;
@@ -82,12 +82,19 @@ impl Refusal {
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         let mut refusal = Self::new(denied.status, denied.message);
-        if denied.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(denied.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+        {
             refusal = refusal.retry_after(LATER);
         }
         refusal.detail = denied.detail;
         refusal.headers.extend(denied.challenge.map(|value| (header::WWW_AUTHENTICATE, value)));
         refusal
+    }
+}
+
+impl From<Unproven> for Refusal {
+    fn from(unproven: Unproven) -> Self {
+        Denied::from(unproven).into()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
+use reqwest::Response;
+
 use super::*;
 use crate::{process::command, upstream::ok};
 
@@ -199,6 +201,72 @@ async fn a_change_of_the_file_is_announced() {
     for list in lists {
         until(&format!("notifications/{list}/list_changed")).await;
     }
+}
+
+/// A stream that only listens, and one of a session; the latter's id as well.
+async fn streams(server: &Served, token: &str) -> ([Response; 2], String) {
+    let filter = json!({ "notifications": { "toolsListChanged": true } });
+    let listen = modern(server, "subscriptions/listen", filter).bearer_auth(token);
+    let listening = listen.send().await.unwrap();
+    assert_eq!(listening.status(), StatusCode::OK);
+    let begun = initialize(server).bearer_auth(token).send().await.unwrap();
+    let session = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let get = client().get(&server.url).header("accept", "text/event-stream");
+    let of_session = get.header("mcp-session-id", &session).bearer_auth(token).send().await;
+    let of_session = of_session.unwrap();
+    assert_eq!(of_session.status(), StatusCode::OK);
+    ([listening, of_session], session)
+}
+
+/// Reads a stream up to its end, or up to the part of its text that is looked for.
+async fn read_until(stream: &mut Response, part: Option<&str>) -> String {
+    let mut text = String::new();
+    while part.is_none_or(|part| !text.contains(part))
+        && let Some(chunk) = stream.chunk().await.unwrap()
+    {
+        text.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    text
+}
+
+#[tokio::test]
+async fn streams_and_sessions_end_when_their_token_is_withdrawn() {
+    let tokens = Tokens::new();
+    let stays = tokens.make("stays", &["--scope", "portkey:read"]);
+    let remaining = fs::read_to_string(tokens.path()).unwrap();
+    let goes = tokens.make("goes", &["--scope", "portkey:read"]);
+    let mut server = tokens.serve(&["--sandbox"], &[]);
+    let (mut ending, session) = streams(&server, &goes).await;
+    let (mut lasting, other) = streams(&server, &stays).await;
+    fs::write(tokens.path(), remaining).unwrap();
+    for stream in &mut ending {
+        read_until(stream, None).await;
+    }
+    let line = server.read_until("a session ended");
+    assert!(line.contains("caller=\"goes\""), "{line}");
+    let list = |session: &str, token: &str| {
+        let body = json!({ "jsonrpc": "2.0", "id": 3, "method": "tools/list" }).to_string();
+        post(&server, &body).header("mcp-session-id", session).bearer_auth(token)
+    };
+    assert_eq!(refused(list(&session, &goes)).await.0, StatusCode::UNAUTHORIZED);
+    // Whose token stays hears that the file has changed, and goes on.
+    let heard = read_until(&mut lasting[0], Some("notifications/tools/list_changed")).await;
+    assert!(heard.contains("notifications/tools/list_changed"), "{heard}");
+    assert_eq!(list(&other, &stays).send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn streams_and_sessions_end_when_their_token_expires() {
+    let tokens = Tokens::new();
+    let expires = (chrono::Utc::now() + chrono::Duration::seconds(3)).to_rfc3339();
+    let token = tokens.make("one", &["--scope", "portkey:read", "--expires", &expires]);
+    let mut server = tokens.serve(&["--sandbox"], &[]);
+    let (mut ending, _) = streams(&server, &token).await;
+    for stream in &mut ending {
+        read_until(stream, None).await;
+    }
+    let line = server.read_until("a session ended");
+    assert!(line.contains("caller=\"one\""), "{line}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::Router;
 use clap::Parser;
 use portkey_mcp::{
+    auth::Auth,
     catalog::Catalog,
     cli::{Http, Prepared},
     config::Options,
@@ -131,9 +132,20 @@ struct Arguments {
 }
 
 pub(crate) async fn serve_http<H: Foresight + Clone>(handler: H) -> String {
+    serve_routes(routes(handler).await).await
+}
+
+/// The same for callers who are recognised in another way.
+pub(crate) async fn serve_http_by<H: Foresight + Clone>(handler: H, auth: Auth) -> String {
+    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
+    let Prepared { settings, .. } = http.prepare(&options, false).await.unwrap();
+    serve_routes(router(handler, auth, &settings, &Stop::default())).await
+}
+
+async fn serve_routes(routes: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = listener.local_addr().unwrap();
-    let service = routes(handler).await.into_make_service_with_connect_info::<SocketAddr>();
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await });
     format!("http://{listen}/mcp")
 }

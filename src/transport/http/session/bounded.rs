@@ -4,11 +4,12 @@
 use std::{
     cell::Cell,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, future::ready, stream};
 use rmcp::{
     ErrorData,
     model::{
@@ -22,15 +23,21 @@ use rmcp::{
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Bounds,
     live::{Live, OpenStream},
 };
-use crate::transport::{
-    http::limits::{Permit, UnderWay},
-    trim::trim,
+use crate::{
+    principal::Principal,
+    transport::{
+        http::{
+            limits::{Permit, UnderWay},
+            streams::Callers,
+        },
+        trim::trim,
+    },
 };
 
 tokio::task_local! {
@@ -40,13 +47,26 @@ tokio::task_local! {
 
 /// What is to be known of a request here, and what came of it.
 pub(super) struct Visit {
-    pub(super) principal: Arc<str>,
+    pub(super) principal: Arc<Principal>,
     /// The place of the session that it may begin.
     pub(super) place: Cell<Option<Place>>,
 }
 
-/// What a session takes up: one of all, one of its principal's.
-pub(super) type Place = (Permit<()>, Permit<Arc<str>>);
+/// What a session takes up: one of all, one of its principal's. A session of a caller who is not proven takes
+/// one of all such, and one of its network's.
+pub(super) type Place = (Permit<()>, Option<Permit<Arc<str>>>, Option<Permit<IpAddr>>);
+
+/// Bound on the sessions of callers who are not proven.
+pub(crate) const MAX_UNPROVEN_SESSIONS: usize = 250;
+
+/// Bound on those of them that come from one network.
+pub(crate) const MAX_UNPROVEN_SESSIONS_PER_NETWORK: usize = 25;
+
+/// How long a session may last whose caller is not proven.
+pub(crate) const UNPROVEN_TTL: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the caller of such a session is proven by now.
+const PROOF_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How long a session may take to end that makes room for another.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -58,6 +78,11 @@ pub(in crate::transport::http) struct Bounded {
     rmcp: LocalSessionManager,
     all: Arc<UnderWay<()>>,
     of_principal: Arc<UnderWay<Arc<str>>>,
+    unproven: Arc<UnderWay<()>>,
+    of_network: Arc<UnderWay<IpAddr>>,
+    callers: Callers,
+    /// Itself, for the tasks of its sessions.
+    this: Weak<Self>,
     live: Mutex<HashMap<SessionId, Arc<Live>>>,
     idle: Duration,
     /// Ends calls that outlive the server.
@@ -73,19 +98,23 @@ pub(in crate::transport::http) enum Error {
 }
 
 impl Bounded {
-    pub(super) fn new(bounds: Bounds, end: CancellationToken) -> Self {
+    pub(super) fn new(bounds: Bounds, callers: Callers, end: CancellationToken) -> Arc<Self> {
         let mut rmcp = LocalSessionManager::default();
         let mut config = SessionConfig::default();
         config.keep_alive = Some(bounds.idle);
         rmcp.session_config = config;
-        Self {
+        Arc::new_cyclic(|this| Self {
             rmcp,
             all: UnderWay::new(bounds.most),
             of_principal: UnderWay::new(bounds.most_of_principal),
+            unproven: UnderWay::new(MAX_UNPROVEN_SESSIONS),
+            of_network: UnderWay::new(MAX_UNPROVEN_SESSIONS_PER_NETWORK),
+            callers,
+            this: this.clone(),
             live: Mutex::default(),
             idle: bounds.idle,
             end,
-        }
+        })
     }
 
     /// A session that is live here.
@@ -152,22 +181,39 @@ impl Bounded {
         self.rmcp.sessions.read().await.get(id).cloned()
     }
 
-    async fn begin(&self, id: SessionId, principal: Arc<str>, place: Place) {
+    async fn begin(&self, id: SessionId, principal: &Principal, place: Place) {
         let end = self.end.child_token();
         let session = Arc::new(Live::new(id.clone(), principal, place, self.idle, end));
         if let Some(handle) = self.handle(&id).await {
-            tokio::spawn(hold(session.clone(), handle));
+            tokio::spawn(hold(self.this.clone(), session.clone(), handle));
         }
         self.live().insert(id, session);
     }
 
     /// A place for a session of this caller's, which another may have to make room for.
-    async fn place(&self, principal: &Arc<str>) -> Result<Place, Error> {
+    async fn place(&self, principal: &Principal) -> Result<Place, Error> {
+        match self.callers.auth.is_proven(&principal.name) {
+            true => self.place_of(&principal.name).await,
+            false => self.unproven_place(network_of(principal)).await,
+        }
+    }
+
+    /// Has a session count as one of a proven caller.
+    ///
+    /// # Errors
+    /// As many as allowed are in use.
+    pub(super) async fn promote(&self, session: &Live) -> Result<(), Error> {
+        let place = self.place_of(&session.principal).await?;
+        session.promote(place);
+        Ok(())
+    }
+
+    async fn place_of(&self, principal: &Arc<str>) -> Result<Place, Error> {
         loop {
             let of_anybody = match self.of_principal.begin(principal.clone()) {
                 None => false,
                 Some(of_principal) => match self.all.begin(()) {
-                    Some(all) => return Ok((all, of_principal)),
+                    Some(all) => return Ok((all, Some(of_principal), None)),
                     None => true,
                 },
             };
@@ -180,28 +226,56 @@ impl Bounded {
                 );
                 return Err(Error::Full);
             };
-            if idle.close()
-                && let Some(handle) = self.handle(&idle.id).await
-            {
-                // One that has ended by itself makes room as well.
-                _ = handle.close().await;
-            }
+            self.close(&idle).await;
+        }
+    }
+
+    /// A place for a session of a caller who is not proven. There always is one: the session goes that was
+    /// used last before all others, even if a stream of it is open.
+    async fn unproven_place(&self, network: IpAddr) -> Result<Place, Error> {
+        loop {
+            let of_any = match self.of_network.begin(network) {
+                None => false,
+                Some(of_network) => match self.unproven.begin(()) {
+                    Some(all) => return Ok((all, None, Some(of_network))),
+                    None => true,
+                },
+            };
+            let oldest = {
+                let live = self.live();
+                let unproven = live.values().filter(|one| one.is_unproven() && !one.is_closing());
+                let near = unproven.filter(|one| of_any || one.network == network);
+                near.min_by_key(|one| (one.is_busy(), one.last_used())).cloned()
+            };
+            // Those that are about to begin have a place, and cannot be ended yet.
+            let oldest = oldest.ok_or(Error::Full)?;
+            self.close(&oldest).await;
+        }
+    }
+
+    /// Ends a session to make room for another. It can be gone on with.
+    async fn close(&self, session: &Live) {
+        if session.close()
+            && let Some(handle) = self.handle(&session.id).await
+        {
+            // One that has ended by itself makes room as well.
+            _ = handle.close().await;
         }
     }
 
     /// The session that has idled for longest: one of this caller's if there is one, or if it has to be.
     fn longest_idle(&self, principal: &Arc<str>, of_anybody: bool) -> Option<Arc<Live>> {
         let live = self.live();
-        let idle = live
-            .values()
-            .filter_map(|one| Some((one.principal != *principal, one.idle_since()?, one)));
+        let proven = live.values().filter(|one| !one.is_unproven());
+        let idle =
+            proven.filter_map(|one| Some((one.principal != *principal, one.idle_since()?, one)));
         let idle = idle.filter(|(is_foreign, ..)| of_anybody || !is_foreign);
         idle.min_by_key(|(is_foreign, since, _)| (*is_foreign, *since))
             .map(|(_, _, one)| one.clone())
     }
 
     /// The place that was prepared, or another, and whose.
-    async fn prepared(&self) -> Result<(Arc<str>, Place), Error> {
+    async fn prepared(&self) -> Result<(Arc<Principal>, Place), Error> {
         let prepared = VISIT.try_with(|visit| (visit.principal.clone(), visit.place.take()));
         let (principal, place) = prepared.map_err(|_| Error::Full)?;
         match place {
@@ -222,7 +296,7 @@ impl SessionManager for Bounded {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Error> {
         let (principal, place) = self.prepared().await?;
         let (id, transport) = self.rmcp.create_session().await?;
-        self.begin(id.clone(), principal, place).await;
+        self.begin(id.clone(), &principal, place).await;
         Ok((id, transport))
     }
 
@@ -233,7 +307,7 @@ impl SessionManager for Bounded {
         let (principal, place) = self.prepared().await?;
         let outcome = self.rmcp.restore_session(id.clone()).await?;
         if matches!(outcome, RestoreOutcome::Restored(_)) {
-            self.begin(id, principal, place).await;
+            self.begin(id, &principal, place).await;
         }
         Ok(outcome)
     }
@@ -259,7 +333,7 @@ impl SessionManager for Bounded {
         trim(&mut message);
         let hello = hello(&message);
         // Until it is answered it makes room for no other.
-        let _open = self.find(id).map(|session| session.open_stream(false));
+        let _open = self.find(id).map(|session| session.open_stream(None));
         let answer = self.rmcp.initialize_session(id, message).await?;
         if let (Some(mut hello), Some(session)) = (hello, self.find(id))
             && let ServerJsonRpcMessage::Response(response) = &answer
@@ -280,8 +354,21 @@ impl SessionManager for Bounded {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        let open = self.find(id).map(|session| session.open_stream(true));
-        Ok(held(self.rmcp.create_stream(id, message).await?, open))
+        let asked = match &message {
+            ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
+            _ => None,
+        };
+        let mut open = None;
+        if let Some(session) = self.find(id) {
+            if let Some(Err(why)) = asked.as_ref().map(|asked| session.ask(asked)) {
+                let error = ErrorData::invalid_request(why, None);
+                let refused = ServerJsonRpcMessage::error(error, asked);
+                let refused = ServerSseMessage::from_message(refused);
+                return Ok(stream::once(ready(refused)).left_stream());
+            }
+            open = Some(session.open_stream(asked));
+        }
+        Ok(held(self.rmcp.create_stream(id, message).await?, open).right_stream())
     }
 
     async fn accept_message(
@@ -306,7 +393,7 @@ impl SessionManager for Bounded {
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        let open = self.find(id).map(|session| session.open_stream(false));
+        let open = self.find(id).map(|session| session.open_stream(None));
         Ok(held(self.rmcp.create_standalone_stream(id).await?, open))
     }
 
@@ -315,7 +402,7 @@ impl SessionManager for Bounded {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        let open = self.find(id).map(|session| session.open_stream(false));
+        let open = self.find(id).map(|session| session.open_stream(None));
         Ok(held(self.rmcp.resume(id, last_event_id).await?, open))
     }
 }
@@ -337,23 +424,56 @@ fn held(
             matches!(message, ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_))
         });
         if let Some(open) = open.as_mut().filter(|_| is_answer) {
-            open.awaits_answer = false;
+            open.answered();
         }
     })
 }
 
 /// Has rmcp hear of a session for as long as it is in use: streams and calls count as use, and rmcp hears of
-/// neither on its own.
-async fn hold(session: Arc<Live>, handle: LocalSessionHandle) {
+/// neither on its own. Ends it when what let its caller in ends, and when its caller is not proven in time.
+async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionHandle) {
+    let Some(Callers { auth, changes }) = sessions.upgrade().map(|all| all.callers.clone()) else {
+        return;
+    };
+    let mut changes = changes.listen();
     loop {
+        let Some(check) = auth.next_check(&session.grant()) else {
+            info!(
+                caller = &*session.principal,
+                "a session ended, because its caller is let in no longer"
+            );
+            _ = session.close();
+            _ = handle.close().await;
+            return;
+        };
+        let mut interval = session.interval().min(check);
+        if session.is_unproven() {
+            interval = interval.min(PROOF_INTERVAL);
+        }
         tokio::select! {
             () = session.ended() => return,
-            () = tokio::time::sleep(session.interval()) => {}
+            () = tokio::time::sleep(interval) => {}
+            () = changes.changed() => {}
+        }
+        let Some(all) = sessions.upgrade() else { return };
+        if session.is_unproven() {
+            let is_proven = auth.is_proven(&session.principal);
+            let is_late = session.is_older_than(UNPROVEN_TTL);
+            if is_proven && all.promote(&session).await.is_err() || is_late && session.is_unproven()
+            {
+                all.close(&session).await;
+                return;
+            }
         }
         if session.is_busy() && !is_heard(&handle).await {
             return;
         }
     }
+}
+
+/// The network that a caller is in who is not proven.
+fn network_of(principal: &Principal) -> IpAddr {
+    principal.network.unwrap_or(Ipv6Addr::UNSPECIFIED.into())
 }
 
 /// Has rmcp hear of a session; whether it is still there.

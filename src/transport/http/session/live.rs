@@ -2,7 +2,11 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +19,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bounded::Place;
+use crate::{
+    principal::{Grant, Principal},
+    transport::trim::{MAX_ID_BYTES, is_short},
+};
 
 /// How long rmcp, which ends sessions that idle, need not hear of one in use; less if it ends them sooner.
 const MAX_UNHEARD: Duration = Duration::from_secs(60);
@@ -26,12 +34,21 @@ const RESUMABLE: Duration = Duration::from_secs(60);
 pub(in crate::transport::http) struct Live {
     pub(super) id: SessionId,
     pub(super) principal: Arc<str>,
+    /// The network that it came from, where its caller was not proven.
+    pub(super) network: IpAddr,
+    begun: Instant,
+    /// Set while its caller is not proven.
+    is_unproven: AtomicBool,
+    /// What let its caller in last.
+    grant: Mutex<Grant>,
     /// Given back when it ends, whoever still holds this.
     place: Mutex<Option<Place>>,
     /// What its client said when it began, with the revision that was agreed on.
     hello: OnceLock<InitializeRequestParams>,
     client: OnceLock<Peer<RoleServer>>,
     calls: Mutex<HashMap<RequestId, CancellationToken>>,
+    /// The requests that rmcp answers on streams; of those whose stream broke, until when the answer is kept.
+    asked: Mutex<HashMap<RequestId, Option<Instant>>>,
     /// Ends its calls.
     end: CancellationToken,
     /// How long rmcp need not hear of it.
@@ -62,20 +79,26 @@ impl Use {
 impl Live {
     pub(super) fn new(
         id: SessionId,
-        principal: Arc<str>,
+        principal: &Principal,
         place: Place,
         idle: Duration,
         end: CancellationToken,
     ) -> Self {
         let now = Instant::now();
         let (streams, resumable, is_closing) = (0, None, false);
+        let (_, _, of_network) = &place;
         Self {
             id,
-            principal,
+            principal: principal.name.clone(),
+            network: principal.network.unwrap_or(Ipv6Addr::UNSPECIFIED.into()),
+            begun: now,
+            is_unproven: of_network.is_some().into(),
+            grant: principal.grant.into(),
             place: Some(place).into(),
             hello: OnceLock::new(),
             client: OnceLock::new(),
             calls: Mutex::default(),
+            asked: Mutex::default(),
             end,
             unheard: MAX_UNHEARD.min(idle / 4),
             used: Use { heard: now, last: now, streams, resumable, is_closing }.into(),
@@ -90,6 +113,42 @@ impl Live {
     pub(super) fn end(&self) {
         self.give_back();
         self.end.cancel();
+    }
+
+    /// Whether its caller was not proven when that was last looked at.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.is_unproven.load(Ordering::Relaxed)
+    }
+
+    /// Whether it began so long ago. One whose call is under way gets as long again.
+    pub(super) fn is_older_than(&self, age: Duration) -> bool {
+        let age = if self.calls().is_empty() { age } else { 2 * age };
+        self.begun.elapsed() >= age
+    }
+
+    /// Its caller is proven, and it has a place among those of such.
+    pub(super) fn promote(&self, place: Place) {
+        let mut held = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has given its place back takes none any more.
+        if held.is_some() {
+            *held = Some(place);
+        }
+        self.is_unproven.store(false, Ordering::Relaxed);
+    }
+
+    /// What let its caller in last.
+    pub(super) fn grant(&self) -> Grant {
+        *self.grant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its caller was let in once more: it lasts for as long as that does.
+    pub(super) fn renew(&self, grant: Grant) {
+        *self.grant.lock().unwrap_or_else(PoisonError::into_inner) = grant;
+    }
+
+    /// When its client was last heard of.
+    pub(super) fn last_used(&self) -> Instant {
+        self.used().last
     }
 
     /// Done once it has ended.
@@ -139,10 +198,36 @@ impl Live {
         self.used().is_closing
     }
 
-    /// A stream is open for as long as this is kept.
-    pub(super) fn open_stream(self: &Arc<Self>, awaits_answer: bool) -> OpenStream {
+    /// A stream is open for as long as this is kept, until the answer to this request has come if there is one.
+    pub(super) fn open_stream(self: &Arc<Self>, awaited: Option<RequestId>) -> OpenStream {
         self.used().streams += 1;
-        OpenStream { session: self.clone(), awaits_answer }
+        OpenStream { session: self.clone(), awaited }
+    }
+
+    /// Whether rmcp may be asked this: of two requests with one id it would answer one, and keep the answer of
+    /// the other, and a long id would be kept as well.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(super) fn ask(&self, id: &RequestId) -> Result<(), String> {
+        if !is_short(id) {
+            return Err(format!("the `id` of a request has at most {MAX_ID_BYTES} bytes"));
+        }
+        let (mut asked, now) = (self.asked(), Instant::now());
+        asked.retain(|_, until| until.is_none_or(|until| now < until));
+        match asked.entry(id.clone()) {
+            Entry::Occupied(_) => Err("a request with this `id` is under way already; give each \
+                                       request of a session an `id` of its own"
+                .to_owned()),
+            Entry::Vacant(place) => {
+                place.insert(None);
+                Ok(())
+            }
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<RequestId, Option<Instant>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give_back(&self) {
@@ -205,8 +290,17 @@ impl Drop for Begun {
 /// A stream of a session, for as long as this is kept.
 pub(super) struct OpenStream {
     session: Arc<Live>,
-    /// Set until the answer has come that it was opened for.
-    pub(super) awaits_answer: bool,
+    /// The request that it was opened for, until its answer has come.
+    awaited: Option<RequestId>,
+}
+
+impl OpenStream {
+    /// The answer has come that it was opened for.
+    pub(super) fn answered(&mut self) {
+        if let Some(id) = self.awaited.take() {
+            self.session.asked().remove(&id);
+        }
+    }
 }
 
 impl Drop for OpenStream {
@@ -215,8 +309,12 @@ impl Drop for OpenStream {
         let now = Instant::now();
         used.streams = used.streams.saturating_sub(1);
         used.last = now;
-        if self.awaits_answer {
+        if let Some(id) = self.awaited.take() {
             used.resumable = Some(now + RESUMABLE);
+            drop(used);
+            if let Some(until) = self.session.asked().get_mut(&id) {
+                *until = Some(now + RESUMABLE);
+            }
         }
     }
 }

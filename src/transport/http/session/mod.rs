@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use rmcp::transport::streamable_http_server::session::{
     SessionManager, SessionState, SessionStore, SessionStoreError,
@@ -28,8 +28,8 @@ pub(super) use self::{
     live::{Begun, Live},
 };
 
-use self::bounded::{VISIT, Visit};
-use super::refusal::Refusal;
+use self::bounded::{UNPROVEN_TTL, VISIT, Visit};
+use super::{refusal::Refusal, streams::Callers};
 use crate::{
     principal::Principal,
     seal::{Broken, Keyring, Purpose},
@@ -78,6 +78,7 @@ pub(super) struct Sessions {
     keys: Arc<Watched<Keyring>>,
     /// Ids that opened a moment ago, by what they are sealed as.
     opened: Cache<HeaderValue, Opened>,
+    callers: Callers,
     store: Store,
     ttl: Duration,
 }
@@ -95,12 +96,13 @@ impl Sessions {
         bounds: Bounds,
         keys: Arc<Watched<Keyring>>,
         store: Store,
+        callers: Callers,
         end: CancellationToken,
     ) -> Self {
         let most = u64::try_from(bounds.most).unwrap_or(u64::MAX);
         let opened = Cache::builder().time_to_live(OPEN).max_capacity(most).build();
-        let live = Arc::new(Bounded::new(bounds, end));
-        Self { live, keys, opened, store, ttl: bounds.ttl }
+        let live = Bounded::new(bounds, callers.clone(), end);
+        Self { live, keys, opened, callers, store, ttl: bounds.ttl }
     }
 
     /// Where rmcp keeps the sessions that are live here.
@@ -110,7 +112,7 @@ impl Sessions {
 
     /// Where rmcp looks for sessions that are not.
     pub(super) fn elsewhere(&self) -> Arc<dyn SessionStore> {
-        Arc::new(Elsewhere(self.store.clone()))
+        Arc::new(Elsewhere { store: self.store.clone(), callers: self.callers.clone() })
     }
 
     /// Has a request answered: ids are opened on their way in and sealed on their way out.
@@ -130,18 +132,42 @@ impl Sessions {
         let principal = request.extensions().get::<Arc<Principal>>().ok_or_else(nobody)?.clone();
         match self.opened(&request, &principal)? {
             Some(id) => {
-                self.demand_not_ended(id.to_str().map_err(|_| Broken)?).await?;
+                let name = id.to_str().map_err(|_| Broken)?;
+                self.demand_not_ended(name, &principal).await?;
+                if principal.grant.can_end() {
+                    self.renew(name, &principal, request.method()).await?;
+                }
                 request.headers_mut().insert(SESSION_ID, id);
             }
             None => _ = request.headers_mut().remove(SESSION_ID),
         }
-        let visit = Visit { principal: principal.name.clone(), place: Cell::default() };
+        let visit = Visit { principal: principal.clone(), place: Cell::default() };
         let mut response = VISIT.scope(visit, next(request)).await;
         if let Some(id) = response.headers().get(SESSION_ID) {
             let sealed = self.sealed(id, &principal)?;
             response.headers_mut().insert(SESSION_ID, sealed);
         }
         Ok(response)
+    }
+
+    /// Has a session last for as long as what let its caller in this time, and be one of a proven caller if
+    /// that is one. A stream takes a proven caller.
+    async fn renew(&self, id: &str, principal: &Principal, method: &Method) -> Result<(), Refusal> {
+        let Some(session) = self.live.find(id) else { return Ok(()) };
+        session.renew(principal.grant);
+        if !session.is_unproven() {
+            return Ok(());
+        }
+        let opens_stream = *method == Method::GET;
+        if opens_stream {
+            self.callers.auth.prove(principal).await?;
+        }
+        if self.callers.auth.is_proven(&principal.name) {
+            let promoted = self.live.promote(&session).await;
+            // Without a place it goes on as it was.
+            promoted.or_else(|_| if opens_stream { Err(full()) } else { Ok(()) })?;
+        }
+        Ok(())
     }
 
     /// The id in the header, where sessions mean anything to the request.
@@ -176,8 +202,8 @@ impl Sessions {
 
     /// Makes sure that nobody has ended it, and that it stays known elsewhere for as long as it may idle.
     /// Without the store it goes on where it is.
-    async fn demand_not_ended(&self, id: &str) -> Result<(), Refusal> {
-        match self.store.refresh(&key(id), REMEMBERED).await {
+    async fn demand_not_ended(&self, id: &str, principal: &Principal) -> Result<(), Refusal> {
+        match self.store.refresh(&key(id), self.callers.remembered(principal)).await {
             Ok(Some(state)) if state == ENDED => {
                 // That it may not be here, or not any more, is no error.
                 _ = self.live.close_session(&id.into()).await;
@@ -190,25 +216,47 @@ impl Sessions {
 
 /// What replicas know of each other's sessions. A store that is away is an empty one: its sessions then
 /// live at their own replica only.
-struct Elsewhere(Store);
+struct Elsewhere {
+    store: Store,
+    callers: Callers,
+}
+
+impl Callers {
+    /// How long an idle session of a caller is remembered. That of one who is not proven is among the first
+    /// to go.
+    fn remembered(&self, principal: &Principal) -> Duration {
+        match self.auth.is_proven(&principal.name) {
+            true => REMEMBERED,
+            false => UNPROVEN_TTL,
+        }
+    }
+}
 
 #[async_trait]
 impl SessionStore for Elsewhere {
     async fn load(&self, id: &str) -> Result<Option<SessionState>, SessionStoreError> {
-        let found = self.0.get(&key(id)).await.ok().flatten();
+        let found = self.store.get(&key(id)).await.ok().flatten();
         Ok(found.and_then(|state| serde_json::from_slice(&state).ok()))
     }
 
     async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
         let mut state = state.clone();
         trim_initialize(&mut state.initialize_params);
-        _ = self.0.put(&key(id), serde_json::to_vec(&state)?.into(), REMEMBERED).await;
+        let (mut key, mut time) = (key(id), UNPROVEN_TTL);
+        _ = VISIT.try_with(|Visit { principal, .. }| {
+            time = self.callers.remembered(principal);
+            // Who begins many sessions has the earliest of them forgotten, and not those of others.
+            let owner = principal.network.filter(|_| time == UNPROVEN_TTL);
+            let owner = owner.map(|network| network.to_string());
+            key = key.clone().owned_by(owner.as_deref().unwrap_or(&principal.name));
+        });
+        _ = self.store.put(&key, serde_json::to_vec(&state)?.into(), time).await;
         Ok(())
     }
 
     async fn delete(&self, id: &str) -> Result<(), SessionStoreError> {
         // Kept, not removed: a replica that has the session in memory has to learn of it.
-        _ = self.0.put(&key(id), Bytes::from_static(ENDED), REMEMBERED).await;
+        _ = self.store.put(&key(id), Bytes::from_static(ENDED), REMEMBERED).await;
         Ok(())
     }
 }

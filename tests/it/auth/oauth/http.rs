@@ -402,3 +402,33 @@ fn settings_that_cannot_be_are_told() {
         assert!(!ok && log.contains(words), "{args:?}: {log}");
     }
 }
+
+async fn listening(world: &World, token: &str) -> reqwest::Response {
+    let filter = json!({ "notifications": { "toolsListChanged": true } });
+    let listen = modern(&world.server, "subscriptions/listen", filter).bearer_auth(token);
+    let stream = listen.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    stream
+}
+
+async fn until_end(mut stream: reqwest::Response) {
+    while stream.chunk().await.unwrap().is_some() {}
+}
+
+#[tokio::test]
+async fn stream_ends_when_its_token_expires() {
+    let world = World::start().await;
+    // Clocks may be 30 seconds apart.
+    let claims = claims_with(&world.issuer, json!({ "exp": from_now(-27) }));
+    until_end(listening(&world, &world.signer.token(&claims)).await).await;
+}
+
+#[tokio::test]
+async fn stream_ends_when_the_settings_change() {
+    let world = World::start().await;
+    let stream = listening(&world, &world.token("portkey:read")).await;
+    let file = world.folder.path().join("oauth.toml");
+    let changed = fs::read_to_string(&file).unwrap().replace("alice", "bob");
+    fs::write(&file, changed).unwrap();
+    until_end(stream).await;
+}

@@ -1,0 +1,110 @@
+//! Streams that wait for news: how many there may be, and that they end when what let their callers in does.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{body::Body, response::Response};
+use futures_util::StreamExt;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use tokio::time::sleep;
+use tracing::info;
+
+use super::{
+    SessionBounds,
+    limits::{Permit, UnderWay},
+    refusal::Refusal,
+};
+use crate::{
+    auth::{Auth, Changes},
+    principal::Principal,
+};
+
+/// Bound on the streams of all callers, where there may not be more sessions, each of which may have one.
+pub(crate) const MAX_STREAMS: usize = 2_048;
+
+/// When to come back after too many streams.
+const RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// Marks the answer of a request that does nothing but listen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listening;
+
+/// Who may call, and when that changes.
+#[derive(Clone, Debug)]
+pub(super) struct Callers {
+    pub(super) auth: Arc<Auth>,
+    pub(super) changes: Changes,
+}
+
+impl Callers {
+    /// A stream that ends when what let its caller in does: at once if it only listens; otherwise after
+    /// `grace`, so that a call that was begun in time can be answered.
+    pub(super) fn limit(
+        &self,
+        response: Response,
+        principal: Arc<Principal>,
+        grace: Duration,
+    ) -> Response {
+        let listens = response.extensions().get::<Listening>().is_some();
+        let Self { auth, changes } = self.clone();
+        response.map(|body| {
+            let ended = Box::pin(async move {
+                auth.ended(&principal, changes.listen()).await;
+                if !listens {
+                    sleep(grace).await;
+                }
+                info!(
+                    caller = &*principal.name,
+                    "a stream ended, because its caller is let in no longer"
+                );
+            });
+            Body::from_stream(body.into_data_stream().take_until(ended))
+        })
+    }
+}
+
+/// The streams that wait for news.
+#[derive(Debug)]
+pub(super) struct Streams {
+    auth: Arc<Auth>,
+    all: Arc<UnderWay<()>>,
+    of_principal: Arc<UnderWay<Arc<str>>>,
+}
+
+/// The place of one stream.
+pub(super) type StreamPermit = (Permit<()>, Permit<Arc<str>>);
+
+impl Streams {
+    /// Allows each caller as many as it may have requests under way, and one for each session.
+    pub(super) fn new(auth: Arc<Auth>, concurrency: usize, sessions: SessionBounds) -> Self {
+        Self {
+            auth,
+            all: UnderWay::new(MAX_STREAMS.max(sessions.most)),
+            of_principal: UnderWay::new(concurrency.max(sessions.most_of_principal)),
+        }
+    }
+
+    /// A place for a stream of this caller's, who has to be proven.
+    pub(super) async fn begin(&self, principal: &Principal) -> Result<StreamPermit, Refusal> {
+        self.auth.prove(principal).await?;
+        let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(|| {
+            let told = "this caller has too many streams open; close some of them";
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(RETRY_DELAY)
+        })?;
+        let all = self.all.begin(()).ok_or_else(|| {
+            let told = "too many streams are open; try again later, or go without one";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(RETRY_DELAY)
+        })?;
+        Ok((all, of_principal))
+    }
+}
+
+/// An answer that keeps a stream's place until its last byte has left.
+pub(super) fn holding(response: Response, permit: StreamPermit) -> Response {
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _held = &permit;
+            frame
+        }))
+    })
+}

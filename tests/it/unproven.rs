@@ -1,0 +1,236 @@
+//! Callers whose key the upstream may not know: nothing is kept, and nobody asked, in their name.
+
+use std::{fs, sync::Arc};
+
+use portkey_mcp::{auth::Auth, server::Server};
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    hub::serve_http_by,
+    mcp::Caller,
+    process::{Served, said},
+    requests::{answer, call, modern},
+    upstream::{Act, Seen, Upstream, answer as answered, ok},
+};
+
+const REAL: &str = "pk-real";
+const DELETE: &str = "delete-integration";
+
+/// A Portkey that knows one key, and has no answer for keys that begin with `pk-silent`.
+async fn portkey() -> Upstream {
+    Upstream::start_by(|request, _| by_key(request)).await
+}
+
+fn by_key(request: &Seen) -> Act {
+    let json = "content-type: application/json\r\n";
+    match request.header("x-portkey-api-key") {
+        Some(REAL) => ok(r#"{"data":[],"total":0}"#),
+        Some(key) if key.starts_with("pk-silent") => answered("500 Internal Server Error", "", ""),
+        Some("pk-narrow") if request.target.starts_with("/v1/configs") => {
+            answered("403 Forbidden", json, r#"{"success":false,"data":{"errorCode":"AB03"}}"#)
+        }
+        Some("pk-narrow") => ok("{}"),
+        _ => answered("401 Unauthorized", json, r#"{"success":false,"data":{"errorCode":"AB05"}}"#),
+    }
+}
+
+fn served(upstream: &Upstream, more: &[&str]) -> Served {
+    let args = ["http", "--auth", "key", "--listen", "127.0.0.1:0", "--retries", "0", "--base-url"];
+    Served::start(&[&args[..], &[&upstream.base_url], more].concat())
+}
+
+/// What of the requests was made to find out about a key.
+fn checks(upstream: &Upstream) -> usize {
+    let targets = upstream.requests().into_iter().map(|seen| seen.target);
+    targets.filter(|target| target == "/v1/configs?current_page=0&page_size=1").count()
+}
+
+async fn said_by(request: RequestBuilder, key: &str) -> (bool, String) {
+    let (_, body) = answer(request.header("x-portkey-api-key", key)).await;
+    let text = body["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+    (body["result"]["isError"] == json!(false), text)
+}
+
+const REFUSED: &str = "Portkey does not accept the key of this request";
+const UNKNOWN: &str = "Portkey does not say at the moment";
+
+#[tokio::test]
+async fn made_up_key_gets_no_ticket() {
+    let upstream = portkey().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admin.json");
+    let file = file.to_str().unwrap();
+    let admin = ["--approve-deletes", "--admin-listen", "127.0.0.1:0", "--admin-file", file];
+    let server = served(&upstream, &admin);
+    let delete = || call(&server, DELETE, json!({ "slug": "a" }));
+    for (key, told) in [("pk-made-up", REFUSED), ("pk-made-up", REFUSED), ("pk-silent", UNKNOWN)] {
+        let (_, text) = said_by(delete(), key).await;
+        assert!(text.contains(told), "{key}: {text}");
+    }
+    assert_eq!(checks(&upstream), 2, "a refusal is remembered");
+    let tickets = || said(&["approvals", "--admin-file", file, "list"]).1;
+    assert!(!tickets().contains(DELETE), "{}", tickets());
+    for key in [REAL, "pk-narrow"] {
+        let (_, text) = said_by(delete(), key).await;
+        assert!(text.contains("waits for the approval"), "{key}: {text}");
+    }
+    assert!(tickets().contains(DELETE), "{}", tickets());
+    assert!(upstream.requests().iter().all(|seen| seen.method == "GET"), "nothing was deleted");
+}
+
+#[tokio::test]
+async fn ordinary_call_makes_no_further_request_and_proves_its_key() {
+    let upstream = portkey().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admin.json");
+    let admin = ["--admin-listen", "127.0.0.1:0", "--admin-file", file.to_str().unwrap()];
+    let server = served(&upstream, &[&["--approve-deletes"], &admin[..]].concat());
+    let list = || call(&server, "list-all-integrations", json!({}));
+    assert!(said_by(list(), REAL).await.0 && said_by(list(), REAL).await.0);
+    assert!(!said_by(list(), "pk-made-up").await.0);
+    assert_eq!((upstream.count(), checks(&upstream)), (3, 0));
+    let (_, text) = said_by(call(&server, DELETE, json!({ "slug": "a" })), REAL).await;
+    assert!(text.contains("waits for the approval"), "{text}");
+    assert_eq!(checks(&upstream), 0, "it was proven by the calls before");
+}
+
+/// What proves a key is an answer of what looks at it; what does not is shown and not kept.
+#[tokio::test]
+async fn answer_to_whoever_asks_is_not_kept_for_a_made_up_key() {
+    let upstream = Upstream::start_by(|request, _| {
+        let prices: Value =
+            (0..1_000).map(|i| (format!("model-{i}"), json!({ "price": i }))).collect();
+        if request.target.contains("/pricing/") { ok(&prices.to_string()) } else { by_key(request) }
+    });
+    let upstream = upstream.await;
+    // In this process, because the binary looks for public lists where they are.
+    let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
+    let server = Server::new(dispatcher.clone(), None);
+    let url = serve_http_by(server, Auth::Key(dispatcher)).await;
+    let answer = async |key, tool, args| {
+        let answer = Caller::new(&url, key).modern(tool, &args).await.unwrap();
+        answer.message["result"]["structuredContent"].clone()
+    };
+    let (list, provider) = ("list-provider-pricing", json!({ "provider": "a" }));
+    for (key, is_kept) in [("pk-made-up", false), (REAL, true)] {
+        let shown = answer(key, list, provider.clone()).await;
+        let notice = &shown["truncated"];
+        assert_eq!(notice["handle"].is_string(), is_kept, "{key}: {notice}");
+    }
+    assert_eq!(checks(&upstream), 2);
+    let model = json!({ "provider": "a", "model": "b" });
+    answer("pk-other", "get-model-pricing", model).await;
+    assert_eq!(checks(&upstream), 2, "a small answer is not kept");
+}
+
+#[tokio::test]
+async fn made_up_key_takes_from_no_limit() {
+    let upstream = portkey().await;
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    let limits = "limits: [{ max: 2, window: day, scope: global }]";
+    let rule =
+        format!("{{ name: two, action: allow, match: {{ tools: [list-labels] }}, {limits} }}");
+    let text = format!("version: \"1\"\nrules:\n  - {rule}\n");
+    fs::write(&policy, text).unwrap();
+    let server = served(&upstream, &["--policy", policy.to_str().unwrap()]);
+    let list = || call(&server, "list-labels", json!({}));
+    for _ in 0..5 {
+        let (_, text) = said_by(list(), "pk-made-up").await;
+        assert!(text.contains(REFUSED), "{text}");
+    }
+    assert_eq!((upstream.count(), checks(&upstream)), (1, 1));
+    let outcomes = [said_by(list(), REAL).await, said_by(list(), REAL).await];
+    assert!(outcomes.iter().all(|(done, _)| *done), "{outcomes:?}");
+    let (done, text) = said_by(list(), REAL).await;
+    assert!(!done && text.contains("2"), "{text}");
+    assert_eq!(checks(&upstream), 2);
+}
+
+fn listen(server: &Served, key: &str) -> RequestBuilder {
+    let filter = json!({ "notifications": { "toolsListChanged": true } });
+    modern(server, "subscriptions/listen", filter).header("x-portkey-api-key", key)
+}
+
+async fn refusal(response: reqwest::Response) -> (StatusCode, String) {
+    let status = response.status();
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    (status, body["error"]["message"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn stream_takes_a_proven_key() {
+    let upstream = portkey().await;
+    let server = served(&upstream, &[]);
+    let cases = [
+        ("pk-made-up", StatusCode::UNAUTHORIZED, REFUSED),
+        ("pk-silent", StatusCode::SERVICE_UNAVAILABLE, UNKNOWN),
+    ];
+    for (key, expected, told) in cases {
+        let (status, text) = refusal(listen(&server, key).send().await.unwrap()).await;
+        assert!(status == expected && text.contains(told), "{key}: {status} {text}");
+        let mut caller = Caller::new(&server.url, key);
+        assert_eq!(caller.initialize().await.status, StatusCode::OK);
+        let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
+        let (status, text) = refusal(stream).await;
+        assert!(status == expected && text.contains(told), "{key}: {status} {text}");
+        assert!(caller.lists_tools().await, "the session goes on without a stream");
+    }
+    assert_eq!(listen(&server, REAL).send().await.unwrap().status(), StatusCode::OK);
+    let mut caller = Caller::new(&server.url, REAL);
+    caller.initialize().await;
+    let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    // One for each that was silent, since that is not remembered for long, one for each of the others.
+    assert!((3..=4).contains(&checks(&upstream)), "{}", checks(&upstream));
+}
+
+/// Sessions of keys that nobody knows make room for each other, and take none from those that are known.
+#[tokio::test]
+async fn made_up_keys_keep_no_session_from_a_proven_caller() {
+    let upstream = portkey().await;
+    let server = served(&upstream, &["--max-sessions", "3"]);
+    let real = Caller::new(&server.url, REAL);
+    assert!(real.modern("list-all-integrations", &json!({})).await.unwrap().status.is_success());
+    let mut made_up = Vec::new();
+    for _ in 0..40 {
+        let mut caller = Caller::new(&server.url, "pk-made-up");
+        assert_eq!(caller.initialize().await.status, StatusCode::OK);
+        made_up.push(caller);
+    }
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut caller = real.clone();
+        assert_eq!(caller.initialize().await.status, StatusCode::OK);
+        let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
+        assert_eq!(stream.status(), StatusCode::OK);
+        streams.push((caller, stream));
+    }
+    let full = real.clone().initialize().await;
+    assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE, "three are in use");
+    // One that made room goes on where another did.
+    assert!(made_up[0].lists_tools().await && made_up[39].lists_tools().await);
+    for (caller, _) in &streams {
+        assert!(caller.lists_tools().await);
+    }
+}
+
+/// A network whose keys fail is not asked about without end.
+#[tokio::test]
+async fn checks_for_one_network_are_bounded() {
+    let upstream = portkey().await;
+    let server = served(&upstream, &[]);
+    let requests = (0..200).map(|i| listen(&server, &format!("pk-made-up-{i}")).send());
+    let answers = futures_util::future::try_join_all(requests).await.unwrap();
+    let count = |status| answers.iter().filter(|answer| answer.status() == status).count();
+    let (refused, not_asked) =
+        (count(StatusCode::UNAUTHORIZED), count(StatusCode::TOO_MANY_REQUESTS));
+    // One more is asked about each second.
+    assert!(refused >= 60 && not_asked > 0 && refused + not_asked == 200, "{refused}, {not_asked}");
+    assert_eq!(checks(&upstream), refused);
+    // A call is made as ever, and proves its key.
+    let list = call(&server, "list-all-integrations", json!({}));
+    assert!(said_by(list, REAL).await.0);
+    assert_eq!(listen(&server, REAL).send().await.unwrap().status(), StatusCode::OK);
+}
