@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// How long what was listed is kept.
-const KEPT: Duration = Duration::from_secs(30);
+pub(crate) const KEPT: Duration = Duration::from_secs(30);
 /// Bound on what is kept, in bytes of names and values.
-const MOST_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_BYTES: usize = 4 << 20;
 /// Bound on a page; the smallest that any list has (quirks.md §4.6).
 const PAGE: usize = 100;
 /// Bound on the pages that are read of a list.
@@ -65,12 +65,13 @@ pub struct Asker<'a> {
 
 impl Default for Completer {
     fn default() -> Self {
-        let weigh = |_: &Key, found: &Arc<[Candidate]>| {
+        let weigh = |key: &Key, found: &Arc<[Candidate]>| {
+            let workspace = key.workspace.as_ref().map_or(0, String::len);
             let bytes = found.iter().map(|one| one.value.len() + one.name.len() + 64);
-            u32::try_from(bytes.sum::<usize>() + 256).unwrap_or(u32::MAX)
+            u32::try_from(bytes.sum::<usize>() + workspace + 256).unwrap_or(u32::MAX)
         };
-        let kept = Cache::builder().time_to_live(KEPT).max_capacity(MOST_BYTES).weigher(weigh);
-        Self { kept: kept.build() }
+        let kept = Cache::builder().time_to_live(KEPT).max_capacity(MAX_BYTES as u64);
+        Self { kept: kept.weigher(weigh).build() }
     }
 }
 
@@ -93,6 +94,10 @@ impl Completer {
             workspace: WORKSPACE.iter().find_map(|name| asker.chosen.get(*name)).cloned(),
             policies: asker.dispatcher.revisions(asker.principal),
         };
+        // No workspace is called so, and the name would be kept.
+        if key.workspace.as_ref().is_some_and(|workspace| workspace.len() > LONGEST) {
+            return Vec::new();
+        }
         let found = match self.kept.get(&key) {
             Some(found) => found,
             None => {

@@ -44,6 +44,7 @@
 //! | [`taint`] | who has read what strangers wrote | what follows from it |
 //! | [`secrets`] | what is secret, and its way | who asks |
 //! | [`untrusted`] | what cannot be seen in a text | what a text says |
+//! | [`kept`] | what is kept because of callers, and its bounds | how it is kept |
 //! | [`cli`] | the command line | how any of it works |
 
 pub use portkey_mcp_admin as admin;
@@ -66,6 +67,7 @@ pub mod dispatch;
 pub mod dry_run;
 pub mod guide;
 pub mod hub;
+pub mod kept;
 pub mod metrics;
 mod network;
 pub mod observe;

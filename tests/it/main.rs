@@ -60,6 +60,7 @@ mod sandbox;
 mod seal;
 mod search;
 mod secrets;
+mod security;
 mod sessions;
 mod stdio;
 mod stdio_bounds;

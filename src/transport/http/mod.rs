@@ -71,6 +71,10 @@ use crate::{
 
 pub use listener::{Connections, Tls};
 pub use session::Bounds as SessionBounds;
+pub(crate) use session::{
+    MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
+};
+pub(crate) use streams::MAX_STREAMS;
 
 /// How long a browser may remember what it is allowed.
 const PREFLIGHT: Duration = Duration::from_secs(600);

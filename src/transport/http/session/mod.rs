@@ -28,7 +28,11 @@ pub(super) use self::{
     live::{Begun, Live},
 };
 
-use self::bounded::{UNPROVEN_TTL, VISIT, Visit};
+pub(crate) use self::bounded::{
+    MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_TTL,
+};
+
+use self::bounded::{VISIT, Visit};
 use super::{refusal::Refusal, streams::Callers};
 use crate::{
     principal::Principal,
@@ -47,7 +51,7 @@ const WITHOUT_SESSIONS: &str = "2026-07-28";
 /// How long an idle session is remembered in the store, where it takes some hundred bytes, and can be gone on
 /// with. Some clients never come back from a session that is forgotten, so it is long. In memory, where it
 /// takes some 50 kB, it stays for [`Bounds::idle`].
-const REMEMBERED: Duration = Duration::from_secs(3600);
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What lies in the store in the place of a session that its client has ended.
 const ENDED: &[u8] = b"ended";
