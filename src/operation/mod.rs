@@ -12,6 +12,9 @@
 //! JSON is what travels: once validated it is laid over path, query and body by name alone (see `wire`), so a
 //! field that is absent, `null` or set stays just that. Fields that this version does not know travel, too.
 
+#[doc(hidden)]
+pub mod effort;
+mod extent;
 mod facts;
 mod header;
 mod marked;
@@ -37,13 +40,14 @@ use serde_json::{Map, Value};
 
 use preview::Preview;
 
+pub use extent::{MAX_DEPTH, MAX_VALUES, measure};
 pub use marked::{EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time};
 pub use presentation::{Presentation, Wording};
 pub use preview::{Merge, Pending};
 pub use profile::Profile;
 pub use published::Published;
 pub use reference::{Reference, Slot};
-pub use shape::{Opaque, did_you_mean, is_misspelling_of};
+pub use shape::{Opaque, did_you_mean, is_misspelling_of, is_same_name};
 pub use time::Clock;
 pub use validation::{
     Findings, InputError, Problem, Problems, UnknownFields, Validated, ValidationOptions,

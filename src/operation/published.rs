@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Body, Effect, Findings, InputError, JsonMap, Operation, Presentation, Slot, Validated,
-    ValidationOptions, WireRequest, preview,
+    ValidationOptions, WireRequest, extent, preview,
     profile::{self, CLEAR},
     schema,
     shape::{At, Nulls, Opaque, Shape, Walk},
@@ -109,6 +109,7 @@ impl Published {
         mut args: JsonMap,
         options: &ValidationOptions,
     ) -> Result<Validated, InputError> {
+        extent::check(&args).map_err(|excess| InputError::one("", excess))?;
         let mut findings = Findings::default();
         let cleared = if self.clears_by_name { args.shift_remove(CLEAR) } else { None };
         self.wrap_bare_body(&mut args);

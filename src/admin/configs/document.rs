@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use portkey_mcp_operation::{Findings, JsonMap};
 
+/// Names are compared up to this length; none that is read is so long.
+const MAX_NAME_CHARS: usize = 64;
+
 /// Fields of the root and of each target; the gateway reads them in camel case, too.
 const READ_FIELDS: &[&str] = &[
     "ad_auth",
@@ -95,8 +98,8 @@ pub(super) fn warn_of_unread_fields(args: &JsonMap, findings: &mut Findings) {
 fn warn_of_unread(fields: &JsonMap, at: &str, findings: &mut Findings) {
     for name in fields.keys().filter(|name| !is_read(name)) {
         let shown: String = name.chars().take(60).collect();
-        let place = format!("{at}.{shown}");
-        let text = format!(
+        let place = format_args!("{at}.{shown}");
+        let text = format_args!(
             "`{place}` is not known to be read by the gateway: it is stored and has no effect"
         );
         findings.warn_of_unknown(place, text);
@@ -110,13 +113,14 @@ fn warn_of_unread(fields: &JsonMap, at: &str, findings: &mut Findings) {
 }
 
 fn is_read(name: &str) -> bool {
-    let name = folded(name);
-    READ_FIELDS.iter().any(|read| folded(read) == name)
+    // A longer name is none of those, and may have no more than a prefix of theirs.
+    let name: String = folded(name).take(MAX_NAME_CHARS).collect();
+    READ_FIELDS.iter().any(|read| folded(read).eq(name.chars()))
         || PROVIDER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn folded(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]

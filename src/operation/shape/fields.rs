@@ -6,18 +6,15 @@ use super::{
     super::{
         JsonMap,
         time::{self, TimeRole},
-        validation::UnknownFields,
+        validation::{MAX_UNKNOWN, UnknownFields},
     },
     At, Field, Shape, Struct, Walk,
-    names::{self, did_you_mean},
-    validate::{Nulls, quoted, short},
+    names::{self, MAX_NAME_BYTES, Spelling, did_you_mean},
+    validate::{Nulls, TOO_MUCH_TEXT, quoted, short},
 };
 
 /// What every list takes beside its own arguments, and nothing else does.
 const LIST_OPTIONS: [&str; 2] = ["fields", "all"];
-
-/// The longest name of a field that is not known, in bytes.
-const MAX_NAME_BYTES: usize = 128;
 
 impl Struct {
     pub(super) fn validate(&self, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
@@ -48,6 +45,10 @@ impl Struct {
                 }
                 Some(value) => {
                     if field.secret {
+                        if !walk.may_settle(value) {
+                            walk.findings.add(here, TOO_MUCH_TEXT);
+                            continue;
+                        }
                         field.shape.settle_references(value);
                     }
                     field.shape.validate(value, here, walk);
@@ -82,50 +83,61 @@ impl Struct {
     /// mean none.
     fn settle_names(&self, map: &mut JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
         let is_known = |name: &str| self.fields.iter().any(|field| field.name == name);
-        let unknown: Vec<String> = map.keys().filter(|name| !is_known(name)).cloned().collect();
-        let mut list_known = true;
+        let mut unknown: Vec<String> = map.keys().filter(|name| !is_known(name)).cloned().collect();
+        // Where names are no data, so many are a mistake: the first ones show which.
+        let most = self.fields.len() + MAX_UNKNOWN;
+        if !self.any_names && unknown.len() > most {
+            walk.findings.pass_over(unknown.len() - most);
+            unknown.truncate(most);
+        }
+        let mut changes = Changes::default();
         for name in unknown {
             if matches!(at, At::Root) && names::is_client_key(&name) {
                 // Where the API has such a field, its spelling is one of ours.
                 if self.meant_by(&name).is_none() {
-                    map.shift_remove(&name);
                     walk.findings.leave_out(At::Field(&at, &name), "the client's own");
+                    changes.removed.push(name);
                     continue;
                 }
             }
             match self.meant_by(&name) {
                 // Where any name is an argument, only one that is missing can be meant by another.
-                Some(known) if self.any_names && map.contains_key(known) => {}
-                Some(known) => settle_twin(map, &name, known, at, walk),
+                Some(known) if self.any_names && changes.has(map, known) => {}
+                Some(known) => changes.take_as(map, name, known, at, walk),
                 None if self.any_names => {}
-                None => self.settle_unknown(map, &name, at, &mut list_known, walk),
+                None => self.settle_unknown(map, &changes, &name, at, walk),
             }
         }
+        changes.make(map);
     }
 
     /// The one known name that another spelling means.
     fn meant_by(&self, name: &str) -> Option<&str> {
+        let name = Spelling::of(name)?;
         let known = || self.fields.iter().map(|field| field.name.as_str());
-        let twin = names::only(known().filter(|known| names::same_folded(known, name)));
-        // Where the spelling is known twice, neither is meant.
-        if known().any(|known| names::same_folded(known, name)) {
-            return twin;
+        let mut same = known().filter(|known| name.means(known));
+        match (same.next(), same.next()) {
+            (Some(only), None) => Some(only),
+            // Where the spelling is known twice, neither is meant.
+            (Some(_), Some(_)) => None,
+            (None, _) if self.any_names => None,
+            (None, _) => names::only(known().filter(|known| name.is_plural_of(known))),
         }
-        if self.any_names {
-            return None;
-        }
-        names::only(known().filter(|known| names::is_plural_of(known, name)))
     }
 
     /// A name that no known one is meant by.
     fn settle_unknown(
         &self,
         map: &JsonMap,
+        changes: &Changes<'_>,
         name: &str,
         at: At<'_>,
-        list_known: &mut bool,
         walk: &mut Walk<'_>,
     ) {
+        if !walk.findings.may_compare() {
+            walk.findings.pass_over(1);
+            return;
+        }
         let known = || self.fields.iter().map(|field| field.name.as_str());
         let shown = short(name);
         let here = At::Field(&at, &shown);
@@ -140,13 +152,13 @@ impl Struct {
         }
         // `a.b` is how paths are told, and no field is called so.
         let first = name.split(['.', '[']).next().unwrap_or_default();
-        if first.len() < name.len() && known().any(|known| names::same_folded(known, first)) {
+        if first.len() < name.len() && self.meant_exactly_by(first) {
             let message =
                 format!("is a path; nest what it names: `{first}` is an argument of its own");
             walk.findings.add(here, message);
             return;
         }
-        let lacking = || known().filter(|known| !map.contains_key(*known));
+        let lacking = || known().filter(|known| !changes.has(map, known));
         let slip = lacking().find(|known| names::is_slip_of(known, name));
         if let (Some(meant), true) = (slip, walk.options.unknown_fields != UnknownFields::Deny) {
             walk.findings.add(here, format!("no such argument, did you mean `{meant}`?"));
@@ -154,19 +166,29 @@ impl Struct {
         }
         match walk.options.unknown_fields {
             UnknownFields::Deny => {
+                if !walk.findings.tells_more() {
+                    walk.findings.pass_over(1);
+                    return;
+                }
                 let hint = did_you_mean(name, known());
                 // Of many unknown names the first says what is known.
-                let takes = match std::mem::take(list_known) {
+                let takes = match walk.findings.lists_first(self) {
                     true if self.fields.is_empty() => "; it takes none".to_owned(),
                     true => format!("; it takes {}", quoted(known())),
                     false => String::new(),
                 };
-                walk.findings.add(here, format!("no such argument{hint}{takes}"));
+                walk.findings.add(here, format_args!("no such argument{hint}{takes}"));
             }
             UnknownFields::Warn | UnknownFields::Allow => {
                 walk.findings.pass_unknown(here, || did_you_mean(name, known()));
             }
         }
+    }
+
+    /// Whether a name is a known one in another spelling, however many that are.
+    fn meant_exactly_by(&self, name: &str) -> bool {
+        Spelling::of(name)
+            .is_some_and(|name| self.fields.iter().any(|field| name.means(&field.name)))
     }
 
     fn validate_groups(&self, map: &JsonMap, at: At<'_>, walk: &mut Walk<'_>) {
@@ -214,23 +236,56 @@ impl Struct {
     }
 }
 
-/// Takes one name as another, which is not there or has the same value.
-fn settle_twin(map: &mut JsonMap, name: &str, known: &str, at: At<'_>, walk: &mut Walk<'_>) {
-    if map.contains_key(known) {
-        if map.get(known) != map.get(name) {
-            let message =
-                format!("is given twice with different values, as `{name}` and `{known}`");
-            walk.findings.add(At::Field(&at, known), message);
+/// What becomes of the names of an object, to be done at once: each change moves all that come after it.
+#[derive(Default)]
+struct Changes<'a> {
+    /// Names that are taken as known ones, each with that.
+    renamed: Vec<(String, &'a str)>,
+    removed: Vec<String>,
+}
+
+impl<'a> Changes<'a> {
+    /// Whether an object has a known name, or will have it.
+    fn has(&self, map: &JsonMap, known: &str) -> bool {
+        map.contains_key(known) || self.renamed.iter().any(|(_, meant)| *meant == known)
+    }
+
+    /// Takes one name as another, which is not there or has the same value.
+    fn take_as(
+        &mut self,
+        map: &JsonMap,
+        name: String,
+        known: &'a str,
+        at: At<'_>,
+        walk: &mut Walk<'_>,
+    ) {
+        let earlier = self.renamed.iter().find(|(_, meant)| *meant == known);
+        let source = earlier.map_or(known, |(name, _)| name);
+        if let Some(value) = map.get(source) {
+            if Some(value) != map.get(&name) {
+                let message =
+                    format_args!("is given twice with different values, as `{name}` and `{known}`");
+                walk.findings.add(At::Field(&at, known), message);
+            }
+            self.removed.push(name);
+            return;
         }
-        map.shift_remove(name);
-        return;
+        if !names::same_folded(&name, known) {
+            walk.findings.take_as(At::Field(&at, known), &name);
+        }
+        self.renamed.push((name, known));
     }
-    if !names::same_folded(name, known) {
-        walk.findings.take_as(At::Field(&at, known), name);
+
+    fn make(self, map: &mut JsonMap) {
+        if self.renamed.is_empty() && self.removed.is_empty() {
+            return;
+        }
+        // In their places, so that what travels is in the caller's order.
+        let taken_as = |name: String| match self.renamed.iter().find(|(other, _)| *other == name) {
+            Some((_, known)) => (*known).to_owned(),
+            None => name,
+        };
+        let left = std::mem::take(map).into_iter().filter(|(name, _)| !self.removed.contains(name));
+        *map = left.map(|(name, value)| (taken_as(name), value)).collect();
     }
-    // In its place, so that what travels is in the caller's order.
-    let renamed = std::mem::take(map).into_iter();
-    *map = renamed
-        .map(|(key, value)| (if key == name { known.to_owned() } else { key }, value))
-        .collect();
 }

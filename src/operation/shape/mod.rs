@@ -17,7 +17,7 @@ use super::{schema::Quantity, time::TimeRole};
 
 pub(super) use self::validate::{Nulls, Walk};
 pub use self::{
-    names::{did_you_mean, is_misspelling_of},
+    names::{did_you_mean, is_misspelling_of, is_same_name},
     secrets::Opaque,
 };
 

@@ -1,5 +1,7 @@
 //! Names of fields and values: which known one a caller means by another spelling.
 
+use super::super::effort;
+
 /// Names that clients put beside a tool's arguments for reasons of their own, at the top level: ids of the
 /// call, placeholders for tools without arguments, notes to themselves. No field of the API has such a name.
 const CLIENT_KEYS: &[&str] = &[
@@ -25,6 +27,32 @@ pub(super) fn is_client_key(name: &str) -> bool {
     CLIENT_KEYS.contains(&name)
 }
 
+/// The longest name that may mean another one, in bytes. Comparing takes as long as the names are, or longer.
+pub(super) const MAX_NAME_BYTES: usize = 128;
+
+/// A name as it is compared with many others: without case and separators.
+pub(super) struct Spelling(String);
+
+impl Spelling {
+    /// Reads a name; nothing where it is too long to mean another one.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        (name.len() <= MAX_NAME_BYTES).then(|| Self(folded(name).collect()))
+    }
+
+    /// Whether it differs from a known name in case and separators at most.
+    pub(super) fn means(&self, known: &str) -> bool {
+        effort::add(1);
+        folded(known).eq(self.0.chars())
+    }
+
+    /// Whether it is the plural of a known name, or the other way round.
+    pub(super) fn is_plural_of(&self, known: &str) -> bool {
+        effort::add(1);
+        folded(known).chain(std::iter::once('s')).eq(self.0.chars())
+            || folded(known).eq(self.0.chars().chain(std::iter::once('s')))
+    }
+}
+
 /// A name without case and separators: `onFail`, `on-fail` and `on_fail` are one.
 fn folded(name: &str) -> impl Iterator<Item = char> + Clone + '_ {
     name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase)
@@ -35,24 +63,35 @@ pub(super) fn same_folded(a: &str, b: &str) -> bool {
     folded(a).eq(folded(b))
 }
 
-/// Whether one name is the plural of the other, whatever the case and the separators.
-pub(super) fn is_plural_of(a: &str, b: &str) -> bool {
-    let with_s = |name| folded(name).chain(std::iter::once('s'));
-    with_s(a).eq(folded(b)) || with_s(b).eq(folded(a))
-}
-
 /// Whether two names differ in one letter, or in the order of two.
 pub(super) fn is_slip_of(a: &str, b: &str) -> bool {
     // Of two letters one slip makes any other name.
     const MIN_LEN: usize = 3;
-    let (a, b): (String, String) = (folded(a).collect(), folded(b).collect());
-    let (shorter, longer) = (a.len().min(b.len()), a.len().max(b.len()));
-    shorter >= MIN_LEN && longer - shorter <= 4 && strsim::osa_distance(&a, &b) == 1
+    let (a, b): (Vec<char>, Vec<char>) = (folded(a).collect(), folded(b).collect());
+    let len = |name: &[char]| name.iter().map(|c| c.len_utf8()).sum::<usize>();
+    if a.len().abs_diff(b.len()) > 1 || len(&a).min(len(&b)) < MIN_LEN {
+        return false;
+    }
+    effort::add(a.len() + b.len());
+    let start = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (a.get(start..).unwrap_or_default(), b.get(start..).unwrap_or_default());
+    let end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+    match (a.get(..a.len() - end), b.get(..b.len() - end)) {
+        (Some([_]), Some([_] | [])) | (Some([]), Some([_])) => true,
+        (Some([a, b]), Some([c, d])) => a == d && b == c,
+        _ => false,
+    }
+}
+
+/// Whether two names are one in different spellings: they differ in case and separators at most. Names that are
+/// longer than any of an API are the same only if they are equal.
+pub fn is_same_name(a: &str, b: &str) -> bool {
+    a == b || a.len().max(b.len()) <= MAX_NAME_BYTES && same_folded(a, b)
 }
 
 /// Whether one name is the other in another spelling, or with one letter wrong.
 pub fn is_misspelling_of(a: &str, b: &str) -> bool {
-    same_folded(a, b) || is_slip_of(a, b)
+    a.len().max(b.len()) <= MAX_NAME_BYTES && (same_folded(a, b) || is_slip_of(a, b))
 }
 
 /// The only one of some names that fits, if exactly one does.
@@ -66,9 +105,19 @@ pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> St
     if given.len() > 100 {
         return String::new();
     }
+    // What differs in length by more than that is not alike, and need not be compared.
+    const MIN_LIKENESS: f64 = 0.6;
+    let given_len = given.chars().count();
+    let is_near = |name: &&str| {
+        let len = name.chars().count();
+        let (shorter, longer) = (len.min(given_len), len.max(given_len));
+        shorter * 10 >= longer * 6
+    };
     known
+        .filter(is_near)
+        .inspect(|name| effort::add(given.len() * name.len()))
         .map(|name| (strsim::normalized_damerau_levenshtein(given, name), name))
-        .filter(|(likeness, _)| *likeness >= 0.6)
+        .filter(|(likeness, _)| *likeness >= MIN_LIKENESS)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| format!(", did you mean `{name}`?"))
         .unwrap_or_default()
@@ -90,16 +139,52 @@ mod tests {
 
     #[test]
     fn slips_are_one_letter_or_two_exchanged() {
-        for (a, b) in [("creditLimt", "credit_limit"), ("naem", "name"), ("tagz", "tags")] {
+        for (a, b) in [
+            ("creditLimt", "credit_limit"),
+            ("naem", "name"),
+            ("tagz", "tags"),
+            ("aaa", "aaaa"),
+            ("aaaa", "aaa"),
+            ("ttags", "tags"),
+        ] {
             assert!(is_slip_of(a, b), "{a} {b}");
         }
-        for (a, b) in [("status", "state"), ("id", "is"), ("name", "name"), ("é", "ê")] {
+        let others = [
+            ("status", "state"),
+            ("id", "is"),
+            ("name", "name"),
+            ("é", "ê"),
+            ("abcd", "badc"),
+            ("aab", "aaaab"),
+            ("", "a"),
+        ];
+        for (a, b) in others {
             assert!(!is_slip_of(a, b), "{a} {b}");
         }
     }
 
     #[test]
+    fn long_names_mean_no_other() {
+        let long = |len| format!("{}name", "_".repeat(len - 4));
+        assert!(Spelling::of(&long(MAX_NAME_BYTES)).is_some_and(|name| name.means("name")));
+        assert!(Spelling::of(&long(MAX_NAME_BYTES + 1)).is_none());
+        assert!(!is_misspelling_of(&long(MAX_NAME_BYTES + 1), "name"));
+    }
+
+    /// Those that differ in length by two fifths cannot be alike, so nothing is lost.
+    #[test]
+    fn alike_names_are_found_whatever_their_lengths() {
+        let known = ["abcdef", "abcdefghij", "abcdefghijklmnop"];
+        for (given, meant) in [("abcdefxxxx", "abcdefghij"), ("abcdefghijxx", "abcdefghij")] {
+            let hint = did_you_mean(given, known.into_iter());
+            assert_eq!(hint, format!(", did you mean `{meant}`?"), "{given}");
+        }
+        assert_eq!(did_you_mean("abc", ["abcdefghij"].into_iter()), "");
+    }
+
+    #[test]
     fn plurals_are_told_from_other_endings() {
+        let is_plural_of = |a: &str, b| Spelling::of(a).is_some_and(|a| a.is_plural_of(b));
         assert!(is_plural_of("virtual_key", "virtualKeys") && is_plural_of("tags", "tag"));
         assert!(!is_plural_of("key", "keyed") && !is_plural_of("tags", "tags"));
     }

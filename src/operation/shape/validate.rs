@@ -5,11 +5,12 @@ use serde_json::{Map, Number, Value};
 use super::{
     super::{
         Findings, JsonMap,
+        extent::{MAX_DEPTH, MAX_VALUES, measure},
         time::{self, TimeRole, TimeText},
         validation::ValidationOptions,
     },
     At, Shape,
-    names::{self, did_you_mean},
+    names::{self, Spelling, did_you_mean},
 };
 
 /// What accompanies the walk over the arguments of one call.
@@ -30,6 +31,40 @@ pub(in super::super) enum Nulls {
     Refuse,
 }
 
+/// What is said of a text that holds more JSON than is read.
+pub(super) const TOO_MUCH_TEXT: &str =
+    "holds too much JSON as text; write it as JSON, and make several calls of it";
+
+impl Walk<'_> {
+    /// Whether a text may be read as JSON, if it is such: what it holds counts like what is written out.
+    fn may_read(&mut self, text: &str) -> bool {
+        if !is_structured(text) {
+            return true;
+        }
+        let (values, depth) = measure(text.as_bytes(), MAX_VALUES);
+        depth <= MAX_DEPTH && self.findings.may_read(values)
+    }
+
+    /// The same of all texts in a value where a secret belongs. What stands in texts within them counts, too.
+    pub(super) fn may_settle(&mut self, value: &Value) -> bool {
+        match value {
+            Value::String(text) if is_structured(text) => {
+                let opens = |byte: &u8| matches!(byte, b',' | b'[' | b'{');
+                let (_, depth) = measure(text.as_bytes(), usize::MAX);
+                depth <= MAX_DEPTH && self.findings.may_read(text.bytes().filter(opens).count())
+            }
+            Value::Array(items) => items.iter().all(|item| self.may_settle(item)),
+            Value::Object(map) => map.values().all(|value| self.may_settle(value)),
+            _ => true,
+        }
+    }
+}
+
+/// Whether a text begins as JSON does that holds anything.
+fn is_structured(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+}
+
 impl Shape {
     /// Brings the arguments of a call into form and collects what is wrong with them.
     pub(in super::super) fn validate_arguments(&self, args: &mut JsonMap, walk: &mut Walk<'_>) {
@@ -39,6 +74,13 @@ impl Shape {
     }
 
     pub(super) fn validate(&self, value: &mut Value, at: At<'_>, walk: &mut Walk<'_>) {
+        if let Value::String(text) = &*value
+            && self.reads_structures()
+            && !walk.may_read(text)
+        {
+            walk.findings.add(at, TOO_MUCH_TEXT);
+            return;
+        }
         self.read_text(value);
         match (self, &mut *value) {
             (Self::Any, _) | (Self::Truth, Value::Bool(_)) => {}
@@ -61,9 +103,9 @@ impl Shape {
             (Self::List { items, least, most }, Value::Array(list)) => {
                 let count = list.len();
                 if count < *least {
-                    walk.findings.add(at, format!("takes at least {least}, got {count}"));
+                    walk.findings.add(at, format_args!("takes at least {least}, got {count}"));
                 } else if count > *most {
-                    walk.findings.add(at, format!("takes at most {most}, got {count}"));
+                    walk.findings.add(at, format_args!("takes at most {most}, got {count}"));
                 }
                 for (i, value) in list.iter_mut().enumerate() {
                     items.validate(value, At::Item(&at, i), walk);
@@ -76,16 +118,19 @@ impl Shape {
                 let count = text.chars().count();
                 if count < *least {
                     walk.findings
-                        .add(at, format!("takes a length of at least {least}, got {count}"));
+                        .add(at, format_args!("takes a length of at least {least}, got {count}"));
                 } else if count > *most {
-                    walk.findings.add(at, format!("takes at most {most} characters, got {count}"));
+                    walk.findings
+                        .add(at, format_args!("takes at most {most} characters, got {count}"));
                 }
                 if *slug && !is_slug(text) {
-                    let message = format!(
-                        "`{}` is no identifier; use letters, digits, `-` and `_` only",
-                        short(text)
+                    let shown = short(text);
+                    walk.findings.add(
+                        at,
+                        format_args!(
+                            "`{shown}` is no identifier; use letters, digits, `-` and `_` only"
+                        ),
                     );
-                    walk.findings.add(at, message);
                 }
             }
             (Self::Time(role), Value::String(text)) => validate_time(*role, text, at, walk),
@@ -96,7 +141,7 @@ impl Shape {
                     }
                 }
                 Some(n) => walk.findings.add(at, bounds(&n.into(), *least, *most)),
-                None => walk.findings.add(at, format!("takes a whole number, got {number}")),
+                None => walk.findings.add(at, format_args!("takes a whole number, got {number}")),
             },
             (Self::Number { least, most }, Value::Number(number)) => {
                 if number.as_f64().is_none_or(|n| !(*least..=*most).contains(&n)) {
@@ -108,10 +153,22 @@ impl Shape {
                 }
             }
             (_, other) => {
-                let message = format!("takes {}, got {}", self.kind(), kind_of(other));
-                walk.findings.add(at, message);
+                let (kind, got) = (self.kind(), kind_of(other));
+                walk.findings.add(at, format_args!("takes {kind}, got {got}"));
             }
         }
+    }
+
+    /// Whether a text may be read as a list or an object.
+    const fn reads_structures(&self) -> bool {
+        matches!(
+            self,
+            Self::Struct(_)
+                | Self::Map { .. }
+                | Self::List { .. }
+                | Self::OneOrMany(_)
+                | Self::TextOr(_)
+        )
     }
 
     /// Reads what came as text but is meant otherwise; text that does not fit is left for the check.
@@ -199,24 +256,37 @@ fn validate_enum(
         return;
     }
     let known = || values.iter().map(String::as_str);
-    if let Some(value) = names::only(known().filter(|value| names::same_folded(value, text))) {
+    let spelling = Spelling::of(text);
+    let meant = spelling.and_then(|text| names::only(known().filter(|value| text.means(value))));
+    if let Some(value) = meant {
         value.clone_into(text);
         return;
     }
-    let hint = did_you_mean(text, known());
     if open {
-        walk.findings.pass_value(at, &short(text), &hint);
-    } else {
-        let known = quoted(known());
-        walk.findings.add(at, format!("no such value `{}`{hint}; it takes {known}", short(text)));
+        // Beyond those that are told, nothing is looked for.
+        if walk.findings.tells_value() {
+            let hint = did_you_mean(text, known());
+            walk.findings.pass_value(at, &short(text), &hint);
+        }
+        return;
     }
+    if !walk.findings.tells_more() {
+        walk.findings.add(at, "no such value");
+        return;
+    }
+    let hint = did_you_mean(text, known());
+    let takes = match walk.findings.lists_first(values) {
+        true => format!("; it takes {}", quoted(known())),
+        false => String::new(),
+    };
+    walk.findings.add(at, format_args!("no such value `{}`{hint}{takes}", short(text)));
 }
 
 fn validate_time(role: TimeRole, text: &mut String, at: At<'_>, walk: &mut Walk<'_>) {
     let read = time::read(text, role, &walk.options.clock);
     let is_past = |time: &TimeText| time.timestamp() < walk.options.clock.now().timestamp();
     if role == TimeRole::Point && read.as_ref().is_some_and(is_past) {
-        walk.findings.warn(format!("`{at}` lies in the past: `{}`", short(text)));
+        walk.findings.warn(format_args!("`{at}` lies in the past: `{}`", short(text)));
     }
     match read {
         Some(TimeText::Absolute(_)) => {
@@ -230,7 +300,7 @@ fn validate_time(role: TimeRole, text: &mut String, at: At<'_>, walk: &mut Walk<
         }
         None => walk
             .findings
-            .add(at, format!("`{}` is no time; it {}", short(text), time::expected(role))),
+            .add(at, format_args!("`{}` is no time; it {}", short(text), time::expected(role))),
     }
 }
 

@@ -212,14 +212,14 @@ fn unknown_fields_are_treated_as_the_operator_says() {
 /// Whatever is thrown at it, what is said of it is bounded.
 #[test]
 fn many_unknown_fields_are_told_in_few_words() {
-    let many: JsonMap = (0..100_000).map(|i| (format!("zz{i}"), json!(1))).collect();
+    let many: JsonMap = (0..9_000).map(|i| (format!("zz{i}"), json!(1))).collect();
     let mut args = json!({ "name": "n" });
     args.as_object_mut().unwrap().extend(many);
     let denied = validate_with(UnknownFields::Deny, "create-collection", &args).unwrap_err();
     assert!(denied.len() < 2_000, "{} bytes", denied.len());
-    assert!(denied.ends_with("- and 99980 more"), "{denied}");
+    assert!(denied.ends_with("- and 8980 more"), "{denied}");
     let refused = validate("create-collection", &args).unwrap_err();
-    assert!(refused.contains("100000 arguments are not known; at most 100 may be"), "{refused}");
+    assert!(refused.contains("9000 arguments are not known; at most 100 may be"), "{refused}");
     assert!(refused.len() < 2_000, "{} bytes", refused.len());
     let some: JsonMap = (0..100).map(|i| (format!("zz{i}"), json!(1))).collect();
     let passed = validate(

@@ -1,0 +1,149 @@
+//! How much arguments may hold: bounded before anything else looks at them, so that no later step has to be
+//! quick on what nobody means.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::JsonMap;
+
+/// Bound on the names and items in the arguments of one call, at all depths together.
+pub const MAX_VALUES: usize = 10_000;
+/// Bound on the levels of arguments, counted from the arguments themselves.
+pub const MAX_DEPTH: usize = 64;
+
+/// Why arguments are not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// They hold more than [`MAX_VALUES`].
+    Values,
+    /// They have more levels than [`MAX_DEPTH`].
+    Depth,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Values => write!(
+                f,
+                "the arguments hold more than {MAX_VALUES} names and items; make several calls of it"
+            ),
+            Self::Depth => write!(f, "the arguments have more than {MAX_DEPTH} levels"),
+        }
+    }
+}
+
+/// Checks arguments against both bounds; looks at no more than the first value beyond one.
+pub(super) fn check(args: &JsonMap) -> Result<(), Excess> {
+    let mut left = MAX_VALUES;
+    args.values().try_for_each(|value| count(value, 1, &mut left))
+}
+
+fn count(value: &Value, depth: usize, left: &mut usize) -> Result<(), Excess> {
+    *left = left.checked_sub(1).ok_or(Excess::Values)?;
+    match value {
+        Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => Err(Excess::Depth),
+        Value::Array(items) => items.iter().try_for_each(|item| count(item, depth + 1, left)),
+        Value::Object(map) => map.values().try_for_each(|value| count(value, depth + 1, left)),
+        _ => Ok(()),
+    }
+}
+
+/// How many names and items a JSON text holds at most, and how deep it goes at most, told without reading it:
+/// a text that is no JSON has some number, too. `most` is where counting ends.
+pub fn measure(json: &[u8], most: usize) -> (usize, usize) {
+    let (mut values, mut depth, mut deepest) = (0_usize, 0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => skip_string(&mut bytes),
+            b',' => values += 1,
+            b'[' | b'{' => {
+                // What is opened has one value more than commas, or none.
+                values += 1;
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => continue,
+        }
+        if values > most {
+            break;
+        }
+    }
+    (values, deepest)
+}
+
+fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => _ = bytes.next(),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn nested(levels: usize) -> JsonMap {
+        let value = (1..levels).fold(json!(1), |inner, _| json!([inner]));
+        JsonMap::from_iter([("a".to_owned(), value)])
+    }
+
+    #[test]
+    fn arguments_within_both_bounds_pass() {
+        let many: JsonMap = (0..MAX_VALUES).map(|i| (i.to_string(), json!(1))).collect();
+        assert_eq!(check(&many), Ok(()));
+        assert_eq!(check(&nested(MAX_DEPTH)), Ok(()));
+    }
+
+    #[test]
+    fn one_name_item_or_level_more_is_too_much() {
+        let many: JsonMap = (0..=MAX_VALUES).map(|i| (i.to_string(), json!(1))).collect();
+        assert_eq!(check(&many), Err(Excess::Values));
+        let list = JsonMap::from_iter([("a".to_owned(), json!(vec![1; MAX_VALUES]))]);
+        assert_eq!(check(&list), Err(Excess::Values));
+        assert_eq!(check(&nested(MAX_DEPTH + 1)), Err(Excess::Depth));
+    }
+
+    struct Measured {
+        json: &'static str,
+        values: usize,
+        depth: usize,
+    }
+
+    #[test]
+    fn text_is_measured_without_being_read() {
+        let cases = [
+            Measured { json: "1", values: 0, depth: 0 },
+            Measured { json: "{}", values: 1, depth: 1 },
+            Measured { json: r#"{"a":1,"b":[1,2,3]}"#, values: 5, depth: 2 },
+            Measured { json: r#"{"a[,{\",[":"[[[,,,\\"}"#, values: 1, depth: 1 },
+            Measured { json: r#"["unclosed [[[,"#, values: 1, depth: 1 },
+            Measured { json: "]]]][", values: 1, depth: 1 },
+        ];
+        for Measured { json, values, depth } in cases {
+            assert_eq!(measure(json.as_bytes(), usize::MAX), (values, depth), "{json}");
+        }
+        // It ends where it is beyond the bound.
+        assert_eq!(measure(&[b','; 1_000], 10).0, 11);
+    }
+
+    #[test]
+    fn no_json_text_holds_more_than_is_measured() {
+        for value in [json!({"a": [1, {"b": null}, []], "c": "x,[{"}), json!([[[[1]]], {}])] {
+            let mut left = usize::MAX;
+            count(&value, 0, &mut left).unwrap();
+            // The value itself is counted, too.
+            let held = usize::MAX - left - 1;
+            assert!(measure(value.to_string().as_bytes(), usize::MAX).0 >= held, "{value}");
+        }
+    }
+}
