@@ -88,10 +88,15 @@ impl Completer {
         if !asker.dispatcher.is_open(asker.principal, list) {
             return Vec::new();
         }
+        let workspace = WORKSPACE.iter().find_map(|name| asker.chosen.get(*name));
+        // No identifier is so long, and it would be kept.
+        if workspace.is_some_and(|workspace| workspace.len() > LONGEST) {
+            return Vec::new();
+        }
         let key = Key {
             caller: asker.principal.name.clone(),
             list: list.operation.name(),
-            workspace: WORKSPACE.iter().find_map(|name| asker.chosen.get(*name)).cloned(),
+            workspace: workspace.cloned(),
             policies: asker.dispatcher.revisions(asker.principal),
         };
         // No workspace is called so, and the name would be kept.
@@ -119,7 +124,11 @@ pub fn matching<'a>(
     candidates: impl Iterator<Item = (&'a str, &'a str)>,
     typed: &str,
 ) -> Vec<String> {
-    let typed = typed.trim().to_lowercase();
+    let typed = typed.trim();
+    if typed.len() > LONGEST {
+        return Vec::new();
+    }
+    let typed = typed.to_lowercase();
     let (mut first, mut then) = (Vec::new(), Vec::new());
     for (value, name) in candidates {
         let either = [value.to_lowercase(), name.to_lowercase()];

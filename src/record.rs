@@ -124,6 +124,9 @@ impl From<&'static str> for End {
 impl End {
     /// It came to nothing on the way, for a reason of ours or the network's.
     pub fn failed(error: impl ToString) -> Self {
-        Self { error: Some(error.to_string()), ..Self::from("failed") }
+        // It stands in logs, and an upstream or a caller may have had a say in it.
+        const MAX_CHARS: usize = 500;
+        let error = error.to_string().chars().take(MAX_CHARS).collect();
+        Self { error: Some(error), ..Self::from("failed") }
     }
 }

@@ -21,6 +21,8 @@ const LONGEST_VALUE: usize = 300;
 const MAX_CHANGES_BYTES: usize = 16 << 10;
 /// How many warnings are shown.
 const MAX_WARNINGS: usize = 10;
+/// Bound on what is shown of a setting or of the secrets that a call sets, in characters.
+const LONGEST_TEXT: usize = 1_000;
 /// Bound on the name that is to be typed, in characters; a longer one is not asked for.
 const LONGEST_NAME: usize = 60;
 /// The same for an identifier, which stands for a name that cannot be typed.
@@ -123,9 +125,9 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
     if let Some(client) = &about.arrival.client {
         _ = write!(text, ", with a client that calls itself `{}`", cut(client));
     }
-    _ = write!(text, "\nRule: {}", plain(&about.required.rule));
+    _ = write!(text, "\nRule: {}", cut(&about.required.rule));
     if let Some(words) = &about.required.words {
-        _ = write!(text, " ({})", plain(words));
+        _ = write!(text, " ({})", shortened(words, LONGEST_TEXT));
     }
     let changes = &about.outlook.changes;
     if !changes.is_empty() && operation.effects() != Effect::Delete {
@@ -145,7 +147,8 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
     let mut secrets = Vec::new();
     blanked(about.shown, "", &mut secrets);
     if !secrets.is_empty() {
-        _ = write!(text, "\n\nSecrets that it sets, not shown: `{}`", cut(&secrets.join(", ")));
+        let secrets = shortened(&secrets.join(", "), LONGEST_TEXT);
+        _ = write!(text, "\n\nSecrets that it sets, not shown: `{secrets}`");
     }
     for warning in about.warnings.iter().take(MAX_WARNINGS) {
         _ = write!(text, "\n\nWarning: {}", cut(warning));
@@ -199,7 +202,12 @@ fn risk(operation: &Operation) -> String {
 /// The paths of what was blanked.
 fn blanked(map: &JsonMap, at: &str, found: &mut Vec<String>) {
     for (name, value) in map {
-        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        let path = match at {
+            "" => cut(name),
+            // It is not told to its end, and each field below would copy it.
+            at if at.len() > LONGEST_TEXT => at.to_owned(),
+            at => format!("{at}.{}", cut(name)),
+        };
         blanked_in(value, path, found);
     }
 }
@@ -218,8 +226,12 @@ fn blanked_in(value: &Value, path: String, found: &mut Vec<String>) {
 }
 
 fn cut(text: &str) -> String {
+    shortened(text, LONGEST_VALUE)
+}
+
+fn shortened(text: &str, longest: usize) -> String {
     let shown = plain(text);
-    match shown.char_indices().nth(LONGEST_VALUE) {
+    match shown.char_indices().nth(longest) {
         Some((end, _)) => {
             let (start, rest) = shown.split_at(end);
             format!("{start}… ({} more characters)", rest.chars().count())

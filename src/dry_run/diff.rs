@@ -12,6 +12,8 @@ use crate::{
 const MOST_CHANGES: usize = 100;
 /// Bound on a text in a change, in characters.
 const LONGEST_TEXT: usize = 300;
+/// Bound on a name in a path, in bytes; a longer path does not grow any more.
+const LONGEST_PATH: usize = 200;
 /// Bound on a list in a change, in items.
 const LONGEST_LIST: usize = 20;
 
@@ -150,6 +152,14 @@ impl Diff {
 
 /// The path of a field below. Names come from callers, too, and may have a key in them.
 fn step(path: &str, name: &str) -> String {
+    if path.len() > LONGEST_PATH {
+        return path.to_owned();
+    }
     let name = mask_text(name);
+    let shown = name.floor_char_boundary(LONGEST_PATH);
+    let name = match name.get(..shown) {
+        Some(beginning) if shown < name.len() => format!("{beginning}…").into(),
+        _ => name,
+    };
     if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") }
 }

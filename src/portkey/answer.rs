@@ -102,6 +102,13 @@ pub enum Kind {
     InBody,
 }
 
+/// Bound on what an upstream calls a request, in characters: it is repeated to callers and in logs.
+const MAX_REQUEST_ID_CHARS: usize = 200;
+
+fn short_id(id: &str) -> String {
+    id.chars().take(MAX_REQUEST_ID_CHARS).collect()
+}
+
 impl Answer {
     pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -109,8 +116,8 @@ impl Answer {
         Self {
             status,
             body,
-            content_type: text(header::CONTENT_TYPE.as_str()).map(str::to_owned),
-            request_id: id.iter().find_map(|name| text(name)).map(str::to_owned),
+            content_type: text(header::CONTENT_TYPE.as_str()).map(short_id),
+            request_id: id.iter().find_map(|name| text(name)).map(short_id),
             retry_after: text(header::RETRY_AFTER.as_str()).and_then(pause),
             attempts: 1,
             is_doubtful: false,
@@ -189,7 +196,7 @@ impl Answer {
             message,
             details: texts.details,
             more_details: 0,
-            request_id: text(body.get("request_id")).or(self.request_id),
+            request_id: text(body.get("request_id")).map(|id| short_id(&id)).or(self.request_id),
             attempts: self.attempts,
             is_doubtful: self.is_doubtful,
             kind,

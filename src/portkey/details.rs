@@ -3,7 +3,7 @@
 //! Values that only repeat the request (`received`, `input`, `body`, …) are left out: what is wrong with
 //! them stands beside, and they may hold secrets.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,9 @@ const MAX_DEPTH: usize = 8;
 const MAX_TEXT_BYTES: usize = 1_000;
 /// Bound on a detail, in bytes.
 const MAX_DETAIL_BYTES: usize = 300;
+/// Bound on a text before keys in it are masked, in bytes. It is longer than what is told, so that no key is
+/// cut where it would be.
+const MAX_READ_BYTES: usize = 8 * MAX_TEXT_BYTES;
 /// Bound on the name of a place, in bytes.
 const MAX_PLACE_BYTES: usize = 100;
 /// The size up to which a word stands for a cause, as `required` does, and not for a value.
@@ -124,7 +127,7 @@ const GENERIC: &str = "a access action again allow allowed already an and any ap
     unprocessable unsuccessful user valid validation was went were with wrong you your";
 
 /// One cause among the details of an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Detail {
     /// The field that it is about, as `a.b`; empty if it names none.
     pub place: String,
@@ -150,6 +153,9 @@ pub(super) struct Texts {
 
 /// Whether a message names no cause: it has no other words than such as "you do not have permission".
 pub fn is_generic(message: &str) -> bool {
+    if message.len() > MAX_TEXT_BYTES {
+        return false;
+    }
     let words = message.split(|c: char| !c.is_alphanumeric() && c != '_');
     words.filter(|word| !word.is_empty()).all(|word| {
         let word = word.to_ascii_lowercase();
@@ -169,7 +175,7 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
         .or_else(|| first(body))
         .or_else(|| text(body, "data"))
         .or_else(|| own_text(body));
-    let mut found = Found { details: Vec::new(), read: 0 };
+    let mut found = Found::default();
     let data = body.get("data").filter(|data| data.is_object() || data.is_array());
     let mut layers = vec![inner];
     for layer in data.into_iter().chain([body]) {
@@ -204,7 +210,7 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
     let mut details = found.details;
     details.retain(says_more);
     if all && message.is_none() && details.is_empty() && inner.is_object() {
-        let mut found = Found { details: Vec::new(), read: 0 };
+        let mut found = Found::default();
         found.collect(inner, "", 0);
         details = found.details;
     }
@@ -222,7 +228,7 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
 /// A text that is one, and no JSON in disguise.
 fn own_text(value: &Value) -> Option<String> {
     let text = value.as_str()?.trim();
-    (!text.is_empty() && json_in(text).is_none()).then(|| text.to_owned())
+    (!text.is_empty() && json_in(text).is_none()).then(|| beginning(text).to_owned())
 }
 
 /// An object or a list that was written as a text.
@@ -234,8 +240,10 @@ fn json_in(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
+#[derive(Default)]
 struct Found {
     details: Vec<Detail>,
+    known: HashSet<Detail>,
     read: usize,
 }
 
@@ -312,9 +320,9 @@ impl Found {
         }
         let last = place.rsplit('.').next().unwrap_or_default();
         let is_value = is_secret_name(last) && !says_something(text);
-        let text = if is_value { MASK } else { text };
+        let text = if is_value { MASK } else { beginning(text) };
         let detail = Detail { place: place.to_owned(), text: text.to_owned() };
-        if !self.details.contains(&detail) {
+        if self.known.insert(detail.clone()) {
             self.details.push(detail);
         }
     }
@@ -358,11 +366,17 @@ fn dotted(path: &str) -> String {
 }
 
 fn joined(place: &str, name: &str) -> String {
+    let (place, name) = (beginning(place), beginning(name));
     match (place, name) {
         ("", name) => name.to_owned(),
         (place, "") => place.to_owned(),
         (place, name) => format!("{place}.{name}"),
     }
+}
+
+/// As much of a text as may be told, and more.
+fn beginning(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_READ_BYTES)).unwrap_or(text)
 }
 
 /// What else an object with a message says in a word: `expected string`.

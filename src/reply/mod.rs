@@ -9,6 +9,12 @@ use crate::{
     results::{Content, DATA, Shown},
 };
 
+/// What stands behind a text that is not told to its end.
+const MISSING: &str = "… (the rest is left out)";
+
+/// Bound on an error as it is told, in bytes of JSON, whatever its cause.
+pub const MAX_ERROR_BYTES: usize = 16 << 10;
+
 /// Says in the `_meta` of a result that it has text which strangers wrote, and of a tool that its results
 /// do.
 const UNTRUSTED: &str = "portkey-mcp/untrusted";
@@ -75,16 +81,85 @@ pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result
     Ok(message)
 }
 
-/// The result of a tool call that came to nothing. It has no structured content: clients check that
-/// against the schema of a success.
-pub fn error(error: &CallError) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(words(error))])
+/// The result of a tool call that came to nothing, in at most `max` bytes. It has no structured content: clients
+/// check that against the schema of a success.
+pub fn error(error: &CallError, max: usize) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(bounded(in_full(error), max))])
 }
 
 /// An error in words for whoever made the call.
 pub fn words(error: &CallError) -> String {
+    bounded(in_full(error), MAX_ERROR_BYTES)
+}
+
+fn in_full(error: &CallError) -> String {
     match error {
         CallError::Refused(operation, refusal) => explain::refusal(operation, refusal),
         other => other.to_string(),
+    }
+}
+
+/// How many bytes a text takes as JSON, without its quotes.
+pub fn json_size(text: &str) -> usize {
+    text.chars().map(char_size).sum()
+}
+
+/// How many bytes the text of a block takes as JSON.
+pub fn size(block: &ContentBlock) -> usize {
+    block.as_text().map_or(0, |text| json_size(&text.text))
+}
+
+fn char_size(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        c if u32::from(c) < 0x20 => 6,
+        c => c.len_utf8(),
+    }
+}
+
+/// As much of a text as takes up to `max` bytes as JSON, and a word on what is missing.
+pub fn bounded(mut text: String, max: usize) -> String {
+    // A character takes six bytes at most for each of its own.
+    if text.len() <= max / 6 {
+        return text;
+    }
+    let (mut taken, mut end) = (0, None);
+    for (at, c) in text.char_indices() {
+        taken += char_size(c);
+        if end.is_none() && taken + MISSING.len() > max {
+            end = Some(at);
+        }
+        if taken > max {
+            text.truncate(end.unwrap_or_default());
+            text.push_str(MISSING);
+            break;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::bounded;
+
+    #[test]
+    fn texts_are_bounded_as_json() {
+        for part in ["a", "é", "\"", "\u{1}", "a\n\\", "😀x"] {
+            for count in [0, 1, 90, 100, 101, 5_000] {
+                let whole = part.repeat(count);
+                let json = |text: &str| serde_json::to_string(text).unwrap().len() - 2;
+                let told = bounded(whole.clone(), 600);
+                assert!(json(&told) <= 600, "{part:?} {count}: {}", json(&told));
+                match json(&whole) <= 600 {
+                    true => assert_eq!(told, whole),
+                    false => {
+                        let kept = told.strip_suffix(super::MISSING).unwrap();
+                        assert!(whole.starts_with(kept) && json(kept) > 500, "{part:?} {count}");
+                    }
+                }
+            }
+        }
     }
 }

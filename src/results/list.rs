@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     DATA, preview,
-    project::Fields,
+    project::{Fields, MAX_FIELDS},
     warnings::{WARNINGS, add_warnings},
 };
 use crate::operation::{Effect, InputError, JsonMap, Published};
@@ -115,7 +115,9 @@ impl Listing {
         let [own_fields, own_all] = self.own;
         let mut wishes = Wishes::default();
         if !own_fields && let Some(value) = args.shift_remove(FIELDS) {
-            let told = "takes a list of names of fields, such as [\"id\", \"limits.cost\"]";
+            let told = format!(
+                "takes a list of up to {MAX_FIELDS} names of fields, such as [\"id\", \"limits.cost\"]"
+            );
             wishes.fields = Fields::parse(&value).ok_or_else(|| InputError::one(FIELDS, told))?;
         }
         if !own_all && let Some(value) = args.shift_remove(ALL) {

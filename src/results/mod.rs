@@ -114,6 +114,11 @@ impl Results {
         Self { keep: Arc::new(Keep::new(store, self.keep.ttl())), ..self }
     }
 
+    /// The size beyond which an answer is shown in part, in bytes, if there is one.
+    pub const fn most(&self) -> Option<usize> {
+        self.most
+    }
+
     /// What an answer carries.
     pub const fn content(&self) -> Content {
         self.content

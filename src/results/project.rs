@@ -4,15 +4,21 @@ use serde_json::Value;
 
 use crate::operation::JsonMap;
 
+/// Bound on the names that one call asks for: each is looked for in all items.
+pub(super) const MAX_FIELDS: usize = 100;
+/// Bound on a name, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+
 /// Names of fields, with dots into objects. A list on the way means each of its items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields(Vec<String>);
 
 impl Fields {
-    /// The names, of a list of texts or of one text with commas.
+    /// The names, of a list of texts or of one text with commas; none where they are no names, or too many.
     pub(super) fn parse(value: &Value) -> Option<Self> {
-        let names = match value {
+        let names: Vec<String> = match value {
             Value::Null => Vec::new(),
+            Value::String(text) if text.len() > MAX_FIELDS * MAX_NAME_BYTES => return None,
             Value::String(text) => match serde_json::from_str(text) {
                 // Some clients write lists as texts.
                 Ok(list @ Value::Array(_)) => return Self::parse(&list),
@@ -24,7 +30,10 @@ impl Fields {
                 .collect::<Option<_>>()?,
             _ => return None,
         };
-        Some(Self(names.into_iter().filter(|name| !name.is_empty()).collect()))
+        let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        let is_bounded =
+            names.len() <= MAX_FIELDS && names.iter().all(|name| name.len() <= MAX_NAME_BYTES);
+        is_bounded.then_some(Self(names))
     }
 
     pub(super) fn is_empty(&self) -> bool {

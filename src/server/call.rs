@@ -23,10 +23,13 @@ use crate::{
     observe::Call,
     portkey::Doubt,
     principal::Principal,
-    reply,
+    reply::{self, MAX_ERROR_BYTES},
     results::{Content, Origin, Shown, annotate},
     surface,
 };
+
+/// Bound on a tool's name where it is repeated, in characters.
+const MAX_NAME_CHARS: usize = 100;
 
 impl Server {
     /// A call from its arrival to its answer, whatever becomes of it.
@@ -36,7 +39,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let _under_way = self.calls.token();
-        let name = request.name.clone();
+        let name = short(&request.name);
         let principal = self.caller(&context)?;
         let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
         let span = observed.span();
@@ -100,14 +103,14 @@ impl Server {
                     Ok(Reached::Answer(answer)) => {
                         return Ok(own_answer(answer, self.results.content(), observed));
                     }
-                    Err(error) => return Ok(turned_back(observed, error)),
+                    Err(error) => return Ok(self.turned_back(observed, error)),
                 }
             }
         };
         let source = Source { client: Some(context), principal, arrival, name };
         let wanted = match self.wanted(&source, &mut args, record) {
             Ok(wanted) => wanted,
-            Err(error) => return Ok(turned_back(observed, error.into())),
+            Err(error) => return Ok(self.turned_back(observed, error.into())),
         };
         let call = dispatch::Call { principal, arrival, name, args, answer };
         let mut outcome = self.dispatcher.recorded(call, record).await;
@@ -143,12 +146,9 @@ impl Server {
                 Err(ErrorData::invalid_params(unknown.to_string(), None))
             }
             Err(error) => {
-                let mut result = reply::error(&error);
-                // So that describing an operation before calling it is optional.
                 let is_wrong = own.is_some() && matches!(error, CallError::Input(_));
                 let takes = is_wrong.then(|| self.takes(name)).flatten();
-                result.content.extend(takes.map(ContentBlock::text));
-                Ok(result.into())
+                Ok(self.error_with(&error, takes).into())
             }
             Ok(body) => {
                 let untrusted = observed.is_untrusted();
@@ -158,6 +158,33 @@ impl Server {
                 Ok(reply::answer(shown, self.results.content(), untrusted).into())
             }
         }
+    }
+
+    /// An error as a result, with what the operation takes if there is space for it: so that describing it
+    /// before calling it is optional.
+    fn error_with(&self, error: &CallError, takes: Option<String>) -> CallToolResult {
+        let max = self.max_error_bytes();
+        let mut result = reply::error(error, max);
+        let Some(takes) = takes else { return result };
+        let used: usize = result.content.iter().map(reply::size).sum();
+        let takes = Some(takes).filter(|takes| reply::json_size(takes) + used <= max);
+        let takes = takes.unwrap_or_else(|| "`describe-operation` says what it takes".to_owned());
+        if reply::json_size(&takes) + used <= max {
+            result.content.push(ContentBlock::text(takes));
+        }
+        result
+    }
+
+    /// The answer to a call that was never made, because of its arguments.
+    fn turned_back(&self, observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
+        let result = reply::error(&error, self.max_error_bytes()).into();
+        observed.ended(&Err(error));
+        result
+    }
+
+    /// Bound on an error as a result: that of all errors, or that of answers where it is lower.
+    pub(super) fn max_error_bytes(&self) -> usize {
+        self.results.most().map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
     }
 
     /// Puts a question to the human behind the client.
@@ -182,9 +209,7 @@ fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> C
     reply::answer(shown, content, untrusted).into()
 }
 
-/// The answer to a call that was never made, because of its arguments.
-fn turned_back(observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
-    let result = reply::error(&error).into();
-    observed.ended(&Err(error));
-    result
+/// As much of a name that a caller made up as is repeated.
+fn short(name: &str) -> String {
+    name.chars().take(MAX_NAME_CHARS).collect()
 }

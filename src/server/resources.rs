@@ -191,7 +191,7 @@ impl Server {
             }
         };
         observed.ended(&outcome);
-        let answer = outcome.map_err(|error| refused(&error))?;
+        let answer = outcome.map_err(|error| refused(&error, self.max_error_bytes()))?;
         let untrusted = observed.is_untrusted();
         let reveals = !kind.read.operation.revealed().is_empty();
         let may_keep = self.dispatcher.may_keep(principal, Some(kind.read.operation));
@@ -210,8 +210,8 @@ impl Server {
 }
 
 /// Why there is no answer. Portkey says 403 of much that is gone (errors.md §3).
-fn refused(error: &CallError) -> ErrorData {
-    let words = reply::words(error);
+fn refused(error: &CallError, max: usize) -> ErrorData {
+    let words = reply::bounded(reply::words(error), max);
     match error {
         CallError::Refused(_, refusal) if matches!(refusal.status.as_u16(), 400 | 403 | 404) => {
             not_found(words)

@@ -2,6 +2,9 @@
 
 use rmcp::{ErrorData, model::ErrorCode};
 
+/// Bound on what is repeated of a method's name, in characters.
+const MAX_METHOD_CHARS: usize = 100;
+
 /// Methods whose malformed parameters would otherwise be reported as an unknown method.
 const METHODS: &[(&str, &str)] = &[
     ("completion/complete", "`ref` and `argument` are objects"),
@@ -23,7 +26,8 @@ pub(super) fn explained(method: &str) -> ErrorData {
             ErrorData::invalid_params(what, None)
         }
         None => {
-            let what = format!("there is no method {method}");
+            let shown: String = method.chars().take(MAX_METHOD_CHARS).collect();
+            let what = format!("there is no method {shown}");
             ErrorData::new(ErrorCode::METHOD_NOT_FOUND, what, None)
         }
     }

@@ -3,6 +3,7 @@
 pub mod admin;
 mod auxiliary;
 mod backlog;
+mod envelope;
 pub mod http;
 pub mod stdio;
 mod trim;

@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 
 use super::{
     backlog::{Backlog, MAX_OPEN, NotTaken},
+    envelope::{self, Excess},
     trim::trim,
 };
 use crate::server::Server;
@@ -394,6 +395,11 @@ fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Com
     if line.is_empty() {
         return Ok(None);
     }
+    envelope::check(line).map_err(|Excess { is_json, what, id }| Complaint {
+        code: if is_json { ErrorCode::INVALID_REQUEST } else { ErrorCode::PARSE_ERROR },
+        what,
+        id: id.and_then(|id| serde_json::from_value(id).ok()),
+    })?;
     if let Some(call) = read_tool_call(line) {
         return Ok(Some(call));
     }

@@ -10,6 +10,7 @@ mod approval;
 mod arguments;
 mod audit;
 mod auth;
+mod bounds;
 mod budget;
 mod call_log;
 mod calls;

@@ -10,7 +10,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{super::MARK, refusal::Refusal};
+use super::{
+    super::{MARK, envelope},
+    refusal::Refusal,
+};
 use crate::{
     operation::Effect,
     surface::{self, Does},
@@ -38,7 +41,7 @@ impl Bounds {
                 return Err(Refusal::too_large());
             }
             match Limited::new(body, self.size).collect().await {
-                Ok(body) => Ok(without_mark(body.to_bytes())),
+                Ok(body) => within_bounds(without_mark(body.to_bytes())),
                 Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
                 Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")),
             }
@@ -55,6 +58,14 @@ fn without_mark(mut body: Bytes) -> Bytes {
         body.advance(MARK.len());
     }
     body
+}
+
+/// A body that holds no more than is read.
+fn within_bounds(body: Bytes) -> Result<Bytes, Refusal> {
+    match envelope::check(&body) {
+        Ok(()) => Ok(body),
+        Err(excess) => Err(Refusal::new(StatusCode::BAD_REQUEST, excess.what)),
+    }
 }
 
 /// What a JSON-RPC message calls, if that is what it does.

@@ -4,13 +4,18 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Extension,
-    body::{Body, to_bytes},
+    body::{Body, HttpBody, to_bytes},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use crate::{auth::Denied, metrics, principal::Unproven};
+use crate::{
+    auth::Denied,
+    metrics,
+    principal::Unproven,
+    reply::{MAX_ERROR_BYTES, bounded},
+};
 
 /// JSON-RPC's code for a request that is none.
 const INVALID_REQUEST: i32 = -32600;
@@ -21,6 +26,9 @@ const SERVER_ERROR: i32 = -32000;
 
 /// When to come back after the server could not say who a caller is.
 const LATER: Duration = Duration::from_secs(5);
+
+/// Bound on what a refusal says, in bytes: it may repeat what a caller wrote.
+const MAX_MESSAGE_BYTES: usize = 2_000;
 
 /// How much of a refusal's own text is read.
 const MOST_TEXT: usize = 64 << 10;
@@ -101,6 +109,9 @@ impl From<Unproven> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(mut self) -> Response {
         let kind = kind(self.status);
+        if self.message.len() > MAX_MESSAGE_BYTES {
+            self.message = bounded(self.message.into_owned(), MAX_MESSAGE_BYTES).into();
+        }
         let error = json!({ "code": self.code, "message": self.message });
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
         self.headers.remove(header::CONTENT_LENGTH);
@@ -140,8 +151,16 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/json")));
-    if !(status.is_client_error() || status.is_server_error()) || is_json {
+    if !(status.is_client_error() || status.is_server_error()) {
         return response;
+    }
+    if is_json && response.body().size_hint().lower() <= MAX_ERROR_BYTES as u64 {
+        return response;
+    }
+    if is_json {
+        // What rmcp says of a request may repeat any part of it.
+        let told = "the request is invalid, and repeats too much to be told in what";
+        return Refusal::new(status, told).invalid().into_response();
     }
     let (parts, body) = response.into_parts();
     let text = to_bytes(body, MOST_TEXT).await.unwrap_or_default();

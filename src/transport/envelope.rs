@@ -1,0 +1,279 @@
+//! Bounds on a message before it is read: how much it holds, and how long the names in it are that an answer
+//! may repeat.
+
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::Value;
+
+use crate::operation::{MAX_VALUES, measure};
+
+/// Messages up to this size are not looked at: they cannot hold too much, and may be repeated whole.
+const SMALL_BYTES: usize = 4 << 10;
+/// Bound on the names and items in a message: those in arguments, and what stands around these.
+const MAX_MESSAGE_VALUES: usize = MAX_VALUES + 1_000;
+/// Bound on the levels of a message. The parser has the same one, and says less.
+const MAX_MESSAGE_DEPTH: usize = 127;
+/// Bound on what names something in a larger message, in bytes.
+const MAX_NAME_BYTES: usize = 1_024;
+/// Where such a name may stand: at most so many levels below the message.
+const MAX_NAME_DEPTH: usize = 3;
+/// What names something that an answer may repeat.
+const NAMES: [&str; 8] = [
+    "id",
+    "method",
+    "name",
+    "uri",
+    "cursor",
+    "protocolVersion",
+    "io.modelcontextprotocol/protocolVersion",
+    "progressToken",
+];
+/// What an answer does not repeat, or bounds by itself.
+const ARGUMENTS: &str = "arguments";
+
+/// Why a message is not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Excess {
+    /// Whether it is JSON at all.
+    pub(super) is_json: bool,
+    /// What it has too much of, and what to do.
+    pub(super) what: String,
+    /// The id of the request, if it can be repeated.
+    pub(super) id: Option<Value>,
+}
+
+/// Checks a message against the bounds. What is no message passes, unless it holds too much to be read: what is
+/// wrong with it is told when it is.
+///
+/// # Errors
+/// The first bound that the message is beyond.
+pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
+    if message.len() <= SMALL_BYTES {
+        return Ok(());
+    }
+    let (values, depth) = measure(message, MAX_MESSAGE_VALUES);
+    let mut found = Found::default();
+    let level = Level { depth: 0, name: None, found: &mut found };
+    let is_json = level.deserialize(&mut serde_json::Deserializer::from_slice(message)).is_ok();
+    let is_large = values > MAX_MESSAGE_VALUES || depth > MAX_MESSAGE_DEPTH;
+    let what = if is_large && !is_json {
+        "the message is no JSON".to_owned()
+    } else if values > MAX_MESSAGE_VALUES {
+        format!(
+            "the message holds more than {MAX_MESSAGE_VALUES} names and items; send less at once"
+        )
+    } else if depth > MAX_MESSAGE_DEPTH {
+        format!("the message has more than {MAX_MESSAGE_DEPTH} levels")
+    } else if let Some(name) = found.long {
+        format!("`{name}` in the message is longer than {MAX_NAME_BYTES} bytes")
+    } else {
+        return Ok(());
+    };
+    Err(Excess { is_json, what, id: found.id })
+}
+
+#[derive(Default)]
+struct Found {
+    id: Option<Value>,
+    /// A name that is too long.
+    long: Option<&'static str>,
+}
+
+/// One value of a message, with the name that it has in [`NAMES`]. Whatever it is, it is gone through.
+struct Level<'a> {
+    depth: usize,
+    name: Option<&'static str>,
+    found: &'a mut Found,
+}
+
+impl Level<'_> {
+    fn is_id(&self) -> bool {
+        self.depth == 1 && self.name == Some("id")
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Level<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Level<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        if self.is_id() {
+            self.found.id = Some(number.into());
+        }
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        if self.is_id() {
+            self.found.id = Some(number.into());
+        }
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        match self.name {
+            Some(name) if text.len() > MAX_NAME_BYTES => self.found.long = Some(name),
+            Some(_) if self.is_id() => self.found.id = Some(text.into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        if self.depth >= MAX_NAME_DEPTH {
+            while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        while let Some(key) = fields.next_key::<String>()? {
+            if key == ARGUMENTS {
+                fields.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let name = NAMES.into_iter().find(|name| *name == key);
+            let depth = self.depth + 1;
+            fields.next_value_seed(Level { depth, name, found: &mut *self.found })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Case {
+        what: &'static str,
+        message: String,
+        says: Option<&'static str>,
+        id: Option<Value>,
+    }
+
+    #[test]
+    fn messages_beyond_a_bound_are_rejected_with_their_id() {
+        let long = "x".repeat(MAX_NAME_BYTES + 1);
+        let filler = "x".repeat(SMALL_BYTES);
+        let call = |arguments: Value| {
+            json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+                "params": { "name": "list-labels", "arguments": arguments } })
+            .to_string()
+        };
+        let with = |field: &str, value: &Value| {
+            let mut message = json!({ "jsonrpc": "2.0", "id": "a", "method": "m",
+                "params": { "filler": filler } });
+            *message.pointer_mut(field).unwrap_or(&mut Value::Null) = value.clone();
+            message.to_string()
+        };
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let cases = [
+            Case {
+                what: "an ordinary large call",
+                message: call(json!({ "text": filler, "list": vec![1; 2_000] })),
+                says: None,
+                id: None,
+            },
+            Case {
+                what: "long names in arguments are none of an answer's",
+                message: call(json!({ "name": filler, "id": filler })),
+                says: None,
+                id: None,
+            },
+            Case {
+                what: "many arguments",
+                message: call((0..380_000).map(|i| (format!("a{i}"), json!(1))).collect()),
+                says: Some("more than 11000 names and items"),
+                id: Some(json!(7)),
+            },
+            Case {
+                what: "many levels",
+                message: format!(r#"{{"params":{{"arguments":{{"a":{deep}}}}},"id":8}}"#),
+                says: Some("more than 127 levels"),
+                id: Some(json!(8)),
+            },
+            Case {
+                what: "a long id",
+                message: with("/id", &json!(filler)),
+                says: Some("`id`"),
+                id: None,
+            },
+            Case {
+                what: "a long method",
+                message: with("/method", &json!(filler)),
+                says: Some("`method`"),
+                id: Some(json!("a")),
+            },
+            Case {
+                what: "a long name among parameters that are of another kind",
+                message: format!(
+                    r#"{{"id":9,"id":9,"params":{{"ref":5,"_meta":[1],"name":"{long}","x":"{filler}"}}}}"#
+                ),
+                says: Some("`name`"),
+                id: Some(json!(9)),
+            },
+            Case {
+                what: "a long revision",
+                message: format!(
+                    r#"{{"params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"{filler}"}}}}}}"#
+                ),
+                says: Some("`io.modelcontextprotocol/protocolVersion`"),
+                id: None,
+            },
+            Case { what: "no JSON", message: filler.clone(), says: None, id: None },
+            Case {
+                what: "no JSON, and much of it",
+                message: "[".repeat(100_000),
+                says: Some("is no JSON"),
+                id: None,
+            },
+        ];
+        for Case { what, message, says, id } in cases {
+            match (check(message.as_bytes()), says) {
+                (Ok(()), None) => {}
+                (Err(excess), Some(says)) => {
+                    assert!(excess.what.contains(says), "{what}: {}", excess.what);
+                    assert_eq!(excess.id, id, "{what}");
+                }
+                (outcome, _) => panic!("{what}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn small_messages_are_not_looked_at() {
+        let message = format!(r#"{{"id":"{}"}}"#, "x".repeat(SMALL_BYTES - 9));
+        assert_eq!((message.len(), check(message.as_bytes())), (SMALL_BYTES, Ok(())));
+    }
+}

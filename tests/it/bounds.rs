@@ -1,0 +1,517 @@
+//! Whatever a caller or an upstream writes, what is said of it is bounded, and so is the work.
+
+use portkey_mcp::{
+    catalog::Catalog,
+    dispatch::CallError,
+    operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort},
+    policy::Policy,
+    reply::{MAX_ERROR_BYTES, words},
+    watch::Watched,
+};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    http::served,
+    process::{Served, said},
+    requests::{answer, client, modern, post},
+    stdio::opened,
+    upstream::{Upstream, answer as upstream_answer, dispatcher, ok, operator},
+};
+
+/// How many names, and letters of them, one call may have compared.
+const MAX_EFFORT: usize = 3_000_000;
+
+fn nested(levels: usize) -> Value {
+    (1..levels).fold(json!(1), |inner, _| json!([inner]))
+}
+
+fn many(count: usize, name: impl Fn(usize) -> String) -> JsonMap {
+    (0..count).map(|i| (name(i), json!(1))).collect()
+}
+
+fn with(name: &str, value: Value) -> JsonMap {
+    JsonMap::from_iter([(name.to_owned(), value)])
+}
+
+struct Wrong {
+    what: &'static str,
+    tool: &'static str,
+    args: JsonMap,
+    says: &'static str,
+}
+
+/// Arguments of every kind that used to be dear, or to be answered at length.
+fn wrong_arguments() -> Vec<Wrong> {
+    let enabled = |i: usize| json!({ "id": format!("w{i}"), "enabledd": true, "Id": 3 });
+    vec![
+        Wrong {
+            what: "names that nobody knows",
+            tool: "list-labels",
+            args: many(9_000, |i| format!("zz{i}")),
+            says: "9000 arguments are not known; at most 100 may be",
+        },
+        Wrong {
+            what: "more names than are looked at",
+            tool: "list-labels",
+            args: many(MAX_VALUES + 1, |i| format!("zz{i}")),
+            says: "the arguments hold more than 10000 names and items",
+        },
+        Wrong {
+            what: "names with one slip each",
+            tool: "create-api-key",
+            args: many(9_000, |i| format!("rate_limit_{i}")),
+            says: "arguments are not known",
+        },
+        Wrong {
+            what: "one name in thousands of spellings",
+            tool: "create-label",
+            args: many(9_000, |i| format!("{:_<1$}name", "", i % 100) + &"-".repeat(i / 100)),
+            says: "8894 arguments are not known",
+        },
+        Wrong {
+            what: "a name of a megabyte",
+            tool: "create-label",
+            args: many(1, |_| "_".repeat(1 << 20)),
+            says: "no argument has such a name",
+        },
+        Wrong {
+            what: "thousands of long names",
+            tool: "create-label",
+            args: many(1_000, |i| format!("{i}{}", "_".repeat(10_000))),
+            says: "no argument has such a name",
+        },
+        Wrong {
+            what: "paths below a long name",
+            tool: "create-integration",
+            args: with("configurations", json!({ "x".repeat(1 << 20): vec![1; 9_000] })),
+            says: "`name`: is required",
+        },
+        Wrong {
+            what: "a list of nothing but wrong items",
+            tool: "bulk-update-integration-workspaces",
+            args: with("workspaces", json!(vec![1; 9_000])),
+            says: "takes an object, got a number",
+        },
+        Wrong {
+            what: "objects with a wrong field each",
+            tool: "bulk-update-integration-workspaces",
+            args: with("workspaces", (0..3_000).map(enabled).collect()),
+            says: "and",
+        },
+        Wrong {
+            what: "words that are no value of an enum",
+            tool: "create-api-key",
+            args: with("scopes", (0..9_000).map(|i| json!(format!("logs.lis{i}"))).collect()),
+            says: "`name`: is required",
+        },
+        Wrong {
+            what: "an enum of a megabyte",
+            tool: "create-api-key",
+            args: with("type", json!("_".repeat(1 << 20))),
+            says: "no such value",
+        },
+        Wrong {
+            what: "more JSON as text than is read",
+            tool: "bulk-update-integration-workspaces",
+            args: with("workspaces", json!(json!(vec![1; MAX_VALUES + 1]).to_string())),
+            says: "holds too much JSON as text",
+        },
+        Wrong {
+            what: "the same in parts",
+            tool: "bulk-update-integration-workspaces",
+            args: with("workspaces", json!(vec![json!({ "a": vec![1; 90] }).to_string(); 9_000])),
+            says: "`slug`: is required",
+        },
+        Wrong {
+            what: "the same where a secret belongs",
+            tool: "create-integration",
+            args: with("configurations", json!(json!(vec![1; MAX_VALUES + 1]).to_string())),
+            says: "",
+        },
+        Wrong {
+            what: "more levels than are looked at",
+            tool: "create-config",
+            args: with("config", nested(MAX_DEPTH + 1)),
+            says: "the arguments have more than 64 levels",
+        },
+        Wrong {
+            what: "levels in text",
+            tool: "create-config",
+            args: with("config", json!(format!("{{\"a\":{}}}", nested(70)))),
+            says: "holds too much JSON as text",
+        },
+        Wrong {
+            what: "a document of nothing but unknown parts",
+            tool: "create-config",
+            args: with("config", Value::Object(many(9_000, |i| format!("zz{i}")))),
+            says: "9000 parts of a document are not known; at most 1000 may be",
+        },
+        Wrong {
+            what: "parameters that no check has",
+            tool: "create-guardrail",
+            args: JsonMap::from_iter([
+                ("name".to_owned(), json!("n")),
+                ("actions".to_owned(), json!({})),
+                (
+                    "checks".to_owned(),
+                    json!([{ "id": "default.regexMatch", "parameters": many(9_000, |i| format!("rul{i}")) }]),
+                ),
+            ]),
+            says: "parts of a document are not known",
+        },
+        Wrong {
+            what: "a number of a megabyte",
+            tool: "list-users",
+            args: with("pageSize", json!("9".repeat(1 << 20))),
+            says: "takes a whole number, got text",
+        },
+        Wrong {
+            what: "a list of names of a megabyte",
+            tool: "list-users",
+            args: with("pageSize", json!(vec!["x".repeat(1 << 10); 1_000])),
+            says: "takes a whole number, got a list",
+        },
+    ]
+}
+
+#[test]
+fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
+    let catalog = Catalog::full();
+    for mode in [UnknownFields::Warn, UnknownFields::Deny, UnknownFields::Allow] {
+        let options = ValidationOptions { unknown_fields: mode, ..ValidationOptions::default() };
+        for Wrong { what, tool, args, says } in wrong_arguments() {
+            let published = catalog.find(tool).unwrap().published();
+            let before = effort::total();
+            let error = published.validate(args, &options).expect_err(what);
+            let effort = effort::total() - before;
+            let told = words(&CallError::Input(error.clone()));
+            assert!(told.len() <= MAX_ERROR_BYTES, "{what}: {} bytes", told.len());
+            // What is cut short of a whole is no problem left out.
+            assert_eq!(told, error.to_string(), "{what}");
+            assert!(error.problems().iter().count() <= 20, "{what}: {told}");
+            assert!(mode == UnknownFields::Deny || told.contains(says), "{what}: {told}");
+            assert!(effort <= MAX_EFFORT, "{what}: {effort}");
+        }
+    }
+}
+
+/// What is passed over could mean what a rule of a policy looks for, so nothing of it travels.
+#[test]
+fn names_that_are_passed_over_are_refused() {
+    let spelling = |i: usize| format!("{:_<1$}name", "", i);
+    for mode in [UnknownFields::Warn, UnknownFields::Deny, UnknownFields::Allow] {
+        let options = ValidationOptions { unknown_fields: mode, ..ValidationOptions::default() };
+        let catalog = Catalog::full();
+        let published = catalog.find("create-label").unwrap().published();
+        let validate = |count: usize| {
+            let args = (0..count).map(|i| (spelling(i), json!("n"))).collect();
+            published.validate(args, &options)
+        };
+        assert_eq!(validate(100).unwrap().args, with("name", json!("n")), "{mode:?}");
+        let error = validate(120).unwrap_err().to_string();
+        assert!(error.contains("too many names are not those of arguments"), "{mode:?}: {error}");
+    }
+}
+
+#[test]
+fn lists_of_what_is_known_are_told_once() {
+    let args = json!({ "workspaces": [{ "zz": 1, "id": "a" }, { "yy": 1, "id": "b" }], "xx": 1 });
+    let catalog = Catalog::full();
+    let published = catalog.find("bulk-update-integration-workspaces").unwrap().published();
+    let options =
+        ValidationOptions { unknown_fields: UnknownFields::Deny, ..ValidationOptions::default() };
+    let told = published.validate(args.as_object().unwrap().clone(), &options).unwrap_err();
+    let told = told.to_string();
+    assert_eq!(told.matches("it takes").count(), 2, "{told}");
+    assert_eq!(told.matches("no such argument").count(), 3, "{told}");
+}
+
+/// What passes has warnings, and these have a bound, too.
+#[test]
+fn warnings_are_bounded() {
+    let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
+    let catalog = Catalog::full();
+    let calls = [
+        ("create-config", json!({ "name": "c", "config": many(900, long) })),
+        ("create-collection", json!({ "name": "c", "a": { long(1): many(9_000, long) } })),
+        ("list-all-integrations", Value::Object(many(100, |i| "y".repeat(i + 20)))),
+        (
+            "create-guardrail",
+            json!({ "name": "g", "actions": {}, "checks": vec![json!({ "id": "z".repeat(5_000) }); 200] }),
+        ),
+    ];
+    for (tool, args) in calls {
+        let args = args.as_object().unwrap().clone();
+        let published = catalog.find(tool).unwrap().published();
+        let passed = published.validate(args, &ValidationOptions::default());
+        let passed = passed.unwrap_or_else(|error| panic!("{tool}: {error}"));
+        let bytes: usize = passed.warnings.iter().map(String::len).sum();
+        assert!(!passed.warnings.is_empty() && bytes <= MAX_ERROR_BYTES, "{tool}: {bytes}");
+        assert!(passed.unknown.iter().all(|path| path.len() < 300), "{tool}");
+    }
+}
+
+/// The message that calls a tool, as text.
+fn calling(tool: &str, arguments: &str) -> String {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    });
+    format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{meta}}}}}"#
+    )
+}
+
+struct Message {
+    what: &'static str,
+    body: String,
+    /// What its answer has.
+    says: &'static str,
+}
+
+/// Messages that are too much, or that an answer might repeat.
+fn messages() -> Vec<Message> {
+    let long = "m".repeat(1 << 20);
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let many = Value::Object(many(380_000, |i| format!("z{i}"))).to_string();
+    let asking = |method: &str, params: Value| {
+        json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
+    };
+    vec![
+        Message {
+            what: "380,000 arguments",
+            body: calling("list-labels", &many),
+            says: "more than 11000 names and items",
+        },
+        Message {
+            what: "10,000 levels",
+            body: calling("list-labels", &deep),
+            says: "more than 127 levels",
+        },
+        Message { what: "a long tool name", body: calling(&long, "{}"), says: "`name`" },
+        Message {
+            what: "a long id",
+            body: calling("list-labels", "{}").replace("\"id\":1", &format!("\"id\":\"{long}\"")),
+            says: "`id`",
+        },
+        Message { what: "a long method", body: asking(&long, json!({})), says: "`method`" },
+        Message {
+            what: "a long address",
+            body: asking("resources/read", json!({ "uri": format!("portkey://guide/{long}") })),
+            says: "`uri`",
+        },
+        Message {
+            what: "a long prompt",
+            body: asking("prompts/get", json!({ "name": long })),
+            says: "`name`",
+        },
+        Message {
+            what: "a long argument of a completion",
+            body: asking(
+                "completion/complete",
+                json!({ "ref": { "type": "ref/prompt", "name": "p" }, "argument": { "name": long, "value": "" } }),
+            ),
+            says: "`name`",
+        },
+        Message {
+            what: "a long cursor",
+            body: asking("tools/list", json!({ "cursor": long })),
+            says: "`cursor`",
+        },
+    ]
+}
+
+#[test]
+fn messages_that_are_too_much_are_answered_shortly_over_a_pipe() {
+    let mut pipe = opened(&["--sandbox"]);
+    for Message { what, body, says } in messages() {
+        pipe.send(&body);
+        let answer = pipe.receive();
+        let told = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(told.contains(says), "{what}: {answer}");
+        assert!(answer.to_string().len() <= MAX_ERROR_BYTES, "{what}");
+        let id = if what == "a long id" { Value::Null } else { json!(1) };
+        assert_eq!(answer["id"], id, "{what}");
+    }
+    assert!(pipe.end().0.success());
+}
+
+/// In a message that is short enough, names are repeated in part at most.
+#[test]
+fn names_that_are_made_up_are_repeated_in_part() {
+    let long = "m".repeat(3_000);
+    let mut pipe = opened(&["--sandbox"]);
+    let asking = |method: &str, params: Value| {
+        json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
+    };
+    for body in [
+        calling(&long, "{}"),
+        asking(&long, json!({})),
+        asking("resources/read", json!({ "uri": format!("portkey://guide/{long}") })),
+        asking("resources/read", json!({ "uri": format!("portkey://operations/{long}") })),
+        asking("prompts/get", json!({ "name": long })),
+        asking("tools/list", json!({ "cursor": long })),
+    ] {
+        pipe.send(&body);
+        let answer = pipe.receive();
+        assert!(answer["error"]["message"].is_string(), "{answer}");
+        assert!(answer.to_string().len() <= 600, "{answer}");
+    }
+    assert!(pipe.end().0.success());
+}
+
+async fn by_both_ways(server: &Served, body: &str, name: &str) -> [(StatusCode, Value); 2] {
+    let ask = |accept: &str| {
+        client()
+            .post(&server.url)
+            .header("content-type", "application/json")
+            .header("accept", accept.to_owned())
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", name.to_owned())
+            .body(body.to_owned())
+    };
+    // What takes any form goes to rmcp.
+    [
+        answer(ask("application/json, text/event-stream")).await,
+        answer(ask("application/json")).await,
+    ]
+}
+
+#[tokio::test]
+async fn messages_that_are_too_much_are_answered_shortly_over_http() {
+    let server = served(&["--max-request-bytes", "16777216"]);
+    for Message { what, body, says } in messages() {
+        for (status, answer) in by_both_ways(&server, &body, "list-labels").await {
+            let told = answer["error"]["message"].as_str().unwrap_or_default();
+            assert!(status == StatusCode::BAD_REQUEST && told.contains(says), "{what}: {answer}");
+            assert!(answer.to_string().len() <= MAX_ERROR_BYTES, "{what}");
+        }
+        let (status, answer) = answer(post(&server, &body)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{what}: {answer}");
+    }
+    // The server is none the worse for it.
+    let (status, answer) =
+        answer(modern(&server, "tools/call", json!({ "name": "list-labels" }))).await;
+    assert_eq!((status, &answer["result"]["isError"]), (StatusCode::OK, &json!(false)), "{answer}");
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_answered_alike_whichever_way_they_come() {
+    let small = ["--max-result-bytes", "1024"];
+    let (server, bounded) = (served(&[]), served(&small));
+    let mut pipe = opened(&["--sandbox"]);
+    for Wrong { what, tool, args, .. } in wrong_arguments() {
+        let body = calling(tool, &Value::Object(args).to_string());
+        // Larger ones are not read at all.
+        if body.len() > 4 << 20 {
+            continue;
+        }
+        pipe.send(&body);
+        let piped = pipe.receive();
+        assert!(piped.to_string().len() <= MAX_ERROR_BYTES, "{what}");
+        if piped["result"].is_null() {
+            assert!(piped["error"]["message"].is_string(), "{what}: {piped}");
+            continue;
+        }
+        let text = &piped["result"]["content"][0]["text"];
+        assert_eq!(piped["result"]["isError"], true, "{what}: {piped}");
+        for (status, answer) in by_both_ways(&server, &body, tool).await {
+            assert_eq!(status, StatusCode::OK, "{what}: {answer}");
+            assert_eq!(&answer["result"]["content"][0]["text"], text, "{what}");
+        }
+        for (_, answer) in by_both_ways(&bounded, &body, tool).await {
+            let told = answer["result"]["content"][0]["text"].to_string();
+            assert!(told.len() <= 1_024 + 2, "{what}: {} bytes", told.len());
+        }
+    }
+    assert!(pipe.end().0.success());
+}
+
+/// Tools that call others add what these take, if there is space.
+#[test]
+fn errors_of_tools_that_call_others_are_bounded() {
+    let args = json!({ "operation": "create-integration", "arguments": many(9_000, |i| format!("zz{i}")) });
+    for (bound, says) in [("0", "create-integration` takes, as JSON"), ("1024", "")] {
+        let mut pipe = opened(&["--sandbox", "--surface", "compact", "--max-result-bytes", bound]);
+        pipe.send(&calling("create-operation", &args.to_string()));
+        let answer = pipe.receive();
+        let content = answer["result"]["content"].to_string();
+        let max = if bound == "0" { MAX_ERROR_BYTES } else { 1_200 };
+        assert!(content.len() <= max + 200 && content.contains(says), "{bound}: {content}");
+        assert!(pipe.end().0.success());
+    }
+}
+
+#[test]
+fn shell_calls_have_the_same_bounds() {
+    let args = Value::Object(many(9_000, |i| format!("z{i}"))).to_string();
+    let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
+    assert!(!is_ok && told.contains("9000 arguments are not known"), "{told}");
+    assert!(told.len() <= MAX_ERROR_BYTES, "{} bytes", told.len());
+    let args = Value::Object(many(11_000, |i| format!("z{i}"))).to_string();
+    let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
+    assert!(!is_ok && told.contains("hold more than 10000 names and items"), "{told}");
+}
+
+/// An upstream's errors are read and told within bounds, whatever they hold.
+#[tokio::test]
+async fn errors_of_upstreams_are_bounded() {
+    let long = "some words ".repeat(100_000);
+    let deep = |inner: Value| json!({ "errors": { "x".repeat(1 << 20): inner } });
+    let details: Vec<_> =
+        (0..5_000).map(|i| json!({ "path": i, "message": &long[..500] })).collect();
+    let bodies = [
+        json!({ "message": long }),
+        json!({ "message": "the the the ".repeat(100_000) }),
+        json!({ "error": { "message": long, "code": long, "details": details } }),
+        deep(json!((0..3_000).map(|i| format!("wrong {i}")).collect::<Vec<_>>())),
+        json!({ "request_id": long, "message": "no" }),
+        json!(long),
+    ];
+    for body in bodies {
+        let text = body.to_string();
+        let upstream = Upstream::start(move |_| {
+            upstream_answer("400 Bad Request", "content-type: application/json\r\n", &text)
+        })
+        .await;
+        let args = json!({ "slug": "x", "unknown": 1 }).as_object().unwrap().clone();
+        let outcome = dispatcher(&upstream).call(&operator(), "get-integration", args).await;
+        let told = words(&outcome.unwrap_err());
+        assert!(told.len() <= 8_000, "{} bytes: {}", told.len(), &told[..200]);
+    }
+}
+
+/// What an operator writes is told, too, but no more of it than of anything else.
+#[tokio::test]
+async fn denials_are_bounded() {
+    let text = format!(
+        "version: \"1\"\nrules: [{{ name: r, action: deny, on_deny: \"{}\" }}]\n",
+        "no ".repeat(20_000)
+    );
+    let policy = Policy::parse("policy.yaml", &text, &Catalog::full()).unwrap();
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
+    let outcome = dispatcher.call(&operator(), "list-labels", JsonMap::new()).await;
+    let told = words(&outcome.unwrap_err());
+    assert!(
+        told.len() <= MAX_ERROR_BYTES && told.contains("(the rest is left out)"),
+        "{}",
+        told.len()
+    );
+}
+
+/// Each is looked for in all items of a list.
+#[test]
+fn fields_that_are_asked_for_are_bounded() {
+    let names = vec!["id"; 101].join(",");
+    let (is_ok, _, told) =
+        said(&["call", "list-all-integrations", &format!("fields={names}"), "--sandbox"]);
+    assert!(!is_ok && told.contains("takes a list of up to 100 names of fields"), "{told}");
+    let names = vec!["id"; 100].join(",");
+    let (is_ok, _, told) =
+        said(&["call", "list-all-integrations", &format!("fields={names}"), "--sandbox"]);
+    assert!(is_ok, "{told}");
+}
