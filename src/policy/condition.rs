@@ -8,6 +8,8 @@ use portkey_mcp_operation::JsonMap;
 
 /// Bound on a compiled regular expression, in bytes.
 const MOST_REGEX_BYTES: usize = 1 << 18;
+/// Bound on a text that a regular expression is held against, in bytes.
+const MOST_MATCHED: usize = 1 << 18;
 /// Bound on a regular expression as it is written, in bytes.
 const LONGEST_REGEX: usize = 1_000;
 
@@ -16,6 +18,8 @@ const LONGEST_REGEX: usize = 1_000;
 pub(super) struct Condition {
     pub(super) of: Of,
     test: Test,
+    /// Its path as it is written.
+    pub(super) path: String,
     /// As it is written, for explanations.
     pub(super) text: String,
 }
@@ -78,7 +82,8 @@ impl Condition {
                 ));
             }
         };
-        Ok(Self { of, test, text: format!("{path} {op} {value}") })
+        let text = format!("{path} {op} {value}");
+        Ok(Self { of, test, path: path.to_owned(), text })
     }
 
     /// Whether it bounds its value from above: the largest that passes.
@@ -96,25 +101,44 @@ impl Condition {
         }
     }
 
-    /// Whether it holds. An argument that is absent passes no comparison but `exists: false`.
-    pub(super) fn holds(&self, args: &JsonMap, counted: impl Fn(usize) -> u64) -> bool {
-        match &self.of {
-            Of::Argument(path) => self.test.holds(path.argument(args)),
-            Of::Counter(counter) => self.test.holds(Some(&Value::from(counted(*counter)))),
+    /// Whether it holds. An argument that is absent passes no comparison but `exists: false`. Of several values,
+    /// as in a list, all have to pass, or `any` of them.
+    ///
+    /// # Errors
+    /// It cannot be said, in words without any argument's value.
+    pub(super) fn holds(
+        &self,
+        args: &JsonMap,
+        any: bool,
+        counted: impl Fn(usize) -> u64,
+    ) -> Result<bool, &'static str> {
+        let path = match &self.of {
+            Of::Counter(counter) => return self.test.holds(&Value::from(counted(*counter))),
+            Of::Argument(path) => path,
+        };
+        let (mut passed, mut failed, mut exists, mut broken) = (false, false, false, None);
+        path.arguments(args, &mut |value| {
+            exists |= !value.is_null();
+            match self.test.holds(value) {
+                Ok(true) => passed = true,
+                Ok(false) => failed = true,
+                Err(why) => broken = Some(why),
+            }
+        });
+        match (&self.test, broken) {
+            (Test::Exists(wanted), _) => Ok(exists == *wanted),
+            (_, Some(why)) => Err(why),
+            _ => Ok(passed && (any || !failed)),
         }
     }
 }
 
 impl Test {
-    fn holds(&self, actual: Option<&Value>) -> bool {
-        if let Self::Exists(wanted) = self {
-            return actual.is_some_and(|actual| !actual.is_null()) == *wanted;
-        }
-        let Some(actual) = actual else { return false };
+    fn holds(&self, actual: &Value) -> Result<bool, &'static str> {
         let number = |test: fn(&f64, &f64) -> bool, bound: &f64| {
             actual.as_f64().is_some_and(|actual| test(&actual, bound))
         };
-        match self {
+        Ok(match self {
             Self::Equal(value) => equal(actual, value),
             Self::Unequal(value) => !equal(actual, value),
             Self::In(values) => values.iter().any(|value| equal(actual, value)),
@@ -123,14 +147,19 @@ impl Test {
             Self::AtMost(bound) => number(f64::le, bound),
             Self::More(bound) => number(f64::gt, bound),
             Self::AtLeast(bound) => number(f64::ge, bound),
-            Self::Regex(regex) => actual.as_str().is_some_and(|text| regex.is_match(text)),
+            Self::Regex(regex) => match actual.as_str() {
+                Some(text) if text.len() > MOST_MATCHED => {
+                    return Err("an argument is too long for a regular expression");
+                }
+                text => text.is_some_and(|text| regex.is_match(text)),
+            },
             Self::Contains(part) => match actual {
                 Value::String(text) => part.as_str().is_some_and(|part| text.contains(part)),
                 Value::Array(items) => items.iter().any(|item| equal(item, part)),
                 _ => false,
             },
-            Self::Exists(_) => false,
-        }
+            Self::Exists(wanted) => !actual.is_null() == *wanted,
+        })
     }
 }
 

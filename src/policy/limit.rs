@@ -75,8 +75,13 @@ impl Limit {
         let amount = match &self.amount {
             Amount::Fixed(amount) => *amount,
             Amount::From(path, text) => {
-                let value = path.argument(facts.args).and_then(serde_json::Value::as_f64);
-                let value = value.filter(|value| *value >= 0.0);
+                // Several, as in a list, count together.
+                let mut sum = None;
+                path.arguments(facts.args, &mut |value| {
+                    let amount = value.as_f64().filter(|amount| *amount >= 0.0);
+                    sum = Some(sum.unwrap_or_default() + amount.unwrap_or(f64::NAN));
+                });
+                let value = sum.filter(|sum: &f64| !sum.is_nan());
                 let value =
                     value.ok_or_else(|| format!("it counts `{text}`, which is no amount"))?;
                 // Saturates. Parts count as a whole, so that small ones add up.

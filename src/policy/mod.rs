@@ -149,7 +149,8 @@ impl Policy {
         rules.filter_map(|rule| self.rules.get(*rule))
     }
 
-    /// What the file says that is likely meant otherwise: names of tools that there are not.
+    /// What the file says that is likely meant otherwise: names of tools that there are not, and paths that
+    /// lead to nothing in any tool that their rule is about.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

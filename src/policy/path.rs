@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use portkey_mcp_operation::JsonMap;
+use portkey_mcp_operation::{JsonMap, MAX_VALUES, is_same_name, measure};
 
 /// What stands in the place of a value that a policy keeps from the caller.
 pub const REDACTED: &str = "[redacted by policy]";
@@ -32,46 +32,53 @@ impl Path {
         Some(Self(steps))
     }
 
-    /// Whether it leads to one place at most.
+    /// Whether it has no `[]`.
     pub(super) fn is_single(&self) -> bool {
         !self.0.contains(&Step::Each)
     }
 
-    /// The value of an argument; nothing where it is absent, or a list is on the way.
-    pub(super) fn argument<'a>(&self, args: &'a JsonMap) -> Option<&'a Value> {
-        let (Step::Name(first), rest) = self.0.split_first()? else { return None };
-        rest.iter().try_fold(args.get(first)?, |value, step| match step {
-            Step::Name(name) => value.get(name),
+    /// The names in it, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|step| match step {
+            Step::Name(name) => Some(name.as_str()),
             Step::Each => None,
         })
     }
 
-    /// Every value of arguments that it leads to.
-    pub(super) fn arguments<'a>(&self, args: &'a JsonMap, visit: &mut impl FnMut(&'a Value)) {
-        let Some((Step::Name(first), rest)) = self.0.split_first() else { return };
-        if let Some(value) = args.get(first) {
-            each(value, rest, visit);
+    /// Every value of arguments that it leads to. A list on the way is gone through, with `[]` or without, and
+    /// a name in another spelling leads on like the one that is written: nothing may slip by. Where a text
+    /// stands on the way that ought to be JSON and is none, the text is the value.
+    pub(super) fn arguments(&self, args: &JsonMap, visit: &mut dyn FnMut(&Value)) {
+        if let Some((Step::Name(first), rest)) = self.0.split_first() {
+            fields(args, first).for_each(|value| each(value, rest, visit));
         }
     }
 
     /// Blanks what it leads to in an answer.
     pub fn redact(&self, answer: &mut Value) {
-        blank(answer, &self.0);
+        _ = blank(answer, &self.0);
     }
 }
 
-fn each<'a>(value: &'a Value, steps: &[Step], visit: &mut impl FnMut(&'a Value)) {
+/// The values of an object that a name means.
+fn fields<'a>(map: &'a JsonMap, name: &'a str) -> impl Iterator<Item = &'a Value> {
+    map.iter().filter(move |(other, _)| is_same_name(other, name)).map(|(_, value)| value)
+}
+
+fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) {
     match (steps.split_first(), value) {
         (None, _) => visit(value),
         (Some((Step::Name(name), rest)), Value::Object(map)) => {
-            if let Some(inner) = map.get(name) {
-                each(inner, rest, visit);
-            }
+            fields(map, name).for_each(|inner| each(inner, rest, visit));
         }
         (Some((Step::Each, rest)), Value::Array(items)) => {
             items.iter().for_each(|item| each(item, rest, visit));
         }
-        // Where the API takes one or a list of them, either may stand for the other: nothing may slip by.
+        (Some(_), Value::String(text)) if is_structured(text) => match parse(text) {
+            Some(inner) => each(&inner, steps, visit),
+            None => visit(value),
+        },
+        // Where the API takes one or a list of them, either may stand for the other.
         (Some((Step::Each, rest)), one) => each(one, rest, visit),
         (Some((Step::Name(_), _)), Value::Array(items)) => {
             items.iter().for_each(|item| each(item, steps, visit));
@@ -80,22 +87,49 @@ fn each<'a>(value: &'a Value, steps: &[Step], visit: &mut impl FnMut(&'a Value))
     }
 }
 
-/// A list that stands where a path names none is gone through all the same: nothing may slip by.
-fn blank(value: &mut Value, steps: &[Step]) {
+/// Whether a text begins as JSON does that holds anything.
+fn is_structured(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+}
+
+/// A text as the JSON that it is, if it holds no more than arguments may.
+fn parse(text: &str) -> Option<Value> {
+    let (values, _) = measure(text.as_bytes(), MAX_VALUES);
+    if values > MAX_VALUES {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+/// Whether anything was blanked. A list that stands where a path names none is gone through all the same, and so
+/// is a document that is answered as text.
+fn blank(value: &mut Value, steps: &[Step]) -> bool {
+    // Each is looked at, whatever was found before.
+    let any = |blanked: bool, inner: &mut Value, rest: &[Step]| blank(inner, rest) | blanked;
     match (steps.split_first(), value) {
-        (None, value) => *value = Value::from(REDACTED),
+        (None, value) => {
+            *value = Value::from(REDACTED);
+            true
+        }
         (Some((Step::Name(name), rest)), Value::Object(map)) => {
-            if let Some(inner) = map.get_mut(name) {
-                blank(inner, rest);
-            }
+            let named = map.iter_mut().filter(|(other, _)| is_same_name(other, name));
+            named.fold(false, |blanked, (_, inner)| any(blanked, inner, rest))
         }
         (Some((Step::Each, rest)), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| blank(item, rest));
+            items.iter_mut().fold(false, |blanked, item| any(blanked, item, rest))
+        }
+        (Some(_), Value::String(text)) if is_structured(text) => {
+            let Ok(mut inner) = serde_json::from_str::<Value>(text) else { return false };
+            let blanked = blank(&mut inner, steps);
+            if blanked {
+                *text = inner.to_string();
+            }
+            blanked
         }
         (Some((Step::Each, rest)), one @ Value::Object(_)) => blank(one, rest),
         (Some((Step::Name(_), _)), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| blank(item, steps));
+            items.iter_mut().fold(false, |blanked, item| any(blanked, item, steps))
         }
-        _ => {}
+        _ => false,
     }
 }

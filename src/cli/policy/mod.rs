@@ -26,7 +26,7 @@ Example:
     Check {
         /// The policy file.
         file: PathBuf,
-        /// Fail for names of tools that there are not, too.
+        /// Fail for names of tools that there are not, and for paths that lead to nothing, too.
         #[arg(long)]
         strict: bool,
     },
@@ -97,8 +97,9 @@ impl Policy {
 }
 
 fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let word = if strict { "error" } else { "warning" };
     for warning in rules.warnings() {
-        writeln!(out, "warning: {}", one_line(warning))?;
+        writeln!(out, "{word}: {}", one_line(warning))?;
     }
     let catalog = Catalog::full();
     let hidden = catalog.iter().filter(|entry| rules.hides(entry.operation)).count();

@@ -1,6 +1,7 @@
 //! From the policy file to rules per operation: names resolved, expressions read, limits given counters.
 
 mod draft;
+mod lead;
 mod select;
 
 use std::{
@@ -13,11 +14,12 @@ use sha2::{Digest, Sha256};
 
 use self::{
     draft::{Draft, drafts},
+    lead::{Of, Written},
     select::Selection,
 };
 use super::{
     Policy, Resolved,
-    condition::{Condition, Of},
+    condition::{self, Condition},
     document::{Action, Document, Posture, Scope, Unknown},
     expression::Expression,
     limit::{self, Amount, Counter, Limit},
@@ -29,6 +31,8 @@ use portkey_mcp_store::Window;
 
 /// Bound on the rules of a policy.
 const MOST_RULES: usize = 2_000;
+/// How many paths that lead to nothing are told at once.
+const MOST_DEAD_ENDS: usize = 20;
 /// How many faults are told at once.
 const MOST_FAULTS: usize = 20;
 
@@ -62,7 +66,7 @@ impl Policy {
         }
         let (listed, drafts) = drafts(document, &mut compiler.selection, &mut compiler.faults);
         compiler.rules(drafts);
-        let Compiler { selection, rules, applies, counters, mut faults, .. } = compiler;
+        let Compiler { selection, rules, applies, counters, written, mut faults, .. } = compiler;
         if !faults.is_empty() {
             let more = faults.len().saturating_sub(MOST_FAULTS);
             faults.truncate(MOST_FAULTS);
@@ -91,7 +95,13 @@ impl Policy {
         let mut revision = hex::encode(Sha256::digest(text));
         revision.truncate(12);
         let (closed, name) = (posture == Posture::Deny, Arc::from(name));
-        let warnings = selection.warnings;
+        let mut warnings = selection.warnings;
+        let tools: Vec<_> = selection.entries.iter().map(|entry| entry.name).collect();
+        let mut ends = written.iter().filter_map(|path| path.warning(catalog, &tools));
+        warnings.extend(ends.by_ref().take(MOST_DEAD_ENDS));
+        if ends.next().is_some() {
+            warnings.push("and more paths that lead to nothing".to_owned());
+        }
         Ok(Self { name, revision, closed, rules, counters, of, warnings })
     }
 }
@@ -103,6 +113,8 @@ struct Compiler {
     /// Which operations each rule is about.
     applies: Vec<Vec<usize>>,
     counters: Vec<Counter>,
+    /// The paths of all rules.
+    written: Vec<Written>,
     faults: Vec<String>,
 }
 
@@ -110,7 +122,8 @@ impl Compiler {
     fn new(policy: &str, selection: Selection) -> Self {
         let policy = policy.into();
         let (rules, applies, counters) = (Vec::new(), Vec::new(), Vec::new());
-        Self { policy, selection, rules, applies, counters, faults: Vec::new() }
+        let (written, faults) = (Vec::new(), Vec::new());
+        Self { policy, selection, rules, applies, counters, written, faults }
     }
 
     fn hidden(&mut self, document: &Document) -> Vec<usize> {
@@ -137,6 +150,7 @@ impl Compiler {
             let built = limits.and_then(|limits| self.rule(&draft, limits));
             match built {
                 Ok(rule) => {
+                    self.written.extend(paths(&rule, &draft));
                     self.rules.push(rule);
                     self.applies.push(draft.selected);
                 }
@@ -169,7 +183,8 @@ impl Compiler {
             let mut most = None;
             for condition in own {
                 let (path, op, value) = (&condition.path, &condition.op, &condition.value);
-                let bound = Condition::read(Of::Counter(counter), path, op, value)?.most();
+                let bound =
+                    Condition::read(condition::Of::Counter(counter), path, op, value)?.most();
                 most = [most, bound].into_iter().flatten().min();
             }
             limits.push(Limit { counter, most, amount, words: None });
@@ -264,7 +279,9 @@ impl Compiler {
         let looks = !cap.is_empty()
             || !redact.is_empty()
             || when.as_ref().is_some_and(|when| when.uses_args)
-            || conditions.iter().any(|condition| matches!(condition.of, Of::Argument(_)));
+            || conditions
+                .iter()
+                .any(|condition| matches!(condition.of, condition::Of::Argument(_)));
         if rule.unknown.is_some() && !looks {
             return Err("`unknown` goes with a rule that looks at arguments".to_owned());
         }
@@ -296,15 +313,21 @@ impl Compiler {
     }
 
     /// What a condition's path leads to.
-    fn of(&self, path: &str) -> Result<Of, String> {
+    fn of(&self, path: &str) -> Result<condition::Of, String> {
         let told = || format!("`{path}` is no path; write args.<name> or state.<tool>.<counter>");
         if path.starts_with("args.") {
             let argument = argument(path)?;
-            return if argument.is_single() { Ok(Of::Argument(argument)) } else { Err(told()) };
+            return if argument.is_single() {
+                Ok(condition::Of::Argument(argument))
+            } else {
+                Err(told())
+            };
         }
         let (of, name) = draft::counter(path).ok_or_else(told)?;
         let counter = self.counters.iter().position(|one| one.of == of && one.name == name);
-        counter.map(Of::Counter).ok_or_else(|| format!("no rule of `{of}` counts `{name}`"))
+        counter
+            .map(condition::Of::Counter)
+            .ok_or_else(|| format!("no rule of `{of}` counts `{name}`"))
     }
 
     /// The counter that an expression names: of its own tool, of all tools, or the only one.
@@ -318,6 +341,41 @@ impl Compiler {
             .or_else(only)
             .ok_or_else(|| format!("no rule counts `{name}`"))
     }
+}
+
+/// Every path of a rule, with where it stands.
+fn paths(rule: &Rule, draft: &Draft) -> Vec<Written> {
+    let at = draft.at();
+    let written = |field: &str, text: &str, names: Vec<String>, of| Written {
+        at: format!("{at}: {field}"),
+        text: text.to_owned(),
+        names,
+        of,
+        tools: draft.selected.clone(),
+    };
+    let named = |path: &Path| path.names().map(str::to_owned).collect();
+    let mut all = Vec::new();
+    for cap in &rule.cap {
+        all.push(written("cap", &cap.text, named(&cap.path), Of::Arguments));
+    }
+    for condition in &rule.conditions {
+        if let condition::Of::Argument(path) = &condition.of {
+            all.push(written("conditions", &condition.path, named(path), Of::Arguments));
+        }
+    }
+    for limit in &rule.limits {
+        if let Amount::From(path, text) = &limit.amount {
+            all.push(written("increment_from", text, named(path), Of::Arguments));
+        }
+    }
+    for names in rule.when.iter().flat_map(|when| &when.arguments) {
+        let text = format!("args.{}", names.join("."));
+        all.push(written("when", &text, names.clone(), Of::Expression));
+    }
+    for (path, text) in rule.redact.iter().zip(draft.rule.redact.iter().flatten()) {
+        all.push(written("redact", text, named(path), Of::Answers));
+    }
+    all
 }
 
 /// What a rule does, and whether it only tells.

@@ -236,12 +236,16 @@ fn ask<'f>(rule: &Rule, reach: &Reach<'_>, facts: &Facts<'f>, variables: &Variab
     if let (true, Some(unknown)) = (rule.denies_unknown, facts.unknown.first()) {
         return Said::Unknown(unknown.clone());
     }
+    // What lets a call in has to hold of all that an argument says, what stops it of any.
+    let any = matches!(rule.verb, Verb::Deny | Verb::Approve | Verb::DryRun);
     for condition in &rule.conditions {
-        if !condition.holds(facts.args, counted) {
-            return match rule.verb {
-                Verb::Evaluate => Said::Fails(format!("`{}` does not hold", condition.text)),
-                _ => Said::Nothing,
-            };
+        match condition.holds(facts.args, any, counted) {
+            Ok(true) => {}
+            Err(why) => return Said::Broken(format!("`{}`: {why}", condition.text)),
+            Ok(false) if rule.verb == Verb::Evaluate => {
+                return Said::Fails(format!("`{}` does not hold", condition.text));
+            }
+            Ok(false) => return Said::Nothing,
         }
     }
     for cap in &rule.cap {

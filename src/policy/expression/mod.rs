@@ -120,6 +120,8 @@ pub(super) struct Expression {
     pub(super) counters: Vec<String>,
     /// Whether it looks at arguments.
     pub(super) uses_args: bool,
+    /// The arguments it names, each as the names that lead to it.
+    pub(super) arguments: Vec<Vec<String>>,
     /// Whether it asks who has read what strangers wrote.
     pub(super) minds_taint: bool,
     has_macro: bool,
@@ -192,6 +194,7 @@ impl Expression {
             patterns: Vec::new(),
             counters: Vec::new(),
             uses_args: false,
+            arguments: Vec::new(),
             minds_taint: false,
             has_macro: false,
         };
@@ -207,6 +210,13 @@ impl Expression {
         bound: &mut Vec<String>,
         looping: bool,
     ) -> Result<IdedExpr, String> {
+        if let Some(names) = argument(&node, bound) {
+            // Those that lead to it are a part of it.
+            let is_part = |longer: &Vec<String>| longer.starts_with(&names);
+            if !self.arguments.iter().any(is_part) {
+                self.arguments.push(names);
+            }
+        }
         if depth > DEEPEST {
             return Err(format!("the expression has more than {DEEPEST} levels; split the rule"));
         }
@@ -337,6 +347,31 @@ impl Expression {
 
 fn is_counters(node: &IdedExpr) -> bool {
     matches!(&node.expr, Expr::Ident(name) if name == "counters")
+}
+
+/// The names that lead to an argument, if that is what it reads.
+fn argument(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
+    let inner = |of: &IdedExpr, name: &str| match &of.expr {
+        Expr::Ident(ident) => {
+            let is_args = ident == "args" && !bound.contains(ident);
+            is_args.then(|| vec![name.to_owned()])
+        }
+        _ => {
+            let mut names = argument(of, bound)?;
+            names.push(name.to_owned());
+            Some(names)
+        }
+    };
+    match &node.expr {
+        Expr::Select(select) => inner(&select.operand, &select.field),
+        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
+            [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }] => {
+                inner(of, name.inner())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whether it is what `map` becomes: it adds to a list what is not an item of the one it goes through.

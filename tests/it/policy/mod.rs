@@ -10,6 +10,7 @@ mod imports;
 mod limits;
 mod listing;
 mod order;
+mod paths;
 mod presets;
 mod properties;
 mod verbs;

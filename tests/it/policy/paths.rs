@@ -1,0 +1,302 @@
+//! Paths of rules: what they lead to in arguments and answers, and what is said of those that lead nowhere.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::*;
+use crate::process::said;
+
+struct Reached {
+    what: &'static str,
+    rule: &'static str,
+    args: Value,
+    passes: bool,
+}
+
+/// However a value is written that the API takes, a rule sees it.
+#[tokio::test]
+async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
+    const CAP: &str = "cap: { config.request_timeout: 10 }";
+    const DEMAND: &str = "conditions: [{ path: args.rate_limits.value, op: lte, value: 10 }]";
+    const DENY: &str =
+        "action: approve, conditions: [{ path: args.rate_limits.value, op: gt, value: 10 }]";
+    const ALLOWED: &str =
+        "conditions: [{ path: args.config.provider, op: in, value: ['@openai'] }]";
+    let cases = [
+        Reached {
+            what: "the name as it is written",
+            rule: CAP,
+            args: json!({ "config": { "request_timeout": 11 } }),
+            passes: false,
+        },
+        Reached {
+            what: "camel case",
+            rule: CAP,
+            args: json!({ "config": { "requestTimeout": 11 } }),
+            passes: false,
+        },
+        Reached {
+            what: "both, of which one is within",
+            rule: CAP,
+            args: json!({ "config": { "request_timeout": 9, "requestTimeout": 11 } }),
+            passes: false,
+        },
+        Reached {
+            what: "both within",
+            rule: CAP,
+            args: json!({ "config": { "request_timeout": 9, "Request-Timeout": 10 } }),
+            passes: true,
+        },
+        Reached {
+            what: "a document as text",
+            rule: CAP,
+            args: json!({ "config": r#" {"request_timeout":11}"# }),
+            passes: false,
+        },
+        Reached {
+            what: "a document as text that is within",
+            rule: CAP,
+            args: json!({ "config": r#"{"request_timeout":9}"# }),
+            passes: true,
+        },
+        Reached {
+            what: "a text that only begins as a document",
+            rule: CAP,
+            args: json!({ "config": r#"{"request_timeout":11,}"# }),
+            passes: false,
+        },
+        Reached {
+            what: "another text",
+            rule: CAP,
+            args: json!({ "config": "pc-1" }),
+            passes: true,
+        },
+        Reached {
+            what: "a name that only looks like the path",
+            rule: CAP,
+            args: json!({ "config": { "request": { "timeout": 11 } }, "config.request_timeout": 11 }),
+            passes: true,
+        },
+        Reached {
+            what: "a demand on a list",
+            rule: DEMAND,
+            args: json!({ "rate_limits": [{ "value": 9 }, { "value": 11 }] }),
+            passes: false,
+        },
+        Reached {
+            what: "a demand on a list that is within",
+            rule: DEMAND,
+            args: json!({ "rate_limits": [{ "value": 9 }, { "value": 10 }] }),
+            passes: true,
+        },
+        Reached {
+            what: "a demand on an empty list",
+            rule: DEMAND,
+            args: json!({ "rate_limits": [] }),
+            passes: false,
+        },
+        Reached {
+            what: "what is to be approved in a list",
+            rule: DENY,
+            args: json!({ "rate_limits": [{ "value": 9 }, { "value": 11 }] }),
+            passes: false,
+        },
+        Reached {
+            what: "nothing to be approved in a list",
+            rule: DENY,
+            args: json!({ "rate_limits": [{ "value": 9 }] }),
+            passes: true,
+        },
+        Reached {
+            what: "a provider in two spellings",
+            rule: ALLOWED,
+            args: json!({ "config": { "provider": "@openai", "Provider": "@other" } }),
+            passes: false,
+        },
+    ];
+    for Reached { what, rule, args, passes } in cases {
+        let text = format!(
+            "version: '1'\ntools: {{ create-config: {{ rules: [{{ name: r, {rule} }}] }} }}"
+        );
+        let decision =
+            decided(&[&policy(&text)], SOMEONE, &Store::memory(), ("create-config", &args)).await;
+        assert_eq!(told(&decision) == "allow", passes, "{what}: {}", told(&decision));
+    }
+}
+
+#[tokio::test]
+async fn amounts_in_a_list_count_together() {
+    let text = r#"
+version: "1"
+tools:
+  update-api-key:
+    limits: [{ name: spend, counter: spend, max: 10, window: day, increment_from: args.rate_limits.value }]
+"#;
+    let limits = |values: &[i32]| json!({ "rate_limits": values.iter().map(|value| json!({ "value": value })).collect::<Vec<_>>() });
+    holds(
+        text,
+        &[
+            ("update-api-key", limits(&[4, 6]), "allow"),
+            ("update-api-key", limits(&[5, 6]), "deny"),
+            ("update-api-key", limits(&[5, -6]), "deny"),
+            ("update-api-key", limits(&[]), "deny"),
+            ("update-api-key", json!({ "rate_limits": { "value": 10 } }), "allow"),
+        ],
+    )
+    .await;
+}
+
+/// Answers are blanked in any spelling, and within documents that are answered as text.
+#[tokio::test]
+async fn redactions_reach_other_spellings_and_text() {
+    let policy = policy("version: '1'\nrules: [{ name: r, redact: [config.api_key] }]\n");
+    let gone = "[redacted by policy]";
+    let cases = [
+        (
+            json!({ "config": { "apiKey": "k", "a": 1 } }),
+            json!({ "config": { "apiKey": gone, "a": 1 } }),
+        ),
+        (
+            json!({ "config": r#"{"api_key":"k","a":[1]}"# }),
+            json!({ "config": format!(r#"{{"api_key":"{gone}","a":[1]}}"#) }),
+        ),
+        (
+            json!({ "config": r#"[{"api_key": "k"}, {"b": 1.50}]"# }),
+            json!({ "config": format!(r#"[{{"api_key":"{gone}"}},{{"b":1.5}}]"#) }),
+        ),
+        // What has nothing to blank stays as it was written.
+        (json!({ "config": r#"{ "b": 1.50 }"# }), json!({ "config": r#"{ "b": 1.50 }"# })),
+        (json!({ "config": "{ no JSON" }), json!({ "config": "{ no JSON" })),
+        (json!({ "config.api_key": "k" }), json!({ "config.api_key": "k" })),
+    ];
+    for (mut answer, expected) in cases {
+        let store = Store::memory();
+        let decision = decided(&[&policy], SOMEONE, &store, ("get-config", &json!({}))).await;
+        Decision::redact(&decision.redact, &mut answer);
+        assert_eq!(answer, expected);
+    }
+}
+
+/// What cannot be told in time is not told: the call is denied.
+#[tokio::test]
+async fn texts_that_are_too_long_for_a_pattern_are_denied() {
+    let long = "x".repeat((1 << 18) + 1);
+    for action in ["evaluate", "approve", "allow"] {
+        let text = format!(
+            "version: '1'\ntools: {{ create-label: {{ rules: [{{ name: r, action: {action}, \
+             conditions: [{{ path: args.name, op: regex, value: '^x' }}] }}] }} }}"
+        );
+        holds(&text, &[("create-label", json!({ "name": long }), "deny r")]).await;
+    }
+}
+
+struct Checked {
+    rule: &'static str,
+    /// The end of the warning; none where there is none.
+    says: Option<&'static str>,
+}
+
+#[test]
+fn paths_that_lead_to_nothing_are_told() {
+    let cases = [
+        Checked { rule: "cap: { rate_limits.value: 1 }", says: None },
+        Checked { rule: "cap: { 'rate_limits[].value': 1 }", says: None },
+        Checked { rule: "cap: { rateLimits.value: 1 }", says: None },
+        Checked { rule: "cap: { usage_limits.credit_limit: 1 }", says: None },
+        Checked { rule: "cap: { rate_limit.value: 1 }", says: Some("did you mean `rate_limits`?") },
+        Checked { rule: "cap: { rate_limits.vlaue: 1 }", says: Some("did you mean `value`?") },
+        Checked {
+            rule: "cap: { credit_limit: 1 }",
+            says: Some("did you mean `usage_limits.credit_limit`?"),
+        },
+        Checked { rule: "cap: { name.first: 1 }", says: Some("that the rule is about") },
+        // What has no declared fields may have any.
+        Checked { rule: "cap: { defaults.metadata.whatever: 1 }", says: None },
+        Checked {
+            rule: "conditions: [{ path: args.nmae, op: eq, value: a }]",
+            says: Some("did you mean `name`?"),
+        },
+        Checked {
+            rule: "limits: [{ max: 1, window: day, increment_from: args.usage_limits.credit_limt }]",
+            says: Some("did you mean `credit_limit`?"),
+        },
+        Checked {
+            rule: "action: deny, when: 'has(args.usage_limits) && args.usage_limits.credit_limits > 1'",
+            says: Some("did you mean `credit_limit`?"),
+        },
+        Checked {
+            rule: "action: deny, when: 'args.usageLimits.credit_limit > 1'",
+            says: Some("did you mean `usage_limits`?"),
+        },
+        Checked {
+            rule: "action: deny, when: 'args[\"usage_limits\"].credit_limit > 1 || args.scopes.exists(s, s == \"a\")'",
+            says: None,
+        },
+        Checked { rule: "redact: ['data[].emial']", says: Some("did you mean `email`?") },
+        Checked { rule: "redact: ['data[].email', owner.email, whatever]", says: None },
+    ];
+    for Checked { rule, says } in cases {
+        let text = format!(
+            "version: '1'\nrules:\n  - {{ name: r, match: {{ tools: [create-api-key, update-api-key] }}, {rule} }}\n"
+        );
+        let policy = policy(&text);
+        match (policy.warnings(), says) {
+            ([], None) => {}
+            ([warning], Some(says)) => {
+                assert!(warning.starts_with("line 3: rules[0]: "), "{rule}: {warning}");
+                assert!(warning.ends_with(says), "{rule}: {warning}");
+            }
+            (warnings, _) => panic!("{rule}: {warnings:?}"),
+        }
+    }
+}
+
+/// A rule for several tools is about something if it is so in one.
+#[test]
+fn path_is_right_if_one_of_the_tools_has_it() {
+    for (tools, right) in [
+        ("[create-label, create-api-key]", true),
+        ("['create-*']", true),
+        ("[create-label]", false),
+        ("[no-such-tool]", true),
+    ] {
+        let text = format!(
+            "version: '1'\nrules: [{{ name: r, match: {{ tools: {tools} }}, cap: {{ usage_limits.credit_limit: 1 }} }}]"
+        );
+        let policy = policy(&text);
+        let dead =
+            policy.warnings().iter().filter(|text| text.contains("leads to nothing")).count();
+        assert_eq!(dead == 0, right, "{tools}: {:?}", policy.warnings());
+    }
+}
+
+#[test]
+fn check_fails_for_a_path_that_leads_to_nothing_where_it_is_strict() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    let text = "version: '1'\ntools:\n  create-api-key:\n    rules: [{ name: r, cap: { usage_limit.credit_limit: 1 } }]\n";
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let what = "line 4: tools.create-api-key.rules[0]: cap: `usage_limit.credit_limit` leads to nothing in the \
+                arguments of the tools that the rule is about, did you mean `usage_limits`?\n";
+    let (is_ok, out, _) = said(&["policy", "check", file]);
+    assert!(is_ok && out.starts_with(&format!("warning: {what}")), "{out}");
+    let (is_ok, out, _) = said(&["policy", "check", file, "--strict"]);
+    assert!(!is_ok && out.starts_with(&format!("error: {what}")), "{out}");
+    let (is_ok, _, log) = said(&["call", "list-labels", "--sandbox", "--policy", file]);
+    assert!(is_ok && log.contains("leads to nothing"), "{log}");
+}
+
+/// Many of them are told in part.
+#[test]
+fn paths_that_lead_to_nothing_are_told_in_part() {
+    let caps: Vec<_> = (0..200).map(|i| format!("zz{i}: 1")).collect();
+    let text = format!(
+        "version: '1'\ntools: {{ create-label: {{ rules: [{{ name: r, cap: {{ {} }} }}] }} }}",
+        caps.join(", ")
+    );
+    let policy = policy(&text);
+    assert_eq!(policy.warnings().len(), 21);
+    assert_eq!(policy.warnings().last().unwrap(), "and more paths that lead to nothing");
+}
