@@ -1,0 +1,173 @@
+//! A path of any text, and arguments whose names hold anything: what stands where the path leads is seen by caps,
+//! conditions and redactions, however it is written, and nothing else is.
+
+#![no_main]
+
+use std::{sync::LazyLock, time::SystemTime};
+
+use libfuzzer_sys::fuzz_target;
+use portkey_mcp::{
+    catalog::Catalog,
+    operation::JsonMap,
+    policy::{Decision, Facts, Policy, Verdict},
+    request::Transport,
+    store::Store,
+};
+use serde_json::{Value, json};
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
+
+const TOOL: &str = "create-config";
+/// The largest that the rules let pass.
+const MOST: f64 = 10.0;
+const PLANTED: &str = "planted-value-7c21";
+
+/// A byte says how the value is planted; the path comes before a line of three hyphens, the arguments behind it.
+fn parts(data: &[u8]) -> Option<(u8, &str, JsonMap)> {
+    let (how, text) = data.split_first()?;
+    let (path, args) = std::str::from_utf8(text).ok()?.split_once("\n---\n")?;
+    match serde_json::from_str(args).ok()? {
+        Value::Object(args) => Some((*how, path, args)),
+        _ => None,
+    }
+}
+
+/// The names of a path, read in another way than the server reads it.
+fn names(path: &str) -> Option<Vec<String>> {
+    let path = path.strip_prefix("args.").unwrap_or(path);
+    let mut names = Vec::new();
+    let mut name = String::new();
+    let mut rest = path.chars();
+    let mut is_closed = false;
+    loop {
+        match rest.next() {
+            Some('[') => {
+                (rest.next()? == ']').then_some(())?;
+                is_closed = true;
+            }
+            Some('.') | None if name.is_empty() => return None,
+            Some('.') => {
+                names.push(std::mem::take(&mut name));
+                is_closed = false;
+            }
+            None => {
+                names.push(name);
+                return Some(names);
+            }
+            Some(']') => return None,
+            Some(_) if is_closed => return None,
+            Some(letter) => name.push(letter),
+        }
+    }
+}
+
+/// A name without what tells its spellings apart.
+fn plain(name: &str) -> String {
+    let letters = name.chars().filter(|c| !['_', '-', ' '].contains(c));
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+fn is_same(a: &str, b: &str) -> bool {
+    a == b || a.len() <= 128 && b.len() <= 128 && plain(a) == plain(b)
+}
+
+/// Whether every value that the names lead to is a number within the bound, or nothing.
+fn is_within(value: &Value, names: &[String]) -> bool {
+    let Some((name, rest)) = names.split_first() else {
+        return value.is_null() || value.as_f64().is_some_and(|value| value <= MOST);
+    };
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_within(item, names)),
+        Value::Object(map) => {
+            map.iter().all(|(other, inner)| !is_same(other, name) || is_within(inner, rest))
+        }
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
+            serde_json::from_str(text).is_ok_and(|inner: Value| is_within(&inner, names))
+        }
+        _ => true,
+    }
+}
+
+/// Puts a value where the names lead, in one of the forms that an API may take.
+fn plant(into: &mut JsonMap, names: &[String], value: &Value, how: u8) {
+    let Some((name, rest)) = names.split_first() else { return };
+    let name = match how & 3 {
+        1 => name.to_uppercase(),
+        2 => format!("_{name}"),
+        3 => format!("{name}-"),
+        _ => name.clone(),
+    };
+    // What changes more than the spelling is another name.
+    let name = if is_same(&name, &names[0]) { name } else { names[0].clone() };
+    let inner = match rest {
+        [] => value.clone(),
+        rest => {
+            let mut map = match into.get(&name) {
+                Some(Value::Object(map)) => map.clone(),
+                _ => JsonMap::new(),
+            };
+            plant(&mut map, rest, value, how.rotate_left(3));
+            match how >> 2 & 3 {
+                1 => json!([{}, map]),
+                2 => json!(Value::Object(map).to_string()),
+                3 => json!([[map]]),
+                _ => json!(map),
+            }
+        }
+    };
+    into.insert(name, inner);
+}
+
+fn decided(rule: &str, args: &JsonMap) -> Option<Decision> {
+    let text = format!("version: '1'\ntools: {{ {TOOL}: {{ rules: [{{ name: r, {rule} }}] }} }}\n");
+    let policy = Policy::parse("fuzz", &text, &CATALOG).ok()?;
+    let entry = CATALOG.find(TOOL).ok()?;
+    let facts = Facts {
+        operation: entry.operation,
+        domain: entry.domain.name,
+        unknown: &[],
+        args,
+        principal: "someone",
+        client: None,
+        transport: Transport::Tcp,
+        session: None,
+        time: SystemTime::UNIX_EPOCH,
+        tainted: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    Some(runtime.block_on(policy.decide(&facts, &Store::memory())))
+}
+
+fn passes(rule: &str, args: &JsonMap) -> Option<bool> {
+    decided(rule, args).map(|decision| matches!(decision.verdict, Verdict::Allow))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((how, path, args)) = parts(data) else { return };
+    let quoted = Value::from(path).to_string();
+    let cap = format!("cap: {{ {quoted}: {MOST} }}");
+    let Some(is_let_by) = passes(&cap, &args) else { return };
+    let Some(names) = names(path) else { panic!("{path:?} is taken, and is no path") };
+    let expected = is_within(&Value::Object(args.clone()), &names);
+    assert_eq!(is_let_by, expected, "{path:?}: {args:?}");
+    // Whatever else there is, a value that stands where the path leads is seen.
+    let mut planted = args.clone();
+    plant(&mut planted, &names, &json!(MOST + 1.0), how);
+    assert_eq!(passes(&cap, &planted), Some(false), "{path:?} {how}: {planted:?}");
+    let condition = Value::from(format!("args.{}", names.join("."))).to_string();
+    for (action, op) in [("evaluate", "lte"), ("approve", "gt"), ("dry-run", "gt")] {
+        let rule = format!(
+            "action: {action}, conditions: [{{ path: {condition}, op: {op}, value: {MOST} }}]"
+        );
+        let is_let_by = passes(&rule, &planted);
+        assert!(is_let_by != Some(true), "{action} {path:?} {how}: {planted:?}");
+    }
+    let mut answer = args;
+    plant(&mut answer, &names, &json!(PLANTED), how);
+    let mut answer = Value::Object(answer);
+    if let Some(decision) = decided(&format!("redact: [{quoted}]"), &JsonMap::new()) {
+        Decision::redact(&decision.redact, &mut answer);
+        let names = names.iter().any(|name| name.contains(PLANTED));
+        assert!(names || !answer.to_string().contains(PLANTED), "{path:?} {how}: {answer}");
+    }
+});
