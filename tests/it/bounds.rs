@@ -1,6 +1,7 @@
 //! Whatever a caller or an upstream writes, what is said of it is bounded, and so is the work.
 
 use portkey_mcp::{
+    approval::Always,
     catalog::Catalog,
     dispatch::CallError,
     operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort},
@@ -12,6 +13,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
+    approval::gate::guarded,
+    audit::lines,
     http::served,
     process::{Served, said},
     requests::{answer, client, modern, post},
@@ -501,6 +504,44 @@ async fn denials_are_bounded() {
         "{}",
         told.len()
     );
+}
+
+/// What a human is asked, and what is put on record, have bounds of their own.
+#[tokio::test]
+async fn questions_are_bounded() {
+    let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
+    let stored = json!({ "name": "N", "config": { "a": 1 } }).to_string();
+    let upstream = Upstream::start(move |_| ok(&stored)).await;
+    let dispatcher = guarded(&upstream, Always { writes: true, ..Always::default() });
+    let documents = [
+        json!(many(900, long)),
+        json!({ long(1): many(9_000, |i| format!("zz{i}")) }),
+        json!({ "targets": vec![json!({ "api_key": "secret-of-a-target" }); 900] }),
+    ];
+    for config in documents {
+        let args = json!({ "slug": "s", "config": config }).as_object().unwrap().clone();
+        let outcome = dispatcher.call(&operator(), "update-config", args).await;
+        let Err(CallError::Ask(question)) = outcome else { panic!("{outcome:?}") };
+        assert!(question.text.len() <= 64 << 10, "{} bytes", question.text.len());
+        assert!(!question.text.contains("secret-of-a-target"), "{}", question.text);
+    }
+}
+
+#[test]
+fn audit_entries_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let mut config = many(900, |i| format!("{i}{}", "x".repeat(100)));
+    config.insert("provider".to_owned(), json!("@openai-production"));
+    let args = json!({ "name": "c", "config": config }).to_string();
+    let log = log.to_str().unwrap();
+    let (is_ok, _, told) = said(&["call", "create-config", &args, "--sandbox", "--audit-log", log]);
+    assert!(is_ok, "{told}");
+    let entries = lines(log);
+    let last = entries.last().unwrap();
+    assert_eq!(last["unknown_fields"].as_array().unwrap().len(), 100);
+    assert!(last["arguments_omitted_bytes"].is_number() && last["arguments"].is_null(), "{last}");
+    assert!(last.to_string().len() <= 32 << 10, "{} bytes", last.to_string().len());
 }
 
 /// Each is looked for in all items of a list.

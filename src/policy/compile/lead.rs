@@ -76,26 +76,30 @@ impl Written {
         if entries().any(|entry| follow(schema(entry), &self.names, of).is_ok()) {
             return None;
         }
-        // The tool in which it leads furthest says best what is meant.
-        let furthest = entries()
+        // The tools in which it leads furthest say best what is meant.
+        let ends: Vec<_> = entries()
             .filter_map(|entry| Some((follow(schema(entry), &self.names, of).err()?, entry)))
-            .max_by_key(|(end, _)| end.steps)?;
-        let (end, entry) = furthest;
-        let wrong = self.names.get(end.steps).map(String::as_str).unwrap_or_default();
-        let near = did_you_mean(wrong, end.known.iter().copied());
-        if !near.is_empty() {
-            return Some(near);
-        }
-        // The right name in the wrong place.
-        let last = self.names.last()?;
-        let mut places = Vec::new();
-        collect(schema(entry), "", &mut |path, name| {
-            if is_same_name(name, last) {
-                places.push(path.to_owned());
-            }
+            .collect();
+        let most = ends.iter().map(|(end, _)| end.steps).max()?;
+        let furthest = || ends.iter().filter(|(end, _)| end.steps == most);
+        let wrong = self.names.get(most)?;
+        let near = furthest().find_map(|(end, _)| {
+            Some(did_you_mean(wrong, end.known.iter().copied())).filter(|hint| !hint.is_empty())
         });
-        let place = places.first().map(|place| format!(", did you mean `{place}`?"));
-        Some(place.unwrap_or_default())
+        // Else it may be the right name in the wrong place.
+        let last = self.names.last()?;
+        let elsewhere = || {
+            furthest().find_map(|(_, entry)| {
+                let mut place = None;
+                collect(schema(entry), "", &mut |path, name| {
+                    if is_same_name(name, last) {
+                        place.get_or_insert_with(|| path.to_owned());
+                    }
+                });
+                place.map(|place| format!(", did you mean `{place}`?"))
+            })
+        };
+        Some(near.or_else(elsewhere).unwrap_or_default())
     }
 
     /// The end of the sentence where a name in the path is one that answers have, but for a slip.
@@ -112,21 +116,21 @@ impl Written {
             OF_ANSWERS.iter().any(|known| is_same_name(known, name))
                 || declared().any(|known| is_same_name(known, name))
         };
-        let odd = self.names.iter().filter(|name| !is_known(name));
-        odd.into_iter().find_map(|name| {
-            let mut meant = None;
-            let mut exists = false;
+        let is_argument = |name: &str| {
             // What goes in mostly comes out under the same name.
-            for entry in entries() {
+            entries().any(|entry| {
+                let mut is_known = false;
                 collect(entry.published().full_schema(), "", &mut |_, known| {
-                    exists |= is_same_name(known, name);
+                    is_known |= is_same_name(known, name);
                 });
-            }
-            let known = OF_ANSWERS.into_iter().chain(declared());
-            for known in known.filter(|known| is_misspelling_of(known, name)) {
-                meant.get_or_insert_with(|| format!(", did you mean `{known}`?"));
-            }
-            meant.filter(|_| !exists)
+                is_known
+            })
+        };
+        let mut odd = self.names.iter().filter(|name| !is_known(name));
+        odd.find_map(|name| {
+            let mut known = OF_ANSWERS.into_iter().chain(declared());
+            let meant = known.find(|known| is_misspelling_of(known, name))?;
+            (!is_argument(name)).then(|| format!(", did you mean `{meant}`?"))
         })
     }
 }
