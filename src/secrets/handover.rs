@@ -1,7 +1,7 @@
 //! Handing over what a call reveals (secrets.md §1): in the answer, in a file, or not at all.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tracing::error;
 
-use super::SecretError;
+use super::{SecretError, folder::Folder};
 use crate::operation::{JsonMap, Operation};
 
 /// Room on the disk that is made sure of before a secret comes to be, in bytes.
@@ -46,7 +46,7 @@ impl Delivery {
     /// A folder that only this user can look into, made if there is none.
     ///
     /// # Errors
-    /// It cannot be made, or others can look into it.
+    /// It cannot be made, others can look into it, or it is another user's.
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
@@ -54,11 +54,8 @@ impl Delivery {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder)?;
         let folder = folder.canonicalize()?;
-        #[cfg(unix)]
-        if std::os::unix::fs::PermissionsExt::mode(&folder.metadata()?.permissions()) & 0o077 != 0 {
-            let why = "others can look into it; `chmod 700` it, or name another";
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
-        }
+        // Looked at again whenever a file is made in it.
+        Folder::open(&folder)?;
         Ok(Self::File(folder))
     }
 
@@ -125,23 +122,23 @@ impl Revealed {
 /// A new file with room for a secret; it is gone again unless one is kept in it.
 #[derive(Debug)]
 pub struct Reserved {
-    path: PathBuf,
+    folder: Folder,
+    /// What the secret is, which begins the name of its file.
+    what: String,
+    name: String,
     file: File,
     kept: bool,
 }
 
 impl Reserved {
     /// Makes one whose name nobody can guess, and nobody else can read.
-    fn make(folder: &Path, name: &str) -> io::Result<Self> {
+    fn make(folder: &Path, what: &str) -> io::Result<Self> {
+        let folder = Folder::open(folder)?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let path = folder.join(format!("{name}.{}", hex::encode(random)));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path)?;
-        let mut reserved = Self { path, file, kept: false };
+        let name = format!("{what}.{}", hex::encode(random));
+        let file = folder.create(&name)?;
+        let mut reserved = Self { folder, what: what.to_owned(), name, file, kept: false };
         // A full disk shows now, while there is no secret that could get lost.
         reserved.file.write_all(&[0; RESERVED])?;
         Ok(reserved)
@@ -153,11 +150,8 @@ impl Reserved {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        match self.write(text.as_bytes()) {
-            Ok(()) => {
-                self.kept = true;
-                self.path.to_string_lossy().into()
-            }
+        match self.write(text.as_bytes()).or_else(|_| self.write_anew(text.as_bytes())) {
+            Ok(path) => path.to_string_lossy().into(),
             Err(source) => {
                 error!(%source, "a revealed secret could not be written to its file");
                 format!("[lost: its file could not be written ({source}); make a new one]").into()
@@ -165,19 +159,27 @@ impl Reserved {
         }
     }
 
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+    fn write(&mut self, text: &[u8]) -> io::Result<PathBuf> {
+        // Who may change the folder could have done so while the call was under way.
+        self.folder.check(&self.name, &self.file)?;
         self.file.rewind()?;
         self.file.write_all(text)?;
         self.file.set_len(text.len() as u64)?;
-        self.file.sync_all()
+        self.file.sync_all()?;
+        self.kept = true;
+        Ok(self.folder.path_of(&self.name))
+    }
+
+    /// The file was moved or removed: the secret exists by now, and a new file may still take it.
+    fn write_anew(&self, text: &[u8]) -> io::Result<PathBuf> {
+        Self::make(self.folder.path(), &self.what)?.write(text)
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
         if !self.kept {
-            // Nothing is in it; what cannot be removed now is for the operator to clear up.
-            _ = fs::remove_file(&self.path);
+            self.folder.remove(&self.name);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Secrets on their way through: masked in answers, handed over where a call is there to reveal one,
 //! fetched where an argument only says where it is, and kept out of every line of the log.
 
+mod folder;
 mod handover;
 mod mask;
 mod names;

@@ -1,13 +1,21 @@
 //! Handing over what a call reveals: in the answer, in a file, or not at all.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown, symlink},
+    path::{Path, PathBuf},
+};
 
+use portkey_mcp::{
+    dispatch::Dispatcher,
+    secrets::{Delivery, References, Secrets},
+};
 use serde_json::{Value, json};
 
 use super::everywhere;
 use crate::{
     process::said,
-    upstream::{Upstream, answer, ok},
+    upstream::{Upstream, answer, dispatcher, ok, operator},
 };
 
 fn invite() -> Value {
@@ -122,4 +130,139 @@ fn a_folder_that_others_can_look_into_stops_the_start() {
         let (ok, _, log) = said(&[&call[..], args].concat());
         assert!(!ok && log.contains(told), "{log}");
     }
+}
+
+/// A parent, and a private folder in it that secrets go to.
+fn private() -> (tempfile::TempDir, PathBuf, Delivery) {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().canonicalize().unwrap().join("secrets");
+    let delivery = Delivery::in_folder(&folder).unwrap();
+    (parent, folder, delivery)
+}
+
+fn handing(upstream: &Upstream, delivery: Delivery) -> Dispatcher {
+    dispatcher(upstream).guarding(Secrets::new(delivery, References::default()))
+}
+
+async fn invited(dispatcher: &Dispatcher) -> Result<Value, String> {
+    let args = invite().as_object().unwrap().clone();
+    let outcome = dispatcher.call(&operator(), "invite-user", args).await;
+    outcome.map_err(|error| error.to_string())
+}
+
+/// What somebody does to the folder after the start, and why it is not used then.
+struct Changed {
+    what: &'static str,
+    change: fn(&Path),
+    told: &'static str,
+}
+
+#[tokio::test]
+async fn folder_is_checked_whenever_it_is_used() {
+    let cases = [
+        Changed {
+            what: "opened to others",
+            change: |folder| {
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).unwrap()
+            },
+            told: "others can look into it",
+        },
+        Changed {
+            what: "replaced by a link",
+            change: |folder| {
+                let other = folder.with_file_name("other");
+                fs::rename(folder, &other).unwrap();
+                symlink(&other, folder).unwrap();
+            },
+            told: "cannot be made",
+        },
+        Changed {
+            what: "below a link",
+            change: |folder| {
+                let (parent, moved) =
+                    (folder.parent().unwrap(), folder.parent().unwrap().with_extension("moved"));
+                fs::rename(parent, &moved).unwrap();
+                symlink(&moved, parent).unwrap();
+            },
+            told: "a link leads there now",
+        },
+        Changed {
+            what: "removed",
+            change: |folder| fs::remove_dir(folder).unwrap(),
+            told: "cannot be made",
+        },
+        Changed {
+            what: "a file",
+            change: |folder| {
+                fs::remove_dir(folder).unwrap();
+                fs::write(folder, "").unwrap();
+            },
+            told: "cannot be made",
+        },
+    ];
+    for Changed { what, change, told } in cases {
+        let upstream = Upstream::start(|_| ok(r#"{"invite_link":"https://l"}"#)).await;
+        let (parent, folder, delivery) = private();
+        let dispatcher = handing(&upstream, delivery);
+        change(&folder);
+        let error = invited(&dispatcher).await.unwrap_err();
+        assert!(error.contains(told) && error.contains("Nothing was sent"), "{what}: {error}");
+        assert_eq!(upstream.count(), 0, "{what}");
+        // What was moved away stands beside, for one of the cases.
+        _ = fs::remove_dir_all(parent.path().with_extension("moved"));
+    }
+}
+
+#[tokio::test]
+async fn folder_of_another_user_is_refused() {
+    let (_parent, folder, delivery) = private();
+    // Only root may give it away.
+    if chown(&folder, Some(65_534), None).is_err() {
+        eprintln!("skipped: this user may not give folders away");
+        return;
+    }
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let error = invited(&handing(&upstream, delivery)).await.unwrap_err();
+    assert!(error.contains("belongs to another user"), "{error}");
+    assert!(Delivery::in_folder(&folder).unwrap_err().to_string().contains("another user"));
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn folder_that_was_made_anew_is_used() {
+    let upstream = Upstream::start(|_| ok(r#"{"invite_link":"https://l"}"#)).await;
+    let (_parent, folder, delivery) = private();
+    let dispatcher = handing(&upstream, delivery);
+    fs::remove_dir(&folder).unwrap();
+    Delivery::in_folder(&folder).unwrap();
+    let answer = invited(&dispatcher).await.unwrap();
+    assert_eq!(fs::read_to_string(answer["invite_link"].as_str().unwrap()).unwrap(), "https://l");
+}
+
+/// By the time of the answer the secret exists: it is not lost because its file was moved, and never written to
+/// where others may look.
+#[tokio::test]
+async fn file_that_goes_while_the_call_is_under_way_is_made_anew() {
+    let (_parent, folder, delivery) = private();
+    let looked_at = folder.clone();
+    let upstream = Upstream::start(move |before| {
+        for file in fs::read_dir(&looked_at).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        if before == 1 {
+            fs::set_permissions(&looked_at, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        ok(r#"{"invite_link":"https://l"}"#)
+    })
+    .await;
+    let dispatcher = handing(&upstream, delivery);
+    let answer = invited(&dispatcher).await.unwrap();
+    let path = answer["invite_link"].as_str().unwrap();
+    assert_eq!(fs::read_to_string(path).unwrap(), "https://l");
+    assert_eq!(mode(Path::new(path)), 0o600);
+    fs::remove_file(path).unwrap();
+    let answer = invited(&dispatcher).await.unwrap();
+    let lost = answer["invite_link"].as_str().unwrap();
+    assert!(lost.starts_with("[lost: ") && lost.contains("others can look into it"), "{lost}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
