@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     files::{MAX_KEY_BYTES, read_text},
+    secrets,
     store::{Key, Stamp, Store, Use},
 };
 
@@ -135,6 +136,7 @@ impl Keyring {
             let wrong = |problem| KeyringError::Line { line, problem };
             let (id, key) =
                 entry.split_once(':').ok_or(wrong("expected `id:key`, the key in base64"))?;
+            secrets::learn(key.trim());
             let key = STANDARD.decode(key.trim()).map_err(|_| wrong("the key is no base64"))?;
             let problem = match id.trim() {
                 id if !is_id(id) => ODD_ID,

@@ -19,7 +19,8 @@ pub const OPERATIONS: &[Operation] = &[
             "Returns one MCP gateway of Enkrypt AI as it is stored: its servers, its guardrails \
              policies and whether it is active.",
         )
-        .aliases(&["get-gateway"]),
+        .aliases(&["get-gateway"])
+        .secret(&["servers_config"]),
     get::<NamedGateway>("get-mcp-gateway-config", "/mcp-gateway/get-gateway-config").found_by(&["effective configuration", "running state", "resolved settings", "Enkrypt runtime"])
         .on(Base::Enkrypt)
         .headers(GATEWAY)
@@ -30,7 +31,7 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .aliases(&["get-gateway-config"])
         .untrusted()
-        .secret(&["expanded_servers[].mcp_config", "expanded_servers[].mcp_config.config.env.*"])
+        .secret(&["common_overrides", "expanded_servers[]", "expanded_servers[].mcp_config.config.env.*"])
         .sensitive(&["common_overrides", "expanded_servers", "request_context"]),
     get::<GetRegistryServer>("get-mcp-registry-server", "/mcp-registry/get-server").found_by(&["Enkrypt catalogue", "look up", "registry entry", "find"])
         .on(Base::Enkrypt)
@@ -48,6 +49,7 @@ pub const OPERATIONS: &[Operation] = &[
         .headers(GATEWAY)
         .rule(says_what_to_change)
         .preview(STORED, gateway_patch::merge)
+        .secret(&["servers_config"])
         .destructive()
         .aliases(&["modify-gateway"]),
 ];

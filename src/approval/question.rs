@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::{Approved, Binding, Denied, Form, Grant, How, Required, plain};
 use crate::{
     dry_run::{Change, Outlook},
-    operation::{Effect, JsonMap, Operation},
+    operation::{Effect, JsonMap, Operation, field_path},
     principal::Principal,
     request::Arrival,
-    secrets::{BLANK, MASK},
+    secrets::{BLANK, MASK, mask_text},
 };
 
 /// How many changes are shown.
@@ -62,15 +62,19 @@ pub(crate) struct About<'a> {
 impl Question {
     /// Asks about a call with these arguments, of which the binding is made.
     pub(crate) fn new(about: About<'_>, binding: Binding, args: JsonMap) -> Self {
+        // Nobody types a key.
+        let is_no_key = |text: &&str| mask_text(text) == *text;
         let name = about.outlook.label().filter(|name| is_typeable(name, LONGEST_NAME));
+        let name = name.filter(is_no_key);
         let named = || {
             let last = about.operation.placeholders().last();
             let id = last.and_then(|placeholder| args.get(placeholder)?.as_str());
-            let id = id.filter(|id| is_typeable(id, MAX_ID_CHARS));
+            let id = id.filter(|id| is_typeable(id, MAX_ID_CHARS)).filter(is_no_key);
             id.unwrap_or(about.operation.name()).to_owned()
         };
         let confirm = about.required.confirm.then(|| name.map_or_else(named, str::to_owned));
-        let text = text(&about, confirm.as_deref());
+        // Names of clients and callers, and what a policy says, may be anything.
+        let text = mask_text(&text(&about, confirm.as_deref())).into_owned();
         let (tool, rule) = (about.operation.name(), about.required.rule);
         Self { tool, rule, text, confirm, binding, args }
     }
@@ -203,10 +207,9 @@ fn risk(operation: &Operation) -> String {
 fn blanked(map: &JsonMap, at: &str, found: &mut Vec<String>) {
     for (name, value) in map {
         let path = match at {
-            "" => cut(name),
             // It is not told to its end, and each field below would copy it.
             at if at.len() > LONGEST_TEXT => at.to_owned(),
-            at => format!("{at}.{}", cut(name)),
+            at => field_path(at, &cut(name)),
         };
         blanked_in(value, path, found);
     }

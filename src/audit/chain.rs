@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::StartError;
-use crate::secrets::{Guarded, read_guarded};
+use crate::secrets::{self, Guarded, read_guarded};
 
 /// The fewest bytes that a key has.
 const SHORTEST_KEY: usize = 32;
@@ -51,6 +51,7 @@ impl Key {
         if text.len() < SHORTEST_KEY {
             return Err(KeyError::Short);
         }
+        secrets::learn(text);
         Ok(Self(hmac::Key::new(HMAC_SHA256, text.as_bytes())))
     }
 

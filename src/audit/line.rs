@@ -123,6 +123,7 @@ impl Kept<'_> {
         let size = record.arguments.as_ref().map(size).unwrap_or_default();
         let (client, error) =
             (arrival.client.as_deref().map(mask_text), end.error.as_deref().map(mask_text));
+        let approval = record.approval.as_deref().map(mask_text);
         let line = Body {
             time: written(self.time),
             call: call_id(*call),
@@ -145,7 +146,7 @@ impl Kept<'_> {
             arguments_hmac: &self.digest,
             decision: record.decision,
             rule: record.rule.as_deref().map(cut),
-            approval: record.approval.as_deref().map(cut),
+            approval: approval.as_deref().map(cut),
             outcome: end.outcome,
             status: record.status,
             code: end.code.as_deref().map(cut),

@@ -4,13 +4,14 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use secrecy::SecretString;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     config::{Options, seconds},
     files::shown,
     seal::Keyring,
-    secrets::{Guarded, check_permissions, read_guarded},
+    secrets::{self, Guarded, check_permissions, read_guarded},
     store::Store,
     transport::http::SessionBounds,
     watch::{Parsed, Watched},
@@ -138,6 +139,9 @@ impl Replicas {
             None => None,
         };
         let url = self.redis_url.as_ref().or(from_file.as_ref());
+        if let Some(url) = url.and_then(|url| Url::parse(url.expose_secret().trim()).ok()) {
+            url.password().into_iter().for_each(secrets::learn);
+        }
         let roots = options.extra_roots_pem()?;
         Store::connect(url, &roots, self.redis_timeout).await.context("cannot use --redis-url")
     }

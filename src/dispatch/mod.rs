@@ -156,7 +156,8 @@ impl Dispatcher {
         line.record.warnings = warnings.iter().map(|text| mask_text(text).into_owned()).collect();
         line.record.unknown_fields =
             unknown.iter().map(|path| mask_text(path).into_owned()).collect();
-        line.record.times = times;
+        let masked = |(at, time): (String, String)| (mask_text(&at).into_owned(), time);
+        line.record.times = times.into_iter().map(masked).collect();
         self.secrets.refuse_masks(published, &mut args)?;
         line.admitted(published, &args);
         let way = Way { principal, arrival, entry, answer };
@@ -251,6 +252,7 @@ impl Dispatcher {
         let handover = self.secrets.make_ready(entry.operation, &args)?;
         let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
         let fetched = self.secrets.fetch(published, caller, &mut args)?;
+        let fetched = fetched.with_own(principal.credentials.brought());
         let named = Named::of(&args);
         let mut request = published.lay_out(args)?;
         let preview = request.preview.take();
@@ -268,16 +270,18 @@ impl Dispatcher {
         let record = &mut *line.record;
         record.status = Some(answer.status().as_u16());
         record.retries = Some(answer.attempts().saturating_sub(1));
-        record.upstream_request_id = answer.request_id().map(str::to_owned);
+        // Logged and put on record, so it must not be whatever an upstream likes to put there.
+        let request_id = answer.request_id().filter(|id| fetched.is_free(id));
+        record.upstream_request_id = request_id.map(str::to_owned);
         let refused = |mut refusal: Refusal| {
-            record.upstream_request_id.clone_from(&refusal.request_id);
-            refusal.call = Box::new(named.call(published, principal));
-            refusal.call.warnings.clone_from(&record.warnings);
-            refusal.call.doubt = Doubt { writes, look: look() };
             refusal.scrub(|text| match untrusted::cleaned(text) {
                 Some(clean) => fetched.mask(&clean),
                 None => fetched.mask(text),
             });
+            record.upstream_request_id.clone_from(&refusal.request_id);
+            refusal.call = Box::new(named.call(published, principal));
+            refusal.call.warnings.clone_from(&record.warnings);
+            refusal.call.doubt = Doubt { writes, look: look() };
             CallError::Refused(entry.operation, Box::new(refusal))
         };
         let body = answer.body();
@@ -293,8 +297,7 @@ impl Dispatcher {
         if plain.is_none() {
             untrusted::clean(&mut answer);
         }
-        let own = principal.credentials.brought();
-        handover.complete(entry.operation, &fetched, own, plain, &mut answer);
+        handover.complete(entry.operation, &fetched, plain, &mut answer);
         Ok(answer)
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::brief;
 use crate::{
-    operation::{Effect, Operation},
+    operation::{Effect, Operation, field_path},
     secrets::{BLANK, MASK, is_masked, mask_text},
 };
 
@@ -161,5 +161,5 @@ fn step(path: &str, name: &str) -> String {
         Some(beginning) if shown < name.len() => format!("{beginning}…").into(),
         _ => name,
     };
-    if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") }
+    field_path(path, &name)
 }

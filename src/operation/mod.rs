@@ -18,6 +18,7 @@ mod extent;
 mod facts;
 mod header;
 mod marked;
+mod path;
 mod presentation;
 mod preview;
 mod profile;
@@ -42,6 +43,7 @@ use preview::Preview;
 
 pub use extent::{MAX_DEPTH, MAX_VALUES, measure};
 pub use marked::{EndTime, Nullable, OneOrMany, Open, Secret, StartTime, TextOr, TextOrList, Time};
+pub use path::{field_path, field_step};
 pub use presentation::{Presentation, Wording};
 pub use preview::{Merge, Pending};
 pub use profile::Profile;

@@ -83,9 +83,13 @@ pub enum KeyHolder {
 }
 
 impl Refusal {
-    /// Shows `scrub` every text of the upstream's and bounds what is left.
+    /// Shows `scrub` every text of the upstream's and bounds what is left. A code or an id in which it finds
+    /// something is none.
     pub fn scrub(&mut self, scrub: impl Fn(&str) -> String) {
-        self.more_details = details::bound(&mut self.message, &mut self.details, scrub);
+        self.more_details = details::bound(&mut self.message, &mut self.details, &scrub);
+        let is_kept = |text: &String| scrub(text) == *text;
+        self.code = self.code.take().filter(is_kept);
+        self.request_id = self.request_id.take().filter(is_kept);
     }
 }
 

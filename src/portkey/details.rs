@@ -185,7 +185,7 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
     }
     for layer in layers.iter().copied() {
         let Value::Object(map) = layer else {
-            found.collect(layer, "", 0);
+            found.collect(layer, &Spot::default(), 0);
             continue;
         };
         // Beside a message that names the cause, `error` is what its status is called.
@@ -193,13 +193,13 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
         let texts = MESSAGES.iter();
         let texts = texts.filter(|name| **name != "title" && (**name != "error" || !is_named));
         for text in texts.filter_map(|name| own_text(map.get(*name)?)) {
-            found.push("", &text);
+            found.push(&Spot::default(), &text);
         }
         for name in CONTAINERS {
             let below = map.get(name).filter(|below| own_text(below).is_none());
             let is_layer = |below: &&Value| layers.iter().any(|layer| std::ptr::eq(*layer, *below));
             if let Some(below) = below.filter(|below| !is_layer(below)) {
-                found.collect(below, "", 0);
+                found.collect(below, &Spot::default(), 0);
             }
         }
     }
@@ -211,7 +211,7 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
     details.retain(says_more);
     if all && message.is_none() && details.is_empty() && inner.is_object() {
         let mut found = Found::default();
-        found.collect(inner, "", 0);
+        found.collect(inner, &Spot::default(), 0);
         details = found.details;
     }
     let message = message.or_else(|| (!details.is_empty()).then(|| details.remove(0).to_string()));
@@ -240,6 +240,29 @@ fn json_in(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
+/// Where a detail stands.
+#[derive(Clone, Default)]
+struct Spot {
+    /// As it is told; nothing is read out of it.
+    place: String,
+    /// Whether a name on the way is that of a secret.
+    is_secret: bool,
+}
+
+impl Spot {
+    /// What is below, by its name.
+    fn below(&self, name: &str) -> Self {
+        let is_secret = self.is_secret || is_secret_name(name);
+        Self { place: joined(&self.place, name), is_secret }
+    }
+
+    /// What the object here says it is about.
+    fn about(&self, own: &Self) -> Self {
+        let place = joined(&self.place, &own.place);
+        Self { place, is_secret: self.is_secret || own.is_secret }
+    }
+}
+
 #[derive(Default)]
 struct Found {
     details: Vec<Detail>,
@@ -248,54 +271,54 @@ struct Found {
 }
 
 impl Found {
-    fn collect(&mut self, value: &Value, place: &str, depth: usize) {
+    fn collect(&mut self, value: &Value, spot: &Spot, depth: usize) {
         self.read += 1;
         if depth > MAX_DEPTH || self.read > MAX_READ {
             return;
         }
         match value {
             Value::Null => {}
-            Value::Bool(_) | Value::Number(_) if place.is_empty() => {}
-            Value::Bool(_) | Value::Number(_) => self.push(place, &value.to_string()),
+            Value::Bool(_) | Value::Number(_) if spot.place.is_empty() => {}
+            Value::Bool(_) | Value::Number(_) => self.push(spot, &value.to_string()),
             Value::String(text) => match json_in(text) {
-                Some(inside) => self.collect(&inside, place, depth + 1),
-                None => self.push(place, text),
+                Some(inside) => self.collect(&inside, spot, depth + 1),
+                None => self.push(spot, text),
             },
             Value::Array(list) => {
-                list.iter().for_each(|item| self.collect(item, place, depth + 1));
+                list.iter().for_each(|item| self.collect(item, spot, depth + 1));
             }
-            Value::Object(map) => self.object(map, place, depth),
+            Value::Object(map) => self.object(map, spot, depth),
         }
     }
 
-    fn object(&mut self, map: &Map<String, Value>, place: &str, depth: usize) {
+    fn object(&mut self, map: &Map<String, Value>, spot: &Spot, depth: usize) {
         let (own, place_name) = own_place(map);
-        let place = joined(place, &own);
+        let spot = spot.about(&own);
         let text = MESSAGES.iter().find_map(|name| own_text(map.get(*name)?));
         let before = self.details.len();
         if let Some(text) = &text {
             let more = extras(map, place_name);
             self.push(
-                &place,
+                &spot,
                 &if more.is_empty() { text.clone() } else { format!("{text} ({more})") },
             );
         }
         for below in CONTAINERS.iter().filter_map(|name| map.get(*name)) {
             if own_text(below).is_none() {
-                self.collect(below, &place, depth + 1);
+                self.collect(below, &spot, depth + 1);
             }
         }
         // The rules that a field breaks, each with its text.
         if let Some(Value::Object(rules)) = map.get("constraints") {
-            rules.values().for_each(|rule| self.collect(rule, &place, depth + 1));
+            rules.values().for_each(|rule| self.collect(rule, &spot, depth + 1));
         }
         if text.is_some() || self.details.len() > before {
             return;
         }
         let code = CODES.iter().find_map(|name| own_text(map.get(*name)?));
-        let is_record = !own.is_empty();
+        let is_record = !own.place.is_empty();
         if let (Some(code), true) = (&code, is_record) {
-            return self.push(&place, code);
+            return self.push(&spot, code);
         }
         for (name, value) in map {
             let is_sentence = match value {
@@ -308,20 +331,19 @@ impl Found {
                     && (!is_sentence || is_record || code.is_some())
                 || Some(name.as_str()) == place_name;
             if !is_passed {
-                self.collect(value, &joined(&place, name), depth + 1);
+                self.collect(value, &spot.below(name), depth + 1);
             }
         }
     }
 
-    fn push(&mut self, place: &str, text: &str) {
+    fn push(&mut self, spot: &Spot, text: &str) {
         let text = text.trim();
         if text.is_empty() {
             return;
         }
-        let last = place.rsplit('.').next().unwrap_or_default();
-        let is_value = is_secret_name(last) && !says_something(text);
+        let is_value = spot.is_secret && !says_something(text);
         let text = if is_value { MASK } else { beginning(text) };
-        let detail = Detail { place: place.to_owned(), text: text.to_owned() };
+        let detail = Detail { place: spot.place.clone(), text: text.to_owned() };
         if self.known.insert(detail.clone()) {
             self.details.push(detail);
         }
@@ -335,26 +357,33 @@ fn says_something(text: &str) -> bool {
 }
 
 /// The field that an object names as its place, and under which name.
-fn own_place(map: &Map<String, Value>) -> (String, Option<&'static str>) {
+fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
     for name in PLACES {
-        let place = match map.get(name) {
-            Some(Value::String(text)) => dotted(text),
+        let spot = match map.get(name) {
+            // A path that was written as one text: any part of it may be a name.
+            Some(Value::String(text)) => {
+                let mut parts = text.split(['.', '/', '[', ']', '\'', '"']);
+                let is_secret = is_secret_name(text) || parts.any(is_secret_name);
+                Spot { place: dotted(text), is_secret }
+            }
             Some(Value::Array(steps)) => {
                 let step = |step: &Value| match step {
                     Value::String(text) => Some(text.clone()),
                     Value::Number(number) => Some(number.to_string()),
                     _ => None,
                 };
-                steps.iter().map_while(step).collect::<Vec<_>>().join(".")
+                let steps: Vec<String> = steps.iter().map_while(step).collect();
+                let is_secret = steps.iter().any(|step| is_secret_name(step));
+                Spot { place: steps.join("."), is_secret }
             }
             Some(Value::Object(inner)) if name == "source" => own_place(inner).0,
             _ => continue,
         };
-        if !place.is_empty() {
-            return (place, Some(name));
+        if !spot.place.is_empty() {
+            return (spot, Some(name));
         }
     }
-    (String::new(), None)
+    (Spot::default(), None)
 }
 
 /// A JSON Pointer or a path, in the form `a.b`.

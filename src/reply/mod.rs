@@ -2,11 +2,14 @@
 
 mod explain;
 
+use std::borrow::Cow;
+
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject, RequestId};
 
 use crate::{
     dispatch::CallError,
     results::{Content, DATA, Shown},
+    secrets::mask_text,
 };
 
 /// What stands behind a text that is not told to its end.
@@ -87,15 +90,20 @@ pub fn error(error: &CallError, max: usize) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(bounded(in_full(error), max))])
 }
 
-/// An error in words for whoever made the call.
+/// An error in words for whoever made the call. It may repeat what callers and upstreams wrote, and no key
+/// among that.
 pub fn words(error: &CallError) -> String {
     bounded(in_full(error), MAX_ERROR_BYTES)
 }
 
 fn in_full(error: &CallError) -> String {
-    match error {
+    let words = match error {
         CallError::Refused(operation, refusal) => explain::refusal(operation, refusal),
         other => other.to_string(),
+    };
+    match mask_text(&words) {
+        Cow::Borrowed(_) => words,
+        Cow::Owned(masked) => masked,
     }
 }
 

@@ -1,21 +1,19 @@
-//! Masking of answers: what the declarations say is secret, what its name gives away, and keys in texts.
+//! Masking of answers: what the declarations say is secret, what its name gives away, and keys in texts
+//! and in names.
+//!
+//! Every decision is made on names as they are nested. Whatever an upstream puts into a name, it stays one
+//! name.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
 use super::{
+    looks,
     names::{self, Name},
-    scan::{self, MASK},
+    scan::{MASK, Scanner},
 };
-use crate::operation::Operation;
-
-/// What the texts of an answer may have in them.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Texts<'a> {
-    /// No key.
-    Keyless,
-    /// Anything; these exact texts are masked, too.
-    Any(&'a [&'a str]),
-}
+use crate::operation::{JsonMap, Operation, field_step};
 
 /// Where in an answer a value stands.
 #[derive(Clone, Copy, Debug)]
@@ -24,32 +22,60 @@ struct Place {
     strict: bool,
     /// What is named as a key there is the id of one.
     has_key_ids: bool,
+    /// A `name` beside a `value` says what that is.
+    has_pairs: bool,
 }
 
-const STRICT: Place = Place { strict: true, has_key_ids: false };
+const STRICT: Place = Place { strict: true, has_key_ids: false, has_pairs: true };
+
+/// What a setting is called that stands as an object with its name and its `value`.
+const PAIR_NAMES: [&str; 3] = ["name", "key", "header"];
+/// What may have the value of a setting.
+const VALUES_OF_PAIR: [&str; 3] = ["value", "values", "default"];
+/// What is shown of a setting whose value is secret.
+const SHOWN_OF_PAIR: [&str; 10] = [
+    "name",
+    "key",
+    "header",
+    "description",
+    "type",
+    "format",
+    "is_required",
+    "isRequired",
+    "is_secret",
+    "isSecret",
+];
 
 /// Masks what is secret in an answer to an operation, what the call itself reveals included. What an
 /// upstream has masked stays as it is, and so does personal data.
 pub fn mask(operation: &Operation, answer: &mut Value) {
-    mask_also(operation, answer, Texts::Any(&[]));
+    mask_also(operation, answer, Some(&Scanner::new(&[])));
 }
 
-/// The same, for one of whose texts more is known.
-pub(super) fn mask_also(operation: &Operation, answer: &mut Value, texts: Texts<'_>) {
+/// The same; `scanner` finds keys in texts, and there is none where the texts are known to have none.
+pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Option<&Scanner<'_>>) {
     for path in operation.secret_fields() {
-        each(answer, path, &mut declared);
+        each(answer, path, &mut |value, whole| match whole {
+            true => seal(value, scanner),
+            false => declared(value, scanner),
+        });
     }
     for path in operation.revealed() {
-        each(answer, path, &mut seal);
+        each(answer, path, &mut |value, _| seal(value, scanner));
     }
     // No group of requests is named by a key itself.
     let has_key_ids = operation.path().starts_with("/analytics/");
-    walk(answer, Place { strict: false, has_key_ids }, texts);
+    walk(answer, Place { strict: false, has_key_ids, has_pairs: true }, scanner);
 }
 
-/// Shows `act` every value at a path such as `data[].key`; at `headers.*`, the whole of `headers`, where
-/// everything is secret.
-fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value)) {
+/// Masks a document as it is masked where credentials are kept.
+pub(super) fn mask_document(document: &mut Value) {
+    walk(document, STRICT, Some(&Scanner::new(&[])));
+}
+
+/// Shows `act` every value at a declared path such as `data[].key`, and whether all that is below is secret, as
+/// at `headers.*`. Such paths are ours, and no name in them has a dot or a bracket.
+fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let (name, many) = match step.strip_suffix("[]") {
         Some(name) => (name, true),
@@ -57,48 +83,88 @@ fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value)) {
     };
     let Some(value) = value.get_mut(name) else { return };
     match (value, rest) {
-        (value, "*") => seal(value),
-        (Value::Array(list), "") if many => list.iter_mut().for_each(act),
+        (value, "*") => act(value, true),
+        (Value::Array(list), "") if many => list.iter_mut().for_each(|item| act(item, false)),
         (Value::Array(list), rest) if many => {
             list.iter_mut().for_each(|item| each(item, rest, act))
         }
-        (value, "") => act(value),
+        (value, "") => act(value, false),
         (value, rest) => each(value, rest, act),
     }
 }
 
-/// What is declared secret: a text is one, whatever it is called. One that is JSON is read as such.
-fn declared(value: &mut Value) {
-    let Value::String(text) = value else { return walk(value, STRICT, Texts::Any(&[])) };
-    match serde_json::from_str::<Value>(text) {
-        Ok(mut inside @ (Value::Object(_) | Value::Array(_))) => {
-            let before = inside.clone();
-            walk(&mut inside, STRICT, Texts::Any(&[]));
-            if inside != before {
-                *text = inside.to_string();
+/// What is declared secret: a text or a number is one, whatever it is called. A text that is JSON is read as
+/// such.
+fn declared(value: &mut Value, scanner: Option<&Scanner<'_>>) {
+    match value {
+        Value::String(text) => {
+            if !mask_inside(text, |inside| declared(inside, scanner)) {
+                hide(value);
             }
         }
-        _ => hide(value),
+        Value::Number(_) => hide(value),
+        Value::Array(list) => list.iter_mut().for_each(|item| match item {
+            Value::Object(_) | Value::Array(_) => walk(item, STRICT, scanner),
+            item => hide(item),
+        }),
+        value => walk(value, STRICT, scanner),
     }
 }
 
-/// What names give away, and keys in texts.
-fn walk(value: &mut Value, place: Place, texts: Texts<'_>) {
+/// Masks a document that is written as a text; whether it is one.
+fn mask_inside(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
+    if !text.trim_ascii_start().starts_with(['{', '[']) {
+        return false;
+    }
+    let Ok(mut inside) = serde_json::from_str::<Value>(text) else { return false };
+    let before = inside.clone();
+    mask(&mut inside);
+    if inside != before || !looks::says_only(text, &before) {
+        *text = inside.to_string();
+    }
+    true
+}
+
+/// What names give away, and keys in texts and names.
+fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
     match value {
         Value::String(text) => {
-            if let Texts::Any(also) = texts {
-                scan(text, also);
+            if place.strict {
+                mask_inside(text, |inside| walk(inside, place, scanner));
+            }
+            if let Some(scanner) = scanner
+                && let Cow::Owned(masked) = scanner.mask(text)
+            {
+                *text = masked;
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(|item| walk(item, place, texts)),
+        Value::Number(number) => {
+            if scanner.is_some_and(|scanner| scanner.is_key(number)) {
+                *value = MASK.into();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|item| walk(item, place, scanner)),
         Value::Object(map) => {
-            for (name, value) in map {
+            let mut has_value = false;
+            for (name, value) in &mut *map {
+                has_value |= name == "value";
                 match names::read(name, place.strict) {
-                    Name::Secret if is_text(value) && !place.is_key_id(name, value) => hide(value),
-                    Name::Sealed => seal(value),
-                    Name::Labels => walk(value, Place { strict: false, ..place }, texts),
-                    Name::Plain | Name::Secret => walk(value, place, texts),
+                    Name::Plain => walk(value, place, scanner),
+                    Name::Secret if place.is_key_id(name, value) => walk(value, place, scanner),
+                    Name::Secret => hide_below(name, value, place, scanner),
+                    Name::Several => hide_several(value, place, scanner),
+                    Name::Sealed => seal(value, scanner),
+                    Name::Labels => {
+                        let labels = Place { strict: false, has_pairs: false, ..place };
+                        walk(value, labels, scanner);
+                    }
                 }
+            }
+            if has_value && place.has_pairs {
+                hide_pair(map, place, scanner);
+            }
+            if let Some(scanner) = scanner {
+                mask_names(map, |name| scanner.mask(name));
             }
         }
         _ => {}
@@ -109,7 +175,7 @@ impl Place {
     /// Whether a value that is named as an API key is the id of one. Such an id is a UUID, and where
     /// credentials are kept a key may be one as well.
     fn is_key_id(self, name: &str, value: &Value) -> bool {
-        let is_uuid = |value: &Value| value.as_str().is_some_and(is_uuid);
+        let is_uuid = |value: &Value| value.as_str().is_some_and(looks::is_uuid);
         let are_uuids = || match value {
             Value::Array(list) => list.iter().all(is_uuid),
             value => is_uuid(value),
@@ -118,54 +184,145 @@ impl Place {
     }
 }
 
-/// Whether a text is a UUID in its usual form.
-pub(super) fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-}
-
-fn is_text(value: &Value) -> bool {
+/// What has the name of a secret: texts and numbers are masked, and of an object all that is below.
+fn hide_below(name: &str, value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
     match value {
-        Value::String(_) => true,
-        Value::Array(list) => list.iter().all(Value::is_string),
-        _ => false,
-    }
-}
-
-/// Hides every text in a value.
-fn seal(value: &mut Value) {
-    match value {
-        // A list of headers or settings, each with its name.
-        Value::Object(map) if map.contains_key("name") && map.contains_key("value") => {
-            map.get_mut("value").into_iter().for_each(seal);
+        Value::Number(_) | Value::Object(_) if names::counts_tokens(name) => {
+            walk(value, place, scanner);
         }
-        Value::Object(map) => map.values_mut().for_each(seal),
-        Value::Array(list) => list.iter_mut().for_each(seal),
+        Value::Object(map) if looks::is_schema(map) => {
+            for (name, value) in map {
+                match looks::is_schema_value(name) {
+                    true => seal(value, scanner),
+                    false => walk(value, place, scanner),
+                }
+            }
+        }
+        Value::Object(_) => seal(value, scanner),
+        Value::Array(list) => {
+            list.iter_mut().for_each(|item| hide_below(name, item, place, scanner));
+        }
+        // Whether there is a secret is none.
+        Value::Bool(_) => {}
         value => hide(value),
     }
 }
 
-/// Hides a text, or each of a list of texts.
-fn hide(value: &mut Value) {
+/// What has the name of several secrets: they stand in a list, or in an object by whatever they are called.
+fn hide_several(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
+    let each = |value: &mut Value| match value {
+        // The id of a key is none.
+        Value::String(text) if !place.strict && looks::is_uuid(text) => {}
+        Value::String(_) | Value::Number(_) => hide(value),
+        value => walk(value, place, scanner),
+    };
     match value {
-        Value::String(text) if !text.is_empty() && !is_masked(text) => *text = MASK.to_owned(),
-        Value::Array(list) => list.iter_mut().for_each(hide),
-        _ => {}
+        Value::Array(list) => list.iter_mut().for_each(each),
+        Value::Object(map) => {
+            map.values_mut().for_each(each);
+            seal_names(map, scanner);
+        }
+        value => each(value),
     }
 }
 
-fn scan(text: &mut String, also: &[&str]) {
-    if text.len() < scan::SHORTEST {
+/// The value of a setting that stands as an object with its name. Elsewhere than among credentials an object with a
+/// name and a value may be anything, such as a limit that people have named.
+fn hide_pair(map: &mut JsonMap, place: Place, scanner: Option<&Scanner<'_>>) {
+    let Some(name) = PAIR_NAMES.iter().find_map(|name| map.get(*name)?.as_str()) else { return };
+    let is_secret =
+        matches!(names::read(name, place.strict), Name::Secret | Name::Several | Name::Sealed);
+    let is_id = map.get("value").is_some_and(|value| place.is_key_id(name, value));
+    let is_setting = place.strict || map.keys().all(|name| is_of_setting(name));
+    if is_secret && is_setting && !is_id {
+        for name in VALUES_OF_PAIR {
+            map.get_mut(name).into_iter().for_each(|value| seal(value, scanner));
+        }
+    }
+}
+
+fn is_of_setting(name: &str) -> bool {
+    VALUES_OF_PAIR.contains(&name) || SHOWN_OF_PAIR.contains(&name) || name == "id"
+}
+
+/// Hides every value in a value, and names that look like keys.
+fn seal(value: &mut Value, scanner: Option<&Scanner<'_>>) {
+    match value {
+        Value::Object(map) => {
+            for value in map.values_mut() {
+                match value {
+                    Value::Bool(_) => hide(value),
+                    value => seal(value, scanner),
+                }
+            }
+            seal_names(map, scanner);
+        }
+        // A list of headers or settings, each with its name.
+        Value::Array(list) => list.iter_mut().for_each(|item| match item {
+            Value::Object(map) if is_setting(map) => seal_setting(map, scanner),
+            item => seal(item, scanner),
+        }),
+        Value::Bool(_) => {}
+        value => hide(value),
+    }
+}
+
+fn is_setting(map: &JsonMap) -> bool {
+    map.contains_key("value") && PAIR_NAMES.iter().any(|name| map.contains_key(*name))
+}
+
+/// Hides all of a setting but what it is.
+fn seal_setting(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
+    for (name, value) in &mut *map {
+        if !SHOWN_OF_PAIR.contains(&name.as_str()) {
+            seal(value, scanner);
+        }
+    }
+    seal_names(map, scanner);
+    walk_shown(map, scanner);
+}
+
+/// What is shown of a setting may have a key in it, as any text.
+fn walk_shown(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
+    for name in SHOWN_OF_PAIR {
+        if let Some(shown) = map.get_mut(name) {
+            walk(shown, STRICT, scanner);
+        }
+    }
+}
+
+fn seal_names(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
+    mask_names(map, |name| match scanner {
+        _ if looks::is_random(name) => MASK.into(),
+        Some(scanner) => scanner.mask(name),
+        None => name.into(),
+    });
+}
+
+/// Masks names of fields. No two become one, so that no value is lost.
+pub(super) fn mask_names(map: &mut JsonMap, masked: impl Fn(&str) -> Cow<'_, str>) {
+    if map.keys().all(|name| matches!(masked(name), Cow::Borrowed(same) if same == name)) {
         return;
     }
-    if let Some(masked) = exact(text, also) {
-        *text = masked;
+    let mut count = 1;
+    for (name, value) in std::mem::take(map) {
+        let masked = masked(&name).into_owned();
+        let mut unique = masked.clone();
+        while map.contains_key(&unique) {
+            count += 1;
+            unique = format!("{masked} ({count})");
+        }
+        map.insert(unique, value);
     }
-    if let std::borrow::Cow::Owned(masked) = scan::mask(text) {
-        *text = masked;
+}
+
+/// Hides a text or a number, each of a list of such, and a value that is either true or false.
+fn hide(value: &mut Value) {
+    match value {
+        Value::String(text) if text.is_empty() || is_masked(text) => {}
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => *value = MASK.into(),
+        Value::Array(list) => list.iter_mut().for_each(hide),
+        _ => {}
     }
 }
 
@@ -187,7 +344,8 @@ pub fn is_masked(text: &str) -> bool {
     text == MASK || text.contains("***") && text.chars().filter(|c| *c != '*').count() <= 12
 }
 
-/// Where in arguments something is that we masked, if anywhere: as in `config.targets[0].api_key`.
+/// Where in arguments something is that we masked, if anywhere: as in `config.targets[0].api_key`. A name may
+/// have been masked as well as a value.
 pub(super) fn find_mask<'a>(
     values: impl Iterator<Item = (&'a String, &'a Value)>,
 ) -> Option<String> {
@@ -198,11 +356,16 @@ pub(super) fn find_mask<'a>(
                 .iter()
                 .enumerate()
                 .find_map(|(i, item)| at(item).map(|rest| format!("[{i}]{rest}"))),
-            Value::Object(map) => {
-                map.iter().find_map(|(name, value)| at(value).map(|rest| format!(".{name}{rest}")))
-            }
+            Value::Object(map) => map.iter().find_map(|(name, value)| {
+                let below = if name.contains(MASK) { Some(String::new()) } else { at(value) };
+                below.map(|rest| format!("{}{rest}", field_step(name)))
+            }),
             _ => None,
         }
     }
-    values.into_iter().find_map(|(name, value)| at(value).map(|rest| format!("{name}{rest}")))
+    let mut values = values.into_iter();
+    values.find_map(|(name, value)| {
+        let below = if name.contains(MASK) { Some(String::new()) } else { at(value) };
+        below.map(|rest| format!("{name}{rest}"))
+    })
 }

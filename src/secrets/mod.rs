@@ -3,6 +3,7 @@
 
 mod folder;
 mod handover;
+mod looks;
 mod mask;
 mod names;
 mod permissions;
@@ -14,9 +15,9 @@ use std::{io, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::operation::{Effect, JsonMap, Operation, Published, Slot};
+use crate::operation::{Effect, JsonMap, Operation, Published, Reference};
 
-use mask::Texts;
+use scan::Scanner;
 
 pub use handover::{Delivery, Handover};
 pub use mask::{is_masked, mask};
@@ -84,15 +85,36 @@ pub enum SecretError {
     },
 }
 
-/// Secrets that were fetched for one call. They show up nowhere else.
+/// Secrets of one call: those that were fetched for it, and the keys that came with its request. They show up
+/// nowhere else.
 #[derive(Default)]
 pub struct Fetched(Vec<String>);
 
 impl Fetched {
+    /// The same, with keys that came with the request, which no upstream has a reason to repeat.
+    #[must_use]
+    pub fn with_own<'a>(mut self, own: impl Iterator<Item = &'a str>) -> Self {
+        own.for_each(|key| self.add(key));
+        self
+    }
+
     /// A text that an upstream wrote, without these secrets and without any other key.
     pub fn mask(&self, text: &str) -> String {
         let also: Vec<_> = self.texts().collect();
-        mask_text(&mask::exact(text, &also).unwrap_or_else(|| text.to_owned())).into_owned()
+        Scanner::new(&also).mask(text).into_owned()
+    }
+
+    /// Whether a text has neither one of these secrets in it nor any other key.
+    pub fn is_free(&self, text: &str) -> bool {
+        !self.texts().any(|secret| text.contains(secret)) && mask_text(text) == text
+    }
+
+    /// A secret in all the ways in which it could be written.
+    fn add(&mut self, secret: &str) {
+        if secret.len() >= scan::SHORTEST {
+            self.0.push(secret.to_owned());
+            self.0.extend(scan::spellings(secret));
+        }
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
@@ -165,16 +187,32 @@ impl Secrets {
         caller: Caller<'_>,
         args: &mut JsonMap,
     ) -> Result<Fetched, SecretError> {
-        let mut fetched = Fetched::default();
+        let mut found = Vec::new();
         published.secrets(args, |at, slot, value| {
+            let secret = self.references.fetch(value, slot, caller);
+            let secret =
+                secret.map_err(|why| SecretError::Reference { at: at.to_string(), why })?;
+            found.extend(secret);
+            Ok(())
+        })?;
+        let mut fetched = Fetched::default();
+        if found.is_empty() {
+            return Ok(fetched);
+        }
+        let mut is_shown = shown_places(published, args, &found).into_iter();
+        let mut secrets = found.into_iter();
+        published.secrets(args, |at, _, value| {
+            if Reference::in_value(value).is_none() {
+                return Ok(());
+            }
             // What could be read back in clear is not put there.
-            let is_open = || slot == Slot::Free && !names::guard(&at.to_string());
-            let why = |why| SecretError::Reference { at: at.to_string(), why };
-            let found = self.references.fetch(value, slot, caller, &is_open).map_err(why)?;
-            if let Some((real, texts)) = found {
-                *value = real;
-                texts.iter().for_each(|text| scan::learn_passed(text));
-                fetched.0.extend(texts);
+            let (Some((real, texts)), Some(false)) = (secrets.next(), is_shown.next()) else {
+                return Err(SecretError::Reference { at: at.to_string(), why: Unresolved::Open });
+            };
+            *value = real;
+            for text in texts {
+                scan::learn_passed(&text);
+                fetched.add(&text);
             }
             Ok(())
         })?;
@@ -182,23 +220,75 @@ impl Secrets {
     }
 }
 
+/// Of each reference, in their order: whether what is put in its place would be shown to whoever reads the
+/// document back. The masking itself says so, of the same document with a mark in the place of each secret: no
+/// second reading of names could differ from it.
+fn shown_places(
+    published: &Published,
+    args: &JsonMap,
+    found: &[(Value, Vec<String>)],
+) -> Vec<bool> {
+    let mut marked = args.clone();
+    let mut next = 0;
+    let outcome = published.secrets(&mut marked, |_, _, value| {
+        if Reference::in_value(value).is_some() {
+            if let Some((secret, _)) = found.get(next) {
+                value.clone_from(secret);
+                mark(value, next);
+            }
+            next += 1;
+        }
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let mut marked = Value::Object(marked);
+    mask::mask_document(&mut marked);
+    let mut shown = vec![outcome.is_err(); found.len()];
+    find_marks(&marked, &mut shown);
+    shown
+}
+
+/// Stands in the place of a secret; none looks like it.
+const MARK: &str = "place of a secret ";
+
+/// Puts marks in the place of every text and number, those within an object included.
+fn mark(secret: &mut Value, index: usize) {
+    match secret {
+        Value::Array(list) => list.iter_mut().for_each(|item| mark(item, index)),
+        Value::Object(map) => map.values_mut().for_each(|value| mark(value, index)),
+        Value::Null | Value::Bool(_) => {}
+        value => *value = format!("{MARK}{index}").into(),
+    }
+}
+
+fn find_marks(value: &Value, shown: &mut [bool]) {
+    match value {
+        Value::String(text) => {
+            let index = text.strip_prefix(MARK).and_then(|index| index.parse::<usize>().ok());
+            if let Some(shown) = index.and_then(|index| shown.get_mut(index)) {
+                *shown = true;
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|item| find_marks(item, shown)),
+        Value::Object(map) => map.values().for_each(|value| find_marks(value, shown)),
+        _ => {}
+    }
+}
+
 impl Handover {
-    /// Masks an answer, and hands over what the call was there to reveal. `own` are keys that came with
-    /// the request, which answers have no reason to repeat. `plain` is the answer as it came, where that is
-    /// [plain](crate::untrusted::plain).
-    pub fn complete<'a>(
+    /// Masks an answer, and hands over what the call was there to reveal. `plain` is the answer as it came,
+    /// where that is [plain](crate::untrusted::plain).
+    pub fn complete(
         self,
         operation: &Operation,
-        fetched: &'a Fetched,
-        own: impl Iterator<Item = &'a str>,
+        fetched: &Fetched,
         plain: Option<&str>,
         answer: &mut Value,
     ) {
-        let also: Vec<_> = fetched.texts().chain(own).collect();
+        let also: Vec<_> = fetched.texts().collect();
         let is_keyless = |plain| also.is_empty() && !scan::may_have_key(plain);
-        let texts = if plain.is_some_and(is_keyless) { Texts::Keyless } else { Texts::Any(&also) };
+        let scanner = (!plain.is_some_and(is_keyless)).then(|| Scanner::new(&also));
         let revealed = self.take(answer);
-        mask::mask_also(operation, answer, texts);
+        mask::mask_also(operation, answer, scanner.as_ref());
         revealed.put_back(answer);
     }
 }

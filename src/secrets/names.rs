@@ -5,9 +5,11 @@
 pub(super) enum Name {
     /// Nothing is known of it.
     Plain,
-    /// A text in it is a secret.
+    /// What it has is a secret, be it a text, a number, or a list or an object of such.
     Secret,
-    /// Every text in it and below is a secret.
+    /// It is several secrets, or several things that have one each: a text or a number in it is one.
+    Several,
+    /// Every value in it and below is a secret: it is a collection of some, such as headers.
     Sealed,
     /// It has keys and values that say nothing about secrets.
     Labels,
@@ -76,6 +78,19 @@ const STRICT: [&str; 18] = [
     "pat",
 ];
 
+/// What names of several secrets end with. What only ends with `tokens` is counted, or a text in parts.
+const SEVERAL: [&str; 9] = [
+    "apikeys",
+    "accesstokens",
+    "refreshtokens",
+    "authtokens",
+    "bearertokens",
+    "sessiontokens",
+    "apitokens",
+    "idtokens",
+    "clientsecrets",
+];
+
 const fn word(text: &'static str) -> Word {
     Word { text, letters: letters(text) }
 }
@@ -91,15 +106,8 @@ const fn letters(name: &str) -> u32 {
     found
 }
 
-/// Longer names are nobody's; they are told by their beginning.
-const LONGEST: usize = 64;
-
-/// Whether what stands at a path such as `targets[0].api_key` is masked wherever it is read.
-pub(super) fn guard(path: &str) -> bool {
-    let names = || path.split('.').map(|step| step.split('[').next().unwrap_or_default());
-    names().any(|name| read(name, true) == Name::Sealed)
-        || names().next_back().is_some_and(|name| read(name, true) == Name::Secret)
-}
+/// Names up to this length are read without an allocation, in bytes.
+const USUAL_BYTES: usize = 64;
 
 /// Whether a name is that of an API key, or of the id of one.
 pub(super) fn is_api_key(name: &str) -> bool {
@@ -110,14 +118,50 @@ pub(super) fn is_api_key(name: &str) -> bool {
         .all(|letter| bare.next().is_some_and(|byte| byte.eq_ignore_ascii_case(&letter)))
 }
 
-/// Whether a number of this name is one of tokens.
+/// What a number of tokens, or the price of one, is told by: `request_token`, `cache_read_input_token`.
+const TOKEN_KINDS: [&str; 20] = [
+    "request",
+    "response",
+    "prompt",
+    "completion",
+    "input",
+    "output",
+    "cache",
+    "cached",
+    "reasoning",
+    "thinking",
+    "audio",
+    "image",
+    "video",
+    "text",
+    "per",
+    "max",
+    "min",
+    "avg",
+    "total",
+    "count",
+];
+
+/// Whether a number of this name, or an object that holds some, is about tokens of a model, and no secret. A
+/// text of the name may be one all the same.
 pub(super) fn counts_tokens(name: &str) -> bool {
-    name.to_ascii_lowercase().ends_with("token")
+    let is_kind = |word: &str| TOKEN_KINDS.iter().any(|kind| word.eq_ignore_ascii_case(kind));
+    let ends = |ending: &str| {
+        let start = name.len().checked_sub(ending.len());
+        start.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
+    };
+    if ends("tokens") {
+        return true;
+    }
+    let Some(kinds) = name.len().checked_sub("token".len()).and_then(|end| name.get(..end)) else {
+        return false;
+    };
+    ends("token") && kinds.split(['_', '-', '.']).any(is_kind)
 }
 
 /// Whether a text under this name may be a secret.
 pub fn is_secret_name(name: &str) -> bool {
-    matches!(read(name, true), Name::Secret | Name::Sealed)
+    matches!(read(name, true), Name::Secret | Name::Several | Name::Sealed)
 }
 
 /// Whether the name of a field that nobody has declared may be that of a secret. Wider than [`read`], which
@@ -161,14 +205,27 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
         return Name::Plain;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
-    let mut buffer = [0; LONGEST];
-    let mut length = 0;
-    for byte in name.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b'.')) {
-        let Some(slot) = buffer.get_mut(length) else { break };
-        *slot = byte.to_ascii_lowercase();
-        length += 1;
-    }
-    let Some(Ok(bare)) = buffer.get(..length).map(str::from_utf8) else { return Name::Plain };
+    let letters = name.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b'.'));
+    let (mut buffer, long);
+    let bare = if name.len() <= USUAL_BYTES {
+        buffer = [0; USUAL_BYTES];
+        let mut length = 0;
+        for (slot, byte) in buffer.iter_mut().zip(letters) {
+            *slot = byte.to_ascii_lowercase();
+            length += 1;
+        }
+        buffer.get(..length).unwrap_or_default()
+    } else {
+        long = letters.map(|byte| byte.to_ascii_lowercase()).collect::<Vec<u8>>();
+        &long
+    };
+    // Without ASCII characters a text is one still.
+    let Ok(bare) = str::from_utf8(bare) else { return Name::Secret };
+    read_bare(name, bare, found, strict)
+}
+
+/// Reads a name, given in small letters without separators as well, and with the letters in it.
+fn read_bare(name: &str, bare: &str, found: u32, strict: bool) -> Name {
     match bare {
         "metadata" | "conditions" => return Name::Labels,
         // Elsewhere `key` is no secret anyway.
@@ -178,6 +235,9 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
         "signedurl" | "invitelink" => return Name::Secret,
         bare if strict && STRICT.contains(&bare) => return Name::Secret,
         _ => {}
+    }
+    if bare == "secrets" || SEVERAL.iter().any(|ending| bare.ends_with(ending)) {
+        return Name::Several;
     }
     let has = |word: &Word| found & word.letters == word.letters && bare.contains(word.text);
     let sealed = bare.starts_with("credential")
@@ -194,5 +254,47 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
         (true, _) => Name::Sealed,
         (false, true) if !refers && !HARMLESS.contains(&name) => Name::Secret,
         _ => Name::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_whatever_their_length() {
+        for length in [0, 1, 50, 58, 59, 60, 63, 64, 65, 200, 10_000] {
+            for filler in ["x", "_", "é"] {
+                let long = filler.repeat(length);
+                for (ending, read_as) in [
+                    ("api_key", Name::Secret),
+                    ("client_secret", Name::Secret),
+                    ("db_password", Name::Sealed),
+                    ("name", Name::Plain),
+                ] {
+                    let name = format!("{long}{ending}");
+                    assert_eq!(read(&name, true), read_as, "{length} {filler} {ending}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_only_begins_like_a_secret_is_none() {
+        for name in
+            ["headers[0].note", "headers[", "z.headers.note", "api_key/x", "secrets_manager"]
+        {
+            assert_eq!(read(name, true), Name::Plain, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_tokens_are_told_from_tokens() {
+        for name in ["request_token", "cache_read_input_token", "max_tokens", "price-per-token"] {
+            assert!(counts_tokens(name), "{name}");
+        }
+        for name in ["token", "access_token", "id_token", "superToken", "api_key", "é_token"] {
+            assert!(!counts_tokens(name), "{name}");
+        }
     }
 }

@@ -6,8 +6,10 @@
 use serde_json::Value;
 
 use super::{
+    looks::{is_random, is_schema, is_schema_value, says_only, tokens},
+    mask::mask_names,
     names::{self, Name},
-    scan::{SHORTEST, mask_line},
+    scan::{MASK, SHORTEST, Scanner, mask_line},
 };
 use crate::operation::{JsonMap, Opaque, Published, Reference};
 
@@ -17,11 +19,6 @@ pub const BLANK: &str = "***";
 /// Documents that are shown but for what is secret in them. Others, such as the bodies of logged requests,
 /// hold what people wrote and are blanked as a whole.
 const SHOWN_DOCUMENTS: [&str; 4] = ["config", "parameters", "configurations", "additional_config"];
-
-/// A token shorter than this is not taken for a secret by its characters alone.
-const MIN_RANDOM: usize = 24;
-/// The same for one of hexadecimal digits, as identifiers are.
-const MIN_RANDOM_HEX: usize = 32;
 
 /// Where a value stands.
 #[derive(Clone, Copy)]
@@ -63,16 +60,18 @@ fn blank_opaque(kind: Opaque, name: &str, value: &mut Value) {
 fn redact(value: &mut Value, place: Place) {
     match value {
         Value::String(text) => redact_text(text, place),
+        Value::Number(number) => {
+            if Scanner::new(&[]).is_key(number) {
+                *value = MASK.into();
+            }
+        }
         Value::Array(list) => list.iter_mut().for_each(|item| redact(item, place)),
         Value::Object(map) => {
             if place.in_document {
                 redact_pair(map);
             }
-            if map.keys().any(|name| is_masked_name(name)) {
-                let fields = std::mem::take(map).into_iter();
-                *map = fields.map(|(name, value)| (mask_line(&name).into_owned(), value)).collect();
-            }
             map.iter_mut().for_each(|(name, value)| redact_field(name, value, place));
+            mask_names(map, mask_line);
         }
         _ => {}
     }
@@ -80,19 +79,32 @@ fn redact(value: &mut Value, place: Place) {
 
 fn redact_field(name: &str, value: &mut Value, place: Place) {
     match names::read(name, place.strict) {
-        Name::Sealed => blank(value),
+        Name::Sealed | Name::Several => blank(value),
         // A price or a count of tokens is no secret; a PIN is one.
-        Name::Secret if value.is_number() && names::counts_tokens(name) => {}
-        Name::Secret if !holds_fields(value) => blank(value),
+        Name::Secret if is_about_tokens(name, value) => redact(value, place),
+        Name::Secret => match value {
+            Value::Object(map) if is_schema(map) => {
+                for (name, value) in map {
+                    match is_schema_value(name) {
+                        true => blank(value),
+                        false => redact(value, place),
+                    }
+                }
+            }
+            value => blank(value),
+        },
         Name::Labels => redact(value, Place { strict: false, ..place }),
-        Name::Plain | Name::Secret => redact(value, place),
+        Name::Plain => redact(value, place),
     }
+}
+
+fn is_about_tokens(name: &str, value: &Value) -> bool {
+    matches!(value, Value::Number(_) | Value::Object(_)) && names::counts_tokens(name)
 }
 
 /// A field that is not declared: whatever may be a secret by its name is blanked, at any depth.
 fn redact_unknown(name: &str, value: &mut Value) {
-    let is_text = |value: &Value| matches!(value, Value::String(_) | Value::Array(_));
-    if names::may_be_secret(name) && (is_text(value) || name.to_lowercase().contains("header")) {
+    if names::may_be_secret(name) && !is_about_tokens(name, value) {
         return blank(value);
     }
     match value {
@@ -125,7 +137,7 @@ fn redact_text(text: &mut String, place: Place) {
     {
         let before = inside.clone();
         redact(&mut inside, place);
-        if inside != before {
+        if inside != before || !says_only(text, &before) {
             *text = inside.to_string();
         }
         return;
@@ -138,55 +150,36 @@ fn redact_text(text: &mut String, place: Place) {
     }
 }
 
-/// The parts of a text that could each be a key.
-fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '=')))
-}
-
-/// Whether a token has the look of something random: it changes between large and small letters and digits
-/// far more often than names do, as those of models. A UUID is an identifier.
-fn is_random(token: &str) -> bool {
-    if token.len() < MIN_RANDOM || super::mask::is_uuid(token) {
-        return false;
-    }
-    let is_hex = token.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
-    if is_hex && token.len() < MIN_RANDOM_HEX {
-        return false;
-    }
-    let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
-    let letters: Vec<u8> = token.bytes().filter(u8::is_ascii_alphanumeric).collect();
-    let changes =
-        letters.iter().zip(letters.iter().skip(1)).filter(|(a, b)| kind(**a) != kind(**b));
-    // Three in ten: names have about one, random texts five or six.
-    changes.count() * 10 >= letters.len() * 3
-}
-
-fn is_masked_name(name: &str) -> bool {
-    matches!(mask_line(name), std::borrow::Cow::Owned(_))
-}
-
-/// Whether there are names below that tell what is secret.
-fn holds_fields(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(list) => list.iter().any(holds_fields),
-        _ => false,
-    }
-}
-
-/// Blanks every value below; names stay, and so do references, which tell where a secret is.
+/// Blanks every value below; names stay but for keys, and so do references, which tell where a secret is.
 fn blank(value: &mut Value) {
     if Reference::in_value(value).is_some() {
         return;
     }
     match value {
+        // Whether there is a secret is none.
         Value::Null | Value::Bool(_) => {}
+        Value::Object(map) => blank_fields(map, |_| true),
         // A list of headers or settings, each with its name.
-        Value::Object(map) if map.contains_key("name") && map.contains_key("value") => {
-            map.get_mut("value").into_iter().for_each(blank);
-        }
-        Value::Object(map) => map.values_mut().for_each(blank),
-        Value::Array(list) => list.iter_mut().for_each(blank),
+        Value::Array(list) => list.iter_mut().for_each(|item| match item {
+            Value::Object(map) if map.contains_key("name") && map.contains_key("value") => {
+                blank_fields(map, |name| name == "value");
+            }
+            item => blank(item),
+        }),
         other => *other = BLANK.into(),
     }
+}
+
+fn blank_fields(map: &mut JsonMap, is_secret: impl Fn(&str) -> bool) {
+    for (name, value) in &mut *map {
+        match value {
+            value if !is_secret(name) => redact(value, DOCUMENT),
+            Value::Bool(_) => *value = BLANK.into(),
+            value => blank(value),
+        }
+    }
+    mask_names(map, |name| match is_random(name) {
+        true => MASK.into(),
+        false => mask_line(name),
+    });
 }

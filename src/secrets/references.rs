@@ -136,15 +136,11 @@ impl References {
         value: &Value,
         slot: Slot,
         caller: Caller<'_>,
-        is_open: &dyn Fn() -> bool,
     ) -> Result<Option<(Value, Vec<String>)>, Unresolved> {
         let Some(reference) = Reference::in_value(value) else { return Ok(None) };
         let open = self.0.as_ref().ok_or(Unresolved::Closed)?;
         if !caller.is_local && !open.callers.is_match(caller.name) {
             return Err(Unresolved::Closed);
-        }
-        if is_open() {
-            return Err(Unresolved::Open);
         }
         let text = match reference {
             Reference::Variable(name) => open.variable(name)?,

@@ -5,12 +5,14 @@
 
 use std::{
     borrow::Cow,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use aho_corasick::{AhoCorasick, MatchKind, packed};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Match, Regex};
+use serde_json::Number;
 
 /// Stands where a secret was. It is told apart from every mask of an upstream's, and refused wherever it
 /// is sent back.
@@ -19,8 +21,16 @@ pub const MASK: &str = "[masked by portkey-mcp]";
 /// Keys shorter than this, in bytes, are not looked for: they would be found everywhere.
 pub(super) const SHORTEST: usize = 8;
 
-/// How many secrets that were passed on are remembered: the oldest are forgotten.
+/// How many secrets that were passed on are remembered, each of their spellings counted: the oldest are
+/// forgotten.
 const MOST_PASSED: usize = 1024;
+/// The same in bytes: what finds them takes about thirty times as much.
+const MOST_PASSED_BYTES: usize = 512 << 10;
+/// A longer secret is looked for as it is and as JSON writes it, and in no other spelling, in bytes.
+const MOST_SPELT_BYTES: usize = 4096;
+
+/// What stands in a query as it is; forms and paths are encoded alike, or less.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// How a key looks.
 struct Look {
@@ -128,6 +138,8 @@ struct Known {
     keys: Vec<Held>,
     /// Finds them. Nothing is let through where it cannot be made.
     finder: Option<AhoCorasick>,
+    /// Whether one of them could stand in an answer as a number.
+    has_numbers: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -143,7 +155,8 @@ impl Known {
         let longest = MatchKind::LeftmostLongest;
         let values = keys.iter().map(|held| held.key.as_str());
         let finder = AhoCorasick::builder().match_kind(longest).build(values).ok();
-        Self { keys, finder }
+        let has_numbers = keys.iter().any(|held| is_number(&held.key));
+        Self { keys, finder, has_numbers }
     }
 
     fn may_be_in(&self, text: &str) -> bool {
@@ -155,6 +168,108 @@ impl Known {
     fn has(&self, key: &str) -> bool {
         self.keys.iter().any(|held| held.key == key)
     }
+
+    /// A text with every key in it masked.
+    fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.may_be_in(text) {
+            return mask_looks(text);
+        }
+        let Some(finder) = &self.finder else { return Cow::Borrowed(MASK) };
+        let unknown = finder.replace_all(text, &vec![MASK; self.keys.len()]);
+        mask_looks(&unknown).into_owned().into()
+    }
+}
+
+/// Finds keys in the texts, names and numbers of one answer: those that this process knows, those that look
+/// like one, and some more.
+pub(super) struct Scanner<'a> {
+    known: Guard<Arc<Known>>,
+    also: &'a [&'a str],
+    has_numbers: bool,
+}
+
+impl std::fmt::Debug for Scanner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scanner")
+    }
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(also: &'a [&'a str]) -> Self {
+        let known = KNOWN.load();
+        let has_numbers = known.has_numbers || also.iter().any(|key| is_number(key));
+        Self { known, also, has_numbers }
+    }
+
+    /// A text with every key in it masked; the same text where there is none.
+    pub(super) fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if text.len() < SHORTEST {
+            return Cow::Borrowed(text);
+        }
+        match super::mask::exact(text, self.also) {
+            Some(masked) => self.known.mask(&masked).into_owned().into(),
+            None => self.known.mask(text),
+        }
+    }
+
+    /// Whether a number is one of the keys.
+    pub(super) fn is_key(&self, number: &Number) -> bool {
+        self.has_numbers && matches!(self.mask(&number.to_string()), Cow::Owned(_))
+    }
+}
+
+/// Whether a key could be written as a number.
+fn is_number(key: &str) -> bool {
+    key.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// How else a secret is written where it stands in JSON, in JSON within JSON, or in an address. Most are
+/// written as they are everywhere.
+pub(super) fn spellings(secret: &str) -> Vec<String> {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    if secret.bytes().all(plain) {
+        return Vec::new();
+    }
+    let escaped = |text: &str| {
+        let quoted = serde_json::Value::from(text).to_string();
+        quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+    };
+    let once = escaped(secret);
+    if secret.len() > MOST_SPELT_BYTES {
+        return if once == secret { Vec::new() } else { vec![once] };
+    }
+    let encoded = utf8_percent_encode(secret, UNRESERVED).to_string();
+    let mut all = vec![
+        // Some write `/` so, and all that is not ASCII.
+        once.replace('/', "\\/"),
+        ascii_escaped(&once),
+        escaped(&once),
+        encoded.to_ascii_lowercase(),
+        encoded.replace("%20", "+"),
+        encoded,
+        once,
+    ];
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|spelling| spelling != secret);
+    all
+}
+
+/// JSON text in which all that is not ASCII is escaped.
+fn ascii_escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                text += &format!("\\u{unit:04x}");
+            }
+        }
+    }
+    text
 }
 
 /// Whether what was found is a key, in the place where it was.
@@ -188,15 +303,29 @@ fn remember(key: &str, own: bool) {
     }
     let _alone = LEARNING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut keys = KNOWN.load().keys.clone();
-    let passed = keys.iter().filter(|held| !held.own).count();
-    if !own
-        && passed >= MOST_PASSED
-        && let Some(oldest) = keys.iter().position(|held| !held.own)
-    {
-        keys.remove(oldest);
+    let spelt = spellings(key).into_iter();
+    for key in std::iter::once(key.to_owned()).chain(spelt) {
+        if !own {
+            forget_oldest(&mut keys, key.len());
+        }
+        keys.push(Held { key, own });
     }
-    keys.push(Held { key: key.to_owned(), own });
     KNOWN.store(Known::of(keys).into());
+}
+
+/// Makes room for one more secret that was passed on.
+fn forget_oldest(keys: &mut Vec<Held>, bytes: usize) {
+    let passed = || keys.iter().filter(|held| !held.own);
+    let mut count = passed().count();
+    let mut sum = passed().map(|held| held.key.len()).sum::<usize>() + bytes;
+    keys.retain(|held| {
+        let goes = !held.own && (count >= MOST_PASSED || sum > MOST_PASSED_BYTES);
+        if goes {
+            count -= 1;
+            sum -= held.key.len();
+        }
+        !goes
+    });
 }
 
 /// Whether a text has in it a key that the server acts with.
@@ -206,13 +335,7 @@ pub fn has_own(text: &str) -> bool {
 
 /// A text with every key in it masked; the same text where there is none.
 pub fn mask(text: &str) -> Cow<'_, str> {
-    let known = KNOWN.load();
-    if !known.may_be_in(text) {
-        return mask_looks(text);
-    }
-    let Some(finder) = &known.finder else { return Cow::Borrowed(MASK) };
-    let unknown = finder.replace_all(text, &vec![MASK; known.keys.len()]);
-    mask_looks(&unknown).into_owned().into()
+    KNOWN.load().mask(text)
 }
 
 /// Whether a text may have a key in it. Nearly all have not, and this is quick to say so.
@@ -255,5 +378,35 @@ pub fn mask_line(line: &str) -> Cow<'_, str> {
     match named.replace_all(&masked, format!("${{1}}{MASK}")) {
         Cow::Borrowed(_) => masked,
         Cow::Owned(masked) => Cow::Owned(masked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(keys: &[Held]) -> Vec<&str> {
+        keys.iter().filter(|held| !held.own).map(|held| held.key.as_str()).collect()
+    }
+
+    #[test]
+    fn oldest_secrets_that_were_passed_on_make_room() {
+        let held = |key: &str, own| Held { key: key.to_owned(), own };
+        let mut keys = vec![held("own", true), held("first", false), held("second", false)];
+        forget_oldest(&mut keys, 10);
+        assert_eq!(passed(&keys), ["first", "second"]);
+        forget_oldest(&mut keys, MOST_PASSED_BYTES - "second".len());
+        assert_eq!((passed(&keys), keys.len()), (vec!["second"], 2));
+        let mut many: Vec<_> = (0..MOST_PASSED).map(|i| held(&i.to_string(), false)).collect();
+        many.insert(0, held("own", true));
+        forget_oldest(&mut many, 1);
+        assert_eq!((many.len(), passed(&many)[0]), (MOST_PASSED, "1"));
+    }
+
+    #[test]
+    fn plain_keys_have_one_spelling_and_long_ones_two() {
+        assert_eq!(spellings("pk-plain_key.0~1"), Vec::<String>::new());
+        assert!(spellings("a/b+c").contains(&"a%2Fb%2Bc".to_owned()));
+        assert_eq!(spellings(&"a\n".repeat(3_000)), ["a\\n".repeat(3_000)]);
     }
 }

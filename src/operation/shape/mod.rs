@@ -13,7 +13,7 @@ mod validate;
 
 use std::fmt;
 
-use super::{schema::Quantity, time::TimeRole};
+use super::{path::write_step, schema::Quantity, time::TimeRole};
 
 pub(super) use self::validate::{Nulls, Walk};
 pub use self::{
@@ -89,7 +89,10 @@ impl fmt::Display for At<'_> {
         match self {
             Self::Root => Ok(()),
             Self::Field(At::Root, name) => f.write_str(name),
-            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Field(parent, name) => {
+                parent.fmt(f)?;
+                write_step(f, name)
+            }
             Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }

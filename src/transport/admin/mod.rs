@@ -36,6 +36,7 @@ use crate::{
     approval::{self, Approvals, Filter, MAX_PAGE, Reaction, Ticket, Undecided},
     files::{Identity, shown},
     seal::random,
+    secrets,
 };
 
 /// The bounds on connections.
@@ -189,7 +190,9 @@ impl Desk {
         let listener = super::listen(listen, "--admin-listen")?;
         let address = listener.local_addr()?;
         let (url, token) = (format!("http://{address}"), hex::encode(random::<32>()?));
+        secrets::learn(&token);
         let key = hex::encode(random::<16>()?);
+        secrets::learn(&key);
         let mut written = None;
         if let Some(file) = file {
             let told = || format!("cannot write {}", shown(file));

@@ -38,6 +38,18 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         r##"{"config":"{\"api_key\":\"#\",\"retry\":{\"attempts\":3}}"}"##,
     ),
     ("get-config", r#"{"config":"{\"retry\":  1}"}"#, r#"{"config":"{\"retry\":  1}"}"#),
+    // A document in a text of a document.
+    (
+        "get-config",
+        r#"{"config":{"note":"{\"api_key\":\"v\",\"more\":\"[{\\\"pwd\\\":\\\"v\\\"}]\"}","text":"{no json}"}}"#,
+        r##"{"config":{"note":"{\"api_key\":\"#\",\"more\":\"[{\\\"pwd\\\":\\\"#\\\"}]\"}","text":"{no json}"}}"##,
+    ),
+    // A name that stands twice.
+    (
+        "get-config",
+        r#"{"config":"{\"api_key\":\"v\",\"api_key\":null,\"n\":1}"}"#,
+        r#"{"config":"{\"api_key\":null,\"n\":1}"}"#,
+    ),
     (
         "get-guardrail",
         r#"{"checks":[{"id":"default.webhook","parameters":{"webhookURL":"https://h/p","headers":{"X-Any":"v"}}},{"id":"x","parameters":{"apiKey":"v","credentials":{"apiKey":"v","domain":"d"}}}]}"#,
@@ -104,6 +116,63 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         "list-audit-logs",
         r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
         r#"{"records":[{"request_body":"{\"group_by\":[{\"key\":\"api_key\"}],\"virtual_key\":\"v\"}"}]}"#,
+    ),
+    // Of any type: objects, lists with anything in them, numbers; a price of tokens is none.
+    (
+        "get-workspace",
+        r#"{"api_key":{"value":"v","more":[{"x":"v"},7]},"apiKey":["v",{"a":"v"},7,[8]],"client_secret":12345678,"accessToken":12.5,"secrets":{"A":"v","B":{"name":"n"}},"is_secret":true}"#,
+        r##"{"api_key":{"value":"#","more":[{"x":"#"},"#"]},"apiKey":["#",{"a":"#"},"#",["#"]],"client_secret":"#","accessToken":"#","secrets":{"A":"#","B":{"name":"n"}},"is_secret":true}"##,
+    ),
+    (
+        "get-workspace",
+        r#"{"request_token":{"price":0.1},"response_token":7,"max_tokens":5,"has_password":true,"api_key":null,"password":""}"#,
+        r#"{"request_token":{"price":0.1},"response_token":7,"max_tokens":5,"has_password":true,"api_key":null,"password":""}"#,
+    ),
+    (
+        "get-config",
+        r#"{"config":{"headers":{"x-a":1,"x-b":true,"x-c":[1,{"d":"v"}]},"passwd":77,"pwd":{"now":"v"}}}"#,
+        r##"{"config":{"headers":{"x-a":"#","x-b":"#","x-c":["#",{"d":"#"}]},"passwd":"#","pwd":{"now":"#"}}}"##,
+    ),
+    ("get-virtual-key", r#"{"key":1234567890}"#, r##"{"key":"#"}"##),
+    ("get-virtual-key", r#"{"key":["v",{"key":"v"}]}"#, r##"{"key":["#",{"key":"#"}]}"##),
+    // Names of any length, and a key as a name; two of them stay two.
+    (
+        "get-workspace",
+        r#"{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_api_key":"v"}"#,
+        r##"{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_api_key":"#"}"##,
+    ),
+    (
+        "get-workspace",
+        r#"{"usage":{"sk-abcdefghijklmnopqrstuvwx":1,"sk-abcdefghijklmnopqrstuvwy":2,"of sk-abcdefghijklmnopqrstuvwx":3}}"#,
+        r##"{"usage":{"#":1,"# (2)":2,"of #":3}}"##,
+    ),
+    (
+        "get-workspace",
+        r#"{"access_tokens":{"k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":{"x":"w"},"prod":"v","n":5},"api_keys":["v",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"v","k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P":1}}"#,
+        r##"{"access_tokens":{"#":{"x":"w"},"prod":"#","n":"#"},"api_keys":["#",{"id":"i"},"183497e5-6d60-4f2f-9d6e-5f2cf2e2a001"],"tokens":["Hel","lo"],"headers":{"x-amz-date":"#","#":"#"}}"##,
+    ),
+    // A setting that stands as an object with its name.
+    (
+        "get-config",
+        r#"{"config":{"params":[{"name":"X-Api-Key","value":"v","default":"v","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"v","value":"v"}}}"#,
+        r##"{"config":{"params":[{"name":"X-Api-Key","value":"#","default":"#","description":"d"},{"name":"mode","value":"w"}],"headers":{"name":"#","value":"#"}}}"##,
+    ),
+    // A thing that people have named is no setting.
+    (
+        "get-workspace",
+        r#"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"v","is_secret":true}]}"#,
+        r##"{"limits":[{"id":"i","name":"secret-project","unit":"rpm","value":9}],"variables":[{"name":"CLIENT_SECRET","value":"#","is_secret":true}]}"##,
+    ),
+    // The schema of a field is none; what stands in it as a value is.
+    (
+        "get-workspace",
+        r#"{"properties":{"token":{"type":"string","description":"d","default":"v","enum":["v"]},"api_key":{"type":"string","value":"v"}}}"#,
+        r##"{"properties":{"token":{"type":"string","description":"d","default":"#","enum":["#"]},"api_key":{"type":"#","value":"#"}}}"##,
+    ),
+    (
+        "get-mcp-gateway",
+        r#"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"v","auth":{"a":"v"},"level":3}}}]}}"#,
+        r##"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"#","auth":{"a":"#"},"level":3}}}]}}"##,
     ),
     // What another call reveals is masked here, and in an update that reveals nothing.
     ("get-deployment", r#"{"client_auth":"v","id":"d"}"#, r##"{"client_auth":"#","id":"d"}"##),
@@ -294,4 +363,45 @@ async fn an_echo_of_a_key_is_masked_everywhere() {
         let error = get().await.unwrap_err();
         assert!(error.contains(&format!("no key {MASK} or {MASK}")), "{way}: {error}");
     }
+}
+
+/// A value where a declared path such as `data[].key` leads.
+fn at_path(path: &str, value: Value) -> Value {
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+    let below = if rest.is_empty() { value } else { at_path(rest, value) };
+    match (step, step.strip_suffix("[]")) {
+        ("*", _) => json!({ "any.name[0]": below }),
+        (_, Some(name)) => json!({ name: [{ "id": "i" }, below] }),
+        (name, None) => json!({ name: below }),
+    }
+}
+
+#[test]
+fn every_declared_place_is_masked_whatever_stands_there() {
+    let catalog = Catalog::full();
+    let (word, number) = ("planted word of nobody", 731_904_482_615_u64);
+    let mut places = 0;
+    for entry in catalog.iter() {
+        let operation = entry.operation;
+        for path in operation.secret_fields().iter().chain(operation.revealed()) {
+            places += 1;
+            for value in [
+                json!(word),
+                json!(number),
+                json!([word, number]),
+                json!({ "api_key": word, "x.y": { "client_secret": [number, { "v": word }] } }),
+                json!([{ "passwd": { "": word } }]),
+                json!(json!({ "key": word, "n": { "pwd": number } }).to_string()),
+                json!(json!([word, { "jwt": [word] }]).to_string()),
+            ] {
+                let mut answer = at_path(path, value);
+                let before = answer.to_string();
+                mask(operation, &mut answer);
+                let shown = answer.to_string();
+                let shows = shown.contains(word) || shown.contains(&number.to_string());
+                assert!(!shows, "{}, {path}: {before} -> {shown}", operation.name());
+            }
+        }
+    }
+    assert!(places > 30, "{places}");
 }

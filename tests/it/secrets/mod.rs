@@ -4,7 +4,9 @@
 mod handover;
 pub(crate) mod leaks;
 mod masking;
+mod own_keys;
 mod permissions;
+mod places;
 mod redaction;
 mod references;
 

@@ -111,6 +111,26 @@ fn only_secrets_are_blanked_in_arguments() {
             shown: json!({ "name": "n", "auth_config": "***", "secret_key": "kept" }),
         },
         Case {
+            tool: "update-config",
+            args: json!({ "slug": "s", "config": {
+                "api_key": { "value": "v", "n": 7, "on": true }, "token": ["v", { "a": "v" }, 7],
+                "request_token": { "price": 0.1 }, "is_secret": true,
+                "headers": { "name": "v", "value": "v", "on": true, "k3Jx9Qm2Zt7Lw4Vb8Ny1Rc6P": 1 },
+                "token_schema": { "token": { "type": "string", "default": "v" } },
+            } }),
+            shown: json!({ "slug": "s", "config": {
+                "api_key": { "value": "***", "n": "***", "on": "***" }, "token": ["***", { "a": "***" }, "***"],
+                "request_token": { "price": 0.1 }, "is_secret": true,
+                "headers": { "name": "***", "value": "***", "on": "***", MASK: "***" },
+                "token_schema": { "token": { "type": "string", "default": "***" } },
+            } }),
+        },
+        Case {
+            tool: "create-label",
+            args: json!({ "name": "n", "pin": 1234, "keys": { "a": "v" }, "max_tokens": 5, "session": { "b": ["v"] } }),
+            shown: json!({ "name": "n", "pin": "***", "keys": { "a": "***" }, "max_tokens": 5, "session": { "b": ["***"] } }),
+        },
+        Case {
             tool: "create-label",
             args: json!({ "name": "n", "sk-abcdefghijklmnopqrstuvwx": 1 }),
             shown: json!({ "name": "n", MASK: 1 }),
@@ -152,9 +172,14 @@ fn planted(secret: String) -> impl Strategy<Value = Value> {
         Just(json!({ "headers": { "x-any": secret.clone() } })),
         Just(json!({ "custom_headers": [{ "name": "x-any", "value": secret.clone() }] })),
         Just(json!({ "params": [{ "name": "X-Api-Key", "value": secret.clone() }] })),
+        Just(json!({ "api_key": { "value": secret.clone() } })),
+        Just(json!({ "api_key": ["plain", { "value": secret.clone() }] })),
+        Just(json!({ "headers": { "name": secret.clone(), "value": "v" } })),
+        Just(json!({ format!("{}_api_key", "x".repeat(70)): secret.clone() })),
         Just(json!({ "text": json!({ "api_key": secret.clone() }).to_string() })),
         Just(json!({ "url": format!("https://user:{secret}@host/path") })),
         Just(json!({ "query": format!("a=1&api_key={secret}") })),
+        Just(json!({ "text": format!(r#"{{"api_key":"{secret}","api_key":1}}"#) })),
         Just(json!({ format!("sk-{secret}"): true })),
     ];
     leaf.prop_recursive(5, 20, 3, |inner| {

@@ -1,0 +1,62 @@
+//! Paths of fields, written for whoever reads them. Nothing reads one back: what a name means is decided
+//! where it stands.
+
+use std::fmt::{self, Write};
+
+/// The step to a field, behind the path of what it is in: `.name`, or `["a.b"]` where the name could be taken for
+/// more than one step.
+pub fn field_step(name: &str) -> String {
+    let mut step = String::with_capacity(name.len() + 1);
+    // A string takes everything.
+    _ = write_step(&mut step, name);
+    step
+}
+
+/// The path of a field in what stands at another path, which is empty for the whole.
+pub fn field_path(parent: &str, name: &str) -> String {
+    if parent.is_empty() && is_one_step(name) {
+        return name.to_owned();
+    }
+    let mut path = parent.to_owned();
+    _ = write_step(&mut path, name);
+    path
+}
+
+pub(super) fn write_step(to: &mut dyn Write, name: &str) -> fmt::Result {
+    if is_one_step(name) {
+        return write!(to, ".{name}");
+    }
+    write!(to, "[{}]", serde_json::Value::from(name))
+}
+
+fn is_one_step(name: &str) -> bool {
+    let parts = |c: char| matches!(c, '.' | '[' | ']' | '"' | '\\' | '`') || c.is_control();
+    !name.is_empty() && !name.contains(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Case {
+        parent: &'static str,
+        name: &'static str,
+        path: &'static str,
+    }
+
+    #[test]
+    fn no_two_places_have_one_path() {
+        let cases = [
+            Case { parent: "", name: "a", path: "a" },
+            Case { parent: "a", name: "b", path: "a.b" },
+            Case { parent: "", name: "a.b", path: r#"["a.b"]"# },
+            Case { parent: "a", name: "b[0]", path: r#"a["b[0]"]"# },
+            Case { parent: "a", name: "", path: r#"a[""]"# },
+            Case { parent: "a", name: "b\"]", path: r#"a["b\"]"]"# },
+            Case { parent: "a", name: "b/c~d e", path: "a.b/c~d e" },
+        ];
+        for Case { parent, name, path } in cases {
+            assert_eq!(field_path(parent, name), path);
+        }
+    }
+}

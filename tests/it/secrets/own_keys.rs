@@ -1,0 +1,139 @@
+//! The server's own keys, and those of a request: masked wherever an upstream or a caller puts them, and however
+//! they are written there.
+
+use portkey_mcp::{
+    catalog::Catalog,
+    dispatch::{Call, CallError, Record},
+    principal::{Credentials, Key, KeySource, NoKey, Principal},
+    record::End,
+    reply,
+    request::Arrival,
+    secrets::{MASK, learn, mask, mask_line, mask_text},
+};
+use serde_json::{Value, json};
+
+use crate::upstream::{KEY, Upstream, answer, dispatcher, ok, operator};
+
+/// With everything in it that is written in more than one way.
+const ODD: &str = "own/key+with=\"quotes\" \\ and ü, 4711";
+
+fn masked(answer: &Value) -> Value {
+    let catalog = Catalog::full();
+    let mut answer = answer.clone();
+    mask(catalog.find("get-workspace").unwrap().operation, &mut answer);
+    answer
+}
+
+#[test]
+fn own_key_is_masked_however_it_is_written() {
+    learn(ODD);
+    let json = json!(ODD).to_string();
+    let json = &json[1..json.len() - 1];
+    let nested = json!(json).to_string();
+    let nested = &nested[1..nested.len() - 1];
+    for written in [
+        ODD,
+        json,
+        nested,
+        &json.replace('/', r"\/"),
+        &json.replace('ü', r"\u00fc"),
+        "own%2Fkey%2Bwith%3D%22quotes%22%20%5C%20and%20%C3%BC%2C%204711",
+        "own%2fkey%2bwith%3d%22quotes%22%20%5c%20and%20%c3%bc%2c%204711",
+        "own%2Fkey%2Bwith%3D%22quotes%22+%5C+and+%C3%BC%2C+4711",
+    ] {
+        let text = format!("the key {written} is wrong");
+        let expected = format!("the key {MASK} is wrong");
+        assert_eq!(mask_text(&text), expected);
+        assert_eq!(mask_line(&text), expected);
+        assert_eq!(masked(&json!({ "note": [{ "a": text }] }))["note"][0]["a"], expected);
+    }
+}
+
+#[test]
+fn own_key_is_masked_in_names_numbers_and_documents_in_texts() {
+    learn("824753190264");
+    learn(ODD);
+    let document = json!({ "note": [ODD], ODD: 1 }).to_string();
+    let answer = json!({ ODD: { "n": 824_753_190_264_u64 }, "list": [824_753_190_264_u64, 8], "text": document,
+        "824753190264": ODD, "plain": 8_247 });
+    let shown = masked(&answer);
+    let text = shown.to_string();
+    assert!(!text.contains("own/key") && !text.contains("824753190264"), "{text}");
+    assert_eq!(shown[MASK]["n"], MASK, "{text}");
+    assert_eq!(shown[format!("{MASK} (2)")], MASK, "{text}");
+    assert_eq!((&shown["list"], &shown["plain"]), (&json!([MASK, 8]), &json!(8_247)));
+}
+
+/// What an upstream says beside the message is logged and put on record as well.
+#[tokio::test]
+async fn own_key_is_in_no_part_of_a_refusal() {
+    let body = json!({ "success": false, "data": {
+        "message": format!("no {KEY}"), "errorCode": KEY, "code": KEY,
+        "details": [{ "path": [KEY], "message": format!("see {KEY}") }, { KEY: { "reason": "bad value" } }],
+    }, "request_id": KEY })
+    .to_string();
+    let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
+    let upstream = Upstream::start(move |_| answer("400 Bad Request", &headers, &body)).await;
+    let (principal, arrival, mut record) = (operator(), Arrival::local(), Record::default());
+    let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
+    let call = Call {
+        principal: &principal,
+        arrival: &arrival,
+        name: "get-workspace",
+        args,
+        answer: None,
+    };
+    let outcome = dispatcher(&upstream).recorded(call, &mut record).await;
+    let error = outcome.unwrap_err();
+    let words = reply::words(&error);
+    assert!(words.contains(MASK), "{words}");
+    let all = format!("{words} {error} {error:?} {record:?}");
+    assert!(!all.contains(KEY), "{all}");
+    assert_eq!((record.upstream_request_id, record.end.code), (None, None));
+}
+
+#[tokio::test]
+async fn own_key_is_no_request_id() {
+    let headers = format!("content-type: application/json\r\nx-request-id: {KEY}\r\n");
+    let upstream = Upstream::start(move |_| answer("200 OK", &headers, "{}")).await;
+    let (principal, arrival, mut record) = (operator(), Arrival::local(), Record::default());
+    let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
+    let call = Call {
+        principal: &principal,
+        arrival: &arrival,
+        name: "get-workspace",
+        args,
+        answer: None,
+    };
+    dispatcher(&upstream).recorded(call, &mut record).await.unwrap();
+    assert_eq!(record.upstream_request_id, None);
+}
+
+/// The key of a request is not known to the process, and its caller gets it back no more than any other.
+#[tokio::test]
+async fn key_of_a_request_is_masked_in_answers_and_refusals() {
+    let key = "tenant-key/0123456789==";
+    let told = json!({ "name": format!("yours is {key}"), key: { "x": [key] },
+        "escaped": key.replace('/', "%2F").replace('=', "%3D") })
+    .to_string();
+    let refused = json!({ "success": false, "data": {
+        "message": format!("no {key}"), "details": [{ "path": "a", "message": key }] } })
+    .to_string();
+    let upstream = Upstream::start(move |before| match before {
+        0 => ok(&told),
+        _ => answer("400 Bad Request", "", &refused),
+    })
+    .await;
+    let key_of_request = Key::new(KeySource::Request, &key.into()).unwrap();
+    let credentials =
+        Credentials { portkey: Some(key_of_request), enkrypt: None, missing: NoKey::Server };
+    let principal = Principal { credentials, ..operator() };
+    let dispatcher = dispatcher(&upstream);
+    let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
+    let shown = dispatcher.call(&principal, "get-workspace", args.clone()).await.unwrap();
+    let error = dispatcher.call(&principal, "get-workspace", args).await.unwrap_err();
+    let all = format!("{shown} {}", reply::words(&error));
+    assert!(!all.contains("tenant-key") && all.contains(MASK), "{all}");
+    let End { code, error, .. } = End::from(&Err(error) as &Result<Value, CallError>);
+    assert_eq!((code, error), (None, None));
+}

@@ -1,0 +1,411 @@
+//! Places of secrets: decided on names as they are nested, whatever characters a name has.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
+
+use portkey_mcp::{
+    catalog::Catalog,
+    operation::{JsonMap, ValidationOptions, field_path},
+    secrets::{Allowed, Caller, Delivery, MASK, References, Secrets, mask},
+};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::{Value, json};
+
+use crate::upstream::{Upstream, dispatcher, ok, operator};
+
+/// What a reference leads to; learnt as soon as it is fetched.
+const FETCHED: &str = "fetched-from-the-folder-of-secrets";
+/// Stands for it where it is read back, as after a restart: nothing is known of it.
+const READ_BACK: &str = "unknown word after a restart";
+
+const LOCAL: Caller<'_> = Caller { name: "local", is_local: true };
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
+
+/// A folder with one secret, open to references; it stays as long as the tests run.
+static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap().keep();
+    fs::write(folder.join("key"), FETCHED).unwrap();
+    open(vec![folder])
+});
+
+fn open(folders: Vec<PathBuf>) -> Secrets {
+    let allowed = Allowed { folders, ..Allowed::default() };
+    Secrets::new(Delivery::Inline, References::open(&allowed).unwrap())
+}
+
+/// Resolves the references of a call; what is sent, with [`READ_BACK`] in the place of the secret.
+fn sent(tool: &str, args: &Value) -> Result<Value, String> {
+    let published = CATALOG.find(tool).unwrap().published();
+    let args = args.as_object().unwrap().clone();
+    let validated = published.validate(args, &ValidationOptions::default());
+    let mut args = validated.map_err(|error| error.to_string())?.args;
+    SECRETS.fetch(published, LOCAL, &mut args).map_err(|error| error.to_string())?;
+    let text = Value::Object(args).to_string();
+    Ok(serde_json::from_str(&text.replace(FETCHED, READ_BACK)).unwrap())
+}
+
+/// What a read of it shows.
+fn shown(read: &str, mut answer: Value) -> String {
+    mask(CATALOG.find(read).unwrap().operation, &mut answer);
+    answer.to_string()
+}
+
+/// A document of free form, the write that takes it, and where a read has it.
+struct Document {
+    write: &'static str,
+    args: fn(Value) -> Value,
+    read: &'static str,
+    /// Of what was sent, the answer of the read.
+    answers: fn(&Value) -> Vec<Value>,
+}
+
+const DOCUMENTS: [Document; 5] = [
+    Document {
+        write: "create-config",
+        args: |document| json!({ "name": "n", "config": document }),
+        read: "get-config",
+        answers: |sent| {
+            let (document, text) = (&sent["config"], sent["config"].to_string());
+            vec![
+                json!({ "config": document }),
+                json!({ "config": text }),
+                json!({ "data": { "config": document } }),
+                json!({ "data": { "config": text } }),
+            ]
+        },
+    },
+    Document {
+        write: "create-config",
+        args: |document| json!({ "name": "n", "config": document }),
+        read: "list-config-versions",
+        answers: |sent| {
+            let (document, text) = (&sent["config"], sent["config"].to_string());
+            vec![
+                json!({ "data": [{ "config": document }] }),
+                json!({ "data": [{ "config": text }] }),
+            ]
+        },
+    },
+    Document {
+        write: "create-guardrail",
+        args: |document| {
+            json!({ "name": "n", "checks": [{ "id": "default.regexMatch",
+            "parameters": with(document, "rule", json!("x")) }] })
+        },
+        read: "get-guardrail",
+        answers: |sent| vec![json!({ "checks": sent["checks"] })],
+    },
+    Document {
+        write: "create-mcp-integration",
+        args: |document| {
+            json!({ "name": "n", "url": "https://h", "transport": "http", "auth_type": "none",
+                "configurations": document })
+        },
+        read: "get-mcp-integration",
+        answers: |sent| vec![json!({ "configurations": sent["configurations"] })],
+    },
+    Document {
+        write: "modify-mcp-gateway",
+        args: |document| {
+            json!({ "gateway": "g", "servers_config": { "servers": [{ "saved_name": "s",
+                "input_guardrails_config": { "enabled": true, "guardrail_name": "g", "block": [],
+                    "additional_config": document } }] } })
+        },
+        read: "get-mcp-gateway",
+        answers: |sent| vec![json!({ "servers_config": sent["servers_config"] })],
+    },
+];
+
+fn with(mut document: Value, name: &str, value: Value) -> Value {
+    document[name] = value;
+    document
+}
+
+/// Parts that names are made of: what tells a secret, what tells none, and what paths are written with.
+fn name() -> impl Strategy<Value = String> {
+    let words = [
+        "headers",
+        "api_key",
+        "key",
+        "token",
+        "authorization",
+        "credentials",
+        "metadata",
+        "conditions",
+        "group_by",
+        "name",
+        "value",
+        "note",
+        "auth",
+        "secret_key",
+        "request_token",
+        "type",
+        "default",
+        "x",
+    ];
+    let marks =
+        [".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "*", "$"];
+    let part = prop_oneof![4 => select(words.to_vec()), 2 => select(marks.to_vec()), 1 => Just("")];
+    let any = vec(part, 0..4).prop_map(|parts| parts.concat());
+    prop_oneof![4 => select(words.to_vec()).prop_map(str::to_owned), 4 => any, 1 => ".{0,12}",
+        1 => "x{60,70}(api_key|note)?"]
+}
+
+/// A document with references at any place.
+fn document() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        4 => Just(json!("$file:key")),
+        1 => Just(json!({ "$file": "key" })),
+        1 => Just(json!("plain")),
+        1 => Just(json!(7)),
+        1 => Just(Value::Null),
+        1 => Just(json!("string")),
+    ];
+    let object = |inner: BoxedStrategy<Value>| {
+        vec((name(), inner), 1..4).prop_map(|fields| Value::Object(fields.into_iter().collect()))
+    };
+    let below = leaf.boxed().prop_recursive(4, 12, 3, move |inner| {
+        prop_oneof![
+            3 => object(inner.clone()),
+            1 => vec(inner, 1..3).prop_map(Value::Array),
+        ]
+    });
+    object(below.boxed())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the names: what a reference was put into is masked for whoever reads it back.
+    #[test]
+    fn reference_is_resolved_only_where_the_secret_is_masked(document in document()) {
+        for Document { write, args, read, answers } in &DOCUMENTS {
+            let Ok(sent) = sent(write, &args(document.clone())) else { continue };
+            for answer in answers(&sent) {
+                let shown = shown(read, answer);
+                prop_assert!(!shown.contains(READ_BACK), "{write}, {read}: {document} -> {shown}");
+            }
+        }
+    }
+
+    /// The same of a secret that was stored by somebody else: a place that is declared hides it in any company.
+    #[test]
+    fn secret_at_a_declared_place_is_masked_in_any_company(around in document(), names in vec(name(), 0..3)) {
+        let place = names.iter().rev().fold(json!({ "api_key": READ_BACK }), |below, name| {
+            json!({ name: below })
+        });
+        let answer = json!({ "config": [around, place], "data": { "config": place.to_string() } });
+        // The names of labels and of harmless fields are declared, too.
+        let labels = ["metadata", "conditions", "group_by"];
+        let shown = shown("get-config", answer);
+        let is_label = names.iter().any(|name| labels.contains(&bare(name).as_str()));
+        prop_assert!(is_label || !shown.contains(READ_BACK), "{names:?}: {shown}");
+    }
+}
+
+fn bare(name: &str) -> String {
+    let bare: String = name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).collect();
+    if bare.eq_ignore_ascii_case("groupby") {
+        "group_by".to_owned()
+    } else {
+        bare.to_ascii_lowercase()
+    }
+}
+
+/// Each had its reference resolved although what is there is shown to whoever reads it.
+#[tokio::test]
+async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
+    let reference = "$file:key";
+    let documents = [
+        json!({ "z.headers.note": reference }),
+        json!({ "headers[0].note": reference }),
+        json!({ "headers[": { "note": reference } }),
+        json!({ "headers[0]": [reference] }),
+        json!({ "note": { "x.api_key[": reference } }),
+        json!({ "api_key/": reference }),
+        json!({ "api_key~1x": reference }),
+        json!({ "\"api_key\"": reference }),
+        json!({ "": reference }),
+        // Labels and settings are shown, whatever they stand in.
+        json!({ "metadata": { "key": reference } }),
+        json!({ "conditions": [{ "key": reference }] }),
+        json!({ "headers": [{ "name": reference, "value": "v" }] }),
+        json!({ "credentials": [{ "description": reference, "key": "k", "value": "v" }] }),
+        json!({ "api_key": { "type": "string", "description": reference } }),
+    ];
+    for document in documents {
+        let args = json!({ "name": "n", "config": document });
+        let error = sent("create-config", &args).unwrap_err();
+        assert!(error.contains("refers to a secret where none is kept"), "{document}: {error}");
+    }
+    // The same over the whole way of a call: nothing is sent.
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), FETCHED).unwrap();
+    let dispatcher = dispatcher(&upstream).guarding(open(vec![folder.path().to_owned()]));
+    let args = json!({ "name": "n", "config": { "z.headers.note": reference } });
+    let args = args.as_object().unwrap().clone();
+    let error = dispatcher.call(&operator(), "create-config", args).await.unwrap_err().to_string();
+    assert!(error.starts_with(r#"`config["z.headers.note"]`: refers"#), "{error}");
+    assert_eq!(upstream.count(), 0);
+}
+
+#[test]
+fn reference_where_a_secret_is_kept_is_resolved() {
+    let reference = "$file:key";
+    for document in [
+        json!({ "api_key": reference }),
+        json!({ "targets": [{ "x": 1 }, { "apiKey": { "$file": "key" } }] }),
+        json!({ "request_headers": { "x.y[0]": reference, "": reference } }),
+        json!({ "headers": [{ "name": "x", "value": reference }] }),
+        json!({ "credentials": { "a": { "b": [reference] } } }),
+        json!({ "api_key": { "value": reference } }),
+        json!({ "api.key": reference }),
+    ] {
+        let args = json!({ "name": "n", "config": document });
+        let sent = sent("create-config", &args).unwrap();
+        assert!(
+            sent.to_string().contains(READ_BACK) && !sent.to_string().contains("$file"),
+            "{sent}"
+        );
+    }
+}
+
+/// Where paths are written down, two places have two paths.
+#[test]
+fn declared_names_are_one_step_each() {
+    fn names(schema: &Value, found: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(map) => {
+                for (name, below) in map {
+                    if let ("properties", Value::Object(fields)) = (name.as_str(), below) {
+                        found.extend(fields.keys().cloned());
+                    }
+                    names(below, found);
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|item| names(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    for entry in CATALOG.iter() {
+        names(entry.published().full_schema(), &mut found);
+        let operation = entry.operation;
+        let declared = operation.secret_fields().iter().chain(operation.revealed());
+        for step in declared.flat_map(|path| path.split('.')) {
+            found.insert(step.trim_end_matches("[]").to_owned());
+        }
+    }
+    found.remove("*");
+    assert!(found.len() > 200);
+    for name in found {
+        assert_eq!(field_path("", &name), name);
+        assert!(!name.contains(['/', '~']), "{name}");
+    }
+}
+
+/// Every place of a secret among the arguments of a write either takes no reference, or is masked where a read of
+/// the same domain has it.
+#[test]
+fn secret_argument_is_masked_where_it_is_read_back() {
+    let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    for (tool, args) in super::leaks::calls("placeholder") {
+        let entry = CATALOG.find(tool).unwrap();
+        let validated = entry.published().validate(map(&args), &ValidationOptions::default());
+        let Ok(validated) = validated else { continue };
+        let args = Value::Object(validated.args);
+        for index in 0.. {
+            let (planted, place) = with_reference(tool, &args, index);
+            let Some(place) = place else { break };
+            match sent(tool, &planted) {
+                Ok(sent) => {
+                    taken.insert(place);
+                    assert_masked_in_reads(tool, &sent);
+                }
+                Err(error) if error.contains("where none is kept") => {
+                    refused.insert(place);
+                }
+                // It takes an object, or one of some words.
+                Err(_) => {}
+            }
+        }
+    }
+    for place in ["key", "auth_config.vault_token", "configurations.custom_headers.Authorization"] {
+        assert!(taken.contains(place), "{place}: {taken:?}");
+    }
+    for place in ["auth_config.vault_addr", "config.strategy.mode"] {
+        assert!(refused.contains(place), "{place}: {refused:?}");
+    }
+}
+
+fn map(args: &Value) -> JsonMap {
+    args.as_object().unwrap().clone()
+}
+
+/// The arguments with a reference at the place of a secret that has this number, and its path.
+fn with_reference(tool: &str, args: &Value, index: usize) -> (Value, Option<String>) {
+    let (mut args, mut place, mut count) = (map(args), None, 0);
+    let plant = |at: &dyn std::fmt::Display, _, value: &mut Value| {
+        if count == index {
+            place = Some(at.to_string());
+            *value = json!("$file:key");
+        }
+        count += 1;
+        Ok::<_, ()>(())
+    };
+    CATALOG.find(tool).unwrap().published().secrets(&mut args, plant).unwrap();
+    (Value::Object(args), place)
+}
+
+fn assert_masked_in_reads(tool: &str, sent: &Value) {
+    let domain = CATALOG.find(tool).unwrap().domain.name;
+    let reads = CATALOG.iter().filter(|read| read.domain.name == domain);
+    for read in reads.filter(|read| read.operation.hints().read_only) {
+        for mut answer in [sent.clone(), json!({ "data": sent }), json!({ "data": [sent] })] {
+            mask(read.operation, &mut answer);
+            for path in surviving(&answer, &mut Vec::new()) {
+                let name = path.last().unwrap().as_str();
+                let read = read.operation.name();
+                assert!(NEVER_READ.contains(&name), "{tool}, {read}: {path:?} in {answer}");
+            }
+        }
+    }
+}
+
+/// Secret arguments that the API gives back only masked, or not at all, under names that tell nothing where no
+/// credentials are kept.
+const NEVER_READ: &[&str] = &["key"];
+
+fn surviving(value: &Value, at: &mut Vec<String>) -> Vec<Vec<String>> {
+    match value {
+        Value::String(text) if text.contains(READ_BACK) => vec![at.clone()],
+        Value::Array(list) => list.iter().flat_map(|item| surviving(item, at)).collect(),
+        Value::Object(map) => {
+            let mut found = Vec::new();
+            for (name, value) in map {
+                at.push(name.clone());
+                found.extend(surviving(value, at));
+                at.pop();
+            }
+            found
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What was masked in a name does not come back as a name.
+#[tokio::test]
+async fn masked_name_is_not_written_back() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    let args = json!({ "slug": "s", "config": { "targets": [{ MASK: 1 }] } });
+    let args = args.as_object().unwrap().clone();
+    let error = dispatcher(&upstream).call(&operator(), "update-config", args).await.unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.starts_with("`config.targets[0].[masked by portkey-mcp]`")
+            || error.starts_with(r#"`config.targets[0]["[masked by portkey-mcp]"]`"#),
+        "{error}"
+    );
+    assert_eq!(upstream.count(), 0);
+}
