@@ -10,7 +10,7 @@ use crate::{
     audit::Line,
     catalog::Entry,
     dry_run::{self, Outlook},
-    operation::JsonMap,
+    operation::{JsonMap, Pending},
     principal::{Principal, Prover},
     request::Arrival,
     secrets,
@@ -36,6 +36,41 @@ impl Dispatcher {
         let request = published.lay_out(secrets::redacted(published, args))?;
         let url = self.portkey.url(request.base, &request.target)?;
         Ok(dry_run::report(&request, url.as_str(), &outlook))
+    }
+
+    /// Answers a write that asks for a preview: what is stored, and what the call would make of it. What is
+    /// stored is read as if the caller asked for it, so that policies, scopes and filters have their say;
+    /// where the caller may not read it, the answer says so instead.
+    pub(super) async fn preview(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: JsonMap,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let shown = published.lay_out(secrets::redacted(published, args.clone()))?;
+        let read = dry_run::read_of(&self.catalog, operation);
+        let (Some(preview), Some(read)) = (shown.preview, read) else {
+            let why =
+                format!("nothing that is on offer here reads what `{}` changes", operation.name());
+            return Ok(Pending::unknown(&why));
+        };
+        let name = read.operation.name();
+        let args = dry_run::arguments(operation, read, &args);
+        let mut record = Record::default();
+        let call = Call { principal, arrival, name, args, answer: None };
+        let stored = self.again(call, &mut record).await;
+        line.record.untrusted |= record.untrusted;
+        line.record.status = record.status;
+        line.record.retries = record.retries;
+        line.record.upstream_request_id = record.upstream_request_id;
+        match stored {
+            Ok(stored) => Ok(preview.of(stored)),
+            Err(error) if error.is_denial() => Ok(Pending::unknown(&not_shown(name, &error))),
+            Err(error) => Err(error),
+        }
     }
 
     /// The approval of a call that needs one; without it, the question is the error.
@@ -95,6 +130,7 @@ impl Dispatcher {
                     outlook.current = Some(current);
                 }
                 Err(error @ CallError::Refused(..)) => outlook.unknown = Some(error.to_string()),
+                Err(error) if error.is_denial() => outlook.unknown = Some(not_shown(name, &error)),
                 Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
             }
         }
@@ -114,4 +150,9 @@ impl Dispatcher {
     ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
         Box::pin(self.noted(call, record))
     }
+}
+
+/// Why the answer of a read is not shown to a caller.
+fn not_shown(read: &str, error: &CallError) -> String {
+    format!("it is read with `{read}`, which is not open to this caller: {error}")
 }

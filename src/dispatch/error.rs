@@ -56,6 +56,20 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether this server, and no upstream, keeps the caller from it.
+    pub const fn is_denial(&self) -> bool {
+        matches!(
+            self,
+            Self::Withheld(_)
+                | Self::Unproven(_)
+                | Self::Forbidden(_)
+                | Self::Ask(_)
+                | Self::Waiting(_)
+                | Self::Denied(_)
+                | Self::Unknown(_)
+        )
+    }
+
     /// Whether the call may have taken effect all the same: it was sent, and there is no answer that rules it
     /// out. Limits keep such a call counted, and nothing treats it as one that never was.
     pub fn may_have_taken_effect(&self) -> bool {
@@ -64,6 +78,7 @@ impl CallError {
             Self::Refused(_, refusal) => refusal.may_have_taken_effect(),
             Self::Unknown(_)
             | Self::Withheld(_)
+            | Self::Unproven(_)
             | Self::Forbidden(_)
             | Self::Input(_)
             | Self::Ask(_)

@@ -237,6 +237,9 @@ impl Dispatcher {
             let approved = self.approved(way, &args, required, &warnings);
             line.record.approval = Some(approved.await?.to_string().into());
         }
+        if entry.published().previews(&args) {
+            return self.preview(principal, arrival, entry, args, line).await;
+        }
         self.send(principal, entry, args, line).await
     }
 
@@ -254,11 +257,8 @@ impl Dispatcher {
         let fetched = self.secrets.fetch(published, caller, &mut args)?;
         let fetched = fetched.with_own(principal.credentials.brought());
         let named = Named::of(&args);
-        let mut request = published.lay_out(args)?;
-        let preview = request.preview.take();
-        if preview.is_none() {
-            line.intend().await.inspect_err(|_| line.record.denied_by("audit"))?;
-        }
+        let request = published.lay_out(args)?;
+        line.intend().await.inspect_err(|_| line.record.denied_by("audit"))?;
         let writes = request.writes;
         if writes {
             line.record.sends_write();
@@ -285,14 +285,10 @@ impl Dispatcher {
             CallError::Refused(entry.operation, Box::new(refusal))
         };
         let body = answer.body();
-        let answer = answer.outcome().map_err(refused)?;
+        let mut answer = answer.outcome().map_err(refused)?;
         self.note_success(principal, entry.operation);
         line.record.untrusted = entry.operation.is_untrusted();
-        // The request was a read, so there is nothing that could still be sent.
-        let (mut answer, plain) = match preview {
-            Some(preview) => (preview.of(answer), None),
-            None => (answer, untrusted::plain(&body)),
-        };
+        let plain = untrusted::plain(&body);
         // First, because what cannot be seen could hide a key.
         if plain.is_none() {
             untrusted::clean(&mut answer);

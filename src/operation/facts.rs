@@ -115,6 +115,11 @@ impl Operation {
         self.preview.map(|preview| preview.reads)
     }
 
+    /// Whether its argument `preview` asks for a preview.
+    pub(super) fn previews(&self) -> bool {
+        self.preview.is_some()
+    }
+
     /// The names between braces in the path.
     pub fn placeholders(&self) -> impl Iterator<Item = &'static str> {
         self.path.split(['{', '}']).skip(1).step_by(2)

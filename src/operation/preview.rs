@@ -44,4 +44,10 @@ impl Pending {
         let merged = (self.merge)(&stored, &self.body);
         json!({ "preview": true, "stored": stored, "merged": merged })
     }
+
+    /// The preview where the stored document is not shown, with the reason.
+    pub fn unknown(why: &str) -> Value {
+        let note = format!("What is stored is not shown: {why}. Nothing was sent.");
+        json!({ "preview": true, "stored": null, "merged": null, "note": note })
+    }
 }

@@ -228,8 +228,12 @@ impl Published {
 
     /// Whether a call with these arguments changes anything; one that only asks for a preview does not.
     pub fn writes(&self, args: &JsonMap) -> bool {
-        let previews = self.operation.reads().is_some() && preview::is_wished(args);
-        self.operation.effects() != Effect::Read && !previews
+        self.operation.effects() != Effect::Read && !self.previews(args)
+    }
+
+    /// Whether a call with these arguments only asks what it would leave behind.
+    pub fn previews(&self, args: &JsonMap) -> bool {
+        self.operation.previews() && preview::is_wished(args)
     }
 
     /// Lays arguments that were admitted out on the wire.

@@ -40,6 +40,7 @@ mod mcp;
 mod metrics;
 mod network;
 mod not_shipped;
+mod on_behalf;
 mod open_arguments;
 #[cfg(feature = "otel")]
 mod otlp;

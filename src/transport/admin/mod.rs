@@ -192,7 +192,6 @@ impl Desk {
         let (url, token) = (format!("http://{address}"), hex::encode(random::<32>()?));
         secrets::learn(&token);
         let key = hex::encode(random::<16>()?);
-        secrets::learn(&key);
         let mut written = None;
         if let Some(file) = file {
             let told = || format!("cannot write {}", shown(file));
