@@ -120,7 +120,8 @@ pub fn contains(bytes: &[u8], words: &str) -> bool {
     bytes.windows(words.len()).any(|window| window == words.as_bytes())
 }
 
-fn credentials() -> Credentials {
+/// The key of the server for each upstream.
+pub fn credentials() -> Credentials {
     let key = Key::new(KeySource::Option, &KEY.into()).expect("a key");
     Credentials { portkey: Some(key.clone()), enkrypt: Some(key), missing: NoKey::Server }
 }

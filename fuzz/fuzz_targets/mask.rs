@@ -1,0 +1,501 @@
+//! A secret at any place of any document: it is in nothing that the product shows.
+//!
+//! The input is read as a row of choices: which operation, where the secret stands, in which form, and what is
+//! around it. Names are made of words that tell a secret, words that tell none, and marks of paths.
+#![no_main]
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    sync::{LazyLock, Mutex},
+    thread,
+    time::Duration,
+};
+
+use libfuzzer_sys::fuzz_target;
+use portkey_mcp::{
+    audit::{Audit, Settings as AuditSettings, SyncPolicy, Target},
+    catalog::{Catalog, Entry},
+    dispatch::{Call, Dispatcher, Record},
+    dry_run,
+    operation::{Effect, JsonMap, ValidationOptions},
+    portkey::{Addresses, Client, Retries, Settings},
+    principal::Principal,
+    reply,
+    request::Arrival,
+    secrets::{Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted},
+};
+use portkey_mcp_fuzz::{KEY, credentials};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// A secret that nothing gives away but its place.
+const PLANTED: &str = "planted word of nobody";
+/// The same as a number.
+const PLANTED_NUMBER: u64 = 731_904_482_615;
+/// A key of the server itself, which is known wherever it stands.
+const OWN_NUMBER: &str = "824753190264";
+const OWN_ODD: &str = "own/key+with=\"quotes\"";
+
+const WORDS: [&str; 32] = [
+    "headers",
+    "api_key",
+    "key",
+    "token",
+    "authorization",
+    "credentials",
+    "metadata",
+    "conditions",
+    "group_by",
+    "name",
+    "value",
+    "note",
+    "auth",
+    "secret_key",
+    "request_token",
+    "type",
+    "default",
+    "x",
+    "data",
+    "config",
+    "targets",
+    "parameters",
+    "properties",
+    "string",
+    "secrets",
+    "access_tokens",
+    "description",
+    "id",
+    "slug",
+    "message",
+    "error",
+    "details",
+];
+const MARKS: [&str; 16] =
+    [".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "\u{200b}", "ü"];
+/// Names that say what is below, wherever they stand.
+const TELLING: [&str; 8] = [
+    "client_secret",
+    "db_password",
+    "x-authorization",
+    "access_token",
+    "clientSecret",
+    "AUTHORIZATION",
+    "aws_secret_access_key",
+    "credentials",
+];
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    learn(KEY);
+    learn(OWN_NUMBER);
+    learn(OWN_ODD);
+    Catalog::full()
+});
+
+/// What the upstream answers next: status line and body.
+static ANSWER: Mutex<(&str, String)> = Mutex::new(("200 OK", String::new()));
+
+/// Each run reads on where the last choice ended; behind the end, everything is the first of its kind.
+struct Choices<'a>(&'a [u8]);
+
+impl Choices<'_> {
+    fn byte(&mut self) -> usize {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        usize::from(*first)
+    }
+
+    fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+        &all[self.byte() % all.len()]
+    }
+
+    fn name(&mut self) -> String {
+        let form = self.byte();
+        match form % 8 {
+            0..=3 => (*self.of(&WORDS)).to_owned(),
+            4..=6 => {
+                let parts = 1 + form / 64;
+                (0..parts)
+                    .map(|i| if i % 2 == 0 { *self.of(&WORDS) } else { *self.of(&MARKS) })
+                    .collect()
+            }
+            _ => "x".repeat(form / 3) + self.of(&WORDS),
+        }
+    }
+
+    fn text(&mut self) -> String {
+        let length = self.byte() % 24;
+        let (text, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        String::from_utf8_lossy(text).into_owned()
+    }
+
+    /// Any value, of no more than so many levels.
+    fn value(&mut self, depth: usize) -> Value {
+        match self.byte() % 9 {
+            0 | 1 if depth > 0 => {
+                (0..self.byte() % 4).map(|_| (self.name(), self.value(depth - 1))).collect()
+            }
+            2 if depth > 0 => (0..self.byte() % 4).map(|_| self.value(depth - 1)).collect(),
+            3 => json!(self.byte()),
+            4 => json!(self.byte() % 2 == 0),
+            5 => Value::Null,
+            6 if depth > 0 => self.value(depth - 1).to_string().into(),
+            _ => self.text().into(),
+        }
+    }
+
+    /// A value among others that stand beside or around it.
+    fn among(&mut self, value: Value) -> Value {
+        match self.byte() % 4 {
+            0 => {
+                let mut map = JsonMap::new();
+                for _ in 0..self.byte() % 3 {
+                    map.insert(self.name(), self.value(2));
+                }
+                map.insert(self.name(), value);
+                for _ in 0..self.byte() % 3 {
+                    let (name, beside) = (self.name(), self.value(2));
+                    map.entry(name).or_insert(beside);
+                }
+                map.into()
+            }
+            1 => json!([self.value(2), value, self.value(1)]),
+            _ => value,
+        }
+    }
+
+    fn within(&mut self, mut value: Value) -> Value {
+        for _ in 0..self.byte() % 5 {
+            value = self.among(value);
+        }
+        value
+    }
+
+    /// The secret as one value, or as several of which it is a part.
+    fn secret(&mut self) -> Value {
+        match self.byte() % 6 {
+            0 => json!(PLANTED_NUMBER),
+            1 => json!([{ "x": 1 }, PLANTED]),
+            2 => json!([PLANTED, [PLANTED_NUMBER], null]),
+            _ => PLANTED.into(),
+        }
+    }
+
+    /// A field of a telling name that has the secret, at any depth below it.
+    fn named(&mut self) -> Value {
+        let mut below = self.secret();
+        if self.byte() % 2 == 0 {
+            below = json!({ "value": below, "more": [self.value(1)] });
+        }
+        json!({ (*self.of(&TELLING)): below })
+    }
+
+    /// A key of the server's, in any form.
+    fn own(&mut self) -> Value {
+        let key = *self.of(&[KEY, OWN_ODD]);
+        match self.byte() % 7 {
+            0 => json!({ key: self.value(1) }),
+            1 => json!(format!("{}{key}{}", self.text(), self.text())),
+            2 => json!(json!({ "note": key, key: [key] }).to_string()),
+            3 => json!(json!(json!({ "note": key }).to_string()).to_string()),
+            4 => json!(OWN_NUMBER.parse::<u64>().unwrap_or_default()),
+            5 => json!({ "url": "https://h/?q=own%2Fkey%2Bwith%3D%22quotes%22" }),
+            _ => json!(key),
+        }
+    }
+}
+
+/// Puts a value where a declared path such as `data[].key` leads.
+fn at_path(path: &str, value: Value, choices: &mut Choices<'_>) -> Value {
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+    if step == "*" {
+        return json!({ choices.name(): value });
+    }
+    let below = if rest.is_empty() { value } else { at_path(rest, value, choices) };
+    match step.strip_suffix("[]") {
+        Some(name) => json!({ name: [below] }),
+        None => json!({ step: below }),
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+/// Fails if a secret is in what is shown.
+fn assert_hidden(what: &str, shown: &str) {
+    let plain = shown.replace("\\\\", "\\");
+    for secret in [PLANTED, "731904482615", KEY, OWN_NUMBER, "own/key", "own%2Fkey"] {
+        assert!(!shown.contains(secret) && !plain.contains(secret), "{what}: {secret} in {shown}");
+    }
+}
+
+/// An answer with a secret in it, and what is around it.
+fn answer(entry: &Entry, choices: &mut Choices<'_>) -> Value {
+    let mut whole = json!({ choices.name(): choices.value(3) });
+    let declared = entry.operation.secret_fields();
+    let planted = match choices.byte() % 3 {
+        0 if !declared.is_empty() => {
+            let path = choices.of(declared);
+            let secret = match choices.byte() % 3 {
+                0 => {
+                    let named = choices.named();
+                    choices.within(named)
+                }
+                1 => {
+                    let named = choices.named();
+                    choices.within(named).to_string().into()
+                }
+                _ => choices.secret(),
+            };
+            at_path(path, secret, choices)
+        }
+        1 => {
+            let own = choices.own();
+            json!({ choices.name(): choices.within(own) })
+        }
+        _ => {
+            let named = choices.named();
+            json!({ choices.name(): choices.within(named) })
+        }
+    };
+    merge(&mut whole, planted);
+    whole
+}
+
+/// Masks an answer, as results do.
+fn masked(entry: &Entry, choices: &mut Choices<'_>) {
+    let mut answer = answer(entry, choices);
+    let before = answer.to_string();
+    mask(entry.operation, &mut answer);
+    let shown = answer.to_string();
+    assert_hidden(&format!("{} of {before}", entry.operation.name()), &shown);
+}
+
+/// The places of declared secrets in the schema of arguments.
+fn declared_places(schema: &Value, at: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    if schema.get("x-secret").is_some() {
+        found.push(at.clone());
+    }
+    if let Some(fields) = schema.get("properties").and_then(Value::as_object) {
+        for (name, field) in fields {
+            at.push(name.clone());
+            declared_places(field, at, found);
+            at.pop();
+        }
+    }
+    if let Some(items) = schema.get("items") {
+        at.push("[]".to_owned());
+        declared_places(items, at, found);
+        at.pop();
+    }
+}
+
+/// Shows arguments as dry runs, approvals and the audit log do.
+fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
+    let published = entry.published();
+    let mut places = Vec::new();
+    declared_places(published.full_schema(), &mut Vec::new(), &mut places);
+    let planted = match choices.byte() % 3 {
+        0 if !places.is_empty() => {
+            let place = choices.of(&places).clone();
+            let secret = match choices.byte() % 2 {
+                0 => choices.secret(),
+                _ => {
+                    let named = choices.named();
+                    choices.within(named)
+                }
+            };
+            place.iter().rev().fold(secret, |below, step| match step.as_str() {
+                "[]" => json!([below]),
+                name => json!({ name: below }),
+            })
+        }
+        1 => json!({ choices.name(): choices.own() }),
+        _ => {
+            let named = choices.named();
+            json!({ "unheard_of": choices.within(named) })
+        }
+    };
+    let mut args: JsonMap =
+        entry.operation.placeholders().map(|name| (name.to_owned(), json!("x"))).collect();
+    if let Value::Object(planted) = planted {
+        args.extend(planted);
+    }
+    let shown = redacted(published, args.clone());
+    let before = Value::Object(args.clone()).to_string();
+    assert_hidden(
+        &format!("{} given {before}", entry.operation.name()),
+        &Value::Object(shown.clone()).to_string(),
+    );
+    let mut stored = choices.value(3);
+    merge(&mut stored, Value::Object(shown.clone()));
+    let (Ok(sent), Ok(told)) = (published.lay_out(args), published.lay_out(shown)) else { return };
+    let changes =
+        dry_run::changes(entry.operation, sent.body.as_ref(), told.body.as_ref(), Some(&stored));
+    let outlook = dry_run::Outlook { current: None, changes, ..dry_run::Outlook::default() };
+    let report = dry_run::report(&told, &told.target, &outlook);
+    assert_hidden(&format!("{} of {before}", entry.operation.name()), &report.to_string());
+}
+
+static OPENED: LazyLock<Secrets> = LazyLock::new(|| {
+    let folder = std::env::temp_dir().join(format!("portkey-mcp-fuzz-mask-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("key"), "fetched from the folder").expect("a secret");
+    let allowed = Allowed { folders: vec![folder], ..Allowed::default() };
+    Secrets::new(Delivery::Inline, References::open(&allowed).expect("references"))
+});
+
+/// What a reference is put into is masked where it is read back.
+fn references(choices: &mut Choices<'_>) {
+    let reference = json!("$file:key");
+    let document = json!({ choices.name(): choices.within(reference) });
+    let published = CATALOG.find("create-config").expect("a tool").published();
+    let args = json!({ "name": "n", "config": document });
+    let Value::Object(args) = args else { return };
+    let Ok(validated) = published.validate(args, &ValidationOptions::default()) else { return };
+    let mut args = validated.args;
+    let caller = Caller { name: "local", is_local: true };
+    if OPENED.fetch(published, caller, &mut args).is_err() {
+        return;
+    }
+    // As after a restart, when nothing is known of it.
+    let stored = args["config"].to_string().replace("fetched from the folder", PLANTED);
+    let read = CATALOG.find("get-config").expect("a tool").operation;
+    let document: Value = serde_json::from_str(&stored).expect("what was JSON");
+    for mut answer in [json!({ "config": stored }), json!({ "data": { "config": document } })] {
+        mask(read, &mut answer);
+        assert_hidden(&format!("config {stored}"), &answer.to_string());
+    }
+}
+
+/// A server before an upstream on a thread of its own, and its audit log.
+static SERVER: LazyLock<(Dispatcher, PathBuf)> = LazyLock::new(|| {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut request = [0; 16 << 10];
+            _ = stream.read(&mut request);
+            let (status, body) = ANSWER.lock().expect("no panic").clone();
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-request-id: {KEY}\r\n\
+                 content-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
+        }
+    });
+    let settings = Settings {
+        addresses: Addresses::all_at(&format!("http://{address}/v1").parse().expect("an address")),
+        connect_timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
+        max_response_bytes: 1 << 20,
+        retries: Retries { most: 0, ..Retries::default() },
+        extra_roots: Vec::new(),
+        proxies: false,
+    };
+    let name = format!("portkey-mcp-fuzz-mask-{}.jsonl", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    _ = std::fs::remove_file(&file);
+    let audit = Audit::start(AuditSettings {
+        target: Target::File(file.clone()),
+        key: None,
+        sync: SyncPolicy::Never,
+        writes_go_unrecorded: false,
+        max_bytes: None,
+        keep: None,
+    });
+    let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
+    (dispatcher.audited(audit.expect("an audit log")), file)
+});
+
+/// A whole call, answered with a success or an error; nothing of it, and nothing on record, has a secret.
+fn called(entry: &Entry, choices: &mut Choices<'_>) {
+    let operation = entry.operation;
+    if operation.effects() != Effect::Read || !operation.revealed().is_empty() {
+        return;
+    }
+    let (dispatcher, file) = &*SERVER;
+    let is_error = choices.byte() % 2 == 0;
+    let body = match is_error {
+        true => {
+            let own = choices.own();
+            let mut body = json!({ *choices.of(&["message", "error", "data", "errors"]): choices.within(own) });
+            merge(&mut body, json!({ "errorCode": KEY, "request_id": OWN_NUMBER }));
+            body
+        }
+        false => answer(entry, choices),
+    };
+    *ANSWER.lock().expect("no panic") =
+        (if is_error { "400 Bad Request" } else { "200 OK" }, body.to_string());
+    let args: JsonMap =
+        operation.placeholders().map(|name| (name.to_owned(), json!("x"))).collect();
+    let mut record = Record::default();
+    let (principal, arrival) = (Principal::local(credentials()), Arrival::local());
+    let call = Call {
+        principal: &principal,
+        arrival: &arrival,
+        name: operation.name(),
+        args,
+        answer: None,
+    };
+    // One for all runs: the connections of the client live in it.
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().expect("a runtime")
+    });
+    let outcome = RUNTIME.block_on(dispatcher.recorded(call, &mut record));
+    let shown = match &outcome {
+        Ok(answer) => answer.to_string(),
+        Err(error) => format!("{} {error}", reply::words(error)),
+    };
+    let about = format!("{} answered {body}", operation.name());
+    assert_hidden(&about, &shown);
+    assert_hidden(&about, &mask_line(&format!("{record:?}")));
+    assert_hidden(&about, &recorded(file));
+}
+
+/// The lines that came since the last run, which another thread writes.
+fn recorded(file: &PathBuf) -> String {
+    static READ: Mutex<u64> = Mutex::new(0);
+    let mut read = READ.lock().expect("no panic");
+    for _ in 0..5_000 {
+        let mut lines = String::new();
+        let opened = File::open(file).and_then(|mut log| {
+            log.seek(SeekFrom::Start(*read))?;
+            log.read_to_string(&mut lines)
+        });
+        if opened.is_ok() && lines.ends_with('\n') {
+            *read += lines.len() as u64;
+            return lines;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("nothing was recorded");
+}
+
+fuzz_target!(|input: &[u8]| {
+    // The fuzzer reads the secrets out of the comparisons with them.
+    let text = String::from_utf8_lossy(input);
+    if ["planted", "7319", "8247", "own/", "own%"].iter().any(|part| text.contains(part)) {
+        return;
+    }
+    let mut choices = Choices(input);
+    let way = choices.byte() % 8;
+    let entries: Vec<&Entry> = CATALOG.iter().collect();
+    let place = choices.byte() * 256 + choices.byte();
+    let entry = entries[place % entries.len()];
+    match way {
+        0..=2 => masked(entry, &mut choices),
+        3 | 4 => arguments(entry, &mut choices),
+        5 | 6 => references(&mut choices),
+        _ => called(entry, &mut choices),
+    }
+});
