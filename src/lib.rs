@@ -41,6 +41,7 @@
 //! | [`watch`] | when a file has changed | what is made of it |
 //! | [`seal`] | who may bring back what was given out | what it is for |
 //! | [`store`] | what replicas share, and how | what for |
+//! | `single_flight` | what is under way already | what it is |
 //! | [`taint`] | who has read what strangers wrote | what follows from it |
 //! | [`secrets`] | what is secret, and its way | who asks |
 //! | [`untrusted`] | what cannot be seen in a text | what a text says |
@@ -85,6 +86,7 @@ mod sealed_store;
 pub mod search;
 pub mod secrets;
 pub mod server;
+mod single_flight;
 pub mod surface;
 pub mod taint;
 pub mod telemetry;

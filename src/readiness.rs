@@ -60,6 +60,12 @@ impl ComponentState {
 }
 
 impl Readiness {
+    /// Names a component that will report, and works as far as is known.
+    pub fn register(&self, name: impl Into<Cow<'static, str>>) {
+        let unused = Source::Reported { degraded: None, last_success: None };
+        self.sources().entry(name.into()).or_insert(unused);
+    }
+
     /// Reports the state of a component. Its age counts from the last report that it works, unless the state
     /// brings its own.
     pub fn report(&self, name: impl Into<Cow<'static, str>>, state: ComponentState) {

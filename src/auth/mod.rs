@@ -11,7 +11,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 
-use self::oauth::{Config, Http, OAuth};
+use self::oauth::{Config, Http, KnownKeys, OAuth};
 use crate::{
     catalog::Catalog,
     files::shown,
@@ -140,11 +140,13 @@ impl Auth {
         path_prefix: String,
     ) -> anyhow::Result<Self> {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-        let domains = Catalog::domains();
+        let (domains, known) = (Catalog::domains(), KnownKeys::default());
         let parse = move |text: &str| {
             let config = Config::parse(text, &folder, &domains, instead.as_ref())?;
             let files = config.files().to_vec();
-            let oauth = OAuth::new(config, http.clone()).with_path_prefix(&path_prefix);
+            let oauth = OAuth::new(config, http.clone())
+                .with_known_keys(&known)
+                .with_path_prefix(&path_prefix);
             Ok(Parsed { value: oauth, files })
         };
         check(file)?;

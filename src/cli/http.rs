@@ -332,7 +332,8 @@ impl Http {
             (Mode::OAuth, Some(file)) => {
                 let instead = sandbox.is_some().then_some(credentials);
                 network::check_proxies()?;
-                let http = oauth::Http::new(options.http()?)?;
+                let http =
+                    oauth::Http::new(options.http()?)?.with_readiness(options.readiness.clone());
                 let (catalog, modes) = (Catalog::full(), options.access.modes()?);
                 let on_offer = OnOffer { catalog, modes };
                 Auth::oauth(&file, on_offer, instead, http, self.path_prefix.clone())?

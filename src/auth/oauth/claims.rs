@@ -18,7 +18,7 @@ pub(super) struct Claims {
 }
 
 /// What claims are measured by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Expected {
     pub(super) issuer: String,
     /// How far clocks may be apart, in seconds.

@@ -6,15 +6,20 @@ use moka::sync::Cache;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
-use tracing::warn;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+use tracing::{debug, warn};
 
 use super::{
     OAuthError, Reason,
+    breaker::Breaker,
     claims::{Claims, Expected},
     config,
-    remote::{Fault, Http, in_time, json},
+    remote::{Fault, Http, MAX_WAIT, in_time, json},
 };
+use crate::single_flight::SingleFlight;
 
 /// How long a good word is kept at most; as long can a revoked token still be used.
 const KEPT_GOOD: Duration = Duration::from_secs(30);
@@ -30,17 +35,32 @@ const MOST_KEPT: u64 = 16 << 20;
 /// What keeping an answer takes beside the answer, roughly.
 const OVERHEAD: u32 = 256;
 
+/// Bound on the tokens that are asked about or wait for that.
+const MAX_PENDING: usize = 1_024;
+
+/// Bound on the requests to the issuer at once.
+const MAX_REQUESTS: usize = 64;
+
 /// What a form leaves as it is (RFC 3986 §2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The issuer's side for asking.
 #[derive(Debug)]
 pub(super) struct Introspection {
+    asking: Arc<Asking>,
+    /// By hash, so that no token stays in memory.
+    pending: SingleFlight<[u8; 32], Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Asking {
     http: Http,
     endpoint: config::Introspection,
     expected: Expected,
-    /// By hash, so that no token stays in memory.
+    /// By hash, too.
     known: Cache<[u8; 32], Known>,
+    requests: Semaphore,
+    breaker: Breaker,
 }
 
 #[derive(Clone, Debug)]
@@ -57,24 +77,55 @@ impl Introspection {
             .max_capacity(MOST_KEPT)
             .time_to_live(KEPT_GOOD)
             .build();
-        Self { http, endpoint, expected, known }
+        let (requests, breaker) = (Semaphore::new(MAX_REQUESTS), Breaker::default());
+        let asking = Asking { http, endpoint, expected, known, requests, breaker };
+        Self { asking: Arc::new(asking), pending: SingleFlight::new(MAX_PENDING) }
     }
 
-    /// The claims of a token that the issuer vouches for.
+    /// The claims of a token that the issuer vouches for. It is asked once by all who bring the token, and
+    /// nobody waits for it longer than [`MAX_WAIT`]; what it says later serves those who come later.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {
         let hash = <[u8; 32]>::from(Sha256::digest(token));
-        if let Some(known) = self.known.get(&hash)
+        if let Some(known) = self.asking.known.get(&hash)
             && Instant::now() < known.until
         {
             return Ok(known.verdict?);
         }
-        let answer = in_time(self.ask(token)).await.map_err(|fault| {
-            warn!(%fault, "the authorization server said nothing about a token");
-            OAuthError::Unavailable
-        })?;
-        let known = self.judge(answer);
+        if self.asking.breaker.is_open() {
+            return Err(OAuthError::Unavailable);
+        }
+        let asking = || {
+            let (asking, token) = (self.asking.clone(), token.to_owned());
+            async move { asking.learn(hash, &token).await }
+        };
+        let pending = self.pending.join(hash, (|_| false, usize::MAX), asking);
+        let pending = pending.ok_or(OAuthError::Unavailable)?;
+        let known = timeout(MAX_WAIT, pending.value()).await.ok().flatten().flatten();
+        Ok(known.ok_or(OAuthError::Unavailable)?.verdict?)
+    }
+}
+
+impl Asking {
+    /// Asks about a token and keeps the answer; none if there is none.
+    async fn learn(&self, hash: [u8; 32], token: &str) -> Option<Known> {
+        // Whoever queues for long says nothing about the issuer.
+        let _permit = timeout(MAX_WAIT, self.requests.acquire()).await.ok()?.ok()?;
+        if !self.breaker.admit() {
+            return None;
+        }
+        let answer = in_time(self.ask(token)).await;
+        let fault = answer.as_ref().err();
+        self.http.report(fault);
+        let is_news = self.breaker.record(fault);
+        if let Some(fault) = fault {
+            match is_news {
+                true => warn!(%fault, "the authorization server said nothing about a token"),
+                false => debug!(%fault, "the authorization server said nothing about a token"),
+            }
+        }
+        let known = self.judge(answer.ok()?);
         self.known.insert(hash, known.clone());
-        Ok(known.verdict?)
+        Some(known)
     }
 
     async fn ask(&self, token: &str) -> Result<(bool, Value, u32), Fault> {

@@ -1,9 +1,19 @@
 //! The issuer's keys: fetched when first needed, kept for a while, fetched again when they rotate.
+//!
+//! There is one fetch at a time, in a task of its own, and nobody waits for it longer than [`MAX_WAIT`]. Keys
+//! that are known serve meanwhile. After a failure nothing is fetched for a while, counted from the end of the
+//! fetch, and nobody waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tracing::{debug, warn};
 
 use super::{
@@ -11,20 +21,24 @@ use super::{
     address::{Address, Identifier},
     claims::Claims,
     jwt::{Keys, Rules, head},
-    remote::{Fault, Http, in_time, json},
+    remote::{Fault, Http, MAX_WAIT, in_time, json},
 };
 
-/// How old keys may be before they are fetched anew.
+/// How old keys may be before they are fetched anew while they serve.
+const RENEWAL_AGE: Duration = Duration::from_secs(12 * 60);
+
+/// How old keys may be before callers wait for newer ones.
 const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 
-/// How old they may be where the issuer cannot be reached.
+/// How old keys may be where the issuer cannot be reached.
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The pause between two fetches: nobody can make this server bother the issuer with made-up key ids.
-const FLOOR: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause while there are no keys at all, and so no caller is served.
-const FLOOR_WITHOUT_KEYS: Duration = Duration::from_secs(5);
+/// The pause after the first failure while there are no keys at all, and so no caller is served. It doubles
+/// with each further failure, up to [`PAUSE`].
+const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 
 const MOST_BYTES: usize = 1 << 20;
 
@@ -39,14 +53,24 @@ struct Inner {
     jwks_url: Option<Address>,
     rules: Rules,
     held: ArcSwapOption<Held>,
-    /// When the last fetch began. Held during a fetch, so that there is only one.
-    last: Mutex<Option<Instant>>,
+    fetches: Mutex<Fetches>,
 }
 
 #[derive(Debug)]
 struct Held {
     keys: Keys,
     since: Instant,
+}
+
+/// The fetches so far.
+#[derive(Debug, Default)]
+struct Fetches {
+    /// Closes when the fetch under way ends.
+    current: Option<watch::Receiver<()>>,
+    /// When the last one ended.
+    ended: Option<Instant>,
+    /// How many of the last ones failed in a row.
+    failures: u32,
 }
 
 impl Jwks {
@@ -56,8 +80,17 @@ impl Jwks {
         jwks_url: Option<Address>,
         rules: Rules,
     ) -> Self {
-        let (held, last) = (ArcSwapOption::empty(), Mutex::default());
-        Self(Arc::new(Inner { http, issuer, jwks_url, rules, held, last }))
+        let (held, fetches) = (ArcSwapOption::empty(), Mutex::default());
+        Self(Arc::new(Inner { http, issuer, jwks_url, rules, held, fetches }))
+    }
+
+    /// Whether the other one has the same keys for the same use.
+    pub(super) fn is_same_source(&self, other: &Self) -> bool {
+        let (ours, others) = (&self.0, &other.0);
+        let url = |inner: &Inner| inner.jwks_url.as_ref().map(|address| address.url().clone());
+        ours.issuer.as_str() == others.issuer.as_str()
+            && url(ours) == url(others)
+            && ours.rules == others.rules
     }
 
     /// The claims of a token that the issuer has signed.
@@ -66,10 +99,16 @@ impl Jwks {
         let held = self.held().await?;
         match held.keys.verify(token, &head, &self.0.rules) {
             Err(Reason::UnknownKey) => {
-                self.refresh(Some(held.since)).await;
-                let newer = self.0.held.load_full().filter(|newer| newer.since > held.since);
-                let newer = newer.ok_or(Reason::UnknownKey)?;
-                Ok(newer.keys.verify(token, &head, &self.0.rules)?)
+                let is_over = match self.refresh(Some(held.since)) {
+                    Some(fetch) => wait(fetch).await,
+                    None => true,
+                };
+                match self.0.held.load_full().filter(|newer| newer.since > held.since) {
+                    Some(newer) => Ok(newer.keys.verify(token, &head, &self.0.rules)?),
+                    // Newer keys may well know it.
+                    None if !is_over || self.is_failing() => Err(OAuthError::Unavailable),
+                    None => Err(Reason::UnknownKey.into()),
+                }
             }
             outcome => Ok(outcome?),
         }
@@ -78,41 +117,78 @@ impl Jwks {
     /// Keys that may be used now.
     async fn held(&self) -> Result<Arc<Held>, OAuthError> {
         let held = self.0.held.load_full();
+        let age = held.as_ref().map(|held| held.since.elapsed());
         if let Some(held) = &held
-            && held.since.elapsed() < MAX_AGE
+            && age.is_some_and(|age| age < RENEWAL_AGE)
         {
             return Ok(held.clone());
         }
-        self.refresh(held.map(|held| held.since)).await;
+        let is_failing = self.is_failing();
+        let fetch = self.refresh(held.as_ref().map(|held| held.since));
+        // Where the issuer worked, its newest word counts. Where it did not, nobody waits for another failure.
+        let waits = match age {
+            Some(age) if age < MAX_AGE => false,
+            Some(age) if age < MAX_STALE => !is_failing,
+            _ => true,
+        };
+        if let Some(fetch) = fetch.filter(|_| waits) {
+            wait(fetch).await;
+        }
         let held = self.0.held.load_full().filter(|held| held.since.elapsed() < MAX_STALE);
         held.ok_or(OAuthError::Unavailable)
     }
 
-    /// Fetches keys newer than these, unless somebody has, or it is too soon.
-    async fn refresh(&self, than: Option<Instant>) {
+    /// The fetch of keys newer than these: the one under way, or one that begins; none if newer ones are there,
+    /// or it is too soon.
+    fn refresh(&self, than: Option<Instant>) -> Option<watch::Receiver<()>> {
+        let mut fetches = self.0.fetches();
+        // A channel that was closed all the same is that of a fetch that broke off.
+        if let Some(current) = fetches.current.as_ref().filter(|fetch| fetch.has_changed().is_ok())
+        {
+            return Some(current.clone());
+        }
+        let since = self.0.held.load().as_ref().map(|held| held.since);
+        let pause = fetches.pause(since.is_some());
+        if since > than || fetches.ended.is_some_and(|ended| ended.elapsed() < pause) {
+            return None;
+        }
+        let (ends, fetch) = watch::channel(());
+        fetches.current = Some(fetch.clone());
         let inner = self.0.clone();
         // In a task of its own: a caller that hangs up must not end it for the others.
-        _ = tokio::spawn(async move { inner.refresh(than).await }).await;
+        tokio::spawn(async move {
+            inner.refresh().await;
+            drop(ends);
+        });
+        Some(fetch)
+    }
+
+    /// Whether the last fetch failed.
+    fn is_failing(&self) -> bool {
+        self.0.fetches().failures > 0
     }
 }
 
 impl Inner {
-    async fn refresh(&self, than: Option<Instant>) {
-        let mut last = self.last.lock().await;
-        let since = self.held.load().as_ref().map(|held| held.since);
-        let floor = if since.is_some() { FLOOR } else { FLOOR_WITHOUT_KEYS };
-        if since > than || last.is_some_and(|last| last.elapsed() < floor) {
-            return;
-        }
-        let now = Instant::now();
-        *last = Some(now);
-        match in_time(self.fetch()).await {
+    async fn refresh(&self) {
+        let begun = Instant::now();
+        let outcome = in_time(self.fetch()).await;
+        self.http.report(outcome.as_ref().err());
+        let failed = match outcome {
             Ok(keys) => {
                 debug!("fetched the keys of the authorization server");
-                self.held.store(Some(Arc::new(Held { keys, since: now })));
+                self.held.store(Some(Arc::new(Held { keys, since: begun })));
+                false
             }
-            Err(fault) => warn!(%fault, "the authorization server gave no keys"),
-        }
+            Err(fault) => {
+                warn!(%fault, "the authorization server gave no keys");
+                true
+            }
+        };
+        let mut fetches = self.fetches();
+        fetches.failures = if failed { fetches.failures.saturating_add(1) } else { 0 };
+        fetches.ended = Some(Instant::now());
+        fetches.current = None;
     }
 
     async fn fetch(&self) -> Result<Keys, Fault> {
@@ -122,4 +198,25 @@ impl Inner {
         };
         Keys::parse(&json(self.http.get(&url), MOST_BYTES).await?, &self.rules)
     }
+
+    fn fetches(&self) -> MutexGuard<'_, Fetches> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fetches {
+    /// How long after the last fetch the next one may begin.
+    fn pause(&self, has_keys: bool) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(8);
+        match has_keys {
+            true => PAUSE,
+            false => PAUSE_WITHOUT_KEYS.saturating_mul(1 << doublings).min(PAUSE),
+        }
+    }
+}
+
+/// Waits for a fetch, but not for long; whether it is over.
+async fn wait(mut fetch: watch::Receiver<()>) -> bool {
+    // Nothing is ever sent: it closes.
+    timeout(MAX_WAIT, fetch.changed()).await.is_ok()
 }

@@ -16,7 +16,7 @@ use super::{
 const MOST_KEYS: usize = 100;
 
 /// What tokens are accepted by.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Rules {
     pub(super) expected: Expected,
     pub(super) algorithms: Vec<Algorithm>,

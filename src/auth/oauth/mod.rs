@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod breaker;
 mod claims;
 mod config;
 mod denied;
@@ -18,7 +19,7 @@ mod signature;
 mod tenant;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -130,6 +131,10 @@ enum Verifier {
     Introspection(Box<Introspection>),
 }
 
+/// The keys of an issuer, across changes of the settings.
+#[derive(Debug, Default)]
+pub struct KnownKeys(Mutex<Option<Jwks>>);
+
 impl OAuth {
     /// A resource server; nothing is fetched before a token comes.
     pub fn new(config: Config, http: Http) -> Self {
@@ -150,6 +155,20 @@ impl OAuth {
         };
         let (tenants, audiences) = (config.tenants, config.audiences);
         Self { verifier, tenants, metadata, audiences, leeway, settings: next_settings() }
+    }
+
+    /// The same with the keys that are known of the same issuer, if any: a change of other settings must not
+    /// make it depend on the issuer.
+    #[must_use]
+    pub fn with_known_keys(mut self, known: &KnownKeys) -> Self {
+        let mut known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Verifier::Jwt(jwks) = &mut self.verifier {
+            match &*known {
+                Some(known) if known.is_same_source(jwks) => *jwks = known.clone(),
+                _ => *known = Some(jwks.clone()),
+            }
+        }
+        self
     }
 
     /// The same, where all paths of the server stand behind another one.

@@ -8,10 +8,19 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::address::{Address, Identifier};
-use crate::network;
+use crate::{
+    network,
+    readiness::{ComponentState, Readiness},
+};
 
-/// Bound on everything that one check may wait for, metadata and keys together.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// Bound on asking the authorization server, for metadata and keys together.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// Bound on what a caller waits for an answer, which may still come for the next one.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// The authorization server among the components of this server.
+const COMPONENT: &str = "oauth_issuer";
 
 /// Why the authorization server was of no help. Told to the operator, not to callers.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +43,22 @@ pub(super) enum Fault {
     NoKeys,
 }
 
+impl Fault {
+    /// Whether there was no answer at all.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Slow)
+    }
+
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Lost(_) => "unreachable",
+            Self::Slow => "timeout",
+            Self::Status(_) => "error_status",
+            _ => "unusable_answer",
+        }
+    }
+}
+
 impl From<reqwest::Error> for Fault {
     fn from(error: reqwest::Error) -> Self {
         Self::Lost(network::cause(&error.without_url()))
@@ -42,7 +67,10 @@ impl From<reqwest::Error> for Fault {
 
 /// A client for authorization servers; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Http(Client);
+pub struct Http {
+    client: Client,
+    readiness: Readiness,
+}
 
 impl Http {
     /// A client, from what the process's HTTP clients have in common: authorities, proxies, whose
@@ -53,15 +81,32 @@ impl Http {
     pub fn new(builder: ClientBuilder) -> reqwest::Result<Self> {
         // A redirect would have somebody else vouch for tokens.
         let builder = builder.redirect(Policy::none()).referer(false);
-        Ok(Self(builder.connect_timeout(TIME_LIMIT).build()?))
+        let client = builder.connect_timeout(TIME_LIMIT).build()?;
+        Ok(Self { client, readiness: Readiness::default() })
+    }
+
+    /// The same client, which reports the state of the authorization server.
+    #[must_use]
+    pub fn with_readiness(self, readiness: Readiness) -> Self {
+        readiness.register(COMPONENT);
+        Self { readiness, ..self }
+    }
+
+    /// Reports what asking came to.
+    pub(super) fn report(&self, fault: Option<&Fault>) {
+        let state = match fault {
+            Some(fault) => ComponentState::degraded(fault.word()),
+            None => ComponentState::OK,
+        };
+        self.readiness.report(COMPONENT, state);
     }
 
     pub(super) fn get(&self, address: &Address) -> RequestBuilder {
-        self.0.get(address.url().clone())
+        self.client.get(address.url().clone())
     }
 
     pub(super) fn post(&self, address: &Address) -> RequestBuilder {
-        self.0.post(address.url().clone())
+        self.client.post(address.url().clone())
     }
 
     /// Where the issuer's keys are, by its own metadata (RFC 8414, else OpenID Connect Discovery).
@@ -73,9 +118,11 @@ impl Http {
         let oauth = issuer.well_known("oauth-authorization-server");
         let openid =
             format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
-        let metadata = match json(self.0.get(oauth), most_bytes).await {
+        let metadata = match json(self.client.get(oauth), most_bytes).await {
             // Whoever knows only the other form says so in many ways.
-            Err(Fault::Status(_) | Fault::NotJson) => json(self.0.get(openid), most_bytes).await?,
+            Err(Fault::Status(_) | Fault::NotJson) => {
+                json(self.client.get(openid), most_bytes).await?
+            }
             found => found?,
         };
         if metadata.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {

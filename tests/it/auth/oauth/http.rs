@@ -369,6 +369,20 @@ async fn a_changed_file_takes_effect() {
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test]
+async fn changed_file_keeps_the_keys_that_are_known() {
+    let mut world = World::start().await;
+    let token = world.token("portkey:read");
+    let (status, _) = answer(world.list().bearer_auth(&token)).await;
+    assert_eq!(status, StatusCode::OK);
+    world.issuer.says(KEYS, Says::Status(503));
+    let key = world.folder.path().join("key");
+    fs::write(&key, "pk-alice-2").unwrap();
+    world.server.read_until("the changed file is in effect");
+    let (status, _) = answer(world.list().bearer_auth(&token)).await;
+    assert_eq!((status, world.issuer.count(KEYS)), (StatusCode::OK, 1));
+}
+
 /// With the sandbox callers are recognised all the same, and no key is needed.
 #[tokio::test]
 async fn the_sandbox_takes_the_place_of_keys() {

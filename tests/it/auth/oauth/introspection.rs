@@ -1,5 +1,7 @@
 //! Tokens that the issuer is asked about.
 
+use std::sync::Arc;
+
 use portkey_mcp::{
     auth::oauth::{OAuth, OAuthError, Reason},
     principal::Access,
@@ -7,7 +9,7 @@ use portkey_mcp::{
 use serde_json::{Value, json};
 
 use super::{
-    ALICE, claims, claims_with, from_now,
+    ALICE, callers, claims, claims_with, from_now,
     issuer::{Issuer, Says},
     later, settings, start,
 };
@@ -153,4 +155,33 @@ async fn what_is_no_token_is_not_asked_about() {
         assert!(matches!(oauth.verify(token).await, Err(OAuthError::Invalid(_))), "{token}");
     }
     assert_eq!(issuer.count(ASK), 0);
+}
+
+#[tokio::test]
+async fn hanging_issuer_is_asked_once_about_a_token_and_left_alone_after_three() {
+    let issuer = Issuer::silent().await;
+    issuer.says(ASK, Says::Nothing);
+    let oauth = Arc::new(asking(&issuer));
+    let tokens = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let waiting = callers(&oauth, tokens(&["a"; 10]));
+    issuer.asked(ASK, 1).await;
+    later(2).await;
+    assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 10]);
+    assert_eq!(issuer.count(ASK), 1);
+
+    let waiting = callers(&oauth, tokens(&["b", "c"]));
+    issuer.asked(ASK, 3).await;
+    later(6).await;
+    assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 2]);
+    // Nobody waits any more, and nobody is asked.
+    for token in ["a", "b", "d"] {
+        assert_eq!(oauth.verify(token).await.unwrap_err(), OAuthError::Unavailable);
+    }
+    assert_eq!(issuer.count(ASK), 3);
+
+    issuer.says(ASK, active(claims(&issuer)));
+    later(5).await;
+    oauth.verify("a").await.unwrap();
+    oauth.verify("d").await.unwrap();
+    assert_eq!(issuer.count(ASK), 5);
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use portkey_mcp::auth::oauth::{OAuthError, Reason};
+use portkey_mcp::{
+    auth::oauth::{OAuthError, Reason},
+    readiness::{Component, ComponentState, Readiness},
+};
 use serde_json::json;
 
 use super::{
-    ALICE, claims, claims_with,
+    ALICE, callers, claims, claims_with,
     issuer::{Issuer, KEYS, OAUTH_METADATA, OPENID_METADATA, Says},
     later, server, settings,
     signer::Signer,
-    start,
+    start, start_reporting,
 };
 
 #[tokio::test]
@@ -213,10 +216,14 @@ async fn old_keys_are_renewed_and_used_for_a_day_without_an_issuer() {
     let oauth = server(&issuer, "");
     let token = signer.token(&claims(&issuer));
     oauth.verify(&token).await.unwrap();
-    later(14 * 60).await;
+    later(11 * 60).await;
     oauth.verify(&token).await.unwrap();
     assert_eq!(issuer.count(KEYS), 1);
+    // Behind the back of callers, who only wait for keys that are older still.
     later(2 * 60).await;
+    oauth.verify(&token).await.unwrap();
+    issuer.asked(KEYS, 2).await;
+    later(3 * 60).await;
     oauth.verify(&token).await.unwrap();
     assert_eq!(issuer.count(KEYS), 2);
 
@@ -251,4 +258,87 @@ async fn an_issuer_that_comes_up_late_is_found() {
     assert_eq!(issuer.count(KEYS), 1);
     later(5).await;
     oauth.verify(&token).await.unwrap();
+}
+
+fn issuer_state(readiness: &Readiness) -> ComponentState {
+    let components = readiness.components();
+    let [Component { name, state }] = &components[..] else { panic!("{components:?}") };
+    assert_eq!(name, "oauth_issuer");
+    *state
+}
+
+#[tokio::test]
+async fn hanging_issuer_is_asked_once_for_all_and_nobody_waits_long() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    issuer.says(KEYS, Says::Nothing);
+    let readiness = Readiness::default();
+    let oauth = Arc::new(start_reporting(&settings(&issuer, "", ALICE), &readiness));
+    assert_eq!(issuer_state(&readiness), ComponentState::OK);
+    let token = signer.token(&claims(&issuer));
+    let waiting = callers(&oauth, vec![token.clone(); 10]);
+    issuer.asked(KEYS, 1).await;
+    // None of them waits for the end of the fetch.
+    later(2).await;
+    assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 10]);
+    // It ends after five seconds, and the next one begins as long after that.
+    later(4).await;
+    for _ in 0..10 {
+        assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    }
+    assert_eq!(issuer.count(KEYS), 1);
+    assert_eq!(issuer_state(&readiness).degraded, Some("timeout"));
+
+    issuer.publishes(&[signer.jwk()]);
+    later(5).await;
+    oauth.verify(&token).await.unwrap();
+    assert_eq!(issuer.count(KEYS), 2);
+    assert_eq!(issuer_state(&readiness).degraded, None);
+}
+
+#[tokio::test]
+async fn known_keys_serve_while_the_issuer_hangs() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let readiness = Readiness::default();
+    let oauth = Arc::new(start_reporting(&settings(&issuer, "", ALICE), &readiness));
+    let token = signer.token(&claims(&issuer));
+    oauth.verify(&token).await.unwrap();
+    issuer.says(KEYS, Says::Nothing);
+    // Nobody waits for what is fetched ahead of time, nor after that has failed.
+    later(13 * 60).await;
+    oauth.verify(&token).await.unwrap();
+    issuer.asked(KEYS, 2).await;
+    later(6).await;
+    while issuer_state(&readiness).degraded.is_none() {
+        tokio::task::yield_now().await;
+    }
+    later(10 * 60).await;
+    oauth.verify(&token).await.unwrap();
+    issuer.asked(KEYS, 3).await;
+    oauth.verify(&token).await.unwrap();
+    assert_eq!(issuer.count(KEYS), 3);
+    // A key that is not known may be a new one, which nobody can tell now.
+    let new = Signer::es256("new").token(&claims(&issuer));
+    let waiting = callers(&oauth, vec![new; 10]);
+    tokio::task::yield_now().await;
+    later(2).await;
+    assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 10]);
+    assert_eq!(issuer.count(KEYS), 3);
+}
+
+#[tokio::test]
+async fn old_keys_serve_after_a_short_wait_for_newer_ones() {
+    let signer = Signer::es256("a");
+    let issuer = Issuer::with_keys(&[signer.jwk()]).await;
+    let oauth = Arc::new(server(&issuer, ""));
+    let token = signer.token(&claims(&issuer));
+    oauth.verify(&token).await.unwrap();
+    issuer.says(KEYS, Says::Nothing);
+    later(16 * 60).await;
+    let waiting = callers(&oauth, vec![token; 10]);
+    issuer.asked(KEYS, 2).await;
+    later(2).await;
+    assert_eq!(waiting.join_all().await, [Ok(()); 10]);
+    assert_eq!(issuer.count(KEYS), 2);
 }

@@ -12,15 +12,17 @@ mod tokens;
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use portkey_mcp::{
-    auth::oauth::{Config, Http, OAuth},
+    auth::oauth::{Config, Http, OAuth, OAuthError},
     portkey::http_client,
+    readiness::Readiness,
 };
 use serde_json::{Value, json};
-use tokio::time;
+use tokio::{task::JoinSet, time};
 
 use self::issuer::Issuer;
 
@@ -42,8 +44,26 @@ fn server(issuer: &Issuer, more: &str) -> OAuth {
 }
 
 fn start(settings: &str) -> OAuth {
+    start_reporting(settings, &Readiness::default())
+}
+
+/// The same, where the state of the issuer is reported.
+fn start_reporting(settings: &str, readiness: &Readiness) -> OAuth {
     let config = Config::parse(settings, Path::new(""), TOOLSETS, None).unwrap();
-    OAuth::new(config, Http::new(http_client().no_proxy()).unwrap())
+    let http = Http::new(http_client().no_proxy()).unwrap();
+    OAuth::new(config, http.with_readiness(readiness.clone()))
+}
+
+/// So many callers at once that bring a token each.
+fn callers(
+    oauth: &Arc<OAuth>,
+    tokens: impl IntoIterator<Item = String>,
+) -> JoinSet<Result<(), OAuthError>> {
+    let verify = |token: String| {
+        let oauth = oauth.clone();
+        async move { oauth.verify(&token).await.map(|_| ()) }
+    };
+    tokens.into_iter().map(verify).collect()
 }
 
 /// So many seconds from now.
