@@ -1,7 +1,7 @@
 //! The server over HTTP, in both generations of the protocol.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -49,7 +49,26 @@ impl Client {
         generation: Generation,
         more: &str,
     ) -> anyhow::Result<Self> {
-        let mut line = Line::connect(address).await?;
+        Self::open(Line::connect(address).await?, address, generation, more).await
+    }
+
+    /// The same from one of this machine's loopback addresses.
+    pub(crate) async fn connect_from(
+        source: IpAddr,
+        address: SocketAddr,
+        generation: Generation,
+        more: &str,
+    ) -> anyhow::Result<Self> {
+        let line = Line::connect_from(source, address).await?;
+        Self::open(line, address, generation, more).await
+    }
+
+    async fn open(
+        mut line: Line,
+        address: SocketAddr,
+        generation: Generation,
+        more: &str,
+    ) -> anyhow::Result<Self> {
         let headers = match generation {
             Generation::Modern => {
                 format!("{more}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n")
@@ -93,6 +112,12 @@ pub(crate) fn tool(
         }
         Generation::Legacy => post(address, headers, &mcp::tool(id, name, arguments, "")),
     }
+}
+
+/// A request of 2026-07-28 that is no call; `params` stand before what it says about itself.
+pub(crate) fn request(address: SocketAddr, headers: &str, method: &str, params: &str) -> Vec<u8> {
+    let headers = format!("{headers}mcp-protocol-version: 2026-07-28\r\nmcp-method: {method}\r\n");
+    post(address, &headers, &mcp::request(method, params))
 }
 
 pub(crate) fn post(address: SocketAddr, headers: &str, body: &str) -> Vec<u8> {

@@ -1,11 +1,11 @@
 //! An HTTP/1.1 connection that is kept: as much of HTTP as is needed, so that the driver costs little.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, bail, ensure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// A connection and the answer that came last.
@@ -20,7 +20,17 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::new(TcpStream::connect(address).await?)
+    }
+
+    /// Connects from one of this machine's loopback addresses, all of which are another client to a server.
+    pub(crate) async fn connect_from(source: IpAddr, address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        Self::new(socket.connect(address).await?)
+    }
+
+    fn new(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         let buffer = Vec::with_capacity(64 * 1024);
         Ok(Self { stream, buffer, head: String::new(), body: Vec::new() })
@@ -46,6 +56,19 @@ impl Line {
 
     /// Reads an answer whole.
     pub(crate) async fn answer(&mut self) -> anyhow::Result<()> {
+        self.head().await?;
+        self.body.clear();
+        if let Some(length) = self.header("content-length") {
+            let length = length.parse()?;
+            self.body = self.take(length).await?;
+        } else if self.header("transfer-encoding") == Some("chunked") {
+            self.read_chunks().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the head of an answer.
+    pub(crate) async fn head(&mut self) -> anyhow::Result<()> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end;
@@ -55,12 +78,13 @@ impl Line {
         let head = self.take(end + 4).await?;
         self.head.clear();
         self.head.push_str(std::str::from_utf8(&head)?);
-        self.body.clear();
-        if let Some(length) = self.header("content-length") {
-            let length = length.parse()?;
-            self.body = self.take(length).await?;
-        } else if self.header("transfer-encoding") == Some("chunked") {
-            self.read_chunks().await?;
+        Ok(())
+    }
+
+    /// Reads until words have come that the head did not have.
+    pub(crate) async fn read_until(&mut self, words: &[u8]) -> anyhow::Result<()> {
+        while find(&self.buffer, words).is_none() {
+            self.read().await?;
         }
         Ok(())
     }
@@ -101,7 +125,8 @@ impl Line {
         Ok(self.buffer.drain(..length).collect())
     }
 
-    async fn read(&mut self) -> anyhow::Result<()> {
+    /// Reads what has come of an answer, or waits for more.
+    pub(crate) async fn read(&mut self) -> anyhow::Result<()> {
         if self.stream.read_buf(&mut self.buffer).await? == 0 {
             bail!("the server hung up: {:?}", String::from_utf8_lossy(&self.buffer));
         }

@@ -1,6 +1,6 @@
 //! Whole-process figures of the release binary, against its sandbox in a process of its own.
 //!
-//! `cargo bench --bench load -- [faults|sessions|abuse|guards] [--quick]
+//! `cargo bench --bench load -- [faults|sessions|abuse [name…]|guards] [--quick]
 //! [--only start|direct|stdio|modern|legacy]`. See `benchmarks/README.md` for what the figures mean.
 
 mod abuse;
@@ -46,6 +46,8 @@ const QUICK: Plan =
 struct Options {
     /// What to do instead of the figures.
     trial: Option<String>,
+    /// Which kinds of abuse to try; all where there is none.
+    kinds: Vec<String>,
     plan: Plan,
     quick: bool,
     only: Option<String>,
@@ -54,10 +56,15 @@ struct Options {
 impl Options {
     fn read(args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let (mut plan, mut quick, mut only, mut trial) = (FULL, false, None, None);
+        let mut kinds = Vec::new();
         let mut args = args.skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => (plan, quick) = (QUICK, true),
+                // Before the others, because one of them has the name of another trial.
+                kind if trial.as_deref() == Some("abuse") && abuse::is_trial(kind) => {
+                    kinds.push(arg)
+                }
                 "faults" | "sessions" | "abuse" | "guards" => trial = Some(arg),
                 "--only" => only = Some(args.next().context("--only what?")?),
                 // Cargo says so to every benchmark.
@@ -69,7 +76,7 @@ impl Options {
         if let Some(only) = only.as_deref().filter(|only| !parts.contains(only)) {
             bail!("there is no {only}; there are {}", parts.join(", "));
         }
-        Ok(Self { trial, plan, quick, only })
+        Ok(Self { trial, kinds, plan, quick, only })
     }
 
     fn wants(&self, part: &str) -> bool {
@@ -81,13 +88,15 @@ fn main() -> anyhow::Result<()> {
     let options = Options::read(std::env::args())?;
     // One thread: the driver shares the machine with what it measures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if options.trial.as_deref() == Some("abuse") {
+        return runtime.block_on(abuse::run(options.quick, &options.kinds));
+    }
     if let Some(trial) = &options.trial {
         let mut figures = Figures::default();
         runtime.block_on(async {
             match trial.as_str() {
                 "faults" => faults::run(options.quick, &mut figures).await,
                 "sessions" => sessions::run(options.quick, &mut figures).await,
-                "abuse" => abuse::run(options.quick, &mut figures).await,
                 _ => guards::run(options.quick, &mut figures).await,
             }
         })?;

@@ -41,6 +41,13 @@ pub(crate) fn tool(id: usize, name: &str, arguments: &str, meta: &str) -> String
     )
 }
 
+/// A stateless request that is no call; `params` stand before [`META`].
+pub(crate) fn request(method: &str, params: &str) -> String {
+    let (comma, meta) = META.split_at(1);
+    let comma = if params.is_empty() { "" } else { comma };
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}{comma}{meta}}}}}"#)
+}
+
 /// An answer must contain the words, or nothing that is measured means anything.
 pub(crate) fn check(answer: &[u8], words: &[u8]) -> anyhow::Result<()> {
     ensure!(
@@ -50,6 +57,12 @@ pub(crate) fn check(answer: &[u8], words: &[u8]) -> anyhow::Result<()> {
         String::from_utf8_lossy(answer.get(..2000).unwrap_or(answer))
     );
     Ok(())
+}
+
+/// The text between words and a quotation mark, where an answer has them.
+pub(crate) fn text_after<'a>(answer: &'a str, words: &str) -> Option<&'a str> {
+    let (_, rest) = answer.split_once(words)?;
+    rest.split(['"', '\\', ':', ' ']).next()
 }
 
 /// Whether an answer contains the words.

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -56,6 +56,11 @@ impl Process {
                 return Ok((Self { child }, address));
             }
         }
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(args: &[&str]) -> anyhow::Result<Output> {
+        command(args).stdin(Stdio::null()).output().context("the command cannot be started")
     }
 
     /// A line of `/proc/<pid>/status` that counts memory, such as `VmRSS`, in megabytes.

@@ -22,16 +22,17 @@ use crate::{
 const WINDOW: usize = 64;
 
 /// A server on a pipe that has been initialized.
-struct Pipe {
-    process: Process,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    line: Vec<u8>,
-    id: usize,
+pub(crate) struct Pipe {
+    pub(crate) process: Process,
+    pub(crate) input: ChildStdin,
+    pub(crate) output: BufReader<ChildStdout>,
+    /// The answer that came last.
+    pub(crate) line: Vec<u8>,
+    pub(crate) id: usize,
 }
 
 impl Pipe {
-    fn start(args: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn start(args: &[&str]) -> anyhow::Result<Self> {
         let mut process = Process::pipe(args)?;
         let input = process.child.stdin.take().context("no standard input")?;
         let output = process.child.stdout.take().context("no standard output")?;
@@ -43,8 +44,13 @@ impl Pipe {
         Ok(pipe)
     }
 
+    /// Says that the client is initialized.
+    pub(crate) fn ready(&mut self) -> anyhow::Result<()> {
+        Ok(writeln!(self.input, "{}", mcp::READY)?)
+    }
+
     /// Reads one line, which must contain the words.
-    fn receive(&mut self, words: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn receive(&mut self, words: &[u8]) -> anyhow::Result<()> {
         self.line.clear();
         if self.output.read_until(b'\n', &mut self.line)? == 0 {
             bail!("the server hung up");
@@ -57,7 +63,7 @@ impl Pipe {
         Ok(writeln!(out, "{}", mcp::call(self.id, ""))?)
     }
 
-    fn call(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) fn call(&mut self) -> anyhow::Result<Duration> {
         let mut request = Vec::with_capacity(256);
         self.write_call(&mut request)?;
         let started = Instant::now();
@@ -94,8 +100,7 @@ pub(crate) fn start(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
         let started = Instant::now();
         let mut pipe = Pipe::start(&args)?;
         let initialized = started.elapsed();
-        pipe.input.write_all(mcp::READY.as_bytes())?;
-        pipe.input.write_all(b"\n")?;
+        pipe.ready()?;
         pipe.input.write_all(mcp::LIST.as_bytes())?;
         pipe.input.write_all(b"\n")?;
         pipe.receive(mcp::LISTED)?;
@@ -114,8 +119,7 @@ pub(crate) fn start(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
 /// One round over stdio, on a server of its own.
 pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Pace> {
     let mut pipe = Pipe::start(&["--base-url", url, "--api-key", "bench"])?;
-    pipe.input.write_all(mcp::READY.as_bytes())?;
-    pipe.input.write_all(b"\n")?;
+    pipe.ready()?;
     let idle = Target::AtMost(15.0);
     let rss = pipe.process.memory("VmRSS")?;
     figures.add("stdio: RSS after `initialize`", Unit::Megabytes, idle, rss);

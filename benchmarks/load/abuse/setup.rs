@@ -1,0 +1,250 @@
+//! A server under trial, its upstream, those who call it, and the course of a trial.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use futures_util::future::join_all;
+use tokio::time::{sleep, timeout_at};
+
+use super::{
+    MAX_GROWTH, Schedule, callers,
+    report::{Check, Row},
+};
+use crate::{guards::Tokens, line::Line, process::Process};
+
+/// How many others there are.
+const OTHERS: usize = 8;
+
+/// How many callers, or addresses, abuse the server.
+pub(super) const ABUSERS: usize = 4;
+
+/// A server under trial and those who call it.
+pub(super) struct Setup {
+    pub(super) server: Process,
+    pub(super) address: SocketAddr,
+    /// Where the sandbox is.
+    pub(super) upstream: SocketAddr,
+    /// The header that each of the others is recognised by.
+    pub(super) others: Vec<String>,
+    /// The same of each abuser who is known to the server.
+    pub(super) abusers: Vec<String>,
+    _sandbox: Process,
+    _tokens: Option<Tokens>,
+}
+
+impl Setup {
+    /// Callers with tokens, on a server with these options more.
+    pub(super) fn with_tokens(more: &[&str]) -> anyhow::Result<Self> {
+        let names: Vec<_> = (0..OTHERS + ABUSERS).map(|number| format!("c{number}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let tokens = Tokens::make(&names)?;
+        let (others, abusers) = tokens.headers.split_at(OTHERS);
+        let (others, abusers) = (others.to_vec(), abusers.to_vec());
+        let auth = ["--auth", "token", "--auth-file", &tokens.path()];
+        let mut setup = Self::start(&[&auth, more].concat(), others)?;
+        (setup.abusers, setup._tokens) = (abusers, Some(tokens));
+        Ok(setup)
+    }
+
+    /// Callers with Portkey keys, on a server with these options more.
+    pub(super) fn with_keys(more: &[&str]) -> anyhow::Result<Self> {
+        let others = (0..OTHERS).map(|number| key(&format!("bench-{number}"))).collect();
+        Self::start(&[&["--auth", "key"], more].concat(), others)
+    }
+
+    /// A server with these options, and the credentials of the other callers.
+    pub(super) fn start(more: &[&str], others: Vec<String>) -> anyhow::Result<Self> {
+        let (sandbox, upstream) = Process::listening(&["sandbox", "--listen", "127.0.0.1:0"])?;
+        let url = format!("http://{upstream}/v1");
+        let args = ["http", "--listen", "127.0.0.1:0", "--base-url", &url];
+        let (server, address) = Process::listening(&[&args, more].concat())?;
+        let (abusers, _tokens) = (Vec::new(), None);
+        Ok(Self { server, address, upstream, others, abusers, _sandbox: sandbox, _tokens })
+    }
+
+    /// Measures the others alone, then under an attack, then waits for the memory to come back. The attack has
+    /// a thread of its own, so that its work does not count as the server's. The probe works beside the
+    /// others, and says what has to hold.
+    pub(super) async fn observe<F: Future<Output = ()>>(
+        &self,
+        trial: &'static str,
+        schedule: &Schedule,
+        attack: impl FnOnce(Attack) -> F + Send + 'static,
+        probe: impl AsyncFnOnce(Instant) -> Vec<Check>,
+    ) -> anyhow::Result<Row> {
+        let work = |time| callers::work(self.address, &self.others, time);
+        work(schedule.warm_up).await?;
+        let alone = work(schedule.alone).await?;
+        if let Some(failure) = alone.failures.first() {
+            return Err(anyhow!("a call failed before the abuse: {failure}"));
+        }
+        let before = self.server.memory("VmRSS")?;
+        let until = Instant::now() + schedule.abuse;
+        let counts = Arc::new(Counts::default());
+        let abuse = Attack { address: self.address, until, counts: counts.clone() };
+        let attacking = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(attack(abuse));
+            anyhow::Ok(())
+        });
+        let (abused, mut checks) = tokio::join!(work(schedule.abuse), probe(until));
+        let abused = abused?;
+        attacking.join().map_err(|_| anyhow!("the abuser failed"))??;
+        let idle = Instant::now();
+        let mut after = self.server.memory("VmRSS")?;
+        while after > before * MAX_GROWTH && idle.elapsed() < schedule.idle {
+            sleep(Duration::from_secs(1)).await;
+            after = self.server.memory("VmRSS")?;
+        }
+        let idled = idle.elapsed().as_secs_f64();
+        let late = work(schedule.warm_up).await.context("after the abuse")?;
+        let mut failures = abused.failures;
+        failures.extend(late.failures);
+        let calls = abused.latencies.len() + failures.len();
+        checks.extend(counts.checks.lock().map_err(|_| anyhow!("a check failed"))?.drain(..));
+        Ok(Row {
+            trial,
+            p99_alone: alone.latencies.p50_p99().1,
+            p99_abused: abused.latencies.p50_p99().1,
+            calls,
+            failures,
+            peak: self.server.memory("VmHWM")?,
+            before,
+            after,
+            idled,
+            answered: counts.answered.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            closed: counts.closed.load(Relaxed),
+            checks,
+        })
+    }
+}
+
+/// The header of a Portkey key. The sandbox takes any.
+pub(super) fn key(key: &str) -> String {
+    format!("x-portkey-api-key: {key}\r\n")
+}
+
+/// The header of a key that was never used before, and that the sandbox refuses with 401.
+pub(super) fn made_up_key() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    key(&format!("sandbox-workspace-none-{}", COUNT.fetch_add(1, Relaxed)))
+}
+
+/// What became of the requests of an attack.
+#[derive(Default)]
+pub(super) struct Counts {
+    /// Those answered with success, as far as HTTP is concerned.
+    pub(super) answered: AtomicU64,
+    /// Those answered with an error status.
+    pub(super) refused: AtomicU64,
+    /// Connections or streams that the server ended.
+    pub(super) closed: AtomicU64,
+    /// The largest answer, in bytes.
+    pub(super) largest: AtomicU64,
+    /// The longest that an answer took, in milliseconds.
+    pub(super) slowest: AtomicU64,
+    /// What the attack itself looked at.
+    pub(super) checks: std::sync::Mutex<Vec<Check>>,
+}
+
+impl Counts {
+    /// Counts an answer, by its status line.
+    pub(super) fn count(&self, head: &str) {
+        let is_answered = head.starts_with("HTTP/1.1 2");
+        let counter = if is_answered { &self.answered } else { &self.refused };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn check(&self, what: impl Into<String>, holds: bool) {
+        if let Ok(mut checks) = self.checks.lock() {
+            checks.push(Check::new(what, holds));
+        }
+    }
+}
+
+/// A request that waits; an answer that never came counts as well.
+struct Waiting<'a> {
+    since: Instant,
+    counts: &'a Counts,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waited = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.counts.slowest.fetch_max(waited, Relaxed);
+    }
+}
+
+/// An attack under way.
+#[derive(Clone)]
+pub(super) struct Attack {
+    pub(super) address: SocketAddr,
+    pub(super) until: Instant,
+    pub(super) counts: Arc<Counts>,
+}
+
+impl Attack {
+    /// Repeats a step in so many tasks, with a pause after each, over which their beginnings are spread. What
+    /// fails counts as closed by the server; what is under way at the end is dropped.
+    pub(super) async fn repeat(
+        &self,
+        tasks: usize,
+        pause: Duration,
+        step: impl AsyncFn(usize) -> anyhow::Result<()>,
+    ) {
+        let step = &step;
+        let all = (0..tasks).map(|task| async move {
+            sleep(pause.mul_f64(task as f64 / tasks as f64)).await;
+            loop {
+                if step(task).await.is_err() {
+                    self.counts.closed.fetch_add(1, Relaxed);
+                }
+                sleep(pause).await;
+            }
+        });
+        _ = timeout_at(self.until.into(), join_all(all)).await;
+    }
+
+    /// The same with requests, each on the connection of its task, whose answers are read.
+    pub(super) async fn send(
+        &self,
+        tasks: usize,
+        pause: Duration,
+        request: impl Fn(usize) -> Vec<u8>,
+    ) {
+        let lines: Vec<_> = (0..tasks).map(|_| tokio::sync::Mutex::new(None)).collect();
+        self.repeat(tasks, pause, async |task| {
+            let Some(line) = lines.get(task) else { return Ok(()) };
+            let mut line = line.lock().await;
+            let mut open = match line.take() {
+                Some(open) => open,
+                None => Line::connect_from(source(task), self.address).await?,
+            };
+            let waiting = Waiting { since: Instant::now(), counts: &self.counts };
+            open.send(&request(task)).await?;
+            open.answer().await?;
+            drop(waiting);
+            self.counts.largest.fetch_max(open.body.len() as u64, Relaxed);
+            self.counts.count(&open.head);
+            if open.header("connection") != Some("close") {
+                *line = Some(open);
+            }
+            Ok(())
+        })
+        .await;
+    }
+}
+
+/// The address that a task of an attack comes from: one of [`ABUSERS`].
+pub(super) fn source(task: usize) -> IpAddr {
+    let last = u8::try_from(2 + task % ABUSERS).unwrap_or(2);
+    IpAddr::from(Ipv4Addr::new(127, 0, 0, last))
+}

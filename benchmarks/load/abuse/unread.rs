@@ -1,0 +1,162 @@
+//! Answers that are asked for and never read, over both versions of HTTP.
+
+use std::{
+    io::ErrorKind,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{sleep, timeout_at},
+};
+
+use super::{
+    Schedule,
+    frames::{Connection, Event, fields},
+    report::Row,
+    setup::{ABUSERS, Attack, Setup, source},
+};
+use crate::{
+    http::{Generation, request, tool},
+    mcp,
+};
+
+/// How many connections over HTTP/1.1 leave their answers unread, and over what time they begin.
+const CONNECTIONS: usize = 512;
+const BEGINNING: Duration = Duration::from_millis(2500);
+
+/// How many connections over HTTP/2, how many streams each has, and after what time the next one follows. One
+/// caller has as many requests as are allowed by default.
+const CONNECTIONS_2: usize = 2 * ABUSERS;
+const STREAMS: usize = 128;
+const NEXT_STREAM: Duration = Duration::from_millis(40);
+
+/// What a client of HTTP/1.1 lets in before the server has to wait.
+const RECEIVE_BUFFER: u32 = 4096;
+
+pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
+    let (schedule, write_timeout) = &with_write_timeout(schedule);
+    let setup = Setup::with_tokens(&["--write-timeout", write_timeout])?;
+    let (abusers, tasks) = (setup.abusers.clone(), CONNECTIONS / schedule.divisor);
+    let attack = move |attack: Attack| async move {
+        let unknown = unknown_arguments(20_000);
+        attack
+            .repeat(tasks, BEGINNING, async |task| {
+                let token = abusers.get(task % ABUSERS).map(String::as_str).unwrap_or_default();
+                let list = request(attack.address, token, "tools/list", "");
+                let call = tool(
+                    (attack.address, Generation::Modern),
+                    &format!(
+                        "{token}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n"
+                    ),
+                    1,
+                    "list-labels",
+                    &unknown,
+                );
+                let requests = if task % 8 == 0 { [call, list] } else { [list.clone(), list] };
+                hold(&attack, task, &requests.concat()).await
+            })
+            .await;
+        // Those that read a little may go on.
+        closed_in_time(&attack, tasks / 4 * 3);
+    };
+    setup.observe("unread-http1", schedule, attack, async |_: Instant| Vec::new()).await
+}
+
+/// Sends requests, then waits for the server to close the connection; one in four reads a little meanwhile.
+async fn hold(attack: &Attack, task: usize, requests: &[u8]) -> anyhow::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.bind((source(task), 0).into())?;
+    let stream = socket.connect(attack.address).await?;
+    let mut left = requests;
+    while !left.is_empty() {
+        stream.writable().await?;
+        left = left.get(written(&stream, left)?..).unwrap_or_default();
+    }
+    attack.counts.answered.fetch_add(1, Relaxed);
+    loop {
+        sleep(Duration::from_millis(200)).await;
+        if task % 4 == 3 {
+            let mut little = [0; 64];
+            match stream.try_read(&mut little) {
+                Ok(0) => bail!("the server closed the connection"),
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+                _ => continue,
+            }
+        }
+        // The beginning of one more request, which a closed connection answers with a reset. While an answer
+        // waits, the server reads on for a while at most.
+        written(&stream, b"P")?;
+    }
+}
+
+/// How much of it could be written at once.
+fn written(stream: &TcpStream, bytes: &[u8]) -> anyhow::Result<usize> {
+    match stream.try_write(bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        written => Ok(written?),
+    }
+}
+
+pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<Row> {
+    let (schedule, write_timeout) = &with_write_timeout(schedule);
+    let setup = Setup::with_tokens(&["--write-timeout", write_timeout])?;
+    let (abusers, streams) = (setup.abusers.clone(), STREAMS / schedule.divisor);
+    let attack = move |attack: Attack| async move {
+        let authority = attack.address.to_string();
+        let body = mcp::request("tools/list", "");
+        attack
+            .repeat(CONNECTIONS_2, NEXT_STREAM, async |task| {
+                let token = abusers.get(task % ABUSERS).map(String::as_str).unwrap_or_default();
+                let fields = fields(&authority, token, "tools/list")?;
+                let mut connection = Connection::open(source(task), attack.address).await?;
+                let (mut open, mut next) = (0, Instant::now());
+                loop {
+                    let next_at = if open < streams { next } else { attack.until };
+                    let count = match timeout_at(next_at.into(), connection.event()).await {
+                        Ok(event) => match event? {
+                            Event::Answered => &attack.counts.answered,
+                            Event::Refused => &attack.counts.refused,
+                            Event::Reset => {
+                                open -= 1;
+                                &attack.counts.closed
+                            }
+                        },
+                        Err(_) => {
+                            connection.post(&fields, body.as_bytes()).await?;
+                            open += 1;
+                            next = Instant::now() + NEXT_STREAM;
+                            continue;
+                        }
+                    };
+                    count.fetch_add(1, Relaxed);
+                }
+            })
+            .await;
+        closed_in_time(&attack, CONNECTIONS_2);
+    };
+    setup.observe("unread-http2", schedule, attack, async |_: Instant| Vec::new()).await
+}
+
+/// A schedule in which what is not read is given up several times over, and the seconds after which it is.
+fn with_write_timeout(schedule: &Schedule) -> (Schedule, String) {
+    let seconds = if schedule.is_measured { 5 } else { 1 };
+    let abuse = schedule.abuse.max(Duration::from_secs(3 * seconds));
+    (Schedule { abuse, ..*schedule }, seconds.to_string())
+}
+
+/// The server has to end what is not read: each connection, or what goes over it, once at least.
+fn closed_in_time(attack: &Attack, least: usize) {
+    let closed = attack.counts.closed.load(Relaxed);
+    let what = format!("{closed} unread answers were given up by the server");
+    attack.counts.check(what, closed >= least as u64);
+}
+
+/// Arguments of `list-labels` that no version knows.
+pub(super) fn unknown_arguments(count: usize) -> String {
+    let fields: Vec<_> = (0..count).map(|number| format!(r#""u{number}":1"#)).collect();
+    format!("{{{}}}", fields.join(","))
+}
