@@ -158,7 +158,7 @@ impl Test {
                 Value::Array(items) => items.iter().any(|item| equal(item, part)),
                 _ => false,
             },
-            Self::Exists(wanted) => !actual.is_null() == *wanted,
+            Self::Exists(wanted) => actual.is_null() != *wanted,
         })
     }
 }
