@@ -157,10 +157,7 @@ fn follow<'a>(mut schema: &'a Value, names: &[String], of: Of) -> Result<(), End
         let field = known.and_then(|known| known.iter().find(|(known, _)| is_meant(known)));
         schema = match (field, schema.get("additionalProperties")) {
             (Some((_, field)), _) => field,
-            (None, Some(Value::Object(_))) => match schema.get("additionalProperties") {
-                Some(values) => values,
-                None => return Ok(()),
-            },
+            (None, Some(values @ Value::Object(_))) => values,
             (None, Some(Value::Bool(true))) => return Ok(()),
             // What does not say its fields may have any.
             (None, None) if known.is_none() && may_be_object(schema) => return Ok(()),
