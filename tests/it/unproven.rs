@@ -1,13 +1,13 @@
 //! Callers whose key the upstream may not know: nothing is kept, and nobody asked, in their name.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use portkey_mcp::{auth::Auth, server::Server};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    hub::serve_http_by,
+    hub::{routes_by, serve_routes, until_listeners},
     mcp::Caller,
     process::{Served, said},
     requests::{answer, call, modern},
@@ -101,13 +101,13 @@ async fn answer_to_whoever_asks_is_not_kept_for_a_made_up_key() {
     let upstream = Upstream::start_by(|request, _| {
         let prices: Value =
             (0..1_000).map(|i| (format!("model-{i}"), json!({ "price": i }))).collect();
-        if request.target.contains("/pricing/") { ok(&prices.to_string()) } else { by_key(request) }
+        if request.target.ends_with(".json") { ok(&prices.to_string()) } else { by_key(request) }
     });
     let upstream = upstream.await;
     // In this process, because the binary looks for public lists where they are.
     let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
     let server = Server::new(dispatcher.clone(), None);
-    let url = serve_http_by(server, Auth::Key(dispatcher)).await;
+    let url = serve_routes(routes_by(server, Auth::Key(dispatcher)).await).await;
     let answer = async |key, tool, args| {
         let answer = Caller::new(&url, key).modern(tool, &args).await.unwrap();
         answer.message["result"]["structuredContent"].clone()
@@ -214,6 +214,28 @@ async fn made_up_keys_keep_no_session_from_a_proven_caller() {
     for (caller, _) in &streams {
         assert!(caller.lists_tools().await);
     }
+}
+
+/// A minute goes by on a clock that stands still otherwise.
+#[tokio::test]
+async fn session_of_an_unproven_key_ends_after_a_minute() {
+    let upstream = portkey().await;
+    let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
+    let server = Server::new(dispatcher.clone(), None);
+    let routes = routes_by(server.clone(), Auth::Key(dispatcher)).await;
+    let url = serve_routes(routes).await;
+    for (key, sessions) in [("pk-made-up", 1), (REAL, 2)] {
+        assert_eq!(Caller::new(&url, key).initialize().await.status, StatusCode::OK);
+        until_listeners(server.hub(), sessions).await;
+    }
+    let real = Caller::new(&url, REAL);
+    assert!(real.modern("list-all-integrations", &json!({})).await.unwrap().status.is_success());
+    tokio::time::pause();
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(21)).await;
+        tokio::task::yield_now().await;
+    }
+    until_listeners(server.hub(), 1).await;
 }
 
 /// A network whose keys fail is not asked about without end.

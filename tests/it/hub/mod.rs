@@ -135,14 +135,7 @@ pub(crate) async fn serve_http<H: Foresight + Clone>(handler: H) -> String {
     serve_routes(routes(handler).await).await
 }
 
-/// The same for callers who are recognised in another way.
-pub(crate) async fn serve_http_by<H: Foresight + Clone>(handler: H, auth: Auth) -> String {
-    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
-    let Prepared { settings, .. } = http.prepare(&options, false).await.unwrap();
-    serve_routes(router(handler, auth, &settings, &Stop::default())).await
-}
-
-async fn serve_routes(routes: Router) -> String {
+pub(crate) async fn serve_routes(routes: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = listener.local_addr().unwrap();
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
@@ -157,13 +150,20 @@ pub(crate) async fn routes<H: Foresight + Clone>(handler: H) -> Router {
     router(handler, auth, &settings, &Stop::default())
 }
 
+/// The same for callers who are recognised in another way.
+pub(crate) async fn routes_by<H: Foresight + Clone>(handler: H, auth: Auth) -> Router {
+    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
+    let Prepared { settings, .. } = http.prepare(&options, false).await.unwrap();
+    router(handler, auth, &settings, &Stop::default())
+}
+
 fn server() -> Server {
     let portkey = Client::new(settings("http://127.0.0.1:9"));
     Server::new(Arc::new(Dispatcher::new(Catalog::full(), portkey)), None)
 }
 
 /// Waits until so many listen; what a client sent is not yet what the server has taken in.
-async fn until_listeners(hub: &Hub, count: usize) {
+pub(crate) async fn until_listeners(hub: &Hub, count: usize) {
     while hub.listeners() != count {
         yield_now().await;
     }

@@ -207,7 +207,14 @@ impl Sessions {
     /// Makes sure that nobody has ended it, and that it stays known elsewhere for as long as it may idle.
     /// Without the store it goes on where it is.
     async fn demand_not_ended(&self, id: &str, principal: &Principal) -> Result<(), Refusal> {
-        match self.store.refresh(&key(id), self.callers.remembered(principal)).await {
+        let is_proven = self.callers.auth.is_proven(&principal.name)
+            || self.live.find(id).is_some_and(|session| !session.is_unproven());
+        let state = match is_proven {
+            true => self.store.refresh(&key(id), REMEMBERED).await,
+            // It is known for no longer than before: that may be the time of a caller who was proven.
+            false => self.store.get(&key(id)).await,
+        };
+        match state {
             Ok(Some(state)) if state == ENDED => {
                 // That it may not be here, or not any more, is no error.
                 _ = self.live.close_session(&id.into()).await;
@@ -225,17 +232,6 @@ struct Elsewhere {
     callers: Callers,
 }
 
-impl Callers {
-    /// How long an idle session of a caller is remembered. That of one who is not proven is among the first
-    /// to go.
-    fn remembered(&self, principal: &Principal) -> Duration {
-        match self.auth.is_proven(&principal.name) {
-            true => REMEMBERED,
-            false => UNPROVEN_TTL,
-        }
-    }
-}
-
 #[async_trait]
 impl SessionStore for Elsewhere {
     async fn load(&self, id: &str) -> Result<Option<SessionState>, SessionStoreError> {
@@ -248,11 +244,14 @@ impl SessionStore for Elsewhere {
         trim_initialize(&mut state.initialize_params);
         let (mut key, mut time) = (key(id), UNPROVEN_TTL);
         _ = VISIT.try_with(|Visit { principal, .. }| {
-            time = self.callers.remembered(principal);
+            let is_proven = self.callers.auth.is_proven(&principal.name);
+            if is_proven {
+                time = REMEMBERED;
+            }
             // Who begins many sessions has the earliest of them forgotten, and not those of others.
-            let owner = principal.network.filter(|_| time == UNPROVEN_TTL);
-            let owner = owner.map(|network| network.to_string());
-            key = key.clone().owned_by(owner.as_deref().unwrap_or(&principal.name));
+            let network = principal.network.filter(|_| !is_proven);
+            let network = network.map(|network| network.to_string());
+            key = key.clone().owned_by(network.as_deref().unwrap_or(&principal.name));
         });
         _ = self.store.put(&key, serde_json::to_vec(&state)?.into(), time).await;
         Ok(())
