@@ -12,8 +12,8 @@ use crate::{
     store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES},
     taint,
     transport::http::{
-        MAX_STREAMS, MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED,
-        UNPROVEN_TTL,
+        MAX_BODIES, MAX_BODIES_OF_CALLER, MAX_STREAMS, MAX_UNPROVEN_SESSIONS,
+        MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
     },
 };
 
@@ -61,9 +61,19 @@ fn of_transport() -> Vec<Kept> {
             at_bound: "the new one is closed",
         },
         Kept {
-            what: "Requests under way, each with at most `--max-request-bytes`",
+            what: "Requests under way",
             of_caller: "`--concurrency`; of one network `--address-concurrency`".to_owned(),
             in_all: "by connections".to_owned(),
+            time: "until answered".to_owned(),
+            at_bound: "429",
+        },
+        Kept {
+            what: "Their bodies, each of at most `--max-request-bytes`; those of more than 64 KiB together",
+            of_caller: format!(
+                "{}; the same for all callers of a network who are not proven",
+                bytes(MAX_BODIES_OF_CALLER)
+            ),
+            in_all: bytes(MAX_BODIES),
             time: "until answered; `--body-timeout` for the body".to_owned(),
             at_bound: "429",
         },

@@ -381,3 +381,28 @@ async fn requests_and_answers_go_over_http_2_as_well() {
     assert_eq!((answered.status(), answered.version()), (StatusCode::OK, http::Version::HTTP_2));
     assert!(answered.text().await.unwrap().contains("\"isError\":false"));
 }
+
+/// Of two large bodies at once one is refused, whether they say beforehand how large they are or not.
+#[test]
+fn large_bodies_of_one_caller_are_bounded_together() {
+    for coding in ["content-length: 20000000", "transfer-encoding: chunked"] {
+        let server = served(&["--max-request-bytes", "20000000"]);
+        let host = server.url.split('/').nth(2).unwrap();
+        let (answered, answers) = std::sync::mpsc::channel();
+        let streams = [connect(&server), connect(&server)].map(|mut stream| {
+            let head = "content-type: application/json\r\nconnection: close";
+            write!(stream, "POST /mcp HTTP/1.1\r\nhost: {host}\r\n{head}\r\n{coding}\r\n\r\n")
+                .unwrap();
+            if coding.ends_with("chunked") {
+                // The refused one may be closed before all of it is sent.
+                _ = write!(stream, "11000\r\n{}\r\n", "0".repeat(0x11000));
+            }
+            let (reads, answered) = (stream.try_clone().unwrap(), answered.clone());
+            std::thread::spawn(move || answered.send(rest(reads)));
+            stream
+        });
+        let first = answers.recv().unwrap();
+        assert!(first.starts_with("HTTP/1.1 429 ") || first.is_empty(), "{coding}: {first}");
+        drop(streams);
+    }
+}

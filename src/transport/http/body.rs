@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use axum::body::Body;
-use bytes::{Buf, Bytes};
+use axum::body::{Body, HttpBody};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -23,6 +23,16 @@ use crate::{
 /// when the connection closes never sees why.
 const READ_TO_REFUSE: usize = 64 << 20;
 
+/// Up to which size bodies are bounded by their number alone, in bytes.
+const SMALL_BODY: usize = 64 << 10;
+
+/// Bound on the larger bodies of one caller's requests under way, in bytes. Of callers who are not proven it
+/// is that of their network.
+pub(crate) const MAX_BODIES_OF_CALLER: usize = 32 << 20;
+
+/// Bound on the larger bodies of all requests under way, in bytes.
+pub(crate) const MAX_BODIES: usize = 128 << 20;
+
 /// The bounds on a request body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -33,22 +43,60 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// A request's body.
-    pub(super) async fn read(self, parts: &Parts, body: Body) -> Result<Bytes, Refusal> {
+    /// A request's body, with memory that `hold` gives for it if it is a large one.
+    pub(super) async fn read<P>(
+        self,
+        parts: &Parts,
+        body: Body,
+        hold: impl Fn(usize) -> Result<P, Refusal>,
+    ) -> Result<(Bytes, Option<P>), Refusal> {
         let read = async {
-            if declared(&parts.headers).is_some_and(|length| length > self.size) {
+            let declared = declared(&parts.headers);
+            if declared.is_some_and(|length| length > self.size) {
                 drain(&parts.headers, body).await;
                 return Err(Refusal::too_large());
             }
+            let held = match declared {
+                Some(length) if length > SMALL_BODY => Some(hold(length)?),
+                Some(_) => None,
+                None if body.is_end_stream() => None,
+                None => return self.read_undeclared(body, hold).await,
+            };
             match Limited::new(body, self.size).collect().await {
-                Ok(body) => within_bounds(without_mark(body.to_bytes())),
+                Ok(body) => Ok((within_bounds(without_mark(body.to_bytes()))?, held)),
                 Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
-                Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")),
+                Err(_) => Err(broken_off()),
             }
         };
         let slow = || Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive");
         timeout(self.time, read).await.map_err(|_| slow())?
     }
+
+    /// A body of unknown size, which counts as one of the largest once it is not a small one.
+    async fn read_undeclared<P>(
+        self,
+        body: Body,
+        hold: impl Fn(usize) -> Result<P, Refusal>,
+    ) -> Result<(Bytes, Option<P>), Refusal> {
+        let (mut read, mut held) = (BytesMut::new(), None);
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| broken_off())?;
+            let length = read.len() + chunk.len();
+            if length > self.size {
+                return Err(Refusal::too_large());
+            }
+            if length > SMALL_BODY && held.is_none() {
+                held = Some(hold(self.size)?);
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok((within_bounds(without_mark(read.freeze()))?, held))
+    }
+}
+
+fn broken_off() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")
 }
 
 /// A body without the byte order mark before it, which JSON does not have, and some clients write

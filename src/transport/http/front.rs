@@ -21,11 +21,11 @@ use super::{
     address::{Proxies, network},
     body::{Bounds, Called},
     gzip::compressed,
-    limits::{Permit, UnderWay},
+    limits::{BytesPermit, HeldBytes, Permit, UnderWay},
     narrowing::narrowing,
     refusal::{Refusal, Refused, in_json_rpc},
     sites::Sites,
-    streams::Callers,
+    streams::{Callers, Listening},
 };
 use crate::{
     metrics::{self, Metrics},
@@ -40,6 +40,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// Bound on what a log line repeats of a path, in bytes.
 const MAX_LOGGED_PATH: usize = 200;
 
+/// Bound on what a log line says of why, in bytes: some of it may be the caller's.
+const MAX_LOGGED_REASON: usize = 500;
+
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Everything that requests are held against.
@@ -53,6 +56,8 @@ pub(super) struct Front {
     pub(super) body: Bounds,
     pub(super) from_address: Arc<UnderWay<IpAddr>>,
     pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
+    /// What large bodies take.
+    pub(super) bodies: Arc<HeldBytes<Holder>>,
     pub(super) store: Store,
     pub(super) address_rate: Option<Limit>,
     pub(super) rate: Option<Limit>,
@@ -69,12 +74,26 @@ struct Seen {
     caller: Option<Arc<str>>,
 }
 
-type Permits = Option<(Permit<IpAddr>, Permit<Arc<str>>)>;
+/// What a request takes up while it is under way.
+struct Permits {
+    _of_address: Permit<IpAddr>,
+    _of_principal: Permit<Arc<str>>,
+    body: Option<BytesPermit<Holder>>,
+}
+
+/// Whose large bodies are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Holder {
+    /// Those of a caller.
+    Principal(Arc<str>),
+    /// Those of callers in one network who may be made up.
+    Network(IpAddr),
+}
 
 /// A request that is let in, and its caller where that may be let in no longer before it is answered.
 struct Admitted {
     request: Request,
-    permits: Permits,
+    permits: Option<Permits>,
     limited: Option<Arc<Principal>>,
 }
 
@@ -96,9 +115,15 @@ impl Front {
         request.extensions_mut().insert(id.clone());
         let mut seen = Seen::default();
         let mut response = match self.admit(peer.ip(), request, &mut seen).await {
-            Ok(Admitted { request, permits, limited }) => {
+            Ok(Admitted { request, mut permits, limited }) => {
                 let response = in_json_rpc(&method, next(request).await).await;
                 let mut response = compressed(response, encodings.as_ref()).await;
+                if let Some(permits) = &mut permits
+                    && response.extensions().get::<Listening>().is_some()
+                {
+                    // Of the body of a request that only listens little is left.
+                    permits.body = None;
+                }
                 if let Some(principal) = limited.filter(|_| is_of(&response, &EVENTS)) {
                     response = self.callers.limit(response, principal, self.grace);
                 }
@@ -170,7 +195,8 @@ impl Front {
             None => principal,
         };
         let is_stream = parts.method == Method::GET;
-        let body = self.body.read(&parts, body).await?;
+        let hold = |bytes| self.hold(&principal, bytes);
+        let (body, held) = self.body.read(&parts, body, hold).await?;
         if self.callers.auth.permits()
             && let Some(Called { name, effect }) = Called::by(&body)
         {
@@ -180,8 +206,23 @@ impl Front {
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());
         // A stream that waits for news is bounded with all others.
-        let permits = (!is_stream).then_some((of_address, of_principal));
+        let permits = Permits { _of_address: of_address, _of_principal: of_principal, body: held };
+        let permits = (!is_stream).then_some(permits);
         Ok(Admitted { request, permits, limited })
+    }
+
+    /// Memory for a large body.
+    fn hold(&self, principal: &Principal, bytes: usize) -> Result<BytesPermit<Holder>, Refusal> {
+        let holder = match principal.network {
+            Some(network) if !self.callers.auth.is_proven(&principal.name) => {
+                Holder::Network(network)
+            }
+            _ => Holder::Principal(principal.name.clone()),
+        };
+        self.bodies.reserve(holder, bytes).ok_or_else(|| {
+            let told = "too many large requests at once; wait for some to end";
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(SOON)
+        })
     }
 
     /// Counts one request against a limit of its address or its caller.
@@ -229,6 +270,7 @@ pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Respo
 fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: &Seen) {
     let (request_id, status, reason) = (id.as_str(), status.as_u16(), &*refused.reason);
     let path = path.get(..MAX_LOGGED_PATH).unwrap_or(path);
+    let (reason, _) = reason.split_at(reason.floor_char_boundary(MAX_LOGGED_REASON));
     let address = seen.address.map(tracing::field::display);
     let caller = seen.caller.as_deref();
     match refused.kind {

@@ -1,4 +1,5 @@
-//! How many requests of one caller, and from one address, may be under way at once.
+//! How many requests of one caller, and from one address, may be under way at once, and how large they may be
+//! together.
 
 use std::{
     collections::HashMap,
@@ -47,5 +48,82 @@ impl<K: Hash + Eq> Drop for Permit<K> {
                 counts.remove(&self.of);
             }
         }
+    }
+}
+
+/// Bytes that are held for callers, counted for each.
+#[derive(Debug)]
+pub(super) struct HeldBytes<K: Hash + Eq> {
+    max_of_each: usize,
+    max_of_all: usize,
+    counts: Mutex<(usize, HashMap<K, usize>)>,
+}
+
+impl<K: Hash + Eq + Clone> HeldBytes<K> {
+    /// At most so many for each, and for all together.
+    pub(super) fn new(max_of_each: usize, max_of_all: usize) -> Arc<Self> {
+        Arc::new(Self { max_of_each, max_of_all, counts: Mutex::default() })
+    }
+
+    /// So many more, unless there are too many already. One who holds none may hold any number within the
+    /// bound of all.
+    pub(super) fn reserve(self: &Arc<Self>, of: K, bytes: usize) -> Option<BytesPermit<K>> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, each) = &mut *counts;
+        let held = each.get(&of).copied().unwrap_or_default();
+        let fits = held == 0 || held.saturating_add(bytes) <= self.max_of_each;
+        if !fits || *all != 0 && all.saturating_add(bytes) > self.max_of_all {
+            return None;
+        }
+        *all += bytes;
+        *each.entry(of.clone()).or_default() += bytes;
+        Some(BytesPermit { held: self.clone(), of, bytes })
+    }
+}
+
+/// Bytes that are held, until this is dropped.
+#[derive(Debug)]
+pub(super) struct BytesPermit<K: Hash + Eq> {
+    held: Arc<HeldBytes<K>>,
+    of: K,
+    bytes: usize,
+}
+
+impl<K: Hash + Eq> Drop for BytesPermit<K> {
+    fn drop(&mut self) {
+        let mut counts = self.held.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, each) = &mut *counts;
+        *all -= self.bytes;
+        if let Some(count) = each.get_mut(&self.of) {
+            *count -= self.bytes;
+            if *count == 0 {
+                each.remove(&self.of);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_bounded_for_each_and_for_all() {
+        let held = HeldBytes::new(10, 25);
+        let first = held.reserve("a", 6).unwrap();
+        assert!(held.reserve("a", 5).is_none());
+        let second = held.reserve("a", 4).unwrap();
+        let third = held.reserve("b", 10).unwrap();
+        assert!(held.reserve("c", 6).is_none(), "25 in all");
+        drop(first);
+        let large = held.reserve("c", 11).unwrap();
+        assert!(
+            held.reserve("c", 1).is_none(),
+            "one that is larger than the bound is the only one"
+        );
+        drop((second, third, large));
+        let counts = held.counts.lock().unwrap();
+        assert_eq!((counts.0, counts.1.len()), (0, 0));
     }
 }

@@ -50,7 +50,7 @@ use self::{
     body::Bounds,
     endpoint::Endpoint,
     front::{Front, metadata},
-    limits::UnderWay,
+    limits::{HeldBytes, UnderWay},
     listener::Ending,
     narrowing::{PATH, PATHS},
     refusal::Refusal,
@@ -69,6 +69,7 @@ use crate::{
     watch::Watched,
 };
 
+pub(crate) use body::{MAX_BODIES, MAX_BODIES_OF_CALLER};
 pub use listener::{Connections, Tls};
 pub use session::Bounds as SessionBounds;
 pub(crate) use session::{
@@ -250,6 +251,7 @@ pub fn router<H: Foresight + Clone>(
         body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
+        bodies: HeldBytes::new(MAX_BODIES_OF_CALLER, MAX_BODIES),
         store: settings.store.clone(),
         address_rate: settings.address_rate,
         rate: settings.rate,
