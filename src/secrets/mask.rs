@@ -103,10 +103,7 @@ fn declared(value: &mut Value, scanner: Option<&Scanner<'_>>) {
             }
         }
         Value::Number(_) => hide(value),
-        Value::Array(list) => list.iter_mut().for_each(|item| match item {
-            Value::Object(_) | Value::Array(_) => walk(item, STRICT, scanner),
-            item => hide(item),
-        }),
+        Value::Array(list) => list.iter_mut().for_each(|item| declared(item, scanner)),
         value => walk(value, STRICT, scanner),
     }
 }
@@ -138,27 +135,15 @@ fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
                 *text = masked;
             }
         }
-        Value::Number(number) => {
-            if scanner.is_some_and(|scanner| scanner.is_key(number)) {
-                *value = MASK.into();
-            }
+        Value::Number(number) if scanner.is_some_and(|scanner| scanner.is_key(number)) => {
+            *value = MASK.into();
         }
         Value::Array(list) => list.iter_mut().for_each(|item| walk(item, place, scanner)),
         Value::Object(map) => {
             let mut has_value = false;
             for (name, value) in &mut *map {
                 has_value |= name == "value";
-                match names::read(name, place.strict) {
-                    Name::Plain => walk(value, place, scanner),
-                    Name::Secret if place.is_key_id(name, value) => walk(value, place, scanner),
-                    Name::Secret => hide_below(name, value, place, scanner),
-                    Name::Several => hide_several(value, place, scanner),
-                    Name::Sealed => seal(value, scanner),
-                    Name::Labels => {
-                        let labels = Place { strict: false, has_pairs: false, ..place };
-                        walk(value, labels, scanner);
-                    }
-                }
+                walk_field(name, value, place, scanner);
             }
             if has_value && place.has_pairs {
                 hide_pair(map, place, scanner);
@@ -168,6 +153,20 @@ fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
             }
         }
         _ => {}
+    }
+}
+
+/// What the name of a field gives away.
+fn walk_field(name: &str, value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
+    match names::read(name, place.strict) {
+        Name::Plain => walk(value, place, scanner),
+        Name::Secret if place.is_key_id(name, value) => walk(value, place, scanner),
+        Name::Secret => hide_below(name, value, place, scanner),
+        Name::Several => hide_several(value, place, scanner),
+        Name::Sealed => seal(value, scanner),
+        Name::Labels => {
+            walk(value, Place { strict: false, has_pairs: false, ..place }, scanner);
+        }
     }
 }
 
@@ -210,19 +209,27 @@ fn hide_below(name: &str, value: &mut Value, place: Place, scanner: Option<&Scan
 
 /// What has the name of several secrets: they stand in a list, or in an object by whatever they are called.
 fn hide_several(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
-    let each = |value: &mut Value| match value {
-        // The id of a key is none.
-        Value::String(text) if !place.strict && looks::is_uuid(text) => {}
-        Value::String(_) | Value::Number(_) => hide(value),
-        value => walk(value, place, scanner),
-    };
+    // The id of a key is none.
+    let is_id = |text: &str| !place.strict && looks::is_uuid(text);
     match value {
-        Value::Array(list) => list.iter_mut().for_each(each),
+        Value::String(text) if is_id(text) => {}
+        Value::Array(list) => {
+            list.iter_mut().for_each(|item| match item {
+                Value::Object(_) => walk(item, place, scanner),
+                item => hide_several(item, place, scanner),
+            });
+        }
         Value::Object(map) => {
-            map.values_mut().for_each(each);
+            for (name, value) in &mut *map {
+                match value {
+                    Value::Object(_) => walk_field(name, value, place, scanner),
+                    value => hide_several(value, place, scanner),
+                }
+            }
             seal_names(map, scanner);
         }
-        value => each(value),
+        Value::Bool(_) => {}
+        value => hide(value),
     }
 }
 

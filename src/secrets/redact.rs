@@ -60,11 +60,7 @@ fn blank_opaque(kind: Opaque, name: &str, value: &mut Value) {
 fn redact(value: &mut Value, place: Place) {
     match value {
         Value::String(text) => redact_text(text, place),
-        Value::Number(number) => {
-            if Scanner::new(&[]).is_key(number) {
-                *value = MASK.into();
-            }
-        }
+        Value::Number(number) if Scanner::new(&[]).is_key(number) => *value = MASK.into(),
         Value::Array(list) => list.iter_mut().for_each(|item| redact(item, place)),
         Value::Object(map) => {
             if place.in_document {

@@ -120,8 +120,8 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     // Of any type: objects, lists with anything in them, numbers; a price of tokens is none.
     (
         "get-workspace",
-        r#"{"api_key":{"value":"v","more":[{"x":"v"},7]},"apiKey":["v",{"a":"v"},7,[8]],"client_secret":12345678,"accessToken":12.5,"secrets":{"A":"v","B":{"name":"n"}},"is_secret":true}"#,
-        r##"{"api_key":{"value":"#","more":[{"x":"#"},"#"]},"apiKey":["#",{"a":"#"},"#",["#"]],"client_secret":"#","accessToken":"#","secrets":{"A":"#","B":{"name":"n"}},"is_secret":true}"##,
+        r#"{"api_key":{"value":"v","more":[{"x":"v"},7]},"apiKey":["v",{"a":"v"},7,[8]],"client_secret":12345678,"accessToken":12.5,"secrets":{"A":"v","B":{"name":"n"},"db_password":{"now":["v"]},"C":["v",{"name":"n"}]},"is_secret":true}"#,
+        r##"{"api_key":{"value":"#","more":[{"x":"#"},"#"]},"apiKey":["#",{"a":"#"},"#",["#"]],"client_secret":"#","accessToken":"#","secrets":{"A":"#","B":{"name":"n"},"db_password":{"now":["#"]},"C":["#",{"name":"n"}]},"is_secret":true}"##,
     ),
     (
         "get-workspace",
@@ -388,7 +388,7 @@ fn every_declared_place_is_masked_whatever_stands_there() {
             for value in [
                 json!(word),
                 json!(number),
-                json!([word, number]),
+                json!([word, number, [[number], word]]),
                 json!({ "api_key": word, "x.y": { "client_secret": [number, { "v": word }] } }),
                 json!([{ "passwd": { "": word } }]),
                 json!(json!({ "key": word, "n": { "pwd": number } }).to_string()),
