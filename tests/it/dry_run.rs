@@ -232,3 +232,19 @@ async fn without_it_writes_are_sent() {
     dispatcher.call(&operator(), "delete-integration", args).await.unwrap();
     assert_eq!(upstream.requests()[0].method, "DELETE");
 }
+
+/// Names may hold what paths are written with; each place is told as one that it is.
+#[tokio::test]
+async fn changes_of_odd_names_are_told_apart() {
+    let stored = json!({ "config": { "a": { "b": 1 }, "a.b": 1, "c[0]": 1, "": 1 } }).to_string();
+    let upstream = Upstream::start(move |_| ok(&stored)).await;
+    let config = json!({ "a": { "b": 2 }, "a.b": 3, "c[0]": 4, "": 5 });
+    let told = dry(&upstream, "update-config", &json!({ "slug": "s", "config": config })).await;
+    let changes = json!([
+        { "path": "config.a.b", "from": 1, "to": 2 },
+        { "path": "config[\"a.b\"]", "from": 1, "to": 3 },
+        { "path": "config[\"c[0]\"]", "from": 1, "to": 4 },
+        { "path": "config[\"\"]", "from": 1, "to": 5 },
+    ]);
+    assert_eq!(told["changes"], changes, "{told}");
+}
