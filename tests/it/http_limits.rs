@@ -93,6 +93,16 @@ async fn a_body_of_unknown_size_is_bounded_all_the_same() {
 }
 
 #[test]
+fn request_with_two_hosts_is_refused() {
+    let server = served(&[]);
+    let mut stream = connect(&server);
+    let head = "host: localhost\r\nhost: localhost\r\nconnection: close";
+    write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let text = rest(stream);
+    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`"), "{text}");
+}
+
+#[test]
 fn connections_are_bounded() {
     let server = served(&["--max-connections", "2"]);
     let healthy = |stream: &mut TcpStream| {

@@ -55,7 +55,14 @@ impl Sites {
     /// Makes sure that a request names one of them. A dot that ends the name of the host, which makes it
     /// absolute and means the same, is dropped.
     pub(super) fn check(&self, request: &mut Request) -> Result<(), Refusal> {
-        let given = match request.headers().get(header::HOST) {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let (first, second) = (hosts.next(), hosts.next());
+        if second.is_some() {
+            // A proxy before us may have gone by the other one (RFC 9112 §3.2).
+            let told = "the request has more than one `Host` header; send one";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, told));
+        }
+        let given = match first {
             Some(value) => value.to_str().ok(),
             // HTTP/2 has it there.
             None => request.uri().authority().map(|authority| authority.as_str()),
