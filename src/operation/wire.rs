@@ -38,6 +38,9 @@ pub struct WireRequest {
     pub preview: Option<Pending>,
 }
 
+/// The longest path and query, encoded. HTTP clients and servers take up to 65,534 bytes of a whole address.
+const MAX_TARGET_BYTES: usize = 64_000;
+
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Lays out arguments that have passed the gate.
@@ -60,6 +63,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
         }
     }
     let bodiless = operation.body == Body::None;
+    let mut longest = Longest::default();
     let mut mark = '?';
     args.retain(|name, value| {
         let in_query = bodiless || operation.query.contains(&name.as_str());
@@ -67,6 +71,7 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
             Value::Array(items) if operation.repeated.contains(&name.as_str()) => items,
             one => std::slice::from_ref(one),
         };
+        let before = target.len();
         for value in values.iter().filter(|_| in_query).filter_map(flat) {
             target.push(mark);
             mark = '&';
@@ -74,8 +79,12 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
             target.push('=');
             target.extend(utf8_percent_encode(&value, QUERY));
         }
+        longest.take(name, target.len() - before);
         !in_query
     });
+    if target.len() > MAX_TARGET_BYTES {
+        return Err(longest.too_long(target.len()));
+    }
     let base = operation.base;
     if let Some(Preview { reads, merge }) = preview {
         return Ok(WireRequest {
@@ -105,6 +114,30 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
         writes: operation.effects() != Effect::Read,
         preview: None,
     })
+}
+
+/// The argument that takes up most of a query, as far as that is worth telling.
+#[derive(Default)]
+struct Longest {
+    name: String,
+    bytes: usize,
+}
+
+impl Longest {
+    fn take(&mut self, name: &str, bytes: usize) {
+        // Less is never the cause, and its name need not be copied.
+        if bytes > self.bytes.max(256) {
+            *self = Self { name: name.to_owned(), bytes };
+        }
+    }
+
+    fn too_long(self, target: usize) -> InputError {
+        let what = format!(
+            "the arguments travel in the address of the request, which would be {target} bytes long, and \
+             {MAX_TARGET_BYTES} fit; pass fewer or shorter values, in several calls if need be"
+        );
+        InputError::one(self.name, what)
+    }
 }
 
 /// A value as a URL or a header carries it: lists joined by commas, objects as JSON, `null` not at all.

@@ -288,3 +288,19 @@ fn refusals_keep_what_later_layers_need() {
         assert_eq!(assert_typed(&error.unwrap_err()), Some(409));
     });
 }
+
+/// They would be told as a lost connection, by a client that cannot even send them.
+#[tokio::test]
+async fn arguments_too_long_for_an_address_are_named() {
+    let upstream = Upstream::start(|_| ok("{}")).await;
+    for (bytes, is_sent) in [(30_000, true), (65_000, false), (200_000, false)] {
+        let arguments = json!({ "search": "x".repeat(bytes), "page_size": 5 });
+        let outcome = call(&dispatcher(&upstream), "list-labels", arguments).await;
+        assert_eq!(outcome.is_ok(), is_sent, "{bytes}: {outcome:?}");
+        if let Err(text) = outcome {
+            assert!(text.contains("`search`") && text.contains("64000 fit"), "{text}");
+            assert!(text.len() < 1000 && !text.contains("connection"), "{text}");
+        }
+    }
+    assert_eq!(upstream.count(), 1);
+}
