@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod http;
 mod log;
+mod memory;
 mod policy;
 mod rate;
 mod replicas;
@@ -230,6 +231,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
     match command {
         None | Some(Command::Stdio) => {
             options.warn();
+            memory::give_back_when_idle();
             let exports = telemetry::start()?;
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
             let metrics = Metrics::on_if(exports.has_metrics()).with_readiness(&options.readiness);
@@ -248,6 +250,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             served?;
         }
         Some(Command::Http(http)) => {
+            memory::give_back_when_idle();
             let exports = telemetry::start()?;
             let served = http.serve(&options, exports.has_metrics()).await;
             exports.flush().await;
