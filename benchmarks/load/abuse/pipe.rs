@@ -81,7 +81,9 @@ pub(super) fn arguments(schedule: &Schedule) -> anyhow::Result<Row> {
     let mut largest = 0;
     for (name, arguments) in wrong_arguments(PERCENT / schedule.divisor) {
         writeln!(pipe.input, "{}", mcp::tool(0, name, &arguments, ""))?;
-        pipe.receive(br#""isError":true"#)?;
+        // As the result of a tool, or as an error of the protocol.
+        pipe.receive(br#""id":0"#)?;
+        ensure!(!mcp::says(&pipe.line, mcp::SUCCESS), "wrong arguments were taken");
         largest = largest.max(pipe.line.len() as u64);
         row.answered += 1;
     }
@@ -97,6 +99,9 @@ fn begin(trial: &'static str, schedule: &Schedule) -> anyhow::Result<(Process, P
     let url = format!("http://{upstream}/v1");
     let mut pipe = Pipe::start(&["--base-url", &url, "--api-key", "bench"])?;
     pipe.ready()?;
+    // It builds them once, and keeps them.
+    writeln!(pipe.input, "{}", mcp::LIST)?;
+    pipe.receive(mcp::LISTED)?;
     calls(&mut pipe, schedule.warm_up)?;
     let (_, p99_alone) = calls(&mut pipe, schedule.alone)?.p50_p99();
     let before = pipe.process.memory("VmRSS")?;

@@ -17,7 +17,7 @@ use super::{
     MAX_GROWTH, Schedule, callers,
     report::{Check, Row},
 };
-use crate::{guards::Tokens, line::Line, process::Process};
+use crate::{guards::Tokens, http::request, line::Line, mcp, process::Process};
 
 /// How many others there are.
 const OTHERS: usize = 8;
@@ -69,6 +69,15 @@ impl Setup {
         Ok(Self { server, address, upstream, others, abusers, _sandbox: sandbox, _tokens })
     }
 
+    /// Has the server build once what it builds when first asked for it, and keeps.
+    async fn list_tools(&self) -> anyhow::Result<()> {
+        let credential = self.others.first().map(String::as_str).unwrap_or_default();
+        let mut line = Line::connect(self.address).await?;
+        let list = request(self.address, credential, "tools/list", "");
+        line.exchange(&list, "HTTP/1.1 200").await?;
+        mcp::check(&line.body, mcp::LISTED)
+    }
+
     /// Measures the others alone, then under an attack, then waits for the memory to come back. The attack has
     /// a thread of its own, so that its work does not count as the server's. The probe works beside the
     /// others, and says what has to hold.
@@ -79,6 +88,7 @@ impl Setup {
         attack: impl FnOnce(Attack) -> F + Send + 'static,
         probe: impl AsyncFnOnce(Instant) -> Vec<Check>,
     ) -> anyhow::Result<Row> {
+        self.list_tools().await?;
         let work = |time| callers::work(self.address, &self.others, time);
         work(schedule.warm_up).await?;
         let alone = work(schedule.alone).await?;

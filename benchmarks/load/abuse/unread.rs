@@ -23,8 +23,10 @@ use crate::{
     mcp,
 };
 
-/// How many connections over HTTP/1.1 leave their answers unread, and over what time they begin.
-const CONNECTIONS: usize = 512;
+/// How many connections over HTTP/1.1 leave their answers unread, how many lists each asks for, which is more than
+/// the system holds for it, and over what time they begin.
+const CONNECTIONS: usize = 256;
+const LISTS: usize = 16;
 const BEGINNING: Duration = Duration::from_millis(2500);
 
 /// How many connections over HTTP/2, how many streams each has, and after what time the next one follows. One
@@ -40,10 +42,12 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
     let (schedule, write_timeout) = &with_write_timeout(schedule);
     let setup = Setup::with_tokens(&["--write-timeout", write_timeout])?;
     let (abusers, tasks) = (setup.abusers.clone(), CONNECTIONS / schedule.divisor);
+    let unknown = 20_000 / schedule.divisor;
+    let beginning = BEGINNING.min(schedule.abuse / 4);
     let attack = move |attack: Attack| async move {
-        let unknown = unknown_arguments(20_000);
+        let unknown = unknown_arguments(unknown);
         attack
-            .repeat(tasks, BEGINNING, async |task| {
+            .repeat(tasks, beginning, async |task| {
                 let token = abusers.get(task % ABUSERS).map(String::as_str).unwrap_or_default();
                 let list = request(attack.address, token, "tools/list", "");
                 let call = tool(
@@ -55,8 +59,8 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
                     "list-labels",
                     &unknown,
                 );
-                let requests = if task % 8 == 0 { [call, list] } else { [list.clone(), list] };
-                hold(&attack, task, &requests.concat()).await
+                let first = if task % 8 == 0 { call } else { Vec::new() };
+                hold(&attack, task, &[first, list.repeat(LISTS)].concat()).await
             })
             .await;
         // Those that read a little may go on.
@@ -144,7 +148,7 @@ pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<Row> {
 /// A schedule in which what is not read is given up several times over, and the seconds after which it is.
 fn with_write_timeout(schedule: &Schedule) -> (Schedule, String) {
     let seconds = if schedule.is_measured { 5 } else { 1 };
-    let abuse = schedule.abuse.max(Duration::from_secs(3 * seconds));
+    let abuse = schedule.abuse.max(Duration::from_secs(4 * seconds));
     (Schedule { abuse, ..*schedule }, seconds.to_string())
 }
 
