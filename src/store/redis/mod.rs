@@ -67,8 +67,9 @@ static TAKE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reserve.lua")));
-static ROLL_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("roll_back.lua")));
+static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../reserve.lua")));
+static ROLL_BACK: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("../roll_back.lua")));
 
 /// A Redis server, and the one connection to it.
 pub struct Redis {
