@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::{
+    approval::{MAX_TICKETS, MAX_TICKETS_OF_CALLER, NAME_REMEMBERED},
     completion,
     dispatch::MAX_KEY_CHECKS,
     hub::{MAX_FILTER_BYTES, MOST_RESOURCES},
@@ -170,6 +171,20 @@ fn of_calls() -> Vec<Kept> {
             in_all: bytes(MOST_BYTES),
             time: format!("`--result-ttl` ({})", seconds(USUAL_TTL)),
             at_bound: "the oldest goes",
+        },
+        Kept {
+            what: "Calls that wait for somebody to decide elsewhere (tickets)",
+            of_caller: count(MAX_TICKETS_OF_CALLER),
+            in_all: count(MAX_TICKETS),
+            time: format!("`--approval-timeout`; their names {} more", seconds(NAME_REMEMBERED)),
+            at_bound: "the call is denied; in all, the oldest of whoever has most makes room first",
+        },
+        Kept {
+            what: "Which approvals were used",
+            of_caller: count(MAX_ENTRIES_PER_OWNER),
+            in_all: count(MOST_ENTRIES),
+            time: "`--approval-timeout`".to_owned(),
+            at_bound: "the approval does not count",
         },
         Kept {
             what: "Identifiers for completions",

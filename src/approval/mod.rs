@@ -31,8 +31,8 @@ pub use self::{
     plain::plain,
     question::Question,
     ticket::{
-        Filter, MAX_PAGE, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_NAME_DIGITS, Page, State, Ticket,
-        Undecided, Waiting, take_ticket,
+        Filter, MAX_PAGE, MAX_TICKETS, MAX_TICKETS_OF_CALLER, MIN_NAME_DIGITS, NAME_REMEMBERED,
+        Page, State, Ticket, Undecided, Waiting, take_ticket,
     },
 };
 

@@ -31,12 +31,15 @@ pub const MAX_PAGE: usize = 200;
 /// How many digits of a ticket's name have to be given at least.
 pub const MIN_NAME_DIGITS: usize = 6;
 
+/// How long the name of a ticket is known after the ticket is gone.
+pub const NAME_REMEMBERED: Duration = Duration::from_secs(3600);
+
 /// Where tickets are.
 const QUEUE: Queue = Queue {
     name: "approval",
     max_of_owner: MAX_TICKETS_OF_CALLER,
     max: MAX_TICKETS,
-    remembers: Duration::from_secs(3600),
+    remembers: NAME_REMEMBERED,
 };
 /// How many bytes the name of a ticket has.
 const NAME_BYTES: usize = 16;
