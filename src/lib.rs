@@ -46,6 +46,7 @@
 //! | [`secrets`] | what is secret, and its way | who asks |
 //! | [`untrusted`] | what cannot be seen in a text | what a text says |
 //! | [`kept`] | what is kept because of callers, and its bounds | how it is kept |
+//! | [`workers`] | what takes long | what it is for |
 //! | [`cli`] | the command line | how any of it works |
 
 pub use portkey_mcp_admin as admin;
@@ -92,3 +93,4 @@ pub mod taint;
 pub mod telemetry;
 pub mod transport;
 pub mod untrusted;
+pub mod workers;

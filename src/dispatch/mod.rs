@@ -2,6 +2,7 @@
 
 mod ahead;
 mod error;
+mod finish;
 mod proof;
 mod refused;
 mod setup;
@@ -24,9 +25,10 @@ use crate::{
     taint::Taint,
     untrusted,
     watch::Watched,
+    workers::Workers,
 };
 
-use self::refused::Named;
+use self::{finish::Raw, refused::Named};
 
 pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
 pub use crate::record::Record;
@@ -52,6 +54,7 @@ pub struct Dispatcher {
     audit: Option<Audit>,
     secrets: Secrets,
     proofs: Proofs,
+    workers: Workers,
 }
 
 /// A call as it arrives.
@@ -273,6 +276,12 @@ impl Dispatcher {
         // Logged and put on record, so it must not be whatever an upstream likes to put there.
         let request_id = answer.request_id().filter(|id| fetched.is_free(id));
         record.upstream_request_id = request_id.map(str::to_owned);
+        let raw = Raw { answer, operation: entry.operation, handover };
+        let (outcome, fetched) = if raw.is_large() {
+            Box::pin(raw.finish_away(&self.workers, fetched)).await
+        } else {
+            (raw.finish(&fetched), fetched)
+        };
         let refused = |mut refusal: Refusal| {
             refusal.scrub(|text| match untrusted::cleaned(text) {
                 Some(clean) => fetched.mask(&clean),
@@ -284,16 +293,9 @@ impl Dispatcher {
             refusal.call.doubt = Doubt { writes, look: look() };
             CallError::Refused(entry.operation, Box::new(refusal))
         };
-        let body = answer.body();
-        let mut answer = answer.outcome().map_err(refused)?;
+        let answer = outcome.map_err(refused)?;
         self.note_success(principal, entry.operation);
         line.record.untrusted = entry.operation.is_untrusted();
-        let plain = untrusted::plain(&body);
-        // First, because what cannot be seen could hide a key.
-        if plain.is_none() {
-            untrusted::clean(&mut answer);
-        }
-        handover.complete(entry.operation, &fetched, plain, &mut answer);
         Ok(answer)
     }
 }

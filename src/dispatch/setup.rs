@@ -17,6 +17,7 @@ use crate::{
     store::Store,
     taint::Taint,
     watch::Watched,
+    workers::Workers,
 };
 
 impl Dispatcher {
@@ -36,6 +37,7 @@ impl Dispatcher {
             audit: None,
             secrets: Secrets::default(),
             proofs: Proofs::default(),
+            workers: Workers::shared(),
         }
     }
 
@@ -75,6 +77,12 @@ impl Dispatcher {
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { portkey: self.portkey.measured(metrics), ..self }
+    }
+
+    /// The same, where large answers are worked on by these.
+    #[must_use]
+    pub fn with_workers(self, workers: Workers) -> Self {
+        Self { workers, ..self }
     }
 
     /// The policy that all calls are under.

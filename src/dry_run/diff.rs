@@ -92,6 +92,10 @@ struct Diff {
 
 impl Diff {
     fn compare(&mut self, path: &str, from: Option<&Value>, to: &Value, shown: Option<&Value>) {
+        // No more is told, so no more is looked for.
+        if self.found.len() >= MOST_CHANGES {
+            return;
+        }
         let shown = shown.filter(|shown| *shown != BLANK);
         match (from, to) {
             (Some(from), to) if from == to => {}

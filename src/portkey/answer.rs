@@ -154,6 +154,11 @@ impl Answer {
         self.status
     }
 
+    /// The size of the body.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The body as it came.
     pub fn body(&self) -> Bytes {
         self.body.clone()

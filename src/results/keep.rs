@@ -15,6 +15,7 @@ use crate::{
     seal::random,
     sealed_store::SealedStore,
     store::{Key, StoreError},
+    workers::Busy,
 };
 
 /// Bound on what is kept of one caller, in bytes.
@@ -32,6 +33,14 @@ pub enum ResultError {
     /// What is kept cannot be reached now.
     #[error("kept results cannot be read now ({0}). Try again in a while, or make the call again")]
     Away(#[from] StoreError),
+    /// Too much is read at once.
+    #[error("this part of a large result was not read: {0}")]
+    Busy(#[from] Busy),
+    /// The search was given up.
+    #[error(
+        "the search takes too long; give the `pointer` of a part of the result, or page through it"
+    )]
+    TooLong,
     /// The answer has no such part.
     #[error("there is nothing at `{pointer}`; {near}")]
     NoSuchPart {
@@ -120,7 +129,7 @@ impl Keep {
         self.store.put(&head(principal, name), json(&Head { parts, untrusted }), self.ttl).await
     }
 
-    /// An answer that is kept for this caller, and whether strangers wrote some of it.
+    /// An answer that is kept for this caller.
     ///
     /// # Errors
     /// There is none, or it cannot be reached.
@@ -128,18 +137,42 @@ impl Keep {
         &self,
         principal: &Principal,
         handle: &str,
-    ) -> Result<(Value, bool), ResultError> {
+    ) -> Result<Kept, ResultError> {
         let (principal, name) = (&*principal.name, name(handle));
         let kept = self.store.get(&head(principal, &name)).await?;
         let kept = kept.and_then(|head| serde_json::from_slice::<Head>(&head).ok());
         let Head { parts, untrusted } = kept.ok_or(ResultError::NoSuchHandle)?;
-        let mut whole = Vec::new();
+        let mut kept = Kept { parts: Vec::new(), untrusted };
         for i in 0..parts {
             let bytes = self.store.get(&part(principal, &name, i)).await?;
-            whole.extend(bytes.ok_or(ResultError::NoSuchHandle)?);
+            kept.parts.push(bytes.ok_or(ResultError::NoSuchHandle)?);
         }
-        let whole = serde_json::from_slice(&whole).map_err(|_| ResultError::NoSuchHandle)?;
-        Ok((whole, untrusted))
+        Ok(kept)
+    }
+}
+
+/// An answer that was kept, as it is stored.
+pub(super) struct Kept {
+    parts: Vec<Bytes>,
+    /// Whether strangers wrote some of it.
+    pub(super) untrusted: bool,
+}
+
+impl Kept {
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// The whole, which takes a while where it is large.
+    ///
+    /// # Errors
+    /// It is not whole any more.
+    pub(super) fn parse(&self) -> Result<Value, ResultError> {
+        let parsed = match &self.parts[..] {
+            [whole] => serde_json::from_slice(whole),
+            parts => serde_json::from_slice(&parts.concat()),
+        };
+        parsed.map_err(|_| ResultError::NoSuchHandle)
     }
 }
 

@@ -3,11 +3,15 @@
 //! Pages are numbered from zero, and by `page` from one where its schema says so; the registry has a
 //! cursor (quirks.md §4).
 
+use std::{
+    hash::{DefaultHasher, Hasher},
+    io,
+};
+
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
-    DATA, preview,
+    DATA,
     project::{Fields, MAX_FIELDS},
     warnings::{WARNINGS, add_warnings},
 };
@@ -78,7 +82,7 @@ pub struct Gathered<'a> {
     /// What the first page said of the total.
     first_total: Option<u64>,
     /// Tells the pages apart that have come.
-    known: Vec<[u8; 32]>,
+    known: Vec<u64>,
     warnings: Vec<String>,
 }
 
@@ -211,8 +215,14 @@ impl<'a> Gathered<'a> {
         let skipped = listing.skipped(args, returned);
         let seen = skipped.saturating_add(returned);
         let next = at.as_ref().and_then(|_| listing.next(args, &envelope, returned, seen));
-        let bytes = preview::size(&items, MOST_BYTES).unwrap_or(MOST_BYTES);
-        let known = if wishes.all { vec![digest(&items)] } else { Vec::new() };
+        // Of a list that is not read on, nobody asks.
+        let (known, bytes) = match wishes.all {
+            true => {
+                let Digest { hash, bytes } = Digest::of(&items);
+                (vec![hash], bytes)
+            }
+            false => (Vec::new(), 0),
+        };
         Self {
             warnings: take_warnings(&mut envelope),
             first_total: total(&envelope),
@@ -265,8 +275,8 @@ impl<'a> Gathered<'a> {
             // Once for each change.
             self.first_total = Some(now);
         }
-        let digest = digest(&items);
-        if !items.is_empty() && self.known.contains(&digest) {
+        let Digest { hash, bytes } = Digest::of(&items);
+        if !items.is_empty() && self.known.contains(&hash) {
             // It does not page after all.
             self.warnings.push(format!(
                 "the same page came twice, so paging was given up: the upstream ignores the page that is \
@@ -275,8 +285,8 @@ impl<'a> Gathered<'a> {
             ));
             return;
         }
-        self.known.push(digest);
-        self.bytes += preview::size(&items, MOST_BYTES).unwrap_or(MOST_BYTES);
+        self.known.push(hash);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.envelope = envelope;
         let returned = items.len() as u64;
         self.items.extend(items);
@@ -401,9 +411,38 @@ fn take_warnings(envelope: &mut JsonMap) -> Vec<String> {
     texts
 }
 
-/// Tells pages apart.
-fn digest(items: &[Value]) -> [u8; 32] {
-    Sha256::digest(serde_json::to_vec(items).unwrap_or_default()).into()
+/// Tells pages apart, and how large one is. Made in one go, without a copy of the page.
+#[derive(Default)]
+struct Digest {
+    hash: u64,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Digesting {
+    hasher: DefaultHasher,
+    bytes: usize,
+}
+
+impl Digest {
+    fn of(items: &[Value]) -> Self {
+        let mut digesting = Digesting::default();
+        // Writing to it cannot fail.
+        _ = serde_json::to_writer(&mut digesting, items);
+        Self { hash: digesting.hasher.finish(), bytes: digesting.bytes }
+    }
+}
+
+impl io::Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.write(bytes);
+        self.bytes += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How many items there are in all, as the envelope says.

@@ -15,8 +15,14 @@ use serde_json::{Value, json};
 
 use self::{keep::Keep, preview::Cut};
 use crate::{
-    operation::JsonMap, principal::Principal, resources::result_uri, seal::Keyring,
-    sealed_store::SealedStore, store::Store, watch::Watched,
+    operation::JsonMap,
+    principal::Principal,
+    resources::result_uri,
+    seal::Keyring,
+    sealed_store::SealedStore,
+    store::Store,
+    watch::Watched,
+    workers::{INLINE_BYTES, Workers},
 };
 
 pub(crate) use self::list::ALL;
@@ -57,6 +63,7 @@ pub struct Results {
     most: Option<usize>,
     content: Content,
     keep: Arc<Keep>,
+    workers: Workers,
 }
 
 /// An answer as it is shown.
@@ -103,7 +110,8 @@ impl Results {
     /// Shows answers in part beyond `most` bytes, if any; keeps the whole in memory for the time `ttl`.
     pub fn new(most: Option<usize>, content: Content, ttl: Duration) -> Self {
         let most = most.map(|most| most.max(LEAST_BYTES));
-        Self { most, content, keep: Arc::new(Keep::new(SealedStore::memory(), ttl)) }
+        let keep = Arc::new(Keep::new(SealedStore::memory(), ttl));
+        Self { most, content, keep, workers: Workers::shared() }
     }
 
     /// The same, with what is kept where all replicas find it, if they share anything, and encrypted there.
@@ -117,6 +125,12 @@ impl Results {
     /// The size beyond which an answer is shown in part, in bytes, if there is one.
     pub const fn most(&self) -> Option<usize> {
         self.most
+    }
+
+    /// The same, where what is large is worked on by these.
+    #[must_use]
+    pub fn with_workers(self, workers: Workers) -> Self {
+        Self { workers, ..self }
     }
 
     /// What an answer carries.
@@ -138,28 +152,77 @@ impl Results {
         origin: Origin,
         may_keep: impl Future<Output = bool>,
     ) -> Shown {
-        // Half the time of `to_string`; a `Value` always has a JSON form.
-        let text = serde_json::to_string(&answer).unwrap_or_default();
-        let is_object = answer.is_object();
-        let structured = if is_object { answer } else { json!({ DATA: answer }) };
-        // The braces and the name come in addition.
-        let bytes = text.len() + if is_object { 0 } else { DATA.len() + 5 };
-        let Some(most) = self.most.filter(|most| bytes > *most) else {
-            return Shown { structured, text };
+        match preview::text(&answer, INLINE_BYTES) {
+            Some(text) => self.bound_text(principal, answer, text, origin, may_keep).await,
+            // In a box, as most answers need no room for it.
+            None => Box::pin(self.bound_large(principal, answer, origin, may_keep)).await,
+        }
+    }
+
+    async fn bound_text(
+        &self,
+        principal: &Principal,
+        answer: Value,
+        text: String,
+        origin: Origin,
+        may_keep: impl Future<Output = bool>,
+    ) -> Shown {
+        let whole = Whole::of(answer, text);
+        let Some(most) = self.most.filter(|most| whole.bytes > *most) else {
+            return whole.shown();
         };
-        let whole = if is_object { text } else { structured.to_string() };
-        let notice = match origin.reveals {
-            true => Notice::without(bytes, "it may hold a secret, and secrets are not kept"),
-            false if !may_keep.await => {
-                Notice::without(bytes, "nothing is kept for a key that Portkey may not know")
-            }
-            false => match self.keep.put(principal, whole.into(), origin.untrusted).await {
-                Ok(handle) => Notice::with(bytes, handle),
-                Err(why) => Notice::without(bytes, why),
-            },
-        };
+        let Whole { structured, text, bytes } = whole.as_object();
+        let notice = self.keep(principal, text, bytes, origin, may_keep).await;
         let structured = cut_to(most, &structured, notice);
         Shown { text: structured.to_string(), structured }
+    }
+
+    /// The same of one that takes long to write, to cut and to drop.
+    async fn bound_large(
+        &self,
+        principal: &Principal,
+        answer: Value,
+        origin: Origin,
+        may_keep: impl Future<Output = bool>,
+    ) -> Shown {
+        let most = self.most;
+        let written = move || {
+            let text = serde_json::to_string(&answer).unwrap_or_default();
+            let whole = Whole::of(answer, text);
+            if most.is_none_or(|most| whole.bytes <= most) { whole } else { whole.as_object() }
+        };
+        let whole = self.workers.run_to_end(written).await;
+        let Some(most) = most.filter(|most| whole.bytes > *most) else {
+            return whole.shown();
+        };
+        let Whole { structured, text, bytes } = whole;
+        let notice = self.keep(principal, text, bytes, origin, may_keep).await;
+        let cut = move || {
+            let structured = cut_to(most, &structured, notice);
+            Shown { text: structured.to_string(), structured }
+        };
+        self.workers.run_to_end(cut).await
+    }
+
+    /// Keeps an answer if it may be kept; the notice about it.
+    async fn keep(
+        &self,
+        principal: &Principal,
+        text: String,
+        bytes: usize,
+        origin: Origin,
+        may_keep: impl Future<Output = bool>,
+    ) -> Notice {
+        if origin.reveals {
+            return Notice::without(bytes, "it may hold a secret, and secrets are not kept");
+        }
+        if !may_keep.await {
+            return Notice::without(bytes, "nothing is kept for a key that Portkey may not know");
+        }
+        match self.keep.put(principal, text.into(), origin.untrusted).await {
+            Ok(handle) => Notice::with(bytes, handle),
+            Err(why) => Notice::without(bytes, why),
+        }
     }
 
     /// A part of an answer that is kept for a caller: it is within the bound, and says what is left and
@@ -173,9 +236,47 @@ impl Results {
         handle: &str,
         request: &Request,
     ) -> Result<Part, ResultError> {
-        let (whole, untrusted) = self.keep.get(principal, handle).await?;
-        let value = part::read(&whole, handle, request, self.most.unwrap_or(USUAL_BYTES))?;
+        let kept = self.keep.get(principal, handle).await?;
+        let (untrusted, most) = (kept.untrusted, self.most.unwrap_or(USUAL_BYTES));
+        let value = if kept.bytes() <= INLINE_BYTES {
+            part::read(&kept.parse()?, handle, request, most)?
+        } else {
+            let (handle, request) = (handle.to_owned(), request.clone());
+            let read = move || part::read(&kept.parse()?, &handle, &request, most);
+            self.workers.run(&principal.name, read).await??
+        };
         Ok(Part { value, untrusted })
+    }
+}
+
+/// An answer with its compact JSON.
+struct Whole {
+    /// An object.
+    structured: Value,
+    /// The answer, which may be no object.
+    text: String,
+    /// The size of the object.
+    bytes: usize,
+}
+
+impl Whole {
+    fn of(answer: Value, text: String) -> Self {
+        let is_object = answer.is_object();
+        // The braces and the name come in addition.
+        let bytes = text.len() + if is_object { 0 } else { DATA.len() + 5 };
+        let structured = if is_object { answer } else { json!({ DATA: answer }) };
+        Self { structured, text, bytes }
+    }
+
+    fn shown(self) -> Shown {
+        Shown { structured: self.structured, text: self.text }
+    }
+
+    /// The same with the text of the object.
+    fn as_object(self) -> Self {
+        let Self { structured, text, bytes } = self;
+        let text = if text.len() == bytes { text } else { structured.to_string() };
+        Self { structured, text, bytes }
     }
 }
 

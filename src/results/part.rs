@@ -1,5 +1,11 @@
 //! Reading a kept answer: any part by JSON Pointer (RFC 6901), a page of it, or a search.
 
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
+
+use aho_corasick::AhoCorasick;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,6 +19,10 @@ use crate::operation::JsonMap;
 const MOST_MATCHES: usize = 50;
 /// How many characters are shown on either side of a match.
 const AROUND: usize = 60;
+/// Bound on the time of a search.
+const MAX_SEARCH: Duration = Duration::from_secs(2);
+/// After how many values the time is looked at.
+const CHECK_EVERY: usize = 1_024;
 /// How many keys an error names.
 const MOST_KEYS: usize = 20;
 /// How many characters of a key or a pointer an error repeats.
@@ -110,14 +120,17 @@ pub(super) fn read(
     page.data = None;
     if let Some(words) = search {
         let mut found = Found {
-            words: words.to_lowercase(),
+            words: Words::new(words),
             total: 0,
             offset: *offset,
             matches: Vec::new(),
             room,
+            path: Vec::new(),
+            looked_at: 0,
+            until: Instant::now() + MAX_SEARCH,
         };
         found.room.at_all = found.room.at_all.min(MOST_MATCHES);
-        found.look(value, pointer);
+        found.look(value, pointer)?;
         page.total = found.total;
         page.returned = found.matches.len();
         page.matches = Some(found.matches);
@@ -237,78 +250,135 @@ impl Room {
 }
 
 /// A search, in the order of the document.
-struct Found {
-    words: String,
+struct Found<'a> {
+    words: Words,
     total: usize,
     offset: usize,
     matches: Vec<Value>,
     room: Room,
+    /// The way to the value that is looked at, from where the search began.
+    path: Vec<Step<'a>>,
+    /// How many values were looked at.
+    looked_at: usize,
+    until: Instant,
 }
 
-impl Found {
-    fn look(&mut self, value: &Value, at: &str) {
+/// One step down in a document.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Item(usize),
+    Field(&'a str),
+}
+
+impl<'a> Found<'a> {
+    /// Looks through a value that stands at `start`.
+    fn look(&mut self, value: &'a Value, start: &str) -> Result<(), ResultError> {
         match value {
             Value::Array(items) => {
                 for (i, item) in items.iter().enumerate() {
-                    self.look(item, &format!("{at}/{i}"));
+                    self.path.push(Step::Item(i));
+                    self.look(item, start)?;
+                    self.path.pop();
                 }
             }
             Value::Object(map) => {
                 for (name, value) in map {
-                    let at = format!("{at}/{}", escape(name));
+                    self.path.push(Step::Field(name));
                     match value {
                         Value::Array(_) | Value::Object(_) => {
-                            self.weigh(name, &at, None);
-                            self.look(value, &at);
+                            self.weigh(name, start, None)?;
+                            self.look(value, start)?;
                         }
                         // One match for both.
-                        scalar => self.weigh(name, &at, Some(scalar)),
+                        scalar => self.weigh(name, start, Some(scalar))?,
                     }
+                    self.path.pop();
                 }
             }
-            scalar => self.weigh("", at, Some(scalar)),
+            scalar => self.weigh("", start, Some(scalar))?,
         }
+        Ok(())
     }
 
-    fn weigh(&mut self, name: &str, at: &str, value: Option<&Value>) {
-        let text = match value {
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        };
-        let excerpt = match excerpt(&text, &self.words) {
-            Some(excerpt) => excerpt,
-            None if name.to_lowercase().contains(&self.words) => {
-                text.chars().take(2 * AROUND).collect()
-            }
-            None => return,
-        };
-        self.total += 1;
-        if self.total <= self.offset {
-            return;
+    fn weigh(&mut self, name: &str, start: &str, value: Option<&Value>) -> Result<(), ResultError> {
+        self.looked_at += 1;
+        if self.looked_at.is_multiple_of(CHECK_EVERY) && Instant::now() > self.until {
+            return Err(ResultError::TooLong);
         }
-        let found = json!({ "pointer": at, "excerpt": excerpt });
+        let text = match value {
+            Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
+            Some(other) => Cow::Owned(other.to_string()),
+            None => Cow::Borrowed(""),
+        };
+        let at = self.words.find(&text);
+        if at.is_none() && self.words.find(name).is_none() {
+            return Ok(());
+        }
+        self.total += 1;
+        if self.total <= self.offset || self.room.at_all == 0 {
+            return Ok(());
+        }
+        let excerpt: String = match at {
+            Some(before) => {
+                let length = self.words.characters + 2 * AROUND;
+                text.chars().skip(before.saturating_sub(AROUND)).take(length).collect()
+            }
+            None => text.chars().take(2 * AROUND).collect(),
+        };
+        let found = json!({ "pointer": self.pointer(start), "excerpt": excerpt });
         if self.room.takes(preview::size(&found, self.room.left)) {
             self.matches.push(found);
-            return;
+            return Ok(());
         }
-        if self.matches.is_empty() && self.room.at_all > 0 {
+        if self.matches.is_empty() {
             let part = preview::head(&found, self.room.left, "", &mut Vec::new());
             self.matches.push(part.map_or(Value::Null, |(part, _)| part));
         }
         // Those that come after it are for the next page, too.
         self.room.at_all = 0;
+        Ok(())
+    }
+
+    /// Where the value is that is looked at.
+    fn pointer(&self, start: &str) -> String {
+        let mut pointer = start.to_owned();
+        for step in &self.path {
+            match step {
+                Step::Item(i) => pointer.push_str(&format!("/{i}")),
+                Step::Field(name) => pointer.push_str(&format!("/{}", escape(name))),
+            }
+        }
+        pointer
     }
 }
 
-/// What is around the first match.
-fn excerpt(text: &str, words: &str) -> Option<String> {
-    let lower = text.to_lowercase();
-    let at = lower.find(words)?;
-    // Lower case may be longer or shorter: characters are about the same, bytes are not.
-    let before = lower.get(..at)?.chars().count();
-    let length = words.chars().count() + 2 * AROUND;
-    Some(text.chars().skip(before.saturating_sub(AROUND)).take(length).collect())
+/// What is searched for, whatever its case.
+struct Words {
+    /// In lower case.
+    lower: String,
+    characters: usize,
+    /// Finds the same in a text of ASCII, in time that grows with the text alone.
+    ascii: Option<AhoCorasick>,
+}
+
+impl Words {
+    fn new(words: &str) -> Self {
+        let lower = words.to_lowercase();
+        let finder = || AhoCorasick::builder().ascii_case_insensitive(true).build([&lower]).ok();
+        let ascii = if lower.is_ascii() { finder() } else { None };
+        Self { characters: words.chars().count(), ascii, lower }
+    }
+
+    /// How many characters stand before the first match in a text.
+    fn find(&self, text: &str) -> Option<usize> {
+        if text.is_ascii() {
+            return Some(self.ascii.as_ref()?.find(text)?.start());
+        }
+        let lower = text.to_lowercase();
+        let at = lower.find(&self.lower)?;
+        // Lower case may be longer or shorter: characters are about the same, bytes are not.
+        Some(lower.get(..at)?.chars().count())
+    }
 }
 
 /// Says what there is where the pointer still leads somewhere.

@@ -38,11 +38,42 @@ impl io::Write for Count {
     }
 }
 
+/// Collects bytes up to a bound.
+struct Text {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.most - self.bytes.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes).map(drop)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The size of a value as compact JSON in bytes, if it is no more than `most`.
 pub(super) fn size(value: &impl Serialize, most: usize) -> Option<usize> {
     let mut count = Count { left: most };
     serde_json::to_writer(&mut count, value).ok()?;
     Some(most - count.left)
+}
+
+/// A value as compact JSON, if that is no more than `most` bytes.
+pub(super) fn text(value: &Value, most: usize) -> Option<String> {
+    let mut text = Text { bytes: Vec::with_capacity(128), most };
+    serde_json::to_writer(&mut text, value).ok()?;
+    String::from_utf8(text.bytes).ok()
 }
 
 /// As much of a value as `room` bytes hold, and how many it takes; notes what is cut, the outermost

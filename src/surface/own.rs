@@ -140,6 +140,7 @@ struct ReadResult {
     /// As `truncated` has it.
     handle: String,
     /// JSON Pointer to the part, such as `/data/0/name`; the whole when left out.
+    #[schemars(length(max = 2048))]
     pointer: Option<String>,
     /// How many items, entries or characters to pass over.
     offset: Option<u32>,
@@ -147,7 +148,7 @@ struct ReadResult {
     #[schemars(range(min = 1))]
     limit: Option<u32>,
     /// Text to look for in names and values there.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 256))]
     search: Option<String>,
 }
 

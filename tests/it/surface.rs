@@ -100,6 +100,11 @@ async fn everything_can_be_found_described_and_called() {
         assert_eq!(rest["data"].as_array().unwrap().len(), 2, "{way}: {rest}");
         let foreign = answer(&client, "read-result", json!({ "handle": "x" })).await.unwrap_err();
         assert!(foreign.contains("there is no such handle"), "{way}: {foreign}");
+        for (name, most) in [("search", 256), ("pointer", 2_048)] {
+            let long = json!({ "handle": handle, name: "x".repeat(most + 1) });
+            let said = answer(&client, "read-result", long).await.unwrap_err();
+            assert!(said.contains(name) && said.contains(&most.to_string()), "{way}: {said}");
+        }
 
         let me = answer(&client, "whoami", json!({})).await.unwrap();
         assert_eq!(

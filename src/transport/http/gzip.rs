@@ -3,16 +3,18 @@
 //! Done here and not by a layer, so that small answers pass one comparison of their size. Streams of events
 //! are left alone: an event must not wait in a compressor.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use axum::{
     body::{Body, HttpBody, to_bytes},
     response::Response,
 };
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, header};
 
 use super::accept::{JSON, is_of, split};
+use crate::workers::{INLINE_BYTES, Workers};
 
 /// Smaller answers gain less than they cost.
 const MIN_BYTES: u64 = 8 << 10;
@@ -36,13 +38,29 @@ pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValu
     let Ok(json) = to_bytes(body, usize::MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
-    let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 4), LEVEL);
-    let Ok(written) = encoder.write_all(&json).and_then(|()| encoder.finish()) else {
+    let written = match json.len() <= INLINE_BYTES {
+        true => gzip(&json).ok(),
+        false => gzip_large(&json, &Workers::shared()).await,
+    };
+    let Some(written) = written else {
         return Response::from_parts(parts, json.into());
     };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     Response::from_parts(parts, written.into())
+}
+
+fn gzip(json: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 4), LEVEL);
+    encoder.write_all(json)?;
+    encoder.finish()
+}
+
+/// The same of what takes long to compress. Where no thread is free for it, it is rather sent as it is than held
+/// up: none.
+async fn gzip_large(json: &Bytes, workers: &Workers) -> Option<Vec<u8>> {
+    let json = json.clone();
+    workers.try_run(move || gzip(&json).ok()).await.flatten()
 }
 
 /// Whether a client takes gzip. What it says of that counts more than what it says of everything.
@@ -65,7 +83,35 @@ pub(super) fn takes_gzip(encodings: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::takes_gzip;
+    use std::{io::Read, sync::mpsc};
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn large_answer_is_compressed_only_while_a_thread_is_free() {
+        let workers = Workers::new(1);
+        let json = Bytes::from("x".repeat(INLINE_BYTES + 1));
+        let compressed = gzip_large(&json, &workers).await.unwrap();
+        let mut text = Vec::new();
+        GzDecoder::new(&*compressed).read_to_end(&mut text).unwrap();
+        assert_eq!(text, json);
+        let (release, held) = mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let others = workers.clone();
+        let busy = tokio::spawn(async move {
+            let work = move || {
+                _ = begun.send(());
+                held.recv()
+            };
+            others.run_to_end(work).await
+        });
+        begins.await.unwrap();
+        assert_eq!(gzip_large(&json, &workers).await, None);
+        drop(release);
+        assert!(busy.await.unwrap().is_err(), "it was let go");
+    }
 
     #[test]
     fn gzip_is_taken_where_it_is_named() {

@@ -1,20 +1,28 @@
 //! Handles: for their caller only, for a while, at every replica, and never more than there is room for.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
 use portkey_mcp::{
+    operation::JsonMap,
     principal::Principal,
     results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
     seal::Keyring,
     watch::Watched,
+    workers::{Busy, MAX_PER_CALLER, Workers},
 };
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::{OPEN, bounded, handle, named};
-use crate::{programs::is_missing, redis::Redis};
+use crate::{
+    programs::is_missing,
+    redis::Redis,
+    upstream::{Upstream, dispatcher, ok, operator},
+};
 
 fn large(bytes: usize) -> Value {
     json!({ "data": "x".repeat(bytes) })
@@ -131,4 +139,115 @@ async fn result_in_redis_is_encrypted() {
     let stranger = bounded(2_000).sharing(&server.store().await, &self::keys());
     let read = stranger.read(&named("alice"), &handle, &part).await;
     assert_eq!(read.map(drop), Err(ResultError::NoSuchHandle));
+}
+
+/// Keeps the threads of some workers busy until they are dropped: for what callers ask for, and for answers.
+fn block(workers: &Workers) -> [mpsc::Sender<()>; 2] {
+    let (begun, begins) = mpsc::channel();
+    let blocks = [true, false].map(|is_for_callers| {
+        let (release, held) = mpsc::channel::<()>();
+        let (workers, begun) = (workers.clone(), begun.clone());
+        let runtime = Handle::current();
+        let wait = move || {
+            begun.send(()).unwrap();
+            // Until the other end is dropped.
+            _ = held.recv();
+        };
+        // In a thread of its own, so that the test may wait for it to begin.
+        thread::spawn(move || {
+            runtime.block_on(async {
+                match is_for_callers {
+                    true => workers.run(&"somebody".into(), wait).await.unwrap(),
+                    false => workers.run_to_end(wait).await,
+                }
+            });
+        });
+        release
+    });
+    for _ in &blocks {
+        begins.recv().unwrap();
+    }
+    blocks
+}
+
+#[tokio::test]
+async fn large_result_is_read_while_the_serving_thread_goes_on() {
+    let workers = Workers::new(1);
+    let results = bounded(2_000).with_workers(workers.clone());
+    let alice = named("alice");
+    let large = handle(&keep(&results, "alice", 3 << 20).await);
+    let small = handle(&keep(&results, "alice", 5_000).await);
+    let blocked = block(&workers);
+    let request = Request { search: Some("xxx".to_owned()), ..Request::default() };
+    let mut reading = Box::pin(results.read(&alice, &large, &request));
+    assert!(futures_util::poll!(&mut reading).is_pending());
+    // This very thread has time for others, and small results need no worker.
+    assert_eq!(total(&results, &alice, &small).await, Ok(json!(5_000)));
+    assert!(futures_util::poll!(&mut reading).is_pending());
+    drop(blocked);
+    assert_eq!(reading.await.unwrap().value["total"], 1);
+}
+
+#[tokio::test]
+async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
+    let workers = Workers::new(1);
+    let results = bounded(2_000).with_workers(workers.clone());
+    let (alice, bob) = (named("alice"), named("bob"));
+    let of_alice = handle(&keep(&results, "alice", 1 << 20).await);
+    let of_bob = handle(&keep(&results, "bob", 1 << 20).await);
+    let blocked = block(&workers);
+    let request = Request::default();
+    let mut reading: Vec<_> =
+        (0..MAX_PER_CALLER).map(|_| Box::pin(results.read(&alice, &of_alice, &request))).collect();
+    for one in &mut reading {
+        assert!(futures_util::poll!(one).is_pending());
+    }
+    let refused = results.read(&alice, &of_alice, &request).await.unwrap_err();
+    assert_eq!(refused, ResultError::Busy(Busy::Caller));
+    assert!(refused.to_string().contains("call again"), "{refused}");
+    let mut other = Box::pin(results.read(&bob, &of_bob, &request));
+    assert!(futures_util::poll!(&mut other).is_pending());
+    drop(blocked);
+    for one in reading {
+        one.await.unwrap();
+    }
+    other.await.unwrap();
+}
+
+#[tokio::test]
+async fn large_answer_is_cut_while_the_serving_thread_goes_on() {
+    let workers = Workers::new(1);
+    let results = bounded(2_000).with_workers(workers.clone());
+    let alice = named("alice");
+    let blocked = block(&workers);
+    let mut bounding = Box::pin(results.bound(&alice, large(1 << 20), OPEN));
+    assert!(futures_util::poll!(&mut bounding).is_pending());
+    let small = results.bound(&alice, large(5_000), OPEN).await;
+    assert!(small.structured["truncated"]["handle"].is_string());
+    drop(blocked);
+    let shown = bounding.await;
+    assert_eq!(shown.structured["truncated"]["bytes"], (1 << 20) + 11);
+    assert_eq!(total(&results, &alice, &handle(&shown)).await, Ok(json!(1 << 20)));
+}
+
+#[tokio::test]
+async fn large_answer_of_portkey_is_read_while_the_serving_thread_goes_on() {
+    let body = json!({ "data": [{ "slug": "pc-one", "name": "x".repeat(1 << 20) }] }).to_string();
+    let upstream = Upstream::start(move |_| ok(&body)).await;
+    let workers = Workers::new(1);
+    let dispatcher = dispatcher(&upstream).with_workers(workers.clone());
+    let blocked = block(&workers);
+    let operator = operator();
+    let mut calling = Box::pin(dispatcher.call(&operator, "list-configs", JsonMap::new()));
+    while upstream.count() == 0 {
+        assert!(futures_util::poll!(&mut calling).is_pending());
+        tokio::task::yield_now().await;
+    }
+    // Its answer is there long before as many turns.
+    for _ in 0..10_000 {
+        assert!(futures_util::poll!(&mut calling).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(blocked);
+    assert_eq!(calling.await.unwrap()["data"][0]["slug"], "pc-one");
 }

@@ -107,6 +107,17 @@ fn what_is_looked_for_is_found_by_name_and_by_value() {
     assert!(excerpt.contains("the BUDGET is spent") && excerpt.len() < 200, "{excerpt}");
     assert_eq!(search("budget", "/data/9", 0)["total"], 1);
     assert_eq!(search("nowhere", "", 0)["total"], 0);
+    // Whatever its case, in other alphabets, too; what is not ASCII is in no text of ASCII.
+    items[11]["note"] = json!("ÄRGER with the Kelvin sign \u{212a}");
+    let handle = kept(&results, &json!({ "data": items }));
+    let search = |words: &str, pointer: &str, offset| {
+        let pointer = pointer.to_owned();
+        let request = Request { pointer, offset, search: Some(words.to_owned()), limit: None };
+        read(&results, &handle, &request).unwrap()
+    };
+    for (words, total) in [("ärger", 1), ("SIGN K", 1), ("kelvin SIGN", 1), ("ärgern", 0)] {
+        assert_eq!(search(words, "", 0)["total"], total, "{words}");
+    }
     // A long list of matches comes in pages, too.
     let (mut offset, mut seen) = (0, 0);
     loop {

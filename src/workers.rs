@@ -1,0 +1,257 @@
+//! Work that takes longer than a few milliseconds, done away from the threads that serve.
+//!
+//! What is small is done where it comes up: whoever has work compares its size with [`INLINE_BYTES`]. What is
+//! larger goes to a thread of its own. Few run at once, so that the threads that serve keep a processor; a
+//! caller has a few at once, running or waiting, and is turned back with more.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::pending,
+    panic::resume_unwind,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+/// Work on at most so many bytes of JSON is done at once: it takes a few milliseconds.
+pub const INLINE_BYTES: usize = 256 << 10;
+
+/// Bound on what one caller has running and waiting.
+pub const MAX_PER_CALLER: usize = 8;
+
+/// Bound on what all callers have running and waiting.
+pub const MAX_QUEUED: usize = 64;
+
+/// Bound on the threads at work.
+const MAX_RUNNING: usize = 4;
+
+/// Bound on the time that work of a caller waits.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The threads at work; clones share.
+#[derive(Clone)]
+pub struct Workers(Arc<Inner>);
+
+struct Inner {
+    /// Threads for what callers ask for.
+    running: Arc<Semaphore>,
+    /// Threads for answers, which must not wait behind that.
+    finishing: Arc<Semaphore>,
+    queued: Mutex<Queued>,
+}
+
+#[derive(Default)]
+struct Queued {
+    total: usize,
+    /// Only of callers that have any.
+    by_caller: HashMap<Arc<str>, usize>,
+}
+
+/// Why work was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    /// The caller has as much under way as it may.
+    #[error(
+        "{MAX_PER_CALLER} of them are under way for this caller. Wait for those, then call again"
+    )]
+    Caller,
+    /// All callers have.
+    #[error("the server has too much to do at the moment. Try again in a few seconds")]
+    Server,
+}
+
+/// Counts work of a caller until it is done, even if nobody waits for it any more.
+struct Counted {
+    inner: Arc<Inner>,
+    caller: Arc<str>,
+}
+
+impl Workers {
+    /// At most so many threads at work for what callers ask for, and as many for answers.
+    pub fn new(max_running: usize) -> Self {
+        let threads = || Arc::new(Semaphore::new(max_running.max(1)));
+        let (running, finishing) = (threads(), threads());
+        Self(Arc::new(Inner { running, finishing, queued: Mutex::default() }))
+    }
+
+    /// Those of this process: one less than there are processors, and one at least.
+    pub fn shared() -> Self {
+        static SHARED: LazyLock<Workers> = LazyLock::new(|| {
+            let processors = available_parallelism().map_or(1, usize::from);
+            Workers::new(processors.saturating_sub(1).clamp(1, MAX_RUNNING))
+        });
+        SHARED.clone()
+    }
+
+    /// Does work for a caller.
+    ///
+    /// # Errors
+    /// Too much is under way.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        caller: &Arc<str>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let counted = self.count(caller)?;
+        let permit = timeout(MAX_WAIT, permit(&self.0.running)).await.map_err(|_| Busy::Server)?;
+        let work = move || {
+            let done = work();
+            drop(counted);
+            done
+        };
+        Ok(spawn(permit, work).await)
+    }
+
+    /// Does work on an answer, however long it has to wait: that of a call that took effect must not be lost.
+    pub async fn run_to_end<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        spawn(permit(&self.0.finishing).await, work).await
+    }
+
+    /// Does work on an answer if a thread is free for it; none if not.
+    pub async fn try_run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let permit = self.0.finishing.clone().try_acquire_owned().ok()?;
+        Some(spawn(Some(permit), work).await)
+    }
+
+    fn count(&self, caller: &Arc<str>) -> Result<Counted, Busy> {
+        let mut queued = self.0.queued();
+        if queued.by_caller.get(caller).is_some_and(|count| *count >= MAX_PER_CALLER) {
+            return Err(Busy::Caller);
+        }
+        if queued.total >= MAX_QUEUED {
+            return Err(Busy::Server);
+        }
+        queued.total += 1;
+        *queued.by_caller.entry(caller.clone()).or_default() += 1;
+        drop(queued);
+        Ok(Counted { inner: self.0.clone(), caller: caller.clone() })
+    }
+}
+
+impl Inner {
+    fn queued(&self) -> MutexGuard<'_, Queued> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut queued = self.inner.queued();
+        queued.total = queued.total.saturating_sub(1);
+        if let Some(count) = queued.by_caller.get_mut(&self.caller) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                queued.by_caller.remove(&self.caller);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Workers({} queued)", self.0.queued().total)
+    }
+}
+
+async fn permit(threads: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    // Never closed.
+    threads.clone().acquire_owned().await.ok()
+}
+
+async fn spawn<T: Send + 'static>(
+    permit: Option<OwnedSemaphorePermit>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let task = spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    });
+    match task.await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is shutting down, and with it whoever waits here.
+            Err(_) => pending().await,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn caller_with_much_under_way_is_turned_back_alone() {
+        let workers = Workers::new(1);
+        let (alice, bob): (Arc<str>, Arc<str>) = ("alice".into(), "bob".into());
+        let (release, held) = mpsc::channel::<()>();
+        let blocked = tokio::spawn({
+            let workers = workers.clone();
+            async move { workers.run(&"carol".into(), move || held.recv()).await }
+        });
+        while workers.0.running.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(workers.try_run(|| ()).await, Some(()), "answers have a thread of their own");
+        let mut waiting: Vec<_> = (0..MAX_PER_CALLER)
+            .map(|number| {
+                let (workers, alice) = (workers.clone(), alice.clone());
+                tokio::spawn(async move { workers.run(&alice, move || number).await })
+            })
+            .collect();
+        while workers.0.queued().total < MAX_PER_CALLER + 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(workers.run(&alice, || ()).await, Err(Busy::Caller));
+        // Whoever hangs up while waiting is no longer counted.
+        waiting.pop().unwrap().abort();
+        while workers.0.queued().total == MAX_PER_CALLER + 1 {
+            tokio::task::yield_now().await;
+        }
+        let others = tokio::spawn({
+            let workers = workers.clone();
+            async move { workers.run(&bob, || "bob's").await }
+        });
+        release.send(()).unwrap();
+        assert_eq!(blocked.await.unwrap(), Ok(Ok(())));
+        for (number, task) in waiting.into_iter().enumerate() {
+            assert_eq!(task.await.unwrap(), Ok(number));
+        }
+        assert_eq!(others.await.unwrap(), Ok("bob's"));
+        assert_eq!(workers.run(&alice, || 7).await, Ok(7));
+        assert!(workers.0.queued().by_caller.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_waits_for_long_is_not_done() {
+        let workers = Workers::new(1);
+        let _held = permit(&workers.0.running).await;
+        assert_eq!(workers.run(&"alice".into(), || ()).await, Err(Busy::Server));
+        assert_eq!(workers.0.queued().total, 0);
+        let _all = permit(&workers.0.finishing).await;
+        assert_eq!(workers.try_run(|| ()).await, None, "no thread is free");
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "as it should")]
+    async fn work_that_panics_panics_where_it_was_wanted() {
+        let work = || -> () { panic!("as it should") };
+        _ = Workers::new(1).run(&"alice".into(), work).await;
+    }
+}
