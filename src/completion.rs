@@ -1,22 +1,32 @@
 //! What an identifier can be: asked of the list it stands in, as whoever completes it, and kept for a moment.
+//!
+//! Clients ask with every key that is pressed. So that a list fails as well is kept, and a list that is asked for
+//! already is not asked for once more.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
-    catalog::Entry,
     dispatch::{Call, Dispatcher, Record},
     operation::JsonMap,
     principal::Principal,
     request::Arrival,
     resources::Kind,
+    single_flight::SingleFlight,
 };
 
 /// How long what was listed is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(30);
+/// How long it is kept that a list does not answer, or not to this caller.
+const KEPT_FAILURE: Duration = Duration::from_secs(10);
+/// Bound on the lists that are asked for at once.
+const MAX_RUNNING: usize = 64;
+/// Bound on those of one caller: there are more only where it makes up workspaces.
+const MAX_RUNNING_PER_CALLER: usize = 4;
 /// Bound on what is kept, in bytes of names and values.
 pub(crate) const MAX_BYTES: usize = 4 << 20;
 /// Bound on a page; the smallest that any list has (quirks.md §4.6).
@@ -31,7 +41,17 @@ const WORKSPACE: [&str; 3] = ["workspace_id", "workspace", "workspace_slug"];
 /// Completes identifiers; cheap to clone, and clones share what they keep.
 #[derive(Clone, Debug)]
 pub struct Completer {
-    kept: Cache<Key, Arc<[Candidate]>>,
+    kept: Cache<Key, Listed>,
+    running: SingleFlight<Key, Candidates>,
+}
+
+/// What a list has; none where it does not answer.
+type Candidates = Option<Arc<[Candidate]>>;
+
+#[derive(Clone, Debug)]
+struct Listed {
+    candidates: Candidates,
+    until: Instant,
 }
 
 /// Whose list, which, and under which policies: nobody gets to see what another may.
@@ -54,7 +74,7 @@ struct Candidate {
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
     /// Carries out the call of the list.
-    pub dispatcher: &'a Dispatcher,
+    pub dispatcher: &'a Arc<Dispatcher>,
     /// Who asks.
     pub principal: &'a Principal,
     /// How the request came.
@@ -65,13 +85,16 @@ pub struct Asker<'a> {
 
 impl Default for Completer {
     fn default() -> Self {
-        let weigh = |key: &Key, found: &Arc<[Candidate]>| {
+        let weigh = |key: &Key, listed: &Listed| {
+            let found = listed.candidates.iter().flat_map(|found| found.iter());
+            let bytes: usize = found.map(|one| one.value.len() + one.name.len() + 64).sum();
             let workspace = key.workspace.as_ref().map_or(0, String::len);
-            let bytes = found.iter().map(|one| one.value.len() + one.name.len() + 64);
-            u32::try_from(bytes.sum::<usize>() + workspace + 256).unwrap_or(u32::MAX)
+            let key = key.caller.len() + key.policies.len() + workspace;
+            u32::try_from(bytes + key + 256).unwrap_or(u32::MAX)
         };
         let kept = Cache::builder().time_to_live(KEPT).max_capacity(MAX_BYTES as u64);
-        Self { kept: kept.weigher(weigh).build() }
+        let kept = kept.weigher(weigh).build();
+        Self { kept, running: SingleFlight::new(MAX_RUNNING) }
     }
 }
 
@@ -89,8 +112,8 @@ impl Completer {
             return Vec::new();
         }
         let workspace = WORKSPACE.iter().find_map(|name| asker.chosen.get(*name));
-        // No identifier is so long, and it would be kept.
-        if workspace.is_some_and(|workspace| workspace.len() > LONGEST) {
+        // What is no identifier fits none, and is none of a workspace.
+        if typed.len() > LONGEST || workspace.is_some_and(|workspace| workspace.len() > LONGEST) {
             return Vec::new();
         }
         let key = Key {
@@ -99,23 +122,38 @@ impl Completer {
             workspace: workspace.cloned(),
             policies: asker.dispatcher.revisions(asker.principal),
         };
-        // No workspace is called so, and the name would be kept.
-        if key.workspace.as_ref().is_some_and(|workspace| workspace.len() > LONGEST) {
-            return Vec::new();
-        }
-        let found = match self.kept.get(&key) {
-            Some(found) => found,
-            None => {
-                let Some(found) = listed(asker, list, key.workspace.as_deref()).await else {
-                    return Vec::new();
-                };
-                let found: Arc<[Candidate]> = found.into();
-                self.kept.insert(key, found.clone());
-                found
-            }
+        let known = self.kept.get(&key).filter(|listed| Instant::now() < listed.until);
+        let found = match known {
+            Some(listed) => listed.candidates,
+            None => self.ask(asker, list.operation.name(), key).await,
         };
+        let Some(found) = found else { return Vec::new() };
         let names = found.iter().map(|one| (one.value.as_str(), one.name.as_str()));
         matching(names, typed)
+    }
+
+    /// Asks for a list, unless that is under way, and keeps what comes of it. It goes on when whoever asks hangs
+    /// up, as clients do with the next key that is pressed.
+    async fn ask(&self, asker: Asker<'_>, list: &'static str, key: Key) -> Candidates {
+        let caller = key.caller.clone();
+        let alike = |other: &Key| other.caller == caller;
+        let work = || {
+            let (kept, key) = (self.kept.clone(), key.clone());
+            let dispatcher = asker.dispatcher.clone();
+            let (principal, arrival) = (asker.principal.clone(), asker.arrival.clone());
+            async move {
+                let workspace = key.workspace.as_deref();
+                let found = listed(&dispatcher, &principal, &arrival, list, workspace).await;
+                let candidates: Candidates = found.map(Arc::from);
+                let time = if candidates.is_some() { KEPT } else { KEPT_FAILURE };
+                let listed =
+                    Listed { candidates: candidates.clone(), until: Instant::now() + time };
+                kept.insert(key, listed);
+                candidates
+            }
+        };
+        let running = self.running.join(key.clone(), (alike, MAX_RUNNING_PER_CALLER), work)?;
+        running.value().await.flatten()
     }
 }
 
@@ -143,7 +181,14 @@ pub fn matching<'a>(
 }
 
 /// What a list has, as far as it is read; none where it does not answer.
-async fn listed(asker: Asker<'_>, list: &Entry, workspace: Option<&str>) -> Option<Vec<Candidate>> {
+async fn listed(
+    dispatcher: &Dispatcher,
+    principal: &Principal,
+    arrival: &Arrival,
+    name: &'static str,
+    workspace: Option<&str>,
+) -> Option<Vec<Candidate>> {
+    let list = dispatcher.catalog().find(name).ok()?;
     let takes = |name: &str| {
         let fields = list.published().full_schema().get("properties");
         fields.is_some_and(|fields| fields.get(name).is_some())
@@ -160,12 +205,11 @@ async fn listed(asker: Asker<'_>, list: &Entry, workspace: Option<&str>) -> Opti
             args.insert(number.to_owned(), page.into());
             args.insert(size.to_owned(), PAGE.into());
         }
-        let Asker { dispatcher, principal, arrival, .. } = asker;
-        let call = Call { principal, arrival, name: list.operation.name(), args, answer: None };
+        let call = Call { principal, arrival, name, args, answer: None };
         let answer = match dispatcher.recorded(call, &mut Record::default()).await {
             Ok(answer) => answer,
             Err(error) => {
-                debug!(tool = list.operation.name(), why = %error, "nothing to complete from");
+                debug!(tool = name, why = %error, "nothing to complete from");
                 return None;
             }
         };

@@ -1,6 +1,6 @@
 //! Completion: identifiers from live lists, as whoever asks may see them, and kept for a moment.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use portkey_mcp::{
     completion::{Asker, Completer},
@@ -13,10 +13,11 @@ use rmcp::{
     model::{ArgumentInfo, CompleteRequestParams, CompletionContext, ErrorCode, Reference},
 };
 use serde_json::json;
+use tokio::{sync::Semaphore, time};
 
 use crate::{
     secrets::everywhere,
-    upstream::{Upstream, answer, dispatcher, ok, operator},
+    upstream::{Act, Upstream, answer, dispatcher, ok, operator},
 };
 
 #[tokio::test]
@@ -80,7 +81,7 @@ async fn clients_complete_what_prompts_and_templates_take() {
 
 async fn asks(
     completer: &Completer,
-    dispatcher: &Dispatcher,
+    dispatcher: &Arc<Dispatcher>,
     principal: &Principal,
     typed: &str,
 ) -> Vec<String> {
@@ -89,11 +90,18 @@ async fn asks(
     completer.things(asker, "configs", typed).await
 }
 
+/// Lets so much time go by.
+async fn later(seconds: u64) {
+    time::pause();
+    time::advance(Duration::from_secs(seconds)).await;
+    time::resume();
+}
+
 #[tokio::test]
 async fn a_list_is_kept_for_its_caller_alone() {
     let upstream =
         Upstream::start(|_| ok(r#"{"data":[{"slug":"pc-one"},{"slug":"pc-two"}]}"#)).await;
-    let (completer, dispatcher) = (Completer::default(), dispatcher(&upstream));
+    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     let alice = Principal { name: "alice".into(), ..operator() };
     let bob = Principal { name: "bob".into(), ..operator() };
     for (caller, typed, values, asked) in [
@@ -113,16 +121,70 @@ async fn a_list_is_kept_for_its_caller_alone() {
 }
 
 #[tokio::test]
-async fn a_list_that_does_not_answer_completes_nothing() {
+async fn list_that_fails_is_not_asked_again_for_ten_seconds() {
     let upstream = Upstream::start(|before| match before {
         0 => answer("403 Forbidden", "", "{}"),
         _ => ok(r#"{"data":[{"slug":"pc-one"}]}"#),
     })
     .await;
-    let (completer, dispatcher) = (Completer::default(), dispatcher(&upstream));
-    assert_eq!(asks(&completer, &dispatcher, &operator(), "").await, [] as [&str; 0]);
-    // Nothing of that is kept.
-    assert_eq!(asks(&completer, &dispatcher, &operator(), "").await, ["pc-one"]);
+    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
+    for typed in ["", "p", "pc", "pc-", "pc-o", "pc-on"] {
+        assert_eq!(asks(&completer, &dispatcher, &operator(), typed).await, [] as [&str; 0]);
+    }
+    assert_eq!(upstream.count(), 1);
+    // For its caller alone.
+    let bob = Principal { name: "bob".into(), ..operator() };
+    assert_eq!(asks(&completer, &dispatcher, &bob, "pc").await, ["pc-one"]);
+    later(10).await;
+    assert_eq!(asks(&completer, &dispatcher, &operator(), "pc").await, ["pc-one"]);
+    assert_eq!(upstream.count(), 3);
+}
+
+#[tokio::test]
+async fn completions_at_once_are_one_request_that_outlives_who_asked() {
+    let release = Arc::new(Semaphore::new(0));
+    let held = release.clone();
+    let body = r#"{"data":[{"slug":"pc-one"}]}"#;
+    let upstream = Upstream::start(move |_| Act::Later(held.clone(), body)).await;
+    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
+    let operator = operator();
+    // Given up with the next key that is pressed.
+    for typed in ["", "p"] {
+        tokio::select! {
+            found = asks(&completer, &dispatcher, &operator, typed) => panic!("{found:?}"),
+            () = upstream.asked(1) => {}
+        }
+    }
+    let typed = ["pc", "pc-", "pc-o"].map(|typed| asks(&completer, &dispatcher, &operator, typed));
+    release.add_permits(1);
+    assert_eq!(futures_util::future::join_all(typed).await, [["pc-one"], ["pc-one"], ["pc-one"]]);
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn made_up_workspaces_are_not_asked_about_without_end() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
+    let (operator, arrival) = (operator(), Arrival::local());
+    let ask = async |workspace: String| {
+        let chosen = HashMap::from([("workspace".to_owned(), workspace)]);
+        let asker = Asker {
+            dispatcher: &dispatcher,
+            principal: &operator,
+            arrival: &arrival,
+            chosen: &chosen,
+        };
+        completer.things(asker, "configs", "").await
+    };
+    for number in 0..4 {
+        tokio::select! {
+            found = ask(format!("ws-{number}")) => panic!("{found:?}"),
+            () = upstream.asked(number + 1) => {}
+        }
+    }
+    assert_eq!(ask("ws-4".to_owned()).await, [] as [&str; 0]);
+    assert_eq!(ask("w".repeat(256)).await, [] as [&str; 0]);
+    assert_eq!(upstream.count(), 4);
 }
 
 #[tokio::test]
@@ -135,6 +197,7 @@ async fn long_lists_are_read_on_and_no_further_than_needed() {
     let upstream =
         Upstream::start(move |before| ok(&page(before * 100, if before < 2 { 100 } else { 7 })))
             .await;
-    let found = asks(&Completer::default(), &dispatcher(&upstream), &operator(), "").await;
+    let found =
+        asks(&Completer::default(), &Arc::new(dispatcher(&upstream)), &operator(), "").await;
     assert_eq!((found.len(), upstream.count()), (207, 3));
 }
