@@ -23,11 +23,14 @@ use super::{
     line::Line,
     refusal::Refusal,
     route::{Routes, Version},
-    store::{Item, Store},
+    store::{Item, Store, weigh, weigh_fields},
 };
 
 /// The largest body that is read.
 const LARGEST_BODY: usize = 8 * 1024 * 1024;
+
+/// Bound on the items of a body that is a list.
+const LONGEST_LIST: usize = 1_000;
 
 /// What a proxy in front of Portkey says when Portkey does not answer.
 const PROXY_PAGE: &str = "<html><body><h1>The service is not available</h1></body></html>\n";
@@ -106,6 +109,14 @@ impl Service {
         };
         let query = parse_query(head.uri.query().unwrap_or_default());
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if head.method != Method::GET {
+            let brings = list.iter().flatten().map(weigh).sum::<usize>() + weigh_fields(&body);
+            store.check_bounds(head.method == Method::DELETE, brings)?;
+            if list.as_ref().is_some_and(|list| list.len() > LONGEST_LIST) {
+                let told = format!("The sandbox takes at most {LONGEST_LIST} items at once");
+                return Err(Refusal::Invalid(told));
+            }
+        }
         let caller = key.map_or_else(|| Ok(Caller::default()), |key| Caller::new(&store, key))?;
         let headers = head.headers.clone();
         let mut call = Call { caller: caller.clone(), path, headers, query, body, list };
@@ -121,8 +132,11 @@ impl Service {
             let status = outcome.as_ref().map_or_else(Refusal::status, |_| StatusCode::OK);
             audit_logs::record(&mut store, &head, &call, status, id);
         }
-        if head.method != Method::GET && outcome.is_ok() {
-            store.clock.tick();
+        if head.method != Method::GET {
+            store.settle();
+            if outcome.is_ok() {
+                store.clock.tick();
+            }
         }
         outcome
     }

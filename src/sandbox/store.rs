@@ -1,10 +1,19 @@
 //! What the sandbox remembers: items on shelves, a clock, and a counter that names things.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-use super::{clock::Clock, domains::analytics::traffic::Traffic};
+use super::{clock::Clock, domains::analytics::traffic::Traffic, refusal::Refusal};
+
+/// Bound on the items of all kinds.
+const MAX_ITEMS: usize = 10_000;
+/// Bound on what has happened: logs, feedback and audit entries.
+const MAX_RECORDS: usize = 20_000;
+/// Bound on what all of it takes in memory, about.
+const MAX_BYTES: usize = 64 << 20;
+/// Bound on the ids and slugs of removed items that are remembered; the oldest are taken for unknown then.
+const MAX_REMOVED: usize = 10_000;
 
 /// One stored thing, with the secrets and private fields that reads leave out.
 pub(crate) type Item = Map<String, Value>;
@@ -50,24 +59,61 @@ pub(crate) struct Store {
     pub(crate) is_seeding: bool,
     /// The kinds, ids and slugs of removed items.
     removed: HashSet<(&'static str, String)>,
+    /// The same in the order of removal.
+    removed_by_age: VecDeque<(&'static str, String)>,
+    usage: Usage,
+    /// Items that may have changed since they were measured.
+    changed: Vec<(&'static str, String, u64)>,
     named: u64,
     placed: u64,
     suffixed: u64,
 }
 
+/// What a store holds.
+#[derive(Debug, Default)]
+struct Usage {
+    items: usize,
+    records: usize,
+    bytes: usize,
+}
+
+impl Usage {
+    fn add(&mut self, owner: &str, bytes: usize) {
+        *self.count(owner) += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, owner: &str, bytes: usize) {
+        let count = self.count(owner);
+        *count = count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn count(&mut self, owner: &str) -> &mut usize {
+        if owner == HISTORY { &mut self.records } else { &mut self.items }
+    }
+}
+
 /// The items of one shelf in order of creation, and the ids and slugs that find them.
 #[derive(Debug, Default)]
 struct Items {
-    by_age: BTreeMap<u64, Item>,
+    by_age: BTreeMap<u64, Stored>,
     handles: HashMap<String, u64>,
+}
+
+/// An item, and what it takes in memory as far as that is known.
+#[derive(Debug)]
+struct Stored {
+    item: Item,
+    bytes: usize,
 }
 
 impl Items {
     /// Takes out the items that are picked.
-    fn take(&mut self, picked: impl Fn(&Item) -> bool) -> Vec<Item> {
-        let taken: Vec<Item> =
-            self.by_age.extract_if(.., |_, item| picked(item)).map(|(_, item)| item).collect();
-        for handle in taken.iter().flat_map(|item| HANDLES.map(|field| text(item, field))) {
+    fn take(&mut self, picked: impl Fn(&Item) -> bool) -> Vec<Stored> {
+        let picked = self.by_age.extract_if(.., |_, stored| picked(&stored.item));
+        let taken: Vec<Stored> = picked.map(|(_, stored)| stored).collect();
+        for handle in taken.iter().flat_map(|it| HANDLES.map(|field| text(&it.item, field))) {
             self.handles.remove(handle);
         }
         taken
@@ -97,7 +143,46 @@ impl Store {
     /// Remembers that an item was removed.
     pub(crate) fn remember_removed(&mut self, kind: &'static str, item: &Item) {
         for handle in HANDLES.map(|field| text(item, field)).into_iter().filter(|h| !h.is_empty()) {
-            self.removed.insert((kind, handle.to_owned()));
+            let removed = (kind, handle.to_owned());
+            if self.removed.insert(removed.clone()) {
+                self.removed_by_age.push_back(removed);
+            }
+        }
+        while self.removed_by_age.len() > MAX_REMOVED
+            && let Some(oldest) = self.removed_by_age.pop_front()
+        {
+            self.removed.remove(&oldest);
+        }
+    }
+
+    /// Whether a write can be taken that brings so many bytes. What makes things fewer can while there is a record for it.
+    pub(crate) fn check_bounds(&self, removes: bool, brings: usize) -> Result<(), Refusal> {
+        let Usage { items, records, bytes } = self.usage;
+        let bound = if records >= MAX_RECORDS {
+            format!("{MAX_RECORDS} records of what has happened; start it anew")
+        } else if removes && bytes < MAX_BYTES + MAX_BYTES / 8 {
+            return Ok(());
+        } else if items >= MAX_ITEMS {
+            format!("{MAX_ITEMS} items; delete some, or start it anew")
+        } else if bytes.saturating_add(brings) > MAX_BYTES {
+            format!("{} MiB; delete something, or start it anew", MAX_BYTES >> 20)
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::Conflict(format!(
+            "This is a limit of the sandbox, which holds at most {bound}"
+        )))
+    }
+
+    /// Measures anew what has changed.
+    pub(crate) fn settle(&mut self) {
+        for (kind, owner, number) in std::mem::take(&mut self.changed) {
+            let shelf = Shelf { kind, owner: &owner };
+            let Some(items) = self.items_mut(shelf) else { continue };
+            let Some(stored) = items.by_age.get_mut(&number) else { continue };
+            let (before, now) = (stored.bytes, weigh_fields(&stored.item));
+            stored.bytes = now;
+            self.usage.bytes = self.usage.bytes.saturating_sub(before) + now;
         }
     }
 
@@ -116,31 +201,34 @@ impl Store {
                 items.handles.insert(handle.clone(), self.placed);
             }
         }
-        items.by_age.insert(self.placed, item);
+        let bytes = weigh_fields(&item);
+        items.by_age.insert(self.placed, Stored { item, bytes });
+        self.usage.add(shelf.owner, bytes);
     }
 
     /// The item with this id or slug.
     pub(crate) fn find(&self, shelf: Shelf<'_>, handle: &str) -> Option<&Item> {
         let items = self.items(shelf)?;
-        items.by_age.get(items.handles.get(handle)?)
+        Some(&items.by_age.get(items.handles.get(handle)?)?.item)
     }
 
     /// The item with this id or slug, to be changed (all but its `id` and `slug`).
     pub(crate) fn find_mut(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<&mut Item> {
-        let items = self.items_mut(shelf)?;
-        items.by_age.get_mut(items.handles.get(handle)?)
+        let number = *self.items(shelf)?.handles.get(handle)?;
+        self.changed.push((shelf.kind, shelf.owner.to_owned(), number));
+        Some(&mut self.items_mut(shelf)?.by_age.get_mut(&number)?.item)
     }
 
     /// The items of a shelf, oldest first.
     pub(crate) fn all(&self, shelf: Shelf<'_>) -> impl Iterator<Item = &Item> {
-        self.items(shelf).into_iter().flat_map(|items| items.by_age.values())
+        self.items(shelf).into_iter().flat_map(|items| items.by_age.values().map(|it| &it.item))
     }
 
     /// The items of a kind, whose ever they are, oldest first.
     pub(crate) fn all_of(&self, kind: &str) -> Vec<&Item> {
         let owners = self.shelves.get(kind).into_iter().flat_map(HashMap::values);
         let items: BTreeMap<_, _> = owners.flat_map(|items| &items.by_age).collect();
-        items.into_values().collect()
+        items.into_values().map(|stored| &stored.item).collect()
     }
 
     /// How many items a shelf has.
@@ -151,17 +239,19 @@ impl Store {
     /// Takes the item with this id or slug off its shelf.
     pub(crate) fn remove(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<Item> {
         let items = self.items_mut(shelf)?;
-        let item = items.by_age.remove(items.handles.get(handle)?)?;
+        let Stored { item, bytes } = items.by_age.remove(items.handles.get(handle)?)?;
         for field in HANDLES {
             items.handles.remove(text(&item, field));
         }
+        self.usage.remove(shelf.owner, bytes);
         Some(item)
     }
 
     /// Clears a shelf.
     pub(crate) fn clear(&mut self, shelf: Shelf<'_>) {
-        if let Some(owners) = self.shelves.get_mut(shelf.kind) {
-            owners.remove(shelf.owner);
+        let cleared = self.shelves.get_mut(shelf.kind).and_then(|all| all.remove(shelf.owner));
+        for stored in cleared.iter().flat_map(|items| items.by_age.values()) {
+            self.usage.remove(shelf.owner, stored.bytes);
         }
     }
 
@@ -169,7 +259,7 @@ impl Store {
     pub(crate) fn kinds_with(&self, asked: impl Fn(&Item) -> bool) -> Vec<&'static str> {
         let has_some = |owners: &HashMap<String, Items>| {
             let mut present = owners.iter().filter(|(owner, _)| *owner != HISTORY);
-            present.any(|(_, items)| items.by_age.values().any(&asked))
+            present.any(|(_, items)| items.by_age.values().any(|it| asked(&it.item)))
         };
         let kinds = self.shelves.iter().filter(|(_, owners)| has_some(owners));
         kinds.map(|(kind, _)| *kind).collect()
@@ -184,9 +274,13 @@ impl Store {
     ) -> Vec<(&'static str, Item)> {
         let mut taken = Vec::new();
         for (kind, owners) in &mut self.shelves {
-            owners.remove(owner);
+            let cleared = owners.remove(owner);
+            for stored in cleared.iter().flat_map(|items| items.by_age.values()) {
+                self.usage.remove(owner, stored.bytes);
+            }
             let present = owners.iter_mut().filter(|(owner, _)| *owner != HISTORY);
-            for item in present.flat_map(|(_, items)| items.take(&picked)) {
+            for Stored { item, bytes } in present.flat_map(|(_, items)| items.take(&picked)) {
+                self.usage.remove(ORGANISATION, bytes);
                 taken.push((*kind, item));
             }
         }
@@ -197,7 +291,7 @@ impl Store {
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Item> {
         let shelves = self.shelves.values_mut().flatten();
         let present = shelves.filter(|(owner, _)| *owner != HISTORY);
-        present.flat_map(|(_, items)| items.by_age.values_mut())
+        present.flat_map(|(_, items)| items.by_age.values_mut().map(|stored| &mut stored.item))
     }
 
     fn items(&self, shelf: Shelf<'_>) -> Option<&Items> {
@@ -206,5 +300,101 @@ impl Store {
 
     fn items_mut(&mut self, shelf: Shelf<'_>) -> Option<&mut Items> {
         self.shelves.get_mut(shelf.kind)?.get_mut(shelf.owner)
+    }
+}
+
+/// What fields take in memory, about.
+pub(crate) fn weigh_fields(fields: &Item) -> usize {
+    /// A name and a value in their map.
+    const ENTRY: usize = 128;
+    fields.iter().map(|(name, value)| ENTRY + name.len() + weigh(value)).sum()
+}
+
+/// What a value takes beside its own place.
+pub(crate) fn weigh(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| size_of::<Value>() + weigh(item)).sum(),
+        Value::Object(fields) => weigh_fields(fields),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SHELF: Shelf<'static> = Shelf { kind: "labels", owner: ORGANISATION };
+
+    fn item(id: &str, text: &str) -> Item {
+        json!({ "id": id, "slug": id, "text": text }).as_object().unwrap().clone()
+    }
+
+    fn told(outcome: Result<(), Refusal>) -> Option<String> {
+        outcome.err().map(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn items_are_bounded_and_may_still_be_removed() {
+        let mut store = Store::default();
+        for number in 0..MAX_ITEMS {
+            assert_eq!(told(store.check_bounds(false, 0)), None);
+            store.insert(SHELF, item(&number.to_string(), ""));
+        }
+        let limit = "This is a limit of the sandbox, which holds at most 10000 items; delete some, or \
+                     start it anew";
+        assert_eq!(told(store.check_bounds(false, 0)).as_deref(), Some(limit));
+        assert_eq!(told(store.check_bounds(true, 0)), None);
+        store.remove(SHELF, "7").unwrap();
+        assert_eq!(told(store.check_bounds(false, 0)), None);
+    }
+
+    #[test]
+    fn records_are_bounded_and_stop_all_writes() {
+        let mut store = Store::default();
+        let shelf = Shelf { kind: "audit-logs", owner: HISTORY };
+        for _ in 0..MAX_RECORDS {
+            store.insert(shelf, Item::new());
+        }
+        for removes in [false, true] {
+            let told = told(store.check_bounds(removes, 0)).unwrap();
+            assert!(told.ends_with("20000 records of what has happened; start it anew"), "{told}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_through_changes_and_removals() {
+        let mut store = Store::default();
+        let fresh = store.usage.bytes;
+        for id in ["a", "b", "c", "d"] {
+            store.insert(SHELF, item(id, "x"));
+        }
+        let change = item("b", &"x".repeat(MAX_BYTES));
+        assert!(told(store.check_bounds(false, weigh_fields(&change))).unwrap().contains("64 MiB"));
+        store.find_mut(SHELF, "b").unwrap().extend(change);
+        store.settle();
+        assert!(told(store.check_bounds(false, 0)).unwrap().contains("64 MiB"));
+        assert_eq!(told(store.check_bounds(true, 0)), None);
+        store.find_mut(SHELF, "b").unwrap().insert("text".to_owned(), "y".into());
+        store.settle();
+        assert_eq!(told(store.check_bounds(false, 0)), None);
+        store.remove(SHELF, "a").unwrap();
+        store.sweep("nobody", |item| text(item, "id") == "b");
+        store.clear(SHELF);
+        assert_eq!((store.usage.bytes, store.usage.items), (fresh, 0));
+    }
+
+    #[test]
+    fn removed_items_are_forgotten_at_last() {
+        let mut store = Store::default();
+        for number in 0..MAX_REMOVED {
+            store.remember_removed("labels", &item(&number.to_string(), ""));
+        }
+        assert!(store.was_removed("labels", "0"));
+        store.remember_removed("labels", &item("one more", ""));
+        assert!(!store.was_removed("labels", "0") && store.was_removed("labels", "one more"));
+        assert_eq!(store.removed.len(), MAX_REMOVED);
     }
 }

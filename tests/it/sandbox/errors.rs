@@ -132,6 +132,40 @@ async fn a_body_may_be_large_but_not_larger() {
 }
 
 #[tokio::test]
+async fn state_is_bounded_and_the_refusal_names_the_limit() {
+    let portkey = Portkey::start().await;
+    let records = || async {
+        let range = "start_time=2020-01-01T00:00:00Z&end_time=2030-01-01T00:00:00Z";
+        portkey.get(&format!("/audit-logs?{range}")).await["total"].as_u64().unwrap()
+    };
+    let (mut slugs, before) = (Vec::new(), records().await);
+    let refused = loop {
+        let integration = json!({
+            "name": "Large",
+            "ai_provider_id": "openai",
+            "key": "sk-1",
+            "description": "x".repeat(7 << 20),
+        });
+        let answer = portkey.send(Method::POST, "/integrations", integration).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        slugs.push(json(answer).await["slug"].as_str().unwrap().to_owned());
+        assert!(slugs.len() < 20, "no bound");
+    };
+    assert_eq!((slugs.len(), refused.status().as_u16()), (9, 409));
+    let told = json(refused).await;
+    let message = "This is a limit of the sandbox, which holds at most 64 MiB; delete something, or \
+                   start it anew";
+    assert_eq!(told["data"], json!({ "message": message, "errorCode": "AB07" }));
+    // What was refused leaves nothing, and what is deleted makes space.
+    assert_eq!(records().await, before + 9);
+    portkey.delete(&format!("/integrations/{}", slugs[0])).await;
+    let small = json!({ "name": "Small", "ai_provider_id": "openai", "key": "sk-1" });
+    portkey.post("/integrations", small).await;
+}
+
+#[tokio::test]
 async fn a_wrong_field_is_named() {
     let portkey = Portkey::start().await;
     let long = "n".repeat(256);
