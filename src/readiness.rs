@@ -127,14 +127,15 @@ impl Readiness {
 
 impl ComponentState {
     fn to_json(self) -> Value {
-        let mut told = json!({ "status": if self.degraded.is_some() { "degraded" } else { "ok" } });
+        let status = if self.degraded.is_some() { "degraded" } else { "ok" };
+        let mut state = json!({ "status": status });
         if let Some(reason) = self.degraded {
-            told["reason"] = reason.into();
+            state["reason"] = reason.into();
         }
         if let Some(age) = self.since_success {
-            told["last_success_seconds"] = age.as_secs().into();
+            state["last_success_seconds"] = age.as_secs().into();
         }
-        told
+        state
     }
 }
 
