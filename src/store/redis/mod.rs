@@ -10,7 +10,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     sync::{
-        Arc, LazyLock, Mutex as SyncMutex,
+        Arc, LazyLock, Mutex as SyncMutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -78,6 +78,9 @@ pub struct Redis {
     /// Bound on connecting, and on each answer.
     timeout: Duration,
     link: Mutex<Link>,
+    /// Apart from the link, which is locked while a connection is made: a call that has waited long enough must
+    /// not wait for that to be logged.
+    complaints: SyncMutex<Complaints>,
     /// Whether the last command failed.
     is_away: AtomicBool,
     /// Whether the user was found to lack a right.
@@ -99,9 +102,14 @@ struct Link {
     generation: u64,
     /// Why the last attempt to connect failed, and when the next one may be made.
     failed: Option<(StoreError, Instant)>,
-    /// When a failure was last logged.
-    complained: Option<Instant>,
-    /// The rights that were logged as missing; each is, once.
+}
+
+/// What was logged.
+#[derive(Default)]
+struct Complaints {
+    /// When a failure was, last.
+    last: Option<Instant>,
+    /// The rights that were as missing; each is, once.
     missing: BTreeSet<String>,
 }
 
@@ -125,6 +133,7 @@ impl Redis {
             address,
             timeout,
             link: Mutex::default(),
+            complaints: SyncMutex::default(),
             is_away: AtomicBool::new(false),
             lacks_right: AtomicBool::new(false),
             known: SyncMutex::default(),
@@ -285,7 +294,7 @@ impl Redis {
                     _ => &self.is_away,
                 }
                 .store(true, Ordering::Relaxed);
-                self.complain(error).await;
+                self.complain(error);
             }
             Ok(_) if self.is_away.load(Ordering::Relaxed) => {
                 self.is_away.store(false, Ordering::Relaxed);
@@ -360,14 +369,14 @@ impl Redis {
     }
 
     /// Logs a failure, unless one was logged of late. A missing right is logged once, as it stays missing.
-    async fn complain(&self, error: &StoreError) {
-        let mut link = self.link.lock().await;
+    fn complain(&self, error: &StoreError) {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         if let StoreError::NotPermitted { what, .. } = error {
-            if link.missing.insert(what.clone()) {
+            if complaints.missing.insert(what.clone()) {
                 error!(%error, "the Redis user lacks a right");
             }
-        } else if link.complained.is_none_or(|at| at.elapsed() > SILENCE) {
-            link.complained = Some(Instant::now());
+        } else if complaints.last.is_none_or(|at| at.elapsed() > SILENCE) {
+            complaints.last = Some(Instant::now());
             warn!(%error, "replicas share nothing for now");
         }
     }
