@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -116,7 +117,7 @@ impl Readiness {
             false => "ready",
         };
         let components: BTreeMap<_, _> =
-            components.iter().map(|one| (&*one.name, one.state.to_json())).collect();
+            components.iter().map(|one| (&*one.name, Told::from(one.state))).collect();
         json!({ "status": status, "components": components })
     }
 
@@ -125,17 +126,23 @@ impl Readiness {
     }
 }
 
-impl ComponentState {
-    fn to_json(self) -> Value {
-        let status = if self.degraded.is_some() { "degraded" } else { "ok" };
-        let mut state = json!({ "status": status });
-        if let Some(reason) = self.degraded {
-            state["reason"] = reason.into();
+/// A state as `/readyz` has it.
+#[derive(Serialize)]
+struct Told {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success_seconds: Option<u64>,
+}
+
+impl From<ComponentState> for Told {
+    fn from(ComponentState { degraded, since_success }: ComponentState) -> Self {
+        Self {
+            status: if degraded.is_some() { "degraded" } else { "ok" },
+            reason: degraded,
+            last_success_seconds: since_success.map(|age| age.as_secs()),
         }
-        if let Some(age) = self.since_success {
-            state["last_success_seconds"] = age.as_secs().into();
-        }
-        state
     }
 }
 

@@ -171,7 +171,7 @@ impl Results {
         let Some(most) = self.most.filter(|most| whole.bytes > *most) else {
             return whole.shown();
         };
-        let Whole { structured, text, bytes } = whole.as_object();
+        let Whole { structured, text, bytes } = whole.into_object();
         let notice = self.keep(principal, text, bytes, origin, may_keep).await;
         let structured = cut_to(most, &structured, notice);
         Shown { text: structured.to_string(), structured }
@@ -189,7 +189,7 @@ impl Results {
         let written = move || {
             let text = serde_json::to_string(&answer).unwrap_or_default();
             let whole = Whole::of(answer, text);
-            if most.is_none_or(|most| whole.bytes <= most) { whole } else { whole.as_object() }
+            if most.is_none_or(|most| whole.bytes <= most) { whole } else { whole.into_object() }
         };
         let whole = self.workers.run_to_end(written).await;
         let Some(most) = most.filter(|most| whole.bytes > *most) else {
@@ -273,7 +273,7 @@ impl Whole {
     }
 
     /// The same with the text of the object.
-    fn as_object(self) -> Self {
+    fn into_object(self) -> Self {
         let Self { structured, text, bytes } = self;
         let text = if text.len() == bytes { text } else { structured.to_string() };
         Self { structured, text, bytes }
