@@ -132,11 +132,9 @@ impl Service {
             let status = outcome.as_ref().map_or_else(Refusal::status, |_| StatusCode::OK);
             audit_logs::record(&mut store, &head, &call, status, id);
         }
-        if head.method != Method::GET {
-            store.settle();
-            if outcome.is_ok() {
-                store.clock.tick();
-            }
+        store.settle();
+        if head.method != Method::GET && outcome.is_ok() {
+            store.clock.tick();
         }
         outcome
     }

@@ -155,7 +155,8 @@ impl Store {
         }
     }
 
-    /// Whether a write can be taken that brings so many bytes. What makes things fewer can while there is a record for it.
+    /// Whether a write can be taken that brings so many bytes. One that removes something can until the records
+    /// are full.
     pub(crate) fn check_bounds(&self, removes: bool, brings: usize) -> Result<(), Refusal> {
         let Usage { items, records, bytes } = self.usage;
         let bound = if records >= MAX_RECORDS {
