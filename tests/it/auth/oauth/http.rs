@@ -140,6 +140,11 @@ async fn an_issuer_that_is_away_is_told_apart_from_a_bad_token() {
     let refused = Answered::to(world.list().bearer_auth(world.token("portkey:read"))).await;
     assert_eq!((refused.status, refused.challenge()), (StatusCode::SERVICE_UNAVAILABLE, ""));
     assert_eq!(refused.headers["retry-after"], "5");
+    let ready = client().get(world.server.url.replace("/mcp", "/readyz"));
+    let ready = Answered::to(ready).await;
+    assert_eq!((ready.status, &ready.body["status"]), (StatusCode::OK, &json!("degraded")));
+    let issuer = json!({ "status": "degraded", "reason": "error_status" });
+    assert_eq!(ready.body["components"]["oauth_issuer"], issuer);
 }
 
 /// The client's token is for this server alone, and it is in no log either.
