@@ -12,9 +12,12 @@ use crate::{
     results::{MOST_OF_PRINCIPAL, USUAL_TTL},
     store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES},
     taint,
-    transport::http::{
-        MAX_BODIES, MAX_BODIES_OF_CALLER, MAX_STREAMS, MAX_UNPROVEN_SESSIONS,
-        MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
+    transport::{
+        self,
+        http::{
+            MAX_BODIES, MAX_BODIES_OF_CALLER, MAX_STREAMS, MAX_UNPROVEN_SESSIONS,
+            MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
+        },
     },
 };
 
@@ -77,6 +80,25 @@ fn of_transport() -> Vec<Kept> {
             in_all: bytes(MAX_BODIES),
             time: "until answered; `--body-timeout` for the body".to_owned(),
             at_bound: "429",
+        },
+        Kept {
+            what: "Answers over HTTP that clients do not read",
+            of_caller: "a quarter of `--max-unread-bytes`, and those under way when it is reached"
+                .to_owned(),
+            in_all: "`--max-unread-bytes`, likewise".to_owned(),
+            time: "`--write-timeout` without progress".to_owned(),
+            at_bound: "429, in all 503; in all, a connection that took nothing for a second is closed",
+        },
+        Kept {
+            what: "Requests and answers on a pipe, under way or unread",
+            of_caller: format!(
+                "{}, or {} of answers or of requests, and one more",
+                count(transport::MAX_OPEN),
+                bytes(transport::MAX_UNWRITTEN_BYTES)
+            ),
+            in_all: "as one caller's: there is one".to_owned(),
+            time: "until read".to_owned(),
+            at_bound: "no more is read; while the client has a question to answer, requests are refused",
         },
         Kept {
             what: "Sessions, with names and versions cut to 100 characters and no capability but those used",

@@ -20,7 +20,7 @@ use crate::{
     store::{Limit, Store},
     transport::{
         admin::Desk,
-        http::{self, Connections, Settings, Tls},
+        http::{self, Connections, Settings, Tls, Unread},
     },
 };
 
@@ -179,6 +179,27 @@ pub struct Http {
         help_heading = "Limits"
     )]
     idle_timeout: Duration,
+    /// Bound on the time a client takes nothing of what is written to it, in seconds; a stream with nothing to
+    /// say is not bound.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_WRITE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = seconds,
+        help_heading = "Limits"
+    )]
+    write_timeout: Duration,
+    /// Bound on the answers that are held because clients do not read them, in bytes; one caller has a quarter.
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_MAX_UNREAD_BYTES",
+        value_name = "BYTES",
+        default_value = "67108864",
+        value_parser = clap::value_parser!(u32).range(1048576..),
+        help_heading = "Limits"
+    )]
+    max_unread_bytes: u32,
     /// Bound on a request's head, in bytes.
     #[arg(
         long,
@@ -374,6 +395,8 @@ impl Http {
                 most: self.max_connections,
                 head_timeout: self.idle_timeout,
                 head_bytes: self.max_head_bytes as usize,
+                write_timeout: self.write_timeout,
+                unread: Unread::new(self.max_unread_bytes as usize),
                 metrics: metrics.clone(),
             },
             sessions: self.replicas.sessions(),

@@ -17,9 +17,9 @@ use rmcp::{
 use tokio::sync::Notify;
 
 /// How many requests may be under way or wait to be written.
-pub(super) const MAX_OPEN: usize = 128;
+pub(crate) const MAX_OPEN: usize = 128;
 /// How many bytes of answers may wait to be written before no more requests are read.
-pub(super) const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
+pub(crate) const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
 /// How many bytes of requests may be under way before no more are read.
 const MAX_OPEN_BYTES: usize = 4 << 20;
 /// How many ids of requests that were taken back are remembered.

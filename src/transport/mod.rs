@@ -8,6 +8,8 @@ pub mod http;
 pub mod stdio;
 mod trim;
 
+pub(crate) use self::backlog::{MAX_OPEN, MAX_UNWRITTEN_BYTES};
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -49,6 +51,42 @@ pub fn not_listening(address: SocketAddr, option: &str, error: &io::Error) -> an
     anyhow::anyhow!("cannot listen on {address}: {told}")
 }
 
+/// Calls `reload` for each SIGHUP from now on, which would otherwise end the process. Where a terminal started
+/// it, that signal says that the terminal is gone: then it ends the process like SIGTERM.
+///
+/// # Errors
+/// The system hands out no signal handlers.
+#[cfg(unix)]
+pub fn reload_on_hangup(reload: impl Fn() + Send + 'static) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    if has_terminal() {
+        return Ok(());
+    }
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: the files in use are read again");
+            reload();
+        }
+    });
+    Ok(())
+}
+
+/// Does nothing where there is no such signal.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn reload_on_hangup(_: impl Fn() + Send + 'static) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    use std::io::IsTerminal;
+    io::stdin().is_terminal()
+}
+
 /// Waits for the operator's wish to stop: SIGTERM or Ctrl-C.
 ///
 /// # Errors
@@ -58,9 +96,20 @@ pub async fn interrupted() -> std::io::Result<()> {
     {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = match has_terminal() {
+            true => Some(signal(SignalKind::hangup())?),
+            false => None,
+        };
+        let terminal_is_gone = async {
+            match &mut hangup {
+                Some(hangup) => _ = hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             outcome = tokio::signal::ctrl_c() => outcome,
             _ = terminate.recv() => Ok(()),
+            () = terminal_is_gone => Ok(()),
         }
     }
     #[cfg(not(unix))]

@@ -136,6 +136,39 @@ async fn who_wants_progress_of_a_read_gets_its_answer() {
 }
 
 /// Which names its host in another place.
+/// Half of them take a way on which rmcp would give one of two calls of an id no answer.
+#[tokio::test]
+async fn id_in_use_in_a_session_is_refused() {
+    let upstream = Upstream::start(|_| Act::Hang).await;
+    let url = upstream.base_url.as_str();
+    let args = ["--auth", "key", "--base-url", url, "--timeout", "2", "--retries", "0"];
+    let server = Served::start(&[&["http", "--listen", "127.0.0.1:0"][..], &args].concat());
+    let caller = begun(&server.url).await;
+    let slug = json!({ "slug": "x" });
+    let make = |n: usize| match n % 2 {
+        0 => call(&caller, 7, "get-integration", &slug),
+        _ => roundabout(&caller, 7, "get-integration", &slug),
+    };
+    let answers = futures_util::future::join_all((0..8).map(|n| send(make(n)))).await;
+    let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();
+    let (refused, answered): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.message["error"].is_object());
+    // One on each of the two ways that a call can take.
+    assert!((1..=2).contains(&answered.len()), "{} were answered", answered.len());
+    assert_eq!(refused.len() + answered.len(), 8);
+    assert!(answered.iter().all(|answer| answer.message["result"]["isError"] == true));
+    for answer in refused {
+        let error = &answer.message["error"];
+        assert_eq!((&answer.message["id"], &error["code"]), (&json!(7), &json!(-32600)));
+        assert!(error["message"].as_str().unwrap().contains("under way already"), "{error}");
+    }
+    // Free once it is answered, on either way.
+    for n in 0..2 {
+        let again = send(make(n)).await.unwrap();
+        assert_eq!(again.message["result"]["isError"], true, "{:?}", again.message);
+    }
+}
+
 #[tokio::test]
 async fn a_read_is_answered_at_once_over_http2_too() {
     let server = crate::http::served(&["--auth", "key"]);

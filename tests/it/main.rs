@@ -34,6 +34,7 @@ mod guardrail_checks;
 mod house;
 mod http;
 mod http_limits;
+mod http_unread;
 mod hub;
 mod in_session;
 mod mcp;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, HttpBody, to_bytes},
     extract::Request,
     response::{IntoResponse, Response},
 };
@@ -31,12 +31,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     accept::{BOTH, EVENTS, Forms, JSON, as_events, as_json, is_of},
+    front::Repeatable,
     gzip::takes_gzip,
     headers::{Glance, MCP_METHOD, MCP_NAME, MCP_VERSION, explained},
-    plain::{Head, Message, Params},
+    plain::{CALL, Head, Message, Params},
     refusal::Refusal,
     session::{Begun, Bounded, Live, SESSION_ID, full},
     streams::{Listening, Streams, holding},
+    unread::MIN_COUNTED_BYTES,
 };
 use crate::{
     principal::Principal,
@@ -164,6 +166,8 @@ impl<H: Foresight + Clone> Endpoint<H> {
             && LISTS.contains(&&*glance.method)
             && wants_gzip(&parts.headers);
         let is_post = parts.method == Method::POST;
+        // Whatever else is asked changes nothing, so it can be asked again.
+        let is_repeatable = glance.method != CALL;
         drop(glance);
         let request = match listens {
             true => lasting(parts, body)?,
@@ -178,7 +182,7 @@ impl<H: Foresight + Clone> Endpoint<H> {
         if !is_post || response.status() != StatusCode::OK {
             return Ok(response);
         }
-        Ok(match forms {
+        let mut response = match forms {
             Forms::Json | Forms::Both
                 if is_of(&response, &EVENTS) && (is_list || forms == Forms::Json) =>
             {
@@ -186,7 +190,12 @@ impl<H: Foresight + Clone> Endpoint<H> {
             }
             Forms::Events if is_of(&response, &JSON) => as_events(response).await,
             _ => response,
-        })
+        };
+        let is_large = response.body().size_hint().lower() >= MIN_COUNTED_BYTES as u64;
+        if is_large && is_repeatable {
+            response.extensions_mut().insert(Repeatable);
+        }
+        Ok(response)
     }
 
     /// The call in a body, if it is a plain one that wants nothing but its answer.

@@ -7,12 +7,11 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
-use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -26,6 +25,8 @@ use super::{
     refusal::{Refusal, Refused, in_json_rpc},
     sites::Sites,
     streams::{Callers, Listening},
+    unread::{Exceeded, MIN_COUNTED_BYTES, Unread},
+    writing::{Outgoing, Writing},
 };
 use crate::{
     metrics::{self, Metrics},
@@ -62,6 +63,7 @@ pub(super) struct Front {
     pub(super) address_rate: Option<Limit>,
     pub(super) rate: Option<Limit>,
     pub(super) metrics: Metrics,
+    pub(super) unread: Arc<Unread>,
     pub(super) sites: Arc<Sites>,
     /// Cancelled once connections should be made elsewhere.
     pub(super) draining: CancellationToken,
@@ -111,6 +113,7 @@ impl Front {
         let (method, version) = (request.method().clone(), request.version());
         let encodings = request.headers().get(header::ACCEPT_ENCODING).cloned();
         let uri = request.uri().clone();
+        let writing = request.extensions().get::<Arc<Writing>>().cloned();
         let id = self.name(peer.ip(), request.headers());
         request.extensions_mut().insert(id.clone());
         let mut seen = Seen::default();
@@ -128,12 +131,7 @@ impl Front {
                     response = self.callers.limit(response, principal, self.grace);
                 }
                 // Under way until the last byte has left, which for a stream is long after the first.
-                response.map(|body| {
-                    Body::new(body.map_frame(move |frame| {
-                        let _held = &permits;
-                        frame
-                    }))
-                })
+                self.send(response, seen.caller.as_ref(), writing, permits)
             }
             Err(refusal) => refusal.into_response(),
         };
@@ -149,6 +147,32 @@ impl Front {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// An answer that holds the places of its request until it has left. One that is large is counted, and
+    /// dropped if there are too many such and it can be asked for again.
+    fn send(
+        &self,
+        response: Response,
+        caller: Option<&Arc<str>>,
+        writing: Option<Arc<Writing>>,
+        permits: Option<Permits>,
+    ) -> Response {
+        let size = response.body().size_hint();
+        let bytes = size.exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let counted = match (bytes, caller) {
+            (Some(bytes), _) if bytes < MIN_COUNTED_BYTES => None,
+            (_, None) => None,
+            (bytes, Some(caller)) => {
+                if let Err(exceeded) = self.unread.check(caller)
+                    && response.extensions().get::<Repeatable>().is_some()
+                {
+                    return unread(exceeded).into_response();
+                }
+                Some(self.unread.hold(caller.clone(), bytes.unwrap_or_default()))
+            }
+        };
+        response.map(|body| Body::new(Outgoing::new(body, counted, writing, permits)))
     }
 
     /// What the request is called: by a trusted proxy, or else by us.
@@ -182,6 +206,9 @@ impl Front {
         }
         seen.caller = Some(principal.name.clone());
         let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(too_many)?;
+        if parts.method == Method::POST {
+            self.unread.check(&principal.name).map_err(unread)?;
+        }
         if let Some(limit) = &self.rate {
             let mut key = Key::new("rate", &["principal", &principal.name]);
             if principal.network.is_some() {
@@ -282,6 +309,25 @@ fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: 
         }
         _ => info!(request_id, status, path, address, caller, reason, "request refused"),
     }
+}
+
+/// Marks an answer that its client can ask for again without changing anything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeatable;
+
+/// Why no more is answered before clients read.
+fn unread(exceeded: Exceeded) -> Refusal {
+    let (status, told) = match exceeded {
+        Exceeded::OfCaller => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many answers wait for this caller to read them; read them before the next request",
+        ),
+        Exceeded::InAll => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many answers wait for clients to read them; wait before the next request",
+        ),
+    };
+    Refusal::new(status, told).retry_after(SOON)
 }
 
 fn too_many() -> Refusal {

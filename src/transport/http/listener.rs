@@ -17,6 +17,7 @@ use axum_server::{
     accept::{Accept, DefaultAcceptor},
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
+use http::{Request, Version};
 use hyper_util::rt::TokioTimer;
 use rustls::{
     ServerConfig,
@@ -36,7 +37,7 @@ use tokio_util::{
 use tower::util::MapResponse;
 use tracing::info;
 
-use super::{prompt::Prompt, sniff::Sniffing};
+use super::{prompt::Prompt, sniff::Sniffing, unread::Unread, writing::Writing};
 use crate::{
     files::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_text, shown},
     metrics::{Held, Metrics, Refused},
@@ -59,6 +60,10 @@ pub struct Connections {
     pub head_timeout: Duration,
     /// Bound on a request's head, in bytes.
     pub head_bytes: usize,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// What is held of answers that clients do not read.
+    pub unread: Arc<Unread>,
     /// Where they are counted.
     pub metrics: Metrics,
 }
@@ -152,12 +157,12 @@ pub(in crate::transport) async fn serve(
     match tls {
         Some(tls) => {
             let inner = Sniffing::new(RustlsAcceptor::new(tls.config.clone()), time);
-            let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
+            let acceptor = Bounded { inner, open, time, bounds: bounds.clone() };
             run(listener, router, bounds, acceptor, ending).await
         }
         None => {
             let inner = DefaultAcceptor::new();
-            let acceptor = Bounded { inner, open, time, metrics: bounds.metrics.clone() };
+            let acceptor = Bounded { inner, open, time, bounds: bounds.clone() };
             run(listener, router, bounds, acceptor, ending).await
         }
     }
@@ -181,7 +186,7 @@ where
     let fresh = ending.fresh.clone();
     let services = MapResponse::new(
         router.into_make_service_with_connect_info::<SocketAddr>(),
-        move |service| Holding { service, held: fresh.token() },
+        move |service| Holding { service, held: fresh.token(), writing: None },
     );
     let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
     server
@@ -228,7 +233,7 @@ struct Bounded<A> {
     open: Arc<Semaphore>,
     /// How long a connection may take to begin.
     time: Duration,
-    metrics: Metrics,
+    bounds: Connections,
 }
 
 impl<A, S> Accept<TcpStream, New<S>> for Bounded<A>
@@ -242,21 +247,23 @@ where
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
 
     fn accept(&self, stream: TcpStream, new: New<S>) -> Self::Future {
-        let Holding { service, held: fresh } = new;
+        let Holding { service, held: fresh, .. } = new;
         let Ok(permit) = self.open.clone().try_acquire_owned() else {
             let address = stream.peer_addr().ok().map(|peer| tracing::field::display(peer.ip()));
             info!(address, "connection refused: --max-connections are open");
-            self.metrics.refused(Refused::Limit);
+            self.bounds.metrics.refused(Refused::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };
         // Answers go out in several small writes; without this each would wait for an acknowledgement.
         _ = stream.set_nodelay(true);
-        let held = Arc::new((permit, self.metrics.connection()));
-        let service = Holding { service, held };
+        let Connections { write_timeout, unread, metrics, .. } = &self.bounds;
+        let held = Arc::new((permit, metrics.connection()));
+        let writing = Writing::new(*write_timeout, unread.clone(), metrics.clone());
+        let service = Holding { service, held, writing: Some(writing.clone()) };
         let (accepted, time) = (self.inner.accept(stream, service), self.time);
         Box::pin(async move {
             let (stream, service) = accepted.await?;
-            Ok((Prompt::new(stream, time, fresh), service))
+            Ok((Prompt::new(stream, time, fresh, writing), service))
         })
     }
 }
@@ -272,9 +279,11 @@ type Counted<S> = Holding<S, Arc<(OwnedSemaphorePermit, Held)>>;
 struct Holding<S, T> {
     service: S,
     held: T,
+    /// What is written on it, once it is taken.
+    writing: Option<Arc<Writing>>,
 }
 
-impl<S: tower::Service<R>, T, R> tower::Service<R> for Holding<S, T> {
+impl<S: tower::Service<Request<B>>, T, B> tower::Service<Request<B>> for Holding<S, T> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -283,7 +292,13 @@ impl<S: tower::Service<R>, T, R> tower::Service<R> for Holding<S, T> {
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, request: R) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        // Of the versions before, the socket tells all there is to know.
+        if request.version() == Version::HTTP_2
+            && let Some(writing) = &self.writing
+        {
+            request.extensions_mut().insert(writing.clone());
+        }
         self.service.call(request)
     }
 }

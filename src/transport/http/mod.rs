@@ -19,6 +19,8 @@ mod session;
 mod sites;
 mod sniff;
 mod streams;
+mod unread;
+mod writing;
 
 use std::{
     convert::Infallible,
@@ -76,6 +78,7 @@ pub(crate) use session::{
     MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
 };
 pub(crate) use streams::MAX_STREAMS;
+pub use unread::Unread;
 
 /// How long a browser may remember what it is allowed.
 const PREFLIGHT: Duration = Duration::from_secs(600);
@@ -256,6 +259,7 @@ pub fn router<H: Foresight + Clone>(
         address_rate: settings.address_rate,
         rate: settings.rate,
         metrics: settings.metrics.clone(),
+        unread: settings.connections.unread.clone(),
         sites: sites.clone(),
         draining: stop.drain.clone(),
     });

@@ -20,7 +20,7 @@ const VERSION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 /// Those with sessions: the ones before name no revision in their heads.
 const VERSIONS_WITH_SESSIONS: [ProtocolVersion; 2] =
     [ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
-const CALL: &str = "tools/call";
+pub(super) const CALL: &str = "tools/call";
 
 /// Where a call says which revision it is made in.
 const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";

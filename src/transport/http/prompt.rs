@@ -1,4 +1,4 @@
-//! Connections that have to say something in time.
+//! Connections that have to say something in time, and to take what they are told.
 //!
 //! hyper's bound on a request's head begins once it knows which HTTP is spoken. A client that says
 //! nothing, or only the beginning of what opens HTTP/2, would hold its connection for ever.
@@ -6,6 +6,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,15 +17,26 @@ use tokio::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::writing::{Stall, Writing};
+
 /// As many bytes as open HTTP/2 (RFC 9113 §3.4). From here on it is known which HTTP is spoken.
 const OPENING: usize = 24;
 
-/// A stream whose reads fail after a time, unless it has begun by then.
+/// What opens HTTP/2, as far as nothing else begins so.
+const HTTP_2: &[u8] = b"PRI ";
+
+/// A stream whose reads fail after a time, unless it has begun by then, and whose writes fail if its peer does
+/// not take them.
 pub(super) struct Prompt<S> {
     stream: S,
     /// Gone once the stream has begun.
     beginning: Option<Beginning>,
     seen: usize,
+    is_http_2: bool,
+    writing: Arc<Writing>,
+    stall: Stall,
+    /// When it is looked at again whether an answer waits for its window.
+    tick: Option<Pin<Box<Sleep>>>,
 }
 
 struct Beginning {
@@ -34,9 +46,15 @@ struct Beginning {
 
 impl<S> Prompt<S> {
     /// A stream that has this long to begin, and is counted until then.
-    pub(super) fn new(stream: S, time: Duration, counted: TaskTrackerToken) -> Self {
+    pub(super) fn new(
+        stream: S,
+        time: Duration,
+        counted: TaskTrackerToken,
+        writing: Arc<Writing>,
+    ) -> Self {
         let beginning = Beginning { until: Box::pin(sleep(time)), _counted: counted };
-        Self { stream, beginning: Some(beginning), seen: 0 }
+        let (stall, tick) = (Stall::default(), None);
+        Self { stream, beginning: Some(beginning), seen: 0, is_http_2: false, writing, stall, tick }
     }
 }
 
@@ -46,15 +64,28 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let Some(beginning) = &mut self.beginning else { return read };
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        let Some(beginning) = &mut this.beginning else {
+            if this.is_http_2
+                && read.is_pending()
+                && this.writing.is_overdue(context, &mut this.tick)
+            {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            return read;
+        };
         if read.is_pending() && beginning.until.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        self.seen += buffer.filled().len() - before;
-        if self.seen >= OPENING {
-            self.beginning = None;
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        if this.seen == 0 && new.starts_with(HTTP_2) {
+            this.is_http_2 = true;
+        }
+        this.seen += new.len();
+        if this.seen >= OPENING {
+            this.beginning = None;
         }
         read
     }
@@ -68,7 +99,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
     ) -> Poll<io::Result<usize>> {
         // What is answered was understood, however short.
         self.beginning = None;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let this = &mut *self;
+        let wrote = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.stall.wrote(wrote, bytes.len(), &this.writing, context)
     }
 
     fn poll_write_vectored(
@@ -77,7 +110,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.beginning = None;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let this = &mut *self;
+        let wrote = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        let bytes =
+            if wrote.is_pending() { slices.iter().map(|slice| slice.len()).sum() } else { 0 };
+        this.stall.wrote(wrote, bytes, &this.writing, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -85,10 +122,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        this.stall.flushed(flushed, &this.writing, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+        this.stall.flushed(shut, &this.writing, context)
     }
 }

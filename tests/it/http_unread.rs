@@ -1,0 +1,168 @@
+//! Answers over HTTP that clients do not read: how long they are kept, and how many.
+
+use std::{io::Write, net::TcpStream, time::Duration};
+
+use http::{StatusCode, Version};
+use portkey_mcp::portkey::http_client;
+use reqwest::{Client, ClientBuilder};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::{
+    mcp::Caller,
+    process::Served,
+    requests::{answer, modern, modern_by},
+};
+
+fn served(more: &[&str]) -> Served {
+    let mut args = vec!["http", "--sandbox", "--listen", "127.0.0.1:0"];
+    args.extend(more);
+    Served::start(&args)
+}
+
+/// A connection that asks for so many lists and reads none.
+fn asking(server: &Served, lists: usize) -> TcpStream {
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/list",
+        "params": { "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "t", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+        } },
+    })
+    .to_string();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\n\
+         mcp-method: tools/list\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let address = server.url.split('/').nth(2).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.repeat(lists).as_bytes()).unwrap();
+    stream
+}
+
+/// More than fits into the buffers of the system.
+const MANY: usize = 150;
+
+/// A client over HTTP/2 that lets so many bytes of an answer come, and answers pings.
+fn shut(window: u32) -> Client {
+    over_http_2().http2_initial_stream_window_size(window).build().unwrap()
+}
+
+fn over_http_2() -> ClientBuilder {
+    http_client().http2_prior_knowledge().no_proxy().no_gzip()
+}
+
+async fn list_by(client: &Client, server: &Served) -> reqwest::Response {
+    modern_by(client, server, "tools/list", json!({})).send().await.unwrap()
+}
+
+async fn cut_off(mut server: Served) -> Served {
+    tokio::task::spawn_blocking(move || {
+        server.read_until("did not take an answer within --write-timeout");
+        server
+    })
+    .await
+    .unwrap()
+}
+
+/// Whether a request of this caller is answered.
+async fn status(server: &Served) -> StatusCode {
+    answer(modern(server, "tools/list", json!({}))).await.0
+}
+
+#[tokio::test]
+async fn connection_that_takes_nothing_is_closed() {
+    let server = served(&["--write-timeout", "0.3"]);
+    let _unread = asking(&server, MANY);
+    let server = cut_off(server).await;
+    assert_eq!(status(&server).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn stream_whose_window_stays_shut_gives_its_place_back() {
+    for window in [0, 1, 1000] {
+        let server = served(&["--write-timeout", "0.3", "--concurrency", "1"]);
+        let client = shut(window);
+        let unread = list_by(&client, &server).await;
+        assert_eq!((unread.status(), unread.version()), (StatusCode::OK, Version::HTTP_2));
+        assert_eq!(status(&server).await, StatusCode::TOO_MANY_REQUESTS, "window {window}");
+        let server = cut_off(server).await;
+        assert!(unread.bytes().await.is_err(), "window {window}");
+        // The connection is gone; its last request may be on its way out.
+        let free = async {
+            while status(&server).await != StatusCode::OK {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), free).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn small_answer_is_waited_for_as_well() {
+    let server = served(&["--write-timeout", "0.3", "--concurrency", "1"]);
+    let client = shut(1);
+    let params = json!({ "name": "list-labels", "arguments": {} });
+    let request = modern_by(&client, &server, "tools/call", params);
+    let unread = request.send().await.unwrap();
+    assert_eq!(status(&server).await, StatusCode::TOO_MANY_REQUESTS);
+    _ = cut_off(server).await;
+    assert!(unread.bytes().await.is_err());
+}
+
+/// What says nothing has nothing to be taken.
+#[tokio::test]
+async fn stream_that_idles_is_not_closed() {
+    let server = served(&["--write-timeout", "0.3"]);
+    let mut caller = Caller::by(over_http_2().build().unwrap(), &server.url, "pk-alice");
+    assert_eq!(caller.initialize().await.status, StatusCode::OK);
+    let request = caller.request(http::Method::GET);
+    let mut idle = request.send().await.unwrap();
+    assert_eq!(idle.status(), StatusCode::OK);
+    // Longer than the timeout: another connection runs into it meanwhile.
+    let _unread = list_by(&shut(0), &server).await;
+    let _server = cut_off(server).await;
+    let more = async {
+        while let Some(chunk) = idle.chunk().await.unwrap() {
+            assert!(!chunk.is_empty());
+        }
+    };
+    assert!(timeout(Duration::ZERO, more).await.is_err(), "the stream has ended");
+}
+
+#[tokio::test]
+async fn answers_over_http_2_arrive_whole() {
+    let server = served(&[]);
+    let answers = [
+        list_by(&over_http_2().build().unwrap(), &server).await,
+        list_by(&shut(1000), &server).await,
+    ];
+    let [whole, in_parts] = answers;
+    // This one does open its window, and so has all of it, piece by piece.
+    assert_eq!(whole.headers()["content-length"], in_parts.headers()["content-length"]);
+    let length: usize = whole.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    assert_eq!(whole.bytes().await.unwrap().len(), length);
+}
+
+#[tokio::test]
+async fn caller_that_reads_nothing_is_answered_no_more() {
+    let server = served(&["--max-unread-bytes", "1048576"]);
+    let unread = [asking(&server, MANY), asking(&server, MANY), asking(&server, MANY)];
+    let until = async |expected: StatusCode| {
+        let reached = async {
+            while status(&server).await != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), reached).await.unwrap();
+    };
+    until(StatusCode::TOO_MANY_REQUESTS).await;
+    let (_, refused) = answer(modern(&server, "tools/list", json!({}))).await;
+    let told = refused["error"]["message"].as_str().unwrap();
+    assert!(told.contains("too many answers wait for this caller to read them"), "{told}");
+    drop(unread);
+    until(StatusCode::OK).await;
+}
