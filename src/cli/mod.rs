@@ -49,7 +49,7 @@ use crate::{
     server::Server,
     store::Store,
     telemetry, transport,
-    watch::Watched,
+    watch::{self, Watched},
 };
 
 pub(crate) use access::AccessOptions;
@@ -230,6 +230,7 @@ fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
 async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitCode> {
     match command {
         None | Some(Command::Stdio) => {
+            transport::reload_on_hangup(watch::reload)?;
             options.warn();
             memory::give_back_when_idle();
             let exports = telemetry::start()?;
@@ -251,6 +252,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         }
         Some(Command::Http(http)) => {
             memory::give_back_when_idle();
+            transport::reload_on_hangup(watch::reload)?;
             let exports = telemetry::start()?;
             let served = http.serve(&options, exports.has_metrics()).await;
             exports.flush().await;

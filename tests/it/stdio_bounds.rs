@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Read, Write},
     process::{Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,6 +13,7 @@ use portkey_mcp::{server::Server, transport::stdio::serve_on};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, DuplexStream, Lines},
+    sync::Semaphore,
     time::timeout,
 };
 
@@ -197,9 +199,34 @@ async fn id_of_a_call_that_was_taken_back_is_refused() {
     assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32600)));
 }
 
-fn terminate(pipe: &Pipe) {
+fn signal(pipe: &Pipe, name: &str) {
     let pid = pipe.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+}
+
+fn terminate(pipe: &Pipe) {
+    signal(pipe, "TERM");
+}
+
+#[tokio::test]
+async fn write_under_way_survives_a_hangup_signal() {
+    let release = Arc::new(Semaphore::new(0));
+    let held = release.clone();
+    let upstream = Upstream::start(move |_| Act::Later(held.clone(), r#"{"id":"i"}"#)).await;
+    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url]);
+    let arguments = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
+    pipe.send(&call(1, "create-integration", &arguments));
+    upstream.asked(1).await;
+    signal(&pipe, "HUP");
+    release.add_permits(1);
+    let (answer, log) = tokio::task::spawn_blocking(move || {
+        let answer = pipe.receive();
+        (answer, pipe.end().2)
+    })
+    .await
+    .unwrap();
+    assert_eq!(answer["result"]["isError"], false, "{answer}");
+    assert!(log.contains("SIGHUP: the files in use are read again"), "{log}");
 }
 
 #[tokio::test]
