@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use super::{clock::Clock, domains::analytics::traffic::Traffic, refusal::Refusal};
 
 /// Bound on the items of all kinds.
-const MAX_ITEMS: usize = 10_000;
+const MAX_ITEMS: usize = 50_000;
 /// Bound on what has happened: logs, feedback and audit entries.
-const MAX_RECORDS: usize = 20_000;
+const MAX_RECORDS: usize = 100_000;
 /// Bound on what all of it takes in memory, about.
 const MAX_BYTES: usize = 64 << 20;
 /// Bound on the ids and slugs of removed items that are remembered; the oldest are taken for unknown then.
