@@ -134,11 +134,13 @@ fn listener(folder: &Path, answer: impl FnOnce(&mut dyn Write) + Send + 'static)
 fn approvals_are_shown_without_what_the_server_says_to_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let ticket = json!({
-        "id": "3f9a", "text": EVIL, "state": { EVIL: EVIL }, "principal": EVIL, "tool": EVIL, "expires": 1,
+        "id": EVIL, "digest": EVIL, "text": "evil", "state": { EVIL: EVIL }, "principal": EVIL, "tool": EVIL, "expires": 1,
     });
-    let cases: [(&[&str], &str, String); 3] = [
-        (&["list"], "200 OK", json!([ticket]).to_string()),
-        (&["approve", EVIL], "200 OK", json!([ticket]).to_string()),
+    let page = json!({ "tickets": [ticket], "next": EVIL });
+    let cases: [(&[&str], &str, String); 4] = [
+        (&["list"], "200 OK", page.to_string()),
+        (&["show", "3f9a51"], "200 OK", ticket.to_string()),
+        (&["show", EVIL], "200 OK", ticket.to_string()),
         (&["list"], "403 Forbidden", json!({ "error": EVIL }).to_string()),
     ];
     for (args, status, body) in cases {

@@ -2,7 +2,11 @@
 
 mod begin;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -159,7 +163,7 @@ impl Explain {
     }
 }
 
-async fn test(rules: &Rules, file: &PathBuf, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+async fn test(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let told = || format!("cannot use {}", shown(file));
     let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
     let cases = cases::read(&text).with_context(told)?;
