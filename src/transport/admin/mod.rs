@@ -60,8 +60,8 @@ const DEFAULT_PAGE: usize = 50;
 #[derive(Debug)]
 pub struct Desk {
     ended: CancellationToken,
-    /// The file that was written, and which one it is.
-    file: Option<(PathBuf, Identity)>,
+    /// The file that was written. Kept open, because a file made after it is gone may get its number.
+    file: Option<(PathBuf, fs::File)>,
 }
 
 /// What answering takes.
@@ -195,9 +195,8 @@ impl Desk {
         let mut written = None;
         if let Some(file) = file {
             let told = || format!("cannot write {}", shown(file));
-            let identity =
-                write(file, &json!({ "url": url, "token": token })).with_context(told)?;
-            written = Some((file.to_owned(), identity));
+            let opened = write(file, &json!({ "url": url, "token": token })).with_context(told)?;
+            written = Some((file.to_owned(), opened));
         }
         let port = address.port();
         let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
@@ -213,8 +212,9 @@ impl Desk {
 impl Drop for Desk {
     fn drop(&mut self) {
         self.ended.cancel();
-        if let Some((file, identity)) = &self.file
-            && fs::symlink_metadata(file).is_ok_and(|found| Identity::of(&found) == *identity)
+        if let Some((file, written)) = &self.file
+            && let (Ok(found), Ok(ours)) = (fs::symlink_metadata(file), written.metadata())
+            && Identity::of(&found) == Identity::of(&ours)
         {
             // It leads nowhere now. One that another server wrote in its place does.
             _ = fs::remove_file(file);
@@ -222,8 +222,8 @@ impl Drop for Desk {
     }
 }
 
-/// Writes a file that nobody but its owner may read, in the place of an earlier one. Returns which it is.
-fn write(file: &Path, what: &Value) -> std::io::Result<Identity> {
+/// Writes a file that nobody but its owner may read, in the place of an earlier one.
+fn write(file: &Path, what: &Value) -> std::io::Result<fs::File> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -234,7 +234,7 @@ fn write(file: &Path, what: &Value) -> std::io::Result<Identity> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut opened = options.open(file)?;
     writeln!(opened, "{what}")?;
-    Ok(Identity::of(&opened.metadata()?))
+    Ok(opened)
 }
 
 async fn serve(listener: TcpListener, office: Office, ended: CancellationToken) {
