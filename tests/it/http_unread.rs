@@ -9,9 +9,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    mcp::Caller,
     process::Served,
-    requests::{answer, modern, modern_by},
+    requests::{answer, initialize, modern, modern_by},
 };
 
 fn served(more: &[&str]) -> Served {
@@ -117,11 +116,13 @@ async fn small_answer_is_waited_for_as_well() {
 #[tokio::test]
 async fn stream_that_idles_is_not_closed() {
     let server = served(&["--write-timeout", "0.3"]);
-    let mut caller = Caller::by(over_http_2().build().unwrap(), &server.url, "pk-alice");
-    assert_eq!(caller.initialize().await.status, StatusCode::OK);
-    let request = caller.request(http::Method::GET);
-    let mut idle = request.send().await.unwrap();
-    assert_eq!(idle.status(), StatusCode::OK);
+    let begun = initialize(&server).send().await.unwrap();
+    let listening = over_http_2().build().unwrap().get(&server.url);
+    let listening = listening
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &begun.headers()["mcp-session-id"]);
+    let mut idle = listening.send().await.unwrap();
+    assert_eq!((idle.status(), idle.version()), (StatusCode::OK, Version::HTTP_2));
     // Longer than the timeout: another connection runs into it meanwhile.
     let _unread = list_by(&shut(0), &server).await;
     let _server = cut_off(server).await;
