@@ -18,6 +18,16 @@ const CANCEL_TAG: char = '\u{e007f}';
 /// The flags that Unicode recommends to spell with tags: England, Scotland, Wales.
 const FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
 
+/// The first characters of a text, at most so many.
+pub fn first_chars(text: &str, max: usize) -> &str {
+    // As it mostly is, and found without a look at the text.
+    if text.len() <= max {
+        return text;
+    }
+    let end = text.char_indices().nth(max).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or(text)
+}
+
 /// Cleans every text in an answer. What is clean already is not touched.
 pub fn clean(answer: &mut Value) {
     match answer {

@@ -14,6 +14,7 @@ use super::{
     Doubt,
     details::{self, Detail},
 };
+use crate::untrusted::first_chars;
 
 /// An answer, good or bad, as it came.
 #[derive(Clone, Debug)]
@@ -110,7 +111,7 @@ pub enum Kind {
 const MAX_REQUEST_ID_CHARS: usize = 200;
 
 fn short_id(id: &str) -> String {
-    id.chars().take(MAX_REQUEST_ID_CHARS).collect()
+    first_chars(id, MAX_REQUEST_ID_CHARS).to_owned()
 }
 
 impl Answer {

@@ -344,9 +344,10 @@ mod tests {
             assert_eq!(told(store.check_bounds(false, 0)), None);
             store.insert(SHELF, item(&number.to_string(), ""));
         }
-        let limit = "This is a limit of the sandbox, which holds at most 10000 items; delete some, or \
-                     start it anew";
-        assert_eq!(told(store.check_bounds(false, 0)).as_deref(), Some(limit));
+        let limit = format!(
+            "This is a limit of the sandbox, which holds at most {MAX_ITEMS} items; delete some, or start it anew"
+        );
+        assert_eq!(told(store.check_bounds(false, 0)), Some(limit));
         assert_eq!(told(store.check_bounds(true, 0)), None);
         store.remove(SHELF, "7").unwrap();
         assert_eq!(told(store.check_bounds(false, 0)), None);
@@ -361,7 +362,8 @@ mod tests {
         }
         for removes in [false, true] {
             let told = told(store.check_bounds(removes, 0)).unwrap();
-            assert!(told.ends_with("20000 records of what has happened; start it anew"), "{told}");
+            let limit = format!("{MAX_RECORDS} records of what has happened; start it anew");
+            assert!(told.ends_with(&limit), "{told}");
         }
     }
 

@@ -8,6 +8,7 @@ use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
 use crate::{
     request::{Arrival, RequestId, Transport, UNKNOWN},
     telemetry::Parent,
+    untrusted::first_chars,
 };
 
 /// Bound on what is taken over of a client's name, in characters.
@@ -50,8 +51,11 @@ fn client(context: &RequestContext<RoleServer>) -> Option<Arc<str>> {
 
 /// A name as it may stand in a log: short, and without what a terminal would obey.
 fn shown(name: &str) -> Arc<str> {
-    let plain = |c: char| if c.is_control() { '?' } else { c };
-    name.chars().take(LONGEST_CLIENT_NAME).map(plain).collect::<String>().into()
+    let name = first_chars(name, LONGEST_CLIENT_NAME);
+    if !name.contains(char::is_control) {
+        return name.into();
+    }
+    name.replace(char::is_control, "?").into()
 }
 
 /// The revision as a label, which takes known ones only.

@@ -26,6 +26,7 @@ use crate::{
     reply::{self, MAX_ERROR_BYTES},
     results::{Content, Origin, Shown, annotate},
     surface,
+    untrusted::first_chars,
 };
 
 /// Bound on a tool's name where it is repeated, in characters.
@@ -211,5 +212,5 @@ fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> C
 
 /// As much of a name that a caller made up as is repeated.
 fn short(name: &str) -> String {
-    name.chars().take(MAX_NAME_CHARS).collect()
+    first_chars(name, MAX_NAME_CHARS).to_owned()
 }

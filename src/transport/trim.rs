@@ -7,6 +7,8 @@ use rmcp::model::{
 };
 use serde_json::{Value, json};
 
+use crate::untrusted::first_chars;
+
 /// Bound on what is kept of a client's name, and of its version, in characters.
 const MAX_CLIENT_TEXT: usize = 100;
 /// Bound on what is kept of a text in `_meta`, such as the context of a trace, in bytes.
@@ -84,7 +86,7 @@ fn trimmed_client(client: &Implementation) -> Implementation {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(MAX_CLIENT_TEXT).collect()
+    first_chars(text, MAX_CLIENT_TEXT).to_owned()
 }
 
 /// Whether the id of a request is short enough to be kept.

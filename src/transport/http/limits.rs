@@ -2,7 +2,7 @@
 //! together.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -34,19 +34,19 @@ impl<K: Hash + Eq + Clone> UnderWay<K> {
 
 /// One request under way, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Permit<K: Hash + Eq> {
+pub(super) struct Permit<K: Hash + Eq + Clone> {
     under_way: Arc<UnderWay<K>>,
     of: K,
 }
 
-impl<K: Hash + Eq> Drop for Permit<K> {
+impl<K: Hash + Eq + Clone> Drop for Permit<K> {
     fn drop(&mut self) {
         let mut counts = self.under_way.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.of) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.of);
-            }
+        // An entry, so that the key is hashed once.
+        match counts.entry(self.of.clone()) {
+            Entry::Occupied(count) if *count.get() <= 1 => _ = count.remove(),
+            Entry::Occupied(mut count) => *count.get_mut() -= 1,
+            Entry::Vacant(_) => {}
         }
     }
 }
