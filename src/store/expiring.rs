@@ -97,6 +97,34 @@ impl<V> Expiring<V> {
         self.entries.insert(key, Entry { value, owner, weight, turn });
     }
 
+    /// Has an entry expire at another time, and gives it an owner if it has none.
+    pub(super) fn refresh(
+        &mut self,
+        key: &str,
+        owner: Option<Owner>,
+        expires: Instant,
+        now: Instant,
+    ) -> Option<&V> {
+        self.forget_expired(now);
+        let entry = self.entries.get_mut(key)?;
+        let turn = (expires, self.inserted);
+        self.inserted += 1;
+        // In its place, because a session does this with each of its requests.
+        if let Some(key) = self.order.remove(&entry.turn) {
+            self.order.insert(turn, key);
+        }
+        let is_new = entry.owner.is_none();
+        entry.owner = entry.owner.or(owner);
+        if let Some(owner) = entry.owner {
+            let owned = self.owners.entry(owner).or_default();
+            owned.order.remove(&entry.turn);
+            owned.order.insert(turn);
+            owned.weight += if is_new { entry.weight } else { 0 };
+        }
+        entry.turn = turn;
+        Some(&entry.value)
+    }
+
     pub(super) fn remove(&mut self, key: &str) {
         self.take_out(key);
     }
@@ -143,5 +171,33 @@ impl<V> Expiring<V> {
                 self.owners.remove(&owner);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Key;
+
+    #[test]
+    fn refreshed_entry_expires_later_and_is_counted_once() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let owner = Key::new("session", &["a"]).owned_by("somebody").owner;
+        let mut entries = Expiring::default();
+        entries.insert("early", None, "one", 3, at(10));
+        entries.insert("late", owner, "two", 5, at(20));
+        // The first gets an owner; the second keeps its own.
+        assert_eq!(entries.refresh("early", owner, at(30), now), Some(&"one"));
+        assert_eq!(entries.refresh("late", None, at(25), now), Some(&"two"));
+        assert_eq!(entries.of_owner(owner.unwrap()), (2, 8));
+        assert_eq!(entries.get("late", at(24)), Some(&"two"));
+        assert_eq!(entries.get("late", at(25)), None);
+        assert_eq!(entries.of_owner(owner.unwrap()), (1, 3));
+        assert_eq!(entries.get("early", at(29)), Some(&"one"));
+        assert_eq!(entries.refresh("early", owner, at(40), at(30)), None);
+        assert_eq!((entries.len(), entries.weight()), (0, 0));
     }
 }

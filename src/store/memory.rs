@@ -229,11 +229,8 @@ impl Memory {
     }
 
     pub(super) fn refresh(&self, key: &Key, ttl: Duration) -> Option<Bytes> {
-        let mut values = held(&self.values);
         let now = Instant::now();
-        let value = values.get(&key.name, now).cloned()?;
-        values.insert(&key.name, key.owner, value.clone(), value.len(), now + ttl);
-        Some(value)
+        held(&self.values).refresh(&key.name, key.owner, now + ttl, now).cloned()
     }
 
     pub(super) fn remove(&self, key: &Key) {
