@@ -19,7 +19,7 @@ use portkey_mcp::{
     seal::Keyring,
     server::Server,
     store::Store,
-    transport::http::{self, Connections, SessionBounds, Stop},
+    transport::http::{self, Connections, SessionBounds, Stop, Unread},
     watch::Watched,
 };
 
@@ -91,6 +91,8 @@ pub fn router(by_token: bool) -> Router {
             most: 8,
             head_timeout: PATIENCE,
             head_bytes: 64 << 10,
+            write_timeout: PATIENCE,
+            unread: Unread::new(64 << 20),
             metrics: Metrics::default(),
         },
         sessions: SessionBounds {
