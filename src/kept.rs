@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use crate::{
     approval::{MAX_TICKETS, MAX_TICKETS_OF_CALLER, NAME_REMEMBERED},
+    audit,
+    auth::oauth,
     completion,
     dispatch::MAX_KEY_CHECKS,
     hub::{MAX_FILTER_BYTES, MOST_RESOURCES},
     principal::{MAX_CHECKS, MAX_PROOFS, PROOF_TTL},
     results::{MOST_OF_PRINCIPAL, USUAL_TTL},
+    secrets,
     store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES},
     taint,
     transport::{
@@ -19,6 +22,7 @@ use crate::{
             MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
         },
     },
+    workers,
 };
 
 /// Something that is kept because of a caller.
@@ -112,7 +116,7 @@ fn of_transport() -> Vec<Kept> {
             of_caller: format!("of one network {MAX_UNPROVEN_SESSIONS_PER_NETWORK}"),
             in_all: format!("{MAX_UNPROVEN_SESSIONS}, beside the others"),
             time: seconds(UNPROVEN_TTL),
-            at_bound: "the one that was used last before all others makes room, in use or not",
+            at_bound: "the least recently used one makes room, in use or not",
         },
         Kept {
             what: "Streams that wait for news (GET, `subscriptions/listen`), of proven callers only",
@@ -207,6 +211,42 @@ fn of_calls() -> Vec<Kept> {
             in_all: count(MOST_ENTRIES),
             time: "`--approval-timeout`".to_owned(),
             at_bound: "the approval does not count",
+        },
+        Kept {
+            what: "Reads of large results that are under way",
+            of_caller: count(workers::MAX_PER_CALLER),
+            in_all: count(workers::MAX_QUEUED),
+            time: "until answered".to_owned(),
+            at_bound: "the read is refused, and may be made again",
+        },
+        Kept {
+            what: "What an issuer said of tokens that it introspects",
+            of_caller: "one for each token".to_owned(),
+            in_all: format!(
+                "{}; {} that it is asked about",
+                bytes(usize::try_from(oauth::MOST_KEPT).unwrap_or(usize::MAX)),
+                count(oauth::MAX_PENDING)
+            ),
+            time: "until the token expires, or is to be asked about again".to_owned(),
+            at_bound: "others go; 503 where too many are asked about",
+        },
+        Kept {
+            what: "Secrets that calls brought, to mask them wherever they stand",
+            of_caller: "as all".to_owned(),
+            in_all: format!(
+                "{}, {}",
+                count(secrets::MOST_PASSED),
+                bytes(secrets::MOST_PASSED_BYTES)
+            ),
+            time: "until others take their place".to_owned(),
+            at_bound: "the oldest is masked by its place alone",
+        },
+        Kept {
+            what: "Lines that wait for the audit log",
+            of_caller: "as all".to_owned(),
+            in_all: bytes(audit::MOST_WAITING),
+            time: "until written".to_owned(),
+            at_bound: "writes are denied; lines of reads are counted, and the log tells how many are missing",
         },
         Kept {
             what: "Identifiers for completions",

@@ -39,7 +39,7 @@ pub use verify::{Damage, Finding, Report, Verifier};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bound on the lines that wait to be written, in bytes.
-const MOST_WAITING: usize = 16 << 20;
+pub(crate) const MOST_WAITING: usize = 16 << 20;
 
 /// Bound on a line, in bytes: more than one has that a server wrote.
 const MAX_LINE_BYTES: usize = 1 << 20;

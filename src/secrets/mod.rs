@@ -26,6 +26,7 @@ pub use permissions::{Guarded, check_permissions, read_guarded};
 pub use redact::{BLANK, mask_arguments, redacted};
 pub use references::{Allowed, Caller, References, Unresolved};
 pub use scan::{MASK, has_own, learn, mask as mask_text, mask_line};
+pub(crate) use scan::{MOST_PASSED, MOST_PASSED_BYTES};
 
 /// What the operator decided about secrets. By default those that calls reveal are handed to whoever
 /// calls, and no argument may refer to one.

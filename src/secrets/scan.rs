@@ -23,9 +23,9 @@ pub(super) const SHORTEST: usize = 8;
 
 /// How many secrets that were passed on are remembered, each of their spellings counted: the oldest are
 /// forgotten.
-const MOST_PASSED: usize = 1024;
+pub(crate) const MOST_PASSED: usize = 1024;
 /// The same in bytes: what finds them takes about thirty times as much.
-const MOST_PASSED_BYTES: usize = 512 << 10;
+pub(crate) const MOST_PASSED_BYTES: usize = 512 << 10;
 /// A longer secret is looked for as it is and as JSON writes it, and in no other spelling, in bytes.
 const MOST_SPELT_BYTES: usize = 4096;
 

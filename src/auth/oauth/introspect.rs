@@ -30,13 +30,13 @@ const KEPT_BAD: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 64 << 10;
 
 /// Bound on all that is kept, in bytes.
-const MOST_KEPT: u64 = 16 << 20;
+pub(crate) const MOST_KEPT: u64 = 16 << 20;
 
 /// What keeping an answer takes beside the answer, roughly.
 const OVERHEAD: u32 = 256;
 
 /// Bound on the tokens that are asked about or wait for that.
-const MAX_PENDING: usize = 1_024;
+pub(crate) const MAX_PENDING: usize = 1_024;
 
 /// Bound on the requests to the issuer at once.
 const MAX_REQUESTS: usize = 64;

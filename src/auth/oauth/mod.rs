@@ -41,6 +41,7 @@ use self::{
 };
 
 pub use config::{Config, ConfigError};
+pub(crate) use introspect::{MAX_PENDING, MOST_KEPT};
 pub use metadata::Challenge;
 pub use remote::Http;
 

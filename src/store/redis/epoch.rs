@@ -117,7 +117,7 @@ impl Redis {
             error!(
                 address = %self.address,
                 "Redis has forgotten what replicas share: it was emptied, restarted without its data or set \
-                 back. Approvals that were asked for before are void; limits and taint begin anew. \
+                 back. Approvals that were asked for before are void; limits begin anew, and every session counts as tainted for an hour. \
                  docs/deployment.md says what Redis must keep"
             );
         }

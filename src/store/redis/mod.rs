@@ -298,6 +298,8 @@ impl Redis {
             }
             Ok(_) if self.is_away.load(Ordering::Relaxed) => {
                 self.is_away.store(false, Ordering::Relaxed);
+                // Its rights may be others now; a command without one says so again.
+                self.lacks_right.store(false, Ordering::Relaxed);
             }
             Ok(_) => {}
         }
