@@ -12,6 +12,7 @@ pub const OPERATIONS: &[Operation] = &[
         .found_by(&["import", "push", "ingest", "upload traces", "custom", "nachtragen"])
         .on(Base::Gateway)
         .bare_body("logs")
+        .read_back_undeclared()
         .rule(something_is_logged)
         .aliases(&["insert-log"])
         .scopes(&["completions.write and logs.write"]),

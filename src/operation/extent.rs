@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::JsonMap;
 
 /// Bound on the names and items in the arguments of one call, at all depths together.
-pub const MAX_VALUES: usize = 10_000;
+pub const MAX_VALUES: usize = 40_000;
 /// Bound on the levels of arguments, counted from the arguments themselves.
 pub const MAX_DEPTH: usize = 64;
 

@@ -77,6 +77,11 @@ impl Operation {
         self.untrusted
     }
 
+    /// Whether what it stores is read back in answers that declare no places of secrets.
+    pub const fn is_read_back_undeclared(&self) -> bool {
+        self.read_back_undeclared
+    }
+
     /// Fields of the answer that are personal, or text: kept out of logs, and shown in results.
     pub fn sensitive_fields(&self) -> &'static [&'static str] {
         self.sensitive

@@ -222,6 +222,7 @@ pub struct Operation {
     rule: Option<Rule>,
     document: Option<(&'static str, &'static [&'static str])>,
     acts_alone: bool,
+    read_back_undeclared: bool,
     describe: schema::Describe,
     #[cfg(debug_assertions)]
     check: fn(&JsonMap) -> Result<(), serde_json::Error>,
@@ -298,6 +299,7 @@ const fn declare<T: Input>(
         rule: None,
         document: None,
         acts_alone: false,
+        read_back_undeclared: false,
         describe: T::json_schema,
         #[cfg(debug_assertions)]
         check: validation::check::<T>,

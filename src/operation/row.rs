@@ -163,6 +163,13 @@ impl Operation {
         self
     }
 
+    /// Says that what it stores is read back in answers that declare no places of secrets. A reference to a secret is
+    /// then taken only under a name that is masked in every answer.
+    pub const fn read_back_undeclared(mut self) -> Self {
+        self.read_back_undeclared = true;
+        self
+    }
+
     /// Adds a condition over several arguments.
     pub const fn rule(mut self, rule: Rule) -> Self {
         self.rule = Some(rule);

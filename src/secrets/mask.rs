@@ -68,6 +68,12 @@ pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Opti
     walk(answer, Place { strict: false, has_key_ids, has_pairs: true }, scanner);
 }
 
+/// Masks what stands in an answer that declares no places of secrets.
+pub(super) fn mask_undeclared(answer: &mut Value) {
+    let place = Place { strict: false, has_key_ids: false, has_pairs: true };
+    walk(answer, place, Some(&Scanner::new(&[])));
+}
+
 /// Masks a document as it is masked where credentials are kept.
 pub(super) fn mask_document(document: &mut Value) {
     walk(document, STRICT, Some(&Scanner::new(&[])));

@@ -242,8 +242,13 @@ fn shown_places(
         Ok::<_, std::convert::Infallible>(())
     });
     let mut marked = Value::Object(marked);
-    mask::mask_document(&mut marked);
     let mut shown = vec![outcome.is_err(); found.len()];
+    if published.operation().is_read_back_undeclared() {
+        let mut answer = marked.clone();
+        mask::mask_undeclared(&mut answer);
+        find_marks(&answer, &mut shown);
+    }
+    mask::mask_document(&mut marked);
     find_marks(&marked, &mut shown);
     shown
 }

@@ -216,7 +216,7 @@ mod tests {
             Case {
                 what: "many arguments",
                 message: call((0..380_000).map(|i| (format!("a{i}"), json!(1))).collect()),
-                says: Some("more than 11000 names and items"),
+                says: Some("more than 41000 names and items"),
                 id: Some(json!(7)),
             },
             Case {

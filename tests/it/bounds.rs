@@ -58,7 +58,7 @@ fn wrong_arguments() -> Vec<Wrong> {
             what: "more names than are looked at",
             tool: "list-labels",
             args: many(MAX_VALUES + 1, |i| format!("zz{i}")),
-            says: "the arguments hold more than 10000 names and items",
+            says: "the arguments hold more than 40000 names and items",
         },
         Wrong {
             what: "names with one slip each",
@@ -286,7 +286,7 @@ fn messages() -> Vec<Message> {
         Message {
             what: "380,000 arguments",
             body: calling("list-labels", &many),
-            says: "more than 11000 names and items",
+            says: "more than 41000 names and items",
         },
         Message {
             what: "10,000 levels",
@@ -454,9 +454,9 @@ fn shell_calls_have_the_same_bounds() {
     let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
     assert!(!is_ok && told.contains("9000 arguments are not known"), "{told}");
     assert!(told.len() <= MAX_ERROR_BYTES, "{} bytes", told.len());
-    let args = Value::Object(many(11_000, |i| format!("z{i}"))).to_string();
+    let args = Value::Object(many(41_000, |i| format!("z{i}"))).to_string();
     let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
-    assert!(!is_ok && told.contains("hold more than 10000 names and items"), "{told}");
+    assert!(!is_ok && told.contains("hold more than 40000 names and items"), "{told}");
 }
 
 /// An upstream's errors are read and told within bounds, whatever they hold.

@@ -64,7 +64,7 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
             })
             .await;
         // Those that read a little may go on.
-        closed_in_time(&attack, tasks / 4 * 3);
+        closed_in_time(&attack, tasks / 2);
     };
     setup.observe("unread-http1", schedule, attack, async |_: Instant| Vec::new()).await
 }

@@ -238,6 +238,19 @@ async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
         let error = sent("create-config", &args).unwrap_err();
         assert!(error.contains("refers to a secret where none is kept"), "{document}: {error}");
     }
+    // The bodies of a log are read back in an answer that declares no places in them.
+    for body in [
+        json!({ "pat": reference }),
+        json!({ "key": reference }),
+        json!({ "name": "pat", "value": reference }),
+        json!({ "messages": [{ "pwd": reference }] }),
+    ] {
+        let request =
+            json!({ "url": "https://a.example", "method": "POST", "headers": {}, "body": body });
+        let args = json!({ "logs": [{ "request": request }] });
+        let error = sent("insert-logs", &args).unwrap_err();
+        assert!(error.contains("refers to a secret where none is kept"), "{body}: {error}");
+    }
     // The same over the whole way of a call: nothing is sent.
     let upstream = Upstream::start(|_| ok("{}")).await;
     let folder = tempfile::tempdir().unwrap();
