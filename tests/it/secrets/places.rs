@@ -247,7 +247,9 @@ async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
     ] {
         let request =
             json!({ "url": "https://a.example", "method": "POST", "headers": {}, "body": body });
-        let args = json!({ "logs": [{ "request": request }] });
+        let response = json!({ "status": 200, "headers": {}, "body": {}, "response_time": 5 });
+        let args =
+            json!({ "logs": [{ "request": request, "response": response, "metadata": {} }] });
         let error = sent("insert-logs", &args).unwrap_err();
         assert!(error.contains("refers to a secret where none is kept"), "{body}: {error}");
     }
