@@ -117,7 +117,7 @@ impl Condition {
             Of::Argument(path) => path,
         };
         let (mut passed, mut failed, mut exists, mut broken) = (false, false, false, None);
-        path.arguments(args, &mut |value| {
+        let is_read = path.arguments(args, &mut |value| {
             exists |= !value.is_null();
             match self.test.holds(value) {
                 Ok(true) => passed = true,
@@ -125,6 +125,9 @@ impl Condition {
                 Err(why) => broken = Some(why),
             }
         });
+        if !is_read {
+            return Err("an argument begins like JSON and cannot be read");
+        }
         match (&self.test, broken) {
             (Test::Exists(wanted), _) => Ok(exists == *wanted),
             (_, Some(why)) => Err(why),

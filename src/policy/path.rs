@@ -47,11 +47,11 @@ impl Path {
 
     /// Every value of arguments that it leads to. A list on the way is gone through, with `[]` or without, and
     /// a name in another spelling leads on like the one that is written: nothing may slip by. Where a text
-    /// stands on the way that ought to be JSON and is none, the text is the value.
-    pub(super) fn arguments(&self, args: &JsonMap, visit: &mut dyn FnMut(&Value)) {
-        if let Some((Step::Name(first), rest)) = self.0.split_first() {
-            fields(args, first).for_each(|value| each(value, rest, visit));
-        }
+    /// stands on the way that begins like JSON and cannot be read, the text is the value, and the result is false:
+    /// another reader may take what this one does not, such as `1e999`.
+    pub(super) fn arguments(&self, args: &JsonMap, visit: &mut dyn FnMut(&Value)) -> bool {
+        let Some((Step::Name(first), rest)) = self.0.split_first() else { return true };
+        fields(args, first).fold(true, |is_read, value| each(value, rest, visit) & is_read)
     }
 
     /// Blanks what it leads to in an answer.
@@ -65,25 +65,31 @@ fn fields<'a>(map: &'a JsonMap, name: &'a str) -> impl Iterator<Item = &'a Value
     map.iter().filter(move |(other, _)| is_same_name(other, name)).map(|(_, value)| value)
 }
 
-fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) {
+fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) -> bool {
     match (steps.split_first(), value) {
-        (None, _) => visit(value),
+        (None, _) => {
+            visit(value);
+            true
+        }
         (Some((Step::Name(name), rest)), Value::Object(map)) => {
-            fields(map, name).for_each(|inner| each(inner, rest, visit));
+            fields(map, name).fold(true, |is_read, inner| each(inner, rest, visit) & is_read)
         }
         (Some((Step::Each, rest)), Value::Array(items)) => {
-            items.iter().for_each(|item| each(item, rest, visit));
+            items.iter().fold(true, |is_read, item| each(item, rest, visit) & is_read)
         }
         (Some(_), Value::String(text)) if is_structured(text) => match parse(text) {
             Some(inner) => each(&inner, steps, visit),
-            None => visit(value),
+            None => {
+                visit(value);
+                false
+            }
         },
         // Where the API takes one or a list of them, either may stand for the other.
         (Some((Step::Each, rest)), one) => each(one, rest, visit),
         (Some((Step::Name(_), _)), Value::Array(items)) => {
-            items.iter().for_each(|item| each(item, steps, visit));
+            items.iter().fold(true, |is_read, item| each(item, steps, visit) & is_read)
         }
-        _ => {}
+        _ => true,
     }
 }
 

@@ -42,6 +42,19 @@ async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
             args: json!({ "config": { "request_timeout": 9, "requestTimeout": 11 } }),
             passes: false,
         },
+        // JavaScript reads the number, and Rust does not.
+        Reached {
+            what: "a text that another reader may take for JSON",
+            rule: DENY,
+            args: json!({ "rate_limits": r#"[{"value": 11, "n": 1e999}]"# }),
+            passes: false,
+        },
+        Reached {
+            what: "a text with half of a surrogate pair",
+            rule: DENY,
+            args: json!({ "rate_limits": r#"[{"value": 11, "n": "\ud800"}]"# }),
+            passes: false,
+        },
         Reached {
             what: "both within",
             rule: CAP,
