@@ -18,8 +18,9 @@ use crate::{
     transport::{
         self,
         http::{
-            MAX_BODIES, MAX_BODIES_OF_CALLER, MAX_STREAMS, MAX_UNPROVEN_SESSIONS,
-            MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
+            CROWDED_UNPROVEN_TTL, FEW_UNPROVEN_SESSIONS, MAX_BODIES, MAX_BODIES_OF_CALLER,
+            MAX_STREAMS, MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED,
+            UNPROVEN_TTL,
         },
     },
     workers,
@@ -115,7 +116,11 @@ fn of_transport() -> Vec<Kept> {
             what: "Sessions of callers whose key is not proven",
             of_caller: format!("of one network {MAX_UNPROVEN_SESSIONS_PER_NETWORK}"),
             in_all: format!("{MAX_UNPROVEN_SESSIONS}, beside the others"),
-            time: seconds(UNPROVEN_TTL),
+            time: format!(
+                "{}; {} without use while there are more than {FEW_UNPROVEN_SESSIONS}",
+                seconds(UNPROVEN_TTL),
+                seconds(CROWDED_UNPROVEN_TTL)
+            ),
             at_bound: "the least recently used one makes room, in use or not",
         },
         Kept {
@@ -162,7 +167,12 @@ fn of_store() -> Vec<Kept> {
                 bytes(MAX_BYTES_PER_OWNER)
             ),
             in_all: format!("{} values, {}", entries(), bytes(MOST_BYTES)),
-            time: format!("{}; {} if not proven", seconds(REMEMBERED), seconds(UNPROVEN_TTL)),
+            time: format!(
+                "{}; if not proven {}, or {} while more than {FEW_UNPROVEN_SESSIONS} of those are live",
+                seconds(REMEMBERED),
+                seconds(UNPROVEN_TTL),
+                seconds(CROWDED_UNPROVEN_TTL)
+            ),
             at_bound: "the one that would be forgotten first is: the caller's own, if it has too many",
         },
         Kept {

@@ -9,16 +9,19 @@ use std::{
     fmt,
     future::pending,
     panic::resume_unwind,
+    pin::Pin,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
     thread::available_parallelism,
     time::Duration,
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
     time::timeout,
 };
+use tracing::Span;
 
 /// Work on at most so many bytes of JSON is done at once: it takes a few milliseconds.
 pub const INLINE_BYTES: usize = 256 << 10;
@@ -109,6 +112,29 @@ impl Workers {
         Ok(spawn(permit, work).await)
     }
 
+    /// Polls a future for a caller, whose first step is counted like any work. No step is taken on the thread
+    /// that waits for it, so that this one serves others meanwhile.
+    ///
+    /// # Errors
+    /// Too much is under way, and the future was not polled.
+    pub async fn poll_apart<F>(&self, caller: &Arc<str>, future: F) -> Result<F::Output, Busy>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let woken = Arc::new(Woken(Notify::new()));
+        let (mut polled, mut future) =
+            self.run(caller, poll(woken.clone(), Box::pin(future))).await?;
+        loop {
+            match polled {
+                Poll::Ready(output) => return Ok(output),
+                Poll::Pending => {
+                    woken.0.notified().await;
+                    (polled, future) = self.run_to_end(poll(woken.clone(), future)).await;
+                }
+            }
+        }
+    }
+
     /// Does work on an answer, however long it has to wait: that of a call that took effect must not be lost.
     pub async fn run_to_end<T: Send + 'static>(
         &self,
@@ -138,6 +164,28 @@ impl Workers {
         *queued.by_caller.entry(caller.clone()).or_default() += 1;
         drop(queued);
         Ok(Counted { inner: self.0.clone(), caller: caller.clone() })
+    }
+}
+
+/// Wakes whoever waits to poll a future again.
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// One step of a future, which is given back with what came of it.
+fn poll<F: Future + ?Sized>(
+    woken: Arc<Woken>,
+    mut future: Pin<Box<F>>,
+) -> impl FnOnce() -> (Poll<F::Output>, Pin<Box<F>>) {
+    let span = Span::current();
+    move || {
+        let _entered = span.enter();
+        let polled = future.as_mut().poll(&mut Context::from_waker(&Waker::from(woken)));
+        (polled, future)
     }
 }
 
@@ -236,6 +284,37 @@ mod tests {
         assert_eq!(others.await.unwrap(), Ok("bob's"));
         assert_eq!(workers.run(&alice, || 7).await, Ok(7));
         assert!(workers.0.queued().by_caller.is_empty());
+    }
+
+    #[tokio::test]
+    async fn future_polled_apart_takes_each_step_on_another_thread() {
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let here = std::thread::current().id();
+        let apart = move || assert_ne!(std::thread::current().id(), here);
+        let future = async move {
+            apart();
+            tokio::task::yield_now().await;
+            apart();
+            let received = receive.await;
+            apart();
+            received
+        };
+        let polled = tokio::spawn({
+            let workers = Workers::new(1);
+            async move { workers.poll_apart(&"alice".into(), future).await }
+        });
+        tokio::task::yield_now().await;
+        send.send(7).unwrap();
+        assert_eq!(polled.await.unwrap(), Ok(Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn future_of_caller_with_much_under_way_is_not_polled() {
+        let workers = Workers::new(1);
+        let alice: Arc<str> = "alice".into();
+        let _held: Vec<_> = (0..MAX_PER_CALLER).map(|_| workers.count(&alice)).collect();
+        let future = async { panic!("not to be polled") };
+        assert_eq!(workers.poll_apart::<_>(&alice, future).await, Err::<(), _>(Busy::Caller));
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ impl Bounds {
                 None => return self.read_undeclared(body, hold).await,
             };
             match Limited::new(body, self.size).collect().await {
-                Ok(body) => Ok((within_bounds(without_mark(body.to_bytes()))?, held)),
+                Ok(body) => Ok((without_mark(body.to_bytes()), held)),
                 Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
                 Err(_) => Err(broken_off()),
             }
@@ -91,7 +91,7 @@ impl Bounds {
             }
             read.extend_from_slice(&chunk);
         }
-        Ok((within_bounds(without_mark(read.freeze()))?, held))
+        Ok((without_mark(read.freeze()), held))
     }
 }
 
@@ -108,10 +108,12 @@ fn without_mark(mut body: Bytes) -> Bytes {
     body
 }
 
-/// A body that holds no more than is read.
-fn within_bounds(body: Bytes) -> Result<Bytes, Refusal> {
-    match envelope::check(&body) {
-        Ok(()) => Ok(body),
+/// Checks a body against the bounds of a message, and reads what it calls if that is wanted. Takes time with the
+/// size of the body.
+pub(super) fn check(body: &[u8], wants_call: bool) -> Result<Option<Called<'_>>, Refusal> {
+    match envelope::check(body) {
+        Ok(()) if wants_call => Ok(Called::by(body)),
+        Ok(()) => Ok(None),
         Err(excess) => Err(Refusal::new(StatusCode::BAD_REQUEST, excess.what)),
     }
 }
@@ -125,8 +127,13 @@ pub(super) struct Called<'a> {
 }
 
 impl<'a> Called<'a> {
+    /// The same, apart from the body.
+    pub(super) fn into_owned(self) -> Called<'static> {
+        Called { name: self.name.into_owned().into(), effect: self.effect }
+    }
+
     /// Reads it from a body.
-    pub(super) fn by(body: &'a [u8]) -> Option<Self> {
+    fn by(body: &'a [u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Tool<'a> {
             #[serde(borrow)]

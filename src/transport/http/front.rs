@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::{
     accept::{EVENTS, JSON, is_of},
     address::{Proxies, network},
-    body::{Bounds, Called},
+    body::{self, Bounds, Called},
     gzip::compressed,
     limits::{BytesPermit, HeldBytes, Permit, UnderWay},
     narrowing::narrowing,
@@ -33,6 +33,7 @@ use crate::{
     principal::{Method as Proof, Principal},
     request::{REQUEST_ID, RequestId},
     store::{Key, Limit, Store, StoreError, Taken},
+    workers::{Busy, INLINE_BYTES, Workers},
 };
 
 /// When to come back after too many requests at once: as soon as one of them may have ended.
@@ -59,6 +60,8 @@ pub(super) struct Front {
     pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
     /// What large bodies take.
     pub(super) bodies: Arc<HeldBytes<Holder>>,
+    /// What reads large bodies.
+    pub(super) workers: Workers,
     pub(super) store: Store,
     pub(super) address_rate: Option<Limit>,
     pub(super) rate: Option<Limit>,
@@ -101,7 +104,7 @@ struct Admitted {
 
 impl Front {
     /// Lets the request in, or says why not.
-    pub(super) async fn pass<F: Future<Output = Response>>(
+    pub(super) async fn pass<F: Future<Output = Response> + Send + 'static>(
         &self,
         mut request: Request,
         next: impl FnOnce(Request) -> F,
@@ -119,7 +122,15 @@ impl Front {
         let mut seen = Seen::default();
         let mut response = match self.admit(peer.ip(), request, &mut seen).await {
             Ok(Admitted { request, mut permits, limited }) => {
-                let response = in_json_rpc(&method, next(request).await).await;
+                let is_large = request.body().size_hint().lower() > INLINE_BYTES as u64;
+                let response = match seen.caller.as_ref().filter(|_| is_large) {
+                    None => next(request).await,
+                    // In a box, so that others need no room for it.
+                    Some(caller) => Box::pin(self.workers.poll_apart(caller, next(request)))
+                        .await
+                        .unwrap_or_else(|error| busy(error).into_response()),
+                };
+                let response = in_json_rpc(&method, response).await;
                 let mut response = compressed(response, encodings.as_ref()).await;
                 if let Some(permits) = &mut permits
                     && response.extensions().get::<Listening>().is_some()
@@ -224,9 +235,18 @@ impl Front {
         let is_stream = parts.method == Method::GET;
         let hold = |bytes| self.hold(&principal, bytes);
         let (body, held) = self.body.read(&parts, body, hold).await?;
-        if self.callers.auth.permits()
-            && let Some(Called { name, effect }) = Called::by(&body)
-        {
+        let wants_call = self.callers.auth.permits();
+        let called = if body.len() <= INLINE_BYTES {
+            body::check(&body, wants_call)?
+        } else {
+            let body = body.clone();
+            let check = move || {
+                let called = body::check(&body, wants_call)?;
+                Ok::<_, Refusal>(called.map(Called::into_owned))
+            };
+            self.workers.run(&principal.name, check).await.map_err(busy)??
+        };
+        if let Some(Called { name, effect }) = called {
             self.callers.auth.permit(&principal, &name, effect, parts.uri.path())?;
         }
         let limited = principal.grant.can_end().then(|| principal.clone());
@@ -325,6 +345,20 @@ fn unread(exceeded: Exceeded) -> Refusal {
         Exceeded::InAll => (
             StatusCode::SERVICE_UNAVAILABLE,
             "too many answers wait for clients to read them; wait before the next request",
+        ),
+    };
+    Refusal::new(status, told).retry_after(SOON)
+}
+
+/// Why a large request is not read.
+fn busy(busy: Busy) -> Refusal {
+    let (status, told) = match busy {
+        Busy::Caller => {
+            (StatusCode::TOO_MANY_REQUESTS, "too many large requests at once; wait for some to end")
+        }
+        Busy::Server => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server reads too many large requests; try again in a few seconds",
         ),
     };
     Refusal::new(status, told).retry_after(SOON)

@@ -30,6 +30,12 @@ impl<K: Hash + Eq + Clone> UnderWay<K> {
         *count += 1;
         Some(Permit { under_way: self.clone(), of })
     }
+
+    /// How many of these there are.
+    pub(super) fn count(&self, of: &K) -> usize {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(of).copied().unwrap_or_default()
+    }
 }
 
 /// One request under way, until it is dropped.

@@ -69,13 +69,15 @@ use crate::{
     server::{Foresight, Server},
     store::{Limit, Store},
     watch::Watched,
+    workers::Workers,
 };
 
 pub(crate) use body::{MAX_BODIES, MAX_BODIES_OF_CALLER};
 pub use listener::{Connections, Tls};
 pub use session::Bounds as SessionBounds;
 pub(crate) use session::{
-    MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
+    CROWDED_UNPROVEN_TTL, FEW_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
+    MAX_UNPROVEN_SESSIONS_PER_NETWORK, REMEMBERED, UNPROVEN_TTL,
 };
 pub(crate) use streams::MAX_STREAMS;
 pub use unread::Unread;
@@ -255,6 +257,7 @@ pub fn router<H: Foresight + Clone>(
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
         bodies: HeldBytes::new(MAX_BODIES_OF_CALLER, MAX_BODIES),
+        workers: Workers::shared(),
         store: settings.store.clone(),
         address_rate: settings.address_rate,
         rate: settings.rate,
@@ -318,9 +321,12 @@ struct Mcp<H> {
 }
 
 impl<H: Foresight + Clone> Mcp<H> {
-    async fn answer(&self, request: Request) -> Response {
-        let served = |request| self.endpoint.serve(request);
-        let followed = |request| self.sessions.follow(request, served);
+    async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let mcp = self.clone();
+        let followed = async move |request| {
+            let served = |request| mcp.endpoint.serve(request);
+            mcp.sessions.follow(request, served).await
+        };
         self.front.pass(request, followed).await
     }
 }

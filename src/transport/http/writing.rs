@@ -201,6 +201,8 @@ pub(super) struct Outgoing<T> {
     /// Where it is told that an answer waits, over HTTP/2.
     writing: Option<Arc<Writing>>,
     waits: Option<u64>,
+    /// Whether others were let go first.
+    has_yielded: bool,
     _held: T,
 }
 
@@ -214,7 +216,8 @@ impl<T> Outgoing<T> {
         held: T,
     ) -> Self {
         let is_whole = body.size_hint().exact().is_some();
-        Self { body, rest: Bytes::new(), counted, is_whole, writing, waits: None, _held: held }
+        let (rest, waits, has_yielded) = (Bytes::new(), None, false);
+        Self { body, rest, counted, is_whole, writing, waits, has_yielded, _held: held }
     }
 
     /// The next piece of what the body gave.
@@ -260,7 +263,16 @@ impl<T: Unpin> HttpBody for Outgoing<T> {
                     Ok(data) if data.len() <= PIECE && this.writing.is_none() => {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
-                    Ok(data) => this.rest = data,
+                    Ok(data) => {
+                        this.rest = data;
+                        if !this.has_yielded && this.rest.len() > PIECE {
+                            // hyper answers several requests of one connection before it lets others go on,
+                            // and large answers take a while each.
+                            this.has_yielded = true;
+                            context.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                    }
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
                 },
                 other => return Poll::Ready(other),

@@ -65,8 +65,14 @@ pub(crate) const MAX_UNPROVEN_SESSIONS_PER_NETWORK: usize = 25;
 /// How long a session may last whose caller is not proven.
 pub(crate) const UNPROVEN_TTL: Duration = Duration::from_secs(60);
 
+/// How long such a session may idle once more than [`FEW_UNPROVEN_SESSIONS`] are live.
+pub(crate) const CROWDED_UNPROVEN_TTL: Duration = Duration::from_secs(15);
+
+/// How many sessions of callers who are not proven may idle for longer than that.
+pub(crate) const FEW_UNPROVEN_SESSIONS: usize = 32;
+
 /// How often it is looked whether the caller of such a session is proven by now.
-const PROOF_INTERVAL: Duration = Duration::from_secs(20);
+const PROOF_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a session may take to end that makes room for another.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -251,6 +257,12 @@ impl Bounded {
             let oldest = oldest.ok_or(Error::Full)?;
             self.close(&oldest).await;
         }
+    }
+
+    /// How long a session may idle now whose caller is not proven.
+    pub(super) fn unproven_idle(&self) -> Duration {
+        let is_crowded = self.unproven.count(&()) > FEW_UNPROVEN_SESSIONS;
+        if is_crowded { CROWDED_UNPROVEN_TTL } else { UNPROVEN_TTL }
     }
 
     /// Ends a session to make room for another. It can be gone on with.
@@ -458,7 +470,9 @@ async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionH
         let Some(all) = sessions.upgrade() else { return };
         if session.is_unproven() {
             let is_proven = auth.is_proven(&session.principal);
-            let is_late = session.is_older_than(UNPROVEN_TTL);
+            let idle = session.idle_since().map(|since| since.elapsed());
+            let is_late = session.is_older_than(UNPROVEN_TTL)
+                || idle.is_some_and(|idle| idle >= all.unproven_idle());
             if is_proven && all.promote(&session).await.is_err() || is_late && session.is_unproven()
             {
                 all.close(&session).await;

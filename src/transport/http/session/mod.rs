@@ -29,7 +29,8 @@ pub(super) use self::{
 };
 
 pub(crate) use self::bounded::{
-    MAX_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_TTL,
+    CROWDED_UNPROVEN_TTL, FEW_UNPROVEN_SESSIONS, MAX_UNPROVEN_SESSIONS,
+    MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_TTL,
 };
 
 use self::bounded::{VISIT, Visit};
@@ -116,7 +117,8 @@ impl Sessions {
 
     /// Where rmcp looks for sessions that are not.
     pub(super) fn elsewhere(&self) -> Arc<dyn SessionStore> {
-        Arc::new(Elsewhere { store: self.store.clone(), callers: self.callers.clone() })
+        let (store, callers) = (self.store.clone(), self.callers.clone());
+        Arc::new(Elsewhere { store, callers, live: self.live.clone() })
     }
 
     /// Has a request answered: ids are opened on their way in and sealed on their way out.
@@ -230,6 +232,7 @@ impl Sessions {
 struct Elsewhere {
     store: Store,
     callers: Callers,
+    live: Arc<Bounded>,
 }
 
 #[async_trait]
@@ -242,7 +245,7 @@ impl SessionStore for Elsewhere {
     async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
         let mut state = state.clone();
         trim_initialize(&mut state.initialize_params);
-        let (mut key, mut time) = (key(id), UNPROVEN_TTL);
+        let (mut key, mut time) = (key(id), self.live.unproven_idle());
         _ = VISIT.try_with(|Visit { principal, .. }| {
             let is_proven = self.callers.auth.is_proven(&principal.name);
             if is_proven {
