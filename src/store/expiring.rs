@@ -11,6 +11,9 @@ use super::Owner;
 /// What expires first, and among those what came first.
 type Turn = (Instant, u64);
 
+/// Room for fewer entries is not given back.
+const MIN_SHRINK_CAPACITY: usize = 256;
+
 /// A map whose entries expire. Unlike a cache it never lets go of one that has not, so that who must not
 /// forget can refuse instead.
 pub(super) struct Expiring<V> {
@@ -162,6 +165,15 @@ impl<V> Expiring<V> {
         }
     }
 
+    /// The same; gives back the room of those that are gone if most are.
+    pub(super) fn forget_expired_and_shrink(&mut self, now: Instant) {
+        self.forget_expired(now);
+        if self.entries.capacity() > MIN_SHRINK_CAPACITY.max(4 * self.entries.len()) {
+            self.entries.shrink_to_fit();
+            self.owners.shrink_to_fit();
+        }
+    }
+
     fn disown(&mut self, entry: &Entry<V>) {
         let Some(owner) = entry.owner else { return };
         if let Some(owned) = self.owners.get_mut(&owner) {
@@ -180,6 +192,18 @@ mod tests {
 
     use super::*;
     use crate::Key;
+
+    #[test]
+    fn room_of_expired_entries_is_given_back() {
+        let now = Instant::now();
+        let mut entries = Expiring::default();
+        for number in 0..10_000 {
+            entries.insert(&number.to_string(), None, (), 0, now + Duration::from_secs(number));
+        }
+        entries.forget_expired_and_shrink(now + Duration::from_secs(9_000));
+        assert_eq!(entries.len(), 999);
+        assert!(entries.entries.capacity() < 4_000, "{}", entries.entries.capacity());
+    }
 
     #[test]
     fn refreshed_entry_expires_later_and_is_counted_once() {

@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
+use tokio::time::sleep;
 
 use super::{
     Answer, Clock, Key, Limit, Owner, Queue, Queued, QueuedName, Stamp, StoreError, Taken, Use,
@@ -30,6 +31,9 @@ pub const MAX_ENTRIES_PER_OWNER: usize = 1_000;
 
 /// Bound on the values together that belong to one owner, in bytes.
 pub const MAX_BYTES_PER_OWNER: usize = 16 << 20;
+
+/// How often what has expired is looked for.
+const FORGET_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts, marks and values of one process.
 pub struct Memory {
@@ -64,6 +68,14 @@ impl Memory {
             epoch: random_epoch(),
             started: Instant::now(),
         }
+    }
+
+    /// Lets go of what has expired, and of the room that it took.
+    fn forget_expired(&self, now: Instant) {
+        held(&self.counters).forget_expired_and_shrink(now);
+        held(&self.limits).forget_expired_and_shrink(now);
+        held(&self.marks).forget_expired_and_shrink(now);
+        held(&self.values).forget_expired_and_shrink(now);
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -235,6 +247,16 @@ impl Memory {
 
     pub(super) fn remove(&self, key: &Key) {
         held(&self.values).remove(&key.name);
+    }
+}
+
+/// Has a store let go of what expires, for as long as it is there. Requests do that as well, but an idle server has
+/// none.
+pub(super) async fn forget_at_intervals(memory: Weak<Memory>) {
+    loop {
+        sleep(FORGET_INTERVAL).await;
+        let Some(memory) = memory.upgrade() else { return };
+        memory.forget_expired(Instant::now());
     }
 }
 

@@ -198,7 +198,11 @@ impl Store {
         more_roots: &[u8],
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let Some(url) = url else { return Ok(Self::memory()) };
+        let Some(url) = url else {
+            let memory = Arc::default();
+            tokio::spawn(memory::forget_at_intervals(Arc::downgrade(&memory)));
+            return Ok(Self::Memory(memory));
+        };
         let redis = Redis::new(url.expose_secret().trim(), more_roots, timeout)?;
         redis.greet().await;
         let redis = Arc::new(redis);
