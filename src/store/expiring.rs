@@ -11,7 +11,7 @@ use super::Owner;
 /// What expires first, and among those what came first.
 type Turn = (Instant, u64);
 
-/// Room for fewer entries is not given back.
+/// Minimum capacity of a map that is shrunk.
 const MIN_SHRINK_CAPACITY: usize = 256;
 
 /// A map whose entries expire. Unlike a cache it never lets go of one that has not, so that who must not
@@ -165,7 +165,7 @@ impl<V> Expiring<V> {
         }
     }
 
-    /// The same; gives back the room of those that are gone if most are.
+    /// Drops the expired entries, and shrinks the map if most of its capacity is unused.
     pub(super) fn forget_expired_and_shrink(&mut self, now: Instant) {
         self.forget_expired(now);
         if self.entries.capacity() > MIN_SHRINK_CAPACITY.max(4 * self.entries.len()) {

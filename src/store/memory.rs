@@ -32,7 +32,7 @@ pub const MAX_ENTRIES_PER_OWNER: usize = 1_000;
 /// Bound on the values together that belong to one owner, in bytes.
 pub const MAX_BYTES_PER_OWNER: usize = 16 << 20;
 
-/// How often what has expired is looked for.
+/// Interval at which expired entries are dropped.
 const FORGET_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts, marks and values of one process.
@@ -70,12 +70,13 @@ impl Memory {
         }
     }
 
-    /// Lets go of what has expired, and of the room that it took.
+    /// Drops the expired entries of every kind.
     fn forget_expired(&self, now: Instant) {
         held(&self.counters).forget_expired_and_shrink(now);
         held(&self.limits).forget_expired_and_shrink(now);
         held(&self.marks).forget_expired_and_shrink(now);
         held(&self.values).forget_expired_and_shrink(now);
+        held(&self.queues).values_mut().for_each(|entries| entries.drop_expired_values(now));
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -250,8 +251,7 @@ impl Memory {
     }
 }
 
-/// Has a store let go of what expires, for as long as it is there. Requests do that as well, but an idle server has
-/// none.
+/// Drops expired entries until the store itself is dropped. Requests do that as well, but an idle server has none.
 pub(super) async fn forget_at_intervals(memory: Weak<Memory>) {
     loop {
         sleep(FORGET_INTERVAL).await;
@@ -279,4 +279,25 @@ fn demand_room<V>(entries: &Expiring<V>, key: &Key) -> Result<(), StoreError> {
 /// No operation leaves the map half done, so one that panicked in another thread does no harm.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_store_drops_expired_values() {
+        let store = Store::memory();
+        let Store::Memory(memory) = &store else { panic!("it is in memory") };
+        let key = |id| Key::new("session", &[id]);
+        memory.put(&key("live"), "b".into(), Duration::from_secs(3600));
+        memory.put(&key("expired"), "a".into(), Duration::ZERO);
+        let count = || held(&memory.values).len();
+        assert_eq!(count(), 2);
+        tokio::task::yield_now().await;
+        tokio::time::advance(FORGET_INTERVAL).await;
+        tokio::task::yield_now().await;
+        assert_eq!(count(), 1);
+    }
 }

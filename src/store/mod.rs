@@ -20,6 +20,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
 use self::counter::{Asked, Granted, Short};
 pub use self::{
@@ -176,14 +177,23 @@ impl fmt::Display for Key {
 }
 
 impl Store {
-    /// A store in memory.
+    /// A store in memory. Made within a runtime, it forgets what has expired every few seconds; elsewhere only
+    /// when it is used.
     pub fn memory() -> Self {
-        Self::Memory(Arc::default())
+        Self::in_memory(Memory::default())
     }
 
     /// A store in memory whose counters go by this clock.
     pub fn memory_by(clock: Clock) -> Self {
-        Self::Memory(Arc::new(Memory::by(clock)))
+        Self::in_memory(Memory::by(clock))
+    }
+
+    fn in_memory(memory: Memory) -> Self {
+        let memory = Arc::new(memory);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(memory::forget_at_intervals(Arc::downgrade(&memory)));
+        }
+        Self::Memory(memory)
     }
 
     /// A store in Redis if there is a URL (`redis://user:password@host:6379/0`, or `rediss://` for
@@ -198,11 +208,7 @@ impl Store {
         more_roots: &[u8],
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let Some(url) = url else {
-            let memory = Arc::default();
-            tokio::spawn(memory::forget_at_intervals(Arc::downgrade(&memory)));
-            return Ok(Self::Memory(memory));
-        };
+        let Some(url) = url else { return Ok(Self::memory()) };
         let redis = Redis::new(url.expose_secret().trim(), more_roots, timeout)?;
         redis.greet().await;
         let redis = Arc::new(redis);

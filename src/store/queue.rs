@@ -137,8 +137,32 @@ impl Entries {
     /// Lets go of the values that have expired, and of the names that have been remembered for long enough.
     fn forget(&mut self, queue: &Queue, now: Instant) {
         self.0.retain(|entry| entry.expires + queue.remembers > now);
+        self.drop_expired_values(now);
+    }
+
+    /// Drops the values that have expired; their names stay.
+    pub(super) fn drop_expired_values(&mut self, now: Instant) {
         for entry in self.0.iter_mut().filter(|entry| !entry.is_live(now)) {
             entry.value = Bytes::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expired_value_is_dropped_and_its_name_stays() {
+        let hour = Duration::from_secs(3600);
+        let queue = Queue { name: "queue", max_of_owner: 2, max: 2, remembers: hour };
+        let (mut entries, now) = (Entries::default(), Instant::now());
+        for (id, ttl) in [("expired", Duration::ZERO), ("live", hour)] {
+            let queued = entries.append(&queue, (id, "owner"), id.into(), ttl, now);
+            assert_eq!(queued, Queued::Yes);
+        }
+        entries.drop_expired_values(now);
+        let values: Vec<_> = entries.0.iter().map(|entry| (&*entry.id, &*entry.value)).collect();
+        assert_eq!(values, [("expired", &b""[..]), ("live", b"live")]);
     }
 }
