@@ -21,6 +21,7 @@ async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
     const DEMAND: &str = "conditions: [{ path: args.rate_limits.value, op: lte, value: 10 }]";
     const DENY: &str =
         "action: approve, conditions: [{ path: args.rate_limits.value, op: gt, value: 10 }]";
+    const COUNT: &str = "limits: [{ max: 5, window: day, increment_from: args.rate_limits.value }]";
     const ALLOWED: &str =
         "conditions: [{ path: args.config.provider, op: in, value: ['@openai'] }]";
     let cases = [
@@ -54,6 +55,24 @@ async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
             rule: DENY,
             args: json!({ "rate_limits": r#"[{"value": 11, "n": "\ud800"}]"# }),
             passes: false,
+        },
+        Reached {
+            what: "such a text where there is a bound",
+            rule: CAP,
+            args: json!({ "config": r#"{"request_timeout": 9, "n": 1e999}"# }),
+            passes: false,
+        },
+        Reached {
+            what: "such a text where an amount is counted",
+            rule: COUNT,
+            args: json!({ "rate_limits": r#"[{"value": 1, "n": 1e999}]"# }),
+            passes: false,
+        },
+        Reached {
+            what: "an amount that is counted in a text",
+            rule: COUNT,
+            args: json!({ "rate_limits": r#"[{"value": 1}]"# }),
+            passes: true,
         },
         Reached {
             what: "both within",
