@@ -201,8 +201,6 @@ pub(super) struct Outgoing<T> {
     /// Where it is told that an answer waits, over HTTP/2.
     writing: Option<Arc<Writing>>,
     waits: Option<u64>,
-    /// Whether others were let go first.
-    has_yielded: bool,
     _held: T,
 }
 
@@ -216,8 +214,7 @@ impl<T> Outgoing<T> {
         held: T,
     ) -> Self {
         let is_whole = body.size_hint().exact().is_some();
-        let (rest, waits, has_yielded) = (Bytes::new(), None, false);
-        Self { body, rest, counted, is_whole, writing, waits, has_yielded, _held: held }
+        Self { body, rest: Bytes::new(), counted, is_whole, writing, waits: None, _held: held }
     }
 
     /// The next piece of what the body gave.
@@ -263,16 +260,7 @@ impl<T: Unpin> HttpBody for Outgoing<T> {
                     Ok(data) if data.len() <= PIECE && this.writing.is_none() => {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
-                    Ok(data) => {
-                        this.rest = data;
-                        if !this.has_yielded && this.rest.len() > PIECE {
-                            // hyper answers several requests of one connection before it lets others go on,
-                            // and large answers take a while each.
-                            this.has_yielded = true;
-                            context.waker().wake_by_ref();
-                            return Poll::Pending;
-                        }
-                    }
+                    Ok(data) => this.rest = data,
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
                 },
                 other => return Poll::Ready(other),
