@@ -16,6 +16,7 @@ use crate::{
     approval::gate::guarded,
     audit::lines,
     http::served,
+    mcp::Caller,
     process::{Served, said},
     requests::{answer, client, modern, post},
     stdio::opened,
@@ -399,6 +400,25 @@ async fn messages_that_are_too_much_are_answered_shortly_over_http() {
     let (status, answer) =
         answer(modern(&server, "tools/call", json!({ "name": "list-labels" }))).await;
     assert_eq!((status, &answer["result"]["isError"]), (StatusCode::OK, &json!(false)), "{answer}");
+}
+
+/// Such a request is read on another thread than others.
+#[tokio::test]
+async fn large_call_succeeds_with_and_without_a_session() {
+    let server = served(&["--auth", "key"]);
+    let targets = vec![json!({ "provider": "@openai", "weight": 1 }); 10_000];
+    let args = json!({ "name": "large", "config": { "targets": targets } });
+    assert!(args.to_string().len() > 256 << 10);
+    let mut caller = Caller::new(&server.url, "pk-a");
+    let alone = caller.modern("create-config", &args).await.unwrap();
+    let begun = caller.initialize().await;
+    assert_eq!(begun.status, StatusCode::OK, "{}", begun.message);
+    let params = json!({ "name": "create-config", "arguments": args });
+    let in_session = caller.call("tools/call", params).await;
+    for answer in [alone, in_session] {
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.message["result"]["isError"], json!(false), "{}", answer.message);
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Callers whose key the upstream may not know: nothing is kept, and nobody asked, in their name.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
-use portkey_mcp::{auth::Auth, server::Server};
+use portkey_mcp::{auth::Auth, portkey::http_client, server::Server};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -236,6 +236,31 @@ async fn session_of_an_unproven_key_ends_after_a_minute() {
         tokio::task::yield_now().await;
     }
     until_listeners(server.hub(), 1).await;
+}
+
+/// Sessions of two networks, of which one alone has no more than 25.
+#[tokio::test]
+async fn sessions_of_unproven_keys_end_sooner_where_there_are_many() {
+    let upstream = portkey().await;
+    let dispatcher = Arc::new(crate::upstream::dispatcher(&upstream));
+    let server = Server::new(dispatcher.clone(), None);
+    let routes = routes_by(server.clone(), Auth::Key(dispatcher)).await;
+    let url = serve_routes(routes).await;
+    for address in [[127, 0, 0, 2], [127, 0, 0, 3]] {
+        let client = http_client().local_address(IpAddr::from(address)).pool_max_idle_per_host(0);
+        let client = client.no_proxy().build().unwrap();
+        for _ in 0..20 {
+            let begun = Caller::by(client.clone(), &url, "pk-made-up").initialize().await;
+            assert_eq!(begun.status, StatusCode::OK);
+        }
+    }
+    until_listeners(server.hub(), 40).await;
+    tokio::time::pause();
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(11)).await;
+        tokio::task::yield_now().await;
+    }
+    until_listeners(server.hub(), 32).await;
 }
 
 /// A network whose keys fail is not asked about without end.

@@ -108,8 +108,11 @@ fn without_mark(mut body: Bytes) -> Bytes {
     body
 }
 
-/// Checks a body against the bounds of a message, and reads what it calls if that is wanted. Takes time with the
-/// size of the body.
+/// Checks a body against the bounds of a message, and reads which tool it calls if `wants_call` is set. The time
+/// grows with the size of the body.
+///
+/// # Errors
+/// The body exceeds a bound of [`envelope::check`].
 pub(super) fn check(body: &[u8], wants_call: bool) -> Result<Option<Called<'_>>, Refusal> {
     match envelope::check(body) {
         Ok(()) if wants_call => Ok(Called::by(body)),
@@ -127,7 +130,7 @@ pub(super) struct Called<'a> {
 }
 
 impl<'a> Called<'a> {
-    /// The same, apart from the body.
+    /// Copies the name out of the body that it borrows from.
     pub(super) fn into_owned(self) -> Called<'static> {
         Called { name: self.name.into_owned().into(), effect: self.effect }
     }

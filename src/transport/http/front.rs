@@ -60,7 +60,7 @@ pub(super) struct Front {
     pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
     /// What large bodies take.
     pub(super) bodies: Arc<HeldBytes<Holder>>,
-    /// What reads large bodies.
+    /// The threads that large requests are read on.
     pub(super) workers: Workers,
     pub(super) store: Store,
     pub(super) address_rate: Option<Limit>,
@@ -95,11 +95,24 @@ pub(super) enum Holder {
     Network(IpAddr),
 }
 
+impl Holder {
+    /// The name that its work is counted under.
+    fn name(self) -> Arc<str> {
+        match self {
+            Self::Principal(name) => name,
+            // Only callers by key have one, and their names begin with `key-`.
+            Self::Network(network) => network.to_string().into(),
+        }
+    }
+}
+
 /// A request that is let in, and its caller where that may be let in no longer before it is answered.
 struct Admitted {
     request: Request,
     permits: Option<Permits>,
     limited: Option<Arc<Principal>>,
+    /// Whose work it counts as, if its body is large.
+    large_of: Option<Arc<str>>,
 }
 
 impl Front {
@@ -121,12 +134,11 @@ impl Front {
         request.extensions_mut().insert(id.clone());
         let mut seen = Seen::default();
         let mut response = match self.admit(peer.ip(), request, &mut seen).await {
-            Ok(Admitted { request, mut permits, limited }) => {
-                let is_large = request.body().size_hint().lower() > INLINE_BYTES as u64;
-                let response = match seen.caller.as_ref().filter(|_| is_large) {
+            Ok(Admitted { request, mut permits, limited, large_of }) => {
+                let response = match large_of {
                     None => next(request).await,
-                    // In a box, so that others need no room for it.
-                    Some(caller) => Box::pin(self.workers.poll_apart(caller, next(request)))
+                    // Boxed, so that the future of an ordinary request stays small.
+                    Some(holder) => Box::pin(self.workers.poll_apart(&holder, next(request)))
                         .await
                         .unwrap_or_else(|error| busy(error).into_response()),
                 };
@@ -236,15 +248,17 @@ impl Front {
         let hold = |bytes| self.hold(&principal, bytes);
         let (body, held) = self.body.read(&parts, body, hold).await?;
         let wants_call = self.callers.auth.permits();
-        let called = if body.len() <= INLINE_BYTES {
-            body::check(&body, wants_call)?
-        } else {
-            let body = body.clone();
-            let check = move || {
-                let called = body::check(&body, wants_call)?;
-                Ok::<_, Refusal>(called.map(Called::into_owned))
-            };
-            self.workers.run(&principal.name, check).await.map_err(busy)??
+        let large_of = (body.len() > INLINE_BYTES).then(|| self.holder(&principal).name());
+        let called = match &large_of {
+            None => body::check(&body, wants_call)?,
+            Some(holder) => {
+                let body = body.clone();
+                let check = move || {
+                    let called = body::check(&body, wants_call)?;
+                    Ok::<_, Refusal>(called.map(Called::into_owned))
+                };
+                self.workers.run(holder, check).await.map_err(busy)??
+            }
         };
         if let Some(Called { name, effect }) = called {
             self.callers.auth.permit(&principal, &name, effect, parts.uri.path())?;
@@ -255,17 +269,22 @@ impl Front {
         // A stream that waits for news is bounded with all others.
         let permits = Permits { _of_address: of_address, _of_principal: of_principal, body: held };
         let permits = (!is_stream).then_some(permits);
-        Ok(Admitted { request, permits, limited })
+        Ok(Admitted { request, permits, limited, large_of })
     }
 
-    /// Memory for a large body.
-    fn hold(&self, principal: &Principal, bytes: usize) -> Result<BytesPermit<Holder>, Refusal> {
-        let holder = match principal.network {
+    /// Whose large bodies are counted together with those of this caller.
+    fn holder(&self, principal: &Principal) -> Holder {
+        match principal.network {
             Some(network) if !self.callers.auth.is_proven(&principal.name) => {
                 Holder::Network(network)
             }
             _ => Holder::Principal(principal.name.clone()),
-        };
+        }
+    }
+
+    /// Memory for a large body.
+    fn hold(&self, principal: &Principal, bytes: usize) -> Result<BytesPermit<Holder>, Refusal> {
+        let holder = self.holder(principal);
         self.bodies.reserve(holder, bytes).ok_or_else(|| {
             let told = "too many large requests at once; wait for some to end";
             Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(SOON)
@@ -350,7 +369,7 @@ fn unread(exceeded: Exceeded) -> Refusal {
     Refusal::new(status, told).retry_after(SOON)
 }
 
-/// Why a large request is not read.
+/// The refusal of a large request while too many are under way.
 fn busy(busy: Busy) -> Refusal {
     let (status, told) = match busy {
         Busy::Caller => {

@@ -31,7 +31,7 @@ impl<K: Hash + Eq + Clone> UnderWay<K> {
         Some(Permit { under_way: self.clone(), of })
     }
 
-    /// How many of these there are.
+    /// The number of requests under way for a key.
     pub(super) fn count(&self, of: &K) -> usize {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(of).copied().unwrap_or_default()
