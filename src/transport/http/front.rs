@@ -11,6 +11,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -116,11 +117,12 @@ struct Admitted {
 }
 
 impl Front {
-    /// Lets the request in, or says why not.
-    pub(super) async fn pass<F: Future<Output = Response> + Send + 'static>(
+    /// Lets the request in, or says why not. A large one goes to `next_apart`, and is polled on worker threads.
+    pub(super) async fn pass<F: Future<Output = Response>>(
         &self,
         mut request: Request,
         next: impl FnOnce(Request) -> F,
+        next_apart: impl FnOnce(Request) -> BoxFuture<'static, Response>,
     ) -> Response {
         let Some(&ConnectInfo::<SocketAddr>(peer)) = request.extensions().get() else {
             let told = "the request has no address";
@@ -137,8 +139,9 @@ impl Front {
             Ok(Admitted { request, mut permits, limited, large_of }) => {
                 let response = match large_of {
                     None => next(request).await,
-                    // Boxed, so that the future of an ordinary request stays small.
-                    Some(holder) => Box::pin(self.workers.poll_apart(&holder, next(request)))
+                    Some(holder) => self
+                        .workers
+                        .poll_apart(&holder, next_apart(request))
                         .await
                         .unwrap_or_else(|error| busy(error).into_response()),
                 };

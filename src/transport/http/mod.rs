@@ -36,6 +36,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::FutureExt;
 use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -322,12 +323,17 @@ struct Mcp<H> {
 
 impl<H: Foresight + Clone> Mcp<H> {
     async fn answer(self: Arc<Self>, request: Request) -> Response {
-        let mcp = self.clone();
-        let followed = async move |request| {
-            let served = |request| mcp.endpoint.serve(request);
-            mcp.sessions.follow(request, served).await
+        let followed = |request| self.follow(request);
+        // What is polled on other threads cannot borrow; ordinary requests are spared the box.
+        let followed_apart = |request| {
+            let mcp = self.clone();
+            async move { mcp.follow(request).await }.boxed()
         };
-        self.front.pass(request, followed).await
+        self.front.pass(request, followed, followed_apart).await
+    }
+
+    fn follow(&self, request: Request) -> impl Future<Output = Response> + Send {
+        self.sessions.follow(request, |request| self.endpoint.serve(request))
     }
 }
 
