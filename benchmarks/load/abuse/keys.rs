@@ -39,8 +39,8 @@ const STREAMS_TIME: Duration = Duration::from_secs(12);
 /// Where good callers who are new come from.
 const NEW_CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 100));
 
-/// How often one comes.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// How often one comes: rarely enough for the 60 checks of keys, and one more each second, that a network has.
+const INTERVAL: Duration = Duration::from_millis(300);
 
 /// How long one waits.
 const TIMEOUT: Duration = Duration::from_secs(30);
