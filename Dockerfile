@@ -19,23 +19,25 @@ FROM rust:${RUST_VERSION}-slim-trixie AS build
 WORKDIR /build
 # The dependencies have a layer of their own, which lasts until the lock file changes.
 COPY Cargo.toml Cargo.lock build.rs ./
-COPY src/admin/Cargo.toml src/admin/
-COPY src/catalog/Cargo.toml src/catalog/
-COPY src/gateway_patch/Cargo.toml src/gateway_patch/
-COPY src/operation/Cargo.toml src/operation/
-COPY src/policy/Cargo.toml src/policy/
-COPY src/sandbox/Cargo.toml src/sandbox/
-COPY src/store/Cargo.toml src/store/
-COPY src/watch/Cargo.toml src/watch/
-RUN touch src/lib.rs \
-    && for room in src/*/; do touch "$room/mod.rs"; done \
+COPY crates/bounded-file/Cargo.toml crates/bounded-file/
+COPY crates/concurrency/Cargo.toml crates/concurrency/
+COPY crates/file-watch/Cargo.toml crates/file-watch/
+COPY crates/merge-patch/Cargo.toml crates/merge-patch/
+COPY crates/operation/Cargo.toml crates/operation/
+COPY crates/policy/Cargo.toml crates/policy/
+COPY crates/portkey-api/Cargo.toml crates/portkey-api/
+COPY crates/sandbox/Cargo.toml crates/sandbox/
+COPY crates/store/Cargo.toml crates/store/
+RUN mkdir src && touch src/lib.rs \
+    && for crate in crates/*/; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
     && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked --features otel --bin portkey-mcp \
-    && rm -r src
+    && rm -r src crates/*/src
 COPY policies policies
+COPY crates crates
 COPY src src
 # Cargo goes by the times of files, and ours may be older than the stand-ins above.
-RUN touch src/lib.rs src/main.rs src/*/mod.rs \
+RUN touch src/lib.rs src/main.rs crates/*/src/lib.rs \
     && cargo build --release --locked --features otel --bin portkey-mcp
 
 # The same Debian as above, for the same C library, and the roots of trust for TLS.

@@ -12,14 +12,12 @@ use std::{
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
-    catalog::Catalog,
     dispatch::Dispatcher,
     metrics::Metrics,
     observe::Call,
-    operation::{JsonMap, Published},
-    policy::{Facts, Policy, Verdict},
     portkey::{Addresses, Client, Retries, Settings},
     principal::{Credentials, NoKey, Principal},
     record::Record,
@@ -27,9 +25,11 @@ use portkey_mcp::{
     search::Index,
     secrets,
     server::Server,
-    store::Store,
     untrusted,
 };
+use portkey_operation::{JsonMap, Published};
+use portkey_policy::{Facts, Policy, Verdict};
+use portkey_store::Store;
 use rmcp::model::ListToolsResult;
 use serde_json::{Value, json};
 

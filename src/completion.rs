@@ -6,17 +6,17 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
+use portkey_concurrency::single_flight::SingleFlight;
+use portkey_operation::JsonMap;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
     dispatch::{Call, Dispatcher, Record},
-    operation::JsonMap,
     principal::Principal,
     request::Arrival,
     resources::Kind,
-    single_flight::SingleFlight,
 };
 
 /// How long what was listed is kept.

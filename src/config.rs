@@ -7,23 +7,23 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use portkey_api::catalog::Catalog;
+use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_text, shown};
+use portkey_file_watch::Watched;
+use portkey_operation::Upstream;
+use portkey_sandbox::{Faults, PinnedTime, Sandbox};
 use reqwest::{Certificate, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
 use crate::{
-    catalog::Catalog,
     cli::{AccessOptions, ArgumentOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
     dispatch::Dispatcher,
-    files::{self, MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_text, shown},
     network,
-    operation::Upstream,
     portkey::{Addresses, Client, Retries, Settings, http_client},
     principal::{Credentials, Key, KeySource, NoKey},
     prompts::Library,
     readiness::{ComponentState, Readiness},
-    sandbox::{self, Faults, PinnedTime, Sandbox},
-    watch::Watched,
 };
 
 /// What each key is set with: a variable and an option, either of which a `_FILE` or `-file` follows.
@@ -279,10 +279,10 @@ impl Options {
             (None, None) => String::new(),
         };
         // In quotes, or with a word before it, it is one of the sandbox's all the same.
-        match given.contains(sandbox::KEY_PREFIX) {
+        match given.contains(portkey_sandbox::KEY_PREFIX) {
             true => read_key(PORTKEY_KEY, self.api_key.as_ref(), self.api_key_file.as_deref())?
                 .context("there is no key"),
-            false => Ok(Key::new(KeySource::Sandbox, &sandbox::KEY.into())?),
+            false => Ok(Key::new(KeySource::Sandbox, &portkey_sandbox::KEY.into())?),
         }
     }
 
@@ -360,7 +360,7 @@ impl Options {
     /// The file cannot be read.
     pub fn extra_roots_pem(&self) -> anyhow::Result<Vec<u8>> {
         let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
-        files::read(file, MAX_CONFIG_BYTES)
+        portkey_bounded_file::read(file, MAX_CONFIG_BYTES)
             .with_context(|| format!("cannot read the CA file {}", shown(file)))
     }
 

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use portkey_concurrency::worker_pool;
+use portkey_store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES};
+
 use crate::{
     approval::{MAX_TICKETS, MAX_TICKETS_OF_CALLER, NAME_REMEMBERED},
     audit,
@@ -12,9 +15,7 @@ use crate::{
     hub::{MAX_FILTER_BYTES, MOST_RESOURCES},
     principal::{MAX_CHECKS, MAX_PROOFS, PROOF_TTL},
     results::{MOST_OF_PRINCIPAL, USUAL_TTL},
-    secrets,
-    store::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES},
-    taint,
+    secrets, taint,
     transport::{
         self,
         http::{
@@ -23,7 +24,6 @@ use crate::{
             UNPROVEN_TTL,
         },
     },
-    workers,
 };
 
 /// Something that is kept because of a caller.
@@ -224,8 +224,8 @@ fn of_calls() -> Vec<Kept> {
         },
         Kept {
             what: "Reads of large results that are under way",
-            of_caller: count(workers::MAX_PER_CALLER),
-            in_all: count(workers::MAX_QUEUED),
+            of_caller: count(worker_pool::MAX_PER_CALLER),
+            in_all: count(worker_pool::MAX_QUEUED),
             time: "until answered".to_owned(),
             at_bound: "the read is refused, and may be made again",
         },

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use portkey_policy::Noted;
 use serde_json::Value;
 use tracing::info;
 
 use crate::{
     dispatch::{CallError, Record},
     metrics::{Held, Metrics, Refused},
-    operation,
-    policy::Noted,
     principal::Principal,
     record::End,
     request::{Arrival, UNKNOWN},
@@ -110,7 +109,7 @@ impl<'a> Call<'a> {
     }
 
     /// The write that was sent, if one was.
-    pub fn sent_write(&self) -> Option<&'static operation::Operation> {
+    pub fn sent_write(&self) -> Option<&'static portkey_operation::Operation> {
         self.record.operation.filter(|_| self.record.is_sent)
     }
 

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{
-    operation::{JsonMap, Operation},
-    policy::Noted,
-};
+use portkey_operation::{JsonMap, Operation};
+use portkey_policy::Noted;
 
 /// The outcome of a write that was sent and may have taken effect, although nothing says that it did.
 pub const UNKNOWN_OUTCOME: &str = "unknown";

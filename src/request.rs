@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::telemetry::Parent;
 
-pub use crate::policy::Transport;
+pub use portkey_policy::Transport;
 
 /// What a label says for a name that is none of ours.
 pub const UNKNOWN: &str = "_unknown";

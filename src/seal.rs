@@ -15,6 +15,8 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use portkey_bounded_file::{MAX_KEY_BYTES, read_text};
+use portkey_store::{Key, Stamp, Store, Use};
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
@@ -23,11 +25,7 @@ use rmcp::model::{RequestStateCodec, SealOptions};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    files::{MAX_KEY_BYTES, read_text},
-    secrets,
-    store::{Key, Stamp, Store, Use},
-};
+use crate::secrets;
 
 /// How long a key is at least, in bytes.
 const KEY_BYTES: usize = RequestStateCodec::MIN_KEY_LENGTH;

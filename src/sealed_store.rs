@@ -5,11 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use std::time::Duration;
 
-use crate::{
-    seal::{Keyring, MAX_ENCRYPTION_BYTES},
-    store::{Key, MOST_VALUE_BYTES, Queue, Queued, Store, StoreError},
-    watch::Watched,
-};
+use portkey_file_watch::Watched;
+use portkey_store::{Key, MOST_VALUE_BYTES, Queue, Queued, Store, StoreError};
+
+use crate::seal::{Keyring, MAX_ENCRYPTION_BYTES};
 
 /// A store with encrypted values. A value that none of the keys encrypted is not there. Names are not
 /// encrypted: they say for which caller something is kept, and nothing of what.

@@ -6,11 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    principal::Principal,
-    request::Arrival,
-    store::{Budget, Key, Store, Window},
-};
+use portkey_store::{Budget, Key, Store, Window};
+
+use crate::{principal::Principal, request::Arrival};
 
 /// How long after it has read something a session is tainted.
 pub const LASTS: Duration = Duration::from_secs(3600);

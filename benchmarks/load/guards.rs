@@ -2,10 +2,8 @@
 
 use std::{io::Write, time::Instant};
 
-use portkey_mcp::{
-    auth::{Entry, NewToken},
-    catalog::Catalog,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::auth::{Entry, NewToken};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 

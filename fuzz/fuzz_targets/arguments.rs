@@ -6,13 +6,9 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use portkey_mcp::{
-    catalog::Catalog,
-    dispatch::CallError,
-    operation::{InputError, JsonMap, UnknownFields, ValidationOptions, effort},
-    reply::{MAX_ERROR_BYTES, words},
-    surface,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{surface, dispatch::CallError, reply::{MAX_ERROR_BYTES, words}};
+use portkey_operation::{InputError, JsonMap, UnknownFields, ValidationOptions, effort};
 use serde_json::Value;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);

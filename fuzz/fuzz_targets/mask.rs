@@ -15,18 +15,9 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use portkey_mcp::{
-    audit::{Audit, Settings as AuditSettings, SyncPolicy, Target},
-    catalog::{Catalog, Entry},
-    dispatch::{Call, Dispatcher, Record},
-    dry_run,
-    operation::{Effect, JsonMap, ValidationOptions},
-    portkey::{Addresses, Client, Retries, Settings},
-    principal::Principal,
-    reply,
-    request::Arrival,
-    secrets::{Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted},
-};
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_mcp::{dry_run, reply, audit::{Audit, Settings as AuditSettings, SyncPolicy, Target}, dispatch::{Call, Dispatcher, Record}, portkey::{Addresses, Client, Retries, Settings}, principal::Principal, request::Arrival, secrets::{Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted}};
+use portkey_operation::{Effect, JsonMap, ValidationOptions};
 use portkey_mcp_fuzz::{KEY, credentials};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

@@ -6,12 +6,10 @@
 use std::{sync::LazyLock, time::SystemTime};
 
 use libfuzzer_sys::fuzz_target;
-use portkey_mcp::{
-    catalog::Catalog,
-    policy::{Decision, Facts, Policy, Verdict},
-    request::Transport,
-    store::Store,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::request::Transport;
+use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_store::Store;
 use serde_json::Value;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);

@@ -8,20 +8,10 @@ use std::{
 };
 
 use axum::{Extension, Router, extract::ConnectInfo};
-use portkey_mcp::{
-    auth::{Auth, Changes, Tokens},
-    catalog::Catalog,
-    dispatch::Dispatcher,
-    metrics::Metrics,
-    portkey::{Addresses, Client, Retries, Settings},
-    principal::{Credentials, Key, KeySource, NoKey, Principal},
-    readiness::Readiness,
-    seal::Keyring,
-    server::Server,
-    store::Store,
-    transport::http::{self, Connections, SessionBounds, Stop, Unread},
-    watch::Watched,
-};
+use portkey_api::catalog::Catalog;
+use portkey_file_watch::Watched;
+use portkey_mcp::{auth::{Auth, Changes, Tokens}, dispatch::Dispatcher, metrics::Metrics, portkey::{Addresses, Client, Retries, Settings}, principal::{Credentials, Key, KeySource, NoKey, Principal}, readiness::Readiness, seal::Keyring, server::Server, transport::http::{self, Connections, SessionBounds, Stop, Unread}};
+use portkey_store::Store;
 
 /// The key that acts upstream. No answer may contain it.
 pub const KEY: &str = "planted-upstream-key-5b1c9a52";

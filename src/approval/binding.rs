@@ -1,11 +1,10 @@
 //! What an approval is bound to.
 
+use portkey_operation::JsonMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Required;
-use crate::operation::JsonMap;
-
 /// A digest of one call: who makes it, of which tool, with which arguments, under which rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding([u8; 32]);

@@ -15,13 +15,14 @@ use std::{
     time::Duration,
 };
 
+use portkey_file_watch::Watched;
+use portkey_operation::{Effect, Operation};
+use portkey_store::Store;
+
 use crate::{
-    operation::{Effect, Operation},
     principal::Principal,
     seal::{Keyring, Purpose},
     sealed_store::SealedStore,
-    store::Store,
-    watch::Watched,
 };
 
 pub(crate) use self::question::About;

@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Write};
 
+use portkey_operation::{Effect, JsonMap, Operation, field_path};
 use serde_json::Value;
 
 use super::{Approved, Binding, Denied, Form, Grant, How, Required, plain};
 use crate::{
     dry_run::{Change, Outlook},
-    operation::{Effect, JsonMap, Operation, field_path},
     principal::Principal,
     request::Arrival,
     secrets::{BLANK, MASK, mask_text},

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use portkey_operation::JsonMap;
+use portkey_store::{Key, Limit, Queue, Queued, Stamp, StoreError, Taken, Use};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -15,12 +17,7 @@ use subtle::ConstantTimeEq;
 use tracing::warn;
 
 use super::{Answer, Approvals, Approved, Binding, Denied, Form, How, Question, Reaction};
-use crate::{
-    operation::JsonMap,
-    principal::Principal,
-    seal::random,
-    store::{Key, Limit, Queue, Queued, Stamp, StoreError, Taken, Use},
-};
+use crate::{principal::Principal, seal::random};
 
 /// How many tickets one caller may have at once.
 pub const MAX_TICKETS_OF_CALLER: usize = 30;

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use portkey_bounded_file::{Identity, open_without_links, shown};
 use serde_json::json;
 use tracing::{error, info};
 
@@ -19,8 +20,6 @@ use super::{
     lines::{BoundedLine, read_line},
     sink::Found,
 };
-use crate::files::{Identity, open_without_links, shown};
-
 /// A file of the log.
 #[derive(Debug)]
 pub(super) struct LogFile {

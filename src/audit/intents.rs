@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use portkey_bounded_file::{Identity, open_without_links, shown};
 use serde_json::Value;
 use tracing::error;
 
@@ -19,8 +20,6 @@ use super::{
     StartError,
     file::{lock, private},
 };
-use crate::files::{Identity, open_without_links, shown};
-
 /// Room for an intent, in bytes.
 const SLOT: usize = 16 << 10;
 

@@ -10,13 +10,13 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use portkey_operation::{Effect, JsonMap, Published};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Audit, Entry, Unwritable};
 use crate::{
-    operation::{Effect, JsonMap, Published},
     principal::Principal,
     record::{End, Record, UNKNOWN_OUTCOME},
     request::{Arrival, Transport, UNKNOWN},

@@ -25,12 +25,11 @@ use std::{
     time::Duration,
 };
 
+use portkey_bounded_file::shown;
 use ring::hmac;
 use tokio::sync::oneshot;
 
 use self::{sink::Sink, writer::Writer};
-use crate::files::shown;
-
 pub use chain::{Key, KeyError};
 pub use line::Line;
 pub use verify::{Damage, Finding, Report, Verifier};

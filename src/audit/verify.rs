@@ -6,14 +6,13 @@ use std::{
     path::PathBuf,
 };
 
+use portkey_bounded_file::{open, shown};
 use serde::Deserialize;
 
 use super::{
     chain::{Chain, Key, Link, Sealed},
     lines::{BoundedLine, read_line},
 };
-use crate::files::{open, shown};
-
 /// How many findings are kept; a file that is none of ours would have one for each line.
 const MOST_FINDINGS: usize = 100;
 

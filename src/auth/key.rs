@@ -1,13 +1,11 @@
 //! Callers who bring their own Portkey key: it serves the one request that brought it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use portkey_operation::Upstream;
 
 use super::{Denied, only};
-use crate::{
-    operation::Upstream,
-    principal::{
-        Credentials, Grant, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
-    },
+use crate::principal::{
+    Credentials, Grant, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
 };
 
 /// Carries the Portkey key.

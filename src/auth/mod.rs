@@ -10,15 +10,15 @@ use std::{borrow::Cow, path::Path, sync::Arc};
 use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use portkey_api::catalog::Catalog;
+use portkey_bounded_file::shown;
+use portkey_file_watch::{Parsed, Watched};
+use portkey_operation::Effect;
 
 use self::oauth::{Config, Http, KnownKeys, OAuth};
 use crate::{
-    catalog::Catalog,
-    files::shown,
-    operation::Effect,
     principal::{AccessModes, Credentials, Principal, Prover, Shape, Unproven, Withheld},
     secrets::{Guarded, check_permissions},
-    watch::{Parsed, Watched},
 };
 
 pub use grant::{Changes, Listener};

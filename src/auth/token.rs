@@ -12,18 +12,16 @@ use anyhow::{Context, anyhow, bail};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue};
+use portkey_file_watch::Parsed;
+use portkey_policy::Policy;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Denied, bearer, grant::Left, misshapen};
-use crate::{
-    policy::Policy,
-    principal::{
-        Credentials, Grant, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets,
-    },
-    watch::Parsed,
+use crate::principal::{
+    Credentials, Grant, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets,
 };
 
 const CHALLENGE: &str = "Bearer realm=\"portkey-mcp\"";

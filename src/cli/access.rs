@@ -7,11 +7,11 @@ use clap::{
     Args, ValueEnum,
     builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser},
 };
+use portkey_api::catalog::Catalog;
+use portkey_operation::{Presentation, Profile};
 
 use super::descriptions;
 use crate::{
-    catalog::Catalog,
-    operation::{Presentation, Profile},
     principal::{AccessModes, By, Tools, Toolsets},
     surface::Surface,
 };

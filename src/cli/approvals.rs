@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use portkey_bounded_file::shown;
 use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Options,
-    files::shown,
     secrets::{Guarded, read_guarded},
     untrusted::one_line,
 };

@@ -1,11 +1,9 @@
 //! Options about how the arguments of calls are read.
 
 use clap::{Args, ValueEnum};
+use portkey_operation::{Clock, UnknownFields, ValidationOptions};
 
-use crate::{
-    operation::{Clock, UnknownFields, ValidationOptions},
-    untrusted::one_line,
-};
+use crate::untrusted::one_line;
 
 /// How arguments that this version does not know are treated.
 #[derive(Clone, Copy, Debug, ValueEnum)]

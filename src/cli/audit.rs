@@ -4,10 +4,10 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use portkey_bounded_file::shown;
 
 use crate::{
     audit::{Audit, Key, Settings, SyncPolicy, Target, Verifier},
-    files::shown,
     untrusted::one_line,
 };
 

@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
+use portkey_operation::JsonMap;
 use serde_json::Value;
 
 use super::{approvals::logged_in, terminal};
 use crate::{
     approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
     dispatch::Dispatcher,
-    operation::JsonMap,
     principal::Principal,
     reply,
     server::{KEY_REFUSED, Server},

@@ -3,13 +3,11 @@
 use std::{collections::BTreeMap, io::Write, path::Path};
 
 use anyhow::{Context, anyhow, bail};
+use portkey_api::catalog::Catalog;
+use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
+use portkey_operation::{Operation, Presentation, Profile, Published, Wording, did_you_mean};
 
-use crate::{
-    catalog::Catalog,
-    files::{MAX_CONFIG_BYTES, read_text, shown},
-    operation::{Operation, Presentation, Profile, Published, Wording, did_you_mean},
-    surface,
-};
+use crate::surface;
 
 /// What stands above the words.
 const HEAD: &str = "\

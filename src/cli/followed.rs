@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use crate::{
-    readiness::{ComponentState, Readiness},
-    watch::{self, FileStatus},
-};
+use portkey_file_watch::FileStatus;
+
+use crate::readiness::{ComponentState, Readiness};
 
 /// How long ago files were last looked at, at most, if all is well: many times as long as it takes.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
 /// Has all kinds of files that are followed now told of, each as a component.
 pub(super) fn tell(readiness: &Readiness) {
-    for FileStatus { kind, .. } in watch::files() {
-        let status = move || watch::files().into_iter().find(|status| status.kind == kind);
+    for FileStatus { kind, .. } in portkey_file_watch::files() {
+        let status =
+            move || portkey_file_watch::files().into_iter().find(|status| status.kind == kind);
         readiness.watch(kind, move || status().map_or(ComponentState::OK, state));
     }
 }

@@ -5,19 +5,19 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Dura
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
+use portkey_api::catalog::Catalog;
+use portkey_sandbox::Sandbox;
+use portkey_store::{Limit, Store};
 
 use super::{followed, rate::Rate, replicas::Replicas};
 use crate::{
     auth::{Auth, Changes, OnOffer, oauth},
-    catalog::Catalog,
     config::{Built, Options, pause, seconds},
     metrics::Metrics,
     network,
     principal::Principal,
     readiness::ComponentState,
-    sandbox::Sandbox,
     server::Server,
-    store::{Limit, Store},
     transport::{
         admin::Desk,
         http::{self, Connections, Settings, Tls, Unread},

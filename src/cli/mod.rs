@@ -34,22 +34,22 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use portkey_api::catalog::Entry;
+use portkey_file_watch::Watched;
+use portkey_sandbox::Sandbox;
+use portkey_store::Store;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     approval::Approvals,
-    catalog::Entry,
     config::{Built, Options, http_url},
     metrics::Metrics,
     principal::Principal,
-    sandbox::Sandbox,
     seal::Keyring,
     secrets::mask_line,
     server::Server,
-    store::Store,
     telemetry, transport,
-    watch::{self, Watched},
 };
 
 pub(crate) use access::AccessOptions;
@@ -230,7 +230,7 @@ fn runtime(command: Option<&Command>) -> anyhow::Result<Runtime> {
 async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitCode> {
     match command {
         None | Some(Command::Stdio) => {
-            transport::reload_on_hangup(watch::reload)?;
+            transport::reload_on_hangup(portkey_file_watch::reload)?;
             options.warn();
             memory::give_back_when_idle();
             let exports = telemetry::start()?;
@@ -252,7 +252,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         }
         Some(Command::Http(http)) => {
             memory::give_back_when_idle();
-            transport::reload_on_hangup(watch::reload)?;
+            transport::reload_on_hangup(portkey_file_watch::reload)?;
             let exports = telemetry::start()?;
             let served = http.serve(&options, exports.has_metrics()).await;
             exports.flush().await;
@@ -268,7 +268,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             let (catalog, modes) = (options.catalog()?, options.access.modes()?);
             let (surface, policy) = (options.access.surface(), options.guard.policy()?);
             let is_listed = |entry: &Entry| {
-                let permits = |policy: &crate::policy::Policy| policy.can_permit(entry.operation);
+                let permits = |policy: &portkey_policy::Policy| policy.can_permit(entry.operation);
                 modes.admit(entry.domain.name, entry.operation).is_ok()
                     && policy.as_ref().is_none_or(permits)
             };

@@ -3,8 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use anyhow::anyhow;
-
-use crate::store::Limit;
+use portkey_store::Limit;
 
 /// A limit on requests, or the wish for none.
 #[derive(Clone, Copy, Debug)]

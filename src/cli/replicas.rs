@@ -4,17 +4,17 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
+use portkey_bounded_file::shown;
+use portkey_file_watch::{Parsed, Watched};
+use portkey_store::Store;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     config::{Options, seconds},
-    files::shown,
     seal::Keyring,
     secrets::{self, Guarded, check_permissions, read_guarded},
-    store::Store,
     transport::http::SessionBounds,
-    watch::{Parsed, Watched},
 };
 
 #[derive(Args, Debug)]

@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use portkey_bounded_file::shown;
 
-use crate::{
-    files::shown,
-    secrets::{Allowed, Delivery, References, Secrets},
-};
+use crate::secrets::{Allowed, Delivery, References, Secrets};
 
 /// How secrets that a call reveals reach whoever calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -8,12 +8,12 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use portkey_api::catalog::Catalog;
+use portkey_bounded_file::{MAX_CONFIG_BYTES, open_with, read_file, shown, text};
 use secrecy::ExposeSecret;
 
 use crate::{
     auth::{Entry, NewToken, Tokens},
-    catalog::Catalog,
-    files::{MAX_CONFIG_BYTES, open_with, read_file, shown, text},
     principal::{Credentials, NoKey},
 };
 

@@ -9,10 +9,13 @@ use clap::{Args, ValueEnum};
 
 use super::descriptions;
 
-use crate::{
-    admin::{DOMAINS, Domain},
+use portkey_api::{
     catalog::{Catalog, Entry},
-    operation::{Base, Operation, Plan, Published},
+    domains::{DOMAINS, Domain},
+};
+use portkey_operation::{Base, Operation, Plan, Published};
+
+use crate::{
     search::{Hit, Index},
     server,
     surface::Surface,

@@ -2,15 +2,15 @@
 
 use std::pin::Pin;
 
+use portkey_api::catalog::Entry;
+use portkey_operation::{JsonMap, Pending};
 use serde_json::Value;
 
 use super::{Call, CallError, Dispatcher, Record, Way};
 use crate::{
     approval::{About, Approved, Binding, Denied, Question, Required},
     audit::Line,
-    catalog::Entry,
     dry_run::{self, Outlook},
-    operation::{JsonMap, Pending},
     principal::{Principal, Prover},
     request::Arrival,
     secrets,

@@ -1,13 +1,12 @@
 //! Why a call came to nothing, and in which word that ends up on record.
 
+use portkey_api::catalog::UnknownTool;
+use portkey_operation::{InputError, Operation};
 use serde_json::Value;
 
 use crate::{
     approval::{Denied, Question, Waiting},
     audit::Unwritable,
-    catalog::UnknownTool,
-    operation::{InputError, Operation},
-    policy,
     portkey::{Refusal, SendError},
     principal::{Unproven, Withheld},
     record::{End, UNKNOWN_OUTCOME},
@@ -28,7 +27,7 @@ pub enum CallError {
     Unproven(#[from] Unproven),
     /// A policy forbids it.
     #[error(transparent)]
-    Forbidden(#[from] policy::Denied),
+    Forbidden(#[from] portkey_policy::Denied),
     /// The caller can mend the arguments.
     #[error(transparent)]
     Input(#[from] InputError),

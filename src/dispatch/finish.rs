@@ -1,13 +1,13 @@
 //! Makes of an upstream's answer what its caller gets: reads it, cleans it, and masks what is secret.
 
+use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
+use portkey_operation::Operation;
 use serde_json::Value;
 
 use crate::{
-    operation::Operation,
     portkey::{Answer, Refusal},
     secrets::{Fetched, Handover},
     untrusted,
-    workers::{INLINE_BYTES, Workers},
 };
 
 /// An answer as it came, with what is to be done with it.

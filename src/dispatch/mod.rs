@@ -9,23 +9,23 @@ mod setup;
 
 use std::{sync::Arc, time::SystemTime};
 
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_concurrency::worker_pool::Workers;
+use portkey_file_watch::Watched;
+use portkey_operation::{JsonMap, Validated, ValidationOptions};
+use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_store::Store;
 use serde_json::Value;
 
 use crate::{
     approval::{self, Always, Answer, Approvals, Required},
     audit::{Audit, Line},
-    catalog::{Catalog, Entry},
-    operation::{JsonMap, Validated, ValidationOptions},
-    policy::{self, Decision, Facts, Policy, Verdict},
     portkey::{Client, Doubt, Refusal},
     principal::{AccessModes, Method, Principal, Proofs},
     request::Arrival,
     secrets::{Caller, Secrets, mask_text},
-    store::Store,
     taint::Taint,
     untrusted,
-    watch::Watched,
-    workers::Workers,
 };
 
 use self::{finish::Raw, refused::Named};
@@ -148,7 +148,7 @@ impl Dispatcher {
         let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
         let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
         // Before the gate, which would tell what the hidden takes.
-        if let Some(denied) = policy::hidden(&policies, entry.operation) {
+        if let Some(denied) = portkey_policy::hidden(&policies, entry.operation) {
             line.record.denied_by(&*denied.rule.name);
             return Err(denied.into());
         }
@@ -184,7 +184,7 @@ impl Dispatcher {
             time: SystemTime::now(),
             tainted,
         };
-        let decision = policy::decide(&policies, &facts, &self.store).await;
+        let decision = portkey_policy::decide(&policies, &facts, &self.store).await;
         let Decision { verdict, shadows, reserved, redact } = decision;
         line.record.shadows = shadows;
         if let Some(rule) = verdict.rule() {

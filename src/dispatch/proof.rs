@@ -2,13 +2,12 @@
 
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
+use portkey_operation::{Base, Operation};
+use portkey_policy::Policy;
+use portkey_store::{Key, Limit, Taken};
+
 use super::Dispatcher;
-use crate::{
-    operation::{Base, Operation},
-    policy::Policy,
-    principal::{Method, Principal, Prover, Proving, Unproven},
-    store::{Key, Limit, Taken},
-};
+use crate::principal::{Method, Principal, Prover, Proving, Unproven};
 
 /// How many keys of one network are checked.
 pub const MAX_KEY_CHECKS: Limit =

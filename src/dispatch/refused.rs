@@ -1,9 +1,9 @@
 //! What is known of a call that the upstream refused, so that its causes can be told apart.
 
+use portkey_operation::{JsonMap, Operation, Published};
 use serde_json::Value;
 
 use crate::{
-    operation::{JsonMap, Operation, Published},
     portkey::{Doubt, KeyHolder, RefusedCall},
     principal::{KeySource, Method, Principal},
 };

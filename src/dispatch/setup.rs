@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_concurrency::worker_pool::Workers;
+use portkey_file_watch::Watched;
+use portkey_operation::{JsonMap, Operation, ValidationOptions};
+use portkey_policy::Policy;
+use portkey_store::Store;
+
 use super::Dispatcher;
 use crate::{
     approval::{Always, Approvals},
     audit::Audit,
-    catalog::{Catalog, Entry},
     dry_run,
     metrics::Metrics,
-    operation::{JsonMap, Operation, ValidationOptions},
-    policy::Policy,
     portkey::Client,
     principal::{AccessModes, Principal, Proofs},
     secrets::Secrets,
-    store::Store,
     taint::Taint,
-    watch::Watched,
-    workers::Workers,
 };
 
 impl Dispatcher {

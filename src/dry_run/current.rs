@@ -1,9 +1,7 @@
 //! Which read shows what a write is about to change, found in the catalog by path.
 
-use crate::{
-    catalog::{Catalog, Entry},
-    operation::{Effect, JsonMap, Operation},
-};
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_operation::{Effect, JsonMap, Operation};
 
 /// Arguments that say where a resource is, wherever they travel (quirks.md §7).
 const WHEREABOUTS: &[&str] = &["workspace_id", "organisation_id"];

@@ -1,12 +1,10 @@
 //! What a body would change of what is there, field by field.
 
+use portkey_operation::{Effect, Operation, field_path};
 use serde_json::Value;
 
 use super::brief;
-use crate::{
-    operation::{Effect, Operation, field_path},
-    secrets::{BLANK, MASK, is_masked, mask_text},
-};
+use crate::secrets::{BLANK, MASK, is_masked, mask_text};
 
 /// How many changes are told.
 const MOST_CHANGES: usize = 100;

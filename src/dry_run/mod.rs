@@ -4,9 +4,8 @@ mod brief;
 mod current;
 mod diff;
 
+use portkey_operation::{Effect, Operation, WireRequest};
 use serde_json::{Map, Value, json};
-
-use crate::operation::{Effect, Operation, WireRequest};
 
 pub use self::{
     brief::brief,

@@ -15,16 +15,14 @@ use http::StatusCode;
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
 pub(crate) use self::process::follow_log;
+use portkey_operation::{Effect, Upstream};
+
 use self::{
     component::Components,
     instrument::{Buckets, Count, Durations, Level},
     process::Process,
 };
-use crate::{
-    operation::{Effect, Upstream},
-    readiness::Readiness,
-    request::Arrival,
-};
+use crate::{readiness::Readiness, request::Arrival};
 
 /// What [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

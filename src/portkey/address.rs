@@ -1,8 +1,7 @@
 //! Where the hosts are.
 
+use portkey_operation::Base;
 use reqwest::Url;
-
-use crate::operation::Base;
 
 /// The host of Portkey's own control plane.
 const PORTKEY: &str = "api.portkey.ai";

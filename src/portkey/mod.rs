@@ -15,13 +15,13 @@ use std::{
 use backon::Retryable;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use portkey_operation::{Base, Upstream, WireRequest};
 use reqwest::{Certificate, Url};
 use serde_json::Value;
 
 use crate::{
     metrics::Metrics,
     network,
-    operation::{Base, Upstream, WireRequest},
     principal::{Credentials, KeyStatus, NoKey},
     telemetry::Span,
 };

@@ -3,14 +3,12 @@
 use std::{fmt, path::PathBuf};
 
 use http::HeaderValue;
+use portkey_bounded_file::shown;
+use portkey_operation::Upstream;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    files::shown,
-    operation::Upstream,
-    secrets::{self, Guarded, read_guarded},
-};
+use crate::secrets::{self, Guarded, read_guarded};
 
 /// Where a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,10 +9,8 @@ mod toolsets;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use crate::{
-    operation::{Operation, Upstream},
-    policy::Policy,
-};
+use portkey_operation::{Operation, Upstream};
+use portkey_policy::Policy;
 
 pub use credentials::{Credentials, Key, KeyError, KeySource, NoKey, Shape};
 pub use grant::Grant;

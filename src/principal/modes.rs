@@ -4,13 +4,10 @@
 use std::{collections::BTreeSet, fmt};
 
 use globset::GlobBuilder;
+use portkey_api::catalog::suggestion;
+use portkey_operation::{Effect, Operation};
 
 use super::{Toolsets, Withheld};
-use crate::{
-    catalog::suggestion,
-    operation::{Effect, Operation},
-};
-
 /// Bound on the names and globs of one choice.
 const MOST: usize = 64;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::{catalog::Catalog, operation::did_you_mean};
+use portkey_api::catalog::Catalog;
+use portkey_operation::did_you_mean;
 
 /// A choice of domains.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,9 +18,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use portkey_api::catalog::Catalog;
 use serde::Deserialize;
 
-use crate::{catalog::Catalog, untrusted};
+use crate::untrusted;
 
 /// Bound on the value of an argument, in characters.
 pub(super) const LONGEST_VALUE: usize = 1_000;

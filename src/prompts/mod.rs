@@ -12,12 +12,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-
-use crate::{
-    files::{read_text, shown},
-    operation::JsonMap,
-    watch::Watched,
-};
+use portkey_bounded_file::{read_text, shown};
+use portkey_file_watch::Watched;
+use portkey_operation::JsonMap;
 
 pub use self::document::{Argument, DocumentError, Prompt};
 

@@ -5,11 +5,9 @@
 use std::fmt::Write;
 
 use http::StatusCode;
+use portkey_operation::{Effect, Operation, Plan, Upstream};
 
-use crate::{
-    operation::{Effect, Operation, Plan, Upstream},
-    portkey::{KeyHolder, Kind, Refusal, is_generic},
-};
+use crate::portkey::{KeyHolder, Kind, Refusal, is_generic};
 
 /// What stands around a name that a message quotes.
 const QUOTES: [&str; 3] = ["`", "'", "\""];

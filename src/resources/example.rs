@@ -1,8 +1,8 @@
 //! Arguments as an example: what has to be given, with values that pass the gate.
 
+use portkey_api::catalog::Entry;
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
-
-use crate::{catalog::Entry, operation::JsonMap};
 
 const UUID: &str = "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80";
 

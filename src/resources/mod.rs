@@ -12,12 +12,9 @@ mod example;
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_operation::{JsonMap, Operation, Plan};
 use serde_json::{Value, json};
-
-use crate::{
-    catalog::{Catalog, Entry},
-    operation::{JsonMap, Operation, Plan},
-};
 
 pub use example::example;
 

@@ -1,22 +1,18 @@
 //! Answers that were shown in part, kept whole for a while for whoever got them.
 //!
-//! Memory holds what any store in memory does ([`crate::store::MOST_BYTES`]), the oldest going first;
+//! Memory holds what any store in memory does ([`portkey_store::MOST_BYTES`]), the oldest going first;
 //! of one caller no more than [`MOST_OF_PRINCIPAL`]. In Redis they are encrypted.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use portkey_concurrency::worker_pool::Busy;
+use portkey_store::{Key, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    principal::Principal,
-    seal::random,
-    sealed_store::SealedStore,
-    store::{Key, StoreError},
-    workers::Busy,
-};
+use crate::{principal::Principal, seal::random, sealed_store::SealedStore};
 
 /// Bound on what is kept of one caller, in bytes.
 pub const MOST_OF_PRINCIPAL: usize = 16 << 20;

@@ -8,6 +8,7 @@ use std::{
     io,
 };
 
+use portkey_operation::{Effect, InputError, JsonMap, Published};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,8 +16,6 @@ use super::{
     project::{Fields, MAX_FIELDS},
     warnings::{WARNINGS, add_warnings},
 };
-use crate::operation::{Effect, InputError, JsonMap, Published};
-
 /// Bound on the items that are gathered of a list; the page that reaches it is the last.
 pub const MOST_ITEMS: usize = 1_000;
 /// Bound on the pages that are gathered of a list.

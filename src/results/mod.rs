@@ -10,19 +10,16 @@ mod warnings;
 
 use std::{sync::Arc, time::Duration};
 
+use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
+use portkey_file_watch::Watched;
+use portkey_operation::JsonMap;
+use portkey_store::Store;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::{keep::Keep, preview::Cut};
 use crate::{
-    operation::JsonMap,
-    principal::Principal,
-    resources::result_uri,
-    seal::Keyring,
-    sealed_store::SealedStore,
-    store::Store,
-    watch::Watched,
-    workers::{INLINE_BYTES, Workers},
+    principal::Principal, resources::result_uri, seal::Keyring, sealed_store::SealedStore,
 };
 
 pub(crate) use self::list::ALL;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use aho_corasick::AhoCorasick;
+use portkey_operation::JsonMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,8 +14,6 @@ use super::{
     ResultError,
     preview::{self, Cut},
 };
-use crate::operation::JsonMap;
-
 /// Bound on the matches that are told of at once.
 const MOST_MATCHES: usize = 50;
 /// How many characters are shown on either side of a match.

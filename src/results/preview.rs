@@ -2,10 +2,9 @@
 
 use std::io;
 
+use portkey_operation::JsonMap;
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::operation::JsonMap;
 
 /// What of a large value in an object is shown at least, in bytes, while there is room for anything.
 const LEAST: usize = 160;

@@ -1,8 +1,7 @@
 //! A projection: of each item the fields that were asked for.
 
+use portkey_operation::JsonMap;
 use serde_json::Value;
-
-use crate::operation::JsonMap;
 
 /// Bound on the names that one call asks for: each is looked for in all items.
 pub(super) const MAX_FIELDS: usize = 100;

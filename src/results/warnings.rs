@@ -1,10 +1,9 @@
 //! Puts warnings of this server into an answer.
 
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use super::DATA;
-use crate::operation::JsonMap;
-
 /// Where warnings stand in an answer.
 pub const WARNINGS: &str = "warnings";
 /// Where they stand if the upstream has a field of that name that is no list of texts.

@@ -8,10 +8,8 @@ mod words;
 
 use std::{collections::BTreeMap, ops::Range};
 
-use crate::{
-    catalog::Entry,
-    operation::{Effect, Operation, Published},
-};
+use portkey_api::catalog::Entry;
+use portkey_operation::{Effect, Operation, Published};
 
 /// How soon further occurrences of a term stop to count.
 const K1: f32 = 1.2;

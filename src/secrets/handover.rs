@@ -6,12 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use portkey_operation::{JsonMap, Operation};
 use serde_json::Value;
 use tracing::error;
 
 use super::{SecretError, folder::Folder};
-use crate::operation::{JsonMap, Operation};
-
 /// Room on the disk that is made sure of before a secret comes to be, in bytes.
 const RESERVED: usize = 8192;
 

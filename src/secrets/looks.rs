@@ -1,8 +1,7 @@
 //! What a text or an object is by its look alone: made at random, or a description of a field.
 
+use portkey_operation::JsonMap;
 use serde_json::Value;
-
-use crate::operation::JsonMap;
 
 /// A token shorter than this is not taken for a secret by its characters alone.
 const MIN_RANDOM: usize = 24;

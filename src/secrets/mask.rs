@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use portkey_operation::{JsonMap, Operation, field_step};
 use serde_json::Value;
 
 use super::{
@@ -13,8 +14,6 @@ use super::{
     names::{self, Name},
     scan::{MASK, Scanner},
 };
-use crate::operation::{JsonMap, Operation, field_step};
-
 /// Where in an answer a value stands.
 #[derive(Clone, Copy, Debug)]
 struct Place {

@@ -13,9 +13,8 @@ mod scan;
 
 use std::{io, path::PathBuf};
 
+use portkey_operation::{Effect, JsonMap, Operation, Published, Reference};
 use serde_json::Value;
-
-use crate::operation::{Effect, JsonMap, Operation, Published, Reference};
 
 use scan::Scanner;
 
@@ -66,7 +65,7 @@ pub enum SecretError {
     #[error(
         "`{tool}` answers with a secret, and the file for it cannot be made in {}: {source}. Nothing was \
          sent; tell the operator",
-        crate::files::shown(folder)
+        portkey_bounded_file::shown(folder)
     )]
     NoFile {
         /// The tool's name.

@@ -2,9 +2,8 @@
 
 use std::{fs::Metadata, io, path::Path};
 
+use portkey_bounded_file::{MAX_KEY_BYTES, open, read_file, shown, text};
 use secrecy::SecretString;
-
-use crate::files::{MAX_KEY_BYTES, open, read_file, shown, text};
 
 /// What a file is to be kept from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Declared secrets are blanked by the shape of the arguments. In documents of free form and in undeclared
 //! fields names decide, and keys are found by how they look. No part is shown because it is not known.
 
+use portkey_operation::{JsonMap, Opaque, Published, Reference};
 use serde_json::Value;
 
 use super::{
@@ -11,8 +12,6 @@ use super::{
     names::{self, Name},
     scan::{MASK, SHORTEST, Scanner, mask_line},
 };
-use crate::operation::{JsonMap, Opaque, Published, Reference};
-
 /// Stands where a secret argument was.
 pub const BLANK: &str = "***";
 

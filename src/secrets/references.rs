@@ -7,14 +7,11 @@ use std::{
 };
 
 use globset::{Glob, GlobSet};
+use portkey_bounded_file::Identity;
+use portkey_operation::{JsonMap, Reference, Slot};
 use serde_json::Value;
 
 use super::scan::{self, SHORTEST};
-use crate::{
-    files::{self, Identity},
-    operation::{JsonMap, Reference, Slot},
-};
-
 /// Bound on a file that holds a secret, in bytes.
 const LARGEST: u64 = 65_536;
 
@@ -93,7 +90,7 @@ pub enum CannotOpen {
     #[error(transparent)]
     Pattern(#[from] globset::Error),
     /// No folder.
-    #[error("the folder {} cannot be opened: {source}", files::shown(path))]
+    #[error("the folder {} cannot be opened: {source}", portkey_bounded_file::shown(path))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -194,7 +191,7 @@ fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
     if !real.starts_with(folder) || !real.symlink_metadata().ok()?.is_file() {
         return None;
     }
-    let file = files::open(&real).ok()?;
+    let file = portkey_bounded_file::open(&real).ok()?;
     let opened = file.metadata().ok()?;
     // Whoever changed the path in between gets nothing.
     let again = real.canonicalize().ok().filter(|again| *again == real)?;
@@ -220,7 +217,8 @@ fn patterns(patterns: &[String]) -> Result<GlobSet, globset::Error> {
 }
 
 fn instructions(allowed: &Allowed) -> String {
-    let folders = allowed.folders.iter().map(|folder| files::shown(folder).to_string());
+    let folders =
+        allowed.folders.iter().map(|folder| portkey_bounded_file::shown(folder).to_string());
     let open: Vec<_> = allowed.variables.iter().cloned().chain(folders).collect();
     format!(
         " Where an argument is a credential, `$env:NAME` or `$file:PATH` has the server fill it in; open \

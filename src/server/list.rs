@@ -1,5 +1,7 @@
 //! The list of tools: what there is on a surface, and what of it a caller sees, page by page.
 
+use portkey_api::catalog::Entry;
+use portkey_operation::{Operation, Presentation, Published};
 use rmcp::{
     ErrorData,
     model::{
@@ -9,8 +11,6 @@ use rmcp::{
 
 use super::{LIST_TTL_MS, Server};
 use crate::{
-    catalog::Entry,
-    operation::{Operation, Presentation, Published},
     principal::Principal,
     reply,
     surface::{self, Does, Surface},

@@ -36,20 +36,21 @@ use self::{
     capabilities::Changing,
 };
 
+use portkey_api::catalog::Entry;
+use portkey_file_watch::Watched;
+use portkey_operation::Upstream;
+
 use crate::{
-    catalog::Entry,
     completion::Completer,
     dispatch::Dispatcher,
     hub::{Hub, Session},
     metrics::Metrics,
     observe,
-    operation::Upstream,
     principal::Principal,
     prompts::Library,
     results::Results,
     search::Index,
     surface::{self, Surface},
-    watch::Watched,
 };
 
 pub(crate) use self::whoami::KEY_REFUSED;

@@ -1,13 +1,15 @@
 //! Calls of our own tools: what they answer, or the operation that is meant.
 
 use futures_util::FutureExt;
+use portkey_api::catalog::{Entry, Guess, UnknownTool, did_you_mean_one_of};
+use portkey_operation::{
+    Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidationOptions,
+};
 use serde_json::{Value, json};
 
 use super::Server;
 use crate::{
-    catalog::{Entry, Guess, UnknownTool, did_you_mean_one_of},
     dispatch::{CallError, Record},
-    operation::{Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidationOptions},
     principal::Principal,
     request::Arrival,
     results::{Listing, Request, ResultError},

@@ -1,12 +1,12 @@
 //! The pages of a list, put together where a caller wishes for all of them.
 
+use portkey_operation::{InputError, JsonMap};
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
 use serde_json::Value;
 
 use super::Server;
 use crate::{
     dispatch::{Call, Record},
-    operation::{InputError, JsonMap},
     principal::Principal,
     reply,
     request::Arrival,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use portkey_api::catalog::UnknownTool;
+use portkey_file_watch::Watched;
 use rmcp::{
     ErrorData,
     model::{
@@ -12,10 +14,8 @@ use rmcp::{
 
 use super::{LIST_TTL_MS, Server, only_page};
 use crate::{
-    catalog::UnknownTool,
     principal::Principal,
     prompts::{self, Library, PromptError},
-    watch::Watched,
 };
 
 impl Server {

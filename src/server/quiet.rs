@@ -1,11 +1,11 @@
 //! Which calls want nothing but their answer, so that a transport can bring it without a stream.
 
 use http::request::Parts;
+use portkey_operation::Effect;
 use rmcp::{ServerHandler, model::CallToolRequestParams};
 
 use super::Server;
 use crate::{
-    operation::Effect,
     results::ALL,
     surface::{self, Does},
 };

@@ -1,12 +1,12 @@
 //! Calls from the shell: the way of every other call, but for who is asked, and that answers come whole.
 
+use portkey_operation::{InputError, JsonMap};
 use serde_json::Value;
 
 use super::{Server, own::Reached, pages::Source};
 use crate::{
     approval::{Answer, Denied, Question, take_ticket},
     dispatch::{Call, CallError, Dispatcher, Record},
-    operation::{InputError, JsonMap},
     principal::Principal,
     request::Arrival,
     results::annotate,

@@ -2,12 +2,12 @@
 
 use futures_util::future::join_all;
 use http::StatusCode;
+use portkey_operation::{Effect, JsonMap, Plan, Upstream};
 use serde_json::{Value, json};
 
 use super::Server;
 use crate::{
     dispatch::{Call, CallError, Record},
-    operation::{Effect, JsonMap, Plan, Upstream},
     principal::Principal,
     request::Arrival,
 };

@@ -2,7 +2,7 @@
 
 mod own;
 
-use crate::operation::Effect;
+use portkey_operation::Effect;
 
 pub use self::own::{Does, OwnTool, named, tools};
 

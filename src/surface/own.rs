@@ -5,12 +5,11 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
-use crate::operation::{
+use portkey_operation::{
     Effect, JsonMap, Operation, Presentation, Published, delete, get, post, put,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// One of our own tools.
 #[derive(Debug)]

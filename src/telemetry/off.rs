@@ -1,8 +1,9 @@
 //! What a build without the feature does: nothing.
 
 use http::{HeaderMap, StatusCode};
+use portkey_operation::Upstream;
 
-use crate::{operation::Upstream, request::Arrival};
+use crate::request::Arrival;
 
 /// Where telemetry is exported to: nowhere.
 #[derive(Debug)]

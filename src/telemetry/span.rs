@@ -9,9 +9,10 @@ use opentelemetry::{
         Tracer,
     },
 };
+use portkey_operation::Upstream;
 
 use super::export;
-use crate::{operation::Upstream, request::Arrival};
+use crate::request::Arrival;
 
 /// Names the step that a request belongs to, by W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

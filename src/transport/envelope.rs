@@ -3,13 +3,12 @@
 
 use std::fmt;
 
+use portkey_operation::{MAX_VALUES, measure};
 use serde::{
     Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
-
-use crate::operation::{MAX_VALUES, measure};
 
 /// Messages up to this size are not looked at: they cannot hold too much, and may be repeated whole.
 const SMALL_BYTES: usize = 4 << 10;

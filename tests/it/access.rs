@@ -3,12 +3,12 @@
 use std::{collections::HashMap, fs};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use portkey_api::catalog::{Catalog, Entry};
 use portkey_mcp::{
-    catalog::{Catalog, Entry},
-    operation::Effect,
     portkey::http_client,
     principal::{AccessModes, Tools, Toolsets, Withheld},
 };
+use portkey_operation::Effect;
 use reqwest::StatusCode;
 use rmcp::{
     ClientLifecycleMode, RoleClient,

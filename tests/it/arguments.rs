@@ -1,6 +1,6 @@
 //! The gate: what passes, what is put right on the way, and what is said of the rest.
 
-use portkey_mcp::catalog::Catalog;
+use portkey_api::catalog::Catalog;
 use serde_json::{Value, json};
 
 fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {

@@ -1,14 +1,14 @@
 //! Whatever a caller or an upstream writes, what is said of it is bounded, and so is the work.
 
+use portkey_api::catalog::Catalog;
+use portkey_file_watch::Watched;
 use portkey_mcp::{
     approval::Always,
-    catalog::Catalog,
     dispatch::CallError,
-    operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort},
-    policy::Policy,
     reply::{MAX_ERROR_BYTES, words},
-    watch::Watched,
 };
+use portkey_operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort};
+use portkey_policy::Policy;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 

@@ -2,13 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-use portkey_mcp::{
-    catalog::{Catalog, Entry},
-    operation::{Presentation, Profile},
-    principal::Toolsets,
-    server,
-    surface::Surface,
-};
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_mcp::{principal::Toolsets, server, surface::Surface};
+use portkey_operation::{Presentation, Profile};
 use rmcp::model::Tool;
 
 /// Bytes of the whole list, of the largest tool, and of the one in the middle.

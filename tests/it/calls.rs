@@ -4,7 +4,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use portkey_mcp::{catalog::Catalog, operation::Published};
+use portkey_api::catalog::Catalog;
+use portkey_operation::Published;
 use serde_json::{Value, json};
 
 #[test]

@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portkey_mcp::{
-    admin::DOMAINS,
-    catalog::Catalog,
-    operation::{JsonMap, Published, UnknownFields, ValidationOptions},
-};
+use portkey_api::{catalog::Catalog, domains::DOMAINS};
+use portkey_operation::{JsonMap, Published, UnknownFields, ValidationOptions};
 use serde_json::{Value, json};
 
 fn each(check: impl Fn(&Published) -> Result<(), String>) {

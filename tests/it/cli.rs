@@ -2,9 +2,9 @@
 
 use std::{fs, io, process::Stdio};
 
-use portkey_mcp::{
-    catalog::Catalog, operation::Upstream, portkey::http_client, server, surface::Surface,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{portkey::http_client, server, surface::Surface};
+use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
 use crate::process::{Pipe, Served, command, said};

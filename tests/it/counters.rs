@@ -9,9 +9,7 @@ use std::{
 };
 
 use chrono::DateTime;
-use portkey_mcp::store::{
-    Budget, Key, MOST_ENTRIES, Reservation, Reserved, Store, StoreError, Window,
-};
+use portkey_store::{Budget, Key, MOST_ENTRIES, Reservation, Reserved, Store, StoreError, Window};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 

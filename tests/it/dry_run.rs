@@ -1,8 +1,8 @@
 //! Dry runs: what a write would send is told, and nothing but a read is sent.
 
-use portkey_mcp::{
-    catalog::Catalog, dispatch::Dispatcher, dry_run, operation::Effect, principal::Scopes,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{dispatch::Dispatcher, dry_run, principal::Scopes};
+use portkey_operation::Effect;
 use serde_json::{Value, json};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! What a patch makes of a gateway: the rules one by one, and what holds of any patch.
 
-use portkey_mcp::gateway_patch::merge;
+use portkey_merge_patch::merge;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, fs};
 
-use portkey_mcp::{
-    admin::guardrails::catalogue::{CHECKS, Takes},
+use portkey_api::{
     catalog::Catalog,
-    operation::Published,
+    domains::guardrails::catalogue::{CHECKS, Takes},
 };
+use portkey_operation::Published;
 use serde_json::{Value, json};
 
 fn published(name: &str) -> Published {

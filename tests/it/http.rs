@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use portkey_mcp::{catalog::Catalog, operation::Presentation, server, surface::Surface};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{server, surface::Surface};
+use portkey_operation::Presentation;
 use reqwest::{Client, StatusCode};
 use rmcp::{
     ClientLifecycleMode,

@@ -7,6 +7,7 @@
 
 mod access;
 mod approval;
+mod architecture;
 mod arguments;
 mod audit;
 mod auth;
@@ -31,7 +32,6 @@ mod files;
 mod followed;
 mod gateway_patch;
 mod guardrail_checks;
-mod house;
 mod http;
 mod http_limits;
 mod http_unread;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use portkey_mcp::admin::DOMAINS;
+use portkey_api::domains::DOMAINS;
 use serde_json::Value;
 
 /// Beside the records, where a checkout has them.

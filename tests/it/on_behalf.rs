@@ -1,16 +1,15 @@
 //! What is read on behalf of a write: previews, dry runs and questions show a document only to whoever may read
 //! it, and as it is shown to a reader.
 
+use portkey_api::catalog::Catalog;
+use portkey_file_watch::Watched;
 use portkey_mcp::{
     approval::Always,
     dispatch::{CallError, Dispatcher},
-    policy::Policy,
     principal::{AccessModes, Principal, Scopes, Tools},
-    watch::Watched,
 };
+use portkey_policy::Policy;
 use serde_json::{Value, json};
-
-use portkey_mcp::catalog::Catalog;
 
 use crate::{
     approval::gate::guarded,

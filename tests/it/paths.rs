@@ -1,6 +1,7 @@
 //! No identifier leaves its segment of the path: whatever could is refused before anything is sent.
 
-use portkey_mcp::{catalog::Catalog, dispatch::CallError};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::dispatch::CallError;
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,7 +43,7 @@ const CLIMBERS: &[&str] = &[
 ];
 
 /// Arguments that satisfy an operation, so that only the one under test can be at fault.
-pub(crate) fn minimal(entry: &portkey_mcp::catalog::Entry) -> Value {
+pub(crate) fn minimal(entry: &portkey_api::catalog::Entry) -> Value {
     fn fill(schema: &Value) -> Value {
         match schema["type"].as_str() {
             Some("object") => {

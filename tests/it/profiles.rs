@@ -3,12 +3,9 @@
 
 use std::{fs, path::Path};
 
-use portkey_mcp::{
-    catalog::Catalog,
-    operation::{Presentation, Profile},
-    server,
-    surface::Surface,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{server, surface::Surface};
+use portkey_operation::{Presentation, Profile};
 use rmcp::model::Tool;
 use serde_json::{Value, json};
 

@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use portkey_mcp::{
-    catalog::Catalog,
-    prompts::{Library, Prompt},
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::prompts::{Library, Prompt};
 use rmcp::{
     ServiceError,
     model::{ErrorCode, GetPromptRequestParams},

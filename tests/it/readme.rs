@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use portkey_mcp::admin::DOMAINS;
+use portkey_api::domains::DOMAINS;
 
 use crate::process::said;
 

@@ -5,10 +5,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use portkey_mcp::{
-    admin::DOMAINS,
-    operation::{Base, Published},
-};
+use portkey_api::domains::DOMAINS;
+use portkey_operation::{Base, Published};
 use serde_json::Value;
 
 const RECORDS: &str = "../shared/portkey-api";
@@ -258,7 +256,7 @@ fn compare(published: &Published, record: &Value) {
     );
     let enterprise = record["plan_gate"]["plan"] == "enterprise";
     assert_eq!(
-        operation.plan() == portkey_mcp::operation::Plan::Enterprise,
+        operation.plan() == portkey_operation::Plan::Enterprise,
         enterprise,
         "plan of {name}"
     );

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use portkey_mcp::store::Store;
+use portkey_store::Store;
 use tempfile::TempDir;
 
 /// A server that keeps nothing on disk; killed when dropped.

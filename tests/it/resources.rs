@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    catalog::Catalog,
     guide::GUIDES,
     resources::{Address, Kind, example},
 };

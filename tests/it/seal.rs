@@ -5,13 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_mcp::{
-    seal::{
-        Broken, Keyring,
-        Purpose::{RequestState, Session},
-    },
-    store::{Key, MOST_ENTRIES, Stamp, Store, Use},
+use portkey_mcp::seal::{
+    Broken, Keyring,
+    Purpose::{RequestState, Session},
 };
+use portkey_store::{Key, MOST_ENTRIES, Stamp, Store, Use};
 use tokio::task::JoinSet;
 
 use crate::{programs::is_missing, redis::Redis};

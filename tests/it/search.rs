@@ -5,10 +5,8 @@
 
 use std::{collections::BTreeSet, fs};
 
-use portkey_mcp::{
-    catalog::Catalog,
-    search::{Hit, Index},
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::search::{Hit, Index};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

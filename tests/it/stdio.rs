@@ -1,11 +1,8 @@
 //! MCP over standard input and output, with a real client and with lines no client would send.
 
-use portkey_mcp::{
-    catalog::Catalog,
-    operation::{Presentation, Upstream as Whose},
-    server,
-    surface::Surface,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{server, surface::Surface};
+use portkey_operation::{Presentation, Upstream as Whose};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},

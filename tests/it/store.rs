@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use portkey_mcp::store::{
+use portkey_store::{
     Budget, Key, Limit, MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES,
     MOST_VALUE_BYTES, Reserved, Store, StoreError, Taken, Use, Window,
 };

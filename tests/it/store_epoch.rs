@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_mcp::store::{Stamp, Store, Use};
+use portkey_store::{Stamp, Store, Use};
 
 use crate::{
     programs::is_missing,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_mcp::store::{Queue, Queued, QueuedName, Store};
+use portkey_store::{Queue, Queued, QueuedName, Store};
 
 use crate::store::{HOUR, Pair, eventually, pairs};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use portkey_mcp::store::{Budget, Key, Queue, REDIS_RIGHTS, Reserved, Store, StoreError, Window};
+use portkey_store::{Budget, Key, Queue, REDIS_RIGHTS, Reserved, Store, StoreError, Window};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 

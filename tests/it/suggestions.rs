@@ -1,7 +1,10 @@
 //! What is suggested in place of a tool that there is not: what does as its verb says, and never anything that
 //! destroys where something else was meant.
 
-use portkey_mcp::{catalog::Catalog, operation::Effect, policy::Policy, principal::Tools};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::principal::Tools;
+use portkey_operation::Effect;
+use portkey_policy::Policy;
 use rmcp::{ServiceError, model::CallToolRequestParams};
 use serde_json::json;
 

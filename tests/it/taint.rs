@@ -4,9 +4,9 @@ use portkey_mcp::{
     dispatch::{Call, Dispatcher, Record},
     principal::Principal,
     request::Arrival,
-    store::Store,
     taint::Taint,
 };
+use portkey_store::Store;
 use serde_json::json;
 
 use crate::{

@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use portkey_mcp::{catalog::Catalog, server, surface};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{server, surface};
 
 #[test]
 fn every_tool_is_as_published() {

@@ -1,9 +1,7 @@
 //! Text that strangers wrote: what is taken out of it, what stays, and what says that it is there.
 
-use portkey_mcp::{
-    catalog::Catalog,
-    untrusted::{clean, cleaned},
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::untrusted::{clean, cleaned};
 use serde_json::{Value, json};
 use unicode_general_category::{GeneralCategory, get_general_category};
 

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    catalog::Catalog,
     dispatch::Dispatcher,
     portkey::{Addresses, Client, Retries, Settings},
     principal::{Credentials, Key, KeySource, NoKey, Principal},

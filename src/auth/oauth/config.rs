@@ -6,13 +6,11 @@ use std::{
 };
 
 use jsonwebtoken::Algorithm;
+use portkey_policy::Policy;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{
-    policy::Policy,
-    principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets},
-};
+use crate::principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets};
 
 use super::{
     super::token::{check_name, scopes},

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use portkey_concurrency::single_flight::SingleFlight;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -19,8 +20,6 @@ use super::{
     config,
     remote::{Fault, Http, MAX_WAIT, in_time, json},
 };
-use crate::single_flight::SingleFlight;
-
 /// How long a good word is kept at most; as long can a revoked token still be used.
 const KEPT_GOOD: Duration = Duration::from_secs(30);
 

@@ -6,12 +6,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
+use portkey_api::catalog::Catalog;
 use serde_json::json;
 
-use crate::{
-    catalog::Catalog,
-    principal::{Access, Needed, Scope, Scopes, Toolsets},
-};
+use crate::principal::{Access, Needed, Scope, Scopes, Toolsets};
 
 use super::{address::Identifier, config::is_scope};
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{
-    policy::Policy,
-    principal::{Credentials, Grant, Method, Principal, Scopes, Toolsets},
-};
+use portkey_policy::Policy;
+
+use crate::principal::{Credentials, Grant, Method, Principal, Scopes, Toolsets};
 
 use super::claims::Claims;
 

@@ -8,15 +8,15 @@ use std::{
 };
 
 use clap::{Args, builder::BoolishValueParser};
+use portkey_file_watch::Watched;
+use portkey_store::Store;
 
 use crate::{
     approval::{Always, Approvals},
     config::seconds,
     dispatch::Dispatcher,
     seal::Keyring,
-    store::Store,
     transport::admin::Desk,
-    watch::Watched,
 };
 
 #[derive(Args, Debug)]

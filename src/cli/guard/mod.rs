@@ -6,12 +6,11 @@ mod policy;
 use std::{path::Path, sync::Arc};
 
 use clap::Args;
+use portkey_file_watch::Watched;
+use portkey_store::Store;
 
 use self::{approval::Approval, policy::Policy};
-use crate::{
-    approval::Approvals, dispatch::Dispatcher, seal::Keyring, store::Store, transport::admin::Desk,
-    watch::Watched,
-};
+use crate::{approval::Approvals, dispatch::Dispatcher, seal::Keyring, transport::admin::Desk};
 
 /// What stands between a call and its upstream.
 #[derive(Args, Debug)]
@@ -35,7 +34,7 @@ impl Guard {
     ///
     /// # Errors
     /// The file cannot be read or does not hold.
-    pub(crate) fn policy(&self) -> anyhow::Result<Option<crate::policy::Policy>> {
+    pub(crate) fn policy(&self) -> anyhow::Result<Option<portkey_policy::Policy>> {
         self.policy.load()
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{dispatch::Dispatcher, policy};
+use crate::dispatch::Dispatcher;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Guard")]
@@ -18,12 +18,12 @@ pub(super) struct Policy {
 impl Policy {
     pub(super) fn over(&self, dispatcher: Dispatcher) -> anyhow::Result<Dispatcher> {
         match &self.policy {
-            Some(file) => Ok(dispatcher.under(policy::Policy::watched(file)?)),
+            Some(file) => Ok(dispatcher.under(portkey_policy::Policy::watched(file)?)),
             None => Ok(dispatcher),
         }
     }
 
-    pub(super) fn load(&self) -> anyhow::Result<Option<policy::Policy>> {
-        self.policy.as_deref().map(policy::Policy::quiet).transpose()
+    pub(super) fn load(&self) -> anyhow::Result<Option<portkey_policy::Policy>> {
+        self.policy.as_deref().map(portkey_policy::Policy::quiet).transpose()
     }
 }

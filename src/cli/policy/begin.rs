@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-
-use crate::{catalog::Catalog, operation::Effect};
+use portkey_api::catalog::Catalog;
+use portkey_operation::Effect;
 
 /// A ready-made policy.
 #[derive(Clone, Copy, Debug, ValueEnum)]

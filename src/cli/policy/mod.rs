@@ -10,16 +10,14 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-
-use crate::{
-    catalog::Catalog,
-    files::{MAX_CONFIG_BYTES, read_text, shown},
-    policy::{
-        self, Policy as Rules,
-        cases::{self, Case},
-    },
-    untrusted::one_line,
+use portkey_api::catalog::Catalog;
+use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
+use portkey_policy::{
+    Policy as Rules,
+    cases::{self, Case},
 };
+
+use crate::untrusted::one_line;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
@@ -139,7 +137,7 @@ impl Explain {
         let catalog = Catalog::full();
         let cases::Told { decision, steps } = case.ask(&rules, &catalog).await?;
         writeln!(out, "{}", one_line(&cases::sentence(&decision.verdict)))?;
-        if let policy::Verdict::Deny(denied) = &decision.verdict {
+        if let portkey_policy::Verdict::Deny(denied) = &decision.verdict {
             writeln!(out, "  decided at: {}", denied.stage.word())?;
         }
         if let Some(rule) = decision.verdict.rule() {

@@ -23,6 +23,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use portkey_bounded_file::{Identity, shown};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
@@ -34,7 +35,6 @@ use self::page::Entered;
 use super::auxiliary::{self, Connection, Limits};
 use crate::{
     approval::{self, Approvals, Filter, MAX_PAGE, Reaction, Ticket, Undecided},
-    files::{Identity, shown},
     seal::random,
     secrets,
 };

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use portkey_operation::Effect;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -14,10 +15,7 @@ use super::{
     super::{MARK, envelope},
     refusal::Refusal,
 };
-use crate::{
-    operation::Effect,
-    surface::{self, Does},
-};
+use crate::surface::{self, Does};
 
 /// Up to which size a request that is too large is read all the same: a client that is still sending
 /// when the connection closes never sees why.

@@ -13,6 +13,8 @@ use axum::{
 };
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
+use portkey_concurrency::worker_pool::{Busy, INLINE_BYTES, Workers};
+use portkey_store::{Key, Limit, Store, StoreError, Taken};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -33,8 +35,6 @@ use crate::{
     metrics::{self, Metrics},
     principal::{Method as Proof, Principal},
     request::{REQUEST_ID, RequestId},
-    store::{Key, Limit, Store, StoreError, Taken},
-    workers::{Busy, INLINE_BYTES, Workers},
 };
 
 /// When to come back after too many requests at once: as soon as one of them may have ended.

@@ -12,10 +12,9 @@ use axum::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, header};
+use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
 
 use super::accept::{JSON, is_of, split};
-use crate::workers::{INLINE_BYTES, Workers};
-
 /// Smaller answers gain less than they cost.
 const MIN_BYTES: u64 = 8 << 10;
 

@@ -19,6 +19,8 @@ use axum_server::{
 };
 use http::{Request, Version};
 use hyper_util::rt::TokioTimer;
+use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_text, shown};
+use portkey_file_watch::{Parsed, Watched};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -39,10 +41,8 @@ use tracing::info;
 
 use super::{prompt::Prompt, sniff::Sniffing, unread::Unread, writing::Writing};
 use crate::{
-    files::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_text, shown},
     metrics::{Held, Metrics, Refused},
     secrets::{Guarded, check_permissions},
-    watch::{Parsed, Watched},
 };
 
 /// How many streams one HTTP/2 connection may have open.

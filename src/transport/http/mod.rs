@@ -39,6 +39,9 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, Method, StatusCode, header};
 use ipnet::IpNet;
+use portkey_concurrency::worker_pool::Workers;
+use portkey_file_watch::Watched;
+use portkey_store::{Limit, Store};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -68,9 +71,6 @@ use crate::{
     request::REQUEST_ID,
     seal::Keyring,
     server::{Foresight, Server},
-    store::{Limit, Store},
-    watch::Watched,
-    workers::Workers,
 };
 
 pub(crate) use body::{MAX_BODIES, MAX_BODIES_OF_CALLER};

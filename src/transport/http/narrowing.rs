@@ -4,12 +4,10 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use percent_encoding::percent_decode_str;
+use portkey_api::catalog::Catalog;
 
 use super::refusal::Refusal;
-use crate::{
-    catalog::Catalog,
-    principal::{AccessModes, By, Tools, Toolsets},
-};
+use crate::principal::{AccessModes, By, Tools, Toolsets};
 
 /// What the names of the three begin with.
 const PREFIX: &str = "x-portkey-mcp-";

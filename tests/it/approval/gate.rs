@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
+use portkey_api::catalog::Catalog;
+use portkey_file_watch::Watched;
 use portkey_mcp::{
     approval::{
         Always, Answer, Approvals, Denied, Filter, Form, How, MAX_PAGE, MAX_TICKETS_OF_CALLER,
         MIN_NAME_DIGITS, Question, Reaction, Ticket, Undecided,
     },
-    catalog::Catalog,
     dispatch::{Call, CallError, Dispatcher, Record},
     portkey::Client,
     principal::Principal,
     request::Arrival,
     seal::Keyring,
-    store::{Queue, Store},
-    watch::Watched,
 };
+use portkey_store::{Queue, Store};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ mod repetition;
 
 use std::time::Duration;
 
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    catalog::Catalog,
     dispatch::{CallError, Dispatcher},
     portkey::{Client, Settings},
     principal::Principal,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use portkey_mcp::{catalog::Catalog, dispatch::Dispatcher, portkey::Client};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{dispatch::Dispatcher, portkey::Client};
 use serde_json::json;
 
 use super::{call, create, with};

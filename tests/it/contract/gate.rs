@@ -1,7 +1,8 @@
 //! What the shape of a tool's arguments lets pass, their type takes, too: both are made from one struct, and
 //! where debug assertions are on `admit` asks both.
 
-use portkey_mcp::{catalog::Catalog, operation::JsonMap};
+use portkey_api::catalog::Catalog;
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use super::generate::{Extent, fill};

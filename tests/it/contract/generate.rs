@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use portkey_mcp::operation::JsonMap;
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 /// How much of a schema to give.

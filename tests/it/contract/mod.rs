@@ -12,7 +12,9 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use portkey_mcp::{catalog::Catalog, dispatch::CallError, operation::JsonMap, reply::words};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{dispatch::CallError, reply::words};
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use crate::records;

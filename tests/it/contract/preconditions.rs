@@ -2,10 +2,8 @@
 //! and what has to be done before.
 
 use http::Method;
-use portkey_mcp::{
-    admin::DOMAINS,
-    operation::{JsonMap, Operation},
-};
+use portkey_api::domains::DOMAINS;
+use portkey_operation::{JsonMap, Operation};
 use serde_json::Value;
 
 use super::generate::Extent;

@@ -1,7 +1,7 @@
 //! The same arguments, as a client gives them that knows a tool by another form of its schema.
 
 use jsonschema::Validator;
-use portkey_mcp::operation::{JsonMap, Operation, Presentation, Profile, Published};
+use portkey_operation::{JsonMap, Operation, Presentation, Profile, Published};
 use serde_json::{Value, json};
 
 /// A tool in one form.

@@ -1,6 +1,7 @@
 //! Values that arguments must have for a call to work, where the schema alone does not give them.
 
-use portkey_mcp::{admin::guardrails::catalogue::CHECKS, operation::JsonMap};
+use portkey_api::domains::guardrails::catalogue::CHECKS;
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use super::{generate::Extent, preconditions::last};

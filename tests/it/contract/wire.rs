@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, fs};
 
-use portkey_mcp::operation::{Base, JsonMap, Operation};
+use portkey_operation::{Base, JsonMap, Operation};
 use reqwest::Url;
 use serde_json::Value;
 

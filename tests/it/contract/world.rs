@@ -6,14 +6,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use portkey_api::catalog::{Catalog, Entry};
 use portkey_mcp::{
-    catalog::{Catalog, Entry},
     dispatch::{CallError, Dispatcher},
-    operation::JsonMap,
     portkey::Client,
     reply::words,
-    sandbox::{Faults, Sandbox},
 };
+use portkey_operation::JsonMap;
+use portkey_sandbox::{Faults, Sandbox};
 use serde_json::Value;
 
 use super::{

@@ -49,7 +49,7 @@ fn names_of_the_same_tool_match_and_others_do_not() {
 #[test]
 fn alias_in_the_header_matches_its_tool() {
     let server = served(&[]);
-    let catalog = portkey_mcp::catalog::Catalog::full();
+    let catalog = portkey_api::catalog::Catalog::full();
     let aliased = catalog.iter().find(|entry| !entry.operation.other_names().is_empty());
     let operation = aliased.unwrap().operation;
     let alias = operation.other_names()[0];

@@ -3,14 +3,14 @@
 
 mod switch;
 
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    catalog::Catalog,
     dispatch::{CallError, Dispatcher},
-    operation::JsonMap,
     portkey::{Addresses, Client, Settings},
     principal::Principal,
     reply,
 };
+use portkey_operation::JsonMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! What switches Enkrypt AI's tools on, and what a call of them says while they are off.
 
-use portkey_mcp::{catalog::Catalog, operation::Upstream};
+use portkey_api::catalog::Catalog;
+use portkey_operation::Upstream;
 
 use super::TOOLS;
 use crate::process::{Served, command, said};

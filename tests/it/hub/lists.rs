@@ -2,10 +2,9 @@
 
 use std::{fs, sync::Arc};
 
-use portkey_mcp::{
-    catalog::Catalog, dispatch::Dispatcher, policy::Policy, portkey::Client, prompts,
-    server::Server,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::{dispatch::Dispatcher, portkey::Client, prompts, server::Server};
+use portkey_policy::Policy;
 use rmcp::model::{ServerCapabilities, SubscriptionFilter};
 
 use super::{Generation, Over, announce_all, connect, everything, next, until_listeners};

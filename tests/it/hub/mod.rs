@@ -7,9 +7,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use clap::Parser;
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::Auth,
-    catalog::Catalog,
     cli::{Http, Prepared},
     config::Options,
     dispatch::Dispatcher,

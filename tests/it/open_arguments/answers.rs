@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use portkey_mcp::{dispatch::CallError, policy::Policy, watch::Watched};
+use portkey_file_watch::Watched;
+use portkey_mcp::dispatch::CallError;
+use portkey_policy::Policy;
 use serde_json::{Value, json};
 
 use crate::{
@@ -90,7 +92,7 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
         let text = format!(
             "version: \"1\"\ntools:\n  create-label:\n    rules: [{{ name: guard, {rule} }}]\n"
         );
-        let catalog = portkey_mcp::catalog::Catalog::full();
+        let catalog = portkey_api::catalog::Catalog::full();
         let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
         let upstream = Upstream::start(|_| ok("{}")).await;
         let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
@@ -158,7 +160,7 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
             let text = format!(
                 "version: \"1\"\ntools:\n  {tool}:\n    rules: [{{ name: small, cap: {{ \"{path}\": 10 }} }}]\n"
             );
-            let catalog = portkey_mcp::catalog::Catalog::full();
+            let catalog = portkey_api::catalog::Catalog::full();
             let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
             let upstream = Upstream::start(|_| ok("{}")).await;
             let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));

@@ -1,9 +1,7 @@
 //! No argument that was given is missing from the request without an error or a warning.
 
-use portkey_mcp::{
-    catalog::{Catalog, Entry},
-    operation::{JsonMap, Validated, ValidationOptions},
-};
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_operation::{JsonMap, Validated, ValidationOptions};
 use serde_json::{Value, json};
 
 use crate::paths::minimal;

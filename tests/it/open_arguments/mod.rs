@@ -4,10 +4,8 @@ mod answers;
 mod every_argument;
 mod times;
 
-use portkey_mcp::{
-    catalog::Catalog,
-    operation::{Clock, JsonMap, UnknownFields, Validated, ValidationOptions},
-};
+use portkey_api::catalog::Catalog;
+use portkey_operation::{Clock, JsonMap, UnknownFields, Validated, ValidationOptions};
 use serde_json::{Value, json};
 
 /// Sunday, 29 November 2026, 10:30 UTC.

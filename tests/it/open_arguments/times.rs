@@ -1,6 +1,6 @@
 //! Times: which forms are taken, which ranges are refused, and that all of them are of one type.
 
-use portkey_mcp::catalog::Catalog;
+use portkey_api::catalog::Catalog;
 use serde_json::json;
 
 use super::validate;

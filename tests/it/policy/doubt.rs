@@ -1,6 +1,7 @@
 //! What may have happened stays counted; what did not is given back.
 
-use portkey_mcp::{dispatch::CallError, watch::Watched};
+use portkey_file_watch::Watched;
+use portkey_mcp::dispatch::CallError;
 use serde_json::json;
 
 use super::*;

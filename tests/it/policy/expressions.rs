@@ -1,6 +1,6 @@
 //! `when:`: what expressions see, what they may not do, and that an error denies.
 
-use portkey_mcp::policy::{MOST_TEXT, MOST_VALUES};
+use portkey_policy::{MOST_TEXT, MOST_VALUES};
 use serde_json::json;
 
 use super::*;

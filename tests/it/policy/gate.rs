@@ -2,7 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use portkey_mcp::{approval::Always, dispatch::CallError, request::Arrival, watch::Watched};
+use portkey_file_watch::Watched;
+use portkey_mcp::{approval::Always, dispatch::CallError, request::Arrival};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},

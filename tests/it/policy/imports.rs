@@ -1,6 +1,6 @@
 //! Files of Intercept's format and of its hosted dialect, taken as they are.
 
-use portkey_mcp::policy::Stage;
+use portkey_policy::Stage;
 use serde_json::json;
 
 use super::*;

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use portkey_mcp::{catalog::Catalog, principal::Principal, watch::Watched};
+use portkey_api::catalog::Catalog;
+use portkey_file_watch::Watched;
+use portkey_mcp::principal::Principal;
 use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
 use serde_json::json;
 

@@ -17,12 +17,10 @@ mod verbs;
 
 use std::time::{Duration, SystemTime};
 
-use portkey_mcp::{
-    catalog::Catalog,
-    policy::{Decision, Facts, Policy, Verdict},
-    request::Transport,
-    store::Store,
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::request::Transport;
+use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_store::Store;
 use serde_json::Value;
 
 /// A Tuesday, 14:30 in UTC.
@@ -77,7 +75,7 @@ async fn decided(
         time: tuesday() + caller.later,
         tainted: caller.tainted,
     };
-    portkey_mcp::policy::decide(policies, &facts, store).await
+    portkey_policy::decide(policies, &facts, store).await
 }
 
 /// The verdict in a line: `allow`, `approve rule`, `dry-run rule`, or `deny rule: words`.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use portkey_mcp::operation::{Effect, Operation};
+use portkey_operation::{Effect, Operation};
 use serde_json::json;
 
 use super::*;

@@ -1,6 +1,6 @@
 //! What holds of every policy and every call: no panic, and a rule that denies never lets more pass.
 
-use portkey_mcp::policy::Stage;
+use portkey_policy::Stage;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 

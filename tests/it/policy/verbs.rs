@@ -49,7 +49,7 @@ async fn every_verb_does_what_it_says() {
         let list = list.structured_content.unwrap();
         let list = list["data"].as_array().unwrap();
         assert!(!list.is_empty() && list.iter().all(|one| one["slug"].is_string()), "{way:?}");
-        assert!(list.iter().all(|one| one["name"] == portkey_mcp::policy::REDACTED), "{way:?}");
+        assert!(list.iter().all(|one| one["name"] == portkey_policy::REDACTED), "{way:?}");
 
         for (tool, args, done, words) in [
             (

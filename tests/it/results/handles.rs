@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portkey_concurrency::worker_pool::{Busy, MAX_PER_CALLER, Workers};
+use portkey_file_watch::Watched;
 use portkey_mcp::{
-    operation::JsonMap,
     principal::Principal,
     results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
     seal::Keyring,
-    watch::Watched,
-    workers::{Busy, MAX_PER_CALLER, Workers},
 };
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 

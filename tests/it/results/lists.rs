@@ -1,10 +1,8 @@
 //! Lists: `total`, `returned` and `next` of every one, `fields` and `all`, as clients see them.
 
-use portkey_mcp::{
-    catalog::Catalog,
-    operation::JsonMap,
-    results::{Gathered, Listing},
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::results::{Gathered, Listing};
+use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use crate::approval::{Human, WAYS, connected};

@@ -162,7 +162,7 @@ async fn keys_are_found_by_workspace_or_id_and_under_both_versions() {
     assert_eq!(found["data"], json!([research["data"][0]]));
     assert_eq!(portkey.refusal(Method::GET, "/api-keys/evaluation-runs", Value::Null).await.0, 404);
     let v2 = portkey.sandbox.base_url().replace("/v1", &format!("/v2/api-keys/{id}"));
-    let key = ("x-portkey-api-key", portkey_mcp::sandbox::KEY);
+    let key = ("x-portkey-api-key", portkey_sandbox::KEY);
     let answer = portkey.client.get(v2).header(key.0, key.1).send().await.unwrap();
     assert_eq!(answer.status(), 200);
 }

@@ -34,7 +34,7 @@ async fn every_write_leaves_an_entry() {
         ["update", "delete", "update", "update", "create"]
     );
     assert!(!all.to_string().contains("not-to-be-told"), "{all}");
-    assert!(!all.to_string().contains(portkey_mcp::sandbox::KEY));
+    assert!(!all.to_string().contains(portkey_sandbox::KEY));
     let first = &all["records"][4];
     assert_eq!((&first["uri"], &first["request_id"]), (&json!("/v1/integrations"), &json!(id)));
     let body: Value = serde_json::from_str(first["request_body"].as_str().unwrap()).unwrap();

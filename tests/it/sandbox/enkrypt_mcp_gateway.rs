@@ -1,7 +1,7 @@
 //! Enkrypt AI's MCP gateways in the sandbox: found by headers, changed by merging.
 
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    catalog::Catalog,
     dispatch::Dispatcher,
     portkey::{Client, Settings},
     reply,

@@ -1,6 +1,6 @@
 //! Faults: they come as often as asked for, the same ones each time, and before anything is done.
 
-use portkey_mcp::sandbox::Faults;
+use portkey_sandbox::Faults;
 use reqwest::Method;
 use serde_json::{Value, json};
 

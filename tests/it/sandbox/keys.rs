@@ -71,7 +71,7 @@ async fn kind_of_a_key_is_told_by_its_text() {
     }
     for Case { key, defaults, logs, labels } in [
         Case { key: "anything", defaults: 200, logs: 200, labels: 200 },
-        Case { key: portkey_mcp::sandbox::KEY, defaults: 200, logs: 200, labels: 200 },
+        Case { key: portkey_sandbox::KEY, defaults: 200, logs: 200, labels: 200 },
         Case { key: ADMIN, defaults: 200, logs: 403, labels: 200 },
         Case { key: "sandbox-admin-of-mine", defaults: 200, logs: 403, labels: 200 },
         Case { key: "sandbox-admin-read", defaults: 200, logs: 403, labels: 403 },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_mcp::sandbox::{Faults, Sandbox};
+use portkey_sandbox::{Faults, Sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -51,10 +51,8 @@ mod workspace_exclusions;
 mod workspace_members;
 mod workspaces;
 
-use portkey_mcp::{
-    portkey::http_client,
-    sandbox::{Faults, KEY, Sandbox},
-};
+use portkey_mcp::portkey::http_client;
+use portkey_sandbox::{Faults, KEY, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 

@@ -3,7 +3,8 @@
 
 use std::{fs, path::Path};
 
-use portkey_mcp::{catalog::Catalog, operation::JsonMap};
+use portkey_api::catalog::Catalog;
+use portkey_operation::JsonMap;
 use proptest::{
     collection::vec,
     prelude::*,

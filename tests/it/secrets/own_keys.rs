@@ -1,8 +1,8 @@
 //! The server's own keys, and those of a request: masked wherever an upstream or a caller puts them, and however
 //! they are written there.
 
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    catalog::Catalog,
     dispatch::{Call, CallError, Record},
     principal::{Credentials, Key, KeySource, NoKey, Principal},
     record::End,

@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
 
-use portkey_mcp::{
-    catalog::Catalog,
-    operation::{JsonMap, ValidationOptions, field_path},
-    secrets::{Allowed, Caller, Delivery, MASK, References, Secrets, mask},
-};
+use portkey_api::catalog::Catalog;
+use portkey_mcp::secrets::{Allowed, Caller, Delivery, MASK, References, Secrets, mask};
+use portkey_operation::{JsonMap, ValidationOptions, field_path};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 

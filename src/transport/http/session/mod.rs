@@ -33,14 +33,15 @@ pub(crate) use self::bounded::{
     MAX_UNPROVEN_SESSIONS_PER_NETWORK, UNPROVEN_TTL,
 };
 
+use portkey_file_watch::Watched;
+use portkey_store::{Key, Store};
+
 use self::bounded::{VISIT, Visit};
 use super::{refusal::Refusal, streams::Callers};
 use crate::{
     principal::Principal,
     seal::{Broken, Keyring, Purpose},
-    store::{Key, Store},
     transport::trim::trim_initialize,
-    watch::Watched,
 };
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");

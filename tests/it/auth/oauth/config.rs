@@ -2,9 +2,9 @@
 
 use std::{fs, path::Path};
 
+use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::oauth::Config,
-    catalog::Catalog,
     principal::{Credentials, NoKey},
 };
 

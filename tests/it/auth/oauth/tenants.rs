@@ -2,9 +2,9 @@
 
 use portkey_mcp::{
     auth::oauth::{OAuth, OAuthError},
-    operation::Upstream,
     principal::{Access, Principal},
 };
+use portkey_operation::Upstream;
 use serde_json::{Value, json};
 
 use super::{claims_with, issuer::Issuer, settings, signer::Signer, start};

@@ -1,0 +1,341 @@
+//! Files that take effect when they change: read at the start, read again on a change, swapped whole.
+//!
+//! What is in effect is what the path leads to. Events of the system make a change quick; that it is found
+//! at all does not rest on them: every two seconds one thread looks whether each path still leads to the
+//! same unchanged file, and once a minute it reads the files and compares what is in them.
+
+mod source;
+mod watcher;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::Context;
+use arc_swap::{ArcSwap, Guard};
+use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
+
+use self::source::{Check, Source, Target};
+
+/// What was made of a file.
+#[derive(Debug)]
+pub struct Parsed<T> {
+    /// The value.
+    pub value: T,
+    /// Other files that it was made from; a change of theirs counts as well.
+    pub files: Vec<PathBuf>,
+}
+
+/// Is told what was in effect, and what is now.
+type Listener<T> = Box<dyn Fn(&T, &T) + Send + Sync>;
+
+/// A value that follows its file. A version that does not hold is told in the log, and the value before
+/// it stays.
+pub struct Watched<T> {
+    current: Arc<ArcSwap<T>>,
+    listener: Arc<OnceLock<Listener<T>>>,
+    /// Followed for as long as this is kept.
+    source: Option<Arc<dyn Source>>,
+}
+
+/// How files of one kind are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStatus {
+    /// What they are, as [`Watched::named`] was told.
+    pub kind: &'static str,
+    /// Since when nobody has looked whether it changed.
+    pub since_check: Duration,
+    /// Whether the last version of one was not usable, so that the one before it is in effect.
+    pub is_refused: bool,
+}
+
+/// Every kind of files that is followed by this process, each with all that they name.
+pub fn files() -> Vec<FileStatus> {
+    watcher::status()
+}
+
+/// Has every followed file read again, soon and on another thread, whether or not it seems to have changed.
+/// What is in effect changes only where there is something else in a file. Never waits.
+pub fn reload() {
+    watcher::reload();
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Reads the file and follows it from then on.
+    ///
+    /// # Errors
+    /// The file cannot be read or followed, or its text does not hold.
+    pub fn start(
+        path: &Path,
+        parse: impl Fn(&str) -> anyhow::Result<Parsed<T>> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let (path, named) = (path.to_owned(), path.to_owned());
+        let read = move || -> anyhow::Result<Parsed<T>> {
+            let context = || format!("cannot use {}", shown(&path));
+            let text = read_text(&path, MAX_CONFIG_BYTES).with_context(context)?;
+            let mut parsed = parse(&text).with_context(context)?;
+            parsed.files.insert(0, path.clone());
+            Ok(parsed)
+        };
+        Self::follow(named, read, <[PathBuf]>::to_vec)
+    }
+
+    /// Reads those files of a folder that `lists` names, all of them anew when one changes, comes or goes.
+    ///
+    /// # Errors
+    /// The folder cannot be read or followed, or what is in it does not hold.
+    pub fn folder(
+        path: &Path,
+        lists: impl Fn(&Path) -> io::Result<Vec<PathBuf>> + Clone + Send + 'static,
+        read: impl Fn(&[PathBuf]) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let (named, here, there) = (path.to_owned(), path.to_owned(), path.to_owned());
+        let listed = lists.clone();
+        let read = move || {
+            let context = || format!("cannot use {}", shown(&here));
+            let mut files = lists(&here).with_context(context)?;
+            let value = read(&files).with_context(context)?;
+            files.insert(0, here.clone());
+            Ok(Parsed { value, files })
+        };
+        let now = move |_: &[PathBuf]| {
+            let mut files = listed(&there).unwrap_or_default();
+            files.insert(0, there.clone());
+            files
+        };
+        Self::follow(named, read, now)
+    }
+
+    /// Follows what `read` makes of `path` and of what it names. `now` says which files there are, given
+    /// those that it was made from.
+    fn follow(
+        path: PathBuf,
+        read: impl Fn() -> anyhow::Result<Parsed<T>> + Send + 'static,
+        now: impl Fn(&[PathBuf]) -> Vec<PathBuf> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let listener = Arc::new(OnceLock::<Listener<T>>::new());
+        let (target, current) =
+            Target::start(path, Box::new(read), Box::new(now), listener.clone())?;
+        let source: Arc<dyn Source> = Arc::new(target);
+        watcher::follow(&source).context("cannot follow files: the system gives no thread")?;
+        Ok(Self { current, listener, source: Some(source) })
+    }
+
+    /// The same, with a word in snake_case for what the file is, by which [`files`] tells of it.
+    #[must_use]
+    pub fn named(self, kind: &'static str) -> Self {
+        if let Some(source) = &self.source {
+            source.name(kind);
+        }
+        self
+    }
+
+    /// A value without a file, which stays as it is.
+    pub fn fixed(value: T) -> Self {
+        let current = Arc::new(ArcSwap::from_pointee(value));
+        Self { current, listener: Arc::default(), source: None }
+    }
+
+    /// Has a listener told of every change from now on; there can be one.
+    pub fn on_change(&self, listener: impl Fn(&T, &T) + Send + Sync + 'static) {
+        // A second one is a mistake that shows at once: it hears nothing.
+        _ = self.listener.set(Box::new(listener));
+    }
+
+    /// What is in effect now.
+    pub fn get(&self) -> Guard<Arc<T>> {
+        self.current.load()
+    }
+
+    /// Looks now, and on this thread, what is in the files.
+    pub fn refresh(&self) {
+        if let Some(source) = &self.source {
+            source.check(Check::Contents);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use std::{fs, os::unix::fs::symlink};
+
+    use anyhow::bail;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A value that is the file's text, or of the file that it names as `@path`.
+    fn watched(file: &Path) -> Watched<String> {
+        Watched::start(file, |text| match text.strip_prefix('@') {
+            Some(other) => {
+                let other = PathBuf::from(other);
+                let value = read_text(&other, MAX_CONFIG_BYTES)?;
+                Ok(Parsed { value, files: vec![other] })
+            }
+            None if text == "invalid" => bail!("the text is invalid"),
+            None => Ok(Parsed { value: text.to_owned(), files: Vec::new() }),
+        })
+        .unwrap()
+    }
+
+    /// What is in effect after a look at the metadata alone.
+    fn after_look(watched: &Watched<String>) -> String {
+        let source = watched.source.as_ref().expect("it has a file");
+        source.check(Check::Metadata);
+        String::clone(&watched.get())
+    }
+
+    fn is_refused(watched: &Watched<String>) -> bool {
+        watched.source.as_ref().is_some_and(|source| source.status().is_refused)
+    }
+
+    fn folder() -> TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn link_that_leads_elsewhere_takes_effect() {
+        let folder = folder();
+        let at = |name: &str| folder.path().join(name);
+        for (name, text) in [("one", "old"), ("two", "new")] {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("file"), text).unwrap();
+        }
+        // As Kubernetes mounts files: a link to a file in a folder that is a link itself.
+        symlink(at("one"), at("data")).unwrap();
+        symlink(at("data").join("file"), at("file")).unwrap();
+        let watched = watched(&at("file"));
+        symlink(at("two"), at("data.new")).unwrap();
+        fs::rename(at("data.new"), at("data")).unwrap();
+        assert_eq!(after_look(&watched), "new");
+        fs::write(at("two").join("file"), "newer").unwrap();
+        assert_eq!(after_look(&watched), "newer");
+    }
+
+    #[test]
+    fn folder_that_was_swapped_or_remade_takes_effect() {
+        let folder = folder();
+        let at = |name: &str| folder.path().join(name);
+        for (name, text) in [("folder", "old"), ("other", "new")] {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("file"), text).unwrap();
+        }
+        let watched = watched(&at("folder").join("file"));
+        fs::rename(at("folder"), at("away")).unwrap();
+        fs::rename(at("other"), at("folder")).unwrap();
+        assert_eq!(after_look(&watched), "new");
+        fs::remove_dir_all(at("folder")).unwrap();
+        assert_eq!(after_look(&watched), "new", "what was in effect stays so");
+        assert!(is_refused(&watched));
+        fs::create_dir(at("folder")).unwrap();
+        fs::write(at("folder").join("file"), "newest").unwrap();
+        assert_eq!(after_look(&watched), "newest");
+        assert!(!is_refused(&watched));
+    }
+
+    #[test]
+    fn file_that_is_written_by_another_name_takes_effect() {
+        let (folder, other) = (folder(), folder());
+        let (file, link) = (folder.path().join("file"), other.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::hard_link(&file, &link).unwrap();
+        let watched = watched(&file);
+        fs::write(&link, "new").unwrap();
+        assert_eq!(after_look(&watched), "new");
+    }
+
+    #[test]
+    fn file_that_is_a_pipe_for_a_moment_is_still_followed() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let watched = watched(&file);
+        fs::remove_file(&file).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+        assert!(made.success());
+        assert_eq!(after_look(&watched), "old");
+        assert!(is_refused(&watched));
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "new").unwrap();
+        assert_eq!(after_look(&watched), "new");
+    }
+
+    #[test]
+    fn version_that_names_a_file_to_come_takes_effect_with_that() {
+        let folder = folder();
+        let (file, other) = (folder.path().join("file"), folder.path().join("other"));
+        fs::write(&file, "old").unwrap();
+        let watched = watched(&file);
+        fs::write(&file, format!("@{}", other.display())).unwrap();
+        assert_eq!(after_look(&watched), "old");
+        let retry = watched.source.as_ref().and_then(|source| source.retry());
+        assert!(retry.is_some(), "it is tried again by itself");
+        fs::write(&other, "new").unwrap();
+        watched.refresh();
+        assert_eq!(**watched.get(), "new");
+        // And the file that it names is followed from then on.
+        fs::write(&other, "newer").unwrap();
+        assert_eq!(after_look(&watched), "newer");
+    }
+
+    #[test]
+    fn invalid_version_is_told_in_the_status_until_it_is_mended() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let watched = watched(&file).named("file_with_status");
+        let status = || files().into_iter().find(|file| file.kind == "file_with_status").unwrap();
+        assert!(!status().is_refused);
+        fs::write(&file, "invalid").unwrap();
+        assert_eq!(after_look(&watched), "old");
+        assert!(status().is_refused);
+        // What was in effect all the time is a version like any.
+        fs::write(&file, "old").unwrap();
+        assert_eq!(after_look(&watched), "old");
+        assert!(!status().is_refused);
+        drop(watched);
+        assert!(files().iter().all(|file| file.kind != "file_with_status"));
+    }
+
+    #[test]
+    fn fault_of_whoever_parses_does_not_end_the_following() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let parse = |text: &str| match text {
+            "fault" => panic!("a fault"),
+            text => Ok(Parsed { value: text.to_owned(), files: Vec::new() }),
+        };
+        let watched = Watched::start(&file, parse).unwrap();
+        fs::write(&file, "fault").unwrap();
+        assert_eq!(after_look(&watched), "old");
+        assert!(is_refused(&watched));
+        fs::write(&file, "new").unwrap();
+        assert_eq!(after_look(&watched), "new");
+    }
+
+    /// With the times of before put back, as some tools that restore files do.
+    #[test]
+    fn change_that_keeps_length_and_time_takes_effect() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let watched = watched(&file);
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::write(&file, "new").unwrap();
+        let opened = fs::File::options().write(true).open(&file).unwrap();
+        opened.set_modified(modified).unwrap();
+        assert_eq!(after_look(&watched), "new");
+    }
+}

@@ -1,0 +1,128 @@
+//! Which operations a name or a glob of a policy means.
+
+use std::collections::HashMap;
+
+use globset::GlobBuilder;
+
+use crate::document::{Effect, Match};
+use portkey_api::catalog::{Catalog, suggestion};
+use portkey_operation::did_you_mean;
+
+/// Bound on a name or a glob, in bytes.
+const LONGEST: usize = 200;
+
+/// An operation as policies know it.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    domain: &'static str,
+    effect: portkey_operation::Effect,
+}
+
+/// All operations, and what was said of them that means none.
+pub(super) struct Selection {
+    pub(super) entries: Vec<Entry>,
+    by_name: HashMap<&'static str, usize>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Selection {
+    pub(super) fn over(catalog: &Catalog) -> Self {
+        let (mut entries, mut by_name) = (Vec::new(), HashMap::new());
+        for entry in catalog.iter() {
+            let operation = entry.operation;
+            by_name.insert(operation.name(), entries.len());
+            by_name.extend(operation.other_names().iter().map(|name| (*name, entries.len())));
+            let (name, domain) = (operation.name(), entry.domain.name);
+            entries.push(Entry { name, domain, effect: operation.effects() });
+        }
+        Self { entries, by_name, warnings: Vec::new() }
+    }
+
+    pub(super) fn all(&self) -> Vec<usize> {
+        (0..self.entries.len()).collect()
+    }
+
+    /// What a name is known by here: an alias by the tool's own name.
+    pub(super) fn canonical(&self, name: &str) -> String {
+        let name = kebab(name);
+        let known = self.by_name.get(name.as_str()).and_then(|index| self.entries.get(*index));
+        known.map_or(name, |entry| entry.name.to_owned())
+    }
+
+    /// The operations that a name or a glob means. None is worth a warning only: a policy may speak of
+    /// other servers' tools, too.
+    pub(super) fn names(&mut self, given: &str, at: &str) -> Result<Vec<usize>, String> {
+        if given.trim().is_empty() || given.len() > LONGEST {
+            return Err(format!("{at}: a name has between 1 and {LONGEST} characters"));
+        }
+        let name = kebab(given);
+        let found = if is_glob(given) {
+            let glob = GlobBuilder::new(&name).build();
+            let glob = glob.map_err(|error| format!("{at}: `{given}` is no glob: {error}"))?;
+            let glob = glob.compile_matcher();
+            let names = self.entries.iter().enumerate();
+            names.filter(|(_, entry)| glob.is_match(entry.name)).map(|(index, _)| index).collect()
+        } else {
+            self.by_name.get(name.as_str()).map_or_else(Vec::new, |index| vec![*index])
+        };
+        if found.is_empty() {
+            let hint = match is_glob(given) {
+                true => String::new(),
+                false => suggestion(&name, Catalog::operations()),
+            };
+            self.warnings.push(format!("{at}: no tool of this server is called `{given}`{hint}"));
+        }
+        Ok(found)
+    }
+
+    /// Those of some operations that a rule's `match` means.
+    pub(super) fn narrowed(
+        &mut self,
+        among: &[usize],
+        matches: &Match,
+        at: &str,
+    ) -> Result<Vec<usize>, String> {
+        let mut named = matches.tools.as_ref().map(|_| Vec::new());
+        for name in matches.tools.iter().flatten() {
+            let found = self.names(name, at)?;
+            named.iter_mut().for_each(|named: &mut Vec<usize>| named.extend(found.iter().copied()));
+        }
+        let domains = || self.entries.iter().map(|entry| entry.domain);
+        for domain in matches.domains.iter().flatten() {
+            if !domains().any(|known| known == domain) {
+                let hint = did_you_mean(domain, domains());
+                return Err(format!("{at}: there is no domain `{domain}`{hint}"));
+            }
+        }
+        let fits = |index: &&usize| {
+            let Some(entry) = self.entries.get(**index) else { return false };
+            let named = named.as_ref().is_none_or(|named| named.contains(index));
+            let domain = matches.domains.as_ref();
+            let domain = domain.is_none_or(|all| all.iter().any(|one| one == entry.domain));
+            let effect = matches.effects.as_ref();
+            let effect = effect.is_none_or(|all| all.iter().any(|one| is(*one, entry.effect)));
+            named && domain && effect
+        };
+        Ok(among.iter().filter(fits).copied().collect())
+    }
+}
+
+fn is(written: Effect, effect: portkey_operation::Effect) -> bool {
+    use portkey_operation::Effect as Is;
+    matches!(
+        (written, effect),
+        (Effect::Read, Is::Read)
+            | (Effect::Create, Is::Create)
+            | (Effect::Update, Is::Update)
+            | (Effect::Delete, Is::Delete)
+    )
+}
+
+pub(super) fn is_glob(name: &str) -> bool {
+    name.contains(['*', '?', '[', '{'])
+}
+
+/// Tools are called with hyphens; policies of other servers write underscores.
+pub(super) fn kebab(name: &str) -> String {
+    name.replace('_', "-")
+}

@@ -1,0 +1,201 @@
+//! Conditions over arguments and counters: `path`, `op`, `value`, compared as Intercept compares them.
+
+use portkey_operation::JsonMap;
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use super::path::Path;
+/// Bound on a compiled regular expression, in bytes.
+const MOST_REGEX_BYTES: usize = 1 << 18;
+/// Bound on a text that a regular expression is held against, in bytes.
+const MOST_MATCHED: usize = 1 << 18;
+/// Bound on a regular expression as it is written, in bytes.
+const LONGEST_REGEX: usize = 1_000;
+
+/// One comparison.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub(super) of: Of,
+    test: Test,
+    /// Its path as it is written.
+    pub(super) path: String,
+    /// As it is written, for explanations.
+    pub(super) text: String,
+}
+
+/// What is compared.
+#[derive(Debug)]
+pub(super) enum Of {
+    Argument(Path),
+    /// A counter of the policy, by its place in the table.
+    Counter(usize),
+}
+
+#[derive(Debug)]
+enum Test {
+    Equal(Value),
+    Unequal(Value),
+    In(Vec<Value>),
+    NotIn(Vec<Value>),
+    Less(f64),
+    AtMost(f64),
+    More(f64),
+    AtLeast(f64),
+    Regex(Regex),
+    Contains(Value),
+    Exists(bool),
+}
+
+impl Condition {
+    /// Reads a comparison.
+    ///
+    /// # Errors
+    /// The operator is none, or does not take the value.
+    pub(super) fn read(of: Of, path: &str, op: &str, value: &Value) -> Result<Self, String> {
+        let number = || value.as_f64().ok_or_else(|| format!("operator `{op}` takes a number"));
+        let list = || {
+            let items = value.as_array().cloned();
+            items.ok_or_else(|| format!("operator `{op}` takes a list"))
+        };
+        let test = match op {
+            "eq" => Test::Equal(value.clone()),
+            "neq" => Test::Unequal(value.clone()),
+            "in" => Test::In(list()?),
+            "not_in" => Test::NotIn(list()?),
+            "lt" => Test::Less(number()?),
+            "lte" => Test::AtMost(number()?),
+            "gt" => Test::More(number()?),
+            "gte" => Test::AtLeast(number()?),
+            "regex" => {
+                let pattern = value.as_str().ok_or("operator `regex` takes a text")?;
+                Test::Regex(regex(pattern)?)
+            }
+            "contains" => Test::Contains(value.clone()),
+            "exists" => {
+                Test::Exists(value.as_bool().ok_or("operator `exists` takes true or false")?)
+            }
+            other => {
+                return Err(format!(
+                    "there is no operator `{other}`; there are eq, neq, in, not_in, lt, lte, gt, gte, \
+                     regex, contains and exists"
+                ));
+            }
+        };
+        let text = format!("{path} {op} {value}");
+        Ok(Self { of, test, path: path.to_owned(), text })
+    }
+
+    /// Whether it bounds its value from above: the largest that passes.
+    pub(super) fn most(&self) -> Option<u64> {
+        let whole = |most: f64| {
+            // Saturates, and a bound below zero lets nothing pass.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+            let most = most.max(0.0) as u64;
+            most
+        };
+        match self.test {
+            Test::Less(most) => Some(whole((most - 1.0).ceil())),
+            Test::AtMost(most) => Some(whole(most.floor())),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds. An argument that is absent passes no comparison but `exists: false`. Of several values,
+    /// as in a list, all have to pass, or `any` of them.
+    ///
+    /// # Errors
+    /// It cannot be said, in words without any argument's value.
+    pub(super) fn holds(
+        &self,
+        args: &JsonMap,
+        any: bool,
+        counted: impl Fn(usize) -> u64,
+    ) -> Result<bool, &'static str> {
+        let path = match &self.of {
+            Of::Counter(counter) => return self.test.holds(&Value::from(counted(*counter))),
+            Of::Argument(path) => path,
+        };
+        let (mut passed, mut failed, mut exists, mut broken) = (false, false, false, None);
+        let is_read = path.arguments(args, &mut |value| {
+            exists |= !value.is_null();
+            match self.test.holds(value) {
+                Ok(true) => passed = true,
+                Ok(false) => failed = true,
+                Err(why) => broken = Some(why),
+            }
+        });
+        if !is_read {
+            return Err("an argument begins like JSON and cannot be read");
+        }
+        match (&self.test, broken) {
+            (Test::Exists(wanted), _) => Ok(exists == *wanted),
+            (_, Some(why)) => Err(why),
+            _ => Ok(passed && (any || !failed)),
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, actual: &Value) -> Result<bool, &'static str> {
+        let number = |test: fn(&f64, &f64) -> bool, bound: &f64| {
+            actual.as_f64().is_some_and(|actual| test(&actual, bound))
+        };
+        Ok(match self {
+            Self::Equal(value) => equal(actual, value),
+            Self::Unequal(value) => !equal(actual, value),
+            Self::In(values) => values.iter().any(|value| equal(actual, value)),
+            Self::NotIn(values) => !values.iter().any(|value| equal(actual, value)),
+            Self::Less(bound) => number(f64::lt, bound),
+            Self::AtMost(bound) => number(f64::le, bound),
+            Self::More(bound) => number(f64::gt, bound),
+            Self::AtLeast(bound) => number(f64::ge, bound),
+            Self::Regex(regex) => match actual.as_str() {
+                Some(text) if text.len() > MOST_MATCHED => {
+                    return Err("an argument is too long for a regular expression");
+                }
+                text => text.is_some_and(|text| regex.is_match(text)),
+            },
+            Self::Contains(part) => match actual {
+                Value::String(text) => part.as_str().is_some_and(|part| text.contains(part)),
+                Value::Array(items) => items.iter().any(|item| equal(item, part)),
+                _ => false,
+            },
+            Self::Exists(wanted) => actual.is_null() != *wanted,
+        })
+    }
+}
+
+/// Numbers by value, others by how they are written: `true` is also `"true"`.
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a.total_cmp(&b).is_eq() || a.eq(&b),
+        _ => match (a.as_str(), b.as_str()) {
+            (Some(a), Some(b)) => a == b,
+            (Some(text), None) => written(b).is_some_and(|written| written == text),
+            (None, Some(text)) => written(a).is_some_and(|written| written == text),
+            (None, None) => a == b,
+        },
+    }
+}
+
+/// How a value is written that holds no others.
+fn written(value: &Value) -> Option<String> {
+    (!value.is_array() && !value.is_object()).then(|| value.to_string())
+}
+
+/// A regular expression that takes no more memory than it may.
+pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > LONGEST_REGEX {
+        return Err(format!("the regular expression is longer than {LONGEST_REGEX} bytes"));
+    }
+    let built = RegexBuilder::new(pattern)
+        .size_limit(MOST_REGEX_BYTES)
+        .dfa_size_limit(MOST_REGEX_BYTES)
+        .nest_limit(50)
+        .build();
+    built.map_err(|error| {
+        let error = error.to_string();
+        let last = error.lines().last().unwrap_or_default().trim();
+        format!("the regular expression does not hold: {}", last.trim_start_matches("error: "))
+    })
+}

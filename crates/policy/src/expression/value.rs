@@ -1,0 +1,75 @@
+//! Arguments as CEL values, which borrow their texts.
+
+use std::collections::HashMap;
+
+use cel::common::{
+    types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString},
+    value::{CowVal, Val},
+};
+use portkey_operation::JsonMap;
+use serde_json::Value;
+
+/// Bound on the values in arguments that expressions look at.
+pub const MOST_VALUES: usize = 10_000;
+/// Bound on the text in them, in bytes.
+pub const MOST_TEXT: usize = 1 << 20;
+
+/// How much there is in arguments.
+#[derive(Debug, Default)]
+pub(super) struct Extent {
+    pub(super) values: usize,
+    pub(super) text: usize,
+}
+
+impl Extent {
+    pub(super) fn of(args: &JsonMap) -> Self {
+        let mut extent = Self::default();
+        args.iter().for_each(|(name, value)| extent.add(name, value));
+        extent
+    }
+
+    pub(super) const fn is_within(&self) -> bool {
+        self.values <= MOST_VALUES && self.text <= MOST_TEXT
+    }
+
+    fn add(&mut self, name: &str, value: &Value) {
+        self.values += 1;
+        self.text += name.len();
+        match value {
+            Value::String(text) => self.text += text.len(),
+            Value::Array(items) => items.iter().for_each(|item| self.add("", item)),
+            Value::Object(map) => map.iter().for_each(|(name, value)| self.add(name, value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+/// An object as a map.
+pub(super) fn map(map: &JsonMap) -> Box<dyn Val + '_> {
+    let entry = |(name, value)| (CelMapKey::from(String::as_str(name)), val(value));
+    let entries: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> = map.iter().map(entry).collect();
+    Box::new(CelMap::from(entries))
+}
+
+fn val(value: &Value) -> Box<dyn Val + '_> {
+    match value {
+        Value::Null => Box::new(CelNull),
+        Value::Bool(truth) => Box::new(CelBool::from(*truth)),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Box::new(CelInt::from(whole)),
+            (None, Some(other)) => Box::new(CelDouble::from(other)),
+            (None, None) => Box::new(CelNull),
+        },
+        Value::String(text) => Box::new(CelString::from(text.as_str())),
+        Value::Array(items) => {
+            let items: Vec<Box<dyn Val + '_>> = items.iter().map(val).collect();
+            Box::new(CelList::from(items))
+        }
+        Value::Object(object) => map(object),
+    }
+}
+
+/// A value lent to an expression.
+pub(super) fn borrowed<'b, 'a: 'b>(val: &'b (dyn Val + 'a)) -> CowVal<'b, 'b> {
+    CowVal::Borrowed(val)
+}

@@ -1,0 +1,169 @@
+//! Limits: which counter a rule takes from, how much, and how far it may go.
+
+use std::{fmt, time::Duration};
+
+use portkey_store::{Budget, Key, Window};
+
+use super::{Facts, document, path::Path};
+/// A counter of a policy.
+#[derive(Clone, Debug)]
+pub(super) struct Counter {
+    /// The tool or glob it is written under, `_global`, or the rule's name.
+    pub(super) of: String,
+    pub(super) name: String,
+    pub(super) window: Window,
+    pub(super) scope: document::Scope,
+}
+
+/// What a rule takes of a counter.
+#[derive(Clone, Debug)]
+pub(super) struct Limit {
+    /// Its place in the table of counters.
+    pub(super) counter: usize,
+    /// How far it may go; without, it is only counted.
+    pub(super) most: Option<u64>,
+    pub(super) amount: Amount,
+    pub(super) words: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Amount {
+    Fixed(u64),
+    /// The value of an argument.
+    From(Path, String),
+}
+
+impl Counter {
+    /// The name of its entry in the store: the same after a reload, so that nothing is forgotten.
+    pub(super) fn key(&self, policy: &str, facts: &Facts<'_>) -> Key {
+        let (kind, whose) = match self.scope {
+            document::Scope::Global => ("all", ""),
+            document::Scope::Principal => ("principal", facts.principal),
+            document::Scope::Session => match facts.session {
+                Some(session) => ("session", session),
+                None => ("principal", facts.principal),
+            },
+        };
+        let key = Key::new("policy", &[policy, &self.of, &self.name, kind, whose]);
+        match self.scope {
+            document::Scope::Global => key,
+            // Who begins many sessions has many counters, and leaves room for those of others.
+            _ => key.owned_by(facts.principal),
+        }
+    }
+}
+
+impl Limit {
+    /// Whether a single call takes more than there is.
+    pub(super) fn admits_nothing(&self) -> bool {
+        match (self.most, &self.amount) {
+            (Some(most), Amount::Fixed(amount)) => *amount > most,
+            _ => false,
+        }
+    }
+
+    /// What a call takes.
+    ///
+    /// # Errors
+    /// The argument that says how much does not.
+    pub(super) fn budget(
+        &self,
+        counter: &Counter,
+        policy: &str,
+        facts: &Facts<'_>,
+    ) -> Result<Budget, String> {
+        let amount = match &self.amount {
+            Amount::Fixed(amount) => *amount,
+            Amount::From(path, text) => {
+                // Several, as in a list, count together.
+                let mut sum = None;
+                path.arguments(facts.args, &mut |value| {
+                    let amount = value.as_f64().filter(|amount| *amount >= 0.0);
+                    sum = Some(sum.unwrap_or_default() + amount.unwrap_or(f64::NAN));
+                });
+                let value = sum.filter(|sum: &f64| !sum.is_nan());
+                let value =
+                    value.ok_or_else(|| format!("it counts `{text}`, which is no amount"))?;
+                // Saturates. Parts count as a whole, so that small ones add up.
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "≥ 0")]
+                let amount = value.ceil() as u64;
+                amount
+            }
+        };
+        let key = counter.key(policy, facts);
+        Ok(Budget { key, window: counter.window, most: self.most.unwrap_or(u64::MAX), amount })
+    }
+}
+
+/// A window in words: `hour`, `sliding 10m`.
+pub(super) struct Words(pub(super) Window);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Window::Minute => f.write_str("minute"),
+            Window::Hour => f.write_str("hour"),
+            Window::Day => f.write_str("day"),
+            Window::Week => f.write_str("week"),
+            Window::Month => f.write_str("month"),
+            Window::Sliding(length) => write!(f, "{}s", length.as_secs()),
+            Window::Bucket(length) => write!(f, "bucket of {}s", length.as_secs()),
+        }
+    }
+}
+
+/// Reads a window: a word of the calendar, or a length of time that slides.
+pub(super) fn window(span: &document::Span) -> Result<Window, String> {
+    match span {
+        document::Span::Words(word) => match word.as_str() {
+            "minute" => Ok(Window::Minute),
+            "hour" => Ok(Window::Hour),
+            "day" => Ok(Window::Day),
+            "week" => Ok(Window::Week),
+            "month" => Ok(Window::Month),
+            _ => length(span).map(Window::Sliding).map_err(|_| {
+                format!("`{word}` is no window; there are minute, hour, day, week and month")
+            }),
+        },
+        document::Span::Seconds(60) => Ok(Window::Minute),
+        document::Span::Seconds(3_600) => Ok(Window::Hour),
+        document::Span::Seconds(86_400) => Ok(Window::Day),
+        document::Span::Seconds(_) => length(span).map(Window::Sliding),
+    }
+}
+
+/// Reads a length of time: seconds, or a number with s, m, h or d.
+pub(super) fn length(span: &document::Span) -> Result<Duration, String> {
+    let seconds = match span {
+        document::Span::Seconds(seconds) => Some(*seconds),
+        document::Span::Words(text) => {
+            let unit = match text.chars().last() {
+                Some('s') => 1,
+                Some('m') => 60,
+                Some('h') => 3_600,
+                Some('d') => 86_400,
+                _ => 0,
+            };
+            let number = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
+            number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit))
+        }
+    };
+    match seconds {
+        Some(seconds @ 1..=31_536_000) => Ok(Duration::from_secs(seconds)),
+        _ => Err("a length of time is such as 30s, 10m, 2h or 7d, up to 365d".to_owned()),
+    }
+}
+
+/// Reads `5/hour`.
+pub(super) fn rate(rate: &document::Rate) -> Result<(u64, Window), String> {
+    match rate {
+        document::Rate::Short(text) => {
+            let told = || format!("`{text}` is no rate; write such as 5/hour");
+            let (count, word) = text.split_once('/').ok_or_else(told)?;
+            let count = count.trim().parse().map_err(|_| told())?;
+            let window = window(&document::Span::Words(word.trim().to_owned()))?;
+            if count == 0 { Err(told()) } else { Ok((count, window)) }
+        }
+        document::Rate::Long { max, window: span } => Ok((*max, window(span)?)),
+    }
+}

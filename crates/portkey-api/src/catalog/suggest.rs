@@ -1,0 +1,211 @@
+//! Suggests tools in place of a name that there is not: such as do what its verb says, and no others.
+//!
+//! A name that is nearly one of ours is taken for a slip. Of any other the verb decides which effect is
+//! meant, so that nobody who wants to create or to read is pointed at something that deletes.
+
+use portkey_operation::{Effect, Operation};
+
+/// At most so many tools are named.
+const MAX_SUGGESTIONS: usize = 3;
+/// Longer names are compared with nothing: that is quadratic, and nobody means a name by a page of text.
+const MAX_NAME_BYTES: usize = 100;
+
+const READ: &[&str] = &[
+    "get", "list", "show", "find", "search", "read", "fetch", "describe", "view", "count", "check",
+    "query", "lookup", "retrieve", "display", "see", "who", "inspect",
+];
+const CREATE: &[&str] = &[
+    "create", "add", "new", "make", "insert", "invite", "register", "issue", "generate", "post",
+    "store",
+];
+const UPDATE: &[&str] = &[
+    "update", "edit", "set", "change", "modify", "patch", "enable", "disable", "rename", "reset",
+    "assign", "publish", "put", "replace", "move", "adjust", "raise", "increase", "lower",
+    "upsert", // What is archived is still there.
+    "archive",
+];
+const DELETE: &[&str] =
+    &["delete", "remove", "revoke", "drop", "destroy", "kick", "erase", "unregister", "detach"];
+
+/// Words that say nothing about what is meant.
+const SMALL: &[&str] =
+    &["a", "all", "an", "by", "for", "from", "in", "of", "on", "the", "to", "with"];
+
+/// A name that leads to no tool, as verb and nouns.
+#[derive(Clone, Debug)]
+pub struct Guess {
+    name: String,
+    verb: Option<String>,
+    effect: Option<Effect>,
+    nouns: Vec<String>,
+    /// Whether one of the nouns names several things.
+    is_plural: bool,
+}
+
+impl Guess {
+    /// Reads a name in any spelling.
+    pub fn new(name: &str) -> Self {
+        let name: String = name.chars().take(MAX_NAME_BYTES).collect();
+        let words = words(&name);
+        let verb = words.iter().find(|word| effect_of(word).is_some()).cloned();
+        let effect = verb.as_deref().and_then(effect_of);
+        let verb = verb.or_else(|| words.first().cloned());
+        let is_noun = |word: &&String| effect.is_none() || Some(*word) != verb.as_ref();
+        let nouns: Vec<_> = words.iter().filter(is_noun).map(|word| singular(word)).collect();
+        let is_plural = words.iter().filter(is_noun).zip(&nouns).any(|(word, noun)| word != noun);
+        Self { name: words.join("-"), verb, effect, nouns, is_plural }
+    }
+
+    /// What it is about, without its verb.
+    pub fn nouns(&self) -> String {
+        self.nouns.join(" ")
+    }
+
+    /// Whether it may mean an operation: it does what the verb says, or has that verb itself. Without a verb
+    /// only what reads may be meant.
+    pub fn allows(&self, operation: &Operation) -> bool {
+        let has_verb = self.verb.as_deref() == operation.name().split('-').next();
+        let is_meant = self.effect.unwrap_or(Effect::Read) == operation.effects();
+        match operation.effects() {
+            // What is deleted must be named in full: of two kinds the other one is the wrong one.
+            Effect::Delete => is_meant && self.fits(operation),
+            Effect::Create => has_verb || is_meant && !operation.hints().destructive,
+            Effect::Read | Effect::Update => has_verb || is_meant,
+        }
+    }
+
+    /// The operation whose name it is but for a slip, the nearest of several.
+    pub fn slip<'a>(
+        &self,
+        operations: impl Iterator<Item = &'a Operation>,
+    ) -> Option<&'a Operation> {
+        let most = if self.name.len() < 8 { 1 } else { 2 };
+        let near = operations.filter_map(|operation| {
+            let names =
+                [operation.name()].into_iter().chain(operation.other_names().iter().copied());
+            let distance = names.filter_map(|name| self.distance(name)).min()?;
+            (distance <= most).then_some((distance, operation))
+        });
+        near.min_by_key(|(distance, _)| *distance).map(|(_, operation)| operation)
+    }
+
+    /// How many letters it is away from a name of the same verb.
+    fn distance(&self, name: &str) -> Option<usize> {
+        if self.name.len().abs_diff(name.len()) > 2 {
+            return None;
+        }
+        let verb = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
+        let (ours, theirs) = (verb(&self.name), verb(name));
+        let is_same = ours == theirs
+            || effect_of(&ours).is_none() && strsim::osa_distance(&ours, &theirs) <= 1;
+        is_same.then(|| strsim::osa_distance(&self.name, name))
+    }
+
+    /// How well the names of an operation fit, if they have all nouns.
+    fn fit(&self, operation: &Operation) -> Option<usize> {
+        let own = words(operation.name());
+        let also: Vec<_> = operation.other_names().iter().flat_map(|name| words(name)).collect();
+        let mut fit = 0_usize;
+        for noun in &self.nouns {
+            fit += match (has(&own, noun), has(&also, noun)) {
+                (true, _) => 10,
+                (false, true) => 6,
+                (false, false) => return None,
+            };
+        }
+        let verb = own.first().map(String::as_str);
+        let is_verb = self.verb.as_deref() == verb;
+        let lists = self.is_plural && verb == Some("list");
+        // What is about less else is meant rather.
+        let fit = fit + if is_verb { 3 } else { 0 } + if lists { 2 } else { 0 };
+        (!self.nouns.is_empty()).then_some(fit.saturating_sub(own.len()))
+    }
+
+    /// Whether all that is known of an operation has all nouns.
+    fn fits(&self, operation: &Operation) -> bool {
+        let names = [operation.name()].into_iter().chain(operation.other_names().iter().copied());
+        let all: Vec<_> = names.chain(operation.words().iter().copied()).flat_map(words).collect();
+        !self.nouns.is_empty() && self.nouns.iter().all(|noun| has(&all, noun))
+    }
+
+    /// The operations that it may mean, by what they are called, best first.
+    pub fn by_names<'a>(
+        &self,
+        operations: impl Iterator<Item = &'a Operation>,
+    ) -> Vec<&'a Operation> {
+        let mut fitting: Vec<_> = operations
+            .filter(|operation| self.allows(operation))
+            .filter_map(|operation| Some((self.fit(operation)?, operation)))
+            .collect();
+        fitting.sort_by(|(a, one), (b, other)| b.cmp(a).then(one.name().cmp(other.name())));
+        fitting.into_iter().map(|(_, operation)| operation).take(MAX_SUGGESTIONS).collect()
+    }
+}
+
+/// The end of a sentence that asks whether one of these operations was meant; nothing where there are none.
+pub fn did_you_mean_one_of<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> String {
+    let mut names =
+        operations.into_iter().take(MAX_SUGGESTIONS).map(|one| format!("`{}`", one.name()));
+    let Some(first) = names.next() else { return String::new() };
+    let others: Vec<_> = names.collect();
+    match others.is_empty() {
+        true => format!(", did you mean {first}?"),
+        false => format!(", did you mean {first}? Or {}?", others.join(" or ")),
+    }
+}
+
+/// The same for a name that leads to none of these operations.
+pub fn suggestion<'a>(
+    name: &str,
+    operations: impl Iterator<Item = &'a Operation> + Clone,
+) -> String {
+    let guess = Guess::new(name);
+    match guess.slip(operations.clone()) {
+        Some(operation) => did_you_mean_one_of([operation]),
+        None => did_you_mean_one_of(guess.by_names(operations)),
+    }
+}
+
+fn effect_of(verb: &str) -> Option<Effect> {
+    let verbs = [
+        (READ, Effect::Read),
+        (CREATE, Effect::Create),
+        (UPDATE, Effect::Update),
+        (DELETE, Effect::Delete),
+    ];
+    verbs.into_iter().find(|(words, _)| words.contains(&verb)).map(|(_, effect)| effect)
+}
+
+/// The words of a name in any spelling, in small letters.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before_is_small = false;
+    for c in name.chars() {
+        let begins = !c.is_alphanumeric() || before_is_small && c.is_uppercase();
+        if begins && words.last().is_some_and(|word| !word.is_empty()) {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+        before_is_small = c.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty() && !SMALL.contains(&word.as_str()));
+    words
+}
+
+/// Whether one of the words is a noun, in the singular or the plural.
+fn has(words: &[String], noun: &str) -> bool {
+    words.iter().any(|word| singular(word) == noun)
+}
+
+/// A noun without the ending of its plural.
+fn singular(word: &str) -> String {
+    match word.strip_suffix("ies") {
+        Some(stem) if stem.len() > 1 => format!("{stem}y"),
+        _ if word.len() < 4 || word.ends_with("ss") => word.to_owned(),
+        _ => word.strip_suffix('s').unwrap_or(word).to_owned(),
+    }
+}

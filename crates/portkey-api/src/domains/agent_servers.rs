@@ -1,0 +1,28 @@
+//! Agent servers: agents behind the gateway, as they describe themselves.
+
+use portkey_operation::{Operation, get};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] =
+    &[get::<GetCard>("get-agent-server-card", "/agent-servers/{agent_server_id}/agent-card")
+        .found_by(&[
+            "A2A",
+            "agent capabilities",
+            "agent profile",
+            "what an agent can do",
+            "Agentenkarte",
+            "discovery document",
+        ])
+        .scopes(&["agent_servers.read"])];
+
+/// Get an agent server's card
+///
+/// Returns the agent card of the agent behind it: its name, URL and skills. Cards over 1 MB are
+/// refused.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetCard {
+    /// UUID or slug.
+    pub agent_server_id: String,
+}

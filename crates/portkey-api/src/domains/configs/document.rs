@@ -1,0 +1,145 @@
+//! Fields of a config document, as far as a gateway is known to read them.
+//!
+//! The document travels as it is; whoever relies on a field that nothing reads is told so. The fields are those
+//! of Portkey's config object (docs: inference-api/config-object) and of the open-source gateway
+//! (`requestValidator/schema/config.ts`, `types/requestBody.ts`).
+
+use portkey_operation::{Findings, JsonMap};
+use serde_json::Value;
+
+/// Names are compared up to this length; none that is read is so long.
+const MAX_NAME_CHARS: usize = 64;
+
+/// Fields of the root and of each target; the gateway reads them in camel case, too.
+const READ_FIELDS: &[&str] = &[
+    "ad_auth",
+    "after_request_hooks",
+    "api_key",
+    "api_version",
+    "before_request_hooks",
+    "cache",
+    "cb_config",
+    "custom_host",
+    "default_input_guardrails",
+    "default_output_guardrails",
+    "default_params",
+    "deployment_id",
+    "deployments",
+    "drop_params",
+    "forward_headers",
+    "foundation_model",
+    "input_guardrails",
+    "metadata",
+    "mistral_fim_completion",
+    "name",
+    "on_status_codes",
+    "output_guardrails",
+    "override_params",
+    "passthrough",
+    "prompt_id",
+    "provider",
+    "request_timeout",
+    "resource_name",
+    "retry",
+    "strategy",
+    "strict_open_ai_compliance",
+    "targets",
+    "transform_to_form_data",
+    "url_to_fetch",
+    "virtual_key",
+    "weight",
+];
+
+/// Beginnings of the fields that only one provider has, without case and separators.
+const PROVIDER_PREFIXES: &[&str] = &[
+    "amznsagemaker",
+    "anthropic",
+    "aws",
+    "azure",
+    "fireworks",
+    "huggingface",
+    "openai",
+    "oracle",
+    "snowflake",
+    "stability",
+    "vertex",
+    "workersai",
+];
+
+/// Fields of a document that callers give as arguments of their own.
+pub(super) const FIELDS: &[&str] = &[
+    "after_request_hooks",
+    "api_key",
+    "before_request_hooks",
+    "cache",
+    "custom_host",
+    "default_params",
+    "drop_params",
+    "forward_headers",
+    "input_guardrails",
+    "output_guardrails",
+    "override_params",
+    "provider",
+    "request_timeout",
+    "retry",
+    "strategy",
+    "targets",
+    "virtual_key",
+];
+
+/// Warns about the fields of a new document that no gateway is known to read.
+pub(super) fn warn_of_unread_fields(args: &JsonMap, findings: &mut Findings) {
+    if let Some(Value::Object(document)) = args.get("config") {
+        warn_of_unread(document, "config", findings);
+    }
+}
+
+fn warn_of_unread(fields: &JsonMap, at: &str, findings: &mut Findings) {
+    for name in fields.keys().filter(|name| !is_read(name)) {
+        let shown: String = name.chars().take(60).collect();
+        let place = format_args!("{at}.{shown}");
+        let text = format_args!(
+            "`{place}` is not known to be read by the gateway: it is stored and has no effect"
+        );
+        findings.warn_of_unknown(place, text);
+    }
+    let targets = fields.get("targets").and_then(Value::as_array);
+    for (i, target) in targets.into_iter().flatten().enumerate() {
+        if let Value::Object(target) = target {
+            warn_of_unread(target, &format!("{at}.targets[{i}]"), findings);
+        }
+    }
+}
+
+fn is_read(name: &str) -> bool {
+    // A longer name is none of those, and may have no more than a prefix of theirs.
+    let name: String = folded(name).take(MAX_NAME_CHARS).collect();
+    READ_FIELDS.iter().any(|read| folded(read).eq(name.chars()))
+        || PROVIDER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_gateways_read_are_known_in_both_spellings() {
+        for name in ["strategy", "override_params", "overrideParams", "aws_region", "awsRegion"] {
+            assert!(is_read(name), "{name}");
+        }
+        for name in ["budget", "rate_limiting", "hooks", "virtual_model", "fallback"] {
+            assert!(!is_read(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn fields_that_callers_put_beside_the_document_are_fields_of_it() {
+        for name in FIELDS {
+            assert!(READ_FIELDS.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Deployments: gateways that run outside Portkey, whom they serve and how they sign in.
+
+use portkey_operation::{Base, JsonMap, Nullable, Open, Operation, delete, get, post, put};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::Tags;
+/// The room's table. The control plane has these in its second version only.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListDeployments>("list-deployments", "/deployments")
+        .found_by(&[
+            "self-hosted",
+            "hybrid",
+            "data planes",
+            "on-prem",
+            "private cloud",
+            "Installationen",
+        ])
+        .on(Base::ControlPlaneV2)
+        .repeated(&["workspace_slug"])
+        .enterprise()
+        .scopes(&["deployments.list"]),
+    post::<CreateDeployment>("create-deployment", "/deployments")
+        .found_by(&["self-hosted", "hybrid", "data plane", "on-premises", "install", "air-gapped"])
+        .on(Base::ControlPlaneV2)
+        .enterprise()
+        .scopes(&["deployments.create"])
+        .reveals(ONE_TIME),
+    get::<GetDeployment>("get-deployment", "/deployments/{deployment_id}")
+        .found_by(&["self-hosted", "data plane", "is it connected", "health", "on-prem", "Zustand"])
+        .on(Base::ControlPlaneV2)
+        .enterprise()
+        .scopes(&["deployments.read"]),
+    put::<UpdateDeployment>("update-deployment", "/deployments/{deployment_id}")
+        .found_by(&["self-hosted", "data plane", "renew client secret", "edit"])
+        .on(Base::ControlPlaneV2)
+        .destructive()
+        .not_idempotent()
+        .enterprise()
+        .scopes(&["deployments.update"])
+        .reveals(ONE_TIME)
+        .reveals_if("rotate_auth"),
+    delete::<DeleteDeployment>("delete-deployment", "/deployments/{deployment_id}")
+        .found_by(&[
+            "decommission",
+            "retire",
+            "self-hosted",
+            "data plane",
+            "shut down",
+            "abschalten",
+        ])
+        .on(Base::ControlPlaneV2)
+        .enterprise()
+        .scopes(&["deployments.delete"]),
+    get::<PingDeployment>("ping-deployment", "/deployments/{deployment_id}/ping")
+        .found_by(&["heartbeat", "alive", "health check", "reachable", "self-hosted", "online"])
+        .on(Base::ControlPlaneV2)
+        .enterprise()
+        .scopes(&["deployments.read"]),
+];
+
+const ONE_TIME: &[&str] = &["client_auth", "credentials"];
+
+/// List deployments
+///
+/// Returns the organisation's gateway deployments with their connection status. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListDeployments {
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Only in this state.
+    pub status: Option<Open<Status>>,
+    /// Only of this kind.
+    #[serde(rename = "type")]
+    pub kind: Option<Open<Kind>>,
+    /// Only those that serve one of these workspaces.
+    pub workspace_slug: Option<Vec<String>>,
+    /// Part of the name.
+    pub search: Option<String>,
+    /// Only those with these tags.
+    pub tags: Option<Tags>,
+}
+
+/// State of a deployment.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Status {
+    Active,
+    Archived,
+}
+
+/// What a deployment is for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Kind {
+    Production,
+    NonProduction,
+}
+
+/// Create a deployment
+///
+/// Registers a gateway and returns its id with `client_auth` and registry `credentials`, shown only
+/// here: keep them at once. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateDeployment {
+    /// Display name.
+    ///
+    /// Required: OpenAPI.
+    pub name: String,
+    /// Default: made from the name.
+    pub slug: Option<String>,
+    /// What it is for.
+    #[serde(rename = "type")]
+    pub kind: Option<Open<Kind>>,
+    /// Settings of the gateway.
+    pub deployment_config: Option<JsonMap>,
+    /// Make it the default in place of the present one.
+    pub is_default: Option<bool>,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Names to text.
+    pub tags: Nullable<Tags>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub auth_settings: Option<AuthSettings>,
+}
+
+/// gateway_base_url, mcp_gateway_base_url, is_dataservice_hosted and is_playground_proxy_allowed (0 or
+/// 1), workspaces_allowed and jwt_subs_allowed (lists), jwt_sub_workspace_mapping {subject: workspace}.
+///
+/// Where a gateway is and whom it serves.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct AuthSettings {
+    pub gateway_base_url: Option<String>,
+    pub mcp_gateway_base_url: Option<String>,
+    #[schemars(range(min = 0, max = 1))]
+    pub is_dataservice_hosted: Option<u8>,
+    #[schemars(range(min = 0, max = 1))]
+    pub is_playground_proxy_allowed: Option<u8>,
+    pub workspaces_allowed: Option<Vec<String>>,
+    pub jwt_subs_allowed: Option<Vec<String>>,
+    pub jwt_sub_workspace_mapping: Option<JsonMap>,
+}
+
+/// Get a deployment
+///
+/// Returns one gateway deployment with its connection status. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetDeployment {
+    /// UUID; `self` is the caller's own.
+    pub deployment_id: String,
+}
+
+/// Update a deployment
+///
+/// Changes the fields given; lists in auth_settings are added to. Rotating returns a new credential,
+/// shown only here, and cuts off the running gateway until it has it. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateDeployment {
+    /// UUID; `self` is the caller's own.
+    pub deployment_id: String,
+    /// Display name.
+    pub name: Option<String>,
+    /// State.
+    pub status: Option<Open<Status>>,
+    /// What it is for.
+    #[serde(rename = "type")]
+    pub kind: Option<Open<Kind>>,
+    /// Settings of the gateway.
+    pub deployment_config: Nullable<JsonMap>,
+    /// Make it the default in place of the present one.
+    pub is_default: Option<bool>,
+    /// Names to text.
+    pub tags: Nullable<Tags>,
+    /// True issues a new credential.
+    pub rotate_auth: Option<bool>,
+    /// True replaces the lists in auth_settings.
+    pub override_existing: Option<bool>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub auth_settings: Option<AuthChanges>,
+}
+
+/// As in `create-deployment`, and allow_all_workspaces, remove_workspaces_allowed and
+/// remove_subs_allowed (lists).
+///
+/// Changes to where a gateway is and whom it serves.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct AuthChanges {
+    #[serde(flatten)]
+    pub settings: AuthSettings,
+    pub allow_all_workspaces: Option<bool>,
+    pub remove_workspaces_allowed: Option<Vec<String>>,
+    pub remove_subs_allowed: Option<Vec<String>>,
+}
+
+/// Delete a deployment
+///
+/// Archives the deployment: it stays listed as `archived` and its gateway is cut off. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteDeployment {
+    /// UUID; `self` is the caller's own.
+    pub deployment_id: String,
+}
+
+/// Ping a deployment
+///
+/// Checks on a gateway; deprecated, read `connection_status` with `get-deployment`. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct PingDeployment {
+    /// UUID; `self` is the caller's own.
+    pub deployment_id: String,
+}

@@ -1,0 +1,179 @@
+//! Enkrypt AI's MCP gateway: which MCP servers stand behind it, and the guardrails around their tools.
+//!
+//! Another company's API beside Portkey's, with its own host and key (enkrypt.md §1). What is known of it
+//! by name only is left out: creating, listing and removing gateways, and writing to the registry.
+
+use portkey_operation::{Base, Findings, JsonMap, Nullable, Operation, Secret, get, patch};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<NamedGateway>("get-mcp-gateway", STORED).found_by(&["tools behind Enkrypt", "saved definition", "show", "is it enabled"])
+        .on(Base::Enkrypt)
+        .headers(GATEWAY)
+        .about(
+            "Get an Enkrypt AI MCP gateway",
+            "Returns one MCP gateway of Enkrypt AI as it is stored: its servers, its guardrails \
+             policies and whether it is active.",
+        )
+        .aliases(&["get-gateway"])
+        .secret(&["servers_config"]),
+    get::<NamedGateway>("get-mcp-gateway-config", "/mcp-gateway/get-gateway-config").found_by(&["effective configuration", "running state", "resolved settings", "Enkrypt runtime"])
+        .on(Base::Enkrypt)
+        .headers(GATEWAY)
+        .about(
+            "Get what an Enkrypt AI MCP gateway runs on",
+            "Returns one MCP gateway of Enkrypt AI as it runs: each server with its command, tools and \
+             the policies that apply. Has credentials in clear text.",
+        )
+        .aliases(&["get-gateway-config"])
+        .untrusted()
+        .secret(&["common_overrides", "expanded_servers[]", "expanded_servers[].mcp_config.config.env.*"])
+        .sensitive(&["common_overrides", "expanded_servers", "request_context"]),
+    get::<GetRegistryServer>("get-mcp-registry-server", "/mcp-registry/get-server").found_by(&["Enkrypt catalogue", "look up", "registry entry", "find"])
+        .on(Base::Enkrypt)
+        .headers(&[
+            ("server", "x-enkrypt-mcp-registry-server"),
+            ("server_version", "x-enkrypt-mcp-registry-server-version"),
+            ("registry", "x-enkrypt-mcp-registry"),
+            ("project", PROJECT),
+        ])
+        .untrusted()
+        .secret(&["mcp_config", "mcp_config.config.env.*"])
+        .sensitive(&["mcp_config"]),
+    patch::<ModifyMcpGateway>("modify-mcp-gateway", "/mcp-gateway/modify-gateway").found_by(&["turn off", "turn on", "switch", "disable", "add server to Enkrypt", "edit"])
+        .on(Base::Enkrypt)
+        .headers(GATEWAY)
+        .rule(says_what_to_change)
+        .preview(STORED, portkey_merge_patch::merge)
+        .secret(&["servers_config"])
+        .destructive()
+        .aliases(&["modify-gateway"]),
+];
+
+/// Where a gateway is read as it is stored.
+const STORED: &str = "/mcp-gateway/get-gateway";
+const PROJECT: &str = "x-enkrypt-project";
+/// A gateway is named by headers, not by its path.
+const GATEWAY: &[(&str, &str)] = &[
+    ("gateway", "x-enkrypt-mcp-gateway"),
+    ("gateway_version", "x-enkrypt-mcp-gateway-version"),
+    ("project", PROJECT),
+];
+
+/// The name of a gateway, which is all that a read of it takes.
+#[derive(Deserialize, JsonSchema)]
+pub struct NamedGateway {
+    /// Its saved_name, at most 32 characters.
+    ///
+    /// Required: Enkrypt AI's API names a gateway by this header alone.
+    #[schemars(length(max = 32))]
+    pub gateway: String,
+    /// Part of the name: `v1` when left out, and then no other version is found.
+    pub gateway_version: Option<String>,
+    /// The key's when left out.
+    pub project: Option<String>,
+}
+
+/// Get a server of Enkrypt AI's MCP registry
+///
+/// Returns one MCP server that gateways of Enkrypt AI (not of Portkey) can use: its command, tools and
+/// policies. Has credentials in clear text.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetRegistryServer {
+    /// Its saved_name.
+    ///
+    /// Required: Enkrypt AI's API names a server by this header alone.
+    pub server: String,
+    /// Part of the name: `v1` when left out.
+    pub server_version: Option<String>,
+    /// `default` when left out.
+    pub registry: Option<String>,
+    /// The key's when left out.
+    pub project: Option<String>,
+}
+
+/// Change an Enkrypt AI MCP gateway
+///
+/// Merges what is given into one MCP gateway of Enkrypt AI and returns the outcome. What is left out
+/// stays; null deletes, at any depth. Servers are matched by saved_name and server_version: new ones are
+/// added, unnamed ones stay, `_delete` takes one off. A policy needs enabled, guardrail_name
+/// and block at once: one left out may be lost; block is replaced whole, additional_config merges by
+/// key. Preview first: nothing guards against other writers. A running gateway follows in 10 minutes.
+#[derive(Deserialize, JsonSchema)]
+pub struct ModifyMcpGateway {
+    /// Its saved_name, at most 32 characters.
+    ///
+    /// Required: Enkrypt AI's API names a gateway by this header alone.
+    #[schemars(length(max = 32))]
+    pub gateway: String,
+    /// Part of the name: `v1` when left out, and then no other version is found.
+    pub gateway_version: Option<String>,
+    /// The key's when left out.
+    pub project: Option<String>,
+    /// Servers and policies.
+    pub servers_config: Nullable<ServersConfig>,
+    /// False stops the gateway.
+    pub is_active: Option<bool>,
+    /// Whether it is a sample.
+    pub is_sample: Option<bool>,
+    /// True changes nothing and returns the gateway as stored and as merged.
+    pub preview: Option<bool>,
+}
+
+/// The part of a gateway that says what is behind it.
+#[derive(Deserialize, JsonSchema)]
+pub struct ServersConfig {
+    /// Policies that win over those of every server.
+    pub common_overrides: Nullable<CommonOverrides>,
+    /// Those to add, change or take off.
+    pub servers: Nullable<Vec<Server>>,
+}
+
+/// Policies for all servers.
+#[derive(Deserialize, JsonSchema)]
+pub struct CommonOverrides {
+    /// For what tools are called with.
+    pub input_guardrails_config: Nullable<Policy>,
+    /// For what tools answer.
+    pub output_guardrails_config: Nullable<Policy>,
+    /// For how tools describe themselves.
+    pub server_tools_guardrails_config: Nullable<Policy>,
+}
+
+/// Policies as in common_overrides.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Server {
+    /// Which.
+    ///
+    /// Required: Enkrypt AI's API matches servers by it.
+    pub saved_name: String,
+    pub server_version: Option<String>,
+    pub input_guardrails_config: Nullable<Policy>,
+    pub output_guardrails_config: Nullable<Policy>,
+    #[serde(rename = "_delete")]
+    pub delete: Option<bool>,
+}
+
+/// A guardrail and the detectors that block.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Policy {
+    pub enabled: Nullable<bool>,
+    pub guardrail_name: Nullable<String>,
+    pub additional_config: Nullable<Secret<JsonMap>>,
+    pub block: Nullable<Vec<String>>,
+}
+
+/// A call that names nothing to change would come back as if it had worked. Where `preview` is left out, too,
+/// that is found for every update.
+fn says_what_to_change(args: &JsonMap, findings: &mut Findings) {
+    let fields = ["servers_config", "is_active", "is_sample"];
+    if args.contains_key("preview") && !fields.iter().any(|field| args.contains_key(*field)) {
+        findings.add("", "nothing to change is given: takes at least one of `servers_config`, `is_active`, `is_sample`");
+    }
+}

@@ -1,0 +1,172 @@
+//! Checks of a guardrail, held against the catalogue before Portkey sees them.
+//!
+//! Portkey stores a check whose parameters make no sense and finds out when traffic runs into it, so
+//! this is the last moment at which a caller can be told.
+
+use std::fmt::{self, Display};
+
+use portkey_operation::{Findings, JsonMap, Secret, did_you_mean, is_misspelling_of};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::catalogue::{CHECKS, CheckKind, Takes};
+/// id*, parameters {} (a wrong one is answered with what the check takes), name, is_enabled (true when
+/// left out). Ids: default.{jwt,modelWhitelist,isAllLowerCase,regexMatch,sentenceCount,wordCount,characterCount,jsonSchema,jsonKeys,contains,validUrls,containsCode,webhook,endsWith,alluppercase,requiredMetadataKeys,requiredMetadataKeyPairs,allowedRequestTypes}
+/// portkey.{moderateContent,language,pii,gibberish}
+/// patronus.{phi,pii,isConcise,isHelpful,isPolite,noApologies,noGenderBias,noRacialBias,retrievalAnswerRelevance,toxicity,custom}
+/// pillar.{scanPrompt,scanResponse} promptfoo.{guard,pii,harm} azure.{contentSafety,pii}
+/// sydelabs.sydeguard aporia.validateProject mistral.moderateContent bedrock.guard acuvity.scan
+/// lasso.classify panw-prisma-airs.intercept cato.analyze
+///
+/// One check. Its ids are too many for an enum that every client accepts, so the description has them.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Check {
+    /// Which check.
+    ///
+    /// Required: OpenAPI, and its examples all have it.
+    #[schemars(schema_with = "ids")]
+    pub id: String,
+    pub parameters: Option<Secret<JsonMap>>,
+    pub name: Option<String>,
+    pub is_enabled: Option<bool>,
+}
+
+/// Ids of checks of the gateway that differ in case and separators alone from those of the catalogue. They
+/// are known so that they are not taken for them.
+const OTHER_SPELLINGS: [&str; 2] = ["default.modelwhitelist", "panwPrismaAirs.intercept"];
+
+/// Those of the catalogue; others pass, for Portkey's own grows.
+fn ids(_: &mut SchemaGenerator) -> Schema {
+    let ids: Vec<_> = CHECKS.iter().map(|check| check.id).chain(OTHER_SPELLINGS).collect();
+    json_schema!({ "type": "string", "enum": ids, "x-open": true })
+}
+
+/// Every check that the catalogue has is given the parameters it needs, each of the right type. Parameters and
+/// words that the catalogue does not have pass with a warning.
+pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
+    let checks = args.get("checks").and_then(Value::as_array);
+    for (i, check) in checks.into_iter().flatten().enumerate() {
+        let kind = CHECKS.iter().find(|kind| check.get("id").is_some_and(|id| id == kind.id));
+        // Another id has been reported by then.
+        if let Some(kind) = kind {
+            let parameters = check.get("parameters").and_then(Value::as_object);
+            fit(kind, parameters.unwrap_or(&JsonMap::new()), i, findings);
+        }
+    }
+}
+
+fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
+    let Some(parameters) = kind.parameters else { return };
+    let mut has_unknown = false;
+    for (name, value) in given {
+        let at = format_args!("checks[{i}].parameters.{name}");
+        match parameters.iter().find(|parameter| parameter.name == name) {
+            // What was written is not repeated: it may be a secret.
+            Some(parameter) if !parameter.takes.fits(value) => {
+                findings.add(at, format_args!("takes {}", parameter.takes));
+            }
+            Some(parameter) if parameter.takes.names_unknown(value) => findings.warn(format_args!(
+                "`{at}`: a value is not known to this version and was passed on unchecked; the check takes {}",
+                parameter.takes
+            )),
+            Some(_) => {}
+            // Partners are signed in to with these where the organisation has not stored its own.
+            None if kind.is_partners() && matches!(name.as_str(), "credentials" | "apiKey") => {}
+            None => {
+                let lacking = parameters.iter().map(|known| known.name);
+                let mut lacking = lacking.filter(|known| !given.contains_key(*known));
+                if findings.may_compare() && lacking.any(|known| is_misspelling_of(known, name)) {
+                    let hint = did_you_mean(name, parameters.iter().map(|known| known.name));
+                    findings.add(at, format_args!("no such parameter{hint}; {kind}"));
+                } else {
+                    has_unknown = true;
+                    let text = format_args!(
+                        "`{at}` is not known to this version and was passed on unchecked; {kind}"
+                    );
+                    findings.warn_of_unknown(at, text);
+                }
+            }
+        }
+    }
+    // A parameter that the catalogue does not have may stand in for one that it has.
+    if has_unknown {
+        return;
+    }
+    let missing = |name: &str| given.get(name).is_none_or(Value::is_null);
+    for parameter in parameters.iter().filter(|p| p.required && missing(p.name)) {
+        let at = format_args!("checks[{i}].parameters.{}", parameter.name);
+        findings.add(at, format_args!("is required; {kind}"));
+    }
+}
+
+impl CheckKind {
+    /// Whether another company carries it out.
+    fn is_partners(&self) -> bool {
+        !self.id.starts_with("default.") && !self.id.starts_with("portkey.")
+    }
+}
+
+/// What the check takes, as `` `default.contains` takes words* (texts), … ``.
+impl Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` takes ", self.id)?;
+        for (i, parameter) in self.parameters.unwrap_or_default().iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            let star = if parameter.required { "*" } else { "" };
+            write!(f, "{comma}`{}`{star} ({})", parameter.name, parameter.takes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Takes {
+    fn fits(self, value: &Value) -> bool {
+        let list = |fits: &dyn Fn(&Value) -> bool| {
+            value.as_array().is_some_and(|items| items.iter().all(fits))
+        };
+        match self {
+            Self::Any => true,
+            Self::Text | Self::Word(_) => value.is_string(),
+            Self::Number => value.is_number(),
+            Self::Share => value.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)),
+            Self::Flag => value.is_boolean(),
+            // The gateway reads a text as JSON.
+            Self::Object => {
+                let is_json = |text: &str| serde_json::from_str::<JsonMap>(text).is_ok();
+                value.is_object() || value.as_str().is_some_and(is_json)
+            }
+            Self::Texts | Self::Words(_) => list(&Value::is_string),
+        }
+    }
+
+    /// Whether a value that fits has words that are not known.
+    fn names_unknown(self, value: &Value) -> bool {
+        let (Self::Word(words) | Self::Words(words)) = self else { return false };
+        let is_known = |value: &Value| {
+            value.as_str().is_some_and(|text| words.split(' ').any(|word| word == text))
+        };
+        match value {
+            Value::Array(items) => !items.iter().all(is_known),
+            one => !is_known(one),
+        }
+    }
+}
+
+impl Display for Takes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("anything"),
+            Self::Text => f.write_str("text"),
+            Self::Number => f.write_str("a number"),
+            Self::Share => f.write_str("a number from 0 to 1"),
+            Self::Flag => f.write_str("true or false"),
+            Self::Object => f.write_str("an object"),
+            Self::Texts => f.write_str("a list of texts"),
+            Self::Word(words) => write!(f, "one of {}", words.replace(' ', ", ")),
+            Self::Words(words) => write!(f, "a list of {}", words.replace(' ', ", ")),
+        }
+    }
+}

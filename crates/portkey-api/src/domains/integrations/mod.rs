@@ -1,0 +1,413 @@
+//! Integrations: an AI provider's credentials, held once and lent to workspaces.
+
+mod configurations;
+mod pricing;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use configurations::{AwsAuth, AzureAuth, AzureDeployment, Configurations, VertexAuth};
+pub use pricing::{ImagePricing, PricingAdjustments, PricingMultiplier};
+
+use portkey_operation::{
+    Findings, JsonMap, Nullable, Open, Operation, Secret, delete, get, post, put,
+};
+
+use super::shared::{Owner, RateLimits, SecretMapping, Tags, UsageLimits, alert_below_limit};
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListIntegrations>("list-all-integrations", "/integrations")
+        .found_by(&[
+            "vendors",
+            "LLM connections",
+            "connected accounts",
+            "Anbieter",
+            "OpenAI",
+            "Anthropic",
+        ])
+        .aliases(&["list-integrations"])
+        .secret(&["data[].configurations"])
+        .scopes(&["organisation_integrations.list", "workspace_integrations.list"]),
+    post::<CreateIntegration>("create-integration", "/integrations")
+        .found_by(&[
+            "connect",
+            "vendor account",
+            "OpenAI key",
+            "Azure",
+            "Bedrock",
+            "Anbieter verbinden",
+        ])
+        .rule(configurations::fit_the_provider)
+        .scopes(&["organisation_integrations.create", "workspace_integrations.create"]),
+    get::<GetIntegration>("get-integration", "/integrations/{slug}")
+        .found_by(&[
+            "vendor connection",
+            "account details",
+            "OpenAI",
+            "Anbieter ansehen",
+            "inspect",
+        ])
+        .secret(&["masked_key", "configurations"])
+        .enterprise()
+        .scopes(READ),
+    put::<UpdateIntegration>("update-integration", "/integrations/{slug}")
+        .found_by(&[
+            "rotate OpenAI key",
+            "vendor credential",
+            "expired",
+            "new secret",
+            "Anbieter ändern",
+        ])
+        .rule(configurations::fit_one_provider)
+        .scopes(UPDATE),
+    delete::<DeleteIntegration>("delete-integration", "/integrations/{slug}")
+        .found_by(&["disconnect", "vendor account", "unplug", "OpenAI", "Anbieter entfernen"])
+        .scopes(&["organisation_integrations.delete", "workspace_integrations.delete"]),
+    get::<ListModels>("list-integration-models", "/integrations/{slug}/models")
+        .found_by(&["available LLMs", "which are switched on", "GPT", "allowed", "Modelle"])
+        .secret(&["models[].custom_headers", "models[].configurations"])
+        .enterprise()
+        .scopes(READ),
+    put::<UpdateModels>("bulk-update-integration-models", "/integrations/{slug}/models")
+        .found_by(&[
+            "turn off",
+            "turn on",
+            "whitelist LLM",
+            "block GPT",
+            "activate Claude",
+            "Modell sperren",
+        ])
+        .aliases(&["update-integration-models"])
+        .rule(headers_are_configured)
+        .scopes(UPDATE),
+    delete::<DeleteModels>("bulk-delete-integration-models", "/integrations/{slug}/models")
+        .found_by(&["fine-tuned", "own LLM", "unregister", "drop", "eigenes Modell löschen"])
+        .aliases(&["delete-integration-model"])
+        .scopes(UPDATE),
+    get::<ListWorkspaces>("list-integration-workspaces", "/integrations/{slug}/workspaces")
+        .found_by(&["who has access", "teams allowed", "shared with", "permissions", "Freigaben"])
+        .enterprise()
+        .scopes(&["organisation_integrations.read"]),
+    put::<UpdateWorkspaces>(
+        "bulk-update-integration-workspaces",
+        "/integrations/{slug}/workspaces",
+    )
+    .found_by(&["share with team", "let team use", "allow", "deny", "stop using", "freigeben"])
+    .destructive()
+    .rule(access_fits)
+    .aliases(&["update-integration-workspaces"])
+    .scopes(&["organisation_integrations.update"]),
+];
+
+const READ: &[&str] = &["organisation_integrations.read", "workspace_integrations.read"];
+const UPDATE: &[&str] = &["organisation_integrations.update", "workspace_integrations.update"];
+
+/// List integrations
+///
+/// Returns the integrations the key can see, one page at a time, without their credentials.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListIntegrations {
+    /// Zero-based.
+    pub current_page: Option<u32>,
+    /// Items per page; default 100.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Only those this workspace can use; UUID or slug.
+    pub workspace_id: Option<String>,
+    /// Whose integrations; `all` when left out.
+    #[serde(rename = "type")]
+    pub owner: Option<Owner>,
+    /// Only those with these tags.
+    pub tags: Option<Tags>,
+}
+
+/// Create an integration
+///
+/// Stores a provider's credentials for the organisation or for one workspace; returns id and slug. Models
+/// are off unless allow_all_models. Lend it out with `bulk-update-integration-workspaces`.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateIntegration {
+    /// Display name.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
+    pub name: String,
+    /// Provider, such as `openai`, `anthropic` or `bedrock`.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
+    pub ai_provider_id: String,
+    /// Default: made from the name.
+    #[schemars(regex(pattern = "^[a-zA-Z0-9_-]+$"))]
+    pub slug: Option<String>,
+    /// Provider API key; most need it, or a secret mapping.
+    pub key: Option<Secret>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Workspace to keep it to.
+    pub workspace_id: Option<String>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub configurations: Option<Configurations>,
+    /// For a workspace: make a provider too; true when left out.
+    pub create_default_provider: Option<bool>,
+    /// Slug of that provider.
+    #[schemars(length(max = 255), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
+    pub default_provider_slug: Option<String>,
+    /// From secret references.
+    pub secret_mappings: Option<Vec<SecretMapping>>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub pricing_adjustments: Nullable<PricingAdjustments>,
+    /// Names to text.
+    pub tags: Option<Tags>,
+    /// Whether all models, present and future, are offered; false when left out.
+    #[schemars(extend("x-unlisted" = true))]
+    pub allow_all_models: Option<bool>,
+}
+
+/// Get an integration
+///
+/// Returns one integration with its settings and global access, credentials masked.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetIntegration {
+    /// Integration slug.
+    pub slug: String,
+}
+
+/// Update an integration
+///
+/// Changes the fields given, also allow_all_models, and keeps the rest. Never resend a masked value.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateIntegration {
+    /// Integration slug.
+    pub slug: String,
+    /// Display name.
+    pub name: Option<String>,
+    /// Provider API key.
+    pub key: Option<Secret>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// As in `create-integration`.
+    pub configurations: Option<Configurations>,
+    /// From secret references; `[]` removes all.
+    pub secret_mappings: Option<Vec<SecretMapping>>,
+    /// As in `create-integration`.
+    pub pricing_adjustments: Nullable<PricingAdjustments>,
+    /// Names to text.
+    pub tags: Option<Tags>,
+    /// Whether all models, present and future, are offered.
+    #[schemars(extend("x-unlisted" = true))]
+    pub allow_all_models: Option<bool>,
+}
+
+/// Delete an integration
+///
+/// Removes the integration; providers made from it stop working. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteIntegration {
+    /// Integration slug.
+    pub slug: String,
+}
+
+/// List an integration's models
+///
+/// Returns every model of the integration, whether it is enabled, and its own price if it has one.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListModels {
+    /// Integration slug.
+    pub slug: String,
+}
+
+/// Update integration models
+///
+/// Enables, disables, prices or adds models; those not named stay as they are. Disabling a model cuts
+/// live traffic to it.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateModels {
+    /// Integration slug.
+    pub slug: String,
+    /// Models to change or add.
+    ///
+    /// Required: OpenAPI; the Terraform provider always sends it.
+    pub models: Vec<ModelSettings>,
+    /// Offer unlisted models too, present and future.
+    pub allow_all_models: Option<bool>,
+}
+
+/// One model of an integration.
+#[derive(Deserialize, JsonSchema)]
+pub struct ModelSettings {
+    /// Model slug.
+    ///
+    /// Required: OpenAPI; the documents' examples all have it.
+    pub slug: String,
+    /// Whether it is offered.
+    ///
+    /// Required: OpenAPI; the documents' examples all have it.
+    pub enabled: bool,
+    /// Not the provider's own.
+    pub is_custom: Nullable<bool>,
+    /// Fine-tuned.
+    pub is_finetune: Nullable<bool>,
+    /// Base of a fine-tune.
+    pub base_model_slug: Nullable<String>,
+    /// Settings of a custom model.
+    pub configurations: Option<ModelConfigurations>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub pricing_config: Option<ModelPricing>,
+}
+
+/// Settings of a custom model.
+#[derive(Deserialize, JsonSchema)]
+pub struct ModelConfigurations {
+    /// Base URL; private hosts are refused.
+    pub custom_host: Option<String>,
+    /// Headers sent upstream: names to text.
+    pub custom_headers: Option<Secret<BTreeMap<String, String>>>,
+}
+
+/// Own price in US cents per token: {type: "static", pay_as_you_go: {request_token: {price}, also
+/// response_token, cache_{read,write}_input_token}}.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct ModelPricing {
+    #[serde(rename = "type")]
+    pub kind: Option<Open<PricingKind>>,
+    pub pay_as_you_go: Option<TokenPrices>,
+}
+
+/// The one kind of price a model can have.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the word says it")]
+pub enum PricingKind {
+    Static,
+}
+
+/// Prices of input and output, and of input that is cached.
+#[derive(Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the struct around it says it")]
+pub struct TokenPrices {
+    pub request_token: Option<Price>,
+    pub response_token: Option<Price>,
+    pub cache_read_input_token: Option<Price>,
+    pub cache_write_input_token: Option<Price>,
+}
+
+/// A price.
+#[derive(Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the struct around it says it")]
+pub struct Price {
+    #[schemars(range(min = 0))]
+    pub price: Option<f64>,
+}
+
+/// Delete custom models
+///
+/// Removes custom models from the integration; the provider's own models can only be disabled. This
+/// cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteModels {
+    /// Integration slug.
+    pub slug: String,
+    /// Slugs of the custom models.
+    ///
+    /// Required: without it 400; the Terraform provider's change log.
+    #[schemars(length(min = 1))]
+    pub slugs: Vec<String>,
+}
+
+/// List an integration's workspaces
+///
+/// Returns the workspaces that may use the integration, by slug, with their limits.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListWorkspaces {
+    /// Integration slug.
+    pub slug: String,
+}
+
+/// Update integration workspaces
+///
+/// Grants, revokes or limits access for the workspaces named, or for all; others keep theirs.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateWorkspaces {
+    /// Integration slug.
+    pub slug: String,
+    /// Give these, `global_workspace_access` or both.
+    pub workspaces: Option<Vec<WorkspaceAccess>>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub global_workspace_access: Option<GlobalAccess>,
+    /// True replaces the whole list.
+    pub override_existing_workspace_access: Option<bool>,
+    /// Make a provider on grant; true when left out.
+    pub create_default_provider: Option<bool>,
+    /// Slug of that provider.
+    pub default_provider_slug: Option<String>,
+}
+
+/// One workspace's access.
+#[derive(Deserialize, JsonSchema)]
+pub struct WorkspaceAccess {
+    /// Workspace UUID or slug.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
+    pub id: String,
+    /// True grants, false revokes.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
+    pub enabled: bool,
+    /// At most one.
+    #[schemars(length(max = 1))]
+    pub usage_limits: Nullable<Vec<UsageLimits>>,
+    /// At most one.
+    #[schemars(length(max = 1))]
+    pub rate_limits: Nullable<Vec<RateLimits>>,
+    /// Zero the usage, reviving an exhausted one.
+    pub reset_usage: Option<bool>,
+    /// As below.
+    pub create_default_provider: Option<bool>,
+    /// As below.
+    pub default_provider_slug: Option<String>,
+}
+
+/// All workspaces, present and future: enabled*, usage_limits and rate_limits as in `workspaces`.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct GlobalAccess {
+    /// True grants, false revokes.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
+    pub enabled: bool,
+    #[schemars(length(max = 1))]
+    pub usage_limits: Nullable<Vec<UsageLimits>>,
+    #[schemars(length(max = 1))]
+    pub rate_limits: Nullable<Vec<RateLimits>>,
+}
+
+/// Earlier documents had the headers beside `configurations`, where the API does not look.
+fn headers_are_configured(args: &JsonMap, findings: &mut Findings) {
+    let models = args.get("models").and_then(|models| models.as_array());
+    for (i, model) in models.into_iter().flatten().enumerate() {
+        if model.get("custom_headers").is_some() {
+            let what = "belongs into `configurations` of the model";
+            findings.add(format_args!("models[{i}].custom_headers"), what);
+        }
+    }
+}
+
+fn access_fits(args: &JsonMap, findings: &mut Findings) {
+    some_access_is_given(args, findings);
+    alert_below_limit(args, findings);
+}
+
+/// Portkey's spec requires neither and its API does nothing then; saying so helps more. Where nothing else is
+/// given either, that is found for every update.
+fn some_access_is_given(args: &JsonMap, findings: &mut Findings) {
+    let says_something = args.keys().any(|name| name != "slug");
+    if says_something
+        && !["workspaces", "global_workspace_access"].iter().any(|name| args.contains_key(*name))
+    {
+        findings.add("", "takes `workspaces`, `global_workspace_access` or both; neither is given");
+    }
+}

@@ -1,0 +1,123 @@
+//! Logs: requests and their answers, recorded by the gateway or handed in.
+
+use portkey_operation::{Base, Findings, JsonMap, OneOrMany, Operation, Secret, get, post};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::Tags;
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    post::<InsertLogs>("insert-logs", "/logs")
+        .found_by(&["import", "push", "ingest", "upload traces", "custom", "nachtragen"])
+        .on(Base::Gateway)
+        .bare_body("logs")
+        .read_back_undeclared()
+        .rule(something_is_logged)
+        .aliases(&["insert-log"])
+        .scopes(&["completions.write and logs.write"]),
+    get::<GetLog>("get-log", "/logs/{log_id}")
+        .found_by(&[
+            "trace",
+            "single call",
+            "what was sent",
+            "debug",
+            "prompt and completion",
+            "Protokoll",
+        ])
+        .on(Base::Gateway)
+        .scopes(&["logs.read", "completions.write", "logs.write"])
+        .untrusted()
+        .secret(&["portkeyHeaders.*"])
+        .sensitive(&[
+            "request",
+            "response",
+            "finalUntransformedRequest",
+            "transformedRequest",
+            "originalResponse",
+            "metrics.metadata.value",
+        ]),
+];
+
+/// Insert logs
+///
+/// Records calls that did not pass the gateway, so that they count in logs and analytics. Logs cannot
+/// be removed. Admin keys are refused.
+#[derive(Deserialize, JsonSchema)]
+pub struct InsertLogs {
+    /// A call, or a list of calls.
+    ///
+    /// Required: it is the whole body.
+    pub logs: OneOrMany<LogEntry>,
+}
+
+/// One call to a model.
+#[derive(Deserialize, JsonSchema)]
+pub struct LogEntry {
+    /// What was asked.
+    ///
+    /// Required: OpenAPI.
+    pub request: LoggedRequest,
+    /// What was answered.
+    ///
+    /// Required: OpenAPI.
+    pub response: LoggedResponse,
+    /// By name; trace_id, span_id and span_name place the call in a trace.
+    pub metadata: Option<JsonMap>,
+}
+
+/// What was asked.
+#[derive(Deserialize, JsonSchema)]
+pub struct LoggedRequest {
+    /// Full URL.
+    ///
+    /// Required: OpenAPI.
+    pub url: String,
+    /// HTTP method.
+    pub method: Option<String>,
+    /// Without credentials: they are stored as they are.
+    pub headers: Option<Secret<Tags>>,
+    /// As sent; its `model` is the log's.
+    ///
+    /// Required: OpenAPI.
+    pub body: Secret<JsonMap>,
+    /// Who answered, such as `openai`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub provider: Option<String>,
+}
+
+/// What was answered.
+#[derive(Deserialize, JsonSchema)]
+pub struct LoggedResponse {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// By name.
+    pub headers: Option<Secret<Tags>>,
+    /// As received; its `usage` is the log's.
+    ///
+    /// Required: OpenAPI.
+    pub body: Secret<JsonMap>,
+    /// Milliseconds.
+    pub response_time: Option<u64>,
+    /// Another name of `response_time` in the documents.
+    #[schemars(extend("x-unlisted" = true))]
+    pub time: Option<u64>,
+    /// Whether it came as a stream.
+    #[serde(rename = "streamingMode")]
+    #[schemars(extend("x-unlisted" = true))]
+    pub streaming_mode: Option<bool>,
+}
+
+/// Get a log
+///
+/// Returns one request with its answer, headers, tokens, latency and cost (US cents).
+#[derive(Deserialize, JsonSchema)]
+pub struct GetLog {
+    /// UUID.
+    pub log_id: String,
+}
+
+fn something_is_logged(args: &JsonMap, findings: &mut Findings) {
+    if args.get("logs").and_then(|logs| logs.as_array()).is_some_and(Vec::is_empty) {
+        findings.add("logs", "takes at least 1, got 0");
+    }
+}

@@ -1,0 +1,365 @@
+//! MCP servers: an MCP integration as one workspace uses it, its capabilities and its users.
+
+use portkey_operation::{Effect, JsonMap, Nullable, OneOrMany, Operation, delete, get, post, put};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{CapabilityPage, CapabilitySwitch};
+/// The room's table. The operations that read and write a user's OAuth tokens are left out on
+/// purpose: no agent should hold them.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListMcpServers>("list-mcp-servers", "/mcp-servers")
+        .found_by(&["connectors", "tool servers", "endpoints", "my servers", "Server anzeigen"])
+        .scopes(&["mcp_servers.list"]),
+    post::<CreateMcpServer>("create-mcp-server", "/mcp-servers")
+        .found_by(&[
+            "provision",
+            "give team a connector",
+            "expose",
+            "make available",
+            "Server bereitstellen",
+        ])
+        .scopes(&["mcp_servers.create"]),
+    get::<GetMcpServer>("get-mcp-server", "/mcp-servers/{mcp_server_id}")
+        .found_by(&["endpoint", "connector", "address", "details", "inspect"])
+        .scopes(READ)
+        .secret(&["mcp_integration_details.configurations"]),
+    put::<UpdateMcpServer>("update-mcp-server", "/mcp-servers/{mcp_server_id}")
+        .found_by(&["rename", "edit", "retitle", "umbenennen"])
+        .scopes(UPDATE),
+    delete::<DeleteMcpServer>("delete-mcp-server", "/mcp-servers/{mcp_server_id}")
+        .found_by(&["connector", "unregister", "take away", "drop", "Server löschen"])
+        .scopes(&["mcp_servers.delete"]),
+    get::<ListCapabilities>(
+        "list-mcp-server-capabilities",
+        "/mcp-servers/{mcp_server_id}/capabilities",
+    )
+    .found_by(&["functions", "switched on", "available actions", "Werkzeuge"])
+    .untrusted()
+    .scopes(READ),
+    put::<UpdateCapabilities>(
+        "bulk-update-mcp-server-capabilities",
+        "/mcp-servers/{mcp_server_id}/capabilities",
+    )
+    .found_by(&[
+        "turn off tool",
+        "deactivate",
+        "block function",
+        "switch on",
+        "Werkzeug abschalten",
+    ])
+    .aliases(&["update-mcp-server-capabilities"])
+    .scopes(UPDATE),
+    post::<SyncCapabilities>(
+        "sync-mcp-server-capabilities",
+        "/mcp-servers/{mcp_server_id}/capabilities/sync",
+    )
+    .found_by(&["refresh tools", "reload", "push definitions", "update tool list", "aktualisieren"])
+    .effect(Effect::Update),
+    get::<ListConnections>(
+        "list-mcp-server-connections",
+        "/mcp-servers/{mcp_server_id}/connections",
+    )
+    .found_by(&[
+        "who is logged in",
+        "OAuth sessions",
+        "authorised accounts",
+        "logins",
+        "angemeldet",
+    ])
+    .scopes(READ)
+    .sensitive(&["data[].user_id"]),
+    delete::<DeleteConnection>(
+        "delete-mcp-server-connection",
+        "/mcp-servers/{mcp_server_id}/connections",
+    )
+    .found_by(&[
+        "log out",
+        "sign out",
+        "forget OAuth token",
+        "disconnect user",
+        "revoke session",
+        "abmelden",
+    ])
+    .aliases(&["disconnect-mcp-server-connection"])
+    .scopes(UPDATE),
+    get::<GetMetadata>("get-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata")
+        .found_by(&["software version", "protocol", "freshness", "about"])
+        .untrusted()
+        .scopes(READ),
+    post::<SyncMetadata>("sync-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata/sync")
+        .found_by(&["write info", "refresh", "push", "publish details"])
+        .effect(Effect::Update),
+    post::<TestMcpServer>("test-mcp-server", "/mcp-servers/{mcp_server_id}/test")
+        .found_by(&["ping", "reachable", "respond", "alive", "health check", "Verbindung prüfen"])
+        .effect(Effect::Read)
+        .open_world()
+        .scopes(READ),
+    get::<ListUserAccess>(
+        "list-mcp-server-user-access",
+        "/mcp-servers/{mcp_server_id}/user-access",
+    )
+    .found_by(&["who may use", "permissions", "allowed people", "ACL", "Berechtigungen"])
+    .scopes(READ)
+    .sensitive(&["data[].user_id", "data[].first_name", "data[].last_name"]),
+    put::<UpdateUserAccess>(
+        "bulk-update-mcp-server-user-access",
+        "/mcp-servers/{mcp_server_id}/user-access",
+    )
+    .found_by(&["ban", "block person", "permit", "revoke", "ACL", "sperren"])
+    .aliases(&["update-mcp-server-user-access"])
+    .scopes(UPDATE),
+];
+
+const READ: &[&str] = &["mcp_servers.read"];
+const UPDATE: &[&str] = &["mcp_servers.update"];
+
+/// List MCP servers
+///
+/// Returns a workspace's MCP servers, one page at a time, with the gateway URL clients connect to.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListMcpServers {
+    /// Only this workspace's; UUID or slug.
+    pub workspace_id: Option<String>,
+    /// Zero-based.
+    pub current_page: Option<u32>,
+    /// Items per page; default 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub page_size: Option<u32>,
+    /// Comma-separated UUIDs to look among.
+    pub id: Option<String>,
+    /// Part of the name.
+    #[schemars(length(max = 255))]
+    pub search: Option<String>,
+}
+
+/// Create an MCP server
+///
+/// Lends an MCP integration that is open to the workspace; returns id and slug. Every user may use it
+/// until told otherwise.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateMcpServer {
+    /// Display name.
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
+    #[schemars(length(min = 1, max = 255))]
+    pub name: String,
+    /// MCP integration UUID or slug.
+    ///
+    /// Required: OpenAPI, whose minimal example has it.
+    pub mcp_integration_id: String,
+    /// UUID or slug; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// What it is for.
+    #[schemars(length(max = 500))]
+    pub description: Nullable<String>,
+    /// 3 to 50 characters, unique in the organisation. Default: made from the name.
+    #[schemars(length(min = 3, max = 50), regex(pattern = "^[a-zA-Z0-9_-]+$"))]
+    pub slug: Option<String>,
+}
+
+/// Get an MCP server
+///
+/// Returns one MCP server with the integration behind it, whose secrets are hidden.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetMcpServer {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+}
+
+/// Update an MCP server
+///
+/// Changes name or description and keeps what is left out; everything else is fixed.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateMcpServer {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// Display name.
+    #[schemars(length(min = 1, max = 255))]
+    pub name: Option<String>,
+    /// What it is for.
+    #[schemars(length(max = 500))]
+    pub description: Nullable<String>,
+}
+
+/// Delete an MCP server
+///
+/// Removes the server with its switches and its users' connections; clients of it are cut off. This
+/// cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteMcpServer {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+}
+
+/// List an MCP server's capabilities
+///
+/// Returns its tools, prompts and resources, whether each is enabled here, and whether the
+/// integration allows it (`integration_enabled`).
+#[derive(Deserialize, JsonSchema)]
+pub struct ListCapabilities {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// Which of them.
+    #[serde(flatten)]
+    pub page: CapabilityPage,
+}
+
+/// Update MCP server capabilities
+///
+/// Enables or disables the capabilities named, for this server only, and leaves the others as they
+/// are.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateCapabilities {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// What to change.
+    ///
+    /// Required: OpenAPI; it is all that the call takes.
+    #[schemars(length(min = 1))]
+    pub capabilities: Vec<CapabilitySwitch>,
+}
+
+/// Sync MCP server capabilities
+///
+/// Overwrites the server's stored catalogue with the capabilities given. Meant for gateways; to look
+/// at a server use `test-mcp-server`.
+#[derive(Deserialize, JsonSchema)]
+pub struct SyncCapabilities {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// Tools, prompts and resources, as the server lists them.
+    pub capabilities: Option<Vec<JsonMap>>,
+}
+
+/// List an MCP server's connections
+///
+/// Returns which users have signed in to the server behind it, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListConnections {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// Only this user.
+    pub user_id: Option<String>,
+    /// UUID or slug; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// Zero-based.
+    pub current_page: Option<u32>,
+    /// Items per page; default 100.
+    #[schemars(range(min = 1, max = 500))]
+    pub page_size: Option<u32>,
+}
+
+/// Delete an MCP server connection
+///
+/// Drops one user's stored sign-in to the server; the user must sign in again.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteConnection {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// User UUID; a service key must give it, a user key means its own user.
+    pub user_id: Option<String>,
+    /// UUID or slug; Admin keys need it.
+    pub workspace_id: Option<String>,
+}
+
+/// Get MCP server metadata
+///
+/// Returns the upstream's name and versions, and when and how they were last synced.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetMetadata {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+}
+
+/// Sync MCP server metadata
+///
+/// Overwrites what is stored about the upstream with the fields given. Meant for gateways.
+#[derive(Deserialize, JsonSchema)]
+pub struct SyncMetadata {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// Name the upstream reports.
+    pub server_name: Option<String>,
+    /// Its version.
+    pub server_version: Option<String>,
+    /// MCP protocol version.
+    pub protocol_version: Option<String>,
+    /// Display title.
+    pub title: Option<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// Its website.
+    pub website_url: Option<String>,
+    /// Icons, as the upstream reports them.
+    pub icons: Option<OneOrMany<JsonMap>>,
+    /// MCP capabilities object of its handshake.
+    pub capability_flags: Option<JsonMap>,
+    /// Its instructions for models.
+    pub instructions: Option<String>,
+}
+
+/// Test an MCP server
+///
+/// Lets Portkey connect to the upstream now and returns status and time taken; a failed connection is
+/// an error with its cause.
+#[derive(Deserialize, JsonSchema)]
+pub struct TestMcpServer {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+}
+
+/// List an MCP server's user access
+///
+/// Returns the workspace's users, whether each may use the server, and the default for those without
+/// an override.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListUserAccess {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// One-based page, unlike `current_page` elsewhere.
+    #[schemars(range(min = 1))]
+    pub page: Option<u32>,
+    /// Items per page; default 100.
+    #[schemars(range(min = 1, max = 500))]
+    pub page_size: Option<u32>,
+    /// Part of a user's name.
+    pub search: Option<String>,
+}
+
+/// Update MCP server user access
+///
+/// Allows or denies the users named and leaves the others as they are. A default of `deny` cuts off
+/// everyone without a setting of their own.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-at-least-one" = ["user_access", "default_user_access"]))]
+pub struct UpdateUserAccess {
+    /// UUID or slug.
+    pub mcp_server_id: String,
+    /// Users to change.
+    pub user_access: Option<Vec<UserSwitch>>,
+    /// For users without a setting of their own.
+    pub default_user_access: Option<DefaultAccess>,
+}
+
+/// One user's access.
+#[derive(Deserialize, JsonSchema)]
+pub struct UserSwitch {
+    /// User UUID.
+    ///
+    /// Required: OpenAPI.
+    pub user_id: String,
+    /// True allows, false denies.
+    ///
+    /// Required: OpenAPI; it is what changes.
+    pub enabled: bool,
+}
+
+/// Access of users without a setting of their own.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum DefaultAccess {
+    Allow,
+    Deny,
+}

@@ -1,0 +1,236 @@
+//! The Portkey Admin API, one room per domain, and one for Enkrypt AI's MCP gateway.
+//!
+//! To add an endpoint: find its room, add a row to the room's table and a struct below it, run
+//! `UPDATE=1 cargo test`, and commit the schema and the call it wrote. See [`portkey_operation`].
+//!
+//! The facts behind names, hints, scopes and units come from Portkey's OpenAPI document and from
+//! what its live API was seen to do where the two differ.
+
+pub mod agent_servers;
+pub mod analytics_graphs;
+pub mod analytics_groups;
+pub mod analytics_summary;
+pub mod api_keys;
+pub mod audit_logs;
+pub mod collections;
+pub mod configs;
+pub mod deployments;
+pub mod enkrypt_mcp_gateway;
+pub mod feedback;
+pub mod guardrails;
+pub mod integrations;
+pub mod labels;
+pub mod log_exports;
+pub mod logs;
+pub mod mcp_integrations;
+pub mod mcp_registry;
+pub mod mcp_servers;
+pub mod model_pricing;
+pub mod organisation_defaults;
+pub mod prompt_partials;
+pub mod prompts;
+pub mod providers;
+pub mod rate_limits_policies;
+pub mod scim;
+pub mod secret_references;
+pub mod shared;
+pub mod usage_limits_policies;
+pub mod user_invites;
+pub mod users;
+pub mod virtual_keys;
+pub mod workspace_exclusions;
+pub mod workspace_members;
+pub mod workspaces;
+
+use portkey_operation::Operation;
+
+/// A domain of the API.
+#[derive(Debug)]
+pub struct Domain {
+    /// Its name, as listings and `tool-schemas/` have it.
+    pub name: &'static str,
+    /// What it is for, in a line.
+    pub about: &'static str,
+    /// Its operations.
+    pub operations: &'static [Operation],
+}
+
+/// Every room of the house.
+pub const DOMAINS: &[Domain] = &[
+    domain(
+        "agent-servers",
+        "Agents behind the gateway, as they describe themselves.",
+        agent_servers::OPERATIONS,
+    ),
+    domain(
+        "analytics-graphs",
+        "Requests, cost, tokens, latency and errors over time.",
+        analytics_graphs::OPERATIONS,
+    ),
+    domain(
+        "analytics-groups",
+        "Requests and cost per model, user, provider, workspace or metadata.",
+        analytics_groups::OPERATIONS,
+    ),
+    domain("analytics-summary", "Figures of a whole period.", analytics_summary::OPERATIONS),
+    domain(
+        "api-keys",
+        "The keys that call Portkey: scopes, limits, rotation.",
+        api_keys::OPERATIONS,
+    ),
+    domain("audit-logs", "Who changed what in the organisation.", audit_logs::OPERATIONS),
+    domain("collections", "Folders for a workspace's prompts.", collections::OPERATIONS),
+    domain(
+        "configs",
+        "How the gateway routes, retries and caches, in versions.",
+        configs::OPERATIONS,
+    ),
+    domain(
+        "deployments",
+        "Gateways that run outside Portkey, and their credentials.",
+        deployments::OPERATIONS,
+    ),
+    domain(
+        "enkrypt-mcp-gateway",
+        "MCP gateways of Enkrypt AI; off unless an Enkrypt key is set or the sandbox runs.",
+        enkrypt_mcp_gateway::OPERATIONS,
+    ),
+    domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
+    domain(
+        "guardrails",
+        "Checks on what goes to models and tools and comes back.",
+        guardrails::OPERATIONS,
+    ),
+    domain(
+        "integrations",
+        "AI-provider credentials, their models and who may use them.",
+        integrations::OPERATIONS,
+    ),
+    domain("labels", "Names such as `production` for prompt versions.", labels::OPERATIONS),
+    domain("log-exports", "Jobs that write logs to a file.", log_exports::OPERATIONS),
+    domain("logs", "Requests to models and their answers.", logs::OPERATIONS),
+    domain(
+        "mcp-integrations",
+        "MCP servers registered behind the gateway.",
+        mcp_integrations::OPERATIONS,
+    ),
+    domain(
+        "mcp-registry",
+        "MCP servers in the format of the public MCP Registry.",
+        mcp_registry::OPERATIONS,
+    ),
+    domain(
+        "mcp-servers",
+        "An MCP integration lent to one workspace, its tools and its users.",
+        mcp_servers::OPERATIONS,
+    ),
+    domain(
+        "model-pricing",
+        "Public list prices and abilities of models; no key needed.",
+        model_pricing::OPERATIONS,
+    ),
+    domain(
+        "organisation-defaults",
+        "The guardrails of every workspace.",
+        organisation_defaults::OPERATIONS,
+    ),
+    domain(
+        "prompt-partials",
+        "Texts that prompts share, in versions.",
+        prompt_partials::OPERATIONS,
+    ),
+    domain("prompts", "Templates in versions; published, rendered, run.", prompts::OPERATIONS),
+    domain(
+        "providers",
+        "An integration lent to one workspace, with its limits.",
+        providers::OPERATIONS,
+    ),
+    domain(
+        "rate-limits-policies",
+        "Rates that groups of requests may not exceed.",
+        rate_limits_policies::OPERATIONS,
+    ),
+    domain(
+        "scim",
+        "Groups of an identity provider and the workspaces they get into.",
+        scim::OPERATIONS,
+    ),
+    domain(
+        "secret-references",
+        "Where in a secret manager Portkey finds a credential.",
+        secret_references::OPERATIONS,
+    ),
+    domain(
+        "usage-limits-policies",
+        "Budgets that groups of requests may not exceed, and what they have used.",
+        usage_limits_policies::OPERATIONS,
+    ),
+    domain("user-invites", "People asked to join the organisation.", user_invites::OPERATIONS),
+    domain("users", "The people of the organisation and their roles.", users::OPERATIONS),
+    domain(
+        "virtual-keys",
+        "One provider credential for one workspace; superseded by integrations and providers.",
+        virtual_keys::OPERATIONS,
+    ),
+    domain(
+        "workspace-exclusions",
+        "Workspaces the organisation's guardrails leave alone.",
+        workspace_exclusions::OPERATIONS,
+    ),
+    domain(
+        "workspace-members",
+        "Who is in a workspace, and with which role.",
+        workspace_members::OPERATIONS,
+    ),
+    domain(
+        "workspaces",
+        "The teams of the organisation, their limits and defaults.",
+        workspaces::OPERATIONS,
+    ),
+];
+
+/// Domains that belong together, by what people are responsible for. Where a group has a domain's name, the
+/// group is meant; scopes are about domains alone.
+pub const GROUPS: &[(&str, &[&str])] = &[
+    ("core", &["api-keys", "configs", "integrations", "prompts", "providers", "workspaces"]),
+    (
+        "integrations",
+        &["integrations", "model-pricing", "providers", "secret-references", "virtual-keys"],
+    ),
+    (
+        "mcp",
+        &[
+            "agent-servers",
+            "enkrypt-mcp-gateway",
+            "mcp-integrations",
+            "mcp-registry",
+            "mcp-servers",
+        ],
+    ),
+    ("prompts", &["collections", "labels", "prompt-partials", "prompts"]),
+    ("gateway", &["configs", "deployments", "guardrails"]),
+    ("keys", &["api-keys", "secret-references", "virtual-keys"]),
+    ("people", &["scim", "user-invites", "users", "workspace-members", "workspaces"]),
+    ("limits", &["rate-limits-policies", "usage-limits-policies"]),
+    ("analytics", &["analytics-graphs", "analytics-groups", "analytics-summary"]),
+    ("logs", &["feedback", "log-exports", "logs"]),
+    (
+        "governance",
+        &[
+            "audit-logs",
+            "guardrails",
+            "organisation-defaults",
+            "rate-limits-policies",
+            "usage-limits-policies",
+            "workspace-exclusions",
+        ],
+    ),
+];
+
+const fn domain(
+    name: &'static str,
+    about: &'static str,
+    operations: &'static [Operation],
+) -> Domain {
+    Domain { name, about, operations }
+}

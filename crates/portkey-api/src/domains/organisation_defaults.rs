@@ -1,0 +1,51 @@
+//! Organisation defaults: the guardrails of every workspace.
+
+use portkey_operation::{Base, Operation, get, put};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The room's table. Only the second version of the API answers here (quirks.md §1.2).
+pub const OPERATIONS: &[Operation] = &[
+    get::<GetDefaults>("get-organisation-defaults", "/admin/organisation/defaults")
+        .found_by(&[
+            "org-wide",
+            "global guardrails",
+            "enforced everywhere",
+            "company policy",
+            "Standard-Guardrails",
+        ])
+        .on(Base::ControlPlaneV2)
+        .enterprise()
+        .scopes(&["organisation_settings.read"]),
+    put::<UpdateDefaults>("update-organisation-defaults", "/admin/organisation/defaults")
+        .found_by(&[
+            "org-wide",
+            "enforce everywhere",
+            "global guardrails",
+            "company policy",
+            "mandatory",
+            "Standard ändern",
+        ])
+        .on(Base::ControlPlaneV2)
+        .destructive()
+        .enterprise()
+        .scopes(&["organisation_settings.update"]),
+];
+
+/// Get organisation defaults
+///
+/// Returns the guardrails that apply in every workspace. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetDefaults {}
+
+/// Update organisation defaults
+///
+/// Sets the guardrails of every workspace at once; a list given replaces the old one, a list left
+/// out stays. Admin key, Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateDefaults {
+    /// The organisation's own guardrails for requests, UUIDs or slugs; `[]` removes all.
+    pub input_guardrails: Option<Vec<String>>,
+    /// The same for responses.
+    pub output_guardrails: Option<Vec<String>>,
+}

@@ -1,0 +1,76 @@
+//! Running a prompt, and seeing what would be run: the two calls that go to the gateway.
+//!
+//! Both take any parameter of a chat completion beside the named ones, so their inputs are open.
+
+use std::collections::BTreeMap;
+
+use portkey_operation::{Findings, JsonMap, Nullable, OneOrMany, TextOr};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Run a prompt
+///
+/// What to run, with what, and what to override.
+#[derive(Deserialize, JsonSchema)]
+pub struct RunPrompt {
+    /// UUID or slug; slug@label or slug@number names a version.
+    pub prompt_id: String,
+    /// Values for the template.
+    ///
+    /// Required: OpenAPI, and its examples all have it.
+    pub variables: JsonMap,
+    /// Model.
+    pub model: Option<String>,
+    /// Messages, instead of the template's.
+    pub messages: Option<Vec<JsonMap>>,
+    /// Sampling temperature.
+    pub temperature: Nullable<f64>,
+    /// Nucleus sampling.
+    #[schemars(extend("x-unlisted" = true))]
+    pub top_p: Nullable<f64>,
+    /// Most tokens to write.
+    pub max_tokens: Nullable<u32>,
+    /// The same, with reasoning.
+    #[schemars(extend("x-unlisted" = true))]
+    pub max_completion_tokens: Nullable<u32>,
+    /// Frequency penalty.
+    #[schemars(extend("x-unlisted" = true))]
+    pub frequency_penalty: Nullable<f64>,
+    /// Presence penalty.
+    #[schemars(extend("x-unlisted" = true))]
+    pub presence_penalty: Nullable<f64>,
+    /// How many answers.
+    #[schemars(extend("x-unlisted" = true))]
+    pub n: Nullable<u32>,
+    /// Text to stop at, or a list.
+    pub stop: Nullable<OneOrMany<String>>,
+    /// Leave out: an answer comes whole.
+    pub stream: Nullable<bool>,
+    /// Tool definitions.
+    pub tools: Option<Vec<JsonMap>>,
+    /// Which tool to use.
+    pub tool_choice: Option<TextOr<JsonMap>>,
+    /// Output format.
+    pub response_format: Option<JsonMap>,
+    /// Seed.
+    #[schemars(extend("x-unlisted" = true))]
+    pub seed: Nullable<i64>,
+    /// End user.
+    #[schemars(extend("x-unlisted" = true))]
+    pub user: Option<String>,
+    /// Any other parameter of a chat completion.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+/// Two habits of other clients that an open input would let through to no effect.
+pub(super) fn overrides_are_effective(args: &JsonMap, findings: &mut Findings) {
+    if args.contains_key("hyperparameters") {
+        findings
+            .add("hyperparameters", "is not read; give each parameter as an argument of its own");
+    }
+    if args.get("stream").is_some_and(|stream| *stream == true) {
+        findings.add("stream", "makes an answer that a tool cannot return; leave it out");
+    }
+}

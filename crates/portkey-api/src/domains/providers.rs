@@ -1,0 +1,142 @@
+//! Providers: an integration lent to one workspace under a slug of its own, with its own limits.
+
+use portkey_operation::{
+    JsonMap, Nullable, OneOrMany, Operation, Secret, Time, delete, get, post, put,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListProviders>("list-all-providers", "/providers")
+        .found_by(&["vendors", "LLM access", "slugs", "AI accounts", "Anbieter"])
+        .aliases(&["list-providers"])
+        .secret(&["data[].model_config"])
+        .scopes(&["providers.list", "virtual_keys.list"]),
+    post::<CreateProvider>("create-provider", "/providers")
+        .found_by(&["give team", "vendor", "budget", "share", "allot", "Anbieter anlegen"])
+        .rule(alert_below_limit)
+        .scopes(&["providers.create", "virtual_keys.create"]),
+    get::<GetProvider>("get-provider", "/providers/{slug}")
+        .found_by(&["vendor", "remaining budget", "credit left", "details", "Anbieter ansehen"])
+        .secret(&["model_config", "configurations"])
+        .scopes(&["providers.read", "virtual_keys.read"]),
+    put::<UpdateProvider>("update-provider", "/providers/{slug}")
+        .found_by(&[
+            "vendor",
+            "raise limit",
+            "budget",
+            "extend",
+            "zero the spend",
+            "Anbieter ändern",
+        ])
+        .rule(alert_below_limit)
+        .query(&["workspace_id"])
+        .scopes(&["providers.update", "virtual_keys.update"]),
+    delete::<DeleteProvider>("delete-provider", "/providers/{slug}")
+        .found_by(&["vendor", "take away", "drop", "withdraw", "Anbieter löschen"])
+        .scopes(&["providers.delete", "virtual_keys.delete"]),
+];
+
+/// List providers
+///
+/// Returns a workspace's providers with their limits and state, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListProviders {
+    /// Zero-based.
+    pub current_page: Option<u32>,
+    /// Items per page; default 50.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Only this workspace's; UUID.
+    pub workspace_id: Option<String>,
+    /// Only those with these tags.
+    pub tags: Option<Tags>,
+}
+
+/// Create a provider
+///
+/// Lends an integration to a workspace; returns id and slug. 403: the workspace has no access to
+/// the integration. Also model_config {}.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateProvider {
+    /// Display name.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
+    pub name: String,
+    /// Slug of the integration.
+    ///
+    /// Required: OpenAPI and the Terraform provider.
+    pub integration_id: String,
+    /// Workspace UUID; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// Default: made from the name.
+    pub slug: Option<String>,
+    /// Free text.
+    pub note: Nullable<String>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
+    /// Expiry, RFC 3339.
+    pub expires_at: Option<Time>,
+    /// Names to text.
+    pub tags: Option<Tags>,
+    /// Settings of the provider, as the Terraform provider sends them.
+    #[schemars(extend("x-unlisted" = true))]
+    pub model_config: Option<Secret<JsonMap>>,
+}
+
+/// Get a provider
+///
+/// Returns one provider with its integration, limits and state.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetProvider {
+    /// Slug or UUID.
+    pub slug: String,
+    /// Workspace UUID; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// Add the integration's settings, masked.
+    pub include_configurations: Option<bool>,
+}
+
+/// Update a provider
+///
+/// Changes the fields given and keeps the rest; returns id and slug. Also model_config {}.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateProvider {
+    /// Provider slug.
+    pub slug: String,
+    /// Workspace UUID; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// Display name.
+    pub name: Option<String>,
+    /// Free text.
+    pub note: Option<String>,
+    /// As in `create-provider`.
+    #[schemars(extend("x-names-fields" = true))]
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
+    /// Expiry, RFC 3339.
+    pub expires_at: Nullable<Time>,
+    /// Zero the usage, reviving an exhausted provider.
+    pub reset_usage: Option<bool>,
+    /// Names to text.
+    pub tags: Option<Tags>,
+    /// Settings of the provider, as the Terraform provider sends them.
+    #[schemars(extend("x-unlisted" = true))]
+    pub model_config: Option<Secret<JsonMap>>,
+}
+
+/// Delete a provider
+///
+/// Removes the provider; requests that name its slug fail from then on. This cannot be undone.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteProvider {
+    /// Provider slug.
+    pub slug: String,
+    /// Workspace UUID; Admin keys need it.
+    pub workspace_id: Option<String>,
+}

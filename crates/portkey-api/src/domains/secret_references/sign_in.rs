@@ -1,0 +1,189 @@
+//! How Portkey signs in to a secret manager: which settings each way takes.
+
+use portkey_operation::{Findings, JsonMap, Nullable, Open};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// aws_sm: aws_auth_type* accessKey (aws_access_key_id*, aws_secret_access_key*, aws_region*),
+/// assumedRole (aws_role_arn*, aws_external_id, aws_region*) or serviceRole (aws_region). azure_kv:
+/// azure_vault_url*, azure_auth_mode* entra (azure_entra_{tenant_id,client_id,client_secret}*),
+/// managed (azure_managed_client_id) or default. hashicorp_vault: vault_addr*, vault_namespace,
+/// vault_auth_type* token (vault_token*), approle (vault_role_id*, vault_secret_id*) or kubernetes
+/// (vault_role*).
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct SignIn {
+    pub aws_auth_type: Option<Open<AwsSignIn>>,
+    pub aws_access_key_id: Option<String>,
+    pub aws_secret_access_key: Option<String>,
+    pub aws_role_arn: Option<String>,
+    pub aws_external_id: Nullable<String>,
+    pub aws_region: Option<String>,
+    pub azure_auth_mode: Option<Open<AzureSignIn>>,
+    pub azure_entra_tenant_id: Option<String>,
+    pub azure_entra_client_id: Option<String>,
+    pub azure_entra_client_secret: Option<String>,
+    pub azure_managed_client_id: Option<String>,
+    pub azure_vault_url: Option<String>,
+    pub vault_auth_type: Option<Open<VaultSignIn>>,
+    pub vault_addr: Option<String>,
+    pub vault_token: Option<String>,
+    pub vault_role_id: Option<String>,
+    pub vault_secret_id: Option<String>,
+    pub vault_role: Option<String>,
+    pub vault_namespace: Option<String>,
+}
+
+/// The ways in to AWS.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum AwsSignIn {
+    AccessKey,
+    AssumedRole,
+    ServiceRole,
+}
+
+/// The ways in to Azure.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum AzureSignIn {
+    Entra,
+    Managed,
+    Default,
+}
+
+/// The ways in to Vault.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum VaultSignIn {
+    Token,
+    Approle,
+    Kubernetes,
+}
+
+/// A manager: what its settings begin with, and which of them says how to sign in.
+struct Manager {
+    id: &'static str,
+    prefix: &'static str,
+    chooser: &'static str,
+    ways: &'static [Way],
+}
+
+/// One way to sign in.
+struct Way {
+    word: &'static str,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+}
+
+const MANAGERS: &[Manager] = &[
+    Manager {
+        id: "aws_sm",
+        prefix: "aws_",
+        chooser: "aws_auth_type",
+        ways: &[
+            way("accessKey", &["aws_access_key_id", "aws_secret_access_key", "aws_region"], &[]),
+            way("assumedRole", &["aws_role_arn", "aws_region"], &["aws_external_id"]),
+            way("serviceRole", &[], &["aws_region"]),
+        ],
+    },
+    Manager {
+        id: "azure_kv",
+        prefix: "azure_",
+        chooser: "azure_auth_mode",
+        ways: &[
+            way(
+                "entra",
+                &[
+                    "azure_entra_tenant_id",
+                    "azure_entra_client_id",
+                    "azure_entra_client_secret",
+                    "azure_vault_url",
+                ],
+                &[],
+            ),
+            way("managed", &["azure_vault_url"], &["azure_managed_client_id"]),
+            way("default", &["azure_vault_url"], &[]),
+        ],
+    },
+    Manager {
+        id: "hashicorp_vault",
+        prefix: "vault_",
+        chooser: "vault_auth_type",
+        ways: &[
+            way("token", &["vault_addr", "vault_token"], &["vault_namespace"]),
+            way(
+                "approle",
+                &["vault_addr", "vault_role_id", "vault_secret_id"],
+                &["vault_namespace"],
+            ),
+            way("kubernetes", &["vault_addr", "vault_role"], &["vault_namespace"]),
+        ],
+    },
+];
+
+const fn way(
+    word: &'static str,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+) -> Way {
+    Way { word, required, optional }
+}
+
+/// On create: the settings are those of the manager and of the way chosen, and none is missing.
+///
+/// Managers, ways and settings that are not in the table pass: Portkey's own grow. A setting that is not
+/// in the table may stand in for one that is missing.
+pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
+    let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else { return };
+    let Some(id) = args.get("manager_type").and_then(|value| value.as_str()) else { return };
+    let Some(manager) = MANAGERS.iter().find(|manager| manager.id == id) else { return };
+    let has_unknown = given.keys().any(|name| !is_known(name));
+    let Some(word) = given.get(manager.chooser).and_then(|value| value.as_str()) else {
+        if has_unknown {
+            return;
+        }
+        let words = list(manager.ways.iter().map(|way| way.word));
+        let what = format!("is required; `{id}` takes {words}");
+        return findings.add(format!("auth_config.{}", manager.chooser), what);
+    };
+    let Some(way) = manager.ways.iter().find(|way| way.word == word) else { return };
+    let takes = |name: &str| {
+        name == manager.chooser || way.required.contains(&name) || way.optional.contains(&name)
+    };
+    for name in given.keys().filter(|name| is_known(name) && !takes(name)) {
+        let settings = list(way.required.iter().chain(way.optional).copied());
+        let what = format!("is no setting of `{word}` in `{id}`; it takes {settings}");
+        findings.add(format!("auth_config.{name}"), what);
+    }
+    let missing = way.required.iter().filter(|name| !given.contains_key(**name));
+    for name in missing.filter(|_| !has_unknown) {
+        findings.add(format!("auth_config.{name}"), format!("is required for `{word}`"));
+    }
+}
+
+/// Whether some way to sign in takes the setting.
+fn is_known(name: &str) -> bool {
+    MANAGERS.iter().any(|manager| {
+        let in_way = |way: &Way| way.required.contains(&name) || way.optional.contains(&name);
+        name == manager.chooser || manager.ways.iter().any(in_way)
+    })
+}
+
+/// On update: the manager is not named and cannot change, so the settings must all be one manager's.
+pub(super) fn fit_one_manager(args: &JsonMap, findings: &mut Findings) {
+    let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else { return };
+    let named = |manager: &&Manager| given.keys().any(|name| name.starts_with(manager.prefix));
+    let managers: Vec<_> = MANAGERS.iter().filter(named).map(|manager| manager.id).collect();
+    if managers.len() > 1 {
+        findings.add("auth_config", format!("mixes {}", list(managers.into_iter())));
+    }
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,389 @@
+//! Inputs that more than one room uses.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use portkey_operation::{
+    EndTime, Findings, JsonMap, Nullable, Open, StartTime, TextOr, TextOrList, Time,
+};
+use serde_json::Value;
+
+/// Tags as Portkey keeps them: names to text.
+pub type Tags = BTreeMap<String, String>;
+
+/// Whose things to list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Owner {
+    Workspace,
+    Organisation,
+    All,
+}
+
+/// target_field* (`key`, `configurations.<field>` or `model_config.<field>`), secret_reference_id*, secret_key (inside a
+/// multi-value secret), value_format (string|json).
+///
+/// A field filled from a secret reference, by its UUID or slug, at run time.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct SecretMapping {
+    /// What is filled.
+    ///
+    /// Required: OpenAPI.
+    pub target_field: String,
+    /// From where.
+    ///
+    /// Required: OpenAPI.
+    pub secret_reference_id: String,
+    pub secret_key: Nullable<String>,
+    pub value_format: Nullable<Open<ValueFormat>>,
+}
+
+/// How a secret's value is read.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum ValueFormat {
+    String,
+    Json,
+}
+
+/// type: cost|tokens; credit_limit: US dollars or tokens; alert_threshold: below it. next_usage_reset_at:
+/// RFC 3339.
+///
+/// A budget; analytics and logs report cost in cents (quirks.md §8.6).
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend(
+    "x-speaks-for-fields" = true,
+    "x-at-most-one" = ["periodic_reset", "periodic_reset_days"]
+))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct UsageLimits {
+    #[serde(rename = "type")]
+    pub kind: Option<Open<BudgetKind>>,
+    #[schemars(range(min = 1))]
+    pub credit_limit: Option<u64>,
+    #[schemars(range(min = 1))]
+    pub alert_threshold: Option<u64>,
+    pub periodic_reset: Nullable<Period>,
+    #[schemars(range(min = 1, max = 365))]
+    pub periodic_reset_days: Nullable<u16>,
+    pub next_usage_reset_at: Nullable<Time>,
+}
+
+/// What a budget counts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum BudgetKind {
+    Cost,
+    Tokens,
+}
+
+/// A calendar period.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Period {
+    Monthly,
+    Weekly,
+}
+
+/// An alert at its limit or over it would come too late, and Portkey refuses it (quirks.md §10.6). Looks
+/// at the budgets of these arguments and at those of what they list.
+pub(super) fn alert_below_limit(args: &JsonMap, findings: &mut Findings) {
+    look_for_late_alerts("", args, findings);
+}
+
+fn look_for_late_alerts(at: &str, fields: &JsonMap, findings: &mut Findings) {
+    let number = |name: &str| fields.get(name).and_then(Value::as_f64);
+    if let (Some(alert), Some(limit)) = (number("alert_threshold"), number("credit_limit"))
+        && alert >= limit
+    {
+        let what = format_args!("must be below `credit_limit`, {limit}");
+        findings.add(format_args!("{at}alert_threshold"), what);
+    }
+    for name in ["usage_limits", "workspaces", "global_workspace_access"] {
+        match fields.get(name) {
+            Some(Value::Object(inner)) => {
+                look_for_late_alerts(&format!("{at}{name}."), inner, findings);
+            }
+            Some(Value::Array(items)) => {
+                for (i, inner) in items.iter().enumerate() {
+                    let Some(inner) = inner.as_object() else { continue };
+                    look_for_late_alerts(&format!("{at}{name}[{i}]."), inner, findings);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// type (requests|tokens), unit (rpm|rph|rpd|rpw), value.
+///
+/// A rate cap per minute, hour, day or week.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct RateLimits {
+    #[serde(rename = "type")]
+    pub kind: Option<Open<RateKind>>,
+    pub unit: Option<Open<RateUnit>>,
+    pub value: Option<u64>,
+}
+
+/// What a rate cap counts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum RateKind {
+    Requests,
+    Tokens,
+}
+
+/// The window of a rate cap.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum RateUnit {
+    Rpd,
+    Rph,
+    Rpm,
+    Rpw,
+}
+
+/// What someone may do in the organisation.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum OrganisationRole {
+    Admin,
+    Member,
+}
+
+/// What someone may do in a workspace.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum WorkspaceRole {
+    Admin,
+    Manager,
+    Member,
+}
+
+/// id: UUID; of a workspace also its slug.
+///
+/// A role in a workspace, together with whichever of user and workspace is not said already.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+pub struct WorkspaceGrant {
+    /// UUID.
+    ///
+    /// Required: OpenAPI for invites; Terraform always sends it.
+    pub id: String,
+    /// Role in the workspace.
+    ///
+    /// Required: OpenAPI for invites; Terraform always sends it.
+    pub role: WorkspaceRole,
+}
+
+/// key* (api_key, organisation_id, workspace_id, virtual_key, provider, config, prompt, model, mcp_* or
+/// metadata.{name}), value* and excludes: text or list of texts; `*` is any.
+///
+/// One condition of a policy.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct Condition {
+    /// What is looked at.
+    ///
+    /// Required: the validation rules in Portkey's budget-policies document.
+    pub key: String,
+    /// What it has to be.
+    ///
+    /// Required: the validation rules in Portkey's budget-policies document.
+    pub value: TextOrList,
+    pub excludes: Option<TextOrList>,
+}
+
+/// key*: as in `conditions`.
+///
+/// What tells the counts of a policy apart.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+pub struct Grouping {
+    /// What is looked at.
+    ///
+    /// Required: the validation rules in Portkey's budget-policies document.
+    pub key: String,
+}
+
+/// Whether a policy is in force.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum PolicyStatus {
+    Active,
+    Archived,
+}
+
+/// The kind of traffic a policy is about.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum PolicyTarget {
+    Llm,
+    McpTools,
+}
+/// Which requests analytics are computed from. Only what every call needs is listed; the rest is
+/// named by `traffic!` in the tool's description, because two dozen tools share it.
+#[derive(Deserialize, JsonSchema)]
+pub struct Traffic {
+    /// Slug; a workspace key ignores it.
+    pub workspace_slug: Option<String>,
+    /// From.
+    ///
+    /// Required: OpenAPI.
+    pub time_of_generation_min: StartTime,
+    /// Until.
+    ///
+    /// Required: OpenAPI.
+    pub time_of_generation_max: EndTime,
+    /// Least total tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub total_units_min: Option<u64>,
+    /// Most total tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub total_units_max: Option<u64>,
+    /// Least cost, US cents.
+    #[schemars(range(min = 0), extend("x-unlisted" = true))]
+    pub cost_min: Option<f64>,
+    /// Most cost, US cents.
+    #[schemars(range(min = 0), extend("x-unlisted" = true))]
+    pub cost_max: Option<f64>,
+    /// Least prompt tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub prompt_token_min: Option<u64>,
+    /// Most prompt tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub prompt_token_max: Option<u64>,
+    /// Least completion tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub completion_token_min: Option<u64>,
+    /// Most completion tokens.
+    #[schemars(extend("x-unlisted" = true))]
+    pub completion_token_max: Option<u64>,
+    /// HTTP statuses, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status_code: Option<TextOr<u16>>,
+    /// Least weighted feedback.
+    #[schemars(range(min = -10, max = 10), extend("x-unlisted" = true))]
+    pub weighted_feedback_min: Option<f64>,
+    /// Most weighted feedback.
+    #[schemars(range(min = -10, max = 10), extend("x-unlisted" = true))]
+    pub weighted_feedback_max: Option<f64>,
+    /// Virtual-key slugs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub virtual_keys: Option<TextOrList>,
+    /// Config slugs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub configs: Option<TextOrList>,
+    /// API-key UUIDs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub api_key_ids: Option<TextOrList>,
+    /// A JSON object, as text.
+    #[schemars(extend("x-unlisted" = true))]
+    pub metadata: Option<String>,
+    /// Such as `openai__gpt-4o`, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub ai_org_model: Option<TextOrList>,
+    /// Trace ids, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub trace_id: Option<TextOrList>,
+    /// Span ids, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub span_id: Option<TextOrList>,
+    /// Prompt slugs, comma-separated.
+    #[schemars(extend("x-unlisted" = true))]
+    pub prompt_slug: Option<TextOrList>,
+}
+
+/// [`Traffic`] and nothing else, for tools whose description says it all.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+pub struct TrafficOnly {
+    /// Which requests.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// A description, followed by the filters of [`Traffic`] that are not listed.
+macro_rules! traffic {
+    ($what:literal) => {
+        concat!(
+            $what,
+            " RFC 3339 times. Also {total_units,cost,prompt_token,completion_token,\
+             weighted_feedback}_{min,max}, trace_id, span_id, metadata (JSON); comma lists \
+             status_code, virtual_keys, configs, api_key_ids, prompt_slug, ai_org_model \
+             (org__model)."
+        )
+    };
+}
+pub(super) use traffic;
+
+/// Which capabilities of an MCP server are listed.
+#[derive(Deserialize, JsonSchema)]
+pub struct CapabilityPage {
+    /// One-based page, unlike `current_page` elsewhere.
+    #[schemars(range(min = 1))]
+    pub page: Option<u32>,
+    /// Items per page; default 100.
+    #[schemars(range(min = 1, max = 500))]
+    pub page_size: Option<u32>,
+    /// Only this kind.
+    #[serde(rename = "type")]
+    pub kind: Option<Open<CapabilityKind>>,
+}
+
+/// A kind of capability of an MCP server, as it is listed.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum CapabilityKind {
+    Tool,
+    Prompt,
+    Resource,
+    ResourceTemplate,
+}
+
+/// One capability of an MCP server, on or off.
+#[derive(Deserialize, JsonSchema)]
+pub struct CapabilitySwitch {
+    /// Name as the server reports it.
+    ///
+    /// Required: OpenAPI; a name alone is not unique among tools, prompts and resources.
+    pub name: String,
+    /// Its kind.
+    ///
+    /// Required: OpenAPI, as `name`.
+    #[serde(rename = "type")]
+    pub kind: Open<SwitchableKind>,
+    /// Whether it is offered.
+    ///
+    /// Required: OpenAPI; it is what changes.
+    pub enabled: bool,
+}
+
+/// A kind of capability that can be switched; templates follow their resources.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum SwitchableKind {
+    Tool,
+    Prompt,
+    Resource,
+}

@@ -1,0 +1,261 @@
+//! Usage-limits policies: budgets for whatever traffic meets some conditions.
+
+use portkey_operation::{Nullable, Open, Operation, Time, delete, get, post, put};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, alert_below_limit};
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")
+        .found_by(&["spending caps", "quotas", "spend limits", "allowances", "Ausgabengrenzen"])
+        .aliases(&["list-usage-limits"])
+        .sensitive(&["data[].value_key_usage_map"])
+        .enterprise()
+        .scopes(&["policies.list"]),
+    post::<CreateUsageLimitsPolicy>("create-usage-limits-policy", "/policies/usage-limits")
+        .found_by(&[
+            "spending cap",
+            "quota",
+            "monthly budget",
+            "cost control",
+            "allowance",
+            "Budget festlegen",
+        ])
+        .rule(alert_below_limit)
+        .aliases(&["create-usage-limit"])
+        .enterprise()
+        .scopes(&["policies.create"]),
+    get::<GetUsageLimitsPolicy>(
+        "get-usage-limits-policy",
+        "/policies/usage-limits/{policy_usage_limits_id}",
+    )
+    .found_by(&["spending cap", "quota", "allowance", "budget policy", "details", "Ausgabengrenze"])
+    .aliases(&["get-usage-limit"])
+    .sensitive(&["value_key_usage_map"])
+    .enterprise()
+    .scopes(&["policies.read"]),
+    put::<UpdateUsageLimitsPolicy>(
+        "update-usage-limits-policy",
+        "/policies/usage-limits/{policy_usage_limits_id}",
+    )
+    .found_by(&["spending cap", "quota", "raise budget", "increase", "allowance", "Budget ändern"])
+    .rule(alert_below_limit)
+    .aliases(&["update-usage-limit"])
+    .enterprise()
+    .scopes(&["policies.update"]),
+    delete::<DeleteUsageLimitsPolicy>(
+        "delete-usage-limits-policy",
+        "/policies/usage-limits/{policy_usage_limits_id}",
+    )
+    .found_by(&["spending cap", "quota", "allowance", "lift", "unlimited", "Budget löschen"])
+    .aliases(&["delete-usage-limit"])
+    .enterprise()
+    .scopes(&["policies.delete"]),
+    get::<ListUsageLimitsPolicyEntities>(
+        "list-usage-limits-policy-entities",
+        "/policies/usage-limits/{policy_usage_limits_id}/entities",
+    )
+    .found_by(&[
+        "who used how much",
+        "budget consumed",
+        "quota left",
+        "remaining",
+        "spent so far",
+        "Verbrauch",
+    ])
+    .aliases(&["list-usage-limit-entities"])
+    .sensitive(&["data[].value_key"])
+    .enterprise()
+    .scopes(&["policies.read"]),
+    put::<ResetUsageLimitsPolicyEntity>(
+        "reset-usage-limits-policy-entity",
+        "/policies/usage-limits/{policy_usage_limits_id}/entities/{entity_id}/reset",
+    )
+    .found_by(&["clear", "quota back to zero", "unblock user", "refill budget", "zurücksetzen"])
+    .destructive()
+    .aliases(&["reset-usage-limit-entity"])
+    .enterprise()
+    .scopes(&["policies.update"]),
+];
+
+/// List usage-limits policies
+///
+/// Returns a workspace's budget policies, one page at a time. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListUsageLimitsPolicies {
+    /// UUID or slug; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// `active` when left out.
+    pub status: Option<Open<PolicyStatus>>,
+    /// What is counted.
+    #[serde(rename = "type")]
+    pub kind: Option<Open<Budgeted>>,
+    /// Items per page.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Zero-based.
+    pub current_page: Option<u32>,
+}
+
+/// What a budget policy counts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Budgeted {
+    Cost,
+    Tokens,
+    Requests,
+}
+
+/// Create a usage-limits policy
+///
+/// Gives each group of matching requests a budget and returns the policy's id; what is over budget is
+/// refused until a reset. Also `description`, `status`. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-at-most-one" = ["periodic_reset", "periodic_reset_days"]))]
+pub struct CreateUsageLimitsPolicy {
+    /// Which requests; all must hold.
+    ///
+    /// Required: OpenAPI and Portkey's documents; an empty list is 400.
+    #[schemars(length(min = 1))]
+    pub conditions: Vec<Condition>,
+    /// One budget for each value of these.
+    #[schemars(length(min = 1))]
+    pub group_by: Option<Vec<Grouping>>,
+    /// What is counted.
+    ///
+    /// Required: OpenAPI and Portkey's documents.
+    #[serde(rename = "type")]
+    pub kind: Open<Budgeted>,
+    /// US dollars, tokens (100 or more) or requests, by `type`.
+    ///
+    /// Required: OpenAPI and Portkey's documents.
+    #[schemars(range(min = 0))]
+    pub credit_limit: f64,
+    /// Display name.
+    #[schemars(length(max = 255))]
+    pub name: Option<String>,
+    /// Alert from here; below `credit_limit`.
+    ///
+    /// From 1: Portkey's documents; 0 is refused live.
+    #[schemars(range(min = 1))]
+    pub alert_threshold: Nullable<f64>,
+    /// Calendar reset.
+    pub periodic_reset: Nullable<Period>,
+    /// UUID or slug; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Reset every so many days.
+    #[schemars(range(min = 1, max = 365))]
+    pub periodic_reset_days: Nullable<u16>,
+    /// First reset, RFC 3339; moved to midnight UTC.
+    pub next_usage_reset_at: Nullable<Time>,
+    /// Kind of traffic; cannot be changed.
+    pub target: Option<Open<PolicyTarget>>,
+    /// What it is for.
+    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    pub description: Nullable<String>,
+    /// State, such as `active`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status: Option<Open<PolicyStatus>>,
+}
+
+/// Get a usage-limits policy
+///
+/// Returns one policy; an archived one only when asked for. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetUsageLimitsPolicy {
+    /// Policy UUID.
+    pub policy_usage_limits_id: String,
+    /// `active` when left out.
+    pub status: Option<Open<PolicyStatus>>,
+    /// Add what each group has used.
+    pub include_usage: Option<bool>,
+}
+
+/// Update a usage-limits policy
+///
+/// Changes the fields given and keeps the rest; `group_by`, `type` and `target` stay. Also `description`,
+/// `status`. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-at-most-one" = ["periodic_reset", "periodic_reset_days"]))]
+pub struct UpdateUsageLimitsPolicy {
+    /// Policy UUID.
+    pub policy_usage_limits_id: String,
+    /// Display name.
+    #[schemars(length(max = 255))]
+    pub name: Option<String>,
+    /// US dollars, tokens (100 or more) or requests.
+    #[schemars(range(min = 0))]
+    pub credit_limit: Option<f64>,
+    /// Alert from here; below `credit_limit`.
+    #[schemars(range(min = 1))]
+    pub alert_threshold: Nullable<f64>,
+    /// Calendar reset.
+    pub periodic_reset: Nullable<Period>,
+    /// `value_key` of a group whose usage is set to zero.
+    pub reset_usage_for_value: Option<String>,
+    /// Replaces them all; as in `create-usage-limits-policy`.
+    #[schemars(length(min = 1), extend("x-names-fields" = true))]
+    pub conditions: Option<Vec<Condition>>,
+    /// Reset every so many days.
+    #[schemars(range(min = 1, max = 365))]
+    pub periodic_reset_days: Nullable<u16>,
+    /// Next reset, RFC 3339.
+    pub next_usage_reset_at: Nullable<Time>,
+    /// What it is for.
+    #[schemars(length(max = 500), extend("x-unlisted" = true))]
+    pub description: Nullable<String>,
+    /// State, such as `active`.
+    #[schemars(extend("x-unlisted" = true))]
+    pub status: Option<Open<PolicyStatus>>,
+}
+
+/// Delete a usage-limits policy
+///
+/// Archives the policy: its budgets no longer hold, and it cannot be made active again. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteUsageLimitsPolicy {
+    /// Policy UUID.
+    pub policy_usage_limits_id: String,
+}
+
+/// List a usage-limits policy's entities
+///
+/// Returns the groups a policy counts for, each with its `value_key` and usage. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListUsageLimitsPolicyEntities {
+    /// Policy UUID.
+    pub policy_usage_limits_id: String,
+    /// Whether any budget is left.
+    pub status: Option<Open<EntityStatus>>,
+    /// Part of the name.
+    pub search: Option<String>,
+    /// Items per page.
+    #[schemars(range(min = 1, max = 100))]
+    pub page_size: Option<u32>,
+    /// Zero-based.
+    pub current_page: Option<u32>,
+}
+
+/// Whether an entity has budget left.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum EntityStatus {
+    Active,
+    Exhausted,
+}
+
+/// Reset a policy entity's usage
+///
+/// Sets one entity's usage to zero, so that it can spend again; the count is lost. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ResetUsageLimitsPolicyEntity {
+    /// Policy UUID.
+    pub policy_usage_limits_id: String,
+    /// Id from `list-usage-limits-policy-entities`.
+    pub entity_id: String,
+}

@@ -1,0 +1,128 @@
+//! User invites: people asked to join the organisation.
+
+use portkey_operation::{Open, Operation, delete, get, post};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{OrganisationRole, WorkspaceGrant};
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListInvites>("list-all-invites", "/admin/users/invites")
+        .found_by(&["pending invitations", "outstanding", "open", "Einladungen", "who was asked"])
+        .sensitive(&["data[].email"])
+        .aliases(&["list-user-invites"])
+        .enterprise()
+        .scopes(&["organisation_users.list"]),
+    post::<InviteUser>("invite-user", "/admin/users/invites")
+        .found_by(&[
+            "onboard",
+            "add colleague",
+            "new employee",
+            "bring in",
+            "Benutzer einladen",
+            "new hire",
+        ])
+        .reveals(&["invite_link"])
+        .scopes(&["organisation_users.create"]),
+    get::<GetInvite>("get-invite", "/admin/users/invites/{invite_id}")
+        .found_by(&["accepted", "pending", "did they join", "Einladung"])
+        .sensitive(&["email"])
+        .aliases(&["get-user-invite"])
+        .scopes(&["organisation_users.read"]),
+    delete::<DeleteInvite>("delete-invite", "/admin/users/invites/{invite_id}")
+        .found_by(&["cancel", "revoke", "retract", "take back", "Einladung zurückziehen"])
+        .aliases(&["delete-user-invite"])
+        .scopes(&["organisation_users.delete"]),
+    post::<ResendInvite>("resend-invite", "/admin/users/invites/{invite_id}/resend")
+        .found_by(&["send again", "lost mail", "remind", "reminder", "erneut einladen"])
+        .reveals(&["inviteLink"])
+        .aliases(&["resend-user-invite"])
+        .scopes(&["organisation_users.create"]),
+];
+
+/// List invites
+///
+/// Returns a page of invitations with their states. Enterprise plan.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListInvites {
+    /// Items per page.
+    #[serde(rename = "pageSize")]
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Zero-based.
+    #[serde(rename = "currentPage")]
+    pub current_page: Option<u32>,
+    /// Only this role.
+    pub role: Option<OrganisationRole>,
+    /// Only this e-mail address.
+    pub email: Option<String>,
+    /// Only this state.
+    pub status: Option<Open<Status>>,
+}
+
+/// What has become of an invitation.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Status {
+    Pending,
+    Cancelled,
+    Accepted,
+    Expired,
+}
+
+/// Invite a user
+///
+/// E-mails an invitation; returns its id and `invite_link`, shown only here: whoever has it can
+/// join. To change an invitation, delete it and invite again.
+#[derive(Deserialize, JsonSchema)]
+pub struct InviteUser {
+    /// E-mail address.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
+    pub email: String,
+    /// Workspaces to join (UUID or slug) and the role in each.
+    pub workspaces: Option<Vec<WorkspaceGrant>>,
+    /// Role in the organisation.
+    ///
+    /// Required: OpenAPI; Terraform always sends it.
+    pub role: OrganisationRole,
+    /// A workspace API key to make for the invitee.
+    pub workspace_api_key_details: Option<ApiKeyDetails>,
+}
+
+/// The API key an invitee gets.
+#[derive(Deserialize, JsonSchema)]
+pub struct ApiKeyDetails {
+    /// What the key may do, such as `completions.write`.
+    ///
+    /// Required: OpenAPI.
+    pub scopes: Vec<String>,
+}
+
+/// Get an invite
+///
+/// Returns one invitation with its state and expiry, without its link.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetInvite {
+    /// Invitation UUID.
+    pub invite_id: String,
+}
+
+/// Delete an invite
+///
+/// Withdraws an invitation; its link stops working.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteInvite {
+    /// Invitation UUID.
+    pub invite_id: String,
+}
+
+/// Resend an invite
+///
+/// E-mails the invitation again and returns a new `inviteLink`, shown only here.
+#[derive(Deserialize, JsonSchema)]
+pub struct ResendInvite {
+    /// Invitation UUID.
+    pub invite_id: String,
+}

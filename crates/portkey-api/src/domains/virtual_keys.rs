@@ -1,0 +1,209 @@
+//! Virtual keys: one provider credential for one workspace, as it was before integrations.
+
+use portkey_operation::{
+    JsonMap, Nullable, OneOrMany, Open, Operation, Secret, TextOr, Time, delete, get, post, put,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::integrations::AzureAuth;
+use super::shared::{RateLimits, SecretMapping, UsageLimits, alert_below_limit};
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
+        .found_by(&["vkeys", "old provider keys", "vault keys", "virtuelle Schlüssel"])
+        .aliases(&["list-virtual-keys"])
+        .secret(&["data[].key", "data[].masked_api_key", "data[].model_config"])
+        .scopes(&["virtual_keys.list"]),
+    post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
+        .found_by(&["vkey", "add provider secret", "old style", "virtueller Schlüssel"])
+        .rule(alert_below_limit)
+        .scopes(&["virtual_keys.create"]),
+    get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
+        .found_by(&["vkey", "inspect", "details", "virtueller Schlüssel"])
+        .secret(&["key", "masked_api_key", "model_config"])
+        .scopes(&["virtual_keys.read"]),
+    put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
+        .found_by(&["vkey", "rotate provider secret", "edit", "swap", "virtueller Schlüssel"])
+        .rule(alert_below_limit)
+        .scopes(&["virtual_keys.update"]),
+    delete::<DeleteVirtualKey>("delete-virtual-key", "/virtual-keys/{slug}")
+        .found_by(&["vkey", "drop", "revoke provider secret", "virtueller Schlüssel"])
+        .scopes(&["virtual_keys.delete"]),
+];
+
+/// List virtual keys
+///
+/// Returns virtual keys without their credentials, one page at a time. Legacy: `list-all-providers`
+/// shows their successors.
+// The spec requires both paging parameters; the live API answers without (quirks.md §4.7).
+#[derive(Deserialize, JsonSchema)]
+pub struct ListVirtualKeys {
+    /// Zero-based.
+    pub current_page: Option<u32>,
+    /// Items per page; default 50.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Only this workspace's; UUID or slug.
+    pub workspace_id: Option<String>,
+}
+
+/// Create a virtual key
+///
+/// Stores one provider credential for a workspace and returns `data.slug`. Legacy: prefer
+/// `create-integration` with `create-provider`. Also aws{AccessKeyId,SecretAccessKey,Region},
+/// vertex{ProjectId,Region,ServiceAccountJson}, workersAiAccountId, apiVersion, resourceName, deploymentName,
+/// azure{AuthMode,EntraTenantId,EntraClientId,EntraClientSecret,ManagedClientId}, model_config {}.
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateVirtualKey {
+    /// Display name.
+    pub name: Option<String>,
+    /// Provider, such as `openai`, `anthropic` or `azure-openai`.
+    // The spec lists about thirty; Portkey has had many more since.
+    pub provider: Option<String>,
+    /// Provider API key.
+    pub key: Option<Secret>,
+    /// Free text.
+    pub note: Nullable<String>,
+    /// UUID or slug; Admin keys need it.
+    pub workspace_id: Option<String>,
+    /// Azure deployments.
+    #[serde(rename = "deploymentConfig")]
+    pub deployment_config: Option<Vec<AzureDeployment>>,
+    /// As in `create-provider`.
+    #[schemars(extend("x-names-fields" = true))]
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
+    /// Expiry, RFC 3339.
+    pub expires_at: Option<Time>,
+    /// From secret references.
+    pub secret_mappings: Option<Vec<SecretMapping>>,
+    /// What only some providers take.
+    #[serde(flatten)]
+    pub settings: ProviderSettings,
+}
+
+/// Sign-in settings of single providers. Those that OpenAPI's examples and the documents show; for
+/// others there are integrations.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderSettings {
+    /// AWS access key id.
+    #[schemars(extend("x-unlisted" = true))]
+    pub aws_access_key_id: Option<Secret>,
+    /// AWS secret access key.
+    #[schemars(extend("x-unlisted" = true))]
+    pub aws_secret_access_key: Option<Secret>,
+    /// AWS region.
+    #[schemars(extend("x-unlisted" = true))]
+    pub aws_region: Option<String>,
+    /// Google Cloud project.
+    #[schemars(extend("x-unlisted" = true))]
+    pub vertex_project_id: Option<String>,
+    /// Google Cloud region.
+    #[schemars(extend("x-unlisted" = true))]
+    pub vertex_region: Option<String>,
+    /// Google Cloud service account, as JSON.
+    #[schemars(extend("x-unlisted" = true))]
+    pub vertex_service_account_json: Option<Secret<TextOr<JsonMap>>>,
+    /// Cloudflare account id.
+    #[schemars(extend("x-unlisted" = true))]
+    pub workers_ai_account_id: Option<String>,
+    /// Azure API version.
+    #[schemars(extend("x-unlisted" = true))]
+    pub api_version: Nullable<String>,
+    /// Azure resource name.
+    #[schemars(extend("x-unlisted" = true))]
+    pub resource_name: Nullable<String>,
+    /// Azure deployment name.
+    #[schemars(extend("x-unlisted" = true))]
+    pub deployment_name: Nullable<String>,
+    /// How to sign in to Azure.
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_auth_mode: Option<Open<AzureAuth>>,
+    /// Microsoft Entra tenant.
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_entra_tenant_id: Option<String>,
+    /// Microsoft Entra client id.
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_entra_client_id: Option<String>,
+    /// Microsoft Entra client secret.
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_entra_client_secret: Option<Secret>,
+    /// Client id of a managed identity.
+    #[schemars(extend("x-unlisted" = true))]
+    pub azure_managed_client_id: Option<String>,
+    /// Settings of the provider's own.
+    #[schemars(extend("x-unlisted" = true))]
+    #[serde(rename = "model_config")]
+    pub model_config: Option<Secret<JsonMap>>,
+}
+
+/// apiVersion*, deploymentName*, alias, is_default.
+///
+/// One of several deployments behind a virtual key.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-names-fields" = true))]
+#[expect(missing_docs, reason = "the struct says it")]
+pub struct AzureDeployment {
+    /// Azure API version.
+    ///
+    /// Required: OpenAPI, and its example has it.
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Azure deployment.
+    ///
+    /// Required: OpenAPI, and its example has it.
+    #[serde(rename = "deploymentName")]
+    pub deployment_name: String,
+    pub alias: Option<String>,
+    pub is_default: Option<bool>,
+}
+
+/// Get a virtual key
+///
+/// Returns one virtual key with its limits and state, its credential masked. Legacy.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetVirtualKey {
+    /// Virtual key slug.
+    pub slug: String,
+}
+
+/// Update a virtual key
+///
+/// Changes the fields given and keeps the rest. A new `key` replaces the stored one, which cannot be
+/// read back. Legacy. Also rate_limits.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateVirtualKey {
+    /// Virtual key slug.
+    pub slug: String,
+    /// Display name.
+    pub name: Option<String>,
+    /// Provider API key.
+    pub key: Option<Secret>,
+    /// Free text.
+    pub note: Nullable<String>,
+    /// As in `create-virtual-key`.
+    #[schemars(extend("x-names-fields" = true))]
+    #[serde(rename = "deploymentConfig")]
+    pub deployment_config: Option<Vec<AzureDeployment>>,
+    /// As in `create-provider`.
+    #[schemars(extend("x-names-fields" = true))]
+    pub usage_limits: Option<OneOrMany<UsageLimits>>,
+    #[expect(missing_docs, reason = "the struct says it")]
+    #[schemars(extend("x-unlisted" = true))]
+    pub rate_limits: Option<OneOrMany<RateLimits>>,
+    /// As in `create-virtual-key`; `[]` removes all.
+    #[schemars(extend("x-names-fields" = true))]
+    pub secret_mappings: Option<Vec<SecretMapping>>,
+}
+
+/// Delete a virtual key
+///
+/// Removes the virtual key; requests that name it fail from then on. This cannot be undone. Legacy.
+#[derive(Deserialize, JsonSchema)]
+pub struct DeleteVirtualKey {
+    /// Virtual key slug.
+    pub slug: String,
+}

@@ -1,0 +1,96 @@
+//! Workspace exclusions: workspaces that the organisation's guardrails leave alone.
+
+use portkey_operation::{Operation, get, put};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListExclusions>(
+        "list-input-guardrail-exclusions",
+        "/workspace-exclusions/input-guardrails",
+    ).found_by(&["exempt", "bypass", "exceptions", "not checked", "unfiltered prompts", "Ausnahmen"])
+    .about(
+        "List input guardrail exclusions",
+        "Returns the workspaces whose requests skip the organisation's input guardrails. Admin key, \
+         Enterprise plan.",
+    )
+    .aliases(&["list-input-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(LIST),
+    put::<UpdateExclusions>(
+        "bulk-update-input-guardrail-exclusions",
+        "/workspace-exclusions/input-guardrails",
+    ).found_by(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
+    .about(
+        "Update input guardrail exclusions",
+        "Frees workspaces from the organisation's input guardrails, or puts them back; others stay. \
+         Takes safety checks off live requests. Admin key, Enterprise plan.",
+    )
+    .destructive()
+    .aliases(&["update-input-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(UPDATE),
+    get::<ListExclusions>(
+        "list-output-guardrail-exclusions",
+        "/workspace-exclusions/output-guardrails",
+    ).found_by(&["exempt", "bypass", "exceptions", "not checked", "unfiltered answers", "Ausnahmen"])
+    .about(
+        "List output guardrail exclusions",
+        "Returns the workspaces whose responses skip the organisation's output guardrails. \
+         Admin key, Enterprise plan.",
+    )
+    .aliases(&["list-output-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(LIST),
+    put::<UpdateExclusions>(
+        "bulk-update-output-guardrail-exclusions",
+        "/workspace-exclusions/output-guardrails",
+    ).found_by(&["exempt", "bypass", "exception", "skip", "opt out", "Ausnahme"])
+    .about(
+        "Update output guardrail exclusions",
+        "Frees workspaces from the organisation's output guardrails, or puts them back; others stay. \
+         Takes safety checks off live responses. Admin key, Enterprise plan.",
+    )
+    .destructive()
+    .aliases(&["update-output-guardrail-workspace-exclusions"])
+    .enterprise()
+    .scopes(UPDATE),
+];
+
+const LIST: &[&str] = &["organisation_exclusions.list"];
+const UPDATE: &[&str] = &["organisation_exclusions.update"];
+
+/// List exclusions from either kind of guardrail.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListExclusions {
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+}
+
+/// Update exclusions from either kind of guardrail.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateExclusions {
+    /// Organisation UUID; the key's when left out.
+    pub organisation_id: Option<String>,
+    /// Workspaces to free or put back.
+    ///
+    /// Required: the documents; it is what changes.
+    pub workspaces: Vec<Exclusion>,
+    /// True replaces the whole list.
+    pub override_existing: Option<bool>,
+}
+
+/// workspace_id: UUID or slug. excluded: true frees, false puts back.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("x-speaks-for-fields" = true))]
+pub struct Exclusion {
+    /// Which.
+    ///
+    /// Required: the documents; their examples all have it.
+    pub workspace_id: String,
+    /// Freed or put back.
+    ///
+    /// Required: the documents; their examples all have it.
+    pub excluded: bool,
+}

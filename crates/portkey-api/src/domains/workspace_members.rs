@@ -1,0 +1,102 @@
+//! Workspace members: which users are in a workspace, and what they may do there.
+
+use portkey_operation::{Operation, delete, get, post, put};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::shared::{WorkspaceGrant, WorkspaceRole};
+/// The room's table.
+pub const OPERATIONS: &[Operation] = &[
+    get::<ListMembers>("list-workspace-members", "/admin/workspaces/{workspace_id}/users")
+        .found_by(&["who is in a team", "people", "team roster", "employees", "Mitglieder"])
+        .sensitive(&["data[].email", "data[].first_name", "data[].last_name"])
+        .scopes(&["workspace_users.list"]),
+    post::<AddMembers>("add-workspace-member", "/admin/workspaces/{workspace_id}/users")
+        .found_by(&["put person in team", "join", "let in", "assign", "Mitglied hinzufügen"])
+        .scopes(&["workspace_users.create"]),
+    get::<GetMember>("get-workspace-member", "/admin/workspaces/{workspace_id}/users/{user_id}")
+        .found_by(&["person", "is someone in the team", "belongs", "Mitglied"])
+        .sensitive(&["email", "first_name", "last_name"])
+        .scopes(&["workspace_users.read"]),
+    put::<UpdateMember>(
+        "update-workspace-member",
+        "/admin/workspaces/{workspace_id}/users/{user_id}",
+    )
+    .found_by(&["promote", "manager", "demote", "rights", "make team admin", "Rolle"])
+    .scopes(&["workspace_users.update"]),
+    delete::<RemoveMember>(
+        "remove-workspace-member",
+        "/admin/workspaces/{workspace_id}/users/{user_id}",
+    )
+    .found_by(&["kick from team", "expel", "leave", "take out", "Mitglied entfernen"])
+    .scopes(&["workspace_users.delete"]),
+];
+
+/// List workspace members
+///
+/// Returns a workspace's members with their roles there and in the organisation, one page at a time.
+#[derive(Deserialize, JsonSchema)]
+pub struct ListMembers {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// Zero-based.
+    pub current_page: Option<u32>,
+    /// Items per page.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u32>,
+    /// Only this role.
+    pub role: Option<WorkspaceRole>,
+    /// Only this e-mail address.
+    pub email: Option<String>,
+}
+
+/// Add workspace members
+///
+/// Gives users of the organisation access to a workspace; returns nothing. Others need
+/// `invite-user`.
+#[derive(Deserialize, JsonSchema)]
+pub struct AddMembers {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUIDs and their roles.
+    ///
+    /// Required: Terraform and the SDK always send it; nothing else is in the body.
+    pub users: Vec<WorkspaceGrant>,
+}
+
+/// Get a workspace member
+///
+/// Returns one member; the role may read `ws-admin` for `admin`.
+#[derive(Deserialize, JsonSchema)]
+pub struct GetMember {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUID.
+    pub user_id: String,
+}
+
+/// Update a workspace member
+///
+/// Changes what a member may do in the workspace.
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateMember {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUID.
+    pub user_id: String,
+    /// New role.
+    ///
+    /// Required: there is nothing else to change.
+    pub role: WorkspaceRole,
+}
+
+/// Remove a workspace member
+///
+/// Takes a user's access to the workspace away; the user stays in the organisation.
+#[derive(Deserialize, JsonSchema)]
+pub struct RemoveMember {
+    /// Workspace UUID or slug.
+    pub workspace_id: String,
+    /// User UUID.
+    pub user_id: String,
+}

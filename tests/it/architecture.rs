@@ -1,0 +1,164 @@
+//! Architecture rules that the compiler does not enforce.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new(folder), &mut found);
+    assert!(!found.is_empty(), "{folder} has no sources");
+    found
+}
+
+#[test]
+fn every_file_says_what_lives_there() {
+    for (path, text) in [sources("src"), sources("crates"), sources("tests")].concat() {
+        assert!(text.starts_with("//! "), "{} begins without a word about itself", path.display());
+    }
+}
+
+/// A struct in a room is an input, or part of one; if nothing names it, its table row is missing.
+#[test]
+fn nothing_is_declared_and_forgotten() {
+    for (path, text) in sources("crates/portkey-api/src/domains") {
+        let room = path.parent().unwrap();
+        let code: String = sources("crates/portkey-api/src/domains")
+            .into_iter()
+            .filter(|(other, _)| path.ends_with("shared.rs") || other.starts_with(room))
+            .map(|(_, text)| text)
+            .collect();
+        let words: Vec<_> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let declared = text.lines().filter_map(|line| line.strip_prefix("pub struct "));
+        for name in declared.filter_map(|line| line.split([' ', '<', ';']).next()) {
+            let mentions = words.iter().filter(|word| **word == name).count();
+            assert!(mentions > 1, "{}: `{name}` stands in no table", path.display());
+        }
+    }
+}
+
+/// Who may mention what. A room that needs a new word is a change of architecture: say so here.
+#[test]
+fn rooms_keep_to_themselves() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("rmcp::", &["src/server", "src/hub.rs", "src/reply", "src/seal.rs", "src/transport"]),
+        // Authorization servers are asked over HTTP, too; nothing of that goes to an upstream.
+        (
+            "reqwest::",
+            &["src/portkey", "src/telemetry", "src/config.rs", "src/cli", "src/auth/oauth"],
+        ),
+        ("crate::auth", &["src/transport/http", "src/cli"]),
+        ("crate::audit", &["src/dispatch", "src/cli"]),
+        ("crate::results", &["src/dispatch", "src/server", "src/reply", "src/cli"]),
+        ("redis::", &["crates/store"]),
+        ("cel::", &["crates/policy/src/expression"]),
+        ("serde_saphyr::", &["crates/policy", "src/prompts"]),
+        ("globset::", &["crates/policy", "src/principal/modes.rs", "src/secrets"]),
+        ("axum::", &["src/transport", "crates/sandbox"]),
+        ("prometheus_client::", &["src/metrics"]),
+        ("opentelemetry::", &["src/metrics", "src/telemetry"]),
+        ("regex::", &["crates/policy", "src/secrets"]),
+        ("unicode_general_category::", &["src/untrusted.rs"]),
+        ("clap::", &["src/config.rs", "src/cli"]),
+        ("portkey_api::domains", &["crates/portkey-api", "src/cli/tools.rs"]),
+        (
+            "crate::portkey",
+            &["src/portkey", "src/dispatch", "src/reply", "src/telemetry", "src/config.rs"],
+        ),
+        ("portkey_sandbox", &["src/config.rs", "src/cli"]),
+    ];
+    for (path, text) in [sources("src"), sources("crates")].concat() {
+        for (word, rooms) in allowed {
+            let at_home = rooms.iter().any(|room| path.starts_with(room));
+            assert!(at_home || !text.contains(word), "{} mentions {word}", path.display());
+        }
+    }
+}
+
+/// Each crate uses only the workspace crates that are listed here.
+#[test]
+fn crates_depend_in_one_direction() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("bounded-file", &[]),
+        ("concurrency", &[]),
+        ("file-watch", &["bounded-file"]),
+        ("merge-patch", &[]),
+        ("operation", &[]),
+        ("policy", &["api", "bounded-file", "file-watch", "operation", "store"]),
+        ("portkey-api", &["merge-patch", "operation"]),
+        // The sandbox judges the client, so it must not share code with it. A merge rule is a fact about an API.
+        ("sandbox", &["merge-patch"]),
+        ("store", &[]),
+    ];
+    let mut crates: Vec<_> = fs::read_dir("crates")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    crates.sort();
+    assert_eq!(crates, allowed.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for (name, allowed) in allowed {
+        let manifest = fs::read_to_string(format!("crates/{name}/Cargo.toml")).unwrap();
+        let dependencies = manifest.split_once("[dependencies]").map_or("", |(_, rest)| rest);
+        let used: Vec<_> = dependencies
+            .lines()
+            .filter_map(|line| line.strip_prefix("portkey-")?.split('.').next())
+            .collect();
+        assert_eq!(used, *allowed, "crates/{name}/Cargo.toml");
+    }
+}
+
+/// The image builds the dependencies in a layer of their own, which needs every manifest.
+#[test]
+fn dockerfile_copies_the_manifest_of_each_crate() {
+    let dockerfile = fs::read_to_string("Dockerfile").unwrap();
+    for entry in fs::read_dir("crates").unwrap() {
+        let path = entry.unwrap().path().display().to_string();
+        let line = format!("COPY {path}/Cargo.toml {path}/\n");
+        assert!(dockerfile.contains(&line), "Dockerfile: add {line}");
+    }
+}
+
+/// A terminal acts on what is written to it, and file names have line breaks in them.
+#[test]
+fn one_way_leads_to_the_terminal() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("io::stdout", &["src/cli/terminal.rs", "src/transport/stdio.rs"]),
+        // The log and the audit log on standard error are lines that escape what is in them.
+        ("io::stderr", &["src/cli/terminal.rs", "src/cli/log.rs", "src/audit/sink.rs"]),
+        (".display()", &[]),
+        // Neither do files hold whoever opens them, nor memory without bound.
+        ("read_to_string(", &["src/metrics/process.rs", "src/secrets/references.rs"]),
+        ("fs::read(", &[]),
+        // Of a folder, and of the log by a function of that name.
+        ("File::open(", &["src/audit/file.rs", "src/audit/sink.rs"]),
+    ];
+    for (path, text) in [sources("src"), sources("crates")].concat() {
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let code = code.split("#[cfg(all(test, unix))]").next().unwrap_or_default();
+        for (word, files) in allowed {
+            let is_allowed = files.iter().any(|file| path.ends_with(file));
+            assert!(is_allowed || !code.contains(word), "{} mentions {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_is_printed_behind_the_protocols_back() {
+    for (path, text) in [sources("src"), sources("crates")].concat() {
+        for word in ["println!", "print!(", "dbg!("] {
+            assert!(!text.contains(word), "{} uses {word}", path.display());
+        }
+    }
+}
