@@ -14,18 +14,18 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
-    dispatch::Dispatcher,
-    metrics::Metrics,
-    observe::Call,
-    portkey::{Addresses, Client, Retries, Settings},
-    principal::{Credentials, NoKey, Principal},
-    record::Record,
-    request::{Arrival, Transport},
-    search::Index,
-    secrets,
-    server::Server,
-    untrusted,
+    auth::principal::{Credentials, NoKey, Principal},
+    mcp::{search::Index, server::Server},
+    observability::{
+        audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
+        call_record::Record,
+        metrics::Metrics,
+        observer::Call,
+        request::{Arrival, Transport},
+    },
+    pipeline::Dispatcher,
+    security::{sanitize, secrets},
+    upstream::{Addresses, Client, Retries, Settings},
 };
 use portkey_operation::{JsonMap, Published};
 use portkey_policy::{Facts, Policy, Verdict};
@@ -168,7 +168,7 @@ fn answers(criterion: &mut Criterion) {
         let bytes = answer.to_string().len();
         assert!((95_000..110_000).contains(&bytes), "{bytes}");
         criterion.bench_function(&format!("answer/clean {tool}"), |bench| {
-            bench.iter(|| untrusted::clean(&mut answer));
+            bench.iter(|| sanitize::clean(&mut answer));
         });
         criterion.bench_function(&format!("answer/mask {tool}"), |bench| {
             bench.iter(|| secrets::mask(operation, &mut answer));

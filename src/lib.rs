@@ -1,75 +1,32 @@
 //! An MCP server for the Portkey Admin API, and for Enkrypt AI's MCP gateway beside it.
 //!
-//! A call goes one way through the house, and never back:
+//! A layer uses only those to its right:
 //!
 //! ```text
-//! transport ─▶ server ─▶ dispatch ─▶ operation ─▶ portkey ─▶ reply
-//!  stdio, http   MCP     one call    gate, wire    HTTP      in words
+//! cli > app > transport > mcp > pipeline > upstream > observability > auth, security > http_client > crates
 //! ```
 //!
-//! | room | knows | must not know |
+//! | layer | responsibility | must not know |
 //! | --- | --- | --- |
-//! | [`transport`] | sockets and pipes | operations |
-//! | [`auth`] | who may call, and as whom | how a call is made |
-//! | [`audit`] | what is put on record of a call | why it was made |
-//! | [`principal`] | one caller | how it was recognised |
-//! | [`server`] | MCP | HTTP towards upstreams |
-//! | [`hub`] | who listens for changes | what changes |
-//! | [`prompts`] | what administrators do often, in words | who asks |
-//! | [`guide`] | what holds of many operations | any one of them |
-//! | [`resources`] | what an address leads to | how it is read |
-//! | [`completion`] | what an id can be | MCP |
-//! | [`dispatch`] | the order of the steps | any one endpoint |
-//! | [`approval`] | what a human is asked, and what the answer is good for | how a human is reached |
-//! | [`dry_run`] | what a write would come to | who asks |
-//! | [`search`] | what people call operations | who searches |
-//! | [`portkey`] | how a request is answered | why it was asked |
-//! | [`request`] | how a request came | who makes it |
-//! | [`record`] | what is found out about a call | who asks |
-//! | `network` | why a connection failed | who was called |
-//! | [`observe`] | what a request came to | why |
-//! | [`metrics`] | what is counted | callers |
-//! | [`readiness`] | which dependencies work | what they are for |
-//! | [`telemetry`] | how traces are told | what is in a call |
-//! | [`reply`] | what a model should see | where it came from |
-//! | [`results`] | what of an answer is shown, and keeping the rest | who answers |
-//! | [`seal`] | who may bring back what was given out | what it is for |
-//! | [`taint`] | who has read what strangers wrote | what follows from it |
-//! | [`secrets`] | what is secret, and its way | who asks |
-//! | [`untrusted`] | what cannot be seen in a text | what a text says |
-//! | [`kept`] | what is kept because of callers, and its bounds | how it is kept |
-//! | [`cli`] | the command line | how any of it works |
+//! | [`cli`] | arguments and subcommands | |
+//! | [`app`] | settings and the parts built from them | clap |
+//! | [`transport`] | stdio, HTTP, the approval server; sessions | operations, policies |
+//! | [`mcp`] | the protocol: tools, prompts, resources, results | HTTP, upstream addresses |
+//! | [`pipeline`] | one tool call: authorize, validate, evaluate policies, approve, send | the protocol, an endpoint by name |
+//! | [`upstream`] | the HTTP client for Portkey and Enkrypt AI | why a call is made |
+//! | [`observability`] | call records, audit log, metrics, traces | upstreams, rmcp |
+//! | [`auth`] | authentication, callers, tool filters | how a call is made |
+//! | [`security`] | secrets, sanitized text, signed state | callers' intentions |
+//! | `http_client` | TLS, proxies and causes of failed connections | what is sent |
+//! | `crates/*` | operations, policies, stores, the sandbox and others | the application |
 
-pub mod approval;
-pub mod audit;
+pub mod app;
 pub mod auth;
 pub mod cli;
-pub mod completion;
-pub mod config;
-pub mod dispatch;
-pub mod dry_run;
-pub mod guide;
-pub mod hub;
-pub mod kept;
-pub mod metrics;
-mod network;
-pub mod observe;
-pub mod portkey;
-pub mod principal;
-pub mod prompts;
-pub mod readiness;
-pub mod record;
-pub mod reply;
-pub mod request;
-pub mod resources;
-pub mod results;
-pub mod seal;
-mod sealed_store;
-pub mod search;
-pub mod secrets;
-pub mod server;
-pub mod surface;
-pub mod taint;
-pub mod telemetry;
+mod http_client;
+pub mod mcp;
+pub mod observability;
+pub mod pipeline;
+pub mod security;
 pub mod transport;
-pub mod untrusted;
+pub mod upstream;

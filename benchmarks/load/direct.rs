@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use portkey_mcp::portkey::http_client;
+use portkey_mcp::upstream::http_client;
 use reqwest::Client;
 
 use crate::{

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use portkey_mcp::portkey::http_client;
+use portkey_mcp::upstream::http_client;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
 

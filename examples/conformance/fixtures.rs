@@ -1,7 +1,7 @@
 //! The tools, prompts and resources that the conformance suite looks for by name, those that ask the
 //! client for something excepted. Each is told as JSON, as the suite's descriptions have it.
 
-use portkey_mcp::hub::Hub;
+use portkey_mcp::mcp::notifications::Hub;
 use rmcp::{
     ErrorData, RoleServer,
     model::{

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
-use portkey_mcp::{
-    hub::{Hub, Session},
+use portkey_mcp::mcp::{
+    notifications::{Hub, Session},
     server::{Foresight, Server},
 };
 use rmcp::{

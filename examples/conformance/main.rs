@@ -22,8 +22,8 @@ use axum::{
 use clap::Parser;
 use http::{HeaderValue, header};
 use portkey_mcp::{
+    app::Options,
     cli::{Http, Prepared},
-    config::Options,
     transport::{
         self,
         http::{Stop, router},

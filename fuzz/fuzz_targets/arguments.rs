@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{surface, dispatch::CallError, reply::{MAX_ERROR_BYTES, words}};
+use portkey_mcp::{mcp::{surface, reply::{MAX_ERROR_BYTES, words}}, pipeline::CallError};
 use portkey_operation::{InputError, JsonMap, UnknownFields, ValidationOptions, effort};
 use serde_json::Value;
 

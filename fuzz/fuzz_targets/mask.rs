@@ -16,7 +16,7 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::{Catalog, Entry};
-use portkey_mcp::{dry_run, reply, audit::{Audit, Settings as AuditSettings, SyncPolicy, Target}, dispatch::{Call, Dispatcher, Record}, portkey::{Addresses, Client, Retries, Settings}, principal::Principal, request::Arrival, secrets::{Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted}};
+use portkey_mcp::{pipeline::{dry_run, Call, Dispatcher, Record}, mcp::reply, observability::{audit::{Audit, Settings as AuditSettings, SyncPolicy, Target}, request::Arrival}, upstream::{Addresses, Client, Retries, Settings}, auth::principal::Principal, security::secrets::{Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted}};
 use portkey_operation::{Effect, JsonMap, ValidationOptions};
 use portkey_mcp_fuzz::{KEY, credentials};
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ use std::{sync::LazyLock, time::SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
-use portkey_mcp::request::Transport;
+use portkey_mcp::observability::request::Transport;
 use portkey_operation::JsonMap;
 use portkey_policy::{Decision, Facts, Policy, Verdict};
 use portkey_store::Store;

@@ -10,7 +10,7 @@ use std::{
 use axum::{Extension, Router, extract::ConnectInfo};
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::Watched;
-use portkey_mcp::{auth::{Auth, Changes, Tokens}, dispatch::Dispatcher, metrics::Metrics, portkey::{Addresses, Client, Retries, Settings}, principal::{Credentials, Key, KeySource, NoKey, Principal}, readiness::Readiness, seal::Keyring, server::Server, transport::http::{self, Connections, SessionBounds, Stop, Unread}};
+use portkey_mcp::{auth::{Auth, Changes, Tokens, principal::{Credentials, Key, KeySource, NoKey, Principal}}, pipeline::Dispatcher, observability::{metrics::Metrics, readiness::Readiness}, upstream::{Addresses, Client, Retries, Settings}, security::signed_state::Keyring, mcp::server::Server, transport::http::{self, Connections, SessionBounds, Stop, Unread}};
 use portkey_store::Store;
 
 /// The key that acts upstream. No answer may contain it.

@@ -11,7 +11,7 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 
 use super::Auth;
-use crate::principal::{Grant, Principal, Unproven};
+use crate::auth::principal::{Grant, Principal, Unproven};
 
 /// How often it is looked whether a grant still counts, beside the times at which it is known to end, and
 /// whenever the file of callers changes.

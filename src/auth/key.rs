@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_operation::Upstream;
 
 use super::{Denied, only};
-use crate::principal::{
+use crate::auth::principal::{
     Credentials, Grant, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
 };
 

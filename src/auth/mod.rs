@@ -3,6 +3,7 @@
 mod grant;
 mod key;
 pub mod oauth;
+pub mod principal;
 mod token;
 
 use std::{borrow::Cow, path::Path, sync::Arc};
@@ -17,8 +18,8 @@ use portkey_operation::Effect;
 
 use self::oauth::{Config, Http, KnownKeys, OAuth};
 use crate::{
-    principal::{AccessModes, Credentials, Principal, Prover, Shape, Unproven, Withheld},
-    secrets::{Guarded, check_permissions},
+    auth::principal::{AccessModes, Credentials, Principal, Prover, Shape, Unproven, Withheld},
+    security::secrets::{Guarded, check_permissions},
 };
 
 pub use grant::{Changes, Listener};

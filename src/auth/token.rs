@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Denied, bearer, grant::Left, misshapen};
-use crate::principal::{
+use crate::auth::principal::{
     Credentials, Grant, Key, KeySource, Method, NoKey, Principal, Scope, Scopes, Toolsets,
 };
 

@@ -12,8 +12,8 @@ use portkey_operation::{Presentation, Profile};
 
 use super::descriptions;
 use crate::{
-    principal::{AccessModes, By, Tools, Toolsets},
-    surface::Surface,
+    auth::principal::{AccessModes, By, Tools, Toolsets},
+    mcp::surface::Surface,
 };
 
 /// The profiles by their names.

@@ -15,9 +15,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    config::Options,
-    secrets::{Guarded, read_guarded},
-    untrusted::one_line,
+    app::Options,
+    security::{
+        sanitize::one_line,
+        secrets::{Guarded, read_guarded},
+    },
 };
 
 pub(super) const EXAMPLES: &str = "\

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use portkey_operation::{Clock, UnknownFields, ValidationOptions};
 
-use crate::untrusted::one_line;
+use crate::security::sanitize::one_line;
 
 /// How arguments that this version does not know are treated.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use portkey_bounded_file::shown;
 
 use crate::{
-    audit::{Audit, Key, Settings, SyncPolicy, Target, Verifier},
-    untrusted::one_line,
+    observability::audit::{Audit, Key, Settings, SyncPolicy, Target, Verifier},
+    security::sanitize::one_line,
 };
 
 #[allow(missing_docs, reason = "clap would show it as the command's help")]

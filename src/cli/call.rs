@@ -12,12 +12,16 @@ use serde_json::Value;
 
 use super::{approvals::logged_in, terminal};
 use crate::{
-    approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
-    dispatch::Dispatcher,
-    principal::Principal,
-    reply,
-    server::{KEY_REFUSED, Server},
-    surface::{self, Does},
+    auth::principal::Principal,
+    mcp::{
+        reply,
+        server::{KEY_REFUSED, Server},
+        surface::{self, Does},
+    },
+    pipeline::{
+        Dispatcher,
+        approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
+    },
 };
 
 pub(super) const EXAMPLES: &str = "\

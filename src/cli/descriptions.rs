@@ -7,7 +7,7 @@ use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
 use portkey_operation::{Operation, Presentation, Profile, Published, Wording, did_you_mean};
 
-use crate::surface;
+use crate::mcp::surface;
 
 /// What stands above the words.
 const HEAD: &str = "\

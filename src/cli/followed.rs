@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portkey_file_watch::FileStatus;
 
-use crate::readiness::{ComponentState, Readiness};
+use crate::observability::readiness::{ComponentState, Readiness};
 
 /// How long ago files were last looked at, at most, if all is well: many times as long as it takes.
 const MAX_AGE: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use reqwest::{ClientBuilder, Url};
 
-use crate::network;
+use crate::http_client::network_error;
 
 /// Longer than a server that is up ever takes.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -15,7 +15,8 @@ pub(super) async fn check(url: Url, client: ClientBuilder) -> anyhow::Result<()>
     let client = client.no_proxy().timeout(PATIENCE).build()?;
     let answer = client.get(url.clone()).send().await;
     let url = without_credentials(url);
-    let answer = answer.map_err(|error| anyhow!("{url} is down: {}", network::cause(&error)))?;
+    let answer =
+        answer.map_err(|error| anyhow!("{url} is down: {}", network_error::cause(&error)))?;
     if !answer.status().is_success() {
         bail!("{url} answered {}", answer.status());
     }

@@ -11,13 +11,11 @@ use portkey_store::{Limit, Store};
 
 use super::{followed, rate::Rate, replicas::Replicas};
 use crate::{
-    auth::{Auth, Changes, OnOffer, oauth},
-    config::{Built, Options, pause, seconds},
-    metrics::Metrics,
-    network,
-    principal::Principal,
-    readiness::ComponentState,
-    server::Server,
+    app::{Built, Options, pause, seconds},
+    auth::{Auth, Changes, OnOffer, oauth, principal::Principal},
+    http_client::network_error,
+    mcp::server::Server,
+    observability::{metrics::Metrics, readiness::ComponentState},
     transport::{
         admin::Desk,
         http::{self, Connections, Settings, Tls, Unread},
@@ -352,7 +350,7 @@ impl Http {
             }
             (Mode::OAuth, Some(file)) => {
                 let instead = sandbox.is_some().then_some(credentials);
-                network::check_proxies()?;
+                network_error::check_proxies()?;
                 let http =
                     oauth::Http::new(options.http()?)?.with_readiness(options.readiness.clone());
                 let (catalog, modes) = (Catalog::full(), options.access.modes()?);

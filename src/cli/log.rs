@@ -17,10 +17,9 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    config::{LogFormat, Options},
-    metrics,
-    secrets::mask_line,
-    untrusted::one_line,
+    app::{LogFormat, Options},
+    observability::metrics,
+    security::{sanitize::one_line, secrets::mask_line},
 };
 
 /// How many lines may wait to be written.

@@ -42,14 +42,13 @@ use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    approval::Approvals,
-    config::{Built, Options, http_url},
-    metrics::Metrics,
-    principal::Principal,
-    seal::Keyring,
-    secrets::mask_line,
-    server::Server,
-    telemetry, transport,
+    app::{Built, Options, http_url},
+    auth::principal::Principal,
+    mcp::server::Server,
+    observability::{metrics::Metrics, traces},
+    pipeline::approval::Approvals,
+    security::{secrets::mask_line, signed_state::Keyring},
+    transport,
 };
 
 pub(crate) use access::AccessOptions;
@@ -233,7 +232,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             transport::reload_on_hangup(portkey_file_watch::reload)?;
             options.warn();
             memory::give_back_when_idle();
-            let exports = telemetry::start()?;
+            let exports = traces::start()?;
             let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
             let metrics = Metrics::on_if(exports.has_metrics()).with_readiness(&options.readiness);
             let approvals = alone(&options)?;
@@ -253,7 +252,7 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Http(http)) => {
             memory::give_back_when_idle();
             transport::reload_on_hangup(portkey_file_watch::reload)?;
-            let exports = telemetry::start()?;
+            let exports = traces::start()?;
             let served = http.serve(&options, exports.has_metrics()).await;
             exports.flush().await;
             served?;

@@ -11,9 +11,11 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    config::{Options, seconds},
-    seal::Keyring,
-    secrets::{self, Guarded, check_permissions, read_guarded},
+    app::{Options, seconds},
+    security::{
+        secrets::{self, Guarded, check_permissions, read_guarded},
+        signed_state::Keyring,
+    },
     transport::http::SessionBounds,
 };
 

@@ -7,8 +7,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    config::seconds,
-    results::{Content, LEAST_BYTES, Results},
+    app::seconds,
+    mcp::results::{Content, LEAST_BYTES, Results},
 };
 
 /// What an answer carries.

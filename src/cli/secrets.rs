@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use portkey_bounded_file::shown;
 
-use crate::secrets::{Allowed, Delivery, References, Secrets};
+use crate::security::secrets::{Allowed, Delivery, References, Secrets};
 
 /// How secrets that a call reveals reach whoever calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
-use crate::seal::Keyring;
+use crate::security::signed_state::Keyring;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StateKey {

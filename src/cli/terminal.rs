@@ -3,14 +3,14 @@
 //!
 //! What is written here is text or JSON, and stays what it is: an escape character becomes `\u001b`, which JSON
 //! reads as the same. Line breaks pass. A value that stands in a line of ours is put there by
-//! [`one_line`](crate::untrusted::one_line).
+//! [`one_line`](crate::security::sanitize::one_line).
 
 use std::{
     io::{self, IsTerminal, Stderr, StdoutLock, Write},
     mem,
 };
 
-use crate::untrusted::escaped;
+use crate::security::sanitize::escaped;
 
 /// Standard output.
 pub(super) fn output() -> Screen<StdoutLock<'static>> {

@@ -12,8 +12,8 @@ use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, open_with, read_file, shown, text};
 use secrecy::ExposeSecret;
 
-use crate::{
-    auth::{Entry, NewToken, Tokens},
+use crate::auth::{
+    Entry, NewToken, Tokens,
     principal::{Credentials, NoKey},
 };
 

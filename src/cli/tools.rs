@@ -16,10 +16,12 @@ use portkey_api::{
 use portkey_operation::{Base, Operation, Plan, Published};
 
 use crate::{
-    search::{Hit, Index},
-    server,
-    surface::Surface,
-    untrusted::one_line,
+    mcp::{
+        search::{Hit, Index},
+        server,
+        surface::Surface,
+    },
+    security::sanitize::one_line,
 };
 
 #[derive(Args, Debug)]

@@ -10,7 +10,7 @@ use clap::{
 };
 
 use super::terminal;
-use crate::{secrets::mask_text, untrusted::one_line};
+use crate::security::{sanitize::one_line, secrets::mask_text};
 
 /// Says what is wrong, or what was asked for: help, or the version.
 pub(super) fn tell(mut error: Error) -> ExitCode {

@@ -30,7 +30,7 @@ use super::{
     envelope::{self, Excess},
     trim::trim,
 };
-use crate::server::Server;
+use crate::mcp::server::Server;
 
 /// The longest line that is read.
 pub const LONGEST_LINE: usize = 16 * 1024 * 1024;

@@ -7,7 +7,7 @@ use rmcp::model::{
 };
 use serde_json::{Value, json};
 
-use crate::untrusted::first_chars;
+use crate::security::sanitize::first_chars;
 
 /// Bound on what is kept of a client's name, and of its version, in characters.
 const MAX_CLIENT_TEXT: usize = 100;
@@ -53,7 +53,7 @@ pub(super) fn trim_initialize(params: &mut InitializeRequestParams) {
 
 fn trim_listen(params: &mut SubscriptionsListenRequestParams) {
     params.meta.iter_mut().for_each(trim_meta);
-    params.notifications = crate::hub::Hub::accepted(&params.notifications);
+    params.notifications = crate::mcp::notifications::Hub::accepted(&params.notifications);
 }
 
 fn trim_meta(meta: &mut RequestMetaObject) {

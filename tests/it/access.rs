@@ -5,8 +5,8 @@ use std::{collections::HashMap, fs};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_api::catalog::{Catalog, Entry};
 use portkey_mcp::{
-    portkey::http_client,
-    principal::{AccessModes, Tools, Toolsets, Withheld},
+    auth::principal::{AccessModes, Tools, Toolsets, Withheld},
+    upstream::http_client,
 };
 use portkey_operation::Effect;
 use reqwest::StatusCode;

@@ -3,9 +3,8 @@
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::Watched;
 use portkey_mcp::{
-    approval::Always,
-    dispatch::CallError,
-    reply::{MAX_ERROR_BYTES, words},
+    mcp::reply::{MAX_ERROR_BYTES, words},
+    pipeline::{CallError, approval::Always},
 };
 use portkey_operation::{JsonMap, MAX_DEPTH, MAX_VALUES, UnknownFields, ValidationOptions, effort};
 use portkey_policy::Policy;

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 use portkey_api::catalog::{Catalog, Entry};
-use portkey_mcp::{principal::Toolsets, server, surface::Surface};
+use portkey_mcp::{
+    auth::principal::Toolsets,
+    mcp::{server, surface::Surface},
+};
 use portkey_operation::{Presentation, Profile};
 use rmcp::model::Tool;
 

@@ -3,7 +3,10 @@
 use std::{fs, io, process::Stdio};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{portkey::http_client, server, surface::Surface};
+use portkey_mcp::{
+    mcp::{server, surface::Surface},
+    upstream::http_client,
+};
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
 

@@ -3,10 +3,10 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use portkey_mcp::{
-    completion::{Asker, Completer},
-    dispatch::Dispatcher,
-    principal::{Principal, Toolsets},
-    request::Arrival,
+    auth::principal::{Principal, Toolsets},
+    mcp::completion::{Asker, Completer},
+    observability::request::Arrival,
+    pipeline::Dispatcher,
 };
 use rmcp::{
     ServiceError,

@@ -1,7 +1,10 @@
 //! Dry runs: what a write would send is told, and nothing but a read is sent.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{dispatch::Dispatcher, dry_run, principal::Scopes};
+use portkey_mcp::{
+    auth::principal::Scopes,
+    pipeline::{Dispatcher, dry_run},
+};
 use portkey_operation::Effect;
 use serde_json::{Value, json};
 

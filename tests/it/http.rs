@@ -7,7 +7,7 @@ use std::{
 };
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{server, surface::Surface};
+use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::Presentation;
 use reqwest::{Client, StatusCode};
 use rmcp::{

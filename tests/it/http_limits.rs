@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
 };
 
-use portkey_mcp::portkey::http_client;
+use portkey_mcp::upstream::http_client;
 use reqwest::{Certificate, StatusCode};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::{io::Write, net::TcpStream, time::Duration};
 
 use http::{StatusCode, Version};
-use portkey_mcp::portkey::http_client;
+use portkey_mcp::upstream::http_client;
 use reqwest::{Client, ClientBuilder};
 use serde_json::json;
 use tokio::time::timeout;

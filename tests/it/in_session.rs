@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode, header};
-use portkey_mcp::{portkey::http_client, server::Foresight};
+use portkey_mcp::{mcp::server::Foresight, upstream::http_client};
 use reqwest::RequestBuilder;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,

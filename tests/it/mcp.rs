@@ -1,7 +1,7 @@
 //! MCP over HTTP as a client writes it, each request over a connection of its own.
 
 use http::HeaderMap;
-use portkey_mcp::portkey::http_client;
+use portkey_mcp::upstream::http_client;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 

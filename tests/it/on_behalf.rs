@@ -4,9 +4,8 @@
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::Watched;
 use portkey_mcp::{
-    approval::Always,
-    dispatch::{CallError, Dispatcher},
-    principal::{AccessModes, Principal, Scopes, Tools},
+    auth::principal::{AccessModes, Principal, Scopes, Tools},
+    pipeline::{CallError, Dispatcher, approval::Always},
 };
 use portkey_policy::Policy;
 use serde_json::{Value, json};

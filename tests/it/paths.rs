@@ -1,7 +1,7 @@
 //! No identifier leaves its segment of the path: whatever could is refused before anything is sent.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::dispatch::CallError;
+use portkey_mcp::pipeline::CallError;
 use serde_json::{Value, json};
 
 use crate::{

@@ -2,7 +2,7 @@
 //! tell them apart, and nothing that rmcp would turn back gets past it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portkey_mcp::server::Foresight;
+use portkey_mcp::mcp::server::Foresight;
 use reqwest::StatusCode;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,

@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{server, surface::Surface};
+use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::{Presentation, Profile};
 use rmcp::model::Tool;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::prompts::{Library, Prompt};
+use portkey_mcp::mcp::prompts::{Library, Prompt};
 use rmcp::{
     ServiceError,
     model::{ErrorCode, GetPromptRequestParams},

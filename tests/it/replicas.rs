@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use portkey_mcp::{portkey::http_client, seal::Keyring};
+use portkey_mcp::{security::signed_state::Keyring, upstream::http_client};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -1,6 +1,6 @@
 //! Requests to the MCP endpoint, made by hand.
 
-use portkey_mcp::portkey::http_client;
+use portkey_mcp::upstream::http_client;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{
+use portkey_mcp::mcp::{
     guide::GUIDES,
     resources::{Address, Kind, example},
 };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_mcp::seal::{
+use portkey_mcp::security::signed_state::{
     Broken, Keyring,
     Purpose::{RequestState, Session},
 };

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fs};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::search::{Hit, Index};
+use portkey_mcp::mcp::search::{Hit, Index};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

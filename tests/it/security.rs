@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use portkey_mcp::kept::{kept, table};
+use portkey_mcp::app::retention::{kept, table};
 
 use crate::check_file;
 

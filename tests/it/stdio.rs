@@ -1,7 +1,7 @@
 //! MCP over standard input and output, with a real client and with lines no client would send.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{server, surface::Surface};
+use portkey_mcp::mcp::{server, surface::Surface};
 use portkey_operation::{Presentation, Upstream as Whose};
 use rmcp::{
     ClientLifecycleMode,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portkey_mcp::{server::Server, transport::stdio::serve_on};
+use portkey_mcp::{mcp::server::Server, transport::stdio::serve_on};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, DuplexStream, Lines},

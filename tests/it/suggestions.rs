@@ -2,7 +2,7 @@
 //! destroys where something else was meant.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::principal::Tools;
+use portkey_mcp::auth::principal::Tools;
 use portkey_operation::Effect;
 use portkey_policy::Policy;
 use rmcp::{ServiceError, model::CallToolRequestParams};

@@ -1,7 +1,7 @@
 //! Surfaces: the same operations behind a dozen tools, for real clients over both transports in both generations.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::surface::{Does, tools};
+use portkey_mcp::mcp::surface::{Does, tools};
 use serde_json::{Value, json};
 
 use crate::{

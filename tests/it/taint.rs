@@ -1,10 +1,9 @@
 //! Taint: a session that has read what strangers wrote is known for it, at every replica.
 
 use portkey_mcp::{
-    dispatch::{Call, Dispatcher, Record},
-    principal::Principal,
-    request::Arrival,
-    taint::Taint,
+    auth::principal::Principal,
+    observability::request::Arrival,
+    pipeline::{Call, Dispatcher, Record, taint::Taint},
 };
 use portkey_store::Store;
 use serde_json::json;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{server, surface};
+use portkey_mcp::mcp::{server, surface};
 
 #[test]
 fn every_tool_is_as_published() {

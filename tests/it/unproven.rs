@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
-use portkey_mcp::{auth::Auth, portkey::http_client, server::Server};
+use portkey_mcp::{auth::Auth, mcp::server::Server, upstream::http_client};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 

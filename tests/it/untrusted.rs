@@ -1,7 +1,7 @@
 //! Text that strangers wrote: what is taken out of it, what stays, and what says that it is there.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::untrusted::{clean, cleaned};
+use portkey_mcp::security::sanitize::{clean, cleaned};
 use serde_json::{Value, json};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -147,6 +147,6 @@ async fn a_hidden_key_is_masked() {
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
     let dispatcher = crate::upstream::dispatcher(&upstream);
     let got = dispatcher.call(&crate::upstream::operator(), "get-workspace", args).await.unwrap();
-    let mask = portkey_mcp::secrets::MASK;
+    let mask = portkey_mcp::security::secrets::MASK;
     assert_eq!(got, json!({ "name": mask, "api_key": mask }));
 }

@@ -7,9 +7,9 @@ use std::{
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    dispatch::Dispatcher,
-    portkey::{Addresses, Client, Retries, Settings},
-    principal::{Credentials, Key, KeySource, NoKey, Principal},
+    auth::principal::{Credentials, Key, KeySource, NoKey, Principal},
+    pipeline::Dispatcher,
+    upstream::{Addresses, Client, Retries, Settings},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

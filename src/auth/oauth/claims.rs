@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::principal::Scopes;
+use crate::auth::principal::Scopes;
 
 use super::Reason;
 

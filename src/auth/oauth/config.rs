@@ -10,7 +10,7 @@ use portkey_policy::Policy;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets};
+use crate::auth::principal::{Credentials, Key, KeySource, NoKey, Scopes, Toolsets};
 
 use super::{
     super::token::{check_name, scopes},

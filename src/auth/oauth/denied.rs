@@ -6,7 +6,7 @@ use super::{
     super::{Denied, bearer, misshapen},
     Challenge, OAuth, OAuthError,
 };
-use crate::principal::{Needed, Principal};
+use crate::auth::principal::{Needed, Principal};
 
 impl OAuth {
     /// Who makes a request with these headers, at this path.

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use portkey_api::catalog::Catalog;
 use serde_json::json;
 
-use crate::principal::{Access, Needed, Scope, Scopes, Toolsets};
+use crate::auth::principal::{Access, Needed, Scope, Scopes, Toolsets};
 
 use super::{address::Identifier, config::is_scope};
 

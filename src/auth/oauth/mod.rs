@@ -28,7 +28,7 @@ use http::HeaderValue;
 use tracing::debug;
 
 use super::grant::{MAX_INTROSPECTED, next_settings};
-use crate::principal::{Grant, Principal};
+use crate::auth::principal::{Grant, Principal};
 
 use self::{
     claims::{Claims, Expected},

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::address::{Address, Identifier};
 use crate::{
-    network,
-    readiness::{ComponentState, Readiness},
+    http_client::network_error,
+    observability::readiness::{ComponentState, Readiness},
 };
 
 /// Bound on asking the authorization server, for metadata and keys together.
@@ -61,7 +61,7 @@ impl Fault {
 
 impl From<reqwest::Error> for Fault {
     fn from(error: reqwest::Error) -> Self {
-        Self::Lost(network::cause(&error.without_url()))
+        Self::Lost(network_error::cause(&error.without_url()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portkey_policy::Policy;
 
-use crate::principal::{Credentials, Grant, Method, Principal, Scopes, Toolsets};
+use crate::auth::principal::{Credentials, Grant, Method, Principal, Scopes, Toolsets};
 
 use super::claims::Claims;
 

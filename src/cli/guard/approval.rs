@@ -12,10 +12,12 @@ use portkey_file_watch::Watched;
 use portkey_store::Store;
 
 use crate::{
-    approval::{Always, Approvals},
-    config::seconds,
-    dispatch::Dispatcher,
-    seal::Keyring,
+    app::seconds,
+    pipeline::{
+        Dispatcher,
+        approval::{Always, Approvals},
+    },
+    security::signed_state::Keyring,
     transport::admin::Desk,
 };
 

@@ -10,7 +10,11 @@ use portkey_file_watch::Watched;
 use portkey_store::Store;
 
 use self::{approval::Approval, policy::Policy};
-use crate::{approval::Approvals, dispatch::Dispatcher, seal::Keyring, transport::admin::Desk};
+use crate::{
+    pipeline::{Dispatcher, approval::Approvals},
+    security::signed_state::Keyring,
+    transport::admin::Desk,
+};
 
 /// What stands between a call and its upstream.
 #[derive(Args, Debug)]

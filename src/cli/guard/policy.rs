@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::dispatch::Dispatcher;
+use crate::pipeline::Dispatcher;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Guard")]

@@ -17,7 +17,7 @@ use portkey_policy::{
     cases::{self, Case},
 };
 
-use crate::untrusted::one_line;
+use crate::security::sanitize::one_line;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {

@@ -34,9 +34,8 @@ use tracing::{error, info, warn};
 use self::page::Entered;
 use super::auxiliary::{self, Connection, Limits};
 use crate::{
-    approval::{self, Approvals, Filter, MAX_PAGE, Reaction, Ticket, Undecided},
-    seal::random,
-    secrets,
+    pipeline::approval::{self, Approvals, Filter, MAX_PAGE, Reaction, Ticket, Undecided},
+    security::{secrets, signed_state::random},
 };
 
 /// The bounds on connections.

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use crate::approval::{Filter, Page, State, Ticket};
+use crate::pipeline::approval::{Filter, Page, State, Ticket};
 
 /// Bound on the name of whoever decides, in characters.
 pub(super) const LONGEST_NAME: usize = 100;

@@ -15,7 +15,7 @@ use super::{
     super::{MARK, envelope},
     refusal::Refusal,
 };
-use crate::surface::{self, Does};
+use crate::mcp::surface::{self, Does};
 
 /// Up to which size a request that is too large is read all the same: a client that is still sending
 /// when the connection closes never sees why.

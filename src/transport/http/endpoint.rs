@@ -41,9 +41,9 @@ use super::{
     unread::MIN_COUNTED_BYTES,
 };
 use crate::{
-    principal::Principal,
-    reply, request,
-    server::Foresight,
+    auth::principal::Principal,
+    mcp::{reply, server::Foresight},
+    observability::request,
     transport::trim::{MAX_ID_BYTES, is_short, trim},
 };
 

@@ -32,9 +32,11 @@ use super::{
     writing::{Outgoing, Writing},
 };
 use crate::{
-    metrics::{self, Metrics},
-    principal::{Method as Proof, Principal},
-    request::{REQUEST_ID, RequestId},
+    auth::principal::{Method as Proof, Principal},
+    observability::{
+        metrics::{self, Metrics},
+        request::{REQUEST_ID, RequestId},
+    },
 };
 
 /// When to come back after too many requests at once: as soon as one of them may have ended.

@@ -41,8 +41,8 @@ use tracing::info;
 
 use super::{prompt::Prompt, sniff::Sniffing, unread::Unread, writing::Writing};
 use crate::{
-    metrics::{Held, Metrics, Refused},
-    secrets::{Guarded, check_permissions},
+    observability::metrics::{Held, Metrics, Refused},
+    security::secrets::{Guarded, check_permissions},
 };
 
 /// How many streams one HTTP/2 connection may have open.

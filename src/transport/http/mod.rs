@@ -66,11 +66,9 @@ use self::{
 };
 use crate::{
     auth::{Auth, Changes},
-    metrics::Metrics,
-    readiness::Readiness,
-    request::REQUEST_ID,
-    seal::Keyring,
-    server::{Foresight, Server},
+    mcp::server::{Foresight, Server},
+    observability::{metrics::Metrics, readiness::Readiness, request::REQUEST_ID},
+    security::signed_state::Keyring,
 };
 
 pub(crate) use body::{MAX_BODIES, MAX_BODIES_OF_CALLER};

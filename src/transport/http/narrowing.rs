@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use portkey_api::catalog::Catalog;
 
 use super::refusal::Refusal;
-use crate::principal::{AccessModes, By, Tools, Toolsets};
+use crate::auth::principal::{AccessModes, By, Tools, Toolsets};
 
 /// What the names of the three begin with.
 const PREFIX: &str = "x-portkey-mcp-";

@@ -11,10 +11,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use crate::{
-    auth::Denied,
-    metrics,
-    principal::Unproven,
-    reply::{MAX_ERROR_BYTES, bounded},
+    auth::{Denied, principal::Unproven},
+    mcp::reply::{MAX_ERROR_BYTES, bounded},
+    observability::metrics,
 };
 
 /// JSON-RPC's code for a request that is none.

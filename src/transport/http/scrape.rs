@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::{
-    metrics::{CONTENT_TYPE, Metrics},
+    observability::metrics::{CONTENT_TYPE, Metrics},
     transport::auxiliary::{self, Limits},
 };
 

@@ -14,10 +14,7 @@ use super::{
     limits::{Permit, UnderWay},
     refusal::Refusal,
 };
-use crate::{
-    auth::{Auth, Changes},
-    principal::Principal,
-};
+use crate::auth::{Auth, Changes, principal::Principal};
 
 /// Bound on the streams of all callers, where there may not be more sessions, each of which may have one.
 pub(crate) const MAX_STREAMS: usize = 2_048;

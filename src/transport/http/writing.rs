@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tracing::info;
 
 use super::unread::{Held, MIN_COUNTED_BYTES, Unread};
-use crate::metrics::{Metrics, Refused};
+use crate::observability::metrics::{Metrics, Refused};
 
 /// How much of an answer is handed over at once: what hyper has is counted for nobody any more.
 const PIECE: usize = 32 << 10;

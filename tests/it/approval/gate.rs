@@ -5,15 +5,17 @@ use std::sync::Arc;
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::Watched;
 use portkey_mcp::{
-    approval::{
-        Always, Answer, Approvals, Denied, Filter, Form, How, MAX_PAGE, MAX_TICKETS_OF_CALLER,
-        MIN_NAME_DIGITS, Question, Reaction, Ticket, Undecided,
+    auth::principal::Principal,
+    observability::request::Arrival,
+    pipeline::{
+        Call, CallError, Dispatcher, Record,
+        approval::{
+            Always, Answer, Approvals, Denied, Filter, Form, How, MAX_PAGE, MAX_TICKETS_OF_CALLER,
+            MIN_NAME_DIGITS, Question, Reaction, Ticket, Undecided,
+        },
     },
-    dispatch::{Call, CallError, Dispatcher, Record},
-    portkey::Client,
-    principal::Principal,
-    request::Arrival,
-    seal::Keyring,
+    security::signed_state::Keyring,
+    upstream::Client,
 };
 use portkey_store::{Queue, Store};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::tickets::{Admin, SLUG, TOOL, strs, ticket};
 use crate::{mcp::Caller, process::Served, programs::is_missing, redis::Redis};
-use portkey_mcp::seal::Keyring;
+use portkey_mcp::security::signed_state::Keyring;
 
 const POLICY: &str = "
 version: '1'

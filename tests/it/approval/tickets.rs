@@ -19,7 +19,7 @@ use crate::{
     redis::Redis,
     requests::client,
 };
-use portkey_mcp::seal::Keyring;
+use portkey_mcp::security::signed_state::Keyring;
 
 pub(super) const SLUG: &str = "openai-production";
 pub(super) const TOOL: &str = "delete-integration";

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
-use portkey_mcp::audit::{Damage, Report, Verifier};
+use portkey_mcp::observability::audit::{Damage, Report, Verifier};
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use portkey_mcp::audit::{Audit, Settings, SyncPolicy, Target, Verifier};
+use portkey_mcp::observability::audit::{Audit, Settings, SyncPolicy, Target, Verifier};
 use serde_json::{Value, json};
 
 use super::{Folder, assert_has, call, create, lines, verify};

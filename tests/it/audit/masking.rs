@@ -19,7 +19,7 @@ fn a_key_in_the_wrong_place_is_masked() {
     }
     let lines = folder.lines();
     assert_eq!(lines.len(), 4);
-    assert_eq!(lines[0]["arguments"]["name"], portkey_mcp::secrets::MASK, "{}", lines[0]);
+    assert_eq!(lines[0]["arguments"]["name"], portkey_mcp::security::secrets::MASK, "{}", lines[0]);
     assert!(!lines.iter().any(|line| line.to_string().contains(key)), "{lines:#?}");
 }
 

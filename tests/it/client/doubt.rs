@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portkey_mcp::{dispatch::CallError, portkey::Retries, reply};
+use portkey_mcp::{mcp::reply, pipeline::CallError, upstream::Retries};
 use serde_json::{Value, json};
 
 use super::{call, create, with};

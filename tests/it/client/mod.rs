@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    dispatch::{CallError, Dispatcher},
-    portkey::{Client, Settings},
-    principal::Principal,
-    reply,
+    auth::principal::Principal,
+    mcp::reply,
+    pipeline::{CallError, Dispatcher},
+    upstream::{Client, Settings},
 };
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! What is told of an upstream's refusal: the cause that it names, however deep, and no guess beside it.
 
 use portkey_mcp::{
-    principal::{Key, KeySource, Method, Principal},
-    secrets::MASK,
+    auth::principal::{Key, KeySource, Method, Principal},
+    security::secrets::MASK,
 };
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{dispatch::Dispatcher, portkey::Client};
+use portkey_mcp::{pipeline::Dispatcher, upstream::Client};
 use serde_json::json;
 
 use super::{call, create, with};

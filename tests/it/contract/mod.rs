@@ -13,7 +13,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{dispatch::CallError, reply::words};
+use portkey_mcp::{mcp::reply::words, pipeline::CallError};
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 

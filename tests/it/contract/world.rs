@@ -8,9 +8,9 @@ use std::{
 
 use portkey_api::catalog::{Catalog, Entry};
 use portkey_mcp::{
-    dispatch::{CallError, Dispatcher},
-    portkey::Client,
-    reply::words,
+    mcp::reply::words,
+    pipeline::{CallError, Dispatcher},
+    upstream::Client,
 };
 use portkey_operation::JsonMap;
 use portkey_sandbox::{Faults, Sandbox};

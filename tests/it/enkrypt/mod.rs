@@ -5,10 +5,10 @@ mod switch;
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    dispatch::{CallError, Dispatcher},
-    portkey::{Addresses, Client, Settings},
-    principal::Principal,
-    reply,
+    auth::principal::Principal,
+    mcp::reply,
+    pipeline::{CallError, Dispatcher},
+    upstream::{Addresses, Client, Settings},
 };
 use portkey_operation::JsonMap;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! A server that offers all that can be announced.
 
-use portkey_mcp::{
-    hub::{Hub, Session},
+use portkey_mcp::mcp::{
+    notifications::{Hub, Session},
     server::Foresight,
 };
 use rmcp::{

@@ -3,7 +3,11 @@
 use std::{fs, sync::Arc};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{dispatch::Dispatcher, portkey::Client, prompts, server::Server};
+use portkey_mcp::{
+    mcp::{prompts, server::Server},
+    pipeline::Dispatcher,
+    upstream::Client,
+};
 use portkey_policy::Policy;
 use rmcp::model::{ServerCapabilities, SubscriptionFilter};
 

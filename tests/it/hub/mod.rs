@@ -9,17 +9,19 @@ use axum::Router;
 use clap::Parser;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
+    app::Options,
     auth::Auth,
     cli::{Http, Prepared},
-    config::Options,
-    dispatch::Dispatcher,
-    hub::{Hub, MOST_RESOURCES, Session},
-    portkey::Client,
-    server::{Foresight, Server},
+    mcp::{
+        notifications::{Hub, MOST_RESOURCES, Session},
+        server::{Foresight, Server},
+    },
+    pipeline::Dispatcher,
     transport::{
         http::{Stop, router},
         stdio::Lines,
     },
+    upstream::Client,
 };
 use rmcp::{
     ClientHandler, ClientLifecycleMode, Peer, RoleClient, ServiceExt,
@@ -103,7 +105,7 @@ async fn connect<H: Foresight + Clone>(
     let client = match over {
         Over::Http => {
             let url = serve_http(handler.clone()).await;
-            let client = portkey_mcp::portkey::http_client().build().unwrap();
+            let client = portkey_mcp::upstream::http_client().build().unwrap();
             let config = StreamableHttpClientTransportConfig::with_uri(url);
             let transport = StreamableHttpClientTransport::with_client(client, config);
             Ears(ears).serve_with_lifecycle(transport, lifecycle).await.unwrap()
@@ -375,7 +377,7 @@ async fn stopping_ends_subscriptions_over_http() {
     let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     let body = modern(7, "subscriptions/listen", listen).to_string();
-    let client = portkey_mcp::portkey::http_client().build().unwrap();
+    let client = portkey_mcp::upstream::http_client().build().unwrap();
     let mut stream = client
         .post(&server.url)
         .header("content-type", "application/json")

@@ -3,7 +3,7 @@
 use std::fs;
 
 use portkey_file_watch::Watched;
-use portkey_mcp::dispatch::CallError;
+use portkey_mcp::pipeline::CallError;
 use portkey_policy::Policy;
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ async fn refusals_of_the_upstream_name_unknown_arguments() {
     let upstream = Upstream::start(move |_| answer("400 Bad Request", "", body)).await;
     let args = json!({ "name": "n", "colour": 1 }).as_object().unwrap().clone();
     let outcome = dispatcher(&upstream).call(&operator(), "create-label", args).await;
-    let text = portkey_mcp::reply::words(&outcome.unwrap_err());
+    let text = portkey_mcp::mcp::reply::words(&outcome.unwrap_err());
     assert!(text.ends_with(&format!("Warning: {UNKNOWN}")), "{text}");
 }
 

@@ -1,7 +1,7 @@
 //! What may have happened stays counted; what did not is given back.
 
 use portkey_file_watch::Watched;
-use portkey_mcp::dispatch::CallError;
+use portkey_mcp::pipeline::CallError;
 use serde_json::json;
 
 use super::*;
@@ -83,8 +83,8 @@ async fn write_that_was_never_sent_is_given_back() {
     drop(free);
     let mut settings = crate::upstream::settings(&url);
     settings.retries.most = 0;
-    let client = portkey_mcp::portkey::Client::new(settings);
-    let dispatcher = portkey_mcp::dispatch::Dispatcher::new(Catalog::full(), client);
+    let client = portkey_mcp::upstream::Client::new(settings);
+    let dispatcher = portkey_mcp::pipeline::Dispatcher::new(Catalog::full(), client);
     let dispatcher = dispatcher.under(Watched::fixed(policy(LIMITS[0])));
     for _ in 0..3 {
         let args = json!({ "name": "n" }).as_object().unwrap().clone();

@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use portkey_file_watch::Watched;
-use portkey_mcp::{approval::Always, dispatch::CallError, request::Arrival};
+use portkey_mcp::{
+    observability::request::Arrival,
+    pipeline::{CallError, approval::Always},
+};
 use rmcp::{
     ClientLifecycleMode,
     model::{CallToolRequestParams, ProtocolVersion},

@@ -4,7 +4,7 @@ use std::fs;
 
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::Watched;
-use portkey_mcp::principal::Principal;
+use portkey_mcp::auth::principal::Principal;
 use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
 use serde_json::json;
 

@@ -18,7 +18,7 @@ mod verbs;
 use std::time::{Duration, SystemTime};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::request::Transport;
+use portkey_mcp::observability::request::Transport;
 use portkey_policy::{Decision, Facts, Policy, Verdict};
 use portkey_store::Store;
 use serde_json::Value;

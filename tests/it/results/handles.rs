@@ -9,9 +9,9 @@ use std::{
 use portkey_concurrency::worker_pool::{Busy, MAX_PER_CALLER, Workers};
 use portkey_file_watch::Watched;
 use portkey_mcp::{
-    principal::Principal,
-    results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
-    seal::Keyring,
+    auth::principal::Principal,
+    mcp::results::{Content, MOST_OF_PRINCIPAL, Origin, Request, ResultError, Results, Shown},
+    security::signed_state::Keyring,
 };
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};

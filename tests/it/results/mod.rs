@@ -10,8 +10,8 @@ mod shortfalls;
 use std::time::Duration;
 
 use portkey_mcp::{
-    principal::Principal,
-    results::{Content, Origin, Results, Shown},
+    auth::principal::Principal,
+    mcp::results::{Content, Origin, Results, Shown},
 };
 use serde_json::Value;
 

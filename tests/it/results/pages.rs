@@ -1,6 +1,6 @@
 //! Reading kept results: pages that make up the whole, searches, and pointers that lead nowhere.
 
-use portkey_mcp::results::{Request, ResultError, Results};
+use portkey_mcp::mcp::results::{Request, ResultError, Results};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Previews: within the bound, the same shape, and nothing that is not in the whole.
 
-use portkey_mcp::results::{Origin, Results, Shown};
+use portkey_mcp::mcp::results::{Origin, Results, Shown};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
@@ -130,7 +130,7 @@ fn the_same_answer_is_shown_alike() {
 
 #[test]
 fn nothing_is_cut_where_nothing_is_to_be() {
-    use portkey_mcp::results::{Content, USUAL_TTL};
+    use portkey_mcp::mcp::results::{Content, USUAL_TTL};
     let list = json!({ "data": "x".repeat(100_000) });
     let shown = shown(&Results::new(None, Content::Both, USUAL_TTL), &list, OPEN);
     assert_eq!(shown.structured, list);

@@ -2,9 +2,9 @@
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    dispatch::Dispatcher,
-    portkey::{Client, Settings},
-    reply,
+    mcp::reply,
+    pipeline::Dispatcher,
+    upstream::{Client, Settings},
 };
 use reqwest::Method;
 use serde_json::{Value, json};

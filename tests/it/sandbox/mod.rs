@@ -51,7 +51,7 @@ mod workspace_exclusions;
 mod workspace_members;
 mod workspaces;
 
-use portkey_mcp::portkey::http_client;
+use portkey_mcp::upstream::http_client;
 use portkey_sandbox::{Faults, KEY, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use portkey_mcp::{
-    dispatch::Dispatcher,
-    secrets::{Delivery, References, Secrets},
+    pipeline::Dispatcher,
+    security::secrets::{Delivery, References, Secrets},
 };
 use serde_json::{Value, json};
 

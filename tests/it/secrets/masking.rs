@@ -1,7 +1,7 @@
 //! Masking: what answers show of secrets, and what may come back of it.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::secrets::{MASK, mask, mask_line, mask_text};
+use portkey_mcp::security::secrets::{MASK, mask, mask_line, mask_text};
 use serde_json::{Value, json};
 
 use super::everywhere;

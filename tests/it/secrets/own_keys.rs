@@ -3,12 +3,11 @@
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    dispatch::{Call, CallError, Record},
-    principal::{Credentials, Key, KeySource, NoKey, Principal},
-    record::End,
-    reply,
-    request::Arrival,
-    secrets::{MASK, learn, mask, mask_line, mask_text},
+    auth::principal::{Credentials, Key, KeySource, NoKey, Principal},
+    mcp::reply,
+    observability::{call_record::End, request::Arrival},
+    pipeline::{Call, CallError, Record},
+    security::secrets::{MASK, learn, mask, mask_line, mask_text},
 };
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::secrets::{Allowed, Caller, Delivery, MASK, References, Secrets, mask};
+use portkey_mcp::security::secrets::{Allowed, Caller, Delivery, MASK, References, Secrets, mask};
 use portkey_operation::{JsonMap, ValidationOptions, field_path};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Redaction of arguments, as dry runs, approvals and the audit log show them: everything but secrets.
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::secrets::{MASK, redacted};
+use portkey_mcp::security::secrets::{MASK, redacted};
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 

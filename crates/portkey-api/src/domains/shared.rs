@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use portkey_operation::{
     EndTime, Findings, JsonMap, Nullable, Open, StartTime, TextOr, TextOrList, Time,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Tags as Portkey keeps them: names to text.

@@ -30,7 +30,7 @@ use super::{
     live::{Live, OpenStream},
 };
 use crate::{
-    principal::Principal,
+    auth::principal::Principal,
     transport::{
         http::{
             limits::{Permit, UnderWay},

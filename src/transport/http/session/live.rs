@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bounded::Place;
 use crate::{
-    principal::{Grant, Principal},
+    auth::principal::{Grant, Principal},
     transport::trim::{MAX_ID_BYTES, is_short},
 };
 

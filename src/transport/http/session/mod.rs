@@ -39,8 +39,8 @@ use portkey_store::{Key, Store};
 use self::bounded::{VISIT, Visit};
 use super::{refusal::Refusal, streams::Callers};
 use crate::{
-    principal::Principal,
-    seal::{Broken, Keyring, Purpose},
+    auth::principal::Principal,
+    security::signed_state::{Broken, Keyring, Purpose},
     transport::trim::trim_initialize,
 };
 

@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{
-    auth::oauth::Config,
+use portkey_mcp::auth::{
+    oauth::Config,
     principal::{Credentials, NoKey},
 };
 

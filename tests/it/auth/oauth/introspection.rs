@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use portkey_mcp::{
-    auth::oauth::{OAuth, OAuthError, Reason},
+use portkey_mcp::auth::{
+    oauth::{OAuth, OAuthError, Reason},
     principal::Access,
 };
 use serde_json::{Value, json};

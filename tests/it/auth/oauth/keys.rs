@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portkey_mcp::{
     auth::oauth::{OAuthError, Reason},
-    readiness::{Component, ComponentState, Readiness},
+    observability::readiness::{Component, ComponentState, Readiness},
 };
 use serde_json::json;
 

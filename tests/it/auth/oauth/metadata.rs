@@ -1,7 +1,7 @@
 //! What clients are told about getting a token.
 
-use portkey_mcp::{
-    auth::oauth::{Challenge, OAuth},
+use portkey_mcp::auth::{
+    oauth::{Challenge, OAuth},
     principal::{Access, Needed, Scope, Scopes},
 };
 use serde_json::{Value, json};

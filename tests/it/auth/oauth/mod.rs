@@ -18,8 +18,8 @@ use std::{
 
 use portkey_mcp::{
     auth::oauth::{Config, Http, OAuth, OAuthError},
-    portkey::http_client,
-    readiness::Readiness,
+    observability::readiness::Readiness,
+    upstream::http_client,
 };
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time};

@@ -1,7 +1,7 @@
 //! Whom a token stands for: which keys act, and what they may be used for.
 
-use portkey_mcp::{
-    auth::oauth::{OAuth, OAuthError},
+use portkey_mcp::auth::{
+    oauth::{OAuth, OAuthError},
     principal::{Access, Principal},
 };
 use portkey_operation::Upstream;

@@ -1,7 +1,7 @@
 //! Which signed tokens are good.
 
-use portkey_mcp::{
-    auth::oauth::{OAuthError, Reason},
+use portkey_mcp::auth::{
+    oauth::{OAuthError, Reason},
     principal::{Access, Method},
 };
 use ring::hmac;

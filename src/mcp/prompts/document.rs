@@ -1,0 +1,255 @@
+//! One prompt as a file has it.
+//!
+//! ```text
+//! ---
+//! name: rotate-api-keys
+//! title: Rotate API keys
+//! description: One sentence, for whoever picks it from a list.
+//! arguments:
+//!   - name: workspace
+//!     description: UUID or slug of the workspace.
+//!     required: true
+//!     completes: workspaces
+//! ---
+//! Call `list-all-api-keys` for {{workspace}} …
+//! ```
+//!
+//! What stands in backticks and is the name of a tool counts as a tool of the prompt.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portkey_api::catalog::Catalog;
+use serde::Deserialize;
+
+use crate::security::sanitize;
+
+/// Bound on the value of an argument, in characters.
+pub(super) const LONGEST_VALUE: usize = 1_000;
+
+const FENCE: &str = "---";
+
+/// A prompt that holds.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    front: Front,
+    body: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Front {
+    name: String,
+    title: String,
+    description: String,
+    #[serde(default)]
+    arguments: Vec<Argument>,
+}
+
+/// What a prompt is told by whoever picks it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Argument {
+    /// Its name, which stands in the text between double braces.
+    pub name: String,
+    /// What it is, for whoever fills it in.
+    pub description: String,
+    /// Whether the prompt makes no sense without it.
+    #[serde(default)]
+    pub required: bool,
+    /// What stands in its place when it is left out.
+    pub default: Option<String>,
+    /// The domain of tools whose list has the values, such as `workspaces`.
+    pub completes: Option<String>,
+    /// The values there are, where they are few and known.
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+/// Why a file is no prompt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct DocumentError {
+    /// Which line, counted from one.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+fn wrong(line: usize, reason: impl Into<String>) -> DocumentError {
+    DocumentError { line, reason: reason.into() }
+}
+
+impl Prompt {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// There is no front matter, it says what it should not, or text and arguments do not fit.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+        let rest = text.strip_prefix("---\n");
+        let rest =
+            rest.ok_or_else(|| wrong(1, "a prompt begins with front matter, between lines `---`"))?;
+        let lines = rest.lines().position(|line| line.trim_end() == FENCE);
+        let lines = lines
+            .ok_or_else(|| wrong(1, "the front matter has no end; close it with a line `---`"))?;
+        let yaml: String = rest.lines().take(lines).flat_map(|line| [line, "\n"]).collect();
+        let body: String = rest.lines().skip(lines + 1).flat_map(|line| [line, "\n"]).collect();
+        let front: Front = serde_saphyr::from_str(&yaml).map_err(|error| {
+            // The fence is a line of the file, too.
+            let line = error.location().map_or(1, |place| place.line() as usize + 1);
+            let reason = error.without_snippet().to_string();
+            wrong(line, reason.lines().next().unwrap_or_default())
+        })?;
+        let prompt = Self { front, body: body.trim().to_owned() };
+        prompt.check(lines + 3)?;
+        Ok(prompt)
+    }
+
+    /// Whether text and arguments fit; `first` is the number of the text's first line.
+    fn check(&self, first: usize) -> Result<(), DocumentError> {
+        let Front { name, title, description, arguments } = &self.front;
+        let is_name = |name: &str, dash| {
+            !name.is_empty()
+                && name.len() <= 64
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == dash)
+        };
+        if !is_name(name, b'-') {
+            let reason = "`name` is made of a to z, 0 to 9 and `-`, at most 64 of them";
+            return Err(wrong(1, reason));
+        }
+        if title.trim().is_empty() || description.trim().is_empty() || self.body.is_empty() {
+            return Err(wrong(1, "title, description and text may not be empty"));
+        }
+        let mut declared = BTreeSet::new();
+        for Argument { name, completes, .. } in arguments {
+            if let Some(domain) = completes
+                && !Catalog::domains().contains(&domain.as_str())
+            {
+                let reason = format!(
+                    "the argument `{name}` completes `{domain}`, which is no domain of tools"
+                );
+                return Err(wrong(1, reason));
+            }
+            if !is_name(name, b'_') {
+                let reason = format!(
+                    "the argument `{name}` has a name of other than a to z, 0 to 9 and `_`"
+                );
+                return Err(wrong(1, reason));
+            }
+            if !declared.insert(name.as_str()) {
+                return Err(wrong(1, format!("the argument `{name}` is declared twice")));
+            }
+        }
+        let mut used = BTreeSet::new();
+        for (number, line) in self.body.lines().enumerate() {
+            for part in parts(line) {
+                let name = match part {
+                    Part::Text(_) => continue,
+                    Part::Place(name) => name,
+                    Part::Open(_) => {
+                        let reason = "`{{` is not closed; put `}}` on the same line";
+                        return Err(wrong(first + number, reason));
+                    }
+                };
+                if !declared.contains(name) {
+                    let reason = format!("`{{{{{name}}}}}` is no argument; declare it above");
+                    return Err(wrong(first + number, reason));
+                }
+                used.insert(name);
+            }
+        }
+        match declared.difference(&used).next() {
+            Some(name) => Err(wrong(1, format!("the argument `{name}` is never used in the text"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What clients call it by.
+    pub fn name(&self) -> &str {
+        &self.front.name
+    }
+
+    /// What people call it.
+    pub fn title(&self) -> &str {
+        &self.front.title
+    }
+
+    /// What it does, in a sentence.
+    pub fn description(&self) -> &str {
+        &self.front.description
+    }
+
+    /// What it is told.
+    pub fn arguments(&self) -> &[Argument] {
+        &self.front.arguments
+    }
+
+    /// The argument of that name.
+    pub fn argument(&self, name: &str) -> Option<&Argument> {
+        self.front.arguments.iter().find(|argument| argument.name == name)
+    }
+
+    /// What stands in backticks and could be the name of a tool, in the order of the text.
+    pub fn mentions(&self) -> impl Iterator<Item = &str> {
+        let could_be = |name: &&str| {
+            name.contains('-') && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        };
+        self.body.split('`').skip(1).step_by(2).filter(could_be)
+    }
+
+    /// The text with values in the places; what a value says is not looked at again.
+    pub(super) fn filled(&self, values: &BTreeMap<&str, String>) -> String {
+        self.body
+            .split_inclusive('\n')
+            .flat_map(parts)
+            .map(|part| match part {
+                Part::Place(name) => values.get(name).map_or("", String::as_str),
+                Part::Text(text) | Part::Open(text) => text,
+            })
+            .collect()
+    }
+}
+
+/// A part of a line.
+enum Part<'a> {
+    Text(&'a str),
+    /// A name between double braces.
+    Place(&'a str),
+    /// What comes after double braces that are not closed, and they.
+    Open(&'a str),
+}
+
+/// The parts of one line: braces on different lines have nothing to do with each other.
+fn parts(line: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let part = match rest.find("{{") {
+            None => Part::Text(std::mem::take(&mut rest)),
+            Some(0) => match rest.get(2..).and_then(|inner| inner.split_once("}}")) {
+                Some((name, after)) => {
+                    rest = after;
+                    Part::Place(name.trim())
+                }
+                None => Part::Open(std::mem::take(&mut rest)),
+            },
+            Some(at) => {
+                let (text, open) = rest.split_at(at);
+                rest = open;
+                Part::Text(text)
+            }
+        };
+        Some(part)
+    })
+}
+
+/// A value as it may stand in a text: in one line, and nothing in it that cannot be seen.
+pub(super) fn plain(value: &str) -> Option<String> {
+    if value.chars().count() > LONGEST_VALUE {
+        return None;
+    }
+    let clean = sanitize::cleaned(value).unwrap_or_else(|| value.to_owned());
+    Some(clean.split_whitespace().collect::<Vec<_>>().join(" "))
+}

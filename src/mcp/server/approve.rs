@@ -1,0 +1,139 @@
+//! Putting questions to the human behind a client, in the words of MCP.
+//!
+//! Clients up to 2025-11-25 are asked while the call waits; those since then get the question as the
+//! result of the call and make it again with the answer (SEP-2322).
+
+use rmcp::{
+    Peer, RoleServer,
+    model::{
+        BooleanSchema, CallToolRequestParams, ClientCapabilities, ElicitRequest,
+        ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
+        InputRequiredResult, StringSchema,
+    },
+    service::{RequestContext, ServiceError},
+};
+
+use crate::{
+    auth::principal::Principal,
+    pipeline::{
+        CallError,
+        approval::{Answer, Approvals, Denied, Form, Grant, How, Question, Reaction, plain},
+    },
+};
+
+/// Names the one question of a call.
+const QUESTION: &str = "approval";
+/// The field that says yes.
+const APPROVE: &str = "approve";
+/// The field that takes the name.
+const NAME: &str = "name";
+
+/// What asking comes to.
+pub(super) enum Asked {
+    /// Someone answered, or nobody did.
+    Answered(Result<Grant, Denied>),
+    /// The client asks, and makes the call again.
+    Later(Box<InputRequiredResult>),
+}
+
+/// The answer that comes with a call, where it is made again.
+pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<Answer> {
+    let state = request.request_state.take()?;
+    let said = request.input_responses.as_mut()?.remove(QUESTION)?;
+    // What cannot be read is no yes.
+    let result =
+        serde_json::from_value(said).unwrap_or(ElicitResult::new(ElicitationAction::Cancel));
+    Some(Answer::Sealed { state, form: form(result) })
+}
+
+/// Puts the question to whoever sits at the client, else to whoever decides elsewhere.
+///
+/// # Errors
+/// It has to wait for somebody elsewhere, or there is nobody.
+pub(super) async fn ask(
+    approvals: &Approvals,
+    context: &RequestContext<RoleServer>,
+    principal: &Principal,
+    question: &Question,
+) -> Result<Asked, CallError> {
+    if !shows_forms(context.client_capabilities().as_ref()) {
+        return Err(file(approvals, principal, question).await);
+    }
+    let waits = context.protocol_version().is_none_or(|version| version.has_initialize());
+    let elicitation = elicitation(question);
+    if !waits {
+        let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
+        let requests = [(QUESTION.to_owned(), request)].into();
+        let state = approvals.sealed(principal, question).await?;
+        return Ok(Asked::Later(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
+    }
+    match wait(&context.peer, elicitation, approvals).await {
+        Ok(form) => Ok(Asked::Answered(question.answered(&form, How::Form, &principal.name))),
+        // It says that it shows forms, and does not.
+        Err(Denied::Unasked(_)) if approvals.desk().is_some() => {
+            Err(file(approvals, principal, question).await)
+        }
+        Err(denied) => Ok(Asked::Answered(Err(denied))),
+    }
+}
+
+/// Leaves the question for whoever decides elsewhere.
+async fn file(approvals: &Approvals, principal: &Principal, question: &Question) -> CallError {
+    match approvals.file(principal, question).await {
+        Ok(ticket) => ticket.waiting(question.tool).into(),
+        Err(denied) => denied.into(),
+    }
+}
+
+async fn wait(
+    client: &Peer<RoleServer>,
+    elicitation: ElicitRequestParams,
+    approvals: &Approvals,
+) -> Result<Form, Denied> {
+    let asked = client.create_elicitation_with_timeout(elicitation, Some(approvals.patience()));
+    match asked.await {
+        Ok(result) => Ok(form(result)),
+        Err(ServiceError::Timeout { .. }) => Err(Denied::TimedOut),
+        Err(error) => Err(Denied::Unasked(error.to_string())),
+    }
+}
+
+/// An elicitation capability that says nothing more means forms.
+fn shows_forms(capabilities: Option<&ClientCapabilities>) -> bool {
+    let elicitation = capabilities.and_then(|capabilities| capabilities.elicitation.as_ref());
+    elicitation.is_some_and(|elicitation| elicitation.form.is_some() || elicitation.url.is_none())
+}
+
+/// The same form in both generations.
+fn elicitation(question: &Question) -> ElicitRequestParams {
+    let yes = |schema: BooleanSchema| {
+        schema.title("Carry it out").description("Whether to make this call.")
+    };
+    let form = ElicitationSchema::builder().required_bool_with(APPROVE, yes);
+    let form = match &question.confirm {
+        Some(name) => {
+            let what = format!("Type {} to confirm.", plain(name));
+            let name = |schema: StringSchema| schema.title("Name").description(what);
+            form.required_string_with(NAME, name)
+        }
+        None => form,
+    };
+    ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message: question.text.clone(),
+        requested_schema: form.build_unchecked(),
+    }
+}
+
+fn form(result: ElicitResult) -> Form {
+    let field = |name: &str| result.content.as_ref()?.get(name).cloned();
+    Form {
+        reaction: match result.action {
+            ElicitationAction::Accept => Reaction::Accept,
+            ElicitationAction::Decline => Reaction::Decline,
+            _ => Reaction::Cancel,
+        },
+        approve: field(APPROVE).is_some_and(|yes| yes == true),
+        typed: field(NAME).and_then(|name| name.as_str().map(str::to_owned)),
+    }
+}

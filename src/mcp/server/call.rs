@@ -1,0 +1,220 @@
+//! A call, from its arrival to its answer.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use rmcp::{
+    ErrorData, RoleServer,
+    model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock},
+    service::RequestContext,
+};
+use tracing::error;
+
+use super::{
+    Server,
+    approve::{self, Asked},
+    arrival::arrival,
+    own::{OwnAnswer, Reached},
+    pages::Source,
+};
+use crate::{
+    auth::principal::Principal,
+    mcp::{
+        reply::{self, MAX_ERROR_BYTES},
+        results::{Content, Origin, Shown, annotate},
+        surface,
+    },
+    observability::observer::Call,
+    pipeline::{
+        self, CallError,
+        approval::{Answer, Denied, Question, take_ticket},
+    },
+    security::sanitize::first_chars,
+    upstream::Doubt,
+};
+
+/// Bound on a tool's name where it is repeated, in characters.
+const MAX_NAME_CHARS: usize = 100;
+
+impl Server {
+    /// A call from its arrival to its answer, whatever becomes of it.
+    pub(super) async fn answer(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let _under_way = self.calls.token();
+        let name = short(&request.name);
+        let principal = self.caller(&context)?;
+        let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
+        let span = observed.span();
+        let call = span.around(self.call(&context, principal, request, &mut observed));
+        // rmcp lets a panic vanish with its task, and the client would wait for ever.
+        let call = AssertUnwindSafe(call).catch_unwind();
+        tokio::select! {
+            outcome = call => match outcome {
+                Ok(result) => result,
+                Err(_) => {
+                    observed.panicked();
+                    let id = &observed.arrival().id;
+                    error!(tool = %name, request_id = id.as_str(), "call panicked");
+                    let text = format!(
+                        "an internal error ended `{name}`; whether it took effect is unknown. \
+                         Please report it with the server's log (request id {id})"
+                    );
+                    Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
+                }
+            },
+            // Dropping the call aborts its request to Portkey.
+            () = context.ct.cancelled() => self.cut_off(principal, &observed),
+        }
+    }
+
+    /// The answer to a call that ends before its answer came, because its client or the server wants that. A
+    /// client that took it back gets none.
+    fn cut_off(
+        &self,
+        principal: &Principal,
+        observed: &Call<'_>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(write) = observed.sent_write() else {
+            let told = "the call was cut off, because it was taken back or the server stops; it changed nothing";
+            return Err(ErrorData::internal_error(told, None));
+        };
+        let doubt = Doubt { writes: true, look: self.dispatcher.way_to_look(principal, write) };
+        let (name, upstream) = (write.name(), write.base().upstream());
+        let text =
+            format!("`{name}` was sent, and cut off before {upstream} had answered. {doubt}.");
+        Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
+    }
+
+    async fn call(
+        &self,
+        context: &RequestContext<RoleServer>,
+        principal: &Principal,
+        mut request: CallToolRequestParams,
+        observed: &mut Call<'_>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let (arrival, record) = observed.parts();
+        let mut answer = approve::answer(&mut request);
+        let mut args = request.arguments.unwrap_or_default();
+        let own = surface::named(&request.name);
+        let (name, mut args) = match own {
+            None => (&*request.name, args),
+            Some(own) => {
+                answer = answer.or_else(|| take_ticket(&mut args));
+                match self.reach(own, principal, arrival, args, record).await {
+                    Ok(Reached::Operation(operation, args)) => (operation.name(), args),
+                    Ok(Reached::Answer(answer)) => {
+                        return Ok(own_answer(answer, self.results.content(), observed));
+                    }
+                    Err(error) => return Ok(self.turned_back(observed, error)),
+                }
+            }
+        };
+        let source = Source { client: Some(context), principal, arrival, name };
+        let wanted = match self.wanted(&source, &mut args, record) {
+            Ok(wanted) => wanted,
+            Err(error) => return Ok(self.turned_back(observed, error.into())),
+        };
+        let call = pipeline::Call { principal, arrival, name, args, answer };
+        let mut outcome = self.dispatcher.recorded(call, record).await;
+        if let Err(CallError::Ask(question)) = outcome {
+            outcome = match self.ask(context, principal, &question).await {
+                // Made again whatever was said, because the gate has the last word, and the record.
+                Ok(Asked::Answered(said)) => {
+                    let (args, answer) = (question.into_args(), Some(Answer::Given(said)));
+                    let call = pipeline::Call { principal, arrival, name, args, answer };
+                    self.dispatcher.recorded(call, record).await
+                }
+                Ok(Asked::Later(result)) => {
+                    observed.ended(&Err(CallError::Ask(question)));
+                    return Ok((*result).into());
+                }
+                Err(error) => Err(error),
+            };
+        }
+        if let (Some(wanted), Ok(first)) = (&wanted, &mut outcome) {
+            *first = self.gather(&source, wanted, first.take(), record).await;
+        }
+        if let Ok(answer) = &mut outcome {
+            let (warnings, times) =
+                (std::mem::take(&mut record.warnings), std::mem::take(&mut record.times));
+            *answer = annotate(answer.take(), warnings, times);
+        }
+        let operation = record.operation;
+        let reveals = operation.is_none_or(|operation| !operation.revealed().is_empty());
+        observed.ended(&outcome);
+        match outcome {
+            Err(CallError::Unknown(unknown)) => {
+                let unknown = self.suggested(principal, name, unknown);
+                Err(ErrorData::invalid_params(unknown.to_string(), None))
+            }
+            Err(error) => {
+                let is_wrong = own.is_some() && matches!(error, CallError::Input(_));
+                let takes = is_wrong.then(|| self.takes(name)).flatten();
+                Ok(self.error_with(&error, takes).into())
+            }
+            Ok(body) => {
+                let untrusted = observed.is_untrusted();
+                let origin = Origin { untrusted, reveals };
+                let may_keep = self.dispatcher.may_keep(principal, operation);
+                let shown = self.results.bound_if(principal, body, origin, may_keep).await;
+                Ok(reply::answer(shown, self.results.content(), untrusted).into())
+            }
+        }
+    }
+
+    /// An error as a result, with what the operation takes if there is space for it: so that describing it
+    /// before calling it is optional.
+    fn error_with(&self, error: &CallError, takes: Option<String>) -> CallToolResult {
+        let max = self.max_error_bytes();
+        let mut result = reply::error(error, max);
+        let Some(takes) = takes else { return result };
+        let used: usize = result.content.iter().map(reply::size).sum();
+        let takes = Some(takes).filter(|takes| reply::json_size(takes) + used <= max);
+        let takes = takes.unwrap_or_else(|| "`describe-operation` says what it takes".to_owned());
+        if reply::json_size(&takes) + used <= max {
+            result.content.push(ContentBlock::text(takes));
+        }
+        result
+    }
+
+    /// The answer to a call that was never made, because of its arguments.
+    fn turned_back(&self, observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
+        let result = reply::error(&error, self.max_error_bytes()).into();
+        observed.ended(&Err(error));
+        result
+    }
+
+    /// Bound on an error as a result: that of all errors, or that of answers where it is lower.
+    pub(super) fn max_error_bytes(&self) -> usize {
+        self.results.most().map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
+    }
+
+    /// Puts a question to the human behind the client.
+    async fn ask(
+        &self,
+        context: &RequestContext<RoleServer>,
+        principal: &Principal,
+        question: &Question,
+    ) -> Result<Asked, CallError> {
+        let nobody = || Denied::Nobody { tool: question.tool, rule: question.rule.clone() };
+        let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
+        approve::ask(approvals, context, principal, question).await
+    }
+}
+
+/// The answer of one of our own tools: small, or cut already.
+fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> CallToolResponse {
+    let OwnAnswer { value, untrusted } = answer;
+    let (_, record) = observed.parts();
+    (record.end, record.untrusted) = ("answered".into(), untrusted);
+    let shown = Shown { text: value.to_string(), structured: value };
+    reply::answer(shown, content, untrusted).into()
+}
+
+/// As much of a name that a caller made up as is repeated.
+fn short(name: &str) -> String {
+    first_chars(name, MAX_NAME_CHARS).to_owned()
+}

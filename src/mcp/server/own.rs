@@ -1,0 +1,273 @@
+//! Calls of our own tools: what they answer, or the operation that is meant.
+
+use futures_util::FutureExt;
+use portkey_api::catalog::{Entry, Guess, UnknownTool, did_you_mean_one_of};
+use portkey_operation::{
+    Effect, InputError, JsonMap, Operation, Plan, UnknownFields, ValidationOptions,
+};
+use serde_json::{Value, json};
+
+use super::Server;
+use crate::{
+    auth::principal::Principal,
+    mcp::{
+        results::{Listing, Request, ResultError},
+        search::Index,
+        surface::{Does, OwnTool},
+    },
+    observability::request::Arrival,
+    pipeline::{CallError, Record},
+};
+
+/// How many operations a search finds if it is not said.
+const FOUND: usize = 8;
+
+/// What every list takes beside the arguments of its schema.
+const ALSO: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
+    that follow, too)";
+
+/// What one of our own tools answers.
+pub(super) struct OwnAnswer {
+    pub(super) value: Value,
+    /// Whether strangers wrote some of it.
+    pub(super) untrusted: bool,
+}
+
+impl From<Value> for Reached {
+    fn from(value: Value) -> Self {
+        Self::Answer(OwnAnswer { value, untrusted: false })
+    }
+}
+
+/// Where a call of one of our own tools leads.
+pub(super) enum Reached {
+    /// To this answer.
+    Answer(OwnAnswer),
+    /// To a call of this operation.
+    Operation(&'static Operation, JsonMap),
+}
+
+impl Server {
+    /// Where a call of one of our own tools leads. One that was to call an operation and does not is on
+    /// record like others that are turned back.
+    pub(super) async fn reach(
+        &self,
+        own: &'static OwnTool,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: JsonMap,
+        record: &mut Record,
+    ) -> Result<Reached, CallError> {
+        record.operation = Some(own.operation);
+        let came = matches!(own.does, Does::Execute(_)).then(|| args.clone());
+        let reached = self.lead(own, principal, arrival, args, record).await;
+        if let (Some(came), Err(_)) = (&came, &reached) {
+            self.dispatcher.turned_back(principal, arrival, came, record);
+        }
+        reached
+    }
+
+    async fn lead(
+        &self,
+        own: &OwnTool,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: JsonMap,
+        record: &mut Record,
+    ) -> Result<Reached, CallError> {
+        // Nothing of it travels, so there is nothing to be open for.
+        let options =
+            ValidationOptions { unknown_fields: UnknownFields::Deny, ..Default::default() };
+        let args = own.published.validate(args, &options)?.args;
+        match own.does {
+            Does::Search => Ok(self.found(principal, &args).into()),
+            Does::Describe => Ok(describe(self.seen(principal, operation(&args))?).into()),
+            Does::Execute(effect) => Ok(self.meant(effect, principal, &args, record)?),
+            Does::ReadResult => Ok(Reached::Answer(self.part(principal, arrival, &args).await?)),
+            Does::WhoAmI => Ok(self.whoami(principal, arrival).boxed().await.into()),
+        }
+    }
+
+    /// The operation that a tool for all of an effect is to call.
+    fn meant(
+        &self,
+        effect: Effect,
+        principal: &Principal,
+        args: &JsonMap,
+        record: &mut Record,
+    ) -> Result<Reached, InputError> {
+        let name = operation(args);
+        let found = self.dispatcher.catalog().find(name);
+        let entry = found.map_err(|unknown| self.unknown(principal, name, unknown))?;
+        let operation = entry.operation;
+        if operation.effects() != effect {
+            record.operation = Some(operation);
+            self.seen(principal, name)?;
+            let (does, tool) = (operation.effects().word(), executor(operation));
+            let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
+            return Err(InputError::one("operation", what));
+        }
+        // Where it is not on offer, dispatch says why, and has it on record.
+        let arguments = args.get("arguments").and_then(Value::as_object);
+        Ok(Reached::Operation(operation, arguments.cloned().unwrap_or_default()))
+    }
+
+    /// A part of an answer that was too large to show.
+    async fn part(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: &JsonMap,
+    ) -> Result<OwnAnswer, InputError> {
+        let text = |name: &str| args.get(name).and_then(Value::as_str);
+        let number = |name: &str| args.get(name).and_then(Value::as_u64).map(|n| n as usize);
+        let request = Request {
+            pointer: text("pointer").unwrap_or_default().to_owned(),
+            offset: number("offset").unwrap_or_default(),
+            limit: number("limit"),
+            search: text("search").map(str::to_owned),
+        };
+        let handle = text("handle").unwrap_or_default();
+        let part = self.results.read(principal, handle, &request).await.map_err(|error| {
+            let at =
+                if matches!(error, ResultError::NoSuchPart { .. }) { "pointer" } else { "handle" };
+            InputError::one(at, error)
+        })?;
+        if part.untrusted {
+            // Another session may have made the call.
+            self.dispatcher.taint().mark(principal, arrival).await;
+        }
+        Ok(OwnAnswer { value: part.value, untrusted: part.untrusted })
+    }
+
+    /// What an operation takes, for whoever called it in a wrong way.
+    pub(super) fn takes(&self, name: &str) -> Option<String> {
+        let entry = self.dispatcher.catalog().find(name).ok()?;
+        Some(format!("`{name}` takes, as JSON Schema: {}", json!(**entry.published().schema())))
+    }
+
+    /// The operation of this name, if the caller sees it.
+    fn seen(&self, principal: &Principal, name: &str) -> Result<&Entry, InputError> {
+        match self.dispatcher.catalog().find(name) {
+            Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
+            Ok(_) => Err(InputError::one("operation", format!("`{name}` is not on offer here"))),
+            Err(unknown) => Err(self.unknown(principal, name, unknown)),
+        }
+    }
+
+    /// That there is no operation of this name, and which may be meant.
+    fn unknown(&self, principal: &Principal, name: &str, unknown: UnknownTool) -> InputError {
+        let unknown = self.suggested(principal, name, unknown);
+        let more = match unknown {
+            UnknownTool::Nowhere { .. } => " (`search-operations` finds others)",
+            UnknownTool::Off { .. } => "",
+        };
+        InputError::one("operation", format!("{unknown}{more}"))
+    }
+
+    /// The same error with the operations that a caller may see and may have meant: one whose name it is but
+    /// for a slip, or what the search finds that does what its verb says.
+    pub(super) fn suggested(
+        &self,
+        principal: &Principal,
+        name: &str,
+        unknown: UnknownTool,
+    ) -> UnknownTool {
+        let UnknownTool::Nowhere { name: shown, .. } = unknown else { return unknown };
+        let guess = Guess::new(name);
+        let catalog = self.dispatcher.catalog().iter();
+        let visible = catalog.filter(|entry| self.dispatcher.shows(principal, entry));
+        let visible = visible.map(|entry| entry.operation);
+        if let Some(operation) = guess.slip(visible.clone()) {
+            return UnknownTool::Nowhere { name: shown, hint: did_you_mean_one_of([operation]) };
+        }
+        let mut meant = guess.by_names(visible);
+        for operation in
+            self.near(principal, &guess.nouns()).map(|entry| entry.operation).take(FOUND)
+        {
+            let is_new = !meant.iter().any(|known| known.name() == operation.name());
+            if is_new && guess.allows(operation) {
+                meant.push(operation);
+            }
+        }
+        UnknownTool::Nowhere { name: shown, hint: did_you_mean_one_of(meant) }
+    }
+
+    /// The operations on offer that a few words mean, best first.
+    fn near<'a>(
+        &'a self,
+        principal: &'a Principal,
+        words: &str,
+    ) -> impl Iterator<Item = &'a Entry> {
+        let catalog = self.dispatcher.catalog();
+        let index = self.index.get_or_init(|| Index::of(self.dispatcher.offered()));
+        let hits = index.find(words, usize::MAX).into_iter();
+        hits.filter_map(|hit| catalog.find(hit.operation.name()).ok())
+            .filter(|entry| self.dispatcher.shows(principal, entry))
+    }
+
+    fn found(&self, principal: &Principal, args: &JsonMap) -> Value {
+        let query = args.get("query").and_then(Value::as_str).unwrap_or_default();
+        let effect = args.get("effect").and_then(Value::as_str);
+        let most = args.get("limit").and_then(Value::as_u64).and_then(|most| most.try_into().ok());
+        let fits =
+            |entry: &&Entry| effect.is_none_or(|one| entry.operation.effects().word() == one);
+        let near = self.near(principal, query).filter(fits).take(most.unwrap_or(FOUND));
+        let operations: Vec<Value> = near.map(brief).collect();
+        if operations.is_empty() {
+            let note =
+                "nothing on offer fits; say what it is about and what to do, or leave out `effect`";
+            return json!({ "operations": [], "note": note });
+        }
+        json!({ "operations": operations })
+    }
+}
+
+/// The name of the operation that a call is about.
+fn operation(args: &JsonMap) -> &str {
+    args.get("operation").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The tool that calls an operation.
+fn executor(operation: &Operation) -> &'static str {
+    match operation.effects() {
+        Effect::Read => "read-operation",
+        Effect::Create => "create-operation",
+        Effect::Update => "update-operation",
+        Effect::Delete => "delete-operation",
+    }
+}
+
+/// An operation in a list of what was found.
+fn brief(entry: &Entry) -> Value {
+    let published = entry.published();
+    json!({
+        "operation": entry.operation.name(),
+        "title": published.title(),
+        "call_by": executor(entry.operation),
+        "required": published.full_schema().get("required").unwrap_or(&json!([])),
+    })
+}
+
+/// What there is to know of an operation before it is called.
+fn describe(entry: &Entry) -> Value {
+    let (operation, published) = (entry.operation, entry.published());
+    let hints = operation.hints();
+    json!({
+        "operation": operation.name(),
+        "title": published.title(),
+        "description": published.description(),
+        "domain": entry.domain.name,
+        "effect": operation.effects().word(),
+        "call_by": executor(operation),
+        "destructive": hints.destructive,
+        "idempotent": hints.idempotent,
+        "key_scopes_any_of": operation.needs_scopes(),
+        "plan": match operation.plan() {
+            Plan::Any => "any",
+            Plan::Enterprise => "Enterprise",
+        },
+        "arguments": &**published.schema(),
+        "also_takes": Listing::of(published).map(|_| ALSO),
+    })
+}

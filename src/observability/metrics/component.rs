@@ -1,0 +1,120 @@
+//! The state of what the server depends on, as metrics.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
+};
+
+use crate::observability::readiness::Readiness;
+
+const DEGRADED: (&str, &str) =
+    ("portkey_mcp.component.degraded", "Whether a component does not work as it should");
+const AGE: (&str, &str) =
+    ("portkey_mcp.component.age", "Seconds since a component last worked, where that is known");
+
+/// The components of a server, once they are known; clones share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Components(Arc<OnceLock<Readiness>>);
+
+impl Components {
+    /// Has these told from now on.
+    pub(super) fn follow(&self, readiness: &Readiness) {
+        // There is one server, and so one of these.
+        _ = self.0.set(readiness.clone());
+        #[cfg(feature = "otel")]
+        export(readiness);
+    }
+}
+
+impl Collector for Components {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let components = self.0.get().map(Readiness::components).unwrap_or_default();
+        if components.is_empty() {
+            return Ok(());
+        }
+        let (name, about) = DEGRADED;
+        let name = name.replace('.', "_");
+        let kind = MetricType::Gauge;
+        let mut metric = encoder.encode_descriptor(&name, about, None, kind)?;
+        for component in &components {
+            let labels = [("component", &*component.name)];
+            let degraded = i64::from(component.state.degraded.is_some());
+            ConstGauge::new(degraded).encode(metric.encode_family(&labels)?)?;
+        }
+        let (name, about) = AGE;
+        let name = format!("{}_seconds", name.replace('.', "_"));
+        let mut metric = encoder.encode_descriptor(&name, about, None, kind)?;
+        for component in &components {
+            let labels = [("component", &*component.name)];
+            if let Some(age) = component.state.since_success {
+                ConstGauge::new(age.as_secs_f64()).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same for OpenTelemetry, which asks when it exports.
+#[cfg(feature = "otel")]
+fn export(readiness: &Readiness) {
+    use opentelemetry::{KeyValue, global};
+
+    let meter = global::meter(env!("CARGO_PKG_NAME"));
+    let label = |name: &str| [KeyValue::new("component", name.to_owned())];
+    let (name, about) = DEGRADED;
+    let from = readiness.clone();
+    let degraded = meter.u64_observable_gauge(name).with_description(about);
+    _ = degraded
+        .with_callback(move |observer| {
+            for component in from.components() {
+                let degraded = u64::from(component.state.degraded.is_some());
+                observer.observe(degraded, &label(&component.name));
+            }
+        })
+        .build();
+    let (name, about) = AGE;
+    let from = readiness.clone();
+    let age = meter.f64_observable_gauge(name).with_description(about).with_unit("s");
+    _ = age
+        .with_callback(move |observer| {
+            for component in from.components() {
+                if let Some(age) = component.state.since_success {
+                    observer.observe(age.as_secs_f64(), &label(&component.name));
+                }
+            }
+        })
+        .build();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Metrics;
+    use crate::observability::readiness::{ComponentState, Readiness};
+
+    #[test]
+    fn components_are_told_with_their_state_and_age() {
+        let readiness = Readiness::default();
+        let metrics = Metrics::on_if(true).with_readiness(&readiness);
+        assert!(!metrics.render().contains("portkey_mcp_component"), "{}", metrics.render());
+        readiness.watch("redis", || ComponentState::OK);
+        readiness.watch("policy_file", || {
+            ComponentState::degraded("unreadable").with_age(Duration::from_secs(3))
+        });
+        let text = metrics.render();
+        for line in [
+            r#"portkey_mcp_component_degraded{component="policy_file"} 1"#,
+            r#"portkey_mcp_component_degraded{component="redis"} 0"#,
+            r#"portkey_mcp_component_age_seconds{component="policy_file"} 3.0"#,
+        ] {
+            assert!(text.lines().any(|each| each == line), "no `{line}` in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! What the server counts and times, by the OpenTelemetry conventions for MCP; `docs/observability.md` has
+//! the list.
+
+mod component;
+mod instrument;
+mod process;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
+
+pub(crate) use self::process::follow_log;
+use portkey_operation::{Effect, Upstream};
+
+use self::{
+    component::Components,
+    instrument::{Buckets, Count, Durations, Level},
+    process::Process,
+};
+use crate::observability::{readiness::Readiness, request::Arrival};
+
+/// What [`Metrics::render`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The bounds that the conventions advise for requests.
+const REQUESTS: Buckets =
+    Buckets(&[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0]);
+
+/// From a second to a day: sessions outlast requests.
+const SESSIONS: Buckets =
+    Buckets(&[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0]);
+
+/// Where everything is recorded; a copy records in the same place. Off unless switched on, and then
+/// recording does nothing.
+#[derive(Clone, Default)]
+pub struct Metrics(Option<Arc<Recorder>>);
+
+struct Recorder {
+    registry: Registry,
+    operations: Durations<5>,
+    in_flight: Level,
+    sessions: Durations<2>,
+    sessions_open: Level,
+    connections: Level,
+    calls: Count<2>,
+    refusals: Count<1>,
+    upstream: Durations<3>,
+    retries: Count<1>,
+    components: Components,
+}
+
+/// Why something was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The caller may not come in: it has no credential that is good here, or a host or origin that is not
+    /// allowed.
+    Access,
+    /// There are too many of something: requests at once or over time, connections.
+    Limit,
+    /// The request is too large.
+    Size,
+    /// The request took too long to arrive.
+    Slow,
+    /// The request is no request.
+    Malformed,
+    /// Something it takes is not there: the store that counts, an authorization server, room for a session,
+    /// the audit log.
+    Unavailable,
+    /// Something of our own failed.
+    Internal,
+    /// There is no such tool.
+    UnknownTool,
+    /// The tool is not for this caller.
+    Withheld,
+    /// The call would reveal a secret.
+    Secret,
+    /// A policy forbids the call.
+    Policy,
+    /// The arguments do not fit the tool.
+    Arguments,
+    /// No human approved it.
+    Approval,
+}
+
+impl Refused {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Limit => "limit",
+            Self::Size => "size",
+            Self::Slow => "slow",
+            Self::Malformed => "malformed",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::UnknownTool => "unknown_tool",
+            Self::Withheld => "withheld",
+            Self::Secret => "secret",
+            Self::Policy => "policy",
+            Self::Arguments => "arguments",
+            Self::Approval => "approval",
+        }
+    }
+}
+
+impl Metrics {
+    /// Metrics that are recorded if somebody wants them.
+    pub fn on_if(wanted: bool) -> Self {
+        Self(wanted.then(|| Arc::new(Recorder::new())))
+    }
+
+    /// The same, with the state of what the server depends on.
+    #[must_use]
+    pub fn with_readiness(self, readiness: &Readiness) -> Self {
+        if let Some(recorder) = &self.0 {
+            recorder.components.follow(readiness);
+        }
+        self
+    }
+
+    /// Everything recorded so far, in the text format of OpenMetrics, which Prometheus reads.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Some(recorder) = &self.0 {
+            // Writing to a string cannot fail.
+            _ = text::encode(&mut text, &recorder.registry);
+        }
+        text
+    }
+
+    /// A request was served. `tool` and `error` are empty where there is none.
+    pub(crate) fn operation(
+        &self,
+        arrival: &Arrival,
+        method: &'static str,
+        tool: &'static str,
+        error: &'static str,
+        took: Duration,
+    ) {
+        if let Some(recorder) = &self.0 {
+            let labels = [method, tool, error, arrival.protocol, arrival.transport.word()];
+            recorder.operations.record(labels, took);
+        }
+    }
+
+    /// A tool was called, with this outcome.
+    pub(crate) fn call(&self, outcome: &'static str, effect: Option<Effect>) {
+        if let Some(recorder) = &self.0 {
+            recorder.calls.add([outcome, effect.map_or("", Effect::word)]);
+        }
+    }
+
+    /// Something was not served.
+    pub(crate) fn refused(&self, why: Refused) {
+        if let Some(recorder) = &self.0 {
+            recorder.refusals.add([why.word()]);
+        }
+    }
+
+    /// An attempt at an upstream is made, and lasts until what this returns is dropped.
+    pub(crate) fn attempt(&self, operation: &'static str, upstream: Upstream) -> Attempt {
+        let (recorder, started) = (self.0.clone(), Instant::now());
+        Attempt { recorder, operation, upstream, status: "none", started }
+    }
+
+    /// A request goes to an upstream once more.
+    pub(crate) fn retried(&self, upstream: Upstream) {
+        if let Some(recorder) = &self.0 {
+            recorder.retries.add([word(upstream)]);
+        }
+    }
+
+    /// A request is under way while this is kept.
+    pub(crate) fn in_flight(&self) -> Held {
+        Held::new(self.0.clone(), |recorder| &recorder.in_flight)
+    }
+
+    /// A connection is open while this is kept.
+    pub(crate) fn connection(&self) -> Held {
+        Held::new(self.0.clone(), |recorder| &recorder.connections)
+    }
+
+    /// A session is open while this is kept.
+    pub(crate) fn session(&self) -> Held {
+        Held::new(self.0.clone(), |recorder| &recorder.sessions_open)
+    }
+
+    /// A session ended.
+    pub(crate) fn session_ended(&self, arrival: &Arrival, took: Duration) {
+        if let Some(recorder) = &self.0 {
+            recorder.sessions.record([arrival.protocol, arrival.transport.word()], took);
+        }
+    }
+}
+
+/// An attempt at an upstream; unless it is said to be answered, it was not.
+pub(crate) struct Attempt {
+    recorder: Option<Arc<Recorder>>,
+    operation: &'static str,
+    upstream: Upstream,
+    status: &'static str,
+    started: Instant,
+}
+
+impl Attempt {
+    /// It was answered.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = class(status);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(recorder) = &self.recorder {
+            let labels = [self.operation, word(self.upstream), self.status];
+            recorder.upstream.record(labels, self.started.elapsed());
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Metrics(on)" } else { "Metrics(off)" })
+    }
+}
+
+/// One of something that is counted while it lasts.
+pub(crate) struct Held {
+    recorder: Option<Arc<Recorder>>,
+    level: fn(&Recorder) -> &Level,
+}
+
+impl Held {
+    fn new(recorder: Option<Arc<Recorder>>, level: fn(&Recorder) -> &Level) -> Self {
+        if let Some(recorder) = &recorder {
+            level(recorder).rise();
+        }
+        Self { recorder, level }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(recorder) = &self.recorder {
+            (self.level)(recorder).fall();
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+impl Recorder {
+    fn new() -> Self {
+        let mut registry = Registry::default();
+        let to = &mut registry;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        to.register("portkey_mcp_build", "Which build runs", build);
+        to.register_collector(Box::new(Process::now()));
+        let components = Components::default();
+        to.register_collector(Box::new(components.clone()));
+        Self {
+            components,
+            operations: Durations::new(
+                to,
+                ("mcp.server.operation.duration", "How long MCP requests take"),
+                [
+                    "mcp.method.name",
+                    "gen_ai.tool.name",
+                    "error.type",
+                    "mcp.protocol.version",
+                    "network.transport",
+                ],
+                REQUESTS,
+            ),
+            in_flight: Level::new(to, ("portkey_mcp.requests_in_flight", "MCP requests under way")),
+            sessions: Durations::new(
+                to,
+                ("mcp.server.session.duration", "How long sessions last"),
+                ["mcp.protocol.version", "network.transport"],
+                SESSIONS,
+            ),
+            sessions_open: Level::new(to, ("portkey_mcp.sessions", "Open sessions")),
+            connections: Level::new(to, ("portkey_mcp.connections", "Open connections")),
+            calls: Count::new(
+                to,
+                ("portkey_mcp.calls", "Tool calls by what became of them"),
+                ["outcome", "effect"],
+            ),
+            refusals: Count::new(
+                to,
+                ("portkey_mcp.refusals", "What this server refused by itself"),
+                ["reason"],
+            ),
+            upstream: Durations::new(
+                to,
+                ("portkey_mcp.upstream.request.duration", "How long attempts at upstreams take"),
+                ["operation", "upstream", "status"],
+                REQUESTS,
+            ),
+            retries: Count::new(
+                to,
+                ("portkey_mcp.upstream.retries", "Requests that went to an upstream once more"),
+                ["upstream"],
+            ),
+            registry,
+        }
+    }
+}
+
+const fn word(upstream: Upstream) -> &'static str {
+    match upstream {
+        Upstream::Portkey => "portkey",
+        Upstream::Enkrypt => "enkrypt",
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        _ => "other",
+    }
+}

@@ -1,0 +1,11 @@
+//! Request information, call records, and their observers: the log, the audit log, metrics and traces.
+//!
+//! Knows neither an upstream nor rmcp.
+
+pub mod audit;
+pub mod call_record;
+pub mod metrics;
+pub mod observer;
+pub mod readiness;
+pub mod request;
+pub mod traces;

@@ -1,0 +1,148 @@
+//! Sending traces and metrics by OTLP, over HTTP with protobuf.
+
+use std::{env, fmt, pin::Pin, sync::OnceLock, time::Duration};
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry::{global, trace::TracerProvider};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithHttpConfig};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::SdkMeterProvider,
+    trace::{SdkTracer, SdkTracerProvider},
+};
+use tokio::runtime::Handle;
+use tracing::warn;
+
+use crate::upstream::http_client;
+
+/// How long the last words may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+
+/// What makes spans, once traces are exported.
+pub(super) fn tracer() -> Option<&'static SdkTracer> {
+    TRACER.get()
+}
+
+/// Where telemetry is exported to.
+#[derive(Debug, Default)]
+pub struct Exports {
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
+}
+
+/// Starts exporting what `OTEL_*` variables ask for; nothing without an address to export to.
+///
+/// # Errors
+/// A variable has a value that cannot be used.
+pub fn start() -> anyhow::Result<Exports> {
+    let mut exports = Exports::default();
+    let (traces, metrics) = (wanted("TRACES"), wanted("METRICS"));
+    if !traces && !metrics {
+        return Ok(exports);
+    }
+    let client = Client { http: http_client().build()?, runtime: Handle::current() };
+    if traces {
+        let exporter = SpanExporter::builder().with_http().with_http_client(client.clone()).build();
+        let exporter = exporter.context("traces cannot be exported")?;
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource())
+            .build();
+        _ = TRACER.set(provider.tracer(env!("CARGO_PKG_NAME")));
+        exports.traces = Some(provider);
+    }
+    if metrics {
+        let exporter = MetricExporter::builder().with_http().with_http_client(client).build();
+        let exporter = exporter.context("metrics cannot be exported")?;
+        let provider = SdkMeterProvider::builder()
+            .with_periodic_exporter(exporter)
+            .with_resource(resource())
+            .build();
+        global::set_meter_provider(provider.clone());
+        exports.metrics = Some(provider);
+    }
+    Ok(exports)
+}
+
+/// Whether a signal is to be exported, by the variables that all of OpenTelemetry has in common.
+fn wanted(signal: &str) -> bool {
+    let is = |name: &str, value: &str| {
+        env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value))
+    };
+    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let somewhere =
+        set("OTEL_EXPORTER_OTLP_ENDPOINT") || set(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"));
+    somewhere && !is("OTEL_SDK_DISABLED", "true") && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
+}
+
+/// Who we are: as the variables say, or by our own name.
+fn resource() -> Resource {
+    let named = env::var_os("OTEL_SERVICE_NAME").is_some()
+        || env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|all| all.contains("service.name="));
+    let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let resource = Resource::builder().with_attribute(version);
+    match named {
+        true => resource.build(),
+        false => resource.with_service_name(env!("CARGO_PKG_NAME")).build(),
+    }
+}
+
+impl Exports {
+    /// Whether metrics are exported.
+    pub const fn has_metrics(&self) -> bool {
+        self.metrics.is_some()
+    }
+
+    /// Sends what was not sent yet.
+    pub async fn flush(self) {
+        // The exporters wait for this runtime to send, so it may not wait for them.
+        let flushed = tokio::task::spawn_blocking(move || {
+            let traces = self.traces.map(|traces| traces.shutdown_with_timeout(LAST_WORDS));
+            let metrics = self.metrics.map(|metrics| metrics.shutdown_with_timeout(LAST_WORDS));
+            [traces, metrics].into_iter().flatten().find_map(Result::err)
+        });
+        if let Ok(Some(error)) = flushed.await {
+            warn!(%error, "the last traces or metrics were not exported");
+        }
+    }
+}
+
+/// Sends for the exporters, whose threads are outside of our runtime.
+#[derive(Clone)]
+struct Client {
+    http: reqwest::Client,
+    runtime: Handle,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl HttpClient for Client {
+    fn send_bytes<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let http = self.http.clone();
+        let sent = self.runtime.spawn(async move {
+            let answer = http.execute(request.try_into()?).await?;
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            let mut response = Response::new(answer.bytes().await?);
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            Ok::<_, reqwest::Error>(response)
+        });
+        Box::pin(async move { Ok(sent.await??) })
+    }
+}

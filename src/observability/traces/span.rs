@@ -1,0 +1,145 @@
+//! The steps of a trace: a request of MCP, and each attempt at an upstream within it.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use opentelemetry::{
+    Context, KeyValue,
+    context::{FutureExt, WithContext},
+    trace::{
+        SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
+        Tracer,
+    },
+};
+use portkey_operation::Upstream;
+
+use super::export;
+use crate::observability::request::Arrival;
+
+/// Names the step that a request belongs to, by W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The trace that a request belongs to, if it says so.
+#[derive(Clone, Debug, Default)]
+pub struct Parent(Option<SpanContext>);
+
+impl Parent {
+    /// The one in the message's own metadata, or else the one in the headers of the HTTP request.
+    pub fn read(meta: Option<&str>, headers: Option<&HeaderMap>) -> Self {
+        let header = || headers?.get(TRACEPARENT)?.to_str().ok().and_then(parse);
+        Self(meta.and_then(parse).or_else(header))
+    }
+}
+
+/// `00-<trace id>-<span id>-<flags>`; of later versions, what they have in common with that.
+fn parse(text: &str) -> Option<SpanContext> {
+    let mut parts = text.split('-');
+    let mut part = |length: usize| {
+        let fits = |part: &&str| {
+            part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        parts.next().filter(fits)
+    };
+    let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+    if version == "ff" || (version == "00" && parts.next().is_some()) {
+        return None;
+    }
+    let context = SpanContext::new(
+        TraceId::from_hex(trace).ok()?,
+        SpanId::from_hex(span).ok()?,
+        TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED,
+        true,
+        // It is for whoever is above us, and no business of the upstream's.
+        TraceState::NONE,
+    );
+    context.is_valid().then_some(context)
+}
+
+/// A step of a trace, which ends when the last copy is dropped; none where nothing is exported.
+#[derive(Clone, Debug)]
+pub struct Span(Option<Context>);
+
+impl Span {
+    /// A request of MCP is served.
+    pub(crate) fn serve(arrival: &Arrival, method: &'static str) -> Self {
+        let parent = match &arrival.parent.0 {
+            Some(parent) => Context::new().with_remote_span_context(parent.clone()),
+            None => Context::new(),
+        };
+        let attributes = || {
+            vec![
+                KeyValue::new("mcp.method.name", method),
+                KeyValue::new("mcp.protocol.version", arrival.protocol),
+                KeyValue::new("network.transport", arrival.transport.word()),
+                KeyValue::new("portkey_mcp.request_id", arrival.id.to_string()),
+            ]
+        };
+        Self::begin(method.into(), SpanKind::Server, &parent, attributes)
+    }
+
+    /// A request is sent to an upstream, for the request that is served now.
+    pub(crate) fn attempt(upstream: Upstream, method: &Method) -> Self {
+        let attributes = || {
+            vec![
+                KeyValue::new("http.request.method", method.to_string()),
+                KeyValue::new("peer.service", upstream.name()),
+            ]
+        };
+        let name = format!("{method} {}", upstream.name());
+        Self::begin(name, SpanKind::Client, &Context::current(), attributes)
+    }
+
+    fn begin(
+        name: String,
+        kind: SpanKind,
+        parent: &Context,
+        attributes: impl FnOnce() -> Vec<KeyValue>,
+    ) -> Self {
+        Self(export::tracer().map(|tracer| {
+            let span = tracer.span_builder(name).with_kind(kind).with_attributes(attributes());
+            parent.with_span(span.start_with_context(tracer, parent))
+        }))
+    }
+
+    /// The request calls this tool.
+    pub(crate) fn tool(&self, name: &'static str) {
+        if let Some(context) = &self.0 {
+            context.span().update_name(format!("tools/call {name}"));
+            context.span().set_attribute(KeyValue::new("gen_ai.tool.name", name));
+        }
+    }
+
+    /// It failed, in a way that this word names.
+    pub(crate) fn failed(&self, kind: &'static str) {
+        if let Some(context) = &self.0 {
+            context.span().set_attribute(KeyValue::new("error.type", kind));
+            context.span().set_status(Status::error(""));
+        }
+    }
+
+    /// The upstream answered.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        if let Some(context) = &self.0 {
+            let code = i64::from(status.as_u16());
+            context.span().set_attribute(KeyValue::new("http.response.status_code", code));
+            if status.is_client_error() || status.is_server_error() {
+                context.span().set_status(Status::error(""));
+            }
+        }
+    }
+
+    /// Tells whoever receives these headers that they belong to this step.
+    pub(crate) fn inject(&self, headers: &mut HeaderMap) {
+        let Some(context) = &self.0 else { return };
+        let span = context.span();
+        let it = span.span_context();
+        let flags = it.trace_flags().to_u8();
+        let text = format!("00-{}-{}-{flags:02x}", it.trace_id(), it.span_id());
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(TRACEPARENT, value);
+        }
+    }
+
+    /// What the future does belongs to this step.
+    pub(crate) fn around<F: Future>(&self, future: F) -> WithContext<F> {
+        future.with_context(self.0.clone().unwrap_or_default())
+    }
+}

@@ -1,0 +1,159 @@
+//! What can be said of a call before it is sent: to its caller in a dry run, to a human who is to approve it.
+
+use std::pin::Pin;
+
+use portkey_api::catalog::Entry;
+use portkey_operation::{JsonMap, Pending};
+use serde_json::Value;
+
+use super::{Call, CallError, Dispatcher, Record, Way};
+use crate::{
+    auth::principal::{Principal, Prover},
+    observability::{audit::Line, request::Arrival},
+    pipeline::{
+        approval::{About, Approved, Binding, Denied, Question, Required},
+        dry_run::{self, Outlook},
+    },
+    security::secrets,
+};
+
+impl Dispatcher {
+    /// Answers a write with what it would be.
+    pub(super) async fn rehearse(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: JsonMap,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let published = entry.published();
+        let outlook = self.outlook(principal, arrival, entry, &args).await?;
+        line.record.untrusted = outlook.untrusted;
+        if outlook.changes_nothing(entry.operation) {
+            let warning = "nothing would change: what is there has these values already";
+            line.record.warnings.push(warning.to_owned());
+        }
+        let request = published.lay_out(secrets::redacted(published, args))?;
+        let url = self.portkey.url(request.base, &request.target)?;
+        Ok(dry_run::report(&request, url.as_str(), &outlook))
+    }
+
+    /// Answers a write that asks for a preview: what is stored, and what the call would make of it. What is
+    /// stored is read as if the caller asked for it, so that policies, scopes and filters have their say;
+    /// where the caller may not read it, the answer says so instead.
+    pub(super) async fn preview(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: JsonMap,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let shown = published.lay_out(secrets::redacted(published, args.clone()))?;
+        let read = dry_run::read_of(&self.catalog, operation);
+        let (Some(preview), Some(read)) = (shown.preview, read) else {
+            let why =
+                format!("nothing that is on offer here reads what `{}` changes", operation.name());
+            return Ok(Pending::unknown(&why));
+        };
+        let name = read.operation.name();
+        let args = dry_run::arguments(operation, read, &args);
+        let mut record = Record::default();
+        let call = Call { principal, arrival, name, args, answer: None };
+        let stored = self.again(call, &mut record).await;
+        line.record.untrusted |= record.untrusted;
+        line.record.status = record.status;
+        line.record.retries = record.retries;
+        line.record.upstream_request_id = record.upstream_request_id;
+        match stored {
+            Ok(stored) => Ok(preview.of(stored)),
+            Err(error) if error.is_denial() => Ok(Pending::unknown(&not_shown(name, &error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The approval of a call that needs one; without it, the question is the error.
+    pub(super) async fn approved(
+        &self,
+        way: Way<'_>,
+        args: &JsonMap,
+        required: Required,
+        warnings: &[String],
+    ) -> Result<Approved, CallError> {
+        let Way { principal, arrival, entry, answer } = way;
+        let (operation, published) = (entry.operation, entry.published());
+        let Some(approvals) = self.approvals() else {
+            return Err(Denied::Nobody { tool: operation.name(), rule: required.rule }.into());
+        };
+        // Nobody is asked in the name of a key that may be made up.
+        self.prove(principal).await?;
+        let binding = Binding::of(&principal.name, operation.name(), args, &required);
+        if let Some(approved) = approvals.check(principal, &binding, answer).await? {
+            return Ok(approved);
+        }
+        let outlook = self.outlook(principal, arrival, entry, args).await?;
+        let shown = secrets::redacted(published, args.clone());
+        let about = About {
+            operation,
+            title: published.title(),
+            principal,
+            arrival,
+            target: &published.lay_out(shown.clone())?.target,
+            shown: &shown,
+            outlook: &outlook,
+            warnings,
+            required,
+        };
+        Err(CallError::Ask(Box::new(Question::new(about, binding, args.clone()))))
+    }
+
+    /// What a write would change. The current state is read as if the caller asked for it: where the
+    /// caller may not, it stays unknown.
+    async fn outlook(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        entry: &Entry,
+        args: &JsonMap,
+    ) -> Result<Outlook, CallError> {
+        let (operation, published) = (entry.operation, entry.published());
+        let mut outlook = Outlook::default();
+        if let Some(read) = dry_run::read_of(&self.catalog, operation) {
+            let name = read.operation.name();
+            let args = dry_run::arguments(operation, read, args);
+            let mut record = Record::default();
+            let call = Call { principal, arrival, name, args, answer: None };
+            match self.again(call, &mut record).await {
+                Ok(current) => {
+                    outlook.untrusted = record.untrusted;
+                    outlook.current = Some(current);
+                }
+                Err(error @ CallError::Refused(..)) => outlook.unknown = Some(error.to_string()),
+                Err(error) if error.is_denial() => outlook.unknown = Some(not_shown(name, &error)),
+                Err(error) => outlook.unknown = Some(format!("`{name}` does not answer ({error})")),
+            }
+        }
+        let body = published.lay_out(args.clone())?.body;
+        let shown = published.lay_out(secrets::redacted(published, args.clone()))?.body;
+        let current = outlook.current.as_ref();
+        outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);
+        Ok(outlook)
+    }
+
+    /// A call within a call, which needs a place of its own. Who gets to read what it answers is the
+    /// outer one's to say: a question is for a human only.
+    fn again<'a>(
+        &'a self,
+        call: Call<'a>,
+        record: &'a mut Record,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>> {
+        Box::pin(self.noted(call, record))
+    }
+}
+
+/// Why the answer of a read is not shown to a caller.
+fn not_shown(read: &str, error: &CallError) -> String {
+    format!("it is read with `{read}`, which is not open to this caller: {error}")
+}

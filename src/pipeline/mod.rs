@@ -1,0 +1,309 @@
+//! One call, from name and arguments to the upstream's answer.
+
+mod ahead;
+pub mod approval;
+pub mod dry_run;
+mod error;
+mod finish;
+mod proof;
+mod refused;
+mod setup;
+pub mod taint;
+
+use std::{sync::Arc, time::SystemTime};
+
+use portkey_api::catalog::{Catalog, Entry};
+use portkey_concurrency::worker_pool::Workers;
+use portkey_file_watch::Watched;
+use portkey_operation::{JsonMap, Validated, ValidationOptions};
+use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_store::Store;
+use serde_json::Value;
+
+use crate::{
+    auth::principal::{AccessModes, Method, Principal, Proofs},
+    observability::{
+        audit::{Audit, Line},
+        call_record::End,
+        request::Arrival,
+    },
+    pipeline::{
+        approval::{Always, Answer, Approvals, Required},
+        taint::Taint,
+    },
+    security::{
+        sanitize,
+        secrets::{Caller, Secrets, mask_text},
+    },
+    upstream::{Client, Doubt, Refusal},
+};
+
+use self::{finish::Raw, refused::Named};
+
+pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
+pub use crate::observability::call_record::Record;
+
+/// The decision to tell a call instead of sending it.
+const DRY_RUN: &str = "dry-run";
+
+/// Everything a call needs on its way.
+#[derive(Debug)]
+pub struct Dispatcher {
+    catalog: Catalog,
+    portkey: Client,
+    policy: Option<Watched<Policy>>,
+    store: Store,
+    dry_run: bool,
+    always: Always,
+    approvals: Option<Arc<Approvals>>,
+    modes: AccessModes,
+    validation: ValidationOptions,
+    taint: Taint,
+    audit: Option<Audit>,
+    secrets: Secrets,
+    proofs: Proofs,
+    workers: Workers,
+}
+
+/// A call as it arrives.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Who makes it.
+    pub principal: &'a Principal,
+    /// How it came.
+    pub arrival: &'a Arrival,
+    /// The tool's name, as the caller writes it.
+    pub name: &'a str,
+    /// The arguments, as the caller writes them.
+    pub args: JsonMap,
+    /// What a human said of it, where it was made before and someone was asked.
+    pub answer: Option<Answer>,
+}
+
+/// A call past the gate, but for its arguments.
+struct Way<'a> {
+    principal: &'a Principal,
+    arrival: &'a Arrival,
+    entry: &'a Entry,
+    answer: Option<Answer>,
+}
+
+impl Dispatcher {
+    /// Makes a call of whoever runs the process. Dropping the future aborts the request.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(
+        &self,
+        principal: &Principal,
+        name: &str,
+        args: JsonMap,
+    ) -> Result<Value, CallError> {
+        let arrival = &Arrival::local();
+        let call = Call { principal, arrival, name, args, answer: None };
+        self.recorded(call, &mut Record::default()).await
+    }
+
+    /// Makes the call, with what is found out written down. Dropping the future aborts the request.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn recorded(&self, call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
+        let (principal, arrival) = (call.principal, call.arrival);
+        let outcome = self.noted(call, record).await;
+        if record.untrusted {
+            self.taint.mark(principal, arrival).await;
+        }
+        outcome
+    }
+
+    /// Puts a call on record that its name or its arguments turned back before it came here.
+    pub fn turned_back(
+        &self,
+        principal: &Principal,
+        arrival: &Arrival,
+        args: &JsonMap,
+        record: &mut Record,
+    ) {
+        // Written when it is dropped.
+        let line = Line::begin(self.audit.as_ref(), principal, arrival, args, record);
+        line.record.end = "turned back".into();
+    }
+
+    /// Makes the call for one who is not to be tainted by what it reads.
+    async fn noted(&self, mut call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
+        call.answer = call.answer.or(approval::take_ticket(&mut call.args));
+        let (principal, arrival) = (call.principal, call.arrival);
+        let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
+        let outcome = self.decided(call, &mut line).await;
+        line.record.end = match &outcome {
+            Ok(_) if line.record.decision == DRY_RUN => "dry run".into(),
+            outcome => End::of(outcome, line.record.is_sent),
+        };
+        outcome
+    }
+
+    /// Takes a call through all that may forbid it, and on from there.
+    async fn decided(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
+        let Call { principal, arrival, name, args, answer } = call;
+        let entry = self.catalog.find(name)?;
+        line.record.operation = Some(entry.operation);
+        let on_offer = self.modes.admit(entry.domain.name, entry.operation);
+        on_offer
+            .and_then(|()| principal.may(entry.domain.name, entry.operation))
+            .inspect_err(|withheld| line.record.denied_by(withheld.word()))?;
+        let own = principal.policy.as_deref();
+        let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
+        let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
+        // Before the gate, which would tell what the hidden takes.
+        if let Some(denied) = portkey_policy::hidden(&policies, entry.operation) {
+            line.record.denied_by(&*denied.rule.name);
+            return Err(denied.into());
+        }
+        let published = entry.published();
+        let validated = published.validate(args, &self.validation)?;
+        let Validated { mut args, unknown, warnings, times } = validated;
+        // A key that ended up as a name must not go on from there.
+        line.record.warnings = warnings.iter().map(|text| mask_text(text).into_owned()).collect();
+        line.record.unknown_fields =
+            unknown.iter().map(|path| mask_text(path).into_owned()).collect();
+        let masked = |(at, time): (String, String)| (mask_text(&at).into_owned(), time);
+        line.record.times = times.into_iter().map(masked).collect();
+        self.secrets.refuse_masks(published, &mut args)?;
+        line.admitted(published, &args);
+        let way = Way { principal, arrival, entry, answer };
+        let proof = self.demand_proof(principal, entry.operation, &policies).await;
+        proof.inspect_err(|_| line.record.denied_by("key"))?;
+        if policies.is_empty() {
+            return self.carry_out(way, args, Verdict::Allow, String::new(), line).await;
+        }
+        let minded = policies.iter().any(|policy| policy.minds_taint(entry.operation));
+        let tainted = minded && self.taint.is_tainted(principal, arrival).await;
+        let unknown = line.record.unknown_fields.clone();
+        let facts = Facts {
+            operation: entry.operation,
+            domain: entry.domain.name,
+            args: &args,
+            unknown: &unknown,
+            principal: &principal.name,
+            client: arrival.client.as_deref(),
+            transport: arrival.transport,
+            session: arrival.session.as_deref(),
+            time: SystemTime::now(),
+            tainted,
+        };
+        let decision = portkey_policy::decide(&policies, &facts, &self.store).await;
+        let Decision { verdict, shadows, reserved, redact } = decision;
+        line.record.shadows = shadows;
+        if let Some(rule) = verdict.rule() {
+            line.record.decided(verdict.word(), &*rule.name);
+        }
+        let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
+        let outcome = self.carry_out(way, args, verdict, revisions.join("+"), line).await;
+        // What was sent is counted, and what may have been.
+        let nothing_happened = match &outcome {
+            Ok(_) => line.record.decision == DRY_RUN,
+            Err(error) => !error.may_have_taken_effect(),
+        };
+        if nothing_happened {
+            Decision::roll_back(reserved, &self.store).await;
+        }
+        let mut answer = outcome?;
+        Decision::redact(&redact, &mut answer);
+        Ok(answer)
+    }
+
+    /// Does what a verdict leaves to be done.
+    async fn carry_out(
+        &self,
+        way: Way<'_>,
+        args: JsonMap,
+        verdict: Verdict,
+        revision: String,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let Way { principal, arrival, entry, answer } = way;
+        let writes = entry.published().writes(&args);
+        let mut required = self.always.of(entry.operation).filter(|_| writes);
+        let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
+        match verdict {
+            Verdict::Allow => {}
+            Verdict::Deny(denied) => return Err(denied.into()),
+            Verdict::DryRun(noted) => dry_run = Some(noted.rule.name.to_string()),
+            Verdict::Approve(noted) => {
+                let confirm = noted.confirm || required.is_some_and(|required| required.confirm);
+                let (rule, words) = (noted.rule.name.to_string(), Some(noted.words));
+                required = Some(Required { rule, words, confirm, revision });
+            }
+        }
+        // Where nothing is sent there is nothing to approve.
+        if let Some(rule) = dry_run {
+            line.record.decided(DRY_RUN, rule);
+            return self.rehearse(principal, arrival, entry, args, line).await;
+        }
+        if let Some(required) = required {
+            line.record.decided("approve", required.rule.as_str());
+            let warnings = line.record.warnings.clone();
+            let way = Way { principal, arrival, entry, answer };
+            let approved = self.approved(way, &args, required, &warnings);
+            line.record.approval = Some(approved.await?.to_string().into());
+        }
+        if entry.published().previews(&args) {
+            return self.preview(principal, arrival, entry, args, line).await;
+        }
+        self.send(principal, entry, args, line).await
+    }
+
+    /// Asks the upstream.
+    async fn send(
+        &self,
+        principal: &Principal,
+        entry: &Entry,
+        mut args: JsonMap,
+        line: &mut Line<'_>,
+    ) -> Result<Value, CallError> {
+        let published = entry.published();
+        let handover = self.secrets.make_ready(entry.operation, &args)?;
+        let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
+        let fetched = self.secrets.fetch(published, caller, &mut args)?;
+        let fetched = fetched.with_own(principal.credentials.brought());
+        let named = Named::of(&args);
+        let request = published.lay_out(args)?;
+        line.intend().await.inspect_err(|_| line.record.denied_by("audit"))?;
+        let writes = request.writes;
+        if writes {
+            line.record.sends_write();
+        }
+        let sent = self.portkey.send(request, &principal.credentials).await;
+        // What is looked up here is told only where the call came to nothing.
+        let look = || self.way_to_look(principal, entry.operation).filter(|_| writes);
+        let answer = sent.map_err(|error| error.with_look(look()))?;
+        let record = &mut *line.record;
+        record.status = Some(answer.status().as_u16());
+        record.retries = Some(answer.attempts().saturating_sub(1));
+        // Logged and put on record, so it must not be whatever an upstream likes to put there.
+        let request_id = answer.request_id().filter(|id| fetched.is_free(id));
+        record.upstream_request_id = request_id.map(str::to_owned);
+        let raw = Raw { answer, operation: entry.operation, handover };
+        let (outcome, fetched) = if raw.is_large() {
+            Box::pin(raw.finish_away(&self.workers, fetched)).await
+        } else {
+            (raw.finish(&fetched), fetched)
+        };
+        let refused = |mut refusal: Refusal| {
+            refusal.scrub(|text| match sanitize::cleaned(text) {
+                Some(clean) => fetched.mask(&clean),
+                None => fetched.mask(text),
+            });
+            record.upstream_request_id.clone_from(&refusal.request_id);
+            refusal.call = Box::new(named.call(published, principal));
+            refusal.call.warnings.clone_from(&record.warnings);
+            refusal.call.doubt = Doubt { writes, look: look() };
+            CallError::Refused(entry.operation, Box::new(refusal))
+        };
+        let answer = outcome.map_err(refused)?;
+        self.note_success(principal, entry.operation);
+        line.record.untrusted = entry.operation.is_untrusted();
+        Ok(answer)
+    }
+}

@@ -1,0 +1,117 @@
+//! A store whose values only holders of the state keys can read, where others may have it as well.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use std::time::Duration;
+
+use portkey_file_watch::Watched;
+use portkey_store::{Key, MOST_VALUE_BYTES, Queue, Queued, Store, StoreError};
+
+use crate::security::signed_state::{Keyring, MAX_ENCRYPTION_BYTES};
+
+/// A store with encrypted values. A value that none of the keys encrypted is not there. Names are not
+/// encrypted: they say for which caller something is kept, and nothing of what.
+#[derive(Clone, Debug)]
+pub(crate) struct SealedStore {
+    store: Store,
+    /// None where nobody else has the store.
+    keys: Option<Arc<Watched<Keyring>>>,
+}
+
+impl SealedStore {
+    /// Bound on one value, in bytes.
+    pub(crate) const MAX_VALUE_BYTES: usize = MOST_VALUE_BYTES - MAX_ENCRYPTION_BYTES;
+
+    /// The memory of a process is not shared, so that nothing is encrypted there.
+    pub(crate) fn new(store: Store, keys: Arc<Watched<Keyring>>) -> Self {
+        let keys = matches!(store, Store::Redis(_)).then_some(keys);
+        Self { store, keys }
+    }
+
+    /// A store in memory.
+    pub(crate) fn memory() -> Self {
+        Self { store: Store::memory(), keys: None }
+    }
+
+    /// The store itself, for what has no value.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// See [`Store::put`].
+    pub(crate) async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        let value = self.encrypt(&key.to_string(), value)?;
+        self.store.put(key, value, ttl).await
+    }
+
+    /// See [`Store::get`].
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let found = self.store.get(key).await?;
+        Ok(found.and_then(|value| self.decrypt(&key.to_string(), value)))
+    }
+
+    /// See [`Store::remove`].
+    pub(crate) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        self.store.remove(key).await
+    }
+
+    /// See [`Store::enqueue`].
+    pub(crate) async fn enqueue(
+        &self,
+        queue: &Queue,
+        id: &str,
+        owner: &str,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<Queued, StoreError> {
+        let value = self.encrypt(&place(queue, id), value)?;
+        self.store.enqueue(queue, id, owner, value, ttl).await
+    }
+
+    /// See [`Store::queued_values`].
+    pub(crate) async fn queued_values(
+        &self,
+        queue: &Queue,
+        ids: &[&str],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let found = self.store.queued_values(queue, ids).await?;
+        let open = |(id, value): (&&str, Option<Bytes>)| self.decrypt(&place(queue, id), value?);
+        Ok(ids.iter().zip(found).filter_map(open).collect())
+    }
+
+    /// See [`Store::replace_queued`].
+    pub(crate) async fn replace_queued(
+        &self,
+        queue: &Queue,
+        id: &str,
+        value: Bytes,
+    ) -> Result<bool, StoreError> {
+        let value = self.encrypt(&place(queue, id), value)?;
+        self.store.replace_queued(queue, id, value).await
+    }
+
+    fn encrypt(&self, place: &str, value: Bytes) -> Result<Bytes, StoreError> {
+        let Some(keys) = &self.keys else { return Ok(value) };
+        let sealed = keys.get().encrypt(place, &value);
+        let why = "a value for Redis cannot be encrypted: the system gives no random numbers";
+        sealed.map(Bytes::from).map_err(|_| StoreError::Settings(why))
+    }
+
+    fn decrypt(&self, place: &str, value: Bytes) -> Option<Bytes> {
+        match &self.keys {
+            Some(keys) => keys.get().decrypt(place, &value).ok().map(Bytes::from),
+            None => Some(value),
+        }
+    }
+}
+
+/// What a queued value is bound to, so that none can be put in the place of another.
+fn place(queue: &Queue, id: &str) -> String {
+    format!("{}:{id}", queue.name)
+}

@@ -1,0 +1,459 @@
+//! Reads the texts out of an error body: its message, and the details that upstreams nest below it.
+//!
+//! Values that only repeat the request (`received`, `input`, `body`, …) are left out: what is wrong with
+//! them stands beside, and they may hold secrets.
+
+use std::{collections::HashSet, fmt};
+
+use serde_json::{Map, Value};
+
+use crate::security::secrets::{MASK, is_secret_name};
+
+/// Details beyond these are counted, not told.
+const MAX_DETAILS: usize = 8;
+/// Bound on what is read of one body, so that a hostile one costs no more than its size.
+const MAX_READ: usize = 1_000;
+/// How deep details are looked for.
+const MAX_DEPTH: usize = 8;
+/// Bound on a text, in bytes.
+const MAX_TEXT_BYTES: usize = 1_000;
+/// Bound on a detail, in bytes.
+const MAX_DETAIL_BYTES: usize = 300;
+/// Bound on a text before keys in it are masked, in bytes. It is longer than what is told, so that no key is
+/// cut where it would be.
+const MAX_READ_BYTES: usize = 8 * MAX_TEXT_BYTES;
+/// Bound on the name of a place, in bytes.
+const MAX_PLACE_BYTES: usize = 100;
+/// The size up to which a word stands for a cause, as `required` does, and not for a value.
+const MAX_WORD_BYTES: usize = 24;
+
+/// Where a message stands, in the order in which they are asked.
+const MESSAGES: [&str; 9] = [
+    "message",
+    "msg",
+    "detail",
+    "description",
+    "reason",
+    "error",
+    "title",
+    "error_description",
+    "text",
+];
+/// Where further details stand.
+const CONTAINERS: [&str; 25] = [
+    "fieldViolations",
+    "errors",
+    "error",
+    "details",
+    "detail",
+    "issues",
+    "violations",
+    "fieldErrors",
+    "field_errors",
+    "formErrors",
+    "form_errors",
+    "validationErrors",
+    "validation_errors",
+    "invalid_params",
+    "invalid-params",
+    "invalidParams",
+    "non_field_errors",
+    "unionErrors",
+    "reasons",
+    "causes",
+    "cause",
+    "children",
+    "inner",
+    "messages",
+    "message",
+];
+/// Where the place stands that a detail is about.
+const PLACES: [&str; 11] = [
+    "path",
+    "loc",
+    "field",
+    "param",
+    "property",
+    "pointer",
+    "instancePath",
+    "dataPath",
+    "argument",
+    "attribute",
+    "source",
+];
+/// Where a code stands that says what is wrong if nothing else does.
+const CODES: [&str; 6] = ["code", "errorCode", "error_code", "type", "rule", "keyword"];
+/// What tells the kind of an error or the request, and nothing about the cause unless it is a sentence.
+const KINDS: [&str; 25] = [
+    "@type",
+    "success",
+    "status",
+    "status_code",
+    "statusCode",
+    "code",
+    "errorCode",
+    "error_code",
+    "type",
+    "slug",
+    "rule",
+    "keyword",
+    "object",
+    "resource",
+    "request_id",
+    "requestId",
+    "trace_id",
+    "traceId",
+    "timestamp",
+    "stack",
+    "trace",
+    "url",
+    "documentation_url",
+    "help",
+    "schemaPath",
+];
+/// What repeats the request.
+const REPEATS: [&str; 13] = [
+    "received", "value", "input", "given", "actual", "instance", "ctx", "params", "target",
+    "headers", "body", "request", "query",
+];
+/// The words of messages that name no cause, whatever their order.
+const GENERIC: &str = "a access action again allow allowed already an and any api are args arguments as \
+    authentication authorised authorization authorized bad be been body call can cannot check conflict \
+    content could couldn data denied did do does don duplicate enough entity error errors execute exist \
+    exists fail failed failure for forbidden has have in insufficient internal invalid is it its key \
+    keys later make made not no of on operation or parameter parameters payload perform permission \
+    permissions permitted please processable processing rejected request requests right rights server \
+    something sorry sufficient t that the this to try unable unauthenticated unauthorised unauthorized \
+    unprocessable unsuccessful user valid validation was went were with wrong you your";
+
+/// One cause among the details of an error.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Detail {
+    /// The field that it is about, as `a.b`; empty if it names none.
+    pub place: String,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.place {
+            "" => f.write_str(&self.text),
+            place => write!(f, "`{place}`: {}", self.text),
+        }
+    }
+}
+
+/// What a body says of its error.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    pub(super) message: Option<String>,
+    pub(super) details: Vec<Detail>,
+}
+
+/// Whether a message names no cause: it has no other words than such as "you do not have permission".
+pub fn is_generic(message: &str) -> bool {
+    if message.len() > MAX_TEXT_BYTES {
+        return false;
+    }
+    let words = message.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.filter(|word| !word.is_empty()).all(|word| {
+        let word = word.to_ascii_lowercase();
+        GENERIC.split_ascii_whitespace().any(|generic| generic == word)
+    })
+}
+
+/// Reads an error body. `inner` is the object in it that holds the error; a body of neither known message
+/// nor known details is read field by field if it is `all` about the error.
+pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
+    let text = |value: &Value, name: &str| own_text(value.get(name)?);
+    let first = |value: &Value| MESSAGES.iter().find_map(|name| text(value, name));
+    let message = text(inner, "message")
+        .or_else(|| text(body, "error"))
+        .or_else(|| text(body, "message"))
+        .or_else(|| first(inner))
+        .or_else(|| first(body))
+        .or_else(|| text(body, "data"))
+        .or_else(|| own_text(body));
+    let mut found = Found::default();
+    let data = body.get("data").filter(|data| data.is_object() || data.is_array());
+    let mut layers = vec![inner];
+    for layer in data.into_iter().chain([body]) {
+        if !layers.iter().any(|known| std::ptr::eq(*known, layer)) {
+            layers.push(layer);
+        }
+    }
+    for layer in layers.iter().copied() {
+        let Value::Object(map) = layer else {
+            found.collect(layer, &Spot::default(), 0);
+            continue;
+        };
+        // Beside a message that names the cause, `error` is what its status is called.
+        let is_named = message.as_deref().is_some_and(|message| !is_generic(message));
+        let texts = MESSAGES.iter();
+        let texts = texts.filter(|name| **name != "title" && (**name != "error" || !is_named));
+        for text in texts.filter_map(|name| own_text(map.get(*name)?)) {
+            found.push(&Spot::default(), &text);
+        }
+        for name in CONTAINERS {
+            let below = map.get(name).filter(|below| own_text(below).is_none());
+            let is_layer = |below: &&Value| layers.iter().any(|layer| std::ptr::eq(*layer, *below));
+            if let Some(below) = below.filter(|below| !is_layer(below)) {
+                found.collect(below, &Spot::default(), 0);
+            }
+        }
+    }
+    let says_more = |detail: &Detail| {
+        let is_message = Some(detail.text.as_str()) == message.as_deref();
+        !detail.place.is_empty() || !is_message && (message.is_none() || !is_generic(&detail.text))
+    };
+    let mut details = found.details;
+    details.retain(says_more);
+    if all && message.is_none() && details.is_empty() && inner.is_object() {
+        let mut found = Found::default();
+        found.collect(inner, &Spot::default(), 0);
+        details = found.details;
+    }
+    let message = message.or_else(|| (!details.is_empty()).then(|| details.remove(0).to_string()));
+    let place = ["param", "field"].iter().find_map(|name| text(inner, name));
+    let message = match (message, place) {
+        (Some(message), Some(place)) if !message.contains(&place) => {
+            Some(Detail { place, text: message }.to_string())
+        }
+        (message, _) => message,
+    };
+    Texts { message, details }
+}
+
+/// A text that is one, and no JSON in disguise.
+fn own_text(value: &Value) -> Option<String> {
+    let text = value.as_str()?.trim();
+    (!text.is_empty() && json_in(text).is_none()).then(|| beginning(text).to_owned())
+}
+
+/// An object or a list that was written as a text.
+fn json_in(text: &str) -> Option<Value> {
+    let text = text.trim_start();
+    if !text.starts_with(['{', '[']) {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+/// Where a detail stands.
+#[derive(Clone, Default)]
+struct Spot {
+    /// As it is told; nothing is read out of it.
+    place: String,
+    /// Whether a name on the way is that of a secret.
+    is_secret: bool,
+}
+
+impl Spot {
+    /// What is below, by its name.
+    fn below(&self, name: &str) -> Self {
+        let is_secret = self.is_secret || is_secret_name(name);
+        Self { place: joined(&self.place, name), is_secret }
+    }
+
+    /// What the object here says it is about.
+    fn about(&self, own: &Self) -> Self {
+        let place = joined(&self.place, &own.place);
+        Self { place, is_secret: self.is_secret || own.is_secret }
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    details: Vec<Detail>,
+    known: HashSet<Detail>,
+    read: usize,
+}
+
+impl Found {
+    fn collect(&mut self, value: &Value, spot: &Spot, depth: usize) {
+        self.read += 1;
+        if depth > MAX_DEPTH || self.read > MAX_READ {
+            return;
+        }
+        match value {
+            Value::Null => {}
+            Value::Bool(_) | Value::Number(_) if spot.place.is_empty() => {}
+            Value::Bool(_) | Value::Number(_) => self.push(spot, &value.to_string()),
+            Value::String(text) => match json_in(text) {
+                Some(inside) => self.collect(&inside, spot, depth + 1),
+                None => self.push(spot, text),
+            },
+            Value::Array(list) => {
+                list.iter().for_each(|item| self.collect(item, spot, depth + 1));
+            }
+            Value::Object(map) => self.object(map, spot, depth),
+        }
+    }
+
+    fn object(&mut self, map: &Map<String, Value>, spot: &Spot, depth: usize) {
+        let (own, place_name) = own_place(map);
+        let spot = spot.about(&own);
+        let text = MESSAGES.iter().find_map(|name| own_text(map.get(*name)?));
+        let before = self.details.len();
+        if let Some(text) = &text {
+            let more = extras(map, place_name);
+            self.push(
+                &spot,
+                &if more.is_empty() { text.clone() } else { format!("{text} ({more})") },
+            );
+        }
+        for below in CONTAINERS.iter().filter_map(|name| map.get(*name)) {
+            if own_text(below).is_none() {
+                self.collect(below, &spot, depth + 1);
+            }
+        }
+        // The rules that a field breaks, each with its text.
+        if let Some(Value::Object(rules)) = map.get("constraints") {
+            rules.values().for_each(|rule| self.collect(rule, &spot, depth + 1));
+        }
+        if text.is_some() || self.details.len() > before {
+            return;
+        }
+        let code = CODES.iter().find_map(|name| own_text(map.get(*name)?));
+        let is_record = !own.place.is_empty();
+        if let (Some(code), true) = (&code, is_record) {
+            return self.push(&spot, code);
+        }
+        for (name, value) in map {
+            let is_sentence = match value {
+                Value::Array(_) => true,
+                Value::String(text) => text.contains(' '),
+                _ => false,
+            };
+            let is_passed = KINDS.contains(&name.as_str()) && !is_sentence
+                || REPEATS.contains(&name.as_str())
+                    && (!is_sentence || is_record || code.is_some())
+                || Some(name.as_str()) == place_name;
+            if !is_passed {
+                self.collect(value, &spot.below(name), depth + 1);
+            }
+        }
+    }
+
+    fn push(&mut self, spot: &Spot, text: &str) {
+        let text = text.trim();
+        if text.is_empty() {
+            return;
+        }
+        let is_value = spot.is_secret && !says_something(text);
+        let text = if is_value { MASK } else { beginning(text) };
+        let detail = Detail { place: spot.place.clone(), text: text.to_owned() };
+        if self.known.insert(detail.clone()) {
+            self.details.push(detail);
+        }
+    }
+}
+
+/// Whether a text under the name of a secret is about it: a sentence, or a word such as `required`.
+fn says_something(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
+    text.contains(' ') || text.len() <= MAX_WORD_BYTES && text.chars().all(is_word)
+}
+
+/// The field that an object names as its place, and under which name.
+fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
+    for name in PLACES {
+        let spot = match map.get(name) {
+            // A path that was written as one text: any part of it may be a name.
+            Some(Value::String(text)) => {
+                let mut parts = text.split(['.', '/', '[', ']', '\'', '"']);
+                let is_secret = is_secret_name(text) || parts.any(is_secret_name);
+                Spot { place: dotted(text), is_secret }
+            }
+            Some(Value::Array(steps)) => {
+                let step = |step: &Value| match step {
+                    Value::String(text) => Some(text.clone()),
+                    Value::Number(number) => Some(number.to_string()),
+                    _ => None,
+                };
+                let steps: Vec<String> = steps.iter().map_while(step).collect();
+                let is_secret = steps.iter().any(|step| is_secret_name(step));
+                Spot { place: steps.join("."), is_secret }
+            }
+            Some(Value::Object(inner)) if name == "source" => own_place(inner).0,
+            _ => continue,
+        };
+        if !spot.place.is_empty() {
+            return (spot, Some(name));
+        }
+    }
+    (Spot::default(), None)
+}
+
+/// A JSON Pointer or a path, in the form `a.b`.
+fn dotted(path: &str) -> String {
+    match path.strip_prefix(['/', '$', '#']) {
+        Some(rest) => rest.trim_start_matches(['/', '.']).replace('/', "."),
+        None => path.to_owned(),
+    }
+}
+
+fn joined(place: &str, name: &str) -> String {
+    let (place, name) = (beginning(place), beginning(name));
+    match (place, name) {
+        ("", name) => name.to_owned(),
+        (place, "") => place.to_owned(),
+        (place, name) => format!("{place}.{name}"),
+    }
+}
+
+/// As much of a text as may be told, and more.
+fn beginning(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_READ_BYTES)).unwrap_or(text)
+}
+
+/// What else an object with a message says in a word: `expected string`.
+fn extras(map: &Map<String, Value>, place: Option<&str>) -> String {
+    let is_told = |name: &&String| {
+        let name = name.as_str();
+        !(MESSAGES.contains(&name)
+            || CONTAINERS.contains(&name)
+            || KINDS.contains(&name)
+            || REPEATS.contains(&name)
+            || name == "name"
+            || Some(name) == place
+            || is_secret_name(name))
+    };
+    let word = |value: &Value| match value {
+        Value::String(text) if text.len() <= MAX_WORD_BYTES && !text.is_empty() => {
+            Some(text.clone())
+        }
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let told = map.iter().filter(|(name, _)| is_told(name));
+    let told = told.filter_map(|(name, value)| Some(format!("{name} {}", word(value)?)));
+    told.take(3).collect::<Vec<_>>().join(", ")
+}
+
+/// Shows `scrub` every text and bounds what is left of it; returns how many details are left out.
+pub(super) fn bound(
+    message: &mut String,
+    details: &mut Vec<Detail>,
+    scrub: impl Fn(&str) -> String,
+) -> u32 {
+    // Scrubbed first: half a key does not look like one.
+    *message = shortened(&scrub(message), MAX_TEXT_BYTES);
+    let left_out = details.len().saturating_sub(MAX_DETAILS);
+    details.truncate(MAX_DETAILS);
+    for detail in details {
+        detail.place = shortened(&scrub(&detail.place), MAX_PLACE_BYTES).replace('`', "'");
+        // One line each: nothing in it can look like another one.
+        detail.text = shortened(&scrub(&detail.text), MAX_DETAIL_BYTES).replace('\n', " ");
+    }
+    left_out.try_into().unwrap_or(u32::MAX)
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}…", text.get(..end).unwrap_or_default())
+}

@@ -1,0 +1,447 @@
+//! The HTTP client towards Portkey and Enkrypt AI: an address and a key for each, one connection pool.
+
+mod address;
+mod answer;
+mod details;
+mod doubt;
+mod retry;
+
+use std::{
+    fmt,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use backon::Retryable;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use portkey_operation::{Base, Upstream, WireRequest};
+use reqwest::{Certificate, Url};
+use serde_json::Value;
+
+use crate::{
+    auth::principal::{Credentials, KeyStatus, NoKey},
+    http_client::network_error,
+    observability::{metrics::Metrics, traces::Span},
+};
+
+pub use address::Addresses;
+pub use answer::{Answer, KeyHolder, Kind, Refusal, RefusedCall};
+pub use details::{Detail, is_generic};
+pub use doubt::Doubt;
+pub use retry::Retries;
+
+/// What the check of a key is called in metrics and traces, where calls have the names of operations.
+const KEY_CHECK: &str = "check-key";
+
+/// Portkey's code for what a key that it knows may not do.
+const NOT_ALLOWED: &str = "AB03";
+
+/// The header that an upstream reads its key from (quirks.md §2.1, enkrypt.md §1).
+const fn key_header(upstream: Upstream) -> HeaderName {
+    match upstream {
+        Upstream::Portkey => HeaderName::from_static("x-portkey-api-key"),
+        Upstream::Enkrypt => HeaderName::from_static("apikey"),
+    }
+}
+
+/// Where the upstreams are and how long to wait for them.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where each host is.
+    pub addresses: Addresses,
+    /// Bound on opening a connection.
+    pub connect_timeout: Duration,
+    /// Bound on a whole call, repetitions and pauses included.
+    pub timeout: Duration,
+    /// Bound on the size of an answer, decompressed, in bytes.
+    pub max_response_bytes: usize,
+    /// What is sent again, and how often.
+    pub retries: Retries,
+    /// Certificate authorities trusted beside the system's.
+    pub extra_roots: Vec<Certificate>,
+    /// Whether system proxies apply; not so for the embedded sandbox.
+    pub proxies: bool,
+}
+
+/// Why there was no answer to go by.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Nothing can act for the caller.
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
+    /// The registry of a self-hosted Portkey is not known.
+    #[error(
+        "this control plane is not Portkey's own, so the address of its MCP registry is not known and \
+         nothing was sent. Start the server with --registry-url (PORTKEY_REGISTRY_URL)"
+    )]
+    NoRegistry,
+    /// The client could not be set up.
+    #[error("the HTTP client could not be set up: {0}")]
+    Setup(#[source] reqwest::Error),
+    /// The request could not be built.
+    #[error("the request to {0} could not be built, nothing was sent: {1}")]
+    NotBuilt(Upstream, Cause),
+    /// The connection was never made, so nothing happened.
+    #[error(
+        "{upstream} could not be reached, nothing was sent. {place}: {cause}. {}",
+        place.advice(*upstream)
+    )]
+    Unreachable {
+        /// Who could not.
+        upstream: Upstream,
+        /// Where it was looked for.
+        place: Place,
+        /// Why not.
+        cause: Cause,
+    },
+    /// It was sent, but what became of it is unknown.
+    #[error("the connection to {0} broke before its answer was complete: {1}. {2}")]
+    Interrupted(Upstream, Cause, Doubt),
+    /// The bound on the whole call was reached.
+    #[error("{upstream} did not answer within {} s. {doubt}", bound.as_secs_f32())]
+    TimedOut {
+        /// Who did not.
+        upstream: Upstream,
+        /// The bound.
+        bound: Duration,
+        /// What that leaves open.
+        doubt: Doubt,
+    },
+    /// The answer was larger than allowed.
+    #[error("the answer of {0} is larger than {1} bytes and was dropped. {advice}", advice = too_large(*.2))]
+    TooLarge(Upstream, usize, Doubt),
+}
+
+/// What to do about an answer that is too large. Asking for less would make a write a second time.
+fn too_large(doubt: Doubt) -> String {
+    match doubt.writes {
+        false => {
+            "Ask for less (a smaller `page_size`, a narrower filter), or raise --max-response-bytes"
+                .to_owned()
+        }
+        true => doubt.to_string(),
+    }
+}
+
+/// A transport error in words, without the address it occurred on.
+#[derive(Debug)]
+pub struct Cause(reqwest::Error);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_connect() && self.0.is_timeout() {
+            return f.write_str("no connection was made within the --connect-timeout");
+        }
+        f.write_str(&network_error::cause(&self.0))
+    }
+}
+
+/// Where an upstream is looked for: scheme, host and port, and the proxy on the way.
+#[derive(Debug)]
+pub struct Place {
+    address: String,
+    proxy: Option<String>,
+}
+
+impl Place {
+    fn of(url: &Url, proxies: bool) -> Self {
+        let address = url.origin().ascii_serialization();
+        let proxy = network_error::proxy_of(&address).filter(|_| proxies);
+        Self { address, proxy }
+    }
+
+    /// What to look at.
+    fn advice(&self, upstream: Upstream) -> String {
+        let settings = upstream.address_settings();
+        match &self.proxy {
+            Some(_) => format!(
+                "Check the proxy, which HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names (NO_PROXY names hosts \
+                 that need none), {settings} and the network, then call again"
+            ),
+            None => format!("Check {settings}, the network and any proxy, then call again"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.proxy {
+            Some(proxy) => write!(f, "`{}` through the proxy `{proxy}`", self.address),
+            None => write!(f, "`{}`", self.address),
+        }
+    }
+}
+
+/// A client for one Portkey and one Enkrypt AI.
+///
+/// The connection pool is made on the first call, so that a server that only lists its tools never
+/// reads the system's certificates.
+#[derive(Debug)]
+pub struct Client {
+    settings: Settings,
+    http: OnceLock<reqwest::Client>,
+    metrics: Metrics,
+}
+
+impl Client {
+    /// A client with these settings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, http: OnceLock::new(), metrics: Metrics::default() }
+    }
+
+    /// The same, with what it sends recorded.
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Sends one request with the caller's key and waits for its answer, sending again what may be sent
+    /// again.
+    ///
+    /// # Errors
+    /// There is no key, no connection, no complete answer in time, or too large a one. An answer that
+    /// refuses is no error here: see [`Answer::outcome`].
+    pub async fn send(
+        &self,
+        request: WireRequest,
+        credentials: &Credentials,
+    ) -> Result<Answer, SendError> {
+        let upstream = request.base.upstream();
+        let request = self.prepare(request, credentials)?;
+        let doubt = Doubt { writes: request.writes, look: None };
+        let started = Instant::now();
+        let (mut attempts, mut arrived, mut is_doubtful) = (0, false, false);
+        let attempt = || {
+            attempts += 1;
+            if attempts > 1 {
+                self.metrics.retried(upstream);
+            }
+            self.attempt(&request)
+        };
+        let sent = attempt
+            .retry(self.settings.retries.pauses())
+            .when(|failure| {
+                arrived |= !failure.is_unsent();
+                let again = failure.again(request.repeatable);
+                // The last one speaks for itself.
+                is_doubtful |= again && failure.leaves_open();
+                again
+            })
+            .adjust(|failure: &Failure, pause| {
+                let left = self.settings.timeout.saturating_sub(started.elapsed());
+                self.settings.retries.pause(failure.retry_after(), pause, left)
+            });
+        let outcome = tokio::time::timeout(self.settings.timeout, sent).await;
+        match outcome {
+            Err(_) => Err(SendError::TimedOut { upstream, bound: self.settings.timeout, doubt }),
+            Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts, is_doubtful)),
+            Ok(Err(Failure::Lost(error))) if error.is_connect() && !arrived => {
+                let place = Place::of(&request.url, self.settings.proxies);
+                Err(SendError::Unreachable { upstream, place, cause: Cause(error) })
+            }
+            Ok(Err(Failure::Lost(error))) if error.is_builder() => {
+                Err(SendError::NotBuilt(upstream, Cause(error)))
+            }
+            Ok(Err(Failure::Lost(error))) => {
+                Err(SendError::Interrupted(upstream, Cause(error), doubt))
+            }
+            Ok(Err(Failure::TooLarge)) => {
+                Err(SendError::TooLarge(upstream, self.settings.max_response_bytes, doubt))
+            }
+        }
+    }
+
+    /// What Portkey says of a caller's key, by a read that is cheap.
+    pub async fn check_key(&self, credentials: &Credentials) -> KeyStatus {
+        let request = WireRequest {
+            operation: KEY_CHECK,
+            method: Method::GET,
+            base: Base::ControlPlane,
+            target: "/configs?current_page=0&page_size=1".to_owned(),
+            headers: HeaderMap::new(),
+            body: None,
+            repeatable: true,
+            writes: false,
+            preview: None,
+        };
+        let Ok(answer) = self.send(request, credentials).await else { return KeyStatus::Unknown };
+        match answer.outcome() {
+            Ok(_) => KeyStatus::Accepted,
+            Err(refusal) => match (refusal.status, refusal.code.as_deref()) {
+                (StatusCode::UNAUTHORIZED, _) => KeyStatus::Refused,
+                // It knows the key, and that the key may not read this.
+                (StatusCode::FORBIDDEN, Some(NOT_ALLOWED)) => KeyStatus::Accepted,
+                _ => KeyStatus::Unknown,
+            },
+        }
+    }
+
+    fn prepare(
+        &self,
+        request: WireRequest,
+        credentials: &Credentials,
+    ) -> Result<Prepared, SendError> {
+        // What is inserted from here on replaces whatever arguments brought.
+        let mut headers = request.headers;
+        if !request.base.is_public() {
+            let upstream = request.base.upstream();
+            headers.insert(key_header(upstream), credentials.key(upstream)?.header().clone());
+        }
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let body = request.body.map(|body| {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            encode(&body)
+        });
+        let url = self.url(request.base, &request.target)?;
+        let http = self.http()?;
+        Ok(Prepared {
+            operation: request.operation,
+            upstream: request.base.upstream(),
+            http,
+            method: request.method,
+            url,
+            headers,
+            body,
+            repeatable: request.repeatable,
+            writes: request.writes,
+        })
+    }
+
+    /// Where a request goes: the address of its host, then its path and query.
+    ///
+    /// # Errors
+    /// The host is not known.
+    pub fn url(&self, base: Base, target: &str) -> Result<Url, SendError> {
+        let mut url = self.settings.addresses.of(base).ok_or(SendError::NoRegistry)?;
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        url.set_query(query);
+        Ok(url)
+    }
+
+    fn http(&self) -> Result<reqwest::Client, SendError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http.clone());
+        }
+        let mut builder = http_client()
+            .user_agent(concat!("portkey-mcp/", env!("CARGO_PKG_VERSION")))
+            // A redirect would carry the key to an address nobody configured.
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(self.settings.connect_timeout)
+            .tls_certs_merge(self.settings.extra_roots.iter().cloned());
+        if !self.settings.proxies {
+            builder = builder.no_proxy();
+        }
+        let built = builder.build().map_err(SendError::Setup)?;
+        Ok(self.http.get_or_init(|| built).clone())
+    }
+
+    async fn attempt(&self, request: &Prepared) -> Result<Answer, Failure> {
+        let mut measured = self.metrics.attempt(request.operation, request.upstream);
+        let span = Span::attempt(request.upstream, &request.method);
+        let mut headers = request.headers.clone();
+        span.inject(&mut headers);
+        let mut sending =
+            request.http.request(request.method.clone(), request.url.clone()).headers(headers);
+        if let Some(body) = &request.body {
+            sending = sending.body(body.clone());
+        }
+        let mut response = sending.send().await?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let most = self.settings.max_response_bytes;
+        if response.content_length().is_some_and(|length| length > most as u64) {
+            return Err(Failure::TooLarge);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > most {
+                return Err(Failure::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        measured.answered(status);
+        span.answered(status);
+        let answer = Answer::new(status, &headers, body.freeze());
+        if retry::is_busy(status) { Err(Failure::Busy(answer)) } else { Ok(answer) }
+    }
+}
+
+/// What every HTTP client of the process is built from: it settles whose cryptography TLS uses.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Refused when it has been settled already, which is as well.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}
+
+fn encode(body: &Value) -> Bytes {
+    // A JSON value has text for keys and so always serializes; an empty body would be refused upstream.
+    serde_json::to_vec(body).unwrap_or_default().into()
+}
+
+/// A request that can be sent any number of times.
+struct Prepared {
+    operation: &'static str,
+    upstream: Upstream,
+    http: reqwest::Client,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    repeatable: bool,
+    writes: bool,
+}
+
+/// Why one attempt did not end the matter.
+enum Failure {
+    /// The upstream said: not now.
+    Busy(Answer),
+    /// No answer, or half of one.
+    Lost(reqwest::Error),
+    /// More answer than allowed.
+    TooLarge,
+}
+
+impl Failure {
+    fn again(&self, repeatable: bool) -> bool {
+        match self {
+            Self::Busy(_) => repeatable,
+            Self::Lost(error) if error.is_builder() => false,
+            // Even what must not be doubled may go again.
+            Self::Lost(_) => repeatable || self.is_unsent(),
+            Self::TooLarge => false,
+        }
+    }
+
+    /// Whether there was no connection, so that nothing was sent.
+    fn is_unsent(&self) -> bool {
+        matches!(self, Self::Lost(error) if error.is_connect())
+    }
+
+    /// Whether the attempt may have taken effect.
+    fn leaves_open(&self) -> bool {
+        match self {
+            Self::Busy(answer) => doubt::leaves_open(answer.status()),
+            Self::Lost(_) => !self.is_unsent(),
+            Self::TooLarge => true,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy(answer) => answer.retry_after(),
+            Self::Lost(_) | Self::TooLarge => None,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        // The address is configuration; with it errors would repeat ids and, in userinfo, passwords.
+        Self::Lost(error.without_url())
+    }
+}
