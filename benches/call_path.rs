@@ -1,7 +1,10 @@
 //! What our own code costs per call and at start, without any transport or network.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
-#![allow(clippy::expect_used, reason = "a benchmark that cannot be set up should stop loudly")]
+#![allow(
+    clippy::expect_used,
+    reason = "a benchmark that cannot be set up should stop loudly"
+)]
 
 use std::{
     fmt::Write,
@@ -42,7 +45,10 @@ fn search(criterion: &mut Criterion) {
     let index = || Index::of(catalog.iter());
     criterion.bench_function("search/index", |bench| bench.iter(index));
     let index = index();
-    for words in ["delete an api key", "wich teamz may usse the opanai integraton in prodction"] {
+    for words in [
+        "delete an api key",
+        "wich teamz may usse the opanai integraton in prodction",
+    ] {
         criterion.bench_function(&format!("search/{words}"), |bench| {
             bench.iter(|| index.find(black_box(words), 10).len());
         });
@@ -52,7 +58,12 @@ fn search(criterion: &mut Criterion) {
 fn requests(criterion: &mut Criterion) {
     let catalog = Catalog::full();
     let cases = [
-        ("small", "get-integration", json!({ "slug": "openai-production" }), true),
+        (
+            "small",
+            "get-integration",
+            json!({ "slug": "openai-production" }),
+            true,
+        ),
         ("middling", "update-mcp-integration", middling(), true),
         ("large", "create-integration", large(), true),
         ("refused", "create-integration", wrong(), false),
@@ -95,7 +106,9 @@ fn list(criterion: &mut Criterion) {
     };
     let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
     let server = Server::new(Arc::new(dispatcher), None);
-    criterion.bench_function("tools-list/clone", |bench| bench.iter(|| server.tools().to_vec()));
+    criterion.bench_function("tools-list/clone", |bench| {
+        bench.iter(|| server.tools().to_vec())
+    });
     let result = ListToolsResult::with_all_items(server.tools().to_vec());
     criterion.bench_function("tools-list/serialize", |bench| {
         bench.iter(|| serde_json::to_vec(&result));
@@ -104,10 +117,17 @@ fn list(criterion: &mut Criterion) {
 
 /// What observing a call costs, without anybody to read the log.
 fn observe(criterion: &mut Criterion) {
-    let credentials = Credentials { portkey: None, enkrypt: None, missing: NoKey::Server };
+    let credentials = Credentials {
+        portkey: None,
+        enkrypt: None,
+        missing: NoKey::Server,
+    };
     let principal = Principal::local(credentials);
     let catalog = Catalog::full();
-    let operation = catalog.find("list-all-integrations").expect("the tool exists").operation;
+    let operation = catalog
+        .find("list-all-integrations")
+        .expect("the tool exists")
+        .operation;
     for (name, on) in [("off", false), ("on", true)] {
         let metrics = Metrics::on_if(on);
         criterion.bench_function(&format!("observe/metrics {name}"), |bench| {
@@ -122,11 +142,20 @@ fn observe(criterion: &mut Criterion) {
 
 /// What a call pays for being put on record: its line is handed over, and written by another thread.
 fn audit(criterion: &mut Criterion) {
-    let credentials = Credentials { portkey: None, enkrypt: None, missing: NoKey::Server };
+    let credentials = Credentials {
+        portkey: None,
+        enkrypt: None,
+        missing: NoKey::Server,
+    };
     let principal = Principal::local(credentials);
     let catalog = Catalog::full();
-    let published = catalog.find("update-mcp-integration").expect("the tool exists").published();
-    let Value::Object(args) = middling() else { return };
+    let published = catalog
+        .find("update-mcp-integration")
+        .expect("the tool exists")
+        .published();
+    let Value::Object(args) = middling() else {
+        return;
+    };
     let settings = AuditSettings {
         target: Target::File("/dev/null".into()),
         key: None,
@@ -194,12 +223,22 @@ fn policy(criterion: &mut Criterion) {
         tainted: false,
     };
     let store = Store::memory();
-    for (how, text) in [("spread", spread(&catalog)), ("all about one", all_about_one())] {
+    for (how, text) in [
+        ("spread", spread(&catalog)),
+        ("all about one", all_about_one()),
+    ] {
         let policy = Policy::parse("bench.yaml", &text, &catalog).expect("it holds");
         assert_eq!(policy.len(), 200);
-        let decide = || policy.decide(&facts, &store).now_or_never().expect("memory is at hand");
+        let decide = || {
+            policy
+                .decide(&facts, &store)
+                .now_or_never()
+                .expect("memory is at hand")
+        };
         assert_eq!(decide().verdict, Verdict::Allow);
-        criterion.bench_function(&format!("policy/200 rules, {how}"), |bench| bench.iter(decide));
+        criterion.bench_function(&format!("policy/200 rules, {how}"), |bench| {
+            bench.iter(decide)
+        });
     }
 }
 
@@ -208,7 +247,11 @@ fn policy(criterion: &mut Criterion) {
 fn spread(catalog: &Catalog) -> String {
     let mut text = "version: '1'\ntools:\n".to_owned();
     // Writing to a string cannot fail.
-    for entry in catalog.iter().filter(|entry| entry.domain.name != "integrations").take(100) {
+    for entry in catalog
+        .iter()
+        .filter(|entry| entry.domain.name != "integrations")
+        .take(100)
+    {
         let name = entry.operation.name();
         let rule = "{ name: r, conditions: [{ path: args.name, op: exists, value: true }] }";
         _ = writeln!(text, "  {name}: {{ rules: [{rule}] }}");
@@ -314,5 +357,7 @@ fn wrong() -> Value {
     })
 }
 
-criterion_group!(benches, start, search, requests, list, observe, audit, answers, policy);
+criterion_group!(
+    benches, start, search, requests, list, observe, audit, answers, policy
+);
 criterion_main!(benches);

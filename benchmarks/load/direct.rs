@@ -17,7 +17,11 @@ use crate::{
 
 async fn get(client: &Client, url: &str) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let response = client.get(url).header("x-portkey-api-key", "bench").send().await?;
+    let response = client
+        .get(url)
+        .header("x-portkey-api-key", "bench")
+        .send()
+        .await?;
     let status = response.status();
     let body = response.bytes().await?;
     let took = started.elapsed();
@@ -38,8 +42,18 @@ pub(crate) async fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyh
         latencies.add(get(&client, &url).await?);
     }
     let (p50, p99) = latencies.p50_p99();
-    figures.add("direct: latency p50, one at a time", Unit::Millis, Target::None, p50);
-    figures.add("direct: latency p99, one at a time", Unit::Millis, Target::None, p99);
+    figures.add(
+        "direct: latency p50, one at a time",
+        Unit::Millis,
+        Target::None,
+        p50,
+    );
+    figures.add(
+        "direct: latency p99, one at a time",
+        Unit::Millis,
+        Target::None,
+        p99,
+    );
 
     flood(&client, &url, plan.warm_up).await?;
     let started = Instant::now();

@@ -118,25 +118,69 @@ fn report(
     };
     let told = |told| all.writes.iter().filter(|(_, one)| *one == told).count() as f64;
     let answered = all.latencies.len() as f64;
-    add("answered calls", Unit::PerSecond, Target::None, answered / seconds as f64);
-    add("writes told to have succeeded", Unit::Count, Target::None, told(Told::Success));
-    add("writes told to have failed", Unit::Count, Target::None, told(Told::Failure));
-    add("writes hung up on", Unit::Count, Target::None, told(Told::Nothing));
-    add("calls told to have failed", Unit::Count, Target::None, all.failures as f64);
-    add("calls hung up on", Unit::Count, Target::None, all.hang_ups as f64);
+    add(
+        "answered calls",
+        Unit::PerSecond,
+        Target::None,
+        answered / seconds as f64,
+    );
+    add(
+        "writes told to have succeeded",
+        Unit::Count,
+        Target::None,
+        told(Told::Success),
+    );
+    add(
+        "writes told to have failed",
+        Unit::Count,
+        Target::None,
+        told(Told::Failure),
+    );
+    add(
+        "writes hung up on",
+        Unit::Count,
+        Target::None,
+        told(Told::Nothing),
+    );
+    add(
+        "calls told to have failed",
+        Unit::Count,
+        Target::None,
+        all.failures as f64,
+    );
+    add(
+        "calls hung up on",
+        Unit::Count,
+        Target::None,
+        all.hang_ups as f64,
+    );
     let (p50, p99) = all.latencies.p50_p99();
     add("latency p50", Unit::Millis, Target::None, p50);
     add("latency p99", Unit::Millis, Target::None, p99);
     // Ten seconds to settle, where there are so many.
-    let settled = memory.get(20).or(memory.last()).copied().unwrap_or(f64::NAN);
+    let settled = memory
+        .get(20)
+        .or(memory.last())
+        .copied()
+        .unwrap_or(f64::NAN);
     let mut after: Vec<f64> = memory.into_iter().skip(20).collect();
     after.sort_by(f64::total_cmp);
     add("RSS after 10 s", Unit::Megabytes, Target::None, settled);
     if !after.is_empty() {
         let most = quantile(&after, 1.0);
-        add("highest RSS from then on", Unit::Megabytes, Target::None, most);
+        add(
+            "highest RSS from then on",
+            Unit::Megabytes,
+            Target::None,
+            most,
+        );
         let growth = 100.0 * (most / settled - 1.0);
-        add("growth from then on", Unit::Percent, Target::AtMost(10.0), growth);
+        add(
+            "growth from then on",
+            Unit::Percent,
+            Target::AtMost(10.0),
+            growth,
+        );
     }
 }
 
@@ -156,7 +200,9 @@ async fn client(
             break;
         }
         let dice = next(&mut random);
-        let name = dice.is_multiple_of(WRITES).then(|| format!("load-{number}-{count}"));
+        let name = dice
+            .is_multiple_of(WRITES)
+            .then(|| format!("load-{number}-{count}"));
         let request = match &name {
             Some(name) => {
                 let what = format!(r#"{{"name":"{name}","ai_provider_id":"openai","key":"k"}}"#);
@@ -179,7 +225,11 @@ async fn client(
             report.latencies.add(started.elapsed());
             let success = mcp::says(&client.line.body, SUCCESS);
             report.failures += usize::from(!success);
-            if success { Told::Success } else { Told::Failure }
+            if success {
+                Told::Success
+            } else {
+                Told::Failure
+            }
         };
         report.writes.extend(name.map(|name| (name, told)));
     }
@@ -197,10 +247,15 @@ fn next(state: &mut u64) -> u64 {
 /// Each write happened once if it was told to have succeeded, and never twice, by what there is and by
 /// what was written down while it happened.
 async fn compare(url: &str, writes: &[(String, Told)]) -> anyhow::Result<()> {
-    ensure!(writes.iter().any(|(_, told)| *told == Told::Success), "there were no writes");
-    let present = count(url, "integrations?type=organisation&page_size=100", |item| {
-        item["name"].as_str().map(str::to_owned)
-    });
+    ensure!(
+        writes.iter().any(|(_, told)| *told == Told::Success),
+        "there were no writes"
+    );
+    let present = count(
+        url,
+        "integrations?type=organisation&page_size=100",
+        |item| item["name"].as_str().map(str::to_owned),
+    );
     let span = "start_time=2000-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z";
     let query = format!("audit-logs?{span}&method=POST&response_status_code=200&page_size=100");
     let written = count(url, &query, |entry| {
@@ -211,7 +266,10 @@ async fn compare(url: &str, writes: &[(String, Told)]) -> anyhow::Result<()> {
         for (name, told) in writes {
             let times = counts.get(name).copied().unwrap_or(0);
             let right = times == 1 || (times == 0 && *told != Told::Success);
-            ensure!(right, "{name}: told {told:?}, {times} times in the sandbox's {source}");
+            ensure!(
+                right,
+                "{name}: told {told:?}, {times} times in the sandbox's {source}"
+            );
         }
     }
     Ok(())
@@ -240,7 +298,10 @@ async fn count(
                 _ => {}
             }
         };
-        let items = answer.get("data").or(answer.get("records")).and_then(Value::as_array);
+        let items = answer
+            .get("data")
+            .or(answer.get("records"))
+            .and_then(Value::as_array);
         let items = items.with_context(|| format!("{query} is no list"))?;
         if items.is_empty() {
             break;

@@ -39,7 +39,10 @@ impl Tokens {
             };
             let new = NewToken::make(entry, folder.path(), &Catalog::domains())?;
             writeln!(file, "{}", new.entry)?;
-            headers.push(format!("authorization: Bearer {}\r\n", new.token.expose_secret()));
+            headers.push(format!(
+                "authorization: Bearer {}\r\n",
+                new.token.expose_secret()
+            ));
         }
         Ok(Self { folder, headers })
     }
@@ -56,12 +59,28 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     let url = format!("http://{upstream}/v1");
     let tokens = Tokens::make(&["bench"])?;
     let path = tokens.path();
-    let credential = tokens.headers.first().map(String::as_str).unwrap_or_default();
+    let credential = tokens
+        .headers
+        .first()
+        .map(String::as_str)
+        .unwrap_or_default();
     let common = ["http", "--listen", "127.0.0.1:0", "--base-url", &url];
     let open = [&common[..], &["--api-key", "bench"]].concat();
-    let guarded = ["--auth", "token", "--auth-file", &path, "--metrics-listen", "127.0.0.1:0"];
+    let guarded = [
+        "--auth",
+        "token",
+        "--auth-file",
+        &path,
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ];
     // Counted each time, but never reached.
-    let limits = ["--rate-limit", "100000000/s", "--address-rate-limit", "100000000/s"];
+    let limits = [
+        "--rate-limit",
+        "100000000/s",
+        "--address-rate-limit",
+        "100000000/s",
+    ];
     let guarded = [&common[..], &guarded, &limits].concat();
     for generation in [Generation::Modern, Generation::Legacy] {
         for round in 0..rounds {
@@ -79,12 +98,32 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
             let mut add = |what: &str, unit, target, value| {
                 figures.add(&format!("{name}: {what}"), unit, target, value);
             };
-            add("throughput without", Unit::PerSecond, Target::None, without.per_second);
-            add("throughput with", Unit::PerSecond, Target::None, with.per_second);
-            add("CPU per call without", Unit::Micros, Target::None, without.cpu);
+            add(
+                "throughput without",
+                Unit::PerSecond,
+                Target::None,
+                without.per_second,
+            );
+            add(
+                "throughput with",
+                Unit::PerSecond,
+                Target::None,
+                with.per_second,
+            );
+            add(
+                "CPU per call without",
+                Unit::Micros,
+                Target::None,
+                without.cpu,
+            );
             add("CPU per call with", Unit::Micros, Target::None, with.cpu);
             let share = 100.0 * with.per_second / without.per_second;
-            add("share that is left", Unit::Percent, Target::AtLeast(80.0), share);
+            add(
+                "share that is left",
+                Unit::Percent,
+                Target::AtLeast(80.0),
+                share,
+            );
         }
     }
     Ok(())

@@ -74,18 +74,32 @@ impl Client {
                 format!("{more}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n")
             }
             Generation::Legacy => {
-                line.exchange(&post(address, more, mcp::INITIALIZE), "HTTP/1.1 200").await?;
+                line.exchange(&post(address, more, mcp::INITIALIZE), "HTTP/1.1 200")
+                    .await?;
                 mcp::check(&line.body, INITIALIZED)?;
-                let session = line.header("mcp-session-id").context("there is no session")?;
+                let session = line
+                    .header("mcp-session-id")
+                    .context("there is no session")?;
                 let headers = format!(
                     "{more}mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"
                 );
-                line.exchange(&post(address, &headers, mcp::READY), "HTTP/1.1 202").await?;
+                line.exchange(&post(address, &headers, mcp::READY), "HTTP/1.1 202")
+                    .await?;
                 headers
             }
         };
-        let request = tool((address, generation), &headers, 1, "get-integration", mcp::GET);
-        Ok(Self { line, request, headers })
+        let request = tool(
+            (address, generation),
+            &headers,
+            1,
+            "get-integration",
+            mcp::GET,
+        );
+        Ok(Self {
+            line,
+            request,
+            headers,
+        })
     }
 
     pub(crate) async fn call(&mut self) -> anyhow::Result<Duration> {
@@ -108,7 +122,11 @@ pub(crate) fn tool(
     match generation {
         Generation::Modern => {
             let headers = format!("{headers}mcp-name: {name}\r\n");
-            post(address, &headers, &mcp::tool(id, name, arguments, mcp::META))
+            post(
+                address,
+                &headers,
+                &mcp::tool(id, name, arguments, mcp::META),
+            )
         }
         Generation::Legacy => post(address, headers, &mcp::tool(id, name, arguments, "")),
     }
@@ -152,10 +170,20 @@ pub(crate) async fn round(
         figures.add(&format!("{name}: {what}"), unit, target, value);
     };
 
-    add("RSS before the first client", Unit::Megabytes, idle, process.memory("VmRSS")?);
+    add(
+        "RSS before the first client",
+        Unit::Megabytes,
+        idle,
+        process.memory("VmRSS")?,
+    );
     let mut client = Client::connect(address, generation, "").await?;
     client.call().await?;
-    add("RSS after the first call", Unit::Megabytes, idle, process.memory("VmRSS")?);
+    add(
+        "RSS after the first call",
+        Unit::Megabytes,
+        idle,
+        process.memory("VmRSS")?,
+    );
 
     for _ in 0..plan.warm_up {
         client.call().await?;
@@ -165,8 +193,18 @@ pub(crate) async fn round(
         latencies.add(client.call().await?);
     }
     let (p50, p99) = latencies.p50_p99();
-    add("latency p50, one at a time", Unit::Millis, Target::None, p50);
-    add("latency p99, one at a time", Unit::Millis, Target::None, p99);
+    add(
+        "latency p50, one at a time",
+        Unit::Millis,
+        Target::None,
+        p50,
+    );
+    add(
+        "latency p99, one at a time",
+        Unit::Millis,
+        Target::None,
+        p99,
+    );
 
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -179,14 +217,37 @@ pub(crate) async fn round(
     let load = Load::new(plan.load, started.elapsed(), process.cpu()? - cpu);
     let (loaded_p50, loaded_p99) = latencies.p50_p99();
     let with = |what: &str| format!("{what}, {CONNECTIONS} connections");
-    add(&with("throughput"), Unit::PerSecond, Target::None, load.per_second);
+    add(
+        &with("throughput"),
+        Unit::PerSecond,
+        Target::None,
+        load.per_second,
+    );
     add(&with("latency p50"), Unit::Millis, Target::None, loaded_p50);
     add(&with("latency p99"), Unit::Millis, Target::None, loaded_p99);
-    add(&with("CPU per call"), Unit::Micros, Target::AtMost(80.0), load.cpu);
-    add(&with("peak RSS"), Unit::Megabytes, loaded, process.memory("VmHWM")?);
-    add("RSS once the load is over", Unit::Megabytes, Target::None, process.memory("VmRSS")?);
+    add(
+        &with("CPU per call"),
+        Unit::Micros,
+        Target::AtMost(80.0),
+        load.cpu,
+    );
+    add(
+        &with("peak RSS"),
+        Unit::Megabytes,
+        loaded,
+        process.memory("VmHWM")?,
+    );
+    add(
+        "RSS once the load is over",
+        Unit::Megabytes,
+        Target::None,
+        process.memory("VmRSS")?,
+    );
     ensure!(clients.len() == CONNECTIONS, "clients were lost");
-    Ok(Pace { p50, per_second: load.per_second })
+    Ok(Pace {
+        p50,
+        per_second: load.per_second,
+    })
 }
 
 /// Makes calls on all connections at once.

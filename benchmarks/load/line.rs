@@ -33,7 +33,12 @@ impl Line {
     fn new(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         let buffer = Vec::with_capacity(64 * 1024);
-        Ok(Self { stream, buffer, head: String::new(), body: Vec::new() })
+        Ok(Self {
+            stream,
+            buffer,
+            head: String::new(),
+            body: Vec::new(),
+        })
     }
 
     /// Sends a request and reads its answer whole, which must have this status.
@@ -113,7 +118,8 @@ impl Line {
             if size == 0 {
                 return Ok(());
             }
-            self.body.extend_from_slice(chunk.get(..size).unwrap_or_default());
+            self.body
+                .extend_from_slice(chunk.get(..size).unwrap_or_default());
         }
     }
 
@@ -128,12 +134,17 @@ impl Line {
     /// Reads what has come of an answer, or waits for more.
     pub(crate) async fn read(&mut self) -> anyhow::Result<()> {
         if self.stream.read_buf(&mut self.buffer).await? == 0 {
-            bail!("the server hung up: {:?}", String::from_utf8_lossy(&self.buffer));
+            bail!(
+                "the server hung up: {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            );
         }
         Ok(())
     }
 }
 
 fn find(bytes: &[u8], words: &[u8]) -> Option<usize> {
-    bytes.windows(words.len()).position(|window| window == words)
+    bytes
+        .windows(words.len())
+        .position(|window| window == words)
 }

@@ -38,10 +38,22 @@ struct Plan {
     load: usize,
 }
 
-const FULL: Plan =
-    Plan { rounds: 7, warm_starts: 3, starts: 6, warm_up: 960, sequential: 2000, load: 19_200 };
-const QUICK: Plan =
-    Plan { rounds: 2, warm_starts: 1, starts: 4, warm_up: 320, sequential: 300, load: 3200 };
+const FULL: Plan = Plan {
+    rounds: 7,
+    warm_starts: 3,
+    starts: 6,
+    warm_up: 960,
+    sequential: 2000,
+    load: 19_200,
+};
+const QUICK: Plan = Plan {
+    rounds: 2,
+    warm_starts: 1,
+    starts: 4,
+    warm_up: 320,
+    sequential: 300,
+    load: 3200,
+};
 
 struct Options {
     /// What to do instead of the figures.
@@ -76,7 +88,13 @@ impl Options {
         if let Some(only) = only.as_deref().filter(|only| !parts.contains(only)) {
             bail!("there is no {only}; there are {}", parts.join(", "));
         }
-        Ok(Self { trial, kinds, plan, quick, only })
+        Ok(Self {
+            trial,
+            kinds,
+            plan,
+            quick,
+            only,
+        })
     }
 
     fn wants(&self, part: &str) -> bool {
@@ -87,7 +105,9 @@ impl Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::read(std::env::args())?;
     // One thread: the driver shares the machine with what it measures.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     if options.trial.as_deref() == Some("abuse") {
         return runtime.block_on(abuse::run(options.quick, &options.kinds));
     }
@@ -104,7 +124,14 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let figures = runtime.block_on(measure(&options))?;
-    let Plan { rounds, starts, sequential, load, warm_up, .. } = options.plan;
+    let Plan {
+        rounds,
+        starts,
+        sequential,
+        load,
+        warm_up,
+        ..
+    } = options.plan;
     let cores = std::thread::available_parallelism()?;
     let mut out = io::stdout().lock();
     writeln!(
@@ -134,7 +161,10 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
             let found = stdio::round(&url, plan, &mut figures)?;
             compare("stdio", direct.as_ref(), &found, &mut figures);
         }
-        for (part, generation) in [("modern", Generation::Modern), ("legacy", Generation::Legacy)] {
+        for (part, generation) in [
+            ("modern", Generation::Modern),
+            ("legacy", Generation::Legacy),
+        ] {
             if options.wants(part) {
                 let found = http::round(&url, generation, plan, &mut figures).await?;
                 compare(generation.name(), direct.as_ref(), &found, &mut figures);
@@ -148,7 +178,12 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
 fn compare(name: &str, direct: Option<&Pace>, found: &Pace, figures: &mut Figures) {
     let Some(direct) = direct else { return };
     let added = format!("{name}: added latency, median, one at a time");
-    figures.add(&added, Unit::Millis, Target::AtMost(0.3), found.p50 - direct.p50);
+    figures.add(
+        &added,
+        Unit::Millis,
+        Target::AtMost(0.3),
+        found.p50 - direct.p50,
+    );
     let share = format!("{name}: throughput, share of direct");
     let percent = 100.0 * found.per_second / direct.per_second;
     figures.add(&share, Unit::Percent, Target::AtLeast(25.0), percent);

@@ -47,10 +47,14 @@ impl Process {
             }
             let line = seen.get(start..).unwrap_or_default();
             // Metrics may be served first, at an address of their own.
-            let served = line.split_once("http://").filter(|_| !line.contains("/metrics"));
+            let served = line
+                .split_once("http://")
+                .filter(|_| !line.contains("/metrics"));
             if let Some((_, rest)) = served {
                 let address = rest.split(['/', ';', ' ', '\n']).next().unwrap_or_default();
-                let address = address.parse().with_context(|| format!("where is {line:?}?"))?;
+                let address = address
+                    .parse()
+                    .with_context(|| format!("where is {line:?}?"))?;
                 // Read on, or the process waits once the pipe is full.
                 std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
                 return Ok((Self { child }, address));
@@ -60,7 +64,10 @@ impl Process {
 
     /// Runs the binary to its end.
     pub(crate) fn run(args: &[&str]) -> anyhow::Result<Output> {
-        command(args).stdin(Stdio::null()).output().context("the command cannot be started")
+        command(args)
+            .stdin(Stdio::null())
+            .output()
+            .context("the command cannot be started")
     }
 
     /// A line of `/proc/<pid>/status` that counts memory, such as `VmRSS`, in megabytes.
@@ -69,7 +76,9 @@ impl Process {
             .context("memory is read from /proc, which needs Linux")?;
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         let count = line.and_then(|line| line.split_whitespace().nth(1));
-        let kib: f64 = count.with_context(|| format!("there is no {field}"))?.parse()?;
+        let kib: f64 = count
+            .with_context(|| format!("there is no {field}"))?
+            .parse()?;
         Ok(kib * 1024.0 / 1e6)
     }
 

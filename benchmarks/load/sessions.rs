@@ -37,7 +37,12 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
         &most,
     ])?;
     let mut add = |what: &str, unit, value| {
-        figures.add(&format!("{sessions} sessions: {what}"), unit, Target::None, value);
+        figures.add(
+            &format!("{sessions} sessions: {what}"),
+            unit,
+            Target::None,
+            value,
+        );
     };
     // One opens and ends before, so that what every server has is not counted as theirs.
     let mut first = Client::connect(address, Generation::Legacy, "").await?;
@@ -53,7 +58,10 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     let mut more = Client::connect(address, Generation::Legacy, "").await?;
     end(&mut more, address).await?;
     let (mut clients, latencies) = flood(clients, sessions * CALLS).await?;
-    ensure!(latencies.len() == sessions * CALLS, "some sessions did not work");
+    ensure!(
+        latencies.len() == sessions * CALLS,
+        "some sessions did not work"
+    );
     let worked = server.memory("VmRSS")?;
     for client in &mut clients {
         end(client, address).await?;
@@ -67,9 +75,17 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
     let (p50, p99) = latencies.p50_p99();
     add("RSS before", Unit::Megabytes, before);
     add("RSS with all open", Unit::Megabytes, opened);
-    add("memory of one", Unit::Kilobytes, (opened - before) * 1e3 / sessions as f64);
+    add(
+        "memory of one",
+        Unit::Kilobytes,
+        (opened - before) * 1e3 / sessions as f64,
+    );
     add("RSS after all have worked at once", Unit::Megabytes, worked);
-    add("RSS after all have ended, and as many more", Unit::Megabytes, server.memory("VmRSS")?);
+    add(
+        "RSS after all have ended, and as many more",
+        Unit::Megabytes,
+        server.memory("VmRSS")?,
+    );
     add("latency p50, all at once", Unit::Millis, p50);
     add("latency p99, all at once", Unit::Millis, p99);
     Ok(())
@@ -77,8 +93,14 @@ pub(crate) async fn run(quick: bool, figures: &mut Figures) -> anyhow::Result<()
 
 /// Ends a session; from then on it is not known.
 async fn end(client: &mut Client, address: SocketAddr) -> anyhow::Result<()> {
-    let head = format!("DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n", client.headers);
-    client.line.exchange(head.as_bytes(), "HTTP/1.1 204").await?;
+    let head = format!(
+        "DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n",
+        client.headers
+    );
+    client
+        .line
+        .exchange(head.as_bytes(), "HTTP/1.1 204")
+        .await?;
     let late = post(address, &client.headers, &mcp::call(1, ""));
     client.line.exchange(&late, "HTTP/1.1 404").await
 }

@@ -41,7 +41,12 @@ impl Figures {
             Some(figure) => figure.rounds.push(value),
             None => {
                 let name = name.to_owned();
-                self.0.push(Figure { name, unit, target, rounds: vec![value] });
+                self.0.push(Figure {
+                    name,
+                    unit,
+                    target,
+                    rounds: vec![value],
+                });
             }
         }
     }
@@ -50,7 +55,13 @@ impl Figures {
     pub(crate) fn table(&self) -> String {
         let mut table = String::from("| figure | median (min–max) | target | verdict |\n");
         table.push_str("| --- | --- | --- | --- |\n");
-        for Figure { name, unit, target, rounds } in &self.0 {
+        for Figure {
+            name,
+            unit,
+            target,
+            rounds,
+        } in &self.0
+        {
             let mut sorted = rounds.clone();
             sorted.sort_by(f64::total_cmp);
             let at = |part| unit.show(quantile(&sorted, part));
@@ -141,7 +152,10 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(calls: usize, took: Duration, cpu: Duration) -> Self {
         let calls = calls as f64;
-        Self { per_second: calls / took.as_secs_f64(), cpu: cpu.as_secs_f64() * 1e6 / calls }
+        Self {
+            per_second: calls / took.as_secs_f64(),
+            cpu: cpu.as_secs_f64() * 1e6 / calls,
+        }
     }
 }
 

@@ -37,7 +37,13 @@ impl Pipe {
         let input = process.child.stdin.take().context("no standard input")?;
         let output = process.child.stdout.take().context("no standard output")?;
         let output = BufReader::with_capacity(256 * 1024, output);
-        let mut pipe = Self { process, input, output, line: Vec::new(), id: 0 };
+        let mut pipe = Self {
+            process,
+            input,
+            output,
+            line: Vec::new(),
+            id: 0,
+        };
         pipe.input.write_all(mcp::INITIALIZE.as_bytes())?;
         pipe.input.write_all(b"\n")?;
         pipe.receive(mcp::INITIALIZED)?;
@@ -125,7 +131,12 @@ pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     figures.add("stdio: RSS after `initialize`", Unit::Megabytes, idle, rss);
     pipe.call()?;
     let rss = pipe.process.memory("VmRSS")?;
-    figures.add("stdio: RSS after the first call", Unit::Megabytes, idle, rss);
+    figures.add(
+        "stdio: RSS after the first call",
+        Unit::Megabytes,
+        idle,
+        rss,
+    );
 
     for _ in 0..plan.warm_up {
         pipe.call()?;
@@ -136,11 +147,30 @@ pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     for _ in 0..plan.sequential {
         latencies.add(pipe.call()?);
     }
-    let alone = Load::new(plan.sequential, started.elapsed(), pipe.process.cpu()? - cpu);
+    let alone = Load::new(
+        plan.sequential,
+        started.elapsed(),
+        pipe.process.cpu()? - cpu,
+    );
     let (p50, p99) = latencies.p50_p99();
-    figures.add("stdio: latency p50, one at a time", Unit::Millis, Target::None, p50);
-    figures.add("stdio: latency p99, one at a time", Unit::Millis, Target::None, p99);
-    figures.add("stdio: CPU per call, one at a time", Unit::Micros, Target::None, alone.cpu);
+    figures.add(
+        "stdio: latency p50, one at a time",
+        Unit::Millis,
+        Target::None,
+        p50,
+    );
+    figures.add(
+        "stdio: latency p99, one at a time",
+        Unit::Millis,
+        Target::None,
+        p99,
+    );
+    figures.add(
+        "stdio: CPU per call, one at a time",
+        Unit::Micros,
+        Target::None,
+        alone.cpu,
+    );
 
     pipe.flood(plan.warm_up)?;
     let cpu = pipe.process.cpu()?;
@@ -154,5 +184,8 @@ pub(crate) fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Re
     let peak = pipe.process.memory("VmHWM")?;
     let name = format!("stdio: peak RSS, {WINDOW} in flight");
     figures.add(&name, Unit::Megabytes, Target::None, peak);
-    Ok(Pace { p50, per_second: load.per_second })
+    Ok(Pace {
+        p50,
+        per_second: load.per_second,
+    })
 }

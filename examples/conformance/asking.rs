@@ -15,23 +15,57 @@ use crate::fixtures::{complete, typed};
 
 /// Those that take no arguments.
 pub(crate) const TOOLS: &[(&str, &str)] = &[
-    ("test_elicitation_sep1034_defaults", "Asks the user, with defaults."),
-    ("test_elicitation_sep1330_enums", "Asks the user to choose, in every way there is."),
+    (
+        "test_elicitation_sep1034_defaults",
+        "Asks the user, with defaults.",
+    ),
+    (
+        "test_elicitation_sep1330_enums",
+        "Asks the user to choose, in every way there is.",
+    ),
     ("test_missing_capability", "Needs a client that samples."),
-    ("test_streaming_elicitation", "Asks the user and says nothing else meanwhile."),
-    ("test_input_required_result_elicitation", "Asks the user for a name."),
-    ("test_input_required_result_sampling", "Asks the client's model."),
-    ("test_input_required_result_list_roots", "Asks for the client's roots."),
-    ("test_input_required_result_request_state", "Wants its state back."),
-    ("test_input_required_result_multiple_inputs", "Asks for three things at once."),
+    (
+        "test_streaming_elicitation",
+        "Asks the user and says nothing else meanwhile.",
+    ),
+    (
+        "test_input_required_result_elicitation",
+        "Asks the user for a name.",
+    ),
+    (
+        "test_input_required_result_sampling",
+        "Asks the client's model.",
+    ),
+    (
+        "test_input_required_result_list_roots",
+        "Asks for the client's roots.",
+    ),
+    (
+        "test_input_required_result_request_state",
+        "Wants its state back.",
+    ),
+    (
+        "test_input_required_result_multiple_inputs",
+        "Asks for three things at once.",
+    ),
     ("test_input_required_result_multi_round", "Asks twice."),
-    ("test_input_required_result_tampered_state", "Refuses a state it did not give out."),
-    ("test_input_required_result_capabilities", "Asks only for what the client can do."),
+    (
+        "test_input_required_result_tampered_state",
+        "Refuses a state it did not give out.",
+    ),
+    (
+        "test_input_required_result_capabilities",
+        "Asks only for what the client can do.",
+    ),
 ];
 
 fn elicit(message: &str, properties: Value) -> Value {
-    let required: Vec<_> =
-        properties.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    let required: Vec<_> = properties
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name)
+        .collect();
     let schema = json!({ "type": "object", "properties": properties, "required": required });
     let params = json!({ "mode": "form", "message": message, "requestedSchema": schema });
     json!({ "method": "elicitation/create", "params": params })
@@ -60,7 +94,10 @@ async fn ask(client: &Peer<RoleServer>, request: Value) -> Result<Value, String>
         InputRequest::ListRoots(request) => ServerRequest::ListRootsRequest(request),
         other => return Err(format!("there is no way to ask {other:?}")),
     };
-    let answer = client.send_request(request).await.map_err(|error| error.to_string())?;
+    let answer = client
+        .send_request(request)
+        .await
+        .map_err(|error| error.to_string())?;
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
 
@@ -70,7 +107,12 @@ pub(crate) async fn call_in_session(
     arguments: &JsonObject,
     context: &RequestContext<RoleServer>,
 ) -> Result<Option<CallToolResponse>, ErrorData> {
-    let given = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
+    let given = |name: &str| {
+        arguments
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let (request, sampling) = match name {
         "test_sampling" => (sample(given("prompt"), 100), true),
         "test_elicitation" => {
@@ -91,10 +133,16 @@ pub(crate) async fn call_in_session(
             (format!("LLM response: {text}"), false)
         }
         Ok(answer) => {
-            let opening =
-                if name == "test_elicitation" { "User response" } else { "Elicitation completed" };
+            let opening = if name == "test_elicitation" {
+                "User response"
+            } else {
+                "Elicitation completed"
+            };
             let action = answer["action"].as_str().unwrap_or_default();
-            (format!("{opening}: action={action}, content={}", answer["content"]), false)
+            (
+                format!("{opening}: action={action}, content={}", answer["content"]),
+                false,
+            )
         }
         Err(why) => (format!("the client could not be asked: {why}"), true),
     };
@@ -160,7 +208,9 @@ impl Round<'_> {
 
     /// The number of the round before, by the state it gave out; any other state is refused.
     fn past(&self, name: &str) -> Result<u32, ErrorData> {
-        let Some(state) = self.state else { return Ok(0) };
+        let Some(state) = self.state else {
+            return Ok(0);
+        };
         let known = |round: &u32| state == given_out(name, *round);
         let refused = || ErrorData::invalid_params("requestState was rejected", None);
         (1..=2).find(known).ok_or_else(refused)
@@ -202,7 +252,10 @@ pub(crate) fn prompt(round: &Round<'_>) -> Result<GetPromptResponse, ErrorData> 
 }
 
 fn required(requests: Value, state: Option<String>) -> Result<InputRequiredResult, ErrorData> {
-    Ok(InputRequiredResult::new(Some(typed::<InputRequests>(requests)?), state))
+    Ok(InputRequiredResult::new(
+        Some(typed::<InputRequests>(requests)?),
+        state,
+    ))
 }
 
 fn turn(name: &str, round: &Round<'_>) -> Result<Option<Turn>, ErrorData> {
@@ -266,7 +319,10 @@ fn turn(name: &str, round: &Round<'_>) -> Result<Option<Turn>, ErrorData> {
             2 if round.text("step2", "/content/color").is_some() => {
                 Turn::Done("two steps".to_owned())
             }
-            _ => ask_after(json!({ "step1": one_text("Step 1: What is your name?", "name") }), 0),
+            _ => ask_after(
+                json!({ "step1": one_text("Step 1: What is your name?", "name") }),
+                0,
+            ),
         },
         "test_input_required_result_capabilities" => {
             let mut requests = json!({});

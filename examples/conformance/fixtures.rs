@@ -169,9 +169,19 @@ pub(crate) async fn call(
 }
 
 async fn log(level: &Level, context: &RequestContext<RoleServer>) {
-    let modern = context.protocol_version().is_some_and(|version| !version.has_initialize());
-    let wanted = if modern { context.meta.log_level() } else { Some(level.get()) };
-    for what in ["Tool execution started", "Tool processing data", "Tool execution completed"] {
+    let modern = context
+        .protocol_version()
+        .is_some_and(|version| !version.has_initialize());
+    let wanted = if modern {
+        context.meta.log_level()
+    } else {
+        Some(level.get())
+    };
+    for what in [
+        "Tool execution started",
+        "Tool processing data",
+        "Tool execution completed",
+    ] {
         if wanted.is_some_and(Level::admits_information) {
             let message = LoggingMessageNotificationParam::new(Level::INFORMATION, json!(what));
             // A client that is gone gets no answer either.
@@ -215,13 +225,18 @@ pub(crate) fn prompts() -> Value {
 pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResult, ErrorData> {
     let given = |name: &str| {
         let missing = || ErrorData::invalid_params(format!("`{name}` is missing"), None);
-        arguments.get(name).and_then(Value::as_str).ok_or_else(missing)
+        arguments
+            .get(name)
+            .and_then(Value::as_str)
+            .ok_or_else(missing)
     };
     let contents = match name {
         "test_simple_prompt" => vec![text("This is a simple prompt for testing.")],
         "test_prompt_with_arguments" => {
             let (first, second) = (given("arg1")?, given("arg2")?);
-            vec![text(&format!("Prompt with arguments: arg1='{first}', arg2='{second}'"))]
+            vec![text(&format!(
+                "Prompt with arguments: arg1='{first}', arg2='{second}'"
+            ))]
         }
         "test_prompt_with_embedded_resource" => {
             let what = "Embedded resource content for testing.";
@@ -229,7 +244,12 @@ pub(crate) fn prompt(name: &str, arguments: &JsonObject) -> Result<GetPromptResu
             vec![inner, text("Please process the embedded resource above.")]
         }
         "test_prompt_with_image" => vec![image(), text("Please analyze the image above.")],
-        _ => return Err(ErrorData::invalid_params(format!("there is no prompt `{name}`"), None)),
+        _ => {
+            return Err(ErrorData::invalid_params(
+                format!("there is no prompt `{name}`"),
+                None,
+            ));
+        }
     };
     let said = |content| json!({ "role": "user", "content": content });
     complete(json!({ "messages": contents.into_iter().map(said).collect::<Vec<_>>() }))
@@ -261,7 +281,9 @@ pub(crate) fn templates() -> Value {
 
 /// What is in a resource.
 pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
+    let id = uri
+        .strip_prefix("test://template/")
+        .and_then(|rest| rest.strip_suffix("/data"));
     let mut content = match (uri, id) {
         (_, Some(id)) => {
             let data = format!("Data for ID: {id}");
@@ -275,7 +297,10 @@ pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
         ("test://static-binary", _) => json!({ "mimeType": "image/png", "blob": IMAGE }),
         _ => {
             let data = json!({ "uri": uri });
-            return Err(ErrorData::resource_not_found("there is no such resource", Some(data)));
+            return Err(ErrorData::resource_not_found(
+                "there is no such resource",
+                Some(data),
+            ));
         }
     };
     if let Some(content) = content.as_object_mut() {

@@ -67,7 +67,12 @@ pub(crate) struct Layered {
 impl Layered {
     pub(crate) fn new(product: Server) -> Result<Self, ErrorData> {
         let tools = Arc::new(typed(fixtures::tools())?);
-        Ok(Self { product, tools, session: Session::default(), level: Level::default() })
+        Ok(Self {
+            product,
+            tools,
+            session: Session::default(),
+            level: Level::default(),
+        })
     }
 
     fn is_fixture(&self, name: &str) -> bool {
@@ -91,7 +96,9 @@ impl Layered {
 }
 
 fn stateless(context: &RequestContext<RoleServer>) -> bool {
-    context.protocol_version().is_some_and(|version| !version.has_initialize())
+    context
+        .protocol_version()
+        .is_some_and(|version| !version.has_initialize())
 }
 
 impl Foresight for Layered {
@@ -158,7 +165,9 @@ impl ServerHandler for Layered {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(typed(fixtures::prompts())?))
+        Ok(ListPromptsResult::with_all_items(typed(
+            fixtures::prompts(),
+        )?))
     }
 
     async fn get_prompt(
@@ -183,7 +192,9 @@ impl ServerHandler for Layered {
         _: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let known = ["paris", "park", "party"].into_iter().map(str::to_owned);
-        let fitting = known.filter(|word| word.starts_with(&request.argument.value)).collect();
+        let fitting = known
+            .filter(|word| word.starts_with(&request.argument.value))
+            .collect();
         let all = CompletionInfo::with_all_values(fitting);
         let all = all.map_err(|error| ErrorData::internal_error(error, None))?;
         Ok(CompleteResult::new(all))
@@ -194,7 +205,9 @@ impl ServerHandler for Layered {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(typed(fixtures::resources())?))
+        Ok(ListResourcesResult::with_all_items(typed(
+            fixtures::resources(),
+        )?))
     }
 
     async fn list_resource_templates(
@@ -202,7 +215,9 @@ impl ServerHandler for Layered {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(ListResourceTemplatesResult::with_all_items(typed(fixtures::templates())?))
+        Ok(ListResourceTemplatesResult::with_all_items(typed(
+            fixtures::templates(),
+        )?))
     }
 
     async fn read_resource(
@@ -219,7 +234,10 @@ impl ServerHandler for Layered {
         _: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let full = || ErrorData::invalid_params("too many resources are watched", None);
-        self.session.watch(request.uri).then_some(()).ok_or_else(full)
+        self.session
+            .watch(request.uri)
+            .then_some(())
+            .ok_or_else(full)
     }
 
     async fn unsubscribe(

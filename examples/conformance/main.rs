@@ -5,8 +5,14 @@
 //! `CONFORMANCE_TOKEN`: the suite cannot send one, so it is added to each request here, outside of
 //! everything that is judged. Where it serves is said on standard error.
 
-#![allow(deprecated, reason = "the suite of 2025-11-25 asks for logging, sampling and roots")]
-#![allow(clippy::indexing_slicing, reason = "JSON that has no such member answers with null")]
+#![allow(
+    deprecated,
+    reason = "the suite of 2025-11-25 asks for logging, sampling and roots"
+)]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "JSON that has no such member answers with null"
+)]
 
 mod asking;
 mod fixtures;
@@ -47,7 +53,13 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { options, http } = Arguments::parse();
     let token = std::env::var("CONFORMANCE_TOKEN").context("CONFORMANCE_TOKEN is not set")?;
     let bearer: HeaderValue = format!("Bearer {token}").parse()?;
-    let Prepared { server, auth, settings, sandbox, .. } = http.prepare(&options, false).await?;
+    let Prepared {
+        server,
+        auth,
+        settings,
+        sandbox,
+        ..
+    } = http.prepare(&options, false).await?;
     // It calls tools it has never seen with arguments it made up.
     ensure!(sandbox.is_some(), "the suite may only meet the sandbox");
 
@@ -55,10 +67,14 @@ async fn main() -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let judged = router(Layered::new(server)?, auth, &settings, &Stop::default());
     let with_token = middleware::from_fn(move |mut request: Request, next: Next| {
-        request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
+        request
+            .headers_mut()
+            .insert(header::AUTHORIZATION, bearer.clone());
         next.run(request)
     });
-    let service = judged.layer(with_token).into_make_service_with_connect_info::<SocketAddr>();
+    let service = judged
+        .layer(with_token)
+        .into_make_service_with_connect_info::<SocketAddr>();
     eprintln!("serving the fixtures at http://{address}/mcp");
     tokio::select! {
         ended = axum::serve(listener, service) => ended?,

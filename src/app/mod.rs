@@ -102,7 +102,13 @@ pub struct Options {
     #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     connect_timeout: Duration,
     /// How often a call that may be repeated is, after 429, 502, 503, 504 or a lost connection.
-    #[arg(long, global = true, env = "PORTKEY_MCP_RETRIES", value_name = "N", default_value = "3")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_RETRIES",
+        value_name = "N",
+        default_value = "3"
+    )]
     retries: usize,
     /// Bound on an answer, in bytes.
     #[arg(
@@ -228,14 +234,31 @@ impl Options {
             let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
             let key = self.sandbox_key()?;
             let (portkey, enkrypt) = (Some(key.clone()), Some(key));
-            (addresses, Credentials { portkey, enkrypt, missing: NoKey::Server }, Some(sandbox))
+            (
+                addresses,
+                Credentials {
+                    portkey,
+                    enkrypt,
+                    missing: NoKey::Server,
+                },
+                Some(sandbox),
+            )
         } else {
-            let portkey =
-                read_key(PORTKEY_KEY, self.api_key.as_ref(), self.api_key_file.as_deref())?;
-            let (given, file) =
-                (self.enkrypt_api_key.as_ref(), self.enkrypt_api_key_file.as_deref());
+            let portkey = read_key(
+                PORTKEY_KEY,
+                self.api_key.as_ref(),
+                self.api_key_file.as_deref(),
+            )?;
+            let (given, file) = (
+                self.enkrypt_api_key.as_ref(),
+                self.enkrypt_api_key_file.as_deref(),
+            );
             let enkrypt = read_key(ENKRYPT_KEY, given, file)?;
-            let credentials = Credentials { portkey, enkrypt, missing: NoKey::Server };
+            let credentials = Credentials {
+                portkey,
+                enkrypt,
+                missing: NoKey::Server,
+            };
             (self.addresses()?, credentials, None)
         };
         if sandbox.is_none() {
@@ -246,11 +269,17 @@ impl Options {
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             max_response_bytes: self.max_response_bytes,
-            retries: Retries { most: self.retries, ..Retries::default() },
+            retries: Retries {
+                most: self.retries,
+                ..Retries::default()
+            },
             extra_roots: self.extra_roots()?,
             proxies: sandbox.is_none(),
         };
-        let now = self.sandbox_now.filter(|_| self.sandbox).map(PinnedTime::unix);
+        let now = self
+            .sandbox_now
+            .filter(|_| self.sandbox)
+            .map(PinnedTime::unix);
         let dispatcher = Dispatcher::new(self.catalog()?, Client::new(settings))
             .narrowed(self.access.modes()?)
             .with_validation(self.arguments.validation(now))
@@ -265,7 +294,11 @@ impl Options {
             self.readiness.watch("audit_log", state);
             dispatcher = dispatcher.audited(audit);
         }
-        Ok(Built { dispatcher, credentials, sandbox })
+        Ok(Built {
+            dispatcher,
+            credentials,
+            sandbox,
+        })
     }
 
     /// The key that acts on the embedded sandbox: the one that is set if it is one of the sandbox's, which
@@ -282,8 +315,12 @@ impl Options {
         };
         // In quotes, or with a word before it, it is one of the sandbox's all the same.
         match given.contains(portkey_sandbox::KEY_PREFIX) {
-            true => read_key(PORTKEY_KEY, self.api_key.as_ref(), self.api_key_file.as_deref())?
-                .context("there is no key"),
+            true => read_key(
+                PORTKEY_KEY,
+                self.api_key.as_ref(),
+                self.api_key_file.as_deref(),
+            )?
+            .context("there is no key"),
             false => Ok(Key::new(KeySource::Sandbox, &portkey_sandbox::KEY.into())?),
         }
     }
@@ -294,7 +331,9 @@ impl Options {
     /// The file of authorities cannot be read.
     pub fn http(&self) -> anyhow::Result<reqwest::ClientBuilder> {
         let us = concat!("portkey-mcp/", env!("CARGO_PKG_VERSION"));
-        Ok(http_client().user_agent(us).tls_certs_merge(self.extra_roots()?))
+        Ok(http_client()
+            .user_agent(us)
+            .tls_certs_merge(self.extra_roots()?))
     }
 
     /// Makes sure that this process has no key of its own: its clients' keys act, and none else.
@@ -332,12 +371,19 @@ impl Options {
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
         let enkrypt = self.enkrypt_api_key.is_some() || self.enkrypt_api_key_file.is_some();
         let whole = Catalog::presented(self.access.presentation()?);
-        Ok(if enkrypt || self.sandbox { whole } else { whole.without(Upstream::Enkrypt) })
+        Ok(if enkrypt || self.sandbox {
+            whole
+        } else {
+            whole.without(Upstream::Enkrypt)
+        })
     }
 
     fn addresses(&self) -> anyhow::Result<Addresses> {
         // Not left to the parsers above, because clap repeats what it does not accept.
-        if self.urls().any(|url| !url.username().is_empty() || url.password().is_some()) {
+        if self
+            .urls()
+            .any(|url| !url.username().is_empty() || url.password().is_some())
+        {
             bail!(
                 "an address may not hold credentials; set PORTKEY_API_KEY or ENKRYPT_API_KEY instead"
             );
@@ -353,7 +399,9 @@ impl Options {
     /// Every address that a key goes to.
     fn urls(&self) -> impl Iterator<Item = &Url> {
         let named = [self.gateway_url.as_ref(), self.registry_url.as_ref()];
-        [&self.base_url, &self.enkrypt_base_url].into_iter().chain(named.into_iter().flatten())
+        [&self.base_url, &self.enkrypt_base_url]
+            .into_iter()
+            .chain(named.into_iter().flatten())
     }
 
     /// The certificate authorities to trust beside the system's, in PEM; empty without any.
@@ -361,13 +409,17 @@ impl Options {
     /// # Errors
     /// The file cannot be read.
     pub fn extra_roots_pem(&self) -> anyhow::Result<Vec<u8>> {
-        let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
+        let Some(file) = &self.ca_file else {
+            return Ok(Vec::new());
+        };
         portkey_bounded_file::read(file, MAX_CONFIG_BYTES)
             .with_context(|| format!("cannot read the CA file {}", shown(file)))
     }
 
     fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
-        let Some(file) = &self.ca_file else { return Ok(Vec::new()) };
+        let Some(file) = &self.ca_file else {
+            return Ok(Vec::new());
+        };
         let roots = Certificate::from_pem_bundle(&self.extra_roots_pem()?)
             .with_context(|| format!("{} holds no PEM certificates", shown(file)))?;
         if roots.is_empty() {
@@ -381,7 +433,10 @@ impl Options {
         for url in self.urls() {
             if !self.sandbox && url.scheme() == "http" && !is_loopback(url) {
                 let host = url.host_str();
-                warn!(host, "the address is plain http: the API key travels unencrypted");
+                warn!(
+                    host,
+                    "the address is plain http: the API key travels unencrypted"
+                );
             }
         }
     }
@@ -409,13 +464,19 @@ fn read_key(
             "both an API key and a key file are given; set only one of {variable} ({option}) and \
              {variable}_FILE ({option}-file)"
         ),
-        (Some(key), None) => (Key::new(KeySource::Option, key), format!("{variable} ({option})")),
-        (None, Some(file)) => {
-            (Key::in_file(file.to_owned()), format!("{variable}_FILE ({option}-file)"))
-        }
+        (Some(key), None) => (
+            Key::new(KeySource::Option, key),
+            format!("{variable} ({option})"),
+        ),
+        (None, Some(file)) => (
+            Key::in_file(file.to_owned()),
+            format!("{variable}_FILE ({option}-file)"),
+        ),
         (None, None) => return Ok(None),
     };
-    Ok(Some(key.with_context(|| format!("{place} cannot be used"))?))
+    Ok(Some(
+        key.with_context(|| format!("{place} cannot be used"))?,
+    ))
 }
 
 /// An address of HTTP.
@@ -447,11 +508,17 @@ pub(crate) fn seconds(text: &str) -> anyhow::Result<Duration> {
 
 /// A time that may be none at all.
 pub(crate) fn pause(text: &str) -> anyhow::Result<Duration> {
-    let seconds: f64 = text.parse().context("give a number of seconds, such as 30 or 0.5")?;
+    let seconds: f64 = text
+        .parse()
+        .context("give a number of seconds, such as 30 or 0.5")?;
     Duration::try_from_secs_f64(seconds).context("give a number of seconds that is not negative")
 }
 
 /// Like the other parsers, but an empty text stands for no faults.
 fn faults(text: &str) -> anyhow::Result<Faults> {
-    if text.trim().is_empty() { Ok(Faults::default()) } else { Ok(text.parse()?) }
+    if text.trim().is_empty() {
+        Ok(Faults::default())
+    } else {
+        Ok(text.parse()?)
+    }
 }

@@ -61,7 +61,14 @@ pub fn table() -> String {
     let mut table = "| What | Of one caller | In all | How long | At the bound |\n\
                      | --- | --- | --- | --- | --- |\n"
         .to_owned();
-    for Kept { what, of_caller, in_all, time, at_bound } in kept() {
+    for Kept {
+        what,
+        of_caller,
+        in_all,
+        time,
+        at_bound,
+    } in kept()
+    {
         table += &format!("| {what} | {of_caller} | {in_all} | {time} | {at_bound} |\n");
     }
     table
@@ -134,7 +141,10 @@ fn of_transport() -> Vec<Kept> {
             what: "Streams that wait for news (GET, `subscriptions/listen`), of proven callers only",
             of_caller: "`--concurrency`, or `--max-sessions-per-principal` if that is more"
                 .to_owned(),
-            in_all: format!("{}, or `--max-sessions` if that is more", count(MAX_STREAMS)),
+            in_all: format!(
+                "{}, or `--max-sessions` if that is more",
+                count(MAX_STREAMS)
+            ),
             time: "not longer than the caller is let in".to_owned(),
             at_bound: "429; 503 where there are too many in all",
         },
@@ -155,7 +165,10 @@ fn of_transport() -> Vec<Kept> {
                 "one entry; {} checks a minute of one network",
                 MAX_KEY_CHECKS.burst
             ),
-            in_all: format!("{} of either; {MAX_CHECKS} checks at once", count(MAX_PROOFS)),
+            in_all: format!(
+                "{} of either; {MAX_CHECKS} checks at once",
+                count(MAX_PROOFS)
+            ),
             time: seconds(PROOF_TTL),
             at_bound: "the oldest is forgotten; 429 where too many are to be checked",
         },
@@ -219,7 +232,10 @@ fn of_calls() -> Vec<Kept> {
             what: "Calls that wait for somebody to decide elsewhere (tickets)",
             of_caller: count(MAX_TICKETS_OF_CALLER),
             in_all: count(MAX_TICKETS),
-            time: format!("`--approval-timeout`; their names {} more", seconds(NAME_REMEMBERED)),
+            time: format!(
+                "`--approval-timeout`; their names {} more",
+                seconds(NAME_REMEMBERED)
+            ),
             at_bound: "the call is denied; in all, the oldest of whoever has most makes room first",
         },
         Kept {
@@ -281,7 +297,11 @@ fn seconds(time: Duration) -> String {
 
 fn count(number: usize) -> String {
     let digits = number.to_string();
-    match digits.len().checked_sub(3).and_then(|at| digits.split_at_checked(at)) {
+    match digits
+        .len()
+        .checked_sub(3)
+        .and_then(|at| digits.split_at_checked(at))
+    {
         Some((thousands, rest)) if !thousands.is_empty() => format!("{thousands},{rest}"),
         _ => digits,
     }

@@ -37,7 +37,9 @@ pub(super) enum Left {
 impl Left {
     /// Until this time, if there is one.
     pub(super) fn until(end: Option<SystemTime>) -> Self {
-        let Some(end) = end else { return Self::Unlimited };
+        let Some(end) = end else {
+            return Self::Unlimited;
+        };
         match end.duration_since(SystemTime::now()) {
             Ok(left) if !left.is_zero() => Self::For(left),
             _ => Self::Nothing,

@@ -18,7 +18,10 @@ pub(super) const CHALLENGE: &str = "ApiKey realm=\"Portkey\", header=\"x-portkey
 /// Makes the caller out of the keys in the headers. What it may do is for Portkey to say.
 pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
     let portkey = key(headers, &PORTKEY_HEADER)?.ok_or_else(|| {
-        Denied::stranger("send your Portkey API key in the header x-portkey-api-key", CHALLENGE)
+        Denied::stranger(
+            "send your Portkey API key in the header x-portkey-api-key",
+            CHALLENGE,
+        )
     })?;
     let enkrypt = key(headers, &ENKRYPT_HEADER)?;
     Ok(Principal {
@@ -27,7 +30,11 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
         method: Method::Key,
         scopes: Scopes::all(),
         toolsets: Toolsets::all(),
-        credentials: Credentials { portkey: Some(portkey), enkrypt, missing },
+        credentials: Credentials {
+            portkey: Some(portkey),
+            enkrypt,
+            missing,
+        },
         policy: None,
         narrowing: None,
         grant: Grant::Key,
@@ -36,17 +43,23 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
 }
 
 fn key(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Key>, Denied> {
-    let Some(value) = only(headers, name)? else { return Ok(None) };
+    let Some(value) = only(headers, name)? else {
+        return Ok(None);
+    };
     let challenge = HeaderValue::from_static(CHALLENGE);
     let denied = |why: String| {
         let told = format!("the key in the header `{name}` {why}");
         Denied::with_challenge(told.into(), challenge.clone())
     };
-    let text = value.to_str().map_err(|_| denied("is no text that a key can be".to_owned()))?;
-    Key::new(KeySource::Request, &text.into()).map(Some).map_err(|error| match error {
-        KeyError::Misshapen(_, shape) => denied(shape.to_string()),
-        _ => denied("is empty".to_owned()),
-    })
+    let text = value
+        .to_str()
+        .map_err(|_| denied("is no text that a key can be".to_owned()))?;
+    Key::new(KeySource::Request, &text.into())
+        .map(Some)
+        .map_err(|error| match error {
+            KeyError::Misshapen(_, shape) => denied(shape.to_string()),
+            _ => denied("is empty".to_owned()),
+        })
 }
 
 fn missing(upstream: Upstream) -> NoKey {

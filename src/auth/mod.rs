@@ -79,7 +79,12 @@ pub struct Denied {
 impl Denied {
     const fn bad(message: &'static str) -> Self {
         let message = Cow::Borrowed(message);
-        Self { status: StatusCode::BAD_REQUEST, message, challenge: None, detail: None }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            message,
+            challenge: None,
+            detail: None,
+        }
     }
 
     const fn stranger(message: &'static str, challenge: &'static str) -> Self {
@@ -88,20 +93,31 @@ impl Denied {
 
     const fn with_challenge(message: Cow<'static, str>, challenge: HeaderValue) -> Self {
         let challenge = Some(challenge);
-        Self { status: StatusCode::UNAUTHORIZED, message, challenge, detail: None }
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            message,
+            challenge,
+            detail: None,
+        }
     }
 }
 
 impl From<Unproven> for Denied {
     fn from(unproven: Unproven) -> Self {
         let (status, challenge) = match unproven {
-            Unproven::Refused => {
-                (StatusCode::UNAUTHORIZED, Some(HeaderValue::from_static(key::CHALLENGE)))
-            }
+            Unproven::Refused => (
+                StatusCode::UNAUTHORIZED,
+                Some(HeaderValue::from_static(key::CHALLENGE)),
+            ),
             Unproven::Unknown => (StatusCode::SERVICE_UNAVAILABLE, None),
             Unproven::TooMany => (StatusCode::TOO_MANY_REQUESTS, None),
         };
-        Self { status, message: unproven.to_string().into(), challenge, detail: None }
+        Self {
+            status,
+            message: unproven.to_string().into(),
+            challenge,
+            detail: None,
+        }
     }
 }
 
@@ -124,7 +140,9 @@ impl Auth {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         let parse = move |text: &str| Tokens::parse(text, &folder, &domains, instead.as_ref());
         check(file)?;
-        Ok(Self::Token(Watched::start(file, parse)?.named("token_file")))
+        Ok(Self::Token(
+            Watched::start(file, parse)?.named("token_file"),
+        ))
     }
 
     /// Recognises callers by the access tokens of an authorization server, as a file says, which takes
@@ -148,10 +166,16 @@ impl Auth {
             let oauth = OAuth::new(config, http.clone())
                 .with_known_keys(&known)
                 .with_path_prefix(&path_prefix);
-            Ok(Parsed { value: oauth, files })
+            Ok(Parsed {
+                value: oauth,
+                files,
+            })
         };
         check(file)?;
-        Ok(Self::OAuth(Watched::start(file, parse)?.named("oauth_file"), on_offer))
+        Ok(Self::OAuth(
+            Watched::start(file, parse)?.named("oauth_file"),
+            on_offer,
+        ))
     }
 
     /// Has a listener told when the file of callers has changed from now on; whether there is one.
@@ -194,7 +218,9 @@ impl Auth {
                 let oauth = Arc::clone(&oauth.get());
                 // In a box, since there is no need for it otherwise.
                 let (headers, path) = (&request.headers, request.uri.path());
-                Box::pin(oauth.authenticate(headers, path)).await.map(Arc::new)
+                Box::pin(oauth.authenticate(headers, path))
+                    .await
+                    .map(Arc::new)
             }
         }
     }
@@ -213,12 +239,20 @@ impl Auth {
         effect: Option<Effect>,
         path: &str,
     ) -> Result<(), Denied> {
-        let Self::OAuth(oauth, on_offer) = self else { return Ok(()) };
-        let Ok(entry) = on_offer.catalog.find(name) else { return Ok(()) };
+        let Self::OAuth(oauth, on_offer) = self else {
+            return Ok(());
+        };
+        let Ok(entry) = on_offer.catalog.find(name) else {
+            return Ok(());
+        };
         if effect.is_some_and(|effect| effect != entry.operation.effects()) {
             return Ok(());
         }
-        if on_offer.modes.admit(entry.domain.name, entry.operation).is_err() {
+        if on_offer
+            .modes
+            .admit(entry.domain.name, entry.operation)
+            .is_err()
+        {
             return Ok(());
         }
         let Err(withheld) = principal.may(entry.domain.name, entry.operation) else {
@@ -226,7 +260,9 @@ impl Auth {
         };
         match &withheld {
             Withheld::Scope { needed, .. } => {
-                Err(oauth.get().insufficient(principal, needed, withheld.to_string(), path))
+                Err(oauth
+                    .get()
+                    .insufficient(principal, needed, withheld.to_string(), path))
             }
             _ => Ok(()),
         }
@@ -250,7 +286,9 @@ fn has_credentials(query: &str) -> bool {
     query.split('&').any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
         let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-        CREDENTIAL_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+        CREDENTIAL_PARAMETERS
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
     })
 }
 
@@ -276,14 +314,18 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a Head
 
 /// The bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
-    let Some(value) = only(headers, &header::AUTHORIZATION)? else { return Ok(None) };
+    let Some(value) = only(headers, &header::AUTHORIZATION)? else {
+        return Ok(None);
+    };
     let token = value.to_str().ok().and_then(|text| {
         let (scheme, token) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     match token {
         Some(token) if !token.is_empty() => Ok(Some(token)),
-        _ => Err(Denied::bad("the Authorization header is to be `Bearer` and a token")),
+        _ => Err(Denied::bad(
+            "the Authorization header is to be `Bearer` and a token",
+        )),
     }
 }
 

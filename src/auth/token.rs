@@ -101,7 +101,10 @@ impl Tokens {
             }
             tokens.push(token);
         }
-        Ok(Parsed { value: Self(tokens), files })
+        Ok(Parsed {
+            value: Self(tokens),
+            files,
+        })
     }
 
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
@@ -115,13 +118,17 @@ impl Tokens {
             Some(token) if token.expires.is_none_or(|end| SystemTime::now() < end) => {
                 Ok(token.principal.clone())
             }
-            _ => Err(Denied::stranger("the token is unknown, withdrawn or expired", BAD_TOKEN)),
+            _ => Err(Denied::stranger(
+                "the token is unknown, withdrawn or expired",
+                BAD_TOKEN,
+            )),
         }
     }
 
     /// How much longer the token of this hash counts.
     pub(super) fn left(&self, hash: &[u8; 32]) -> Left {
-        self.find(hash).map_or(Left::Nothing, |token| Left::until(token.expires))
+        self.find(hash)
+            .map_or(Left::Nothing, |token| Left::until(token.expires))
     }
 
     fn find(&self, hash: &[u8; 32]) -> Option<&Token> {
@@ -138,7 +145,9 @@ impl Tokens {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|token| &token.principal.name)).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|token| &token.principal.name))
+            .finish()
     }
 }
 
@@ -157,7 +166,9 @@ impl Entry {
             Some(names) => Toolsets::named(names.iter().map(String::as_str), domains)?,
         };
         let mut key = |field: &str, reference: Option<&String>| -> anyhow::Result<Option<Key>> {
-            let Some(reference) = reference.filter(|_| instead.is_none()) else { return Ok(None) };
+            let Some(reference) = reference.filter(|_| instead.is_none()) else {
+                return Ok(None);
+            };
             let key = Key::named(reference).with_context(|| format!("`{field}`"))?;
             if let KeySource::File(path) = key.source() {
                 files.push(path.clone());
@@ -166,10 +177,17 @@ impl Entry {
         };
         let portkey = key("portkey_key", self.portkey_key.as_ref())?;
         let enkrypt = key("enkrypt_key", self.enkrypt_key.as_ref())?;
-        let credentials =
-            instead.cloned().unwrap_or(Credentials { portkey, enkrypt, missing: NoKey::Caller });
+        let credentials = instead.cloned().unwrap_or(Credentials {
+            portkey,
+            enkrypt,
+            missing: NoKey::Caller,
+        });
         let policy = self.policy.map(|file| folder.join(file));
-        let loaded = policy.as_deref().map(Policy::load).transpose()?.map(Arc::new);
+        let loaded = policy
+            .as_deref()
+            .map(Policy::load)
+            .transpose()?
+            .map(Arc::new);
         files.extend(policy);
         let expires = self.expires.as_deref().map(date).transpose()?;
         let mut hash = [0; 32];
@@ -186,7 +204,11 @@ impl Entry {
             grant: Grant::Token(hash),
             network: None,
         };
-        Ok(Token { hash, expires, principal: Arc::new(principal) })
+        Ok(Token {
+            hash,
+            expires,
+            principal: Arc::new(principal),
+        })
     }
 }
 
@@ -245,9 +267,16 @@ impl NewToken {
         let entry = Entry { sha256, ..entry };
         let entry = format!("[[token]]\n{}", toml::to_string(&entry)?);
         // The keys may be set on another machine only.
-        let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
+        let elsewhere = Credentials {
+            portkey: None,
+            enkrypt: None,
+            missing: NoKey::Caller,
+        };
         Tokens::parse(&entry, folder, domains, Some(&elsewhere))?;
-        Ok(Self { token: token.into(), entry })
+        Ok(Self {
+            token: token.into(),
+            entry,
+        })
     }
 }
 

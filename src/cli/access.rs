@@ -18,7 +18,11 @@ use crate::{
 
 /// The profiles by their names.
 fn profiles() -> impl TypedValueParser<Value = Profile> {
-    let named = |name: String| Profile::ALL.into_iter().find(|profile| profile.name() == name);
+    let named = |name: String| {
+        Profile::ALL
+            .into_iter()
+            .find(|profile| profile.name() == name)
+    };
     PossibleValuesParser::new(Profile::ALL.map(Profile::name))
         .try_map(move |name| named(name).ok_or("there is no such profile"))
 }
@@ -37,7 +41,12 @@ enum Shown {
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessOptions {
     /// How the list of tools shows operations.
-    #[arg(long, global = true, env = "PORTKEY_MCP_SURFACE", default_value = "operations")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SURFACE",
+        default_value = "operations"
+    )]
     surface: Shown,
     /// Form of the tools' schemas, for the client at hand; see docs/surfaces.md.
     #[arg(
@@ -51,7 +60,12 @@ pub(crate) struct AccessOptions {
     schema_profile: Profile,
     /// TOML file of titles and descriptions to show in the place of ours; begin with
     /// tools --export-descriptions.
-    #[arg(long, global = true, env = "PORTKEY_MCP_DESCRIPTIONS", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_DESCRIPTIONS",
+        value_name = "FILE"
+    )]
     descriptions: Option<PathBuf>,
     /// Offer only tools that read.
     #[arg(long, global = true, env = "PORTKEY_MCP_READ_ONLY", value_parser = BoolishValueParser::new())]
@@ -105,7 +119,10 @@ impl AccessOptions {
         let profile = self.schema_profile;
         match &self.descriptions {
             Some(file) => descriptions::read(file, profile),
-            None => Ok(Presentation { profile, ..Presentation::default() }),
+            None => Ok(Presentation {
+                profile,
+                ..Presentation::default()
+            }),
         }
     }
 
@@ -120,7 +137,9 @@ impl AccessOptions {
         let tools = |option, given: &[String]| {
             let given = trimmed(given);
             let chosen = Tools::named(given.iter().map(String::as_str), Catalog::operations());
-            (!given.is_empty()).then(|| chosen.context(option)).transpose()
+            (!given.is_empty())
+                .then(|| chosen.context(option))
+                .transpose()
         };
         let toolsets = trimmed(&self.toolsets);
         let named = Toolsets::named(toolsets.iter().map(String::as_str), &Catalog::domains());
@@ -128,7 +147,9 @@ impl AccessOptions {
             by: By::Operator,
             read_only: self.read_only,
             no_delete: self.no_delete,
-            toolsets: (!toolsets.is_empty()).then(|| named.context("--toolsets")).transpose()?,
+            toolsets: (!toolsets.is_empty())
+                .then(|| named.context("--toolsets"))
+                .transpose()?,
             tools: tools("--tools", &self.tools)?,
             excluded: tools("--exclude-tools", &self.exclude_tools)?,
         })

@@ -158,7 +158,11 @@ impl Desk {
         let Access { url, token } =
             serde_json::from_str(text.expose_secret()).map_err(|_| foreign())?;
         let (url, token) = (url.parse().map_err(|_| foreign())?, token.into());
-        Ok(Self { url, token, client: options.http()?.no_proxy().timeout(PATIENCE).build()? })
+        Ok(Self {
+            url,
+            token,
+            client: options.http()?.no_proxy().timeout(PATIENCE).build()?,
+        })
     }
 
     /// The tickets that are wanted, and which comes next.
@@ -172,7 +176,9 @@ impl Desk {
             ("after", wanted.after.as_deref()),
             ("limit", Some(&limit)),
         ];
-        let given = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let given = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
         url.query_pairs_mut().extend_pairs(given);
         self.ask(Method::GET, url, None).await
     }
@@ -186,15 +192,23 @@ impl Desk {
     fn ticket(&self, id: &str) -> anyhow::Result<Url> {
         // Nothing else may become a part of the path.
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            bail!("`{}` is no ticket: those have hexadecimal digits only", id.escape_debug());
+            bail!(
+                "`{}` is no ticket: those have hexadecimal digits only",
+                id.escape_debug()
+            );
         }
         Ok(self.url.join(&format!("approvals/{id}"))?)
     }
 
     async fn ask(&self, method: Method, url: Url, body: Option<Value>) -> anyhow::Result<Value> {
-        let mut request = self.client.request(method, url).bearer_auth(self.token.expose_secret());
+        let mut request = self
+            .client
+            .request(method, url)
+            .bearer_auth(self.token.expose_secret());
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         let answer = request.send().await.map_err(reqwest::Error::without_url);
         let mut answer = answer.context("the server cannot be reached; does it still run?")?;
@@ -210,7 +224,10 @@ impl Desk {
         }
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if !status.is_success() {
-            let why = body.get("error").and_then(Value::as_str).unwrap_or(status.as_str());
+            let why = body
+                .get("error")
+                .and_then(Value::as_str)
+                .unwrap_or(status.as_str());
             bail!("{}", one_line(why));
         }
         Ok(body)
@@ -231,16 +248,32 @@ impl Desk {
         let decision = json!({ "approve": approve, "digest": digest, "name": name, "by": by });
         let url = self.ticket(&text(&ticket, "id"))?;
         let decided = self.ask(Method::POST, url, Some(decision)).await?;
-        writeln!(out, "{} {}: {}", text(&decided, "id"), text(&decided, "tool"), state(&decided))?;
+        writeln!(
+            out,
+            "{} {}: {}",
+            text(&decided, "id"),
+            text(&decided, "tool"),
+            state(&decided)
+        )?;
         Ok(())
     }
 }
 
 fn list(page: &Value, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{:32}  {:24}  {:>7}  {:16}  TOOL", "TICKET", "STATE", "SECONDS", "CALLER")?;
-    let tickets = page.get("tickets").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    writeln!(
+        out,
+        "{:32}  {:24}  {:>7}  {:16}  TOOL",
+        "TICKET", "STATE", "SECONDS", "CALLER"
+    )?;
+    let tickets = page
+        .get("tickets")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     for ticket in tickets {
-        let left = ticket.get("seconds_left").and_then(Value::as_u64).unwrap_or_default();
+        let left = ticket
+            .get("seconds_left")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
         let (id, state) = (text(ticket, "id"), state(ticket));
         let (caller, tool) = (text(ticket, "principal"), text(ticket, "tool"));
         writeln!(out, "{id:32}  {state:24}  {left:>7}  {caller:16}  {tool}")?;
@@ -253,7 +286,10 @@ fn list(page: &Value, out: &mut impl Write) -> io::Result<()> {
 
 /// A text of the server's that has lines.
 fn lines<'a>(ticket: &'a Value, field: &str) -> &'a str {
-    ticket.get(field).and_then(Value::as_str).unwrap_or_default()
+    ticket
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// A text of the server's, on one line.
@@ -278,12 +314,19 @@ fn state(ticket: &Value) -> String {
 
 /// Whoever is named, or else is logged in.
 fn who(by: Option<&str>) -> String {
-    let named = by.map(str::trim).filter(|by| !by.is_empty()).map(str::to_owned);
-    named.or_else(logged_in).unwrap_or_else(|| "approvals".to_owned())
+    let named = by
+        .map(str::trim)
+        .filter(|by| !by.is_empty())
+        .map(str::to_owned);
+    named
+        .or_else(logged_in)
+        .unwrap_or_else(|| "approvals".to_owned())
 }
 
 /// Whoever is logged in, as far as the environment says.
 pub(super) fn logged_in() -> Option<String> {
-    let mut names = ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
+    let mut names = ["USER", "LOGNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok());
     names.find(|name| !name.is_empty())
 }

@@ -56,13 +56,19 @@ impl ArgumentOptions {
             Some(now) => clock.with_now(move || now),
             None => clock,
         };
-        ValidationOptions { unknown_fields, clock }
+        ValidationOptions {
+            unknown_fields,
+            clock,
+        }
     }
 }
 
 fn zone(name: &str) -> Result<Clock, String> {
     let told = || {
-        format!("there is no time zone `{}`; give one such as UTC or Europe/Berlin", one_line(name))
+        format!(
+            "there is no time zone `{}`; give one such as UTC or Europe/Berlin",
+            one_line(name)
+        )
     };
     Clock::system().in_zone(name).ok_or_else(told)
 }

@@ -16,16 +16,36 @@ use crate::{
 #[command(next_help_heading = "Audit")]
 pub(crate) struct AuditOptions {
     /// File that gets a line for each call, or - for standard error; see docs/audit.md.
-    #[arg(long, global = true, env = "PORTKEY_MCP_AUDIT_LOG", value_name = "FILE | -")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_AUDIT_LOG",
+        value_name = "FILE | -"
+    )]
     audit_log: Option<PathBuf>,
     /// File with a key of 32 characters or more, so that whoever can write the log cannot rebuild it.
-    #[arg(long, global = true, env = "PORTKEY_MCP_AUDIT_KEY_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_AUDIT_KEY_FILE",
+        value_name = "FILE"
+    )]
     audit_key_file: Option<PathBuf>,
     /// When lines are forced to disk.
-    #[arg(long, global = true, env = "PORTKEY_MCP_AUDIT_SYNC", default_value = "always")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_AUDIT_SYNC",
+        default_value = "always"
+    )]
     audit_sync: When,
     /// What happens to writes while the log cannot be written.
-    #[arg(long, global = true, env = "PORTKEY_MCP_AUDIT_FAILURE", default_value = "deny")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_AUDIT_FAILURE",
+        default_value = "deny"
+    )]
     audit_failure: OnFailure,
     /// Size at which the next file begins, in bytes; without it there is one file.
     #[arg(
@@ -67,7 +87,9 @@ impl AuditOptions {
     /// # Errors
     /// It cannot be used.
     pub(crate) fn start(&self) -> anyhow::Result<Option<Audit>> {
-        let Some(path) = &self.audit_log else { return Ok(None) };
+        let Some(path) = &self.audit_log else {
+            return Ok(None);
+        };
         let target = match path.to_str() {
             Some("-") => Target::Stderr,
             _ => Target::File(path.clone()),
@@ -125,7 +147,11 @@ impl Command {
         options: &AuditOptions,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
-        let Self::Verify(Verify { files, partial, contains }) = self;
+        let Self::Verify(Verify {
+            files,
+            partial,
+            contains,
+        }) = self;
         let mut verifier = Verifier::new(options.key()?, *partial);
         if let Some(hash) = contains {
             verifier = verifier.expecting(hash);
@@ -159,6 +185,10 @@ impl Command {
                 "the hash that has to be there is not: lines were cut off, or the chain was built anew"
             );
         }
-        Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if report.findings.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }

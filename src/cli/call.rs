@@ -92,7 +92,10 @@ async fn ask(
 fn at_terminal(question: &Question) -> Result<Grant, Denied> {
     let (input, mut screen) = (io::stdin(), terminal::errors());
     if !(input.is_terminal() && terminal::is_read()) {
-        return Err(Denied::Nobody { tool: question.tool, rule: question.rule.clone() });
+        return Err(Denied::Nobody {
+            tool: question.tool,
+            rule: question.rule.clone(),
+        });
     }
     let needs_name = question.confirm.is_some();
     let form = write!(screen, "{}\n\n", question.text)
@@ -112,18 +115,32 @@ fn read_decision(
     needs_name: bool,
 ) -> io::Result<Form> {
     let (prompt, again) = match needs_name {
-        true => ("Name, or no", "Nothing is decided: type the name to approve, or no to deny."),
-        false => ("yes or no", "Nothing is decided: type yes to approve, or no to deny."),
+        true => (
+            "Name, or no",
+            "Nothing is decided: type the name to approve, or no to deny.",
+        ),
+        false => (
+            "yes or no",
+            "Nothing is decided: type yes to approve, or no to deny.",
+        ),
     };
     loop {
         write!(screen, "{prompt}: ")?;
         screen.flush()?;
         let mut line = String::new();
         if input.by_ref().take(MAX_ANSWER).read_line(&mut line)? == 0 {
-            return Ok(Form { reaction: Reaction::Cancel, approve: false, typed: None });
+            return Ok(Form {
+                reaction: Reaction::Cancel,
+                approve: false,
+                typed: None,
+            });
         }
         let typed = line.trim();
-        let form = |reaction, approve| Form { reaction, approve, typed: Some(typed.to_owned()) };
+        let form = |reaction, approve| Form {
+            reaction,
+            approve,
+            typed: Some(typed.to_owned()),
+        };
         match typed.to_ascii_lowercase().as_str() {
             "" => {}
             // A name that reads so is a name: what is not the right one approves nothing either.
@@ -190,15 +207,44 @@ mod tests {
 
     #[test]
     fn terminal_prompt_is_repeated_until_something_decides() {
-        let yes = Case { reaction: Reaction::Accept, approve: true, ..NO_ANSWER };
-        let no = Case { reaction: Reaction::Decline, ..NO_ANSWER };
+        let yes = Case {
+            reaction: Reaction::Accept,
+            approve: true,
+            ..NO_ANSWER
+        };
+        let no = Case {
+            reaction: Reaction::Decline,
+            ..NO_ANSWER
+        };
         let cases = [
             NO_ANSWER,
-            Case { input: "\n \n", prompts: 3, ..NO_ANSWER },
-            Case { input: "perhaps\n", prompts: 2, ..NO_ANSWER },
-            Case { input: "yes\n", typed: Some("yes"), ..yes },
-            Case { input: "\nY\n", typed: Some("Y"), prompts: 2, ..yes },
-            Case { input: "\n\nno\n", typed: Some("no"), prompts: 3, ..no },
+            Case {
+                input: "\n \n",
+                prompts: 3,
+                ..NO_ANSWER
+            },
+            Case {
+                input: "perhaps\n",
+                prompts: 2,
+                ..NO_ANSWER
+            },
+            Case {
+                input: "yes\n",
+                typed: Some("yes"),
+                ..yes
+            },
+            Case {
+                input: "\nY\n",
+                typed: Some("Y"),
+                prompts: 2,
+                ..yes
+            },
+            Case {
+                input: "\n\nno\n",
+                typed: Some("no"),
+                prompts: 3,
+                ..no
+            },
             Case {
                 input: "\nOpenAI\n",
                 needs_name: true,
@@ -206,9 +252,24 @@ mod tests {
                 prompts: 2,
                 ..yes
             },
-            Case { input: "no\n", needs_name: true, typed: Some("no"), ..no },
-            Case { input: "yes\n", needs_name: true, typed: Some("yes"), ..yes },
-            Case { input: "\n", needs_name: true, prompts: 2, ..NO_ANSWER },
+            Case {
+                input: "no\n",
+                needs_name: true,
+                typed: Some("no"),
+                ..no
+            },
+            Case {
+                input: "yes\n",
+                needs_name: true,
+                typed: Some("yes"),
+                ..yes
+            },
+            Case {
+                input: "\n",
+                needs_name: true,
+                prompts: 2,
+                ..NO_ANSWER
+            },
         ];
         for case in cases {
             let mut screen = Vec::new();

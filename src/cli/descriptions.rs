@@ -27,14 +27,19 @@ pub(super) fn read(file: &Path, profile: Profile) -> anyhow::Result<Presentation
 
 fn check(presentation: &Presentation) -> anyhow::Result<()> {
     let known = || Catalog::operations().chain(surface::tools().iter().map(|own| own.operation));
-    let plain = Presentation { profile: presentation.profile, ..Presentation::default() };
+    let plain = Presentation {
+        profile: presentation.profile,
+        ..Presentation::default()
+    };
     for (name, wording) in &presentation.wording {
         let Some(operation) = known().find(|operation| operation.name() == name) else {
             let near = did_you_mean(name, known().map(Operation::name));
             bail!("there is no tool `{name}`{near}");
         };
         let published = Published::presented(operation.clone(), &plain);
-        wording.check(&published).map_err(|error| anyhow!("{name}: {error}"))?;
+        wording
+            .check(&published)
+            .map_err(|error| anyhow!("{name}: {error}"))?;
     }
     Ok(())
 }
@@ -44,8 +49,9 @@ pub(super) fn write<'a>(
     tools: impl Iterator<Item = &'a Published>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let wording: BTreeMap<&str, Wording> =
-        tools.map(|tool| (tool.operation().name(), Wording::of(tool))).collect();
+    let wording: BTreeMap<&str, Wording> = tools
+        .map(|tool| (tool.operation().name(), Wording::of(tool)))
+        .collect();
     write!(out, "{HEAD}\n{}", toml::to_string(&wording)?)?;
     Ok(())
 }

@@ -12,15 +12,20 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 /// Has all kinds of files that are followed now told of, each as a component.
 pub(super) fn tell(readiness: &Readiness) {
     for FileStatus { kind, .. } in portkey_file_watch::files() {
-        let status =
-            move || portkey_file_watch::files().into_iter().find(|status| status.kind == kind);
+        let status = move || {
+            portkey_file_watch::files()
+                .into_iter()
+                .find(|status| status.kind == kind)
+        };
         readiness.watch(kind, move || status().map_or(ComponentState::OK, state));
     }
 }
 
 fn state(status: FileStatus) -> ComponentState {
     let state = match status {
-        FileStatus { is_refused: true, .. } => ComponentState::degraded("invalid_version"),
+        FileStatus {
+            is_refused: true, ..
+        } => ComponentState::degraded("invalid_version"),
         FileStatus { since_check, .. } if since_check > MAX_AGE => {
             ComponentState::degraded("not_checked")
         }
@@ -41,14 +46,41 @@ mod tests {
             degraded: Option<&'static str>,
         }
         let cases = [
-            Case { is_refused: false, seconds: 2, degraded: None },
-            Case { is_refused: true, seconds: 2, degraded: Some("invalid_version") },
-            Case { is_refused: false, seconds: 31, degraded: Some("not_checked") },
+            Case {
+                is_refused: false,
+                seconds: 2,
+                degraded: None,
+            },
+            Case {
+                is_refused: true,
+                seconds: 2,
+                degraded: Some("invalid_version"),
+            },
+            Case {
+                is_refused: false,
+                seconds: 31,
+                degraded: Some("not_checked"),
+            },
         ];
-        for Case { is_refused, seconds, degraded } in cases {
+        for Case {
+            is_refused,
+            seconds,
+            degraded,
+        } in cases
+        {
             let since_check = Duration::from_secs(seconds);
-            let told = state(FileStatus { kind: "policy_file", since_check, is_refused });
-            assert_eq!(told, ComponentState { degraded, since_success: Some(since_check) });
+            let told = state(FileStatus {
+                kind: "policy_file",
+                since_check,
+                is_refused,
+            });
+            assert_eq!(
+                told,
+                ComponentState {
+                    degraded,
+                    since_success: Some(since_check)
+                }
+            );
         }
     }
 }

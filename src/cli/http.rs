@@ -70,7 +70,12 @@ pub struct Http {
     )]
     pub(super) threads: u8,
     /// How callers are recognised.
-    #[arg(long, env = "PORTKEY_MCP_AUTH", default_value = "none", help_heading = "Authentication")]
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_AUTH",
+        default_value = "none",
+        help_heading = "Authentication"
+    )]
     auth: Mode,
     /// File of tokens, or of OAuth settings, for the --auth of that name; takes effect whenever it changes.
     #[arg(
@@ -240,7 +245,12 @@ pub struct Http {
     address_concurrency: u32,
     /// How many requests one caller may make, over all replicas: a number and s, m or h, such as 20/s,
     /// or none. Without it 1200/m, and none with --auth none.
-    #[arg(long, env = "PORTKEY_MCP_RATE_LIMIT", value_name = "RATE", help_heading = "Limits")]
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_RATE_LIMIT",
+        value_name = "RATE",
+        help_heading = "Limits"
+    )]
     rate_limit: Option<Rate>,
     /// How many requests may come from one address, over all replicas. Without it 6000/m, and none with
     /// --auth none.
@@ -303,8 +313,13 @@ pub struct Prepared {
 impl Http {
     /// Serves until interrupted. Metrics are recorded if they are served or `exported`.
     pub(super) async fn serve(self, options: &Options, exported: bool) -> anyhow::Result<()> {
-        let Prepared { server, auth, settings, sandbox: _running, desk: _open } =
-            self.prepare(options, exported).await?;
+        let Prepared {
+            server,
+            auth,
+            settings,
+            sandbox: _running,
+            desk: _open,
+        } = self.prepare(options, exported).await?;
         http::serve(server, auth, settings).await
     }
 
@@ -317,7 +332,11 @@ impl Http {
         if self.auth != Mode::None {
             options.demand_keyless()?;
         }
-        let Built { mut dispatcher, credentials, sandbox } = options.build().await?;
+        let Built {
+            mut dispatcher,
+            credentials,
+            sandbox,
+        } = options.build().await?;
         if self.auth != Mode::None {
             // What is off for want of a key is so for a caller, not for the server.
             dispatcher = dispatcher.offering(options.catalog()?.whole());
@@ -336,8 +355,12 @@ impl Http {
             };
             options.readiness.watch("redis", state);
         }
-        let dispatcher =
-            Arc::new(dispatcher.sharing(store.clone()).asking(approvals).measured(metrics.clone()));
+        let dispatcher = Arc::new(
+            dispatcher
+                .sharing(store.clone())
+                .asking(approvals)
+                .measured(metrics.clone()),
+        );
         let auth = match (self.auth, self.auth_file) {
             (Mode::None, None) => Auth::None(Arc::new(Principal::local(credentials))),
             (Mode::Key, None) => Auth::Key(dispatcher.clone()),
@@ -372,7 +395,10 @@ impl Http {
         // Whoever may connect to loopback unasked is the operator, who limits nobody but themselves.
         let usual = |burst| match self.auth {
             Mode::None => None,
-            _ => Some(Limit { burst, period: Duration::from_secs(60) }),
+            _ => Some(Limit {
+                burst,
+                period: Duration::from_secs(60),
+            }),
         };
         let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
         let callers = Changes::default();
@@ -425,7 +451,13 @@ impl Http {
             false => server,
         };
         followed::tell(&options.readiness);
-        Ok(Prepared { server, auth, settings, sandbox, desk })
+        Ok(Prepared {
+            server,
+            auth,
+            settings,
+            sandbox,
+            desk,
+        })
     }
 }
 
@@ -440,9 +472,9 @@ fn net(text: &str) -> anyhow::Result<IpNet> {
 /// A host name, with or without a port.
 fn host(text: &str) -> anyhow::Result<String> {
     match text.contains(['/', '*']) {
-        true => {
-            Err(anyhow!("give the name alone, such as mcp.example.com; there are no wildcards"))
-        }
+        true => Err(anyhow!(
+            "give the name alone, such as mcp.example.com; there are no wildcards"
+        )),
         false => Ok(text.trim().to_owned()),
     }
 }
@@ -451,7 +483,9 @@ fn host(text: &str) -> anyhow::Result<String> {
 fn origin(text: &str) -> anyhow::Result<String> {
     match text.contains("://") || text == "null" {
         true => Ok(text.trim().to_owned()),
-        false => Err(anyhow!("give scheme and host, such as https://console.example.com")),
+        false => Err(anyhow!(
+            "give scheme and host, such as https://console.example.com"
+        )),
     }
 }
 

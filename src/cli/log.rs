@@ -71,8 +71,9 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
             _ => level <= Level::WARN || !target.starts_with("rmcp"),
         }
     });
-    let (queue, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(QUEUE).finish(Gathered::new());
+    let (queue, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .finish(Gathered::new());
     metrics::follow_log(queue.error_counter());
     let lines = tracing_subscriber::fmt::layer().with_writer(Masking(queue));
     let lines = match options.log_format {

@@ -146,7 +146,11 @@ Example:
 #[derive(Args, Debug)]
 struct Emulator {
     /// Address to listen on.
-    #[arg(long, env = "PORTKEY_MCP_SANDBOX_LISTEN", default_value = "127.0.0.1:8788")]
+    #[arg(
+        long,
+        env = "PORTKEY_MCP_SANDBOX_LISTEN",
+        default_value = "127.0.0.1:8788"
+    )]
     listen: SocketAddr,
 }
 
@@ -198,7 +202,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// memory at each start.
 fn without_empty_variables(mut command: clap::Command) -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    if command.get_arguments().any(|arg| arg.get_env().is_some_and(is_empty)) {
+    if command
+        .get_arguments()
+        .any(|arg| arg.get_env().is_some_and(is_empty))
+    {
         command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
             true => arg.env(Resettable::Reset),
             false => arg,
@@ -233,7 +240,11 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             options.warn();
             memory::give_back_when_idle();
             let exports = traces::start()?;
-            let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
+            let Built {
+                dispatcher,
+                credentials,
+                sandbox: _sandbox,
+            } = options.build().await?;
             let metrics = Metrics::on_if(exports.has_metrics()).with_readiness(&options.readiness);
             let approvals = alone(&options)?;
             let _desk = options.guard.desk(&approvals)?;
@@ -274,7 +285,11 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             tools.print(&catalog, is_listed, surface, &mut terminal::output())?;
         }
         Some(Command::Call(call)) => {
-            let Built { dispatcher, credentials, sandbox: _sandbox } = options.build().await?;
+            let Built {
+                dispatcher,
+                credentials,
+                sandbox: _sandbox,
+            } = options.build().await?;
             let approvals = alone(&options)?;
             let _desk = options.guard.desk(&approvals)?;
             let server = Server::new(Arc::new(dispatcher.asking(approvals)), None);
@@ -300,7 +315,10 @@ async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {
     let (faults, now) = (options.sandbox_faults.clone(), options.sandbox_now);
     let sandbox = Sandbox::start_at(listen, faults, now).await;
     let sandbox = sandbox.map_err(|error| transport::not_listening(listen, "--listen", &error))?;
-    tracing::info!("serving a Portkey Admin API at {}; any key is accepted", sandbox.base_url());
+    tracing::info!(
+        "serving a Portkey Admin API at {}; any key is accepted",
+        sandbox.base_url()
+    );
     transport::interrupted().await?;
     sandbox.stop().await;
     Ok(())

@@ -25,6 +25,9 @@ impl FromStr for Rate {
             _ => return Err(told()),
         };
         let burst = count.parse().map_err(|_| told())?;
-        Ok(Self(Some(Limit { burst, period: Duration::from_secs(seconds) })))
+        Ok(Self(Some(Limit {
+            burst,
+            period: Duration::from_secs(seconds),
+        })))
     }
 }

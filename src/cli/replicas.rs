@@ -122,7 +122,10 @@ impl Replicas {
                 let context = || format!("cannot use {}", shown(file));
                 check_permissions(file, Guarded::Secret).with_context(context)?;
                 Watched::start(file, |text| {
-                    Ok(Parsed { value: Keyring::parse(text)?, files: Vec::new() })
+                    Ok(Parsed {
+                        value: Keyring::parse(text)?,
+                        files: Vec::new(),
+                    })
                 })?
                 .named("state_key_file")
             }
@@ -145,6 +148,8 @@ impl Replicas {
             url.password().into_iter().for_each(secrets::learn);
         }
         let roots = options.extra_roots_pem()?;
-        Store::connect(url, &roots, self.redis_timeout).await.context("cannot use --redis-url")
+        Store::connect(url, &roots, self.redis_timeout)
+            .await
+            .context("cannot use --redis-url")
     }
 }

@@ -38,7 +38,12 @@ pub struct ResultOptions {
     )]
     max_result_bytes: usize,
     /// What a result carries.
-    #[arg(long, global = true, env = "PORTKEY_MCP_RESULTS", default_value = "both")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_RESULTS",
+        default_value = "both"
+    )]
     results: Carry,
     /// How long a result that was shown in part is kept whole, in seconds.
     #[arg(

@@ -25,10 +25,20 @@ enum Way {
 #[command(next_help_heading = "Secrets")]
 pub struct SecretOptions {
     /// How new keys, invite links and signed addresses reach whoever calls.
-    #[arg(long, global = true, env = "PORTKEY_MCP_SECRETS", default_value = "inline")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SECRETS",
+        default_value = "inline"
+    )]
     secrets: Way,
     /// Folder for --secrets file; made if missing, and closed to other users.
-    #[arg(long, global = true, env = "PORTKEY_MCP_SECRETS_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_SECRETS_DIR",
+        value_name = "DIR"
+    )]
     secrets_dir: Option<PathBuf>,
     /// Variable that secret arguments may name as $env:NAME, with * for any characters; repeatable.
     #[arg(

@@ -36,14 +36,18 @@ pub(super) struct Screen<W: Write> {
 
 impl<W: Write> Screen<W> {
     pub(super) const fn new(inner: W) -> Self {
-        Self { inner, line: Vec::new() }
+        Self {
+            inner,
+            line: Vec::new(),
+        }
     }
 
     fn write_line(&mut self) -> io::Result<()> {
         let line = mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&line);
         let escaped = escaped(&text);
-        self.inner.write_all(escaped.as_deref().unwrap_or(&text).as_bytes())
+        self.inner
+            .write_all(escaped.as_deref().unwrap_or(&text).as_bytes())
     }
 }
 
@@ -85,7 +89,9 @@ mod tests {
     fn shown(parts: &[&[u8]]) -> String {
         let mut screen = Vec::new();
         let mut writer = Screen::new(&mut screen);
-        parts.iter().for_each(|part| writer.write_all(part).unwrap());
+        parts
+            .iter()
+            .for_each(|part| writer.write_all(part).unwrap());
         drop(writer);
         String::from_utf8(screen).unwrap()
     }
@@ -97,23 +103,45 @@ mod tests {
             shown: &'static str,
         }
         let cases = [
-            Case { parts: vec![b"plain\n", b"text"], shown: "plain\ntext" },
+            Case {
+                parts: vec![b"plain\n", b"text"],
+                shown: "plain\ntext",
+            },
             Case {
                 parts: vec![b"\x1b[2J", b"\x1b]0;title\x07\n"],
                 shown: "\\u001b[2J\\u001b]0;title\\u0007\n",
             },
-            Case { parts: vec![b"over\rwritten"], shown: "over\\u000dwritten" },
+            Case {
+                parts: vec![b"over\rwritten"],
+                shown: "over\\u000dwritten",
+            },
             // A control sequence in one character, here in two parts.
-            Case { parts: vec![b"\xc2", b"\x9b31m\n"], shown: "\\u009b31m\n" },
-            Case { parts: vec!["a\u{202e}b\u{2066}\n".as_bytes()], shown: "a\\u202eb\\u2066\n" },
-            Case { parts: vec!["\u{e0041}".as_bytes()], shown: "\\udb40\\udc41" },
-            Case { parts: vec![b"\xff\n"], shown: "\u{fffd}\n" },
+            Case {
+                parts: vec![b"\xc2", b"\x9b31m\n"],
+                shown: "\\u009b31m\n",
+            },
+            Case {
+                parts: vec!["a\u{202e}b\u{2066}\n".as_bytes()],
+                shown: "a\\u202eb\\u2066\n",
+            },
+            Case {
+                parts: vec!["\u{e0041}".as_bytes()],
+                shown: "\\udb40\\udc41",
+            },
+            Case {
+                parts: vec![b"\xff\n"],
+                shown: "\u{fffd}\n",
+            },
             Case {
                 parts: vec!["naïve 日本 👩\u{200d}🚀\n".as_bytes()],
                 shown: "naïve 日本 👩\u{200d}🚀\n",
             },
         ];
-        for Case { parts, shown: expected } in cases {
+        for Case {
+            parts,
+            shown: expected,
+        } in cases
+        {
             assert_eq!(shown(&parts), expected);
         }
     }
@@ -122,7 +150,13 @@ mod tests {
     fn json_stays_the_same_document() {
         let value = serde_json::json!({ "a\u{9b}": "\u{1b}[31m\u{202e}\u{e0041} é\n" });
         let text = shown(&[value.to_string().as_bytes()]);
-        assert!(text.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert!(
+            text.chars().all(|c| !c.is_control() && c != '\u{202e}'),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            value
+        );
     }
 }

@@ -73,22 +73,41 @@ impl Token {
             policy: new.policy,
             ..Entry::default()
         };
-        let folder = new.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let folder = new
+            .file
+            .as_deref()
+            .and_then(Path::parent)
+            .unwrap_or(Path::new(""));
         let made = NewToken::make(entry, folder, &domains)?;
         let Some(path) = &new.file else {
             write!(out, "{}", made.entry)?;
-            writeln!(err, "the token, shown this once: {}", made.token.expose_secret())?;
+            writeln!(
+                err,
+                "the token, shown this once: {}",
+                made.token.expose_secret()
+            )?;
             return Ok(());
         };
         let told = || format!("cannot add to {}", shown(path));
         let mut file = opened(path).with_context(told)?;
-        let before = read_file(&file, MAX_CONFIG_BYTES).and_then(text).with_context(told)?;
+        let before = read_file(&file, MAX_CONFIG_BYTES)
+            .and_then(text)
+            .with_context(told)?;
         let gap = if before.is_empty() { "" } else { "\n" };
         let added = format!("{gap}{}", made.entry);
         // A name may be taken, and a file that does not hold would keep the server from starting.
-        let elsewhere = Credentials { portkey: None, enkrypt: None, missing: NoKey::Caller };
-        Tokens::parse(&format!("{before}{added}"), folder, &domains, Some(&elsewhere))
-            .with_context(told)?;
+        let elsewhere = Credentials {
+            portkey: None,
+            enkrypt: None,
+            missing: NoKey::Caller,
+        };
+        Tokens::parse(
+            &format!("{before}{added}"),
+            folder,
+            &domains,
+            Some(&elsewhere),
+        )
+        .with_context(told)?;
         file.write_all(added.as_bytes()).with_context(told)?;
         writeln!(out, "{}", made.token.expose_secret())?;
         Ok(())

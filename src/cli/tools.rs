@@ -61,7 +61,9 @@ impl Tools {
         }
         if self.export_descriptions {
             return descriptions::write(
-                rows(&tools, surface, catalog).iter().map(|(tool, _)| &**tool),
+                rows(&tools, surface, catalog)
+                    .iter()
+                    .map(|(tool, _)| &**tool),
                 out,
             );
         }
@@ -72,8 +74,10 @@ impl Tools {
                 writeln!(out)?;
             }
             (Format::Json, Some(_)) => {
-                let tools: Vec<_> =
-                    tools.into_iter().map(|entry| server::tool(entry.published())).collect();
+                let tools: Vec<_> = tools
+                    .into_iter()
+                    .map(|entry| server::tool(entry.published()))
+                    .collect();
                 serde_json::to_writer(&mut *out, &tools)?;
                 writeln!(out)?;
             }
@@ -90,7 +94,10 @@ impl Tools {
 fn found<'a>(tools: &[&'a Entry], words: &str) -> anyhow::Result<Vec<&'a Entry>> {
     let hits = Index::of(tools.iter().copied()).find(words, BEST);
     let entry = |hit: Hit| {
-        tools.iter().copied().find(|entry| entry.operation.name() == hit.operation.name())
+        tools
+            .iter()
+            .copied()
+            .find(|entry| entry.operation.name() == hit.operation.name())
     };
     anyhow::ensure!(
         !hits.is_empty(),
@@ -101,7 +108,11 @@ fn found<'a>(tools: &[&'a Entry], words: &str) -> anyhow::Result<Vec<&'a Entry>>
 }
 
 fn short_table(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
-    let widest = tools.iter().map(|entry| entry.operation.name().len()).max().unwrap_or(0);
+    let widest = tools
+        .iter()
+        .map(|entry| entry.operation.name().len())
+        .max()
+        .unwrap_or(0);
     writeln!(out, "{:widest$}  {:6}  TITLE", "TOOL", "EFFECT")?;
     for entry in tools {
         let (name, effect) = (entry.operation.name(), entry.operation.effects().word());
@@ -129,13 +140,25 @@ fn rows<'a>(
 ) -> Vec<(Cow<'a, Published>, &'static str)> {
     let operations = tools.iter().filter(|_| surface.lists_operations());
     let operations = operations.map(|entry| (Cow::Borrowed(entry.published()), entry.domain.name));
-    let reaches = |effect| tools.iter().any(|entry| entry.operation.effects() == effect);
-    let own = surface.own(reaches).map(|own| own.presented(catalog.presentation()));
-    operations.chain(own.map(|own| (Cow::Owned(own), ""))).collect()
+    let reaches = |effect| {
+        tools
+            .iter()
+            .any(|entry| entry.operation.effects() == effect)
+    };
+    let own = surface
+        .own(reaches)
+        .map(|own| own.presented(catalog.presentation()));
+    operations
+        .chain(own.map(|own| (Cow::Owned(own), "")))
+        .collect()
 }
 
 fn table(tools: &[(Cow<'_, Published>, &'static str)], out: &mut impl Write) -> io::Result<()> {
-    let widest = tools.iter().map(|(tool, _)| tool.operation().name().len()).max().unwrap_or(0);
+    let widest = tools
+        .iter()
+        .map(|(tool, _)| tool.operation().name().len())
+        .max()
+        .unwrap_or(0);
     let line = |out: &mut _, cells: [&str; 5]| row(out, widest, cells);
     line(out, ["TOOL", "DOMAIN", "EFFECT", "HINTS", "BYTES"])?;
     let mut total = 0;
@@ -144,14 +167,29 @@ fn table(tools: &[(Cow<'_, Published>, &'static str)], out: &mut impl Write) -> 
         total += bytes;
         let operation = tool.operation();
         let (effect, hints) = (operation.effects().word(), hints(operation));
-        line(out, [operation.name(), domain, effect, &hints, &bytes.to_string()])?;
+        line(
+            out,
+            [operation.name(), domain, effect, &hints, &bytes.to_string()],
+        )?;
     }
-    line(out, [&format!("{} tools", tools.len()), "", "", "", &total.to_string()])
+    line(
+        out,
+        [
+            &format!("{} tools", tools.len()),
+            "",
+            "",
+            "",
+            &total.to_string(),
+        ],
+    )
 }
 
 fn row(out: &mut impl Write, widest: usize, cells: [&str; 5]) -> io::Result<()> {
     let [tool, domain, effect, hints, bytes] = cells;
-    writeln!(out, "{tool:widest$}  {domain:16}  {effect:6}  {hints:36}  {bytes:>6}")
+    writeln!(
+        out,
+        "{tool:widest$}  {domain:16}  {effect:6}  {hints:36}  {bytes:>6}"
+    )
 }
 
 /// The reference in `docs/tools.md`.
@@ -165,7 +203,10 @@ fn markdown(tools: &[&Entry], out: &mut impl Write) -> io::Result<()> {
         out,
         "API-key scope suffices (any one of those named), and the other names it answers to."
     )?;
-    writeln!(out, "Written by `portkey-mcp tools --format markdown --sandbox`.")?;
+    writeln!(
+        out,
+        "Written by `portkey-mcp tools --format markdown --sandbox`."
+    )?;
     let offered = |domain: &&Domain| tools.iter().any(|entry| entry.domain.name == domain.name);
     for domain in DOMAINS.iter().filter(offered) {
         let (name, about) = (domain.name, domain.about);
@@ -193,16 +234,26 @@ fn row_of(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
         Base::Enkrypt => "Enkrypt AI: ",
     };
     let code = |names: &[&str]| {
-        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    let (scopes, names) = (code(operation.needs_scopes()), code(operation.other_names()));
+    let (scopes, names) = (
+        code(operation.needs_scopes()),
+        code(operation.other_names()),
+    );
     let plan = match operation.plan() {
         Plan::Any => "",
         Plan::Enterprise if scopes.is_empty() => "Enterprise plan",
         Plan::Enterprise => "; Enterprise plan",
     };
     let hints = hints(operation);
-    writeln!(out, "| `{name}` | `{method} {host}{path}` | {hints} | {scopes}{plan} | {names} |")
+    writeln!(
+        out,
+        "| `{name}` | `{method} {host}{path}` | {hints} | {scopes}{plan} | {names} |"
+    )
 }
 
 /// What the tool adds to the answer of `tools/list`.
@@ -219,5 +270,9 @@ fn hints(operation: &Operation) -> String {
         (hints.idempotent, "idempotent"),
         (hints.open_world, "open-world"),
     ];
-    all.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+    all.iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, word)| *word)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

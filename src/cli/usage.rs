@@ -19,7 +19,10 @@ pub(super) fn tell(mut error: Error) -> ExitCode {
         _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let given: Vec<_> = error.context().map(|(kind, value)| (kind, shown(kind, value))).collect();
+    let given: Vec<_> = error
+        .context()
+        .map(|(kind, value)| (kind, shown(kind, value)))
+        .collect();
     for (kind, value) in given {
         if let Some(value) = value {
             error.insert(kind, value);
@@ -39,7 +42,9 @@ fn shown(kind: ContextKind, value: &ContextValue) -> Option<ContextValue> {
             Some(ContextValue::Strings(texts.iter().map(line).collect()))
         }
         ContextValue::StyledStrs(texts) if kind == ContextKind::Suggested => {
-            let texts = texts.iter().map(|text| StyledStr::from(line(&text.to_string())));
+            let texts = texts
+                .iter()
+                .map(|text| StyledStr::from(line(&text.to_string())));
             Some(ContextValue::StyledStrs(texts.collect()))
         }
         _ => None,
@@ -77,13 +82,34 @@ mod tests {
             shown: &'static str,
         }
         let cases = [
-            Case { given: "https://user:pass@host:99999/v1", shown: "https://***@host:99999/v1" },
-            Case { given: "https://user:p/a@ss@host:x", shown: "https://***@host:x" },
-            Case { given: "user:pass@host", shown: "***@host" },
-            Case { given: "ftp://host/a?token=secret", shown: "ftp://host/a?***" },
-            Case { given: "https://host/#secret", shown: "https://host/?***" },
-            Case { given: "https://host:99999/v1", shown: "https://host:99999/v1" },
-            Case { given: "plain", shown: "plain" },
+            Case {
+                given: "https://user:pass@host:99999/v1",
+                shown: "https://***@host:99999/v1",
+            },
+            Case {
+                given: "https://user:p/a@ss@host:x",
+                shown: "https://***@host:x",
+            },
+            Case {
+                given: "user:pass@host",
+                shown: "***@host",
+            },
+            Case {
+                given: "ftp://host/a?token=secret",
+                shown: "ftp://host/a?***",
+            },
+            Case {
+                given: "https://host/#secret",
+                shown: "https://host/?***",
+            },
+            Case {
+                given: "https://host:99999/v1",
+                shown: "https://host:99999/v1",
+            },
+            Case {
+                given: "plain",
+                shown: "plain",
+            },
         ];
         for Case { given, shown } in cases {
             assert_eq!(without_credentials(given), shown);

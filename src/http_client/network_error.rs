@@ -13,14 +13,19 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
         if let Some(told) = told(innermost) {
             return told;
         }
-        let Some(source) = source(innermost) else { return innermost.to_string() };
+        let Some(source) = source(innermost) else {
+            return innermost.to_string();
+        };
         innermost = source;
     }
 }
 
 /// What an error was caused by. That of the system passes over what is wrapped in it.
 fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
         Some(wrapped) => Some(wrapped),
         None => error.source(),
     }
@@ -30,7 +35,10 @@ fn told(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(of_tls(error));
     }
-    if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+    if error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_parse)
+    {
         let told = "what answers there does not speak HTTP; if the port speaks TLS, the address has to \
                     begin with https://";
         return Some(told.to_owned());
@@ -91,7 +99,10 @@ pub(crate) fn proxy_of(address: &str) -> Option<String> {
     let address: Uri = address.parse().ok()?;
     let proxy = Matcher::from_system().intercept(&address)?;
     let (scheme, authority) = (proxy.uri().scheme_str()?, proxy.uri().authority()?);
-    let port = authority.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let port = authority
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
     Some(format!("{scheme}://{}{port}", authority.host()))
 }
 
@@ -104,8 +115,11 @@ pub(crate) fn proxy_of(address: &str) -> Option<String> {
 pub(crate) struct InvalidProxy(&'static str);
 
 /// The variables that name a proxy; of each pair the first that is set counts.
-const PROXIES: [[&str; 2]; 3] =
-    [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"], ["ALL_PROXY", "all_proxy"]];
+const PROXIES: [[&str; 2]; 3] = [
+    ["HTTPS_PROXY", "https_proxy"],
+    ["HTTP_PROXY", "http_proxy"],
+    ["ALL_PROXY", "all_proxy"],
+];
 
 /// Makes sure that each variable which names a proxy names one: an HTTP client passes over one that does not,
 /// and would connect without any.
@@ -122,7 +136,9 @@ fn check_proxies_in(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), I
         return Ok(());
     }
     for names in PROXIES {
-        let set = names.into_iter().find_map(|name| Some((name, variable(name)?)));
+        let set = names
+            .into_iter()
+            .find_map(|name| Some((name, variable(name)?)));
         let Some((name, address)) = set else { continue };
         if !address.is_empty() && !address.to_str().is_some_and(is_proxy) {
             return Err(InvalidProxy(name));
@@ -132,16 +148,27 @@ fn check_proxies_in(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), I
 }
 
 fn is_proxy(address: &str) -> bool {
-    let Ok(uri) = address.parse::<Uri>() else { return false };
+    let Ok(uri) = address.parse::<Uri>() else {
+        return false;
+    };
     // A client takes an address without a scheme for one of HTTP, and cannot speak SOCKS.
     let is_http = matches!(uri.scheme_str(), None | Some("http" | "https"));
     let has_port = uri.authority().is_some_and(|authority| {
-        let (_, host) = authority.as_str().rsplit_once('@').unwrap_or(("", authority.as_str()));
-        let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+        let (_, host) = authority
+            .as_str()
+            .rsplit_once('@')
+            .unwrap_or(("", authority.as_str()));
+        let port = host
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'));
         port.is_none_or(|_| authority.port_u16().is_some())
     });
     let matcher = Matcher::builder().http(address.to_owned()).build();
-    is_http && has_port && matcher.intercept(&Uri::from_static("http://portkey.invalid/")).is_some()
+    is_http
+        && has_port
+        && matcher
+            .intercept(&Uri::from_static("http://portkey.invalid/"))
+            .is_some()
 }
 
 #[cfg(test)]
@@ -155,13 +182,34 @@ mod tests {
             invalid: Option<&'static str>,
         }
         let cases = [
-            Case { variables: &[], invalid: None },
-            Case { variables: &[("HTTPS_PROXY", "")], invalid: None },
-            Case { variables: &[("HTTPS_PROXY", "http://proxy.invalid:3128")], invalid: None },
-            Case { variables: &[("HTTPS_PROXY", "https://a:b%40c@proxy.invalid")], invalid: None },
-            Case { variables: &[("http_proxy", "proxy.invalid:3128")], invalid: None },
-            Case { variables: &[("ALL_PROXY", "http://[::1]:3128/")], invalid: None },
-            Case { variables: &[("ALL_PROXY", "http://[::1]")], invalid: None },
+            Case {
+                variables: &[],
+                invalid: None,
+            },
+            Case {
+                variables: &[("HTTPS_PROXY", "")],
+                invalid: None,
+            },
+            Case {
+                variables: &[("HTTPS_PROXY", "http://proxy.invalid:3128")],
+                invalid: None,
+            },
+            Case {
+                variables: &[("HTTPS_PROXY", "https://a:b%40c@proxy.invalid")],
+                invalid: None,
+            },
+            Case {
+                variables: &[("http_proxy", "proxy.invalid:3128")],
+                invalid: None,
+            },
+            Case {
+                variables: &[("ALL_PROXY", "http://[::1]:3128/")],
+                invalid: None,
+            },
+            Case {
+                variables: &[("ALL_PROXY", "http://[::1]")],
+                invalid: None,
+            },
             Case {
                 variables: &[("HTTPS_PROXY", "http://user:secret@proxy.invalid:99999")],
                 invalid: Some("HTTPS_PROXY"),
@@ -170,15 +218,27 @@ mod tests {
                 variables: &[("https_proxy", "http://proxy.invalid:x")],
                 invalid: Some("https_proxy"),
             },
-            Case { variables: &[("HTTP_PROXY", "http://a b")], invalid: Some("HTTP_PROXY") },
-            Case { variables: &[("HTTP_PROXY", "http://")], invalid: Some("HTTP_PROXY") },
+            Case {
+                variables: &[("HTTP_PROXY", "http://a b")],
+                invalid: Some("HTTP_PROXY"),
+            },
+            Case {
+                variables: &[("HTTP_PROXY", "http://")],
+                invalid: Some("HTTP_PROXY"),
+            },
             Case {
                 variables: &[("ALL_PROXY", "socks5://proxy.invalid:1080")],
                 invalid: Some("ALL_PROXY"),
             },
-            Case { variables: &[("all_proxy", "ftp://proxy.invalid")], invalid: Some("all_proxy") },
+            Case {
+                variables: &[("all_proxy", "ftp://proxy.invalid")],
+                invalid: Some("all_proxy"),
+            },
             // The first counts, also where it says that there is none.
-            Case { variables: &[("HTTP_PROXY", ""), ("http_proxy", "http://")], invalid: None },
+            Case {
+                variables: &[("HTTP_PROXY", ""), ("http_proxy", "http://")],
+                invalid: None,
+            },
             Case {
                 variables: &[("HTTP_PROXY", "http://"), ("REQUEST_METHOD", "GET")],
                 invalid: None,
@@ -202,9 +262,16 @@ mod tests {
         let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
         assert!(cause(&wrapped).contains("--ca-file"), "{}", cause(&wrapped));
         let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
-        assert!(cause(&plain).contains("does not speak TLS"), "{}", cause(&plain));
+        assert!(
+            cause(&plain).contains("does not speak TLS"),
+            "{}",
+            cause(&plain)
+        );
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert_eq!(cause(&refused), "nothing listens there (connection refused)");
+        assert_eq!(
+            cause(&refused),
+            "nothing listens there (connection refused)"
+        );
         let other = io::Error::other("the cable is cut");
         assert_eq!(cause(&other), "the cable is cut");
     }

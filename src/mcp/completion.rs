@@ -92,9 +92,14 @@ impl Default for Completer {
             let key = key.caller.len() + key.policies.len() + workspace;
             u32::try_from(bytes + key + 256).unwrap_or(u32::MAX)
         };
-        let kept = Cache::builder().time_to_live(KEPT).max_capacity(MAX_BYTES as u64);
+        let kept = Cache::builder()
+            .time_to_live(KEPT)
+            .max_capacity(MAX_BYTES as u64);
         let kept = kept.weigher(weigh).build();
-        Self { kept, running: SingleFlight::new(MAX_RUNNING) }
+        Self {
+            kept,
+            running: SingleFlight::new(MAX_RUNNING),
+        }
     }
 }
 
@@ -122,13 +127,20 @@ impl Completer {
             workspace: workspace.cloned(),
             policies: asker.dispatcher.revisions(asker.principal),
         };
-        let known = self.kept.get(&key).filter(|listed| Instant::now() < listed.until);
+        let known = self
+            .kept
+            .get(&key)
+            .filter(|listed| Instant::now() < listed.until);
         let found = match known {
             Some(listed) => listed.candidates,
             None => self.ask(asker, list.operation.name(), key).await,
         };
-        let Some(found) = found else { return Vec::new() };
-        let names = found.iter().map(|one| (one.value.as_str(), one.name.as_str()));
+        let Some(found) = found else {
+            return Vec::new();
+        };
+        let names = found
+            .iter()
+            .map(|one| (one.value.as_str(), one.name.as_str()));
         matching(names, typed)
     }
 
@@ -145,14 +157,22 @@ impl Completer {
                 let workspace = key.workspace.as_deref();
                 let found = listed(&dispatcher, &principal, &arrival, list, workspace).await;
                 let candidates: Candidates = found.map(Arc::from);
-                let time = if candidates.is_some() { KEPT } else { KEPT_FAILURE };
-                let listed =
-                    Listed { candidates: candidates.clone(), until: Instant::now() + time };
+                let time = if candidates.is_some() {
+                    KEPT
+                } else {
+                    KEPT_FAILURE
+                };
+                let listed = Listed {
+                    candidates: candidates.clone(),
+                    until: Instant::now() + time,
+                };
                 kept.insert(key, listed);
                 candidates
             }
         };
-        let running = self.running.join(key.clone(), (alike, MAX_RUNNING_PER_CALLER), work)?;
+        let running = self
+            .running
+            .join(key.clone(), (alike, MAX_RUNNING_PER_CALLER), work)?;
         running.value().await.flatten()
     }
 }
@@ -205,7 +225,13 @@ async fn listed(
             args.insert(number.to_owned(), page.into());
             args.insert(size.to_owned(), PAGE.into());
         }
-        let call = Call { principal, arrival, name, args, answer: None };
+        let call = Call {
+            principal,
+            arrival,
+            name,
+            args,
+            answer: None,
+        };
         let answer = match dispatcher.recorded(call, &mut Record::default()).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -226,15 +252,23 @@ async fn listed(
 fn items(answer: &Value) -> &[Value] {
     let all =
         std::iter::once(answer).chain(answer.as_object().into_iter().flat_map(|map| map.values()));
-    all.filter_map(Value::as_array).next().map_or(&[], Vec::as_slice)
+    all.filter_map(Value::as_array)
+        .next()
+        .map_or(&[], Vec::as_slice)
 }
 
 fn candidate(item: &Value) -> Option<Candidate> {
     let text = |names: &[&str]| {
         let texts = names.iter().filter_map(|name| item.get(*name)?.as_str());
-        texts.filter(|text| (1..=LONGEST).contains(&text.len())).map(str::to_owned).next()
+        texts
+            .filter(|text| (1..=LONGEST).contains(&text.len()))
+            .map(str::to_owned)
+            .next()
     };
     // A slug is what people read, and every argument that has one takes it (quirks.md §5.2).
     let value = text(&["slug", "id"])?;
-    Some(Candidate { value, name: text(&["name", "email"]).unwrap_or_default() })
+    Some(Candidate {
+        value,
+        name: text(&["name", "email"]).unwrap_or_default(),
+    })
 }

@@ -52,7 +52,10 @@ enum Change {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { changes: broadcast::Sender::new(BACKLOG), closed: CancellationToken::new() }
+        Self {
+            changes: broadcast::Sender::new(BACKLOG),
+            closed: CancellationToken::new(),
+        }
     }
 }
 
@@ -164,7 +167,11 @@ impl Session {
         lists.prompts_list_changed = Some(true);
         lists.resources_list_changed = Some(true);
         let lists = lists.supported_by(capabilities);
-        let listener = Listener::Session { client, lists, resources: self.resources().clone() };
+        let listener = Listener::Session {
+            client,
+            lists,
+            resources: self.resources().clone(),
+        };
         let changes = hub.changes.subscribe();
         tokio::spawn(async move {
             tokio::select! {
@@ -197,7 +204,11 @@ impl Session {
 /// Who is told, and how.
 enum Listener {
     Stream(SubscriptionSink),
-    Session { client: Peer<RoleServer>, lists: SubscriptionFilter, resources: Watched },
+    Session {
+        client: Peer<RoleServer>,
+        lists: SubscriptionFilter,
+        resources: Watched,
+    },
 }
 
 impl Listener {
@@ -225,14 +236,22 @@ impl Listener {
                 stream.send(change.notification()).await,
                 Err(SubscriptionSendError::SubscriptionClosed | SubscriptionSendError::Service(_))
             ),
-            Self::Session { client, lists, resources } => {
+            Self::Session {
+                client,
+                lists,
+                resources,
+            } => {
                 let wanted = match &change {
                     Change::Tools => lists.tools_list_changed == Some(true),
                     Change::Prompts => lists.prompts_list_changed == Some(true),
                     Change::Resources => lists.resources_list_changed == Some(true),
                     Change::Resource(uri) => locked(resources).contains(&**uri),
                 };
-                !wanted || client.send_notification(change.notification()).await.is_ok()
+                !wanted
+                    || client
+                        .send_notification(change.notification())
+                        .await
+                        .is_ok()
             }
         }
     }
@@ -243,7 +262,14 @@ impl Listener {
         let resource = |uri: &String| Change::Resource(uri.as_str().into());
         match self {
             Self::Stream(stream) => {
-                all.extend(stream.accepted().resource_subscriptions.iter().flatten().map(resource));
+                all.extend(
+                    stream
+                        .accepted()
+                        .resource_subscriptions
+                        .iter()
+                        .flatten()
+                        .map(resource),
+                );
             }
             Self::Session { resources, .. } => all.extend(locked(resources).iter().map(resource)),
         }
@@ -282,7 +308,11 @@ fn is_bounded<'a>(uris: impl Iterator<Item = &'a String>) -> bool {
 
 /// Whether what rmcp keeps of a request for as long as its stream lasts is within the bounds.
 fn is_kept_small(subscription: &SubscriptionContext) -> bool {
-    let uris = subscription.requested().resource_subscriptions.iter().flatten();
+    let uris = subscription
+        .requested()
+        .resource_subscriptions
+        .iter()
+        .flatten();
     let request = subscription.request_context();
     let meta = serde_json::to_string(&request.meta).map_or(usize::MAX, |meta| meta.len());
     let id = match &request.id {

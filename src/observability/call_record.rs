@@ -115,7 +115,11 @@ impl Default for End {
 
 impl From<&'static str> for End {
     fn from(outcome: &'static str) -> Self {
-        Self { outcome, code: None, error: None }
+        Self {
+            outcome,
+            code: None,
+            error: None,
+        }
     }
 }
 
@@ -125,6 +129,9 @@ impl End {
         // It stands in logs, and an upstream or a caller may have had a say in it.
         const MAX_CHARS: usize = 500;
         let error = error.to_string().chars().take(MAX_CHARS).collect();
-        Self { error: Some(error), ..Self::from("failed") }
+        Self {
+            error: Some(error),
+            ..Self::from("failed")
+        }
     }
 }

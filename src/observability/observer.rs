@@ -61,7 +61,8 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.metrics.operation(&self.arrival, self.method, self.tool, self.error, took);
+        self.metrics
+            .operation(&self.arrival, self.method, self.tool, self.error, took);
         if !self.tool.is_empty() {
             self.span.tool(self.tool);
         }
@@ -97,7 +98,11 @@ impl<'a> Call<'a> {
         principal: &'a Principal,
     ) -> Self {
         let operation = Operation::begin(metrics, arrival, method);
-        Self { operation, principal, record: Record::default() }
+        Self {
+            operation,
+            principal,
+            record: Record::default(),
+        }
     }
 
     /// How it arrived.
@@ -174,11 +179,28 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let Operation { metrics, arrival, started, .. } = &self.operation;
-        let Record { status, end: End { outcome, code, error }, .. } = &self.record;
+        let Operation {
+            metrics,
+            arrival,
+            started,
+            ..
+        } = &self.operation;
+        let Record {
+            status,
+            end:
+                End {
+                    outcome,
+                    code,
+                    error,
+                },
+            ..
+        } = &self.record;
         // A success is told by its outcome.
         let status = status.filter(|_| *outcome == "refused");
-        let tool = self.record.operation.map_or(UNKNOWN, |operation| operation.name());
+        let tool = self
+            .record
+            .operation
+            .map_or(UNKNOWN, |operation| operation.name());
         let effect = self.record.operation.map(|operation| operation.effects());
         metrics.call(outcome, effect);
         // Neither arguments nor keys, nor a name that the caller made up: it may hold anything.
@@ -201,7 +223,10 @@ impl Drop for Call<'_> {
             transport = arrival.transport.word(),
             "call"
         );
-        for Noted { rule, verb, words, .. } in &self.record.shadows {
+        for Noted {
+            rule, verb, words, ..
+        } in &self.record.shadows
+        {
             info!(
                 target: "portkey_mcp::shadow",
                 request_id = arrival.id.as_str(),
@@ -234,12 +259,18 @@ impl Session {
     /// A session begins with the request that arrives so.
     pub fn begin(metrics: &Metrics, arrival: Arrival) -> Self {
         let (metrics, _open) = (metrics.clone(), metrics.session());
-        Self { metrics, arrival, started: Instant::now(), _open }
+        Self {
+            metrics,
+            arrival,
+            started: Instant::now(),
+            _open,
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.metrics.session_ended(&self.arrival, self.started.elapsed());
+        self.metrics
+            .session_ended(&self.arrival, self.started.elapsed());
     }
 }

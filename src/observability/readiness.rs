@@ -40,30 +40,45 @@ pub struct Readiness(Arc<Mutex<BTreeMap<Cow<'static, str>, Source>>>);
 
 #[derive(Clone)]
 enum Source {
-    Reported { degraded: Option<&'static str>, last_success: Option<Instant> },
+    Reported {
+        degraded: Option<&'static str>,
+        last_success: Option<Instant>,
+    },
     Watched(Arc<dyn Fn() -> ComponentState + Send + Sync>),
 }
 
 impl ComponentState {
     /// The state of a component that works.
-    pub const OK: Self = Self { degraded: None, since_success: None };
+    pub const OK: Self = Self {
+        degraded: None,
+        since_success: None,
+    };
 
     /// The state of a component that does not work as it should, for this reason in snake_case.
     pub const fn degraded(reason: &'static str) -> Self {
-        Self { degraded: Some(reason), since_success: None }
+        Self {
+            degraded: Some(reason),
+            since_success: None,
+        }
     }
 
     /// The same state with the time since the component last worked.
     #[must_use]
     pub const fn with_age(self, since_success: Duration) -> Self {
-        Self { since_success: Some(since_success), ..self }
+        Self {
+            since_success: Some(since_success),
+            ..self
+        }
     }
 }
 
 impl Readiness {
     /// Names a component that will report, and works as far as is known.
     pub fn register(&self, name: impl Into<Cow<'static, str>>) {
-        let unused = Source::Reported { degraded: None, last_success: None };
+        let unused = Source::Reported {
+            degraded: None,
+            last_success: None,
+        };
         self.sources().entry(name.into()).or_insert(unused);
     }
 
@@ -77,11 +92,20 @@ impl Readiness {
             _ => None,
         };
         let last_success = match state {
-            ComponentState { since_success: Some(age), .. } => now.checked_sub(age),
+            ComponentState {
+                since_success: Some(age),
+                ..
+            } => now.checked_sub(age),
             ComponentState { degraded: None, .. } => Some(now),
             _ => known,
         };
-        sources.insert(name, Source::Reported { degraded: state.degraded, last_success });
+        sources.insert(
+            name,
+            Source::Reported {
+                degraded: state.degraded,
+                last_success,
+            },
+        );
     }
 
     /// Has a component asked for its state whenever somebody looks.
@@ -90,21 +114,32 @@ impl Readiness {
         name: impl Into<Cow<'static, str>>,
         state: impl Fn() -> ComponentState + Send + Sync + 'static,
     ) {
-        self.sources().insert(name.into(), Source::Watched(Arc::new(state)));
+        self.sources()
+            .insert(name.into(), Source::Watched(Arc::new(state)));
     }
 
     /// All components with their states, by name.
     pub fn components(&self) -> Vec<Component> {
         // Asked outside of the lock, so that a component may report while it is asked.
-        let sources: Vec<_> =
-            self.sources().iter().map(|(name, source)| (name.clone(), source.clone())).collect();
+        let sources: Vec<_> = self
+            .sources()
+            .iter()
+            .map(|(name, source)| (name.clone(), source.clone()))
+            .collect();
         let state = |source: Source| match source {
             Source::Watched(state) => state(),
-            Source::Reported { degraded, last_success } => {
-                ComponentState { degraded, since_success: last_success.map(|last| last.elapsed()) }
-            }
+            Source::Reported {
+                degraded,
+                last_success,
+            } => ComponentState {
+                degraded,
+                since_success: last_success.map(|last| last.elapsed()),
+            },
         };
-        let component = |(name, source)| Component { name, state: state(source) };
+        let component = |(name, source)| Component {
+            name,
+            state: state(source),
+        };
         sources.into_iter().map(component).collect()
     }
 
@@ -116,8 +151,10 @@ impl Readiness {
             true => "degraded",
             false => "ready",
         };
-        let components: BTreeMap<_, _> =
-            components.iter().map(|one| (&*one.name, Told::from(one.state))).collect();
+        let components: BTreeMap<_, _> = components
+            .iter()
+            .map(|one| (&*one.name, Told::from(one.state)))
+            .collect();
         json!({ "status": status, "components": components })
     }
 
@@ -137,7 +174,12 @@ struct Told {
 }
 
 impl From<ComponentState> for Told {
-    fn from(ComponentState { degraded, since_success }: ComponentState) -> Self {
+    fn from(
+        ComponentState {
+            degraded,
+            since_success,
+        }: ComponentState,
+    ) -> Self {
         Self {
             status: if degraded.is_some() { "degraded" } else { "ok" },
             reason: degraded,
@@ -203,6 +245,9 @@ mod tests {
         let file =
             json!({ "status": "degraded", "reason": "unreadable", "last_success_seconds": 3 });
         assert_eq!(told["components"]["file"], file);
-        assert_eq!(readiness.report_json(false)["components"]["reader"]["status"], "ok");
+        assert_eq!(
+            readiness.report_json(false)["components"]["reader"]["status"],
+            "ok"
+        );
     }
 }

@@ -54,14 +54,22 @@ impl Dispatcher {
         let shown = published.lay_out(secrets::redacted(published, args.clone()))?;
         let read = dry_run::read_of(&self.catalog, operation);
         let (Some(preview), Some(read)) = (shown.preview, read) else {
-            let why =
-                format!("nothing that is on offer here reads what `{}` changes", operation.name());
+            let why = format!(
+                "nothing that is on offer here reads what `{}` changes",
+                operation.name()
+            );
             return Ok(Pending::unknown(&why));
         };
         let name = read.operation.name();
         let args = dry_run::arguments(operation, read, &args);
         let mut record = Record::default();
-        let call = Call { principal, arrival, name, args, answer: None };
+        let call = Call {
+            principal,
+            arrival,
+            name,
+            args,
+            answer: None,
+        };
         let stored = self.again(call, &mut record).await;
         line.record.untrusted |= record.untrusted;
         line.record.status = record.status;
@@ -82,10 +90,19 @@ impl Dispatcher {
         required: Required,
         warnings: &[String],
     ) -> Result<Approved, CallError> {
-        let Way { principal, arrival, entry, answer } = way;
+        let Way {
+            principal,
+            arrival,
+            entry,
+            answer,
+        } = way;
         let (operation, published) = (entry.operation, entry.published());
         let Some(approvals) = self.approvals() else {
-            return Err(Denied::Nobody { tool: operation.name(), rule: required.rule }.into());
+            return Err(Denied::Nobody {
+                tool: operation.name(),
+                rule: required.rule,
+            }
+            .into());
         };
         // Nobody is asked in the name of a key that may be made up.
         self.prove(principal).await?;
@@ -106,7 +123,11 @@ impl Dispatcher {
             warnings,
             required,
         };
-        Err(CallError::Ask(Box::new(Question::new(about, binding, args.clone()))))
+        Err(CallError::Ask(Box::new(Question::new(
+            about,
+            binding,
+            args.clone(),
+        ))))
     }
 
     /// What a write would change. The current state is read as if the caller asked for it: where the
@@ -124,7 +145,13 @@ impl Dispatcher {
             let name = read.operation.name();
             let args = dry_run::arguments(operation, read, args);
             let mut record = Record::default();
-            let call = Call { principal, arrival, name, args, answer: None };
+            let call = Call {
+                principal,
+                arrival,
+                name,
+                args,
+                answer: None,
+            };
             match self.again(call, &mut record).await {
                 Ok(current) => {
                     outlook.untrusted = record.untrusted;
@@ -136,7 +163,9 @@ impl Dispatcher {
             }
         }
         let body = published.lay_out(args.clone())?.body;
-        let shown = published.lay_out(secrets::redacted(published, args.clone()))?.body;
+        let shown = published
+            .lay_out(secrets::redacted(published, args.clone()))?
+            .body;
         let current = outlook.current.as_ref();
         outlook.changes = dry_run::changes(operation, body.as_ref(), shown.as_ref(), current);
         Ok(outlook)

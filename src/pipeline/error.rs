@@ -96,9 +96,10 @@ impl End {
     pub fn of(outcome: &Result<Value, CallError>, is_sent: bool) -> Self {
         let end = Self::from(outcome);
         match outcome {
-            Err(error) if is_sent && error.may_have_taken_effect() => {
-                Self { outcome: UNKNOWN_OUTCOME, ..end }
-            }
+            Err(error) if is_sent && error.may_have_taken_effect() => Self {
+                outcome: UNKNOWN_OUTCOME,
+                ..end
+            },
             _ => end,
         }
     }
@@ -111,9 +112,10 @@ impl From<&Result<Value, CallError>> for End {
             Ok(_) => "answered".into(),
             Err(CallError::Ask(_)) => "asked".into(),
             Err(CallError::Waiting(_)) => "waiting".into(),
-            Err(CallError::Refused(_, refusal)) => {
-                Self { code: refusal.code.clone(), ..Self::from("refused") }
-            }
+            Err(CallError::Refused(_, refusal)) => Self {
+                code: refusal.code.clone(),
+                ..Self::from("refused")
+            },
             Err(CallError::Withheld(_)) => "withheld".into(),
             Err(CallError::Forbidden(_)) => "forbidden".into(),
             Err(CallError::Input(_) | CallError::Unknown(_)) => "turned back".into(),

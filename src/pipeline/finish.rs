@@ -30,7 +30,11 @@ impl Raw {
     /// # Errors
     /// The upstream refused the call.
     pub(super) fn finish(self, fetched: &Fetched) -> Result<Value, Refusal> {
-        let Self { answer, operation, handover } = self;
+        let Self {
+            answer,
+            operation,
+            handover,
+        } = self;
         let body = answer.body();
         let mut answer = answer.outcome()?;
         let plain = sanitize::plain(&body);

@@ -100,7 +100,13 @@ impl Dispatcher {
         args: JsonMap,
     ) -> Result<Value, CallError> {
         let arrival = &Arrival::local();
-        let call = Call { principal, arrival, name, args, answer: None };
+        let call = Call {
+            principal,
+            arrival,
+            name,
+            args,
+            answer: None,
+        };
         self.recorded(call, &mut Record::default()).await
     }
 
@@ -145,7 +151,13 @@ impl Dispatcher {
 
     /// Takes a call through all that may forbid it, and on from there.
     async fn decided(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
-        let Call { principal, arrival, name, args, answer } = call;
+        let Call {
+            principal,
+            arrival,
+            name,
+            args,
+            answer,
+        } = call;
         let entry = self.catalog.find(name)?;
         line.record.operation = Some(entry.operation);
         let on_offer = self.modes.admit(entry.domain.name, entry.operation);
@@ -162,22 +174,43 @@ impl Dispatcher {
         }
         let published = entry.published();
         let validated = published.validate(args, &self.validation)?;
-        let Validated { mut args, unknown, warnings, times } = validated;
+        let Validated {
+            mut args,
+            unknown,
+            warnings,
+            times,
+        } = validated;
         // A key that ended up as a name must not go on from there.
-        line.record.warnings = warnings.iter().map(|text| mask_text(text).into_owned()).collect();
-        line.record.unknown_fields =
-            unknown.iter().map(|path| mask_text(path).into_owned()).collect();
+        line.record.warnings = warnings
+            .iter()
+            .map(|text| mask_text(text).into_owned())
+            .collect();
+        line.record.unknown_fields = unknown
+            .iter()
+            .map(|path| mask_text(path).into_owned())
+            .collect();
         let masked = |(at, time): (String, String)| (mask_text(&at).into_owned(), time);
         line.record.times = times.into_iter().map(masked).collect();
         self.secrets.refuse_masks(published, &mut args)?;
         line.admitted(published, &args);
-        let way = Way { principal, arrival, entry, answer };
-        let proof = self.demand_proof(principal, entry.operation, &policies).await;
+        let way = Way {
+            principal,
+            arrival,
+            entry,
+            answer,
+        };
+        let proof = self
+            .demand_proof(principal, entry.operation, &policies)
+            .await;
         proof.inspect_err(|_| line.record.denied_by("key"))?;
         if policies.is_empty() {
-            return self.carry_out(way, args, Verdict::Allow, String::new(), line).await;
+            return self
+                .carry_out(way, args, Verdict::Allow, String::new(), line)
+                .await;
         }
-        let minded = policies.iter().any(|policy| policy.minds_taint(entry.operation));
+        let minded = policies
+            .iter()
+            .any(|policy| policy.minds_taint(entry.operation));
         let tainted = minded && self.taint.is_tainted(principal, arrival).await;
         let unknown = line.record.unknown_fields.clone();
         let facts = Facts {
@@ -193,13 +226,20 @@ impl Dispatcher {
             tainted,
         };
         let decision = portkey_policy::decide(&policies, &facts, &self.store).await;
-        let Decision { verdict, shadows, reserved, redact } = decision;
+        let Decision {
+            verdict,
+            shadows,
+            reserved,
+            redact,
+        } = decision;
         line.record.shadows = shadows;
         if let Some(rule) = verdict.rule() {
             line.record.decided(verdict.word(), &*rule.name);
         }
         let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
-        let outcome = self.carry_out(way, args, verdict, revisions.join("+"), line).await;
+        let outcome = self
+            .carry_out(way, args, verdict, revisions.join("+"), line)
+            .await;
         // What was sent is counted, and what may have been.
         let nothing_happened = match &outcome {
             Ok(_) => line.record.decision == DRY_RUN,
@@ -222,7 +262,12 @@ impl Dispatcher {
         revision: String,
         line: &mut Line<'_>,
     ) -> Result<Value, CallError> {
-        let Way { principal, arrival, entry, answer } = way;
+        let Way {
+            principal,
+            arrival,
+            entry,
+            answer,
+        } = way;
         let writes = entry.published().writes(&args);
         let mut required = self.always.of(entry.operation).filter(|_| writes);
         let mut dry_run = (self.dry_run && writes).then_some("--dry-run".to_owned());
@@ -233,7 +278,12 @@ impl Dispatcher {
             Verdict::Approve(noted) => {
                 let confirm = noted.confirm || required.is_some_and(|required| required.confirm);
                 let (rule, words) = (noted.rule.name.to_string(), Some(noted.words));
-                required = Some(Required { rule, words, confirm, revision });
+                required = Some(Required {
+                    rule,
+                    words,
+                    confirm,
+                    revision,
+                });
             }
         }
         // Where nothing is sent there is nothing to approve.
@@ -244,7 +294,12 @@ impl Dispatcher {
         if let Some(required) = required {
             line.record.decided("approve", required.rule.as_str());
             let warnings = line.record.warnings.clone();
-            let way = Way { principal, arrival, entry, answer };
+            let way = Way {
+                principal,
+                arrival,
+                entry,
+                answer,
+            };
             let approved = self.approved(way, &args, required, &warnings);
             line.record.approval = Some(approved.await?.to_string().into());
         }
@@ -264,19 +319,27 @@ impl Dispatcher {
     ) -> Result<Value, CallError> {
         let published = entry.published();
         let handover = self.secrets.make_ready(entry.operation, &args)?;
-        let caller = Caller { name: &principal.name, is_local: principal.method == Method::Local };
+        let caller = Caller {
+            name: &principal.name,
+            is_local: principal.method == Method::Local,
+        };
         let fetched = self.secrets.fetch(published, caller, &mut args)?;
         let fetched = fetched.with_own(principal.credentials.brought());
         let named = Named::of(&args);
         let request = published.lay_out(args)?;
-        line.intend().await.inspect_err(|_| line.record.denied_by("audit"))?;
+        line.intend()
+            .await
+            .inspect_err(|_| line.record.denied_by("audit"))?;
         let writes = request.writes;
         if writes {
             line.record.sends_write();
         }
         let sent = self.portkey.send(request, &principal.credentials).await;
         // What is looked up here is told only where the call came to nothing.
-        let look = || self.way_to_look(principal, entry.operation).filter(|_| writes);
+        let look = || {
+            self.way_to_look(principal, entry.operation)
+                .filter(|_| writes)
+        };
         let answer = sent.map_err(|error| error.with_look(look()))?;
         let record = &mut *line.record;
         record.status = Some(answer.status().as_u16());
@@ -284,7 +347,11 @@ impl Dispatcher {
         // Logged and put on record, so it must not be whatever an upstream likes to put there.
         let request_id = answer.request_id().filter(|id| fetched.is_free(id));
         record.upstream_request_id = request_id.map(str::to_owned);
-        let raw = Raw { answer, operation: entry.operation, handover };
+        let raw = Raw {
+            answer,
+            operation: entry.operation,
+            handover,
+        };
         let (outcome, fetched) = if raw.is_large() {
             Box::pin(raw.finish_away(&self.workers, fetched)).await
         } else {
@@ -298,7 +365,10 @@ impl Dispatcher {
             record.upstream_request_id.clone_from(&refusal.request_id);
             refusal.call = Box::new(named.call(published, principal));
             refusal.call.warnings.clone_from(&record.warnings);
-            refusal.call.doubt = Doubt { writes, look: look() };
+            refusal.call.doubt = Doubt {
+                writes,
+                look: look(),
+            };
             CallError::Refused(entry.operation, Box::new(refusal))
         };
         let answer = outcome.map_err(refused)?;

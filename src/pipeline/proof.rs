@@ -10,8 +10,10 @@ use super::Dispatcher;
 use crate::auth::principal::{Method, Principal, Prover, Proving, Unproven};
 
 /// How many keys of one network are checked.
-pub const MAX_KEY_CHECKS: Limit =
-    Limit { burst: NonZeroU32::new(60).unwrap(), period: Duration::from_secs(60) };
+pub const MAX_KEY_CHECKS: Limit = Limit {
+    burst: NonZeroU32::new(60).unwrap(),
+    period: Duration::from_secs(60),
+};
 
 impl Dispatcher {
     /// Makes sure that a caller is proven before an operation that keeps something in its name whatever comes
@@ -27,7 +29,11 @@ impl Dispatcher {
         }
         let counts = policies.iter().any(|policy| policy.counts(operation));
         let taints = operation.is_untrusted() && !proves(operation.base());
-        if counts || taints { self.prove(principal).await } else { Ok(()) }
+        if counts || taints {
+            self.prove(principal).await
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the answer of a call that succeeded may be kept for its caller.
@@ -50,8 +56,14 @@ impl Dispatcher {
 
     /// Whether the upstream may be asked about one more key that comes from this network.
     async fn admit_check(&self, network: Option<IpAddr>) -> Result<(), Unproven> {
-        let network = network.map(|network| network.to_string()).unwrap_or_default();
-        match self.store.take(&Key::new("key-check", &[&network]), &MAX_KEY_CHECKS).await {
+        let network = network
+            .map(|network| network.to_string())
+            .unwrap_or_default();
+        match self
+            .store
+            .take(&Key::new("key-check", &[&network]), &MAX_KEY_CHECKS)
+            .await
+        {
             Ok(Taken::Yes) => Ok(()),
             Ok(Taken::RetryAfter(_)) => Err(Unproven::TooMany),
             Err(_) => Err(Unproven::Unknown),

@@ -18,7 +18,10 @@ pub(super) struct Named {
 impl Named {
     pub(super) fn of(args: &JsonMap) -> Self {
         let names = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
-        Self { workspace: names("workspace_id"), organisation: names("organisation_id") }
+        Self {
+            workspace: names("workspace_id"),
+            organisation: names("organisation_id"),
+        }
     }
 
     /// What is known of the call.

@@ -45,7 +45,10 @@ impl Dispatcher {
 
     /// The same under a policy, which takes effect when its file changes.
     pub fn under(self, policy: Watched<Policy>) -> Self {
-        Self { policy: Some(policy), ..self }
+        Self {
+            policy: Some(policy),
+            ..self
+        }
     }
 
     /// The same for other operations.
@@ -73,12 +76,19 @@ impl Dispatcher {
 
     /// The same, with what it has to remember in a store that others share.
     pub fn sharing(self, store: Store) -> Self {
-        Self { taint: Taint::in_store(store.clone()), store, ..self }
+        Self {
+            taint: Taint::in_store(store.clone()),
+            store,
+            ..self
+        }
     }
 
     /// The same, with what the upstreams do recorded.
     pub fn measured(self, metrics: Metrics) -> Self {
-        Self { portkey: self.portkey.measured(metrics), ..self }
+        Self {
+            portkey: self.portkey.measured(metrics),
+            ..self
+        }
     }
 
     /// The same, where large answers are worked on by these.
@@ -98,7 +108,9 @@ impl Dispatcher {
         let server = self.policy.as_ref().map(Watched::get);
         let offered = self.modes.admit(entry.domain.name, entry.operation);
         let permits = |policy: &Policy| policy.can_permit(entry.operation);
-        offered.and_then(|()| principal.sees(entry.domain.name, entry.operation)).is_ok()
+        offered
+            .and_then(|()| principal.sees(entry.domain.name, entry.operation))
+            .is_ok()
             && server.is_none_or(|policy| permits(&policy))
             && principal.policy.as_deref().is_none_or(permits)
     }
@@ -125,7 +137,10 @@ impl Dispatcher {
     pub fn may_ask(&self, principal: &Principal, operation: &Operation) -> bool {
         let server = self.policy.as_ref().map(Watched::get);
         server.is_some_and(|policy| policy.asks(operation))
-            || principal.policy.as_deref().is_some_and(|policy| policy.asks(operation))
+            || principal
+                .policy
+                .as_deref()
+                .is_some_and(|policy| policy.asks(operation))
     }
 
     /// Which versions of policies a caller is under.
@@ -138,7 +153,10 @@ impl Dispatcher {
 
     /// The same, with writes told instead of sent if `on`.
     pub fn dry_run(self, on: bool) -> Self {
-        Self { dry_run: on, ..self }
+        Self {
+            dry_run: on,
+            ..self
+        }
     }
 
     /// The same, where calls of these kinds need a human's approval.
@@ -148,12 +166,18 @@ impl Dispatcher {
 
     /// The same, with humans to ask. Without, calls that need approval are denied.
     pub fn asking(self, approvals: Arc<Approvals>) -> Self {
-        Self { approvals: Some(approvals), ..self }
+        Self {
+            approvals: Some(approvals),
+            ..self
+        }
     }
 
     /// The same, with every call put on record.
     pub fn audited(self, audit: Audit) -> Self {
-        Self { audit: Some(audit), ..self }
+        Self {
+            audit: Some(audit),
+            ..self
+        }
     }
 
     /// The same, with secrets treated so.

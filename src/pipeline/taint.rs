@@ -27,7 +27,11 @@ pub struct Taint {
 impl Taint {
     /// Shared by all who have this store.
     pub fn in_store(shared: Store) -> Self {
-        Self { shared, own: Store::memory(), overflow: Arc::default() }
+        Self {
+            shared,
+            own: Store::memory(),
+            overflow: Arc::default(),
+        }
     }
 
     /// It has read what strangers wrote. Where a caller has more tainted sessions than can be kept of one
@@ -37,7 +41,12 @@ impl Taint {
         if self.shared.reserve(&read).await.is_ok() || self.own.reserve(&read).await.is_ok() {
             return;
         }
-        if self.own.reserve(&[all_sessions(principal, 1)]).await.is_err() {
+        if self
+            .own
+            .reserve(&[all_sessions(principal, 1)])
+            .await
+            .is_err()
+        {
             *self.overflow.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
     }
@@ -69,12 +78,22 @@ fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
         None => Key::new("tainted", &["caller", &principal.name]),
     };
     let key = key.owned_by(&principal.name);
-    Budget { key, window: Window::Sliding(LASTS), most: u64::MAX, amount }
+    Budget {
+        key,
+        window: Window::Sliding(LASTS),
+        most: u64::MAX,
+        amount,
+    }
 }
 
 /// Stands for all sessions of a caller, where there are too many of them. Belongs to no owner, because that has
 /// no room left.
 fn all_sessions(principal: &Principal, amount: u64) -> Budget {
     let key = Key::new("tainted", &["sessions", &principal.name]);
-    Budget { key, window: Window::Sliding(LASTS), most: u64::MAX, amount }
+    Budget {
+        key,
+        window: Window::Sliding(LASTS),
+        most: u64::MAX,
+        amount,
+    }
 }

@@ -31,7 +31,10 @@ impl SealedStore {
 
     /// A store in memory.
     pub(crate) fn memory() -> Self {
-        Self { store: Store::memory(), keys: None }
+        Self {
+            store: Store::memory(),
+            keys: None,
+        }
     }
 
     /// The store itself, for what has no value.
@@ -97,10 +100,14 @@ impl SealedStore {
     }
 
     fn encrypt(&self, place: &str, value: Bytes) -> Result<Bytes, StoreError> {
-        let Some(keys) = &self.keys else { return Ok(value) };
+        let Some(keys) = &self.keys else {
+            return Ok(value);
+        };
         let sealed = keys.get().encrypt(place, &value);
         let why = "a value for Redis cannot be encrypted: the system gives no random numbers";
-        sealed.map(Bytes::from).map_err(|_| StoreError::Settings(why))
+        sealed
+            .map(Bytes::from)
+            .map_err(|_| StoreError::Settings(why))
     }
 
     fn decrypt(&self, place: &str, value: Bytes) -> Option<Bytes> {

@@ -24,7 +24,10 @@ pub fn first_chars(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }
-    let end = text.char_indices().nth(max).map_or(text.len(), |(end, _)| end);
+    let end = text
+        .char_indices()
+        .nth(max)
+        .map_or(text.len(), |(end, _)| end);
     text.get(..end).unwrap_or(text)
 }
 
@@ -40,8 +43,9 @@ pub fn clean(answer: &mut Value) {
         Value::Object(map) => {
             if map.keys().any(|name| !is_clean(name)) {
                 let fields = std::mem::take(map).into_iter();
-                *map =
-                    fields.map(|(name, value)| (cleaned(&name).unwrap_or(name), value)).collect();
+                *map = fields
+                    .map(|(name, value)| (cleaned(&name).unwrap_or(name), value))
+                    .collect();
             }
             map.values_mut().for_each(clean);
         }
@@ -86,7 +90,10 @@ pub fn escaped(text: &str) -> Option<String> {
 /// The same on one line: for values that stand in a line of ours, and must not begin another.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     // Without a branch, as in `is_clean`: almost every text is plain.
-    if !text.bytes().fold(false, |found, byte| found | !matches!(byte, b' '..=b'~')) {
+    if !text
+        .bytes()
+        .fold(false, |found, byte| found | !matches!(byte, b' '..=b'~'))
+    {
         return Cow::Borrowed(text);
     }
     let text = match text.contains(['\n', '\t']) {
@@ -138,7 +145,9 @@ fn is_clean(text: &str) -> bool {
     // Without a branch, so that the compiler can look at many bytes at once.
     let control = |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte == 0x7f;
     if text.is_ascii() {
-        return !text.bytes().fold(false, |found, byte| found | control(byte));
+        return !text
+            .bytes()
+            .fold(false, |found, byte| found | control(byte));
     }
     text.chars().all(is_seen)
 }

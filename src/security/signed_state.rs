@@ -132,10 +132,13 @@ impl Keyring {
                 continue;
             }
             let wrong = |problem| KeyringError::Line { line, problem };
-            let (id, key) =
-                entry.split_once(':').ok_or(wrong("expected `id:key`, the key in base64"))?;
+            let (id, key) = entry
+                .split_once(':')
+                .ok_or(wrong("expected `id:key`, the key in base64"))?;
             secrets::learn(key.trim());
-            let key = STANDARD.decode(key.trim()).map_err(|_| wrong("the key is no base64"))?;
+            let key = STANDARD
+                .decode(key.trim())
+                .map_err(|_| wrong("the key is no base64"))?;
             let problem = match id.trim() {
                 id if !is_id(id) => ODD_ID,
                 id if keys.iter().any(|(known, _)| *known == id) => "this id was given before",
@@ -160,7 +163,9 @@ impl Keyring {
     }
 
     fn of(first: &str, keys: Vec<(&str, Vec<u8>)>) -> Result<Self, KeyringError> {
-        let derived = keys.iter().map(|(id, key)| Some(((*id).to_owned(), encrypting(key)?)));
+        let derived = keys
+            .iter()
+            .map(|(id, key)| Some(((*id).to_owned(), encrypting(key)?)));
         let encrypting = derived.collect::<Option<_>>().ok_or(KeyringError::Empty)?;
         let codec = RequestStateCodec::new_with_keyring(first, keys);
         // What it asks of ids and keys was checked, by line.
@@ -196,7 +201,8 @@ impl Keyring {
         text.extend(millis(ttl).to_be_bytes());
         text.extend(payload);
         let bound = bound_to(purpose, principal, binding);
-        self.codec.seal_with(&text, &SealOptions::new().associated_data(&bound).ttl(ttl))
+        self.codec
+            .seal_with(&text, &SealOptions::new().associated_data(&bound).ttl(ttl))
     }
 
     /// The payload, if all is as it was sealed and in time.
@@ -301,13 +307,24 @@ impl Keyring {
     /// None of them did.
     pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, Broken> {
         let ([form, id_bytes], rest) = sealed.split_first_chunk().ok_or(Broken)?;
-        let (id, rest) = rest.split_at_checked(usize::from(*id_bytes)).ok_or(Broken)?;
+        let (id, rest) = rest
+            .split_at_checked(usize::from(*id_bytes))
+            .ok_or(Broken)?;
         let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Broken)?;
-        let mut keys = self.encrypting.iter().filter(|(known, _)| known.as_bytes() == id);
+        let mut keys = self
+            .encrypting
+            .iter()
+            .filter(|(known, _)| known.as_bytes() == id);
         let (_, key) = keys.next().filter(|_| *form == FORM).ok_or(Broken)?;
-        let (nonce, place) = (Nonce::assume_unique_for_key(*nonce), Aad::from(place.as_bytes()));
+        let (nonce, place) = (
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(place.as_bytes()),
+        );
         let mut text = text.to_vec();
-        let length = key.open_in_place(nonce, place, &mut text).map_err(|_| Broken)?.len();
+        let length = key
+            .open_in_place(nonce, place, &mut text)
+            .map_err(|_| Broken)?
+            .len();
         text.truncate(length);
         Ok(text)
     }
@@ -317,7 +334,9 @@ impl Keyring {
 /// NIST SP 800-108r1).
 fn encrypting(key: &[u8]) -> Option<LessSafeKey> {
     let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), ENCRYPTION);
-    UnboundKey::new(&AES_256_GCM, derived.as_ref()).ok().map(LessSafeKey::new)
+    UnboundKey::new(&AES_256_GCM, derived.as_ref())
+        .ok()
+        .map(LessSafeKey::new)
 }
 
 fn millis(time: Duration) -> u64 {

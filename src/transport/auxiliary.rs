@@ -73,8 +73,15 @@ impl Connection {
     /// these already, it stays what it was.
     #[must_use]
     pub(super) fn authenticate(&self) -> bool {
-        let Open { number, permit, connections, .. } = &*self.0;
-        let Ok(own) = connections.authenticated.clone().try_acquire_owned() else { return false };
+        let Open {
+            number,
+            permit,
+            connections,
+            ..
+        } = &*self.0;
+        let Ok(own) = connections.authenticated.clone().try_acquire_owned() else {
+            return false;
+        };
         *lock(permit) = Some(own);
         connections.forget(*number);
         true
@@ -103,7 +110,12 @@ impl Connections {
         }
         waiting.push_back((number, closed.clone()));
         let connections = self.clone();
-        Connection(Arc::new(Open { number, closed, permit: Mutex::default(), connections }))
+        Connection(Arc::new(Open {
+            number,
+            closed,
+            permit: Mutex::default(),
+            connections,
+        }))
     }
 
     fn forget(&self, number: u64) {
@@ -167,7 +179,11 @@ async fn answer(stream: TcpStream, router: Router, connection: Connection, limit
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false);
     // However it ends: nobody is left who could be told.
-    _ = timeout(limits.timeout, http.serve_connection(TokioIo::new(stream), service)).await;
+    _ = timeout(
+        limits.timeout,
+        http.serve_connection(TokioIo::new(stream), service),
+    )
+    .await;
 }
 
 /// Nothing is left half done under these locks, so a panic in another thread does no harm.

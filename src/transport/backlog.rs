@@ -66,7 +66,12 @@ pub(super) enum NotTaken {
 
 impl State {
     fn requests(&self) -> usize {
-        self.unwritten + self.open.iter().filter(|open| !open.is_subscription).count()
+        self.unwritten
+            + self
+                .open
+                .iter()
+                .filter(|open| !open.is_subscription)
+                .count()
     }
 
     /// Whether no more is read for now. While the client has a question to answer, its requests are refused
@@ -112,9 +117,15 @@ impl Backlog {
     ) -> Result<(), NotTaken> {
         match message {
             JsonRpcMessage::Request(request) => {
-                let is_subscription =
-                    matches!(request.request, ClientRequest::SubscriptionsListenRequest(_));
-                let open = Open { id: request.id.clone(), bytes, is_subscription };
+                let is_subscription = matches!(
+                    request.request,
+                    ClientRequest::SubscriptionsListenRequest(_)
+                );
+                let open = Open {
+                    id: request.id.clone(),
+                    bytes,
+                    is_subscription,
+                };
                 self.change(|state| {
                     let is_used = state.open.iter().any(|other| other.id == open.id);
                     if is_used || state.cancelled.contains(&open.id) {

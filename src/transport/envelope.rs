@@ -56,8 +56,14 @@ pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
     }
     let (values, depth) = measure(message, MAX_MESSAGE_VALUES);
     let mut found = Found::default();
-    let level = Level { depth: 0, name: None, found: &mut found };
-    let is_json = level.deserialize(&mut serde_json::Deserializer::from_slice(message)).is_ok();
+    let level = Level {
+        depth: 0,
+        name: None,
+        found: &mut found,
+    };
+    let is_json = level
+        .deserialize(&mut serde_json::Deserializer::from_slice(message))
+        .is_ok();
     let is_large = values > MAX_MESSAGE_VALUES || depth > MAX_MESSAGE_DEPTH;
     let what = if is_large && !is_json {
         "the message is no JSON".to_owned()
@@ -72,7 +78,11 @@ pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
     } else {
         return Ok(());
     };
-    Err(Excess { is_json, what, id: found.id })
+    Err(Excess {
+        is_json,
+        what,
+        id: found.id,
+    })
 }
 
 #[derive(Default)]
@@ -162,7 +172,11 @@ impl<'de> Visitor<'de> for Level<'_> {
             }
             let name = NAMES.into_iter().find(|name| *name == key);
             let depth = self.depth + 1;
-            fields.next_value_seed(Level { depth, name, found: &mut *self.found })?;
+            fields.next_value_seed(Level {
+                depth,
+                name,
+                found: &mut *self.found,
+            })?;
         }
         Ok(())
     }
@@ -252,7 +266,12 @@ mod tests {
                 says: Some("`io.modelcontextprotocol/protocolVersion`"),
                 id: None,
             },
-            Case { what: "no JSON", message: filler.clone(), says: None, id: None },
+            Case {
+                what: "no JSON",
+                message: filler.clone(),
+                says: None,
+                id: None,
+            },
             Case {
                 what: "no JSON, and much of it",
                 message: "[".repeat(100_000),
@@ -260,7 +279,13 @@ mod tests {
                 id: None,
             },
         ];
-        for Case { what, message, says, id } in cases {
+        for Case {
+            what,
+            message,
+            says,
+            id,
+        } in cases
+        {
             match (check(message.as_bytes()), says) {
                 (Ok(()), None) => {}
                 (Err(excess), Some(says)) => {
@@ -275,6 +300,9 @@ mod tests {
     #[test]
     fn small_messages_are_not_looked_at() {
         let message = format!(r#"{{"id":"{}"}}"#, "x".repeat(SMALL_BYTES - 9));
-        assert_eq!((message.len(), check(message.as_bytes())), (SMALL_BYTES, Ok(())));
+        assert_eq!(
+            (message.len(), check(message.as_bytes())),
+            (SMALL_BYTES, Ok(()))
+        );
     }
 }

@@ -121,8 +121,11 @@ where
     };
     backlog.stop();
     // What is under way is finished rather than cut off: a write would be in doubt.
-    let (grace, last_words) =
-        if broken.is_cancelled() { (MOMENT, MOMENT) } else { (GRACE, LAST_WORDS) };
+    let (grace, last_words) = if broken.is_cancelled() {
+        (MOMENT, MOMENT)
+    } else {
+        (GRACE, LAST_WORDS)
+    };
     _ = timeout(grace, calls.idle()).await;
     stop.cancel();
     if let Ok(ended) = timeout(last_words, ended).await {
@@ -156,7 +159,9 @@ fn watch_output(broken: CancellationToken) {
         }
         broken.cancel();
     };
-    let thread = std::thread::Builder::new().name("stdout".to_owned()).stack_size(64 * 1024);
+    let thread = std::thread::Builder::new()
+        .name("stdout".to_owned())
+        .stack_size(64 * 1024);
     if let Err(error) = thread.spawn(wait) {
         warn!(%error, "no thread to watch standard output; that it was closed shows at the next answer");
     }
@@ -221,7 +226,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
                 return Ok(Read::End);
             }
             let end = available.iter().position(|byte| *byte == b'\n');
-            let part = end.and_then(|end| available.get(..end)).unwrap_or(available);
+            let part = end
+                .and_then(|end| available.get(..end))
+                .unwrap_or(available);
             let used = end.map_or(part.len(), |end| end + 1);
             if !self.skipping {
                 self.line.extend_from_slice(part);
@@ -249,7 +256,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
 
     /// Answers a request that is not taken.
     fn refuse(&mut self, message: RxJsonRpcMessage<RoleServer>, why: NotTaken) {
-        let JsonRpcMessage::Request(request) = message else { return };
+        let JsonRpcMessage::Request(request) = message else {
+            return;
+        };
         let id = request.id;
         let (code, what) = match why {
             NotTaken::IdInUse => {
@@ -266,7 +275,11 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
                 (BUSY, what)
             }
         };
-        self.complain(Complaint { code, what, id: Some(id) });
+        self.complain(Complaint {
+            code,
+            what,
+            id: Some(id),
+        });
     }
 
     /// Writes a message, which counts as unwritten already.
@@ -275,7 +288,10 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
         let (output, broken) = (self.output.clone(), self.broken.clone());
-        let mut waiting = Waiting { backlog: self.backlog.clone(), bytes: 0 };
+        let mut waiting = Waiting {
+            backlog: self.backlog.clone(),
+            bytes: 0,
+        };
         async move {
             let mut line = Vec::with_capacity(USUAL_LINE);
             serde_json::to_writer(&mut line, &message)?;
@@ -314,7 +330,11 @@ where
                 Ok(Read::Whole) => self.backlog.unless_stopped().await,
                 Ok(Read::TooLong) => {
                     let what = format!("the message is longer than {LONGEST_LINE} bytes");
-                    self.complain(Complaint { code: ErrorCode::INVALID_REQUEST, what, id: None });
+                    self.complain(Complaint {
+                        code: ErrorCode::INVALID_REQUEST,
+                        what,
+                        id: None,
+                    });
                     continue;
                 }
                 Ok(Read::End) => {
@@ -396,14 +416,20 @@ fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Com
         return Ok(None);
     }
     envelope::check(line).map_err(|Excess { is_json, what, id }| Complaint {
-        code: if is_json { ErrorCode::INVALID_REQUEST } else { ErrorCode::PARSE_ERROR },
+        code: if is_json {
+            ErrorCode::INVALID_REQUEST
+        } else {
+            ErrorCode::PARSE_ERROR
+        },
         what,
         id: id.and_then(|id| serde_json::from_value(id).ok()),
     })?;
     if let Some(call) = read_tool_call(line) {
         return Ok(Some(call));
     }
-    serde_json::from_slice(line).map(Some).or_else(|_| complaint(line).map_or(Ok(None), Err))
+    serde_json::from_slice(line)
+        .map(Some)
+        .or_else(|_| complaint(line).map_or(Ok(None), Err))
 }
 
 /// Reads a `tools/call` as rmcp does, without trying every other kind of request first: most lines are calls, and
@@ -431,21 +457,37 @@ fn read_tool_call(line: &[u8]) -> Option<RxJsonRpcMessage<RoleServer>> {
 /// What is wrong with a line that is no message.
 fn complaint(line: &[u8]) -> Option<Complaint> {
     let invalid = |what: &str, id| {
-        Some(Complaint { code: ErrorCode::INVALID_REQUEST, what: what.to_owned(), id })
+        Some(Complaint {
+            code: ErrorCode::INVALID_REQUEST,
+            what: what.to_owned(),
+            id,
+        })
     };
     match serde_json::from_slice(line) {
         Err(error) => {
             let what = format!("the line is no JSON: {error}; send one JSON-RPC message per line");
-            Some(Complaint { code: ErrorCode::PARSE_ERROR, what, id: None })
+            Some(Complaint {
+                code: ErrorCode::PARSE_ERROR,
+                what,
+                id: None,
+            })
         }
         Ok(Value::Object(message)) if message.contains_key("method") => {
             let what = "the message is no JSON-RPC 2.0 request; it has `jsonrpc`, `id`, `method` and \
                         `params`, an object";
-            invalid(what, message.get("id").and_then(|id| serde_json::from_value(id.clone()).ok()))
+            invalid(
+                what,
+                message
+                    .get("id")
+                    .and_then(|id| serde_json::from_value(id.clone()).ok()),
+            )
         }
         // Answering what may itself be an answer could go back and forth for ever.
         Ok(Value::Object(_)) => None,
-        Ok(_) => invalid("the message is no JSON-RPC object; batches are not part of MCP", None),
+        Ok(_) => invalid(
+            "the message is no JSON-RPC object; batches are not part of MCP",
+            None,
+        ),
     }
 }
 

@@ -19,14 +19,19 @@ const MAX_VERSION_BYTES: usize = 32;
 pub(super) const MAX_ID_BYTES: usize = 256;
 
 /// What is used of `_meta`, by name: texts, kept if they are short.
-const META_TEXTS: [&str; 3] =
-    ["io.modelcontextprotocol/protocolVersion", "traceparent", "tracestate"];
+const META_TEXTS: [&str; 3] = [
+    "io.modelcontextprotocol/protocolVersion",
+    "traceparent",
+    "tracestate",
+];
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// Cuts down a message that is kept for longer than its answer takes; leaves all others as they are.
 pub(super) fn trim(message: &mut ClientJsonRpcMessage) {
-    let ClientJsonRpcMessage::Request(message) = message else { return };
+    let ClientJsonRpcMessage::Request(message) = message else {
+        return;
+    };
     match &mut message.request {
         ClientRequest::InitializeRequest(request) => trim_initialize(&mut request.params),
         ClientRequest::SubscriptionsListenRequest(request) => trim_listen(&mut request.params),
@@ -47,7 +52,10 @@ pub(super) fn trim_initialize(params: &mut InitializeRequestParams) {
     (capabilities.experimental, capabilities.extensions) = (None, None);
     if let Some(sampling) = &mut capabilities.sampling {
         let settings = [&mut sampling.tools, &mut sampling.context];
-        settings.into_iter().flatten().for_each(|settings| *settings = Default::default());
+        settings
+            .into_iter()
+            .flatten()
+            .for_each(|settings| *settings = Default::default());
     }
 }
 
@@ -75,7 +83,11 @@ fn trim_meta(meta: &mut RequestMetaObject) {
     }
     if let Some(said) = meta.get(CLIENT_CAPABILITIES) {
         // A stream asks its client nothing, so it does not matter which there are.
-        let capabilities = if said.is_object() { json!({}) } else { Value::Null };
+        let capabilities = if said.is_object() {
+            json!({})
+        } else {
+            Value::Null
+        };
         kept.insert(CLIENT_CAPABILITIES.to_owned(), capabilities);
     }
     *meta = kept;
@@ -111,7 +123,9 @@ mod tests {
     #[test]
     fn initialize_keeps_what_is_used_and_nothing_else() {
         let long = "x".repeat(1 << 20);
-        let many: Value = (0..1_000).map(|i| (format!("org.example/{i}"), json!({}))).collect();
+        let many: Value = (0..1_000)
+            .map(|i| (format!("org.example/{i}"), json!({})))
+            .collect();
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "initialize",
             "params": {

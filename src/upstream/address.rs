@@ -33,7 +33,9 @@ impl Addresses {
         enkrypt: Url,
     ) -> Result<Self, <Url as std::str::FromStr>::Err> {
         let portkeys_own = control_plane.host_str() == Some(PORTKEY);
-        let known = portkeys_own.then(|| Url::parse("https://mcp.portkey.ai/v0.1")).transpose()?;
+        let known = portkeys_own
+            .then(|| Url::parse("https://mcp.portkey.ai/v0.1"))
+            .transpose()?;
         Ok(Self {
             control_plane_v2: second_version(&control_plane),
             gateway: gateway.unwrap_or_else(|| control_plane.clone()),

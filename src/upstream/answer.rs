@@ -180,8 +180,11 @@ impl Answer {
             (true, Some(body)) => Ok(body),
             (_, None) => Err(self.not_json()),
             (false, Some(body)) => {
-                let kind =
-                    if is_stray(self.status, &body) { Kind::NoSuchRoute } else { Kind::Plain };
+                let kind = if is_stray(self.status, &body) {
+                    Kind::NoSuchRoute
+                } else {
+                    Kind::Plain
+                };
                 Err(self.refusal(&body, kind))
             }
         }
@@ -190,11 +193,21 @@ impl Answer {
     /// Reads any of the body shapes.
     fn refusal(self, body: &Value, kind: Kind) -> Refusal {
         let inner = [body.get("error"), body.get("data")].into_iter().flatten();
-        let inner = inner.into_iter().find(|value| value.is_object()).unwrap_or(body);
+        let inner = inner
+            .into_iter()
+            .find(|value| value.is_object())
+            .unwrap_or(body);
         let text = |value: Option<&Value>| {
-            value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+            value
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
         };
-        let code = [inner.get("errorCode"), inner.get("code"), body.get("errorCode")];
+        let code = [
+            inner.get("errorCode"),
+            inner.get("code"),
+            body.get("errorCode"),
+        ];
         let texts = details::read(body, inner, kind == Kind::Plain);
         let message = texts.message.unwrap_or_else(|| match kind {
             Kind::InBody => "the answer says that it failed, and not why".to_owned(),
@@ -206,7 +219,9 @@ impl Answer {
             message,
             details: texts.details,
             more_details: 0,
-            request_id: text(body.get("request_id")).map(|id| short_id(&id)).or(self.request_id),
+            request_id: text(body.get("request_id"))
+                .map(|id| short_id(&id))
+                .or(self.request_id),
             attempts: self.attempts,
             is_doubtful: self.is_doubtful,
             kind,
@@ -219,7 +234,10 @@ impl Answer {
         let what = self.content_type.as_deref().unwrap_or("no content type");
         let (message, kind) = match length {
             0 => (silent(self.status), Kind::Plain),
-            _ => (format!("{length} bytes that are no JSON ({what})"), Kind::Stranger),
+            _ => (
+                format!("{length} bytes that are no JSON ({what})"),
+                Kind::Stranger,
+            ),
         };
         Refusal {
             status: self.status,
@@ -266,5 +284,8 @@ fn is_code(text: &str) -> bool {
 }
 
 fn silent(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or("no reason given").to_owned()
+    status
+        .canonical_reason()
+        .unwrap_or("no reason given")
+        .to_owned()
 }

@@ -159,7 +159,9 @@ pub fn is_generic(message: &str) -> bool {
     let words = message.split(|c: char| !c.is_alphanumeric() && c != '_');
     words.filter(|word| !word.is_empty()).all(|word| {
         let word = word.to_ascii_lowercase();
-        GENERIC.split_ascii_whitespace().any(|generic| generic == word)
+        GENERIC
+            .split_ascii_whitespace()
+            .any(|generic| generic == word)
     })
 }
 
@@ -176,7 +178,9 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
         .or_else(|| text(body, "data"))
         .or_else(|| own_text(body));
     let mut found = Found::default();
-    let data = body.get("data").filter(|data| data.is_object() || data.is_array());
+    let data = body
+        .get("data")
+        .filter(|data| data.is_object() || data.is_array());
     let mut layers = vec![inner];
     for layer in data.into_iter().chain([body]) {
         if !layers.iter().any(|known| std::ptr::eq(*known, layer)) {
@@ -189,7 +193,9 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
             continue;
         };
         // Beside a message that names the cause, `error` is what its status is called.
-        let is_named = message.as_deref().is_some_and(|message| !is_generic(message));
+        let is_named = message
+            .as_deref()
+            .is_some_and(|message| !is_generic(message));
         let texts = MESSAGES.iter();
         let texts = texts.filter(|name| **name != "title" && (**name != "error" || !is_named));
         for text in texts.filter_map(|name| own_text(map.get(*name)?)) {
@@ -217,9 +223,13 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
     let message = message.or_else(|| (!details.is_empty()).then(|| details.remove(0).to_string()));
     let place = ["param", "field"].iter().find_map(|name| text(inner, name));
     let message = match (message, place) {
-        (Some(message), Some(place)) if !message.contains(&place) => {
-            Some(Detail { place, text: message }.to_string())
-        }
+        (Some(message), Some(place)) if !message.contains(&place) => Some(
+            Detail {
+                place,
+                text: message,
+            }
+            .to_string(),
+        ),
         (message, _) => message,
     };
     Texts { message, details }
@@ -253,13 +263,19 @@ impl Spot {
     /// What is below, by its name.
     fn below(&self, name: &str) -> Self {
         let is_secret = self.is_secret || is_secret_name(name);
-        Self { place: joined(&self.place, name), is_secret }
+        Self {
+            place: joined(&self.place, name),
+            is_secret,
+        }
     }
 
     /// What the object here says it is about.
     fn about(&self, own: &Self) -> Self {
         let place = joined(&self.place, &own.place);
-        Self { place, is_secret: self.is_secret || own.is_secret }
+        Self {
+            place,
+            is_secret: self.is_secret || own.is_secret,
+        }
     }
 }
 
@@ -285,7 +301,8 @@ impl Found {
                 None => self.push(spot, text),
             },
             Value::Array(list) => {
-                list.iter().for_each(|item| self.collect(item, spot, depth + 1));
+                list.iter()
+                    .for_each(|item| self.collect(item, spot, depth + 1));
             }
             Value::Object(map) => self.object(map, spot, depth),
         }
@@ -300,7 +317,11 @@ impl Found {
             let more = extras(map, place_name);
             self.push(
                 &spot,
-                &if more.is_empty() { text.clone() } else { format!("{text} ({more})") },
+                &if more.is_empty() {
+                    text.clone()
+                } else {
+                    format!("{text} ({more})")
+                },
             );
         }
         for below in CONTAINERS.iter().filter_map(|name| map.get(*name)) {
@@ -310,7 +331,9 @@ impl Found {
         }
         // The rules that a field breaks, each with its text.
         if let Some(Value::Object(rules)) = map.get("constraints") {
-            rules.values().for_each(|rule| self.collect(rule, &spot, depth + 1));
+            rules
+                .values()
+                .for_each(|rule| self.collect(rule, &spot, depth + 1));
         }
         if text.is_some() || self.details.len() > before {
             return;
@@ -343,7 +366,10 @@ impl Found {
         }
         let is_value = spot.is_secret && !says_something(text);
         let text = if is_value { MASK } else { beginning(text) };
-        let detail = Detail { place: spot.place.clone(), text: text.to_owned() };
+        let detail = Detail {
+            place: spot.place.clone(),
+            text: text.to_owned(),
+        };
         if self.known.insert(detail.clone()) {
             self.details.push(detail);
         }
@@ -364,7 +390,10 @@ fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
             Some(Value::String(text)) => {
                 let mut parts = text.split(['.', '/', '[', ']', '\'', '"']);
                 let is_secret = is_secret_name(text) || parts.any(is_secret_name);
-                Spot { place: dotted(text), is_secret }
+                Spot {
+                    place: dotted(text),
+                    is_secret,
+                }
             }
             Some(Value::Array(steps)) => {
                 let step = |step: &Value| match step {
@@ -374,7 +403,10 @@ fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
                 };
                 let steps: Vec<String> = steps.iter().map_while(step).collect();
                 let is_secret = steps.iter().any(|step| is_secret_name(step));
-                Spot { place: steps.join("."), is_secret }
+                Spot {
+                    place: steps.join("."),
+                    is_secret,
+                }
             }
             Some(Value::Object(inner)) if name == "source" => own_place(inner).0,
             _ => continue,
@@ -405,7 +437,8 @@ fn joined(place: &str, name: &str) -> String {
 
 /// As much of a text as may be told, and more.
 fn beginning(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_READ_BYTES)).unwrap_or(text)
+    text.get(..text.floor_char_boundary(MAX_READ_BYTES))
+        .unwrap_or(text)
 }
 
 /// What else an object with a message says in a word: `expected string`.
@@ -454,6 +487,9 @@ fn shortened(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    let end = (0..=most)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or_default();
     format!("{}…", text.get(..end).unwrap_or_default())
 }

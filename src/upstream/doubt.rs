@@ -98,12 +98,20 @@ mod tests {
     }
 
     fn case(status: u16, kind: Kind, may_have_taken_effect: bool) -> Case {
-        Case { status, kind, may_have_taken_effect }
+        Case {
+            status,
+            kind,
+            may_have_taken_effect,
+        }
     }
 
     #[test]
     fn status_and_body_tell_whether_a_refusal_leaves_open_what_happened() {
-        for Case { status, kind, may_have_taken_effect } in [
+        for Case {
+            status,
+            kind,
+            may_have_taken_effect,
+        } in [
             case(400, Kind::Plain, false),
             case(400, Kind::NoSuchRoute, false),
             case(401, Kind::Plain, false),
@@ -137,7 +145,11 @@ mod tests {
                 kind,
                 call: Box::default(),
             };
-            assert_eq!(refusal.may_have_taken_effect(), may_have_taken_effect, "{status} {kind:?}");
+            assert_eq!(
+                refusal.may_have_taken_effect(),
+                may_have_taken_effect,
+                "{status} {kind:?}"
+            );
         }
     }
 }

@@ -187,7 +187,11 @@ pub struct Client {
 impl Client {
     /// A client with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, http: OnceLock::new(), metrics: Metrics::default() }
+        Self {
+            settings,
+            http: OnceLock::new(),
+            metrics: Metrics::default(),
+        }
     }
 
     /// The same, with what it sends recorded.
@@ -208,7 +212,10 @@ impl Client {
     ) -> Result<Answer, SendError> {
         let upstream = request.base.upstream();
         let request = self.prepare(request, credentials)?;
-        let doubt = Doubt { writes: request.writes, look: None };
+        let doubt = Doubt {
+            writes: request.writes,
+            look: None,
+        };
         let started = Instant::now();
         let (mut attempts, mut arrived, mut is_doubtful) = (0, false, false);
         let attempt = || {
@@ -229,15 +236,25 @@ impl Client {
             })
             .adjust(|failure: &Failure, pause| {
                 let left = self.settings.timeout.saturating_sub(started.elapsed());
-                self.settings.retries.pause(failure.retry_after(), pause, left)
+                self.settings
+                    .retries
+                    .pause(failure.retry_after(), pause, left)
             });
         let outcome = tokio::time::timeout(self.settings.timeout, sent).await;
         match outcome {
-            Err(_) => Err(SendError::TimedOut { upstream, bound: self.settings.timeout, doubt }),
+            Err(_) => Err(SendError::TimedOut {
+                upstream,
+                bound: self.settings.timeout,
+                doubt,
+            }),
             Ok(Ok(answer) | Err(Failure::Busy(answer))) => Ok(answer.after(attempts, is_doubtful)),
             Ok(Err(Failure::Lost(error))) if error.is_connect() && !arrived => {
                 let place = Place::of(&request.url, self.settings.proxies);
-                Err(SendError::Unreachable { upstream, place, cause: Cause(error) })
+                Err(SendError::Unreachable {
+                    upstream,
+                    place,
+                    cause: Cause(error),
+                })
             }
             Ok(Err(Failure::Lost(error))) if error.is_builder() => {
                 Err(SendError::NotBuilt(upstream, Cause(error)))
@@ -245,9 +262,11 @@ impl Client {
             Ok(Err(Failure::Lost(error))) => {
                 Err(SendError::Interrupted(upstream, Cause(error), doubt))
             }
-            Ok(Err(Failure::TooLarge)) => {
-                Err(SendError::TooLarge(upstream, self.settings.max_response_bytes, doubt))
-            }
+            Ok(Err(Failure::TooLarge)) => Err(SendError::TooLarge(
+                upstream,
+                self.settings.max_response_bytes,
+                doubt,
+            )),
         }
     }
 
@@ -264,7 +283,9 @@ impl Client {
             writes: false,
             preview: None,
         };
-        let Ok(answer) = self.send(request, credentials).await else { return KeyStatus::Unknown };
+        let Ok(answer) = self.send(request, credentials).await else {
+            return KeyStatus::Unknown;
+        };
         match answer.outcome() {
             Ok(_) => KeyStatus::Accepted,
             Err(refusal) => match (refusal.status, refusal.code.as_deref()) {
@@ -285,11 +306,17 @@ impl Client {
         let mut headers = request.headers;
         if !request.base.is_public() {
             let upstream = request.base.upstream();
-            headers.insert(key_header(upstream), credentials.key(upstream)?.header().clone());
+            headers.insert(
+                key_header(upstream),
+                credentials.key(upstream)?.header().clone(),
+            );
         }
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let body = request.body.map(|body| {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
             encode(&body)
         });
         let url = self.url(request.base, &request.target)?;
@@ -312,7 +339,11 @@ impl Client {
     /// # Errors
     /// The host is not known.
     pub fn url(&self, base: Base, target: &str) -> Result<Url, SendError> {
-        let mut url = self.settings.addresses.of(base).ok_or(SendError::NoRegistry)?;
+        let mut url = self
+            .settings
+            .addresses
+            .of(base)
+            .ok_or(SendError::NoRegistry)?;
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
@@ -346,15 +377,20 @@ impl Client {
         let span = Span::attempt(request.upstream, &request.method);
         let mut headers = request.headers.clone();
         span.inject(&mut headers);
-        let mut sending =
-            request.http.request(request.method.clone(), request.url.clone()).headers(headers);
+        let mut sending = request
+            .http
+            .request(request.method.clone(), request.url.clone())
+            .headers(headers);
         if let Some(body) = &request.body {
             sending = sending.body(body.clone());
         }
         let mut response = sending.send().await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let most = self.settings.max_response_bytes;
-        if response.content_length().is_some_and(|length| length > most as u64) {
+        if response
+            .content_length()
+            .is_some_and(|length| length > most as u64)
+        {
             return Err(Failure::TooLarge);
         }
         let mut body = BytesMut::new();
@@ -367,7 +403,11 @@ impl Client {
         measured.answered(status);
         span.answered(status);
         let answer = Answer::new(status, &headers, body.freeze());
-        if retry::is_busy(status) { Err(Failure::Busy(answer)) } else { Ok(answer) }
+        if retry::is_busy(status) {
+            Err(Failure::Busy(answer))
+        } else {
+            Ok(answer)
+        }
     }
 }
 

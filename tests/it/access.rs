@@ -37,7 +37,12 @@ const READ_ONLY: Left = |entry| entry.operation.hints().read_only;
 const NO_DELETE: Left = |entry| entry.operation.effects() != Effect::Delete;
 const TWO_DOMAINS: Left = |entry| ["providers", "labels"].contains(&entry.domain.name);
 const LISTS: Left = |entry| {
-    let mut names = entry.operation.other_names().iter().copied().chain([name(entry)]);
+    let mut names = entry
+        .operation
+        .other_names()
+        .iter()
+        .copied()
+        .chain([name(entry)]);
     names.any(|name| name.starts_with("list-"))
 };
 const NO_KEYS: Left = |entry| name(entry) != "list-all-virtual-keys";
@@ -61,7 +66,10 @@ fn left(left: Left) -> Vec<String> {
 /// Both generations.
 fn lifecycles() -> [ClientLifecycleMode; 2] {
     let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
-    [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions }]
+    [
+        ClientLifecycleMode::Initialize,
+        ClientLifecycleMode::Discover { preferred_versions },
+    ]
 }
 
 async fn over_http(server: &Served, headers: &[(&str, &str)]) -> Vec<Client> {
@@ -72,12 +80,18 @@ async fn at(url: &str, headers: &[(&str, &str)]) -> Vec<Client> {
     let headers: HeaderMap = headers
         .iter()
         .map(|(name, value)| {
-            (HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap())
+            (
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            )
         })
         .collect();
     let mut clients = Vec::new();
     for lifecycle in lifecycles() {
-        let http = http_client().default_headers(headers.clone()).build().unwrap();
+        let http = http_client()
+            .default_headers(headers.clone())
+            .build()
+            .unwrap();
         let config = StreamableHttpClientTransportConfig::with_uri(url.to_owned());
         let transport = StreamableHttpClientTransport::with_client(http, config);
         clients.push(().serve_with_lifecycle(transport, lifecycle).await.unwrap());
@@ -90,7 +104,11 @@ async fn over_stdio(args: &[&str]) -> Vec<Client> {
     for lifecycle in lifecycles() {
         let args: Vec<_> = args.iter().copied().chain(["--sandbox"]).collect();
         let process = TokioChildProcess::new(tokio::process::Command::from(command(&args)));
-        clients.push(().serve_with_lifecycle(process.unwrap(), lifecycle).await.unwrap());
+        clients.push(
+            ().serve_with_lifecycle(process.unwrap(), lifecycle)
+                .await
+                .unwrap(),
+        );
     }
     clients
 }
@@ -110,29 +128,52 @@ async fn assert_narrowed(client: &Client, promised: Left, forbidden: &str, words
     assert_eq!(listed, left(promised), "{words}");
     let catalog = Catalog::full();
     let operation = catalog.find(forbidden).unwrap().operation;
-    let names = operation.other_names().iter().copied().chain([operation.name()]);
+    let names = operation
+        .other_names()
+        .iter()
+        .copied()
+        .chain([operation.name()]);
     for name in names.flat_map(|name| [name.to_owned(), name.replace('-', "_")]) {
         let told = refused(client, &name).await;
         assert!(told.contains(words), "{name}: {told}");
     }
     if listed.iter().any(|tool| tool == "list-all-integrations") {
         let call = CallToolRequestParams::new("list_all_integrations");
-        assert_eq!(client.call_tool(call).await.unwrap().is_error, Some(false), "{words}");
+        assert_eq!(
+            client.call_tool(call).await.unwrap().is_error,
+            Some(false),
+            "{words}"
+        );
     }
 }
 
 #[tokio::test]
 async fn options_narrow_every_transport_in_both_generations() {
     let table: &[(&[&str], Left, &str, &str)] = &[
-        (&["--read-only"], READ_ONLY, "create-integration", "`--read-only` leaves only"),
-        (&["--no-delete"], NO_DELETE, "delete-integration", "`--no-delete` leaves no"),
+        (
+            &["--read-only"],
+            READ_ONLY,
+            "create-integration",
+            "`--read-only` leaves only",
+        ),
+        (
+            &["--no-delete"],
+            NO_DELETE,
+            "delete-integration",
+            "`--no-delete` leaves no",
+        ),
         (
             &["--toolsets", "providers, labels"],
             TWO_DOMAINS,
             "list-virtual-keys",
             "`--toolsets` does not name its toolset",
         ),
-        (&["--tools", "list_*"], LISTS, "get-integration", "`--tools` does not name it"),
+        (
+            &["--tools", "list_*"],
+            LISTS,
+            "get-integration",
+            "`--tools` does not name it",
+        ),
         (
             &["--exclude-tools", "list_virtual_keys"],
             NO_KEYS,
@@ -149,10 +190,17 @@ async fn options_narrow_every_transport_in_both_generations() {
     ];
     for (args, promised, forbidden, words) in table {
         let server = served(args);
-        for client in over_stdio(args).await.iter().chain(&over_http(&server, &[]).await) {
+        for client in over_stdio(args)
+            .await
+            .iter()
+            .chain(&over_http(&server, &[]).await)
+        {
             assert_narrowed(client, *promised, forbidden, words).await;
         }
-        let called: Vec<_> = ["call", *forbidden].into_iter().chain(args.iter().copied()).collect();
+        let called: Vec<_> = ["call", *forbidden]
+            .into_iter()
+            .chain(args.iter().copied())
+            .collect();
         let (ok, _, told) = said(&called);
         assert!(!ok && told.contains(words), "{told}");
         let tools: Vec<_> = ["tools", "--format", "json", "--sandbox"]
@@ -160,7 +208,10 @@ async fn options_narrow_every_transport_in_both_generations() {
             .chain(args.iter().copied())
             .collect();
         let listed: Vec<Value> = serde_json::from_str(&said(&tools).1).unwrap();
-        let listed: Vec<_> = listed.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap())
+            .collect();
         assert_eq!(listed, left(*promised), "{args:?}");
     }
 }
@@ -174,7 +225,13 @@ async fn headers_narrow_further_and_never_widen() {
         header("X-Portkey-MCP-Toolsets"),
         header("X-Portkey-MCP-Tools"),
     );
-    type Case<'a> = (&'a [&'a str], Vec<(&'a str, &'a str)>, Left, &'a str, &'a str);
+    type Case<'a> = (
+        &'a [&'a str],
+        Vec<(&'a str, &'a str)>,
+        Left,
+        &'a str,
+        &'a str,
+    );
     let table: [Case<'_>; 6] = [
         (
             open,
@@ -230,7 +287,11 @@ async fn headers_narrow_further_and_never_widen() {
 #[tokio::test]
 async fn each_request_of_a_session_narrows_for_itself() {
     let server = served(&[]);
-    let opened = initialize(&server).header("x-portkey-mcp-readonly", "true").send().await.unwrap();
+    let opened = initialize(&server)
+        .header("x-portkey-mcp-readonly", "true")
+        .send()
+        .await
+        .unwrap();
     let session = opened.headers()["mcp-session-id"].clone();
     let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
         "name": "delete-integration", "arguments": { "slug": "none" },
@@ -240,7 +301,11 @@ async fn each_request_of_a_session_narrows_for_itself() {
             .header("mcp-session-id", &session)
             .header("x-portkey-mcp-readonly", read_only);
         let text = request.send().await.unwrap().text().await.unwrap();
-        assert_eq!(text.contains("is not on offer"), is_withheld, "{read_only}: {text}");
+        assert_eq!(
+            text.contains("is not on offer"),
+            is_withheld,
+            "{read_only}: {text}"
+        );
     }
     // A client must not keep a list that the next request may narrow otherwise.
     let ttl = async |request: reqwest::RequestBuilder| {
@@ -258,11 +323,27 @@ async fn a_header_that_narrows_nothing_is_refused() {
     let table = [
         ("x-portkey-mcp-readonly", "yes", "`true` or `false`"),
         ("x-portkey-mcp-readonly", "", "`true` or `false`"),
-        ("x-portkey-mcp-toolsets", "promts", "did you mean `prompts`?"),
+        (
+            "x-portkey-mcp-toolsets",
+            "promts",
+            "did you mean `prompts`?",
+        ),
         ("x-portkey-mcp-toolsets", "", "no toolset"),
-        ("x-portkey-mcp-tools", "list-*,,", "neither a tool's name nor a glob"),
-        ("x-portkey-mcp-tools", "{a,b}", "neither a tool's name nor a glob"),
-        ("x-portkey-mcp-tools", "creat-integration", "did you mean `create-integration`?"),
+        (
+            "x-portkey-mcp-tools",
+            "list-*,,",
+            "neither a tool's name nor a glob",
+        ),
+        (
+            "x-portkey-mcp-tools",
+            "{a,b}",
+            "neither a tool's name nor a glob",
+        ),
+        (
+            "x-portkey-mcp-tools",
+            "creat-integration",
+            "did you mean `create-integration`?",
+        ),
         ("x-portkey-mcp-tools", &many, "more than 64"),
     ];
     for (header, value, words) in table {
@@ -270,30 +351,54 @@ async fn a_header_that_narrows_nothing_is_refused() {
             answer(modern(&server, "tools/list", json!({})).header(header, value)).await;
         let told = body["error"]["message"].as_str().unwrap();
         assert_eq!(status, StatusCode::BAD_REQUEST, "{header}: {value}");
-        assert!(told.contains(header) && told.contains(words), "{header}: {value}: {told}");
+        assert!(
+            told.contains(header) && told.contains(words),
+            "{header}: {value}: {told}"
+        );
     }
     let twice = modern(&server, "tools/list", json!({}))
         .header("x-portkey-mcp-tools", "list-*")
         .header("x-portkey-mcp-tools", "*");
     let (status, body) = answer(twice).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(body["error"]["message"].as_str().unwrap().contains("given twice"), "{body}");
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("given twice"),
+        "{body}"
+    );
 }
 
 #[test]
 fn a_setting_that_means_nothing_stops_the_start() {
     let table: &[(&[&str], &[&str])] = &[
-        (&["--toolsets", "promts"], &["--toolsets", "did you mean `prompts`?"]),
-        (&["--tools", "creat-integration"], &["--tools", "did you mean `create-integration`?"]),
-        (&["--tools", "list-*,purge-*"], &["--tools", "no tool is called `purge-*`"]),
-        (&["--exclude-tools", "[a-z]"], &["--exclude-tools", "neither a tool's name nor a glob"]),
+        (
+            &["--toolsets", "promts"],
+            &["--toolsets", "did you mean `prompts`?"],
+        ),
+        (
+            &["--tools", "creat-integration"],
+            &["--tools", "did you mean `create-integration`?"],
+        ),
+        (
+            &["--tools", "list-*,purge-*"],
+            &["--tools", "no tool is called `purge-*`"],
+        ),
+        (
+            &["--exclude-tools", "[a-z]"],
+            &["--exclude-tools", "neither a tool's name nor a glob"],
+        ),
         (&["--exclude-tools", ""], &["--exclude-tools", "neither"]),
     ];
     for (args, words) in table {
         for command in [&["stdio"] as &[&str], &["http", "--sandbox"], &["tools"]] {
             let args: Vec<_> = command.iter().chain(*args).copied().collect();
             let (ok, _, told) = said(&args);
-            assert!(!ok && words.iter().all(|word| told.contains(word)), "{args:?}: {told}");
+            assert!(
+                !ok && words.iter().all(|word| told.contains(word)),
+                "{args:?}: {told}"
+            );
         }
     }
 }
@@ -317,8 +422,20 @@ async fn a_path_narrows_as_a_header_does() {
             "create-label",
             "path or its header `X-Portkey-MCP-Readonly`",
         ),
-        ("/x/mcp", &[], mcp, "create-label", "`X-Portkey-MCP-Toolsets` does not name"),
-        ("/x/mcp", &[], mcp, "delete-mcp-server", "`--no-delete` leaves no"),
+        (
+            "/x/mcp",
+            &[],
+            mcp,
+            "create-label",
+            "`X-Portkey-MCP-Toolsets` does not name",
+        ),
+        (
+            "/x/mcp",
+            &[],
+            mcp,
+            "delete-mcp-server",
+            "`--no-delete` leaves no",
+        ),
         (
             "/x/providers%2Clabels/readonly",
             &[("x-portkey-mcp-toolsets", "labels,users")],
@@ -341,9 +458,16 @@ async fn a_path_narrows_as_a_header_does() {
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
         let request = http_client().build().unwrap().post(url).body(body);
         let request = request.header("content-type", "application/json");
-        let response = request.header("accept", "application/json").send().await.unwrap();
+        let response = request
+            .header("accept", "application/json")
+            .send()
+            .await
+            .unwrap();
         let (got, text) = (response.status(), response.text().await.unwrap());
-        assert!(got == status && text.contains(words), "{path}: {got} {text}");
+        assert!(
+            got == status && text.contains(words),
+            "{path}: {got} {text}"
+        );
     }
 }
 
@@ -353,19 +477,33 @@ fn groups_are_of_domains_and_leave_none_out() {
     let mut left: Vec<_> = domains.clone();
     for (group, members) in Catalog::groups() {
         assert!(members.len() > 1 && members.is_sorted(), "{group}");
-        assert!(members.iter().all(|member| domains.contains(member)), "{group}");
+        assert!(
+            members.iter().all(|member| domains.contains(member)),
+            "{group}"
+        );
         // A group of a domain's name has that domain in it.
-        assert!(!domains.contains(group) || members.contains(group), "{group}");
+        assert!(
+            !domains.contains(group) || members.contains(group),
+            "{group}"
+        );
         left.retain(|domain| !members.contains(domain));
         let named = Toolsets::named([*group], &domains).unwrap();
-        assert!(domains.iter().all(|one| named.allows(one) == members.contains(one)), "{group}");
+        assert!(
+            domains
+                .iter()
+                .all(|one| named.allows(one) == members.contains(one)),
+            "{group}"
+        );
     }
     assert_eq!(left, [""; 0]);
     let text = fs::read_to_string("docs/access.md").unwrap();
     let rows = Catalog::groups()
         .iter()
         .map(|(group, members)| format!("| `{group}` | {} |\n", members.join(", ")));
-    let table = format!("| Group | Domains |\n| --- | --- |\n{}", rows.collect::<String>());
+    let table = format!(
+        "| Group | Domains |\n| --- | --- |\n{}",
+        rows.collect::<String>()
+    );
     assert!(text.contains(&table), "docs/access.md lacks this:\n{table}");
 }
 
@@ -391,7 +529,12 @@ fn narrowing_only_takes_away() {
         let may = narrowed.may(domain, operation);
         let each = whole.may(domain, operation).is_ok() && modes.admit(domain, operation).is_ok();
         assert_eq!(may.is_ok(), each, "{}", operation.name());
-        assert_eq!(narrowed.sees(domain, operation).is_ok(), each, "{}", operation.name());
+        assert_eq!(
+            narrowed.sees(domain, operation).is_ok(),
+            each,
+            "{}",
+            operation.name()
+        );
         let of_mode = matches!(may, Err(Withheld::Mode { .. }));
         *left.entry((each, of_mode)).or_insert(0) += 1;
     }

@@ -26,7 +26,11 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 #[test]
 fn every_file_says_what_lives_there() {
     for (path, text) in [sources("src"), sources("crates"), sources("tests")].concat() {
-        assert!(text.starts_with("//! "), "{} begins without a word about itself", path.display());
+        assert!(
+            text.starts_with("//! "),
+            "{} begins without a word about itself",
+            path.display()
+        );
     }
 }
 
@@ -40,11 +44,19 @@ fn nothing_is_declared_and_forgotten() {
             .filter(|(other, _)| path.ends_with("shared.rs") || other.starts_with(room))
             .map(|(_, text)| text)
             .collect();
-        let words: Vec<_> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-        let declared = text.lines().filter_map(|line| line.strip_prefix("pub struct "));
+        let words: Vec<_> = code
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .collect();
+        let declared = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub struct "));
         for name in declared.filter_map(|line| line.split([' ', '<', ';']).next()) {
             let mentions = words.iter().filter(|word| **word == name).count();
-            assert!(mentions > 1, "{}: `{name}` stands in no table", path.display());
+            assert!(
+                mentions > 1,
+                "{}: `{name}` stands in no table",
+                path.display()
+            );
         }
     }
 }
@@ -53,7 +65,10 @@ fn nothing_is_declared_and_forgotten() {
 #[test]
 fn dependencies_are_used_only_in_their_layers() {
     let allowed: &[(&str, &[&str])] = &[
-        ("rmcp::", &["src/mcp", "src/security/signed_state.rs", "src/transport"]),
+        (
+            "rmcp::",
+            &["src/mcp", "src/security/signed_state.rs", "src/transport"],
+        ),
         // Authorization servers answer over HTTP, too; nothing of that goes to an upstream.
         (
             "reqwest::",
@@ -69,7 +84,14 @@ fn dependencies_are_used_only_in_their_layers() {
         ("redis::", &["crates/store"]),
         ("cel::", &["crates/policy/src/expression"]),
         ("serde_saphyr::", &["crates/policy", "src/mcp/prompts"]),
-        ("globset::", &["crates/policy", "src/auth/principal/modes.rs", "src/security/secrets"]),
+        (
+            "globset::",
+            &[
+                "crates/policy",
+                "src/auth/principal/modes.rs",
+                "src/security/secrets",
+            ],
+        ),
         ("axum::", &["crates/sandbox", "src/transport"]),
         ("prometheus_client::", &["src/observability/metrics"]),
         ("opentelemetry::", &["src/observability"]),
@@ -81,7 +103,11 @@ fn dependencies_are_used_only_in_their_layers() {
     for (path, text) in [sources("src"), sources("crates")].concat() {
         for (word, places) in allowed {
             let is_allowed = places.iter().any(|place| path.starts_with(place));
-            assert!(is_allowed || !text.contains(word), "{} uses {word}", path.display());
+            assert!(
+                is_allowed || !text.contains(word),
+                "{} uses {word}",
+                path.display()
+            );
         }
     }
 }
@@ -151,7 +177,10 @@ fn crates_depend_in_one_direction() {
         ("file-watch", &["bounded-file"]),
         ("merge-patch", &[]),
         ("operation", &[]),
-        ("policy", &["api", "bounded-file", "file-watch", "operation", "store"]),
+        (
+            "policy",
+            &["api", "bounded-file", "file-watch", "operation", "store"],
+        ),
         ("portkey-api", &["merge-patch", "operation"]),
         // The sandbox judges the client, so it must not share code with it. A merge rule is a fact about an API.
         ("sandbox", &["merge-patch"]),
@@ -162,10 +191,15 @@ fn crates_depend_in_one_direction() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     crates.sort();
-    assert_eq!(crates, allowed.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    assert_eq!(
+        crates,
+        allowed.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    );
     for (name, allowed) in allowed {
         let manifest = fs::read_to_string(format!("crates/{name}/Cargo.toml")).unwrap();
-        let dependencies = manifest.split_once("[dependencies]").map_or("", |(_, rest)| rest);
+        let dependencies = manifest
+            .split_once("[dependencies]")
+            .map_or("", |(_, rest)| rest);
         let used: Vec<_> = dependencies
             .lines()
             .filter_map(|line| line.strip_prefix("portkey-")?.split('.').next())
@@ -189,28 +223,51 @@ fn dockerfile_copies_the_manifest_of_each_crate() {
 #[test]
 fn one_way_leads_to_the_terminal() {
     let allowed: &[(&str, &[&str])] = &[
-        ("io::stdout", &["src/cli/terminal.rs", "src/transport/stdio.rs"]),
+        (
+            "io::stdout",
+            &["src/cli/terminal.rs", "src/transport/stdio.rs"],
+        ),
         // The log and the audit log on standard error are lines that escape what is in them.
         (
             "io::stderr",
-            &["src/cli/terminal.rs", "src/cli/log.rs", "src/observability/audit/sink.rs"],
+            &[
+                "src/cli/terminal.rs",
+                "src/cli/log.rs",
+                "src/observability/audit/sink.rs",
+            ],
         ),
         (".display()", &[]),
         // Neither do files hold whoever opens them, nor memory without bound.
         (
             "read_to_string(",
-            &["src/observability/metrics/process.rs", "src/security/secrets/references.rs"],
+            &[
+                "src/observability/metrics/process.rs",
+                "src/security/secrets/references.rs",
+            ],
         ),
         ("fs::read(", &[]),
         // Of a folder, and of the log by a function of that name.
-        ("File::open(", &["src/observability/audit/file.rs", "src/observability/audit/sink.rs"]),
+        (
+            "File::open(",
+            &[
+                "src/observability/audit/file.rs",
+                "src/observability/audit/sink.rs",
+            ],
+        ),
     ];
     for (path, text) in [sources("src"), sources("crates")].concat() {
         let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-        let code = code.split("#[cfg(all(test, unix))]").next().unwrap_or_default();
+        let code = code
+            .split("#[cfg(all(test, unix))]")
+            .next()
+            .unwrap_or_default();
         for (word, files) in allowed {
             let is_allowed = files.iter().any(|file| path.ends_with(file));
-            assert!(is_allowed || !code.contains(word), "{} mentions {word}", path.display());
+            assert!(
+                is_allowed || !code.contains(word),
+                "{} mentions {word}",
+                path.display()
+            );
         }
     }
 }

@@ -16,8 +16,18 @@ fn request(tool: &str, args: &Value) -> Result<(String, Value), Vec<String>> {
 fn what_is_meant_is_understood() {
     let create = json!({ "name": "n", "ai_provider_id": "openai" });
     let cases = [
-        ("a number as text", "list-all-integrations", json!({ "page_size": "5" }), "?page_size=5"),
-        ("with spaces", "list-all-integrations", json!({ "page_size": " 5 " }), "?page_size=5"),
+        (
+            "a number as text",
+            "list-all-integrations",
+            json!({ "page_size": "5" }),
+            "?page_size=5",
+        ),
+        (
+            "with spaces",
+            "list-all-integrations",
+            json!({ "page_size": " 5 " }),
+            "?page_size=5",
+        ),
         (
             "null is left out",
             "list-all-integrations",
@@ -73,7 +83,11 @@ fn what_is_meant_is_understood() {
             json!({ "configurations": "{\"openai_project\":\"p\"}" }),
             json!({ "configurations": { "openai_project": "p" } }),
         ),
-        ("a list as text", json!({ "secret_mappings": "[]" }), json!({ "secret_mappings": [] })),
+        (
+            "a list as text",
+            json!({ "secret_mappings": "[]" }),
+            json!({ "secret_mappings": [] }),
+        ),
         (
             "truth as text",
             json!({ "create_default_provider": "false" }),
@@ -84,12 +98,20 @@ fn what_is_meant_is_understood() {
             json!({ "pricing_adjustments": { "multiplier": { "default": "0.8" } } }),
             json!({ "pricing_adjustments": { "multiplier": { "default": 0.8 } } }),
         ),
-        ("text stays text", json!({ "description": "5" }), json!({ "description": "5" })),
+        (
+            "text stays text",
+            json!({ "description": "5" }),
+            json!({ "description": "5" }),
+        ),
     ];
     for (what, more, expected) in bodies {
         let (mut args, mut sent) = (create.clone(), create.clone());
-        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        sent.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
+        args.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        sent.as_object_mut()
+            .unwrap()
+            .extend(expected.as_object().unwrap().clone());
         assert_eq!(
             request("create-integration", &args),
             Ok(("/integrations".into(), sent)),
@@ -102,8 +124,16 @@ fn what_is_meant_is_understood() {
 fn absent_null_and_value_stay_three_things() {
     let tool = "update-mcp-integration";
     let cases = [
-        ("cleared", json!({ "description": null }), json!({ "description": null })),
-        ("set", json!({ "description": "x" }), json!({ "description": "x" })),
+        (
+            "cleared",
+            json!({ "description": null }),
+            json!({ "description": null }),
+        ),
+        (
+            "set",
+            json!({ "description": "x" }),
+            json!({ "description": "x" }),
+        ),
         (
             "deep inside",
             json!({ "secret_mappings": [{ "target_field": "key", "secret_reference_id": "s", "secret_key": null }] }),
@@ -117,7 +147,11 @@ fn absent_null_and_value_stay_three_things() {
     ];
     for (what, mut args, body) in cases {
         args["mcp_integration_id"] = json!("m");
-        assert_eq!(request(tool, &args), Ok(("/mcp-integrations/m".into(), body)), "{what}");
+        assert_eq!(
+            request(tool, &args),
+            Ok(("/mcp-integrations/m".into(), body)),
+            "{what}"
+        );
     }
 }
 
@@ -126,14 +160,29 @@ fn absent_null_and_value_stay_three_things() {
 fn what_is_wrong_is_said_where_it_is() {
     let limits = |limits: Value| json!({ "slug": "i", "workspaces": [{ "id": "w", "enabled": true, "usage_limits": limits }] });
     let cases = [
-        ("get-integration", json!({}), vec![("`slug`", "is required")]),
-        ("get-integration", json!({ "slug": null }), vec![("`slug`", "is required")]),
+        (
+            "get-integration",
+            json!({}),
+            vec![("`slug`", "is required")],
+        ),
+        (
+            "get-integration",
+            json!({ "slug": null }),
+            vec![("`slug`", "is required")],
+        ),
         (
             "get-integration",
             json!({ "slugg": "x" }),
-            vec![("`slugg`", "did you mean `slug`?"), ("`slug`", "is required")],
+            vec![
+                ("`slugg`", "did you mean `slug`?"),
+                ("`slug`", "is required"),
+            ],
         ),
-        ("get-integration", json!({ "slug": 5 }), vec![("`slug`", "takes text, got a number")]),
+        (
+            "get-integration",
+            json!({ "slug": 5 }),
+            vec![("`slug`", "takes text, got a number")],
+        ),
         (
             "list-all-integrations",
             json!({ "page_size": "many" }),
@@ -164,7 +213,11 @@ fn what_is_wrong_is_said_where_it_is() {
             json!({ "type": "organization" }),
             vec![("`type`", "did you mean `organisation`?")],
         ),
-        ("list-all-providers", json!({ "tags": { "a": 1 } }), vec![("`tags.a`", "takes text")]),
+        (
+            "list-all-providers",
+            json!({ "tags": { "a": 1 } }),
+            vec![("`tags.a`", "takes text")],
+        ),
         (
             "create-integration",
             json!({ "name": "n", "ai_provider_id": "openai", "slug": "a b" }),
@@ -191,7 +244,10 @@ fn what_is_wrong_is_said_where_it_is() {
         (
             "bulk-update-integration-workspaces",
             json!({ "slug": "i" }),
-            vec![("nothing to change is given", "`workspaces`, `global_workspace_access`")],
+            vec![(
+                "nothing to change is given",
+                "`workspaces`, `global_workspace_access`",
+            )],
         ),
         (
             "bulk-update-integration-workspaces",
@@ -209,7 +265,10 @@ fn what_is_wrong_is_said_where_it_is() {
         (
             "bulk-update-integration-workspaces",
             limits(json!([{ "periodic_reset_days": 366 }])),
-            vec![("`workspaces[0].usage_limits[0].periodic_reset_days`", "from 1 to 365")],
+            vec![(
+                "`workspaces[0].usage_limits[0].periodic_reset_days`",
+                "from 1 to 365",
+            )],
         ),
         (
             "create-integration",
@@ -237,9 +296,16 @@ fn what_is_wrong_is_said_where_it_is() {
     ];
     for (tool, args, expected) in cases {
         let problems = request(tool, &args).expect_err(&format!("{tool} {args}"));
-        assert_eq!(problems.len(), expected.len(), "{tool} {args}: {problems:#?}");
+        assert_eq!(
+            problems.len(),
+            expected.len(),
+            "{tool} {args}: {problems:#?}"
+        );
         for (problem, (at, what)) in problems.iter().zip(expected) {
-            assert!(problem.starts_with(at) && problem.contains(what), "{tool} {args}: {problem}");
+            assert!(
+                problem.starts_with(at) && problem.contains(what),
+                "{tool} {args}: {problem}"
+            );
         }
     }
 }
@@ -252,17 +318,30 @@ fn settings_belong_to_their_provider() {
         request("create-integration", &args).map(drop)
     };
     let update = |settings: Value| {
-        request("update-integration", &json!({ "slug": "i", "configurations": settings })).map(drop)
+        request(
+            "update-integration",
+            &json!({ "slug": "i", "configurations": settings }),
+        )
+        .map(drop)
     };
     assert_eq!(
-        create("openai", json!({ "openai_project": "p", "custom_host": "https://h" })),
+        create(
+            "openai",
+            json!({ "openai_project": "p", "custom_host": "https://h" })
+        ),
         Ok(())
     );
     assert_eq!(
-        create("bedrock", json!({ "aws_auth_type": "accessKey", "aws_region": "eu-west-1" })),
+        create(
+            "bedrock",
+            json!({ "aws_auth_type": "accessKey", "aws_region": "eu-west-1" })
+        ),
         Ok(())
     );
-    assert_eq!(create("someone-new", json!({ "aws_region": "eu-west-1" })), Ok(()));
+    assert_eq!(
+        create("someone-new", json!({ "aws_region": "eu-west-1" })),
+        Ok(())
+    );
     assert_eq!(update(json!({ "aws_region": "eu-west-1" })), Ok(()));
     assert_eq!(update(json!({ "custom_headers": { "x": "y" } })), Ok(()));
 
@@ -289,7 +368,10 @@ fn settings_belong_to_their_provider() {
         "{mixed:?}"
     );
     let unknown = create("bedrock", json!({ "aws_regoin": "x" })).unwrap_err();
-    assert!(unknown[0].contains("did you mean `aws_region`?"), "{unknown:?}");
+    assert!(
+        unknown[0].contains("did you mean `aws_region`?"),
+        "{unknown:?}"
+    );
 
     let mapped = json!({
         "name": "n", "ai_provider_id": "workers-ai", "configurations": {},
@@ -313,14 +395,25 @@ fn names_are_found_as_callers_write_them() {
     ];
     for (name, written) in same {
         assert_eq!(
-            catalog.find(written).unwrap().published().operation().name(),
+            catalog
+                .find(written)
+                .unwrap()
+                .published()
+                .operation()
+                .name(),
             name,
             "{written}"
         );
     }
     let error = catalog.find("get-integratoin").unwrap_err().to_string();
-    assert_eq!(error, "there is no tool `get-integratoin`, did you mean `get-integration`?");
-    assert_eq!(catalog.find("zzz").unwrap_err().to_string(), "there is no tool `zzz`");
+    assert_eq!(
+        error,
+        "there is no tool `get-integratoin`, did you mean `get-integration`?"
+    );
+    assert_eq!(
+        catalog.find("zzz").unwrap_err().to_string(),
+        "there is no tool `zzz`"
+    );
 }
 
 #[test]
@@ -357,7 +450,10 @@ fn secrets_are_blanked() {
         json!({ "configurations": { "aws_secret_access_key": "***" } })
     );
     let unreadable = json!({ "configurations": "{\"aws_secret_access_key\":\"s\"" });
-    assert_eq!(redact("create-integration", unreadable), json!({ "configurations": "***" }));
+    assert_eq!(
+        redact("create-integration", unreadable),
+        json!({ "configurations": "***" })
+    );
     let models =
         json!({ "slug": "i", "models": [{ "slug": "m", "custom_headers": { "a": "b" } }] });
     assert_eq!(
@@ -366,14 +462,21 @@ fn secrets_are_blanked() {
     );
     let mcp =
         json!({ "mcp_integration_id": "m", "configurations": { "custom_headers": { "a": "b" } } });
-    assert_eq!(redact("update-mcp-integration", mcp)["configurations"], "***");
+    assert_eq!(
+        redact("update-mcp-integration", mcp)["configurations"],
+        "***"
+    );
     for tool in ["create-secret-reference", "update-secret-reference"] {
         let args = json!({ "auth_config": { "vault_token": "t" }, "secret_key": "kept" });
         let blanked = json!({ "auth_config": "***", "secret_key": "kept" });
         assert_eq!(redact(tool, args), blanked, "{tool}");
     }
     for tool in ["create-virtual-key", "update-virtual-key"] {
-        assert_eq!(redact(tool, json!({ "key": "sk" })), json!({ "key": "***" }), "{tool}");
+        assert_eq!(
+            redact(tool, json!({ "key": "sk" })),
+            json!({ "key": "***" }),
+            "{tool}"
+        );
     }
 }
 
@@ -391,6 +494,9 @@ fn one_value_or_several_of_a_condition() {
     }
     for wrong in [json!(1), json!(["a", 1]), json!({})] {
         let refusal = request("update-rate-limits-policy", &args(wrong.clone())).unwrap_err();
-        assert!(refusal[0].starts_with("`conditions[0].value"), "{wrong}: {refusal:?}");
+        assert!(
+            refusal[0].starts_with("`conditions[0].value"),
+            "{wrong}: {refusal:?}"
+        );
     }
 }

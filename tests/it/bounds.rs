@@ -69,7 +69,9 @@ fn wrong_arguments() -> Vec<Wrong> {
         Wrong {
             what: "one name in thousands of spellings",
             tool: "create-label",
-            args: many(9_000, |i| format!("{:_<1$}name", "", i % 100) + &"-".repeat(i / 100)),
+            args: many(9_000, |i| {
+                format!("{:_<1$}name", "", i % 100) + &"-".repeat(i / 100)
+            }),
             says: "8894 arguments are not known",
         },
         Wrong {
@@ -87,7 +89,10 @@ fn wrong_arguments() -> Vec<Wrong> {
         Wrong {
             what: "paths below a long name",
             tool: "create-integration",
-            args: with("configurations", json!({ "x".repeat(1 << 20): vec![1; 9_000] })),
+            args: with(
+                "configurations",
+                json!({ "x".repeat(1 << 20): vec![1; 9_000] }),
+            ),
             says: "`name`: is required",
         },
         Wrong {
@@ -105,7 +110,10 @@ fn wrong_arguments() -> Vec<Wrong> {
         Wrong {
             what: "words that are no value of an enum",
             tool: "create-api-key",
-            args: with("scopes", (0..9_000).map(|i| json!(format!("logs.lis{i}"))).collect()),
+            args: with(
+                "scopes",
+                (0..9_000).map(|i| json!(format!("logs.lis{i}"))).collect(),
+            ),
             says: "`name`: is required",
         },
         Wrong {
@@ -117,19 +125,28 @@ fn wrong_arguments() -> Vec<Wrong> {
         Wrong {
             what: "more JSON as text than is read",
             tool: "bulk-update-integration-workspaces",
-            args: with("workspaces", json!(json!(vec![1; MAX_VALUES + 1]).to_string())),
+            args: with(
+                "workspaces",
+                json!(json!(vec![1; MAX_VALUES + 1]).to_string()),
+            ),
             says: "holds too much JSON as text",
         },
         Wrong {
             what: "the same in parts",
             tool: "bulk-update-integration-workspaces",
-            args: with("workspaces", json!(vec![json!({ "a": vec![1; 90] }).to_string(); 9_000])),
+            args: with(
+                "workspaces",
+                json!(vec![json!({ "a": vec![1; 90] }).to_string(); 9_000]),
+            ),
             says: "`slug`: is required",
         },
         Wrong {
             what: "the same where a secret belongs",
             tool: "create-integration",
-            args: with("configurations", json!(json!(vec![1; MAX_VALUES + 1]).to_string())),
+            args: with(
+                "configurations",
+                json!(json!(vec![1; MAX_VALUES + 1]).to_string()),
+            ),
             says: "",
         },
         Wrong {
@@ -181,19 +198,39 @@ fn wrong_arguments() -> Vec<Wrong> {
 #[test]
 fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
     let catalog = Catalog::full();
-    for mode in [UnknownFields::Warn, UnknownFields::Deny, UnknownFields::Allow] {
-        let options = ValidationOptions { unknown_fields: mode, ..ValidationOptions::default() };
-        for Wrong { what, tool, args, says } in wrong_arguments() {
+    for mode in [
+        UnknownFields::Warn,
+        UnknownFields::Deny,
+        UnknownFields::Allow,
+    ] {
+        let options = ValidationOptions {
+            unknown_fields: mode,
+            ..ValidationOptions::default()
+        };
+        for Wrong {
+            what,
+            tool,
+            args,
+            says,
+        } in wrong_arguments()
+        {
             let published = catalog.find(tool).unwrap().published();
             let before = effort::total();
             let error = published.validate(args, &options).expect_err(what);
             let effort = effort::total() - before;
             let told = words(&CallError::Input(error.clone()));
-            assert!(told.len() <= MAX_ERROR_BYTES, "{what}: {} bytes", told.len());
+            assert!(
+                told.len() <= MAX_ERROR_BYTES,
+                "{what}: {} bytes",
+                told.len()
+            );
             // What is cut short of a whole is no problem left out.
             assert_eq!(told, error.to_string(), "{what}");
             assert!(error.problems().iter().count() <= 20, "{what}: {told}");
-            assert!(mode == UnknownFields::Deny || told.contains(says), "{what}: {told}");
+            assert!(
+                mode == UnknownFields::Deny || told.contains(says),
+                "{what}: {told}"
+            );
             assert!(effort <= MAX_EFFORT, "{what}: {effort}");
         }
     }
@@ -203,17 +240,31 @@ fn wrong_arguments_are_told_in_few_words_and_with_little_work() {
 #[test]
 fn names_that_are_passed_over_are_refused() {
     let spelling = |i: usize| format!("{:_<1$}name", "", i);
-    for mode in [UnknownFields::Warn, UnknownFields::Deny, UnknownFields::Allow] {
-        let options = ValidationOptions { unknown_fields: mode, ..ValidationOptions::default() };
+    for mode in [
+        UnknownFields::Warn,
+        UnknownFields::Deny,
+        UnknownFields::Allow,
+    ] {
+        let options = ValidationOptions {
+            unknown_fields: mode,
+            ..ValidationOptions::default()
+        };
         let catalog = Catalog::full();
         let published = catalog.find("create-label").unwrap().published();
         let validate = |count: usize| {
             let args = (0..count).map(|i| (spelling(i), json!("n"))).collect();
             published.validate(args, &options)
         };
-        assert_eq!(validate(100).unwrap().args, with("name", json!("n")), "{mode:?}");
+        assert_eq!(
+            validate(100).unwrap().args,
+            with("name", json!("n")),
+            "{mode:?}"
+        );
         let error = validate(120).unwrap_err().to_string();
-        assert!(error.contains("too many names are not those of arguments"), "{mode:?}: {error}");
+        assert!(
+            error.contains("too many names are not those of arguments"),
+            "{mode:?}: {error}"
+        );
     }
 }
 
@@ -221,10 +272,17 @@ fn names_that_are_passed_over_are_refused() {
 fn lists_of_what_is_known_are_told_once() {
     let args = json!({ "workspaces": [{ "zz": 1, "id": "a" }, { "yy": 1, "id": "b" }], "xx": 1 });
     let catalog = Catalog::full();
-    let published = catalog.find("bulk-update-integration-workspaces").unwrap().published();
-    let options =
-        ValidationOptions { unknown_fields: UnknownFields::Deny, ..ValidationOptions::default() };
-    let told = published.validate(args.as_object().unwrap().clone(), &options).unwrap_err();
+    let published = catalog
+        .find("bulk-update-integration-workspaces")
+        .unwrap()
+        .published();
+    let options = ValidationOptions {
+        unknown_fields: UnknownFields::Deny,
+        ..ValidationOptions::default()
+    };
+    let told = published
+        .validate(args.as_object().unwrap().clone(), &options)
+        .unwrap_err();
     let told = told.to_string();
     assert_eq!(told.matches("it takes").count(), 2, "{told}");
     assert_eq!(told.matches("no such argument").count(), 3, "{told}");
@@ -236,9 +294,18 @@ fn warnings_are_bounded() {
     let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
     let catalog = Catalog::full();
     let calls = [
-        ("create-config", json!({ "name": "c", "config": many(900, long) })),
-        ("create-collection", json!({ "name": "c", "a": { long(1): many(9_000, long) } })),
-        ("list-all-integrations", Value::Object(many(100, |i| "y".repeat(i + 20)))),
+        (
+            "create-config",
+            json!({ "name": "c", "config": many(900, long) }),
+        ),
+        (
+            "create-collection",
+            json!({ "name": "c", "a": { long(1): many(9_000, long) } }),
+        ),
+        (
+            "list-all-integrations",
+            Value::Object(many(100, |i| "y".repeat(i + 20))),
+        ),
         (
             "create-guardrail",
             json!({ "name": "g", "actions": {}, "checks": vec![json!({ "id": "z".repeat(5_000) }); 200] }),
@@ -250,7 +317,10 @@ fn warnings_are_bounded() {
         let passed = published.validate(args, &ValidationOptions::default());
         let passed = passed.unwrap_or_else(|error| panic!("{tool}: {error}"));
         let bytes: usize = passed.warnings.iter().map(String::len).sum();
-        assert!(!passed.warnings.is_empty() && bytes <= MAX_ERROR_BYTES, "{tool}: {bytes}");
+        assert!(
+            !passed.warnings.is_empty() && bytes <= MAX_ERROR_BYTES,
+            "{tool}: {bytes}"
+        );
         assert!(passed.unknown.iter().all(|path| path.len() < 300), "{tool}");
     }
 }
@@ -293,16 +363,27 @@ fn messages() -> Vec<Message> {
             body: calling("list-labels", &deep),
             says: "more than 127 levels",
         },
-        Message { what: "a long tool name", body: calling(&long, "{}"), says: "`name`" },
+        Message {
+            what: "a long tool name",
+            body: calling(&long, "{}"),
+            says: "`name`",
+        },
         Message {
             what: "a long id",
             body: calling("list-labels", "{}").replace("\"id\":1", &format!("\"id\":\"{long}\"")),
             says: "`id`",
         },
-        Message { what: "a long method", body: asking(&long, json!({})), says: "`method`" },
+        Message {
+            what: "a long method",
+            body: asking(&long, json!({})),
+            says: "`method`",
+        },
         Message {
             what: "a long address",
-            body: asking("resources/read", json!({ "uri": format!("portkey://guide/{long}") })),
+            body: asking(
+                "resources/read",
+                json!({ "uri": format!("portkey://guide/{long}") }),
+            ),
             says: "`uri`",
         },
         Message {
@@ -335,7 +416,11 @@ fn messages_that_are_too_much_are_answered_shortly_over_a_pipe() {
         let told = answer["error"]["message"].as_str().unwrap_or_default();
         assert!(told.contains(says), "{what}: {answer}");
         assert!(answer.to_string().len() <= MAX_ERROR_BYTES, "{what}");
-        let id = if what == "a long id" { Value::Null } else { json!(1) };
+        let id = if what == "a long id" {
+            Value::Null
+        } else {
+            json!(1)
+        };
         assert_eq!(answer["id"], id, "{what}");
     }
     assert!(pipe.end().0.success());
@@ -352,8 +437,14 @@ fn names_that_are_made_up_are_repeated_in_part() {
     for body in [
         calling(&long, "{}"),
         asking(&long, json!({})),
-        asking("resources/read", json!({ "uri": format!("portkey://guide/{long}") })),
-        asking("resources/read", json!({ "uri": format!("portkey://operations/{long}") })),
+        asking(
+            "resources/read",
+            json!({ "uri": format!("portkey://guide/{long}") }),
+        ),
+        asking(
+            "resources/read",
+            json!({ "uri": format!("portkey://operations/{long}") }),
+        ),
         asking("prompts/get", json!({ "name": long })),
         asking("tools/list", json!({ "cursor": long })),
     ] {
@@ -389,16 +480,27 @@ async fn messages_that_are_too_much_are_answered_shortly_over_http() {
     for Message { what, body, says } in messages() {
         for (status, answer) in by_both_ways(&server, &body, "list-labels").await {
             let told = answer["error"]["message"].as_str().unwrap_or_default();
-            assert!(status == StatusCode::BAD_REQUEST && told.contains(says), "{what}: {answer}");
+            assert!(
+                status == StatusCode::BAD_REQUEST && told.contains(says),
+                "{what}: {answer}"
+            );
             assert!(answer.to_string().len() <= MAX_ERROR_BYTES, "{what}");
         }
         let (status, answer) = answer(post(&server, &body)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{what}: {answer}");
     }
     // The server is none the worse for it.
-    let (status, answer) =
-        answer(modern(&server, "tools/call", json!({ "name": "list-labels" }))).await;
-    assert_eq!((status, &answer["result"]["isError"]), (StatusCode::OK, &json!(false)), "{answer}");
+    let (status, answer) = answer(modern(
+        &server,
+        "tools/call",
+        json!({ "name": "list-labels" }),
+    ))
+    .await;
+    assert_eq!(
+        (status, &answer["result"]["isError"]),
+        (StatusCode::OK, &json!(false)),
+        "{answer}"
+    );
 }
 
 /// Such a request is read on another thread than others.
@@ -416,7 +518,12 @@ async fn large_call_succeeds_with_and_without_a_session() {
     let in_session = caller.call("tools/call", params).await;
     for answer in [alone, in_session] {
         assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(answer.message["result"]["isError"], json!(false), "{}", answer.message);
+        assert_eq!(
+            answer.message["result"]["isError"],
+            json!(false),
+            "{}",
+            answer.message
+        );
     }
 }
 
@@ -425,7 +532,10 @@ async fn wrong_arguments_are_answered_alike_whichever_way_they_come() {
     let small = ["--max-result-bytes", "1024"];
     let (server, bounded) = (served(&[]), served(&small));
     let mut pipe = opened(&["--sandbox"]);
-    for Wrong { what, tool, args, .. } in wrong_arguments() {
+    for Wrong {
+        what, tool, args, ..
+    } in wrong_arguments()
+    {
         let body = calling(tool, &Value::Object(args).to_string());
         // Larger ones are not read at all.
         if body.len() > 4 << 20 {
@@ -457,12 +567,21 @@ async fn wrong_arguments_are_answered_alike_whichever_way_they_come() {
 fn errors_of_tools_that_call_others_are_bounded() {
     let args = json!({ "operation": "create-integration", "arguments": many(9_000, |i| format!("zz{i}")) });
     for (bound, says) in [("0", "create-integration` takes, as JSON"), ("1024", "")] {
-        let mut pipe = opened(&["--sandbox", "--surface", "compact", "--max-result-bytes", bound]);
+        let mut pipe = opened(&[
+            "--sandbox",
+            "--surface",
+            "compact",
+            "--max-result-bytes",
+            bound,
+        ]);
         pipe.send(&calling("create-operation", &args.to_string()));
         let answer = pipe.receive();
         let content = answer["result"]["content"].to_string();
         let max = if bound == "0" { MAX_ERROR_BYTES } else { 1_200 };
-        assert!(content.len() <= max + 200 && content.contains(says), "{bound}: {content}");
+        assert!(
+            content.len() <= max + 200 && content.contains(says),
+            "{bound}: {content}"
+        );
         assert!(pipe.end().0.success());
     }
 }
@@ -471,12 +590,18 @@ fn errors_of_tools_that_call_others_are_bounded() {
 fn shell_calls_have_the_same_bounds() {
     let args = Value::Object(many(9_000, |i| format!("z{i}"))).to_string();
     let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
-    assert!(!is_ok && told.contains("9000 arguments are not known"), "{told}");
+    assert!(
+        !is_ok && told.contains("9000 arguments are not known"),
+        "{told}"
+    );
     assert!(told.len() <= MAX_ERROR_BYTES, "{} bytes", told.len());
     // As short as can be: a system bounds what a command is given.
     let args = json!({ "a": vec![1; 41_000] }).to_string();
     let (is_ok, _, told) = said(&["call", "list-labels", &args, "--sandbox"]);
-    assert!(!is_ok && told.contains("hold more than 40000 names and items"), "{told}");
+    assert!(
+        !is_ok && told.contains("hold more than 40000 names and items"),
+        "{told}"
+    );
 }
 
 /// An upstream's errors are read and told within bounds, whatever they hold.
@@ -484,26 +609,43 @@ fn shell_calls_have_the_same_bounds() {
 async fn errors_of_upstreams_are_bounded() {
     let long = "some words ".repeat(100_000);
     let deep = |inner: Value| json!({ "errors": { "x".repeat(1 << 20): inner } });
-    let details: Vec<_> =
-        (0..5_000).map(|i| json!({ "path": i, "message": &long[..500] })).collect();
+    let details: Vec<_> = (0..5_000)
+        .map(|i| json!({ "path": i, "message": &long[..500] }))
+        .collect();
     let bodies = [
         json!({ "message": long }),
         json!({ "message": "the the the ".repeat(100_000) }),
         json!({ "error": { "message": long, "code": long, "details": details } }),
-        deep(json!((0..3_000).map(|i| format!("wrong {i}")).collect::<Vec<_>>())),
+        deep(json!(
+            (0..3_000).map(|i| format!("wrong {i}")).collect::<Vec<_>>()
+        )),
         json!({ "request_id": long, "message": "no" }),
         json!(long),
     ];
     for body in bodies {
         let text = body.to_string();
         let upstream = Upstream::start(move |_| {
-            upstream_answer("400 Bad Request", "content-type: application/json\r\n", &text)
+            upstream_answer(
+                "400 Bad Request",
+                "content-type: application/json\r\n",
+                &text,
+            )
         })
         .await;
-        let args = json!({ "slug": "x", "unknown": 1 }).as_object().unwrap().clone();
-        let outcome = dispatcher(&upstream).call(&operator(), "get-integration", args).await;
+        let args = json!({ "slug": "x", "unknown": 1 })
+            .as_object()
+            .unwrap()
+            .clone();
+        let outcome = dispatcher(&upstream)
+            .call(&operator(), "get-integration", args)
+            .await;
         let told = words(&outcome.unwrap_err());
-        assert!(told.len() <= 8_000, "{} bytes: {}", told.len(), &told[..200]);
+        assert!(
+            told.len() <= 8_000,
+            "{} bytes: {}",
+            told.len(),
+            &told[..200]
+        );
     }
 }
 
@@ -517,7 +659,9 @@ async fn denials_are_bounded() {
     let policy = Policy::parse("policy.yaml", &text, &Catalog::full()).unwrap();
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
-    let outcome = dispatcher.call(&operator(), "list-labels", JsonMap::new()).await;
+    let outcome = dispatcher
+        .call(&operator(), "list-labels", JsonMap::new())
+        .await;
     let told = words(&outcome.unwrap_err());
     assert!(
         told.len() <= MAX_ERROR_BYTES && told.contains("(the rest is left out)"),
@@ -532,18 +676,37 @@ async fn questions_are_bounded() {
     let long = |i: usize| format!("{i}{}", "x".repeat(5_000));
     let stored = json!({ "name": "N", "config": { "a": 1 } }).to_string();
     let upstream = Upstream::start(move |_| ok(&stored)).await;
-    let dispatcher = guarded(&upstream, Always { writes: true, ..Always::default() });
+    let dispatcher = guarded(
+        &upstream,
+        Always {
+            writes: true,
+            ..Always::default()
+        },
+    );
     let documents = [
         json!(many(900, long)),
         json!({ long(1): many(9_000, |i| format!("zz{i}")) }),
         json!({ "targets": vec![json!({ "api_key": "secret-of-a-target" }); 900] }),
     ];
     for config in documents {
-        let args = json!({ "slug": "s", "config": config }).as_object().unwrap().clone();
+        let args = json!({ "slug": "s", "config": config })
+            .as_object()
+            .unwrap()
+            .clone();
         let outcome = dispatcher.call(&operator(), "update-config", args).await;
-        let Err(CallError::Ask(question)) = outcome else { panic!("{outcome:?}") };
-        assert!(question.text.len() <= 64 << 10, "{} bytes", question.text.len());
-        assert!(!question.text.contains("secret-of-a-target"), "{}", question.text);
+        let Err(CallError::Ask(question)) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(
+            question.text.len() <= 64 << 10,
+            "{} bytes",
+            question.text.len()
+        );
+        assert!(
+            !question.text.contains("secret-of-a-target"),
+            "{}",
+            question.text
+        );
     }
 }
 
@@ -555,24 +718,49 @@ fn audit_entries_are_bounded() {
     config.insert("provider".to_owned(), json!("@openai-production"));
     let args = json!({ "name": "c", "config": config }).to_string();
     let log = log.to_str().unwrap();
-    let (is_ok, _, told) = said(&["call", "create-config", &args, "--sandbox", "--audit-log", log]);
+    let (is_ok, _, told) = said(&[
+        "call",
+        "create-config",
+        &args,
+        "--sandbox",
+        "--audit-log",
+        log,
+    ]);
     assert!(is_ok, "{told}");
     let entries = lines(log);
     let last = entries.last().unwrap();
     assert_eq!(last["unknown_fields"].as_array().unwrap().len(), 100);
-    assert!(last["arguments_omitted_bytes"].is_number() && last["arguments"].is_null(), "{last}");
-    assert!(last.to_string().len() <= 32 << 10, "{} bytes", last.to_string().len());
+    assert!(
+        last["arguments_omitted_bytes"].is_number() && last["arguments"].is_null(),
+        "{last}"
+    );
+    assert!(
+        last.to_string().len() <= 32 << 10,
+        "{} bytes",
+        last.to_string().len()
+    );
 }
 
 /// Each is looked for in all items of a list.
 #[test]
 fn fields_that_are_asked_for_are_bounded() {
     let names = vec!["id"; 101].join(",");
-    let (is_ok, _, told) =
-        said(&["call", "list-all-integrations", &format!("fields={names}"), "--sandbox"]);
-    assert!(!is_ok && told.contains("takes a list of up to 100 names of fields"), "{told}");
+    let (is_ok, _, told) = said(&[
+        "call",
+        "list-all-integrations",
+        &format!("fields={names}"),
+        "--sandbox",
+    ]);
+    assert!(
+        !is_ok && told.contains("takes a list of up to 100 names of fields"),
+        "{told}"
+    );
     let names = vec!["id"; 100].join(",");
-    let (is_ok, _, told) =
-        said(&["call", "list-all-integrations", &format!("fields={names}"), "--sandbox"]);
+    let (is_ok, _, told) = said(&[
+        "call",
+        "list-all-integrations",
+        &format!("fields={names}"),
+        "--sandbox",
+    ]);
     assert!(is_ok, "{told}");
 }

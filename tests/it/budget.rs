@@ -37,8 +37,10 @@ struct Bill {
 
 impl Bill {
     fn of(tools: &[Tool]) -> Self {
-        let mut sizes: Vec<_> =
-            tools.iter().map(|tool| (size(tool), tool.name.to_string())).collect();
+        let mut sizes: Vec<_> = tools
+            .iter()
+            .map(|tool| (size(tool), tool.name.to_string()))
+            .collect();
         sizes.sort_unstable();
         Self {
             tools: sizes.len(),
@@ -49,7 +51,12 @@ impl Bill {
     }
 
     fn row(&self, name: &str) -> String {
-        let Self { tools, bytes, median, largest: (size, tool) } = self;
+        let Self {
+            tools,
+            bytes,
+            median,
+            largest: (size, tool),
+        } = self;
         let tokens = tokens(*bytes);
         format!("| {name} | {tools} | {bytes} | {tokens} | {median} | `{tool}` {size} |\n")
     }
@@ -69,7 +76,11 @@ const HEAD: &str = "| Tools | Bytes | Tokens, about | Median | Largest |\n";
 
 fn listed(surface: Surface, offered: impl Fn(&Entry) -> bool) -> Vec<Tool> {
     let catalog = Catalog::full();
-    server::tools(surface, catalog.presentation(), catalog.iter().filter(|entry| offered(entry)))
+    server::tools(
+        surface,
+        catalog.presentation(),
+        catalog.iter().filter(|entry| offered(entry)),
+    )
 }
 
 #[test]
@@ -77,7 +88,11 @@ fn the_lists_are_within_their_budgets() {
     let whole = Bill::of(&listed(Surface::Operations, |_| true));
     let (largest, name) = &whole.largest;
     assert!(*largest <= LARGEST, "{name} takes {largest} bytes");
-    assert!(whole.median <= MEDIAN, "the median is {} bytes", whole.median);
+    assert!(
+        whole.median <= MEDIAN,
+        "the median is {} bytes",
+        whole.median
+    );
     assert!(whole.bytes <= WHOLE, "{} bytes in all", whole.bytes);
     let sent = sent(&listed(Surface::Operations, |_| true));
     assert!(sent <= SENT, "{sent} bytes are sent");
@@ -117,9 +132,14 @@ fn the_bill_is_as_written() {
     text += "\n## Profiles\n\nForms of the schemas, by `--schema-profile`.\n\n";
     text += &table("Profile");
     for profile in Profile::ALL {
-        for (surface, name) in [(Surface::Operations, "operations"), (Surface::Compact, "compact")]
-        {
-            let presentation = Presentation { profile, ..Presentation::default() };
+        for (surface, name) in [
+            (Surface::Operations, "operations"),
+            (Surface::Compact, "compact"),
+        ] {
+            let presentation = Presentation {
+                profile,
+                ..Presentation::default()
+            };
             let catalog = Catalog::presented(presentation);
             let list = server::tools(surface, catalog.presentation(), catalog.iter());
             text += &Bill::of(&list).row(&format!("`{}`, `{name}`", profile.name()));
@@ -136,7 +156,10 @@ fn the_bill_is_as_written() {
     text += &table("Domain");
     let mut domains: BTreeMap<&str, Vec<Tool>> = BTreeMap::new();
     for entry in Catalog::full().iter() {
-        domains.entry(entry.domain.name).or_default().push(server::tool(entry.published()));
+        domains
+            .entry(entry.domain.name)
+            .or_default()
+            .push(server::tool(entry.published()));
     }
     for (domain, tools) in domains {
         text += &Bill::of(&tools).row(domain);

@@ -17,26 +17,45 @@ fn line(server: &mut Served) -> Value {
 }
 
 fn call(server: &Served, tool: &str, arguments: &Value) -> RequestBuilder {
-    modern(server, "tools/call", json!({ "name": tool, "arguments": arguments }))
+    modern(
+        server,
+        "tools/call",
+        json!({ "name": tool, "arguments": arguments }),
+    )
 }
 
 #[tokio::test]
 async fn each_call_is_one_line() {
     let mut server = served(&["--log-format", "json"]);
     let cases = [
-        ("list-all-integrations", json!({}), json!({ "outcome": "answered", "effect": "read" })),
+        (
+            "list-all-integrations",
+            json!({}),
+            json!({ "outcome": "answered", "effect": "read" }),
+        ),
         (
             "delete-integration",
             json!({ "slug": "no-such" }),
             json!({ "outcome": "refused", "effect": "delete", "status": 404 }),
         ),
-        ("get-integration", json!({}), json!({ "outcome": "turned back", "effect": "read" })),
-        ("made-up", json!({}), json!({ "outcome": "turned back", "tool": "_unknown" })),
+        (
+            "get-integration",
+            json!({}),
+            json!({ "outcome": "turned back", "effect": "read" }),
+        ),
+        (
+            "made-up",
+            json!({}),
+            json!({ "outcome": "turned back", "tool": "_unknown" }),
+        ),
     ];
     for (tool, arguments, expected) in cases {
         let id = {
             let answer = call(&server, tool, &arguments).send().await.unwrap();
-            answer.headers()["x-request-id"].to_str().unwrap().to_owned()
+            answer.headers()["x-request-id"]
+                .to_str()
+                .unwrap()
+                .to_owned()
         };
         let line = line(&mut server);
         let mut whole = json!({
@@ -48,7 +67,10 @@ async fn each_call_is_one_line() {
             "protocol": "2026-07-28",
             "transport": "tcp",
         });
-        whole.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(expected.as_object().unwrap().clone());
         for (name, value) in whole.as_object().unwrap() {
             assert_eq!(&line[name], value, "{name} of {tool}: {line}");
         }
@@ -57,8 +79,14 @@ async fn each_call_is_one_line() {
         assert_eq!(line.get("upstream_request_id").is_some(), asked, "{line}");
     }
     // Had one of them two lines, this would be the second.
-    call(&server, "list-all-labels", &json!({})).send().await.unwrap();
-    call(&server, "list-labels", &json!({})).send().await.unwrap();
+    call(&server, "list-all-labels", &json!({}))
+        .send()
+        .await
+        .unwrap();
+    call(&server, "list-labels", &json!({}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(line(&mut server)["tool"], "_unknown");
     assert_eq!(line(&mut server)["tool"], "list-labels");
 }
@@ -71,7 +99,10 @@ async fn callers_are_named_and_not_told() {
     let line = line(&mut server);
     assert_eq!(line["auth"], "key", "{line}");
     let name = line["caller"].as_str().unwrap();
-    assert!(name.starts_with("key-") && !name.contains("secret"), "{line}");
+    assert!(
+        name.starts_with("key-") && !name.contains("secret"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -102,9 +133,17 @@ async fn a_call_that_is_cancelled_has_its_line() {
     pipe.receive();
     let (status, _, log) = pipe.end();
     assert!(status.success(), "{log}");
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("portkey_mcp::call")).collect();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("portkey_mcp::call"))
+        .collect();
     let [line] = lines[..] else { panic!("{log}") };
-    for word in ["outcome=\"cancelled\"", "transport=\"pipe\"", "protocol=\"2025-11-25\"", "INFO"] {
+    for word in [
+        "outcome=\"cancelled\"",
+        "transport=\"pipe\"",
+        "protocol=\"2025-11-25\"",
+        "INFO",
+    ] {
         assert!(line.contains(word), "no {word} in {line}");
     }
 }
@@ -155,23 +194,38 @@ async fn no_secret_of_a_failing_call_is_logged() {
         ("tools/list", json!({ "cursor": SECRET })),
         ("tools/list", json!({ "cursor": [SECRET] })),
         ("resources/read", json!({ "uri": SECRET })),
-        ("prompts/get", json!({ "name": SECRET, "arguments": { "a": SECRET } })),
-        ("completion/complete", json!({ "argument": { "name": SECRET } })),
+        (
+            "prompts/get",
+            json!({ "name": SECRET, "arguments": { "a": SECRET } }),
+        ),
+        (
+            "completion/complete",
+            json!({ "argument": { "name": SECRET } }),
+        ),
     ];
-    let requests: Vec<(&str, Value)> =
-        params.into_iter().map(|params| ("tools/call", params)).chain(others).collect();
+    let requests: Vec<(&str, Value)> = params
+        .into_iter()
+        .map(|params| ("tools/call", params))
+        .chain(others)
+        .collect();
 
     let mut server = served(&["--log-level", ASKED]);
     let session = session(&server).await;
     for (method, params) in &requests {
-        modern(&server, method, params.clone()).send().await.unwrap();
+        modern(&server, method, params.clone())
+            .send()
+            .await
+            .unwrap();
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let legacy = post(&server, &body.to_string()).header("mcp-session-id", &session);
         legacy.send().await.unwrap().text().await.unwrap();
     }
     let mut log = server.read_until("get-integration");
     log += &server.terminate().1;
-    assert!(log.contains("portkey_mcp::call") && !log.contains(SECRET), "{log}");
+    assert!(
+        log.contains("portkey_mcp::call") && !log.contains(SECRET),
+        "{log}"
+    );
     // Nor does any line have a value as Rust prints it.
     for debug in ["ErrorData {", "Some(", "Err(", "ErrorCode("] {
         assert!(!log.contains(debug), "{debug} in {log}");
@@ -190,7 +244,10 @@ async fn no_secret_of_a_failing_call_is_logged() {
         pipe.receive();
     }
     let (_, _, log) = pipe.end();
-    assert!(log.contains("portkey_mcp::call") && !log.contains(SECRET), "{log}");
+    assert!(
+        log.contains("portkey_mcp::call") && !log.contains(SECRET),
+        "{log}"
+    );
 }
 
 /// Far more lines than a pipe holds, and a client that never looks at them.
@@ -216,6 +273,8 @@ fn nobody_has_to_read_the_log() {
 /// Whoever calls from the shell sees the answer, and no log of it.
 #[test]
 fn a_call_from_the_shell_is_not_logged() {
-    let call = command(&["call", "list-labels", "--sandbox"]).output().unwrap();
+    let call = command(&["call", "list-labels", "--sandbox"])
+        .output()
+        .unwrap();
     assert!(call.status.success() && call.stderr.is_empty(), "{call:?}");
 }

@@ -22,12 +22,19 @@ fn every_tool_sends_what_its_calls_say() {
         }
         let passes = cases.iter().any(|case| case["sends"].get("line").is_some());
         assert!(passes, "{} shows no call that works", path.display());
-        super::check_file(&path, &(serde_json::to_string_pretty(&cases).unwrap() + "\n"));
+        super::check_file(
+            &path,
+            &(serde_json::to_string_pretty(&cases).unwrap() + "\n"),
+        );
         expected.insert(path);
     }
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        assert!(expected.contains(&path), "{} belongs to no tool; remove it", path.display());
+        assert!(
+            expected.contains(&path),
+            "{} belongs to no tool; remove it",
+            path.display()
+        );
     }
 }
 

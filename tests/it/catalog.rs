@@ -11,7 +11,11 @@ fn each(check: impl Fn(&Published) -> Result<(), String>) {
     let faults: Vec<_> = catalog
         .iter()
         .map(|entry| entry.published())
-        .filter_map(|p| check(p).err().map(|fault| format!("{:?}: {fault}", p.operation())))
+        .filter_map(|p| {
+            check(p)
+                .err()
+                .map(|fault| format!("{:?}: {fault}", p.operation()))
+        })
         .collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
@@ -46,9 +50,13 @@ pub(crate) fn with_a_change(
     if !names_no_change(&args) {
         return args;
     }
-    let fields = published.full_schema()["properties"].as_object().into_iter().flatten();
-    let mut more =
-        fields.filter(|(name, _)| args.get(name.as_str()).is_none()).map(|(name, field)| {
+    let fields = published.full_schema()["properties"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let mut more = fields
+        .filter(|(name, _)| args.get(name.as_str()).is_none())
+        .map(|(name, field)| {
             let mut args = args.clone();
             args[name.as_str()] = value(name, field);
             args
@@ -58,27 +66,42 @@ pub(crate) fn with_a_change(
 
 #[test]
 fn names_and_endpoints_are_taken_once() {
-    let operations: Vec<_> = DOMAINS.iter().flat_map(|domain| domain.operations).collect();
+    let operations: Vec<_> = DOMAINS
+        .iter()
+        .flat_map(|domain| domain.operations)
+        .collect();
     let names: Vec<_> = operations
         .iter()
-        .flat_map(|o| [o.name()].into_iter().chain(o.other_names().iter().copied()))
+        .flat_map(|o| {
+            [o.name()]
+                .into_iter()
+                .chain(o.other_names().iter().copied())
+        })
         .collect();
-    let lines: BTreeSet<_> =
-        operations.iter().map(|o| format!("{:?} {} {}", o.base(), o.method(), o.path())).collect();
+    let lines: BTreeSet<_> = operations
+        .iter()
+        .map(|o| format!("{:?} {} {}", o.base(), o.method(), o.path()))
+        .collect();
     assert_eq!(
         names.iter().collect::<BTreeSet<_>>().len(),
         names.len(),
         "a name or alias stands twice"
     );
     assert_eq!(lines.len(), operations.len(), "an endpoint stands twice");
-    assert!(names.iter().all(|name| !name.contains('_')), "aliases are kebab-case too");
+    assert!(
+        names.iter().all(|name| !name.contains('_')),
+        "aliases are kebab-case too"
+    );
 }
 
 #[test]
 fn names_fit_every_client() {
     each(|p| {
         let name = p.operation().name();
-        ensure(name.len() <= 40, format!("{} characters, at most 40", name.len()))?;
+        ensure(
+            name.len() <= 40,
+            format!("{} characters, at most 40", name.len()),
+        )?;
         ensure(
             !name.contains("--") && name.starts_with(|c: char| c.is_ascii_lowercase()),
             "odd name",
@@ -91,15 +114,24 @@ fn names_fit_every_client() {
 fn words_for_searches_are_few_and_new() {
     each(|p| {
         let (name, words) = (p.operation().name(), p.operation().words());
-        ensure((3..=6).contains(&words.len()), format!("{} words, 3 to 6 wanted", words.len()))?;
+        ensure(
+            (3..=6).contains(&words.len()),
+            format!("{} words, 3 to 6 wanted", words.len()),
+        )?;
         let distinct: BTreeSet<_> = words.iter().map(|word| word.to_lowercase()).collect();
         ensure(distinct.len() == words.len(), "a word stands twice")?;
         let text = format!("{name} {} {}", p.title(), p.description()).to_lowercase();
         words.iter().try_for_each(|word| {
             let plain = word.trim() == *word && (2..=40).contains(&word.len());
             ensure(plain, format!("`{word}` is no short phrase"))?;
-            ensure(word.replace(' ', "-") != name, format!("`{word}` is the name"))?;
-            ensure(!text.contains(&word.to_lowercase()), format!("`{word}` is told already"))
+            ensure(
+                word.replace(' ', "-") != name,
+                format!("`{word}` is the name"),
+            )?;
+            ensure(
+                !text.contains(&word.to_lowercase()),
+                format!("`{word}` is told already"),
+            )
         })
     });
 }
@@ -107,9 +139,15 @@ fn words_for_searches_are_few_and_new() {
 #[test]
 fn placeholders_are_required_arguments() {
     each(|p| {
-        let required = p.full_schema()["required"].as_array().cloned().unwrap_or_default();
+        let required = p.full_schema()["required"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         p.operation().placeholders().try_for_each(|name| {
-            ensure(required.contains(&json!(name)), format!("`{{{name}}}` is no required argument"))
+            ensure(
+                required.contains(&json!(name)),
+                format!("`{{{name}}}` is no required argument"),
+            )
         })
     });
 }
@@ -119,7 +157,10 @@ fn query_names_are_arguments() {
     each(|p| {
         p.operation().query_names().iter().try_for_each(|name| {
             let known = p.full_schema()["properties"].get(name).is_some();
-            ensure(known, format!("`.query` names `{name}`, which is no argument"))
+            ensure(
+                known,
+                format!("`.query` names `{name}`, which is no argument"),
+            )
         })
     });
 }
@@ -131,9 +172,15 @@ fn header_names_are_arguments_and_nobody_elses() {
         let headers = p.operation().header_names();
         headers.iter().try_for_each(|(argument, header)| {
             let known = p.full_schema()["properties"].get(argument).is_some();
-            ensure(known, format!("`.headers` names `{argument}`, which is no argument"))?;
+            ensure(
+                known,
+                format!("`.headers` names `{argument}`, which is no argument"),
+            )?;
             let fits = header.starts_with("x-enkrypt-") && *header == header.to_lowercase();
-            ensure(fits, format!("{header} is not a header that a call may set"))
+            ensure(
+                fits,
+                format!("{header} is not a header that a call may set"),
+            )
         })
     });
 }
@@ -141,20 +188,30 @@ fn header_names_are_arguments_and_nobody_elses() {
 #[test]
 fn everything_is_described() {
     each(|p| {
-        ensure((1..=48).contains(&p.title().len()), "the title is missing or long")?;
+        ensure(
+            (1..=48).contains(&p.title().len()),
+            "the title is missing or long",
+        )?;
         ensure(!p.title().ends_with('.'), "a title is not a sentence")?;
-        ensure(p.description().ends_with('.'), "the description is missing or no sentence")?;
+        ensure(
+            p.description().ends_with('.'),
+            "the description is missing or no sentence",
+        )?;
         let mut mute = Vec::new();
         let full = p.full_schema();
         undescribed("", full, &mut mute);
-        ensure(mute.is_empty(), format!("say what these are: {}", mute.join(", ")))
+        ensure(
+            mute.is_empty(),
+            format!("say what these are: {}", mute.join(", ")),
+        )
     });
 }
 
 /// Collects fields without a description, save where their struct speaks for them.
 fn undescribed(at: &str, schema: &Value, mute: &mut Vec<String>) {
-    let speaks =
-        ["x-speaks-for-fields", "x-names-fields"].iter().any(|mark| schema.get(mark).is_some());
+    let speaks = ["x-speaks-for-fields", "x-names-fields"]
+        .iter()
+        .any(|mark| schema.get(mark).is_some());
     if speaks {
         // At the root it is the tool's own description that speaks.
         if !at.is_empty() && schema["description"].as_str().is_none_or(str::is_empty) {
@@ -181,13 +238,23 @@ fn structs_that_name_their_fields_name_them_all() {
     let catalog = Catalog::full();
     let mut told = BTreeMap::new();
     for entry in catalog.iter() {
-        for (name, field) in entry.published().schema()["properties"].as_object().unwrap() {
-            told.insert((entry.operation.name(), name.clone()), spread(&field.to_string()));
+        for (name, field) in entry.published().schema()["properties"]
+            .as_object()
+            .unwrap()
+        {
+            told.insert(
+                (entry.operation.name(), name.clone()),
+                spread(&field.to_string()),
+            );
         }
     }
     each(|p| {
         let mut missing = Vec::new();
-        for (name, field) in p.full_schema()["properties"].as_object().into_iter().flatten() {
+        for (name, field) in p.full_schema()["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
             // What is not listed has nowhere to refer from.
             let Some(mut text) = told.get(&(p.operation().name(), name.clone())).cloned() else {
                 continue;
@@ -217,7 +284,10 @@ fn structs_that_name_their_fields_name_them_all() {
                 );
             });
         }
-        ensure(missing.is_empty(), format!("not named: {}", missing.join(", ")))
+        ensure(
+            missing.is_empty(),
+            format!("not named: {}", missing.join(", ")),
+        )
     });
 }
 
@@ -228,11 +298,18 @@ fn what_is_not_listed_is_named() {
         let full = p.full_schema();
         let required = full["required"].as_array().cloned().unwrap_or_default();
         let told = spread(p.description());
-        full["properties"].as_object().into_iter().flatten().try_for_each(|(name, field)| {
-            let unlisted = field.get("x-unlisted").is_some();
-            let fair = !required.contains(&json!(name)) && told.contains(name);
-            ensure(!unlisted || fair, format!("`{name}` is neither listed nor named"))
-        })
+        full["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .try_for_each(|(name, field)| {
+                let unlisted = field.get("x-unlisted").is_some();
+                let fair = !required.contains(&json!(name)) && told.contains(name);
+                ensure(
+                    !unlisted || fair,
+                    format!("`{name}` is neither listed nor named"),
+                )
+            })
     });
 }
 
@@ -241,7 +318,10 @@ fn spread(text: &str) -> String {
     let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
     let mut out = String::new();
     while let Some(word) = words.pop() {
-        match word.split_once('{').and_then(|(a, rest)| Some((a, rest.split_once('}')?))) {
+        match word
+            .split_once('{')
+            .and_then(|(a, rest)| Some((a, rest.split_once('}')?)))
+        {
             Some((before, (inner, after))) if inner.contains(',') => {
                 words.extend(inner.split(',').map(|one| format!("{before}{one}{after}")));
             }
@@ -273,8 +353,10 @@ fn unknown_arguments_are_denied_where_asked_for() {
             return Ok(());
         }
         let unknown = JsonMap::from_iter([("no_such_argument".to_owned(), json!(1))]);
-        let options =
-            ValidationOptions { unknown_fields: UnknownFields::Deny, ..Default::default() };
+        let options = ValidationOptions {
+            unknown_fields: UnknownFields::Deny,
+            ..Default::default()
+        };
         let refusal = p.validate(unknown, &options).err().map(|e| e.to_string());
         ensure(
             refusal.is_some_and(|text| text.contains("no_such_argument")),
@@ -339,8 +421,14 @@ fn hints_fit_the_method() {
             operation.method() != "DELETE" || hints.destructive,
             "a DELETE that destroys nothing",
         )?;
-        ensure(!(hints.read_only && hints.destructive), "reads and destroys")?;
-        ensure(!operation.repeatable() || hints.idempotent, "sent again although not idempotent")
+        ensure(
+            !(hints.read_only && hints.destructive),
+            "reads and destroys",
+        )?;
+        ensure(
+            !operation.repeatable() || hints.idempotent,
+            "sent again although not idempotent",
+        )
     });
 }
 
@@ -351,6 +439,13 @@ fn what_only_reads_is_agreed_upon() {
     let agreed = std::fs::read_to_string("tests/data/reads.txt").unwrap();
     let catalog = Catalog::full();
     let operations = catalog.iter().map(|entry| entry.operation);
-    let reads: Vec<_> = operations.filter(|o| o.hints().read_only).map(|o| o.name()).collect();
-    assert_eq!(reads, agreed.lines().collect::<Vec<_>>(), "edit tests/data/reads.txt by hand");
+    let reads: Vec<_> = operations
+        .filter(|o| o.hints().read_only)
+        .map(|o| o.name())
+        .collect();
+    assert_eq!(
+        reads,
+        agreed.lines().collect::<Vec<_>>(),
+        "edit tests/data/reads.txt by hand"
+    );
 }

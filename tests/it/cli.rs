@@ -30,7 +30,10 @@ fn tools_are_shown_for_people() {
     let catalog = Catalog::full().without(Upstream::Enkrypt);
     let offered = server::tools(Surface::Operations, catalog.presentation(), catalog.iter()).len();
     assert!(ok && table.lines().count() == offered + 2, "{table}");
-    let line = table.lines().find(|line| line.starts_with("delete-provider ")).unwrap();
+    let line = table
+        .lines()
+        .find(|line| line.starts_with("delete-provider "))
+        .unwrap();
     for part in ["providers", "delete", "destructive, idempotent"] {
         assert!(line.contains(part), "{line}");
     }
@@ -63,8 +66,15 @@ fn tools_are_found_by_words() {
         assert!(!table.contains("delete-api-key"), "{narrow}: {table}");
     }
     let enkrypt = "get an enkrypt mcp gateway";
-    assert!(!first(&[enkrypt]).1.contains("\nget-mcp-gateway "), "it is off without a key");
-    assert!(first(&[enkrypt, "--sandbox"]).1.contains("\nget-mcp-gateway "));
+    assert!(
+        !first(&[enkrypt]).1.contains("\nget-mcp-gateway "),
+        "it is off without a key"
+    );
+    assert!(
+        first(&[enkrypt, "--sandbox"])
+            .1
+            .contains("\nget-mcp-gateway ")
+    );
 }
 
 #[test]
@@ -89,19 +99,34 @@ fn tools_are_called_from_the_shell() {
         serde_json::from_str(&out).unwrap()
     };
     assert_eq!(
-        json(&["list-all-integrations", "page_size=1"])["data"].as_array().unwrap().len(),
+        json(&["list-all-integrations", "page_size=1"])["data"]
+            .as_array()
+            .unwrap()
+            .len(),
         1
     );
     assert_eq!(
-        json(&["list_integrations", r#"{"page_size": 1}"#])["data"].as_array().unwrap().len(),
+        json(&["list_integrations", r#"{"page_size": 1}"#])["data"]
+            .as_array()
+            .unwrap()
+            .len(),
         1
     );
     assert_eq!(
-        json(&["list-all-integrations", "page_size:=1"])["data"].as_array().unwrap().len(),
+        json(&["list-all-integrations", "page_size:=1"])["data"]
+            .as_array()
+            .unwrap()
+            .len(),
         1
     );
     assert_eq!(
-        json(&["create-integration", "name=A b", "ai_provider_id=openai", "slug=a-b", "key=sk"])["slug"],
+        json(&[
+            "create-integration",
+            "name=A b",
+            "ai_provider_id=openai",
+            "slug=a-b",
+            "key=sk"
+        ])["slug"],
         "a-b"
     );
 }
@@ -117,7 +142,11 @@ fn our_own_tools_are_called_from_the_shell() {
             "/operations/0/operation",
             json!("delete-api-key"),
         ),
-        (&["describe_operation", "operation=get-config"], "/call_by", json!("read-operation")),
+        (
+            &["describe_operation", "operation=get-config"],
+            "/call_by",
+            json!("read-operation"),
+        ),
         (
             &[
                 "read-operation",
@@ -136,7 +165,11 @@ fn our_own_tools_are_called_from_the_shell() {
             "/next/fields",
             json!(["id"]),
         ),
-        (&["list-all-integrations", "page_size=1"], "/returned", json!(1)),
+        (
+            &["list-all-integrations", "page_size=1"],
+            "/returned",
+            json!(1),
+        ),
         (
             &["list-all-integrations", "page_size:=1"],
             "/next",
@@ -147,15 +180,33 @@ fn our_own_tools_are_called_from_the_shell() {
         let (ok, out, log) = said(&[&["call"], *args, &["--sandbox"]].concat());
         assert!(ok, "{args:?}: {log}");
         let answer: Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(answer.pointer(pointer), Some(expected), "{args:?}: {answer}");
+        assert_eq!(
+            answer.pointer(pointer),
+            Some(expected),
+            "{args:?}: {answer}"
+        );
     }
-    let gather =
-        ["call", "list-all-integrations", "page_size=1", "all=true", "fields=slug", "--sandbox"];
+    let gather = [
+        "call",
+        "list-all-integrations",
+        "page_size=1",
+        "all=true",
+        "fields=slug",
+        "--sandbox",
+    ];
     let (ok, out, log) = said(&gather);
     let list: Value = serde_json::from_str(&out).unwrap();
     let items = list["data"].as_array().unwrap();
-    assert!(ok && items.len() > 1 && list["next"].is_null(), "{log}{list}");
-    assert!(items.iter().all(|item| item.as_object().unwrap().keys().eq(["slug"])), "{list}");
+    assert!(
+        ok && items.len() > 1 && list["next"].is_null(),
+        "{log}{list}"
+    );
+    assert!(
+        items
+            .iter()
+            .all(|item| item.as_object().unwrap().keys().eq(["slug"])),
+        "{list}"
+    );
 }
 
 #[test]
@@ -168,7 +219,11 @@ fn output_that_nobody_reads_is_no_failure() {
     for args in cases {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let output = command(args).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        let output = command(args)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .output()
+            .unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && log.is_empty(), "{args:?}: {log}");
     }
@@ -181,9 +236,17 @@ fn a_key_that_would_travel_unencrypted_is_warned_about() {
         assert!(ok, "{args:?}: {log}");
         log.contains("unencrypted")
     };
-    for option in ["--base-url", "--gateway-url", "--registry-url", "--enkrypt-base-url"] {
+    for option in [
+        "--base-url",
+        "--gateway-url",
+        "--registry-url",
+        "--enkrypt-base-url",
+    ] {
         assert!(warns(&[option, "http://portkey.example/v1"]), "{option}");
-        assert!(!warns(&[option, "http://portkey.example/v1", "--sandbox"]), "{option}");
+        assert!(
+            !warns(&[option, "http://portkey.example/v1", "--sandbox"]),
+            "{option}"
+        );
         assert!(!warns(&[option, "http://127.0.0.1/v1"]), "{option}");
         assert!(!warns(&[option, "https://portkey.example/v1"]), "{option}");
     }
@@ -192,26 +255,64 @@ fn a_key_that_would_travel_unencrypted_is_warned_about() {
 #[test]
 fn a_failing_call_exits_with_one_and_prints_no_result() {
     let cases: &[(&[&str], &str)] = &[
-        (&["call", "get-integration", "slug=nope", "--sandbox"], "404 AB08"),
-        (&["call", "get-integration", "--sandbox"], "`slug`: is required"),
-        (&["call", "get-integraton", "--sandbox"], "did you mean `get-integration`?"),
-        (&["call", "get_server", "--sandbox"], "did you mean `get-mcp-server`?"),
-        (&["call", "get-integration", "slug", "--sandbox"], "name=text"),
-        (&["call", "get-integration", "slug=a", "slug=b", "--sandbox"], "given twice"),
-        (&["call", "get-integration", "slug:=a", "--sandbox"], "`slug` is no JSON"),
-        (&["call", "get-integration", "{slug}", "--sandbox"], "no JSON object"),
+        (
+            &["call", "get-integration", "slug=nope", "--sandbox"],
+            "404 AB08",
+        ),
+        (
+            &["call", "get-integration", "--sandbox"],
+            "`slug`: is required",
+        ),
+        (
+            &["call", "get-integraton", "--sandbox"],
+            "did you mean `get-integration`?",
+        ),
+        (
+            &["call", "get_server", "--sandbox"],
+            "did you mean `get-mcp-server`?",
+        ),
+        (
+            &["call", "get-integration", "slug", "--sandbox"],
+            "name=text",
+        ),
+        (
+            &["call", "get-integration", "slug=a", "slug=b", "--sandbox"],
+            "given twice",
+        ),
+        (
+            &["call", "get-integration", "slug:=a", "--sandbox"],
+            "`slug` is no JSON",
+        ),
+        (
+            &["call", "get-integration", "{slug}", "--sandbox"],
+            "no JSON object",
+        ),
         (&["call", "list-all-integrations"], "PORTKEY_API_KEY"),
         (&["call", "whoami", "who=me", "--sandbox"], "`who`"),
-        (&["call", "read-result", "handle=0f", "--sandbox"], "--max-result-bytes"),
+        (
+            &["call", "read-result", "handle=0f", "--sandbox"],
+            "--max-result-bytes",
+        ),
         (
             &["call", "list-all-integrations", "all=maybe", "--sandbox"],
             "`all`: takes true or false",
         ),
-        (&["call", "read-operation", "operation=delete-config", "--sandbox"], "`delete-operation`"),
+        (
+            &[
+                "call",
+                "read-operation",
+                "operation=delete-config",
+                "--sandbox",
+            ],
+            "`delete-operation`",
+        ),
     ];
     for (args, expected) in cases {
         let (ok, out, log) = said(args);
-        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {out} {log}");
+        assert!(
+            !ok && out.is_empty() && log.contains(expected),
+            "{args:?}: {out} {log}"
+        );
     }
 }
 
@@ -222,13 +323,27 @@ fn options_that_do_not_hold_stop_the_start() {
     fs::write(&empty, "\n").unwrap();
     let empty = empty.to_str().unwrap();
     let cases: &[(&[&str], &str)] = &[
-        (&["--base-url", "portkey"], "such as https://api.portkey.ai/v1"),
+        (
+            &["--base-url", "portkey"],
+            "such as https://api.portkey.ai/v1",
+        ),
         (&["--base-url", "ftp://x/v1"], "only http and https"),
-        (&["call", "list-all-integrations", "--base-url", "https://user:pw@x/v1"], "credentials"),
+        (
+            &[
+                "call",
+                "list-all-integrations",
+                "--base-url",
+                "https://user:pw@x/v1",
+            ],
+            "credentials",
+        ),
         (&["--base-url", "https://x/v1?a=b"], "query"),
         (&["--timeout", "0"], "above zero"),
         (&["--timeout", "soon"], "number of seconds"),
-        (&["--api-key-file", "/nonexistent/key"], "cannot read the key file"),
+        (
+            &["--api-key-file", "/nonexistent/key"],
+            "cannot read the key file",
+        ),
         (&["--api-key-file", empty], "the API key is empty"),
         (&["--api-key", "a\nb"], "line breaks"),
         (&["--api-key", "a", "--api-key-file", empty], "set only one"),
@@ -240,7 +355,10 @@ fn options_that_do_not_hold_stop_the_start() {
     ];
     for (args, expected) in cases {
         let (ok, out, log) = said(args);
-        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {log}");
+        assert!(
+            !ok && out.is_empty() && log.contains(expected),
+            "{args:?}: {log}"
+        );
         assert!(!log.contains("pw@"), "{log}");
     }
 }
@@ -250,15 +368,30 @@ fn sandbox_clock_is_pinned_by_option_or_variable() {
     let args = ["call", "create-label", "name=new", "--sandbox"];
     let made = "2024-02-29T12:00:00Z";
     let outputs = [
-        command(&[&args[..], &["--sandbox-now", made]].concat()).output().unwrap(),
-        command(&args).env("PORTKEY_MCP_SANDBOX_NOW", made).output().unwrap(),
+        command(&[&args[..], &["--sandbox-now", made]].concat())
+            .output()
+            .unwrap(),
+        command(&args)
+            .env("PORTKEY_MCP_SANDBOX_NOW", made)
+            .output()
+            .unwrap(),
     ];
     let [option, variable] = outputs.map(|output| {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     });
     assert_eq!(option, variable);
-    let listed = ["call", "list-all-workspaces", "--sandbox", "--sandbox-now", made];
+    let listed = [
+        "call",
+        "list-all-workspaces",
+        "--sandbox",
+        "--sandbox-now",
+        made,
+    ];
     let listed: Value = serde_json::from_str(&said(&listed).1).unwrap();
     assert_eq!(listed["data"][0]["created_at"], "2023-10-22T10:00:00.000Z");
 }
@@ -269,15 +402,27 @@ fn the_key_comes_from_wherever_it_is_set() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     fs::write(&file, "pk-from-file\n").unwrap();
-    let args = ["call", "list-all-integrations", "--base-url", sandbox.url.as_str()];
+    let args = [
+        "call",
+        "list-all-integrations",
+        "--base-url",
+        sandbox.url.as_str(),
+    ];
     let ways: [&[(&str, &str)]; 3] = [
         &[("PORTKEY_API_KEY", "pk-from-variable")],
         &[("PORTKEY_API_KEY_FILE", file.to_str().unwrap())],
-        &[("PORTKEY_API_KEY", ""), ("PORTKEY_API_KEY_FILE", file.to_str().unwrap())],
+        &[
+            ("PORTKEY_API_KEY", ""),
+            ("PORTKEY_API_KEY_FILE", file.to_str().unwrap()),
+        ],
     ];
     for way in ways {
         let output = command(&args).envs(way.iter().copied()).output().unwrap();
-        assert!(output.status.success(), "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{way:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let output = command(&args).env("PORTKEY_API_KEY", "").output().unwrap();
     assert!(!output.status.success(), "an empty variable is no key");
@@ -287,17 +432,33 @@ fn the_key_comes_from_wherever_it_is_set() {
 #[test]
 fn empty_variables_say_nothing() {
     let (_, help, _) = said(&["http", "--help"]);
-    let variables: Vec<_> =
-        help.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next()).collect();
+    let variables: Vec<_> = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split([']', '=']).next())
+        .collect();
     assert!(variables.len() > 15, "{variables:?}");
     let mut call = command(&["call", "list-all-integrations", "--sandbox"]);
-    let output = call.envs(variables.iter().map(|name| (name, ""))).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = call
+        .envs(variables.iter().map(|name| (name, "")))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
 fn switches_can_be_set_in_many_words() {
-    for (word, on) in [("1", true), ("true", true), ("yes", true), ("0", false), ("off", false)] {
+    for (word, on) in [
+        ("1", true),
+        ("true", true),
+        ("yes", true),
+        ("0", false),
+        ("off", false),
+    ] {
         let mut call = command(&["call", "list-all-integrations"]);
         let output = call.env("PORTKEY_MCP_SANDBOX", word).output().unwrap();
         assert_eq!(output.status.success(), on, "{word}");
@@ -311,10 +472,20 @@ async fn the_sandbox_stands_alone() {
     let url = format!("{}/integrations?page_size=1", sandbox.url);
     let client = http_client().build().unwrap();
     assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
-    let answer = client.get(&url).header("x-portkey-api-key", "any").send().await.unwrap();
+    let answer = client
+        .get(&url)
+        .header("x-portkey-api-key", "any")
+        .send()
+        .await
+        .unwrap();
     let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-    assert_eq!((&body["object"], body["data"].as_array().unwrap().len()), (&json!("list"), 1));
-    let (status, log) = tokio::task::spawn_blocking(|| sandbox.terminate()).await.unwrap();
+    assert_eq!(
+        (&body["object"], body["data"].as_array().unwrap().len()),
+        (&json!("list"), 1)
+    );
+    let (status, log) = tokio::task::spawn_blocking(|| sandbox.terminate())
+        .await
+        .unwrap();
     assert!(status.success(), "{log}");
 }
 
@@ -326,7 +497,15 @@ fn logs_can_be_json() {
     pipe.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list-all-integrations"}}"#);
     pipe.receive();
     let (_, _, log) = pipe.end();
-    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let call = lines.iter().find(|line| line["fields"]["tool"] == "list-all-integrations");
-    assert!(call.is_some_and(|line| line["fields"]["duration_ms"].is_number()), "{log}");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let call = lines
+        .iter()
+        .find(|line| line["fields"]["tool"] == "list-all-integrations");
+    assert!(
+        call.is_some_and(|line| line["fields"]["duration_ms"].is_number()),
+        "{log}"
+    );
 }

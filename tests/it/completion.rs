@@ -27,13 +27,49 @@ async fn clients_complete_what_prompts_and_templates_take() {
     // What is completed, what is typed, one that comes, and how many at least.
     let cases = [
         (prompt("rotate-api-keys"), "workspace", "", "ws-shared", 2),
-        (prompt("rotate-api-keys"), "workspace", "SHAR", "ws-shared", 1),
-        (prompt("onboard-team"), "integration", "anthro", "anthropic", 1),
+        (
+            prompt("rotate-api-keys"),
+            "workspace",
+            "SHAR",
+            "ws-shared",
+            1,
+        ),
+        (
+            prompt("onboard-team"),
+            "integration",
+            "anthro",
+            "anthropic",
+            1,
+        ),
         (prompt("register-mcp-server"), "auth", "he", "headers", 1),
-        (template("portkey://integrations/{slug}"), "slug", "openai-pro", "openai-production", 1),
-        (template("portkey://guide/{topic}"), "topic", "plan", "plan-gates", 1),
-        (template("portkey://operations/{name}"), "name", "get-conf", "get-config", 1),
-        (template("portkey://operations/{name}"), "name", "", "add-workspace-member", 100),
+        (
+            template("portkey://integrations/{slug}"),
+            "slug",
+            "openai-pro",
+            "openai-production",
+            1,
+        ),
+        (
+            template("portkey://guide/{topic}"),
+            "topic",
+            "plan",
+            "plan-gates",
+            1,
+        ),
+        (
+            template("portkey://operations/{name}"),
+            "name",
+            "get-conf",
+            "get-config",
+            1,
+        ),
+        (
+            template("portkey://operations/{name}"),
+            "name",
+            "",
+            "add-workspace-member",
+            100,
+        ),
     ];
     let wrong = [
         (prompt("no-such-prompt"), "workspace"),
@@ -46,18 +82,34 @@ async fn clients_complete_what_prompts_and_templates_take() {
         let way = connected.way;
         let complete = |reference: &Reference, name: &str, typed: &str| {
             let argument = ArgumentInfo::new(name, typed);
-            connected.client.complete(CompleteRequestParams::new(reference.clone(), argument))
+            connected
+                .client
+                .complete(CompleteRequestParams::new(reference.clone(), argument))
         };
         for (reference, name, typed, expected, most) in &cases {
             let info = complete(reference, name, typed).await.unwrap().completion;
-            assert!(info.values.iter().any(|value| value == expected), "{way}: {info:?}");
-            assert!(info.values.len() >= *most && info.values.len() <= 100, "{way}: {info:?}");
+            assert!(
+                info.values.iter().any(|value| value == expected),
+                "{way}: {info:?}"
+            );
+            assert!(
+                info.values.len() >= *most && info.values.len() <= 100,
+                "{way}: {info:?}"
+            );
             let total = info.total.unwrap() as usize;
-            assert_eq!(info.has_more, Some(total > info.values.len()), "{way}: {name}");
+            assert_eq!(
+                info.has_more,
+                Some(total > info.values.len()),
+                "{way}: {name}"
+            );
         }
-        let none = complete(&prompt("onboard-team"), "integration", "zzz").await.unwrap();
+        let none = complete(&prompt("onboard-team"), "integration", "zzz")
+            .await
+            .unwrap();
         assert_eq!(none.completion.values, [] as [String; 0], "{way}");
-        let free = complete(&prompt("onboard-team"), "team", "x").await.unwrap();
+        let free = complete(&prompt("onboard-team"), "team", "x")
+            .await
+            .unwrap();
         assert_eq!(free.completion.values, [] as [String; 0], "{way}");
         for (reference, name) in &wrong {
             let Err(ServiceError::McpError(error)) = complete(reference, name, "").await else {
@@ -70,11 +122,21 @@ async fn clients_complete_what_prompts_and_templates_take() {
         let request =
             CompleteRequestParams::new(prompt("promote-prompt"), ArgumentInfo::new("prompt", ""));
         let request = request.with_context(CompletionContext::with_arguments(chosen));
-        let within = connected.client.complete(request).await.unwrap().completion.values;
+        let within = connected
+            .client
+            .complete(request)
+            .await
+            .unwrap()
+            .completion
+            .values;
         let args = json!({ "workspace_id": "ws-support-bot" });
         let there = connected.call("list-prompts", args).await.unwrap();
-        let there: Vec<_> =
-            there["data"].as_array().unwrap().iter().map(|one| json!(one["slug"])).collect();
+        let there: Vec<_> = there["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| json!(one["slug"]))
+            .collect();
         assert_eq!(json!(within), json!(there), "{way}");
     }
 }
@@ -86,7 +148,12 @@ async fn asks(
     typed: &str,
 ) -> Vec<String> {
     let (arrival, chosen) = (&Arrival::local(), &HashMap::new());
-    let asker = Asker { dispatcher, principal, arrival, chosen };
+    let asker = Asker {
+        dispatcher,
+        principal,
+        arrival,
+        chosen,
+    };
     completer.things(asker, "configs", typed).await
 }
 
@@ -102,8 +169,14 @@ async fn a_list_is_kept_for_its_caller_alone() {
     let upstream =
         Upstream::start(|_| ok(r#"{"data":[{"slug":"pc-one"},{"slug":"pc-two"}]}"#)).await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
-    let alice = Principal { name: "alice".into(), ..operator() };
-    let bob = Principal { name: "bob".into(), ..operator() };
+    let alice = Principal {
+        name: "alice".into(),
+        ..operator()
+    };
+    let bob = Principal {
+        name: "bob".into(),
+        ..operator()
+    };
     for (caller, typed, values, asked) in [
         (&alice, "", &["pc-one", "pc-two"] as &[&str], 1),
         (&alice, "two", &["pc-two"], 1),
@@ -116,7 +189,10 @@ async fn a_list_is_kept_for_its_caller_alone() {
     // The same caller, as one whose request leaves less.
     let toolsets = Toolsets::named(["prompts"].into_iter(), &["configs", "prompts"]).unwrap();
     let narrowed = Principal { toolsets, ..alice };
-    assert_eq!(asks(&completer, &dispatcher, &narrowed, "").await, [] as [&str; 0]);
+    assert_eq!(
+        asks(&completer, &dispatcher, &narrowed, "").await,
+        [] as [&str; 0]
+    );
     assert_eq!(upstream.count(), 2);
 }
 
@@ -129,14 +205,23 @@ async fn list_that_fails_is_not_asked_again_for_ten_seconds() {
     .await;
     let (completer, dispatcher) = (Completer::default(), Arc::new(dispatcher(&upstream)));
     for typed in ["", "p", "pc", "pc-", "pc-o", "pc-on"] {
-        assert_eq!(asks(&completer, &dispatcher, &operator(), typed).await, [] as [&str; 0]);
+        assert_eq!(
+            asks(&completer, &dispatcher, &operator(), typed).await,
+            [] as [&str; 0]
+        );
     }
     assert_eq!(upstream.count(), 1);
     // For its caller alone.
-    let bob = Principal { name: "bob".into(), ..operator() };
+    let bob = Principal {
+        name: "bob".into(),
+        ..operator()
+    };
     assert_eq!(asks(&completer, &dispatcher, &bob, "pc").await, ["pc-one"]);
     later(10).await;
-    assert_eq!(asks(&completer, &dispatcher, &operator(), "pc").await, ["pc-one"]);
+    assert_eq!(
+        asks(&completer, &dispatcher, &operator(), "pc").await,
+        ["pc-one"]
+    );
     assert_eq!(upstream.count(), 3);
 }
 
@@ -157,7 +242,10 @@ async fn completions_at_once_are_one_request_that_outlives_who_asked() {
     }
     let typed = ["pc", "pc-", "pc-o"].map(|typed| asks(&completer, &dispatcher, &operator, typed));
     release.add_permits(1);
-    assert_eq!(futures_util::future::join_all(typed).await, [["pc-one"], ["pc-one"], ["pc-one"]]);
+    assert_eq!(
+        futures_util::future::join_all(typed).await,
+        [["pc-one"], ["pc-one"], ["pc-one"]]
+    );
     assert_eq!(upstream.count(), 1);
 }
 
@@ -190,14 +278,20 @@ async fn made_up_workspaces_are_not_asked_about_without_end() {
 #[tokio::test]
 async fn long_lists_are_read_on_and_no_further_than_needed() {
     let page = |from: usize, count: usize| {
-        let items: Vec<_> =
-            (from..from + count).map(|i| json!({ "slug": format!("pc-{i:04}") })).collect();
+        let items: Vec<_> = (from..from + count)
+            .map(|i| json!({ "slug": format!("pc-{i:04}") }))
+            .collect();
         json!({ "data": items }).to_string()
     };
     let upstream =
         Upstream::start(move |before| ok(&page(before * 100, if before < 2 { 100 } else { 7 })))
             .await;
-    let found =
-        asks(&Completer::default(), &Arc::new(dispatcher(&upstream)), &operator(), "").await;
+    let found = asks(
+        &Completer::default(),
+        &Arc::new(dispatcher(&upstream)),
+        &operator(),
+        "",
+    )
+    .await;
     assert_eq!((found.len(), upstream.count()), (207, 3));
 }

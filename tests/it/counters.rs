@@ -32,11 +32,20 @@ fn by_hand(start: u64) -> (Store, Arc<AtomicU64>) {
 }
 
 fn at(text: &str) -> u64 {
-    DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros().try_into().unwrap()
+    DateTime::parse_from_rfc3339(text)
+        .unwrap()
+        .timestamp_micros()
+        .try_into()
+        .unwrap()
 }
 
 fn budget(name: &str, window: Window, most: u64, amount: u64) -> Budget {
-    Budget { key: Key::new("test", &[name]), window, most, amount }
+    Budget {
+        key: Key::new("test", &[name]),
+        window,
+        most,
+        amount,
+    }
 }
 
 async fn granted(store: &Store, budgets: &[Budget]) -> Reservation {
@@ -49,24 +58,52 @@ async fn granted(store: &Store, budgets: &[Budget]) -> Reservation {
 async fn exhausted(store: &Store, budgets: &[Budget]) -> (usize, u64, Option<Duration>) {
     match store.reserve(budgets).await.unwrap() {
         Reserved::Yes(_) => panic!("{budgets:?} are granted"),
-        Reserved::Exhausted { index, counted, retry_after } => (index, counted, retry_after),
+        Reserved::Exhausted {
+            index,
+            counted,
+            retry_after,
+        } => (index, counted, retry_after),
     }
 }
 
 #[tokio::test]
 async fn calendar_windows_end_when_the_calendar_says() {
     let table = [
-        (Window::Minute, "2026-11-21T09:00:30Z", "2026-11-21T09:01:00Z"),
-        (Window::Minute, "2026-11-21T09:00:00Z", "2026-11-21T09:01:00Z"),
+        (
+            Window::Minute,
+            "2026-11-21T09:00:30Z",
+            "2026-11-21T09:01:00Z",
+        ),
+        (
+            Window::Minute,
+            "2026-11-21T09:00:00Z",
+            "2026-11-21T09:01:00Z",
+        ),
         (Window::Hour, "2026-12-31T23:15:00Z", "2027-01-01T00:00:00Z"),
         (Window::Day, "2028-02-28T12:00:00Z", "2028-02-29T00:00:00Z"),
         // 2026-11-23 is a Monday.
         (Window::Week, "2026-11-22T12:00:00Z", "2026-11-23T00:00:00Z"),
         (Window::Week, "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
-        (Window::Month, "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
-        (Window::Month, "2028-02-29T12:00:00Z", "2028-03-01T00:00:00Z"),
-        (Window::Month, "2026-12-31T12:00:00Z", "2027-01-01T00:00:00Z"),
-        (Window::Month, "2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z"),
+        (
+            Window::Month,
+            "2026-02-01T00:00:00Z",
+            "2026-03-01T00:00:00Z",
+        ),
+        (
+            Window::Month,
+            "2028-02-29T12:00:00Z",
+            "2028-03-01T00:00:00Z",
+        ),
+        (
+            Window::Month,
+            "2026-12-31T12:00:00Z",
+            "2027-01-01T00:00:00Z",
+        ),
+        (
+            Window::Month,
+            "2026-01-31T00:00:00Z",
+            "2026-02-01T00:00:00Z",
+        ),
     ];
     for (window, start, end) in table {
         let (store, now) = by_hand(at(start));
@@ -79,11 +116,19 @@ async fn calendar_windows_end_when_the_calendar_says() {
         let last = Some(Duration::from_micros(1));
         assert_eq!(exhausted(&store, &two).await.2, last, "{window:?}");
         now.store(end, Ordering::Relaxed);
-        assert_eq!(store.counted(&two[0].key, window).await, Ok(0), "{window:?}");
+        assert_eq!(
+            store.counted(&two[0].key, window).await,
+            Ok(0),
+            "{window:?}"
+        );
         drop(granted(&store, &two).await);
         // What was given back is of a window that is over.
         store.roll_back(early).await.unwrap();
-        assert_eq!(store.counted(&two[0].key, window).await, Ok(2), "{window:?}");
+        assert_eq!(
+            store.counted(&two[0].key, window).await,
+            Ok(2),
+            "{window:?}"
+        );
         // A clock that is set back frees nothing.
         now.store(end - 1, Ordering::Relaxed);
         exhausted(&store, &two).await;
@@ -97,14 +142,22 @@ async fn redis_counts_by_the_same_calendar() {
     }
     let server = Redis::start();
     let store = server.store().await;
-    for window in [Window::Minute, Window::Hour, Window::Day, Window::Week, Window::Month] {
+    for window in [
+        Window::Minute,
+        Window::Hour,
+        Window::Day,
+        Window::Week,
+        Window::Month,
+    ] {
         // Asked again if the window ended meanwhile.
         loop {
             let one = [budget("a", window, 1, 1)];
             _ = store.reserve(&one).await.unwrap();
             let before = end_of(window);
-            let Reserved::Exhausted { retry_after: Some(retry_after), .. } =
-                store.reserve(&one).await.unwrap()
+            let Reserved::Exhausted {
+                retry_after: Some(retry_after),
+                ..
+            } = store.reserve(&one).await.unwrap()
             else {
                 continue;
             };
@@ -128,12 +181,18 @@ fn end_of(window: Window) -> (SystemTime, Duration) {
     };
     let wait = futures_util::FutureExt::now_or_never(asked).unwrap();
     let end = now.duration_since(UNIX_EPOCH).unwrap() + wait;
-    (UNIX_EPOCH + Duration::from_millis(end.as_millis() as u64), wait)
+    (
+        UNIX_EPOCH + Duration::from_millis(end.as_millis() as u64),
+        wait,
+    )
 }
 
 #[tokio::test]
 async fn budgets_are_granted_together_or_not_at_all() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         for window in [Window::Month, Window::Sliding(HOUR), Window::Bucket(HOUR)] {
             let what = format!("{kind}, {window:?}");
             let both = [budget("wide", window, 5, 1), budget("narrow", window, 2, 1)];
@@ -142,7 +201,10 @@ async fn budgets_are_granted_together_or_not_at_all() {
             let (index, counted, wait) = exhausted(&one, &both).await;
             assert_eq!((index, counted), (1, 2), "{what}");
             let wait = wait.unwrap();
-            assert!(wait > Duration::ZERO && wait < 32 * 24 * HOUR, "{what}: {wait:?}");
+            assert!(
+                wait > Duration::ZERO && wait < 32 * 24 * HOUR,
+                "{what}: {wait:?}"
+            );
             // What the second refused, the first has not counted.
             assert_eq!(other.counted(&both[0].key, window).await, Ok(2), "{what}");
             one.roll_back(first).await.unwrap();
@@ -151,7 +213,11 @@ async fn budgets_are_granted_together_or_not_at_all() {
             exhausted(&other, &both).await;
             // Two budgets of one counter see each other.
             let again = budget("wide", window, 5, 2);
-            assert_eq!(exhausted(&one, &[again.clone(), again.clone()]).await.0, 1, "{what}");
+            assert_eq!(
+                exhausted(&one, &[again.clone(), again.clone()]).await.0,
+                1,
+                "{what}"
+            );
             let twice = granted(&one, &[again, budget("wide", window, 5, 1)]).await;
             assert_eq!(one.counted(&both[0].key, window).await, Ok(5), "{what}");
             one.roll_back(twice).await.unwrap();
@@ -168,14 +234,21 @@ async fn budgets_are_granted_together_or_not_at_all() {
             }
             assert_eq!(other.counted(&both[0].key, window).await, Ok(2), "{what}");
             // Windows of one key have counters of their own.
-            assert_eq!(one.counted(&both[0].key, Window::Sliding(HOUR / 7)).await, Ok(0), "{what}");
+            assert_eq!(
+                one.counted(&both[0].key, Window::Sliding(HOUR / 7)).await,
+                Ok(0),
+                "{what}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn what_leaves_a_window_is_free_again() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let short = Duration::from_millis(300);
         for window in [Window::Sliding(short), Window::Bucket(short)] {
             let three = [budget("a", window, 3, 3)];
@@ -184,7 +257,10 @@ async fn what_leaves_a_window_is_free_again() {
             while let Reserved::Exhausted { retry_after, .. } = other.reserve(&three).await.unwrap()
             {
                 let retry_after = retry_after.unwrap();
-                assert!(retry_after <= short + short / 20, "{kind}, {window:?}: {retry_after:?}");
+                assert!(
+                    retry_after <= short + short / 20,
+                    "{kind}, {window:?}: {retry_after:?}"
+                );
                 tokio::task::yield_now().await;
             }
             let took = start.elapsed();
@@ -199,8 +275,15 @@ async fn what_leaves_a_window_is_free_again() {
 
 #[tokio::test]
 async fn no_more_than_the_budget_whoever_asks_at_once() {
-    for Pair { kind, one, other, .. } in pairs().await {
-        for window in [Window::Month, Window::Sliding(HOUR), Window::Bucket(1000 * HOUR)] {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
+        for window in [
+            Window::Month,
+            Window::Sliding(HOUR),
+            Window::Bucket(1000 * HOUR),
+        ] {
             let mut tasks = JoinSet::new();
             for at in 0..120_u64 {
                 let store = [&one, &other][at as usize % 2].clone();
@@ -223,7 +306,11 @@ async fn no_more_than_the_budget_whoever_asks_at_once() {
             let kept: u64 = tasks.join_all().await.into_iter().sum();
             let key = &budget("all", window, 0, 0).key;
             assert!((30..=40).contains(&kept), "{kind}, {window:?}: {kept}");
-            assert_eq!(one.counted(key, window).await, Ok(kept), "{kind}, {window:?}");
+            assert_eq!(
+                one.counted(key, window).await,
+                Ok(kept),
+                "{kind}, {window:?}"
+            );
         }
     }
 }
@@ -276,10 +363,16 @@ proptest! {
 async fn a_full_memory_refuses_to_count() {
     let store = Store::memory();
     for at in 0..MOST_ENTRIES {
-        _ = granted(&store, &[budget(&at.to_string(), Window::Sliding(HOUR), 2, 1)]).await;
+        _ = granted(
+            &store,
+            &[budget(&at.to_string(), Window::Sliding(HOUR), 2, 1)],
+        )
+        .await;
     }
-    let (known, new) =
-        (budget("0", Window::Sliding(HOUR), 2, 1), budget("new", Window::Month, 2, 1));
+    let (known, new) = (
+        budget("0", Window::Sliding(HOUR), 2, 1),
+        budget("new", Window::Month, 2, 1),
+    );
     let both = store.reserve(&[known.clone(), new.clone()]).await;
     assert_eq!(both, Err(StoreError::Full));
     // Who is known is counted on, and was not counted by what was refused.
@@ -309,11 +402,21 @@ async fn counters_in_redis_end_with_their_window() {
         let reservation = granted(&store, &budgets).await;
         _ = granted(&store, &[budget("a", window, 3, 1)]).await;
         store.roll_back(reservation).await.unwrap();
-        let names: Vec<String> =
-            redis::cmd("KEYS").arg("portkey-mcp:count:*").query_async(&mut link).await.unwrap();
+        let names: Vec<String> = redis::cmd("KEYS")
+            .arg("portkey-mcp:count:*")
+            .query_async(&mut link)
+            .await
+            .unwrap();
         assert_eq!(names.len(), 1, "{names:?}");
-        let left: i64 = redis::cmd("PTTL").arg(&names).query_async(&mut link).await.unwrap();
-        assert!(0 < left && left as u128 <= longest.as_millis(), "{window:?}: {left}");
+        let left: i64 = redis::cmd("PTTL")
+            .arg(&names)
+            .query_async(&mut link)
+            .await
+            .unwrap();
+        assert!(
+            0 < left && left as u128 <= longest.as_millis(),
+            "{window:?}: {left}"
+        );
         () = redis::cmd("FLUSHDB").query_async(&mut link).await.unwrap();
     }
 }

@@ -24,37 +24,63 @@ const ADDED: [&str; 3] = ["job", "instance", "le"];
 /// The names in a query: of metrics, and of labels.
 fn names(query: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words = query.split(|c| !is_name(c)).filter(|word| word.contains('_'));
+    let words = query
+        .split(|c| !is_name(c))
+        .filter(|word| word.contains('_'));
     let ours = ["mcp_server_", "portkey_mcp_", "process_"];
-    let metrics = words.filter(|word| ours.iter().any(|mark| word.starts_with(mark))).collect();
+    let metrics = words
+        .filter(|word| ours.iter().any(|mark| word.starts_with(mark)))
+        .collect();
     let grouped = query
         .split(" by (")
         .skip(1)
         .flat_map(|rest| rest.split(')').next().unwrap().split(',').map(str::trim));
     let matched = query.split('{').skip(1).flat_map(|rest| {
         let selector = rest.split('}').next().unwrap();
-        selector.split("\", ").map(|each| each.split(|c| !is_name(c)).next().unwrap())
+        selector
+            .split("\", ")
+            .map(|each| each.split(|c| !is_name(c)).next().unwrap())
     });
-    let labels = grouped.chain(matched).filter(|label| !ADDED.contains(label)).collect();
+    let labels = grouped
+        .chain(matched)
+        .filter(|label| !ADDED.contains(label))
+        .collect();
     (metrics, labels)
 }
 
 #[test]
 fn panels_are_whole_and_apart() {
     let dashboard = dashboard();
-    let ids: BTreeSet<u64> =
-        panels(&dashboard).iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
-    assert_eq!(ids.len(), panels(&dashboard).len(), "two panels have one id");
+    let ids: BTreeSet<u64> = panels(&dashboard)
+        .iter()
+        .map(|panel| panel["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(
+        ids.len(),
+        panels(&dashboard).len(),
+        "two panels have one id"
+    );
     let mut taken = BTreeSet::new();
     for panel in panels(&dashboard) {
         let at = |name: &str| panel["gridPos"][name].as_u64().unwrap();
         for x in at("x")..at("x") + at("w") {
             for y in at("y")..at("y") + at("h") {
-                assert!(x < 24 && taken.insert((x, y)), "{} covers another", panel["title"]);
+                assert!(
+                    x < 24 && taken.insert((x, y)),
+                    "{} covers another",
+                    panel["title"]
+                );
             }
         }
-        assert!(panel["title"].as_str().is_some_and(|title| !title.is_empty()), "{panel}");
-        let asks = panel["targets"].as_array().is_some_and(|targets| !targets.is_empty());
+        assert!(
+            panel["title"]
+                .as_str()
+                .is_some_and(|title| !title.is_empty()),
+            "{panel}"
+        );
+        let asks = panel["targets"]
+            .as_array()
+            .is_some_and(|targets| !targets.is_empty());
         assert_eq!(asks, panel["type"] != "row", "{panel}");
     }
 }
@@ -63,7 +89,12 @@ fn panels_are_whole_and_apart() {
 async fn what_it_asks_for_is_there() {
     let faults = ["--sandbox-faults", "503:0.5,seed:1", "--retries", "8"];
     let measured = Measured::start(&faults);
-    for tool in ["list-all-integrations", "list-labels", "list-users", "no-such-tool"] {
+    for tool in [
+        "list-all-integrations",
+        "list-labels",
+        "list-users",
+        "no-such-tool",
+    ] {
         let call = json!({ "name": tool, "arguments": {} });
         answer(modern(&measured.server, "tools/call", call)).await;
     }
@@ -75,18 +106,24 @@ async fn what_it_asks_for_is_there() {
     }
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let samples = || text.lines().filter(|line| !line.starts_with('#'));
-    let there: BTreeSet<&str> =
-        samples().filter_map(|line| line.split(|c| !is_name(c)).next()).collect();
+    let there: BTreeSet<&str> = samples()
+        .filter_map(|line| line.split(|c| !is_name(c)).next())
+        .collect();
     let mut asked = 0;
     let dashboard = dashboard();
-    for target in
-        panels(&dashboard).iter().filter_map(|panel| panel["targets"].as_array()).flatten()
+    for target in panels(&dashboard)
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
     {
         let query = target["expr"].as_str().unwrap();
         let (metrics, labels) = names(query);
         assert!(!metrics.is_empty(), "{query} asks for nothing");
         for metric in metrics {
-            assert!(there.contains(metric), "there is no {metric}, for {query}, in\n{text}");
+            assert!(
+                there.contains(metric),
+                "there is no {metric}, for {query}, in\n{text}"
+            );
             asked += 1;
             for label in &labels {
                 let labelled = format!("{label}=\"");

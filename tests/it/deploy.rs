@@ -13,16 +13,29 @@ const MANIFEST: &str = "deploy/kubernetes/deployment.yaml";
 
 /// All that help tells of options and variables.
 fn help() -> String {
-    let commands: [&[&str]; 3] =
-        [&["http", "--help"], &["token", "new", "--help"], &["state-key", "new", "--help"]];
+    let commands: [&[&str]; 3] = [
+        &["http", "--help"],
+        &["token", "new", "--help"],
+        &["state-key", "new", "--help"],
+    ];
     commands.map(|command| said(command).1).concat()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     // Whoever tries Compose has secrets here.
     let entries = entries.filter(|path| !path.ends_with("deploy/secrets"));
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 fn words<'a>(text: &'a str, more: &'a [char]) -> impl Iterator<Item = &'a str> {
@@ -32,15 +45,25 @@ fn words<'a>(text: &'a str, more: &'a [char]) -> impl Iterator<Item = &'a str> {
 #[test]
 fn every_variable_is_one_of_the_binary() {
     let help = help();
-    let told = help.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next());
+    let told = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split([']', '=']).next());
     let known: BTreeSet<_> = told.collect();
     let mut seen = 0;
-    for file in files(Path::new("deploy")).into_iter().chain(["docs/deployment.md".into()]) {
+    for file in files(Path::new("deploy"))
+        .into_iter()
+        .chain(["docs/deployment.md".into()])
+    {
         let text = fs::read_to_string(&file).unwrap();
         let named = words(&text, &['_']).filter(|word| word.starts_with("PORTKEY_"));
         // Patterns of the chart's schema go on after the underscore.
         for name in named.filter(|name| !name.ends_with('_')) {
-            assert!(known.contains(name), "{name} of {} is unknown", file.display());
+            assert!(
+                known.contains(name),
+                "{name} of {} is unknown",
+                file.display()
+            );
             seen += 1;
         }
     }
@@ -89,8 +112,10 @@ fn probes_ask_for_what_is_served() {
     let base = served.url.trim_end_matches("/mcp");
     for file in [CHART, MANIFEST] {
         let text = fs::read_to_string(file).unwrap();
-        let paths: Vec<_> =
-            text.lines().filter_map(|line| line.trim().strip_prefix("path: ")).collect();
+        let paths: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("path: "))
+            .collect();
         assert_eq!(paths, ["/healthz", "/readyz"], "{file}");
         for path in paths {
             let (ok, _, error) = said(&["health", "--url", &format!("{base}{path}")]);
@@ -105,10 +130,21 @@ fn probes_ask_for_what_is_served() {
 fn nobody_is_killed_while_calls_may_be_under_way() {
     let number = |file: &str, before: &str| -> u32 {
         let text = fs::read_to_string(file).unwrap();
-        let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("{file}: {before}"));
-        words(rest.trim_start(), &[]).next().unwrap().trim_end_matches('s').parse().unwrap()
+        let rest = text
+            .split(before)
+            .nth(1)
+            .unwrap_or_else(|| panic!("{file}: {before}"));
+        words(rest.trim_start(), &[])
+            .next()
+            .unwrap()
+            .trim_end_matches('s')
+            .parse()
+            .unwrap()
     };
-    let delay = number("deploy/kubernetes/kustomization.yaml", "PORTKEY_MCP_DRAIN_DELAY=");
+    let delay = number(
+        "deploy/kubernetes/kustomization.yaml",
+        "PORTKEY_MCP_DRAIN_DELAY=",
+    );
     assert!(number(MANIFEST, "terminationGracePeriodSeconds:") >= delay + 35);
     let delay = number("deploy/compose.yaml", "PORTKEY_MCP_DRAIN_DELAY:");
     assert!(number("deploy/compose.yaml", "stop_grace_period:") >= delay + 35);

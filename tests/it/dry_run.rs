@@ -20,7 +20,10 @@ const STORED: &str = r#"{"name":"Old","slug":"s","description":null,"masked_key"
 
 async fn dry(upstream: &Upstream, tool: &str, args: &Value) -> Value {
     let dispatcher = dispatcher(upstream).dry_run(true);
-    dispatcher.call(&operator(), tool, args.as_object().unwrap().clone()).await.unwrap()
+    dispatcher
+        .call(&operator(), tool, args.as_object().unwrap().clone())
+        .await
+        .unwrap()
 }
 
 /// Tool, arguments, what would be sent, which GET is made instead, and what would change.
@@ -71,16 +74,33 @@ async fn a_write_is_told_and_not_sent() {
     for (tool, args, sent, read, changes) in cases {
         let upstream = Upstream::start(|_| ok(STORED)).await;
         let told = dry(&upstream, tool, &args).await;
-        let got: Vec<_> = upstream.requests().into_iter().map(|r| (r.method, r.target)).collect();
-        let expected: Vec<_> = read.iter().map(|at| ("GET".to_owned(), (*at).to_owned())).collect();
+        let got: Vec<_> = upstream
+            .requests()
+            .into_iter()
+            .map(|r| (r.method, r.target))
+            .collect();
+        let expected: Vec<_> = read
+            .iter()
+            .map(|at| ("GET".to_owned(), (*at).to_owned()))
+            .collect();
         assert_eq!(got, expected, "{tool}");
         let mut request = told["request"].clone();
         let url = request.as_object_mut().unwrap().remove("url").unwrap();
-        assert!(url.as_str().unwrap().starts_with(&upstream.base_url), "{url}");
-        assert_eq!((&told["dry_run"], &request), (&json!(true), &sent), "{tool}");
+        assert!(
+            url.as_str().unwrap().starts_with(&upstream.base_url),
+            "{url}"
+        );
+        assert_eq!(
+            (&told["dry_run"], &request),
+            (&json!(true), &sent),
+            "{tool}"
+        );
         assert_eq!(told["changes"], changes, "{tool} {args}");
-        let current =
-            if read.is_some() { serde_json::from_str(STORED).unwrap() } else { json!(null) };
+        let current = if read.is_some() {
+            serde_json::from_str(STORED).unwrap()
+        } else {
+            json!(null)
+        };
         assert_eq!(told["current"], current, "{tool}");
         assert!(!told.to_string().contains("sk-planted"), "{told}");
     }
@@ -98,7 +118,12 @@ async fn a_field_that_is_set_is_compared_in_depth() {
     let stored: &'static str = stored.to_string().leak();
     let upstream = Upstream::start(move |_| ok(stored)).await;
     let config = json!({ "retry": { "attempts": 5 }, "strategy": { "mode": "fallback" } });
-    let told = dry(&upstream, "update-config", &json!({ "slug": "s", "config": config })).await;
+    let told = dry(
+        &upstream,
+        "update-config",
+        &json!({ "slug": "s", "config": config }),
+    )
+    .await;
     let changes = json!([
         { "path": "config.retry.attempts", "from": 3, "to": 5 },
         { "path": "config.strategy", "to": { "mode": "fallback" } },
@@ -122,12 +147,20 @@ async fn a_field_that_is_set_is_compared_in_depth() {
 #[tokio::test]
 async fn what_is_told_is_bounded() {
     let long = "x".repeat(100_000);
-    let stored: Value = (0..10_000).map(|i| (format!("field{i}"), json!(long[..50]))).collect();
+    let stored: Value = (0..10_000)
+        .map(|i| (format!("field{i}"), json!(long[..50])))
+        .collect();
     let body: &'static str = stored.to_string().leak();
     let upstream = Upstream::start(move |_| ok(body)).await;
     let args = json!({ "slug": "s", "name": "n", "description": long });
-    let told = dry(&upstream, "update-integration", &args).await.to_string();
-    assert!(told.len() < 20_000 && told.contains("more characters"), "{} bytes", told.len());
+    let told = dry(&upstream, "update-integration", &args)
+        .await
+        .to_string();
+    assert!(
+        told.len() < 20_000 && told.contains("more characters"),
+        "{} bytes",
+        told.len()
+    );
 }
 
 /// Whoever may not read learns nothing by a dry run, and nothing is sent for them.
@@ -137,13 +170,27 @@ async fn the_current_state_is_read_as_the_caller() {
     let dispatcher = dispatcher(&upstream).dry_run(true);
     let mut writer = operator();
     writer.scopes = Scopes::among(["portkey:write"]);
-    let args = json!({ "slug": "s", "name": "New" }).as_object().unwrap().clone();
-    let told = dispatcher.call(&writer, "update-integration", args.clone()).await.unwrap();
+    let args = json!({ "slug": "s", "name": "New" })
+        .as_object()
+        .unwrap()
+        .clone();
+    let told = dispatcher
+        .call(&writer, "update-integration", args.clone())
+        .await
+        .unwrap();
     assert_eq!((&told["current"], upstream.count()), (&Value::Null, 0));
-    assert!(told["note"].as_str().unwrap().contains("needs the scope"), "{told}");
+    assert!(
+        told["note"].as_str().unwrap().contains("needs the scope"),
+        "{told}"
+    );
     // And who may not write gets no dry run of it.
     writer.scopes = Scopes::among(["portkey:read"]);
-    assert!(dispatcher.call(&writer, "update-integration", args).await.is_err());
+    assert!(
+        dispatcher
+            .call(&writer, "update-integration", args)
+            .await
+            .is_err()
+    );
     assert_eq!(upstream.count(), 0);
 }
 
@@ -158,12 +205,20 @@ async fn reads_and_previews_are_carried_out_and_wrong_calls_refused() {
     let args = json!({ "gateway": "g", "is_active": false });
     let told = dry(&upstream, "modify-mcp-gateway", &args).await;
     assert_eq!(told["request"]["headers"]["x-enkrypt-mcp-gateway"], "g");
-    assert_eq!(told["changes"], json!([{ "path": "is_active", "to": false }]));
+    assert_eq!(
+        told["changes"],
+        json!([{ "path": "is_active", "to": false }])
+    );
     assert_eq!(upstream.requests()[2].target, "/mcp-gateway/get-gateway");
     let dispatcher = dispatcher(&upstream).dry_run(true);
     for args in [json!({}), json!({ "slug": "../x" })] {
         let args = args.as_object().unwrap().clone();
-        assert!(dispatcher.call(&operator(), "delete-integration", args).await.is_err());
+        assert!(
+            dispatcher
+                .call(&operator(), "delete-integration", args)
+                .await
+                .is_err()
+        );
     }
     assert_eq!(upstream.count(), 3);
 }
@@ -193,8 +248,13 @@ fn what_is_changed_can_be_read() {
 #[tokio::test]
 async fn a_dry_server_changes_nothing() {
     let args = json!({ "slug": "openai-production" });
-    let (good, out, _) =
-        said(&["call", "delete-integration", &args.to_string(), "--sandbox", "--dry-run"]);
+    let (good, out, _) = said(&[
+        "call",
+        "delete-integration",
+        &args.to_string(),
+        "--sandbox",
+        "--dry-run",
+    ]);
     let told: Value = serde_json::from_str(&out).unwrap();
     assert!(
         good && told["dry_run"] == true && told["current"]["slug"] == "openai-production",
@@ -214,15 +274,27 @@ async fn a_dry_server_changes_nothing() {
     };
     let deleted = piped("delete-integration");
     assert_eq!(
-        (&deleted["isError"], &deleted["structuredContent"]["dry_run"]),
+        (
+            &deleted["isError"],
+            &deleted["structuredContent"]["dry_run"]
+        ),
         (&json!(false), &json!(true))
     );
-    assert_eq!(piped("get-integration")["structuredContent"]["slug"], "openai-production");
+    assert_eq!(
+        piped("get-integration")["structuredContent"]["slug"],
+        "openai-production"
+    );
 
     let served = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--dry-run"]);
-    for (tool, field) in [("delete-integration", "dry_run"), ("get-integration", "slug")] {
+    for (tool, field) in [
+        ("delete-integration", "dry_run"),
+        ("get-integration", "slug"),
+    ] {
         let (_, answer) = answer(call(&served, tool, args.clone())).await;
-        assert!(!answer["result"]["structuredContent"][field].is_null(), "{tool}: {answer}");
+        assert!(
+            !answer["result"]["structuredContent"][field].is_null(),
+            "{tool}: {answer}"
+        );
     }
 }
 
@@ -232,7 +304,10 @@ async fn without_it_writes_are_sent() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher: Dispatcher = dispatcher(&upstream).dry_run(false);
     let args = json!({ "slug": "s" }).as_object().unwrap().clone();
-    dispatcher.call(&operator(), "delete-integration", args).await.unwrap();
+    dispatcher
+        .call(&operator(), "delete-integration", args)
+        .await
+        .unwrap();
     assert_eq!(upstream.requests()[0].method, "DELETE");
 }
 
@@ -242,7 +317,12 @@ async fn changes_of_odd_names_are_told_apart() {
     let stored = json!({ "config": { "a": { "b": 1 }, "a.b": 1, "c[0]": 1, "": 1 } }).to_string();
     let upstream = Upstream::start(move |_| ok(&stored)).await;
     let config = json!({ "a": { "b": 2 }, "a.b": 3, "c[0]": 4, "": 5 });
-    let told = dry(&upstream, "update-config", &json!({ "slug": "s", "config": config })).await;
+    let told = dry(
+        &upstream,
+        "update-config",
+        &json!({ "slug": "s", "config": config }),
+    )
+    .await;
     let changes = json!([
         { "path": "config.a.b", "from": 1, "to": 2 },
         { "path": "config[\"a.b\"]", "from": 1, "to": 3 },

@@ -7,11 +7,22 @@ use crate::process::said;
 /// What can stand in the place of a file, by its path.
 fn impostors(folder: &Path) -> Vec<String> {
     let pipe = folder.join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     let link = folder.join("link");
     std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
     let text = |path: &Path| path.to_str().unwrap().to_owned();
-    vec!["/dev/zero".to_owned(), text(&pipe), text(&link), text(folder)]
+    vec![
+        "/dev/zero".to_owned(),
+        text(&pipe),
+        text(&link),
+        text(folder),
+    ]
 }
 
 #[test]
@@ -28,14 +39,31 @@ fn only_regular_files_are_read_whatever_option_names_them() {
         &["call", "list-labels", "--api-key-file", "{}"],
         &["call", "list-labels", "--enkrypt-api-key-file", "{}"],
         &["call", "list-labels", "--sandbox", "--api-key-file", "{}"],
-        &["call", "list-labels", "--sandbox", "--audit-log", "-", "--audit-key-file", "{}"],
+        &[
+            "call",
+            "list-labels",
+            "--sandbox",
+            "--audit-log",
+            "-",
+            "--audit-key-file",
+            "{}",
+        ],
         &["http", "--sandbox", "--auth", "token", "--auth-file", "{}"],
         &["http", "--sandbox", "--auth", "oauth", "--auth-file", "{}"],
         &["http", "--sandbox", "--tls-cert", "{}", "--tls-key", good],
         &["http", "--sandbox", "--tls-cert", good, "--tls-key", "{}"],
         &["http", "--sandbox", "--state-key-file", "{}"],
         &["approvals", "list", "--admin-file", "{}"],
-        &["token", "new", "--name", "a", "--scope", "portkey:read", "--file", "{}"],
+        &[
+            "token",
+            "new",
+            "--name",
+            "a",
+            "--scope",
+            "portkey:read",
+            "--file",
+            "{}",
+        ],
         &["policy", "check", "{}"],
         &["policy", "test", good, "{}"],
         &["audit", "verify", "{}"],
@@ -44,12 +72,22 @@ fn only_regular_files_are_read_whatever_option_names_them() {
     let places = impostors(folder.path());
     for args in commands {
         for place in &places {
-            let args: Vec<_> =
-                args.iter().map(|arg| if *arg == "{}" { place } else { *arg }).collect();
+            let args: Vec<_> = args
+                .iter()
+                .map(|arg| if *arg == "{}" { place } else { *arg })
+                .collect();
             let (ok, out, err) = said(&args);
             // Of a device that everybody may write the permissions are told first.
-            let told = ["regular file", "permission", "everybody may write", "holds no PEM"];
-            assert!(!ok && told.iter().any(|part| err.contains(part)), "{args:?}: {out}{err}");
+            let told = [
+                "regular file",
+                "permission",
+                "everybody may write",
+                "holds no PEM",
+            ];
+            assert!(
+                !ok && told.iter().any(|part| err.contains(part)),
+                "{args:?}: {out}{err}"
+            );
         }
     }
 }
@@ -69,17 +107,36 @@ fn file_that_is_larger_than_any_is_not_read() {
     ];
     for args in commands {
         let (ok, _, err) = said(args);
-        assert!(!ok && err.contains("more than 4194304 bytes"), "{args:?}: {err}");
+        assert!(
+            !ok && err.contains("more than 4194304 bytes"),
+            "{args:?}: {err}"
+        );
     }
 }
 
 #[test]
 fn prompt_that_is_no_regular_file_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(Command::new("mkfifo").arg(folder.path().join("own.md")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(folder.path().join("own.md"))
+            .status()
+            .unwrap()
+            .success()
+    );
     let path = folder.path().to_str().unwrap();
-    let (ok, _, err) = said(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--prompts", path]);
-    assert!(!ok && err.contains("own.md") && err.contains("it is a named pipe"), "{err}");
+    let (ok, _, err) = said(&[
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--prompts",
+        path,
+    ]);
+    assert!(
+        !ok && err.contains("own.md") && err.contains("it is a named pipe"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -88,14 +145,23 @@ fn audit_log_with_an_endless_line_is_verified_in_little_memory() {
     let path = folder.path().join("audit.jsonl");
     let file = fs::File::create(&path).unwrap();
     file.set_len(256 << 20).unwrap();
-    writeln!(fs::OpenOptions::new().append(true).open(&path).unwrap(), "\n{{}}").unwrap();
+    writeln!(
+        fs::OpenOptions::new().append(true).open(&path).unwrap(),
+        "\n{{}}"
+    )
+    .unwrap();
     let args = ["audit", "verify", path.to_str().unwrap()];
     let (ok, out, err) = said(&args);
-    let lines: Vec<_> =
-        out.lines().filter(|line| line.contains("no line of an audit log")).collect();
+    let lines: Vec<_> = out
+        .lines()
+        .filter(|line| line.contains("no line of an audit log"))
+        .collect();
     assert!(!ok && lines.len() == 2, "{out}{err}");
     let (ok, _, err) = said(&["call", "list-labels", "--sandbox", "--audit-log", args[2]]);
-    assert!(!ok && err.contains("its end is no line") || err.contains("the last line"), "{err}");
+    assert!(
+        !ok && err.contains("its end is no line") || err.contains("the last line"),
+        "{err}"
+    );
 }
 
 /// Several add to a file at once: each looks at what the others have added.
@@ -107,11 +173,24 @@ fn tokens_that_are_made_at_once_are_all_in_the_file() {
     let made: usize = std::thread::scope(|scope| {
         let make = |name: &'static str| {
             scope.spawn(move || {
-                said(&["token", "new", "--name", name, "--scope", "portkey:read", "--file", file]).0
+                said(&[
+                    "token",
+                    "new",
+                    "--name",
+                    name,
+                    "--scope",
+                    "portkey:read",
+                    "--file",
+                    file,
+                ])
+                .0
             })
         };
         let runs: Vec<_> = ["a", "a", "a", "b"].into_iter().map(make).collect();
-        runs.into_iter().filter(|_| true).map(|run| usize::from(run.join().unwrap())).sum()
+        runs.into_iter()
+            .filter(|_| true)
+            .map(|run| usize::from(run.join().unwrap()))
+            .sum()
     });
     assert_eq!(made, 2, "of three of one name only the first is added");
     let text = fs::read_to_string(file).unwrap();
@@ -124,7 +203,13 @@ fn file_of_the_approval_address_is_removed_by_its_own_server_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
     let path = file.to_str().unwrap();
-    let args = ["--approve-deletes", "--admin-listen", "127.0.0.1:0", "--admin-file", path];
+    let args = [
+        "--approve-deletes",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--admin-file",
+        path,
+    ];
     let first = crate::http::served(&args);
     let second = crate::http::served(&args);
     assert!(first.terminate().0.success());

@@ -14,7 +14,16 @@ use crate::{
 /// Makes a token file with one token, and returns that.
 fn token_file(file: &Path) -> String {
     let file = file.to_str().unwrap();
-    let args = ["token", "new", "--name", "a", "--scope", "portkey:read", "--file", file];
+    let args = [
+        "token",
+        "new",
+        "--name",
+        "a",
+        "--scope",
+        "portkey:read",
+        "--file",
+        file,
+    ];
     let (ok, token, err) = said(&args);
     assert!(ok, "{err}");
     token.trim().to_owned()
@@ -26,7 +35,11 @@ async fn status(server: &Served, token: &str) -> StatusCode {
 }
 
 async fn component(server: &Served, name: &str) -> Value {
-    let answer = client().get(server.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    let answer = client()
+        .get(server.url.replace("/mcp", "/readyz"))
+        .send()
+        .await
+        .unwrap();
     let told: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     told["components"][name].clone()
 }
@@ -66,7 +79,10 @@ async fn token_that_is_withdrawn_by_a_swapped_folder_is_refused() {
 #[tokio::test]
 async fn invalid_version_of_a_file_is_told_at_readyz_until_it_is_mended() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, policy) = (folder.path().join("tokens.toml"), folder.path().join("later.yaml"));
+    let (file, policy) = (
+        folder.path().join("tokens.toml"),
+        folder.path().join("later.yaml"),
+    );
     let token = token_file(&file);
     let mut server = served(&["--auth", "token", "--auth-file", file.to_str().unwrap()]);
     assert_eq!(component(&server, "token_file").await["status"], "ok");
@@ -75,7 +91,10 @@ async fn invalid_version_of_a_file_is_told_at_readyz_until_it_is_mended() {
     fs::write(&file, format!("{text}policy = \"later.yaml\"\n")).unwrap();
     server.read_until("the change does not hold");
     let told = component(&server, "token_file").await;
-    assert_eq!((&told["status"], &told["reason"]), (&json!("degraded"), &json!("invalid_version")));
+    assert_eq!(
+        (&told["status"], &told["reason"]),
+        (&json!("degraded"), &json!("invalid_version"))
+    );
     assert_eq!(status(&server, &token).await, StatusCode::OK);
     fs::write(&policy, "version: \"1\"\nhide: [list-labels]\n").unwrap();
     server.read_until("the changed file is in effect");

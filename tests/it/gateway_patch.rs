@@ -39,7 +39,12 @@ fn every_rule_does_what_it_says() {
     let servers = |changes: Value| json!({ "servers": changes });
     let cases = [
         ("nothing", json!({}), SERVERS, at(SERVERS)),
-        ("the other part stays", json!({ "common_overrides": null }), SERVERS, at(SERVERS)),
+        (
+            "the other part stays",
+            json!({ "common_overrides": null }),
+            SERVERS,
+            at(SERVERS),
+        ),
         (
             "all overrides",
             json!({ "common_overrides": null }),
@@ -47,13 +52,20 @@ fn every_rule_does_what_it_says() {
             None,
         ),
         ("one policy", input(json!(null)), INPUT, None),
-        ("what is not there", json!({ "nothing": null }), SERVERS, at(SERVERS)),
+        (
+            "what is not there",
+            json!({ "nothing": null }),
+            SERVERS,
+            at(SERVERS),
+        ),
         (
             "fields of a policy are replaced, those left out stay",
             input(json!({ "enabled": false, "block": ["z"] })),
             INPUT,
-            Some(json!({ "enabled": false, "guardrail_name": "A", "block": ["z"],
-                "additional_config": { "deep": { "a": 1, "b": 2 }, "list": [1, 2] } })),
+            Some(
+                json!({ "enabled": false, "guardrail_name": "A", "block": ["z"],
+                "additional_config": { "deep": { "a": 1, "b": 2 }, "list": [1, 2] } }),
+            ),
         ),
         (
             "additional_config merges by key, its lists do not",
@@ -64,7 +76,12 @@ fn every_rule_does_what_it_says() {
             Some(json!({ "deep": { "b": 2, "c": 3 }, "list": [3], "servers": [{}] })),
         ),
         ("no server named", servers(json!([])), SERVERS, at(SERVERS)),
-        ("all servers", servers(json!(null)), SERVERS, Some(json!([]))),
+        (
+            "all servers",
+            servers(json!(null)),
+            SERVERS,
+            Some(json!([])),
+        ),
         (
             "a server changed in its place",
             servers(
@@ -143,10 +160,16 @@ fn every_rule_does_what_it_says() {
         (&off["is_active"], &off["servers_config"]),
         (&json!(false), &stored()["servers_config"])
     );
-    assert_eq!(merge(&stored(), &json!({ "servers_config": null })).get("servers_config"), None);
+    assert_eq!(
+        merge(&stored(), &json!({ "servers_config": null })).get("servers_config"),
+        None
+    );
     let whole = json!({ "servers_config": { "servers": [{ "saved_name": "a" }] } });
     let fresh = json!([{ "saved_name": "a", "server_version": "v1" }]);
-    assert_eq!(merge(&json!({}), &whole)["servers_config"]["servers"], fresh);
+    assert_eq!(
+        merge(&json!({}), &whole)["servers_config"]["servers"],
+        fresh
+    );
 }
 
 /// JSON of any shape, from names that mean something here.
@@ -174,7 +197,10 @@ fn anything() -> impl Strategy<Value = Value> {
         let fields = vec((select(names.to_vec()), inner.clone()), 0..5);
         let object = fields.prop_map(|fields| {
             Value::Object(
-                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
             )
         });
         prop_oneof![vec(inner, 0..4).prop_map(Value::Array), object]
@@ -189,8 +215,9 @@ fn some_of(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<V
         .collect();
     fields
         .prop_map(|fields| {
-            let given =
-                fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            let given = fields
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)));
             Value::Object(given.collect())
         })
         .boxed()
@@ -208,10 +235,19 @@ fn policy(patch: bool) -> BoxedStrategy<Value> {
         ("a", or_null(patch, (0..3).prop_map(Value::from))),
         ("b", or_null(patch, texts())),
     ]);
-    let more = some_of(vec![("deep", or_null(patch, inner)), ("c", or_null(patch, texts()))]);
+    let more = some_of(vec![
+        ("deep", or_null(patch, inner)),
+        ("c", or_null(patch, texts())),
+    ]);
     some_of(vec![
-        ("enabled", or_null(patch, any::<bool>().prop_map(Value::from))),
-        ("guardrail_name", or_null(patch, select(vec!["A", "B"]).prop_map(Value::from))),
+        (
+            "enabled",
+            or_null(patch, any::<bool>().prop_map(Value::from)),
+        ),
+        (
+            "guardrail_name",
+            or_null(patch, select(vec!["A", "B"]).prop_map(Value::from)),
+        ),
         ("block", or_null(patch, texts())),
         ("additional_config", or_null(patch, more)),
     ])
@@ -254,7 +290,10 @@ fn list(patch: bool) -> BoxedStrategy<Value> {
 /// A gateway, or a patch of one; as often as not with nothing but servers.
 fn gateway(patch: bool) -> BoxedStrategy<Value> {
     let config = some_of(vec![
-        ("common_overrides", or_null(patch, policies(patch, Vec::new()))),
+        (
+            "common_overrides",
+            or_null(patch, policies(patch, Vec::new())),
+        ),
         ("servers", or_null(patch, list(patch))),
     ]);
     let gateway = some_of(vec![
@@ -274,7 +313,10 @@ fn name(server: &Value) -> (String, String) {
 }
 
 fn servers(gateway: &Value) -> Vec<Value> {
-    gateway["servers_config"]["servers"].as_array().cloned().unwrap_or_default()
+    gateway["servers_config"]["servers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Whether what a patch does not name is as it was and what it says `null` of is gone, at every level.

@@ -11,14 +11,22 @@ use serde_json::{Value, json};
 
 fn published(name: &str) -> Published {
     let catalog = Catalog::full();
-    catalog.iter().find(|e| e.operation.name() == name).unwrap().published().clone()
+    catalog
+        .iter()
+        .find(|e| e.operation.name() == name)
+        .unwrap()
+        .published()
+        .clone()
 }
 
 /// What is wrong with one check; nothing if it passes.
 fn refusal(check: Value) -> String {
     let arguments = json!({ "guardrail_id": "g", "checks": [check] });
     let outcome = published("update-guardrail").request(arguments.as_object().unwrap().clone());
-    outcome.err().map(|error| error.to_string()).unwrap_or_default()
+    outcome
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
 }
 
 /// A value a parameter takes.
@@ -54,9 +62,16 @@ fn every_check_is_named_to_the_caller() {
 fn what_a_check_takes_passes_and_what_it_lacks_does_not() {
     for check in CHECKS {
         let parameters = check.parameters.unwrap_or_default();
-        let all: serde_json::Map<_, _> =
-            parameters.iter().map(|p| (p.name.to_owned(), example(p.takes))).collect();
-        assert_eq!(refusal(json!({ "id": check.id, "parameters": all })), "", "{}", check.id);
+        let all: serde_json::Map<_, _> = parameters
+            .iter()
+            .map(|p| (p.name.to_owned(), example(p.takes)))
+            .collect();
+        assert_eq!(
+            refusal(json!({ "id": check.id, "parameters": all })),
+            "",
+            "{}",
+            check.id
+        );
         for parameter in parameters {
             let mut less = all.clone();
             less.remove(parameter.name);
@@ -67,7 +82,12 @@ fn what_a_check_takes_passes_and_what_it_lacks_does_not() {
             let told = refusal(json!({ "id": check.id, "parameters": wrong }));
             let at = format!("`checks[0].parameters.{}`", parameter.name);
             let loose = matches!(parameter.takes, Takes::Any);
-            assert!(loose || told.contains(&at), "{} of {}: {told}", parameter.name, check.id);
+            assert!(
+                loose || told.contains(&at),
+                "{} of {}: {told}",
+                parameter.name,
+                check.id
+            );
         }
     }
 }
@@ -80,7 +100,10 @@ fn a_wrong_parameter_is_answered_with_what_the_check_takes() {
             "did you mean `words`?; `default.contains` takes `words`* (a list of texts), \
              `operator`* (one of any, all, none)",
         ),
-        (json!({ "id": "portkey.pii" }), "`categories`* (a list of EMAIL_ADDRESS"),
+        (
+            json!({ "id": "portkey.pii" }),
+            "`categories`* (a list of EMAIL_ADDRESS",
+        ),
         (
             json!({ "id": "acuvity.scan", "parameters": { "toxic_threshold": 2 } }),
             "takes a number from 0 to 1",
@@ -113,7 +136,10 @@ fn the_catalogue_is_as_recorded() {
     };
     let recorded: Value = serde_json::from_str(&text).unwrap();
     for (id, check) in recorded["checks"].as_object().unwrap() {
-        let mine = CHECKS.iter().find(|mine| mine.id == id).unwrap_or_else(|| panic!("no {id}"));
+        let mine = CHECKS
+            .iter()
+            .find(|mine| mine.id == id)
+            .unwrap_or_else(|| panic!("no {id}"));
         let schema = &check["schema"];
         let Some(properties) = schema["properties"].as_object() else {
             assert!(mine.parameters.is_none(), "{id} is open");
@@ -121,7 +147,11 @@ fn the_catalogue_is_as_recorded() {
         };
         let parameters = mine.parameters.unwrap();
         let names: BTreeSet<_> = parameters.iter().map(|parameter| parameter.name).collect();
-        assert_eq!(names, properties.keys().map(String::as_str).collect(), "{id}");
+        assert_eq!(
+            names,
+            properties.keys().map(String::as_str).collect(),
+            "{id}"
+        );
         for parameter in parameters {
             let schema = &properties[parameter.name];
             let needed = check["schema"]["required"].as_array();
@@ -138,9 +168,17 @@ fn the_catalogue_is_as_recorded() {
             };
             assert_eq!(schema["type"], kind, "{id} {}", parameter.name);
             if let Some((words, recorded)) = words {
-                assert_eq!(json!(words.split(' ').collect::<Vec<_>>()), *recorded, "{id}");
+                assert_eq!(
+                    json!(words.split(' ').collect::<Vec<_>>()),
+                    *recorded,
+                    "{id}"
+                );
             }
-            assert_eq!(matches!(parameter.takes, Takes::Share), schema["maximum"] == 1, "{id}");
+            assert_eq!(
+                matches!(parameter.takes, Takes::Share),
+                schema["maximum"] == 1,
+                "{id}"
+            );
         }
     }
 }

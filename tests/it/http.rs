@@ -29,7 +29,12 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    server::tools(Surface::Operations, &Presentation::default(), Catalog::full().iter()).len()
+    server::tools(
+        Surface::Operations,
+        &Presentation::default(),
+        Catalog::full().iter(),
+    )
+    .len()
 }
 
 pub(crate) fn served(more: &[&str]) -> Served {
@@ -54,8 +59,13 @@ async fn a_client_lists_and_calls_in_both_generations() {
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = [
         ClientLifecycleMode::Initialize,
-        ClientLifecycleMode::Discover { preferred_versions: modern() },
-        ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: None },
+        ClientLifecycleMode::Discover {
+            preferred_versions: modern(),
+        },
+        ClientLifecycleMode::Auto {
+            preferred_versions: modern(),
+            legacy_version: None,
+        },
     ];
     for (i, lifecycle) in lifecycles.into_iter().enumerate() {
         let transport = transport(&server);
@@ -63,11 +73,19 @@ async fn a_client_lists_and_calls_in_both_generations() {
         assert_eq!(client.list_all_tools().await.unwrap().len(), how_many());
         let args =
             json!({ "name": format!("Client {i}"), "ai_provider_id": "openai", "key": "sk-1" });
-        let created = client.call_tool(arguments("create-integration", args)).await.unwrap();
+        let created = client
+            .call_tool(arguments("create-integration", args))
+            .await
+            .unwrap();
         let slug = created.structured_content.unwrap()["slug"].clone();
-        let got =
-            client.call_tool(arguments("get_integration", json!({ "slug": slug }))).await.unwrap();
-        assert_eq!(got.structured_content.unwrap()["name"], format!("Client {i}"));
+        let got = client
+            .call_tool(arguments("get_integration", json!({ "slug": slug })))
+            .await
+            .unwrap();
+        assert_eq!(
+            got.structured_content.unwrap()["name"],
+            format!("Client {i}")
+        );
         client.cancel().await.unwrap();
     }
 }
@@ -76,8 +94,13 @@ async fn a_client_lists_and_calls_in_both_generations() {
 async fn a_session_can_be_ended() {
     let server = served(&[]);
     let opened = initialize(&server).send().await.unwrap();
-    let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-    let end = client().delete(&server.url).header("mcp-session-id", &session);
+    let session = opened.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let end = client()
+        .delete(&server.url)
+        .header("mcp-session-id", &session);
     assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
     let (status, _) = answer(post(&server, &list).header("mcp-session-id", session)).await;
@@ -87,11 +110,17 @@ async fn a_session_can_be_ended() {
 #[tokio::test]
 async fn the_stateless_generation_gets_plain_json() {
     let server = served(&[]);
-    let response = modern(&server, "server/discover", json!({})).send().await.unwrap();
+    let response = modern(&server, "server/discover", json!({}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.headers()["content-type"], "application/json");
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     assert!(
-        body["result"]["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")),
+        body["result"]["supportedVersions"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("2026-07-28")),
         "{body}"
     );
     let (status, body) = answer(modern(&server, "tools/list", json!({}))).await;
@@ -101,18 +130,34 @@ async fn the_stateless_generation_gets_plain_json() {
     );
     let call = json!({ "name": "list-all-integrations", "arguments": { "page_size": 1 } });
     let (_, body) = answer(modern(&server, "tools/call", call)).await;
-    assert_eq!(body["result"]["structuredContent"]["data"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        body["result"]["structuredContent"]["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 /// A client that asks before it sends, or that would never come to an end, is not made to send.
 #[test]
 fn what_is_too_large_is_refused_unread_where_that_is_seen() {
     let server = served(&["--max-request-bytes", "1000"]);
-    let address =
-        server.url.strip_prefix("http://").and_then(|url| url.strip_suffix("/mcp")).unwrap();
-    for headers in ["content-length: 2000\r\nexpect: 100-continue", "content-length: 100000000"] {
+    let address = server
+        .url
+        .strip_prefix("http://")
+        .and_then(|url| url.strip_suffix("/mcp"))
+        .unwrap();
+    for headers in [
+        "content-length: 2000\r\nexpect: 100-continue",
+        "content-length: 100000000",
+    ] {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "POST /mcp HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n"
+        )
+        .unwrap();
         let mut status = String::new();
         BufReader::new(stream).read_line(&mut status).unwrap();
         assert!(status.starts_with("HTTP/1.1 413 "), "{headers}: {status}");
@@ -127,20 +172,44 @@ async fn whatever_is_wrong_is_a_json_rpc_error() {
         ("no JSON", post(&server, "{"), 400, -32700),
         ("a batch", post(&server, &format!("[{good}]")), 400, -32700),
         ("10 MB", post(&server, &"x".repeat(10 << 20)), 413, -32600),
-        ("no form there is", client().post(&server.url).header("accept", "text/html"), 406, -32600),
+        (
+            "no form there is",
+            client().post(&server.url).header("accept", "text/html"),
+            406,
+            -32600,
+        ),
         (
             "another site",
             post(&server, &good).header("origin", "https://evil.example"),
             403,
             -32600,
         ),
-        ("another host", post(&server, &good).header("host", "evil.example"), 403, -32600),
+        (
+            "another host",
+            post(&server, &good).header("host", "evil.example"),
+            403,
+            -32600,
+        ),
         ("no session", post(&server, &good), 400, -32600),
-        ("an unknown session", post(&server, &good).header("mcp-session-id", "nope"), 404, -32600),
-        ("an unknown method", modern(&server, "no/such", json!({})), 404, -32601),
+        (
+            "an unknown session",
+            post(&server, &good).header("mcp-session-id", "nope"),
+            404,
+            -32600,
+        ),
+        (
+            "an unknown method",
+            modern(&server, "no/such", json!({})),
+            404,
+            -32601,
+        ),
         (
             "an unknown tool",
-            modern(&server, "tools/call", json!({ "name": "x", "arguments": {} })),
+            modern(
+                &server,
+                "tools/call",
+                json!({ "name": "x", "arguments": {} }),
+            ),
             400,
             -32602,
         ),
@@ -171,9 +240,20 @@ async fn whatever_is_wrong_is_a_json_rpc_error() {
 async fn probes_and_other_paths() {
     let server = served(&[]);
     let base = server.url.trim_end_matches("/mcp").to_owned();
-    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/", 404), ("/mcp/x", 404)] {
+    for (path, status) in [
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/", 404),
+        ("/mcp/x", 404),
+    ] {
         assert_eq!(
-            client().get(format!("{base}{path}")).send().await.unwrap().status().as_u16(),
+            client()
+                .get(format!("{base}{path}"))
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
             status,
             "{path}"
         );
@@ -202,7 +282,10 @@ async fn readiness_does_not_depend_on_portkey() {
     ];
     let server = Served::start(&args);
     let ready = server.url.replace("/mcp", "/readyz");
-    assert_eq!(client().get(ready).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        client().get(ready).send().await.unwrap().status(),
+        StatusCode::OK
+    );
     let (_, body) = answer(modern(
         &server,
         "tools/call",
@@ -215,8 +298,12 @@ async fn readiness_does_not_depend_on_portkey() {
 
 #[tokio::test]
 async fn origins_and_hosts_can_be_allowed() {
-    let server =
-        served(&["--allowed-origin", "https://one.example:8443", "--allowed-host", "mcp.example"]);
+    let server = served(&[
+        "--allowed-origin",
+        "https://one.example:8443",
+        "--allowed-host",
+        "mcp.example",
+    ]);
     let list = || modern(&server, "tools/list", json!({}));
     for (header, value, status) in [
         ("origin", "https://one.example:8443", 200),
@@ -236,8 +323,13 @@ async fn origins_and_hosts_can_be_allowed() {
 fn listening_for_everyone_has_to_be_asked_for() {
     let (ok, _, log) = said(&["http", "--sandbox", "--listen", "0.0.0.0:0"]);
     assert!(!ok && log.contains("--allow-unauthenticated"), "{log}");
-    let server =
-        Served::start(&["http", "--sandbox", "--listen", "0.0.0.0:0", "--allow-unauthenticated"]);
+    let server = Served::start(&[
+        "http",
+        "--sandbox",
+        "--listen",
+        "0.0.0.0:0",
+        "--allow-unauthenticated",
+    ]);
     assert!(server.url.starts_with("http://0.0.0.0:"), "{}", server.url);
 }
 
@@ -245,11 +337,21 @@ fn listening_for_everyone_has_to_be_asked_for() {
 #[tokio::test]
 async fn hanging_up_aborts_the_request_to_portkey() {
     let portkey = Upstream::start(|_| Act::Hang).await;
-    let args =
-        ["http", "--listen", "127.0.0.1:0", "--api-key", "k", "--base-url", &portkey.base_url];
+    let args = [
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--api-key",
+        "k",
+        "--base-url",
+        &portkey.base_url,
+    ];
     let server = Served::start(&args);
-    let call =
-        modern(&server, "tools/call", json!({ "name": "list-all-integrations", "arguments": {} }));
+    let call = modern(
+        &server,
+        "tools/call",
+        json!({ "name": "list-all-integrations", "arguments": {} }),
+    );
     tokio::select! {
         outcome = call.send() => panic!("{outcome:?}"),
         () = portkey.asked(1) => {}
@@ -265,16 +367,28 @@ async fn stopping_lets_calls_finish() {
     let release = Arc::new(Semaphore::new(0));
     let held = release.clone();
     let portkey = Upstream::start(move |_| Act::Later(held.clone(), r#"{"data":[]}"#)).await;
-    let args =
-        ["http", "--listen", "127.0.0.1:0", "--api-key", "k", "--base-url", &portkey.base_url];
+    let args = [
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--api-key",
+        "k",
+        "--base-url",
+        &portkey.base_url,
+    ];
     let mut server = Served::start(&args);
-    let call =
-        modern(&server, "tools/call", json!({ "name": "list-all-integrations", "arguments": {} }));
+    let call = modern(
+        &server,
+        "tools/call",
+        json!({ "name": "list-all-integrations", "arguments": {} }),
+    );
     let legacy = transport(&server);
     let legacy = ().serve_with_lifecycle(legacy, ClientLifecycleMode::Initialize).await.unwrap();
     let calling = tokio::spawn(answer(call));
     let calling_too = tokio::spawn(async move {
-        legacy.call_tool(arguments("list-all-integrations", json!({}))).await
+        legacy
+            .call_tool(arguments("list-all-integrations", json!({})))
+            .await
     });
     portkey.asked(2).await;
     server.signal("TERM");
@@ -288,7 +402,11 @@ async fn stopping_lets_calls_finish() {
     assert!(status.success(), "{log}");
     assert!(!log.contains("cut off"), "{log}");
     let (status, body) = calling.await.unwrap();
-    assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+    assert_eq!(
+        (status, &body["result"]["isError"]),
+        (StatusCode::OK, &json!(false)),
+        "{body}"
+    );
     assert_eq!(calling_too.await.unwrap().unwrap().is_error, Some(false));
 }
 
@@ -296,14 +414,21 @@ async fn stopping_lets_calls_finish() {
 #[test]
 fn stopping_answers_a_request_that_is_on_its_way() {
     let mut server = served(&[]);
-    let address = server.url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
+    let address = server
+        .url
+        .strip_prefix("http://")
+        .unwrap()
+        .strip_suffix("/mcp")
+        .unwrap();
     let mut connection = TcpStream::connect(address).unwrap();
     // Taken after it, so the first was taken by then.
     let (healthy, ..) = said(&["health", "--url", &server.url.replace("/mcp", "/healthz")]);
     assert!(healthy);
     server.signal("TERM");
     server.read_until("stopping");
-    connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    connection
+        .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     assert!(
@@ -330,7 +455,11 @@ async fn stopping_can_wait_until_it_is_known() {
     });
     let server = server.await.unwrap();
     let list = |client: &reqwest::Client| modern_by(client, &server, "tools/list", json!({}));
-    let ready = kept.get(server.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    let ready = kept
+        .get(server.url.replace("/mcp", "/readyz"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     // On the connection that is there, and on one that is made now.
     for client in [kept, client()] {
@@ -339,7 +468,9 @@ async fn stopping_can_wait_until_it_is_known() {
         assert_eq!(answer.headers()["connection"], "close");
     }
     // Whoever asks again does not want to wait.
-    let (status, log) = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
+    let (status, log) = tokio::task::spawn_blocking(|| server.terminate())
+        .await
+        .unwrap();
     assert!(status.success() && !log.contains("cut off"), "{log}");
 }
 

@@ -39,7 +39,11 @@ fn a_body_that_dawdles_is_not_waited_for() {
     let server = served(&["--body-timeout", "0.2"]);
     let mut stream = connect(&server);
     let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
-    write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 100\r\n\r\n{{\"js").unwrap();
+    write!(
+        stream,
+        "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 100\r\n\r\n{{\"js"
+    )
+    .unwrap();
     let text = rest(stream);
     assert!(
         text.starts_with("HTTP/1.1 408 ") && text.contains("\"error\":{\"code\":-32000"),
@@ -59,11 +63,17 @@ fn a_head_that_dawdles_and_a_connection_that_idles_are_closed() {
     let mut stream = connect(&server);
     write!(stream, "POST /mcp HTTP/1.1\r\nhost: local").unwrap();
     let text = rest(stream);
-    assert!(text.is_empty() || text.starts_with("HTTP/1.1 408 "), "{text}");
+    assert!(
+        text.is_empty() || text.starts_with("HTTP/1.1 408 "),
+        "{text}"
+    );
     let mut stream = connect(&server);
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let text = rest(stream);
-    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok\n"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 200 ") && text.ends_with("ok\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -71,10 +81,16 @@ fn a_head_that_is_too_long_is_refused() {
     let server = served(&["--max-head-bytes", "8192"]);
     let mut stream = connect(&server);
     let long = "x".repeat(20_000);
-    _ = write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long: {long}\r\n\r\n");
+    _ = write!(
+        stream,
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long: {long}\r\n\r\n"
+    );
     let text = rest(stream);
     // Whatever was still on its way when the connection closed may have cut off the answer.
-    assert!(text.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
+    assert!(
+        text.is_empty() || text.starts_with("HTTP/1.1 431 "),
+        "{text}"
+    );
 }
 
 /// Chunked, a body says nothing of its size beforehand.
@@ -83,11 +99,18 @@ async fn a_body_of_unknown_size_is_bounded_all_the_same() {
     let server = served(&["--max-request-bytes", "1000"]);
     let mut stream = connect(&server);
     let head = "host: localhost\r\ncontent-type: application/json\r\nconnection: close";
-    write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "POST /mcp HTTP/1.1\r\n{head}\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    .unwrap();
     let chunk = "x".repeat(600);
     write!(stream, "258\r\n{chunk}\r\n258\r\n{chunk}\r\n").unwrap();
     let text = rest(stream);
-    assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("--max-request-bytes"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 413 ") && text.contains("--max-request-bytes"),
+        "{text}"
+    );
     let (status, _) = answer(modern(&server, "tools/list", json!({}))).await;
     assert_eq!(status, StatusCode::OK);
 }
@@ -97,9 +120,16 @@ fn request_with_two_hosts_is_refused() {
     let server = served(&[]);
     let mut stream = connect(&server);
     let head = "host: localhost\r\nhost: localhost\r\nconnection: close";
-    write!(stream, "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 0\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "POST /mcp HTTP/1.1\r\n{head}\r\ncontent-length: 0\r\n\r\n"
+    )
+    .unwrap();
     let text = rest(stream);
-    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 400 ") && text.contains("more than one `Host`"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -115,7 +145,10 @@ fn connections_are_bounded() {
     assert!(!healthy(&mut connect(&server)), "a third");
     drop(one);
     // The server learns of it a moment later.
-    assert!((0..1000).any(|_| healthy(&mut connect(&server))), "one in the place of the first");
+    assert!(
+        (0..1000).any(|_| healthy(&mut connect(&server))),
+        "one in the place of the first"
+    );
 }
 
 #[tokio::test]
@@ -156,7 +189,14 @@ async fn requests_of_one_caller_are_bounded() {
 async fn requests_are_counted_and_the_next_ones_time_is_told() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let serve = |more: &[&str]| {
-        let all = ["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url"];
+        let all = [
+            "http",
+            "--auth",
+            "key",
+            "--listen",
+            "127.0.0.1:0",
+            "--base-url",
+        ];
         Served::start(&[&all[..], &[&upstream.base_url], more].concat())
     };
     let list = |server: &Served, key: &str| {
@@ -170,15 +210,28 @@ async fn requests_are_counted_and_the_next_ones_time_is_told() {
         }
         statuses
     };
-    assert_eq!(statuses(&of_caller, &["a", "a", "a", "a", "b"]).await, [200, 200, 200, 429, 200]);
+    assert_eq!(
+        statuses(&of_caller, &["a", "a", "a", "a", "b"]).await,
+        [200, 200, 200, 429, 200]
+    );
     let refused = list(&of_caller, "a").send().await.unwrap();
-    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let wait: u64 = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!((1100..=1200).contains(&wait), "a third of an hour: {wait}");
     let text = refused.text().await.unwrap();
-    assert!(text.contains("from one principal") && text.contains("\"jsonrpc\""), "{text}");
+    assert!(
+        text.contains("from one principal") && text.contains("\"jsonrpc\""),
+        "{text}"
+    );
 
     let of_address = serve(&["--address-rate-limit", "2/h"]);
-    assert_eq!(statuses(&of_address, &["", "\t", "a"]).await, [401, 401, 429]);
+    assert_eq!(
+        statuses(&of_address, &["", "\t", "a"]).await,
+        [401, 401, 429]
+    );
     let nobody = serve(&["--rate-limit", "none", "--address-rate-limit", "none"]);
     let many = ["a"; 20];
     assert_eq!(statuses(&nobody, &many).await, [200; 20]);
@@ -202,7 +255,10 @@ async fn what_cannot_be_counted_is_refused() {
     let keys = ["--state-key-file", keys.to_str().unwrap()];
     let args = ["--redis-url", &url, "--rate-limit", "100/s"];
     let server = served(&[&args[..], &keys].concat());
-    let refused = modern(&server, "tools/list", json!({})).send().await.unwrap();
+    let refused = modern(&server, "tools/list", json!({}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     assert!(refused.text().await.unwrap().contains("cannot be counted"));
@@ -218,7 +274,11 @@ async fn ipv6_addresses_of_one_network_share_a_limit() {
         hops: [&'static str; 3],
         statuses: [u16; 3],
     }
-    for Case { ipv6_prefix, hops, statuses } in [
+    for Case {
+        ipv6_prefix,
+        hops,
+        statuses,
+    } in [
         Case {
             ipv6_prefix: &[],
             hops: ["2001:db8::1", "2001:db8::2:0:0:1", "2001:db8:0:1::1"],
@@ -235,7 +295,12 @@ async fn ipv6_addresses_of_one_network_share_a_limit() {
             statuses: [200, 429, 200],
         },
     ] {
-        let limits = ["--address-rate-limit", "1/h", "--trusted-proxies", "127.0.0.1"];
+        let limits = [
+            "--address-rate-limit",
+            "1/h",
+            "--trusted-proxies",
+            "127.0.0.1",
+        ];
         let server = served(&[&limits[..], ipv6_prefix].concat());
         let mut seen = Vec::new();
         for hops in hops {
@@ -253,22 +318,41 @@ async fn addresses_are_what_trusted_proxies_say() {
     let held = gate.clone();
     let upstream = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
     let serve = |more: &[&str]| {
-        let all = ["http", "--listen", "127.0.0.1:0", "--address-concurrency", "1"];
-        let all = [&all, &["--api-key", "pk-1", "--base-url", &upstream.base_url][..], more];
+        let all = [
+            "http",
+            "--listen",
+            "127.0.0.1:0",
+            "--address-concurrency",
+            "1",
+        ];
+        let all = [
+            &all,
+            &["--api-key", "pk-1", "--base-url", &upstream.base_url][..],
+            more,
+        ];
         Served::start(&all.concat())
     };
-    let (behind, open) = (serve(&["--trusted-proxies", "127.0.0.1,10.0.0.0/8"]), serve(&[]));
+    let (behind, open) = (
+        serve(&["--trusted-proxies", "127.0.0.1,10.0.0.0/8"]),
+        serve(&[]),
+    );
     let list = |server: &Served, hops: &'static str| {
         call(server, "list-all-integrations", json!({})).header("x-forwarded-for", hops)
     };
     let mut under_way = vec![tokio::spawn(list(&behind, "192.0.2.1").send())];
     upstream.asked(1).await;
-    for hops in ["192.0.2.1", "6.6.6.6, 192.0.2.1", "192.0.2.1, 10.1.2.3", "192.0.2.1:4711"] {
+    for hops in [
+        "192.0.2.1",
+        "6.6.6.6, 192.0.2.1",
+        "192.0.2.1, 10.1.2.3",
+        "192.0.2.1:4711",
+    ] {
         let status = list(&behind, hops).send().await.unwrap().status();
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{hops}");
     }
-    for (i, hops) in
-        ["192.0.2.2", "192.0.2.1, 192.0.2.3", "[2001:db8::1]:80"].into_iter().enumerate()
+    for (i, hops) in ["192.0.2.2", "192.0.2.1, 192.0.2.3", "[2001:db8::1]:80"]
+        .into_iter()
+        .enumerate()
     {
         under_way.push(tokio::spawn(list(&behind, hops).send()));
         upstream.asked(i + 2).await;
@@ -277,7 +361,11 @@ async fn addresses_are_what_trusted_proxies_say() {
     under_way.push(tokio::spawn(list(&open, "192.0.2.7").send()));
     upstream.asked(asked + 1).await;
     let status = list(&open, "192.0.2.8").send().await.unwrap().status();
-    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "nobody's word counts here");
+    assert_eq!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "nobody's word counts here"
+    );
     gate.add_permits(100);
     for call in under_way {
         assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
@@ -292,23 +380,44 @@ async fn browsers_of_named_origins_may_call_and_no_others() {
             .request(reqwest::Method::OPTIONS, &server.url)
             .header("origin", origin)
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "authorization,mcp-method,mcp-param-x")
+            .header(
+                "access-control-request-headers",
+                "authorization,mcp-method,mcp-param-x",
+            )
     };
     let allowed = ask("http://localhost:6274").send().await.unwrap();
     assert_eq!(allowed.status(), StatusCode::OK);
     let header = |name: &str| allowed.headers()[name].to_str().unwrap().to_owned();
-    assert_eq!(header("access-control-allow-origin"), "http://localhost:6274");
-    assert_eq!(header("access-control-allow-headers"), "authorization,mcp-method,mcp-param-x");
+    assert_eq!(
+        header("access-control-allow-origin"),
+        "http://localhost:6274"
+    );
+    assert_eq!(
+        header("access-control-allow-headers"),
+        "authorization,mcp-method,mcp-param-x"
+    );
     assert!(header("access-control-allow-methods").contains("DELETE"));
     let other = ask("https://evil.example").send().await.unwrap();
     assert!(!other.headers().contains_key("access-control-allow-origin"));
 
     let request = modern(&server, "tools/list", json!({}));
-    let answered = request.header("origin", "http://localhost:6274").send().await.unwrap();
+    let answered = request
+        .header("origin", "http://localhost:6274")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answered.status(), StatusCode::OK);
-    assert_eq!(answered.headers()["access-control-allow-origin"], "http://localhost:6274");
-    let exposed = answered.headers()["access-control-expose-headers"].to_str().unwrap();
-    assert!(exposed.contains("mcp-session-id") && exposed.contains("retry-after"), "{exposed}");
+    assert_eq!(
+        answered.headers()["access-control-allow-origin"],
+        "http://localhost:6274"
+    );
+    let exposed = answered.headers()["access-control-expose-headers"]
+        .to_str()
+        .unwrap();
+    assert!(
+        exposed.contains("mcp-session-id") && exposed.contains("retry-after"),
+        "{exposed}"
+    );
     let (status, _) = answer(post(&server, "{}").header("origin", "https://evil.example")).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
@@ -320,13 +429,25 @@ fn plain_http_on_a_port_with_tls_is_answered_in_words() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     fs::write(&cert, made.cert.pem()).unwrap();
-    let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let files = [
+        "--tls-cert",
+        cert.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ];
     let mut server = served(&files);
     let mut stream = connect(&server);
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let text = rest(stream);
-    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("https://"), "{text}");
-    assert!(server.read_until("plain HTTP on a port with TLS").contains("127.0.0.1"));
+    assert!(
+        text.starts_with("HTTP/1.1 400 ") && text.contains("https://"),
+        "{text}"
+    );
+    assert!(
+        server
+            .read_until("plain HTTP on a port with TLS")
+            .contains("127.0.0.1")
+    );
     let mut stream = connect(&server);
     write!(stream, "\0 no protocol").unwrap();
     assert_eq!(rest(stream), "");
@@ -343,31 +464,65 @@ async fn tls_is_served_and_follows_its_files() {
         fs::write(&cert, made.cert.pem()).unwrap();
         Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
     };
-    let trusting =
-        |root: Certificate| http_client().tls_certs_only([root]).no_proxy().build().unwrap();
+    let trusting = |root: Certificate| {
+        http_client()
+            .tls_certs_only([root])
+            .no_proxy()
+            .build()
+            .unwrap()
+    };
     let first = renew();
-    let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let files = [
+        "--tls-cert",
+        cert.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ];
     let mut server = served(&files);
     assert!(server.url.starts_with("https://"), "{}", server.url);
-    let url = server.url.replace("127.0.0.1", "localhost").replace("/mcp", "/healthz");
+    let url = server
+        .url
+        .replace("127.0.0.1", "localhost")
+        .replace("/mcp", "/healthz");
     let answered = trusting(first.clone()).get(&url).send().await.unwrap();
-    assert_eq!((answered.status(), answered.version()), (StatusCode::OK, http::Version::HTTP_2));
+    assert_eq!(
+        (answered.status(), answered.version()),
+        (StatusCode::OK, http::Version::HTTP_2)
+    );
     let health = ["health", "--url", &url];
     assert!(!said(&health).0, "nobody vouches for it");
     let (up, _, told) = said(&[&health[..], &["--ca-file", cert.to_str().unwrap()]].concat());
     assert!(up, "{told}");
     let plain = url.replace("https://", "http://");
     let refused = client().get(plain).send().await.unwrap();
-    assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "plain HTTP is not served there");
+    assert_eq!(
+        refused.status(),
+        StatusCode::BAD_REQUEST,
+        "plain HTTP is not served there"
+    );
 
     let second = renew();
     server.read_until("is in effect");
-    assert_eq!(trusting(second.clone()).get(&url).send().await.unwrap().status(), StatusCode::OK);
-    assert!(trusting(first).get(&url).send().await.is_err(), "the old one is gone");
+    assert_eq!(
+        trusting(second.clone())
+            .get(&url)
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::OK
+    );
+    assert!(
+        trusting(first).get(&url).send().await.is_err(),
+        "the old one is gone"
+    );
 
     fs::write(&cert, "no PEM").unwrap();
     server.read_until("does not hold");
-    assert_eq!(trusting(second).get(&url).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        trusting(second).get(&url).send().await.unwrap().status(),
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -388,7 +543,10 @@ async fn requests_and_answers_go_over_http_2_as_well() {
     drop(client);
     let client = http_client().http2_prior_knowledge().build().unwrap();
     let answered = client.execute(request.unwrap()).await.unwrap();
-    assert_eq!((answered.status(), answered.version()), (StatusCode::OK, http::Version::HTTP_2));
+    assert_eq!(
+        (answered.status(), answered.version()),
+        (StatusCode::OK, http::Version::HTTP_2)
+    );
     assert!(answered.text().await.unwrap().contains("\"isError\":false"));
 }
 
@@ -401,8 +559,11 @@ fn large_bodies_of_one_caller_are_bounded_together() {
         let (answered, answers) = std::sync::mpsc::channel();
         let streams = [connect(&server), connect(&server)].map(|mut stream| {
             let head = "content-type: application/json\r\nconnection: close";
-            write!(stream, "POST /mcp HTTP/1.1\r\nhost: {host}\r\n{head}\r\n{coding}\r\n\r\n")
-                .unwrap();
+            write!(
+                stream,
+                "POST /mcp HTTP/1.1\r\nhost: {host}\r\n{head}\r\n{coding}\r\n\r\n"
+            )
+            .unwrap();
             if coding.ends_with("chunked") {
                 // The refused one may be closed before all of it is sent.
                 _ = write!(stream, "11000\r\n{}\r\n", "0".repeat(0x11000));
@@ -412,7 +573,10 @@ fn large_bodies_of_one_caller_are_bounded_together() {
             stream
         });
         let first = answers.recv().unwrap();
-        assert!(first.starts_with("HTTP/1.1 429 ") || first.is_empty(), "{coding}: {first}");
+        assert!(
+            first.starts_with("HTTP/1.1 429 ") || first.is_empty(),
+            "{coding}: {first}"
+        );
         drop(streams);
     }
 }

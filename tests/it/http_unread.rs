@@ -47,7 +47,10 @@ const MANY: usize = 150;
 
 /// A client over HTTP/2 that lets so many bytes of an answer come, and answers pings.
 fn shut(window: u32) -> Client {
-    over_http_2().http2_initial_stream_window_size(window).build().unwrap()
+    over_http_2()
+        .http2_initial_stream_window_size(window)
+        .build()
+        .unwrap()
 }
 
 fn over_http_2() -> ClientBuilder {
@@ -55,7 +58,10 @@ fn over_http_2() -> ClientBuilder {
 }
 
 async fn list_by(client: &Client, server: &Served) -> reqwest::Response {
-    modern_by(client, server, "tools/list", json!({})).send().await.unwrap()
+    modern_by(client, server, "tools/list", json!({}))
+        .send()
+        .await
+        .unwrap()
 }
 
 async fn cut_off(mut server: Served) -> Served {
@@ -86,8 +92,15 @@ async fn stream_whose_window_stays_shut_gives_its_place_back() {
         let server = served(&["--write-timeout", "0.3", "--concurrency", "1"]);
         let client = shut(window);
         let unread = list_by(&client, &server).await;
-        assert_eq!((unread.status(), unread.version()), (StatusCode::OK, Version::HTTP_2));
-        assert_eq!(status(&server).await, StatusCode::TOO_MANY_REQUESTS, "window {window}");
+        assert_eq!(
+            (unread.status(), unread.version()),
+            (StatusCode::OK, Version::HTTP_2)
+        );
+        assert_eq!(
+            status(&server).await,
+            StatusCode::TOO_MANY_REQUESTS,
+            "window {window}"
+        );
         let server = cut_off(server).await;
         assert!(unread.bytes().await.is_err(), "window {window}");
         // The connection is gone; its last request may be on its way out.
@@ -122,7 +135,10 @@ async fn stream_that_idles_is_not_closed() {
         .header("accept", "text/event-stream")
         .header("mcp-session-id", &begun.headers()["mcp-session-id"]);
     let mut idle = listening.send().await.unwrap();
-    assert_eq!((idle.status(), idle.version()), (StatusCode::OK, Version::HTTP_2));
+    assert_eq!(
+        (idle.status(), idle.version()),
+        (StatusCode::OK, Version::HTTP_2)
+    );
     // Longer than the timeout: another connection runs into it meanwhile.
     let _unread = list_by(&shut(0), &server).await;
     let _server = cut_off(server).await;
@@ -131,7 +147,10 @@ async fn stream_that_idles_is_not_closed() {
             assert!(!chunk.is_empty());
         }
     };
-    assert!(timeout(Duration::ZERO, more).await.is_err(), "the stream has ended");
+    assert!(
+        timeout(Duration::ZERO, more).await.is_err(),
+        "the stream has ended"
+    );
 }
 
 #[tokio::test]
@@ -143,15 +162,26 @@ async fn answers_over_http_2_arrive_whole() {
     ];
     let [whole, in_parts] = answers;
     // This one does open its window, and so has all of it, piece by piece.
-    assert_eq!(whole.headers()["content-length"], in_parts.headers()["content-length"]);
-    let length: usize = whole.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    assert_eq!(
+        whole.headers()["content-length"],
+        in_parts.headers()["content-length"]
+    );
+    let length: usize = whole.headers()["content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(whole.bytes().await.unwrap().len(), length);
 }
 
 #[tokio::test]
 async fn caller_that_reads_nothing_is_answered_no_more() {
     let server = served(&["--max-unread-bytes", "1048576"]);
-    let unread = [asking(&server, MANY), asking(&server, MANY), asking(&server, MANY)];
+    let unread = [
+        asking(&server, MANY),
+        asking(&server, MANY),
+        asking(&server, MANY),
+    ];
     let until = async |expected: StatusCode| {
         let reached = async {
             while status(&server).await != expected {
@@ -163,7 +193,10 @@ async fn caller_that_reads_nothing_is_answered_no_more() {
     until(StatusCode::TOO_MANY_REQUESTS).await;
     let (_, refused) = answer(modern(&server, "tools/list", json!({}))).await;
     let told = refused["error"]["message"].as_str().unwrap();
-    assert!(told.contains("too many answers wait for this caller to read them"), "{told}");
+    assert!(
+        told.contains("too many answers wait for this caller to read them"),
+        "{told}"
+    );
     drop(unread);
     until(StatusCode::OK).await;
 }

@@ -66,9 +66,16 @@ fn message(mut answer: Answer) -> Value {
 #[tokio::test]
 async fn only_what_tells_nothing_on_the_way_is_answered_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (audit, policy) = (folder.path().join("audit.jsonl"), folder.path().join("policy.yaml"));
+    let (audit, policy) = (
+        folder.path().join("audit.jsonl"),
+        folder.path().join("policy.yaml"),
+    );
     let rules = r#"{ rules: [{ name: ask, action: approve, when: "args.label_id == 'x'" }] }"#;
-    std::fs::write(&policy, format!("version: \"1\"\ntools: {{ get-label: {rules} }}\n")).unwrap();
+    std::fs::write(
+        &policy,
+        format!("version: \"1\"\ntools: {{ get-label: {rules} }}\n"),
+    )
+    .unwrap();
     let [audit, policy] = [&audit, &policy].map(|path| path.to_str().unwrap());
     let server = Served::start(&[
         "http",
@@ -84,25 +91,45 @@ async fn only_what_tells_nothing_on_the_way_is_answered_at_once() {
     ]);
     let caller = begun(&server.url).await;
     let cases = [
-        ("get-integration", json!({ "slug": "openai-production" }), JSON),
-        ("get_integration", json!({ "slug": "openai-production" }), JSON),
+        (
+            "get-integration",
+            json!({ "slug": "openai-production" }),
+            JSON,
+        ),
+        (
+            "get_integration",
+            json!({ "slug": "openai-production" }),
+            JSON,
+        ),
         ("get-integration", json!({ "slug": "no-such" }), JSON),
         ("get-integration", json!({ "slgu": "x" }), JSON),
         ("list-all-integrations", json!({ "page_size": 1 }), JSON),
         ("whoami", json!({}), JSON),
         // More than one page, of which the client may hear.
-        ("list-all-integrations", json!({ "page_size": 1, "all": true }), EVENTS),
+        (
+            "list-all-integrations",
+            json!({ "page_size": 1, "all": true }),
+            EVENTS,
+        ),
         // A rule may have somebody asked, on the stream.
         ("get-label", json!({ "label_id": "no-such" }), EVENTS),
         // Whoever lost the answer must not simply make it again.
         ("create-label", json!({ "name": "mine" }), EVENTS),
         // May be anything.
-        ("read-operation", json!({ "operation": "list-labels", "arguments": {} }), EVENTS),
+        (
+            "read-operation",
+            json!({ "operation": "list-labels", "arguments": {} }),
+            EVENTS,
+        ),
         ("no-such-tool", json!({}), EVENTS),
     ];
     for (tool, args, expected) in &cases {
         let answer = send(call(&caller, 7, tool, args)).await.unwrap();
-        assert_eq!((kind(&answer), answer.status), (*expected, StatusCode::OK), "{tool} {args}");
+        assert_eq!(
+            (kind(&answer), answer.status),
+            (*expected, StatusCode::OK),
+            "{tool} {args}"
+        );
         let answer = message(answer);
         assert_eq!(answer["id"], 7, "{answer}");
         if *tool != "create-label" {
@@ -114,7 +141,14 @@ async fn only_what_tells_nothing_on_the_way_is_answered_at_once() {
     // Both have the same record.
     let lines = lines(audit);
     let [plain, other] = [&lines[0], &lines[1]];
-    for field in ["tool", "client", "session", "transport", "protocol", "outcome"] {
+    for field in [
+        "tool",
+        "client",
+        "session",
+        "transport",
+        "protocol",
+        "outcome",
+    ] {
         assert!(plain[field].is_string(), "{field} of {plain}");
         assert_eq!(plain[field], other[field], "{field}");
     }
@@ -130,7 +164,11 @@ async fn who_wants_progress_of_a_read_gets_its_answer() {
         let meta = json!({ "progressToken": "p" });
         let params = json!({ "name": "list-all-integrations", "arguments": args, "_meta": meta });
         let answer = caller.call("tools/call", params).await;
-        assert_eq!((kind(&answer), answer.status), (expected, StatusCode::OK), "{args}");
+        assert_eq!(
+            (kind(&answer), answer.status),
+            (expected, StatusCode::OK),
+            "{args}"
+        );
         assert_eq!(answer.message["result"]["isError"], false, "{args}");
     }
 }
@@ -141,7 +179,16 @@ async fn who_wants_progress_of_a_read_gets_its_answer() {
 async fn id_in_use_in_a_session_is_refused() {
     let upstream = Upstream::start(|_| Act::Hang).await;
     let url = upstream.base_url.as_str();
-    let args = ["--auth", "key", "--base-url", url, "--timeout", "2", "--retries", "0"];
+    let args = [
+        "--auth",
+        "key",
+        "--base-url",
+        url,
+        "--timeout",
+        "2",
+        "--retries",
+        "0",
+    ];
     let server = Served::start(&[&["http", "--listen", "127.0.0.1:0"][..], &args].concat());
     let caller = begun(&server.url).await;
     let slug = json!({ "slug": "x" });
@@ -151,28 +198,54 @@ async fn id_in_use_in_a_session_is_refused() {
     };
     let answers = futures_util::future::join_all((0..8).map(|n| send(make(n)))).await;
     let answers: Vec<Answer> = answers.into_iter().map(Result::unwrap).collect();
-    let (refused, answered): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.message["error"].is_object());
+    let (refused, answered): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| answer.message["error"].is_object());
     // One on each of the two ways that a call can take.
-    assert!((1..=2).contains(&answered.len()), "{} were answered", answered.len());
+    assert!(
+        (1..=2).contains(&answered.len()),
+        "{} were answered",
+        answered.len()
+    );
     assert_eq!(refused.len() + answered.len(), 8);
-    assert!(answered.iter().all(|answer| answer.message["result"]["isError"] == true));
+    assert!(
+        answered
+            .iter()
+            .all(|answer| answer.message["result"]["isError"] == true)
+    );
     for answer in refused {
         let error = &answer.message["error"];
-        assert_eq!((&answer.message["id"], &error["code"]), (&json!(7), &json!(-32600)));
-        assert!(error["message"].as_str().unwrap().contains("under way already"), "{error}");
+        assert_eq!(
+            (&answer.message["id"], &error["code"]),
+            (&json!(7), &json!(-32600))
+        );
+        assert!(
+            error["message"]
+                .as_str()
+                .unwrap()
+                .contains("under way already"),
+            "{error}"
+        );
     }
     // Free once it is answered, on either way.
     for n in 0..2 {
         let again = send(make(n)).await.unwrap();
-        assert_eq!(again.message["result"]["isError"], true, "{:?}", again.message);
+        assert_eq!(
+            again.message["result"]["isError"], true,
+            "{:?}",
+            again.message
+        );
     }
 }
 
 #[tokio::test]
 async fn a_read_is_answered_at_once_over_http2_too() {
     let server = crate::http::served(&["--auth", "key"]);
-    let client = http_client().http2_prior_knowledge().no_proxy().build().unwrap();
+    let client = http_client()
+        .http2_prior_knowledge()
+        .no_proxy()
+        .build()
+        .unwrap();
     let mut caller = Caller::by(client, &server.url, "pk-alice");
     assert_eq!(caller.initialize().await.status, StatusCode::OK);
     let answer = caller.call("tools/call", json!({ "name": "whoami" })).await;
@@ -197,11 +270,19 @@ async fn a_read_that_is_not_wanted_any_more_is_given_up() {
     let cancelled = read(7);
     portkey.asked(1).await;
     // Another of the same id is answered all the same, and ends nothing.
-    let answer = send(call(&caller, 7, "get-integration", &slug)).await.unwrap();
-    assert_eq!((kind(&answer), &answer.message["result"]["isError"]), (EVENTS, &json!(false)));
+    let answer = send(call(&caller, 7, "get-integration", &slug))
+        .await
+        .unwrap();
+    assert_eq!(
+        (kind(&answer), &answer.message["result"]["isError"]),
+        (EVENTS, &json!(false))
+    );
     let params = json!({ "requestId": 7, "reason": "enough" });
     let enough = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
-    assert_eq!(send(caller.post(&enough)).await.unwrap().status, StatusCode::ACCEPTED);
+    assert_eq!(
+        send(caller.post(&enough)).await.unwrap().status,
+        StatusCode::ACCEPTED
+    );
     portkey.hung_up.acquire().await.unwrap().forget();
     // Ended with its session.
     let ended = read(8);
@@ -284,9 +365,15 @@ async fn session(routes: &Router) -> String {
     });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
     let begun = exchange(routes, None, hello).await;
-    let session = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let session = begun.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-    assert_eq!(exchange(routes, Some(&session), ready).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(
+        exchange(routes, Some(&session), ready).await.status(),
+        StatusCode::ACCEPTED
+    );
     session
 }
 
@@ -296,7 +383,9 @@ async fn work(routes: &Router, session: &str) {
         json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "x" } });
     let answer = exchange(routes, Some(session), call).await;
     assert_eq!(answer.status(), StatusCode::OK);
-    let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX)
+        .await
+        .unwrap();
     let text = str::from_utf8(&body).unwrap();
     assert!(text.contains(r#""is":["test","2025-11-25"]"#), "{text}");
 }
@@ -321,7 +410,11 @@ async fn session_in_use_does_not_idle() {
         minutes_pass().await;
         work(&routes, &session).await;
     }
-    assert_eq!(handler.0.load(Ordering::Relaxed), 1, "it ended, and was begun anew");
+    assert_eq!(
+        handler.0.load(Ordering::Relaxed),
+        1,
+        "it ended, and was begun anew"
+    );
 }
 
 #[tokio::test]
@@ -335,22 +428,38 @@ async fn session_that_listens_does_not_idle_and_another_is_begun_anew() {
         .header(header::HOST, "localhost")
         .header("mcp-session-id", &held)
         .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
-    let stream = routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let stream = routes
+        .clone()
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     for _ in 0..3 {
         minutes_pass().await;
     }
     work(&routes, &held).await;
-    assert_eq!(handler.0.load(Ordering::Relaxed), 2, "the one with a stream ended");
+    assert_eq!(
+        handler.0.load(Ordering::Relaxed),
+        2,
+        "the one with a stream ended"
+    );
     work(&routes, &left).await;
-    assert_eq!(handler.0.load(Ordering::Relaxed), 3, "the one without did not end");
+    assert_eq!(
+        handler.0.load(Ordering::Relaxed),
+        3,
+        "the one without did not end"
+    );
     // Whoever hangs up leaves a session that idles.
     drop(stream);
     for _ in 0..3 {
         minutes_pass().await;
     }
     work(&routes, &held).await;
-    assert_eq!(handler.0.load(Ordering::Relaxed), 4, "it went on without a stream");
+    assert_eq!(
+        handler.0.load(Ordering::Relaxed),
+        4,
+        "it went on without a stream"
+    );
 }
 
 /// Otherwise one of them would be answered, and the answers of the others kept for nobody.
@@ -359,15 +468,27 @@ async fn request_with_the_id_of_another_is_refused() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
     let portkey = Upstream::start(move |_| Act::Later(held.clone(), "{}")).await;
-    let args = ["http", "--listen", "127.0.0.1:0", "--auth", "key", "--base-url"];
+    let args = [
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "key",
+        "--base-url",
+    ];
     let server = Served::start(&[&args[..], &[&portkey.base_url]].concat());
     let caller = begun(&server.url).await;
     let slug = json!({ "slug": "x" });
     let first = tokio::spawn(send(roundabout(&caller, 7, "get-integration", &slug)));
     portkey.asked(1).await;
     for _ in 0..3 {
-        let answer = send(roundabout(&caller, 7, "get-integration", &slug)).await.unwrap();
-        assert_eq!((answer.status, &answer.message["id"]), (StatusCode::OK, &json!(7)));
+        let answer = send(roundabout(&caller, 7, "get-integration", &slug))
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, &answer.message["id"]),
+            (StatusCode::OK, &json!(7))
+        );
         let told = answer.message["error"]["message"].as_str().unwrap();
         assert!(told.contains("under way already"), "{told}");
     }
@@ -375,7 +496,9 @@ async fn request_with_the_id_of_another_is_refused() {
     let answer = first.await.unwrap().unwrap();
     assert_eq!(answer.message["result"]["isError"], false, "{answer:?}");
     // Once it is answered, the id is free.
-    let again = send(roundabout(&caller, 7, "get-integration", &slug)).await.unwrap();
+    let again = send(roundabout(&caller, 7, "get-integration", &slug))
+        .await
+        .unwrap();
     assert_eq!(again.message["result"]["isError"], false, "{again:?}");
     assert_eq!(portkey.count(), 2);
 }

@@ -3,7 +3,12 @@
 //! `UPDATE=1 cargo test` rewrites what is generated: `tool-schemas/` and the expectations under
 //! `tests/data/calls/`. Read the diff before committing it.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod access;
 mod approval;
@@ -95,5 +100,8 @@ fn check_file(path: &Path, fresh: &str) {
         fs::write(path, fresh).unwrap();
         return;
     }
-    panic!("{} is out of date; run `UPDATE=1 cargo test` and read the diff", path.display());
+    panic!(
+        "{} is out of date; run `UPDATE=1 cargo test` and read the diff",
+        path.display()
+    );
 }

@@ -24,23 +24,38 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(url: &str, key: &'static str) -> Self {
-        let client = http_client().pool_max_idle_per_host(0).no_proxy().build().unwrap();
+        let client = http_client()
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()
+            .unwrap();
         Self::by(client, url, key)
     }
 
     /// The same with a client of its own.
     pub(crate) fn by(client: Client, url: &str, key: &'static str) -> Self {
-        Self { client, url: url.to_owned(), key, session: None }
+        Self {
+            client,
+            url: url.to_owned(),
+            key,
+            session: None,
+        }
     }
 
     /// The same caller, and the same session, at another address.
     pub(crate) fn at(&self, url: &str) -> Self {
-        Self { url: url.to_owned(), ..self.clone() }
+        Self {
+            url: url.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Somebody else who knows the id of the session.
     pub(crate) fn taken_over_by(&self, key: &'static str) -> Self {
-        Self { key, ..self.clone() }
+        Self {
+            key,
+            ..self.clone()
+        }
     }
 
     /// A request within the session, if there is one.
@@ -58,7 +73,10 @@ impl Caller {
 
     /// A message, within the session if there is one.
     pub(crate) fn post(&self, message: &Value) -> RequestBuilder {
-        let version = self.session.as_ref().map(|_| ("mcp-protocol-version", "2025-11-25"));
+        let version = self
+            .session
+            .as_ref()
+            .map(|_| ("mcp-protocol-version", "2025-11-25"));
         self.post_with(version, message)
     }
 
@@ -67,9 +85,12 @@ impl Caller {
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
         message: &Value,
     ) -> RequestBuilder {
-        let request = self.request(Method::POST).header("content-type", "application/json");
-        let request =
-            headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = self
+            .request(Method::POST)
+            .header("content-type", "application/json");
+        let request = headers.into_iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
         request.body(message.to_string())
     }
 
@@ -84,7 +105,10 @@ impl Caller {
         if let Some(session) = begun.headers.get("mcp-session-id") {
             self.session = Some(session.to_str().unwrap().to_owned());
             let done = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-            assert_eq!(send(self.post(&done)).await.unwrap().status, StatusCode::ACCEPTED);
+            assert_eq!(
+                send(self.post(&done)).await.unwrap().status,
+                StatusCode::ACCEPTED
+            );
         }
         begun
     }
@@ -108,7 +132,8 @@ impl Caller {
 
     /// Calls a tool without a session, as clients since 2026-07-28 do.
     pub(crate) async fn modern(&self, tool: &str, args: &Value) -> reqwest::Result<Answer> {
-        self.modern_with(tool, json!({ "arguments": args }), json!({})).await
+        self.modern_with(tool, json!({ "arguments": args }), json!({}))
+            .await
     }
 
     /// The same with all of the parameters, and what the client says it can do.
@@ -140,7 +165,14 @@ pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await?;
     // One message, as it is or as the last event of a stream.
-    let mut data = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
+    let mut data = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data:"))
+        .map(str::trim);
     let json = data.rfind(|data| data.starts_with('{')).unwrap_or(&text);
-    Ok(Answer { status, headers, message: serde_json::from_str(json).unwrap_or(Value::Null) })
+    Ok(Answer {
+        status,
+        headers,
+        message: serde_json::from_str(json).unwrap_or(Value::Null),
+    })
 }

@@ -46,7 +46,11 @@ impl Measured {
     }
 
     fn call(&self, tool: &str, arguments: &Value) -> RequestBuilder {
-        modern(&self.server, "tools/call", json!({ "name": tool, "arguments": arguments }))
+        modern(
+            &self.server,
+            "tools/call",
+            json!({ "name": tool, "arguments": arguments }),
+        )
     }
 }
 
@@ -59,16 +63,24 @@ pub(crate) async fn session(server: &Served) -> String {
     });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
     let opened = post(server, &body.to_string()).send().await.unwrap();
-    opened.headers()["mcp-session-id"].to_str().unwrap().to_owned()
+    opened.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned()
 }
 
 pub(crate) async fn end(server: &Served, session: &str) {
-    let end = client().delete(&server.url).header("mcp-session-id", session);
+    let end = client()
+        .delete(&server.url)
+        .header("mcp-session-id", session);
     assert_eq!(end.send().await.unwrap().status(), StatusCode::NO_CONTENT);
 }
 
 fn has(text: &str, line: &str) {
-    assert!(text.lines().any(|each| each == line), "no `{line}` in\n{text}");
+    assert!(
+        text.lines().any(|each| each == line),
+        "no `{line}` in\n{text}"
+    );
 }
 
 #[tokio::test]
@@ -91,9 +103,18 @@ async fn what_was_done_is_counted() {
         format!(r#"{series}{{mcp_method_name="tools/call",gen_ai_tool_name="{tool}"{error},{rest}"#)
     };
     let failed = r#",error_type="tool_error""#;
-    has(&text, &format!("{} 2", operation("list-all-integrations", "")));
-    has(&text, &format!("{} 2", operation("get-integration", failed)));
-    has(&text, &format!("{} 1", operation("_unknown", r#",error_type="-32602""#)));
+    has(
+        &text,
+        &format!("{} 2", operation("list-all-integrations", "")),
+    );
+    has(
+        &text,
+        &format!("{} 2", operation("get-integration", failed)),
+    );
+    has(
+        &text,
+        &format!("{} 1", operation("_unknown", r#",error_type="-32602""#)),
+    );
     for line in [
         r#"mcp_server_operation_duration_seconds_count{mcp_method_name="tools/list",mcp_protocol_version="2026-07-28",network_transport="tcp"} 1"#,
         r#"portkey_mcp_calls_total{outcome="answered",effect="read"} 2"#,
@@ -108,7 +129,11 @@ async fn what_was_done_is_counted() {
         r#"portkey_mcp_upstream_request_duration_seconds_count{operation="get-integration",upstream="portkey",status="4xx"} 1"#,
         "portkey_mcp_requests_in_flight 0",
         "portkey_mcp_sessions 0",
-        concat!(r#"portkey_mcp_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        concat!(
+            r#"portkey_mcp_build_info{version=""#,
+            env!("CARGO_PKG_VERSION"),
+            r#""} 1"#
+        ),
         "# EOF",
     ] {
         has(&text, line);
@@ -128,7 +153,11 @@ async fn sessions_and_connections_are_counted_while_they_last() {
     let ended = r#"mcp_server_session_duration_seconds_count{mcp_protocol_version="2025-11-25",network_transport="tcp"} 1"#;
     measured.scrape_until(ended).await;
     measured.scrape_until("portkey_mcp_connections 0").await;
-    let address = measured.server.url.trim_start_matches("http://").trim_end_matches("/mcp");
+    let address = measured
+        .server
+        .url
+        .trim_start_matches("http://")
+        .trim_end_matches("/mcp");
     let mut open = TcpStream::connect(address).unwrap();
     open.write_all(b"POST").unwrap();
     measured.scrape_until("portkey_mcp_connections 1").await;
@@ -145,7 +174,10 @@ async fn repetitions_are_counted() {
     let text = measured.scrape().await;
     let count = |series: &str| -> u32 {
         let line = text.lines().find_map(|line| line.strip_prefix(series));
-        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).trim().parse().unwrap()
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+            .trim()
+            .parse()
+            .unwrap()
     };
     let attempts = |status: &str| {
         count(&format!(
@@ -164,13 +196,20 @@ async fn nothing_that_a_caller_writes_becomes_a_label() {
     let measured = Measured::start(&["--auth", "key", "--rate-limit", "none"]);
     let with_key = |request: RequestBuilder| request.header("x-portkey-api-key", SECRET);
     let series = |text: &str| -> BTreeSet<String> {
-        let series = text.lines().filter(|line| line.contains("_count") || line.contains("_total"));
-        series.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+        let series = text
+            .lines()
+            .filter(|line| line.contains("_count") || line.contains("_total"));
+        series
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect()
     };
     let call = |name: String| with_key(measured.call(&name, &json!({ "key": SECRET })));
     answer(call("first-made-up".to_owned())).await;
-    answer(with_key(measured.call("list-all-integrations", &json!({ "workspace_id": SECRET }))))
-        .await;
+    answer(with_key(measured.call(
+        "list-all-integrations",
+        &json!({ "workspace_id": SECRET }),
+    )))
+    .await;
     answer(measured.call("list-all-integrations", &json!({}))).await;
     let before = series(&measured.scrape().await);
     // One client for all, because making one takes longer than a call.
@@ -184,7 +223,10 @@ async fn nothing_that_a_caller_writes_becomes_a_label() {
     }
     let text = measured.scrape().await;
     assert_eq!(series(&text), before, "a label has what a caller wrote");
-    has(&text, r#"portkey_mcp_refusals_total{reason="unknown_tool"} 1001"#);
+    has(
+        &text,
+        r#"portkey_mcp_refusals_total{reason="unknown_tool"} 1001"#,
+    );
     has(&text, r#"portkey_mcp_refusals_total{reason="access"} 1"#);
     for word in [SECRET, "made-up", "key-", "127.0.0.1"] {
         assert!(!text.contains(word), "{word} in\n{text}");
@@ -195,14 +237,29 @@ async fn nothing_that_a_caller_writes_becomes_a_label() {
 async fn metrics_have_an_address_of_their_own() {
     for server in [served(&[]), Measured::start(&[]).server] {
         let main = server.url.replace("/mcp", "/metrics");
-        assert_eq!(client().get(main).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            client().get(main).send().await.unwrap().status(),
+            StatusCode::NOT_FOUND
+        );
     }
     let measured = Measured::start(&[]);
     let other = measured.url.replace("/metrics", "/mcp");
-    assert_eq!(client().get(other).send().await.unwrap().status(), StatusCode::NOT_FOUND);
-    let taken = measured.url.trim_start_matches("http://").trim_end_matches("/metrics");
-    let (ok, _, log) =
-        said(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", taken]);
+    assert_eq!(
+        client().get(other).send().await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
+    let taken = measured
+        .url
+        .trim_start_matches("http://")
+        .trim_end_matches("/metrics");
+    let (ok, _, log) = said(&[
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        taken,
+    ]);
     assert!(!ok && log.contains("`--metrics-listen`"), "{log}");
 }
 
@@ -215,12 +272,20 @@ async fn lines_that_nobody_reads_are_counted() {
     let client = client();
     for _ in 0..400 {
         for _ in 0..25 {
-            let call =
-                modern_by(&client, &measured.server, "tools/call", json!({ "name": "none" }));
+            let call = modern_by(
+                &client,
+                &measured.server,
+                "tools/call",
+                json!({ "name": "none" }),
+            );
             call.send().await.unwrap();
         }
         let text = measured.scrape().await;
-        let lost = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        let lost = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .to_owned();
         if lost != "0" {
             return;
         }

@@ -40,7 +40,10 @@ async fn call(base_url: &str, variables: &[(&str, &str)], more: &[&str]) -> Resu
         command.env_remove(name).env_remove(name.to_lowercase());
     }
     command.envs(variables.iter().copied());
-    let output = tokio::process::Command::from(command).output().await.unwrap();
+    let output = tokio::process::Command::from(command)
+        .output()
+        .await
+        .unwrap();
     match output.status.success() {
         true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
         false => Err(String::from_utf8(output.stderr).unwrap()),
@@ -56,8 +59,13 @@ async fn proxy_variable_that_is_invalid_ends_the_start_with_its_name() {
         ("ALL_PROXY", "socks5://user:hunter2@proxy.invalid:1080"),
     ];
     for (name, address) in cases {
-        let told = call(&reached.base_url, &[(name, address)], &[]).await.unwrap_err();
-        assert!(told.contains(&format!("`{name}`")) && !told.contains("hunter2"), "{told}");
+        let told = call(&reached.base_url, &[(name, address)], &[])
+            .await
+            .unwrap_err();
+        assert!(
+            told.contains(&format!("`{name}`")) && !told.contains("hunter2"),
+            "{told}"
+        );
     }
     assert_eq!(reached.count(), 0, "nothing was sent past the proxy");
     // Of no concern where nothing is sent.
@@ -71,35 +79,65 @@ async fn system_proxies_are_used_and_excepted() {
     let proxy = Upstream::start(|_| ok(r#"{"by":"proxy"}"#)).await;
     let address = proxy.base_url.trim_end_matches("/v1").to_owned();
     let through = [("HTTP_PROXY", address.as_str())];
-    let answered = call("http://portkey.invalid/v1", &through, &[]).await.unwrap();
+    let answered = call("http://portkey.invalid/v1", &through, &[])
+        .await
+        .unwrap();
     assert_eq!(answered["by"], "proxy");
-    assert_eq!(proxy.requests()[0].target, "http://portkey.invalid/v1/integrations");
+    assert_eq!(
+        proxy.requests()[0].target,
+        "http://portkey.invalid/v1/integrations"
+    );
 
-    let excepted = [("HTTP_PROXY", address.as_str()), ("NO_PROXY", "portkey.invalid")];
-    let text = call("http://portkey.invalid/v1", &excepted, &[]).await.unwrap_err();
+    let excepted = [
+        ("HTTP_PROXY", address.as_str()),
+        ("NO_PROXY", "portkey.invalid"),
+    ];
+    let text = call("http://portkey.invalid/v1", &excepted, &[])
+        .await
+        .unwrap_err();
     assert!(text.contains("could not be reached"), "{text}");
     assert_eq!(proxy.requests().len(), 1);
 
     // TLS is tunnelled, so that the proxy never sees the key.
     let refusing = Upstream::start(|_| answer("403 Forbidden", "", "")).await;
     let address = refusing.base_url.trim_end_matches("/v1").to_owned();
-    call("https://portkey.invalid/v1", &[("HTTPS_PROXY", &address)], &[]).await.unwrap_err();
+    call(
+        "https://portkey.invalid/v1",
+        &[("HTTPS_PROXY", &address)],
+        &[],
+    )
+    .await
+    .unwrap_err();
     let seen = &refusing.requests()[0];
-    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("CONNECT", "portkey.invalid:443"));
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str()),
+        ("CONNECT", "portkey.invalid:443")
+    );
     assert!(!seen.head.contains("x-portkey-api-key"), "{}", seen.head);
 }
 
 #[tokio::test]
 async fn proxy_that_is_down_is_named() {
     let through = [("HTTPS_PROXY", "http://me:planted@127.0.0.1:1")];
-    let text = call("https://portkey.invalid/v1", &through, &[]).await.unwrap_err();
-    for part in ["`https://portkey.invalid` through the proxy `http://127.0.0.1:1`", "NO_PROXY"] {
+    let text = call("https://portkey.invalid/v1", &through, &[])
+        .await
+        .unwrap_err();
+    for part in [
+        "`https://portkey.invalid` through the proxy `http://127.0.0.1:1`",
+        "NO_PROXY",
+    ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
-    assert!(text.contains("connection refused") && !text.contains("planted"), "{text}");
+    assert!(
+        text.contains("connection refused") && !text.contains("planted"),
+        "{text}"
+    );
     let text = call("http://127.0.0.1:1/v1", &[], &[]).await.unwrap_err();
     let told = "`http://127.0.0.1:1`: nothing listens there (connection refused). Check --base-url";
-    assert!(text.contains(told) && !text.contains("through the proxy"), "{text}");
+    assert!(
+        text.contains(told) && !text.contains("through the proxy"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -114,16 +152,24 @@ async fn plain_http_at_an_https_address_is_told() {
         _ = stream.shutdown().await;
     });
     let text = call(&base_url, &[], &[]).await.unwrap_err();
-    assert!(text.contains("does not speak TLS") && text.contains("begins with http://"), "{text}");
+    assert!(
+        text.contains("does not speak TLS") && text.contains("begins with http://"),
+        "{text}"
+    );
     assert!(!text.contains("InvalidContentType"), "{text}");
 }
 
 #[tokio::test]
 async fn tls_at_an_http_address_is_told() {
     let (base_url, _) = tls_portkey().await;
-    let text = call(&base_url.replace("https://", "http://"), &[], &[]).await.unwrap_err();
+    let text = call(&base_url.replace("https://", "http://"), &[], &[])
+        .await
+        .unwrap_err();
     // Whether its alert or its hanging up is seen first is up to the system.
-    assert!(text.contains("begin with https://") || text.contains("broke before"), "{text}");
+    assert!(
+        text.contains("begin with https://") || text.contains("broke before"),
+        "{text}"
+    );
 }
 
 /// As `openssl req -x509` makes them: an authority in the place of a server.
@@ -140,8 +186,14 @@ async fn self_signed_certificate_of_an_authority_is_told() {
     let trusting = ["--ca-file", file.to_str().unwrap()];
     for more in [&[] as &[&str], &trusting] {
         let text = call(&base_url, &[], more).await.unwrap_err();
-        assert!(text.contains("`https://localhost:") && text.contains("--ca-file"), "{text}");
-        assert!(!text.contains("OtherError") && !text.contains("CaUsedAsEndEntity"), "{text}");
+        assert!(
+            text.contains("`https://localhost:") && text.contains("--ca-file"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("OtherError") && !text.contains("CaUsedAsEndEntity"),
+            "{text}"
+        );
     }
 }
 
@@ -153,11 +205,25 @@ fn port_in_use_is_told_with_what_to_do() {
         (&["sandbox", "--listen", &address], "--listen"),
         (&["http", "--sandbox", "--listen", &address], "--listen"),
         (
-            &["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", &address],
+            &[
+                "http",
+                "--sandbox",
+                "--listen",
+                "127.0.0.1:0",
+                "--metrics-listen",
+                &address,
+            ],
             "--metrics-listen",
         ),
         (
-            &["http", "--sandbox", "--listen", "127.0.0.1:0", "--admin-listen", &address],
+            &[
+                "http",
+                "--sandbox",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                &address,
+            ],
             "--admin-listen",
         ),
     ];
@@ -175,8 +241,13 @@ fn port_in_use_is_told_with_what_to_do() {
 /// The embedded sandbox is in the same process: no proxy has business in between.
 #[tokio::test]
 async fn the_sandbox_is_reached_directly() {
-    let variables = [("HTTP_PROXY", "http://127.0.0.1:1"), ("ALL_PROXY", "http://127.0.0.1:1")];
-    let answered = call("http://portkey.invalid/v1", &variables, &["--sandbox"]).await.unwrap();
+    let variables = [
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("ALL_PROXY", "http://127.0.0.1:1"),
+    ];
+    let answered = call("http://portkey.invalid/v1", &variables, &["--sandbox"])
+        .await
+        .unwrap();
     assert_eq!(answered["object"], "list");
 }
 
@@ -188,7 +259,10 @@ async fn an_extra_authority_is_trusted() {
     let file = folder.path().join("ca.pem");
     fs::write(&file, authority).unwrap();
     let text = call(&base_url, &[], &[]).await.unwrap_err();
-    assert!(text.contains("could not be reached") && text.contains("certificate"), "{text}");
+    assert!(
+        text.contains("could not be reached") && text.contains("certificate"),
+        "{text}"
+    );
     let trusting = ["--ca-file", file.to_str().unwrap()];
     let answered = call(&base_url, &[], &trusting).await.unwrap();
     assert_eq!(answered["offers_h2"], true);
@@ -204,7 +278,10 @@ async fn tls_portkey() -> (String, String) {
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().unwrap();
     let names = vec!["localhost".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     (tls_with(certificate.into(), &key).await, authority_pem)
 }
 
@@ -212,18 +289,31 @@ async fn tls_portkey() -> (String, String) {
 async fn tls_with(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
     let config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .with_single_cert(
+            vec![certificate],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
         .unwrap();
-    let (listener, config) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(config));
+    let (listener, config) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        Arc::new(config),
+    );
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(hello) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else {
                 continue;
             };
-            let offers_h2 = hello.client_hello().alpn().into_iter().flatten().any(|p| p == b"h2");
+            let offers_h2 = hello
+                .client_hello()
+                .alpn()
+                .into_iter()
+                .flatten()
+                .any(|p| p == b"h2");
             // A client that does not trust us hangs up here.
-            let Ok(mut stream) = hello.into_stream(config.clone()).await else { continue };
+            let Ok(mut stream) = hello.into_stream(config.clone()).await else {
+                continue;
+            };
             _ = stream.read(&mut [0; 4096]).await;
             let body = format!(r#"{{"offers_h2":{offers_h2}}}"#);
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());

@@ -49,7 +49,10 @@ fn what_must_not_ship_does_not() {
         .map(|operation| (operation.method().as_str(), emptied(operation.path())))
         .collect();
     for (method, path) in NOT_SHIPPED {
-        assert!(!shipped.contains(&(*method, (*path).to_owned())), "{method} {path} is a tool");
+        assert!(
+            !shipped.contains(&(*method, (*path).to_owned())),
+            "{method} {path} is a tool"
+        );
     }
 }
 
@@ -65,13 +68,17 @@ fn the_list_is_the_recorded_one() {
         .iter()
         .map(|record| (text(record, "method"), emptied(&text(record, "path"))))
         .collect();
-    let listed: BTreeSet<_> =
-        NOT_SHIPPED.iter().map(|(m, path)| ((*m).to_owned(), (*path).to_owned())).collect();
+    let listed: BTreeSet<_> = NOT_SHIPPED
+        .iter()
+        .map(|(m, path)| ((*m).to_owned(), (*path).to_owned()))
+        .collect();
     assert_eq!(listed, recorded);
 }
 
 /// `/prompts/{prompt_id}/fork` as `/prompts/{}/fork`: names differ, places do not.
 fn emptied(path: &str) -> String {
     let parts = path.split(['{', '}']).enumerate();
-    parts.map(|(i, part)| if i % 2 == 0 { part } else { "{}" }).collect()
+    parts
+        .map(|(i, part)| if i % 2 == 0 { part } else { "{}" })
+        .collect()
 }

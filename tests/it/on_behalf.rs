@@ -80,11 +80,17 @@ impl Closed {
         let known = catalog.iter().map(|entry| entry.operation);
         let excluded = Tools::named(["get-mcp-gateway", "get-config"], known).unwrap();
         let excluded = self.excludes.then_some(excluded);
-        dispatcher.narrowed(AccessModes { excluded, ..AccessModes::default() })
+        dispatcher.narrowed(AccessModes {
+            excluded,
+            ..AccessModes::default()
+        })
     }
 
     fn caller(&self) -> Principal {
-        Principal { scopes: Scopes::among(self.scopes.iter().copied()), ..operator() }
+        Principal {
+            scopes: Scopes::among(self.scopes.iter().copied()),
+            ..operator()
+        }
     }
 }
 
@@ -94,7 +100,9 @@ async fn call(
     tool: &str,
     args: &Value,
 ) -> Result<Value, CallError> {
-    dispatcher.call(caller, tool, args.as_object().unwrap().clone()).await
+    dispatcher
+        .call(caller, tool, args.as_object().unwrap().clone())
+        .await
 }
 
 #[tokio::test]
@@ -103,11 +111,23 @@ async fn preview_is_for_whoever_may_read_the_document() {
     for closed in &CLOSED {
         let upstream = Upstream::start(|_| ok(STORED)).await;
         let dispatcher = closed.dispatcher(&upstream, Always::default());
-        let shown = call(&dispatcher, &closed.caller(), "modify-mcp-gateway", &args).await.unwrap();
-        let (text, note) = (shown.to_string(), shown["note"].as_str().unwrap_or_default());
+        let shown = call(&dispatcher, &closed.caller(), "modify-mcp-gateway", &args)
+            .await
+            .unwrap();
+        let (text, note) = (
+            shown.to_string(),
+            shown["note"].as_str().unwrap_or_default(),
+        );
         assert!(!text.contains("stored-document"), "{}: {text}", closed.what);
-        assert_eq!((&shown["stored"], &shown["merged"]), (&Value::Null, &Value::Null));
-        assert!(note.contains("`get-mcp-gateway`"), "{}: {text}", closed.what);
+        assert_eq!(
+            (&shown["stored"], &shown["merged"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert!(
+            note.contains("`get-mcp-gateway`"),
+            "{}: {text}",
+            closed.what
+        );
         assert!(note.contains(closed.told), "{}: {text}", closed.what);
         assert_eq!(upstream.count(), 0, "{}", closed.what);
     }
@@ -120,12 +140,17 @@ async fn preview_is_redacted_and_masked_as_the_read_is() {
                      'servers_config.servers[].saved_name'] }] } }";
     let dispatcher = guarded(&upstream, Always::default()).under(Watched::fixed(policy(redacting)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
-    let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await.unwrap();
+    let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
+        .await
+        .unwrap();
     for document in [&shown["stored"], &shown["merged"]] {
         assert_eq!(document["description"], "[redacted by policy]", "{shown}");
         let server = &document["servers_config"]["servers"][0];
         assert_eq!(server["saved_name"], "[redacted by policy]", "{shown}");
-        assert_eq!(server["api_key"]["value"], "[masked by portkey-mcp]", "{shown}");
+        assert_eq!(
+            server["api_key"]["value"], "[masked by portkey-mcp]",
+            "{shown}"
+        );
     }
     assert_eq!(
         (&shown["stored"]["is_active"], &shown["merged"]["is_active"]),
@@ -140,9 +165,16 @@ async fn preview_counts_as_a_read() {
     let limited = "tools: { get_mcp_gateway: { rules: [{ name: few, rate_limit: 1/hour }] } }";
     let dispatcher = guarded(&upstream, Always::default()).under(Watched::fixed(policy(limited)));
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
-    let first = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await.unwrap();
-    let second = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await.unwrap();
-    assert!(first["stored"].is_object() && second["stored"].is_null(), "{second}");
+    let first = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
+        .await
+        .unwrap();
+    let second = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
+        .await
+        .unwrap();
+    assert!(
+        first["stored"].is_object() && second["stored"].is_null(),
+        "{second}"
+    );
     assert_eq!(upstream.count(), 1);
 }
 
@@ -156,25 +188,47 @@ async fn preview_resolves_and_shows_no_secret_of_its_own() {
     } });
     let args = json!({ "gateway": "g", "preview": true,
         "servers_config": { "common_overrides": policies } });
-    let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await.unwrap();
+    let shown = call(&dispatcher, &operator(), "modify-mcp-gateway", &args)
+        .await
+        .unwrap();
     let more = &shown["merged"]["servers_config"]["common_overrides"]["input_guardrails_config"]["additional_config"];
-    assert_eq!(more, &json!({ "api_key": "$env:HOME", "token": "***" }), "{shown}");
+    assert_eq!(
+        more,
+        &json!({ "api_key": "$env:HOME", "token": "***" }),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
 async fn dry_run_and_question_show_no_document_that_the_caller_may_not_read() {
     let writes = [
-        ("modify-mcp-gateway", json!({ "gateway": "g", "is_active": false }), "get-mcp-gateway"),
-        ("update-config", json!({ "slug": "s", "name": "new-name" }), "get-config"),
+        (
+            "modify-mcp-gateway",
+            json!({ "gateway": "g", "is_active": false }),
+            "get-mcp-gateway",
+        ),
+        (
+            "update-config",
+            json!({ "slug": "s", "name": "new-name" }),
+            "get-config",
+        ),
     ];
     for closed in &CLOSED {
         for (tool, args, read) in &writes {
             let upstream = Upstream::start(|_| ok(STORED)).await;
-            let always = Always { writes: true, deletes: true, confirm: true };
+            let always = Always {
+                writes: true,
+                deletes: true,
+                confirm: true,
+            };
             let dispatcher = closed.dispatcher(&upstream, always);
             let asked = call(&dispatcher, &closed.caller(), tool, args).await;
-            let Err(CallError::Ask(question)) = asked else { panic!("{}: {asked:?}", closed.what) };
-            let dry = closed.dispatcher(&upstream, Always::default()).dry_run(true);
+            let Err(CallError::Ask(question)) = asked else {
+                panic!("{}: {asked:?}", closed.what)
+            };
+            let dry = closed
+                .dispatcher(&upstream, Always::default())
+                .dry_run(true);
             let told = call(&dry, &closed.caller(), tool, args).await.unwrap();
             assert_eq!(told["current"], Value::Null, "{}: {told}", closed.what);
             for text in [&question.text, told["note"].as_str().unwrap()] {
@@ -196,16 +250,27 @@ async fn dry_run_and_question_show_the_document_as_it_is_read() {
     let upstream = Upstream::start(|_| ok(STORED)).await;
     let redacting = "tools: { get_config: { rules: [{ name: r, redact: [name, config, \
                      description, servers_config] }] } }";
-    let always = Always { writes: true, deletes: true, confirm: false };
+    let always = Always {
+        writes: true,
+        deletes: true,
+        confirm: false,
+    };
     let dispatcher = guarded(&upstream, always).under(Watched::fixed(policy(redacting)));
     let args = json!({ "slug": "s", "name": "new-name", "config": { "note": "new-note" } });
     let asked = call(&dispatcher, &operator(), "update-config", &args).await;
-    let Err(CallError::Ask(question)) = asked else { panic!("{asked:?}") };
+    let Err(CallError::Ask(question)) = asked else {
+        panic!("{asked:?}")
+    };
     let dry = guarded(&upstream, Always::default()).under(Watched::fixed(policy(redacting)));
-    let told = call(&dry.dry_run(true), &operator(), "update-config", &args).await.unwrap();
+    let told = call(&dry.dry_run(true), &operator(), "update-config", &args)
+        .await
+        .unwrap();
     let all = format!("{told} {}", question.text);
     assert!(!all.contains("stored-document"), "{all}");
-    assert!(question.text.contains("[redacted by policy]") && all.contains("new-note"), "{all}");
+    assert!(
+        question.text.contains("[redacted by policy]") && all.contains("new-note"),
+        "{all}"
+    );
 }
 
 /// A preview of what is not there fails as before.
@@ -216,5 +281,8 @@ async fn preview_of_what_is_missing_is_an_error() {
     let dispatcher = guarded(&upstream, Always::default());
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
     let outcome = call(&dispatcher, &operator(), "modify-mcp-gateway", &args).await;
-    assert!(matches!(outcome, Err(CallError::Refused(..))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(CallError::Refused(..))),
+        "{outcome:?}"
+    );
 }

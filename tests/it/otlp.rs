@@ -34,7 +34,11 @@ fn exporting(args: &[&str], portkey: &Upstream, collector: Option<&Upstream>) ->
 }
 
 fn over_http(portkey: &Upstream, collector: Option<&Upstream>) -> Served {
-    Served::spawn(exporting(&["http", "--listen", "127.0.0.1:0"], portkey, collector))
+    Served::spawn(exporting(
+        &["http", "--listen", "127.0.0.1:0"],
+        portkey,
+        collector,
+    ))
 }
 
 /// A call whose metadata, and whose header, name a trace.
@@ -71,7 +75,11 @@ fn told(portkey: &Upstream) -> Option<(String, String)> {
     let [version, trace, span, flags] = header.split('-').collect::<Vec<_>>()[..] else {
         panic!("{header}")
     };
-    assert_eq!((version, trace.len(), span.len(), flags), ("00", 32, 16, "01"), "{header}");
+    assert_eq!(
+        (version, trace.len(), span.len(), flags),
+        ("00", 32, 16, "01"),
+        "{header}"
+    );
     Some((trace.to_owned(), span.to_owned()))
 }
 
@@ -93,7 +101,9 @@ fn has(bytes: &[u8], part: &[u8]) -> bool {
 
 /// Asks it to stop, and lets the collector answer meanwhile.
 async fn stop(server: Served) {
-    let (status, log) = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
+    let (status, log) = tokio::task::spawn_blocking(|| server.terminate())
+        .await
+        .unwrap();
     assert!(status.success() && !log.contains("not exported"), "{log}");
 }
 
@@ -107,17 +117,33 @@ async fn a_trace_goes_from_the_caller_to_portkey() {
         (None, Some(&other), Some(OTHER)),
         // What lies in between adds headers; the message is the client's own.
         (Some(&own), Some(&other), Some(TRACE)),
-        (Some(&format!("00-{TRACE}-{SPAN}-0")), Some(&other), Some(OTHER)),
+        (
+            Some(&format!("00-{TRACE}-{SPAN}-0")),
+            Some(&other),
+            Some(OTHER),
+        ),
         (None, None, None),
-        (None, Some(&format!("00-{}-{SPAN}-01", "0".repeat(32))), None),
+        (
+            None,
+            Some(&format!("00-{}-{SPAN}-01", "0".repeat(32))),
+            None,
+        ),
         (None, Some(&format!("ff-{TRACE}-{SPAN}-01")), None),
         (None, Some(&own.to_uppercase()), None),
     ] {
-        call(&server, meta.map(String::as_str), header.map(String::as_str)).await;
+        call(
+            &server,
+            meta.map(String::as_str),
+            header.map(String::as_str),
+        )
+        .await;
         let (trace, span) = told(&portkey).unwrap();
         match expected {
             Some(expected) => assert_eq!(trace, expected, "{meta:?} {header:?}"),
-            None => assert!(trace != TRACE && trace != OTHER, "{meta:?} {header:?}: {trace}"),
+            None => assert!(
+                trace != TRACE && trace != OTHER,
+                "{meta:?} {header:?}: {trace}"
+            ),
         }
         assert_ne!(span, SPAN, "the caller's own step goes on to Portkey");
     }
@@ -125,11 +151,17 @@ async fn a_trace_goes_from_the_caller_to_portkey() {
     let traces = exported(&collector, "/v1/traces");
     let (last, _) = told(&portkey).unwrap();
     for id in [TRACE, OTHER, SPAN, &last] {
-        assert!(has(&traces, &hex::decode(id).unwrap()), "{id} was not exported");
+        assert!(
+            has(&traces, &hex::decode(id).unwrap()),
+            "{id} was not exported"
+        );
     }
-    for text in
-        ["tools/call list-all-integrations", "mcp.method.name", "GET Portkey", "portkey-mcp"]
-    {
+    for text in [
+        "tools/call list-all-integrations",
+        "mcp.method.name",
+        "GET Portkey",
+        "portkey-mcp",
+    ] {
         assert!(has(&traces, text.as_bytes()), "{text} was not exported");
     }
 }
@@ -140,8 +172,10 @@ async fn metrics_are_exported_and_secrets_are_not() {
     let server = over_http(&portkey, Some(&collector));
     call(&server, None, None).await;
     stop(server).await;
-    let (traces, metrics) =
-        (exported(&collector, "/v1/traces"), exported(&collector, "/v1/metrics"));
+    let (traces, metrics) = (
+        exported(&collector, "/v1/traces"),
+        exported(&collector, "/v1/metrics"),
+    );
     for text in [
         "mcp.server.operation.duration",
         "gen_ai.tool.name",
@@ -153,7 +187,9 @@ async fn metrics_are_exported_and_secrets_are_not() {
         assert!(has(&metrics, text.as_bytes()), "{text} was not exported");
     }
     for secret in [KEY, "planted-argument"] {
-        let told = [&traces, &metrics].iter().any(|all| has(all, secret.as_bytes()));
+        let told = [&traces, &metrics]
+            .iter()
+            .any(|all| has(all, secret.as_bytes()));
         assert!(!told, "{secret} was exported");
     }
 }
@@ -168,10 +204,19 @@ async fn no_span_has_a_secret() {
         answer(requests::call(&server, tool, args)).await;
     }
     stop(server).await;
-    let exported = [exported(&collector, "/v1/traces"), exported(&collector, "/v1/metrics")];
-    assert!(has(&exported[0], b"tools/call create-integration"), "nothing was exported");
+    let exported = [
+        exported(&collector, "/v1/traces"),
+        exported(&collector, "/v1/metrics"),
+    ];
+    assert!(
+        has(&exported[0], b"tools/call create-integration"),
+        "nothing was exported"
+    );
     for secret in &secrets {
-        assert!(!exported.iter().any(|all| has(all, secret.as_bytes())), "{secret} was exported");
+        assert!(
+            !exported.iter().any(|all| has(all, secret.as_bytes())),
+            "{secret} was exported"
+        );
     }
 }
 
@@ -190,7 +235,9 @@ async fn without_a_collector_nothing_is_told() {
 async fn the_variables_of_opentelemetry_hold() {
     let (portkey, collector) = both().await;
     let mut command = exporting(&["stdio"], &portkey, Some(&collector));
-    command.env("OTEL_METRICS_EXPORTER", "none").env("OTEL_SERVICE_NAME", "admin-of-team-a");
+    command
+        .env("OTEL_METRICS_EXPORTER", "none")
+        .env("OTEL_SERVICE_NAME", "admin-of-team-a");
     let mut pipe = Pipe::spawn(command);
     let pipe = tokio::task::spawn_blocking(move || {
         let opened = json!({
@@ -217,5 +264,10 @@ async fn the_variables_of_opentelemetry_hold() {
     assert_eq!(told(&portkey).unwrap().0, TRACE);
     let traces = exported(&collector, "/v1/traces");
     assert!(has(&traces, b"admin-of-team-a"), "{log}");
-    assert!(collector.requests().iter().all(|request| request.target == "/v1/traces"));
+    assert!(
+        collector
+            .requests()
+            .iter()
+            .all(|request| request.target == "/v1/traces")
+    );
 }

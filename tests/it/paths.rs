@@ -49,16 +49,20 @@ pub(crate) fn minimal(entry: &portkey_api::catalog::Entry) -> Value {
             Some("object") => {
                 let required = schema["required"].as_array().cloned().unwrap_or_default();
                 // Of fields of which some are needed, the first of each group.
-                let groups = ["x-exactly-one", "x-at-least-one"].into_iter().flat_map(|mark| {
-                    let group = &schema[mark];
-                    let many = group[0].is_array().then(|| group.as_array()).flatten();
-                    many.map_or_else(
-                        || vec![&group[0]],
-                        |many| many.iter().map(|g| &g[0]).collect(),
-                    )
-                });
+                let groups = ["x-exactly-one", "x-at-least-one"]
+                    .into_iter()
+                    .flat_map(|mark| {
+                        let group = &schema[mark];
+                        let many = group[0].is_array().then(|| group.as_array()).flatten();
+                        many.map_or_else(
+                            || vec![&group[0]],
+                            |many| many.iter().map(|g| &g[0]).collect(),
+                        )
+                    });
                 let names = required.iter().chain(groups).filter_map(Value::as_str);
-                names.map(|name| (name.to_owned(), fill(&schema["properties"][name]))).collect()
+                names
+                    .map(|name| (name.to_owned(), fill(&schema["properties"][name])))
+                    .collect()
             }
             Some("array") => json!([fill(&schema["items"])]),
             Some("integer" | "number") => json!(1),
@@ -88,13 +92,20 @@ async fn nothing_that_climbs_reaches_the_wire() {
                 let mut args = minimal(entry);
                 args[argument] = json!(value);
                 let outcome = dispatcher
-                    .call(&operator(), operation.name(), args.as_object().unwrap().clone())
+                    .call(
+                        &operator(),
+                        operation.name(),
+                        args.as_object().unwrap().clone(),
+                    )
                     .await;
                 let Err(CallError::Input(error)) = outcome else {
                     panic!("{operation:?} with `{argument}` = {value:?}: {outcome:?}");
                 };
                 let text = error.to_string();
-                assert!(text.contains(&format!("`{argument}`")), "{operation:?}: {text}");
+                assert!(
+                    text.contains(&format!("`{argument}`")),
+                    "{operation:?}: {text}"
+                );
                 swept += 1;
             }
         }
@@ -117,7 +128,10 @@ async fn odd_but_harmless_identifiers_stay_in_their_segment() {
     ];
     for (slug, path) in cases {
         let args = json!({ "slug": slug }).as_object().unwrap().clone();
-        dispatcher.call(&operator(), "get-integration", args).await.unwrap();
+        dispatcher
+            .call(&operator(), "get-integration", args)
+            .await
+            .unwrap();
         assert_eq!(upstream.requests().last().unwrap().target, path);
     }
 }

@@ -39,7 +39,10 @@ impl Plain {
             ("mcp-name", tool),
         ];
         let head = head.map(|(name, value)| {
-            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
         });
         let meta = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -49,16 +52,21 @@ impl Plain {
         let params = json!({ "name": tool, "arguments": arguments, "_meta": meta });
         let body =
             json!({ "jsonrpc": "2.0", "id": "a-1", "method": "tools/call", "params": params });
-        Self { head: head.into_iter().collect(), body: body.to_string() }
+        Self {
+            head: head.into_iter().collect(),
+            body: body.to_string(),
+        }
     }
 
     fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.head.insert(name, HeaderValue::from_str(value).unwrap());
+        self.head
+            .insert(name, HeaderValue::from_str(value).unwrap());
         self
     }
 
     fn and(mut self, name: &'static str, value: &str) -> Self {
-        self.head.append(name, HeaderValue::from_str(value).unwrap());
+        self.head
+            .append(name, HeaderValue::from_str(value).unwrap());
         self
     }
 
@@ -74,7 +82,10 @@ impl Plain {
     }
 
     async fn answer(self, server: &Served) -> (StatusCode, Value) {
-        let request = client().post(&server.url).headers(self.head).body(self.body);
+        let request = client()
+            .post(&server.url)
+            .headers(self.head)
+            .body(self.body);
         let (status, mut body) = answer(request).await;
         if let Some(Value::String(text)) = body.pointer_mut("/result/content/0/text") {
             // Portkey counts its answers.
@@ -89,37 +100,85 @@ fn roundabout(call: &Plain, host: &str) -> Vec<(&'static str, Plain)> {
     let call = || call.clone();
     let meta = r#""_meta":{"#;
     vec![
-        ("weighted types", call().with("accept", "application/json;q=0.9, text/event-stream")),
+        (
+            "weighted types",
+            call().with("accept", "application/json;q=0.9, text/event-stream"),
+        ),
         ("anything", call().with("accept", "*/*")),
         ("JSON alone", call().with("accept", "application/json")),
-        ("two lists", call().with("accept", "text/event-stream").and("accept", "application/json")),
-        ("a charset", call().with("content-type", "application/json; charset=utf-8")),
+        (
+            "two lists",
+            call()
+                .with("accept", "text/event-stream")
+                .and("accept", "application/json"),
+        ),
+        (
+            "a charset",
+            call().with("content-type", "application/json; charset=utf-8"),
+        ),
         ("a host in capitals", call().with("host", host)),
         ("an escape", call().saying("tools/call", r"tools\/call")),
         ("another field", call().saying(r#""id":"#, r#""x":1,"id":"#)),
-        ("progress", call().saying(meta, r#""_meta":{"progressToken":1,"#)),
-        ("no name of a client", call().saying(r#""name":"test","#, "")),
+        (
+            "progress",
+            call().saying(meta, r#""_meta":{"progressToken":1,"#),
+        ),
+        (
+            "no name of a client",
+            call().saying(r#""name":"test","#, ""),
+        ),
     ]
 }
 
 #[tokio::test]
 async fn answers_are_the_same_whichever_way_a_call_takes() {
     let server = served(&[]);
-    let host = server.url.replace("http://127.0.0.1", "LOCALHOST").replace("/mcp", "");
+    let host = server
+        .url
+        .replace("http://127.0.0.1", "LOCALHOST")
+        .replace("/mcp", "");
     let calls = [
-        ("an answer", Plain::new("list-all-integrations", json!({ "page_size": 2 })), 200),
-        ("no arguments", Plain::new("get-current-workspace", json!(null)), 200),
-        ("a refusal", Plain::new("get-integration", json!({ "slug": "no-such" })), 200),
-        ("bad arguments", Plain::new("get-integration", json!({ "slgu": "x" })), 200),
-        ("an unknown tool", Plain::new("no-such-tool", json!({})), 200),
+        (
+            "an answer",
+            Plain::new("list-all-integrations", json!({ "page_size": 2 })),
+            200,
+        ),
+        (
+            "no arguments",
+            Plain::new("get-current-workspace", json!(null)),
+            200,
+        ),
+        (
+            "a refusal",
+            Plain::new("get-integration", json!({ "slug": "no-such" })),
+            200,
+        ),
+        (
+            "bad arguments",
+            Plain::new("get-integration", json!({ "slgu": "x" })),
+            200,
+        ),
+        (
+            "an unknown tool",
+            Plain::new("no-such-tool", json!({})),
+            200,
+        ),
         ("one of our own", Plain::new("whoami", json!({})), 200),
     ];
     for (what, call, status) in calls {
         let (got, plain) = call.clone().answer(&server).await;
         assert_eq!(got, status, "{what}: {plain}");
-        assert_eq!((&plain["jsonrpc"], &plain["id"]), (&json!("2.0"), &json!("a-1")), "{what}");
+        assert_eq!(
+            (&plain["jsonrpc"], &plain["id"]),
+            (&json!("2.0"), &json!("a-1")),
+            "{what}"
+        );
         for (how, call) in roundabout(&call, &host) {
-            assert_eq!(call.answer(&server).await, (got, plain.clone()), "{what}, {how}");
+            assert_eq!(
+                call.answer(&server).await,
+                (got, plain.clone()),
+                "{what}, {how}"
+            );
         }
     }
 }
@@ -130,21 +189,39 @@ async fn answers_of_any_kind_come_whole_and_without_keys() {
     let key = "sk-abcdefghijklmnopqrstuvwxyz0123456789";
     let mask = "[masked by portkey-mcp]";
     let bodies = [
-        (r#"{"a":[1,{"b":null}]}"#.to_owned(), json!({ "a": [1, { "b": null }] })),
+        (
+            r#"{"a":[1,{"b":null}]}"#.to_owned(),
+            json!({ "a": [1, { "b": null }] }),
+        ),
         (r#"[{"a":1}]"#.to_owned(), json!({ "data": [{ "a": 1 }] })),
         (r#""a text""#.to_owned(), json!({ "data": "a text" })),
         ("17".to_owned(), json!({ "data": 17 })),
-        (r#"{"a":"\"{}\" é \\ \n"}"#.to_owned(), json!({ "a": "\"{}\" é \\ \n" })),
+        (
+            r#"{"a":"\"{}\" é \\ \n"}"#.to_owned(),
+            json!({ "a": "\"{}\" é \\ \n" }),
+        ),
         (format!(r#"{{"a":"{key}"}}"#), json!({ "a": mask })),
-        (format!(r#"{{"a":"\u0073k-{}"}}"#, &key[3..]), json!({ "a": mask })),
-        (format!(r#"{{"a":"s\u200bk-{}"}}"#, &key[3..]), json!({ "a": mask })),
-        (format!("{{\"a\":\"s\u{200b}k-{}\"}}", &key[3..]), json!({ "a": mask })),
+        (
+            format!(r#"{{"a":"\u0073k-{}"}}"#, &key[3..]),
+            json!({ "a": mask }),
+        ),
+        (
+            format!(r#"{{"a":"s\u200bk-{}"}}"#, &key[3..]),
+            json!({ "a": mask }),
+        ),
+        (
+            format!("{{\"a\":\"s\u{200b}k-{}\"}}", &key[3..]),
+            json!({ "a": mask }),
+        ),
         (
             r#"{"a":"http://me:hidden@host/x"}"#.to_owned(),
             json!({ "a": format!("http://{mask}@host/x") }),
         ),
         (r#"{"a":"our-own-key-1"}"#.to_owned(), json!({ "a": mask })),
-        (r#"{"a":{"password":"p"}}"#.to_owned(), json!({ "a": { "password": mask } })),
+        (
+            r#"{"a":{"password":"p"}}"#.to_owned(),
+            json!({ "a": { "password": mask } }),
+        ),
     ];
     let served = bodies.clone();
     let portkey = Upstream::start(move |count| {
@@ -154,7 +231,12 @@ async fn answers_of_any_kind_come_whole_and_without_keys() {
         Act::Write(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into())
     })
     .await;
-    let own = ["--api-key", "our-own-key-1", "--base-url", &portkey.base_url];
+    let own = [
+        "--api-key",
+        "our-own-key-1",
+        "--base-url",
+        &portkey.base_url,
+    ];
     let server = Served::start(&[["http", "--listen", "127.0.0.1:0"].as_slice(), &own].concat());
     for (body, expected) in bodies {
         let call = Plain::new("get-integration", json!({ "slug": "x" }));
@@ -173,18 +255,50 @@ async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
     let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
     let capabilities = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
     let cases = [
-        ("another site", call().with("origin", "https://evil.example"), 403),
+        (
+            "another site",
+            call().with("origin", "https://evil.example"),
+            403,
+        ),
         ("another host", call().with("host", "evil.example"), 403),
-        ("a host that ends as ours", call().with("host", "evil.example:localhost"), 400),
-        ("another type", call().with("content-type", "text/plain"), 415),
+        (
+            "a host that ends as ours",
+            call().with("host", "evil.example:localhost"),
+            400,
+        ),
+        (
+            "another type",
+            call().with("content-type", "text/plain"),
+            415,
+        ),
         ("another form", call().with("accept", "text/html"), 406),
-        ("nothing wanted", call().with("accept", "application/json;q=0"), 406),
-        ("another tool", call().with("mcp-name", "delete-integration"), 400),
+        (
+            "nothing wanted",
+            call().with("accept", "application/json;q=0"),
+            406,
+        ),
+        (
+            "another tool",
+            call().with("mcp-name", "delete-integration"),
+            400,
+        ),
         ("no tool", call().without("mcp-name"), 400),
-        ("another method", call().with("mcp-method", "tools/list"), 400),
+        (
+            "another method",
+            call().with("mcp-method", "tools/list"),
+            400,
+        ),
         ("no method", call().without("mcp-method"), 400),
-        ("another revision", call().saying(version, &version.replace("2026", "2027")), 400),
-        ("no capabilities", call().saying(&format!("{capabilities},"), ""), 400),
+        (
+            "another revision",
+            call().saying(version, &version.replace("2026", "2027")),
+            400,
+        ),
+        (
+            "no capabilities",
+            call().saying(&format!("{capabilities},"), ""),
+            400,
+        ),
         (
             "capabilities that are none",
             call().saying(capabilities, &capabilities.replace("{}", "1")),
@@ -192,7 +306,11 @@ async fn what_is_wrong_in_a_head_or_a_message_is_still_turned_back() {
         ),
         ("no JSON-RPC", call().saying(r#""2.0""#, r#""1.0""#), 400),
         ("an id that is none", call().saying(r#""a-1""#, "{}"), 400),
-        ("no JSON", call().saying(r#"{"jsonrpc""#, r#"{{"jsonrpc""#), 400),
+        (
+            "no JSON",
+            call().saying(r#"{"jsonrpc""#, r#"{{"jsonrpc""#),
+            400,
+        ),
     ];
     for (what, call, status) in cases {
         let (got, body) = call.answer(&server).await;
@@ -219,7 +337,9 @@ impl ServerHandler for Regions {
             _ => return None,
         };
         let schema = json!({ "type": "object", "properties": { "region": region } });
-        let Value::Object(schema) = schema else { return None };
+        let Value::Object(schema) = schema else {
+            return None;
+        };
         Some(Tool::new(name.to_owned(), "", schema))
     }
 
@@ -238,8 +358,16 @@ async fn what_is_said_in_the_head_too_is_compared() {
     let url = serve_http(Regions).await;
     let call = |tool| Plain::new(tool, json!({ "region": "eu" }));
     let cases = [
-        ("the same", call("in-region").with("mcp-param-region", "eu"), 200),
-        ("another", call("in-region").with("mcp-param-region", "us"), 400),
+        (
+            "the same",
+            call("in-region").with("mcp-param-region", "eu"),
+            200,
+        ),
+        (
+            "another",
+            call("in-region").with("mcp-param-region", "us"),
+            400,
+        ),
         ("nothing", call("in-region"), 400),
         ("no need", call("anywhere"), 200),
     ];
@@ -248,6 +376,10 @@ async fn what_is_said_in_the_head_too_is_compared() {
         let (got, body) = answer(client().post(&url).headers(head).body(body)).await;
         assert_eq!(got, status, "{what}: {body}");
         let answered = &body["result"]["structuredContent"]["region"];
-        assert_eq!(*answered, json!((status == 200).then_some("eu")), "{what}: {body}");
+        assert_eq!(
+            *answered,
+            json!((status == 200).then_some("eu")),
+            "{what}: {body}"
+        );
     }
 }

@@ -11,7 +11,9 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command.args(args);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        let ours = ["PORTKEY", "ENKRYPT", "OTEL"].iter().any(|mark| name_text.starts_with(mark));
+        let ours = ["PORTKEY", "ENKRYPT", "OTEL"]
+            .iter()
+            .any(|mark| name_text.starts_with(mark));
         if ours || name_text == "RUST_LOG" {
             command.env_remove(name);
         }
@@ -28,7 +30,11 @@ pub(crate) fn run(args: &[&str]) -> Output {
 pub(crate) fn said(args: &[&str]) -> (bool, String, String) {
     let output = run(args);
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.success(), text(output.stdout), text(output.stderr))
+    (
+        output.status.success(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// A server over stdio, spoken to line by line.
@@ -51,7 +57,11 @@ impl Pipe {
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { input: child.stdin.take(), output, child }
+        Self {
+            input: child.stdin.take(),
+            output,
+            child,
+        }
     }
 
     pub(crate) fn send(&mut self, line: &str) {
@@ -69,7 +79,12 @@ impl Pipe {
         drop(self.input.take());
         let (mut rest, mut log) = (String::new(), String::new());
         self.output.read_to_string(&mut rest).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
         (self.child.wait().unwrap(), rest, log)
     }
 }
@@ -96,20 +111,37 @@ impl Served {
 
     /// The same with a command of one's own.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut served = Self { child, url: String::new(), log };
+        let mut served = Self {
+            child,
+            url: String::new(),
+            log,
+        };
         let line = served.read_until("://");
         let at = line[..line.find("://").unwrap()].rfind("http").unwrap();
-        served.url = line[at..].split([';', ' ', '"', '\n']).next().unwrap().to_owned();
+        served.url = line[at..]
+            .split([';', ' ', '"', '\n'])
+            .next()
+            .unwrap()
+            .to_owned();
         served
     }
 
     /// Sends it a signal, as a supervisor would.
     pub(crate) fn signal(&self, name: &str) {
         let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
-        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Reads its log up to the line that has `marker`, and returns that.

@@ -16,13 +16,23 @@ use crate::{
 
 /// Every tool in a form: operations, and those of the compact surface.
 pub(crate) fn tools(profile: Profile) -> Vec<Tool> {
-    let catalog = Catalog::presented(Presentation { profile, ..Presentation::default() });
+    let catalog = Catalog::presented(Presentation {
+        profile,
+        ..Presentation::default()
+    });
     let listed = |surface| server::tools(surface, catalog.presentation(), catalog.iter());
     [listed(Surface::Operations), listed(Surface::Compact)].concat()
 }
 
 /// What a form may say beside these.
-const PLAIN: &[&str] = &["type", "description", "enum", "items", "properties", "required"];
+const PLAIN: &[&str] = &[
+    "type",
+    "description",
+    "enum",
+    "items",
+    "properties",
+    "required",
+];
 const CONSTRAINTS: &[&str] = &[
     "minimum",
     "maximum",
@@ -61,14 +71,27 @@ fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
         }
     };
     let allowed = |key: &str| PLAIN.contains(&key) || keywords(profile).contains(&key);
-    let odd = schema.as_object().unwrap().keys().filter(|key| !allowed(key));
+    let odd = schema
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|key| !allowed(key));
     demand(odd.count() == 0, "a keyword that some client does not take");
     let lean = matches!(profile, Profile::Portable | Profile::Gemini);
-    demand(!kinds.is_empty() && (!lean || schema["type"].is_string()), "not one type");
+    demand(
+        !kinds.is_empty() && (!lean || schema["type"].is_string()),
+        "not one type",
+    );
     if kinds.contains(&"array") {
-        demand(schema["items"].get("type").is_some(), "lists things of no type");
+        demand(
+            schema["items"].get("type").is_some(),
+            "lists things of no type",
+        );
     }
-    let words = schema["enum"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let words = schema["enum"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let is_word = |word: &Value| word.is_string() || (kinds.contains(&"null") && word.is_null());
     let few = profile != Profile::Portable || words.len() <= 40;
     demand(few && words.iter().all(is_word), "an odd enum");
@@ -76,7 +99,11 @@ fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
     demand(described.len() <= 1024, "described in over 1024 bytes");
     if kinds.contains(&"object") {
         let fields = schema["properties"].as_object();
-        let names: Vec<_> = fields.into_iter().flatten().map(|(name, _)| json!(name)).collect();
+        let names: Vec<_> = fields
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| json!(name))
+            .collect();
         let listed = schema["required"].as_array();
         let required = listed.cloned().unwrap_or_default();
         match profile {
@@ -87,7 +114,10 @@ fn faults(profile: Profile, at: &str, schema: &Value) -> Vec<String> {
             }
             Profile::OpenAiStrict => {
                 demand(schema["additionalProperties"] == false, "is not closed");
-                demand(listed.is_some() && required == names, "not every field is required");
+                demand(
+                    listed.is_some() && required == names,
+                    "not every field is required",
+                );
             }
             Profile::Gemini => demand(at.is_empty() || !names.is_empty(), "says no field"),
         }
@@ -125,15 +155,24 @@ fn forms_differ_in_form_alone() {
     let catalog = Catalog::full();
     for profile in Profile::ALL {
         for tool in tools(profile) {
-            let Ok(entry) = catalog.find(&tool.name) else { continue };
+            let Ok(entry) = catalog.find(&tool.name) else {
+                continue;
+            };
             let full = &entry.published().full_schema()["properties"];
             let shown = tool.input_schema["properties"].as_object().unwrap();
-            let strange = shown.keys().filter(|name| full.get(name).is_none() && *name != "clear");
+            let strange = shown
+                .keys()
+                .filter(|name| full.get(name).is_none() && *name != "clear");
             assert_eq!(strange.count(), 0, "{} {}", profile.name(), tool.name);
             let required = &entry.published().full_schema()["required"];
             for name in required.as_array().into_iter().flatten() {
                 let name = name.as_str().unwrap();
-                assert!(shown.contains_key(name), "{} {}: {name}", profile.name(), tool.name);
+                assert!(
+                    shown.contains_key(name),
+                    "{} {}: {name}",
+                    profile.name(),
+                    tool.name
+                );
             }
         }
     }
@@ -142,11 +181,19 @@ fn forms_differ_in_form_alone() {
 /// `null` leaves out what it otherwise clears, and `clear` clears.
 #[test]
 fn strict_clients_clear_by_name() {
-    let presentation = Presentation { profile: Profile::OpenAiStrict, ..Presentation::default() };
+    let presentation = Presentation {
+        profile: Profile::OpenAiStrict,
+        ..Presentation::default()
+    };
     let catalog = Catalog::presented(presentation);
     let admit = |tool: &str, args: Value| {
         let args = args.as_object().unwrap().clone();
-        catalog.find(tool).unwrap().published().admit(args).map(Value::Object)
+        catalog
+            .find(tool)
+            .unwrap()
+            .published()
+            .admit(args)
+            .map(Value::Object)
     };
     for (tool, given, meant) in [
         (
@@ -166,13 +213,26 @@ fn strict_clients_clear_by_name() {
             json!({ "id": "a", "expires_at": null, "defaults": { "config_id": null } }),
         ),
     ] {
-        assert_eq!(admit(tool, given.clone()).map_err(|e| e.to_string()), Ok(meant), "{given}");
+        assert_eq!(
+            admit(tool, given.clone()).map_err(|e| e.to_string()),
+            Ok(meant),
+            "{given}"
+        );
     }
     for (named, told) in [
-        ("/name", "`clear[0]`: `/name` is nothing that can be cleared"),
-        ("/nobody", "`clear[0]`: `/nobody` is nothing that can be cleared"),
+        (
+            "/name",
+            "`clear[0]`: `/name` is nothing that can be cleared",
+        ),
+        (
+            "/nobody",
+            "`clear[0]`: `/nobody` is nothing that can be cleared",
+        ),
         ("", "`clear[0]`: takes a length of at least 1, got 0"),
-        ("description", "`clear[0]`: `description` is nothing that can be cleared"),
+        (
+            "description",
+            "`clear[0]`: `description` is nothing that can be cleared",
+        ),
     ] {
         let refused = admit("update-api-key", json!({ "id": "a", "clear": [named] })).unwrap_err();
         assert!(refused.to_string().contains(told), "{named}: {refused}");
@@ -181,11 +241,16 @@ fn strict_clients_clear_by_name() {
 
 #[test]
 fn value_beside_its_clearing_is_refused() {
-    let presentation = Presentation { profile: Profile::OpenAiStrict, ..Presentation::default() };
+    let presentation = Presentation {
+        profile: Profile::OpenAiStrict,
+        ..Presentation::default()
+    };
     let catalog = Catalog::presented(presentation);
     let args = json!({ "id": "a", "expires_at": "2099-01-01T00:00:00Z", "clear": ["/expires_at"] });
     let published = catalog.find("update-api-key").unwrap().published();
-    let refused = published.admit(args.as_object().unwrap().clone()).unwrap_err();
+    let refused = published
+        .admit(args.as_object().unwrap().clone())
+        .unwrap_err();
     let told = "`clear[0]`: `/expires_at` has a value, too; leave out one of the two";
     assert_eq!(refused.to_string(), told);
 }
@@ -256,7 +321,10 @@ fn own_words_are_shown_everywhere() {
     let slug = &config["inputSchema"]["properties"]["slug"];
     assert_eq!(slug["description"], "Ihr Name.");
     let models = &tool("bulk-update-integration-models")["inputSchema"]["properties"]["models"];
-    assert_eq!(models["items"]["properties"]["slug"]["description"], "Das Modell.");
+    assert_eq!(
+        models["items"]["properties"]["slug"]["description"],
+        "Das Modell."
+    );
     assert_eq!(tool("whoami")["description"], "Wer fragt.");
     let call = json!({ "name": "describe-operation", "arguments": { "operation": "get-config" } });
     let described = ask("tools/call", call)["structuredContent"].take();
@@ -270,11 +338,20 @@ fn words_of_nothing_stop_the_start() {
     let file = folder.path().join("words.toml");
     let long = format!("[get-config]\ntitle = \"{}\"", "a".repeat(2049));
     for (words, told) in [
-        ("[get-confg]\ntitle = \"A\"", "there is no tool `get-confg`, did you mean `get-config`?"),
+        (
+            "[get-confg]\ntitle = \"A\"",
+            "there is no tool `get-confg`, did you mean `get-config`?",
+        ),
         ("[get-config]\nname = \"A\"", "unknown field `name`"),
-        ("[get-config]\ntitle = \" \"", "get-config: `title` has 0 characters; give 1 to 2048"),
+        (
+            "[get-config]\ntitle = \" \"",
+            "get-config: `title` has 0 characters; give 1 to 2048",
+        ),
         (&long, "get-config: `title` has 2049 characters"),
-        ("[get-config.arguments]\nslugs = \"A\"", "get-config: the tool shows no argument `slugs`"),
+        (
+            "[get-config.arguments]\nslugs = \"A\"",
+            "get-config: the tool shows no argument `slugs`",
+        ),
         ("[get-config", "--descriptions"),
     ] {
         fs::write(&file, words).unwrap();

@@ -26,7 +26,12 @@ static FOUND: LazyLock<Mutex<BTreeMap<&'static str, bool>>> = LazyLock::new(Mute
 
 /// Whether the test has to do without a program, which goes on record then.
 pub(crate) fn is_missing(program: &'static str) -> bool {
-    if *FOUND.lock().unwrap().entry(program).or_insert_with(|| is_installed(program)) {
+    if *FOUND
+        .lock()
+        .unwrap()
+        .entry(program)
+        .or_insert_with(|| is_installed(program))
+    {
         return false;
     }
     assert!(
@@ -36,13 +41,21 @@ pub(crate) fn is_missing(program: &'static str) -> bool {
     let thread = std::thread::current();
     let mut reports = REPORTS.lock().unwrap();
     let report = reports.entry(program).or_insert_with(|| report(program));
-    writeln!(report.stdin.as_mut().unwrap(), "{}", thread.name().unwrap_or("a test")).unwrap();
+    writeln!(
+        report.stdin.as_mut().unwrap(),
+        "{}",
+        thread.name().unwrap_or("a test")
+    )
+    .unwrap();
     true
 }
 
 fn is_installed(program: &str) -> bool {
-    let started =
-        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let started = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     match started {
         Err(error) if error.kind() == ErrorKind::NotFound => false,
         started => started.is_ok(),
@@ -51,7 +64,10 @@ fn is_installed(program: &str) -> bool {
 
 fn report(program: &str) -> Child {
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", REPORT, "report", program]).stdin(Stdio::piped()).stdout(Stdio::null());
+    shell
+        .args(["-c", REPORT, "report", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
     shell.spawn().unwrap()
 }
 
@@ -65,7 +81,10 @@ mod without {
     fn run(more: &[(&str, &str)]) -> (bool, String) {
         let nothing = tempfile::tempdir().unwrap();
         let mut tests = Command::new(std::env::current_exe().unwrap());
-        tests.args(["--exact", TEST]).env_remove(REDIS).env("PATH", nothing.path());
+        tests
+            .args(["--exact", TEST])
+            .env_remove(REDIS)
+            .env("PATH", nothing.path());
         let ended = tests.envs(more.iter().copied()).output().unwrap();
         let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         (ended.status.success(), said.concat())
@@ -82,6 +101,9 @@ mod without {
     #[test]
     fn missing_redis_server_is_a_failure_where_it_is_required() {
         let (passed, said) = run(&[(REDIS, "required")]);
-        assert!(!passed && said.contains("apt-get install redis-server"), "{said}");
+        assert!(
+            !passed && said.contains("apt-get install redis-server"),
+            "{said}"
+        );
     }
 }

@@ -28,17 +28,33 @@ fn the_built_in_prompts_name_tools_that_there_are() {
     for prompt in library.iter() {
         let mut tools = 0;
         for name in prompt.mentions() {
-            let entry = catalog.find(name).unwrap_or_else(|e| panic!("{}: {e}", prompt.name()));
-            assert_eq!(entry.operation.name(), name, "{} has an alias", prompt.name());
+            let entry = catalog
+                .find(name)
+                .unwrap_or_else(|e| panic!("{}: {e}", prompt.name()));
+            assert_eq!(
+                entry.operation.name(),
+                name,
+                "{} has an alias",
+                prompt.name()
+            );
             tools += 1;
         }
         assert!(tools > 5, "{} names {tools} tools", prompt.name());
         assert!(prompt.description().len() < 160 && prompt.title().len() < 60);
         for argument in prompt.arguments() {
-            assert_ne!(argument.required, argument.default.is_some(), "{}", argument.name);
+            assert_ne!(
+                argument.required,
+                argument.default.is_some(),
+                "{}",
+                argument.name
+            );
         }
         let text = prompt.render(&filled(prompt)).unwrap();
-        assert!(!text.contains("{{") && text.len() < 4_000, "{}: {text}", prompt.name());
+        assert!(
+            !text.contains("{{") && text.len() < 4_000,
+            "{}: {text}",
+            prompt.name()
+        );
     }
 }
 
@@ -46,23 +62,36 @@ fn the_built_in_prompts_name_tools_that_there_are() {
 fn the_reference_has_every_prompt_and_argument() {
     let text = fs::read_to_string("docs/prompts.md").unwrap();
     for prompt in Library::built_in().iter() {
-        let (_, section) = text.split_once(&format!("### `{}`\n", prompt.name())).unwrap();
+        let (_, section) = text
+            .split_once(&format!("### `{}`\n", prompt.name()))
+            .unwrap();
         let section = section.split("\n#").next().unwrap();
         assert!(section.contains(prompt.description()), "{}", prompt.name());
         for argument in prompt.arguments() {
             let needed = if argument.required { "yes" } else { "no" };
-            let row = format!("| `{}` | {needed} | {}", argument.name, argument.description);
+            let row = format!(
+                "| `{}` | {needed} | {}",
+                argument.name, argument.description
+            );
             assert!(section.contains(&row), "{}: {row}", prompt.name());
         }
-        let rows = section.lines().filter(|line| line.starts_with("| `")).count();
+        let rows = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .count();
         assert_eq!(rows, prompt.arguments().len(), "{}", prompt.name());
     }
 }
 
 /// Every argument with its own name as the value.
 fn filled(prompt: &Prompt) -> serde_json::Map<String, Value> {
-    let names = prompt.arguments().iter().map(|argument| argument.name.clone());
-    names.map(|name| (name.clone(), Value::from(name))).collect()
+    let names = prompt
+        .arguments()
+        .iter()
+        .map(|argument| argument.name.clone());
+    names
+        .map(|name| (name.clone(), Value::from(name)))
+        .collect()
 }
 
 #[test]
@@ -75,7 +104,11 @@ fn a_file_that_is_no_prompt_is_told_with_its_line() {
         (String::new(), 1, "front matter"),
         ("Just text.".to_owned(), 1, "front matter"),
         ("---\nname: a\n".to_owned(), 1, "no end"),
-        ("---\ntitle: A\ndescription: B\n---\nText.".to_owned(), 2, "name"),
+        (
+            "---\ntitle: A\ndescription: B\n---\nText.".to_owned(),
+            2,
+            "name",
+        ),
         (front("colour: red\n", "Text."), 5, "colour"),
         (front("title: [\n", "Text."), 5, ""),
         (front("", ""), 1, "empty"),
@@ -84,15 +117,37 @@ fn a_file_that_is_no_prompt_is_told_with_its_line() {
         (front(argument, "{{x}}\n{{\nTwo.\n}}"), 10, "not closed"),
         (front(argument, "{{x}} {{x"), 9, "not closed"),
         (front(argument, "Text."), 1, "`x` is never used"),
-        (front(&format!("{argument}    needed: true\n"), "{{x}}"), 8, "needed"),
-        (front(&format!("{argument}    completes: dogs\n"), "{{x}}"), 1, "dogs"),
-        (front(&format!("{argument}  - name: x\n    description: X.\n"), "{{x}}"), 1, "twice"),
-        (front("", "Text.").replace("name: a", "name: A b"), 1, "`name`"),
+        (
+            front(&format!("{argument}    needed: true\n"), "{{x}}"),
+            8,
+            "needed",
+        ),
+        (
+            front(&format!("{argument}    completes: dogs\n"), "{{x}}"),
+            1,
+            "dogs",
+        ),
+        (
+            front(
+                &format!("{argument}  - name: x\n    description: X.\n"),
+                "{{x}}",
+            ),
+            1,
+            "twice",
+        ),
+        (
+            front("", "Text.").replace("name: a", "name: A b"),
+            1,
+            "`name`",
+        ),
     ];
     for (text, line, reason) in cases {
         let error = Prompt::parse(&text).unwrap_err();
         assert!(error.reason.contains(reason), "{text:?}: {error}");
-        assert!(error.line.abs_diff(line) <= 1, "{text:?}: {error}, not {line}");
+        assert!(
+            error.line.abs_diff(line) <= 1,
+            "{text:?}: {error}, not {line}"
+        );
     }
 }
 
@@ -101,13 +156,22 @@ fn a_prompt_takes_plain_texts_only() {
     let own = Prompt::parse(OWN).unwrap();
     let long = "x".repeat(1_001);
     let cases = [
-        (json!({ "who": "Ada" }), Ok("Greet Ada well, then Ada again.")),
-        (json!({ "who": "Ada", "how": "" }), Ok("Greet Ada well, then Ada again.")),
+        (
+            json!({ "who": "Ada" }),
+            Ok("Greet Ada well, then Ada again."),
+        ),
+        (
+            json!({ "who": "Ada", "how": "" }),
+            Ok("Greet Ada well, then Ada again."),
+        ),
         (
             json!({ "who": "A\u{7}d\u{202e}a\n\nx", "how": "so" }),
             Ok("Greet Ada x so, then Ada x again."),
         ),
-        (json!({ "who": "{{how}}" }), Ok("Greet {{how}} well, then {{how}} again.")),
+        (
+            json!({ "who": "{{how}}" }),
+            Ok("Greet {{how}} well, then {{how}} again."),
+        ),
         (json!({}), Err("`who`")),
         (json!({ "who": " \n" }), Err("`who`")),
         (json!({ "who": 5 }), Err("`who`")),
@@ -137,10 +201,19 @@ fn own_prompts_come_from_a_folder() {
     assert_eq!(library.find("own").unwrap().title(), "Own");
     write("twice.md", OWN);
     let error = format!("{:#}", Library::follow(folder.path()).unwrap_err());
-    assert!(error.contains("twice.md") && error.contains("own.md"), "{error}");
-    write("twice.md", "---\nname: b\ntitle: B\ndescription: B.\nwrong: 1\n---\nText.\n");
+    assert!(
+        error.contains("twice.md") && error.contains("own.md"),
+        "{error}"
+    );
+    write(
+        "twice.md",
+        "---\nname: b\ntitle: B\ndescription: B.\nwrong: 1\n---\nText.\n",
+    );
     let (ok, _, told) = said(&["--sandbox", "--prompts", folder.path().to_str().unwrap()]);
-    assert!(!ok && told.contains("twice.md") && told.contains("line 5"), "{told}");
+    assert!(
+        !ok && told.contains("twice.md") && told.contains("line 5"),
+        "{told}"
+    );
 }
 
 /// Files may change, come and go. One that does not hold is told, and what was there before stays.
@@ -150,13 +223,22 @@ fn own_prompts_follow_their_folder() {
     let path = |name: &str| folder.path().join(name);
     fs::write(path("own.md"), OWN).unwrap();
     let mut server = served(&["--prompts", folder.path().to_str().unwrap()]);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let titles = |server: &Served| {
         let (_, body) = runtime.block_on(answer(modern(server, "prompts/list", json!({}))));
         let prompts = body["result"]["prompts"].as_array().unwrap().clone();
         let own = |prompt: &Value| prompt["name"].as_str().unwrap().starts_with("own");
-        let own = prompts.into_iter().filter(own).map(|prompt| prompt["title"].clone());
-        assert_eq!(body["result"]["prompts"].as_array().unwrap().len() - own.clone().count(), 9);
+        let own = prompts
+            .into_iter()
+            .filter(own)
+            .map(|prompt| prompt["title"].clone());
+        assert_eq!(
+            body["result"]["prompts"].as_array().unwrap().len() - own.clone().count(),
+            9
+        );
         own.collect::<Vec<_>>()
     };
     assert_eq!(titles(&server), ["Own"]);
@@ -168,9 +250,10 @@ fn own_prompts_follow_their_folder() {
     assert_eq!(titles(&server), ["Changed", "Own"]);
     fs::write(path("own.md"), OWN.replace("{{who}}", "{{whom}}")).unwrap();
     // It may be read while it is still empty.
-    while !server.read_until("what was in effect stays so").contains("own.md: line 13: `{{whom}}`")
-    {
-    }
+    while !server
+        .read_until("what was in effect stays so")
+        .contains("own.md: line 13: `{{whom}}`")
+    {}
     assert_eq!(titles(&server), ["Changed", "Own"]);
     fs::remove_file(path("own.md")).unwrap();
     server.read_until("the changed file is in effect");
@@ -183,25 +266,46 @@ async fn clients_list_prompts_and_get_them() {
         let (client, way) = (&connected.client, connected.way);
         let prompts = client.list_all_prompts().await.unwrap();
         assert_eq!(prompts.len(), 9, "{way}");
-        let rotate = prompts.iter().find(|prompt| prompt.name == "rotate-api-keys").unwrap();
+        let rotate = prompts
+            .iter()
+            .find(|prompt| prompt.name == "rotate-api-keys")
+            .unwrap();
         let arguments = rotate.arguments.as_ref().unwrap();
-        let told: Vec<_> = arguments.iter().map(|one| (&*one.name, one.required)).collect();
-        assert_eq!(told, [("workspace", Some(true)), ("older_than_days", Some(false))], "{way}");
+        let told: Vec<_> = arguments
+            .iter()
+            .map(|one| (&*one.name, one.required))
+            .collect();
+        assert_eq!(
+            told,
+            [("workspace", Some(true)), ("older_than_days", Some(false))],
+            "{way}"
+        );
         let get = |name: &str, args: Value| {
             let args = args.as_object().unwrap().clone();
             client.get_prompt(GetPromptRequestParams::new(name).with_arguments(args))
         };
-        let got = get("rotate-api-keys", json!({ "workspace": "ws-shared" })).await.unwrap();
+        let got = get("rotate-api-keys", json!({ "workspace": "ws-shared" }))
+            .await
+            .unwrap();
         let text = serde_json::to_value(&got.messages[0]).unwrap();
         assert_eq!(text["role"], "user", "{way}");
         let text = text["content"]["text"].as_str().unwrap();
-        assert!(text.contains("\"ws-shared\"") && text.contains("`rotate-api-key`"), "{text}");
+        assert!(
+            text.contains("\"ws-shared\"") && text.contains("`rotate-api-key`"),
+            "{text}"
+        );
         for (name, args, part) in [
             ("rotate-api-keys", json!({}), "`workspace`"),
-            ("rotate-api-keys", json!({ "workspace": "w", "key": "k" }), "no argument"),
+            (
+                "rotate-api-keys",
+                json!({ "workspace": "w", "key": "k" }),
+                "no argument",
+            ),
             ("no-such-prompt", json!({}), "no such prompt"),
         ] {
-            let Err(ServiceError::McpError(error)) = get(name, args).await else { panic!("{way}") };
+            let Err(ServiceError::McpError(error)) = get(name, args).await else {
+                panic!("{way}")
+            };
             assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{way}: {error}");
             assert!(error.message.contains(part), "{way}: {error}");
         }
@@ -220,7 +324,11 @@ async fn a_prompt_without_any_of_its_tools_is_not_there() {
             let has = |name: &str| prompts.iter().any(|prompt| prompt.name == name);
             assert_eq!(has("promote-prompt"), expected, "{}, {left}", connected.way);
             // One that names no tool is for everybody.
-            assert!(has("own") && !has("monthly-showback"), "{}, {left}", connected.way);
+            assert!(
+                has("own") && !has("monthly-showback"),
+                "{}, {left}",
+                connected.way
+            );
             let args = json!({ "prompt": "p" }).as_object().unwrap().clone();
             let request = GetPromptRequestParams::new("promote-prompt").with_arguments(args);
             let got = connected.client.get_prompt(request).await;

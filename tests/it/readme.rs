@@ -18,17 +18,28 @@ fn every_option_is_in_the_readme() {
     ] {
         let (ok, help, _) = said(command);
         assert!(ok);
-        let options = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let options = help
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| line.starts_with('-'));
         // Lines of `- word: meaning` tell the values of an option.
         let options =
             options.filter_map(|line| line.split([' ', ',']).find(|w| w.starts_with("--")));
         for option in options.filter(|option| !["--help", "--version"].contains(option)) {
-            assert!(readme.contains(&format!("`{option}")), "{option} of {command:?} is missing");
+            assert!(
+                readme.contains(&format!("`{option}")),
+                "{option} of {command:?} is missing"
+            );
         }
-        for variable in
-            help.split("[env: ").skip(1).filter_map(|rest| rest.split([']', '=']).next())
+        for variable in help
+            .split("[env: ")
+            .skip(1)
+            .filter_map(|rest| rest.split([']', '=']).next())
         {
-            assert!(readme.contains(&format!("`{variable}`")), "{variable} is missing");
+            assert!(
+                readme.contains(&format!("`{variable}`")),
+                "{variable} is missing"
+            );
         }
     }
 }

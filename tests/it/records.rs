@@ -40,12 +40,18 @@ const LISTS: &[(&str, &str)] = &[("insert-logs", "logs")];
 
 /// The argument that is the whole body of a tool, if one is.
 pub(crate) fn list_of(tool: &str) -> Option<&'static str> {
-    LISTS.iter().find(|(name, _)| *name == tool).map(|(_, argument)| *argument)
+    LISTS
+        .iter()
+        .find(|(name, _)| *name == tool)
+        .map(|(_, argument)| *argument)
 }
 
 /// The arguments of a tool that are not sent.
 pub(crate) fn local_to(tool: &str) -> impl Iterator<Item = &'static str> {
-    LOCAL.iter().filter(move |(name, _)| *name == tool).map(|(_, argument)| *argument)
+    LOCAL
+        .iter()
+        .filter(move |(name, _)| *name == tool)
+        .map(|(_, argument)| *argument)
 }
 
 /// The records of a domain; none where there is no folder of records. What is known of Enkrypt AI's API
@@ -76,13 +82,22 @@ fn declarations_are_as_recorded() {
             eprintln!("skipped: no records at {RECORDS}");
             return;
         };
-        let names: BTreeSet<_> =
-            records.iter().map(|record| record["id"].as_str().unwrap()).collect();
-        let declared: BTreeSet<_> =
-            domain.operations.iter().map(|operation| operation.name()).collect();
+        let names: BTreeSet<_> = records
+            .iter()
+            .map(|record| record["id"].as_str().unwrap())
+            .collect();
+        let declared: BTreeSet<_> = domain
+            .operations
+            .iter()
+            .map(|operation| operation.name())
+            .collect();
         assert_eq!(declared, names, "{}", domain.name);
         for record in &records {
-            let operation = domain.operations.iter().find(|o| o.name() == record["id"]).unwrap();
+            let operation = domain
+                .operations
+                .iter()
+                .find(|o| o.name() == record["id"])
+                .unwrap();
             compare(&Published::new(operation.clone()), record);
             compared += 1;
         }
@@ -97,7 +112,11 @@ fn secrets_in_answers_are_declared() {
     let (mut compared, mut missing) = (0, Vec::new());
     for domain in DOMAINS {
         for record in of_domain(domain.name).unwrap_or_default() {
-            let operation = domain.operations.iter().find(|o| o.name() == record["id"]).unwrap();
+            let operation = domain
+                .operations
+                .iter()
+                .find(|o| o.name() == record["id"])
+                .unwrap();
             for remark in strings(&record["secret_response_fields"]) {
                 let once = ["shown only here", "one time", "bearer", "rotate_auth"];
                 let once = once.iter().any(|words| remark.contains(words));
@@ -150,7 +169,13 @@ fn fields_named(remark: &str) -> Vec<String> {
     ];
     let (mut fields, mut place) = (Vec::new(), None::<String>);
     for part in remark.split(';') {
-        let part = part.split(':').next().unwrap().split(" when ").next().unwrap();
+        let part = part
+            .split(':')
+            .next()
+            .unwrap()
+            .split(" when ")
+            .next()
+            .unwrap();
         for word in part.split([' ', ',', '/']) {
             let is_camel =
                 word.starts_with(char::is_lowercase) && word.contains(char::is_uppercase);
@@ -179,11 +204,24 @@ fn compare(published: &Published, record: &Value) {
     let path = snake(record["path"].as_str().unwrap());
     assert_eq!(operation.path(), path, "{name}");
     let in_gateway = record["self_hosted_host"] == "gateway";
-    assert_eq!(operation.base() == Base::Gateway, in_gateway, "host of {name}");
-    let headers: BTreeSet<_> =
-        operation.header_names().iter().map(|(_, header)| (*header).to_owned()).collect();
+    assert_eq!(
+        operation.base() == Base::Gateway,
+        in_gateway,
+        "host of {name}"
+    );
+    let headers: BTreeSet<_> = operation
+        .header_names()
+        .iter()
+        .map(|(_, header)| (*header).to_owned())
+        .collect();
     let recorded = texts(&record["header_params"], "name").map(|name| name.to_lowercase());
-    assert_eq!(headers, recorded.filter(|name| !KEYS.contains(&name.as_str())).collect(), "{name}");
+    assert_eq!(
+        headers,
+        recorded
+            .filter(|name| !KEYS.contains(&name.as_str()))
+            .collect(),
+        "{name}"
+    );
     let hints = operation.hints();
     let said = (hints.read_only, hints.destructive, hints.idempotent);
     let hint = |key: &str| record["hints"][key].as_bool().unwrap();
@@ -192,7 +230,11 @@ fn compare(published: &Published, record: &Value) {
         (hint("readOnly"), hint("destructive"), hint("idempotent")),
         "hints of {name}"
     );
-    let external = record["sensitive"].as_array().unwrap().iter().any(|s| s == "external_call");
+    let external = record["sensitive"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|s| s == "external_call");
     assert_eq!(hints.open_world, external, "{name}");
 
     let mut names: BTreeSet<String> = operation.placeholders().map(str::to_owned).collect();
@@ -204,11 +246,19 @@ fn compare(published: &Published, record: &Value) {
             .flatten()
             .map(|(name, _)| name.clone()),
     );
-    names.extend(operation.header_names().iter().map(|(argument, _)| (*argument).to_owned()));
+    names.extend(
+        operation
+            .header_names()
+            .iter()
+            .map(|(argument, _)| (*argument).to_owned()),
+    );
     names.extend(local_to(name).map(str::to_owned));
     let list = list_of(name);
     names.extend(list.map(str::to_owned));
-    let fields = published.full_schema()["properties"].as_object().cloned().unwrap_or_default();
+    let fields = published.full_schema()["properties"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     // Documents, SDKs and the Terraform provider know more than the records.
     let declared: BTreeSet<_> = fields.keys().cloned().collect();
     let missing: Vec<_> = names.difference(&declared).collect();
@@ -238,9 +288,14 @@ fn compare(published: &Published, record: &Value) {
             continue;
         };
         required.extend((header["required"] == true).then(|| (*argument).to_owned()));
-        assert_eq!(header["maxLength"], fields[*argument]["maxLength"], "{name}");
+        assert_eq!(
+            header["maxLength"], fields[*argument]["maxLength"],
+            "{name}"
+        );
     }
-    let in_practice = REQUIRED_IN_PRACTICE.iter().filter(|(tool, _)| *tool == name);
+    let in_practice = REQUIRED_IN_PRACTICE
+        .iter()
+        .filter(|(tool, _)| *tool == name);
     required.extend(in_practice.map(|(_, argument)| (*argument).to_owned()));
     required.extend(list.map(str::to_owned));
     // Required is what the live API refuses a call without; a specification asks for more.
@@ -250,7 +305,11 @@ fn compare(published: &Published, record: &Value) {
 
     let scopes: BTreeSet<_> = strings(&record["plan_gate"]["scopes_any_of"]).collect();
     assert_eq!(
-        operation.needs_scopes().iter().map(|s| (*s).to_owned()).collect::<BTreeSet<_>>(),
+        operation
+            .needs_scopes()
+            .iter()
+            .map(|s| (*s).to_owned())
+            .collect::<BTreeSet<_>>(),
         scopes,
         "{name}"
     );
@@ -261,10 +320,16 @@ fn compare(published: &Published, record: &Value) {
         "plan of {name}"
     );
 
-    let answers: BTreeSet<_> =
-        [name].iter().chain(operation.other_names()).map(|n| (*n).to_owned()).collect();
+    let answers: BTreeSet<_> = [name]
+        .iter()
+        .chain(operation.other_names())
+        .map(|n| (*n).to_owned())
+        .collect();
     for alias in strings(&record["aliases"]).filter(|a| !TOO_GENERIC.contains(&a.as_str())) {
-        assert!(answers.contains(&alias.replace('_', "-")), "{name} does not answer to {alias}");
+        assert!(
+            answers.contains(&alias.replace('_', "-")),
+            "{name} does not answer to {alias}"
+        );
     }
 }
 
@@ -295,7 +360,10 @@ fn compare_body(at: &str, declared: &Value, recorded: &Value) {
             let ours: BTreeSet<_> = strings(&mine["enum"]).collect();
             let is_closed = mine["x-open"] != true && !ours.is_empty();
             let missing: Vec<_> = words.difference(&ours).collect();
-            assert!(!is_closed || missing.is_empty(), "enum of {at} lacks {missing:?}");
+            assert!(
+                !is_closed || missing.is_empty(),
+                "enum of {at} lacks {missing:?}"
+            );
             compare_bounds(&at, mine, &field);
             compare_body(&at, mine, &field);
             compare_body(&at, &mine["items"], &field["items"]);
@@ -319,14 +387,18 @@ fn compare_bounds(at: &str, declared: &Value, recorded: &Value) {
         ("maxItems", "maxItems"),
     ];
     for (theirs, ours) in least {
-        let Some(bound) = recorded[theirs].as_f64().filter(|bound| *bound != 0.0) else { continue };
+        let Some(bound) = recorded[theirs].as_f64().filter(|bound| *bound != 0.0) else {
+            continue;
+        };
         assert!(
             declared[ours].as_f64().is_some_and(|mine| mine >= bound),
             "{ours} of {at}: {bound}"
         );
     }
     for (theirs, ours) in most {
-        let Some(bound) = recorded[theirs].as_f64() else { continue };
+        let Some(bound) = recorded[theirs].as_f64() else {
+            continue;
+        };
         assert!(
             declared[ours].as_f64().is_some_and(|mine| mine <= bound),
             "{ours} of {at}: {bound}"
@@ -360,5 +432,8 @@ fn texts<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = String> + 'a
 }
 
 fn strings(list: &Value) -> impl Iterator<Item = String> + '_ {
-    list.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned))
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_str().map(str::to_owned))
 }

@@ -30,9 +30,18 @@ impl Redis {
         let args = args(&folder);
         // A free port may be taken by someone else before Redis has it.
         for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
             if let Some(child) = spawn(port, &folder, &args) {
-                return Self { child, port, folder, args };
+                return Self {
+                    child,
+                    port,
+                    folder,
+                    args,
+                };
             }
         }
         panic!("redis-server does not start");
@@ -53,7 +62,10 @@ impl Redis {
 
     /// The address for that user.
     pub(crate) fn documented_url(&self, database: u8) -> String {
-        format!("redis://portkey-mcp:horse@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "redis://portkey-mcp:horse@127.0.0.1:{}/{database}",
+            self.port
+        )
     }
 
     pub(crate) fn folder(&self) -> &TempDir {
@@ -76,9 +88,14 @@ impl Redis {
     /// Runs a command of `redis-cli`, and returns what it prints.
     pub(crate) fn run(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
-        let output =
-            Command::new("redis-cli").args(["-p", &port, "-n", "1"]).args(command).output();
-        String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
+        let output = Command::new("redis-cli")
+            .args(["-p", &port, "-n", "1"])
+            .args(command)
+            .output();
+        String::from_utf8(output.unwrap().stdout)
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     /// All that it has, as a reader of its files sees it.
@@ -101,7 +118,13 @@ impl Redis {
     /// Stops it in the middle of whatever it does, without closing a connection.
     pub(crate) fn freeze(&self) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-STOP", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
@@ -121,13 +144,18 @@ pub(crate) fn documented_rights() -> &'static str {
         let line = line.split("; }").next().unwrap();
         let (_, rights) = line.split_once(") ").unwrap();
         let rights = rights.replace(['"', '\\', '\n'], " ");
-        format!("portkey-mcp {}", rights.split_whitespace().collect::<Vec<_>>().join(" "))
+        format!(
+            "portkey-mcp {}",
+            rights.split_whitespace().collect::<Vec<_>>().join(" ")
+        )
     });
     &RIGHTS
 }
 
 pub(crate) async fn connect(url: &str, timeout: Duration) -> Store {
-    Store::connect(Some(&url.to_owned().into()), &[], timeout).await.unwrap()
+    Store::connect(Some(&url.to_owned().into()), &[], timeout)
+        .await
+        .unwrap()
 }
 
 /// Starts it, and waits until it says that it takes connections; none if it ended before.
@@ -135,9 +163,17 @@ fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
     // The port comes first, so that another kind of port can be given in its place.
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
-    command.arg(folder.path()).args(["--save", "", "--appendonly", "no"]);
-    command.args(args.iter().map(|arg| arg.replace("{port}", &port.to_string())));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .arg(folder.path())
+        .args(["--save", "", "--appendonly", "no"]);
+    command.args(
+        args.iter()
+            .map(|arg| arg.replace("{port}", &port.to_string())),
+    );
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut log = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();

@@ -33,7 +33,13 @@ struct Replicas {
 impl Replicas {
     /// With these options; each answer of Portkey takes a while, so that calls meet.
     async fn start(more: &[&str]) -> Self {
-        let args = ["sandbox", "--listen", "127.0.0.1:0", "--sandbox-faults", "latency:10ms"];
+        let args = [
+            "sandbox",
+            "--listen",
+            "127.0.0.1:0",
+            "--sandbox-faults",
+            "latency:10ms",
+        ];
         let (sandbox, redis) = (Served::start(&args), Redis::start());
         let files = tempfile::tempdir().unwrap();
         let (keys, url) = (files.path().join("keys"), files.path().join("redis"));
@@ -56,12 +62,20 @@ impl Replicas {
         let served: Vec<_> = (0..3).map(|_| Served::start(&args)).collect();
         let backends = served.iter().map(|replica| host(&replica.url)).collect();
         let url = balance(backends).await;
-        Self { sandbox, redis, served, url, _files: files }
+        Self {
+            sandbox,
+            redis,
+            served,
+            url,
+            _files: files,
+        }
     }
 }
 
 fn host(url: &str) -> String {
-    url.trim_start_matches("http://").trim_end_matches("/mcp").to_owned()
+    url.trim_start_matches("http://")
+        .trim_end_matches("/mcp")
+        .to_owned()
 }
 
 /// Sends each connection to the next of them, and past those that take none.
@@ -101,15 +115,24 @@ async fn a_session_goes_on_at_another_replica() {
     for replica in &replicas.served {
         let here = alice.at(&replica.url);
         let answer = here.call("tools/call", args.clone()).await;
-        assert!(answer.message["result"]["structuredContent"].is_object(), "{answer:?}");
+        assert!(
+            answer.message["result"]["structuredContent"].is_object(),
+            "{answer:?}"
+        );
         // Nowhere is it anybody else's.
-        let thief = here.taken_over_by("pk-bob").call("tools/call", args.clone()).await;
+        let thief = here
+            .taken_over_by("pk-bob")
+            .call("tools/call", args.clone())
+            .await;
         assert_eq!(thief.status, StatusCode::NOT_FOUND, "{thief:?}");
     }
     // Each of them has it in memory now, and each of them learns that it has ended.
     assert_eq!(alice.end().await.status, StatusCode::NO_CONTENT);
     for replica in &replicas.served {
-        let answer = alice.at(&replica.url).call("tools/call", args.clone()).await;
+        let answer = alice
+            .at(&replica.url)
+            .call("tools/call", args.clone())
+            .await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
     }
 }
@@ -122,7 +145,9 @@ async fn without_redis_a_session_goes_on_where_it_is() {
     // Limits would refuse everything meanwhile.
     let unlimited = ["--rate-limit", "none", "--address-rate-limit", "none"];
     let mut replicas = Replicas::start(&unlimited).await;
-    let [first, second, _] = &replicas.served[..] else { panic!("three replicas") };
+    let [first, second, _] = &replicas.served[..] else {
+        panic!("three replicas")
+    };
     let mut before = Caller::new(&first.url, "pk-alice");
     before.initialize().await;
     let told = readiness(first).await;
@@ -148,7 +173,11 @@ async fn without_redis_a_session_goes_on_where_it_is() {
 
 /// What a replica says at `/readyz`, where it serves.
 async fn readiness(replica: &Served) -> Value {
-    let answer = client().get(replica.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    let answer = client()
+        .get(replica.url.replace("/mcp", "/readyz"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
@@ -161,7 +190,12 @@ async fn a_limit_holds_over_all_replicas() {
     let replicas = Replicas::start(&["--rate-limit", "5/h"]).await;
     let status = async |url: &str, key| {
         let caller = Caller::new(url, key);
-        caller.modern("list-all-integrations", &json!({})).await.unwrap().status.as_u16()
+        caller
+            .modern("list-all-integrations", &json!({}))
+            .await
+            .unwrap()
+            .status
+            .as_u16()
     };
     let mut statuses = Vec::new();
     for _ in 0..7 {
@@ -178,7 +212,9 @@ async fn a_limit_holds_over_all_replicas() {
 async fn write(caller: &Caller, slug: &str) -> usize {
     let args = json!({ "name": slug, "slug": slug, "ai_provider_id": "openai", "key": "sk-1" });
     for tried in 1..=2 {
-        let Ok(answer) = caller.modern("create-integration", &args).await else { continue };
+        let Ok(answer) = caller.modern("create-integration", &args).await else {
+            continue;
+        };
         let result = &answer.message["result"];
         let done = answer.status == StatusCode::OK && result["isError"] != true;
         // The first attempt may have been carried out all the same.
@@ -231,9 +267,16 @@ async fn made(sandbox: &Served) -> BTreeMap<String, usize> {
              &method=POST&page_size=100&current_page={page}",
             sandbox.url
         );
-        let answer = client.get(url).header("x-portkey-api-key", "any").send().await.unwrap();
+        let answer = client
+            .get(url)
+            .header("x-portkey-api-key", "any")
+            .send()
+            .await
+            .unwrap();
         let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-        let records = answer["records"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let records = answer["records"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{answer}"));
         if records.is_empty() {
             return made;
         }
@@ -243,7 +286,10 @@ async fn made(sandbox: &Served) -> BTreeMap<String, usize> {
                 Some(text) => serde_json::from_str(text).unwrap(),
                 None => body.clone(),
             };
-            let Some(slug) = body["slug"].as_str().filter(|slug| slug.starts_with("write-")) else {
+            let Some(slug) = body["slug"]
+                .as_str()
+                .filter(|slug| slug.starts_with("write-"))
+            else {
                 continue;
             };
             if status.to_string().trim_matches('"').starts_with('2') {
@@ -271,7 +317,10 @@ async fn form_answer_works_once_though_redis_forgets() {
             params["inputResponses"] = json!({ "approval": said });
         }
         let forms = json!({ "elicitation": {} });
-        let answer = caller.modern_with("create-integration", params, forms).await.unwrap();
+        let answer = caller
+            .modern_with("create-integration", params, forms)
+            .await
+            .unwrap();
         answer.message["result"].clone()
     };
     let asked = call(None).await;
@@ -286,11 +335,17 @@ async fn form_answer_works_once_though_redis_forgets() {
             replicas.redis.run(&["FLUSHALL"]);
         }
         let again = call(Some(&state)).await;
-        assert!(again.to_string().contains("used already"), "{restarts}: {again}");
+        assert!(
+            again.to_string().contains("used already"),
+            "{restarts}: {again}"
+        );
         let told = readiness(&replicas.served[0]).await;
         let forgotten = json!({ "status": "degraded", "reason": "forgotten" });
         assert_eq!(told["components"]["redis"], forgotten, "{restarts}");
     }
     let (_, log) = replicas.served.remove(0).terminate();
-    assert!(log.contains("Redis has forgotten what replicas share"), "{log}");
+    assert!(
+        log.contains("Redis has forgotten what replicas share"),
+        "{log}"
+    );
 }

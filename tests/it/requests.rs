@@ -44,18 +44,29 @@ pub(crate) fn modern_by(
     let request = post_by(client, server, &body.to_string())
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", method);
-    if let Some(name) = name { request.header("mcp-name", name) } else { request }
+    if let Some(name) = name {
+        request.header("mcp-name", name)
+    } else {
+        request
+    }
 }
 
 pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let (status, text) = (response.status(), response.text().await.unwrap());
-    (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")))
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}")),
+    )
 }
 
 /// A call of a tool, in the stateless generation.
 pub(crate) fn call(server: &Served, tool: &str, arguments: Value) -> RequestBuilder {
-    modern(server, "tools/call", json!({ "name": tool, "arguments": arguments }))
+    modern(
+        server,
+        "tools/call",
+        json!({ "name": tool, "arguments": arguments }),
+    )
 }
 
 /// The opening of a session, in the generation before.

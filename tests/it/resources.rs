@@ -19,7 +19,10 @@ use crate::{
 };
 
 async fn read(connected: &Connected, uri: &str) -> Result<ReadResourceResult, ServiceError> {
-    connected.client.read_resource(ReadResourceRequestParams::new(uri)).await
+    connected
+        .client
+        .read_resource(ReadResourceRequestParams::new(uri))
+        .await
 }
 
 /// The one text of a resource, its type and its marks.
@@ -36,10 +39,19 @@ fn json_of(content: &Value) -> Value {
 
 #[test]
 fn an_address_names_what_it_says() {
-    let thing = |domain: &str, id: &str| Address::Thing { domain: domain.into(), id: id.into() };
+    let thing = |domain: &str, id: &str| Address::Thing {
+        domain: domain.into(),
+        id: id.into(),
+    };
     let cases = [
-        ("portkey://guide/errors", Some(Address::Guide("errors".into()))),
-        ("portkey://operations/get-config", Some(Address::Operation("get-config".into()))),
+        (
+            "portkey://guide/errors",
+            Some(Address::Guide("errors".into())),
+        ),
+        (
+            "portkey://operations/get-config",
+            Some(Address::Operation("get-config".into())),
+        ),
         ("portkey://configs/pc-1", Some(thing("configs", "pc-1"))),
         ("portkey://users/a%20b%2Fc", Some(thing("users", "a b/c"))),
         ("portkey://users/%ff", None),
@@ -60,14 +72,28 @@ fn every_kind_of_thing_has_a_template_of_its_own() {
     let kinds = Kind::all(&catalog);
     let templates: BTreeSet<_> = kinds.values().map(Kind::template).collect();
     assert_eq!(templates.len(), kinds.len());
-    for domain in ["configs", "integrations", "mcp-servers", "prompts", "users", "workspaces"] {
+    for domain in [
+        "configs",
+        "integrations",
+        "mcp-servers",
+        "prompts",
+        "users",
+        "workspaces",
+    ] {
         let kind = &kinds[domain];
-        assert!(kind.template().starts_with(&format!("portkey://{domain}/{{")));
+        assert!(
+            kind.template()
+                .starts_with(&format!("portkey://{domain}/{{"))
+        );
         let list = kind.list(&catalog).unwrap().operation;
         assert!(list.name().starts_with("list-"), "{domain}: {list:?}");
     }
     for kind in kinds.values() {
-        assert!(kind.read.operation.hints().read_only, "{:?}", kind.read.operation);
+        assert!(
+            kind.read.operation.hints().read_only,
+            "{:?}",
+            kind.read.operation
+        );
     }
 }
 
@@ -84,7 +110,14 @@ fn every_example_passes_the_gate() {
         }
     }
     // What these take depends on a value that they are given.
-    assert_eq!(without, ["create-api-key", "create-guardrail", "create-secret-reference"]);
+    assert_eq!(
+        without,
+        [
+            "create-api-key",
+            "create-guardrail",
+            "create-secret-reference"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -105,16 +138,27 @@ async fn guides_and_operations_are_there_to_be_read() {
         let tools = connected.tools().await;
         let tool = tools.iter().find(|tool| tool.name == "get-config").unwrap();
         assert_eq!(operation["schema"], json!(tool.input_schema), "{way}");
-        assert_eq!(json!(operation["description"]), json!(tool.description), "{way}");
+        assert_eq!(
+            json!(operation["description"]),
+            json!(tool.description),
+            "{way}"
+        );
         assert!(operation["example"]["slug"].is_string(), "{way}");
-        let templates = connected.client.list_all_resource_templates().await.unwrap();
+        let templates = connected
+            .client
+            .list_all_resource_templates()
+            .await
+            .unwrap();
         for expected in [
             "portkey://guide/{topic}",
             "portkey://operations/{name}",
             "portkey://results/{handle}",
             "portkey://configs/{slug}",
         ] {
-            assert!(templates.iter().any(|one| one.uri_template == expected), "{way}: {expected}");
+            assert!(
+                templates.iter().any(|one| one.uri_template == expected),
+                "{way}: {expected}"
+            );
         }
     }
 }
@@ -124,15 +168,27 @@ async fn guides_and_operations_are_there_to_be_read() {
 async fn an_answer_shown_in_part_is_a_resource() {
     for connected in everywhere(&["--sandbox", "--max-result-bytes", "1500"], &[]).await {
         let way = connected.way;
-        let cut = connected.call("list-all-integrations", json!({})).await.unwrap();
+        let cut = connected
+            .call("list-all-integrations", json!({}))
+            .await
+            .unwrap();
         let handle = cut["truncated"]["handle"].as_str().unwrap();
         let uri = format!("portkey://results/{handle}");
         let read = json_of(&content(&connected, &uri).await);
-        let part = connected.call("read-result", json!({ "handle": handle })).await.unwrap();
+        let part = connected
+            .call("read-result", json!({ "handle": handle }))
+            .await
+            .unwrap();
         assert!(read == part && read["data"].is_object(), "{way}: {read}");
         let nothing = "portkey://results/00000000000000000000000000000000";
-        let error = connected.client.read_resource(ReadResourceRequestParams::new(nothing)).await;
-        assert!(error.unwrap_err().to_string().contains("no such handle"), "{way}");
+        let error = connected
+            .client
+            .read_resource(ReadResourceRequestParams::new(nothing))
+            .await;
+        assert!(
+            error.unwrap_err().to_string().contains("no such handle"),
+            "{way}"
+        );
     }
 }
 
@@ -147,19 +203,33 @@ async fn a_large_thing_is_shown_in_part() {
         });
         connected.call("create-integration", large).await.unwrap();
         let read = content(&connected, "portkey://integrations/large").await;
-        assert!(read["text"].as_str().unwrap().len() <= 1_500, "{way}: {read}");
+        assert!(
+            read["text"].as_str().unwrap().len() <= 1_500,
+            "{way}: {read}"
+        );
         let (thing, called) = (
             json_of(&read),
-            connected.call("get-integration", json!({ "slug": "large" })).await.unwrap(),
+            connected
+                .call("get-integration", json!({ "slug": "large" }))
+                .await
+                .unwrap(),
         );
         let without_notice = |mut value: Value| {
-            let notice = value.as_object_mut().unwrap().shift_remove("truncated").unwrap();
+            let notice = value
+                .as_object_mut()
+                .unwrap()
+                .shift_remove("truncated")
+                .unwrap();
             (value, notice)
         };
         let ((thing, notice), (called, _)) = (without_notice(thing), without_notice(called));
         assert_eq!(thing, called, "{way}");
         let handle = notice["handle"].as_str().unwrap();
-        assert_eq!(notice["resource"], format!("portkey://results/{handle}"), "{way}");
+        assert_eq!(
+            notice["resource"],
+            format!("portkey://results/{handle}"),
+            "{way}"
+        );
         let rest = json!({ "handle": handle, "pointer": "/description", "offset": 4_990 });
         let rest = connected.call("read-result", rest).await.unwrap();
         assert_eq!(
@@ -178,18 +248,38 @@ async fn a_thing_reads_as_its_tool_answers() {
         let way = connected.way;
         let within = json!({ "workspace_id": "ws-support-bot" });
         for (domain, tool, argument, list, args) in [
-            ("integrations", "get-integration", "slug", "list-all-integrations", json!({})),
-            ("workspaces", "get-workspace", "workspace_id", "list-all-workspaces", json!({})),
+            (
+                "integrations",
+                "get-integration",
+                "slug",
+                "list-all-integrations",
+                json!({}),
+            ),
+            (
+                "workspaces",
+                "get-workspace",
+                "workspace_id",
+                "list-all-workspaces",
+                json!({}),
+            ),
             ("prompts", "get-prompt", "prompt_id", "list-prompts", within),
         ] {
             let all = connected.call(list, args).await.unwrap();
             let id = all["data"][0]["slug"].as_str().unwrap();
             let read = content(&connected, &format!("portkey://{domain}/{id}")).await;
             let called = connected.result(tool, json!({ argument: id })).await;
-            assert_eq!(Some(json_of(&read)), called.structured_content, "{way}: {domain}");
+            assert_eq!(
+                Some(json_of(&read)),
+                called.structured_content,
+                "{way}: {domain}"
+            );
             // What strangers wrote is marked in both.
             assert_eq!(read["_meta"], json!(called.meta), "{way}: {domain}");
-            assert_eq!(read["_meta"].is_null(), domain != "prompts", "{way}: {domain}");
+            assert_eq!(
+                read["_meta"].is_null(),
+                domain != "prompts",
+                "{way}: {domain}"
+            );
         }
     }
 }
@@ -218,7 +308,12 @@ async fn what_is_not_there_is_told_as_the_generation_has_it() {
             let Err(ServiceError::McpError(error)) = read(&connected, uri).await else {
                 panic!("{}: {uri}", connected.way)
             };
-            assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{}: {uri}: {error}", connected.way);
+            assert_eq!(
+                error.code,
+                ErrorCode::INVALID_PARAMS,
+                "{}: {uri}: {error}",
+                connected.way
+            );
         }
     }
 }
@@ -227,16 +322,29 @@ async fn what_is_not_there_is_told_as_the_generation_has_it() {
 async fn what_a_mode_leaves_out_is_no_resource_either() {
     for connected in everywhere(&["--sandbox", "--toolsets", "configs"], &[]).await {
         let way = connected.way;
-        let templates = connected.client.list_all_resource_templates().await.unwrap();
+        let templates = connected
+            .client
+            .list_all_resource_templates()
+            .await
+            .unwrap();
         let things = templates.iter().map(|one| one.uri_template.as_str());
         let ours = ["guide", "operations", "results"];
-        let things: Vec<_> =
-            things.filter(|uri| !ours.iter().any(|kind| uri.contains(kind))).collect();
+        let things: Vec<_> = things
+            .filter(|uri| !ours.iter().any(|kind| uri.contains(kind)))
+            .collect();
         assert_eq!(things, ["portkey://configs/{slug}"], "{way}");
-        for uri in ["portkey://operations/get-prompt", "portkey://workspaces/ws-shared"] {
+        for uri in [
+            "portkey://operations/get-prompt",
+            "portkey://workspaces/ws-shared",
+        ] {
             assert!(read(&connected, uri).await.is_err(), "{way}: {uri}");
         }
-        assert!(read(&connected, "portkey://operations/get-config").await.is_ok(), "{way}");
+        assert!(
+            read(&connected, "portkey://operations/get-config")
+                .await
+                .is_ok(),
+            "{way}"
+        );
     }
 }
 
@@ -266,10 +374,29 @@ tools:
         };
         assert_eq!(error.code, ErrorCode::INVALID_REQUEST, "{way}: {error}");
         assert!(error.message.contains("Leave that alone"), "{way}: {error}");
-        assert!(read(&connected, "portkey://integrations/azure-eu").await.is_ok(), "{way}");
-        let templates = connected.client.list_all_resource_templates().await.unwrap();
-        assert!(!templates.iter().any(|one| one.uri_template.contains("//prompts/")), "{way}");
-        assert!(read(&connected, "portkey://operations/get-prompt").await.is_err(), "{way}");
+        assert!(
+            read(&connected, "portkey://integrations/azure-eu")
+                .await
+                .is_ok(),
+            "{way}"
+        );
+        let templates = connected
+            .client
+            .list_all_resource_templates()
+            .await
+            .unwrap();
+        assert!(
+            !templates
+                .iter()
+                .any(|one| one.uri_template.contains("//prompts/")),
+            "{way}"
+        );
+        assert!(
+            read(&connected, "portkey://operations/get-prompt")
+                .await
+                .is_err(),
+            "{way}"
+        );
     }
     let mut pipe = opened(&["--sandbox", "--policy", &policy, "--audit-log", &log]);
     for (id, slug) in ["anthropic", "azure-eu"].iter().enumerate() {
@@ -281,8 +408,15 @@ tools:
     }
     assert!(pipe.end().0.success());
     let lines = std::fs::read_to_string(log).unwrap();
-    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let calls: Vec<_> = lines.filter(|line| line["tool"] == "get-integration").collect();
-    let told: Vec<_> = calls.iter().map(|call| call["decision"].as_str().unwrap()).collect();
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let calls: Vec<_> = lines
+        .filter(|line| line["tool"] == "get-integration")
+        .collect();
+    let told: Vec<_> = calls
+        .iter()
+        .map(|call| call["decision"].as_str().unwrap())
+        .collect();
     assert_eq!(told, ["deny", "allow"], "{calls:?}");
 }

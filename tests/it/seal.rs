@@ -28,7 +28,10 @@ fn ring(lines: &[&str]) -> Keyring {
 fn only_the_same_opens_it() {
     let keys = Keyring::random().unwrap();
     let sealed = keys.seal(Session, "alice", b"binding", b"payload \x00\xff", HOUR);
-    assert_eq!(keys.open(Session, "alice", b"binding", &sealed), Ok(b"payload \x00\xff".to_vec()));
+    assert_eq!(
+        keys.open(Session, "alice", b"binding", &sealed),
+        Ok(b"payload \x00\xff".to_vec())
+    );
     let others = [
         (RequestState, "alice", &b"binding"[..]),
         (Session, "bob", b"binding"),
@@ -43,7 +46,9 @@ fn only_the_same_opens_it() {
         let opened = keys.open(purpose, principal, binding, &sealed);
         assert_eq!(opened, Err(Broken), "{purpose:?} {principal} {binding:?}");
     }
-    let opened = Keyring::random().unwrap().open(Session, "alice", b"binding", &sealed);
+    let opened = Keyring::random()
+        .unwrap()
+        .open(Session, "alice", b"binding", &sealed);
     assert_eq!(opened, Err(Broken), "another ring");
 }
 
@@ -68,13 +73,25 @@ fn whatever_is_changed_breaks_it() {
             }
             bytes[at] = other;
             let text = String::from_utf8(bytes).unwrap();
-            assert_eq!(keys.open(RequestState, "alice", b"", &text), Err(Broken), "{text}");
+            assert_eq!(
+                keys.open(RequestState, "alice", b"", &text),
+                Err(Broken),
+                "{text}"
+            );
         }
-        assert_eq!(keys.open(RequestState, "alice", b"", &sealed[..at]), Err(Broken), "{at}");
+        assert_eq!(
+            keys.open(RequestState, "alice", b"", &sealed[..at]),
+            Err(Broken),
+            "{at}"
+        );
     }
     for more in ["A", "=", ".", " ", "\n", "é"] {
         let text = format!("{sealed}{more}");
-        assert_eq!(keys.open(RequestState, "alice", b"", &text), Err(Broken), "{text}");
+        assert_eq!(
+            keys.open(RequestState, "alice", b"", &text),
+            Err(Broken),
+            "{text}"
+        );
     }
 }
 
@@ -84,7 +101,10 @@ fn it_opens_for_its_time_only() {
     let sealed = keys.seal(Session, "alice", b"", b"", Duration::from_millis(20));
     let start = Instant::now();
     while keys.open(Session, "alice", b"", &sealed).is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it never expires");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it never expires"
+        );
     }
     let sealed = keys.seal(Session, "alice", b"", b"", Duration::MAX);
     assert_eq!(keys.open(Session, "alice", b"", &sealed), Ok(Vec::new()));
@@ -92,7 +112,10 @@ fn it_opens_for_its_time_only() {
 
 #[test]
 fn keys_can_be_replaced() {
-    let (old, new) = (Keyring::new_line("old").unwrap(), Keyring::new_line("new").unwrap());
+    let (old, new) = (
+        Keyring::new_line("old").unwrap(),
+        Keyring::new_line("new").unwrap(),
+    );
     let seal = |keys: &Keyring| keys.seal(Session, "alice", b"", b"id", HOUR);
     let opens = |keys: &Keyring, sealed: &str| keys.open(Session, "alice", b"", sealed).is_ok();
 
@@ -101,10 +124,16 @@ fn keys_can_be_replaced() {
     let after = ring(&[&new, &old]);
     let end = ring(&[&new]);
     let (by_old, by_new) = (seal(&before), seal(&after));
-    for (keys, old_opens, new_opens) in
-        [(&before, true, false), (&between, true, true), (&after, true, true), (&end, false, true)]
-    {
-        assert_eq!((opens(keys, &by_old), opens(keys, &by_new)), (old_opens, new_opens));
+    for (keys, old_opens, new_opens) in [
+        (&before, true, false),
+        (&between, true, true),
+        (&after, true, true),
+        (&end, false, true),
+    ] {
+        assert_eq!(
+            (opens(keys, &by_old), opens(keys, &by_new)),
+            (old_opens, new_opens)
+        );
     }
     // The first line signs.
     assert!(opens(&before, &seal(&between)) && !opens(&before, &seal(&after)));
@@ -120,9 +149,18 @@ fn a_file_that_does_not_hold_says_where() {
         (String::new(), "state-key new"),
         ("# none\n\n".to_owned(), "state-key new"),
         (format!("{good}\n\nk2"), "line 3: expected `id:key`"),
-        (format!("{good}\nk2:not base64"), "line 2: the key is no base64"),
-        (format!("# old\nk1:{SHORT}"), "line 2: the key is shorter than 32 bytes"),
-        (format!("{good}\n{good}"), "line 2: this id was given before"),
+        (
+            format!("{good}\nk2:not base64"),
+            "line 2: the key is no base64",
+        ),
+        (
+            format!("# old\nk1:{SHORT}"),
+            "line 2: the key is shorter than 32 bytes",
+        ),
+        (
+            format!("{good}\n{good}"),
+            "line 2: this id was given before",
+        ),
         (format!(":{ZEROS}"), "line 1: the id"),
         (format!("k 1:{ZEROS}"), "line 1: the id"),
         (format!("{}:{ZEROS}", "k".repeat(33)), "line 1: the id"),
@@ -133,12 +171,20 @@ fn a_file_that_does_not_hold_says_where() {
         fs::write(&file, &text).unwrap();
         let error = Keyring::read(&file).unwrap_err().to_string();
         assert!(error.contains(expected), "{text:?}: {error}");
-        assert!(!error.contains("AAAA") && !error.contains("not base64"), "{error}");
+        assert!(
+            !error.contains("AAAA") && !error.contains("not base64"),
+            "{error}"
+        );
     }
     fs::write(&file, good).unwrap();
     let keys = Keyring::read(&file).unwrap();
     assert!(!format!("{keys:?}").contains("0, 0, 0"), "{keys:?}");
-    assert!(Keyring::read(&folder.path().join("none")).unwrap_err().to_string().contains("read"));
+    assert!(
+        Keyring::read(&folder.path().join("none"))
+            .unwrap_err()
+            .to_string()
+            .contains("read")
+    );
     assert!(Keyring::new_line("k:1").is_err());
 }
 
@@ -156,21 +202,33 @@ async fn what_is_for_single_use_opens_once() {
         let once = (HOUR, one.stamp().await.unwrap());
         let sealed = issued.seal_once(RequestState, "alice", b"args", b"nonce", once);
         // Whose it is not does not use it up.
-        let stolen = issued.open_once(RequestState, "bob", b"args", &sealed, &one).await;
+        let stolen = issued
+            .open_once(RequestState, "bob", b"args", &sealed, &one)
+            .await;
         assert_eq!(stolen, Err(Broken));
         let mut tasks = JoinSet::new();
         for at in 0..100 {
             let (keys, sealed) = (ring(&[&line]), sealed.clone());
-            let store = if at % 2 == 0 { one.clone() } else { other.clone() };
+            let store = if at % 2 == 0 {
+                one.clone()
+            } else {
+                other.clone()
+            };
             tasks.spawn(async move {
-                keys.open_once(RequestState, "alice", b"args", &sealed, &store).await
+                keys.open_once(RequestState, "alice", b"args", &sealed, &store)
+                    .await
             });
         }
         let opened: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
         assert_eq!(opened, [b"nonce"]);
         // The next one is another one, even when all about it is the same.
         let next = issued.seal_once(RequestState, "alice", b"args", b"nonce", once);
-        assert!(issued.open_once(RequestState, "alice", b"args", &next, &other).await.is_ok());
+        assert!(
+            issued
+                .open_once(RequestState, "alice", b"args", &next, &other)
+                .await
+                .is_ok()
+        );
     }
 }
 
@@ -193,7 +251,9 @@ async fn what_the_store_cannot_mark_does_not_open() {
     }
     for (store, stamp) in stores {
         let sealed = keys.seal_once(RequestState, "alice", b"", b"", (HOUR, stamp));
-        let opened = keys.open_once(RequestState, "alice", b"", &sealed, &store).await;
+        let opened = keys
+            .open_once(RequestState, "alice", b"", &sealed, &store)
+            .await;
         assert_eq!(opened, Err(Broken), "{store:?}");
     }
 }
@@ -210,7 +270,8 @@ async fn what_was_issued_before_the_store_forgot_does_not_open() {
     let keys = Keyring::random().unwrap();
     let seal = |stamp: Stamp| keys.seal_once(RequestState, "alice", b"", b"x", (HOUR, stamp));
     let opens = async |sealed: &str, store: &Store| {
-        keys.open_once(RequestState, "alice", b"", sealed, store).await
+        keys.open_once(RequestState, "alice", b"", sealed, store)
+            .await
     };
     let (before, after) = (Store::memory(), Store::memory());
     let sealed = seal(before.stamp().await.unwrap());
@@ -223,10 +284,15 @@ async fn what_was_issued_before_the_store_forgot_does_not_open() {
 
 #[test]
 fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
-    let (old, new) = (Keyring::new_line("old").unwrap(), Keyring::new_line("new").unwrap());
+    let (old, new) = (
+        Keyring::new_line("old").unwrap(),
+        Keyring::new_line("new").unwrap(),
+    );
     let value = "a value that nobody else reads ".repeat(99).into_bytes();
     let sealed = ring(&[&old]).encrypt("result:alice", &value).unwrap();
-    let is_within = sealed.windows(5).any(|window| value.windows(5).any(|part| part == window));
+    let is_within = sealed
+        .windows(5)
+        .any(|window| value.windows(5).any(|part| part == window));
     assert!(!is_within, "a part of the value stands in what is kept");
     struct Case<'a> {
         keys: &'a [&'a str],
@@ -235,22 +301,62 @@ fn encrypted_value_is_read_by_its_keys_at_its_place_alone() {
     }
     let imposter = Keyring::new_line("old").unwrap();
     let cases = [
-        Case { keys: &[&old], place: "result:alice", is_read: true },
-        Case { keys: &[&new, &old], place: "result:alice", is_read: true },
-        Case { keys: &[&new], place: "result:alice", is_read: false },
-        Case { keys: &[&imposter], place: "result:alice", is_read: false },
-        Case { keys: &[&old], place: "result:bob", is_read: false },
+        Case {
+            keys: &[&old],
+            place: "result:alice",
+            is_read: true,
+        },
+        Case {
+            keys: &[&new, &old],
+            place: "result:alice",
+            is_read: true,
+        },
+        Case {
+            keys: &[&new],
+            place: "result:alice",
+            is_read: false,
+        },
+        Case {
+            keys: &[&imposter],
+            place: "result:alice",
+            is_read: false,
+        },
+        Case {
+            keys: &[&old],
+            place: "result:bob",
+            is_read: false,
+        },
     ];
-    for Case { keys, place, is_read } in cases {
+    for Case {
+        keys,
+        place,
+        is_read,
+    } in cases
+    {
         let read = ring(keys).decrypt(place, &sealed);
-        assert_eq!(read, if is_read { Ok(value.clone()) } else { Err(Broken) }, "{place}");
+        assert_eq!(
+            read,
+            if is_read {
+                Ok(value.clone())
+            } else {
+                Err(Broken)
+            },
+            "{place}"
+        );
     }
     let keys = ring(&[&old]);
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
         changed[at] ^= 1;
         assert_eq!(keys.decrypt("result:alice", &changed), Err(Broken), "{at}");
-        assert_eq!(keys.decrypt("result:alice", &sealed[..at]), Err(Broken), "{at}");
+        assert_eq!(
+            keys.decrypt("result:alice", &sealed[..at]),
+            Err(Broken),
+            "{at}"
+        );
     }
-    assert_ne!(keys.encrypt("a", b"same").unwrap(), keys.encrypt("a", b"same").unwrap());
+    assert_ne!(
+        keys.encrypt("a", b"same").unwrap(),
+        keys.encrypt("a", b"same").unwrap()
+    );
 }

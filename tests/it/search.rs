@@ -35,14 +35,19 @@ fn found(index: &Index, tasks: &[&Task]) -> (usize, usize) {
     let (mut among, mut first) = (0, 0);
     for Task { task, want, .. } in tasks {
         let found = find(index, task, 5);
-        let place = found.iter().position(|name| want.iter().any(|want| want == name));
+        let place = found
+            .iter()
+            .position(|name| want.iter().any(|want| want == name));
         among += usize::from(place.is_some());
         first += usize::from(place == Some(0));
         if place.is_none() {
             eprintln!("missed: {task}\n  wanted {want:?}\n  found  {found:?}");
         }
     }
-    eprintln!("{} tasks, {among} among the first five, {first} first", tasks.len());
+    eprintln!(
+        "{} tasks, {among} among the first five, {first} first",
+        tasks.len()
+    );
     (among, first)
 }
 
@@ -50,19 +55,33 @@ fn found(index: &Index, tasks: &[&Task]) -> (usize, usize) {
 fn people_find_what_they_mean() {
     let (index, tasks) = (Index::of(Catalog::full().iter()), tasks());
     let (held_out, known): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.held_out);
-    assert!(known.len() >= 160 && held_out.len() >= 40, "too few to tell");
+    assert!(
+        known.len() >= 160 && held_out.len() >= 40,
+        "too few to tell"
+    );
     for (which, tasks) in [("known", known), ("held out", held_out)] {
         let (among, first) = found(&index, &tasks);
-        assert!(among * 100 >= tasks.len() * 95, "{which}: {among} of {} in five", tasks.len());
-        assert!(first * 100 >= tasks.len() * 80, "{which}: {first} of {} first", tasks.len());
+        assert!(
+            among * 100 >= tasks.len() * 95,
+            "{which}: {among} of {} in five",
+            tasks.len()
+        );
+        assert!(
+            first * 100 >= tasks.len() * 80,
+            "{which}: {first} of {} first",
+            tasks.len()
+        );
     }
 }
 
 #[test]
 fn the_tasks_are_about_everything() {
     let (catalog, tasks) = (Catalog::full(), tasks());
-    let wanted: BTreeSet<_> =
-        tasks.iter().flat_map(|task| &task.want).map(String::as_str).collect();
+    let wanted: BTreeSet<_> = tasks
+        .iter()
+        .flat_map(|task| &task.want)
+        .map(String::as_str)
+        .collect();
     let known: BTreeSet<_> = catalog.iter().map(|entry| entry.operation.name()).collect();
     let strange: Vec<_> = wanted.difference(&known).collect();
     assert!(strange.is_empty(), "no operations: {strange:?}");
@@ -79,9 +98,16 @@ fn every_operation_is_found_by_its_name_and_title() {
     for entry in catalog.iter() {
         let name = entry.operation.name();
         assert_eq!(find(&index, name, 1), [name]);
-        assert_eq!(find(&index, &name.replace('-', "_").to_uppercase(), 1), [name]);
+        assert_eq!(
+            find(&index, &name.replace('-', "_").to_uppercase(), 1),
+            [name]
+        );
         let title = entry.published().title();
-        assert!(find(&index, title, 3).contains(&name), "{title}: {:?}", find(&index, title, 3));
+        assert!(
+            find(&index, title, 3).contains(&name),
+            "{title}: {:?}",
+            find(&index, title, 3)
+        );
     }
 }
 
@@ -97,7 +123,11 @@ fn words_are_taken_as_they_are_meant() {
         ("schlüssel", "Schlüssel"),
     ];
     for (one, other) in same {
-        assert_eq!(find(&index, one, 1), find(&index, other, 1), "{one}, {other}");
+        assert_eq!(
+            find(&index, one, 1),
+            find(&index, other, 1),
+            "{one}, {other}"
+        );
         assert!(!find(&index, one, 1).is_empty(), "{one}");
     }
 }
@@ -123,9 +153,23 @@ fn verbs_choose_the_effect() {
 #[test]
 fn nothing_is_found_by_nothing() {
     let index = Index::of(Catalog::full().iter());
-    for words in ["", " \n", "?!", "the of and", "xyzzy", "xyzzys", "🦀", "ß", "\u{0}", "\u{301}"]
-    {
-        assert!(find(&index, words, 5).is_empty(), "{words:?}: {:?}", find(&index, words, 5));
+    for words in [
+        "",
+        " \n",
+        "?!",
+        "the of and",
+        "xyzzy",
+        "xyzzys",
+        "🦀",
+        "ß",
+        "\u{0}",
+        "\u{301}",
+    ] {
+        assert!(
+            find(&index, words, 5).is_empty(),
+            "{words:?}: {:?}",
+            find(&index, words, 5)
+        );
     }
     let nobody = Index::of([]);
     assert!(nobody.find("delete label", 5).is_empty());
@@ -135,8 +179,11 @@ fn nothing_is_found_by_nothing() {
 #[test]
 fn anything_can_be_asked() {
     let index = Index::of(Catalog::full().iter());
-    let cases =
-        ["delete label ".repeat(10_000), "é".repeat(5_000), "Ünïcødé ключ 鍵 delete label".into()];
+    let cases = [
+        "delete label ".repeat(10_000),
+        "é".repeat(5_000),
+        "Ünïcødé ключ 鍵 delete label".into(),
+    ];
     for words in cases {
         assert!(index.find(&words, 5).len() <= 5);
     }
@@ -149,9 +196,16 @@ fn answers_are_bounded_and_repeatable() {
     let (catalog, words) = (Catalog::full(), "which prompts are there");
     let index = Index::of(catalog.iter());
     let all = index.find(words, usize::MAX);
-    assert!(all.windows(2).all(|two| two[0].score >= two[1].score && two[1].score > 0.0));
+    assert!(
+        all.windows(2)
+            .all(|two| two[0].score >= two[1].score && two[1].score > 0.0)
+    );
     let same = Index::of(catalog.iter().collect::<Vec<_>>().into_iter().rev());
-    assert_eq!(names(&all), find(&same, words, usize::MAX), "the order of entries does not matter");
+    assert_eq!(
+        names(&all),
+        find(&same, words, usize::MAX),
+        "the order of entries does not matter"
+    );
     assert_eq!(find(&index, words, 3), names(&all)[..3]);
     assert!(find(&index, words, 0).is_empty());
 }
@@ -160,7 +214,11 @@ fn answers_are_bounded_and_repeatable() {
 #[test]
 fn only_what_is_on_offer_is_found() {
     let catalog = Catalog::full();
-    let reads = || catalog.iter().filter(|entry| entry.operation.hints().read_only);
+    let reads = || {
+        catalog
+            .iter()
+            .filter(|entry| entry.operation.hints().read_only)
+    };
     let found = Index::of(reads()).find("delete api key", usize::MAX);
     assert!(!found.is_empty() && found.iter().all(|hit| hit.operation.hints().read_only));
 }

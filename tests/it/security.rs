@@ -16,13 +16,27 @@ fn document_has_the_table_of_all_that_is_kept() {
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
     assert!(before.contains("## What is kept\n"), "{before}");
-    check_file(Path::new(DOCUMENT), &format!("{before}{BEGIN}{}{END}{after}", table()));
+    check_file(
+        Path::new(DOCUMENT),
+        &format!("{before}{BEGIN}{}{END}{after}", table()),
+    );
 }
 
 #[test]
 fn each_thing_kept_has_bounds_and_a_time() {
     for one in kept() {
-        let texts = [one.what, &one.of_caller, &one.in_all, &one.time, one.at_bound];
-        assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('|')), "{one:?}");
+        let texts = [
+            one.what,
+            &one.of_caller,
+            &one.in_all,
+            &one.time,
+            one.at_bound,
+        ];
+        assert!(
+            texts
+                .iter()
+                .all(|text| !text.is_empty() && !text.contains('|')),
+            "{one:?}"
+        );
     }
 }

@@ -12,7 +12,14 @@ use crate::{
 };
 
 fn served(more: &[&str]) -> Served {
-    let mut args = vec!["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    let mut args = vec![
+        "http",
+        "--sandbox",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     args.extend(more);
     Served::start(&args)
 }
@@ -55,7 +62,9 @@ async fn a_session_is_its_callers_alone() {
 
 /// The id that rmcp gave the session, which whoever has the sealed one can read in it.
 fn inside(sealed: &str) -> String {
-    let body = URL_SAFE_NO_PAD.decode(sealed.split('.').nth(2).unwrap()).unwrap();
+    let body = URL_SAFE_NO_PAD
+        .decode(sealed.split('.').nth(2).unwrap())
+        .unwrap();
     String::from_utf8(body[body.len() - 36..].to_vec()).unwrap()
 }
 
@@ -67,7 +76,10 @@ async fn a_session_means_nothing_to_requests_without_them() {
     let inside = inside(caller.session.as_ref().unwrap());
     for id in ["anything", &inside] {
         caller.session = Some(id.to_owned());
-        let answer = caller.modern("list-all-integrations", &json!({})).await.unwrap();
+        let answer = caller
+            .modern("list-all-integrations", &json!({}))
+            .await
+            .unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         // Whoever names the new protocol and speaks the old one begins a session, and gets into none.
         let params = json!({
@@ -77,10 +89,17 @@ async fn a_session_means_nothing_to_requests_without_them() {
         });
         let message =
             json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-        let request = caller.request(Method::POST).header("content-type", "application/json");
+        let request = caller
+            .request(Method::POST)
+            .header("content-type", "application/json");
         let request = request.header("mcp-protocol-version", "2026-07-28");
         let answer = request.body(message.to_string()).send().await.unwrap();
-        assert!(answer.headers()["mcp-session-id"].to_str().unwrap().starts_with("rs2."));
+        assert!(
+            answer.headers()["mcp-session-id"]
+                .to_str()
+                .unwrap()
+                .starts_with("rs2.")
+        );
     }
 }
 
@@ -117,18 +136,29 @@ async fn refused(server: &Served, key: &'static str) {
     let answer = caller.initialize().await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.headers["retry-after"], "30");
-    assert!(answer.message["error"]["message"].as_str().unwrap().contains("too many sessions"));
+    assert!(
+        answer.message["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("too many sessions")
+    );
     assert!(caller.session.is_none());
 }
 
 #[tokio::test]
 async fn sessions_in_use_are_bounded() {
     let mut server = served(&["--max-sessions", "3", "--max-sessions-per-principal", "2"]);
-    let (first, second) = (begun(&server, "pk-alice").await, begun(&server, "pk-alice").await);
+    let (first, second) = (
+        begun(&server, "pk-alice").await,
+        begun(&server, "pk-alice").await,
+    );
     let streams = (listening(&first).await, listening(&second).await);
     refused(&server, "pk-alice").await;
     let line = server.read_until("session refused");
-    assert!(line.contains(" WARN ") && line.contains("--max-sessions-per-principal"), "{line}");
+    assert!(
+        line.contains(" WARN ") && line.contains("--max-sessions-per-principal"),
+        "{line}"
+    );
     assert!(line.contains("caller=\"key-"), "{line}");
     let third = begun(&server, "pk-bob").await;
     let _stream = listening(&third).await;
@@ -138,7 +168,10 @@ async fn sessions_in_use_are_bounded() {
     // Those in use are not disturbed, nor is who needs none.
     assert!(first.lists_tools().await && second.lists_tools().await);
     let modern = Caller::new(&server.url, "pk-bob");
-    let answer = modern.modern("list-all-integrations", &json!({})).await.unwrap();
+    let answer = modern
+        .modern("list-all-integrations", &json!({}))
+        .await
+        .unwrap();
     assert_eq!(answer.status, StatusCode::OK);
     // One that ends makes room.
     assert_eq!(first.end().await.status, StatusCode::NO_CONTENT);
@@ -175,13 +208,19 @@ async fn session_that_idles_longest_makes_room_and_can_be_gone_on_with() {
     assert_eq!(alices[0].end().await.status, StatusCode::NO_CONTENT);
     assert_unknown(&alices[0].call("tools/list", json!({})).await);
     let (_, log) = server.terminate();
-    assert!(!log.contains("Internal server error") && !log.contains(" WARN "), "{log}");
+    assert!(
+        !log.contains("Internal server error") && !log.contains(" WARN "),
+        "{log}"
+    );
 }
 
 /// How much memory a process takes, in megabytes.
 fn resident(server: &Served) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
@@ -198,9 +237,19 @@ async fn large_initialize_leaves_a_small_session() {
     });
     // Known by a call, so that none of its sessions makes room for another.
     let caller = Caller::new(&server.url, "pk-alice");
-    assert!(caller.modern("list-all-integrations", &json!({})).await.unwrap().status.is_success());
+    assert!(
+        caller
+            .modern("list-all-integrations", &json!({}))
+            .await
+            .unwrap()
+            .status
+            .is_success()
+    );
     for _ in 0..60 {
-        assert_eq!(caller.call("initialize", params.clone()).await.status, StatusCode::OK);
+        assert_eq!(
+            caller.call("initialize", params.clone()).await.status,
+            StatusCode::OK
+        );
     }
     let resident = resident(&server);
     assert!(resident < 150, "60 sessions of 3.5 MB: {resident} MB");
@@ -211,14 +260,20 @@ async fn large_initialize_leaves_a_small_session() {
 #[tokio::test]
 async fn large_filter_leaves_a_small_stream() {
     let server = served(&[]);
-    let uris: Vec<_> = (0..900).map(|i| format!("test://{i}/{}", "x".repeat(3_800))).collect();
+    let uris: Vec<_> = (0..900)
+        .map(|i| format!("test://{i}/{}", "x".repeat(3_800)))
+        .collect();
     let filter = json!({ "notifications": {
         "toolsListChanged": true, "resourceSubscriptions": uris,
     } });
     let mut streams = Vec::new();
     for _ in 0..60 {
         let listen = crate::requests::modern(&server, "subscriptions/listen", filter.clone());
-        let stream = listen.header("x-portkey-api-key", "pk-alice").send().await.unwrap();
+        let stream = listen
+            .header("x-portkey-api-key", "pk-alice")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(stream.status(), StatusCode::OK);
         streams.push(stream);
     }
@@ -240,7 +295,9 @@ async fn subscription_with_a_long_id_is_refused() {
             "jsonrpc": "2.0", "id": "i".repeat(bytes), "method": "subscriptions/listen",
             "params": { "_meta": meta, "notifications": {} },
         });
-        let request = caller.request(Method::POST).header("content-type", "application/json");
+        let request = caller
+            .request(Method::POST)
+            .header("content-type", "application/json");
         let request = request.header("mcp-protocol-version", "2026-07-28");
         let request = request.header("mcp-method", "subscriptions/listen");
         let stream = request.body(message.to_string()).send().await.unwrap();
@@ -265,5 +322,8 @@ async fn streams_of_one_caller_are_bounded() {
     let text = refused.text().await.unwrap();
     assert!(text.contains("too many streams"), "{text}");
     let second = listen("pk-alice").await.unwrap();
-    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(
+        (first.status(), second.status()),
+        (StatusCode::OK, StatusCode::OK)
+    );
 }

@@ -18,7 +18,12 @@ use crate::{
 
 /// How many tools there are.
 fn how_many() -> usize {
-    server::tools(Surface::Operations, &Presentation::default(), Catalog::full().iter()).len()
+    server::tools(
+        Surface::Operations,
+        &Presentation::default(),
+        Catalog::full().iter(),
+    )
+    .len()
 }
 
 pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
@@ -46,18 +51,28 @@ async fn a_client_lists_and_calls_in_both_generations() {
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let lifecycles = [
         ClientLifecycleMode::Initialize,
-        ClientLifecycleMode::Discover { preferred_versions: modern() },
-        ClientLifecycleMode::Auto { preferred_versions: modern(), legacy_version: None },
+        ClientLifecycleMode::Discover {
+            preferred_versions: modern(),
+        },
+        ClientLifecycleMode::Auto {
+            preferred_versions: modern(),
+            legacy_version: None,
+        },
     ];
     for (lifecycle, expected) in
-        lifecycles.into_iter().zip(["2025-11-25", "2026-07-28", "2026-07-28"])
+        lifecycles
+            .into_iter()
+            .zip(["2025-11-25", "2026-07-28", "2026-07-28"])
     {
         let command = tokio::process::Command::from(command(&["--sandbox"]));
         let client =
             ().serve_with_lifecycle(TokioChildProcess::new(command).unwrap(), lifecycle)
                 .await
                 .unwrap();
-        assert_eq!(client.peer_info().unwrap().protocol_version.to_string(), expected);
+        assert_eq!(
+            client.peer_info().unwrap().protocol_version.to_string(),
+            expected
+        );
         assert_eq!(client.list_all_tools().await.unwrap().len(), how_many());
         let created = client
             .call_tool(arguments(
@@ -70,16 +85,20 @@ async fn a_client_lists_and_calls_in_both_generations() {
         let text: Value =
             serde_json::from_str(&created.content[0].as_text().unwrap().text).unwrap();
         assert_eq!(Some(text), created.structured_content);
-        let got =
-            client.call_tool(arguments("get-integration", json!({ "slug": slug }))).await.unwrap();
+        let got = client
+            .call_tool(arguments("get-integration", json!({ "slug": slug })))
+            .await
+            .unwrap();
         assert_eq!(got.structured_content.unwrap()["name"], "Mine");
         let deleted = client
             .call_tool(arguments("delete-integration", json!({ "slug": slug })))
             .await
             .unwrap();
         assert_eq!(deleted.is_error, Some(false));
-        let gone =
-            client.call_tool(arguments("get-integration", json!({ "slug": slug }))).await.unwrap();
+        let gone = client
+            .call_tool(arguments("get-integration", json!({ "slug": slug })))
+            .await
+            .unwrap();
         assert_eq!((gone.is_error, gone.structured_content), (Some(true), None));
         client.cancel().await.unwrap();
     }
@@ -97,7 +116,10 @@ fn the_server_introduces_itself() {
     assert_eq!(result["serverInfo"]["name"], "portkey-mcp");
     assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
     assert!(
-        result["serverInfo"]["icons"][0]["src"].as_str().unwrap().starts_with("data:image/svg+xml")
+        result["serverInfo"]["icons"][0]["src"]
+            .as_str()
+            .unwrap()
+            .starts_with("data:image/svg+xml")
     );
     let capabilities = json!({
         "completions": {}, "prompts": {}, "resources": {}, "tools": { "listChanged": true },
@@ -109,9 +131,11 @@ fn the_server_introduces_itself() {
 /// Another product's tools are told apart, where they are on offer.
 #[test]
 fn a_client_is_told_what_it_can_use() {
-    for (args, enkrypt) in
-        [(&[][..], false), (&["--enkrypt-api-key", "k"], true), (&["--sandbox"], true)]
-    {
+    for (args, enkrypt) in [
+        (&[][..], false),
+        (&["--enkrypt-api-key", "k"], true),
+        (&["--sandbox"], true),
+    ] {
         let mut pipe = Pipe::start(args);
         pipe.send(INITIALIZE);
         let answer = pipe.receive();
@@ -158,7 +182,10 @@ fn lines_that_make_no_sense_are_answered_and_survived() {
             (&id, &json!(code)),
             "{shown}: {answer}"
         );
-        assert!(!answer["error"]["message"].as_str().unwrap().is_empty(), "{shown}");
+        assert!(
+            !answer["error"]["message"].as_str().unwrap().is_empty(),
+            "{shown}"
+        );
         pipe.send(&list(99));
         assert_eq!(pipe.receive()["id"], 99, "no longer served after {shown}");
     }
@@ -181,7 +208,10 @@ fn an_overlong_line_is_answered_without_being_kept() {
     let answer = pipe.receive();
     assert_eq!(answer["error"]["code"], -32600);
     assert!(
-        answer["error"]["message"].as_str().unwrap().contains("longer than 16777216 bytes"),
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("longer than 16777216 bytes"),
         "{answer}"
     );
     pipe.send(&list(1));
@@ -196,9 +226,16 @@ fn ten_megabytes_of_arguments_are_answered() {
     let answer = pipe.receive();
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("10485760 characters, at most 255"), "{text}");
-    pipe.send(&call(2, "create-integration", &json!({ "name": long, "ai_provider_id": "openai" })));
+    pipe.send(&call(
+        2,
+        "create-integration",
+        &json!({ "name": long, "ai_provider_id": "openai" }),
+    ));
     let answer = pipe.receive();
-    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(2), &json!(true)));
+    assert_eq!(
+        (&answer["id"], &answer["result"]["isError"]),
+        (&json!(2), &json!(true))
+    );
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("413") && text.contains("too large"), "{text}");
     pipe.send(&list(3));
@@ -224,20 +261,30 @@ fn wrong_arguments_are_a_result() {
 fn the_list_is_ordered_and_can_be_paged() {
     let names = |result: &Value| -> Vec<String> {
         let tools = result["tools"].as_array().unwrap();
-        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+        tools
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     let mut whole = opened(&[]);
     whole.send(&list(1));
     let result = whole.receive()["result"].clone();
     let all = names(&result);
     assert!(all.is_sorted() && result.get("nextCursor").is_none());
-    assert_eq!((&result["cacheScope"], &result["ttlMs"]), (&json!("private"), &json!(3_600_000)));
+    assert_eq!(
+        (&result["cacheScope"], &result["ttlMs"]),
+        (&json!("private"), &json!(3_600_000))
+    );
 
     let page = all.len().div_ceil(3);
     let mut paged = opened(&["--tools-page", &page.to_string()]);
     let (mut collected, mut cursor) = (Vec::new(), Value::Null);
     for id in 1..=3 {
-        let params = if cursor.is_null() { json!({}) } else { json!({ "cursor": cursor }) };
+        let params = if cursor.is_null() {
+            json!({})
+        } else {
+            json!({ "cursor": cursor })
+        };
         paged.send(
             &json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list", "params": params })
                 .to_string(),
@@ -263,12 +310,18 @@ fn without_a_key_the_server_starts() {
     );
     pipe.send(&call(3, "get-mcp-gateway", &json!({ "gateway": "g" })));
     let error = pipe.receive()["error"]["message"].to_string();
-    assert!(error.contains("switched off") && error.contains("ENKRYPT_API_KEY"), "{error}");
+    assert!(
+        error.contains("switched off") && error.contains("ENKRYPT_API_KEY"),
+        "{error}"
+    );
     pipe.send(&call(2, "list-all-integrations", &json!({})));
     let result = pipe.receive()["result"].clone();
     assert_eq!(result["isError"], true);
     let text = result["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"), "{text}");
+    assert!(
+        text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -277,13 +330,20 @@ fn hanging_up_ends_the_server_and_answers_are_not_lost() {
     let mut early = Pipe::start(&[]);
     early.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     early.send(INITIALIZE);
-    assert_eq!(early.receive()["id"], 0, "a notification first does no harm");
+    assert_eq!(
+        early.receive()["id"],
+        0,
+        "a notification first does no harm"
+    );
     let mut busy = opened(&["--sandbox", "--sandbox-faults", "latency:100ms"]);
     busy.send(&call(7, "list-all-integrations", &json!({})));
     let (status, rest, log) = busy.end();
     assert!(status.success(), "{log}");
     let answer: Value = serde_json::from_str(rest.trim()).unwrap();
-    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(7), &json!(false)));
+    assert_eq!(
+        (&answer["id"], &answer["result"]["isError"]),
+        (&json!(7), &json!(false))
+    );
 }
 
 /// A client may change its mind: no answer comes, and Portkey is no longer asked.
@@ -300,7 +360,12 @@ async fn a_cancelled_call_aborts_its_request() {
     );
     portkey.hung_up.acquire().await.unwrap().forget();
     pipe.send(&list(8));
-    assert_eq!(tokio::task::spawn_blocking(move || pipe.receive()).await.unwrap()["id"], 8);
+    assert_eq!(
+        tokio::task::spawn_blocking(move || pipe.receive())
+            .await
+            .unwrap()["id"],
+        8
+    );
 }
 
 /// Whatever Portkey does, the call is answered and so is the next.
@@ -316,8 +381,16 @@ async fn a_misbehaving_portkey_does_not_end_the_server() {
         _ => upstream::ok(r#"{"fine":true}"#),
     })
     .await;
-    let args =
-        ["--api-key", "k", "--base-url", &portkey.base_url, "--timeout", "1", "--retries", "0"];
+    let args = [
+        "--api-key",
+        "k",
+        "--base-url",
+        &portkey.base_url,
+        "--timeout",
+        "1",
+        "--retries",
+        "0",
+    ];
     let mut pipe = opened(&args);
     let said = tokio::task::spawn_blocking(move || {
         let mut said = Vec::new();
@@ -325,7 +398,12 @@ async fn a_misbehaving_portkey_does_not_end_the_server() {
             pipe.send(&call(id, "get-integration", &json!({ "slug": "x" })));
             let answer = pipe.receive();
             assert_eq!(answer["id"], id);
-            said.push(answer["result"]["content"][0]["text"].as_str().unwrap().to_owned());
+            said.push(
+                answer["result"]["content"][0]["text"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            );
         }
         said
     });
@@ -359,7 +437,10 @@ fn nothing_secret_is_logged() {
     pipe.send(&call(1, "create-integration", &arguments));
     let answer = pipe.receive().to_string();
     let (_, _, log) = pipe.end();
-    assert!(log.contains("create-integration"), "nothing was logged: {log}");
+    assert!(
+        log.contains("create-integration"),
+        "nothing was logged: {log}"
+    );
     for secret in ["pk-planted-key", "sk-planted-secret"] {
         assert!(
             !log.contains(secret) && !answer.contains(secret),

@@ -33,7 +33,10 @@ async fn connected(
     let server = Server::new(dispatcher(upstream).into(), None).for_local(operator());
     let ((mut input, theirs), (ours, output)) = (tokio::io::duplex(PIPE), tokio::io::duplex(PIPE));
     tokio::spawn(serve_on(server, theirs, ours, std::future::pending()));
-    input.write_all(format!("{INITIALIZE}\n").as_bytes()).await.unwrap();
+    input
+        .write_all(format!("{INITIALIZE}\n").as_bytes())
+        .await
+        .unwrap();
     let mut output = tokio::io::BufReader::new(output).lines();
     output.next_line().await.unwrap().unwrap();
     (input, output)
@@ -43,7 +46,10 @@ async fn connected(
 async fn send_until_full(input: &mut DuplexStream, request: impl Fn(u32) -> String) -> u32 {
     for id in 1..20_000 {
         let line = request(id) + "\n";
-        if timeout(Duration::from_secs(1), input.write_all(line.as_bytes())).await.is_err() {
+        if timeout(Duration::from_secs(1), input.write_all(line.as_bytes()))
+            .await
+            .is_err()
+        {
             return id;
         }
     }
@@ -62,7 +68,11 @@ async fn requests_are_not_read_while_their_answers_are_not() {
     let mut answered = BTreeSet::new();
     while answered.len() < sent as usize - 1 {
         let line = output.next_line().await.unwrap().unwrap();
-        answered.insert(serde_json::from_str::<Value>(&line).unwrap()["id"].as_u64().unwrap());
+        answered.insert(
+            serde_json::from_str::<Value>(&line).unwrap()["id"]
+                .as_u64()
+                .unwrap(),
+        );
     }
     assert_eq!(answered, (1..u64::from(sent)).collect());
 }
@@ -82,7 +92,10 @@ fn ended(child: &mut std::process::Child) -> (ExitStatus, Duration) {
         if let Some(status) = child.try_wait().unwrap() {
             return (status, began.elapsed());
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "the process goes on");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "the process goes on"
+        );
         std::thread::yield_now();
     }
 }
@@ -106,7 +119,12 @@ fn closed_output_ends_an_idle_process() {
     let mut child = unread(&["--sandbox"]);
     let (status, took) = ended(&mut child);
     let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("standard output was closed"), "{log}");
     // A second is promised; a machine that is busy with other tests has more.
@@ -154,13 +172,22 @@ async fn unread_output_does_not_keep_a_process_whose_input_ended() {
         writeln!(input, "{}", list(id)).unwrap();
     }
     drop(input);
-    tokio::task::spawn_blocking(move || ended(&mut child)).await.unwrap();
+    tokio::task::spawn_blocking(move || ended(&mut child))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn id_in_use_is_refused() {
     let upstream = Upstream::start(|_| Act::Hang).await;
-    let mut pipe = opened(&["--api-key", "k", "--base-url", &upstream.base_url, "--timeout", "2"]);
+    let mut pipe = opened(&[
+        "--api-key",
+        "k",
+        "--base-url",
+        &upstream.base_url,
+        "--timeout",
+        "2",
+    ]);
     for _ in 0..8 {
         pipe.send(&call(7, "get-integration", &json!({ "slug": "x" })));
     }
@@ -174,12 +201,22 @@ async fn id_in_use_is_refused() {
     .await
     .unwrap();
     assert_eq!(upstream.count(), 2);
-    let (refused, answered): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer["error"].is_object());
+    let (refused, answered): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| answer["error"].is_object());
     assert_eq!((refused.len(), answered.len()), (7, 1));
     for answer in refused {
-        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32600)));
-        assert!(answer["error"]["message"].as_str().unwrap().contains("in use"), "{answer}");
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&json!(7), &json!(-32600))
+        );
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("in use"),
+            "{answer}"
+        );
     }
 }
 
@@ -195,13 +232,24 @@ async fn id_of_a_call_that_was_taken_back_is_refused() {
         json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
     pipe.send(&cancelled.to_string());
     pipe.send(&list(7));
-    let answer = tokio::task::spawn_blocking(move || pipe.receive()).await.unwrap();
-    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32600)));
+    let answer = tokio::task::spawn_blocking(move || pipe.receive())
+        .await
+        .unwrap();
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&json!(7), &json!(-32600))
+    );
 }
 
 fn signal(pipe: &Pipe, name: &str) {
     let pid = pipe.child.id().to_string();
-    assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn terminate(pipe: &Pipe) {
@@ -226,7 +274,10 @@ async fn write_under_way_survives_a_hangup_signal() {
     .await
     .unwrap();
     assert_eq!(answer["result"]["isError"], false, "{answer}");
-    assert!(log.contains("SIGHUP: the files in use are read again"), "{log}");
+    assert!(
+        log.contains("SIGHUP: the files in use are read again"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -244,9 +295,15 @@ async fn write_under_way_when_the_process_is_stopped_is_in_doubt() {
     .await
     .unwrap();
     assert!(status.success());
-    assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(1), &json!(true)));
+    assert_eq!(
+        (&answer["id"], &answer["result"]["isError"]),
+        (&json!(1), &json!(true))
+    );
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("was sent, and cut off before Portkey had answered"), "{text}");
+    assert!(
+        text.contains("was sent, and cut off before Portkey had answered"),
+        "{text}"
+    );
     assert!(text.contains("look with `list-all-integrations`"), "{text}");
 }
 

@@ -27,12 +27,21 @@ pub(crate) struct Pair {
 
 pub(crate) async fn pairs() -> Vec<Pair> {
     let memory = Store::memory();
-    let mut pairs =
-        vec![Pair { kind: "memory", one: memory.clone(), other: memory, _server: None }];
+    let mut pairs = vec![Pair {
+        kind: "memory",
+        one: memory.clone(),
+        other: memory,
+        _server: None,
+    }];
     if !is_missing("redis-server") {
         let server = Redis::start();
         let (one, other) = (server.store().await, server.store().await);
-        pairs.push(Pair { kind: "redis", one, other, _server: Some(server) });
+        pairs.push(Pair {
+            kind: "redis",
+            one,
+            other,
+            _server: Some(server),
+        });
     }
     pairs
 }
@@ -42,7 +51,10 @@ pub(crate) fn key(name: &str) -> Key {
 }
 
 pub(crate) fn limit(burst: u32, period: Duration) -> Limit {
-    Limit { burst: NonZeroU32::new(burst).unwrap(), period }
+    Limit {
+        burst: NonZeroU32::new(burst).unwrap(),
+        period,
+    }
 }
 
 /// Marks the use of something that is issued now; whether it was the first use.
@@ -62,7 +74,10 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: 
 
 #[tokio::test]
 async fn a_limit_holds_across_replicas() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let (alice, three) = (key("alice"), limit(3, HOUR));
         for store in [&one, &other, &one] {
             assert_eq!(store.take(&alice, &three).await, Ok(Taken::Yes), "{kind}");
@@ -74,13 +89,20 @@ async fn a_limit_holds_across_replicas() {
             // One of three comes back after a third of the hour, less what the test took.
             assert!(wait <= HOUR / 3 && wait > HOUR / 4, "{kind}: {wait:?}");
         }
-        assert_eq!(other.take(&key("bob"), &three).await, Ok(Taken::Yes), "{kind}");
+        assert_eq!(
+            other.take(&key("bob"), &three).await,
+            Ok(Taken::Yes),
+            "{kind}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_limit_allows_again_when_it_said_it_would() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let (alice, two) = (key("alice"), limit(2, Duration::from_millis(400)));
         let start = Instant::now();
         let mut taken = 0;
@@ -94,7 +116,11 @@ async fn a_limit_allows_again_when_it_said_it_would() {
             }
         }
         // Two at once, and two more that had to wait 200 ms each.
-        assert!(start.elapsed() >= Duration::from_millis(390), "{kind}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(390),
+            "{kind}: {:?}",
+            start.elapsed()
+        );
         // A smaller limit under the same name, as after a change of configuration.
         let small = limit(1, Duration::from_millis(10));
         if let Taken::RetryAfter(wait) = other.take(&alice, &small).await.unwrap() {
@@ -122,24 +148,43 @@ async fn limits_as_odd_as_can_be_written_are_counted() {
 
 #[tokio::test]
 async fn exactly_as_many_as_allowed_win_a_race() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let mut tasks = JoinSet::new();
         for at in 0..100 {
-            let store = if at % 2 == 0 { one.clone() } else { other.clone() };
+            let store = if at % 2 == 0 {
+                one.clone()
+            } else {
+                other.clone()
+            };
             tasks.spawn(async move {
                 let first = once(&store, &key("state"), HOUR).await.unwrap();
-                (first, store.take(&key("state"), &limit(10, HOUR)).await.unwrap())
+                (
+                    first,
+                    store.take(&key("state"), &limit(10, HOUR)).await.unwrap(),
+                )
             });
         }
         let done = tasks.join_all().await;
         assert_eq!(done.iter().filter(|(first, _)| *first).count(), 1, "{kind}");
-        assert_eq!(done.iter().filter(|(_, taken)| *taken == Taken::Yes).count(), 10, "{kind}");
+        assert_eq!(
+            done.iter()
+                .filter(|(_, taken)| *taken == Taken::Yes)
+                .count(),
+            10,
+            "{kind}"
+        );
     }
 }
 
 #[tokio::test]
 async fn values_are_kept_replaced_and_removed_everywhere() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let (id, odd) = (key("id"), Bytes::from_static(b"\x00\xff\r\n"));
         assert_eq!(other.get(&id).await, Ok(None), "{kind}");
         one.put(&id, "first".into(), HOUR).await.unwrap();
@@ -150,17 +195,28 @@ async fn values_are_kept_replaced_and_removed_everywhere() {
         assert_eq!(one.get(&id).await, Ok(None), "{kind}");
         // The three kinds of entries do not meet under one name.
         assert_eq!(once(&one, &id, HOUR).await, Ok(true), "{kind}");
-        assert_eq!(one.take(&id, &limit(1, HOUR)).await, Ok(Taken::Yes), "{kind}");
+        assert_eq!(
+            one.take(&id, &limit(1, HOUR)).await,
+            Ok(Taken::Yes),
+            "{kind}"
+        );
         assert_eq!(one.get(&id).await, Ok(None), "{kind}");
         let large = Bytes::from(vec![0; MOST_VALUE_BYTES + 1]);
-        assert_eq!(one.put(&id, large, HOUR).await, Err(StoreError::TooLarge), "{kind}");
+        assert_eq!(
+            one.put(&id, large, HOUR).await,
+            Err(StoreError::TooLarge),
+            "{kind}"
+        );
     }
 }
 
 #[tokio::test]
 async fn marks_and_values_expire() {
     let short = Duration::from_millis(20);
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let id = key("id");
         assert_eq!(once(&one, &id, short).await, Ok(true), "{kind}");
         one.put(&id, "value".into(), short).await.unwrap();
@@ -170,11 +226,21 @@ async fn marks_and_values_expire() {
         // What is refreshed stays, and what is gone does not come back.
         assert_eq!(one.refresh(&id, HOUR).await, Ok(None), "{kind}");
         one.put(&id, "value".into(), HOUR).await.unwrap();
-        assert_eq!(other.refresh(&id, short).await, Ok(Some("value".into())), "{kind}");
+        assert_eq!(
+            other.refresh(&id, short).await,
+            Ok(Some("value".into())),
+            "{kind}"
+        );
         eventually(kind, async || one.get(&id).await.unwrap().is_none()).await;
-        one.put(&id, "value".into(), Duration::from_secs(1)).await.unwrap();
+        one.put(&id, "value".into(), Duration::from_secs(1))
+            .await
+            .unwrap();
         let refreshed = Instant::now();
-        assert_eq!(other.refresh(&id, HOUR).await, Ok(Some("value".into())), "{kind}");
+        assert_eq!(
+            other.refresh(&id, HOUR).await,
+            Ok(Some("value".into())),
+            "{kind}"
+        );
         while refreshed.elapsed() < Duration::from_millis(1100) {
             assert_eq!(one.get(&id).await, Ok(Some("value".into())), "{kind}");
         }
@@ -191,25 +257,37 @@ async fn memory_is_bounded() {
     let (free, limit) = (key("free"), limit(2, HOUR));
     for at in 0..MOST_ENTRIES {
         assert_eq!(once(&store, &key(&at.to_string()), HOUR).await, Ok(true));
-        assert_eq!(store.take(&key(&at.to_string()), &limit).await, Ok(Taken::Yes));
+        assert_eq!(
+            store.take(&key(&at.to_string()), &limit).await,
+            Ok(Taken::Yes)
+        );
     }
     // What guards refuses, and nobody is let off what is known of him.
     assert_eq!(once(&store, &free, HOUR).await, Err(StoreError::Full));
     assert_eq!(store.take(&free, &limit).await, Err(StoreError::Full));
     assert_eq!(once(&store, &key("0"), HOUR).await, Ok(false));
     assert_eq!(store.take(&key("0"), &limit).await, Ok(Taken::Yes));
-    assert!(matches!(store.take(&key("0"), &limit).await, Ok(Taken::RetryAfter(_))));
+    assert!(matches!(
+        store.take(&key("0"), &limit).await,
+        Ok(Taken::RetryAfter(_))
+    ));
 
     // What only saves work makes room.
     let value = Bytes::from(vec![0; MOST_VALUE_BYTES]);
     let fit = MOST_BYTES / MOST_VALUE_BYTES;
     for at in 0..=fit {
         let later = Duration::from_secs(at as u64);
-        store.put(&key(&at.to_string()), value.clone(), HOUR + later).await.unwrap();
+        store
+            .put(&key(&at.to_string()), value.clone(), HOUR + later)
+            .await
+            .unwrap();
     }
     assert_eq!(store.get(&key("0")).await, Ok(None));
     for at in 1..=fit {
-        assert!(store.get(&key(&at.to_string())).await.unwrap().is_some(), "{at}");
+        assert!(
+            store.get(&key(&at.to_string())).await.unwrap().is_some(),
+            "{at}"
+        );
     }
 }
 
@@ -218,18 +296,34 @@ async fn memory_is_bounded() {
 async fn memory_is_bounded_for_each_owner() {
     let store = Store::memory();
     let owned = |id: usize, owner: &str| key(&format!("{owner}-{id}")).owned_by(owner);
-    let budget = |key| [Budget { key, window: Window::Day, most: 10, amount: 1 }];
+    let budget = |key| {
+        [Budget {
+            key,
+            window: Window::Day,
+            most: 10,
+            amount: 1,
+        }]
+    };
     let limit = limit(2, HOUR);
     for id in 0..MAX_ENTRIES_PER_OWNER {
         assert_eq!(once(&store, &owned(id, "many"), HOUR).await, Ok(true));
         assert_eq!(store.take(&owned(id, "many"), &limit).await, Ok(Taken::Yes));
-        assert!(matches!(store.reserve(&budget(owned(id, "many"))).await, Ok(Reserved::Yes(_))));
-        store.put(&owned(id, "many"), "value".into(), HOUR).await.unwrap();
+        assert!(matches!(
+            store.reserve(&budget(owned(id, "many"))).await,
+            Ok(Reserved::Yes(_))
+        ));
+        store
+            .put(&owned(id, "many"), "value".into(), HOUR)
+            .await
+            .unwrap();
     }
     let more = owned(MAX_ENTRIES_PER_OWNER, "many");
     assert_eq!(once(&store, &more, HOUR).await, Err(StoreError::OwnerFull));
     assert_eq!(store.take(&more, &limit).await, Err(StoreError::OwnerFull));
-    assert_eq!(store.reserve(&budget(more.clone())).await, Err(StoreError::OwnerFull));
+    assert_eq!(
+        store.reserve(&budget(more.clone())).await,
+        Err(StoreError::OwnerFull)
+    );
     // What is known of it still counts, and what only saves work makes room for its own.
     assert_eq!(once(&store, &owned(0, "many"), HOUR).await, Ok(false));
     assert_eq!(store.take(&owned(0, "many"), &limit).await, Ok(Taken::Yes));
@@ -247,7 +341,10 @@ async fn memory_is_bounded_for_each_owner() {
     let fit = MAX_BYTES_PER_OWNER / MOST_VALUE_BYTES;
     for id in 0..=fit {
         let later = Duration::from_secs(id as u64);
-        store.put(&owned(id, "large"), large.clone(), HOUR + later).await.unwrap();
+        store
+            .put(&owned(id, "large"), large.clone(), HOUR + later)
+            .await
+            .unwrap();
     }
     assert_eq!(store.get(&owned(0, "large")).await, Ok(None));
     assert!(store.get(&owned(1, "large")).await.unwrap().is_some());
@@ -266,7 +363,12 @@ fn keys_are_short_and_never_mistaken() {
         Key::new("calls", &["älice"]),
         Key::new("calls", &["2001:db8::1", &long]),
         Key::new("calls", &["2001:db8::1", &long[1..]]),
-        Key::new("calls", &[Key::new("", &["alice\n"]).to_string().trim_start_matches(':')]),
+        Key::new(
+            "calls",
+            &[Key::new("", &["alice\n"])
+                .to_string()
+                .trim_start_matches(':')],
+        ),
     ];
     for (at, name) in names.iter().enumerate() {
         let shown = name.to_string();

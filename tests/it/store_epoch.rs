@@ -22,7 +22,11 @@ impl Kept {
         let text = redis.run(&["GET", "portkey-mcp:epoch"]);
         let parts: Vec<_> = text.split(' ').collect();
         let number = |at: usize| parts[at].parse().unwrap();
-        Self { epoch: parts[0].to_owned(), uses: number(1), time: number(2) }
+        Self {
+            epoch: parts[0].to_owned(),
+            uses: number(1),
+            time: number(2),
+        }
     }
 
     fn write(&self, redis: &Redis) {
@@ -34,12 +38,27 @@ impl Kept {
 
 #[tokio::test]
 async fn use_counts_once_and_in_time() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let stamp = one.stamp().await.unwrap();
         assert_eq!(Stamp::from_bytes(stamp.to_bytes()), stamp);
-        assert_eq!(other.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First), "{kind}");
-        assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Again), "{kind}");
-        assert_eq!(one.use_once(&stamp, &key("b"), HOUR).await, Ok(Use::First), "{kind}");
+        assert_eq!(
+            other.use_once(&stamp, &key("a"), HOUR).await,
+            Ok(Use::First),
+            "{kind}"
+        );
+        assert_eq!(
+            one.use_once(&stamp, &key("a"), HOUR).await,
+            Ok(Use::Again),
+            "{kind}"
+        );
+        assert_eq!(
+            one.use_once(&stamp, &key("b"), HOUR).await,
+            Ok(Use::First),
+            "{kind}"
+        );
         let short = Duration::from_millis(20);
         let is_old = async || one.use_once(&stamp, &key("c"), short).await == Ok(Use::Expired);
         eventually(kind, is_old).await;
@@ -51,7 +70,10 @@ async fn use_counts_once_and_in_time() {
 async fn restarted_process_honours_nothing_that_was_issued_before() {
     let (before, after) = (Store::memory(), Store::memory());
     let stamp = before.stamp().await.unwrap();
-    assert_eq!(after.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Forgotten));
+    assert_eq!(
+        after.use_once(&stamp, &key("a"), HOUR).await,
+        Ok(Use::Forgotten)
+    );
 }
 
 #[tokio::test]
@@ -72,14 +94,23 @@ async fn emptied_redis_honours_nothing_that_was_issued_before() {
         }
         let used = one.use_once(&stamp, &key("a"), HOUR).await;
         assert_eq!(used, Ok(Use::Forgotten), "restarts: {restarts}");
-        assert!(one.forgot().is_some_and(|ago| ago < HOUR), "restarts: {restarts}");
+        assert!(
+            one.forgot().is_some_and(|ago| ago < HOUR),
+            "restarts: {restarts}"
+        );
         // The other replica has not looked yet, and notices as soon as it does.
-        assert_eq!(other.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Forgotten));
+        assert_eq!(
+            other.use_once(&stamp, &key("a"), HOUR).await,
+            Ok(Use::Forgotten)
+        );
         assert!(other.forgot().is_some());
         // What is issued from then on is good, at both.
         let stamp = other.stamp().await.unwrap();
         assert_eq!(one.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First));
-        assert_eq!(other.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Again));
+        assert_eq!(
+            other.use_once(&stamp, &key("a"), HOUR).await,
+            Ok(Use::Again)
+        );
         // A replica that starts now has not seen anything being forgotten.
         assert_eq!(redis.store().await.forgot(), None);
     }
@@ -94,11 +125,17 @@ async fn redis_that_was_set_back_honours_nothing_that_was_issued_before() {
     let store = redis.store().await;
     let stamp = store.stamp().await.unwrap();
     let earlier = Kept::read(&redis);
-    assert_eq!(store.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::First));
+    assert_eq!(
+        store.use_once(&stamp, &key("a"), HOUR).await,
+        Ok(Use::First)
+    );
     // As a snapshot has it that was made before the use.
     earlier.write(&redis);
     redis.run(&["DEL", "portkey-mcp:once:test:a"]);
-    assert_eq!(store.use_once(&stamp, &key("a"), HOUR).await, Ok(Use::Forgotten));
+    assert_eq!(
+        store.use_once(&stamp, &key("a"), HOUR).await,
+        Ok(Use::Forgotten)
+    );
     assert!(store.forgot().is_some());
     assert_ne!(Kept::read(&redis).epoch, earlier.epoch);
 }
@@ -113,12 +150,25 @@ async fn mark_outlives_what_it_marks_when_the_clock_is_set_back() {
     let store = redis.store().await;
     store.stamp().await.unwrap();
     let kept = Kept::read(&redis);
-    Kept { time: kept.time + 3_600_000, ..kept }.write(&redis);
+    Kept {
+        time: kept.time + 3_600_000,
+        ..kept
+    }
+    .write(&redis);
     let stamp = store.stamp().await.unwrap();
     let minute = Duration::from_secs(60);
-    assert_eq!(store.use_once(&stamp, &key("a"), minute).await, Ok(Use::First));
-    let lasts: u64 = redis.run(&["PTTL", "portkey-mcp:once:test:a"]).parse().unwrap();
+    assert_eq!(
+        store.use_once(&stamp, &key("a"), minute).await,
+        Ok(Use::First)
+    );
+    let lasts: u64 = redis
+        .run(&["PTTL", "portkey-mcp:once:test:a"])
+        .parse()
+        .unwrap();
     // The stamp is good until its clock has gone on for the hour and the minute.
     assert!((3_600_000..=3_660_000).contains(&lasts), "{lasts}");
-    assert_eq!(store.use_once(&stamp, &key("a"), minute).await, Ok(Use::Again));
+    assert_eq!(
+        store.use_once(&stamp, &key("a"), minute).await,
+        Ok(Use::Again)
+    );
 }

@@ -6,10 +6,18 @@ use portkey_store::{Queue, Queued, QueuedName, Store};
 
 use crate::store::{HOUR, Pair, eventually, pairs};
 
-const QUEUE: Queue = Queue { name: "test", max_of_owner: 4, max: 6, remembers: HOUR };
+const QUEUE: Queue = Queue {
+    name: "test",
+    max_of_owner: 4,
+    max: 6,
+    remembers: HOUR,
+};
 
 async fn append(store: &Store, id: &str, owner: &str) -> Queued {
-    store.enqueue(&QUEUE, id, owner, format!("value {id}").into(), HOUR).await.unwrap()
+    store
+        .enqueue(&QUEUE, id, owner, format!("value {id}").into(), HOUR)
+        .await
+        .unwrap()
 }
 
 /// The names of what is there, and of what was.
@@ -22,26 +30,48 @@ async fn names(store: &Store, owner: Option<&str>) -> (Vec<String>, Vec<String>)
 
 async fn values(store: &Store, ids: &[&str]) -> Vec<Option<String>> {
     let values = store.queued_values(&QUEUE, ids).await.unwrap();
-    values.into_iter().map(|value| Some(String::from_utf8(value?.to_vec()).unwrap())).collect()
+    values
+        .into_iter()
+        .map(|value| Some(String::from_utf8(value?.to_vec()).unwrap()))
+        .collect()
 }
 
 #[tokio::test]
 async fn values_are_listed_in_the_order_in_which_they_came() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         for (id, owner) in [("c", "alice"), ("a", "bob"), ("b", "alice")] {
             assert_eq!(append(&one, id, owner).await, Queued::Yes, "{kind}");
         }
         assert_eq!(names(&other, None).await.0, ["c", "a", "b"], "{kind}");
         assert_eq!(names(&other, Some("alice")).await.0, ["c", "b"], "{kind}");
         let found = values(&other, &["b", "x", "c"]).await;
-        assert_eq!(found, [Some("value b".into()), None, Some("value c".into())], "{kind}");
-        assert_eq!(one.replace_queued(&QUEUE, "a", "new".into()).await, Ok(true), "{kind}");
+        assert_eq!(
+            found,
+            [Some("value b".into()), None, Some("value c".into())],
+            "{kind}"
+        );
+        assert_eq!(
+            one.replace_queued(&QUEUE, "a", "new".into()).await,
+            Ok(true),
+            "{kind}"
+        );
         assert_eq!(values(&other, &["a"]).await, [Some("new".into())], "{kind}");
         one.dequeue(&QUEUE, "a").await.unwrap();
         let (live, gone) = names(&other, None).await;
-        assert_eq!((live, gone), (vec!["c".into(), "b".into()], vec!["a".into()]), "{kind}");
+        assert_eq!(
+            (live, gone),
+            (vec!["c".into(), "b".into()], vec!["a".into()]),
+            "{kind}"
+        );
         assert_eq!(values(&other, &["a"]).await, [None], "{kind}");
-        assert_eq!(one.replace_queued(&QUEUE, "a", "new".into()).await, Ok(false), "{kind}");
+        assert_eq!(
+            one.replace_queued(&QUEUE, "a", "new".into()).await,
+            Ok(false),
+            "{kind}"
+        );
     }
 }
 
@@ -51,8 +81,17 @@ async fn owner_with_most_values_makes_place_for_others() {
         for id in ["a1", "a2", "a3", "a4"] {
             assert_eq!(append(&one, id, "alice").await, Queued::Yes, "{kind}");
         }
-        assert_eq!(append(&one, "a5", "alice").await, Queued::TooManyOfOwner, "{kind}");
-        for (id, owner) in [("b1", "bob"), ("b2", "bob"), ("c1", "carol"), ("c2", "carol")] {
+        assert_eq!(
+            append(&one, "a5", "alice").await,
+            Queued::TooManyOfOwner,
+            "{kind}"
+        );
+        for (id, owner) in [
+            ("b1", "bob"),
+            ("b2", "bob"),
+            ("c1", "carol"),
+            ("c2", "carol"),
+        ] {
             assert_eq!(append(&one, id, owner).await, Queued::Yes, "{kind}: {id}");
         }
         // Six at most: the oldest of alice's made place.
@@ -69,9 +108,14 @@ async fn owner_with_most_values_makes_place_for_others() {
 
 #[tokio::test]
 async fn expired_value_is_gone_and_its_name_remembered() {
-    for Pair { kind, one, other, .. } in pairs().await {
+    for Pair {
+        kind, one, other, ..
+    } in pairs().await
+    {
         let short = Duration::from_millis(20);
-        one.enqueue(&QUEUE, "a", "alice", "value".into(), short).await.unwrap();
+        one.enqueue(&QUEUE, "a", "alice", "value".into(), short)
+            .await
+            .unwrap();
         eventually(kind, async || names(&other, None).await.0.is_empty()).await;
         assert_eq!(names(&other, None).await.1, ["a"], "{kind}");
         eventually(kind, async || values(&other, &["a"]).await == [None]).await;
@@ -79,8 +123,14 @@ async fn expired_value_is_gone_and_its_name_remembered() {
         for id in ["b", "c", "d", "e"] {
             assert_eq!(append(&one, id, "alice").await, Queued::Yes, "{kind}");
         }
-        let brief = Queue { name: "brief", remembers: short, ..QUEUE };
-        one.enqueue(&brief, "a", "alice", "value".into(), short).await.unwrap();
+        let brief = Queue {
+            name: "brief",
+            remembers: short,
+            ..QUEUE
+        };
+        one.enqueue(&brief, "a", "alice", "value".into(), short)
+            .await
+            .unwrap();
         let is_forgotten = async || other.queued(&brief, None).await.unwrap().is_empty();
         eventually(kind, is_forgotten).await;
     }

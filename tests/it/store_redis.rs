@@ -13,7 +13,12 @@ use crate::{
 };
 
 async fn reserved_and_back(store: &Store, id: &Key) -> Result<(), StoreError> {
-    let budget = Budget { key: id.clone(), window: Window::Month, most: 9, amount: 1 };
+    let budget = Budget {
+        key: id.clone(),
+        window: Window::Month,
+        most: 9,
+        amount: 1,
+    };
     match store.reserve(&[budget]).await? {
         Reserved::Yes(reservation) => store.roll_back(reservation).await,
         Reserved::Exhausted { .. } => panic!("what was given back is counted"),
@@ -23,17 +28,28 @@ async fn reserved_and_back(store: &Store, id: &Key) -> Result<(), StoreError> {
 /// Whatever is asked of it, with what came of that.
 async fn errors(store: &Store) -> Vec<Result<(), StoreError>> {
     let id = key("id");
-    let queue = Queue { name: "test", max_of_owner: 9, max: 9, remembers: HOUR };
+    let queue = Queue {
+        name: "test",
+        max_of_owner: 9,
+        max: 9,
+        remembers: HOUR,
+    };
     vec![
         store.take(&id, &limit(1, HOUR)).await.map(drop),
         once(store, &id, HOUR).await.map(drop),
         store.put(&id, "value".into(), HOUR).await,
         store.get(&id).await.map(drop),
         store.refresh(&id, HOUR).await.map(drop),
-        store.enqueue(&queue, "a", "alice", "value".into(), HOUR).await.map(drop),
+        store
+            .enqueue(&queue, "a", "alice", "value".into(), HOUR)
+            .await
+            .map(drop),
         store.queued(&queue, None).await.map(drop),
         store.queued_values(&queue, &["a"]).await.map(drop),
-        store.replace_queued(&queue, "a", "other".into()).await.map(drop),
+        store
+            .replace_queued(&queue, "a", "other".into())
+            .await
+            .map(drop),
         store.dequeue(&queue, "a").await,
         store.remove(&id).await,
         store.counted(&id, Window::Month).await.map(drop),
@@ -87,7 +103,9 @@ async fn a_redis_that_hangs_is_not_waited_for() {
         });
     }
     for (answer, took) in tasks.join_all().await {
-        let Err(StoreError::Away { reason, .. }) = answer else { panic!("{answer:?}") };
+        let Err(StoreError::Away { reason, .. }) = answer else {
+            panic!("{answer:?}")
+        };
         assert!(!reason.is_empty());
         assert!(took < PATIENT, "{took:?}");
     }
@@ -109,14 +127,20 @@ async fn a_password_is_used_and_never_told() {
         for error in errors(&store).await {
             let told = error.unwrap_err().to_string();
             assert!(told.contains("refuses the user or the password"), "{told}");
-            assert!(!told.contains("horse") && !format!("{store:?}").contains("horse"), "{told}");
+            assert!(
+                !told.contains("horse") && !format!("{store:?}").contains("horse"),
+                "{told}"
+            );
         }
     }
     let store = connect(&format!("redis://127.0.0.1:{}", server.port()), PATIENT).await;
     for error in errors(&store).await {
         let told = error.unwrap_err().to_string();
         // Long commands of strangers it does not even read.
-        assert!(["NOAUTH", "ERR"].iter().any(|code| told.ends_with(code)), "{told}");
+        assert!(
+            ["NOAUTH", "ERR"].iter().any(|code| told.ends_with(code)),
+            "{told}"
+        );
     }
 }
 
@@ -151,18 +175,40 @@ async fn missing_right_is_named_and_is_no_outage() {
         told: &'static str,
     }
     let cases = [
-        Case { right: "+getex", told: "run `GETEX`" },
-        Case { right: "+del", told: "run `DEL`" },
-        Case { right: "+evalsha", told: "run `EVALSHA`" },
-        Case { right: "+script|load", told: "run `SCRIPT LOAD`" },
-        Case { right: "+time", told: "`TIME`" },
-        Case { right: "~portkey-mcp:*", told: "use the keys `portkey-mcp:*`" },
+        Case {
+            right: "+getex",
+            told: "run `GETEX`",
+        },
+        Case {
+            right: "+del",
+            told: "run `DEL`",
+        },
+        Case {
+            right: "+evalsha",
+            told: "run `EVALSHA`",
+        },
+        Case {
+            right: "+script|load",
+            told: "run `SCRIPT LOAD`",
+        },
+        Case {
+            right: "+time",
+            told: "`TIME`",
+        },
+        Case {
+            right: "~portkey-mcp:*",
+            told: "use the keys `portkey-mcp:*`",
+        },
     ];
     for Case { right, told } in cases {
         let rights = redis::documented_rights().replacen(&format!(" {right}"), "", 1);
         let server = Redis::with_user(&rights);
         let store = connect(&server.documented_url(0), PATIENT).await;
-        let failed: Vec<_> = errors(&store).await.into_iter().filter_map(Result::err).collect();
+        let failed: Vec<_> = errors(&store)
+            .await
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
         assert!(!failed.is_empty(), "{right}");
         for error in failed {
             let StoreError::NotPermitted { what, .. } = &error else {
@@ -170,7 +216,10 @@ async fn missing_right_is_named_and_is_no_outage() {
             };
             assert!(what.contains(told), "{right}: {what}");
             let text = error.to_string();
-            assert!(text.contains(REDIS_RIGHTS) && text.contains("docs/deployment.md"), "{text}");
+            assert!(
+                text.contains(REDIS_RIGHTS) && text.contains("docs/deployment.md"),
+                "{text}"
+            );
         }
     }
 }
@@ -189,7 +238,9 @@ async fn an_address_that_cannot_be_used_stops_the_start() {
         "redis://:horse@0.0.0.0",
     ];
     for url in wrong {
-        let error = Store::connect(Some(&url.into()), &[], PATIENT).await.unwrap_err();
+        let error = Store::connect(Some(&url.into()), &[], PATIENT)
+            .await
+            .unwrap_err();
         assert!(matches!(error, StoreError::Settings(_)), "{url}: {error}");
         assert!(!error.to_string().contains("horse"), "{error}");
     }
@@ -210,7 +261,10 @@ async fn redis_over_tls_has_to_be_known() {
         let (cert, key) = (folder.path().join("cert"), folder.path().join("key"));
         std::fs::write(&cert, certificate.pem()).unwrap();
         std::fs::write(&key, pair.serialize_pem()).unwrap();
-        let (cert, key) = (cert.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
+        let (cert, key) = (
+            cert.to_str().unwrap().to_owned(),
+            key.to_str().unwrap().to_owned(),
+        );
         let args = [
             "--port",
             "0",

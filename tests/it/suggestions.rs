@@ -24,7 +24,10 @@ const fn guess(name: &'static str, first: &'static [&'static str]) -> Guess {
 }
 
 const GUESSES: &[Guess] = &[
-    guess("list-logs", &["list-audit-logs", "list-all-log-exports", "get-log"]),
+    guess(
+        "list-logs",
+        &["list-audit-logs", "list-all-log-exports", "get-log"],
+    ),
     guess("create-user", &["invite-user"]),
     guess("delete-member", &["remove-workspace-member"]),
     guess("get-logs", &["get-log"]),
@@ -120,7 +123,10 @@ fn tools_that_are_not_on_offer_are_not_suggested() {
         let (done, _, log) = said(&args);
         assert!(!done && log.contains("there is no tool"), "{log}");
         let hidden = ["invite-user", "remove-workspace-member", "update-config"];
-        assert!(!named(&log).iter().any(|name| hidden.contains(name)), "{log}");
+        assert!(
+            !named(&log).iter().any(|name| hidden.contains(name)),
+            "{log}"
+        );
     }
 }
 
@@ -129,12 +135,18 @@ fn tools_that_are_not_on_offer_are_not_suggested() {
 fn names_in_settings_and_policies_are_guessed_by_effect_too() {
     for guess in GUESSES {
         let known = Catalog::operations();
-        let Err(error) = Tools::named([guess.name], known) else { continue };
+        let Err(error) = Tools::named([guess.name], known) else {
+            continue;
+        };
         let told = error.to_string();
         for name in named(&told) {
             let deletes = Catalog::full().find(name).unwrap().operation.effects() == Effect::Delete;
             let verb = guess.name.split(['-', '_']).next().unwrap();
-            assert_eq!(deletes, ["delete", "remove", "revoke"].contains(&verb), "{told}");
+            assert_eq!(
+                deletes,
+                ["delete", "remove", "revoke"].contains(&verb),
+                "{told}"
+            );
         }
         let rule = format!(
             "version: '1'\nrules: [{{ name: r, action: deny, match: {{ tools: [{}] }} }}]",
@@ -145,9 +157,18 @@ fn names_in_settings_and_policies_are_guessed_by_effect_too() {
         for name in named(&warning) {
             let deletes = Catalog::full().find(name).unwrap().operation.effects() == Effect::Delete;
             let verb = guess.name.split(['-', '_']).next().unwrap();
-            assert_eq!(deletes, ["delete", "remove", "revoke"].contains(&verb), "{warning}");
+            assert_eq!(
+                deletes,
+                ["delete", "remove", "revoke"].contains(&verb),
+                "{warning}"
+            );
         }
     }
-    let told = Tools::named(["delete-member"], Catalog::operations()).unwrap_err().to_string();
-    assert!(told.contains("did you mean `remove-workspace-member`?"), "{told}");
+    let told = Tools::named(["delete-member"], Catalog::operations())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("did you mean `remove-workspace-member`?"),
+        "{told}"
+    );
 }

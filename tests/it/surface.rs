@@ -9,14 +9,22 @@ use crate::{
     secrets::{Connected, everywhere},
 };
 
-const COMPACT: [&str; 5] = ["--sandbox", "--surface", "compact", "--max-result-bytes", "1500"];
+const COMPACT: [&str; 5] = [
+    "--sandbox",
+    "--surface",
+    "compact",
+    "--max-result-bytes",
+    "1500",
+];
 
 /// Clients decide by hints whether to ask: those of a tool have to hold for all that it can reach.
 #[test]
 fn a_tool_promises_no_more_than_what_it_reaches_keeps() {
     let catalog = Catalog::full();
     for own in tools() {
-        let Does::Execute(effect) = own.does else { continue };
+        let Does::Execute(effect) = own.does else {
+            continue;
+        };
         let promised = own.operation.hints();
         let reached = catalog.iter().map(|entry| entry.operation);
         for operation in reached.filter(|operation| operation.effects() == effect) {
@@ -32,8 +40,11 @@ fn a_tool_promises_no_more_than_what_it_reaches_keeps() {
 /// The answer, or the whole of what is said of a failure.
 async fn answer(client: &Connected, tool: &'static str, args: Value) -> Result<Value, String> {
     let result = client.result(tool, args).await;
-    let said: Vec<_> =
-        result.content.iter().map(|block| block.as_text().unwrap().text.clone()).collect();
+    let said: Vec<_> = result
+        .content
+        .iter()
+        .map(|block| block.as_text().unwrap().text.clone())
+        .collect();
     match result.is_error {
         Some(true) => Err(said.join("\n")),
         _ => Ok(result.structured_content.unwrap()),
@@ -44,12 +55,27 @@ async fn answer(client: &Connected, tool: &'static str, args: Value) -> Result<V
 async fn everything_can_be_found_described_and_called() {
     for client in everywhere(&COMPACT, &[]).await {
         let way = client.way;
-        let names: Vec<_> = client.tools().await.iter().map(|tool| tool.name.to_string()).collect();
-        assert_eq!(names, tools().iter().map(|own| own.operation.name()).collect::<Vec<_>>());
+        let names: Vec<_> = client
+            .tools()
+            .await
+            .iter()
+            .map(|tool| tool.name.to_string())
+            .collect();
+        assert_eq!(
+            names,
+            tools()
+                .iter()
+                .map(|own| own.operation.name())
+                .collect::<Vec<_>>()
+        );
 
         for (query, effect, first) in [
             ("turn off an AI provider key", None, ""),
-            ("add openai credentials for everyone", Some("create"), "create-integration"),
+            (
+                "add openai credentials for everyone",
+                Some("create"),
+                "create-integration",
+            ),
             ("Ausgaben pro Modell", Some("read"), ""),
         ] {
             let mut args = json!({ "query": query, "limit": 5 });
@@ -57,51 +83,88 @@ async fn everything_can_be_found_described_and_called() {
             let found = answer(&client, "search-operations", args).await.unwrap();
             let found = found["operations"].as_array().unwrap();
             assert!((1..=5).contains(&found.len()), "{way} {query}: {found:?}");
-            let names: Vec<_> =
-                found.iter().map(|one| one["operation"].as_str().unwrap()).collect();
-            assert!(first.is_empty() || names.contains(&first), "{way} {query}: {names:?}");
+            let names: Vec<_> = found
+                .iter()
+                .map(|one| one["operation"].as_str().unwrap())
+                .collect();
+            assert!(
+                first.is_empty() || names.contains(&first),
+                "{way} {query}: {names:?}"
+            );
             let call_by = effect.map(|effect| format!("{effect}-operation"));
             let fits = |one: &&Value| call_by.as_deref().is_none_or(|by| one["call_by"] == by);
-            assert!(found.iter().all(|one| fits(&one)), "{way} {query}: {found:?}");
+            assert!(
+                found.iter().all(|one| fits(&one)),
+                "{way} {query}: {found:?}"
+            );
         }
 
         let described = json!({ "operation": "create_integration" });
-        let described = answer(&client, "describe-operation", described).await.unwrap();
-        assert_eq!(described["call_by"], "create-operation", "{way}: {described}");
+        let described = answer(&client, "describe-operation", described)
+            .await
+            .unwrap();
+        assert_eq!(
+            described["call_by"], "create-operation",
+            "{way}: {described}"
+        );
         let required = described["arguments"]["required"].as_array().unwrap();
-        assert!(required.contains(&json!("ai_provider_id")), "{way}: {described}");
+        assert!(
+            required.contains(&json!("ai_provider_id")),
+            "{way}: {described}"
+        );
 
         let made = json!({ "name": "A", "slug": "a", "ai_provider_id": "openai", "key": "sk-1" });
         let call = json!({ "operation": "create-integration", "arguments": made });
         answer(&client, "create-operation", call).await.unwrap();
         let call = |name: &str| json!({ "operation": name, "arguments": { "slug": "a" } });
-        let read = answer(&client, "read_operation", call("get-integration")).await.unwrap();
+        let read = answer(&client, "read_operation", call("get-integration"))
+            .await
+            .unwrap();
         assert_eq!(read["name"], "A", "{way}");
         let update =
             json!({ "operation": "update-integration", "arguments": { "slug": "a", "name": "B" } });
         answer(&client, "update-operation", update).await.unwrap();
         // By its own name, which is not listed.
-        let read = answer(&client, "get-integration", json!({ "slug": "a" })).await.unwrap();
+        let read = answer(&client, "get-integration", json!({ "slug": "a" }))
+            .await
+            .unwrap();
         assert_eq!(read["name"], "B", "{way}");
         let listed = json!({ "operation": "list-all-integrations" });
-        assert!(answer(&client, "read-operation", listed).await.is_ok(), "{way}");
-        answer(&client, "delete-operation", call("delete-integration")).await.unwrap();
-        let gone = answer(&client, "read-operation", call("get-integration")).await.unwrap_err();
+        assert!(
+            answer(&client, "read-operation", listed).await.is_ok(),
+            "{way}"
+        );
+        answer(&client, "delete-operation", call("delete-integration"))
+            .await
+            .unwrap();
+        let gone = answer(&client, "read-operation", call("get-integration"))
+            .await
+            .unwrap_err();
         assert!(gone.contains("404"), "{way}: {gone}");
 
         // What is too large is read on.
         let all = json!({ "operation": "list-all-integrations", "arguments": { "all": true } });
         let cut = answer(&client, "read-operation", all).await.unwrap();
-        let handle = cut["truncated"]["handle"].as_str().unwrap_or_else(|| panic!("{way}: {cut}"));
+        let handle = cut["truncated"]["handle"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{way}: {cut}"));
         let rest = json!({ "handle": handle, "pointer": "/data", "offset": 1, "limit": 2 });
         let rest = answer(&client, "read-result", rest).await.unwrap();
         assert_eq!(rest["data"].as_array().unwrap().len(), 2, "{way}: {rest}");
-        let foreign = answer(&client, "read-result", json!({ "handle": "x" })).await.unwrap_err();
-        assert!(foreign.contains("there is no such handle"), "{way}: {foreign}");
+        let foreign = answer(&client, "read-result", json!({ "handle": "x" }))
+            .await
+            .unwrap_err();
+        assert!(
+            foreign.contains("there is no such handle"),
+            "{way}: {foreign}"
+        );
         for (name, most) in [("search", 256), ("pointer", 2_048)] {
             let long = json!({ "handle": handle, name: "x".repeat(most + 1) });
             let said = answer(&client, "read-result", long).await.unwrap_err();
-            assert!(said.contains(name) && said.contains(&most.to_string()), "{way}: {said}");
+            assert!(
+                said.contains(name) && said.contains(&most.to_string()),
+                "{way}: {said}"
+            );
         }
 
         let me = answer(&client, "whoami", json!({})).await.unwrap();
@@ -121,21 +184,37 @@ async fn what_is_wrong_is_answered_with_what_is_right() {
             json!({ "operation": "delete-integration", "arguments": { "slug": "openai-production" } }),
             &["of the effect delete", "`delete-operation`"] as &[&str],
         ),
-        ("delete-operation", json!({ "operation": "get-integration" }), &["`read-operation`"]),
+        (
+            "delete-operation",
+            json!({ "operation": "get-integration" }),
+            &["`read-operation`"],
+        ),
         (
             "read-operation",
             json!({ "operation": "get-integration", "arguments": { "slog": "a" } }),
-            &["slug", "`get-integration` takes, as JSON Schema: {", "\"required\":[\"slug\"]"],
+            &[
+                "slug",
+                "`get-integration` takes, as JSON Schema: {",
+                "\"required\":[\"slug\"]",
+            ],
         ),
         (
             "read-operation",
             json!({ "operation": "get-integrations" }),
             &["did you mean `get-integration`?"],
         ),
-        ("read-operation", json!({ "operation": "whoami" }), &["there is no tool `whoami`"]),
+        (
+            "read-operation",
+            json!({ "operation": "whoami" }),
+            &["there is no tool `whoami`"],
+        ),
         ("read-operation", json!({}), &["operation"]),
         ("search-operations", json!({ "query": "" }), &["query"]),
-        ("search-operations", json!({ "query": "x", "effect": "destroy" }), &["effect", "delete"]),
+        (
+            "search-operations",
+            json!({ "query": "x", "effect": "destroy" }),
+            &["effect", "delete"],
+        ),
         (
             "describe-operation",
             json!({ "operation": "make-coffee" }),
@@ -148,7 +227,12 @@ async fn what_is_wrong_is_answered_with_what_is_right() {
             assert!(said.contains(words), "{tool} {args}: no {words} in {said}");
         }
     }
-    let there = answer(client, "get-integration", json!({ "slug": "openai-production" })).await;
+    let there = answer(
+        client,
+        "get-integration",
+        json!({ "slug": "openai-production" }),
+    )
+    .await;
     assert!(there.is_ok());
 }
 
@@ -159,28 +243,63 @@ async fn what_is_withheld_is_withheld_behind_every_tool() {
     let policy = folder.path().join("policy.yaml");
     let text = "version: '1'\nhide: [list-users]\nrules: [{ name: no, action: deny, match: { tools: [get-config] } }]";
     std::fs::write(&policy, text).unwrap();
-    let args = [&COMPACT[..], &["--read-only", "--policy", policy.to_str().unwrap()]].concat();
+    let args = [
+        &COMPACT[..],
+        &["--read-only", "--policy", policy.to_str().unwrap()],
+    ]
+    .concat();
     for client in everywhere(&args, &[]).await {
         let way = client.way;
         let tools = client.tools().await;
         let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!(
             names,
-            ["describe-operation", "read-operation", "read-result", "search-operations", "whoami"]
+            [
+                "describe-operation",
+                "read-operation",
+                "read-result",
+                "search-operations",
+                "whoami"
+            ]
         );
         for (tool, operation, words) in [
-            ("delete-operation", "delete-integration", "`delete-integration` is not on offer: "),
-            ("describe-operation", "create-config", "`create-config` is not on offer here"),
-            ("describe-operation", "list-users", "`list-users` is not on offer here"),
-            ("read-operation", "create-config", "`create-config` is not on offer here"),
-            ("read-operation", "list-users", "`list-users` is hidden by the policy"),
+            (
+                "delete-operation",
+                "delete-integration",
+                "`delete-integration` is not on offer: ",
+            ),
+            (
+                "describe-operation",
+                "create-config",
+                "`create-config` is not on offer here",
+            ),
+            (
+                "describe-operation",
+                "list-users",
+                "`list-users` is not on offer here",
+            ),
+            (
+                "read-operation",
+                "create-config",
+                "`create-config` is not on offer here",
+            ),
+            (
+                "read-operation",
+                "list-users",
+                "`list-users` is hidden by the policy",
+            ),
         ] {
-            let said = answer(&client, tool, json!({ "operation": operation })).await.unwrap_err();
+            let said = answer(&client, tool, json!({ "operation": operation }))
+                .await
+                .unwrap_err();
             assert!(said.contains(words), "{way} {operation}: {said}");
         }
         let call = json!({ "operation": "get-config", "arguments": { "slug": "a" } });
         let said = answer(&client, "read-operation", call).await.unwrap_err();
-        assert!(said.contains("the policy rule `no` denies `get-config`"), "{way}: {said}");
+        assert!(
+            said.contains("the policy rule `no` denies `get-config`"),
+            "{way}: {said}"
+        );
     }
 }
 
@@ -191,6 +310,9 @@ fn the_shell_lists_what_a_surface_has() {
         let listed: Vec<Value> = serde_json::from_str(&out).unwrap();
         assert!(ok && listed.len() == count, "{}: {log}", listed.len());
         let (ok, out, log) = said(&[&["tools", "--sandbox"], more].concat());
-        assert!(ok && out.contains("whoami") && out.contains(&format!("{count} tools")), "{log}");
+        assert!(
+            ok && out.contains("whoami") && out.contains(&format!("{count} tools")),
+            "{log}"
+        );
     }
 }

@@ -16,18 +16,27 @@ use crate::{
 };
 
 fn named(name: &str) -> Principal {
-    Principal { name: name.into(), ..operator() }
+    Principal {
+        name: name.into(),
+        ..operator()
+    }
 }
 
 fn within(session: Option<&str>) -> Arrival {
-    Arrival { session: session.map(Into::into), ..Arrival::local() }
+    Arrival {
+        session: session.map(Into::into),
+        ..Arrival::local()
+    }
 }
 
 #[tokio::test]
 async fn a_session_is_tainted_at_every_replica_and_no_other_is() {
     let (alice, bob) = (named("alice"), named("bob"));
     for read_in in [Some("one"), None] {
-        for Pair { kind, one, other, .. } in pairs().await {
+        for Pair {
+            kind, one, other, ..
+        } in pairs().await
+        {
             let (here, there) = (Taint::in_store(one), Taint::in_store(other));
             assert!(!here.is_tainted(&alice, &within(read_in)).await, "{kind}");
             here.mark(&alice, &within(read_in)).await;
@@ -87,7 +96,13 @@ async fn every_session_is_tainted_after_redis_forgot() {
 
 async fn calls(dispatcher: &Dispatcher, arrival: &Arrival, name: &str, args: serde_json::Value) {
     let (principal, args) = (&operator(), args.as_object().unwrap().clone());
-    let call = Call { principal, arrival, name, args, answer: None };
+    let call = Call {
+        principal,
+        arrival,
+        name,
+        args,
+        answer: None,
+    };
     _ = dispatcher.recorded(call, &mut Record::default()).await;
 }
 

@@ -20,7 +20,10 @@ const EVIL: &str = "evil\u{1b}[2J\u{202e}\u{9b}31m\nforged: line";
 fn assert_plain(text: &str) {
     let is_plain = |c: char| c == '\n' || !c.is_control() && !matches!(c, '\u{200b}'..='\u{206f}');
     assert!(text.chars().all(is_plain), "{text:?}");
-    assert!(text.lines().all(|line| !line.starts_with("forged")), "{text}");
+    assert!(
+        text.lines().all(|line| !line.starts_with("forged")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -50,7 +53,13 @@ fn command_line_that_cannot_be_read_is_repeated_without_escapes() {
 
 #[test]
 fn address_that_cannot_be_read_is_repeated_without_its_password() {
-    let options = ["--base-url", "--gateway-url", "--registry-url", "--enkrypt-base-url", "health"];
+    let options = [
+        "--base-url",
+        "--gateway-url",
+        "--registry-url",
+        "--enkrypt-base-url",
+        "health",
+    ];
     let addresses = [
         "https://user:hunter2@portkey.invalid:99999/v1",
         "https://user:hunter2@portkey.invalid:port",
@@ -94,14 +103,28 @@ fn policy_is_told_of_without_what_its_texts_would_do_to_a_terminal() {
     fs::write(&broken, format!("version: \"1\"\n{evil}: 1\n")).unwrap();
     let runs: &[&[&str]] = &[
         &["policy", "check", &policy],
-        &["policy", "explain", &policy, "--call", "delete-label", "{\"label_id\":\"a\"}"],
+        &[
+            "policy",
+            "explain",
+            &policy,
+            "--call",
+            "delete-label",
+            "{\"label_id\":\"a\"}",
+        ],
         &["policy", "explain", &policy, "--call", EVIL],
         &["policy", "test", &policy, &cases],
         &["policy", "check", &broken],
         &["policy", "check", &at(EVIL)],
         &["tools", "--policy", &broken],
         &["audit", "verify", &policy],
-        &["call", "delete-label", "label_id=a", "--sandbox", "--policy", &policy],
+        &[
+            "call",
+            "delete-label",
+            "label_id=a",
+            "--sandbox",
+            "--policy",
+            &policy,
+        ],
         &["call", "list-labels", "--sandbox", "--policy", &policy],
     ];
     for args in runs {
@@ -118,8 +141,13 @@ fn listener(folder: &Path, answer: impl FnOnce(&mut dyn Write) + Send + 'static)
     let url = format!("http://{}", listener.local_addr().unwrap());
     let file = folder.join("admin.json");
     let mut options = fs::OpenOptions::new();
-    let mut opened =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&file).unwrap();
+    let mut opened = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&file)
+        .unwrap();
     write!(opened, "{}", json!({ "url": url, "token": "t" })).unwrap();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -141,12 +169,20 @@ fn approvals_are_shown_without_what_the_server_says_to_a_terminal() {
         (&["list"], "200 OK", page.to_string()),
         (&["show", "3f9a51"], "200 OK", ticket.to_string()),
         (&["show", EVIL], "200 OK", ticket.to_string()),
-        (&["list"], "403 Forbidden", json!({ "error": EVIL }).to_string()),
+        (
+            &["list"],
+            "403 Forbidden",
+            json!({ "error": EVIL }).to_string(),
+        ),
     ];
     for (args, status, body) in cases {
         let length = body.len();
         let file = listener(folder.path(), move |stream| {
-            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
         });
         let (_, out, err) = said(&[&["approvals"], args, &["--admin-file", &file]].concat());
         assert!((out.clone() + &err).contains("evil"), "{out}{err}");

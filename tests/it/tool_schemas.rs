@@ -18,7 +18,9 @@ fn every_tool_is_as_published() {
         expected.insert(path);
     }
     for own in surface::tools() {
-        let path = root.join("own").join(format!("{}.json", own.operation.name()));
+        let path = root
+            .join("own")
+            .join(format!("{}.json", own.operation.name()));
         let tool = serde_json::to_string_pretty(&server::tool(&own.published)).unwrap() + "\n";
         super::check_file(&path, &tool);
         expected.insert(path);
@@ -30,7 +32,11 @@ fn every_tool_is_as_published() {
         }
         for file in fs::read_dir(domain).unwrap() {
             let path = file.unwrap().path();
-            assert!(expected.contains(&path), "{} belongs to no tool; remove it", path.display());
+            assert!(
+                expected.contains(&path),
+                "{} belongs to no tool; remove it",
+                path.display()
+            );
         }
     }
 }

@@ -27,28 +27,48 @@ fn by_key(request: &Seen) -> Act {
     match request.header("x-portkey-api-key") {
         Some(REAL) => ok(r#"{"data":[],"total":0}"#),
         Some(key) if key.starts_with("pk-silent") => answered("500 Internal Server Error", "", ""),
-        Some("pk-narrow") if request.target.starts_with("/v1/configs") => {
-            answered("403 Forbidden", json, r#"{"success":false,"data":{"errorCode":"AB03"}}"#)
-        }
+        Some("pk-narrow") if request.target.starts_with("/v1/configs") => answered(
+            "403 Forbidden",
+            json,
+            r#"{"success":false,"data":{"errorCode":"AB03"}}"#,
+        ),
         Some("pk-narrow") => ok("{}"),
-        _ => answered("401 Unauthorized", json, r#"{"success":false,"data":{"errorCode":"AB05"}}"#),
+        _ => answered(
+            "401 Unauthorized",
+            json,
+            r#"{"success":false,"data":{"errorCode":"AB05"}}"#,
+        ),
     }
 }
 
 fn served(upstream: &Upstream, more: &[&str]) -> Served {
-    let args = ["http", "--auth", "key", "--listen", "127.0.0.1:0", "--retries", "0", "--base-url"];
+    let args = [
+        "http",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+        "--retries",
+        "0",
+        "--base-url",
+    ];
     Served::start(&[&args[..], &[&upstream.base_url], more].concat())
 }
 
 /// What of the requests was made to find out about a key.
 fn checks(upstream: &Upstream) -> usize {
     let targets = upstream.requests().into_iter().map(|seen| seen.target);
-    targets.filter(|target| target == "/v1/configs?current_page=0&page_size=1").count()
+    targets
+        .filter(|target| target == "/v1/configs?current_page=0&page_size=1")
+        .count()
 }
 
 async fn said_by(request: RequestBuilder, key: &str) -> (bool, String) {
     let (_, body) = answer(request.header("x-portkey-api-key", key)).await;
-    let text = body["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+    let text = body["result"]["content"][0]["text"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     (body["result"]["isError"] == json!(false), text)
 }
 
@@ -61,10 +81,20 @@ async fn made_up_key_gets_no_ticket() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
     let file = file.to_str().unwrap();
-    let admin = ["--approve-deletes", "--admin-listen", "127.0.0.1:0", "--admin-file", file];
+    let admin = [
+        "--approve-deletes",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--admin-file",
+        file,
+    ];
     let server = served(&upstream, &admin);
     let delete = || call(&server, DELETE, json!({ "slug": "a" }));
-    for (key, told) in [("pk-made-up", REFUSED), ("pk-made-up", REFUSED), ("pk-silent", UNKNOWN)] {
+    for (key, told) in [
+        ("pk-made-up", REFUSED),
+        ("pk-made-up", REFUSED),
+        ("pk-silent", UNKNOWN),
+    ] {
         let (_, text) = said_by(delete(), key).await;
         assert!(text.contains(told), "{key}: {text}");
     }
@@ -76,7 +106,10 @@ async fn made_up_key_gets_no_ticket() {
         assert!(text.contains("waits for the approval"), "{key}: {text}");
     }
     assert!(tickets().contains(DELETE), "{}", tickets());
-    assert!(upstream.requests().iter().all(|seen| seen.method == "GET"), "nothing was deleted");
+    assert!(
+        upstream.requests().iter().all(|seen| seen.method == "GET"),
+        "nothing was deleted"
+    );
 }
 
 #[tokio::test]
@@ -84,7 +117,12 @@ async fn ordinary_call_makes_no_further_request_and_proves_its_key() {
     let upstream = portkey().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admin.json");
-    let admin = ["--admin-listen", "127.0.0.1:0", "--admin-file", file.to_str().unwrap()];
+    let admin = [
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--admin-file",
+        file.to_str().unwrap(),
+    ];
     let server = served(&upstream, &[&["--approve-deletes"], &admin[..]].concat());
     let list = || call(&server, "list-all-integrations", json!({}));
     assert!(said_by(list(), REAL).await.0 && said_by(list(), REAL).await.0);
@@ -99,9 +137,14 @@ async fn ordinary_call_makes_no_further_request_and_proves_its_key() {
 #[tokio::test]
 async fn answer_to_whoever_asks_is_not_kept_for_a_made_up_key() {
     let upstream = Upstream::start_by(|request, _| {
-        let prices: Value =
-            (0..1_000).map(|i| (format!("model-{i}"), json!({ "price": i }))).collect();
-        if request.target.ends_with(".json") { ok(&prices.to_string()) } else { by_key(request) }
+        let prices: Value = (0..1_000)
+            .map(|i| (format!("model-{i}"), json!({ "price": i })))
+            .collect();
+        if request.target.ends_with(".json") {
+            ok(&prices.to_string())
+        } else {
+            by_key(request)
+        }
     });
     let upstream = upstream.await;
     // In this process, because the binary looks for public lists where they are.
@@ -156,7 +199,10 @@ fn listen(server: &Served, key: &str) -> RequestBuilder {
 async fn refusal(response: reqwest::Response) -> (StatusCode, String) {
     let status = response.status();
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-    (status, body["error"]["message"].as_str().unwrap().to_owned())
+    (
+        status,
+        body["error"]["message"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -169,21 +215,37 @@ async fn stream_takes_a_proven_key() {
     ];
     for (key, expected, told) in cases {
         let (status, text) = refusal(listen(&server, key).send().await.unwrap()).await;
-        assert!(status == expected && text.contains(told), "{key}: {status} {text}");
+        assert!(
+            status == expected && text.contains(told),
+            "{key}: {status} {text}"
+        );
         let mut caller = Caller::new(&server.url, key);
         assert_eq!(caller.initialize().await.status, StatusCode::OK);
         let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
         let (status, text) = refusal(stream).await;
-        assert!(status == expected && text.contains(told), "{key}: {status} {text}");
-        assert!(caller.lists_tools().await, "the session goes on without a stream");
+        assert!(
+            status == expected && text.contains(told),
+            "{key}: {status} {text}"
+        );
+        assert!(
+            caller.lists_tools().await,
+            "the session goes on without a stream"
+        );
     }
-    assert_eq!(listen(&server, REAL).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        listen(&server, REAL).send().await.unwrap().status(),
+        StatusCode::OK
+    );
     let mut caller = Caller::new(&server.url, REAL);
     caller.initialize().await;
     let stream = caller.request(reqwest::Method::GET).send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     // One for each that was silent, since that is not remembered for long, one for each of the others.
-    assert!((3..=4).contains(&checks(&upstream)), "{}", checks(&upstream));
+    assert!(
+        (3..=4).contains(&checks(&upstream)),
+        "{}",
+        checks(&upstream)
+    );
 }
 
 /// Sessions of keys that nobody knows make room for each other, and take none from those that are known.
@@ -192,7 +254,13 @@ async fn made_up_keys_keep_no_session_from_a_proven_caller() {
     let upstream = portkey().await;
     let server = served(&upstream, &["--max-sessions", "3"]);
     let real = Caller::new(&server.url, REAL);
-    assert!(real.modern("list-all-integrations", &json!({})).await.unwrap().status.is_success());
+    assert!(
+        real.modern("list-all-integrations", &json!({}))
+            .await
+            .unwrap()
+            .status
+            .is_success()
+    );
     let mut made_up = Vec::new();
     for _ in 0..40 {
         let mut caller = Caller::new(&server.url, "pk-made-up");
@@ -208,7 +276,11 @@ async fn made_up_keys_keep_no_session_from_a_proven_caller() {
         streams.push((caller, stream));
     }
     let full = real.clone().initialize().await;
-    assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE, "three are in use");
+    assert_eq!(
+        full.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "three are in use"
+    );
     // One that made room goes on where another did.
     assert!(made_up[0].lists_tools().await && made_up[39].lists_tools().await);
     for (caller, _) in &streams {
@@ -225,11 +297,20 @@ async fn session_of_an_unproven_key_ends_after_a_minute() {
     let routes = routes_by(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;
     for (key, sessions) in [("pk-made-up", 1), (REAL, 2)] {
-        assert_eq!(Caller::new(&url, key).initialize().await.status, StatusCode::OK);
+        assert_eq!(
+            Caller::new(&url, key).initialize().await.status,
+            StatusCode::OK
+        );
         until_listeners(server.hub(), sessions).await;
     }
     let real = Caller::new(&url, REAL);
-    assert!(real.modern("list-all-integrations", &json!({})).await.unwrap().status.is_success());
+    assert!(
+        real.modern("list-all-integrations", &json!({}))
+            .await
+            .unwrap()
+            .status
+            .is_success()
+    );
     tokio::time::pause();
     for _ in 0..3 {
         tokio::time::advance(Duration::from_secs(21)).await;
@@ -247,10 +328,14 @@ async fn sessions_of_unproven_keys_end_sooner_where_there_are_many() {
     let routes = routes_by(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;
     for address in [[127, 0, 0, 2], [127, 0, 0, 3]] {
-        let client = http_client().local_address(IpAddr::from(address)).pool_max_idle_per_host(0);
+        let client = http_client()
+            .local_address(IpAddr::from(address))
+            .pool_max_idle_per_host(0);
         let client = client.no_proxy().build().unwrap();
         for _ in 0..20 {
-            let begun = Caller::by(client.clone(), &url, "pk-made-up").initialize().await;
+            let begun = Caller::by(client.clone(), &url, "pk-made-up")
+                .initialize()
+                .await;
             assert_eq!(begun.status, StatusCode::OK);
         }
     }
@@ -270,14 +355,27 @@ async fn checks_for_one_network_are_bounded() {
     let server = served(&upstream, &[]);
     let requests = (0..200).map(|i| listen(&server, &format!("pk-made-up-{i}")).send());
     let answers = futures_util::future::try_join_all(requests).await.unwrap();
-    let count = |status| answers.iter().filter(|answer| answer.status() == status).count();
-    let (refused, not_asked) =
-        (count(StatusCode::UNAUTHORIZED), count(StatusCode::TOO_MANY_REQUESTS));
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status() == status)
+            .count()
+    };
+    let (refused, not_asked) = (
+        count(StatusCode::UNAUTHORIZED),
+        count(StatusCode::TOO_MANY_REQUESTS),
+    );
     // One more is asked about each second.
-    assert!(refused >= 60 && not_asked > 0 && refused + not_asked == 200, "{refused}, {not_asked}");
+    assert!(
+        refused >= 60 && not_asked > 0 && refused + not_asked == 200,
+        "{refused}, {not_asked}"
+    );
     assert_eq!(checks(&upstream), refused);
     // A call is made as ever, and proves its key.
     let list = call(&server, "list-all-integrations", json!({}));
     assert!(said_by(list, REAL).await.0);
-    assert_eq!(listen(&server, REAL).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        listen(&server, REAL).send().await.unwrap().status(),
+        StatusCode::OK
+    );
 }

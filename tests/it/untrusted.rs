@@ -43,8 +43,14 @@ const CLEANED: &[(&str, &str)] = &[
     ("\u{200d}👍\u{200d}", "👍"),
     ("م\u{200c}\u{200c}\u{200c}ن", "م\u{200c}ن"),
     // An order in tags, alone and hung on a flag.
-    ("hi\u{e0001}\u{e0069}\u{e0067}\u{e006e}\u{e006f}\u{e0072}\u{e0065}\u{e007f}", "hi"),
-    ("🏴\u{e0064}\u{e0072}\u{e006f}\u{e0070}\u{e0021}\u{e007f}", "🏴"),
+    (
+        "hi\u{e0001}\u{e0069}\u{e0067}\u{e006e}\u{e006f}\u{e0072}\u{e0065}\u{e007f}",
+        "hi",
+    ),
+    (
+        "🏴\u{e0064}\u{e0072}\u{e006f}\u{e0070}\u{e0021}\u{e007f}",
+        "🏴",
+    ),
     (
         "🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}\u{e0061}",
         "🏴\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
@@ -65,7 +71,12 @@ fn texts_are_cleaned_of_what_cannot_be_seen() {
         assert_eq!(cleaned(text), None, "{text}");
     }
     for (text, expected) in CLEANED {
-        assert_eq!(cleaned(text).as_deref(), Some(*expected), "{}", text.escape_unicode());
+        assert_eq!(
+            cleaned(text).as_deref(),
+            Some(*expected),
+            "{}",
+            text.escape_unicode()
+        );
         assert_eq!(cleaned(expected), None, "{}", expected.escape_unicode());
     }
 }
@@ -76,8 +87,10 @@ fn no_unseen_character_stays_by_itself() {
     for c in ('\u{80}'..=char::MAX).chain('\0'..='\u{1f}') {
         let text = format!("a{c}b");
         let stays = cleaned(&text).is_none();
-        let unseen =
-            matches!(get_general_category(c), GeneralCategory::Control | GeneralCategory::Format);
+        let unseen = matches!(
+            get_general_category(c),
+            GeneralCategory::Control | GeneralCategory::Format
+        );
         let sign = matches!(
             c,
             '\n' | '\t' | '\u{600}'
@@ -103,8 +116,14 @@ fn answers_are_cleaned_at_every_depth() {
     let mut answer =
         json!({ "a\u{202e}": ["x\u{200b}", { "b": "y\u{e0041}", "n": 1 }], "c": null });
     clean(&mut answer);
-    assert_eq!(answer, json!({ "a": ["x", { "b": "y", "n": 1 }], "c": null }));
-    assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(
+        answer,
+        json!({ "a": ["x", { "b": "y", "n": 1 }], "c": null })
+    );
+    assert_eq!(
+        answer.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["a", "c"]
+    );
 }
 
 #[tokio::test]
@@ -120,19 +139,28 @@ async fn results_are_clean_and_say_whose_text_they_have() {
         let way = connected.way;
         let expected = json!({ "id": "p", "string": "be kind 👨\u{200d}👩", "name": "n" });
         assert_eq!(
-            connected.call("get-prompt", json!({ "prompt_id": "p" })).await.unwrap(),
+            connected
+                .call("get-prompt", json!({ "prompt_id": "p" }))
+                .await
+                .unwrap(),
             expected,
             "{way}"
         );
-        let result = connected.result("get-prompt", json!({ "prompt_id": "p" })).await;
+        let result = connected
+            .result("get-prompt", json!({ "prompt_id": "p" }))
+            .await;
         assert!(marked(result.meta.as_ref()), "{way}: {result:?}");
-        let result = connected.result("get-integration", json!({ "slug": "p" })).await;
+        let result = connected
+            .result("get-integration", json!({ "slug": "p" }))
+            .await;
         assert!(!marked(result.meta.as_ref()), "{way}: {result:?}");
         // So do the tools.
         let catalog = Catalog::full();
         for tool in connected.tools().await {
             // Those of our own say it with each answer.
-            let says = catalog.find(&tool.name).is_ok_and(|one| one.operation.is_untrusted());
+            let says = catalog
+                .find(&tool.name)
+                .is_ok_and(|one| one.operation.is_untrusted());
             assert_eq!(marked(tool.meta.as_ref()), says, "{way}: {}", tool.name);
         }
     }
@@ -146,7 +174,10 @@ async fn a_hidden_key_is_masked() {
     let upstream = Upstream::start(move |_| ok(&body)).await;
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
     let dispatcher = crate::upstream::dispatcher(&upstream);
-    let got = dispatcher.call(&crate::upstream::operator(), "get-workspace", args).await.unwrap();
+    let got = dispatcher
+        .call(&crate::upstream::operator(), "get-workspace", args)
+        .await
+        .unwrap();
     let mask = portkey_mcp::security::secrets::MASK;
     assert_eq!(got, json!({ "name": mask, "api_key": mask }));
 }

@@ -30,7 +30,10 @@ impl Seen {
     /// The value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
-        fields.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+        fields
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .next()
     }
 }
 
@@ -78,7 +81,11 @@ impl Upstream {
                 tokio::spawn(serve(stream, script.clone(), log.clone(), waited.clone()));
             }
         });
-        Self { base_url, seen, hung_up }
+        Self {
+            base_url,
+            seen,
+            hung_up,
+        }
     }
 
     /// Waits until so many requests have come.
@@ -109,7 +116,9 @@ async fn serve(
     log: Arc<Mutex<Vec<Seen>>>,
     hung_up: Arc<Semaphore>,
 ) {
-    let Some(request) = read_request(&mut stream).await else { return };
+    let Some(request) = read_request(&mut stream).await else {
+        return;
+    };
     let before = {
         let mut log = log.lock().unwrap();
         log.push(request.clone());
@@ -161,7 +170,12 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let length = head
         .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        })
         .unwrap_or(0);
     let mut body = bytes.split_off(end + 4);
     while body.len() < length {
@@ -171,7 +185,12 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
     }
     let mut words = head.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    Some(Seen { method, target, head, body })
+    Some(Seen {
+        method,
+        target,
+        head,
+        body,
+    })
 }
 
 /// A whole answer.

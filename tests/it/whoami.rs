@@ -20,7 +20,10 @@ async fn portkey(open: &'static [&'static str]) -> String {
             return (StatusCode::OK, Json(json!({ "data": [item], "total": 1 })));
         }
         let refused = json!({ "message": "no", "errorCode": "AB03" });
-        (StatusCode::FORBIDDEN, Json(json!({ "success": false, "data": refused })))
+        (
+            StatusCode::FORBIDDEN,
+            Json(json!({ "success": false, "data": refused })),
+        )
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -43,7 +46,12 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
     let workspace = json!("0f0e0d0c-0000-4000-8000-000000000001");
     let cases: [(&[&str], &str, Value, &str); 6] = [
         (
-            &["/workspaces", "/integrations", "/users", "/organisation/defaults"],
+            &[
+                "/workspaces",
+                "/integrations",
+                "/users",
+                "/organisation/defaults",
+            ],
             "an Admin key of the organisation: name the `workspace_id` of what is in a workspace",
             Value::Null,
             enterprise,
@@ -80,7 +88,11 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
         assert_eq!(told["portkey_key"], key, "{told}");
         assert_eq!(told["workspace_id"], workspace, "{told}");
         assert_eq!(told["plan"], plan, "{told}");
-        let opened = told["may_read"].as_object().unwrap().values().filter(|one| *one == "yes");
+        let opened = told["may_read"]
+            .as_object()
+            .unwrap()
+            .values()
+            .filter(|one| *one == "yes");
         assert_eq!(opened.count(), open.len(), "{told}");
     }
 }
@@ -98,7 +110,10 @@ async fn refused_key_is_said_and_the_command_fails() {
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["key_refused"], true, "{told}");
     assert!(
-        told["portkey_key"].as_str().unwrap().starts_with("refused by Portkey (401)"),
+        told["portkey_key"]
+            .as_str()
+            .unwrap()
+            .starts_with("refused by Portkey (401)"),
         "{told}"
     );
     let log = String::from_utf8(output.stderr).unwrap();
@@ -149,7 +164,11 @@ fn kind_of_the_sandboxs_key_is_told() {
         (&[][..], admin, Value::Null),
         (&["--api-key", "a-real-key"], admin, Value::Null),
         (&["--api-key", "sandbox-admin"], admin, Value::Null),
-        (&["--api-key", "sandbox-workspace-ws-research"], one, id_of("ws-research")),
+        (
+            &["--api-key", "sandbox-workspace-ws-research"],
+            one,
+            id_of("ws-research"),
+        ),
         (&in_file, one, id_of("ws-support-bot")),
         (
             &["--api-key", "sandbox-workspace-none"],

@@ -29,7 +29,10 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
         let kinds = wrong_arguments(percent);
         let requests: Vec<_> = (0..CONNECTIONS)
             .map(|task| {
-                let token = abusers.get(task % ABUSERS).map(String::as_str).unwrap_or_default();
+                let token = abusers
+                    .get(task % ABUSERS)
+                    .map(String::as_str)
+                    .unwrap_or_default();
                 let headers = format!(
                     "{token}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n"
                 );
@@ -43,14 +46,19 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
         let next = |task: usize| {
             count.set(count.get() + 1);
             let of_task = requests.get(task).map(Vec::as_slice).unwrap_or_default();
-            of_task.get(count.get() % kinds.len()).cloned().unwrap_or_default()
+            of_task
+                .get(count.get() % kinds.len())
+                .cloned()
+                .unwrap_or_default()
         };
         attack.send(CONNECTIONS, PAUSE, next).await;
         let largest = attack.counts.largest.load(Relaxed);
         let what = format!("the largest answer to wrong arguments has {largest} bytes");
         attack.counts.check(what, largest <= MAX_ERROR_BYTES);
     };
-    setup.observe("arguments", schedule, attack, async |_: Instant| Vec::new()).await
+    setup
+        .observe("arguments", schedule, attack, async |_: Instant| Vec::new())
+        .await
 }
 
 /// Tools and arguments that are wrong in many places: so many hundredths of what fits into a request.
@@ -62,7 +70,10 @@ pub(super) fn wrong_arguments(percent: usize) -> Vec<(&'static str, String)> {
         format!(r#"{{"name":1,"config":{{"targets":[{nested}],"provider":[{nested}]}}}}"#);
     let depth = 50;
     let deep = format!("{}{}", r#"{"a":["#.repeat(depth), "]}".repeat(depth));
-    let deep = format!(r#"{{"name":1,"config":{{"targets":[{}]}}}}"#, list(&deep, 9_000));
+    let deep = format!(
+        r#"{{"name":1,"config":{{"targets":[{}]}}}}"#,
+        list(&deep, 9_000)
+    );
     let long = format!(r#"{{"{}":1}}"#, "n".repeat(3_900_000 * percent / 100));
     vec![
         ("list-labels", unknown_arguments(280_000 * percent / 100)),

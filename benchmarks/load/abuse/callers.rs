@@ -49,7 +49,11 @@ pub(super) async fn work(
         all.latencies.extend(calls.latencies);
         all.failures.extend(calls.failures);
     }
-    ensure!(all.latencies.len() > 0, "no call succeeded: {:?}", all.failures.first());
+    ensure!(
+        all.latencies.len() > 0,
+        "no call succeeded: {:?}",
+        all.failures.first()
+    );
     Ok(all)
 }
 
@@ -72,7 +76,9 @@ async fn one(source: IpAddr, address: SocketAddr, credential: String, until: Ins
                 client = None;
             }
             Err(_) => {
-                calls.failures.push(format!("no answer within {} s", TIMEOUT.as_secs()));
+                calls
+                    .failures
+                    .push(format!("no answer within {} s", TIMEOUT.as_secs()));
                 client = None;
             }
         }

@@ -46,7 +46,10 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
         let too_large = [declared(1 << 20).into_bytes(), vec![b' '; 1 << 20]].concat();
         let dribbling = attack.repeat(dribblers, Duration::from_millis(1), async |task| {
             let (head, rest) = match task % 2 {
-                0 => ("POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-a: ".to_owned(), b'a'),
+                0 => (
+                    "POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-a: ".to_owned(),
+                    b'a',
+                ),
                 // The body of somebody who may call, or it would not be waited for.
                 _ => (declared(1000), b' '),
             };
@@ -61,21 +64,29 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
         let oversized = attack.send(1, Duration::from_millis(50), |_| too_large.clone());
         tokio::join!(dribbling, oversized);
         let refused = attack.counts.refused.load(Relaxed);
-        attack
-            .counts
-            .check(format!("{refused} bodies that are too large were refused"), refused > 0);
+        attack.counts.check(
+            format!("{refused} bodies that are too large were refused"),
+            refused > 0,
+        );
         let closed = attack.counts.closed.load(Relaxed);
         let enough = closed >= dribblers as u64;
-        attack.counts.check(format!("{closed} slow connections were closed in time"), enough);
+        attack.counts.check(
+            format!("{closed} slow connections were closed in time"),
+            enough,
+        );
     };
     let address = setup.address;
     let probe = async |_: Instant| {
         let refused = async {
             let mut line = Line::connect(address).await?;
-            line.exchange(&post(address, "", "{}"), "HTTP/1.1 401").await
+            line.exchange(&post(address, "", "{}"), "HTTP/1.1 401")
+                .await
         };
         let refused: anyhow::Result<()> = refused.await;
-        vec![Check::new("a request without a token is refused", refused.is_ok())]
+        vec![Check::new(
+            "a request without a token is refused",
+            refused.is_ok(),
+        )]
     };
     setup.observe("dribble", schedule, attack, probe).await
 }
@@ -108,7 +119,12 @@ async fn dribble(address: SocketAddr, task: usize, head: &str, byte: u8) -> anyh
         }
     };
     let bound = Duration::from_secs(TIMEOUT * 5);
-    timeout(bound, ended).await.context("a dribbling connection was left open")??;
-    ensure!(started.elapsed() < bound, "a dribbling connection was closed late");
+    timeout(bound, ended)
+        .await
+        .context("a dribbling connection was left open")??;
+    ensure!(
+        started.elapsed() < bound,
+        "a dribbling connection was closed late"
+    );
     Ok(())
 }

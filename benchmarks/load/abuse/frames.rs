@@ -55,8 +55,14 @@ impl Connection {
         socket.bind((source, 0).into())?;
         let mut stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
-        stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &NO_WINDOW)].concat()).await?;
-        Ok(Self { stream, buffer: Vec::new(), next: 1 })
+        stream
+            .write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &NO_WINDOW)].concat())
+            .await?;
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+            next: 1,
+        })
     }
 
     /// Sends a request whose body fits into one frame.
@@ -65,7 +71,10 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<()> {
-        let block: Vec<u8> = headers.iter().flat_map(|(name, value)| field(name, value)).collect();
+        let block: Vec<u8> = headers
+            .iter()
+            .flat_map(|(name, value)| field(name, value))
+            .collect();
         let head = frame(HEADERS, END_HEADERS, self.next, &block);
         let body = frame(DATA, END_STREAM, self.next, body);
         self.next += 2;
@@ -88,7 +97,9 @@ impl Connection {
                 GOAWAY => bail!("the server ends the connection"),
                 PING | SETTINGS if flags & ACK == 0 => {
                     let payload = if kind == PING { payload } else { Vec::new() };
-                    self.stream.write_all(&frame(kind, ACK, 0, &payload)).await?;
+                    self.stream
+                        .write_all(&frame(kind, ACK, 0, &payload))
+                        .await?;
                 }
                 _ => {}
             }
@@ -112,7 +123,10 @@ pub(super) fn fields<'a>(
     credential: &'a str,
     method: &'a str,
 ) -> anyhow::Result<Vec<(&'a str, &'a str)>> {
-    let (name, value) = credential.trim_end().split_once(": ").context("no credential")?;
+    let (name, value) = credential
+        .trim_end()
+        .split_once(": ")
+        .context("no credential")?;
     Ok(vec![
         (":method", "POST"),
         (":scheme", "http"),
@@ -144,7 +158,9 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 /// A length with a prefix of seven bits (RFC 7541 §5.1).
 fn length(length: usize, out: &mut Vec<u8>) {
     let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
-    let Some(mut rest) = length.checked_sub(127) else { return out.push(byte(length)) };
+    let Some(mut rest) = length.checked_sub(127) else {
+        return out.push(byte(length));
+    };
     out.push(127);
     while rest >= 128 {
         out.push(byte(rest % 128 + 128));

@@ -51,13 +51,19 @@ const MAX_RECOVERY: Duration = Duration::from_secs(60);
 /// not known.
 pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<Row> {
     // Keys are asked for again half a minute after the last time, for a token that names an unknown one.
-    let abuse = if schedule.is_measured { Duration::from_secs(30) } else { schedule.abuse };
+    let abuse = if schedule.is_measured {
+        Duration::from_secs(30)
+    } else {
+        schedule.abuse
+    };
     let schedule = &Schedule { abuse, ..*schedule };
     let issuer = Issuer::start()?;
     let folder = tempfile::tempdir()?;
     let settings = format!("jwks_url = \"{}/keys\"\n", issuer.url);
     let file = issuer.settings(folder.path(), &settings)?;
-    let others: Vec<_> = (0..OTHERS).map(|n| issuer.token("known", &format!("c{n}"))).collect();
+    let others: Vec<_> = (0..OTHERS)
+        .map(|n| issuer.token("known", &format!("c{n}")))
+        .collect();
     let args = ["--auth", "oauth", "--auth-file", &file];
     let mut setup = Setup::start(&args, others.clone())?;
     issuer.hang(true);
@@ -82,7 +88,9 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<Row> {
         attack.send(CONNECTIONS, PAUSE, request).await;
         check_waiting(&attack);
     };
-    let mut row = setup.observe("issuer", schedule, attack, async |_: Instant| Vec::new()).await?;
+    let mut row = setup
+        .observe("issuer", schedule, attack, async |_: Instant| Vec::new())
+        .await?;
     let waiting = issuer.state.max_waiting.load(Relaxed);
     let what = format!("at most {waiting} requests for keys were under way at once");
     checks.push(Check::new(what, waiting <= 1));
@@ -94,7 +102,11 @@ pub(super) async fn keys(schedule: &Schedule) -> anyhow::Result<Row> {
 pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<Row> {
     // What it said about the others is remembered for half a minute.
     let (alone, abuse) = (schedule.alone.min(Duration::from_secs(5)), schedule.abuse);
-    let schedule = &Schedule { alone, abuse: abuse.min(Duration::from_secs(15)), ..*schedule };
+    let schedule = &Schedule {
+        alone,
+        abuse: abuse.min(Duration::from_secs(15)),
+        ..*schedule
+    };
     let issuer = Issuer::start()?;
     let folder = tempfile::tempdir()?;
     let secret = folder.path().join("secret");
@@ -106,7 +118,9 @@ pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<Row> {
     );
     let file = issuer.settings(folder.path(), &settings)?;
     let bearer = |text: &str| format!("authorization: Bearer {text}\r\n");
-    let others = (0..OTHERS).map(|number| bearer(&format!("opaque-{number}"))).collect();
+    let others = (0..OTHERS)
+        .map(|number| bearer(&format!("opaque-{number}")))
+        .collect();
     let setup = Setup::start(&["--auth", "oauth", "--auth-file", &file], others)?;
     let state = issuer.state.clone();
     let attack = move |attack: Attack| async move {
@@ -125,13 +139,17 @@ pub(super) async fn introspection(schedule: &Schedule) -> anyhow::Result<Row> {
         issuer.hang(false);
         Vec::new()
     };
-    setup.observe("introspection", schedule, attack, probe).await
+    setup
+        .observe("introspection", schedule, attack, probe)
+        .await
 }
 
 fn check_waiting(attack: &Attack) {
     let slowest = attack.counts.slowest.load(Relaxed);
     let what = format!("a request with an unknown token waited for at most {slowest} ms");
-    attack.counts.check(what, u128::from(slowest) <= MAX_WAIT.as_millis());
+    attack
+        .counts
+        .check(what, u128::from(slowest) <= MAX_WAIT.as_millis());
 }
 
 /// Callers at once, none of whom can be recognised.
@@ -139,11 +157,18 @@ async fn wait_without_keys(setup: &Setup) -> anyhow::Result<Check> {
     let asked = setup.others.iter().map(async |token| {
         let mut line = Line::connect(setup.address).await?;
         let started = Instant::now();
-        line.exchange(&post(setup.address, token, "{}"), "HTTP/1.1 503").await?;
+        line.exchange(&post(setup.address, token, "{}"), "HTTP/1.1 503")
+            .await?;
         anyhow::Ok(started.elapsed())
     });
-    let waits: Vec<_> = join_all(asked).await.into_iter().collect::<Result<_, _>>()?;
-    let longest = waits.into_iter().max().ok_or_else(|| anyhow!("nobody asked"))?;
+    let waits: Vec<_> = join_all(asked)
+        .await
+        .into_iter()
+        .collect::<Result<_, _>>()?;
+    let longest = waits
+        .into_iter()
+        .max()
+        .ok_or_else(|| anyhow!("nobody asked"))?;
     let what = format!(
         "of {OTHERS} callers at once, without keys, the last was refused after {:.1} s",
         longest.as_secs_f64()
@@ -155,15 +180,22 @@ async fn wait_without_keys(setup: &Setup) -> anyhow::Result<Check> {
 async fn recovery(setup: &Setup) -> Check {
     let started = Instant::now();
     let token = setup.others.first().map(String::as_str).unwrap_or_default();
-    let call =
-        async || Client::connect(setup.address, Generation::Modern, token).await?.call().await;
+    let call = async || {
+        Client::connect(setup.address, Generation::Modern, token)
+            .await?
+            .call()
+            .await
+    };
     let mut served = call().await;
     while served.is_err() && started.elapsed() < MAX_RECOVERY {
         sleep(Duration::from_millis(250)).await;
         served = call().await;
     }
     let seconds = started.elapsed().as_secs_f64();
-    Check::new(format!("callers were served again after {seconds:.1} s"), served.is_ok())
+    Check::new(
+        format!("callers were served again after {seconds:.1} s"),
+        served.is_ok(),
+    )
 }
 
 /// An authorization server, on a thread of its own.
@@ -192,9 +224,15 @@ impl Issuer {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let url = format!("http://{}", listener.local_addr()?);
-        let issuer = Self { url, pair, state: Arc::default() };
+        let issuer = Self {
+            url,
+            pair,
+            state: Arc::default(),
+        };
         let (keys, about, state) = (issuer.published(), issuer.about(), issuer.state.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         std::thread::spawn(move || runtime.block_on(accept(listener, keys, about, state)));
         Ok(issuer)
     }
@@ -213,7 +251,10 @@ impl Issuer {
 
     /// What it says about a token, up to the subject.
     fn about(&self) -> String {
-        let expires = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let expires = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         claims(&self.url, expires + 3600)
     }
 
@@ -222,7 +263,11 @@ impl Issuer {
         let (file, key) = (folder.join("oauth.toml"), folder.join("key"));
         std::fs::write(&key, "bench")?;
         // A table of its own comes behind the settings that have none.
-        let (top, table) = if check.starts_with('[') { ("", check) } else { (check, "") };
+        let (top, table) = if check.starts_with('[') {
+            ("", check)
+        } else {
+            (check, "")
+        };
         let settings = format!(
             "resource = \"{RESOURCE}\"\nissuer = \"{}\"\n{top}\n[[tenant]]\nclaim = \"org\"\n\
              value = \"bench\"\nportkey_key = \"file:{}\"\n{table}",
@@ -241,7 +286,10 @@ impl Issuer {
     /// The same in the name of any issuer.
     fn token_of(&self, issuer: &str, key: &str, subject: &str) -> String {
         let head = format!(r#"{{"alg":"EdDSA","kid":"{key}","typ":"at+jwt"}}"#);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let body = format!(r#"{{{},"sub":"{subject}"}}"#, claims(issuer, now + 3600));
         let encode = |text: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(text);
         let signed = format!("{}.{}", encode(head.as_bytes()), encode(body.as_bytes()));
@@ -309,12 +357,17 @@ async fn read_request(stream: &mut TcpStream) -> anyhow::Result<String> {
     loop {
         let text = String::from_utf8_lossy(&read).to_ascii_lowercase();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
             let length: usize = length.unwrap_or("0").trim().parse()?;
             if body.len() >= length {
                 return Ok(text);
             }
         }
-        ensure!(stream.read_buf(&mut read).await? > 0, "the connection was closed");
+        ensure!(
+            stream.read_buf(&mut read).await? > 0,
+            "the connection was closed"
+        );
     }
 }

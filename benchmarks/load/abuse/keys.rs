@@ -49,23 +49,32 @@ pub(super) async fn sessions(schedule: &Schedule) -> anyhow::Result<Row> {
     let setup = Setup::with_keys(&[])?;
     let large = large_initialize(LARGE_BYTES / schedule.divisor);
     let attack = move |attack: Attack| async move {
-        let small = attack
-            .send(CONNECTIONS, PAUSE, |_| post(attack.address, &made_up_key(), mcp::INITIALIZE));
-        let large =
-            attack.send(LARGE, LARGE_PAUSE, |_| post(attack.address, &made_up_key(), &large));
+        let small = attack.send(CONNECTIONS, PAUSE, |_| {
+            post(attack.address, &made_up_key(), mcp::INITIALIZE)
+        });
+        let large = attack.send(LARGE, LARGE_PAUSE, |_| {
+            post(attack.address, &made_up_key(), &large)
+        });
         tokio::join!(small, large);
     };
     let address = setup.address;
-    let mut lasting =
-        Client::connect_from(NEW_CALLER, address, Generation::Legacy, &key("bench-lasting"))
-            .await?;
+    let mut lasting = Client::connect_from(
+        NEW_CALLER,
+        address,
+        Generation::Legacy,
+        &key("bench-lasting"),
+    )
+    .await?;
     lasting.call().await?;
     let probe = async move |until| {
         let begun = new_callers(until, "began a session, called and ended it", async |key| {
             let mut client =
                 Client::connect_from(NEW_CALLER, address, Generation::Legacy, &key).await?;
             client.call().await?;
-            let end = format!("DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n", client.headers);
+            let end = format!(
+                "DELETE /mcp HTTP/1.1\r\nhost: {address}\r\n{}\r\n",
+                client.headers
+            );
             client.line.exchange(end.as_bytes(), "HTTP/1.1 204").await
         });
         let begun = begun.await;
@@ -113,14 +122,18 @@ pub(super) async fn tickets(schedule: &Schedule) -> anyhow::Result<Row> {
     let address = setup.address;
     let probe = async move |until| {
         let approved = new_callers(until, "had a call approved by its ticket", async |key| {
-            let label =
-                format!(r#"{{"name":"{}"}}"#, key.trim_end().replace("x-portkey-api-key: ", ""));
+            let label = format!(
+                r#"{{"name":"{}"}}"#,
+                key.trim_end().replace("x-portkey-api-key: ", "")
+            );
             let request = call(address, &key, "create-label", &label);
             let mut line = Line::connect_from(NEW_CALLER, address).await?;
             line.exchange(&request, "HTTP/1.1 200").await?;
             let answer = String::from_utf8_lossy(&line.body).into_owned();
             let id = mcp::text_after(&answer, "ticket is ");
-            let id = id.with_context(|| format!("no ticket was made: {answer}"))?.to_owned();
+            let id = id
+                .with_context(|| format!("no ticket was made: {answer}"))?
+                .to_owned();
             let file = file.clone();
             let decided = tokio::task::spawn_blocking(move || approve(&id, &file));
             decided.await??;
@@ -137,7 +150,11 @@ fn approve(id: &str, file: &str) -> anyhow::Result<()> {
     for command in [&["show", id][..], &["approve", id, "--by", "bench"]] {
         let run = Process::run(&[&["approvals", "--admin-file", file], command].concat())?;
         let told = String::from_utf8_lossy(&run.stderr);
-        ensure!(run.status.success(), "`approvals {}` failed: {told}", command.join(" "));
+        ensure!(
+            run.status.success(),
+            "`approvals {}` failed: {told}",
+            command.join(" ")
+        );
     }
     Ok(())
 }
@@ -159,7 +176,13 @@ pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<Row> {
             .repeat(tasks, pause, async |task| {
                 let key = made_up_key();
                 let mut line = Line::connect_from(source(task), attack.address).await?;
-                line.send(&request(attack.address, &key, "subscriptions/listen", &wanted)).await?;
+                line.send(&request(
+                    attack.address,
+                    &key,
+                    "subscriptions/listen",
+                    &wanted,
+                ))
+                .await?;
                 line.head().await?;
                 attack.counts.count(&line.head);
                 ensure!(line.head.starts_with("HTTP/1.1 200"), "refused");
@@ -174,7 +197,8 @@ pub(super) async fn streams(schedule: &Schedule) -> anyhow::Result<Row> {
         let listened = new_callers(until, "opened a stream", async |key| {
             let wanted = r#""notifications":{"toolsListChanged":true}"#;
             let mut line = Line::connect_from(NEW_CALLER, address).await?;
-            line.send(&request(address, &key, "subscriptions/listen", wanted)).await?;
+            line.send(&request(address, &key, "subscriptions/listen", wanted))
+                .await?;
             line.head().await?;
             ensure!(line.head.starts_with("HTTP/1.1 200"), "{}", line.head);
             line.read_until(b"acknowledged").await
@@ -240,7 +264,12 @@ async fn new_callers(
         _ = timeout_at(until.into(), sleep(INTERVAL)).await;
     }
     let succeeded = tried - failures.len();
-    let first = failures.first().map(|first| format!("; the first that did not: {first}"));
-    let told = format!("{succeeded} of {tried} new callers {what}{}", first.unwrap_or_default());
+    let first = failures
+        .first()
+        .map(|first| format!("; the first that did not: {first}"));
+    let told = format!(
+        "{succeeded} of {tried} new callers {what}{}",
+        first.unwrap_or_default()
+    );
     Check::new(told, failures.is_empty() && tried > 0)
 }

@@ -93,21 +93,45 @@ pub(crate) fn is_trial(name: &str) -> bool {
 /// Runs all trials, or those named.
 pub(crate) async fn run(quick: bool, only: &[String]) -> anyhow::Result<()> {
     let schedule = if quick { QUICK } else { FULL };
-    let chosen = TRIALS.iter().filter(|name| only.is_empty() || only.iter().any(|o| o == **name));
+    let chosen = TRIALS
+        .iter()
+        .filter(|name| only.is_empty() || only.iter().any(|o| o == **name));
     let mut rows = Vec::new();
     for name in chosen {
         let started = Instant::now();
-        let row = trial(name, &schedule).await.unwrap_or_else(|error| Row::broken(name, &error));
-        let verdict = if row.has_passed(&schedule) { "passed" } else { "failed" };
-        writeln!(io::stderr(), "{name} {verdict} after {:.1} s", started.elapsed().as_secs_f64())?;
+        let row = trial(name, &schedule)
+            .await
+            .unwrap_or_else(|error| Row::broken(name, &error));
+        let verdict = if row.has_passed(&schedule) {
+            "passed"
+        } else {
+            "failed"
+        };
+        writeln!(
+            io::stderr(),
+            "{name} {verdict} after {:.1} s",
+            started.elapsed().as_secs_f64()
+        )?;
         rows.push(row);
     }
-    ensure!(!rows.is_empty(), "there is no such trial; there are {}", TRIALS.join(", "));
+    ensure!(
+        !rows.is_empty(),
+        "there is no such trial; there are {}",
+        TRIALS.join(", ")
+    );
     write!(io::stdout(), "\n{}", table(&rows, &schedule))?;
-    let failed: Vec<_> =
-        rows.iter().filter(|row| !row.has_passed(&schedule)).map(|row| row.trial).collect();
+    let failed: Vec<_> = rows
+        .iter()
+        .filter(|row| !row.has_passed(&schedule))
+        .map(|row| row.trial)
+        .collect();
     if !failed.is_empty() {
-        bail!("{} of {} trials failed: {}", failed.len(), rows.len(), failed.join(", "));
+        bail!(
+            "{} of {} trials failed: {}",
+            failed.len(),
+            rows.len(),
+            failed.join(", ")
+        );
     }
     Ok(())
 }

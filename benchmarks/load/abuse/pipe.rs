@@ -35,7 +35,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<Row> {
     let (_sandbox, pipe, mut row) = begin("unread-stdio", schedule)?;
-    let Pipe { process, mut input, mut output, line, id } = pipe;
+    let Pipe {
+        process,
+        mut input,
+        mut output,
+        line,
+        id,
+    } = pipe;
     let lists = LISTS / schedule.divisor;
     let (count, taken) = mpsc::channel();
     let writing = thread::spawn(move || {
@@ -56,7 +62,11 @@ pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<Row> {
     let (done, finished) = mpsc::channel();
     thread::spawn(move || {
         let (mut answered, mut line) = (0, Vec::new());
-        while answered < lists && output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        while answered < lists
+            && output
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+        {
             answered += usize::from(mcp::says(&line, mcp::LISTED));
             line.clear();
         }
@@ -67,7 +77,13 @@ pub(super) fn unread(schedule: &Schedule) -> anyhow::Result<Row> {
         .recv_timeout(TIMEOUT)
         .map_err(|_| anyhow!("not all lists were answered within {} s", TIMEOUT.as_secs()))?;
     let input = writing.join().map_err(|_| anyhow!("the writer failed"))?;
-    let mut pipe = Pipe { process, input, output, line, id };
+    let mut pipe = Pipe {
+        process,
+        input,
+        output,
+        line,
+        id,
+    };
     row.answered = answered as u64;
     let what = format!("{answered} of {lists} lists were answered once they were read");
     row.checks.push(Check::new(what, answered == lists));
@@ -83,12 +99,16 @@ pub(super) fn arguments(schedule: &Schedule) -> anyhow::Result<Row> {
         writeln!(pipe.input, "{}", mcp::tool(0, name, &arguments, ""))?;
         // As the result of a tool, or as an error of the protocol.
         pipe.receive(br#""id":0"#)?;
-        ensure!(!mcp::says(&pipe.line, mcp::SUCCESS), "wrong arguments were taken");
+        ensure!(
+            !mcp::says(&pipe.line, mcp::SUCCESS),
+            "wrong arguments were taken"
+        );
         largest = largest.max(pipe.line.len() as u64);
         row.answered += 1;
     }
     let what = format!("the largest answer to wrong arguments has {largest} bytes");
-    row.checks.push(Check::new(what, largest <= MAX_ERROR_BYTES));
+    row.checks
+        .push(Check::new(what, largest <= MAX_ERROR_BYTES));
     end(&mut pipe, schedule, &mut row)?;
     Ok(row)
 }
@@ -105,7 +125,16 @@ fn begin(trial: &'static str, schedule: &Schedule) -> anyhow::Result<(Process, P
     calls(&mut pipe, schedule.warm_up)?;
     let (_, p99_alone) = calls(&mut pipe, schedule.alone)?.p50_p99();
     let before = pipe.process.memory("VmRSS")?;
-    Ok((sandbox, pipe, Row { trial, p99_alone, before, ..Row::default() }))
+    Ok((
+        sandbox,
+        pipe,
+        Row {
+            trial,
+            p99_alone,
+            before,
+            ..Row::default()
+        },
+    ))
 }
 
 /// Waits for the memory to come back, and makes calls again.
@@ -136,7 +165,12 @@ fn calls(pipe: &mut Pipe, time: Duration) -> anyhow::Result<Latencies> {
 
 /// A process whose output nobody can read any more has to end, although more may still come in.
 fn closed_output(pipe: Pipe) -> anyhow::Result<Check> {
-    let Pipe { mut process, mut input, output, .. } = pipe;
+    let Pipe {
+        mut process,
+        mut input,
+        output,
+        ..
+    } = pipe;
     drop(output);
     // It may have ended already.
     _ = writeln!(input, "{}", mcp::call(1, ""));
@@ -144,7 +178,10 @@ fn closed_output(pipe: Pipe) -> anyhow::Result<Check> {
     let mut ended = None;
     while ended.is_none() && closed.elapsed() < EXIT_TIMEOUT {
         sleep(Duration::from_millis(10));
-        ended = process.child.try_wait().context("the process cannot be waited for")?;
+        ended = process
+            .child
+            .try_wait()
+            .context("the process cannot be waited for")?;
     }
     let what = match ended {
         Some(_) => format!(

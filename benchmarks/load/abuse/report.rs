@@ -12,7 +12,10 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn new(what: impl Into<String>, holds: bool) -> Self {
-        Self { what: what.into(), holds }
+        Self {
+            what: what.into(),
+            holds,
+        }
     }
 }
 
@@ -43,8 +46,15 @@ pub(super) struct Row {
 impl Row {
     /// A trial that could not be carried out.
     pub(super) fn broken(trial: &'static str, error: &anyhow::Error) -> Self {
-        let check = Check::new(format!("the trial could not be carried out: {error:#}"), false);
-        Self { trial, checks: vec![check], ..Self::default() }
+        let check = Check::new(
+            format!("the trial could not be carried out: {error:#}"),
+            false,
+        );
+        Self {
+            trial,
+            checks: vec![check],
+            ..Self::default()
+        }
     }
 
     fn slowdown(&self) -> f64 {
@@ -56,15 +66,22 @@ impl Row {
         let mut faults = Vec::new();
         if let Some(first) = self.failures.first() {
             let count = self.failures.len();
-            faults.push(format!("{count} calls of other callers failed, the first so: {first}"));
+            faults.push(format!(
+                "{count} calls of other callers failed, the first so: {first}"
+            ));
         }
         if self.peak > schedule.max_megabytes {
             let bound = schedule.max_megabytes;
-            faults.push(format!("the server took {:.0} MB, more than {bound:.0}", self.peak));
+            faults.push(format!(
+                "the server took {:.0} MB, more than {bound:.0}",
+                self.peak
+            ));
         }
         if schedule.is_measured && self.slowdown() > MAX_SLOWDOWN {
             let slowdown = self.slowdown();
-            faults.push(format!("other callers' p99 became {slowdown:.1} times as long"));
+            faults.push(format!(
+                "other callers' p99 became {slowdown:.1} times as long"
+            ));
         }
         if schedule.is_measured && self.after > self.before * MAX_GROWTH {
             let growth = 100.0 * (self.after / self.before - 1.0);
@@ -84,7 +101,11 @@ impl Row {
 
     /// The row, in Markdown.
     pub(super) fn line(&self, schedule: &Schedule) -> String {
-        let verdict = if self.has_passed(schedule) { "pass" } else { "**fail**" };
+        let verdict = if self.has_passed(schedule) {
+            "pass"
+        } else {
+            "**fail**"
+        };
         format!(
             "| {} | {:.1} MB | {:.1} ms | {:.1} ms | {:.1} | {:.1}, {:.1} MB ({:.0} s) | {}, {} | {}, {}, {} | {verdict} |",
             self.trial,

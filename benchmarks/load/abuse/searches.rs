@@ -38,7 +38,13 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
         let headers =
             format!("{token}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\n");
         let call = |name: &str, arguments: &str| {
-            tool((setup.address, Generation::Modern), &headers, 1, name, arguments)
+            tool(
+                (setup.address, Generation::Modern),
+                &headers,
+                1,
+                name,
+                arguments,
+            )
         };
         let mut line = Line::connect(setup.address).await?;
         let long = "x".repeat(1_000_000 / schedule.divisor);
@@ -59,11 +65,16 @@ pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Row> {
     let attack = move |attack: Attack| async move {
         attack
             .send(tasks, PAUSE, |task| {
-                requests.get(task % requests.len()).cloned().unwrap_or_default()
+                requests
+                    .get(task % requests.len())
+                    .cloned()
+                    .unwrap_or_default()
             })
             .await;
     };
-    setup.observe("searches", schedule, attack, async |_: Instant| Vec::new()).await
+    setup
+        .observe("searches", schedule, attack, async |_: Instant| Vec::new())
+        .await
 }
 
 /// Gives the sandbox what makes large answers; the id of the large text.
@@ -80,11 +91,15 @@ async fn seed(sandbox: SocketAddr, values: usize, text_bytes: usize) -> anyhow::
     for value in 0..values {
         let description = "v".repeat(1000);
         let body = format!(r#"{{"name":"label-{value}","description":"{description}"}}"#);
-        line.exchange(&post("labels", &body), "HTTP/1.1 200").await?;
+        line.exchange(&post("labels", &body), "HTTP/1.1 200")
+            .await?;
     }
     let text = "x".repeat(text_bytes);
     let body = format!(r#"{{"name":"large","string":"{text}"}}"#);
-    line.exchange(&post("prompts/partials", &body), "HTTP/1.1 200").await?;
+    line.exchange(&post("prompts/partials", &body), "HTTP/1.1 200")
+        .await?;
     let answer = String::from_utf8_lossy(&line.body);
-    Ok(mcp::text_after(&answer, r#""slug":""#).context("no partial was made")?.to_owned())
+    Ok(mcp::text_after(&answer, r#""slug":""#)
+        .context("no partial was made")?
+        .to_owned())
 }

@@ -42,7 +42,9 @@ pub(super) struct Setup {
 impl Setup {
     /// Callers with tokens, on a server with these options more.
     pub(super) fn with_tokens(more: &[&str]) -> anyhow::Result<Self> {
-        let names: Vec<_> = (0..OTHERS + ABUSERS).map(|number| format!("c{number}")).collect();
+        let names: Vec<_> = (0..OTHERS + ABUSERS)
+            .map(|number| format!("c{number}"))
+            .collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let tokens = Tokens::make(&names)?;
         let (others, abusers) = tokens.headers.split_at(OTHERS);
@@ -55,7 +57,9 @@ impl Setup {
 
     /// Callers with Portkey keys, on a server with these options more.
     pub(super) fn with_keys(more: &[&str]) -> anyhow::Result<Self> {
-        let others = (0..OTHERS).map(|number| key(&format!("bench-{number}"))).collect();
+        let others = (0..OTHERS)
+            .map(|number| key(&format!("bench-{number}")))
+            .collect();
         Self::start(&[&["--auth", "key"], more].concat(), others)
     }
 
@@ -66,7 +70,15 @@ impl Setup {
         let args = ["http", "--listen", "127.0.0.1:0", "--base-url", &url];
         let (server, address) = Process::listening(&[&args, more].concat())?;
         let (abusers, _tokens) = (Vec::new(), None);
-        Ok(Self { server, address, upstream, others, abusers, _sandbox: sandbox, _tokens })
+        Ok(Self {
+            server,
+            address,
+            upstream,
+            others,
+            abusers,
+            _sandbox: sandbox,
+            _tokens,
+        })
     }
 
     /// Has the server build once what it builds when first asked for it, and keeps.
@@ -98,15 +110,23 @@ impl Setup {
         let before = self.server.memory("VmRSS")?;
         let until = Instant::now() + schedule.abuse;
         let counts = Arc::new(Counts::default());
-        let abuse = Attack { address: self.address, until, counts: counts.clone() };
+        let abuse = Attack {
+            address: self.address,
+            until,
+            counts: counts.clone(),
+        };
         let attacking = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(attack(abuse));
             anyhow::Ok(())
         });
         let (abused, mut checks) = tokio::join!(work(schedule.abuse), probe(until));
         let abused = abused?;
-        attacking.join().map_err(|_| anyhow!("the abuser failed"))??;
+        attacking
+            .join()
+            .map_err(|_| anyhow!("the abuser failed"))??;
         let idle = Instant::now();
         let mut after = self.server.memory("VmRSS")?;
         while after > before * MAX_GROWTH && idle.elapsed() < schedule.idle {
@@ -118,7 +138,13 @@ impl Setup {
         let mut failures = abused.failures;
         failures.extend(late.failures);
         let calls = abused.latencies.len() + failures.len();
-        checks.extend(counts.checks.lock().map_err(|_| anyhow!("a check failed"))?.drain(..));
+        checks.extend(
+            counts
+                .checks
+                .lock()
+                .map_err(|_| anyhow!("a check failed"))?
+                .drain(..),
+        );
         Ok(Row {
             trial,
             p99_alone: alone.latencies.p50_p99().1,
@@ -145,7 +171,10 @@ pub(super) fn key(key: &str) -> String {
 /// The header of a key that was never used before, and that the sandbox refuses with 401.
 pub(super) fn made_up_key() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    key(&format!("sandbox-workspace-none-{}", COUNT.fetch_add(1, Relaxed)))
+    key(&format!(
+        "sandbox-workspace-none-{}",
+        COUNT.fetch_add(1, Relaxed)
+    ))
 }
 
 /// What became of the requests of an attack.
@@ -169,7 +198,11 @@ impl Counts {
     /// Counts an answer, by its status line.
     pub(super) fn count(&self, head: &str) {
         let is_answered = head.starts_with("HTTP/1.1 2");
-        let counter = if is_answered { &self.answered } else { &self.refused };
+        let counter = if is_answered {
+            &self.answered
+        } else {
+            &self.refused
+        };
         counter.fetch_add(1, Relaxed);
     }
 
@@ -232,17 +265,24 @@ impl Attack {
     ) {
         let lines: Vec<_> = (0..tasks).map(|_| tokio::sync::Mutex::new(None)).collect();
         self.repeat(tasks, pause, async |task| {
-            let Some(line) = lines.get(task) else { return Ok(()) };
+            let Some(line) = lines.get(task) else {
+                return Ok(());
+            };
             let mut line = line.lock().await;
             let mut open = match line.take() {
                 Some(open) => open,
                 None => Line::connect_from(source(task), self.address).await?,
             };
-            let waiting = Waiting { since: Instant::now(), counts: &self.counts };
+            let waiting = Waiting {
+                since: Instant::now(),
+                counts: &self.counts,
+            };
             open.send(&request(task)).await?;
             open.answer().await?;
             drop(waiting);
-            self.counts.largest.fetch_max(open.body.len() as u64, Relaxed);
+            self.counts
+                .largest
+                .fetch_max(open.body.len() as u64, Relaxed);
             self.counts.count(&open.head);
             if open.header("connection") != Some("close") {
                 *line = Some(open);

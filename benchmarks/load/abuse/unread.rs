@@ -48,7 +48,10 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
         let unknown = unknown_arguments(unknown);
         attack
             .repeat(tasks, beginning, async |task| {
-                let token = abusers.get(task % ABUSERS).map(String::as_str).unwrap_or_default();
+                let token = abusers
+                    .get(task % ABUSERS)
+                    .map(String::as_str)
+                    .unwrap_or_default();
                 let list = request(attack.address, token, "tools/list", "");
                 let call = tool(
                     (attack.address, Generation::Modern),
@@ -66,7 +69,11 @@ pub(super) async fn http1(schedule: &Schedule) -> anyhow::Result<Row> {
         // Those that read a little may go on.
         closed_in_time(&attack, tasks / 2);
     };
-    setup.observe("unread-http1", schedule, attack, async |_: Instant| Vec::new()).await
+    setup
+        .observe("unread-http1", schedule, attack, async |_: Instant| {
+            Vec::new()
+        })
+        .await
 }
 
 /// Sends requests, then waits for the server to close the connection; one in four reads a little meanwhile.
@@ -114,7 +121,10 @@ pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<Row> {
         let body = mcp::request("tools/list", "");
         attack
             .repeat(CONNECTIONS_2, NEXT_STREAM, async |task| {
-                let token = abusers.get(task % ABUSERS).map(String::as_str).unwrap_or_default();
+                let token = abusers
+                    .get(task % ABUSERS)
+                    .map(String::as_str)
+                    .unwrap_or_default();
                 let fields = fields(&authority, token, "tools/list")?;
                 let mut connection = Connection::open(source(task), attack.address).await?;
                 let (mut open, mut next) = (0, Instant::now());
@@ -142,7 +152,11 @@ pub(super) async fn http2(schedule: &Schedule) -> anyhow::Result<Row> {
             .await;
         closed_in_time(&attack, CONNECTIONS_2);
     };
-    setup.observe("unread-http2", schedule, attack, async |_: Instant| Vec::new()).await
+    setup
+        .observe("unread-http2", schedule, attack, async |_: Instant| {
+            Vec::new()
+        })
+        .await
 }
 
 /// A schedule in which what is not read is given up several times over, and the seconds after which it is.
@@ -161,6 +175,8 @@ fn closed_in_time(attack: &Attack, least: usize) {
 
 /// Arguments of `list-labels` that no version knows.
 pub(super) fn unknown_arguments(count: usize) -> String {
-    let fields: Vec<_> = (0..count).map(|number| format!(r#""u{number}":1"#)).collect();
+    let fields: Vec<_> = (0..count)
+        .map(|number| format!(r#""u{number}":1"#))
+        .collect();
     format!("{{{}}}", fields.join(","))
 }

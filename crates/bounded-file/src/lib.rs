@@ -83,16 +83,26 @@ pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
 /// # Errors
 /// The file cannot be read, or is larger.
 pub fn read_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
-    let too_large =
-        || io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {max} bytes"));
+    let too_large = || {
+        io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {max} bytes"),
+        )
+    };
     let length = file.metadata()?.len();
     if length > max {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     // It may grow meanwhile, and some files of the system say that they are empty.
-    file.by_ref().take(max.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max { Err(too_large()) } else { Ok(bytes) }
+    file.by_ref()
+        .take(max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// The text that bytes of a file are.
@@ -150,7 +160,10 @@ fn check_regular(found: &Metadata) -> io::Result<()> {
     if kind.is_file() {
         return Ok(());
     }
-    let why = format!("it is {}, and only a regular file can be used here", named(kind));
+    let why = format!(
+        "it is {}, and only a regular file can be used here",
+        named(kind)
+    );
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
@@ -220,13 +233,31 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let (pipe, link) = (folder.path().join("pipe"), folder.path().join("link"));
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
         let cases = [
-            Case { path: "/dev/zero".into(), error: "it is a device" },
-            Case { path: link, error: "it is a device" },
-            Case { path: pipe, error: "it is a named pipe" },
-            Case { path: folder.path().to_owned(), error: "it is a folder" },
+            Case {
+                path: "/dev/zero".into(),
+                error: "it is a device",
+            },
+            Case {
+                path: link,
+                error: "it is a device",
+            },
+            Case {
+                path: pipe,
+                error: "it is a named pipe",
+            },
+            Case {
+                path: folder.path().to_owned(),
+                error: "it is a folder",
+            },
         ];
         for Case { path, error } in cases {
             let told = read(&path, 8).unwrap_err().to_string();
@@ -246,7 +277,10 @@ mod tests {
         let mut options = OpenOptions::new();
         options.append(true);
         let error = open_without_links(&link, options).unwrap_err().to_string();
-        assert_eq!(error, "it is a symbolic link, and only a regular file can be used here");
+        assert_eq!(
+            error,
+            "it is a symbolic link, and only a regular file can be used here"
+        );
     }
 
     #[test]

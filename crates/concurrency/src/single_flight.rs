@@ -33,7 +33,10 @@ where
 {
     /// At most so many at once.
     pub fn new(max: usize) -> Self {
-        Self { running: Arc::default(), max }
+        Self {
+            running: Arc::default(),
+            max,
+        }
     }
 
     /// Joins the work of this key, which begins unless it is under way. None if there is too much under way,
@@ -57,7 +60,10 @@ where
         let (done, flight) = watch::channel(None);
         running.insert(key.clone(), flight.clone());
         drop(running);
-        let remove = Remove { running: self.running.clone(), key };
+        let remove = Remove {
+            running: self.running.clone(),
+            key,
+        };
         let work = work();
         tokio::spawn(async move {
             let value = work.await;
@@ -84,13 +90,21 @@ impl<K: Eq + Hash, V> Drop for Remove<K, V> {
 
 impl<K, V> Clone for SingleFlight<K, V> {
     fn clone(&self) -> Self {
-        Self { running: self.running.clone(), max: self.max }
+        Self {
+            running: self.running.clone(),
+            max: self.max,
+        }
     }
 }
 
 impl<K, V> fmt::Debug for SingleFlight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SingleFlight({} of {})", lock(&self.running).len(), self.max)
+        write!(
+            f,
+            "SingleFlight({} of {})",
+            lock(&self.running).len(),
+            self.max
+        )
     }
 }
 
@@ -110,7 +124,10 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_come_together_share_one_piece_of_work() {
-        let (flights, begun) = (SingleFlight::<u8, usize>::new(8), Arc::<AtomicUsize>::default());
+        let (flights, begun) = (
+            SingleFlight::<u8, usize>::new(8),
+            Arc::<AtomicUsize>::default(),
+        );
         let release = Arc::new(Semaphore::new(0));
         let join = || {
             let (begun, release) = (begun.clone(), release.clone());
@@ -127,7 +144,11 @@ mod tests {
             assert_eq!(flight.value().await, Some(0));
         }
         release.add_permits(1);
-        assert_eq!(join().unwrap().value().await, Some(1), "the next one begins anew");
+        assert_eq!(
+            join().unwrap().value().await,
+            Some(1),
+            "the next one begins anew"
+        );
     }
 
     #[tokio::test]
@@ -145,7 +166,9 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_is_forgotten() {
         let flights = SingleFlight::<u8, u8>::new(1);
-        let broken = flights.join(1, UNBOUNDED, || async { panic!("as it should") }).unwrap();
+        let broken = flights
+            .join(1, UNBOUNDED, || async { panic!("as it should") })
+            .unwrap();
         assert_eq!(broken.value().await, None);
         let next = flights.join(1, UNBOUNDED, || async { 7 }).unwrap();
         assert_eq!(next.value().await, Some(7));

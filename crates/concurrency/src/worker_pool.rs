@@ -81,7 +81,11 @@ impl Workers {
     pub fn new(max_running: usize) -> Self {
         let threads = || Arc::new(Semaphore::new(max_running.max(1)));
         let (running, finishing) = (threads(), threads());
-        Self(Arc::new(Inner { running, finishing, queued: Mutex::default() }))
+        Self(Arc::new(Inner {
+            running,
+            finishing,
+            queued: Mutex::default(),
+        }))
     }
 
     /// Those of this process: one less than there are processors, and one at least.
@@ -103,7 +107,9 @@ impl Workers {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let counted = self.count(caller)?;
-        let permit = timeout(MAX_WAIT, permit(&self.0.running)).await.map_err(|_| Busy::Server)?;
+        let permit = timeout(MAX_WAIT, permit(&self.0.running))
+            .await
+            .map_err(|_| Busy::Server)?;
         let work = move || {
             let done = work();
             drop(counted);
@@ -122,8 +128,9 @@ impl Workers {
         F: Future<Output: Send> + Send + 'static,
     {
         let woken = Arc::new(Woken(Notify::new()));
-        let (mut polled, mut future) =
-            self.run(caller, poll(woken.clone(), Box::pin(future))).await?;
+        let (mut polled, mut future) = self
+            .run(caller, poll(woken.clone(), Box::pin(future)))
+            .await?;
         loop {
             match polled {
                 Poll::Ready(output) => return Ok(output),
@@ -154,7 +161,11 @@ impl Workers {
 
     fn count(&self, caller: &Arc<str>) -> Result<Counted, Busy> {
         let mut queued = self.0.queued();
-        if queued.by_caller.get(caller).is_some_and(|count| *count >= MAX_PER_CALLER) {
+        if queued
+            .by_caller
+            .get(caller)
+            .is_some_and(|count| *count >= MAX_PER_CALLER)
+        {
             return Err(Busy::Caller);
         }
         if queued.total >= MAX_QUEUED {
@@ -163,7 +174,10 @@ impl Workers {
         queued.total += 1;
         *queued.by_caller.entry(caller.clone()).or_default() += 1;
         drop(queued);
-        Ok(Counted { inner: self.0.clone(), caller: caller.clone() })
+        Ok(Counted {
+            inner: self.0.clone(),
+            caller: caller.clone(),
+        })
     }
 }
 
@@ -184,7 +198,9 @@ fn poll<F: Future + ?Sized>(
     let span = Span::current();
     move || {
         let _entered = span.enter();
-        let polled = future.as_mut().poll(&mut Context::from_waker(&Waker::from(woken)));
+        let polled = future
+            .as_mut()
+            .poll(&mut Context::from_waker(&Waker::from(woken)));
         (polled, future)
     }
 }
@@ -256,7 +272,11 @@ mod tests {
         while workers.0.running.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(workers.try_run(|| ()).await, Some(()), "answers have a thread of their own");
+        assert_eq!(
+            workers.try_run(|| ()).await,
+            Some(()),
+            "answers have a thread of their own"
+        );
         let mut waiting: Vec<_> = (0..MAX_PER_CALLER)
             .map(|number| {
                 let (workers, alice) = (workers.clone(), alice.clone());
@@ -314,7 +334,10 @@ mod tests {
         let alice: Arc<str> = "alice".into();
         let _held: Vec<_> = (0..MAX_PER_CALLER).map(|_| workers.count(&alice)).collect();
         let future = async { panic!("not to be polled") };
-        assert_eq!(workers.poll_apart::<_>(&alice, future).await, Err::<(), _>(Busy::Caller));
+        assert_eq!(
+            workers.poll_apart::<_>(&alice, future).await,
+            Err::<(), _>(Busy::Caller)
+        );
     }
 
     #[tokio::test(start_paused = true)]

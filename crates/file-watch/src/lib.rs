@@ -121,7 +121,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
             Target::start(path, Box::new(read), Box::new(now), listener.clone())?;
         let source: Arc<dyn Source> = Arc::new(target);
         watcher::follow(&source).context("cannot follow files: the system gives no thread")?;
-        Ok(Self { current, listener, source: Some(source) })
+        Ok(Self {
+            current,
+            listener,
+            source: Some(source),
+        })
     }
 
     /// The same, with a word in snake_case for what the file is, by which [`files`] tells of it.
@@ -136,7 +140,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// A value without a file, which stays as it is.
     pub fn fixed(value: T) -> Self {
         let current = Arc::new(ArcSwap::from_pointee(value));
-        Self { current, listener: Arc::default(), source: None }
+        Self {
+            current,
+            listener: Arc::default(),
+            source: None,
+        }
     }
 
     /// Has a listener told of every change from now on; there can be one.
@@ -181,10 +189,16 @@ mod tests {
             Some(other) => {
                 let other = PathBuf::from(other);
                 let value = read_text(&other, MAX_CONFIG_BYTES)?;
-                Ok(Parsed { value, files: vec![other] })
+                Ok(Parsed {
+                    value,
+                    files: vec![other],
+                })
             }
             None if text == "invalid" => bail!("the text is invalid"),
-            None => Ok(Parsed { value: text.to_owned(), files: Vec::new() }),
+            None => Ok(Parsed {
+                value: text.to_owned(),
+                files: Vec::new(),
+            }),
         })
         .unwrap()
     }
@@ -197,7 +211,10 @@ mod tests {
     }
 
     fn is_refused(watched: &Watched<String>) -> bool {
-        watched.source.as_ref().is_some_and(|source| source.status().is_refused)
+        watched
+            .source
+            .as_ref()
+            .is_some_and(|source| source.status().is_refused)
     }
 
     fn folder() -> TempDir {
@@ -262,7 +279,10 @@ mod tests {
         fs::write(&file, "old").unwrap();
         let watched = watched(&file);
         fs::remove_file(&file).unwrap();
-        let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(&file)
+            .status()
+            .unwrap();
         assert!(made.success());
         assert_eq!(after_look(&watched), "old");
         assert!(is_refused(&watched));
@@ -295,7 +315,12 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
         let watched = watched(&file).named("file_with_status");
-        let status = || files().into_iter().find(|file| file.kind == "file_with_status").unwrap();
+        let status = || {
+            files()
+                .into_iter()
+                .find(|file| file.kind == "file_with_status")
+                .unwrap()
+        };
         assert!(!status().is_refused);
         fs::write(&file, "invalid").unwrap();
         assert_eq!(after_look(&watched), "old");
@@ -315,7 +340,10 @@ mod tests {
         fs::write(&file, "old").unwrap();
         let parse = |text: &str| match text {
             "fault" => panic!("a fault"),
-            text => Ok(Parsed { value: text.to_owned(), files: Vec::new() }),
+            text => Ok(Parsed {
+                value: text.to_owned(),
+                files: Vec::new(),
+            }),
         };
         let watched = Watched::start(&file, parse).unwrap();
         fs::write(&file, "fault").unwrap();

@@ -123,11 +123,32 @@ impl<T: Send + Sync + 'static> Target<T> {
         let (value, files, is_settled) = read_steady(&read, before)?;
         let current = Arc::new(ArcSwap::from_pointee(value));
         let now = Instant::now();
-        let state = State { read, list, files, is_settled, read_at: now, retry: None };
-        let outcome = Outcome { checked: now, refused: None, retry: None };
+        let state = State {
+            read,
+            list,
+            files,
+            is_settled,
+            read_at: now,
+            retry: None,
+        };
+        let outcome = Outcome {
+            checked: now,
+            refused: None,
+            retry: None,
+        };
         let (state, outcome) = (Mutex::new(state), Mutex::new(outcome));
         let kind = OnceLock::new();
-        Ok((Self { path, kind, current: current.clone(), listener, state, outcome }, current))
+        Ok((
+            Self {
+                path,
+                kind,
+                current: current.clone(),
+                listener,
+                state,
+                outcome,
+            },
+            current,
+        ))
     }
 
     /// Reads what has changed. Whether the files or what they lead to are others than before.
@@ -187,7 +208,10 @@ impl<T: Send + Sync + 'static> Target<T> {
         let mut outcome = locked(&self.outcome);
         // It is tried again and again, and told once.
         if outcome.refused.as_ref() != Some(&error) {
-            error!(error, "the change does not hold; what was in effect stays so");
+            error!(
+                error,
+                "the change does not hold; what was in effect stays so"
+            );
             outcome.refused = Some(error);
         }
     }
@@ -202,7 +226,10 @@ impl<T: Send + Sync + 'static> Source for Target<T> {
             let paths = state.files.iter().map(|file| file.path.clone()).collect();
             state.files = found(paths);
             state.retry = Some((Instant::now() + LAST_RETRY, LAST_RETRY));
-            self.refuse(&anyhow!("cannot use {}: reading it has failed", shown(&self.path)));
+            self.refuse(&anyhow!(
+                "cannot use {}: reading it has failed",
+                shown(&self.path)
+            ));
             true
         });
         let mut outcome = locked(&self.outcome);
@@ -229,14 +256,22 @@ impl<T: Send + Sync + 'static> Source for Target<T> {
     }
 
     fn folders(&self) -> BTreeSet<PathBuf> {
-        let paths: Vec<_> =
-            locked(&self.state).files.iter().map(|file| file.path.clone()).collect();
+        let paths: Vec<_> = locked(&self.state)
+            .files
+            .iter()
+            .map(|file| file.path.clone())
+            .collect();
         // Of the folder, because editors and orchestrators put a new file in the place of the old. And of the
         // one that a link leads to, because files are changed there as well.
         let folders = paths.iter().flat_map(|path| {
             let real = path.canonicalize().ok();
-            let of_real =
-                real.and_then(|real| if real.is_dir() { Some(real) } else { folder(&real) });
+            let of_real = real.and_then(|real| {
+                if real.is_dir() {
+                    Some(real)
+                } else {
+                    folder(&real)
+                }
+            });
             [folder(path), of_real]
         });
         folders.flatten().collect()
@@ -253,11 +288,16 @@ fn read_steady<T>(read: &Read<T>, mut before: Vec<File>) -> anyhow::Result<(T, V
         let Parsed { value, files } = read()?;
         let after = found(files);
         let is_steady =
-            after.iter().all(|file| match before.iter().find(|one| one.path == file.path) {
-                Some(before) => before.contents == file.contents,
-                // It was not known before that this one counts.
-                None => file.mark.as_ref().is_some_and(|mark| mark.is_older_than(started)),
-            });
+            after.iter().all(
+                |file| match before.iter().find(|one| one.path == file.path) {
+                    Some(before) => before.contents == file.contents,
+                    // It was not known before that this one counts.
+                    None => file
+                        .mark
+                        .as_ref()
+                        .is_some_and(|mark| mark.is_older_than(started)),
+                },
+            );
         if is_steady || reads >= MAX_READS {
             // Left unsettled, it is read again at the next look.
             let is_settled = is_steady && is_settled(&after);
@@ -288,7 +328,9 @@ impl Mark {
     }
 
     fn is_older_than(&self, time: SystemTime) -> bool {
-        let age = self.time().and_then(|changed| time.duration_since(changed).ok());
+        let age = self
+            .time()
+            .and_then(|changed| time.duration_since(changed).ok());
         age.is_some_and(|age| age >= UNSETTLED)
     }
 }
@@ -314,7 +356,11 @@ fn found(paths: Vec<PathBuf>) -> Vec<File> {
         let mark = mark(&path);
         let contents = read(&path, MAX_CONFIG_BYTES).ok();
         let contents = contents.map(|bytes| Sha256::digest(bytes).into());
-        File { path, mark, contents }
+        File {
+            path,
+            mark,
+            contents,
+        }
     };
     paths.into_iter().map(file).collect()
 }
@@ -333,12 +379,19 @@ fn same_contents(one: &[File], other: &[File]) -> bool {
 fn is_settled(files: &[File]) -> bool {
     let now = SystemTime::now();
     let is_recent = |mark: &Mark| {
-        let Some(time) = mark.time() else { return false };
+        let Some(time) = mark.time() else {
+            return false;
+        };
         // A time that is to come stems from another clock.
-        let apart = now.duration_since(time).unwrap_or_else(|error| error.duration());
+        let apart = now
+            .duration_since(time)
+            .unwrap_or_else(|error| error.duration());
         apart < UNSETTLED
     };
-    !files.iter().filter_map(|file| file.mark.as_ref()).any(is_recent)
+    !files
+        .iter()
+        .filter_map(|file| file.mark.as_ref())
+        .any(is_recent)
 }
 
 fn folder(file: &Path) -> Option<PathBuf> {

@@ -46,7 +46,10 @@ struct Watcher {
 pub(super) fn follow(source: &Arc<dyn Source>) -> io::Result<()> {
     let watcher = WATCHER.get_or_init(|| Watcher::start().ok());
     let watcher = watcher.as_ref().ok_or(io::ErrorKind::ResourceBusy)?;
-    let mut sources = watcher.sources.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sources = watcher
+        .sources
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     sources.retain(|source| source.strong_count() > 0);
     sources.push(Arc::downgrade(source));
     drop(sources);
@@ -58,7 +61,11 @@ pub(super) fn follow(source: &Arc<dyn Source>) -> io::Result<()> {
 /// How each is followed; those of one kind as one.
 pub(super) fn status() -> Vec<FileStatus> {
     let mut found = BTreeMap::<&'static str, FileStatus>::new();
-    for status in started().into_iter().flat_map(Watcher::alive).map(|source| source.status()) {
+    for status in started()
+        .into_iter()
+        .flat_map(Watcher::alive)
+        .map(|source| source.status())
+    {
         let same = found.entry(status.kind).or_insert(status);
         same.since_check = same.since_check.max(status.since_check);
         same.is_refused |= status.is_refused;
@@ -83,14 +90,21 @@ impl Watcher {
         // One that waits to be taken is enough.
         let (wake, woken) = sync_channel(1);
         let (sources, is_reload, is_new) = (Arc::default(), Arc::default(), Arc::default());
-        let watcher = Self { sources, wake: wake.clone(), is_reload, is_new };
+        let watcher = Self {
+            sources,
+            wake: wake.clone(),
+            is_reload,
+            is_new,
+        };
         let run = Run {
             sources: watcher.sources.clone(),
             is_reload: watcher.is_reload.clone(),
             is_new: watcher.is_new.clone(),
             folders: Folders::new(wake),
         };
-        thread::Builder::new().name("files".to_owned()).spawn(move || run.forever(&woken))?;
+        thread::Builder::new()
+            .name("files".to_owned())
+            .spawn(move || run.forever(&woken))?;
         Ok(watcher)
     }
 
@@ -131,8 +145,12 @@ impl Run {
 
     /// How long nothing needs to be done.
     fn pause(&self) -> Duration {
-        let retries = alive(&self.sources).into_iter().filter_map(|source| source.retry());
-        let next = retries.min().map(|at| at.saturating_duration_since(Instant::now()));
+        let retries = alive(&self.sources)
+            .into_iter()
+            .filter_map(|source| source.retry());
+        let next = retries
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         next.map_or(INTERVAL, |next| next.min(INTERVAL))
     }
 
@@ -179,12 +197,18 @@ impl Folders {
             }
         };
         let watcher = notify::recommended_watcher(on_event).ok();
-        Self { watcher, watched: BTreeMap::new(), has_warned: false }
+        Self {
+            watcher,
+            watched: BTreeMap::new(),
+            has_warned: false,
+        }
     }
 
     /// Whether one of them is another than the one that events come from.
     fn have_moved(&self) -> bool {
-        self.watched.iter().any(|(path, identity)| identity_of(path) != *identity)
+        self.watched
+            .iter()
+            .any(|(path, identity)| identity_of(path) != *identity)
     }
 
     /// Has events come from these folders, and from no other. Whether any is new.

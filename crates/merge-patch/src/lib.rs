@@ -22,7 +22,9 @@ const DELETE: &str = "_delete";
 /// The gateway as it is after `patch`. Both are JSON objects as the API has them. A patch that is none
 /// changes nothing, and neither does an entry of `servers` without a `saved_name`.
 pub fn merge(stored: &Value, patch: &Value) -> Value {
-    let Value::Object(patch) = patch else { return stored.clone() };
+    let Value::Object(patch) = patch else {
+        return stored.clone();
+    };
     let mut merged = stored.as_object().cloned().unwrap_or_default();
     for (name, change) in patch {
         match (name.as_str(), change) {
@@ -55,23 +57,44 @@ struct Slot {
 }
 
 fn merge_servers(config: &mut Fields, changes: &[Value]) {
-    let stored = config.get("servers").and_then(Value::as_array).into_iter().flatten();
-    let slot = |server: &Value| Slot { name: name_of(server), server: Some(server.clone()) };
+    let stored = config
+        .get("servers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let slot = |server: &Value| Slot {
+        name: name_of(server),
+        server: Some(server.clone()),
+    };
     let mut slots: Vec<Slot> = stored.map(slot).collect();
     for change in changes {
-        let (Some(name), Value::Object(fields)) = (name_of(change), change) else { continue };
+        let (Some(name), Value::Object(fields)) = (name_of(change), change) else {
+            continue;
+        };
         let same = |slot: &Slot| slot.name.as_ref() == Some(&name);
         if fields.get(DELETE) == Some(&Value::Bool(true)) {
-            slots.iter_mut().filter(|slot| same(slot)).for_each(|slot| slot.server = None);
+            slots
+                .iter_mut()
+                .filter(|slot| same(slot))
+                .for_each(|slot| slot.server = None);
             continue;
         }
         if !slots.iter().any(same) {
-            slots.push(Slot { name: Some(name.clone()), server: None });
+            slots.push(Slot {
+                name: Some(name.clone()),
+                server: None,
+            });
         }
-        let Some(slot) = slots.iter_mut().find(|slot| same(slot)) else { continue };
+        let Some(slot) = slots.iter_mut().find(|slot| same(slot)) else {
+            continue;
+        };
         let mut server = match slot.server.take() {
             Some(Value::Object(server)) => server,
-            _ => NAME.map(str::to_owned).into_iter().zip([name.0.into(), name.1.into()]).collect(),
+            _ => NAME
+                .map(str::to_owned)
+                .into_iter()
+                .zip([name.0.into(), name.1.into()])
+                .collect(),
         };
         for (field, change) in fields {
             if field != DELETE && !NAME.contains(&field.as_str()) {
@@ -98,7 +121,9 @@ fn merge_field(stored: &mut Fields, name: &str, change: &Value) {
     match change {
         Value::Null => _ = stored.shift_remove(name),
         Value::Object(patch) => within(stored, name, |inner| {
-            patch.iter().for_each(|(name, change)| merge_field(inner, name, change));
+            patch
+                .iter()
+                .for_each(|(name, change)| merge_field(inner, name, change));
         }),
         whole => _ = stored.insert(name.to_owned(), whole.clone()),
     }

@@ -36,15 +36,20 @@ impl fmt::Display for Excess {
 /// Checks arguments against both bounds; looks at no more than the first value beyond one.
 pub(super) fn check(args: &JsonMap) -> Result<(), Excess> {
     let mut left = MAX_VALUES;
-    args.values().try_for_each(|value| count(value, 1, &mut left))
+    args.values()
+        .try_for_each(|value| count(value, 1, &mut left))
 }
 
 fn count(value: &Value, depth: usize, left: &mut usize) -> Result<(), Excess> {
     *left = left.checked_sub(1).ok_or(Excess::Values)?;
     match value {
         Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => Err(Excess::Depth),
-        Value::Array(items) => items.iter().try_for_each(|item| count(item, depth + 1, left)),
-        Value::Object(map) => map.values().try_for_each(|value| count(value, depth + 1, left)),
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| count(item, depth + 1, left)),
+        Value::Object(map) => map
+            .values()
+            .try_for_each(|value| count(value, depth + 1, left)),
         _ => Ok(()),
     }
 }
@@ -106,7 +111,9 @@ mod tests {
 
     #[test]
     fn one_name_item_or_level_more_is_too_much() {
-        let many: JsonMap = (0..=MAX_VALUES).map(|i| (i.to_string(), json!(1))).collect();
+        let many: JsonMap = (0..=MAX_VALUES)
+            .map(|i| (i.to_string(), json!(1)))
+            .collect();
         assert_eq!(check(&many), Err(Excess::Values));
         let list = JsonMap::from_iter([("a".to_owned(), json!(vec![1; MAX_VALUES]))]);
         assert_eq!(check(&list), Err(Excess::Values));
@@ -122,15 +129,48 @@ mod tests {
     #[test]
     fn text_is_measured_without_being_read() {
         let cases = [
-            Measured { json: "1", values: 0, depth: 0 },
-            Measured { json: "{}", values: 1, depth: 1 },
-            Measured { json: r#"{"a":1,"b":[1,2,3]}"#, values: 5, depth: 2 },
-            Measured { json: r#"{"a[,{\",[":"[[[,,,\\"}"#, values: 1, depth: 1 },
-            Measured { json: r#"["unclosed [[[,"#, values: 1, depth: 1 },
-            Measured { json: "]]]][", values: 1, depth: 1 },
+            Measured {
+                json: "1",
+                values: 0,
+                depth: 0,
+            },
+            Measured {
+                json: "{}",
+                values: 1,
+                depth: 1,
+            },
+            Measured {
+                json: r#"{"a":1,"b":[1,2,3]}"#,
+                values: 5,
+                depth: 2,
+            },
+            Measured {
+                json: r#"{"a[,{\",[":"[[[,,,\\"}"#,
+                values: 1,
+                depth: 1,
+            },
+            Measured {
+                json: r#"["unclosed [[[,"#,
+                values: 1,
+                depth: 1,
+            },
+            Measured {
+                json: "]]]][",
+                values: 1,
+                depth: 1,
+            },
         ];
-        for Measured { json, values, depth } in cases {
-            assert_eq!(measure(json.as_bytes(), usize::MAX), (values, depth), "{json}");
+        for Measured {
+            json,
+            values,
+            depth,
+        } in cases
+        {
+            assert_eq!(
+                measure(json.as_bytes(), usize::MAX),
+                (values, depth),
+                "{json}"
+            );
         }
         // It ends where it is beyond the bound.
         assert_eq!(measure(&[b','; 1_000], 10).0, 11);
@@ -138,12 +178,18 @@ mod tests {
 
     #[test]
     fn no_json_text_holds_more_than_is_measured() {
-        for value in [json!({"a": [1, {"b": null}, []], "c": "x,[{"}), json!([[[[1]]], {}])] {
+        for value in [
+            json!({"a": [1, {"b": null}, []], "c": "x,[{"}),
+            json!([[[[1]]], {}]),
+        ] {
             let mut left = usize::MAX;
             count(&value, 0, &mut left).unwrap();
             // The value itself is counted, too.
             let held = usize::MAX - left - 1;
-            assert!(measure(value.to_string().as_bytes(), usize::MAX).0 >= held, "{value}");
+            assert!(
+                measure(value.to_string().as_bytes(), usize::MAX).0 >= held,
+                "{value}"
+            );
         }
     }
 }

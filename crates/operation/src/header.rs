@@ -15,12 +15,17 @@ pub(super) fn insert(
         return Err("is empty; give a name, or leave it out".to_owned());
     }
     if let Some(odd) = value.chars().find(|c| !matches!(c, ' '..='~')) {
-        return Err(format!("travels in a header, which takes printable ASCII only; got {odd:?}"));
+        return Err(format!(
+            "travels in a header, which takes printable ASCII only; got {odd:?}"
+        ));
     }
     if value.starts_with(' ') || value.ends_with(' ') {
         return Err("travels in a header, which cannot begin or end with a space".to_owned());
     }
     let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
-    headers.insert(name, HeaderValue::try_from(value).map_err(|error| error.to_string())?);
+    headers.insert(
+        name,
+        HeaderValue::try_from(value).map_err(|error| error.to_string())?,
+    );
     Ok(())
 }

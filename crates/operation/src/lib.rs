@@ -264,7 +264,10 @@ const fn declare<T: Input>(
     path: &'static str,
 ) -> Operation {
     assert!(is_kebab_case(name), "a tool name is kebab-case");
-    assert!(matches!(path.as_bytes(), [b'/', ..]), "a path starts with a slash");
+    assert!(
+        matches!(path.as_bytes(), [b'/', ..]),
+        "a path starts with a slash"
+    );
     let body = match effect {
         Effect::Read | Effect::Delete => Body::None,
         Effect::Create | Effect::Update => Body::Arguments,

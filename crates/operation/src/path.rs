@@ -47,13 +47,41 @@ mod tests {
     #[test]
     fn no_two_places_have_one_path() {
         let cases = [
-            Case { parent: "", name: "a", path: "a" },
-            Case { parent: "a", name: "b", path: "a.b" },
-            Case { parent: "", name: "a.b", path: r#"["a.b"]"# },
-            Case { parent: "a", name: "b[0]", path: r#"a["b[0]"]"# },
-            Case { parent: "a", name: "", path: r#"a[""]"# },
-            Case { parent: "a", name: "b\"]", path: r#"a["b\"]"]"# },
-            Case { parent: "a", name: "b/c~d e", path: "a.b/c~d e" },
+            Case {
+                parent: "",
+                name: "a",
+                path: "a",
+            },
+            Case {
+                parent: "a",
+                name: "b",
+                path: "a.b",
+            },
+            Case {
+                parent: "",
+                name: "a.b",
+                path: r#"["a.b"]"#,
+            },
+            Case {
+                parent: "a",
+                name: "b[0]",
+                path: r#"a["b[0]"]"#,
+            },
+            Case {
+                parent: "a",
+                name: "",
+                path: r#"a[""]"#,
+            },
+            Case {
+                parent: "a",
+                name: "b\"]",
+                path: r#"a["b\"]"]"#,
+            },
+            Case {
+                parent: "a",
+                name: "b/c~d e",
+                path: "a.b/c~d e",
+            },
         ];
         for Case { parent, name, path } in cases {
             assert_eq!(field_path(parent, name), path);

@@ -72,12 +72,20 @@ impl Wording {
     /// The first that cannot.
     pub fn check(&self, published: &Published) -> Result<(), WordingError> {
         let own = [("title", &self.title), ("description", &self.description)];
-        let own = own.into_iter().filter_map(|(what, text)| Some((what, text.as_ref()?)));
-        let arguments = self.arguments.iter().map(|(path, text)| (path.as_str(), text));
+        let own = own
+            .into_iter()
+            .filter_map(|(what, text)| Some((what, text.as_ref()?)));
+        let arguments = self
+            .arguments
+            .iter()
+            .map(|(path, text)| (path.as_str(), text));
         for (what, text) in own.chain(arguments) {
             let characters = text.trim().chars().count();
             if !(1..=LONGEST).contains(&characters) {
-                return Err(WordingError::Length { what: format!("`{what}`"), characters });
+                return Err(WordingError::Length {
+                    what: format!("`{what}`"),
+                    characters,
+                });
             }
         }
         let mut schema = published.schema().as_ref().clone();
@@ -111,7 +119,10 @@ fn argument<'a>(schema: &'a mut JsonMap, path: &str) -> Option<&'a mut JsonMap> 
     path.split('.').try_fold(schema, |schema, step| {
         let name = step.trim_end_matches("[]");
         let lists = (step.len() - name.len()) / 2;
-        let field = schema.get_mut("properties")?.as_object_mut()?.get_mut(name)?;
+        let field = schema
+            .get_mut("properties")?
+            .as_object_mut()?
+            .get_mut(name)?;
         let field = (0..lists).try_fold(field, |field, _| field.get_mut("items"));
         field?.as_object_mut()
     })
@@ -119,8 +130,17 @@ fn argument<'a>(schema: &'a mut JsonMap, path: &str) -> Option<&'a mut JsonMap> 
 
 /// Every description below a schema, by its path.
 fn collect(schema: &JsonMap, at: &str, found: &mut BTreeMap<String, String>) {
-    for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let mut path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+    for (name, field) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let mut path = if at.is_empty() {
+            name.clone()
+        } else {
+            format!("{at}.{name}")
+        };
         let mut field = field.as_object();
         while let Some(shown) = field {
             if let Some(text) = shown.get("description").and_then(Value::as_str) {

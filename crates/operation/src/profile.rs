@@ -76,13 +76,20 @@ impl Profile {
                 maps_as_text: true,
                 ..LEAN
             },
-            Self::Gemini => Form { names_fields: true, maps_as_text: true, ..LEAN },
+            Self::Gemini => Form {
+                names_fields: true,
+                maps_as_text: true,
+                ..LEAN
+            },
         }
     }
 
     /// The schema of a tool's arguments in this form. `updates` says that there is something to clear.
     pub(super) fn publish(self, full: &Value, updates: bool) -> JsonMap {
-        let form = Form { updates, ..self.form() };
+        let form = Form {
+            updates,
+            ..self.form()
+        };
         let mut root = form.publish(full, true, false);
         // What the tool's own description has said already.
         root.shift_remove("description");
@@ -139,7 +146,11 @@ impl Form {
         if let Some(kind) = full.get("type") {
             out.insert("type".to_owned(), self.kind(full, kind, is_text, nullable));
         }
-        let mut description = if described { self.describe(full) } else { String::new() };
+        let mut description = if described {
+            self.describe(full)
+        } else {
+            String::new()
+        };
         if is_text {
             description = [description.as_str(), "A JSON object, as text."].join(" ");
         }
@@ -153,7 +164,10 @@ impl Form {
             && full.get(OPEN).is_none()
         {
             let null = nullable.then_some(&Value::Null);
-            out.insert("enum".to_owned(), values.iter().chain(null).cloned().collect());
+            out.insert(
+                "enum".to_owned(),
+                values.iter().chain(null).cloned().collect(),
+            );
         }
         if let Some(items) = full.get("items") {
             // The list is described already; its items only where they speak for their fields.
@@ -199,7 +213,12 @@ impl Form {
             published.insert(name.clone(), field.into());
         }
         let required = match self.all_required {
-            true => Some(published.keys().map(|name| Value::from(name.as_str())).collect()),
+            true => Some(
+                published
+                    .keys()
+                    .map(|name| Value::from(name.as_str()))
+                    .collect(),
+            ),
             false => required.map(|names| Value::from(names.clone())),
         };
         out.insert("properties".to_owned(), published.into());
@@ -211,11 +230,17 @@ impl Form {
         self.maps_as_text
             && full.get("type").is_some_and(|kind| kind == "object")
             && full.get("properties").is_none()
-            && full.get("additionalProperties").is_some_and(|more| *more != false)
+            && full
+                .get("additionalProperties")
+                .is_some_and(|more| *more != false)
     }
 
     fn kind(self, full: &Value, kind: &Value, is_text: bool, nullable: bool) -> Value {
-        let mut kinds = vec![if is_text { json!("string") } else { kind.clone() }];
+        let mut kinds = vec![if is_text {
+            json!("string")
+        } else {
+            kind.clone()
+        }];
         if full.get(OR_TEXT).is_some() {
             match self.constraints {
                 true => kinds.insert(0, json!("string")),
@@ -236,8 +261,15 @@ impl Form {
 
     /// The keywords that say what is otherwise said in words, or only when a call comes.
     fn constrain(self, full: &Value, out: &mut JsonMap) {
-        const KEYWORDS: [&str; 7] =
-            ["minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems"];
+        const KEYWORDS: [&str; 7] = [
+            "minimum",
+            "maximum",
+            "minLength",
+            "maxLength",
+            "pattern",
+            "minItems",
+            "maxItems",
+        ];
         for keyword in KEYWORDS {
             if let Some(value) = full.get(keyword) {
                 out.insert(keyword.to_owned(), value.clone());
@@ -273,7 +305,10 @@ impl Form {
 
     /// The description, with what this form cannot say otherwise.
     fn describe(self, full: &Value) -> String {
-        let text = full.get("description").and_then(Value::as_str).unwrap_or_default();
+        let text = full
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         // Further paragraphs are for whoever reads the source.
         let mut text = text.split("\n\n").next().unwrap_or_default().to_owned();
         let mut say = |sentence: &str| {
@@ -299,7 +334,11 @@ impl Form {
         }
         schema::groups(full).for_each(|group| say(&schema::sentence(&group)));
         if full.get(Clearable::KEY).is_some() && self.updates {
-            say(if self.all_required { "`clear` can name it." } else { "null clears it." });
+            say(if self.all_required {
+                "`clear` can name it."
+            } else {
+                "null clears it."
+            });
         }
         text
     }
@@ -308,8 +347,14 @@ impl Form {
 /// The bounds of a number in words.
 fn bounds(full: &Value) -> Option<String> {
     // That a page is not negative and a budget not zero need not be said.
-    let least = full.get("minimum").filter(|least| least.as_f64().is_some_and(|least| least > 1.0));
-    let least = if full.get("maximum").is_some() { full.get("minimum") } else { least };
+    let least = full
+        .get("minimum")
+        .filter(|least| least.as_f64().is_some_and(|least| least > 1.0));
+    let least = if full.get("maximum").is_some() {
+        full.get("minimum")
+    } else {
+        least
+    };
     match (least, full.get("maximum")) {
         (Some(low), Some(high)) => Some(format!("{low} to {high}.")),
         (Some(low), None) => Some(format!("At least {low}.")),

@@ -46,8 +46,14 @@ impl Published {
         };
         let (profile, shape) = (presentation.profile, Shape::of(&full));
         let clears_by_name = profile.clears_by_name() && profile::clearable(&full);
-        let shape = if clears_by_name { shape.clearing_by_name() } else { shape };
-        let schema = profile.publish(&full, operation.effect == Effect::Update).into();
+        let shape = if clears_by_name {
+            shape.clearing_by_name()
+        } else {
+            shape
+        };
+        let schema = profile
+            .publish(&full, operation.effect == Effect::Update)
+            .into();
         let takes_secrets = shape.has_secrets();
         let mut published = Self {
             operation,
@@ -111,7 +117,11 @@ impl Published {
     ) -> Result<Validated, InputError> {
         extent::check(&args).map_err(|excess| InputError::one("", excess))?;
         let mut findings = Findings::default();
-        let cleared = if self.clears_by_name { args.shift_remove(CLEAR) } else { None };
+        let cleared = if self.clears_by_name {
+            args.shift_remove(CLEAR)
+        } else {
+            None
+        };
         self.wrap_bare_body(&mut args);
         self.refuse_parts_of_document(&mut args, &mut findings);
         self.leave_out_empty(&mut args, &mut findings);
@@ -120,7 +130,11 @@ impl Published {
             Effect::Update => Nulls::Refuse,
             _ => Nulls::LeaveOutTold,
         };
-        let mut walk = Walk { options, nulls, findings: &mut findings };
+        let mut walk = Walk {
+            options,
+            nulls,
+            findings: &mut findings,
+        };
         self.shape.validate_arguments(&mut args, &mut walk);
         if let Some(named) = cleared {
             self.shape.clear(&mut args, named, &mut findings);
@@ -144,27 +158,40 @@ impl Published {
     /// Where the body is the value of one argument, its fields may stand in that argument's place, as in the
     /// body.
     fn wrap_bare_body(&self, args: &mut JsonMap) {
-        let Body::Bare(name) = self.operation.body else { return };
-        let is_body =
-            |other: &String| !self.operation.placeholders().any(|placeholder| placeholder == other);
+        let Body::Bare(name) = self.operation.body else {
+            return;
+        };
+        let is_body = |other: &String| {
+            !self
+                .operation
+                .placeholders()
+                .any(|placeholder| placeholder == other)
+        };
         if args.contains_key(name) || !args.keys().any(is_body) {
             return;
         }
-        let (body, rest) = std::mem::take(args).into_iter().partition(|(other, _)| is_body(other));
+        let (body, rest) = std::mem::take(args)
+            .into_iter()
+            .partition(|(other, _)| is_body(other));
         *args = rest;
         args.insert(name.to_owned(), Value::Object(body));
     }
 
     /// Fields of a document given as arguments of their own: one error for all of them.
     fn refuse_parts_of_document(&self, args: &mut JsonMap, findings: &mut Findings) {
-        let Some((argument, fields)) = self.operation.document else { return };
+        let Some((argument, fields)) = self.operation.document else {
+            return;
+        };
         let fields = fields.iter().filter(|field| args.contains_key(**field));
         let given: Vec<_> = fields.copied().collect();
         if !given.is_empty() {
             args.retain(|name, _| !given.contains(&name.as_str()));
             let given: Vec<_> = given.iter().map(|field| format!("`{field}`")).collect();
             let given = given.join(", ");
-            findings.add("", format!("put {given} into `{argument}`, which is the whole document"));
+            findings.add(
+                "",
+                format!("put {given} into `{argument}`, which is the whole document"),
+            );
         }
     }
 
@@ -215,7 +242,12 @@ impl Published {
         if !updates || changes.any(|(name, value)| !says_nothing(name, value)) {
             return;
         }
-        let fields = self.full.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let fields = self
+            .full
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         let fields: Vec<_> = fields
             .filter(|(name, _)| operation.is_change(name))
             .map(|(name, _)| format!("`{name}`"))

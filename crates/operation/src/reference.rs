@@ -43,7 +43,9 @@ impl<'a> Reference<'a> {
             _ => return None,
         };
         let is_line = (1..=LONGEST).contains(&place.len()) && !place.contains(char::is_control);
-        let is_name = place.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_name = place
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         match kind {
             VARIABLE if is_line && is_name => Some(Self::Variable(place)),
             FILE if is_line => Some(Self::File(place)),

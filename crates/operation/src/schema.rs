@@ -64,15 +64,24 @@ impl Quantity {
 
 /// The groups of fields a full schema limits in number.
 pub(super) fn groups(full: &Value) -> impl Iterator<Item = (Quantity, Vec<String>)> + '_ {
-    let strings =
-        |list: &[Value]| list.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let strings = |list: &[Value]| {
+        list.iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    };
     Quantity::ALL.into_iter().flat_map(move |quantity| {
-        let list = full.get(quantity.key()).and_then(Value::as_array).map(Vec::as_slice);
+        let list = full
+            .get(quantity.key())
+            .and_then(Value::as_array)
+            .map(Vec::as_slice);
         let groups: Vec<Vec<String>> = match list.unwrap_or_default() {
             [] => Vec::new(),
-            many @ [Value::Array(_), ..] => {
-                many.iter().filter_map(Value::as_array).map(|group| strings(group)).collect()
-            }
+            many @ [Value::Array(_), ..] => many
+                .iter()
+                .filter_map(Value::as_array)
+                .map(|group| strings(group))
+                .collect(),
             one => vec![strings(one)],
         };
         groups.into_iter().map(move |group| (quantity, group))
@@ -95,9 +104,13 @@ pub(super) fn full(describe: Describe) -> Value {
 
 /// Takes title and description from where rustdoc put them: the first paragraph, and the rest.
 pub(super) fn take_docs(schema: &mut Value) -> (String, String) {
-    let Some(map) = schema.as_object_mut() else { return Default::default() };
+    let Some(map) = schema.as_object_mut() else {
+        return Default::default();
+    };
     map.remove("title");
-    let Some(Value::String(text)) = map.remove("description") else { return Default::default() };
+    let Some(Value::String(text)) = map.remove("description") else {
+        return Default::default();
+    };
     let (title, rest) = text.split_once("\n\n").unwrap_or((&text, &text));
     let mut rest = rest.to_owned();
     for group in groups(schema) {
@@ -134,7 +147,9 @@ fn forget_null(schema: &mut Schema) {
     if let Some(Value::Array(values)) = schema.get_mut("enum") {
         values.retain(|value| !value.is_null());
     }
-    let Some(Value::Array(mut options)) = schema.remove("anyOf") else { return };
+    let Some(Value::Array(mut options)) = schema.remove("anyOf") else {
+        return;
+    };
     options.retain(|option| option.get("type").is_none_or(|kind| kind != "null"));
     if let [Value::Object(only)] = options.as_slice() {
         for (key, value) in only {
@@ -150,8 +165,12 @@ fn forget_null(schema: &mut Schema) {
 /// How wide a Rust number is tells the caller nothing. That a value fits is checked all the same, and of a `u32`
 /// schemars says no more than the width.
 fn mark_width(schema: &mut Schema) {
-    if schema.get("type").is_some_and(|kind| kind == "integer" || kind == "number")
-        && schema.remove("format").is_some_and(|format| format == "uint32")
+    if schema
+        .get("type")
+        .is_some_and(|kind| kind == "integer" || kind == "number")
+        && schema
+            .remove("format")
+            .is_some_and(|format| format == "uint32")
         && schema.get("maximum").is_none()
     {
         schema.insert(WIDEST.to_owned(), u32::MAX.into());
@@ -168,6 +187,16 @@ fn close(schema: &mut Schema) {
 
 /// Rustdoc breaks lines at a column; a description breaks them at paragraphs.
 fn reflow(text: &str) -> String {
-    let join = |paragraph: &str| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    text.trim().split("\n\n").map(join).collect::<Vec<_>>().join("\n\n")
+    let join = |paragraph: &str| {
+        paragraph
+            .lines()
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    text.trim()
+        .split("\n\n")
+        .map(join)
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }

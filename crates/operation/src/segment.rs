@@ -9,11 +9,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// The longest identifier Portkey accepts (quirks.md §5.6).
 const MOST: usize = 255;
 
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// Appends one segment to a path, or says why the value cannot be one.
 pub(super) fn push(path: &mut String, value: &str) -> Result<(), String> {
-    if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    if value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         && (1..=MOST).contains(&value.len())
     {
         path.push_str(value);
@@ -30,12 +36,17 @@ fn inspect(value: &str) -> Result<(), String> {
     }
     let count = value.chars().count();
     if count > MOST {
-        return Err(format!("is no identifier: {count} characters, at most {MOST} are allowed"));
+        return Err(format!(
+            "is no identifier: {count} characters, at most {MOST} are allowed"
+        ));
     }
     // However often it was encoded, it is looked at as what it would become in the end.
     let mut seen = value.to_owned();
     loop {
-        if let Some(odd) = seen.chars().find(|c| matches!(c, '/' | '\\') || c.is_control()) {
+        if let Some(odd) = seen
+            .chars()
+            .find(|c| matches!(c, '/' | '\\') || c.is_control())
+        {
             return Err(format!("is no identifier: {odd:?} may not stand in one"));
         }
         if matches!(seen.trim(), "." | "..") {

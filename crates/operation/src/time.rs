@@ -41,7 +41,10 @@ impl TimeRole {
     /// Whether one field is the other end of the range that another begins, by their names.
     pub(super) fn is_end_of(start: &str, end: &str) -> bool {
         const PAIRS: [(&str, &str); 3] = [("min", "max"), ("start", "end"), ("from", "to")];
-        start != end && PAIRS.iter().any(|(from, to)| start.replace(from, to) == end)
+        start != end
+            && PAIRS
+                .iter()
+                .any(|(from, to)| start.replace(from, to) == end)
     }
 }
 
@@ -61,7 +64,10 @@ impl Clock {
     /// The same clock, with another source of the present moment: seconds since 1970.
     pub fn with_now(self, now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         let now = move || Timestamp::from_second(now()).unwrap_or_else(|_| Timestamp::now());
-        Self { now: Some(Arc::new(now)), ..self }
+        Self {
+            now: Some(Arc::new(now)),
+            ..self
+        }
     }
 
     /// The same clock, where days and months are those of a time zone by its IANA name; nothing where there
@@ -72,7 +78,10 @@ impl Clock {
             return Some(Self { zone: None, ..self });
         }
         let zone = TimeZone::get(name).ok()?;
-        Some(Self { zone: Some(zone), ..self })
+        Some(Self {
+            zone: Some(zone),
+            ..self
+        })
     }
 
     /// The present moment.
@@ -84,7 +93,9 @@ impl Clock {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("zone", &self.zone).finish_non_exhaustive()
+        f.debug_struct("Clock")
+            .field("zone", &self.zone)
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,7 +141,11 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
         Some(true) => return text.parse().ok().map(TimeText::Absolute),
         // The API takes it for UTC.
         Some(false) if clock.zone.is_none() => {
-            let time = text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?;
+            let time = text
+                .parse::<DateTime>()
+                .ok()?
+                .to_zoned(TimeZone::UTC)
+                .ok()?;
             return Some(TimeText::Absolute(time.timestamp()));
         }
         _ => {}
@@ -149,7 +164,9 @@ pub(super) fn read(text: &str, role: TimeRole, clock: &Clock) -> Option<TimeText
         Some((_, next)) => next.checked_sub(1.millisecond()).ok(),
         None => moment(text, &words, role, &now),
     };
-    let time = time.filter(|time| (1..=9999).contains(&time.year()))?.timestamp();
+    let time = time
+        .filter(|time| (1..=9999).contains(&time.year()))?
+        .timestamp();
     Some(TimeText::Resolved(time))
 }
 
@@ -163,7 +180,13 @@ pub(super) fn write(time: Timestamp) -> String {
 fn offset_of(text: &str) -> Option<bool> {
     let shape: String = text
         .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c.to_ascii_uppercase() })
+        .map(|c| {
+            if c.is_ascii_digit() {
+                '0'
+            } else {
+                c.to_ascii_uppercase()
+            }
+        })
         .collect();
     let rest = shape.strip_prefix("0000-00-00T00:00:00")?;
     let rest = match rest.strip_prefix('.') {
@@ -217,7 +240,10 @@ fn calendar_unit(unit: &str, day: &Zoned) -> Option<(Zoned, Span)> {
         // Weeks begin on Monday, as ISO 8601 has it.
         "week" => {
             let since_monday = date.weekday().since(Weekday::Monday);
-            (date.checked_sub(i64::from(since_monday).days()).ok()?, 1.week())
+            (
+                date.checked_sub(i64::from(since_monday).days()).ok()?,
+                1.week(),
+            )
         }
         "month" => (date.first_of_month(), 1.month()),
         "quarter" => {
@@ -233,12 +259,18 @@ fn calendar_unit(unit: &str, day: &Zoned) -> Option<(Zoned, Span)> {
 /// A period in digits: `2026-11-29`, `2026-11`, `2026-Q4` or `2026`.
 fn written_period(words: &str, now: &Zoned) -> Option<(Zoned, Span)> {
     let number = |text: &str| {
-        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i16>().ok()).flatten()
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse::<i16>().ok())
+            .flatten()
     };
     let parts: Vec<&str> = words.split('-').collect();
     let year = |text: &str| number(text).filter(|_| text.len() == 4);
-    let two =
-        |text: &str| number(text).filter(|_| text.len() == 2).and_then(|n| i8::try_from(n).ok());
+    let two = |text: &str| {
+        number(text)
+            .filter(|_| text.len() == 2)
+            .and_then(|n| i8::try_from(n).ok())
+    };
     let (date, length) = match parts.as_slice() {
         [y] => (Date::new(year(y)?, 1, 1).ok()?, 1.year()),
         [y, quarter] if quarter.starts_with('q') => {
@@ -263,7 +295,11 @@ fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned>
         if let Ok(time) = text.parse::<Timestamp>() {
             return Some(time.to_zoned(now.time_zone().clone()));
         }
-        return text.parse::<DateTime>().ok()?.to_zoned(now.time_zone().clone()).ok();
+        return text
+            .parse::<DateTime>()
+            .ok()?
+            .to_zoned(now.time_zone().clone())
+            .ok();
     }
     let (mut past, mut span) = (None, words);
     if let Some(rest) = span.strip_prefix("now") {
@@ -280,8 +316,9 @@ fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned>
         ("previous ", true),
         ("next ", false),
     ];
-    if let Some((rest, is_past)) =
-        prefixes.iter().find_map(|(prefix, past)| Some((span.strip_prefix(prefix)?, *past)))
+    if let Some((rest, is_past)) = prefixes
+        .iter()
+        .find_map(|(prefix, past)| Some((span.strip_prefix(prefix)?, *past)))
     {
         (past, span) = (Some(is_past), rest.trim_start());
     }
@@ -290,12 +327,19 @@ fn moment(text: &str, words: &str, role: TimeRole, now: &Zoned) -> Option<Zoned>
         (past, span) = (Some(true), rest);
     }
     // `m` is a minute here, as everywhere; a month is `mo`.
-    let span: Span =
-        span.starts_with(|c: char| c.is_ascii_digit() || c == 'p').then(|| span.parse().ok())??;
+    let span: Span = span
+        .starts_with(|c: char| c.is_ascii_digit() || c == 'p')
+        .then(|| span.parse().ok())??;
     let past = past.unwrap_or(role != TimeRole::Point);
-    let time = if past { now.checked_sub(span) } else { now.checked_add(span) };
+    let time = if past {
+        now.checked_sub(span)
+    } else {
+        now.checked_add(span)
+    };
     // Fractions of a second are of no use to anybody.
-    let to_second = ZonedRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
+    let to_second = ZonedRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Trunc);
     time.ok()?.round(to_second).ok()
 }
 
@@ -329,7 +373,12 @@ mod tests {
 
     #[test]
     fn forms_of_time_are_resolved_by_their_role() {
-        let moment = |text, past, future| Case { text, start: past, end: past, point: future };
+        let moment = |text, past, future| Case {
+            text,
+            start: past,
+            end: past,
+            point: future,
+        };
         let both = |text, time| moment(text, Some(time), Some(time));
         let period = |text, start, end| Case {
             text,
@@ -350,26 +399,91 @@ mod tests {
             both("24 hours ago", "2026-11-28T10:30:00Z"),
             both("Last 7 days", "2026-11-22T10:30:00Z"),
             both("in 30 days", "2026-12-29T10:30:00Z"),
-            moment("7d", Some("2026-11-22T10:30:00Z"), Some("2026-12-06T10:30:00Z")),
-            moment("P7D", Some("2026-11-22T10:30:00Z"), Some("2026-12-06T10:30:00Z")),
-            moment("1mo", Some("2026-10-29T10:30:00Z"), Some("2026-12-29T10:30:00Z")),
-            moment("1M", Some("2026-10-29T10:30:00Z"), Some("2026-12-29T10:30:00Z")),
-            moment("1m", Some("2026-11-29T10:29:00Z"), Some("2026-11-29T10:31:00Z")),
+            moment(
+                "7d",
+                Some("2026-11-22T10:30:00Z"),
+                Some("2026-12-06T10:30:00Z"),
+            ),
+            moment(
+                "P7D",
+                Some("2026-11-22T10:30:00Z"),
+                Some("2026-12-06T10:30:00Z"),
+            ),
+            moment(
+                "1mo",
+                Some("2026-10-29T10:30:00Z"),
+                Some("2026-12-29T10:30:00Z"),
+            ),
+            moment(
+                "1M",
+                Some("2026-10-29T10:30:00Z"),
+                Some("2026-12-29T10:30:00Z"),
+            ),
+            moment(
+                "1m",
+                Some("2026-11-29T10:29:00Z"),
+                Some("2026-11-29T10:31:00Z"),
+            ),
             period("today", "2026-11-29T00:00:00Z", "2026-11-29T23:59:59.999Z"),
-            period("yesterday", "2026-11-28T00:00:00Z", "2026-11-28T23:59:59.999Z"),
-            period("this week", "2026-11-23T00:00:00Z", "2026-11-29T23:59:59.999Z"),
-            period("last_month", "2026-10-01T00:00:00Z", "2026-10-31T23:59:59.999Z"),
-            period("this month", "2026-11-01T00:00:00Z", "2026-11-30T23:59:59.999Z"),
-            period("last quarter", "2026-07-01T00:00:00Z", "2026-09-30T23:59:59.999Z"),
-            period("last year", "2025-01-01T00:00:00Z", "2025-12-31T23:59:59.999Z"),
-            period("2026-11", "2026-11-01T00:00:00Z", "2026-11-30T23:59:59.999Z"),
-            period("2026-02-28", "2026-02-28T00:00:00Z", "2026-02-28T23:59:59.999Z"),
-            period("2026-Q1", "2026-01-01T00:00:00Z", "2026-03-31T23:59:59.999Z"),
+            period(
+                "yesterday",
+                "2026-11-28T00:00:00Z",
+                "2026-11-28T23:59:59.999Z",
+            ),
+            period(
+                "this week",
+                "2026-11-23T00:00:00Z",
+                "2026-11-29T23:59:59.999Z",
+            ),
+            period(
+                "last_month",
+                "2026-10-01T00:00:00Z",
+                "2026-10-31T23:59:59.999Z",
+            ),
+            period(
+                "this month",
+                "2026-11-01T00:00:00Z",
+                "2026-11-30T23:59:59.999Z",
+            ),
+            period(
+                "last quarter",
+                "2026-07-01T00:00:00Z",
+                "2026-09-30T23:59:59.999Z",
+            ),
+            period(
+                "last year",
+                "2025-01-01T00:00:00Z",
+                "2025-12-31T23:59:59.999Z",
+            ),
+            period(
+                "2026-11",
+                "2026-11-01T00:00:00Z",
+                "2026-11-30T23:59:59.999Z",
+            ),
+            period(
+                "2026-02-28",
+                "2026-02-28T00:00:00Z",
+                "2026-02-28T23:59:59.999Z",
+            ),
+            period(
+                "2026-Q1",
+                "2026-01-01T00:00:00Z",
+                "2026-03-31T23:59:59.999Z",
+            ),
             period("2025", "2025-01-01T00:00:00Z", "2025-12-31T23:59:59.999Z"),
         ];
         for case in cases {
-            let Case { text, start, end, point } = case;
-            let roles = [(TimeRole::Start, start), (TimeRole::End, end), (TimeRole::Point, point)];
+            let Case {
+                text,
+                start,
+                end,
+                point,
+            } = case;
+            let roles = [
+                (TimeRole::Start, start),
+                (TimeRole::End, end),
+                (TimeRole::Point, point),
+            ];
             for (role, expected) in roles {
                 let got = resolved(text, role, &clock());
                 assert_eq!(got.as_deref(), expected, "{text} as {}", role.as_str());
@@ -409,6 +523,9 @@ mod tests {
         let clock = clock().in_zone("America/New_York").unwrap();
         let start = |text| resolved(text, TimeRole::Start, &clock);
         assert_eq!(start("today").as_deref(), Some("2026-11-29T05:00:00Z"));
-        assert_eq!(start("2026-11-29T10:00:00").as_deref(), Some("2026-11-29T15:00:00Z"));
+        assert_eq!(
+            start("2026-11-29T10:00:00").as_deref(),
+            Some("2026-11-29T15:00:00Z")
+        );
     }
 }

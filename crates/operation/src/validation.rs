@@ -85,8 +85,10 @@ impl Problems {
             self.more += 1;
             return;
         }
-        let problem =
-            Problem { at: bounded(at, MAX_PLACE_BYTES), what: bounded(what, MAX_TEXT_BYTES) };
+        let problem = Problem {
+            at: bounded(at, MAX_PLACE_BYTES),
+            what: bounded(what, MAX_TEXT_BYTES),
+        };
         self.bytes += problem.at.len() + problem.what.len();
         self.first.push(problem);
     }
@@ -250,7 +252,8 @@ impl Findings {
     /// A time travels in another form than it was written in.
     pub(super) fn resolve_time(&mut self, at: impl fmt::Display, time: &str) {
         if self.times.len() < MAX_TOLD {
-            self.times.push((bounded(at, MAX_PLACE_BYTES), time.to_owned()));
+            self.times
+                .push((bounded(at, MAX_PLACE_BYTES), time.to_owned()));
         }
     }
 
@@ -268,7 +271,8 @@ impl Findings {
             let what = format!("{count} arguments are not known; at most {MAX_UNKNOWN} may be");
             self.problems.add("", what);
         } else if self.passed_over > 0 {
-            self.problems.add("", "too many names are not those of arguments");
+            self.problems
+                .add("", "too many names are not those of arguments");
         }
         if mode == UnknownFields::Deny {
             for at in &self.unknown_parts {
@@ -294,7 +298,11 @@ impl Findings {
             let mut listed = Listed::default();
             self.unknown.iter().for_each(|at| listed.add(at));
             warnings.extend(listed.describe(|names, is_one| {
-                let (is, was) = if is_one { ("is", "was") } else { ("are", "were") };
+                let (is, was) = if is_one {
+                    ("is", "was")
+                } else {
+                    ("are", "were")
+                };
                 format!("{names} {is} not known to this version and {was} passed on unchecked")
             }));
             warnings.extend(self.values);
@@ -307,7 +315,12 @@ impl Findings {
         bound(&mut warnings);
         let mut unknown = self.unknown;
         unknown.extend(self.unknown_parts);
-        Ok(Validated { args, unknown, warnings, times: self.times })
+        Ok(Validated {
+            args,
+            unknown,
+            warnings,
+            times: self.times,
+        })
     }
 }
 
@@ -350,7 +363,10 @@ fn bounded(text: impl fmt::Display, max: usize) -> String {
             Ok(())
         }
     }
-    let mut bounded = Bounded { text: String::new(), max };
+    let mut bounded = Bounded {
+        text: String::new(),
+        max,
+    };
     if fmt::write(&mut bounded, format_args!("{text}")).is_err() {
         bounded.text.push('…');
     }
@@ -396,7 +412,9 @@ impl fmt::Display for InputError {
             [only] => only.fmt(f),
             several => {
                 write!(f, "{} arguments are wrong:", several.len() + self.0.more)?;
-                several.iter().try_for_each(|problem| write!(f, "\n- {problem}"))?;
+                several
+                    .iter()
+                    .try_for_each(|problem| write!(f, "\n- {problem}"))?;
                 match self.0.more {
                     0 => Ok(()),
                     more => write!(f, "\n- and {more} more"),

@@ -41,7 +41,11 @@ pub struct WireRequest {
 /// The longest path and query, encoded. HTTP clients and servers take up to 65,534 bytes of a whole address.
 const MAX_TARGET_BYTES: usize = 64_000;
 
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// Lays out arguments that have passed the gate.
 pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRequest, InputError> {
@@ -51,7 +55,11 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
         if i % 2 == 0 {
             target.push_str(piece);
         } else {
-            let value = args.shift_remove(piece).as_ref().and_then(flat).unwrap_or_default();
+            let value = args
+                .shift_remove(piece)
+                .as_ref()
+                .and_then(flat)
+                .unwrap_or_default();
             segment::push(&mut target, &value).map_err(|why| InputError::one(piece, why))?;
         }
     }
@@ -96,7 +104,10 @@ pub(super) fn lay_out(operation: &Operation, mut args: JsonMap) -> Result<WireRe
             body: None,
             repeatable: true,
             writes: false,
-            preview: Some(Pending { body: Value::Object(args), merge }),
+            preview: Some(Pending {
+                body: Value::Object(args),
+                merge,
+            }),
         });
     }
     Ok(WireRequest {
@@ -127,7 +138,10 @@ impl Longest {
     fn take(&mut self, name: &str, bytes: usize) {
         // Less is never the cause, and its name need not be copied.
         if bytes > self.bytes.max(256) {
-            *self = Self { name: name.to_owned(), bytes };
+            *self = Self {
+                name: name.to_owned(),
+                bytes,
+            };
         }
     }
 

@@ -83,7 +83,9 @@ impl Case {
     /// There is no such tool, or it does not take the arguments, or a field does not hold.
     pub async fn ask(&self, policy: &Policy, catalog: &Catalog) -> Result<Told, CaseError> {
         let fault = |what: String| CaseError(what);
-        let entry = catalog.find(&self.call).map_err(|error| fault(error.to_string()))?;
+        let entry = catalog
+            .find(&self.call)
+            .map_err(|error| fault(error.to_string()))?;
         let options = ValidationOptions::default();
         let validated = entry.published().validate(self.args.clone(), &options);
         let Validated { args, unknown, .. } =
@@ -126,16 +128,23 @@ impl Case {
         let Told { decision, .. } = self.ask(policy, catalog).await?;
         let (said, rule) = (decision.verdict.word(), decision.verdict.rule());
         let by = rule.map_or_else(String::new, |rule| format!(" by {rule}"));
-        let said_so = self.expect.as_deref().is_none_or(|expected| expected == said);
-        let by_it =
-            self.rule.as_deref().is_none_or(|name| rule.is_some_and(|rule| &*rule.name == name));
+        let said_so = self
+            .expect
+            .as_deref()
+            .is_none_or(|expected| expected == said);
+        let by_it = self
+            .rule
+            .as_deref()
+            .is_none_or(|name| rule.is_some_and(|rule| &*rule.name == name));
         match said_so && by_it {
             true => Ok(()),
             false => {
                 let expected = self.expect.as_deref().unwrap_or("a decision");
                 let wanted = self.rule.as_deref().map(|name| format!(" by `{name}`"));
                 let wanted = wanted.unwrap_or_default();
-                Err(CaseError(format!("expected {expected}{wanted}, got {said}{by}")))
+                Err(CaseError(format!(
+                    "expected {expected}{wanted}, got {said}{by}"
+                )))
             }
         }
     }

@@ -52,7 +52,11 @@ impl Condition {
     /// # Errors
     /// The operator is none, or does not take the value.
     pub(super) fn read(of: Of, path: &str, op: &str, value: &Value) -> Result<Self, String> {
-        let number = || value.as_f64().ok_or_else(|| format!("operator `{op}` takes a number"));
+        let number = || {
+            value
+                .as_f64()
+                .ok_or_else(|| format!("operator `{op}` takes a number"))
+        };
         let list = || {
             let items = value.as_array().cloned();
             items.ok_or_else(|| format!("operator `{op}` takes a list"))
@@ -71,9 +75,11 @@ impl Condition {
                 Test::Regex(regex(pattern)?)
             }
             "contains" => Test::Contains(value.clone()),
-            "exists" => {
-                Test::Exists(value.as_bool().ok_or("operator `exists` takes true or false")?)
-            }
+            "exists" => Test::Exists(
+                value
+                    .as_bool()
+                    .ok_or("operator `exists` takes true or false")?,
+            ),
             other => {
                 return Err(format!(
                     "there is no operator `{other}`; there are eq, neq, in, not_in, lt, lte, gt, gte, \
@@ -82,14 +88,23 @@ impl Condition {
             }
         };
         let text = format!("{path} {op} {value}");
-        Ok(Self { of, test, path: path.to_owned(), text })
+        Ok(Self {
+            of,
+            test,
+            path: path.to_owned(),
+            text,
+        })
     }
 
     /// Whether it bounds its value from above: the largest that passes.
     pub(super) fn most(&self) -> Option<u64> {
         let whole = |most: f64| {
             // Saturates, and a bound below zero lets nothing pass.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates"
+            )]
             let most = most.max(0.0) as u64;
             most
         };
@@ -186,7 +201,9 @@ fn written(value: &Value) -> Option<String> {
 /// A regular expression that takes no more memory than it may.
 pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > LONGEST_REGEX {
-        return Err(format!("the regular expression is longer than {LONGEST_REGEX} bytes"));
+        return Err(format!(
+            "the regular expression is longer than {LONGEST_REGEX} bytes"
+        ));
     }
     let built = RegexBuilder::new(pattern)
         .size_limit(MOST_REGEX_BYTES)
@@ -196,6 +213,9 @@ pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
     built.map_err(|error| {
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default().trim();
-        format!("the regular expression does not hold: {}", last.trim_start_matches("error: "))
+        format!(
+            "the regular expression does not hold: {}",
+            last.trim_start_matches("error: ")
+        )
     })
 }

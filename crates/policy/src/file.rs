@@ -19,7 +19,10 @@ impl Policy {
         let name = named(file);
         Watched::start(file, move |text| {
             let value = Self::of(&name, text)?;
-            Ok(Parsed { value, files: Vec::new() })
+            Ok(Parsed {
+                value,
+                files: Vec::new(),
+            })
         })
         .map(|policy| policy.named("policy_file"))
     }
@@ -47,7 +50,10 @@ impl Policy {
     fn of(name: &str, text: &str) -> anyhow::Result<Self> {
         let policy = Self::parse(name, text, &Catalog::full())?;
         for warning in &policy.warnings {
-            warn!(policy = name, warning, "the policy may not mean what it says");
+            warn!(
+                policy = name,
+                warning, "the policy may not mean what it says"
+            );
         }
         Ok(policy)
     }

@@ -111,7 +111,9 @@ impl Policy {
 
     /// Whether the operation does not exist for those under this policy.
     pub fn hides(&self, operation: &Operation) -> bool {
-        self.of.get(operation.name()).is_some_and(|resolved| resolved.hidden)
+        self.of
+            .get(operation.name())
+            .is_some_and(|resolved| resolved.hidden)
     }
 
     /// Whether some call of the operation can pass this policy. Decided from the default, names, globs,
@@ -122,16 +124,21 @@ impl Policy {
 
     /// Whether the same operations are listed under it as under another policy.
     pub fn lists_as(&self, other: &Self) -> bool {
-        self.of.keys().all(|name| self.permits_some(name) == other.permits_some(name))
+        self.of
+            .keys()
+            .all(|name| self.permits_some(name) == other.permits_some(name))
     }
 
     fn permits_some(&self, name: &str) -> bool {
-        self.of.get(name).map_or(!self.closed, |found| found.can_pass)
+        self.of
+            .get(name)
+            .map_or(!self.closed, |found| found.can_pass)
     }
 
     /// Whether a rule about the operation asks who has read what strangers wrote.
     pub fn minds_taint(&self, operation: &Operation) -> bool {
-        self.about(operation).any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
+        self.about(operation)
+            .any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
     }
 
     /// Whether a rule about the operation may have a human asked.
@@ -145,7 +152,11 @@ impl Policy {
     }
 
     fn about(&self, operation: &Operation) -> impl Iterator<Item = &Rule> {
-        let rules = self.of.get(operation.name()).into_iter().flat_map(|found| &found.rules);
+        let rules = self
+            .of
+            .get(operation.name())
+            .into_iter()
+            .flat_map(|found| &found.rules);
         rules.filter_map(|rule| self.rules.get(*rule))
     }
 

@@ -85,13 +85,22 @@ impl Limit {
                 let value =
                     value.ok_or_else(|| format!("it counts `{text}`, which is no amount"))?;
                 // Saturates. Parts count as a whole, so that small ones add up.
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "≥ 0")]
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "≥ 0"
+                )]
                 let amount = value.ceil() as u64;
                 amount
             }
         };
         let key = counter.key(policy, facts);
-        Ok(Budget { key, window: counter.window, most: self.most.unwrap_or(u64::MAX), amount })
+        Ok(Budget {
+            key,
+            window: counter.window,
+            most: self.most.unwrap_or(u64::MAX),
+            amount,
+        })
     }
 }
 
@@ -145,7 +154,10 @@ pub(super) fn length(span: &document::Span) -> Result<Duration, String> {
                 _ => 0,
             };
             let number = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
-            number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit))
+            number
+                .parse::<u64>()
+                .ok()
+                .and_then(|number| number.checked_mul(unit))
         }
     };
     match seconds {
@@ -162,7 +174,11 @@ pub(super) fn rate(rate: &document::Rate) -> Result<(u64, Window), String> {
             let (count, word) = text.split_once('/').ok_or_else(told)?;
             let count = count.trim().parse().map_err(|_| told())?;
             let window = window(&document::Span::Words(word.trim().to_owned()))?;
-            if count == 0 { Err(told()) } else { Ok((count, window)) }
+            if count == 0 {
+                Err(told())
+            } else {
+                Ok((count, window))
+            }
         }
         document::Rate::Long { max, window: span } => Ok((*max, window(span)?)),
     }

@@ -26,7 +26,10 @@ impl Path {
                 return None;
             }
             steps.push(Step::Name(name.to_owned()));
-            steps.extend(std::iter::repeat_n(Step::Each, (part.len() - name.len()) / 2));
+            steps.extend(std::iter::repeat_n(
+                Step::Each,
+                (part.len() - name.len()) / 2,
+            ));
         }
         Some(Self(steps))
     }
@@ -49,7 +52,9 @@ impl Path {
     /// stands on the way that begins like JSON and cannot be read, the text is the value, and the result is false:
     /// another reader may take what this one does not, such as `1e999`.
     pub(super) fn arguments(&self, args: &JsonMap, visit: &mut dyn FnMut(&Value)) -> bool {
-        let Some((Step::Name(first), rest)) = self.0.split_first() else { return true };
+        let Some((Step::Name(first), rest)) = self.0.split_first() else {
+            return true;
+        };
         fields(args, first).fold(true, |is_read, value| each(value, rest, visit) & is_read)
     }
 
@@ -61,7 +66,9 @@ impl Path {
 
 /// The values of an object that a name means.
 fn fields<'a>(map: &'a JsonMap, name: &'a str) -> impl Iterator<Item = &'a Value> {
-    map.iter().filter(move |(other, _)| is_same_name(other, name)).map(|(_, value)| value)
+    map.iter()
+        .filter(move |(other, _)| is_same_name(other, name))
+        .map(|(_, value)| value)
 }
 
 fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) -> bool {
@@ -73,9 +80,9 @@ fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) -> bool {
         (Some((Step::Name(name), rest)), Value::Object(map)) => {
             fields(map, name).fold(true, |is_read, inner| each(inner, rest, visit) & is_read)
         }
-        (Some((Step::Each, rest)), Value::Array(items)) => {
-            items.iter().fold(true, |is_read, item| each(item, rest, visit) & is_read)
-        }
+        (Some((Step::Each, rest)), Value::Array(items)) => items
+            .iter()
+            .fold(true, |is_read, item| each(item, rest, visit) & is_read),
         (Some(_), Value::String(text)) if is_structured(text) => match parse(text) {
             Some(inner) => each(&inner, steps, visit),
             None => {
@@ -85,9 +92,9 @@ fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) -> bool {
         },
         // Where the API takes one or a list of them, either may stand for the other.
         (Some((Step::Each, rest)), one) => each(one, rest, visit),
-        (Some((Step::Name(_), _)), Value::Array(items)) => {
-            items.iter().fold(true, |is_read, item| each(item, steps, visit) & is_read)
-        }
+        (Some((Step::Name(_), _)), Value::Array(items)) => items
+            .iter()
+            .fold(true, |is_read, item| each(item, steps, visit) & is_read),
         _ => true,
     }
 }
@@ -117,14 +124,18 @@ fn blank(value: &mut Value, steps: &[Step]) -> bool {
             true
         }
         (Some((Step::Name(name), rest)), Value::Object(map)) => {
-            let named = map.iter_mut().filter(|(other, _)| is_same_name(other, name));
+            let named = map
+                .iter_mut()
+                .filter(|(other, _)| is_same_name(other, name));
             named.fold(false, |blanked, (_, inner)| any(blanked, inner, rest))
         }
-        (Some((Step::Each, rest)), Value::Array(items)) => {
-            items.iter_mut().fold(false, |blanked, item| any(blanked, item, rest))
-        }
+        (Some((Step::Each, rest)), Value::Array(items)) => items
+            .iter_mut()
+            .fold(false, |blanked, item| any(blanked, item, rest)),
         (Some(_), Value::String(text)) if is_structured(text) => {
-            let Ok(mut inner) = serde_json::from_str::<Value>(text) else { return false };
+            let Ok(mut inner) = serde_json::from_str::<Value>(text) else {
+                return false;
+            };
             let blanked = blank(&mut inner, steps);
             if blanked {
                 *text = inner.to_string();
@@ -132,9 +143,9 @@ fn blank(value: &mut Value, steps: &[Step]) -> bool {
             blanked
         }
         (Some((Step::Each, rest)), one @ Value::Object(_)) => blank(one, rest),
-        (Some((Step::Name(_), _)), Value::Array(items)) => {
-            items.iter_mut().fold(false, |blanked, item| any(blanked, item, steps))
-        }
+        (Some((Step::Name(_), _)), Value::Array(items)) => items
+            .iter_mut()
+            .fold(false, |blanked, item| any(blanked, item, steps)),
         _ => false,
     }
 }

@@ -106,10 +106,13 @@ impl Rule {
 
     /// The counters whose values it compares.
     pub(super) fn compares(&self) -> impl Iterator<Item = usize> {
-        let compared = self.conditions.iter().filter_map(|condition| match condition.of {
-            Of::Counter(counter) => Some(counter),
-            Of::Argument(_) => None,
-        });
+        let compared = self
+            .conditions
+            .iter()
+            .filter_map(|condition| match condition.of {
+                Of::Counter(counter) => Some(counter),
+                Of::Argument(_) => None,
+            });
         compared.chain(self.counters.iter().copied())
     }
 }

@@ -38,12 +38,19 @@ impl Call {
 
     /// A header; one without a value counts as left out.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok().filter(|value| !value.is_empty())
+        self.headers
+            .get(name)?
+            .to_str()
+            .ok()
+            .filter(|value| !value.is_empty())
     }
 
     /// A query argument; one without a value counts as left out.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(given, value)| given == name && !value.is_empty());
+        let found = self
+            .query
+            .iter()
+            .find(|(given, value)| given == name && !value.is_empty());
         found.map(|(_, value)| value.as_str())
     }
 
@@ -54,13 +61,19 @@ impl Call {
         least: usize,
         most: usize,
     ) -> Result<Option<usize>, Refusal> {
-        let Some(written) = self.query(name) else { return Ok(None) };
+        let Some(written) = self.query(name) else {
+            return Ok(None);
+        };
         match written.parse() {
             Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ if most == usize::MAX => {
-                Err(Refusal::field(name, format_args!("must be a whole number from {least} up")))
-            }
-            _ => Err(Refusal::field(name, format_args!("must be from {least} to {most}"))),
+            _ if most == usize::MAX => Err(Refusal::field(
+                name,
+                format_args!("must be a whole number from {least} up"),
+            )),
+            _ => Err(Refusal::field(
+                name,
+                format_args!("must be from {least} to {most}"),
+            )),
         }
     }
 
@@ -73,12 +86,18 @@ impl Call {
         if self.caller.is_open() {
             return workspaces::resolve(store, workspaces::DEFAULT).map(id_of);
         }
-        Err(Refusal::Forbidden("An organisation key must name a workspace_id here".to_owned()))
+        Err(Refusal::Forbidden(
+            "An organisation key must name a workspace_id here".to_owned(),
+        ))
     }
 
     /// The id of the workspace the call names, if it names one.
     pub(crate) fn named_workspace(&self, store: &Store) -> Result<Option<String>, Refusal> {
-        let in_body = self.body.get("workspace_id").filter(|value| !value.is_null()).cloned();
+        let in_body = self
+            .body
+            .get("workspace_id")
+            .filter(|value| !value.is_null())
+            .cloned();
         let Some(named) = self.query("workspace_id").map(Into::into).or(in_body) else {
             return Ok(None);
         };
@@ -93,9 +112,9 @@ impl Call {
         }
         let in_body = self.body.get("organisation_id").and_then(Value::as_str);
         match self.query("organisation_id").or(in_body) {
-            Some(id) if id != ORGANISATION => {
-                Err(Refusal::Forbidden("The key belongs to another organisation".to_owned()))
-            }
+            Some(id) if id != ORGANISATION => Err(Refusal::Forbidden(
+                "The key belongs to another organisation".to_owned(),
+            )),
             _ => Ok(()),
         }
     }

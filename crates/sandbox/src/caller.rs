@@ -58,13 +58,18 @@ enum Kind {
 impl Caller {
     /// The caller that brings a key.
     pub(crate) fn new(store: &Store, key: &str) -> Result<Self, Refusal> {
-        let Some(name) = key.strip_prefix(KEY_PREFIX) else { return Ok(Self::default()) };
+        let Some(name) = key.strip_prefix(KEY_PREFIX) else {
+            return Ok(Self::default());
+        };
         if api_keys::is_secret(key) {
             let kind = match api_keys::workspace_of(store, key)? {
                 Some(workspace) => Kind::Workspace(workspace),
                 None => Kind::Admin,
             };
-            return Ok(Self { kind, read_only: false });
+            return Ok(Self {
+                kind,
+                read_only: false,
+            });
         }
         if let Some(named) = name.strip_prefix(WORKSPACE) {
             let id = |handle: &str| {
@@ -78,12 +83,19 @@ impl Caller {
             let (id, read_only) = found.ok_or_else(|| {
                 Refusal::NotAuthorised(format!("The key's workspace `{named}` does not exist"))
             })?;
-            return Ok(Self { kind: Kind::Workspace(id), read_only });
+            return Ok(Self {
+                kind: Kind::Workspace(id),
+                read_only,
+            });
         }
         let read_only = name.ends_with(READ_ONLY);
-        let is_admin =
-            name.strip_prefix(ADMIN).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-        Ok(Self { kind: if is_admin { Kind::Admin } else { Kind::Any }, read_only })
+        let is_admin = name
+            .strip_prefix(ADMIN)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        Ok(Self {
+            kind: if is_admin { Kind::Admin } else { Kind::Any },
+            read_only,
+        })
     }
 
     /// Whether everything is open to its key.
@@ -121,13 +133,17 @@ impl Caller {
 
     /// Has a call of a workspace's key play in that workspace, whichever workspace it names.
     pub(crate) fn confine(&self, call: &mut Call, action: Action) {
-        let Some(workspace) = self.workspace() else { return };
+        let Some(workspace) = self.workspace() else {
+            return;
+        };
         let says_where = |name: &str| matches!(name, "workspace_id" | "organisation_id");
         call.query.retain(|(name, _)| !says_where(name));
-        call.query.push(("workspace_id".to_owned(), workspace.to_owned()));
+        call.query
+            .push(("workspace_id".to_owned(), workspace.to_owned()));
         call.body.retain(|name, _| !says_where(name));
         if matches!(action, Action::Ordinary(Verb::Create, _)) && !call.body.is_empty() {
-            call.body.insert("workspace_id".to_owned(), workspace.into());
+            call.body
+                .insert("workspace_id".to_owned(), workspace.into());
         }
     }
 
@@ -145,31 +161,44 @@ impl Caller {
         }
         for name in COLLECTIONS {
             let in_body = call.body.get(*name).and_then(Value::as_str);
-            let Some(handle) = in_body.or_else(|| call.query(name)) else { continue };
-            let shelf = Shelf { kind: "collections", owner: ORGANISATION };
+            let Some(handle) = in_body.or_else(|| call.query(name)) else {
+                continue;
+            };
+            let shelf = Shelf {
+                kind: "collections",
+                owner: ORGANISATION,
+            };
             let found = store.find(shelf, handle);
             if found.is_some_and(|collection| !self.sees(store, shelf.kind, collection)) {
                 let why = format!("No collection `{handle}` is open to this key");
                 return Err(Refusal::Forbidden(why));
             }
         }
-        let Some(resource) = resource_of(path) else { return Ok(()) };
+        let Some(resource) = resource_of(path) else {
+            return Ok(());
+        };
         // A prompt may be named with its version.
         let handle = call.handle().split('@').next().unwrap_or_default();
-        let Some(item) = store.find(resource.shared(), handle) else { return Ok(()) };
+        let Some(item) = store.find(resource.shared(), handle) else {
+            return Ok(());
+        };
         let is_shared = text(item, "workspace_id").is_empty() && resource.kind != "workspaces";
         match self.sees(store, resource.kind, item) && (*method == Method::GET || !is_shared) {
             true => Ok(()),
             false => {
                 let object = resource.object;
-                Err(Refusal::Forbidden(format!("No {object} `{handle}` is open to this key")))
+                Err(Refusal::Forbidden(format!(
+                    "No {object} `{handle}` is open to this key"
+                )))
             }
         }
     }
 
     /// Whether an item of the organisation's shelves is open to the caller.
     pub(crate) fn sees(&self, store: &Store, kind: &str, item: &Item) -> bool {
-        let Some(workspace) = self.workspace() else { return true };
+        let Some(workspace) = self.workspace() else {
+            return true;
+        };
         match (kind, text(item, "workspace_id")) {
             ("workspaces", _) => text(item, "id") == workspace,
             ("api-keys", "") => false,
@@ -189,7 +218,9 @@ fn is_data_plane(method: &Method, path: &str) -> bool {
 fn is_for_admins(method: &Method, path: &str) -> bool {
     let makes_workspace = *method == Method::POST && path == "/admin/workspaces";
     let removes_workspace = *method == Method::DELETE
-        && path.strip_prefix("/admin/workspaces/").is_some_and(|id| !id.contains('/'));
+        && path
+            .strip_prefix("/admin/workspaces/")
+            .is_some_and(|id| !id.contains('/'));
     makes_workspace
         || removes_workspace
         || ADMIN_PATHS.iter().any(|start| {
@@ -202,9 +233,15 @@ fn is_for_admins(method: &Method, path: &str) -> bool {
 
 /// The organisation's resource of which a path names an item.
 fn resource_of(path: &str) -> Option<&'static Resource> {
-    let resources = domains::ALL.iter().flat_map(|domain| domain.resources).copied();
+    let resources = domains::ALL
+        .iter()
+        .flat_map(|domain| domain.resources)
+        .copied();
     resources
         .filter(|resource| matches!(resource.owner, Owner::Organisation))
-        .filter(|resource| path.strip_prefix(resource.path).is_some_and(|rest| rest.len() > 1))
+        .filter(|resource| {
+            path.strip_prefix(resource.path)
+                .is_some_and(|rest| rest.len() > 1)
+        })
         .max_by_key(|resource| resource.path.len())
 }

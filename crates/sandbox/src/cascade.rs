@@ -39,7 +39,11 @@ pub(crate) fn remove(store: &mut Store, kind: &'static str, item: Item) {
         }
         let taken = store.sweep(id, |other| text(other, "id") == id || is_inside(other, id));
         forget(store, kind, &item);
-        gone.extend(taken.into_iter().filter(|(_, other)| text(other, "id") != id));
+        gone.extend(
+            taken
+                .into_iter()
+                .filter(|(_, other)| text(other, "id") != id),
+        );
     }
 }
 
@@ -58,7 +62,10 @@ const HOLDERS: &[(&str, &str)] = &[
 /// The name of a kind of items that must be deleted before the workspace.
 pub(crate) fn holder(store: &Store, workspace: &str) -> Option<&'static str> {
     let present = store.kinds_with(|item| text(item, "workspace_id") == workspace);
-    HOLDERS.iter().find(|(kind, _)| present.contains(kind)).map(|(_, name)| *name)
+    HOLDERS
+        .iter()
+        .find(|(kind, _)| present.contains(kind))
+        .map(|(_, name)| *name)
 }
 
 fn is_inside(item: &Item, id: &str) -> bool {
@@ -69,7 +76,11 @@ fn is_inside(item: &Item, id: &str) -> bool {
 fn forget(store: &mut Store, kind: &str, gone: &Item) {
     let handles = [text(gone, "id"), text(gone, "slug")];
     let names = |value: &Value| value.as_str().is_some_and(|text| handles.contains(&text));
-    let places: Vec<_> = NAMED.iter().filter(|(of, _)| *of == kind).map(|(_, at)| at).collect();
+    let places: Vec<_> = NAMED
+        .iter()
+        .filter(|(of, _)| *of == kind)
+        .map(|(_, at)| at)
+        .collect();
     if places.is_empty() {
         return;
     }

@@ -56,15 +56,19 @@ pub(crate) fn value(
             written.is_some_and(|text| text.chars().count() <= most),
             &format!("a text of at most {most} characters"),
         ),
-        Kind::TextOrObject => accept(written.is_some() || value.is_object(), "a text or an object"),
+        Kind::TextOrObject => accept(
+            written.is_some() || value.is_object(),
+            "a text or an object",
+        ),
         Kind::TextOrTexts => accept(is_text_or_texts(value), "a text or a list of texts"),
         Kind::Name => accept(
             written.is_some_and(|text| !text.trim().is_empty() && fits(text)),
             "a text of 1 to 255 characters",
         ),
-        Kind::Slug => {
-            accept(written.is_some_and(is_slug), "made of letters, digits, `-` and `_`, 1 to 255")
-        }
+        Kind::Slug => accept(
+            written.is_some_and(is_slug),
+            "made of letters, digits, `-` and `_`, 1 to 255",
+        ),
         Kind::Choice(choices) => accept(
             written.is_some_and(|text| choices.contains(&text)),
             &format!("one of `{}`", choices.join("`, `")),
@@ -77,29 +81,45 @@ pub(crate) fn value(
         Kind::WholeOrText(least, most) => {
             let number = written.and_then(|text| text.trim().parse::<i64>().ok());
             let number = number.map(Value::from);
-            self::value(store, Kind::Whole(least, most), path, number.as_ref().unwrap_or(value))
+            self::value(
+                store,
+                Kind::Whole(least, most),
+                path,
+                number.as_ref().unwrap_or(value),
+            )
         }
         Kind::Whole(least, most) => accept(
-            value.as_i64().is_some_and(|number| (least..=most).contains(&number)),
+            value
+                .as_i64()
+                .is_some_and(|number| (least..=most).contains(&number)),
             &whole_range(least, most),
         ),
-        Kind::Amount => {
-            accept(value.as_f64().is_some_and(|number| number >= 0.0), "a number from 0 up")
-        }
+        Kind::Amount => accept(
+            value.as_f64().is_some_and(|number| number >= 0.0),
+            "a number from 0 up",
+        ),
         Kind::Number(least, most) => accept(
-            value.as_f64().is_some_and(|number| (least..=most).contains(&number)),
+            value
+                .as_f64()
+                .is_some_and(|number| (least..=most).contains(&number)),
             &format!("a number from {least} to {most}"),
         ),
-        Kind::Instant => accept(written.is_some_and(is_instant), "a date and time in ISO 8601"),
+        Kind::Instant => accept(
+            written.is_some_and(is_instant),
+            "a date and time in ISO 8601",
+        ),
         Kind::Moment => {
-            let zoned = written.map(|text| format!("{text}Z")).filter(|text| is_instant(text));
+            let zoned = written
+                .map(|text| format!("{text}Z"))
+                .filter(|text| is_instant(text));
             let zoned = zoned.map(Value::from);
             self::value(store, Kind::Instant, path, zoned.as_ref().unwrap_or(value))
         }
         Kind::Url => accept(written.is_some_and(is_url), "an http or https URL"),
-        Kind::PublicUrl => {
-            accept(written.is_some_and(is_public_url), "a URL of a public host, without `#`")
-        }
+        Kind::PublicUrl => accept(
+            written.is_some_and(is_public_url),
+            "a URL of a public host, without `#`",
+        ),
         Kind::Workspace => {
             let handle = written.ok_or_else(|| Refusal::field(path, "must be a text"))?;
             workspaces::resolve(store, handle).map(|workspace| text(workspace, "id").into())
@@ -115,8 +135,9 @@ pub(crate) fn value(
         ),
         Kind::Object => accept(value.is_object(), "an object"),
         Kind::Shape(shape) => {
-            let given =
-                value.as_object().ok_or_else(|| Refusal::field(path, "must be an object"))?;
+            let given = value
+                .as_object()
+                .ok_or_else(|| Refusal::field(path, "must be an object"))?;
             let clean = object(store, shape.fields, path, given, Occasion::Create)?;
             (shape.rule)(&clean).map_err(|why| Refusal::field(path, why))?;
             if shape.open {
@@ -179,7 +200,9 @@ fn object(
 }
 
 fn list(store: &Store, declared: &List, path: &str, given: &Value) -> Result<Value, Refusal> {
-    let given = given.as_array().ok_or_else(|| Refusal::field(path, "must be a list"))?;
+    let given = given
+        .as_array()
+        .ok_or_else(|| Refusal::field(path, "must be a list"))?;
     if !(declared.least..=declared.most).contains(&given.len()) {
         let bounds = match declared.most {
             usize::MAX => format!("must have {} items or more", declared.least),
@@ -195,7 +218,10 @@ fn list(store: &Store, declared: &List, path: &str, given: &Value) -> Result<Val
         let mut seen = HashSet::new();
         let mut values = clean.iter().filter_map(|item| item.get(field)?.as_str());
         if let Some(twice) = values.find(|text| !seen.insert(*text)) {
-            return Err(Refusal::field(path, format_args!("has `{field}` `{twice}` twice")));
+            return Err(Refusal::field(
+                path,
+                format_args!("has `{field}` `{twice}` twice"),
+            ));
         }
     }
     Ok(Value::Array(clean))
@@ -250,7 +276,9 @@ fn is_public_url(text: &str) -> bool {
         }
         Err(_) => {
             host == "localhost"
-                || [".localhost", ".local", ".internal"].iter().any(|end| host.ends_with(end))
+                || [".localhost", ".local", ".internal"]
+                    .iter()
+                    .any(|end| host.ends_with(end))
         }
     };
     is_url(text) && !text.contains('#') && !near
@@ -268,7 +296,9 @@ fn is_text_or_texts(value: &Value) -> bool {
 }
 
 fn is_labels(value: &Value) -> bool {
-    value.as_object().is_some_and(|labels| labels.values().all(Value::is_string))
+    value
+        .as_object()
+        .is_some_and(|labels| labels.values().all(Value::is_string))
 }
 
 fn is_multipliers(value: &Value) -> bool {

@@ -33,7 +33,9 @@ impl FromStr for PinnedTime {
 
     fn from_str(text: &str) -> Result<Self, InvalidPinnedTime> {
         let seconds = seconds(text.trim()).filter(|seconds| *seconds >= MIN_PINNED);
-        seconds.map(Self).ok_or_else(|| InvalidPinnedTime(text.to_owned()))
+        seconds
+            .map(Self)
+            .ok_or_else(|| InvalidPinnedTime(text.to_owned()))
     }
 }
 
@@ -47,12 +49,16 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that stands at a moment, in seconds since 1970.
     pub(crate) fn pinned_at(seconds: u64) -> Self {
-        Self { pinned: Some(seconds) }
+        Self {
+            pinned: Some(seconds),
+        }
     }
 
     /// The machine's clock, or one pinned at a moment.
     pub(crate) fn new(pinned: Option<PinnedTime>) -> Self {
-        Self { pinned: pinned.map(PinnedTime::unix) }
+        Self {
+            pinned: pinned.map(PinnedTime::unix),
+        }
     }
 
     /// Lets a second pass where the clock would stand still otherwise.
@@ -64,7 +70,12 @@ impl Clock {
 
     /// The moment in seconds since 1970, as the inference API has it.
     pub(crate) fn unix(&self) -> u64 {
-        let real = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let real = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs()
+        };
         self.pinned.unwrap_or_else(real)
     }
 
@@ -114,7 +125,11 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
         Some(at) => {
             let minutes = zone.get(at + 1..at + 3)?.parse::<i64>().ok()? * 60
                 + zone.get(at + 4..at + 6)?.parse::<i64>().ok()?;
-            if zone.get(at..=at) == Some("-") { -60 * minutes } else { 60 * minutes }
+            if zone.get(at..=at) == Some("-") {
+                -60 * minutes
+            } else {
+                60 * minutes
+            }
         }
     };
     let whole = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
@@ -139,14 +154,18 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
-    let (day, month) =
-        (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let (day, month) = (
+        day - (153 * month + 2) / 5 + 1,
+        if month < 10 { month + 3 } else { month - 9 },
+    );
     (400 * era + year + u64::from(month <= 2), month, day)
 }
 
 /// Whether a text is a date and time such as `2026-05-31T12:00:00Z` or `…+02:00`.
 pub(crate) fn is_instant(text: &str) -> bool {
-    let Some((date, time)) = text.split_once(['T', 't']) else { return false };
+    let Some((date, time)) = text.split_once(['T', 't']) else {
+        return false;
+    };
     let zone = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
     let (time, zone) = time.split_at(zone);
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
@@ -165,23 +184,34 @@ pub(crate) fn is_instant(text: &str) -> bool {
 fn numbers(text: &str, separator: char, expected: &[(usize, u32, u32)]) -> bool {
     let parts: Vec<&str> = text.split(separator).collect();
     parts.len() == expected.len()
-        && parts.iter().zip(expected).all(|(part, &(width, least, most))| {
-            part.len() == width
-                && part.bytes().all(|byte| byte.is_ascii_digit())
-                && part.parse().is_ok_and(|number: u32| (least..=most).contains(&number))
-        })
+        && parts
+            .iter()
+            .zip(expected)
+            .all(|(part, &(width, least, most))| {
+                part.len() == width
+                    && part.bytes().all(|byte| byte.is_ascii_digit())
+                    && part
+                        .parse()
+                        .is_ok_and(|number: u32| (least..=most).contains(&number))
+            })
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what is wrong by panicking"
+)]
 mod tests {
     use super::*;
 
     #[test]
     fn moment_is_read_as_it_is_written() {
-        for text in
-            ["2000-01-01T00:00:00.000Z", "2026-02-28T23:59:59.000Z", "2028-02-29T12:30:00.000Z"]
-        {
+        for text in [
+            "2000-01-01T00:00:00.000Z",
+            "2026-02-28T23:59:59.000Z",
+            "2028-02-29T12:30:00.000Z",
+        ] {
             let pinned: PinnedTime = text.parse().unwrap();
             assert_eq!(written(pinned.unix()), text);
         }
@@ -200,7 +230,10 @@ mod tests {
             "1999-12-31T23:59:59Z",
         ] {
             let error = text.parse::<PinnedTime>().unwrap_err().to_string();
-            assert!(error.contains(text) && error.contains("2026-05-31T12:00:00Z"), "{error}");
+            assert!(
+                error.contains(text) && error.contains("2026-05-31T12:00:00Z"),
+                "{error}"
+            );
         }
     }
 
@@ -215,7 +248,10 @@ mod tests {
     #[test]
     fn real_clock_is_the_machines() {
         let mut clock = Clock::default();
-        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let before = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         clock.tick();
         assert!((before..=before + 60).contains(&clock.unix()));
     }

@@ -23,8 +23,9 @@ pub(crate) fn done() -> Value {
 /// Some fields of an item, in order, `null` where there is nothing. Unlike [`show`] it hides
 /// nothing, so it is for items that have no secrets.
 pub(crate) fn pick(item: &Item, fields: &[&str]) -> Value {
-    let picked =
-        fields.iter().map(|&name| (name.to_owned(), item.get(name).cloned().unwrap_or_default()));
+    let picked = fields
+        .iter()
+        .map(|&name| (name.to_owned(), item.get(name).cloned().unwrap_or_default()));
     Value::Object(picked.collect())
 }
 
@@ -42,13 +43,23 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
             asked.push((filter, value));
         }
     }
-    let passes =
-        |item: &&Item| asked.iter().all(|(filter, value)| filter.passes(store, item, value));
-    let open = items.into_iter().filter(|item| call.caller.sees(store, resource.kind, item));
+    let passes = |item: &&Item| {
+        asked
+            .iter()
+            .all(|(filter, value)| filter.passes(store, item, value))
+    };
+    let open = items
+        .into_iter()
+        .filter(|item| call.caller.sees(store, resource.kind, item));
     let kept: Vec<&Item> = open.filter(passes).collect();
     let (page, more) = resource.list.paging.cut(call, &kept)?;
-    let shown = page.iter().map(|item| show(resource, store, call, item, resource.list.shows));
-    Ok(resource.list.envelope.wrap(kept.len(), more, shown.collect()))
+    let shown = page
+        .iter()
+        .map(|item| show(resource, store, call, item, resource.list.shows));
+    Ok(resource
+        .list
+        .envelope
+        .wrap(kept.len(), more, shown.collect()))
 }
 
 /// A new item.
@@ -59,14 +70,23 @@ pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Out
     let slug = match item.get("slug").and_then(Value::as_str) {
         Some(slug) if store.find(shelf, slug).is_some() => {
             let object = resource.object;
-            return Err(Refusal::Conflict(format!("There is already a {object} called `{slug}`")));
+            return Err(Refusal::Conflict(format!(
+                "There is already a {object} called `{slug}`"
+            )));
         }
         Some(slug) => slug.to_owned(),
         None if store.is_seeding => seeded_slug(resource, store, &owner, call, &item),
         None => new_slug(resource, store, &owner, text(&item, "name")),
     };
     item.insert("slug".to_owned(), slug.into());
-    (resource.hooks.admit)(store, call, Draft { before: None, change: &mut item })?;
+    (resource.hooks.admit)(
+        store,
+        call,
+        Draft {
+            before: None,
+            change: &mut item,
+        },
+    )?;
 
     let id = store.next_id();
     let now = store.clock.now();
@@ -92,7 +112,10 @@ pub(crate) fn update(resource: &Resource, store: &mut Store, call: &Call) -> Out
     let before = resource.find(store, &owner, call.handle())?;
     let id = id_of(before);
     let mut change = check::body(store, resource.fields, &call.body, Occasion::Update)?;
-    let draft = Draft { before: Some(before), change: &mut change };
+    let draft = Draft {
+        before: Some(before),
+        change: &mut change,
+    };
     (resource.hooks.admit)(store, call, draft)?;
 
     change.insert("last_updated_at".to_owned(), store.clock.now().into());
@@ -123,7 +146,10 @@ pub(crate) fn show(
     fields: &[&str],
 ) -> Value {
     let shown = fields.iter().filter_map(|&name| {
-        let derive = resource.derived.iter().find(|(derived, _)| *derived == name);
+        let derive = resource
+            .derived
+            .iter()
+            .find(|(derived, _)| *derived == name);
         let value = match (name, derive) {
             (_, Some((_, derive))) => derive(store, call, item)?,
             ("object", _) => resource.object.into(),
@@ -165,19 +191,28 @@ fn seeded_slug(
     item: &Item,
 ) -> String {
     let plain = match text(&call.body, "slug") {
-        "" => format!("{}{}", resource.slug_prefix, slugify(text(item, "name"), resource.object)),
+        "" => format!(
+            "{}{}",
+            resource.slug_prefix,
+            slugify(text(item, "name"), resource.object)
+        ),
         slug => slug.to_owned(),
     };
     let shelf = resource.shelf(owner);
     let numbered = (store.count(shelf) + 1..).map(|number| format!("{plain}-{number}"));
     let mut candidates = std::iter::once(plain.clone()).chain(numbered);
-    candidates.find(|slug| store.find(shelf, slug).is_none()).unwrap_or(plain)
+    candidates
+        .find(|slug| store.find(shelf, slug).is_none())
+        .unwrap_or(plain)
 }
 
 /// A slug as the live API makes it: the first characters of the name, and six hex digits.
 fn new_slug(resource: &Resource, store: &mut Store, owner: &str, name: &str) -> String {
     let words = slugify(name, resource.object);
-    let kept = words.get(..resource.slug_name_length).unwrap_or(&words).trim_end_matches('-');
+    let kept = words
+        .get(..resource.slug_name_length)
+        .unwrap_or(&words)
+        .trim_end_matches('-');
     loop {
         let slug = format!("{}{kept}-{}", resource.slug_prefix, store.next_suffix());
         if store.find(resource.shelf(owner), &slug).is_none() {
@@ -190,7 +225,10 @@ fn new_slug(resource: &Resource, store: &mut Store, owner: &str, name: &str) -> 
 fn slugify(name: &str, otherwise: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let words = lower.split(|character: char| !character.is_ascii_alphanumeric());
-    let slug = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+    let slug = words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("-");
     match slug.is_empty() {
         true => otherwise.to_owned(),
         false => slug,

@@ -90,12 +90,26 @@ impl FromStr for Faults {
 
     fn from_str(text: &str) -> Result<Self, BadFaults> {
         let mut faults = Self::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            faults.add(part).map_err(|why| BadFaults { part: part.to_owned(), why })?;
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            faults.add(part).map_err(|why| BadFaults {
+                part: part.to_owned(),
+                why,
+            })?;
         }
-        let sum = faults.answers.iter().map(|answer| answer.chance).sum::<f64>();
+        let sum = faults
+            .answers
+            .iter()
+            .map(|answer| answer.chance)
+            .sum::<f64>();
         if sum + faults.reset + faults.lost > 1.0 {
-            return Err(BadFaults { part: text.to_owned(), why: "chances add up to more than 1" });
+            return Err(BadFaults {
+                part: text.to_owned(),
+                why: "chances add up to more than 1",
+            });
         }
         Ok(faults)
     }
@@ -125,14 +139,20 @@ fn parse_answer(status: &str, value: &str) -> Result<ErrorAnswer, &'static str> 
     let (chance, retry_after) = match value.split_once(':') {
         None => (value, None),
         Some((chance, option)) => {
-            let seconds = option.strip_prefix("retry-after=").and_then(|text| text.parse().ok());
+            let seconds = option
+                .strip_prefix("retry-after=")
+                .and_then(|text| text.parse().ok());
             (
                 chance,
                 Some(seconds.ok_or("after the chance only `retry-after=<seconds>` may follow")?),
             )
         }
     };
-    Ok(ErrorAnswer { status, retry_after, chance: parse_chance(chance)? })
+    Ok(ErrorAnswer {
+        status,
+        retry_after,
+        chance: parse_chance(chance)?,
+    })
 }
 
 fn parse_chance(text: &str) -> Result<f64, &'static str> {
@@ -149,5 +169,8 @@ fn parse_latency(text: &str) -> Result<Duration, &'static str> {
         (None, Some(number)) => number.parse().map(Duration::from_secs),
         (None, None) => return Err(WHY),
     };
-    latency.ok().filter(|latency| *latency <= LONGEST_LATENCY).ok_or(WHY)
+    latency
+        .ok()
+        .filter(|latency| *latency <= LONGEST_LATENCY)
+        .ok_or(WHY)
 }

@@ -73,7 +73,12 @@ pub(crate) struct List {
 impl List {
     /// A list of any length.
     pub(crate) const fn of(kind: Kind) -> Self {
-        Self { of: kind, least: 0, most: usize::MAX, unique: None }
+        Self {
+            of: kind,
+            least: 0,
+            most: usize::MAX,
+            unique: None,
+        }
     }
 }
 
@@ -91,12 +96,19 @@ pub(crate) struct Shape {
 impl Shape {
     /// An object whose fields do not constrain each other.
     pub(crate) const fn of(fields: &'static [Field]) -> Self {
-        Self { fields, open: false, rule: |_| Ok(()) }
+        Self {
+            fields,
+            open: false,
+            rule: |_| Ok(()),
+        }
     }
 
     /// The same, with whatever else it holds.
     pub(crate) const fn open(fields: &'static [Field]) -> Self {
-        Self { open: true, ..Self::of(fields) }
+        Self {
+            open: true,
+            ..Self::of(fields)
+        }
     }
 }
 
@@ -149,27 +161,46 @@ impl Field {
     /// An optional field that is absent until given.
     pub(crate) const fn new(name: &'static str, kind: Kind) -> Self {
         let nulls = Nulls::Refused;
-        Self { name, kind, required: false, fixed: false, nulls, preset: Preset::Absent }
+        Self {
+            name,
+            kind,
+            required: false,
+            fixed: false,
+            nulls,
+            preset: Preset::Absent,
+        }
     }
 
     /// A create must have it.
     pub(crate) const fn required(self) -> Self {
-        Self { required: true, ..self }
+        Self {
+            required: true,
+            ..self
+        }
     }
 
     /// Only a create reads it.
     pub(crate) const fn fixed(self) -> Self {
-        Self { fixed: true, ..self }
+        Self {
+            fixed: true,
+            ..self
+        }
     }
 
     /// It may be `null`, which clears it.
     pub(crate) const fn nullable(self) -> Self {
-        Self { nulls: Nulls::Clear, ..self }
+        Self {
+            nulls: Nulls::Clear,
+            ..self
+        }
     }
 
     /// It may be `null` on create, but not on update.
     pub(crate) const fn nullable_at_first(self) -> Self {
-        Self { nulls: Nulls::AtFirst, ..self }
+        Self {
+            nulls: Nulls::AtFirst,
+            ..self
+        }
     }
 
     /// It is this when left out of a create.

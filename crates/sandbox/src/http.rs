@@ -119,7 +119,14 @@ impl Service {
         }
         let caller = key.map_or_else(|| Ok(Caller::default()), |key| Caller::new(&store, key))?;
         let headers = head.headers.clone();
-        let mut call = Call { caller: caller.clone(), path, headers, query, body, list };
+        let mut call = Call {
+            caller: caller.clone(),
+            path,
+            headers,
+            query,
+            body,
+            list,
+        };
         caller.confine(&mut call, action);
         let path = Version::strip(head.uri.path());
         let outcome = caller
@@ -129,7 +136,9 @@ impl Service {
             .and_then(|()| action.run(&mut store, &call));
         // Portkey's audit log knows nothing of another company's API.
         if head.method != Method::GET && !enkrypt {
-            let status = outcome.as_ref().map_or_else(Refusal::status, |_| StatusCode::OK);
+            let status = outcome
+                .as_ref()
+                .map_or_else(Refusal::status, |_| StatusCode::OK);
             audit_logs::record(&mut store, &head, &call, status, id);
         }
         store.settle();
@@ -151,7 +160,9 @@ fn key(headers: &HeaderMap) -> Result<&str, Refusal> {
     let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
     let keys = [text("x-portkey-api-key"), bearer].into_iter().flatten();
     let mut keys = keys.map(str::trim).filter(|key| !key.is_empty());
-    keys.next().ok_or(Refusal::Unauthorised("x-portkey-api-key or as a bearer token"))
+    keys.next().ok_or(Refusal::Unauthorised(
+        "x-portkey-api-key or as a bearer token",
+    ))
 }
 
 /// Here, too, any key will do; a key of Portkey's in Portkey's header is none.
@@ -168,17 +179,24 @@ async fn read_body(head: &Parts, body: Body, required: bool) -> Outcome {
     if head.method == Method::GET {
         return Ok(Value::Object(Item::new()));
     }
-    let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|_| Refusal::TooLarge)?;
+    let bytes = to_bytes(body, LARGEST_BODY)
+        .await
+        .map_err(|_| Refusal::TooLarge)?;
     if bytes.is_empty() {
         return match required {
             true => Err(Refusal::Invalid("The request has no body".to_owned())),
             false => Ok(Value::Object(Item::new())),
         };
     }
-    let written = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let written = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     // The API does not look into a body that is not announced as JSON.
     if !written.is_some_and(|media| media.trim_start().starts_with("application/json")) {
-        return Err(Refusal::Invalid("The body must be sent as application/json".to_owned()));
+        return Err(Refusal::Invalid(
+            "The body must be sent as application/json".to_owned(),
+        ));
     }
     let mut value = serde_json::from_slice(&bytes)
         .map_err(|error| Refusal::Invalid(format!("The body is not JSON: {error}")))?;
@@ -215,7 +233,9 @@ fn render(outcome: Outcome, enkrypt: bool) -> Response {
     };
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
 }
 

@@ -81,8 +81,12 @@ impl Sandbox {
     ) -> io::Result<Self> {
         let routes = route::Routes::new(domains::ALL);
         let store = seed::organisation(&routes, now).map_err(io::Error::other)?;
-        let service =
-            http::Service { routes, store: Mutex::new(store), faults, count: AtomicU64::new(1) };
+        let service = http::Service {
+            routes,
+            store: Mutex::new(store),
+            faults,
+            count: AtomicU64::new(1),
+        };
         let socket = TcpListener::bind(listen).await?;
         let address = socket.local_addr()?;
         let stop = CancellationToken::new();
@@ -96,7 +100,11 @@ impl Sandbox {
                 tracing::error!(%error, "the sandbox stopped");
             }
         });
-        Ok(Self { address, server, stop: stop.drop_guard() })
+        Ok(Self {
+            address,
+            server,
+            stop: stop.drop_guard(),
+        })
     }
 
     /// The address it listens on.

@@ -63,7 +63,13 @@ impl<F: FnMut(&mut TcpStream) + Send + 'static> Listener for Lines<F> {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let (stream, peer) = self.0.accept().await;
-        (Connection { stream, line: Line::default() }, peer)
+        (
+            Connection {
+                stream,
+                line: Line::default(),
+            },
+            peer,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

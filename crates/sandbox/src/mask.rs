@@ -10,7 +10,11 @@ pub(crate) fn mask(secret: &str) -> String {
     let characters: Vec<char> = secret.chars().collect();
     match (characters.first_chunk::<2>(), characters.last_chunk::<3>()) {
         (Some(head), Some(tail)) if characters.len() > 7 => {
-            format!("{}*****{}", String::from_iter(head), String::from_iter(tail))
+            format!(
+                "{}*****{}",
+                String::from_iter(head),
+                String::from_iter(tail)
+            )
         }
         _ => "*****".to_owned(),
     }
@@ -24,7 +28,9 @@ pub(crate) fn mask_object(object: &Item, secrets: &[&str]) -> Item {
             (name.clone(), value.clone())
         }
         Value::Object(inner) => {
-            let hidden = inner.iter().map(|(name, value)| (name.clone(), mask_value(value)));
+            let hidden = inner
+                .iter()
+                .map(|(name, value)| (name.clone(), mask_value(value)));
             (name.clone(), Value::Object(hidden.collect()))
         }
         value => (format!("masked_{name}"), mask_value(value)),
@@ -35,7 +41,9 @@ pub(crate) fn mask_object(object: &Item, secrets: &[&str]) -> Item {
 /// Masks settings like [`mask_object`], and every text that has the name of a secret, because unknown
 /// providers have settings of their own.
 pub(crate) fn mask_settings(settings: &Item, secrets: &[&str]) -> Item {
-    let named = settings.iter().filter(|(name, value)| value.is_string() && is_secret_name(name));
+    let named = settings
+        .iter()
+        .filter(|(name, value)| value.is_string() && is_secret_name(name));
     let named = named.map(|(name, _)| name.as_str());
     let all: Vec<&str> = secrets.iter().copied().chain(named).collect();
     mask_object(settings, &all)

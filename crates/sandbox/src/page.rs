@@ -22,22 +22,42 @@ pub(crate) struct Paging {
 impl Paging {
     /// `current_page` from 0 up, as nearly everywhere.
     pub(crate) const fn zero_based(usual: usize, most: usize) -> Self {
-        Self { number: "current_page", first: 0, size: "page_size", usual, most }
+        Self {
+            number: "current_page",
+            first: 0,
+            size: "page_size",
+            usual,
+            most,
+        }
     }
 
     /// `currentPage` from 0 up, as lists of people have it.
     pub(crate) const fn camel_case(usual: usize, most: usize) -> Self {
-        Self { number: "currentPage", first: 0, size: "pageSize", usual, most }
+        Self {
+            number: "currentPage",
+            first: 0,
+            size: "pageSize",
+            usual,
+            most,
+        }
     }
 
     /// `page` from 1 up, as the MCP capability lists have it.
     pub(crate) const fn one_based(usual: usize, most: usize) -> Self {
-        Self { number: "page", first: 1, size: "page_size", usual, most }
+        Self {
+            number: "page",
+            first: 1,
+            size: "page_size",
+            usual,
+            most,
+        }
     }
 
     /// The page of `all` that a call asks for, and whether there are more after it.
     pub(crate) fn cut<'a, T>(self, call: &Call, all: &'a [T]) -> Result<(&'a [T], bool), Refusal> {
-        let number = call.number(self.number, self.first, usize::MAX)?.unwrap_or(self.first);
+        let number = call
+            .number(self.number, self.first, usize::MAX)?
+            .unwrap_or(self.first);
         let size = call.number(self.size, 1, self.most)?.unwrap_or(self.usual);
         let start = (number - self.first).saturating_mul(size).min(all.len());
         let rest = all.get(start..).unwrap_or_default();
@@ -57,9 +77,15 @@ pub(crate) struct Envelope {
 
 impl Envelope {
     /// `{object, total, data}`, the usual one.
-    pub(crate) const LIST: Self = Self { object: true, has_more: false };
+    pub(crate) const LIST: Self = Self {
+        object: true,
+        has_more: false,
+    };
     /// `{object, total, has_more, data}`.
-    pub(crate) const LIST_WITH_MORE: Self = Self { object: true, has_more: true };
+    pub(crate) const LIST_WITH_MORE: Self = Self {
+        object: true,
+        has_more: true,
+    };
 
     /// The page in its envelope.
     pub(crate) fn wrap(self, total: usize, more: bool, page: Vec<Value>) -> Value {

@@ -70,8 +70,13 @@ pub(crate) enum Verb {
 
 impl Verb {
     /// All five.
-    pub(crate) const ALL: &'static [Self] =
-        &[Self::List, Self::Create, Self::Get, Self::Update, Self::Delete];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::List,
+        Self::Create,
+        Self::Get,
+        Self::Update,
+        Self::Delete,
+    ];
 }
 
 /// Whose the items of a resource are.
@@ -142,7 +147,11 @@ pub(crate) type Keeps = fn(&Store, &Item, &Value) -> bool;
 impl Filter {
     /// Keeps the items whose field of this name is what was asked for.
     pub(crate) const fn same(param: &'static str, kind: Kind) -> Self {
-        Self { param, kind, keeps: None }
+        Self {
+            param,
+            kind,
+            keeps: None,
+        }
     }
 
     /// Whether an item is kept.
@@ -167,8 +176,11 @@ pub(crate) struct Hooks {
 
 impl Hooks {
     /// Nothing is special.
-    pub(crate) const NONE: Self =
-        Self { admit: |_, _, _| Ok(()), release: |_, _, _| Ok(()), created: |_, _, _| {} };
+    pub(crate) const NONE: Self = Self {
+        admit: |_, _, _| Ok(()),
+        release: |_, _, _| Ok(()),
+        created: |_, _, _| {},
+    };
 }
 
 /// A write that is about to happen.
@@ -206,7 +218,10 @@ impl Resource {
 
     /// Where the items a call is about stand, given the id of their owner.
     pub(crate) fn shelf<'a>(&self, owner: &'a str) -> Shelf<'a> {
-        Shelf { kind: self.kind, owner }
+        Shelf {
+            kind: self.kind,
+            owner,
+        }
     }
 
     /// Where the items stand when they are the organisation's.
@@ -221,7 +236,10 @@ impl Resource {
         owner: &str,
         id: &str,
     ) -> Result<&'s Item, Refusal> {
-        let missing = || Refusal::Missing { object: self.object, handle: id.to_owned() };
+        let missing = || Refusal::Missing {
+            object: self.object,
+            handle: id.to_owned(),
+        };
         store.find(self.shelf(owner), id).ok_or_else(missing)
     }
 
@@ -232,15 +250,18 @@ impl Resource {
         owner: &str,
         handle: &str,
     ) -> Result<&'s Item, Refusal> {
-        let found = store.find(self.shelf(owner), handle).filter(|item| match self.found_by {
-            FoundBy::Id => item.get("id").is_some_and(|id| id == handle),
-            FoundBy::Slug => item.get("slug").is_some_and(|slug| slug == handle),
-            FoundBy::IdOrSlug => true,
-        });
+        let found = store
+            .find(self.shelf(owner), handle)
+            .filter(|item| match self.found_by {
+                FoundBy::Id => item.get("id").is_some_and(|id| id == handle),
+                FoundBy::Slug => item.get("slug").is_some_and(|slug| slug == handle),
+                FoundBy::IdOrSlug => true,
+            });
         found.ok_or_else(|| match self.missing {
-            Missing::NotFound => {
-                Refusal::Missing { object: self.object, handle: handle.to_owned() }
-            }
+            Missing::NotFound => Refusal::Missing {
+                object: self.object,
+                handle: handle.to_owned(),
+            },
             Missing::Forbidden => {
                 Refusal::Forbidden(format!("No {} `{handle}` is open to this key", self.object))
             }

@@ -60,7 +60,9 @@ impl Version {
             ("/v0.1/", Version::Registry),
             ("/", Version::Public),
         ];
-        PREFIXES.iter().find_map(|(prefix, version)| Some((*version, path.strip_prefix(prefix)?)))
+        PREFIXES
+            .iter()
+            .find_map(|(prefix, version)| Some((*version, path.strip_prefix(prefix)?)))
     }
 }
 
@@ -97,9 +99,15 @@ pub(crate) struct BodyRule {
 
 impl BodyRule {
     /// No list, and a body is optional.
-    const OPTIONAL: Self = Self { takes_list: false, required: false };
+    const OPTIONAL: Self = Self {
+        takes_list: false,
+        required: false,
+    };
     /// No list, and there must be a body.
-    const REQUIRED: Self = Self { takes_list: false, required: true };
+    const REQUIRED: Self = Self {
+        takes_list: false,
+        required: true,
+    };
 }
 
 /// What a route does.
@@ -107,27 +115,52 @@ pub(crate) type Act = fn(&mut Store, &Call) -> Outcome;
 
 /// A route that reads.
 pub(crate) const fn get(path: &'static str, act: Act) -> Route {
-    Route { method: Method::GET, path, act, body: BodyRule::OPTIONAL }
+    Route {
+        method: Method::GET,
+        path,
+        act,
+        body: BodyRule::OPTIONAL,
+    }
 }
 
 /// A route that starts something.
 pub(crate) const fn post(path: &'static str, act: Act) -> Route {
-    Route { method: Method::POST, path, act, body: BodyRule::OPTIONAL }
+    Route {
+        method: Method::POST,
+        path,
+        act,
+        body: BodyRule::OPTIONAL,
+    }
 }
 
 /// A route that changes, and refuses a request without a body.
 pub(crate) const fn put(path: &'static str, act: Act) -> Route {
-    Route { method: Method::PUT, path, act, body: BodyRule::REQUIRED }
+    Route {
+        method: Method::PUT,
+        path,
+        act,
+        body: BodyRule::REQUIRED,
+    }
 }
 
 /// A route that changes what is given, deep inside.
 pub(crate) const fn patch(path: &'static str, act: Act) -> Route {
-    Route { method: Method::PATCH, path, act, body: BodyRule::REQUIRED }
+    Route {
+        method: Method::PATCH,
+        path,
+        act,
+        body: BodyRule::REQUIRED,
+    }
 }
 
 /// A route that removes.
 pub(crate) const fn delete(path: &'static str, act: Act) -> Route {
-    Route { method: Method::DELETE, path, act, body: BodyRule::OPTIONAL }
+    Route {
+        method: Method::DELETE,
+        path,
+        act,
+        body: BodyRule::OPTIONAL,
+    }
 }
 
 /// What a call comes to do.
@@ -193,13 +226,24 @@ impl Routes {
                     let mut segments = parse(resource.path);
                     segments.extend(item.iter().map(|_| Segment::Placeholder));
                     let action = Action::Ordinary(verb, resource);
-                    routes.add(method, Pattern { versions: domain.versions, segments, action });
+                    routes.add(
+                        method,
+                        Pattern {
+                            versions: domain.versions,
+                            segments,
+                            action,
+                        },
+                    );
                 }
             }
             for route in domain.routes {
                 let (segments, action) =
                     (parse(route.path), Action::Special(route.act, route.body));
-                let pattern = Pattern { versions: domain.versions, segments, action };
+                let pattern = Pattern {
+                    versions: domain.versions,
+                    segments,
+                    action,
+                };
                 routes.add(route.method.clone(), pattern);
             }
         }
@@ -217,7 +261,9 @@ impl Routes {
         // Of two patterns that fit, the one with the earlier words is meant.
         patterns.sort_by_cached_key(|pattern| {
             let segments = pattern.segments.iter();
-            segments.map(|segment| matches!(segment, Segment::Placeholder)).collect::<Vec<_>>()
+            segments
+                .map(|segment| matches!(segment, Segment::Placeholder))
+                .collect::<Vec<_>>()
         });
     }
 
@@ -226,7 +272,9 @@ impl Routes {
         let (version, path) = Version::split(path)?;
         let words: Vec<&str> = path.split('/').collect();
         let patterns = self.0.get(&(method.clone(), words.len()))?;
-        let mut patterns = patterns.iter().filter(|pattern| pattern.versions.contains(&version));
+        let mut patterns = patterns
+            .iter()
+            .filter(|pattern| pattern.versions.contains(&version));
         patterns.find_map(|pattern| Some((pattern.action, pattern.fit(&words)?)))
     }
 }

@@ -90,7 +90,11 @@ impl Usage {
     }
 
     fn count(&mut self, owner: &str) -> &mut usize {
-        if owner == HISTORY { &mut self.records } else { &mut self.items }
+        if owner == HISTORY {
+            &mut self.records
+        } else {
+            &mut self.items
+        }
     }
 }
 
@@ -113,7 +117,10 @@ impl Items {
     fn take(&mut self, picked: impl Fn(&Item) -> bool) -> Vec<Stored> {
         let picked = self.by_age.extract_if(.., |_, stored| picked(&stored.item));
         let taken: Vec<Stored> = picked.map(|(_, stored)| stored).collect();
-        for handle in taken.iter().flat_map(|it| HANDLES.map(|field| text(&it.item, field))) {
+        for handle in taken
+            .iter()
+            .flat_map(|it| HANDLES.map(|field| text(&it.item, field)))
+        {
             self.handles.remove(handle);
         }
         taken
@@ -126,7 +133,12 @@ impl Store {
         self.named += 1;
         // Multiplying by an odd constant reaches every value once: ids look random, never repeat.
         let mixed = self.named.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        format!("{:08x}-{:04x}-4000-8000-{:012x}", mixed >> 32, (mixed >> 16) & 0xffff, self.named)
+        format!(
+            "{:08x}-{:04x}-4000-8000-{:012x}",
+            mixed >> 32,
+            (mixed >> 16) & 0xffff,
+            self.named
+        )
     }
 
     /// Six hex digits to end a slug with. They depend on the clock, so that a slug cannot be guessed
@@ -142,7 +154,11 @@ impl Store {
 
     /// Remembers that an item was removed.
     pub(crate) fn remember_removed(&mut self, kind: &'static str, item: &Item) {
-        for handle in HANDLES.map(|field| text(item, field)).into_iter().filter(|h| !h.is_empty()) {
+        for handle in HANDLES
+            .map(|field| text(item, field))
+            .into_iter()
+            .filter(|h| !h.is_empty())
+        {
             let removed = (kind, handle.to_owned());
             if self.removed.insert(removed.clone()) {
                 self.removed_by_age.push_back(removed);
@@ -158,7 +174,11 @@ impl Store {
     /// Whether a write can be taken that brings so many bytes. One that removes something can until the records
     /// are full.
     pub(crate) fn check_bounds(&self, removes: bool, brings: usize) -> Result<(), Refusal> {
-        let Usage { items, records, bytes } = self.usage;
+        let Usage {
+            items,
+            records,
+            bytes,
+        } = self.usage;
         let bound = if records >= MAX_RECORDS {
             format!("{MAX_RECORDS} records of what has happened; start it anew")
         } else if removes && bytes < MAX_BYTES + MAX_BYTES / 8 {
@@ -166,7 +186,10 @@ impl Store {
         } else if items >= MAX_ITEMS {
             format!("{MAX_ITEMS} items; delete some, or start it anew")
         } else if bytes.saturating_add(brings) > MAX_BYTES {
-            format!("{} MiB; delete something, or start it anew", MAX_BYTES >> 20)
+            format!(
+                "{} MiB; delete something, or start it anew",
+                MAX_BYTES >> 20
+            )
         } else {
             return Ok(());
         };
@@ -178,9 +201,16 @@ impl Store {
     /// Measures anew what has changed.
     pub(crate) fn settle(&mut self) {
         for (kind, owner, number) in std::mem::take(&mut self.changed) {
-            let shelf = Shelf { kind, owner: &owner };
-            let Some(items) = self.items_mut(shelf) else { continue };
-            let Some(stored) = items.by_age.get_mut(&number) else { continue };
+            let shelf = Shelf {
+                kind,
+                owner: &owner,
+            };
+            let Some(items) = self.items_mut(shelf) else {
+                continue;
+            };
+            let Some(stored) = items.by_age.get_mut(&number) else {
+                continue;
+            };
             let (before, now) = (stored.bytes, weigh_fields(&stored.item));
             stored.bytes = now;
             self.usage.bytes = self.usage.bytes.saturating_sub(before) + now;
@@ -195,8 +225,12 @@ impl Store {
     /// Puts an item on a shelf, to be found by its `id` and its `slug`.
     pub(crate) fn insert(&mut self, shelf: Shelf<'_>, item: Item) {
         self.placed += 1;
-        let items =
-            self.shelves.entry(shelf.kind).or_default().entry(shelf.owner.to_owned()).or_default();
+        let items = self
+            .shelves
+            .entry(shelf.kind)
+            .or_default()
+            .entry(shelf.owner.to_owned())
+            .or_default();
         for field in HANDLES {
             if let Some(Value::String(handle)) = item.get(field) {
                 items.handles.insert(handle.clone(), self.placed);
@@ -216,13 +250,16 @@ impl Store {
     /// The item with this id or slug, to be changed (all but its `id` and `slug`).
     pub(crate) fn find_mut(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<&mut Item> {
         let number = *self.items(shelf)?.handles.get(handle)?;
-        self.changed.push((shelf.kind, shelf.owner.to_owned(), number));
+        self.changed
+            .push((shelf.kind, shelf.owner.to_owned(), number));
         Some(&mut self.items_mut(shelf)?.by_age.get_mut(&number)?.item)
     }
 
     /// The items of a shelf, oldest first.
     pub(crate) fn all(&self, shelf: Shelf<'_>) -> impl Iterator<Item = &Item> {
-        self.items(shelf).into_iter().flat_map(|items| items.by_age.values().map(|it| &it.item))
+        self.items(shelf)
+            .into_iter()
+            .flat_map(|items| items.by_age.values().map(|it| &it.item))
     }
 
     /// The items of a kind, whose ever they are, oldest first.
@@ -250,7 +287,10 @@ impl Store {
 
     /// Clears a shelf.
     pub(crate) fn clear(&mut self, shelf: Shelf<'_>) {
-        let cleared = self.shelves.get_mut(shelf.kind).and_then(|all| all.remove(shelf.owner));
+        let cleared = self
+            .shelves
+            .get_mut(shelf.kind)
+            .and_then(|all| all.remove(shelf.owner));
         for stored in cleared.iter().flat_map(|items| items.by_age.values()) {
             self.usage.remove(shelf.owner, stored.bytes);
         }
@@ -308,14 +348,20 @@ impl Store {
 pub(crate) fn weigh_fields(fields: &Item) -> usize {
     /// A name and a value in their map.
     const ENTRY: usize = 128;
-    fields.iter().map(|(name, value)| ENTRY + name.len() + weigh(value)).sum()
+    fields
+        .iter()
+        .map(|(name, value)| ENTRY + name.len() + weigh(value))
+        .sum()
 }
 
 /// What a value takes beside its own place.
 pub(crate) fn weigh(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(|item| size_of::<Value>() + weigh(item)).sum(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| size_of::<Value>() + weigh(item))
+            .sum(),
         Value::Object(fields) => weigh_fields(fields),
         _ => 0,
     }
@@ -327,10 +373,16 @@ mod tests {
 
     use super::*;
 
-    const SHELF: Shelf<'static> = Shelf { kind: "labels", owner: ORGANISATION };
+    const SHELF: Shelf<'static> = Shelf {
+        kind: "labels",
+        owner: ORGANISATION,
+    };
 
     fn item(id: &str, text: &str) -> Item {
-        json!({ "id": id, "slug": id, "text": text }).as_object().unwrap().clone()
+        json!({ "id": id, "slug": id, "text": text })
+            .as_object()
+            .unwrap()
+            .clone()
     }
 
     fn told(outcome: Result<(), Refusal>) -> Option<String> {
@@ -356,7 +408,10 @@ mod tests {
     #[test]
     fn records_are_bounded_and_stop_all_writes() {
         let mut store = Store::default();
-        let shelf = Shelf { kind: "audit-logs", owner: HISTORY };
+        let shelf = Shelf {
+            kind: "audit-logs",
+            owner: HISTORY,
+        };
         for _ in 0..MAX_RECORDS {
             store.insert(shelf, Item::new());
         }
@@ -375,12 +430,23 @@ mod tests {
             store.insert(SHELF, item(id, "x"));
         }
         let change = item("b", &"x".repeat(MAX_BYTES));
-        assert!(told(store.check_bounds(false, weigh_fields(&change))).unwrap().contains("64 MiB"));
+        assert!(
+            told(store.check_bounds(false, weigh_fields(&change)))
+                .unwrap()
+                .contains("64 MiB")
+        );
         store.find_mut(SHELF, "b").unwrap().extend(change);
         store.settle();
-        assert!(told(store.check_bounds(false, 0)).unwrap().contains("64 MiB"));
+        assert!(
+            told(store.check_bounds(false, 0))
+                .unwrap()
+                .contains("64 MiB")
+        );
         assert_eq!(told(store.check_bounds(true, 0)), None);
-        store.find_mut(SHELF, "b").unwrap().insert("text".to_owned(), "y".into());
+        store
+            .find_mut(SHELF, "b")
+            .unwrap()
+            .insert("text".to_owned(), "y".into());
         store.settle();
         assert_eq!(told(store.check_bounds(false, 0)), None);
         store.remove(SHELF, "a").unwrap();

@@ -86,11 +86,19 @@ pub(super) struct Asked {
 pub(super) enum How {
     /// Spans of one length, the first of which begins at `offset`; `former` ones count beside the
     /// current one.
-    Even { width: u64, offset: u64, former: u64 },
+    Even {
+        width: u64,
+        offset: u64,
+        former: u64,
+    },
     /// Spans between these points.
     Between([u64; 4]),
     /// As GCRA does: what is kept is when the bucket is full again.
-    Bucket { interval: u64, capacity: u64, cost: u64 },
+    Bucket {
+        interval: u64,
+        capacity: u64,
+        cost: u64,
+    },
 }
 
 /// What was counted, where, and until when that matters.
@@ -134,7 +142,11 @@ impl Window {
     }
 
     fn how(self, most: u64, amount: u64, now: u64) -> How {
-        let even = |width, offset| How::Even { width, offset, former: 0 };
+        let even = |width, offset| How::Even {
+            width,
+            offset,
+            former: 0,
+        };
         match self {
             Self::Minute => even(60 * SECOND, 0),
             Self::Hour => even(3600 * SECOND, 0),
@@ -142,16 +154,26 @@ impl Window {
             // 1970 began on a Thursday.
             Self::Week => even(7 * DAY, 4 * DAY),
             Self::Month => How::Between(months(now)),
-            Self::Sliding(length) => {
-                How::Even { width: micros(length).div_ceil(PARTS), offset: 0, former: PARTS }
-            }
+            Self::Sliding(length) => How::Even {
+                width: micros(length).div_ceil(PARTS),
+                offset: 0,
+                former: PARTS,
+            },
             Self::Bucket(period) => {
                 let longest = micros(LONGEST);
                 let interval = micros(period).div_ceil(most.max(1));
                 let of = |count: u64| interval.saturating_mul(count).min(longest);
                 // More than fits is never granted, whatever the bounds make of it.
-                let cost = if amount > most { 2 * longest } else { of(amount) };
-                How::Bucket { interval, capacity: of(most), cost }
+                let cost = if amount > most {
+                    2 * longest
+                } else {
+                    of(amount)
+                };
+                How::Bucket {
+                    interval,
+                    capacity: of(most),
+                    cost,
+                }
             }
         }
     }
@@ -163,7 +185,13 @@ impl Asked {
         let Budget { key, window, .. } = budget;
         let (most, amount) = (budget.most.min(MOST_COUNT), budget.amount.min(MOST_COUNT));
         let name = format!("{key}:{}", window.named());
-        Self { name, owner: key.owner, most, amount, how: window.how(most, amount, now) }
+        Self {
+            name,
+            owner: key.owner,
+            most,
+            amount,
+            how: window.how(most, amount, now),
+        }
     }
 
     /// What it makes of the counter, with when that means nothing any more. The scripts for Redis do the
@@ -173,7 +201,12 @@ impl Asked {
         held: Option<&State>,
         now: u64,
     ) -> Result<(State, u64, Granted), Short> {
-        if let How::Bucket { interval, capacity, cost } = self.how {
+        if let How::Bucket {
+            interval,
+            capacity,
+            cost,
+        } = self.how
+        {
             let (known, each) = match held {
                 Some(State::FullAt(full_at, each)) => (*full_at, *each),
                 _ => (now, interval),
@@ -184,10 +217,16 @@ impl Asked {
             let of = |time: u64| (time - now).div_ceil(each);
             return match full_at.saturating_sub(now + capacity) {
                 0 => {
-                    let granted = Granted { mark: full_at, counted: of(full_at) };
+                    let granted = Granted {
+                        mark: full_at,
+                        counted: of(full_at),
+                    };
                     Ok((State::FullAt(full_at, interval), full_at, granted))
                 }
-                wait => Err(Short { counted: of(known), wait: wait.min(capacity) }),
+                wait => Err(Short {
+                    counted: of(known),
+                    wait: wait.min(capacity),
+                }),
             };
         }
         let (slot, since, end) = self.how.span(now);
@@ -211,7 +250,14 @@ impl Asked {
             Some((_, count)) => *count += self.amount,
             None => spans.push((slot, self.amount)),
         }
-        Ok((State::Spans(spans), end, Granted { mark: slot, counted: total }))
+        Ok((
+            State::Spans(spans),
+            end,
+            Granted {
+                mark: slot,
+                counted: total,
+            },
+        ))
     }
 
     /// What giving it back makes of the counter.
@@ -248,9 +294,17 @@ impl How {
     /// Where the current span begins, from where on spans count, and when the current one stops to.
     fn span(&self, now: u64) -> (u64, u64, u64) {
         match self {
-            Self::Even { width, offset, former } => {
+            Self::Even {
+                width,
+                offset,
+                former,
+            } => {
                 let slot = now - now.saturating_sub(*offset) % width;
-                (slot, slot.saturating_sub(former * width), slot + (former + 1) * width)
+                (
+                    slot,
+                    slot.saturating_sub(former * width),
+                    slot + (former + 1) * width,
+                )
             }
             Self::Between(points) => {
                 let span = points.windows(2).rev().find_map(|pair| match pair {
@@ -266,12 +320,16 @@ impl How {
 
 /// In microseconds, within bounds.
 fn micros(time: Duration) -> u64 {
-    u64::try_from(time.min(LONGEST).as_micros()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(time.min(LONGEST).as_micros())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 /// The beginnings of the month before, of this one, and of the next two.
 fn months(now: u64) -> [u64; 4] {
-    let date = i64::try_from(now).ok().and_then(DateTime::from_timestamp_micros);
+    let date = i64::try_from(now)
+        .ok()
+        .and_then(DateTime::from_timestamp_micros);
     let first = date.and_then(|date| NaiveDate::from_ymd_opt(date.year(), date.month(), 1));
     let first = first.unwrap_or_default();
     let begin = |date: Option<NaiveDate>| {
@@ -279,5 +337,10 @@ fn months(now: u64) -> [u64; 4] {
         u64::try_from(begin.timestamp_micros()).unwrap_or_default()
     };
     let later = |count| begin(first.checked_add_months(Months::new(count)));
-    [begin(first.checked_sub_months(Months::new(1))), later(0), later(1), later(2)]
+    [
+        begin(first.checked_sub_months(Months::new(1))),
+        later(0),
+        later(1),
+        later(2),
+    ]
 }

@@ -54,7 +54,10 @@ impl Stamp {
         let (first, last) = bytes.split_at(EPOCH_BYTES);
         epoch.copy_from_slice(first);
         at.copy_from_slice(last);
-        Self { epoch, at: u64::from_be_bytes(at) }
+        Self {
+            epoch,
+            at: u64::from_be_bytes(at),
+        }
     }
 
     /// Whether both are of one epoch: the store has not forgotten in between.
@@ -70,7 +73,10 @@ pub(super) fn random_epoch() -> Epoch {
         // Epochs have to differ, and nothing depends on their being secret.
         let now = std::time::SystemTime::now();
         let digest = Sha256::digest(format!("{now:?} {}", std::process::id()));
-        epoch.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        epoch
+            .iter_mut()
+            .zip(digest)
+            .for_each(|(to, from)| *to = from);
     }
     epoch
 }
@@ -81,7 +87,10 @@ mod tests {
 
     #[test]
     fn stamp_is_read_as_it_was_written() {
-        let stamp = Stamp { epoch: random_epoch(), at: 0x0102_0304_0506_0708 };
+        let stamp = Stamp {
+            epoch: random_epoch(),
+            at: 0x0102_0304_0506_0708,
+        };
         assert_eq!(Stamp::from_bytes(stamp.to_bytes()), stamp);
     }
 }

@@ -62,7 +62,9 @@ impl<V> Expiring<V> {
 
     /// How many entries an owner has, and what they weigh.
     pub(super) fn of_owner(&self, owner: Owner) -> (usize, usize) {
-        self.owners.get(&owner).map_or((0, 0), |owned| (owned.order.len(), owned.weight))
+        self.owners
+            .get(&owner)
+            .map_or((0, 0), |owned| (owned.order.len(), owned.weight))
     }
 
     pub(super) fn get(&mut self, key: &str, now: Instant) -> Option<&V> {
@@ -97,7 +99,15 @@ impl<V> Expiring<V> {
             owned.order.insert(turn);
             owned.weight += weight;
         }
-        self.entries.insert(key, Entry { value, owner, weight, turn });
+        self.entries.insert(
+            key,
+            Entry {
+                value,
+                owner,
+                weight,
+                turn,
+            },
+        );
     }
 
     /// Has an entry expire at another time, and gives it an owner if it has none.
@@ -152,7 +162,10 @@ impl<V> Expiring<V> {
 
     /// Lets go of the entry of an owner that would expire first.
     pub(super) fn remove_first_of(&mut self, owner: Owner) {
-        let first = self.owners.get(&owner).and_then(|owned| owned.order.first());
+        let first = self
+            .owners
+            .get(&owner)
+            .and_then(|owned| owned.order.first());
         if let Some(key) = first.and_then(|turn| self.order.get(turn)).cloned() {
             self.remove(&key);
         }
@@ -160,7 +173,11 @@ impl<V> Expiring<V> {
 
     /// Lets go of what has expired.
     pub(super) fn forget_expired(&mut self, now: Instant) {
-        while self.order.first_key_value().is_some_and(|((expires, _), _)| *expires <= now) {
+        while self
+            .order
+            .first_key_value()
+            .is_some_and(|((expires, _), _)| *expires <= now)
+        {
             self.remove_first();
         }
     }
@@ -198,11 +215,21 @@ mod tests {
         let now = Instant::now();
         let mut entries = Expiring::default();
         for number in 0..10_000 {
-            entries.insert(&number.to_string(), None, (), 0, now + Duration::from_secs(number));
+            entries.insert(
+                &number.to_string(),
+                None,
+                (),
+                0,
+                now + Duration::from_secs(number),
+            );
         }
         entries.forget_expired_and_shrink(now + Duration::from_secs(9_000));
         assert_eq!(entries.len(), 999);
-        assert!(entries.entries.capacity() < 4_000, "{}", entries.entries.capacity());
+        assert!(
+            entries.entries.capacity() < 4_000,
+            "{}",
+            entries.entries.capacity()
+        );
     }
 
     #[test]

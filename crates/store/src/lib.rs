@@ -106,13 +106,19 @@ pub struct Limit {
 impl Limit {
     /// In which time one comes back: whole microseconds, because that is what Redis counts in.
     fn interval(&self) -> Duration {
-        let each = self.period.as_micros().div_ceil(u128::from(self.burst.get())).max(1);
+        let each = self
+            .period
+            .as_micros()
+            .div_ceil(u128::from(self.burst.get()))
+            .max(1);
         Duration::from_micros(u64::try_from(each).unwrap_or(u64::MAX)).min(LONGEST)
     }
 
     /// In which time all come back.
     fn capacity(&self) -> Duration {
-        self.interval().saturating_mul(self.burst.get()).min(LONGEST)
+        self.interval()
+            .saturating_mul(self.burst.get())
+            .min(LONGEST)
     }
 }
 
@@ -154,14 +160,20 @@ impl Key {
                 }
             }
         }
-        Self { name: key, owner: None }
+        Self {
+            name: key,
+            owner: None,
+        }
     }
 
     /// The same, as one of the entries of an owner, of whom memory holds no more than
     /// [`MAX_ENTRIES_PER_OWNER`] of each kind, so that there is room for others'. Redis has no such bound.
     pub fn owned_by(self, owner: &str) -> Self {
         static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self { owner: Some(Owner(SECRET.hash_one(owner))), ..self }
+        Self {
+            owner: Some(Owner(SECRET.hash_one(owner))),
+            ..self
+        }
     }
 }
 
@@ -208,7 +220,9 @@ impl Store {
         more_roots: &[u8],
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let Some(url) = url else { return Ok(Self::memory()) };
+        let Some(url) = url else {
+            return Ok(Self::memory());
+        };
         let redis = Redis::new(url.expose_secret().trim(), more_roots, timeout)?;
         redis.greet().await;
         let redis = Arc::new(redis);
@@ -235,14 +249,22 @@ impl Store {
     /// Redis is away or its clock more than a month off, or memory is full of other keys, or of other keys of
     /// the same owner.
     pub async fn reserve(&self, budgets: &[Budget]) -> Result<Reserved, StoreError> {
-        let asked: Vec<_> =
-            budgets.iter().map(|budget| Asked::new(budget, self.about_now())).collect();
+        let asked: Vec<_> = budgets
+            .iter()
+            .map(|budget| Asked::new(budget, self.about_now()))
+            .collect();
         Ok(match self.try_reserve(&asked).await? {
             Ok(granted) => Reserved::Yes(Reservation(asked.into_iter().zip(granted).collect())),
             Err((index, Short { counted, wait })) => {
-                let could = asked.get(index).is_some_and(|asked| asked.amount <= asked.most);
+                let could = asked
+                    .get(index)
+                    .is_some_and(|asked| asked.amount <= asked.most);
                 let retry_after = could.then(|| Duration::from_micros(wait));
-                Reserved::Exhausted { index, counted, retry_after }
+                Reserved::Exhausted {
+                    index,
+                    counted,
+                    retry_after,
+                }
             }
         })
     }
@@ -253,8 +275,11 @@ impl Store {
     /// # Errors
     /// Redis is away. Whether it was given back is unknown then.
     pub async fn roll_back(&self, reservation: Reservation) -> Result<(), StoreError> {
-        let counted: Vec<_> =
-            reservation.0.into_iter().filter(|(asked, _)| asked.amount > 0).collect();
+        let counted: Vec<_> = reservation
+            .0
+            .into_iter()
+            .filter(|(asked, _)| asked.amount > 0)
+            .collect();
         match self {
             _ if counted.is_empty() => Ok(()),
             Self::Memory(memory) => {
@@ -270,7 +295,12 @@ impl Store {
     /// # Errors
     /// Redis is away or its clock more than a month off.
     pub async fn counted(&self, key: &Key, window: Window) -> Result<u64, StoreError> {
-        let budget = Budget { key: key.clone(), window, most: u64::MAX, amount: 0 };
+        let budget = Budget {
+            key: key.clone(),
+            window,
+            most: u64::MAX,
+            amount: 0,
+        };
         let asked = [Asked::new(&budget, self.about_now())];
         Ok(match self.try_reserve(&asked).await? {
             Ok(granted) => granted.first().map_or(0, |granted| granted.counted),

@@ -76,7 +76,9 @@ impl Memory {
         held(&self.limits).forget_expired_and_shrink(now);
         held(&self.marks).forget_expired_and_shrink(now);
         held(&self.values).forget_expired_and_shrink(now);
-        held(&self.queues).values_mut().for_each(|entries| entries.drop_expired_values(now));
+        held(&self.queues)
+            .values_mut()
+            .for_each(|entries| entries.drop_expired_values(now));
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -158,7 +160,10 @@ impl Memory {
 
     pub(super) fn stamp(&self) -> Stamp {
         let at = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Stamp { epoch: self.epoch, at }
+        Stamp {
+            epoch: self.epoch,
+            at,
+        }
     }
 
     pub(super) fn use_once(
@@ -193,13 +198,18 @@ impl Memory {
         ttl: Duration,
     ) -> Queued {
         let mut queues = held(&self.queues);
-        queues.entry(queue.name).or_default().append(queue, name, value, ttl, Instant::now())
+        queues
+            .entry(queue.name)
+            .or_default()
+            .append(queue, name, value, ttl, Instant::now())
     }
 
     pub(super) fn queued(&self, queue: &Queue, owner: Option<&str>) -> Vec<QueuedName> {
         let mut queues = held(&self.queues);
         let entries = queues.get_mut(queue.name);
-        entries.map(|entries| entries.names(queue, owner, Instant::now())).unwrap_or_default()
+        entries
+            .map(|entries| entries.names(queue, owner, Instant::now()))
+            .unwrap_or_default()
     }
 
     pub(super) fn queued_values(&self, queue: &Queue, ids: &[&str]) -> Vec<Option<Bytes>> {
@@ -243,7 +253,9 @@ impl Memory {
 
     pub(super) fn refresh(&self, key: &Key, ttl: Duration) -> Option<Bytes> {
         let now = Instant::now();
-        held(&self.values).refresh(&key.name, key.owner, now + ttl, now).cloned()
+        held(&self.values)
+            .refresh(&key.name, key.owner, now + ttl, now)
+            .cloned()
     }
 
     pub(super) fn remove(&self, key: &Key) {
@@ -255,7 +267,9 @@ impl Memory {
 pub(super) async fn forget_at_intervals(memory: Weak<Memory>) {
     loop {
         sleep(FORGET_INTERVAL).await;
-        let Some(memory) = memory.upgrade() else { return };
+        let Some(memory) = memory.upgrade() else {
+            return;
+        };
         memory.forget_expired(Instant::now());
     }
 }
@@ -289,7 +303,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_store_drops_expired_values() {
         let store = Store::memory();
-        let Store::Memory(memory) = &store else { panic!("it is in memory") };
+        let Store::Memory(memory) = &store else {
+            panic!("it is in memory")
+        };
         let key = |id| Key::new("session", &[id]);
         memory.put(&key("live"), "b".into(), Duration::from_secs(3600));
         memory.put(&key("expired"), "a".into(), Duration::ZERO);

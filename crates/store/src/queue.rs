@@ -88,7 +88,10 @@ impl Entries {
                 return Queued::Full;
             };
             let whose = whose.clone();
-            let oldest = self.0.iter_mut().find(|entry| entry.owner == whose && entry.is_live(now));
+            let oldest = self
+                .0
+                .iter_mut()
+                .find(|entry| entry.owner == whose && entry.is_live(now));
             if let Some(entry) = oldest {
                 (entry.expires, entry.value) = (now, Bytes::new());
             }
@@ -100,7 +103,12 @@ impl Entries {
             !goes
         });
         let (id, owner) = (id.to_owned(), owner.to_owned());
-        self.0.push(Entry { id, owner, value, expires: now + ttl });
+        self.0.push(Entry {
+            id,
+            owner,
+            value,
+            expires: now + ttl,
+        });
         Queued::Yes
     }
 
@@ -112,13 +120,17 @@ impl Entries {
     ) -> Vec<QueuedName> {
         self.forget(queue, now);
         let of_owner = |entry: &&Entry| owner.is_none_or(|owner| entry.owner == owner);
-        let name = |entry: &Entry| QueuedName { id: entry.id.clone(), is_live: entry.is_live(now) };
+        let name = |entry: &Entry| QueuedName {
+            id: entry.id.clone(),
+            is_live: entry.is_live(now),
+        };
         self.0.iter().filter(of_owner).map(name).collect()
     }
 
     pub(super) fn get(&self, id: &str, now: Instant) -> Option<Bytes> {
         let mut live = self.0.iter().filter(|entry| entry.is_live(now));
-        live.find(|entry| entry.id == id).map(|entry| entry.value.clone())
+        live.find(|entry| entry.id == id)
+            .map(|entry| entry.value.clone())
     }
 
     /// Puts another value in the place of one; whether that was there still.
@@ -129,7 +141,11 @@ impl Entries {
     }
 
     pub(super) fn remove(&mut self, id: &str, now: Instant) {
-        if let Some(entry) = self.0.iter_mut().find(|entry| entry.id == id && entry.is_live(now)) {
+        if let Some(entry) = self
+            .0
+            .iter_mut()
+            .find(|entry| entry.id == id && entry.is_live(now))
+        {
             (entry.expires, entry.value) = (now, Bytes::new());
         }
     }
@@ -155,14 +171,23 @@ mod tests {
     #[test]
     fn expired_value_is_dropped_and_its_name_stays() {
         let hour = Duration::from_secs(3600);
-        let queue = Queue { name: "queue", max_of_owner: 2, max: 2, remembers: hour };
+        let queue = Queue {
+            name: "queue",
+            max_of_owner: 2,
+            max: 2,
+            remembers: hour,
+        };
         let (mut entries, now) = (Entries::default(), Instant::now());
         for (id, ttl) in [("expired", Duration::ZERO), ("live", hour)] {
             let queued = entries.append(&queue, (id, "owner"), id.into(), ttl, now);
             assert_eq!(queued, Queued::Yes);
         }
         entries.drop_expired_values(now);
-        let values: Vec<_> = entries.0.iter().map(|entry| (&*entry.id, &*entry.value)).collect();
+        let values: Vec<_> = entries
+            .0
+            .iter()
+            .map(|entry| (&*entry.id, &*entry.value))
+            .collect();
         assert_eq!(values, [("expired", &b""[..]), ("live", b"live")]);
     }
 }

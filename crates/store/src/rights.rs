@@ -16,7 +16,9 @@ pub(super) fn missing_right(error: &RedisError) -> Option<String> {
     if error.code() != Some("NOPERM") && !in_script {
         return None;
     }
-    let ours = REDIS_RIGHTS.split_whitespace().filter_map(|right| right.strip_prefix('+'));
+    let ours = REDIS_RIGHTS
+        .split_whitespace()
+        .filter_map(|right| right.strip_prefix('+'));
     let mut named = ours.filter(|command| text.contains(&format!("'{command}'")));
     Some(match named.next() {
         Some(command) => format!("run `{}`", command.to_ascii_uppercase().replace('|', " ")),

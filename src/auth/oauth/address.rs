@@ -39,7 +39,10 @@ impl TryFrom<String> for Address {
 
     fn try_from(text: String) -> Result<Self, AddressError> {
         let url: Url = text.parse().map_err(|_| AddressError::NoAddress)?;
-        let host = url.host_str().ok_or(AddressError::NoAddress)?.trim_matches(['[', ']']);
+        let host = url
+            .host_str()
+            .ok_or(AddressError::NoAddress)?
+            .trim_matches(['[', ']']);
         let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
             return Err(AddressError::Unencrypted);

@@ -32,7 +32,9 @@ struct State {
 impl Breaker {
     /// Whether nothing is asked at the moment.
     pub(super) fn is_open(&self) -> bool {
-        self.state().open_until.is_some_and(|until| Instant::now() < until)
+        self.state()
+            .open_until
+            .is_some_and(|until| Instant::now() < until)
     }
 
     /// Whether a request may go out. After the pause the first one may, and others wait for what it comes to.
@@ -85,9 +87,15 @@ mod tests {
         assert!(breaker.is_open() && !breaker.admit());
         advance(PAUSE).await;
         assert!(!breaker.is_open() && breaker.admit());
-        assert!(breaker.is_open() && !breaker.admit(), "another one is under way");
+        assert!(
+            breaker.is_open() && !breaker.admit(),
+            "another one is under way"
+        );
         breaker.record(Some(&Fault::Slow));
-        assert!(!breaker.admit(), "it pauses from the end of the last request");
+        assert!(
+            !breaker.admit(),
+            "it pauses from the end of the last request"
+        );
         advance(PAUSE).await;
         assert!(breaker.admit());
         assert!(breaker.record(None));

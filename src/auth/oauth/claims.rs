@@ -47,12 +47,18 @@ impl Claims {
             Some(Value::String(subject)) if !subject.is_empty() => subject.clone(),
             _ => return Err(Reason::Subject),
         };
-        Ok(Self { all, issuer: expected.issuer.clone(), subject })
+        Ok(Self {
+            all,
+            issuer: expected.issuer.clone(),
+            subject,
+        })
     }
 
     /// Whether the token is for one of these (RFC 8707 §2).
     pub(super) fn are_for<'a>(&self, audiences: impl IntoIterator<Item = &'a str>) -> bool {
-        let Some(claim) = self.all.get("aud") else { return false };
+        let Some(claim) = self.all.get("aud") else {
+            return false;
+        };
         audiences.into_iter().any(|audience| holds(claim, audience))
     }
 
@@ -70,7 +76,9 @@ impl Claims {
 
     /// What the token permits: the words of `scope` and `scp` that are ours.
     pub(super) fn scopes(&self) -> Scopes {
-        let texts = [self.all.get("scope"), self.all.get("scp")].into_iter().flatten();
+        let texts = [self.all.get("scope"), self.all.get("scp")]
+            .into_iter()
+            .flatten();
         let texts = texts.flat_map(|claim| match claim {
             Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
             claim => Vec::from_iter(claim.as_str()),
@@ -130,5 +138,7 @@ fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Reaso
 
 fn now() -> f64 {
     // Without a clock nothing is good any more.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(f64::MAX, |since| since.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(f64::MAX, |since| since.as_secs_f64())
 }

@@ -45,7 +45,10 @@ pub struct Config {
 #[derive(Debug)]
 pub(super) enum Check {
     /// By signature, with keys from here; without an address, from where the issuer's metadata says.
-    Jwt { jwks_url: Option<Address>, algorithms: Vec<Algorithm> },
+    Jwt {
+        jwks_url: Option<Address>,
+        algorithms: Vec<Algorithm>,
+    },
     /// By asking.
     Introspection(Introspection),
 }
@@ -127,7 +130,10 @@ fn half_a_minute() -> Spanned<u64> {
 }
 
 fn wide_scopes() -> Spanned<Vec<String>> {
-    Spanned::new(0..0, Scopes::all().iter().map(ToString::to_string).collect())
+    Spanned::new(
+        0..0,
+        Scopes::all().iter().map(ToString::to_string).collect(),
+    )
 }
 
 fn subject() -> String {
@@ -148,13 +154,20 @@ impl Config {
         instead: Option<&Credentials>,
     ) -> Result<Self, ConfigError> {
         let located = |Problem { start, what }: Problem| ConfigError {
-            line: 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count(),
+            line: 1 + text
+                .bytes()
+                .take(start)
+                .filter(|byte| *byte == b'\n')
+                .count(),
             problem: what,
         };
         let file: File = toml::from_str(text).map_err(|error| {
             // Its own rendering shows the line itself.
             let start = error.span().map_or(0, |span| span.start);
-            located(Problem { start, what: error.message().to_owned() })
+            located(Problem {
+                start,
+                what: error.message().to_owned(),
+            })
         })?;
         file.check(folder, toolsets, instead).map_err(located)
     }
@@ -165,8 +178,13 @@ impl Config {
     }
 }
 
-const DEFAULT_ALGORITHMS: [Algorithm; 5] =
-    [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
+const DEFAULT_ALGORITHMS: [Algorithm; 5] = [
+    Algorithm::RS256,
+    Algorithm::PS256,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
 
 /// What does not hold, and where that begins.
 struct Problem {
@@ -176,7 +194,10 @@ struct Problem {
 
 impl Problem {
     fn at<T>(place: &Spanned<T>, what: impl ToString) -> Self {
-        Self { start: place.span().start, what: what.to_string() }
+        Self {
+            start: place.span().start,
+            what: what.to_string(),
+        }
     }
 }
 
@@ -188,13 +209,24 @@ impl File {
         instead: Option<&Credentials>,
     ) -> Result<Config, Problem> {
         if *self.leeway_seconds.get_ref() > 300 {
-            return Err(Problem::at(&self.leeway_seconds, "leeway_seconds is at most 300"));
+            return Err(Problem::at(
+                &self.leeway_seconds,
+                "leeway_seconds is at most 300",
+            ));
         }
         let supported = &self.scopes_supported;
         if !supported.get_ref().iter().all(|scope| is_scope(scope)) {
-            return Err(Problem::at(supported, "a scope has no blanks, quotes or backslashes"));
+            return Err(Problem::at(
+                supported,
+                "a scope has no blanks, quotes or backslashes",
+            ));
         }
-        if !self.audiences.get_ref().iter().all(|audience| is_one_line(audience)) {
+        if !self
+            .audiences
+            .get_ref()
+            .iter()
+            .all(|audience| is_one_line(audience))
+        {
             let what = "an audience is empty or not printable; give what tokens have in `aud`, such as \
                         the client id or `api://…`";
             return Err(Problem::at(&self.audiences, what));
@@ -202,7 +234,10 @@ impl File {
         if self.tenant.is_empty() {
             let what = "there is no [[tenant]], so nobody could call; add one that says which \
                         portkey_key acts for which claim";
-            return Err(Problem { start: 0, what: what.to_owned() });
+            return Err(Problem {
+                start: 0,
+                what: what.to_owned(),
+            });
         }
         let mut files = Vec::new();
         let check = match (self.introspection, self.algorithms, self.jwks_url) {
@@ -218,7 +253,10 @@ impl File {
             (None, named, jwks_url) => {
                 let named = named.map(|named| named.into_inner().into_iter().map(|one| one.0));
                 let algorithms = named.map_or(DEFAULT_ALGORITHMS.to_vec(), Iterator::collect);
-                Check::Jwt { jwks_url, algorithms }
+                Check::Jwt {
+                    jwks_url,
+                    algorithms,
+                }
             }
         };
         let tenants = self.tenant.into_iter();
@@ -240,9 +278,16 @@ impl Asked {
     fn check(self, files: &mut Vec<PathBuf>) -> Result<Introspection, Problem> {
         let client_secret = key(&self.client_secret, files)?;
         if !is_one_line(self.client_id.get_ref()) {
-            return Err(Problem::at(&self.client_id, "client_id is empty or not printable"));
+            return Err(Problem::at(
+                &self.client_id,
+                "client_id is empty or not printable",
+            ));
         }
-        Ok(Introspection { url: self.url, client_id: self.client_id.into_inner(), client_secret })
+        Ok(Introspection {
+            url: self.url,
+            client_id: self.client_id.into_inner(),
+            client_secret,
+        })
     }
 }
 
@@ -274,7 +319,10 @@ impl Entry {
             Some(credentials) => credentials.clone(),
             None => Credentials {
                 portkey: Some(key(&self.portkey_key, files)?),
-                enkrypt: self.enkrypt_key.map(|named| key(&named, files)).transpose()?,
+                enkrypt: self
+                    .enkrypt_key
+                    .map(|named| key(&named, files))
+                    .transpose()?,
                 missing: NoKey::Caller,
             },
         };
@@ -290,7 +338,15 @@ impl Entry {
         };
         let name = self.name.map(Spanned::into_inner);
         let (claim, value) = (self.claim, self.value.into_inner());
-        Ok(Tenant { claim, value, name, credentials, toolsets, scopes, policy })
+        Ok(Tenant {
+            claim,
+            value,
+            name,
+            credentials,
+            toolsets,
+            scopes,
+            policy,
+        })
     }
 }
 
@@ -305,7 +361,10 @@ fn key(named: &Spanned<String>, files: &mut Vec<PathBuf>) -> Result<Key, Problem
 
 /// Whether a text is a scope as OAuth writes them (RFC 6749 §3.3).
 pub(super) fn is_scope(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 fn is_one_line(text: &str) -> bool {

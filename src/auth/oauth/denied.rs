@@ -19,7 +19,10 @@ impl OAuth {
         let Some(token) = bearer(headers)? else {
             let told = "this server wants an access token: `Authorization: Bearer …`. \
                         WWW-Authenticate says where to read how to get one";
-            return Err(Denied::with_challenge(told.into(), challenge(&Challenge::NoToken)));
+            return Err(Denied::with_challenge(
+                told.into(),
+                challenge(&Challenge::NoToken),
+            ));
         };
         misshapen(token, challenge(&Challenge::InvalidToken))?;
         self.verify_at(token, path).await.map_err(|error| {
@@ -32,7 +35,12 @@ impl OAuth {
                 OAuthError::NoTenant => (StatusCode::FORBIDDEN, None, None),
                 OAuthError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None, None),
             };
-            Denied { status, message: error.to_string().into(), challenge, detail }
+            Denied {
+                status,
+                message: error.to_string().into(),
+                challenge,
+                detail,
+            }
         })
     }
 
@@ -44,7 +52,10 @@ impl OAuth {
         message: String,
         path: &str,
     ) -> Denied {
-        let challenge = Challenge::InsufficientScope { has: &principal.scopes, needed };
+        let challenge = Challenge::InsufficientScope {
+            has: &principal.scopes,
+            needed,
+        };
         Denied {
             status: StatusCode::FORBIDDEN,
             message: message.into(),

@@ -41,7 +41,11 @@ pub(crate) const MAX_PENDING: usize = 1_024;
 const MAX_REQUESTS: usize = 64;
 
 /// What a form leaves as it is (RFC 3986 §2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The issuer's side for asking.
 #[derive(Debug)]
@@ -77,8 +81,18 @@ impl Introspection {
             .time_to_live(KEPT_GOOD)
             .build();
         let (requests, breaker) = (Semaphore::new(MAX_REQUESTS), Breaker::default());
-        let asking = Asking { http, endpoint, expected, known, requests, breaker };
-        Self { asking: Arc::new(asking), pending: SingleFlight::new(MAX_PENDING) }
+        let asking = Asking {
+            http,
+            endpoint,
+            expected,
+            known,
+            requests,
+            breaker,
+        };
+        Self {
+            asking: Arc::new(asking),
+            pending: SingleFlight::new(MAX_PENDING),
+        }
     }
 
     /// The claims of a token that the issuer vouches for. It is asked once by all who bring the token, and
@@ -99,7 +113,11 @@ impl Introspection {
         };
         let pending = self.pending.join(hash, (|_| false, usize::MAX), asking);
         let pending = pending.ok_or(OAuthError::Unavailable)?;
-        let known = timeout(MAX_WAIT, pending.value()).await.ok().flatten().flatten();
+        let known = timeout(MAX_WAIT, pending.value())
+            .await
+            .ok()
+            .flatten()
+            .flatten();
         Ok(known.ok_or(OAuthError::Unavailable)?.verdict?)
     }
 }
@@ -108,7 +126,10 @@ impl Asking {
     /// Asks about a token and keeps the answer; none if there is none.
     async fn learn(&self, hash: [u8; 32], token: &str) -> Option<Known> {
         // Whoever queues for long says nothing about the issuer.
-        let _permit = timeout(MAX_WAIT, self.requests.acquire()).await.ok()?.ok()?;
+        let _permit = timeout(MAX_WAIT, self.requests.acquire())
+            .await
+            .ok()?
+            .ok()?;
         if !self.breaker.admit() {
             return None;
         }
@@ -128,17 +149,30 @@ impl Asking {
     }
 
     async fn ask(&self, token: &str) -> Result<(bool, Value, u32), Fault> {
-        let config::Introspection { url, client_id, client_secret } = &self.endpoint;
+        let config::Introspection {
+            url,
+            client_id,
+            client_secret,
+        } = &self.endpoint;
         let encoded = |text| percent_encode(text, RESERVED).to_string();
         let secret = encoded(client_secret.header().as_bytes());
         let request = self
             .http
             .post(url)
             .basic_auth(encoded(client_id.as_bytes()), Some(secret))
-            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(format!("token={}&token_type_hint=access_token", encoded(token.as_bytes())));
+            .header(
+                http::header::CONTENT_TYPE,
+                "application/x-www-form-urlencoded",
+            )
+            .body(format!(
+                "token={}&token_type_hint=access_token",
+                encoded(token.as_bytes())
+            ));
         let answer = json(request, MOST_BYTES).await?;
-        let active = answer.get("active").and_then(Value::as_bool).ok_or(Fault::NotJson)?;
+        let active = answer
+            .get("active")
+            .and_then(Value::as_bool)
+            .ok_or(Fault::NotJson)?;
         let bytes = answer.to_string().len().try_into().unwrap_or(u32::MAX);
         Ok((active, answer, bytes))
     }
@@ -155,6 +189,10 @@ impl Asking {
                 .map_or(KEPT_GOOD, |left| left.min(KEPT_GOOD)),
             Err(_) => KEPT_BAD,
         };
-        Known { verdict, until: Instant::now() + kept, bytes }
+        Known {
+            verdict,
+            until: Instant::now() + kept,
+            bytes,
+        }
     }
 }

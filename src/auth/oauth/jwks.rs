@@ -81,7 +81,14 @@ impl Jwks {
         rules: Rules,
     ) -> Self {
         let (held, fetches) = (ArcSwapOption::empty(), Mutex::default());
-        Self(Arc::new(Inner { http, issuer, jwks_url, rules, held, fetches }))
+        Self(Arc::new(Inner {
+            http,
+            issuer,
+            jwks_url,
+            rules,
+            held,
+            fetches,
+        }))
     }
 
     /// Whether the other one has the same keys for the same use.
@@ -103,7 +110,12 @@ impl Jwks {
                     Some(fetch) => wait(fetch).await,
                     None => true,
                 };
-                match self.0.held.load_full().filter(|newer| newer.since > held.since) {
+                match self
+                    .0
+                    .held
+                    .load_full()
+                    .filter(|newer| newer.since > held.since)
+                {
                     Some(newer) => Ok(newer.keys.verify(token, &head, &self.0.rules)?),
                     // Newer keys may well know it.
                     None if !is_over || self.is_failing() => Err(OAuthError::Unavailable),
@@ -134,7 +146,11 @@ impl Jwks {
         if let Some(fetch) = fetch.filter(|_| waits) {
             wait(fetch).await;
         }
-        let held = self.0.held.load_full().filter(|held| held.since.elapsed() < MAX_STALE);
+        let held = self
+            .0
+            .held
+            .load_full()
+            .filter(|held| held.since.elapsed() < MAX_STALE);
         held.ok_or(OAuthError::Unavailable)
     }
 
@@ -143,7 +159,10 @@ impl Jwks {
     fn refresh(&self, than: Option<Instant>) -> Option<watch::Receiver<()>> {
         let mut fetches = self.0.fetches();
         // A channel that was closed all the same is that of a fetch that broke off.
-        if let Some(current) = fetches.current.as_ref().filter(|fetch| fetch.has_changed().is_ok())
+        if let Some(current) = fetches
+            .current
+            .as_ref()
+            .filter(|fetch| fetch.has_changed().is_ok())
         {
             return Some(current.clone());
         }
@@ -186,7 +205,11 @@ impl Inner {
             }
         };
         let mut fetches = self.fetches();
-        fetches.failures = if failed { fetches.failures.saturating_add(1) } else { 0 };
+        fetches.failures = if failed {
+            fetches.failures.saturating_add(1)
+        } else {
+            0
+        };
         fetches.ended = Some(Instant::now());
         fetches.current = None;
     }

@@ -73,13 +73,23 @@ pub(super) fn head(token: &str) -> Result<Head, Reason> {
 impl Keys {
     /// The keys of a JWK set that sign and that the rules allow; others are passed over.
     pub(super) fn parse(set: &Value, rules: &Rules) -> Result<Self, Fault> {
-        let keys = set.get("keys").and_then(Value::as_array).ok_or(Fault::NoKeys)?;
+        let keys = set
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(Fault::NoKeys)?;
         if keys.len() > MOST_KEYS {
             return Err(Fault::TooLarge);
         }
-        let keys: Vec<_> = keys.iter().filter_map(|key| SigningKey::parse(key, rules)).collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .filter_map(|key| SigningKey::parse(key, rules))
+            .collect();
         // Nobody means to publish none: what was there before is better.
-        if keys.is_empty() { Err(Fault::NoKeys) } else { Ok(Self(keys)) }
+        if keys.is_empty() {
+            Err(Fault::NoKeys)
+        } else {
+            Ok(Self(keys))
+        }
     }
 
     /// The claims of a token, if one of the keys has signed it and they are as expected.
@@ -92,11 +102,21 @@ impl Keys {
         Head(header): &Head,
         rules: &Rules,
     ) -> Result<Claims, Reason> {
-        let named = self.0.iter().filter(|key| header.kid.is_none() || key.id == header.kid);
-        let fitting: Vec<_> = named.clone().filter(|key| key.algorithm == header.alg).collect();
+        let named = self
+            .0
+            .iter()
+            .filter(|key| header.kid.is_none() || key.id == header.kid);
+        let fitting: Vec<_> = named
+            .clone()
+            .filter(|key| key.algorithm == header.alg)
+            .collect();
         if fitting.is_empty() {
             let known = header.kid.is_some() && named.count() > 0;
-            return Err(if known { Reason::Algorithm } else { Reason::UnknownKey });
+            return Err(if known {
+                Reason::Algorithm
+            } else {
+                Reason::UnknownKey
+            });
         }
         // Where several keys could have signed, a token has to say which.
         if header.kid.is_none() && fitting.len() > 1 {
@@ -123,8 +143,13 @@ impl SigningKey {
     fn parse(jwk: &Value, rules: &Rules) -> Option<Self> {
         let jwk = Jwk::deserialize(jwk).ok()?;
         let signs = jwk.used_for.as_deref().is_none_or(|used| used == "sig")
-            && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
-        let algorithm = jwk.algorithm().filter(|one| signs && rules.algorithms.contains(one))?;
+            && jwk
+                .key_ops
+                .as_ref()
+                .is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        let algorithm = jwk
+            .algorithm()
+            .filter(|one| signs && rules.algorithms.contains(one))?;
         let mut validation = Validation::new(algorithm);
         validation.leeway = rules.expected.leeway;
         validation.validate_nbf = true;
@@ -132,7 +157,12 @@ impl SigningKey {
         // Our own check of it knows the endpoint.
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        Some(Self { key: jwk.key()?, id: jwk.kid, algorithm, validation })
+        Some(Self {
+            key: jwk.key()?,
+            id: jwk.kid,
+            algorithm,
+            validation,
+        })
     }
 }
 

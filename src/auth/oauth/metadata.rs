@@ -51,12 +51,20 @@ impl Metadata {
         scopes_supported: Vec<String>,
     ) -> Self {
         let (prefix, issuer) = (String::new(), issuer.as_str().to_owned());
-        Self { resource, prefix, issuer, scopes_supported }
+        Self {
+            resource,
+            prefix,
+            issuer,
+            scopes_supported,
+        }
     }
 
     /// The same with this before the paths of the server.
     pub(super) fn with_prefix(self, prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), ..self }
+        Self {
+            prefix: prefix.to_owned(),
+            ..self
+        }
     }
 
     /// The whole endpoint, as tokens name it.
@@ -121,7 +129,10 @@ impl Metadata {
 
     /// Where the document of the endpoint at a path of this server is.
     fn url(&self, path: &str) -> String {
-        let below = path.strip_prefix(ENDPOINT).and_then(below).unwrap_or_default();
+        let below = path
+            .strip_prefix(ENDPOINT)
+            .and_then(below)
+            .unwrap_or_default();
         if self.prefix.is_empty() {
             let base = match (self.resource.path(), below) {
                 ("", "") => "",
@@ -131,7 +142,10 @@ impl Metadata {
         }
         // A proxy that passes on what begins with the prefix passes this on.
         let origin = self.resource.origin();
-        format!("{origin}{}/.well-known/{NAME}{ENDPOINT}{below}", self.prefix)
+        format!(
+            "{origin}{}/.well-known/{NAME}{ENDPOINT}{below}",
+            self.prefix
+        )
     }
 
     /// The value of `WWW-Authenticate` for a request to the endpoint at this path.

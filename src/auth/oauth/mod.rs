@@ -142,11 +142,20 @@ impl OAuth {
         signature::install();
         let metadata = Metadata::new(config.resource, &config.issuer, config.scopes_supported);
         let issuer = config.issuer.as_str().to_owned();
-        let expected = Expected { issuer, leeway: config.leeway_seconds };
+        let expected = Expected {
+            issuer,
+            leeway: config.leeway_seconds,
+        };
         let leeway = Duration::from_secs(config.leeway_seconds);
         let verifier = match config.check {
-            Check::Jwt { jwks_url, algorithms } => {
-                let rules = Rules { expected, algorithms };
+            Check::Jwt {
+                jwks_url,
+                algorithms,
+            } => {
+                let rules = Rules {
+                    expected,
+                    algorithms,
+                };
                 Verifier::Jwt(Jwks::new(http, config.issuer, jwks_url, rules))
             }
             Check::Introspection(endpoint) => {
@@ -155,7 +164,14 @@ impl OAuth {
             }
         };
         let (tenants, audiences) = (config.tenants, config.audiences);
-        Self { verifier, tenants, metadata, audiences, leeway, settings: next_settings() }
+        Self {
+            verifier,
+            tenants,
+            metadata,
+            audiences,
+            leeway,
+            settings: next_settings(),
+        }
     }
 
     /// The same with the keys that are known of the same issuer, if any: a change of other settings must not
@@ -174,7 +190,10 @@ impl OAuth {
 
     /// The same, where all paths of the server stand behind another one.
     pub fn with_path_prefix(self, prefix: &str) -> Self {
-        Self { metadata: self.metadata.with_prefix(prefix), ..self }
+        Self {
+            metadata: self.metadata.with_prefix(prefix),
+            ..self
+        }
     }
 
     /// Who bears this token.
@@ -195,13 +214,20 @@ impl OAuth {
             let endpoint = self.metadata.resource_at(path);
             // Clients name it as they call it.
             let called = path.ends_with('/').then(|| format!("{endpoint}/"));
-            let ours = [self.metadata.resource(), &*endpoint].into_iter().chain(called.as_deref());
+            let ours = [self.metadata.resource(), &*endpoint]
+                .into_iter()
+                .chain(called.as_deref());
             if !claims.are_for(ours.chain(self.audiences.iter().map(String::as_str))) {
                 return Err(Reason::Audience.into());
             }
             let tenant = self.tenants.iter().find(|tenant| tenant.has(&claims));
-            let grant = Grant::OAuth { until: self.until(&claims), settings: self.settings };
-            Ok(tenant.ok_or(OAuthError::NoTenant)?.principal(&claims, grant))
+            let grant = Grant::OAuth {
+                until: self.until(&claims),
+                settings: self.settings,
+            };
+            Ok(tenant
+                .ok_or(OAuthError::NoTenant)?
+                .principal(&claims, grant))
         };
         let outcome = outcome.await;
         if let Err(OAuthError::Invalid(reason)) = &outcome {
@@ -232,7 +258,9 @@ impl OAuth {
 
     /// When a token with these claims ends, as far as is known.
     fn until(&self, claims: &Claims) -> Option<SystemTime> {
-        let expiry = claims.expiry().and_then(|expiry| expiry.checked_add(self.leeway));
+        let expiry = claims
+            .expiry()
+            .and_then(|expiry| expiry.checked_add(self.leeway));
         match &self.verifier {
             Verifier::Jwt(_) => expiry,
             // It may have been revoked any time.

@@ -82,7 +82,10 @@ impl Http {
         // A redirect would have somebody else vouch for tokens.
         let builder = builder.redirect(Policy::none()).referer(false);
         let client = builder.connect_timeout(TIME_LIMIT).build()?;
-        Ok(Self { client, readiness: Readiness::default() })
+        Ok(Self {
+            client,
+            readiness: Readiness::default(),
+        })
     }
 
     /// The same client, which reports the state of the authorization server.
@@ -116,8 +119,10 @@ impl Http {
         most_bytes: usize,
     ) -> Result<Address, Fault> {
         let oauth = issuer.well_known("oauth-authorization-server");
-        let openid =
-            format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
+        let openid = format!(
+            "{}/.well-known/openid-configuration",
+            issuer.as_str().trim_end_matches('/')
+        );
         let metadata = match json(self.client.get(oauth), most_bytes).await {
             // Whoever knows only the other form says so in many ways.
             Err(Fault::Status(_) | Fault::NotJson) => {
@@ -128,7 +133,10 @@ impl Http {
         if metadata.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {
             return Err(Fault::OtherIssuer);
         }
-        let keys = metadata.get("jwks_uri").and_then(Value::as_str).unwrap_or_default();
+        let keys = metadata
+            .get("jwks_uri")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let keys = Address::try_from(keys.to_owned()).map_err(|_| Fault::NoJwksUri)?;
         // An issuer elsewhere has no business with this machine's loopback.
         if keys.is_plain() && !issuer.address().is_plain() {
@@ -145,7 +153,10 @@ pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>) ->
 
 /// The JSON that a request is answered with.
 pub(super) async fn json(request: RequestBuilder, most_bytes: usize) -> Result<Value, Fault> {
-    let mut response = request.header(http::header::ACCEPT, "application/json").send().await?;
+    let mut response = request
+        .header(http::header::ACCEPT, "application/json")
+        .send()
+        .await?;
     if response.status() != http::StatusCode::OK {
         return Err(Fault::Status(response.status().as_u16()));
     }

@@ -64,7 +64,11 @@ fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn 
     if key.family() != algorithm.family() {
         return Err(new_error(ErrorKind::InvalidKeyFormat));
     }
-    Ok(Box::new(Ring { algorithm: *algorithm, scheme, key: key.clone() }))
+    Ok(Box::new(Ring {
+        algorithm: *algorithm,
+        scheme,
+        key: key.clone(),
+    }))
 }
 
 impl Verifier<Vec<u8>> for Ring {

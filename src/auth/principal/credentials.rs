@@ -112,23 +112,41 @@ impl fmt::Display for Shape {
 impl Shape {
     /// The form of a text without blanks around it; none if it may be a key.
     pub fn of(text: &str) -> Option<Self> {
-        let begins =
-            |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+        let begins = |with: &str| {
+            text.get(..with.len())
+                .is_some_and(|t| t.eq_ignore_ascii_case(with))
+        };
         let between = |open: &str, close: &str| text.starts_with(open) && text.ends_with(close);
-        let quotes = ['"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
-        let placeholders = [("${", "}"), ("$(", ")"), ("{{", "}}"), ("<", ">"), ("%", "%")];
+        let quotes = [
+            '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}',
+        ];
+        let placeholders = [
+            ("${", "}"),
+            ("$(", ")"),
+            ("{{", "}}"),
+            ("<", ">"),
+            ("%", "%"),
+        ];
         let is_word = |text: &str| {
-            text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            text.bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         };
         if text.starts_with('\u{feff}') {
             Some(Self::Marked)
         } else if text.starts_with(quotes) || text.ends_with(quotes) {
             Some(Self::Quoted)
-        } else if placeholders.into_iter().any(|(open, close)| between(open, close))
-            || text.strip_prefix('$').is_some_and(|name| !name.is_empty() && is_word(name))
+        } else if placeholders
+            .into_iter()
+            .any(|(open, close)| between(open, close))
+            || text
+                .strip_prefix('$')
+                .is_some_and(|name| !name.is_empty() && is_word(name))
         {
             Some(Self::Placeholder)
-        } else if ["env:", "file:", "op://", "$env:", "$file:"].into_iter().any(begins) {
+        } else if ["env:", "file:", "op://", "$env:", "$file:"]
+            .into_iter()
+            .any(begins)
+        {
             Some(Self::Reference)
         } else if begins("bearer ") {
             Some(Self::Scheme)
@@ -189,7 +207,9 @@ impl Key {
             let secret = std::env::var(name).map_err(|_| KeyError::Unset(name.to_owned()))?;
             return Self::new(KeySource::Env(name.to_owned()), &secret.into());
         }
-        let path = reference.strip_prefix("file:").ok_or(KeyError::NoReference)?;
+        let path = reference
+            .strip_prefix("file:")
+            .ok_or(KeyError::NoReference)?;
         Self::in_file(path.into())
     }
 

@@ -163,7 +163,10 @@ impl Principal {
 
     /// The same, with only what a request leaves on offer.
     pub fn narrowed(&self, modes: AccessModes) -> Self {
-        Self { narrowing: Some(Arc::new(modes)), ..self.clone() }
+        Self {
+            narrowing: Some(Arc::new(modes)),
+            ..self.clone()
+        }
     }
 
     /// Whether the operation exists for this caller at all: such are listed.
@@ -177,14 +180,21 @@ impl Principal {
         }
         if !self.toolsets.allows(domain) {
             let (tool, caller) = (operation.name(), self.name.clone());
-            return Err(Withheld::Toolset { tool, domain, caller });
+            return Err(Withheld::Toolset {
+                tool,
+                domain,
+                caller,
+            });
         }
         // Without a Portkey key its tools are listed all the same: a call then says what is missing.
         let upstream = operation.base().upstream();
         if upstream != Upstream::Portkey
             && let Err(why) = self.credentials.key(upstream)
         {
-            return Err(Withheld::NoKey { tool: operation.name(), why });
+            return Err(Withheld::NoKey {
+                tool: operation.name(),
+                why,
+            });
         }
         Ok(())
     }
@@ -200,7 +210,14 @@ impl Principal {
         if self.scopes.allows(domain, access) {
             return Ok(());
         }
-        let needed = Needed { wide: Scope::wide(access), narrow: Scope::of(domain, access) };
-        Err(Withheld::Scope { tool: operation.name(), needed, caller: self.name.clone() })
+        let needed = Needed {
+            wide: Scope::wide(access),
+            narrow: Scope::of(domain, access),
+        };
+        Err(Withheld::Scope {
+            tool: operation.name(),
+            needed,
+            caller: self.name.clone(),
+        })
     }
 }

@@ -95,7 +95,11 @@ impl AccessModes {
             Mode::ReadOnly
         } else if self.no_delete && operation.effects() == Effect::Delete {
             Mode::NoDelete
-        } else if self.toolsets.as_ref().is_some_and(|toolsets| !toolsets.allows(domain)) {
+        } else if self
+            .toolsets
+            .as_ref()
+            .is_some_and(|toolsets| !toolsets.allows(domain))
+        {
             Mode::Toolsets
         } else if self.tools.as_ref().is_some_and(|tools| !chosen(tools)) {
             Mode::Tools
@@ -104,7 +108,10 @@ impl AccessModes {
         } else {
             return Ok(());
         };
-        Err(Withheld::Mode { tool: name, setting: Setting { by: self.by, mode } })
+        Err(Withheld::Mode {
+            tool: name,
+            setting: Setting { by: self.by, mode },
+        })
     }
 }
 
@@ -125,13 +132,19 @@ impl Tools {
             let is_one_of_them = matcher(given)?;
             let meant = known.clone().filter(|operation| {
                 is_one_of_them(operation.name())
-                    || operation.other_names().iter().any(|name| is_one_of_them(name))
+                    || operation
+                        .other_names()
+                        .iter()
+                        .any(|name| is_one_of_them(name))
             });
             let mut is_known = false;
             chosen.extend(meant.map(Operation::name).inspect(|_| is_known = true));
             if !is_known {
                 let hint = suggestion(given, known.clone());
-                return Err(NoChoice::Unknown { name: given.to_owned(), hint });
+                return Err(NoChoice::Unknown {
+                    name: given.to_owned(),
+                    hint,
+                });
             }
         }
         Ok(Self(chosen))
@@ -147,12 +160,18 @@ fn matcher(given: &str) -> Result<impl Fn(&str) -> bool, NoChoice> {
     }
     let name = given.replace('_', "-");
     let glob = match name.contains(['*', '?']) {
-        true => Some(GlobBuilder::new(&name).build().map_err(|_| malformed())?.compile_matcher()),
+        true => Some(
+            GlobBuilder::new(&name)
+                .build()
+                .map_err(|_| malformed())?
+                .compile_matcher(),
+        ),
         false => None,
     };
     Ok(move |known: &str| {
         let known = known.replace('_', "-");
-        glob.as_ref().map_or(name == known, |glob| glob.is_match(&known))
+        glob.as_ref()
+            .map_or(name == known, |glob| glob.is_match(&known))
     })
 }
 

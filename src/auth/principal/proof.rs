@@ -96,7 +96,11 @@ struct Known {
 
 impl Default for Proofs {
     fn default() -> Self {
-        let fading = |ttl| Fading { ttl, entries: HashMap::new(), order: VecDeque::new() };
+        let fading = |ttl| Fading {
+            ttl,
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+        };
         Self {
             known: Mutex::new(Known {
                 accepted: fading(PROOF_TTL),
@@ -194,8 +198,17 @@ struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     fn new(proofs: &'a Proofs, name: &Arc<str>) -> Self {
-        let lock = proofs.known().checking.entry(name.clone()).or_default().clone();
-        Self { proofs, name: name.clone(), lock }
+        let lock = proofs
+            .known()
+            .checking
+            .entry(name.clone())
+            .or_default()
+            .clone();
+        Self {
+            proofs,
+            name: name.clone(),
+            lock,
+        }
     }
 }
 
@@ -253,7 +266,9 @@ mod tests {
     use super::*;
 
     async fn checked(proofs: &Proofs, name: &str, status: KeyStatus) -> Result<(), Unproven> {
-        proofs.check(&name.into(), ready(Ok(())), ready(status)).await
+        proofs
+            .check(&name.into(), ready(Ok(())), ready(status))
+            .await
     }
 
     #[tokio::test]
@@ -263,15 +278,28 @@ mod tests {
             then: Result<(), Unproven>,
         }
         for Case { first, then } in [
-            Case { first: KeyStatus::Accepted, then: Ok(()) },
-            Case { first: KeyStatus::Refused, then: Err(Unproven::Refused) },
-            Case { first: KeyStatus::Unknown, then: Err(Unproven::Unknown) },
+            Case {
+                first: KeyStatus::Accepted,
+                then: Ok(()),
+            },
+            Case {
+                first: KeyStatus::Refused,
+                then: Err(Unproven::Refused),
+            },
+            Case {
+                first: KeyStatus::Unknown,
+                then: Err(Unproven::Unknown),
+            },
         ] {
             let proofs = Proofs::default();
             assert_eq!(checked(&proofs, "a", first).await, then);
             let admit = async { panic!("it is known") };
             let ask = async { panic!("it is known") };
-            assert_eq!(proofs.check(&"a".into(), admit, ask).await, then, "{first:?}");
+            assert_eq!(
+                proofs.check(&"a".into(), admit, ask).await,
+                then,
+                "{first:?}"
+            );
             assert_eq!(proofs.is_accepted("a"), then.is_ok());
             assert!(!proofs.is_accepted("b"));
         }
@@ -280,7 +308,10 @@ mod tests {
     #[tokio::test]
     async fn successful_call_proves_a_key_that_was_refused() {
         let proofs = Proofs::default();
-        assert_eq!(checked(&proofs, "a", KeyStatus::Refused).await, Err(Unproven::Refused));
+        assert_eq!(
+            checked(&proofs, "a", KeyStatus::Refused).await,
+            Err(Unproven::Refused)
+        );
         proofs.accept(&"a".into());
         assert_eq!(checked(&proofs, "a", KeyStatus::Refused).await, Ok(()));
     }
@@ -289,7 +320,9 @@ mod tests {
     async fn check_that_is_not_admitted_asks_nobody() {
         let proofs = Proofs::default();
         let ask = async { panic!("it was not admitted") };
-        let checked = proofs.check(&"a".into(), ready(Err(Unproven::TooMany)), ask).await;
+        let checked = proofs
+            .check(&"a".into(), ready(Err(Unproven::TooMany)), ask)
+            .await;
         assert_eq!(checked, Err(Unproven::TooMany));
         assert!(proofs.known().checking.is_empty());
     }
@@ -342,7 +375,11 @@ mod tests {
 
     #[test]
     fn name_that_is_put_in_again_lasts_from_then_on() {
-        let mut fading = Fading { ttl: PROOF_TTL, entries: HashMap::new(), order: VecDeque::new() };
+        let mut fading = Fading {
+            ttl: PROOF_TTL,
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+        };
         let (start, name) = (Instant::now(), "a".into());
         for i in 0..100 {
             fading.insert(&name, start + Duration::from_secs(i));

@@ -52,12 +52,18 @@ pub struct NoScope;
 impl Scope {
     /// For every domain.
     pub const fn wide(access: Access) -> Self {
-        Self { access, domain: None }
+        Self {
+            access,
+            domain: None,
+        }
     }
 
     /// For one domain.
     pub fn of(domain: &str, access: Access) -> Self {
-        Self { access, domain: Some(domain.to_owned()) }
+        Self {
+            access,
+            domain: Some(domain.to_owned()),
+        }
     }
 
     /// The domain it is for; none if for all.
@@ -105,12 +111,19 @@ impl Scopes {
 
     /// Those of a token's scopes that are ours; the others are for somebody else.
     pub fn among<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(words.into_iter().filter_map(|word| word.parse().ok()).collect())
+        Self(
+            words
+                .into_iter()
+                .filter_map(|word| word.parse().ok())
+                .collect(),
+        )
     }
 
     /// Whether everything is allowed.
     pub fn is_all(&self) -> bool {
-        Access::ALL.into_iter().all(|access| self.0.contains(&Scope::wide(access)))
+        Access::ALL
+            .into_iter()
+            .all(|access| self.0.contains(&Scope::wide(access)))
     }
 
     /// Whether this access to this domain is allowed.
@@ -127,7 +140,11 @@ impl Scopes {
                 Some(domain) => other.allows(domain, scope.access),
                 None => other.0.contains(scope),
             };
-            one.0.iter().filter(allowed).cloned().collect::<BTreeSet<_>>()
+            one.0
+                .iter()
+                .filter(allowed)
+                .cloned()
+                .collect::<BTreeSet<_>>()
         };
         let mut both = narrowed(self, bound);
         both.extend(narrowed(bound, self));

@@ -48,11 +48,18 @@ impl Toolsets {
     /// # Errors
     /// There is none; says which one is near.
     pub fn domain(name: &str, known: &[&'static str]) -> Result<&'static str, UnknownToolset> {
-        known.iter().copied().find(|known| *known == name).ok_or_else(|| {
-            let groups = Catalog::groups().iter().map(|(group, _)| *group);
-            let hint = did_you_mean(name, known.iter().copied().chain(groups));
-            UnknownToolset { name: name.to_owned(), hint }
-        })
+        known
+            .iter()
+            .copied()
+            .find(|known| *known == name)
+            .ok_or_else(|| {
+                let groups = Catalog::groups().iter().map(|(group, _)| *group);
+                let hint = did_you_mean(name, known.iter().copied().chain(groups));
+                UnknownToolset {
+                    name: name.to_owned(),
+                    hint,
+                }
+            })
     }
 
     /// What is in both.

@@ -68,10 +68,20 @@ pub(super) struct Approval {
     approval_timeout: Duration,
     /// Loopback address where a human decides about calls that wait, by page or by
     /// `portkey-mcp approvals`; port 0 takes a free one.
-    #[arg(long, global = true, env = "PORTKEY_MCP_ADMIN_LISTEN", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_ADMIN_LISTEN",
+        value_name = "ADDRESS"
+    )]
     admin_listen: Option<SocketAddr>,
     /// File that the server writes that address and a token to, and `portkey-mcp approvals` reads.
-    #[arg(long, global = true, env = "PORTKEY_MCP_ADMIN_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "PORTKEY_MCP_ADMIN_FILE",
+        value_name = "FILE"
+    )]
     admin_file: Option<PathBuf>,
 }
 
@@ -91,7 +101,9 @@ impl Approval {
 
     pub(super) fn desk(&self, approvals: &Arc<Approvals>) -> anyhow::Result<Option<Desk>> {
         let file = self.admin_file.as_deref();
-        self.admin_listen.map(|listen| Desk::open(listen, file, approvals.clone())).transpose()
+        self.admin_listen
+            .map(|listen| Desk::open(listen, file, approvals.clone()))
+            .transpose()
     }
 
     pub(super) fn admin_file(&self) -> Option<&Path> {

@@ -24,6 +24,9 @@ impl Policy {
     }
 
     pub(super) fn load(&self) -> anyhow::Result<Option<portkey_policy::Policy>> {
-        self.policy.as_deref().map(portkey_policy::Policy::quiet).transpose()
+        self.policy
+            .as_deref()
+            .map(portkey_policy::Policy::quiet)
+            .transpose()
     }
 }

@@ -52,7 +52,10 @@ pub(super) fn print(
         out,
         "\n# Rules for tools by name. Every tool, by what it does; take a mark away to say"
     )?;
-    writeln!(out, "# something of one. Under `default: deny` a tool that stands here is allowed.")?;
+    writeln!(
+        out,
+        "# something of one. Under `default: deny` a tool that stands here is allowed."
+    )?;
     writeln!(out, "# tools:")?;
     let effects = [
         (Effect::Read, "look, and change nothing"),
@@ -62,7 +65,10 @@ pub(super) fn print(
     ];
     for (effect, about) in effects {
         writeln!(out, "#   # {}: {about}", effect.word())?;
-        for entry in catalog.iter().filter(|entry| entry.operation.effects() == effect) {
+        for entry in catalog
+            .iter()
+            .filter(|entry| entry.operation.effects() == effect)
+        {
             let (name, title) = (entry.operation.name(), entry.published().title());
             writeln!(out, "#   {name}: {{ rules: [] }} # {title}")?;
         }

@@ -104,8 +104,14 @@ fn check(rules: &Rules, strict: bool, out: &mut impl Write) -> anyhow::Result<Ex
         writeln!(out, "{word}: {}", one_line(warning))?;
     }
     let catalog = Catalog::full();
-    let hidden = catalog.iter().filter(|entry| rules.hides(entry.operation)).count();
-    let listed = catalog.iter().filter(|entry| rules.can_permit(entry.operation)).count();
+    let hidden = catalog
+        .iter()
+        .filter(|entry| rules.hides(entry.operation))
+        .count();
+    let listed = catalog
+        .iter()
+        .filter(|entry| rules.can_permit(entry.operation))
+        .count();
     let (name, count, revision) = (one_line(rules.name()), rules.len(), rules.revision());
     let all = catalog.iter().count();
     writeln!(
@@ -123,7 +129,11 @@ impl Explain {
         let rules = Rules::quiet(&self.file)?;
         let mut call = self.call.into_iter();
         let tool = call.next().unwrap_or_default();
-        let args = call.next().map(|args| cases::arguments(&args)).transpose()?.unwrap_or_default();
+        let args = call
+            .next()
+            .map(|args| cases::arguments(&args))
+            .transpose()?
+            .unwrap_or_default();
         let case = Case {
             call: tool,
             args,
@@ -143,7 +153,10 @@ impl Explain {
         if let Some(rule) = decision.verdict.rule() {
             writeln!(out, "  decided by: {}", one_line(&rule.to_string()))?;
         }
-        if catalog.find(&case.call).is_ok_and(|entry| !rules.can_permit(entry.operation)) {
+        if catalog
+            .find(&case.call)
+            .is_ok_and(|entry| !rules.can_permit(entry.operation))
+        {
             writeln!(out, "  not listed: no call of it can be permitted")?;
         }
         for step in steps {
@@ -174,6 +187,15 @@ async fn test(rules: &Rules, file: &Path, out: &mut impl Write) -> anyhow::Resul
             writeln!(out, "{}", one_line(&told))?;
         }
     }
-    writeln!(out, "{} of {} cases hold", cases.len() - failed, cases.len())?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    writeln!(
+        out,
+        "{} of {} cases hold",
+        cases.len() - failed,
+        cases.len()
+    )?;
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -76,7 +76,10 @@ pub struct DocumentError {
 }
 
 fn wrong(line: usize, reason: impl Into<String>) -> DocumentError {
-    DocumentError { line, reason: reason.into() }
+    DocumentError {
+        line,
+        reason: reason.into(),
+    }
 }
 
 impl Prompt {
@@ -85,33 +88,56 @@ impl Prompt {
     /// # Errors
     /// There is no front matter, it says what it should not, or text and arguments do not fit.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+        let text = text
+            .strip_prefix('\u{feff}')
+            .unwrap_or(text)
+            .replace("\r\n", "\n");
         let rest = text.strip_prefix("---\n");
         let rest =
             rest.ok_or_else(|| wrong(1, "a prompt begins with front matter, between lines `---`"))?;
         let lines = rest.lines().position(|line| line.trim_end() == FENCE);
         let lines = lines
             .ok_or_else(|| wrong(1, "the front matter has no end; close it with a line `---`"))?;
-        let yaml: String = rest.lines().take(lines).flat_map(|line| [line, "\n"]).collect();
-        let body: String = rest.lines().skip(lines + 1).flat_map(|line| [line, "\n"]).collect();
+        let yaml: String = rest
+            .lines()
+            .take(lines)
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let body: String = rest
+            .lines()
+            .skip(lines + 1)
+            .flat_map(|line| [line, "\n"])
+            .collect();
         let front: Front = serde_saphyr::from_str(&yaml).map_err(|error| {
             // The fence is a line of the file, too.
-            let line = error.location().map_or(1, |place| place.line() as usize + 1);
+            let line = error
+                .location()
+                .map_or(1, |place| place.line() as usize + 1);
             let reason = error.without_snippet().to_string();
             wrong(line, reason.lines().next().unwrap_or_default())
         })?;
-        let prompt = Self { front, body: body.trim().to_owned() };
+        let prompt = Self {
+            front,
+            body: body.trim().to_owned(),
+        };
         prompt.check(lines + 3)?;
         Ok(prompt)
     }
 
     /// Whether text and arguments fit; `first` is the number of the text's first line.
     fn check(&self, first: usize) -> Result<(), DocumentError> {
-        let Front { name, title, description, arguments } = &self.front;
+        let Front {
+            name,
+            title,
+            description,
+            arguments,
+        } = &self.front;
         let is_name = |name: &str, dash| {
             !name.is_empty()
                 && name.len() <= 64
-                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == dash)
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == dash)
         };
         if !is_name(name, b'-') {
             let reason = "`name` is made of a to z, 0 to 9 and `-`, at most 64 of them";
@@ -121,7 +147,10 @@ impl Prompt {
             return Err(wrong(1, "title, description and text may not be empty"));
         }
         let mut declared = BTreeSet::new();
-        for Argument { name, completes, .. } in arguments {
+        for Argument {
+            name, completes, ..
+        } in arguments
+        {
             if let Some(domain) = completes
                 && !Catalog::domains().contains(&domain.as_str())
             {
@@ -159,7 +188,10 @@ impl Prompt {
             }
         }
         match declared.difference(&used).next() {
-            Some(name) => Err(wrong(1, format!("the argument `{name}` is never used in the text"))),
+            Some(name) => Err(wrong(
+                1,
+                format!("the argument `{name}` is never used in the text"),
+            )),
             None => Ok(()),
         }
     }
@@ -186,7 +218,10 @@ impl Prompt {
 
     /// The argument of that name.
     pub fn argument(&self, name: &str) -> Option<&Argument> {
-        self.front.arguments.iter().find(|argument| argument.name == name)
+        self.front
+            .arguments
+            .iter()
+            .find(|argument| argument.name == name)
     }
 
     /// What stands in backticks and could be the name of a tool, in the order of the text.

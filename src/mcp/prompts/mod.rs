@@ -113,7 +113,12 @@ impl Library {
             let text = read_text(file, MOST_BYTES).with_context(told)?;
             let prompt = Prompt::parse(&text).with_context(told)?;
             if let Some(other) = own.insert(prompt.name().to_owned(), file) {
-                bail!("{}: {} has the name `{}` too", told(), shown(other), prompt.name());
+                bail!(
+                    "{}: {} has the name `{}` too",
+                    told(),
+                    shown(other),
+                    prompt.name()
+                );
             }
             self.add(prompt);
         }
@@ -163,10 +168,20 @@ impl Prompt {
     pub fn render(&self, args: &JsonMap) -> Result<String, PromptError> {
         let prompt = || self.name().to_owned();
         if args.keys().any(|name| self.argument(name).is_none()) {
-            let names: Vec<_> =
-                self.arguments().iter().map(|one| format!("`{}`", one.name)).collect();
-            let takes = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return Err(PromptError::Undeclared { prompt: prompt(), takes });
+            let names: Vec<_> = self
+                .arguments()
+                .iter()
+                .map(|one| format!("`{}`", one.name))
+                .collect();
+            let takes = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            };
+            return Err(PromptError::Undeclared {
+                prompt: prompt(),
+                takes,
+            });
         }
         let mut values = BTreeMap::new();
         for argument in self.arguments() {
@@ -175,15 +190,25 @@ impl Prompt {
                 None => None,
                 Some(value) => Some(value.as_str().and_then(document::plain).ok_or_else(|| {
                     let most = document::LONGEST_VALUE;
-                    PromptError::NoText { prompt: prompt(), argument: name(), most }
+                    PromptError::NoText {
+                        prompt: prompt(),
+                        argument: name(),
+                        most,
+                    }
                 })?),
             };
             let value = match given.filter(|text| !text.is_empty()) {
                 Some(text) => text,
                 None if argument.required => {
-                    return Err(PromptError::Missing { prompt: prompt(), argument: name() });
+                    return Err(PromptError::Missing {
+                        prompt: prompt(),
+                        argument: name(),
+                    });
                 }
-                None => argument.default.clone().unwrap_or_else(|| "not given".to_owned()),
+                None => argument
+                    .default
+                    .clone()
+                    .unwrap_or_else(|| "not given".to_owned()),
             };
             values.insert(argument.name.as_str(), value);
         }

@@ -112,10 +112,17 @@ fn invalid(refusal: &Refusal, cause: bool) -> String {
 /// The argument that a refusal is about.
 fn named_argument(refusal: &Refusal) -> Option<&str> {
     let names = &refusal.call.names;
-    let known =
-        |word: &str| names.iter().find(|name| name.eq_ignore_ascii_case(word)).map(String::as_str);
+    let known = |word: &str| {
+        names
+            .iter()
+            .find(|name| name.eq_ignore_ascii_case(word))
+            .map(String::as_str)
+    };
     let step = |place: &str| place.split(['.', '[', ']']).rev().find_map(known);
-    let placed = refusal.details.iter().find_map(|detail| step(&detail.place));
+    let placed = refusal
+        .details
+        .iter()
+        .find_map(|detail| step(&detail.place));
     let texts = || {
         let details = refusal.details.iter().map(|detail| &*detail.text);
         [&*refusal.message].into_iter().chain(details)
@@ -128,18 +135,21 @@ fn named_argument(refusal: &Refusal) -> Option<&str> {
 fn in_text(text: &str) -> impl Iterator<Item = &str> {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut end = 0;
-    text.split(move |c: char| !is_letter(c)).filter(move |word| {
-        let start = end;
-        end = start + word.len() + 1;
-        let before = text.get(..start).unwrap_or_default();
-        let after = text.get(start + word.len()..).unwrap_or_default();
-        let is_quoted = QUOTES.iter().any(|mark| before.ends_with(mark) && after.starts_with(mark));
-        let is_subject = start == 0;
-        let is_name = word.contains('_')
-            || word.chars().skip(1).any(|c| c.is_ascii_uppercase())
-                && word.chars().any(|c| c.is_ascii_lowercase());
-        !word.is_empty() && (is_quoted || is_subject || is_name)
-    })
+    text.split(move |c: char| !is_letter(c))
+        .filter(move |word| {
+            let start = end;
+            end = start + word.len() + 1;
+            let before = text.get(..start).unwrap_or_default();
+            let after = text.get(start + word.len()..).unwrap_or_default();
+            let is_quoted = QUOTES
+                .iter()
+                .any(|mark| before.ends_with(mark) && after.starts_with(mark));
+            let is_subject = start == 0;
+            let is_name = word.contains('_')
+                || word.chars().skip(1).any(|c| c.is_ascii_uppercase())
+                    && word.chars().any(|c| c.is_ascii_lowercase());
+            !word.is_empty() && (is_quoted || is_subject || is_name)
+        })
 }
 
 /// Whose key is refused, and what else may be the matter.
@@ -256,7 +266,10 @@ fn forbidden(operation: &Operation, refusal: &Refusal) -> String {
     causes.push(match operation.needs_scopes() {
         [] => "the key lacks the scope".to_owned(),
         [only] => format!("the key lacks the scope (it needs `{only}`)"),
-        several => format!("the key lacks the scope (it needs `{}`)", several.join("` or `")),
+        several => format!(
+            "the key lacks the scope (it needs `{}`)",
+            several.join("` or `")
+        ),
     });
     let takes_workspace = call.names.iter().any(|name| name == "workspace_id");
     causes.push(match (call.has_workspace, takes_workspace) {
@@ -274,7 +287,11 @@ fn forbidden(operation: &Operation, refusal: &Refusal) -> String {
     if has_target {
         causes.push("the resource does not exist".to_owned());
     }
-    let first = if has_target { "the id" } else { "the arguments" };
+    let first = if has_target {
+        "the id"
+    } else {
+        "the arguments"
+    };
     let count = match causes.len() {
         3 => "three",
         4 => "four",

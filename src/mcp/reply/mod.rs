@@ -51,7 +51,10 @@ pub fn answer(shown: Shown, content: Content, has_strangers_text: bool) -> CallT
 pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result<Vec<u8>> {
     let structured = result.structured_content.take();
     let text = match result.content.as_slice() {
-        [only] => only.as_text().map(|text| &*text.text).filter(|_| structured.is_some()),
+        [only] => only
+            .as_text()
+            .map(|text| &*text.text)
+            .filter(|_| structured.is_some()),
         _ => None,
     };
     let mut message = Vec::with_capacity(256 + 3 * text.map_or(0, str::len));
@@ -164,7 +167,10 @@ mod tests {
                     true => assert_eq!(told, whole),
                     false => {
                         let kept = told.strip_suffix(super::MISSING).unwrap();
-                        assert!(whole.starts_with(kept) && json(kept) > 500, "{part:?} {count}");
+                        assert!(
+                            whole.starts_with(kept) && json(kept) > 500,
+                            "{part:?} {count}"
+                        );
                     }
                 }
             }

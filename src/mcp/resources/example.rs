@@ -10,11 +10,17 @@ const UUID: &str = "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80";
 /// field that satisfies it; none where more than that is wanted.
 pub fn example(entry: &Entry) -> Option<JsonMap> {
     let (published, root) = (entry.published(), entry.published().full_schema());
-    let Value::Object(least) = object(root, root, 0) else { return None };
+    let Value::Object(least) = object(root, root, 0) else {
+        return None;
+    };
     if published.request(least.clone()).is_ok() {
         return Some(least);
     }
-    let fields = root.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let fields = root
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     let mut with_one_more = fields.map(|(name, field)| {
         let mut args = least.clone();
         args.insert(name.clone(), value(name, field, root, 0));
@@ -26,13 +32,22 @@ pub fn example(entry: &Entry) -> Option<JsonMap> {
 /// An object with its required fields. `root` holds the definitions that a schema refers to.
 fn object(schema: &Value, root: &Value, depth: usize) -> Value {
     let names = |key: &str| {
-        let names = schema.get(key).and_then(Value::as_array).into_iter().flatten();
+        let names = schema
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         names.filter_map(Value::as_str)
     };
     let one_of = ["x-exactly-one", "x-at-least-one"].map(|key| names(key).next());
     let fields = schema.get("properties").and_then(Value::as_object);
     let wanted = names("required").chain(one_of.into_iter().flatten());
-    let field = |name: &str| Some((name.to_owned(), value(name, fields?.get(name)?, root, depth)));
+    let field = |name: &str| {
+        Some((
+            name.to_owned(),
+            value(name, fields?.get(name)?, root, depth),
+        ))
+    };
     Value::Object(wanted.filter_map(field).collect::<JsonMap>())
 }
 
@@ -45,7 +60,10 @@ fn value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
     if let Some(first) = schema.get("enum").and_then(|values| values.get(0)) {
         return first.clone();
     }
-    if let Some(variant) = ["anyOf", "oneOf"].iter().find_map(|key| schema.get(*key)?.get(0)) {
+    if let Some(variant) = ["anyOf", "oneOf"]
+        .iter()
+        .find_map(|key| schema.get(*key)?.get(0))
+    {
         return value(name, variant, root, depth);
     }
     let kind = match schema.get("type") {
@@ -55,9 +73,10 @@ fn value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
     match kind {
         Some("boolean") => true.into(),
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
-        Some("array") if depth < 4 => schema
-            .get("items")
-            .map_or_else(|| json!([]), |item| json!([value(name, item, root, depth + 1)])),
+        Some("array") if depth < 4 => schema.get("items").map_or_else(
+            || json!([]),
+            |item| json!([value(name, item, root, depth + 1)]),
+        ),
         Some("object") if depth < 4 => object(schema, root, depth + 1),
         Some("array") => json!([]),
         Some("object") => json!({}),
@@ -66,8 +85,13 @@ fn value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
 }
 
 fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#'));
-    pointer.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
+    let pointer = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|to| to.strip_prefix('#'));
+    pointer
+        .and_then(|pointer| root.pointer(pointer))
+        .unwrap_or(schema)
 }
 
 fn text(name: &str) -> &'static str {

@@ -65,7 +65,10 @@ impl Address {
             GUIDE => Self::Guide(name),
             OPERATIONS => Self::Operation(name),
             RESULTS => Self::Result(name),
-            domain => Self::Thing { domain: domain.to_owned(), id: name },
+            domain => Self::Thing {
+                domain: domain.to_owned(),
+                id: name,
+            },
         })
     }
 }
@@ -105,7 +108,9 @@ impl<'a> Kind<'a> {
 
     fn of(read: &'a Entry) -> Option<Self> {
         let mut places = read.operation.placeholders();
-        let (argument, None) = (places.next()?, places.next()) else { return None };
+        let (argument, None) = (places.next()?, places.next()) else {
+            return None;
+        };
         let is_read = read.operation.method() == http::Method::GET;
         (is_read && required(read).eq([argument])).then_some(Self { read, argument })
     }
@@ -117,7 +122,9 @@ impl<'a> Kind<'a> {
 
     /// The arguments that read one.
     pub fn arguments(&self, id: &str) -> JsonMap {
-        [(self.argument.to_owned(), id.into())].into_iter().collect()
+        [(self.argument.to_owned(), id.into())]
+            .into_iter()
+            .collect()
     }
 
     /// The operation that lists what the id can be: the GET on the path up to it.
@@ -135,7 +142,11 @@ impl<'a> Kind<'a> {
 
 /// What a call has to give.
 fn required(entry: &Entry) -> impl Iterator<Item = &str> {
-    let names = entry.published().full_schema().get("required").and_then(Value::as_array);
+    let names = entry
+        .published()
+        .full_schema()
+        .get("required")
+        .and_then(Value::as_array);
     names.into_iter().flatten().filter_map(Value::as_str)
 }
 

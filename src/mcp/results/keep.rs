@@ -90,8 +90,11 @@ impl Keep {
         }
         let handle = random::<16>().map_err(|_| "the system gives no random numbers")?;
         let handle = hex::encode(handle);
-        let kept = self.try_put(&principal.name, &name(&handle), whole, untrusted).await;
-        kept.map(|()| handle).map_err(|_| "the store cannot be reached")
+        let kept = self
+            .try_put(&principal.name, &name(&handle), whole, untrusted)
+            .await;
+        kept.map(|()| handle)
+            .map_err(|_| "the store cannot be reached")
     }
 
     async fn try_put(
@@ -122,10 +125,18 @@ impl Keep {
         for i in 0..parts {
             let start = i * PART_BYTES;
             let bytes = whole.slice(start..(start + PART_BYTES).min(whole.len()));
-            self.store.put(&part(principal, name, i), bytes, self.ttl).await?;
+            self.store
+                .put(&part(principal, name, i), bytes, self.ttl)
+                .await?;
         }
         // Last: what has a head is whole.
-        self.store.put(&head(principal, name), json(&Head { parts, untrusted }), self.ttl).await
+        self.store
+            .put(
+                &head(principal, name),
+                json(&Head { parts, untrusted }),
+                self.ttl,
+            )
+            .await
     }
 
     /// An answer that is kept for this caller.
@@ -141,7 +152,10 @@ impl Keep {
         let kept = self.store.get(&head(principal, &name)).await?;
         let kept = kept.and_then(|head| serde_json::from_slice::<Head>(&head).ok());
         let Head { parts, untrusted } = kept.ok_or(ResultError::NoSuchHandle)?;
-        let mut kept = Kept { parts: Vec::new(), untrusted };
+        let mut kept = Kept {
+            parts: Vec::new(),
+            untrusted,
+        };
         for i in 0..parts {
             let bytes = self.store.get(&part(principal, &name, i)).await?;
             kept.parts.push(bytes.ok_or(ResultError::NoSuchHandle)?);

@@ -28,11 +28,22 @@ const FIELDS: &str = "fields";
 /// whether the pages that follow are wanted, too.
 pub(crate) const ALL: &str = "all";
 /// Where the items of a list stand, by its envelope (quirks.md §4.8).
-const ITEMS: [&str; 8] =
-    [DATA, "models", "workspaces", "capabilities", "mappings", "records", "servers", "groups"];
+const ITEMS: [&str; 8] = [
+    DATA,
+    "models",
+    "workspaces",
+    "capabilities",
+    "mappings",
+    "records",
+    "servers",
+    "groups",
+];
 /// The arguments that number pages, each with the one that sizes them.
-const NUMBERED: [(&str, &str); 3] =
-    [("current_page", "page_size"), ("currentPage", "pageSize"), ("page", "page_size")];
+const NUMBERED: [(&str, &str); 3] = [
+    ("current_page", "page_size"),
+    ("currentPage", "pageSize"),
+    ("page", "page_size"),
+];
 const CURSOR: &str = "cursor";
 
 /// An operation that lists something.
@@ -96,8 +107,15 @@ impl Listing {
             named.map(|(_, schema)| schema)
         };
         let paging = NUMBERED.iter().find_map(|(number, size)| {
-            let first = argument(number)?.get("minimum").and_then(Value::as_u64).unwrap_or(0);
-            argument(size).map(|_| Paging::Numbered { number, first, size })
+            let first = argument(number)?
+                .get("minimum")
+                .and_then(Value::as_u64)
+                .unwrap_or(0);
+            argument(size).map(|_| Paging::Numbered {
+                number,
+                first,
+                size,
+            })
         });
         let cursor = argument(CURSOR).map(|_| Paging::Cursor);
         let paging = paging.or(cursor);
@@ -107,7 +125,10 @@ impl Listing {
             return None;
         }
         let own = [FIELDS, ALL].map(|name| argument(name).is_some());
-        Some(Self { paging: paging.unwrap_or(Paging::Whole), own })
+        Some(Self {
+            paging: paging.unwrap_or(Paging::Whole),
+            own,
+        })
     }
 
     /// Takes out of the arguments of a call what is wished beyond those of the operation.
@@ -137,7 +158,14 @@ impl Listing {
 
     /// How many items come before the page of these arguments; `returned` are on it.
     fn skipped(&self, args: &JsonMap, returned: u64) -> u64 {
-        let Paging::Numbered { number, first, size } = self.paging else { return 0 };
+        let Paging::Numbered {
+            number,
+            first,
+            size,
+        } = self.paging
+        else {
+            return 0;
+        };
         let here = argument(args, number).unwrap_or(first).max(first);
         // What does not say how large its pages are has told by the first one.
         match argument(args, size).filter(|size| *size > 0) {
@@ -164,7 +192,11 @@ impl Listing {
                 let cursor = envelope.get("metadata")?.get("nextCursor")?.as_str()?;
                 next.insert(CURSOR.to_owned(), cursor.into());
             }
-            Paging::Numbered { number, first, size } => {
+            Paging::Numbered {
+                number,
+                first,
+                size,
+            } => {
                 let here = argument(args, number).unwrap_or(first).max(first);
                 let asked = argument(args, size).filter(|size| *size > 0);
                 let more = match (envelope.get("has_more"), total(envelope)) {
@@ -213,7 +245,9 @@ impl<'a> Gathered<'a> {
         let returned = items.len() as u64;
         let skipped = listing.skipped(args, returned);
         let seen = skipped.saturating_add(returned);
-        let next = at.as_ref().and_then(|_| listing.next(args, &envelope, returned, seen));
+        let next = at
+            .as_ref()
+            .and_then(|_| listing.next(args, &envelope, returned, seen));
         // Of a list that is not read on, nobody asks.
         let (known, bytes) = match wishes.all {
             true => {
@@ -289,10 +323,20 @@ impl<'a> Gathered<'a> {
         self.envelope = envelope;
         let returned = items.len() as u64;
         self.items.extend(items);
-        self.next = self.listing.next(&args, &self.envelope, returned, self.seen());
+        self.next = self
+            .listing
+            .next(&args, &self.envelope, returned, self.seen());
         if self.next.is_none() && self.missing().is_some() {
-            let what = if returned == 0 { "is empty" } else { "is said to be the last" };
-            self.warnings.push(format!("page {} {what}; {}", self.pages, self.missing_in_words()));
+            let what = if returned == 0 {
+                "is empty"
+            } else {
+                "is said to be the last"
+            };
+            self.warnings.push(format!(
+                "page {} {what}; {}",
+                self.pages,
+                self.missing_in_words()
+            ));
         }
     }
 
@@ -303,7 +347,9 @@ impl<'a> Gathered<'a> {
 
     /// How many items are missing of the total that the upstream tells.
     fn missing(&self) -> Option<u64> {
-        total(&self.envelope)?.checked_sub(self.seen()).filter(|missing| *missing > 0)
+        total(&self.envelope)?
+            .checked_sub(self.seen())
+            .filter(|missing| *missing > 0)
     }
 
     fn missing_in_words(&self) -> String {
@@ -318,7 +364,10 @@ impl<'a> Gathered<'a> {
     fn shortfall(&self) -> Option<String> {
         let missing = || self.missing_in_words();
         if self.stopped.is_some() {
-            return Some(format!("a page could not be read (see `stopped`); {}", missing()));
+            return Some(format!(
+                "a page could not be read (see `stopped`); {}",
+                missing()
+            ));
         }
         if self.wishes.all && self.next.is_some() {
             let bound = self.reached().unwrap_or_default();
@@ -331,9 +380,10 @@ impl<'a> Gathered<'a> {
         let is_short = self.pages == 1 && self.next.is_none() && self.missing().is_some();
         match self.items.is_empty() {
             true if is_short => Some(format!("the page is empty; {}", missing())),
-            false if is_short && self.wishes.all => {
-                Some(format!("this page is said to be the only one; {}", missing()))
-            }
+            false if is_short && self.wishes.all => Some(format!(
+                "this page is said to be the only one; {}",
+                missing()
+            )),
             _ => None,
         }
     }
@@ -355,7 +405,16 @@ impl<'a> Gathered<'a> {
         if self.at.is_some() {
             self.warnings.extend(self.shortfall());
         }
-        let Self { wishes, mut envelope, at, items, next, stopped, warnings, .. } = self;
+        let Self {
+            wishes,
+            mut envelope,
+            at,
+            items,
+            next,
+            stopped,
+            warnings,
+            ..
+        } = self;
         let fields = &wishes.fields;
         let Some(at) = at else {
             return add_warnings(fields.of(&Value::Object(envelope)), warnings);
@@ -389,10 +448,18 @@ fn split(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
     let mut envelope = match answer {
         Value::Array(items) => return (JsonMap::new(), Some(DATA.to_owned()), items),
         Value::Object(envelope) => envelope,
-        other => return (JsonMap::from_iter([(DATA.to_owned(), other)]), None, Vec::new()),
+        other => {
+            return (
+                JsonMap::from_iter([(DATA.to_owned(), other)]),
+                None,
+                Vec::new(),
+            );
+        }
     };
     let is_list = |name: &&str| envelope.get(*name).is_some_and(Value::is_array);
-    let Some(at) = ITEMS.into_iter().find(is_list) else { return (envelope, None, Vec::new()) };
+    let Some(at) = ITEMS.into_iter().find(is_list) else {
+        return (envelope, None, Vec::new());
+    };
     match envelope.shift_remove(at) {
         Some(Value::Array(items)) => (envelope, Some(at.to_owned()), items),
         _ => (envelope, None, Vec::new()),
@@ -405,7 +472,9 @@ fn take_warnings(envelope: &mut JsonMap) -> Vec<String> {
         let texts = warnings.as_array()?.iter();
         texts.map(|text| text.as_str().map(str::to_owned)).collect()
     });
-    let Some(texts) = texts else { return Vec::new() };
+    let Some(texts) = texts else {
+        return Vec::new();
+    };
     envelope.shift_remove(WARNINGS);
     texts
 }
@@ -428,7 +497,10 @@ impl Digest {
         let mut digesting = Digesting::default();
         // Writing to it cannot fail.
         _ = serde_json::to_writer(&mut digesting, items);
-        Self { hash: digesting.hasher.finish(), bytes: digesting.bytes }
+        Self {
+            hash: digesting.hasher.finish(),
+            bytes: digesting.bytes,
+        }
     }
 }
 
@@ -447,7 +519,9 @@ impl io::Write for Digesting {
 /// How many items there are in all, as the envelope says.
 fn total(envelope: &JsonMap) -> Option<u64> {
     let total = envelope.get("total").or(envelope.get("total_count"))?;
-    total.as_u64().or_else(|| total.as_str()?.trim().parse().ok())
+    total
+        .as_u64()
+        .or_else(|| total.as_str()?.trim().parse().ok())
 }
 
 /// A whole number among the arguments, which may be written as a text.

@@ -110,7 +110,12 @@ impl Results {
     pub fn new(most: Option<usize>, content: Content, ttl: Duration) -> Self {
         let most = most.map(|most| most.max(LEAST_BYTES));
         let keep = Arc::new(Keep::new(SealedStore::memory(), ttl));
-        Self { most, content, keep, workers: Workers::shared() }
+        Self {
+            most,
+            content,
+            keep,
+            workers: Workers::shared(),
+        }
     }
 
     /// The same, with what is kept where all replicas find it, if they share anything, and encrypted there.
@@ -118,7 +123,10 @@ impl Results {
         // Memory that is full gives up values. Those of others shall not make room for ours.
         let Store::Redis(_) = store else { return self };
         let store = SealedStore::new(store.clone(), keys.clone());
-        Self { keep: Arc::new(Keep::new(store, self.keep.ttl())), ..self }
+        Self {
+            keep: Arc::new(Keep::new(store, self.keep.ttl())),
+            ..self
+        }
     }
 
     /// The size beyond which an answer is shown in part, in bytes, if there is one.
@@ -140,7 +148,8 @@ impl Results {
     /// An answer as it is shown to a caller: whole, or its beginning with a handle for the rest. Either
     /// way within the bound.
     pub async fn bound(&self, principal: &Principal, answer: Value, origin: Origin) -> Shown {
-        self.bound_if(principal, answer, origin, std::future::ready(true)).await
+        self.bound_if(principal, answer, origin, std::future::ready(true))
+            .await
     }
 
     /// The same, where the whole is kept only if `may_keep` says so, which is asked if it has to be.
@@ -152,7 +161,10 @@ impl Results {
         may_keep: impl Future<Output = bool>,
     ) -> Shown {
         match preview::text(&answer, INLINE_BYTES) {
-            Some(text) => self.bound_text(principal, answer, text, origin, may_keep).await,
+            Some(text) => {
+                self.bound_text(principal, answer, text, origin, may_keep)
+                    .await
+            }
             // In a box, as most answers need no room for it.
             None => Box::pin(self.bound_large(principal, answer, origin, may_keep)).await,
         }
@@ -170,10 +182,17 @@ impl Results {
         let Some(most) = self.most.filter(|most| whole.bytes > *most) else {
             return whole.shown();
         };
-        let Whole { structured, text, bytes } = whole.into_object();
+        let Whole {
+            structured,
+            text,
+            bytes,
+        } = whole.into_object();
         let notice = self.keep(principal, text, bytes, origin, may_keep).await;
         let structured = cut_to(most, &structured, notice);
-        Shown { text: structured.to_string(), structured }
+        Shown {
+            text: structured.to_string(),
+            structured,
+        }
     }
 
     /// The same of one that takes long to write, to cut and to drop.
@@ -188,17 +207,28 @@ impl Results {
         let written = move || {
             let text = serde_json::to_string(&answer).unwrap_or_default();
             let whole = Whole::of(answer, text);
-            if most.is_none_or(|most| whole.bytes <= most) { whole } else { whole.into_object() }
+            if most.is_none_or(|most| whole.bytes <= most) {
+                whole
+            } else {
+                whole.into_object()
+            }
         };
         let whole = self.workers.run_to_end(written).await;
         let Some(most) = most.filter(|most| whole.bytes > *most) else {
             return whole.shown();
         };
-        let Whole { structured, text, bytes } = whole;
+        let Whole {
+            structured,
+            text,
+            bytes,
+        } = whole;
         let notice = self.keep(principal, text, bytes, origin, may_keep).await;
         let cut = move || {
             let structured = cut_to(most, &structured, notice);
-            Shown { text: structured.to_string(), structured }
+            Shown {
+                text: structured.to_string(),
+                structured,
+            }
         };
         self.workers.run_to_end(cut).await
     }
@@ -218,7 +248,11 @@ impl Results {
         if !may_keep.await {
             return Notice::without(bytes, "nothing is kept for a key that Portkey may not know");
         }
-        match self.keep.put(principal, text.into(), origin.untrusted).await {
+        match self
+            .keep
+            .put(principal, text.into(), origin.untrusted)
+            .await
+        {
             Ok(handle) => Notice::with(bytes, handle),
             Err(why) => Notice::without(bytes, why),
         }
@@ -263,19 +297,42 @@ impl Whole {
         let is_object = answer.is_object();
         // The braces and the name come in addition.
         let bytes = text.len() + if is_object { 0 } else { DATA.len() + 5 };
-        let structured = if is_object { answer } else { json!({ DATA: answer }) };
-        Self { structured, text, bytes }
+        let structured = if is_object {
+            answer
+        } else {
+            json!({ DATA: answer })
+        };
+        Self {
+            structured,
+            text,
+            bytes,
+        }
     }
 
     fn shown(self) -> Shown {
-        Shown { structured: self.structured, text: self.text }
+        Shown {
+            structured: self.structured,
+            text: self.text,
+        }
     }
 
     /// The same with the text of the object.
     fn into_object(self) -> Self {
-        let Self { structured, text, bytes } = self;
-        let text = if text.len() == bytes { text } else { structured.to_string() };
-        Self { structured, text, bytes }
+        let Self {
+            structured,
+            text,
+            bytes,
+        } = self;
+        let text = if text.len() == bytes {
+            text
+        } else {
+            structured.to_string()
+        };
+        Self {
+            structured,
+            text,
+            bytes,
+        }
     }
 }
 
@@ -284,7 +341,13 @@ impl Notice {
         let read = "call `read-result` with this `handle`, a `pointer` and, to go on behind what was \
                     returned, an `offset`; or with `search`";
         let resource = Some(result_uri(&handle));
-        Self { bytes, handle: Some(handle), resource, read: read.to_owned(), cut: Vec::new() }
+        Self {
+            bytes,
+            handle: Some(handle),
+            resource,
+            read: read.to_owned(),
+            cut: Vec::new(),
+        }
     }
 
     fn without(bytes: usize, why: &str) -> Self {
@@ -292,7 +355,13 @@ impl Notice {
             "the whole was not kept: {why}. Ask for less: fewer `fields` or smaller pages of a list, a \
              narrower filter"
         );
-        Self { bytes, handle: None, resource: None, read, cut: Vec::new() }
+        Self {
+            bytes,
+            handle: None,
+            resource: None,
+            read,
+            cut: Vec::new(),
+        }
     }
 }
 
@@ -307,7 +376,9 @@ fn cut_to(most: usize, whole: &Value, mut notice: Notice) -> Value {
         .unwrap_or_else(|| (Value::Object(JsonMap::new()), 2));
     let mut left = most.saturating_sub(base + used);
     for cut in cuts {
-        let Some(rest) = left.checked_sub(size(&json!(cut)) + 1) else { break };
+        let Some(rest) = left.checked_sub(size(&json!(cut)) + 1) else {
+            break;
+        };
         left = rest;
         notice.cut.push(cut);
     }

@@ -88,10 +88,23 @@ pub(super) fn read(
     request: &Request,
     most: usize,
 ) -> Result<Value, ResultError> {
-    let Request { pointer, offset, limit, search } = request;
-    let value = whole.pointer(pointer).ok_or_else(|| no_such_part(whole, pointer))?;
+    let Request {
+        pointer,
+        offset,
+        limit,
+        search,
+    } = request;
+    let value = whole
+        .pointer(pointer)
+        .ok_or_else(|| no_such_part(whole, pointer))?;
     let search = search.as_deref().filter(|words| !words.is_empty());
-    let next = Next { handle, pointer, offset: usize::MAX, limit: *limit, search };
+    let next = Next {
+        handle,
+        pointer,
+        offset: usize::MAX,
+        limit: *limit,
+        search,
+    };
     let (kind, total) = match value {
         _ if search.is_some() => ("matches", usize::MAX),
         Value::Array(items) => ("list", items.len()),
@@ -207,8 +220,16 @@ impl Room {
     ) -> (Value, usize) {
         let mut kept = JsonMap::new();
         for (name, value) in all.iter().skip(offset) {
-            let sizes = [preview::size(name, self.left), preview::size(value, self.left)];
-            if self.takes(sizes.into_iter().sum::<Option<usize>>().map(|bytes| bytes + 1)) {
+            let sizes = [
+                preview::size(name, self.left),
+                preview::size(value, self.left),
+            ];
+            if self.takes(
+                sizes
+                    .into_iter()
+                    .sum::<Option<usize>>()
+                    .map(|bytes| bytes + 1),
+            ) {
                 kept.insert(name.clone(), value.clone());
                 continue;
             }
@@ -226,7 +247,10 @@ impl Room {
     }
 
     fn characters(&self, text: &str, offset: usize) -> (Value, usize) {
-        let start = text.char_indices().nth(offset).map_or(text.len(), |(at, _)| at);
+        let start = text
+            .char_indices()
+            .nth(offset)
+            .map_or(text.len(), |(at, _)| at);
         let rest = text.get(start..).unwrap_or_default();
         let (end, fitting) = preview::fitting(rest, self.left);
         let (end, returned) = match rest.char_indices().nth(self.at_all) {
@@ -241,7 +265,11 @@ impl Room {
         match preview::head(value, self.left, at, cut) {
             Some((part, _)) => part,
             None => {
-                cut.push(Cut { pointer: at.to_owned(), returned: 0, of: 1 });
+                cut.push(Cut {
+                    pointer: at.to_owned(),
+                    returned: 0,
+                    of: 1,
+                });
                 Value::Null
             }
         }
@@ -320,7 +348,10 @@ impl<'a> Found<'a> {
         let excerpt: String = match at {
             Some(before) => {
                 let length = self.words.characters + 2 * AROUND;
-                text.chars().skip(before.saturating_sub(AROUND)).take(length).collect()
+                text.chars()
+                    .skip(before.saturating_sub(AROUND))
+                    .take(length)
+                    .collect()
             }
             None => text.chars().take(2 * AROUND).collect(),
         };
@@ -331,7 +362,8 @@ impl<'a> Found<'a> {
         }
         if self.matches.is_empty() {
             let part = preview::head(&found, self.room.left, "", &mut Vec::new());
-            self.matches.push(part.map_or(Value::Null, |(part, _)| part));
+            self.matches
+                .push(part.map_or(Value::Null, |(part, _)| part));
         }
         // Those that come after it are for the next page, too.
         self.room.at_all = 0;
@@ -363,9 +395,18 @@ struct Words {
 impl Words {
     fn new(words: &str) -> Self {
         let lower = words.to_lowercase();
-        let finder = || AhoCorasick::builder().ascii_case_insensitive(true).build([&lower]).ok();
+        let finder = || {
+            AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .build([&lower])
+                .ok()
+        };
         let ascii = if lower.is_ascii() { finder() } else { None };
-        Self { characters: words.chars().count(), ascii, lower }
+        Self {
+            characters: words.chars().count(),
+            ascii,
+            lower,
+        }
     }
 
     /// How many characters stand before the first match in a text.
@@ -383,7 +424,10 @@ impl Words {
 /// Says what there is where the pointer still leads somewhere.
 fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
     let short = |text: &str| text.chars().take(MOST_CHARACTERS).collect::<String>();
-    let told = |near: String| ResultError::NoSuchPart { pointer: short(pointer), near };
+    let told = |near: String| ResultError::NoSuchPart {
+        pointer: short(pointer),
+        near,
+    };
     if !pointer.starts_with('/') {
         return told("a pointer begins with `/`, such as `/data/0`, or is empty".to_owned());
     }
@@ -396,8 +440,11 @@ fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
         }
         at = before;
     }
-    let place =
-        if parent.is_empty() { "the whole".to_owned() } else { format!("`{}`", short(parent)) };
+    let place = if parent.is_empty() {
+        "the whole".to_owned()
+    } else {
+        format!("`{}`", short(parent))
+    };
     told(match value {
         Value::Array(items) => format!("{place} is a list of {} items, from 0 up", items.len()),
         Value::Object(map) => {

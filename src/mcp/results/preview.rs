@@ -70,7 +70,10 @@ pub(super) fn size(value: &impl Serialize, most: usize) -> Option<usize> {
 
 /// A value as compact JSON, if that is no more than `most` bytes.
 pub(super) fn text(value: &Value, most: usize) -> Option<String> {
-    let mut text = Text { bytes: Vec::with_capacity(128), most };
+    let mut text = Text {
+        bytes: Vec::with_capacity(128),
+        most,
+    };
     serde_json::to_writer(&mut text, value).ok()?;
     String::from_utf8(text.bytes).ok()
 }
@@ -133,7 +136,9 @@ fn object(
 ) -> Option<(Value, usize)> {
     let left = room.checked_sub(2)?;
     // What each takes: its name with colon and comma, and its value, if that is within the room.
-    let needs = map.iter().map(|(name, value)| (quoted(name) + 2, size(value, left)));
+    let needs = map
+        .iter()
+        .map(|(name, value)| (quoted(name) + 2, size(value, left)));
     let mut first = Vec::new();
     let mut least = 0;
     for (frame, size) in needs {
@@ -147,7 +152,9 @@ fn object(
     let (mut kept, mut used, place) = (JsonMap::new(), 2, cuts.len());
     for (((name, value), (frame, _)), share) in map.iter().zip(&first).zip(shares) {
         let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
-        let part = share.checked_sub(*frame).and_then(|room| head(value, room, &pointer, cuts));
+        let part = share
+            .checked_sub(*frame)
+            .and_then(|room| head(value, room, &pointer, cuts));
         let Some((part, size)) = part else { break };
         used += frame + size;
         kept.insert(name.clone(), part);
@@ -162,8 +169,11 @@ fn object(
 /// less leave.
 fn shares(needs: &[(usize, Option<usize>)], mut left: usize) -> Vec<usize> {
     let need = |(frame, size): &(usize, Option<usize>)| size.map(|size| frame + size);
-    let mut order: Vec<(usize, usize)> =
-        needs.iter().enumerate().map(|(i, entry)| (need(entry).unwrap_or(usize::MAX), i)).collect();
+    let mut order: Vec<(usize, usize)> = needs
+        .iter()
+        .enumerate()
+        .map(|(i, entry)| (need(entry).unwrap_or(usize::MAX), i))
+        .collect();
     order.sort_unstable();
     let (mut shares, mut waiting) = (vec![0; needs.len()], needs.len());
     for (need, i) in order {
@@ -185,7 +195,11 @@ fn string(text: &str, room: usize, pointer: &str, cuts: &mut Vec<Cut>) -> Option
     let left = room.checked_sub(2 + mark(of).len())?;
     let (end, returned) = fitting(text, left);
     let (start, _) = text.split_at_checked(end)?;
-    cuts.push(Cut { pointer: pointer.to_owned(), returned, of });
+    cuts.push(Cut {
+        pointer: pointer.to_owned(),
+        returned,
+        of,
+    });
     let shown = format!("{start}{}", mark(of - returned));
     let used = quoted(&shown);
     Some((shown.into(), used))
@@ -221,6 +235,13 @@ const fn escaped(c: char) -> usize {
 
 fn note(cuts: &mut Vec<Cut>, place: usize, pointer: &str, returned: usize, of: usize) {
     if returned < of {
-        cuts.insert(place, Cut { pointer: pointer.to_owned(), returned, of });
+        cuts.insert(
+            place,
+            Cut {
+                pointer: pointer.to_owned(),
+                returned,
+                of,
+            },
+        );
     }
 }

@@ -56,16 +56,22 @@ impl Fields {
     /// The names that none of the items has.
     pub(super) fn absent(&self, items: &[Value]) -> Vec<&str> {
         let names = self.0.iter().map(String::as_str);
-        names.filter(|name| !items.iter().any(|item| has(item, name))).collect()
+        names
+            .filter(|name| !items.iter().any(|item| has(item, name)))
+            .collect()
     }
 }
 
 /// None where a value has no fields at all.
 fn project(value: &Value, paths: &[&str]) -> Option<Value> {
     match value {
-        Value::Array(items) => {
-            Some(items.iter().filter_map(|item| project(item, paths)).collect::<Vec<_>>().into())
-        }
+        Value::Array(items) => Some(
+            items
+                .iter()
+                .filter_map(|item| project(item, paths))
+                .collect::<Vec<_>>()
+                .into(),
+        ),
         Value::Object(map) => {
             let mut kept = JsonMap::new();
             for (name, value) in map {
@@ -74,7 +80,11 @@ fn project(value: &Value, paths: &[&str]) -> Option<Value> {
                     continue;
                 }
                 let below: Vec<&str> = paths.iter().filter_map(|path| below(path, name)).collect();
-                let part = if below.is_empty() { None } else { project(value, &below) };
+                let part = if below.is_empty() {
+                    None
+                } else {
+                    project(value, &below)
+                };
                 kept.extend(part.map(|part| (name.clone(), part)));
             }
             Some(kept.into())

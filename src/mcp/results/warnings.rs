@@ -57,13 +57,18 @@ pub fn annotate(answer: Value, warnings: Vec<String>, times: Vec<(String, String
         Value::Object(map) => map,
         other => JsonMap::from_iter([(DATA.to_owned(), other)]),
     };
-    let times: JsonMap = times.into_iter().map(|(at, time)| (at, time.into())).collect();
+    let times: JsonMap = times
+        .into_iter()
+        .map(|(at, time)| (at, time.into()))
+        .collect();
     answer.entry(RESOLVED_TIMES).or_insert(times.into());
     Value::Object(answer)
 }
 
 fn is_list_of_texts(value: &Value) -> bool {
-    value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+    value
+        .as_array()
+        .is_some_and(|list| list.iter().all(Value::is_string))
 }
 
 #[cfg(test)]

@@ -31,23 +31,60 @@ struct Field {
 }
 
 const FIELDS: [Field; 7] = [
-    Field { weight: 6.0, b: 0.6, text: |entry, _| entry.operation.name().to_owned() },
-    Field { weight: 3.0, b: 0.3, text: |entry, _| entry.operation.words().join(" ") },
-    Field { weight: 1.5, b: 0.3, text: |_, published| published.title().to_owned() },
-    Field { weight: 1.2, b: 0.3, text: |entry, _| entry.domain.name.to_owned() },
-    Field { weight: 0.8, b: 0.5, text: |entry, _| entry.domain.about.to_owned() },
+    Field {
+        weight: 6.0,
+        b: 0.6,
+        text: |entry, _| entry.operation.name().to_owned(),
+    },
+    Field {
+        weight: 3.0,
+        b: 0.3,
+        text: |entry, _| entry.operation.words().join(" "),
+    },
+    Field {
+        weight: 1.5,
+        b: 0.3,
+        text: |_, published| published.title().to_owned(),
+    },
+    Field {
+        weight: 1.2,
+        b: 0.3,
+        text: |entry, _| entry.domain.name.to_owned(),
+    },
+    Field {
+        weight: 0.8,
+        b: 0.5,
+        text: |entry, _| entry.domain.about.to_owned(),
+    },
     // Its first two sentences say what it does, the rest on what conditions.
     Field {
         weight: 1.0,
         b: 0.75,
-        text: |_, published| published.description().split_inclusive(". ").take(2).collect(),
+        text: |_, published| {
+            published
+                .description()
+                .split_inclusive(". ")
+                .take(2)
+                .collect()
+        },
     },
-    Field { weight: 0.5, b: 0.75, text: |_, published| parameters(published).join(" ") },
+    Field {
+        weight: 0.5,
+        b: 0.75,
+        text: |_, published| parameters(published).join(" "),
+    },
 ];
 
 fn parameters(published: &Published) -> Vec<&str> {
-    let properties = published.schema().get("properties").and_then(|names| names.as_object());
-    properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    let properties = published
+        .schema()
+        .get("properties")
+        .and_then(|names| names.as_object());
+    properties
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect()
 }
 
 /// What an operation does, as far as a verb tells it.
@@ -142,14 +179,21 @@ impl Index {
                 of.into_iter()
                     .map(|(at, weight)| (at, rarity * weight * (K1 + 1.0) / (K1 + weight))),
             );
-            let kinds = verbs.iter().filter(|(verb, _)| *verb == word).map(|(_, kind)| *kind);
+            let kinds = verbs
+                .iter()
+                .filter(|(verb, _)| *verb == word)
+                .map(|(_, kind)| *kind);
             terms.push(Term {
                 kinds: kinds.collect(),
                 word: word.into(),
                 postings: start..postings.len(),
             });
         }
-        Self { operations, terms, postings }
+        Self {
+            operations,
+            terms,
+            postings,
+        }
     }
 
     /// The operations that fit the words best, at most `most`, the best first; where two fit alike, in
@@ -170,7 +214,12 @@ impl Index {
             let mut best: BTreeMap<u16, f32> = BTreeMap::new();
             for term in meant {
                 kinds.extend(term.kinds.iter().map(|kind| (*kind, VERB * share)));
-                for (at, score) in self.postings.get(term.postings.clone()).into_iter().flatten() {
+                for (at, score) in self
+                    .postings
+                    .get(term.postings.clone())
+                    .into_iter()
+                    .flatten()
+                {
                     let best = best.entry(*at).or_default();
                     *best = best.max(score * share);
                 }
@@ -183,41 +232,63 @@ impl Index {
         }
         // A verb counts once, however often it is said.
         let verb = |operation: &Operation| {
-            let of = kinds.iter().filter(|(kind, _)| *kind == Kind::of(operation));
+            let of = kinds
+                .iter()
+                .filter(|(kind, _)| *kind == Kind::of(operation));
             of.map(|(_, worth)| *worth).fold(0.0, f32::max)
         };
         let scored = self.operations.iter().zip(scores);
         let mut hits: Vec<_> = scored
-            .map(|(&operation, score)| Hit { operation, score: score + verb(operation) })
+            .map(|(&operation, score)| Hit {
+                operation,
+                score: score + verb(operation),
+            })
             .filter(|hit| hit.score > 0.0)
             .collect();
         hits.sort_by(|a, b| {
-            b.score.total_cmp(&a.score).then_with(|| a.operation.name().cmp(b.operation.name()))
+            b.score
+                .total_cmp(&a.score)
+                .then_with(|| a.operation.name().cmp(b.operation.name()))
         });
         hits.truncate(most);
         hits
     }
 
     fn term(&self, word: &str) -> Option<&Term> {
-        let at = self.terms.binary_search_by(|term| (*term.word).cmp(word)).ok()?;
+        let at = self
+            .terms
+            .binary_search_by(|term| (*term.word).cmp(word))
+            .ok()?;
         self.terms.get(at)
     }
 
     /// What a word that nobody has may stand for: terms a slip of the pen away, else those it begins or
     /// that begin it. The first letter is taken to be right, so that few are compared.
     fn near(&self, word: &str) -> Vec<&Term> {
-        let Some(first) = word.chars().next().filter(|_| (4..=40).contains(&word.len())) else {
+        let Some(first) = word
+            .chars()
+            .next()
+            .filter(|_| (4..=40).contains(&word.len()))
+        else {
             return Vec::new();
         };
         let start = self
             .terms
             .partition_point(|term| *term.word < *word.get(..first.len_utf8()).unwrap_or_default());
-        let alike =
-            || self.terms.iter().skip(start).take_while(|term| term.word.starts_with(first));
+        let alike = || {
+            self.terms
+                .iter()
+                .skip(start)
+                .take_while(|term| term.word.starts_with(first))
+        };
         let slips = if word.len() >= 8 { 2 } else { 1 };
         let away = |term: &Term| {
             let long = term.word.len() >= 3 && term.word.len().abs_diff(word.len()) <= slips;
-            let away = if long { strsim::osa_distance(&term.word, word) } else { usize::MAX };
+            let away = if long {
+                strsim::osa_distance(&term.word, word)
+            } else {
+                usize::MAX
+            };
             (away <= slips).then_some(away)
         };
         match alike().filter_map(away).min() {

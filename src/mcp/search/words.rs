@@ -34,7 +34,9 @@ const MOST: usize = 32;
 
 /// Each verb as a term.
 pub(super) fn verbs() -> impl Iterator<Item = (String, Kind)> {
-    VERBS.iter().flat_map(|(kind, verbs)| verbs.split(' ').map(|verb| (stem(verb), *kind)))
+    VERBS
+        .iter()
+        .flat_map(|(kind, verbs)| verbs.split(' ').map(|verb| (stem(verb), *kind)))
 }
 
 /// A word that is looked for.
@@ -49,7 +51,10 @@ pub(super) struct Asked {
 
 /// The terms of an operation's text.
 pub(super) fn of(text: &str) -> Vec<String> {
-    split(text).filter(|word| !is_small(word)).map(|word| stem(&word)).collect()
+    split(text)
+        .filter(|word| !is_small(word))
+        .map(|word| stem(&word))
+        .collect()
 }
 
 /// The words of a search, each once; two that are one word for us, such as "guard rail", as that one.
@@ -67,7 +72,11 @@ pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
             continue;
         }
         let is_plural = written.ends_with('s') && !written.ends_with("ss") && written != word;
-        asked.push(Asked { is_small: is_small(&written), is_plural, word });
+        asked.push(Asked {
+            is_small: is_small(&written),
+            is_plural,
+            word,
+        });
     }
     asked
 }
@@ -75,19 +84,24 @@ pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
 /// Lower-case words without accents. Digits stay with their word, as in `gpt4` or `p99`; a name such as
 /// `OpenAI` is one word, and each of its parts beside that.
 fn split(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).flat_map(|word| {
-        let mut parts: Vec<String> = Vec::new();
-        let mut before_is_lower = false;
-        for c in word.chars() {
-            match parts.last_mut() {
-                Some(part) if !(before_is_lower && c.is_uppercase()) => part.push(c),
-                _ => parts.push(c.into()),
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .flat_map(|word| {
+            let mut parts: Vec<String> = Vec::new();
+            let mut before_is_lower = false;
+            for c in word.chars() {
+                match parts.last_mut() {
+                    Some(part) if !(before_is_lower && c.is_uppercase()) => part.push(c),
+                    _ => parts.push(c.into()),
+                }
+                before_is_lower = c.is_lowercase();
             }
-            before_is_lower = c.is_lowercase();
-        }
-        parts.retain(|part| part.chars().count() > 1 && part.len() < word.len());
-        [word.to_owned()].into_iter().chain(parts).map(|word| fold(&word))
-    })
+            parts.retain(|part| part.chars().count() > 1 && part.len() < word.len());
+            [word.to_owned()]
+                .into_iter()
+                .chain(parts)
+                .map(|word| fold(&word))
+        })
 }
 
 fn fold(word: &str) -> String {
@@ -115,7 +129,10 @@ fn stem(word: &str) -> String {
     if word.len() > 4 && word.ends_with("ies") {
         stem.truncate(word.len() - 3);
         stem.push('y');
-    } else if ["sses", "xes", "ches", "shes"].iter().any(|end| word.ends_with(end)) {
+    } else if ["sses", "xes", "ches", "shes"]
+        .iter()
+        .any(|end| word.ends_with(end))
+    {
         stem.truncate(word.len() - 2);
     } else if word.ends_with('s') && !["ss", "us", "is"].iter().any(|end| word.ends_with(end)) {
         stem.pop();

@@ -43,7 +43,10 @@ pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<Answer> {
     // What cannot be read is no yes.
     let result =
         serde_json::from_value(said).unwrap_or(ElicitResult::new(ElicitationAction::Cancel));
-    Some(Answer::Sealed { state, form: form(result) })
+    Some(Answer::Sealed {
+        state,
+        form: form(result),
+    })
 }
 
 /// Puts the question to whoever sits at the client, else to whoever decides elsewhere.
@@ -59,16 +62,25 @@ pub(super) async fn ask(
     if !shows_forms(context.client_capabilities().as_ref()) {
         return Err(file(approvals, principal, question).await);
     }
-    let waits = context.protocol_version().is_none_or(|version| version.has_initialize());
+    let waits = context
+        .protocol_version()
+        .is_none_or(|version| version.has_initialize());
     let elicitation = elicitation(question);
     if !waits {
         let request = InputRequest::Elicitation(ElicitRequest::new(elicitation));
         let requests = [(QUESTION.to_owned(), request)].into();
         let state = approvals.sealed(principal, question).await?;
-        return Ok(Asked::Later(Box::new(InputRequiredResult::new(Some(requests), Some(state)))));
+        return Ok(Asked::Later(Box::new(InputRequiredResult::new(
+            Some(requests),
+            Some(state),
+        ))));
     }
     match wait(&context.peer, elicitation, approvals).await {
-        Ok(form) => Ok(Asked::Answered(question.answered(&form, How::Form, &principal.name))),
+        Ok(form) => Ok(Asked::Answered(question.answered(
+            &form,
+            How::Form,
+            &principal.name,
+        ))),
         // It says that it shows forms, and does not.
         Err(Denied::Unasked(_)) if approvals.desk().is_some() => {
             Err(file(approvals, principal, question).await)
@@ -107,7 +119,9 @@ fn shows_forms(capabilities: Option<&ClientCapabilities>) -> bool {
 /// The same form in both generations.
 fn elicitation(question: &Question) -> ElicitRequestParams {
     let yes = |schema: BooleanSchema| {
-        schema.title("Carry it out").description("Whether to make this call.")
+        schema
+            .title("Carry it out")
+            .description("Whether to make this call.")
     };
     let form = ElicitationSchema::builder().required_bool_with(APPROVE, yes);
     let form = match &question.confirm {

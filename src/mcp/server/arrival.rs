@@ -25,16 +25,30 @@ static PIPE: LazyLock<Arc<str>> = LazyLock::new(|| "pipe".into());
 /// How a request came.
 pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
     let parts = context.extensions.get::<Parts>();
-    let id = parts.and_then(|parts| parts.extensions.get::<RequestId>()).cloned();
+    let id = parts
+        .and_then(|parts| parts.extensions.get::<RequestId>())
+        .cloned();
     Arrival {
         id: id.unwrap_or_else(RequestId::make),
-        transport: if parts.is_some() { Transport::Tcp } else { Transport::Pipe },
-        protocol: context.protocol_version().map_or(UNKNOWN, |version| known(&version)),
-        parent: Parent::read(context.meta.get_traceparent(), parts.map(|parts| &parts.headers)),
+        transport: if parts.is_some() {
+            Transport::Tcp
+        } else {
+            Transport::Pipe
+        },
+        protocol: context
+            .protocol_version()
+            .map_or(UNKNOWN, |version| known(&version)),
+        parent: Parent::read(
+            context.meta.get_traceparent(),
+            parts.map(|parts| &parts.headers),
+        ),
         client: client(context),
         session: match parts {
             Some(parts) => {
-                let id = parts.headers.get("mcp-session-id").and_then(|id| id.to_str().ok());
+                let id = parts
+                    .headers
+                    .get("mcp-session-id")
+                    .and_then(|id| id.to_str().ok());
                 id.map(Into::into)
             }
             None => Some(PIPE.clone()),
@@ -48,7 +62,10 @@ fn client(context: &RequestContext<RoleServer>) -> Option<Arc<str>> {
     if let Some(name) = said.and_then(|client| client.get("name")?.as_str()) {
         return Some(shown(name));
     }
-    context.peer.peer_info().map(|info| shown(&info.client_info.name))
+    context
+        .peer
+        .peer_info()
+        .map(|info| shown(&info.client_info.name))
 }
 
 /// A name as it may stand in a log: short, and without what a terminal would obey.
@@ -62,6 +79,8 @@ fn shown(name: &str) -> Arc<str> {
 
 /// The revision as a label, which takes known ones only.
 pub(super) fn known(version: &ProtocolVersion) -> &'static str {
-    let known = ProtocolVersion::KNOWN_VERSIONS.iter().find(|known| *known == version);
+    let known = ProtocolVersion::KNOWN_VERSIONS
+        .iter()
+        .find(|known| *known == version);
     known.map_or(UNKNOWN, ProtocolVersion::as_str)
 }

@@ -81,7 +81,10 @@ impl Server {
             let told = "the call was cut off, because it was taken back or the server stops; it changed nothing";
             return Err(ErrorData::internal_error(told, None));
         };
-        let doubt = Doubt { writes: true, look: self.dispatcher.way_to_look(principal, write) };
+        let doubt = Doubt {
+            writes: true,
+            look: self.dispatcher.way_to_look(principal, write),
+        };
         let (name, upstream) = (write.name(), write.base().upstream());
         let text =
             format!("`{name}` was sent, and cut off before {upstream} had answered. {doubt}.");
@@ -112,19 +115,36 @@ impl Server {
                 }
             }
         };
-        let source = Source { client: Some(context), principal, arrival, name };
+        let source = Source {
+            client: Some(context),
+            principal,
+            arrival,
+            name,
+        };
         let wanted = match self.wanted(&source, &mut args, record) {
             Ok(wanted) => wanted,
             Err(error) => return Ok(self.turned_back(observed, error.into())),
         };
-        let call = pipeline::Call { principal, arrival, name, args, answer };
+        let call = pipeline::Call {
+            principal,
+            arrival,
+            name,
+            args,
+            answer,
+        };
         let mut outcome = self.dispatcher.recorded(call, record).await;
         if let Err(CallError::Ask(question)) = outcome {
             outcome = match self.ask(context, principal, &question).await {
                 // Made again whatever was said, because the gate has the last word, and the record.
                 Ok(Asked::Answered(said)) => {
                     let (args, answer) = (question.into_args(), Some(Answer::Given(said)));
-                    let call = pipeline::Call { principal, arrival, name, args, answer };
+                    let call = pipeline::Call {
+                        principal,
+                        arrival,
+                        name,
+                        args,
+                        answer,
+                    };
                     self.dispatcher.recorded(call, record).await
                 }
                 Ok(Asked::Later(result)) => {
@@ -138,8 +158,10 @@ impl Server {
             *first = self.gather(&source, wanted, first.take(), record).await;
         }
         if let Ok(answer) = &mut outcome {
-            let (warnings, times) =
-                (std::mem::take(&mut record.warnings), std::mem::take(&mut record.times));
+            let (warnings, times) = (
+                std::mem::take(&mut record.warnings),
+                std::mem::take(&mut record.times),
+            );
             *answer = annotate(answer.take(), warnings, times);
         }
         let operation = record.operation;
@@ -159,7 +181,10 @@ impl Server {
                 let untrusted = observed.is_untrusted();
                 let origin = Origin { untrusted, reveals };
                 let may_keep = self.dispatcher.may_keep(principal, operation);
-                let shown = self.results.bound_if(principal, body, origin, may_keep).await;
+                let shown = self
+                    .results
+                    .bound_if(principal, body, origin, may_keep)
+                    .await;
                 Ok(reply::answer(shown, self.results.content(), untrusted).into())
             }
         }
@@ -189,7 +214,9 @@ impl Server {
 
     /// Bound on an error as a result: that of all errors, or that of answers where it is lower.
     pub(super) fn max_error_bytes(&self) -> usize {
-        self.results.most().map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
+        self.results
+            .most()
+            .map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
     }
 
     /// Puts a question to the human behind the client.
@@ -199,7 +226,10 @@ impl Server {
         principal: &Principal,
         question: &Question,
     ) -> Result<Asked, CallError> {
-        let nobody = || Denied::Nobody { tool: question.tool, rule: question.rule.clone() };
+        let nobody = || Denied::Nobody {
+            tool: question.tool,
+            rule: question.rule.clone(),
+        };
         let approvals = self.dispatcher.approvals().ok_or_else(nobody)?;
         approve::ask(approvals, context, principal, question).await
     }
@@ -210,7 +240,10 @@ fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> C
     let OwnAnswer { value, untrusted } = answer;
     let (_, record) = observed.parts();
     (record.end, record.untrusted) = ("answered".into(), untrusted);
-    let shown = Shown { text: value.to_string(), structured: value };
+    let shown = Shown {
+        text: value.to_string(),
+        structured: value,
+    };
     reply::answer(shown, content, untrusted).into()
 }
 

@@ -16,7 +16,10 @@ pub(super) struct Changing {
 impl Changing {
     /// Those that change with what callers may see.
     pub(super) const fn with_what_is_seen() -> Self {
-        Self { prompts: true, resources: true }
+        Self {
+            prompts: true,
+            resources: true,
+        }
     }
 
     /// What this server can do.

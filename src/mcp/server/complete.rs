@@ -27,11 +27,22 @@ impl Server {
     ) -> Result<CompleteResult, ErrorData> {
         let principal = self.caller(context)?;
         let arrival = &arrival(context);
-        let (name, typed) = (request.argument.name.as_str(), request.argument.value.as_str());
+        let (name, typed) = (
+            request.argument.name.as_str(),
+            request.argument.value.as_str(),
+        );
         let wrong = |what: &'static str| ErrorData::invalid_params(what, None);
-        let chosen = request.context.as_ref().and_then(|context| context.arguments.as_ref());
+        let chosen = request
+            .context
+            .as_ref()
+            .and_then(|context| context.arguments.as_ref());
         let chosen = &chosen.cloned().unwrap_or_else(HashMap::new);
-        let asker = Asker { dispatcher: &self.dispatcher, principal, arrival, chosen };
+        let asker = Asker {
+            dispatcher: &self.dispatcher,
+            principal,
+            arrival,
+            chosen,
+        };
         let values = match &request.r#ref {
             Reference::Prompt(reference) => {
                 let library = self.library();
@@ -41,9 +52,10 @@ impl Server {
                 let argument = prompt.argument(name).ok_or_else(|| wrong(UNDECLARED))?;
                 match &argument.completes {
                     Some(domain) => self.completer.things(asker, domain, typed).await,
-                    None => {
-                        matching(argument.values.iter().map(|value| (value.as_str(), "")), typed)
-                    }
+                    None => matching(
+                        argument.values.iter().map(|value| (value.as_str(), "")),
+                        typed,
+                    ),
                 }
             }
             Reference::Resource(reference) => match reference.uri.as_str() {
@@ -65,7 +77,9 @@ impl Server {
                     if name != kind.argument {
                         return Err(wrong(UNDECLARED));
                     }
-                    self.completer.things(asker, kind.read.domain.name, typed).await
+                    self.completer
+                        .things(asker, kind.read.domain.name, typed)
+                        .await
                 }
             },
             _ => return Err(wrong("`ref` names a prompt or a template")),

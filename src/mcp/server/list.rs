@@ -26,7 +26,8 @@ impl Server {
     /// The tools as `tools/list` has them, built when they are first asked for.
     pub fn tools(&self) -> &[Tool] {
         let presentation = self.dispatcher.catalog().presentation();
-        self.tools.get_or_init(|| tools(self.surface, presentation, self.dispatcher.offered()))
+        self.tools
+            .get_or_init(|| tools(self.surface, presentation, self.dispatcher.offered()))
     }
 
     /// A page of the list, for a caller.
@@ -44,11 +45,21 @@ impl Server {
                 last.ok_or_else(unknown)? + 1
             }
         };
-        let mut rest = self.tools().iter().skip(start).filter(|tool| self.lists(principal, tool));
-        let page: Vec<Tool> =
-            rest.by_ref().take(self.page.unwrap_or(usize::MAX)).cloned().collect();
+        let mut rest = self
+            .tools()
+            .iter()
+            .skip(start)
+            .filter(|tool| self.lists(principal, tool));
+        let page: Vec<Tool> = rest
+            .by_ref()
+            .take(self.page.unwrap_or(usize::MAX))
+            .cloned()
+            .collect();
         let more = rest.next().is_some();
-        let cursor = page.last().filter(|_| more).map(|tool| tool.name.to_string());
+        let cursor = page
+            .last()
+            .filter(|_| more)
+            .map(|tool| tool.name.to_string());
         let mut result = ListToolsResult::with_all_items(page)
             .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
             .with_cache_scope(CacheScope::Private);
@@ -64,9 +75,9 @@ impl Server {
                 entry.operation.effects() == effect && self.dispatcher.shows(principal, entry)
             }),
             Some(_) => true,
-            None => {
-                catalog.find(&tool.name).is_ok_and(|entry| self.dispatcher.shows(principal, entry))
-            }
+            None => catalog
+                .find(&tool.name)
+                .is_ok_and(|entry| self.dispatcher.shows(principal, entry)),
         }
     }
 }
@@ -101,7 +112,8 @@ fn meta(operation: &Operation) -> MetaObject {
     if surface::is_core(operation.name()) {
         meta.0.insert(ALWAYS_LOAD.to_owned(), true.into());
     } else if !operation.words().is_empty() {
-        meta.0.insert(SEARCH_HINT.to_owned(), operation.words().join(", ").into());
+        meta.0
+            .insert(SEARCH_HINT.to_owned(), operation.words().join(", ").into());
     }
     meta
 }

@@ -163,19 +163,32 @@ impl Server {
         let Some(prompts) = prompts else { return self };
         let hub = self.hub.clone();
         prompts.on_change(move |_, _| hub.prompts_changed());
-        let lists = Changing { prompts: true, ..self.lists };
-        Self { prompts: Arc::new(prompts.into()), lists, ..self }
+        let lists = Changing {
+            prompts: true,
+            ..self.lists
+        };
+        Self {
+            prompts: Arc::new(prompts.into()),
+            lists,
+            ..self
+        }
     }
 
     /// The same, where what callers may see can change by more than a policy. Whoever changes it has the
     /// [hub](Self::hub) announce that.
     pub fn with_callers_that_change(self) -> Self {
-        Self { lists: Changing::with_what_is_seen(), ..self }
+        Self {
+            lists: Changing::with_what_is_seen(),
+            ..self
+        }
     }
 
     /// The same for whoever started the process, where the transport recognises nobody.
     pub fn for_local(self, principal: Principal) -> Self {
-        Self { local: Some(Arc::new(principal)), ..self }
+        Self {
+            local: Some(Arc::new(principal)),
+            ..self
+        }
     }
 
     /// Where changes are announced to this server's clients.
@@ -196,7 +209,10 @@ impl Server {
         &'a self,
         context: &'a RequestContext<RoleServer>,
     ) -> Result<&'a Arc<Principal>, ErrorData> {
-        let recognised = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
+        let recognised = context
+            .extensions
+            .get::<Parts>()
+            .and_then(|parts| parts.extensions.get());
         // A transport that was to recognise callers and did not must not let them in.
         let nobody = || ErrorData::internal_error("the request has no caller", None);
         recognised.or(self.local.as_ref()).ok_or_else(nobody)
@@ -215,7 +231,11 @@ impl Server {
 
     /// How long a client may keep what it is told; the next request may narrow it otherwise.
     fn ttl(&self, principal: &Principal, otherwise: u64) -> u64 {
-        if principal.narrowing.is_some() { 0 } else { otherwise }
+        if principal.narrowing.is_some() {
+            0
+        } else {
+            otherwise
+        }
     }
 }
 
@@ -263,7 +283,9 @@ fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerCon
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         // Asked for with every request that has no session.
-        self.info.get_or_init(|| info(&self.dispatcher, self.surface, self.lists)).clone()
+        self.info
+            .get_or_init(|| info(&self.dispatcher, self.surface, self.lists))
+            .clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -311,7 +333,9 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        self.observed("prompts/list", &context, |caller| self.prompts(caller, request))
+        self.observed("prompts/list", &context, |caller| {
+            self.prompts(caller, request)
+        })
     }
 
     async fn get_prompt(
@@ -328,7 +352,9 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        self.observed("resources/list", &context, |caller| self.resources(caller, request))
+        self.observed("resources/list", &context, |caller| {
+            self.resources(caller, request)
+        })
     }
 
     async fn list_resource_templates(
@@ -365,7 +391,8 @@ impl ServerHandler for Server {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.session.join(&self.hub, context.peer, &self.lists.capabilities());
+        self.session
+            .join(&self.hub, context.peer, &self.lists.capabilities());
     }
 
     fn accepted_subscription_filter(

@@ -35,7 +35,10 @@ pub(super) struct OwnAnswer {
 
 impl From<Value> for Reached {
     fn from(value: Value) -> Self {
-        Self::Answer(OwnAnswer { value, untrusted: false })
+        Self::Answer(OwnAnswer {
+            value,
+            untrusted: false,
+        })
     }
 }
 
@@ -62,7 +65,8 @@ impl Server {
         let came = matches!(own.does, Does::Execute(_)).then(|| args.clone());
         let reached = self.lead(own, principal, arrival, args, record).await;
         if let (Some(came), Err(_)) = (&came, &reached) {
-            self.dispatcher.turned_back(principal, arrival, came, record);
+            self.dispatcher
+                .turned_back(principal, arrival, came, record);
         }
         reached
     }
@@ -76,8 +80,10 @@ impl Server {
         record: &mut Record,
     ) -> Result<Reached, CallError> {
         // Nothing of it travels, so there is nothing to be open for.
-        let options =
-            ValidationOptions { unknown_fields: UnknownFields::Deny, ..Default::default() };
+        let options = ValidationOptions {
+            unknown_fields: UnknownFields::Deny,
+            ..Default::default()
+        };
         let args = own.published.validate(args, &options)?.args;
         match own.does {
             Does::Search => Ok(self.found(principal, &args).into()),
@@ -109,7 +115,10 @@ impl Server {
         }
         // Where it is not on offer, dispatch says why, and has it on record.
         let arguments = args.get("arguments").and_then(Value::as_object);
-        Ok(Reached::Operation(operation, arguments.cloned().unwrap_or_default()))
+        Ok(Reached::Operation(
+            operation,
+            arguments.cloned().unwrap_or_default(),
+        ))
     }
 
     /// A part of an answer that was too large to show.
@@ -128,29 +137,45 @@ impl Server {
             search: text("search").map(str::to_owned),
         };
         let handle = text("handle").unwrap_or_default();
-        let part = self.results.read(principal, handle, &request).await.map_err(|error| {
-            let at =
-                if matches!(error, ResultError::NoSuchPart { .. }) { "pointer" } else { "handle" };
-            InputError::one(at, error)
-        })?;
+        let part = self
+            .results
+            .read(principal, handle, &request)
+            .await
+            .map_err(|error| {
+                let at = if matches!(error, ResultError::NoSuchPart { .. }) {
+                    "pointer"
+                } else {
+                    "handle"
+                };
+                InputError::one(at, error)
+            })?;
         if part.untrusted {
             // Another session may have made the call.
             self.dispatcher.taint().mark(principal, arrival).await;
         }
-        Ok(OwnAnswer { value: part.value, untrusted: part.untrusted })
+        Ok(OwnAnswer {
+            value: part.value,
+            untrusted: part.untrusted,
+        })
     }
 
     /// What an operation takes, for whoever called it in a wrong way.
     pub(super) fn takes(&self, name: &str) -> Option<String> {
         let entry = self.dispatcher.catalog().find(name).ok()?;
-        Some(format!("`{name}` takes, as JSON Schema: {}", json!(**entry.published().schema())))
+        Some(format!(
+            "`{name}` takes, as JSON Schema: {}",
+            json!(**entry.published().schema())
+        ))
     }
 
     /// The operation of this name, if the caller sees it.
     fn seen(&self, principal: &Principal, name: &str) -> Result<&Entry, InputError> {
         match self.dispatcher.catalog().find(name) {
             Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
-            Ok(_) => Err(InputError::one("operation", format!("`{name}` is not on offer here"))),
+            Ok(_) => Err(InputError::one(
+                "operation",
+                format!("`{name}` is not on offer here"),
+            )),
             Err(unknown) => Err(self.unknown(principal, name, unknown)),
         }
     }
@@ -173,24 +198,34 @@ impl Server {
         name: &str,
         unknown: UnknownTool,
     ) -> UnknownTool {
-        let UnknownTool::Nowhere { name: shown, .. } = unknown else { return unknown };
+        let UnknownTool::Nowhere { name: shown, .. } = unknown else {
+            return unknown;
+        };
         let guess = Guess::new(name);
         let catalog = self.dispatcher.catalog().iter();
         let visible = catalog.filter(|entry| self.dispatcher.shows(principal, entry));
         let visible = visible.map(|entry| entry.operation);
         if let Some(operation) = guess.slip(visible.clone()) {
-            return UnknownTool::Nowhere { name: shown, hint: did_you_mean_one_of([operation]) };
+            return UnknownTool::Nowhere {
+                name: shown,
+                hint: did_you_mean_one_of([operation]),
+            };
         }
         let mut meant = guess.by_names(visible);
-        for operation in
-            self.near(principal, &guess.nouns()).map(|entry| entry.operation).take(FOUND)
+        for operation in self
+            .near(principal, &guess.nouns())
+            .map(|entry| entry.operation)
+            .take(FOUND)
         {
             let is_new = !meant.iter().any(|known| known.name() == operation.name());
             if is_new && guess.allows(operation) {
                 meant.push(operation);
             }
         }
-        UnknownTool::Nowhere { name: shown, hint: did_you_mean_one_of(meant) }
+        UnknownTool::Nowhere {
+            name: shown,
+            hint: did_you_mean_one_of(meant),
+        }
     }
 
     /// The operations on offer that a few words mean, best first.
@@ -200,19 +235,30 @@ impl Server {
         words: &str,
     ) -> impl Iterator<Item = &'a Entry> {
         let catalog = self.dispatcher.catalog();
-        let index = self.index.get_or_init(|| Index::of(self.dispatcher.offered()));
+        let index = self
+            .index
+            .get_or_init(|| Index::of(self.dispatcher.offered()));
         let hits = index.find(words, usize::MAX).into_iter();
         hits.filter_map(|hit| catalog.find(hit.operation.name()).ok())
             .filter(|entry| self.dispatcher.shows(principal, entry))
     }
 
     fn found(&self, principal: &Principal, args: &JsonMap) -> Value {
-        let query = args.get("query").and_then(Value::as_str).unwrap_or_default();
+        let query = args
+            .get("query")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let effect = args.get("effect").and_then(Value::as_str);
-        let most = args.get("limit").and_then(Value::as_u64).and_then(|most| most.try_into().ok());
+        let most = args
+            .get("limit")
+            .and_then(Value::as_u64)
+            .and_then(|most| most.try_into().ok());
         let fits =
             |entry: &&Entry| effect.is_none_or(|one| entry.operation.effects().word() == one);
-        let near = self.near(principal, query).filter(fits).take(most.unwrap_or(FOUND));
+        let near = self
+            .near(principal, query)
+            .filter(fits)
+            .take(most.unwrap_or(FOUND));
         let operations: Vec<Value> = near.map(brief).collect();
         if operations.is_empty() {
             let note =
@@ -225,7 +271,9 @@ impl Server {
 
 /// The name of the operation that a call is about.
 fn operation(args: &JsonMap) -> &str {
-    args.get("operation").and_then(Value::as_str).unwrap_or_default()
+    args.get("operation")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The tool that calls an operation.

@@ -44,22 +44,34 @@ impl Server {
         args: &mut JsonMap,
         record: &mut Record,
     ) -> Result<Option<Wanted>, InputError> {
-        let Source { principal, arrival, name, .. } = *source;
+        let Source {
+            principal,
+            arrival,
+            name,
+            ..
+        } = *source;
         let entry = self.dispatcher.catalog().find(name).ok();
         // What is not open to the caller is refused as it came.
         let entry = entry.filter(|entry| self.dispatcher.is_open(principal, entry));
         let Some(entry) = entry else { return Ok(None) };
-        let Some(listing) = Listing::of(entry.published()) else { return Ok(None) };
+        let Some(listing) = Listing::of(entry.published()) else {
+            return Ok(None);
+        };
         let came = args.clone();
         match listing.take_wishes(args) {
             Ok(wishes) => {
                 // The next page is asked for in the form in which this one is sent.
                 let args = self.dispatcher.as_sent(entry, args.clone());
-                Ok(Some(Wanted { listing, wishes, args }))
+                Ok(Some(Wanted {
+                    listing,
+                    wishes,
+                    args,
+                }))
             }
             Err(error) => {
                 record.operation = Some(entry.operation);
-                self.dispatcher.turned_back(principal, arrival, &came, record);
+                self.dispatcher
+                    .turned_back(principal, arrival, &came, record);
                 Err(error)
             }
         }
@@ -74,14 +86,25 @@ impl Server {
         first: Value,
         record: &mut Record,
     ) -> Value {
-        let Source { client, principal, arrival, name } = *source;
+        let Source {
+            client,
+            principal,
+            arrival,
+            name,
+        } = *source;
         let mut gathered = Gathered::begin(&wanted.listing, &wanted.wishes, &wanted.args, first);
         while let Some(args) = gathered.wants().cloned() {
             if let Some(client) = client {
                 progress(client, &gathered).await;
             }
             let mut page = Record::default();
-            let call = Call { principal, arrival, name, args, answer: None };
+            let call = Call {
+                principal,
+                arrival,
+                name,
+                args,
+                answer: None,
+            };
             // In a box: most lists end with their first page, and all calls would make room for more.
             match Box::pin(self.dispatcher.recorded(call, &mut page)).await {
                 Ok(answer) => gathered.add(answer),
@@ -95,7 +118,9 @@ impl Server {
 
 /// Tells the client how far it is, if it wants to know.
 async fn progress(client: &RequestContext<RoleServer>, gathered: &Gathered<'_>) {
-    let Some(token) = client.meta.get_progress_token() else { return };
+    let Some(token) = client.meta.get_progress_token() else {
+        return;
+    };
     let (items, total) = gathered.progress();
     let note = ProgressNotificationParam::new(token, items as f64)
         .with_message(format!("{items} items so far"));

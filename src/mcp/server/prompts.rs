@@ -33,10 +33,14 @@ impl Server {
     ) -> Result<ListPromptsResult, ErrorData> {
         only_page(request)?;
         let library = self.library();
-        let seen = library.iter().filter(|prompt| self.shows_prompt(principal, prompt));
-        Ok(ListPromptsResult::with_all_items(seen.map(published).collect())
-            .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
-            .with_cache_scope(CacheScope::Private))
+        let seen = library
+            .iter()
+            .filter(|prompt| self.shows_prompt(principal, prompt));
+        Ok(
+            ListPromptsResult::with_all_items(seen.map(published).collect())
+                .with_ttl_ms(self.ttl(principal, LIST_TTL_MS))
+                .with_cache_scope(CacheScope::Private),
+        )
     }
 
     /// A prompt with its arguments in their places.
@@ -47,7 +51,9 @@ impl Server {
     ) -> Result<GetPromptResult, ErrorData> {
         let wrong = |error: PromptError| ErrorData::invalid_params(error.to_string(), None);
         let library = self.library();
-        let prompt = self.seen_prompt(&library, principal, &request.name).map_err(wrong)?;
+        let prompt = self
+            .seen_prompt(&library, principal, &request.name)
+            .map_err(wrong)?;
         let given = request.arguments.clone().unwrap_or_default();
         let text = prompt.render(&given).map_err(wrong)?;
         let message = PromptMessage::new_text(Role::User, text);

@@ -27,10 +27,17 @@ impl Foresight for Server {
             // What is called by the others may be anything.
             return !matches!(own.does, Does::Execute(_));
         }
-        let Ok(entry) = self.dispatcher.catalog().find(&call.name) else { return false };
-        let Some(caller) = head.extensions.get().or(self.local.as_ref()) else { return false };
+        let Ok(entry) = self.dispatcher.catalog().find(&call.name) else {
+            return false;
+        };
+        let Some(caller) = head.extensions.get().or(self.local.as_ref()) else {
+            return false;
+        };
         // Who wishes for all pages may hear how far they are.
-        let is_long = call.arguments.as_ref().is_some_and(|args| args.contains_key(ALL));
+        let is_long = call
+            .arguments
+            .as_ref()
+            .is_some_and(|args| args.contains_key(ALL));
         entry.operation.effects() == Effect::Read
             && !is_long
             && !self.dispatcher.may_ask(caller, entry.operation)

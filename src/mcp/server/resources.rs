@@ -126,7 +126,10 @@ impl Server {
         uri: &str,
         handle: &str,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let part = self.results.read(principal, handle, &Request::default()).await;
+        let part = self
+            .results
+            .read(principal, handle, &Request::default())
+            .await;
         let part = part.map_err(|error| match error {
             ResultError::Away(_) => ErrorData::internal_error(error.to_string(), None),
             _ => not_found(error.to_string()),
@@ -152,7 +155,10 @@ impl Server {
         let nowhere = || not_found("no resource has that address");
         let (text, kind) = match address {
             Some(Address::Guide(topic)) => {
-                let guide = GUIDES.iter().find(|guide| guide.topic == topic).ok_or_else(nowhere)?;
+                let guide = GUIDES
+                    .iter()
+                    .find(|guide| guide.topic == topic)
+                    .ok_or_else(nowhere)?;
                 (guide.text.to_owned(), MARKDOWN)
             }
             Some(Address::Operation(name)) => {
@@ -186,7 +192,13 @@ impl Server {
         let outcome = {
             let (arrival, record) = observed.parts();
             let (name, args) = (kind.read.operation.name(), kind.arguments(id));
-            let call = pipeline::Call { principal, arrival, name, args, answer: None };
+            let call = pipeline::Call {
+                principal,
+                arrival,
+                name,
+                args,
+                answer: None,
+            };
             tokio::select! {
                 outcome = span.around(self.dispatcher.recorded(call, record)) => outcome,
                 () = context.ct.cancelled() => {
@@ -198,9 +210,14 @@ impl Server {
         let answer = outcome.map_err(|error| refused(&error, self.max_error_bytes()))?;
         let untrusted = observed.is_untrusted();
         let reveals = !kind.read.operation.revealed().is_empty();
-        let may_keep = self.dispatcher.may_keep(principal, Some(kind.read.operation));
+        let may_keep = self
+            .dispatcher
+            .may_keep(principal, Some(kind.read.operation));
         let origin = Origin { untrusted, reveals };
-        let shown = self.results.bound_if(principal, answer, origin, may_keep).await;
+        let shown = self
+            .results
+            .bound_if(principal, answer, origin, may_keep)
+            .await;
         let mut contents = ResourceContents::text(shown.text, uri).with_mime_type(JSON);
         if untrusted {
             contents = contents.with_meta(reply::untrusted());

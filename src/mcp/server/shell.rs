@@ -54,13 +54,30 @@ impl Server {
                 }
             }
         };
-        let source = Source { client: None, principal, arrival, name };
+        let source = Source {
+            client: None,
+            principal,
+            arrival,
+            name,
+        };
         let wanted = self.wanted(&source, &mut args, record)?;
-        let call = Call { principal, arrival, name, args, answer };
+        let call = Call {
+            principal,
+            arrival,
+            name,
+            args,
+            answer,
+        };
         let first = match self.dispatcher.recorded(call, record).await {
             Err(CallError::Ask(question)) => {
                 let (answer, args) = (ask(&question).await?, question.into_args());
-                let call = Call { principal, arrival, name, args, answer };
+                let call = Call {
+                    principal,
+                    arrival,
+                    name,
+                    args,
+                    answer,
+                };
                 match self.dispatcher.recorded(call, record).await {
                     // Asked again: the ticket has expired.
                     Err(CallError::Ask(_)) => return Err(Denied::TimedOut.into()),
@@ -76,8 +93,10 @@ impl Server {
             Some(wanted) => self.gather(&source, &wanted, first, record).await,
             None => first,
         };
-        let (warnings, times) =
-            (std::mem::take(&mut record.warnings), std::mem::take(&mut record.times));
+        let (warnings, times) = (
+            std::mem::take(&mut record.warnings),
+            std::mem::take(&mut record.times),
+        );
         Ok(annotate(answer, warnings, times))
     }
 }

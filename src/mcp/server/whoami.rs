@@ -27,11 +27,31 @@ const CONFIGS: &str = "configs without a workspace_id";
 const DEFAULTS: &str = "organisation defaults";
 
 const PROBES: &[Probe] = &[
-    Probe { opens: WORKSPACES, operation: "list-all-workspaces", args: r#"{"page_size":1}"# },
-    Probe { opens: CONFIGS, operation: "list-all-configs", args: r#"{"page_size":1}"# },
-    Probe { opens: "integrations", operation: "list-all-integrations", args: r#"{"page_size":1}"# },
-    Probe { opens: USERS, operation: "list-users", args: r#"{"pageSize":1}"# },
-    Probe { opens: DEFAULTS, operation: "get-organisation-defaults", args: "{}" },
+    Probe {
+        opens: WORKSPACES,
+        operation: "list-all-workspaces",
+        args: r#"{"page_size":1}"#,
+    },
+    Probe {
+        opens: CONFIGS,
+        operation: "list-all-configs",
+        args: r#"{"page_size":1}"#,
+    },
+    Probe {
+        opens: "integrations",
+        operation: "list-all-integrations",
+        args: r#"{"page_size":1}"#,
+    },
+    Probe {
+        opens: USERS,
+        operation: "list-users",
+        args: r#"{"pageSize":1}"#,
+    },
+    Probe {
+        opens: DEFAULTS,
+        operation: "get-organisation-defaults",
+        args: "{}",
+    },
 ];
 
 /// What came of a probe.
@@ -71,28 +91,47 @@ impl Server {
     pub(super) async fn whoami(&self, principal: &Principal, arrival: &Arrival) -> Value {
         let probes = PROBES.iter().map(async |probe| {
             let args = serde_json::from_str(probe.args).unwrap_or_default();
-            let call = Call { principal, arrival, name: probe.operation, args, answer: None };
-            Told { probe, outcome: self.dispatcher.recorded(call, &mut Record::default()).await }
+            let call = Call {
+                principal,
+                arrival,
+                name: probe.operation,
+                args,
+                answer: None,
+            };
+            Told {
+                probe,
+                outcome: self.dispatcher.recorded(call, &mut Record::default()).await,
+            }
         });
         let told = join_all(probes).await;
-        let opened =
-            |what: &str| told.iter().any(|one| one.probe.opens == what && one.outcome.is_ok());
-        let may_read: JsonMap =
-            told.iter().map(|one| (one.probe.opens.to_owned(), one.words().into())).collect();
+        let opened = |what: &str| {
+            told.iter()
+                .any(|one| one.probe.opens == what && one.outcome.is_ok())
+        };
+        let may_read: JsonMap = told
+            .iter()
+            .map(|one| (one.probe.opens.to_owned(), one.words().into()))
+            .collect();
         let judged: Vec<bool> = told.iter().filter_map(Told::refuses_key).collect();
         let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
         // Organisation defaults are for Admin keys alone. A workspace's key is shown its own workspace, and
         // no users of the organisation.
         let only = only_workspace(&told).filter(|_| !opened(USERS));
         let (key, workspace) = if is_refused {
-            ("refused by Portkey (401): it is wrong, revoked, expired or of another Portkey", None)
+            (
+                "refused by Portkey (401): it is wrong, revoked, expired or of another Portkey",
+                None,
+            )
         } else if opened(DEFAULTS) {
             (
                 "an Admin key of the organisation: name the `workspace_id` of what is in a workspace",
                 None,
             )
         } else if let Some(workspace) = only {
-            ("a key of one workspace: `workspace_id` is ignored", Some(workspace))
+            (
+                "a key of one workspace: `workspace_id` is ignored",
+                Some(workspace),
+            )
         } else if opened(CONFIGS) {
             (
                 "a key of one workspace, or an Admin key that may not read organisation defaults",
@@ -157,7 +196,11 @@ impl Server {
 
 /// The answer of a read, if it was opened.
 fn answer_of<'a>(told: &'a [Told<'_>], opens: &str) -> Option<&'a Value> {
-    told.iter().find(|one| one.probe.opens == opens)?.outcome.as_ref().ok()
+    told.iter()
+        .find(|one| one.probe.opens == opens)?
+        .outcome
+        .as_ref()
+        .ok()
 }
 
 /// The id of the only workspace that the key is shown.
@@ -169,5 +212,7 @@ fn only_workspace<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
 
 /// The workspace that the key is of, as a config of it says.
 fn workspace_of_config<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
-    answer_of(told, CONFIGS)?.pointer("/data/0/workspace_id")?.as_str()
+    answer_of(told, CONFIGS)?
+        .pointer("/data/0/workspace_id")?
+        .as_str()
 }

@@ -178,5 +178,9 @@ pub fn named(name: &str) -> Option<&'static OwnTool> {
         false => Cow::Borrowed(name),
     };
     // Most calls are of operations: no schema is built to find that out.
-    tools().get(TOOLS.iter().position(|(operation, _)| operation.name() == name)?)
+    tools().get(
+        TOOLS
+            .iter()
+            .position(|(operation, _)| operation.name() == name)?,
+    )
 }

@@ -79,7 +79,10 @@ pub(super) struct Link {
 impl Link {
     /// What the first line of all follows.
     pub(super) fn first() -> Self {
-        Self { seq: 0, tag: "0".repeat(HEX) }
+        Self {
+            seq: 0,
+            tag: "0".repeat(HEX),
+        }
     }
 }
 
@@ -96,7 +99,9 @@ impl Chain {
     pub(super) fn seal(&self, after: &Link, body: &[u8], out: &mut Vec<u8>) -> Link {
         let (start, seq) = (out.len(), after.seq.saturating_add(1));
         out.extend_from_slice(format!("{{\"seq\":{seq},").as_bytes());
-        let inner = body.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+        let inner = body
+            .strip_prefix(b"{")
+            .and_then(|rest| rest.strip_suffix(b"}"));
         out.extend_from_slice(inner.unwrap_or_default());
         out.extend_from_slice(PREV);
         out.extend_from_slice(after.tag.as_bytes());
@@ -142,17 +147,28 @@ impl<'a> Sealed<'a> {
         let rest = rest.strip_suffix(PREV)?.strip_prefix(b"{\"seq\":")?;
         let digits = rest.split(|byte| *byte == b',').next()?;
         let seq = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        Some(Self { seq, prev, tag, keyed, content })
+        Some(Self {
+            seq,
+            prev,
+            tag,
+            keyed,
+            content,
+        })
     }
 
     /// What the next line has to follow.
     pub(super) fn link(&self) -> Link {
-        Link { seq: self.seq, tag: self.tag.to_owned() }
+        Link {
+            seq: self.seq,
+            tag: self.tag.to_owned(),
+        }
     }
 }
 
 fn hex_at_end(bytes: &[u8]) -> Option<(&[u8], &str)> {
     let (rest, hex) = bytes.split_at_checked(bytes.len().checked_sub(HEX)?)?;
-    let lower = hex.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let lower = hex
+        .iter()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     Some((rest, std::str::from_utf8(hex).ok().filter(|_| lower)?))
 }

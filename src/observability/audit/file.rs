@@ -41,7 +41,10 @@ impl LogFile {
         settings: &Settings,
         chain: &Chain,
     ) -> Result<(Self, Link, Found), StartError> {
-        let failed = |source| StartError::Io { path: path.to_owned(), source };
+        let failed = |source| StartError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut options = private();
         options.append(true).create(true);
         let mut file = open_without_links(path, options).map_err(failed)?;
@@ -65,9 +68,19 @@ impl LogFile {
         };
         let max_bytes = settings.max_bytes.unwrap_or(u64::MAX);
         let (path, keep) = (path.to_owned(), settings.keep);
-        let mut log = Self { path, file, length, ragged: false, max_bytes, keep };
+        let mut log = Self {
+            path,
+            file,
+            length,
+            ragged: false,
+            max_bytes,
+            keep,
+        };
         let found = log.put_aside(&half, &link);
-        let found = found.map_err(|source| StartError::Io { path: log.path.clone(), source })?;
+        let found = found.map_err(|source| StartError::Io {
+            path: log.path.clone(),
+            source,
+        })?;
         info!(file = %shown(&log.path), seq = link.seq, hash = link.tag, "the audit log goes on");
         Ok((log, link, found))
     }
@@ -88,8 +101,13 @@ impl LogFile {
             return Ok(Found::new());
         };
         error!(bytes, kept = %shown(&aside), "the audit log ended in half a line");
-        let name = aside.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(vec![event("torn", &json!({ "bytes": bytes, "kept": name }))])
+        let name = aside
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        Ok(vec![event(
+            "torn",
+            &json!({ "bytes": bytes, "kept": name }),
+        )])
     }
 
     /// Makes sure that the path still leads to the file that is written. One that was moved away is begun anew,
@@ -106,7 +124,11 @@ impl LogFile {
             if there.is_file() && there.len() == 0 {
                 return self.begin_anew(false);
             }
-            let what = if there.is_file() { "another file that is not empty" } else { "no file" };
+            let what = if there.is_file() {
+                "another file that is not empty"
+            } else {
+                "no file"
+            };
             let why = format!(
                 "{what} is in the place of the audit log {}; move it away, and the log goes on",
                 shown(&self.path)
@@ -130,7 +152,9 @@ impl LogFile {
         let is_taken = |error: StartError| io::Error::other(error.to_string());
         lock(&file, &self.path).map_err(is_taken)?;
         if file.metadata()?.len() > 0 {
-            return Err(io::Error::other("somebody else writes to the new audit log"));
+            return Err(io::Error::other(
+                "somebody else writes to the new audit log",
+            ));
         }
         #[cfg(unix)]
         File::open(folder(&self.path))?.sync_all()?;
@@ -203,7 +227,9 @@ impl LogFile {
         self.length = 0;
         #[cfg(unix)]
         File::open(folder(&self.path))?.sync_all()?;
-        let spare = self.keep.map_or(0, |keep| (full.len() + 1).saturating_sub(keep));
+        let spare = self
+            .keep
+            .map_or(0, |keep| (full.len() + 1).saturating_sub(keep));
         for (_, old) in full.iter().take(spare) {
             info!(file = %shown(old), "removed by --audit-keep");
             fs::remove_file(old)?;
@@ -226,7 +252,10 @@ pub(super) fn lock(file: &File, log: &Path) -> Result<(), StartError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse(log.to_owned())),
-        Err(TryLockError::Error(source)) => Err(StartError::Io { path: log.to_owned(), source }),
+        Err(TryLockError::Error(source)) => Err(StartError::Io {
+            path: log.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -242,7 +271,8 @@ pub(super) fn event(what: &str, more: &serde_json::Value) -> Vec<u8> {
 /// What follows from the last line, if it is as it was written.
 fn continued(path: &Path, last: &[u8], chain: &Chain) -> Result<Link, StartError> {
     let line = Sealed::read(last).filter(|line| chain.vouches_for(line));
-    line.map(|line| line.link()).ok_or_else(|| StartError::Broken(path.to_owned()))
+    line.map(|line| line.link())
+        .ok_or_else(|| StartError::Broken(path.to_owned()))
 }
 
 /// The last whole line of a file, and what follows it.
@@ -264,13 +294,18 @@ fn tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
 
 /// The full files beside a log, oldest first.
 fn numbered(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let Some(name) = log.file_name() else { return Ok(Vec::new()) };
+    let Some(name) = log.file_name() else {
+        return Ok(Vec::new());
+    };
     let start = format!("{}.", name.to_string_lossy());
     let mut found = Vec::new();
     for entry in fs::read_dir(folder(log))? {
         let entry = entry?;
         let name = entry.file_name();
-        let number = name.to_string_lossy().strip_prefix(&start).and_then(|end| end.parse().ok());
+        let number = name
+            .to_string_lossy()
+            .strip_prefix(&start)
+            .and_then(|end| end.parse().ok());
         found.extend(number.map(|number: u64| (number, entry.path())));
     }
     found.sort_unstable();
@@ -278,5 +313,7 @@ fn numbered(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 }
 
 fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }

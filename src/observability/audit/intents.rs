@@ -45,7 +45,10 @@ impl Intents {
     /// Opens and locks the file beside a log, and reads what the last process left in it.
     pub(super) fn open(log: &Path) -> Result<(Self, Vec<Interrupted>), StartError> {
         let path = beside(log, "intents");
-        let failed = |source| StartError::Io { path: path.clone(), source };
+        let failed = |source| StartError::Io {
+            path: path.clone(),
+            source,
+        };
         let mut options = private();
         options.create(true);
         let file = open_without_links(&path, options).map_err(failed)?;
@@ -61,7 +64,16 @@ impl Intents {
             left.extend(intent(&slot));
         }
         let free = (0..slots).collect();
-        Ok((Self { path, file, taken: HashMap::new(), free, slots }, left))
+        Ok((
+            Self {
+                path,
+                file,
+                taken: HashMap::new(),
+                free,
+                slots,
+            },
+            left,
+        ))
     }
 
     /// Makes sure that the path still leads to the file. One that was removed is made anew if no write is under
@@ -94,7 +106,9 @@ impl Intents {
     /// Writes an intent down.
     pub(super) fn put(&mut self, call: u64, body: &[u8]) -> io::Result<()> {
         if body.len() >= SLOT {
-            return Err(io::Error::other("the intent of a write is too long to be kept"));
+            return Err(io::Error::other(
+                "the intent of a write is too long to be kept",
+            ));
         }
         if self.free.is_empty() && self.slots >= MAX_SLOTS {
             return Err(io::Error::other("too many writes are under way at once"));

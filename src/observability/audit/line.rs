@@ -89,8 +89,9 @@ impl<'a> Line<'a> {
         let masked = redacted(published, args.clone());
         // What cannot be laid out is told when it is to be sent.
         let request = published.lay_out(masked.clone());
-        self.record.target =
-            request.ok().map(|request| format!("{} {}", request.method, request.target));
+        self.record.target = request
+            .ok()
+            .map(|request| format!("{} {}", request.method, request.target));
         self.record.arguments = Some(masked);
     }
 
@@ -99,13 +100,26 @@ impl<'a> Line<'a> {
     /// # Errors
     /// It could not be put there, and writes do not go without.
     pub async fn intend(&mut self) -> Result<(), Unwritable> {
-        let writes =
-            self.record.operation.is_some_and(|operation| operation.effects() != Effect::Read);
-        let Some(kept) = self.kept.as_mut().filter(|_| writes) else { return Ok(()) };
-        let entry = kept.entry(self.record, &End::from(UNKNOWN_OUTCOME), LONGEST_INTENDED, None);
+        let writes = self
+            .record
+            .operation
+            .is_some_and(|operation| operation.effects() != Effect::Read);
+        let Some(kept) = self.kept.as_mut().filter(|_| writes) else {
+            return Ok(());
+        };
+        let entry = kept.entry(
+            self.record,
+            &End::from(UNKNOWN_OUTCOME),
+            LONGEST_INTENDED,
+            None,
+        );
         let recorded = kept.audit.intend(entry).await;
         kept.intended = recorded.is_ok();
-        if kept.audit.0.writes_go_unrecorded { Ok(()) } else { recorded }
+        if kept.audit.0.writes_go_unrecorded {
+            Ok(())
+        } else {
+            recorded
+        }
     }
 }
 
@@ -123,10 +137,17 @@ impl Drop for Line<'_> {
 
 impl Kept<'_> {
     fn entry(&self, record: &Record, end: &End, longest: usize, took: Option<Duration>) -> Entry {
-        let Self { arrival, principal, call, .. } = self;
+        let Self {
+            arrival,
+            principal,
+            call,
+            ..
+        } = self;
         let size = record.arguments.as_ref().map(size).unwrap_or_default();
-        let (client, error) =
-            (arrival.client.as_deref().map(mask_text), end.error.as_deref().map(mask_text));
+        let (client, error) = (
+            arrival.client.as_deref().map(mask_text),
+            end.error.as_deref().map(mask_text),
+        );
         let approval = record.approval.as_deref().map(mask_text);
         let line = Body {
             time: written(self.time),
@@ -136,12 +157,17 @@ impl Kept<'_> {
             client: client.as_deref().map(cut),
             transport: arrival.transport.word(),
             protocol: Some(arrival.protocol).filter(|protocol| *protocol != UNKNOWN),
-            session: arrival.session.as_deref().map(|id| match arrival.transport {
-                Transport::Pipe => id.to_owned(),
-                Transport::Tcp => shortened(id),
-            }),
+            session: arrival
+                .session
+                .as_deref()
+                .map(|id| match arrival.transport {
+                    Transport::Pipe => id.to_owned(),
+                    Transport::Tcp => shortened(id),
+                }),
             request_id: arrival.id.as_str(),
-            tool: record.operation.map_or(UNKNOWN, |operation| operation.name()),
+            tool: record
+                .operation
+                .map_or(UNKNOWN, |operation| operation.name()),
             effect: record.operation.map(|operation| operation.effects().word()),
             target: record.target.as_deref().map(cut),
             arguments: record.arguments.as_ref().filter(|_| size <= longest),
@@ -231,8 +257,12 @@ fn call_id(count: u64) -> String {
         let mut bytes = [0; 8];
         // Started with random numbers; should they fail later, the time tells processes apart.
         if getrandom::fill(&mut bytes).is_err() {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            bytes = u64::try_from(now.as_nanos()).unwrap_or_default().to_be_bytes();
+            let now = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
+            bytes = u64::try_from(now.as_nanos())
+                .unwrap_or_default()
+                .to_be_bytes();
         }
         bytes
     });
@@ -258,6 +288,9 @@ fn shortened(session: &str) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(at, _)| at);
+    let end = text
+        .char_indices()
+        .nth(LONGEST_TEXT)
+        .map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or_default()
 }

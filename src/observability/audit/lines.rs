@@ -42,7 +42,11 @@ pub(super) fn read_line(text: &mut impl BufRead, line: &mut Vec<u8>) -> io::Resu
         let used = part.len() + usize::from(end.is_some());
         text.consume(used);
         if end.is_some() {
-            return Ok(if is_too_long { BoundedLine::TooLong } else { BoundedLine::Whole });
+            return Ok(if is_too_long {
+                BoundedLine::TooLong
+            } else {
+                BoundedLine::Whole
+            });
         }
     }
 }

@@ -33,9 +33,14 @@ impl Sink {
             Target::Stderr => return Ok(Self::stream(io::stderr())),
             Target::File(path) => path,
         };
-        let failed = |source| StartError::Io { path: path.clone(), source };
+        let failed = |source| StartError::Io {
+            path: path.clone(),
+            source,
+        };
         if is_stream(path) {
-            return Ok(Self::stream(OpenOptions::new().write(true).open(path).map_err(failed)?));
+            return Ok(Self::stream(
+                OpenOptions::new().write(true).open(path).map_err(failed)?,
+            ));
         }
         let (intents, interrupted) = Intents::open(path)?;
         let chain = Chain::new(settings.key.clone());
@@ -51,7 +56,11 @@ impl Sink {
 
     /// A stream and its first line, which shows before any call whether it can be written.
     fn stream(stream: impl Write + Send + 'static) -> (Self, Link, Found) {
-        (Self::Stream(Box::new(stream)), Link::first(), vec![event("begin", &Value::Null)])
+        (
+            Self::Stream(Box::new(stream)),
+            Link::first(),
+            vec![event("begin", &Value::Null)],
+        )
     }
 
     /// Makes sure that what is written can be found where it belongs.

@@ -98,7 +98,10 @@ impl fmt::Display for Damage {
                 write!(f, "line {from} of the chain is missing before this one")
             }
             Self::Missing { from, to } => {
-                write!(f, "lines {from} to {to} of the chain are missing before this one")
+                write!(
+                    f,
+                    "lines {from} to {to} of the chain are missing before this one"
+                )
             }
             Self::Misplaced { seq, after } => {
                 write!(
@@ -143,8 +146,17 @@ impl Verifier {
             let Link { seq, tag } = Link::first();
             (seq, Some(tag))
         });
-        let report = Report { contains: true, ..Report::default() };
-        Self { chain: Chain::new(key), keyed, expected: None, at, report }
+        let report = Report {
+            contains: true,
+            ..Report::default()
+        };
+        Self {
+            chain: Chain::new(key),
+            keyed,
+            expected: None,
+            at,
+            report,
+        }
     }
 
     /// The same, and looks for a line with this hash, which was noted before.
@@ -162,7 +174,10 @@ impl Verifier {
         let mut files = Vec::new();
         for path in paths {
             let told = |error: io::Error| {
-                io::Error::new(error.kind(), format!("cannot read {}: {error}", shown(path)))
+                io::Error::new(
+                    error.kind(),
+                    format!("cannot read {}: {error}", shown(path)),
+                )
             };
             let (file, mut first) = (open(path).map_err(told)?, Vec::new());
             read_line(&mut BufReader::new(file), &mut first).map_err(told)?;
@@ -195,7 +210,11 @@ impl Verifier {
             };
             let Some(damage) = damage else { continue };
             if self.report.findings.len() < MOST_FINDINGS {
-                self.report.findings.push(Finding { file: file.to_owned(), line, damage });
+                self.report.findings.push(Finding {
+                    file: file.to_owned(),
+                    line,
+                    damage,
+                });
             } else {
                 self.report.more += 1;
             }
@@ -231,9 +250,10 @@ impl Verifier {
             Some((after, _)) if seq <= *after => {
                 return Some(Damage::Misplaced { seq, after: *after });
             }
-            Some((after, _)) if seq - 1 > *after => {
-                Some(Damage::Missing { from: after + 1, to: seq - 1 })
-            }
+            Some((after, _)) if seq - 1 > *after => Some(Damage::Missing {
+                from: after + 1,
+                to: seq - 1,
+            }),
             Some((_, Some(tag))) if tag != line.prev => Some(Damage::Unlinked),
             _ => None,
         };

@@ -94,13 +94,19 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            messages.try_iter().take(TAKEN_AT_ONCE).for_each(|message| self.take(message));
+            messages
+                .try_iter()
+                .take(TAKEN_AT_ONCE)
+                .for_each(|message| self.take(message));
         }
         self.sync = SyncPolicy::Always;
         self.work();
         let (lines, Link { seq, tag }) = (self.waiting.len(), &self.link);
         if lines > 0 {
-            error!(lines, "the audit log ends without lines that could not be written");
+            error!(
+                lines,
+                "the audit log ends without lines that could not be written"
+            );
         }
         info!(seq, hash = tag, "the audit log is closed");
     }
@@ -181,7 +187,8 @@ impl Writer {
             self.link = link;
             self.unsynced.get_or_insert_with(Instant::now);
             self.queue.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            self.written.extend(self.waiting.drain(..count).map(|entry| entry.call));
+            self.written
+                .extend(self.waiting.drain(..count).map(|entry| entry.call));
         }
         self.settle()
     }
@@ -216,11 +223,17 @@ impl Writer {
         &mut self,
         intended: &[(Entry, oneshot::Sender<Result<(), Unwritable>>)],
     ) -> io::Result<()> {
-        let Some(intents) = self.sink.intents() else { return Ok(()) };
+        let Some(intents) = self.sink.intents() else {
+            return Ok(());
+        };
         for (entry, _) in intended {
             intents.put(entry.call, &entry.body)?;
         }
-        if self.sync == SyncPolicy::Never { Ok(()) } else { intents.sync() }
+        if self.sync == SyncPolicy::Never {
+            Ok(())
+        } else {
+            intents.sync()
+        }
     }
 
     /// Says in the log when writing begins to fail, and when it works again.

@@ -13,10 +13,14 @@ use prometheus_client::{
 
 use crate::observability::readiness::Readiness;
 
-const DEGRADED: (&str, &str) =
-    ("portkey_mcp.component.degraded", "Whether a component does not work as it should");
-const AGE: (&str, &str) =
-    ("portkey_mcp.component.age", "Seconds since a component last worked, where that is known");
+const DEGRADED: (&str, &str) = (
+    "portkey_mcp.component.degraded",
+    "Whether a component does not work as it should",
+);
+const AGE: (&str, &str) = (
+    "portkey_mcp.component.age",
+    "Seconds since a component last worked, where that is known",
+);
 
 /// The components of a server, once they are known; clones share.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +84,10 @@ fn export(readiness: &Readiness) {
         .build();
     let (name, about) = AGE;
     let from = readiness.clone();
-    let age = meter.f64_observable_gauge(name).with_description(about).with_unit("s");
+    let age = meter
+        .f64_observable_gauge(name)
+        .with_description(about)
+        .with_unit("s");
     _ = age
         .with_callback(move |observer| {
             for component in from.components() {
@@ -103,7 +110,11 @@ mod tests {
     fn components_are_told_with_their_state_and_age() {
         let readiness = Readiness::default();
         let metrics = Metrics::on_if(true).with_readiness(&readiness);
-        assert!(!metrics.render().contains("portkey_mcp_component"), "{}", metrics.render());
+        assert!(
+            !metrics.render().contains("portkey_mcp_component"),
+            "{}",
+            metrics.render()
+        );
         readiness.watch("redis", || ComponentState::OK);
         readiness.watch("policy_file", || {
             ComponentState::degraded("unreadable").with_age(Duration::from_secs(3))
@@ -114,7 +125,10 @@ mod tests {
             r#"portkey_mcp_component_degraded{component="redis"} 0"#,
             r#"portkey_mcp_component_age_seconds{component="policy_file"} 3.0"#,
         ] {
-            assert!(text.lines().any(|each| each == line), "no `{line}` in\n{text}");
+            assert!(
+                text.lines().any(|each| each == line),
+                "no `{line}` in\n{text}"
+            );
         }
     }
 }

@@ -48,12 +48,17 @@ impl<const N: usize> Hash for Labels<N> {
 impl<const N: usize> Labels<N> {
     #[cfg(feature = "otel")]
     fn attributes(&self) -> Vec<KeyValue> {
-        self.present().map(|(name, value)| KeyValue::new(name, value)).collect()
+        self.present()
+            .map(|(name, value)| KeyValue::new(name, value))
+            .collect()
     }
 
     /// Without those that are empty, which is how something absent is said.
     fn present(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.names.into_iter().zip(self.values).filter(|(_, value)| !value.is_empty())
+        self.names
+            .into_iter()
+            .zip(self.values)
+            .filter(|(_, value)| !value.is_empty())
     }
 }
 
@@ -126,10 +131,16 @@ impl<const N: usize> Durations<N> {
     }
 
     pub(super) fn record(&self, values: [&'static str; N], took: Duration) {
-        let labels = Labels { names: self.names, values };
-        self.series.get_or_create(&labels).observe(took.as_secs_f64());
+        let labels = Labels {
+            names: self.names,
+            values,
+        };
+        self.series
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
         #[cfg(feature = "otel")]
-        self.exported.record(took.as_secs_f64(), &labels.attributes());
+        self.exported
+            .record(took.as_secs_f64(), &labels.attributes());
     }
 }
 
@@ -159,7 +170,10 @@ impl<const N: usize> Count<N> {
     }
 
     pub(super) fn add(&self, values: [&'static str; N]) {
-        let labels = Labels { names: self.names, values };
+        let labels = Labels {
+            names: self.names,
+            values,
+        };
         self.series.get_or_create(&labels).inc();
         #[cfg(feature = "otel")]
         self.exported.add(1, &labels.attributes());
@@ -181,7 +195,10 @@ impl Level {
         Self {
             gauge,
             #[cfg(feature = "otel")]
-            exported: meter().i64_up_down_counter(name).with_description(about).build(),
+            exported: meter()
+                .i64_up_down_counter(name)
+                .with_description(about)
+                .build(),
         }
     }
 

@@ -28,12 +28,14 @@ use crate::observability::{readiness::Readiness, request::Arrival};
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The bounds that the conventions advise for requests.
-const REQUESTS: Buckets =
-    Buckets(&[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0]);
+const REQUESTS: Buckets = Buckets(&[
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+]);
 
 /// From a second to a day: sessions outlast requests.
-const SESSIONS: Buckets =
-    Buckets(&[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0]);
+const SESSIONS: Buckets = Buckets(&[
+    1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
+]);
 
 /// Where everything is recorded; a copy records in the same place. Off unless switched on, and then
 /// recording does nothing.
@@ -142,7 +144,13 @@ impl Metrics {
         took: Duration,
     ) {
         if let Some(recorder) = &self.0 {
-            let labels = [method, tool, error, arrival.protocol, arrival.transport.word()];
+            let labels = [
+                method,
+                tool,
+                error,
+                arrival.protocol,
+                arrival.transport.word(),
+            ];
             recorder.operations.record(labels, took);
         }
     }
@@ -150,7 +158,9 @@ impl Metrics {
     /// A tool was called, with this outcome.
     pub(crate) fn call(&self, outcome: &'static str, effect: Option<Effect>) {
         if let Some(recorder) = &self.0 {
-            recorder.calls.add([outcome, effect.map_or("", Effect::word)]);
+            recorder
+                .calls
+                .add([outcome, effect.map_or("", Effect::word)]);
         }
     }
 
@@ -164,7 +174,13 @@ impl Metrics {
     /// An attempt at an upstream is made, and lasts until what this returns is dropped.
     pub(crate) fn attempt(&self, operation: &'static str, upstream: Upstream) -> Attempt {
         let (recorder, started) = (self.0.clone(), Instant::now());
-        Attempt { recorder, operation, upstream, status: "none", started }
+        Attempt {
+            recorder,
+            operation,
+            upstream,
+            status: "none",
+            started,
+        }
     }
 
     /// A request goes to an upstream once more.
@@ -192,7 +208,9 @@ impl Metrics {
     /// A session ended.
     pub(crate) fn session_ended(&self, arrival: &Arrival, took: Duration) {
         if let Some(recorder) = &self.0 {
-            recorder.sessions.record([arrival.protocol, arrival.transport.word()], took);
+            recorder
+                .sessions
+                .record([arrival.protocol, arrival.transport.word()], took);
         }
     }
 }
@@ -224,7 +242,11 @@ impl Drop for Attempt {
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Metrics(on)" } else { "Metrics(off)" })
+        f.write_str(if self.0.is_some() {
+            "Metrics(on)"
+        } else {
+            "Metrics(off)"
+        })
     }
 }
 
@@ -270,7 +292,10 @@ impl Recorder {
             components,
             operations: Durations::new(
                 to,
-                ("mcp.server.operation.duration", "How long MCP requests take"),
+                (
+                    "mcp.server.operation.duration",
+                    "How long MCP requests take",
+                ),
                 [
                     "mcp.method.name",
                     "gen_ai.tool.name",
@@ -280,7 +305,10 @@ impl Recorder {
                 ],
                 REQUESTS,
             ),
-            in_flight: Level::new(to, ("portkey_mcp.requests_in_flight", "MCP requests under way")),
+            in_flight: Level::new(
+                to,
+                ("portkey_mcp.requests_in_flight", "MCP requests under way"),
+            ),
             sessions: Durations::new(
                 to,
                 ("mcp.server.session.duration", "How long sessions last"),
@@ -301,13 +329,19 @@ impl Recorder {
             ),
             upstream: Durations::new(
                 to,
-                ("portkey_mcp.upstream.request.duration", "How long attempts at upstreams take"),
+                (
+                    "portkey_mcp.upstream.request.duration",
+                    "How long attempts at upstreams take",
+                ),
                 ["operation", "upstream", "status"],
                 REQUESTS,
             ),
             retries: Count::new(
                 to,
-                ("portkey_mcp.upstream.retries", "Requests that went to an upstream once more"),
+                (
+                    "portkey_mcp.upstream.retries",
+                    "Requests that went to an upstream once more",
+                ),
                 ["upstream"],
             ),
             registry,

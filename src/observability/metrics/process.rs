@@ -30,16 +30,22 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: since.as_secs_f64() }
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            started: since.as_secs_f64(),
+        }
     }
 }
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         if let Some(lost) = LOST_LINES.get() {
-            let (name, about) =
-                ("portkey_mcp_log_lines_lost", "Lines that nobody read from the log");
+            let (name, about) = (
+                "portkey_mcp_log_lines_lost",
+                "Lines that nobody read from the log",
+            );
             let metric = encoder.encode_descriptor(name, about, None, MetricType::Counter)?;
             let lost = u64::try_from(lost.dropped_lines()).unwrap_or(u64::MAX);
             ConstCounter::<u64>::new(lost).encode(metric)?;
@@ -54,9 +60,11 @@ impl Collector for Process {
             self.started,
         )?;
         match resident() {
-            Some(bytes) => {
-                gauge("process_resident_memory_bytes", "Memory that the process has in RAM", bytes)
-            }
+            Some(bytes) => gauge(
+                "process_resident_memory_bytes",
+                "Memory that the process has in RAM",
+                bytes,
+            ),
             None => Ok(()),
         }
     }
@@ -65,7 +73,9 @@ impl Collector for Process {
 /// Resident memory in bytes, where the system has a `/proc`.
 fn resident() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024.0)
 }

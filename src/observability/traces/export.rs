@@ -45,9 +45,15 @@ pub fn start() -> anyhow::Result<Exports> {
     if !traces && !metrics {
         return Ok(exports);
     }
-    let client = Client { http: http_client().build()?, runtime: Handle::current() };
+    let client = Client {
+        http: http_client().build()?,
+        runtime: Handle::current(),
+    };
     if traces {
-        let exporter = SpanExporter::builder().with_http().with_http_client(client.clone()).build();
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(client.clone())
+            .build();
         let exporter = exporter.context("traces cannot be exported")?;
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
@@ -57,7 +63,10 @@ pub fn start() -> anyhow::Result<Exports> {
         exports.traces = Some(provider);
     }
     if metrics {
-        let exporter = MetricExporter::builder().with_http().with_http_client(client).build();
+        let exporter = MetricExporter::builder()
+            .with_http()
+            .with_http_client(client)
+            .build();
         let exporter = exporter.context("metrics cannot be exported")?;
         let provider = SdkMeterProvider::builder()
             .with_periodic_exporter(exporter)
@@ -102,9 +111,16 @@ impl Exports {
     pub async fn flush(self) {
         // The exporters wait for this runtime to send, so it may not wait for them.
         let flushed = tokio::task::spawn_blocking(move || {
-            let traces = self.traces.map(|traces| traces.shutdown_with_timeout(LAST_WORDS));
-            let metrics = self.metrics.map(|metrics| metrics.shutdown_with_timeout(LAST_WORDS));
-            [traces, metrics].into_iter().flatten().find_map(Result::err)
+            let traces = self
+                .traces
+                .map(|traces| traces.shutdown_with_timeout(LAST_WORDS));
+            let metrics = self
+                .metrics
+                .map(|metrics| metrics.shutdown_with_timeout(LAST_WORDS));
+            [traces, metrics]
+                .into_iter()
+                .flatten()
+                .find_map(Result::err)
         });
         if let Ok(Some(error)) = flushed.await {
             warn!(%error, "the last traces or metrics were not exported");

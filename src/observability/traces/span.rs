@@ -94,7 +94,10 @@ impl Span {
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> Self {
         Self(export::tracer().map(|tracer| {
-            let span = tracer.span_builder(name).with_kind(kind).with_attributes(attributes());
+            let span = tracer
+                .span_builder(name)
+                .with_kind(kind)
+                .with_attributes(attributes());
             parent.with_span(span.start_with_context(tracer, parent))
         }))
     }
@@ -103,14 +106,18 @@ impl Span {
     pub(crate) fn tool(&self, name: &'static str) {
         if let Some(context) = &self.0 {
             context.span().update_name(format!("tools/call {name}"));
-            context.span().set_attribute(KeyValue::new("gen_ai.tool.name", name));
+            context
+                .span()
+                .set_attribute(KeyValue::new("gen_ai.tool.name", name));
         }
     }
 
     /// It failed, in a way that this word names.
     pub(crate) fn failed(&self, kind: &'static str) {
         if let Some(context) = &self.0 {
-            context.span().set_attribute(KeyValue::new("error.type", kind));
+            context
+                .span()
+                .set_attribute(KeyValue::new("error.type", kind));
             context.span().set_status(Status::error(""));
         }
     }
@@ -119,7 +126,9 @@ impl Span {
     pub(crate) fn answered(&self, status: StatusCode) {
         if let Some(context) = &self.0 {
             let code = i64::from(status.as_u16());
-            context.span().set_attribute(KeyValue::new("http.response.status_code", code));
+            context
+                .span()
+                .set_attribute(KeyValue::new("http.response.status_code", code));
             if status.is_client_error() || status.is_server_error() {
                 context.span().set_status(Status::error(""));
             }

@@ -160,6 +160,10 @@ impl Form {
 impl Grant {
     /// The approval, if it is for that call.
     pub(super) fn of(self, binding: &Binding) -> Result<Approved, Denied> {
-        if self.binding == *binding { Ok(self.approved) } else { Err(Denied::Void) }
+        if self.binding == *binding {
+            Ok(self.approved)
+        } else {
+            Err(Denied::Void)
+        }
     }
 }

@@ -101,7 +101,12 @@ impl Approvals {
     /// an answer is good for the time `ttl`, and once among all who have the store.
     pub fn new(keys: Arc<Watched<Keyring>>, store: Store, ttl: Duration) -> Self {
         let store = SealedStore::new(store, keys.clone());
-        Self { keys, store, ttl, desk: OnceLock::new() }
+        Self {
+            keys,
+            store,
+            ttl,
+            desk: OnceLock::new(),
+        }
     }
 
     /// Somebody can decide elsewhere from now on, at this address.
@@ -131,7 +136,9 @@ impl Approvals {
     ) -> Result<String, Denied> {
         let stamp = self.store.store().stamp().await;
         let stamp = stamp.map_err(|error| Denied::Unkept(error.to_string()))?;
-        let kept = Kept { confirm: question.confirm.clone() };
+        let kept = Kept {
+            confirm: question.confirm.clone(),
+        };
         let kept = serde_json::to_vec(&kept).unwrap_or_default();
         let (binding, once) = (question.binding().as_bytes(), (self.ttl, stamp));
         let keys = self.keys.get();
@@ -153,12 +160,20 @@ impl Approvals {
             Some(Answer::Sealed { state, form }) => {
                 let (keys, purpose, name) =
                     (self.keys.get(), Purpose::RequestState, &principal.name);
-                let kept =
-                    keys.open_once(purpose, name, binding.as_bytes(), &state, self.store.store());
+                let kept = keys.open_once(
+                    purpose,
+                    name,
+                    binding.as_bytes(),
+                    &state,
+                    self.store.store(),
+                );
                 let kept = kept.await.map_err(|_| Denied::Void)?;
                 let kept: Kept = serde_json::from_slice(&kept).map_err(|_| Denied::Void)?;
                 form.judge(kept.confirm.as_deref())?;
-                Ok(Some(Approved { how: How::Form, by: principal.name.to_string() }))
+                Ok(Some(Approved {
+                    how: How::Form,
+                    by: principal.name.to_string(),
+                }))
             }
             Some(Answer::Ticket(id)) if self.desk().is_some() => {
                 self.use_ticket(principal, binding, Some(&id)).await

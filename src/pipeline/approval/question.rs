@@ -64,19 +64,34 @@ impl Question {
     pub(crate) fn new(about: About<'_>, binding: Binding, args: JsonMap) -> Self {
         // Nobody types a key.
         let is_no_key = |text: &&str| mask_text(text) == *text;
-        let name = about.outlook.label().filter(|name| is_typeable(name, LONGEST_NAME));
+        let name = about
+            .outlook
+            .label()
+            .filter(|name| is_typeable(name, LONGEST_NAME));
         let name = name.filter(is_no_key);
         let named = || {
             let last = about.operation.placeholders().last();
             let id = last.and_then(|placeholder| args.get(placeholder)?.as_str());
-            let id = id.filter(|id| is_typeable(id, MAX_ID_CHARS)).filter(is_no_key);
+            let id = id
+                .filter(|id| is_typeable(id, MAX_ID_CHARS))
+                .filter(is_no_key);
             id.unwrap_or(about.operation.name()).to_owned()
         };
-        let confirm = about.required.confirm.then(|| name.map_or_else(named, str::to_owned));
+        let confirm = about
+            .required
+            .confirm
+            .then(|| name.map_or_else(named, str::to_owned));
         // Names of clients and callers, and what a policy says, may be anything.
         let text = mask_text(&text(&about, confirm.as_deref())).into_owned();
         let (tool, rule) = (about.operation.name(), about.required.rule);
-        Self { tool, rule, text, confirm, binding, args }
+        Self {
+            tool,
+            rule,
+            text,
+            confirm,
+            binding,
+            args,
+        }
     }
 
     /// What an approval of it is bound to.
@@ -95,15 +110,23 @@ impl Question {
     /// It was no yes.
     pub fn answered(&self, form: &Form, how: How, by: &str) -> Result<Grant, Denied> {
         form.judge(self.confirm.as_deref())?;
-        let approved = Approved { how, by: by.to_owned() };
-        Ok(Grant { binding: self.binding, approved })
+        let approved = Approved {
+            how,
+            by: by.to_owned(),
+        };
+        Ok(Grant {
+            binding: self.binding,
+            approved,
+        })
     }
 }
 
 /// Without the arguments, which may hold secrets.
 impl fmt::Debug for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Question").field("tool", &self.tool).finish_non_exhaustive()
+        f.debug_struct("Question")
+            .field("tool", &self.tool)
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,7 +143,12 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
         operation.name(),
         operation.effects().word()
     );
-    _ = write!(text, "\nTarget: {} `{}`", operation.method(), cut(about.target));
+    _ = write!(
+        text,
+        "\nTarget: {} `{}`",
+        operation.method(),
+        cut(about.target)
+    );
     if let Some(name) = about.outlook.label() {
         _ = write!(text, ", named `{}`", cut(name));
     }
@@ -172,7 +200,11 @@ fn text(about: &About<'_>, confirm: Option<&str>) -> String {
 
 fn line(text: &mut String, change: &Change) {
     let value = |value: &Value| cut(&value.to_string());
-    let path = if change.path.is_empty() { "all of it" } else { &change.path };
+    let path = if change.path.is_empty() {
+        "all of it"
+    } else {
+        &change.path
+    };
     _ = write!(text, "\n- `{}`: ", cut(path));
     _ = match (&change.from, &change.to) {
         (Some(from), Some(to)) => write!(text, "`{}` becomes `{}`", value(from), value(to)),

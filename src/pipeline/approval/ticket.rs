@@ -41,8 +41,10 @@ const QUEUE: Queue = Queue {
 /// How many bytes the name of a ticket has.
 const NAME_BYTES: usize = 16;
 /// How many tickets one caller may ask for, so that a human can still read them.
-const MOST_TICKETS: Limit =
-    Limit { burst: NonZeroU32::new(60).unwrap(), period: Duration::from_secs(3600) };
+const MOST_TICKETS: Limit = Limit {
+    burst: NonZeroU32::new(60).unwrap(),
+    period: Duration::from_secs(3600),
+};
 /// How many tickets are read from the store at once.
 const CHUNK: usize = 50;
 /// How often a decision is looked for.
@@ -186,7 +188,14 @@ impl Ticket {
     /// that it is about what was shown.
     pub fn digest(&self) -> String {
         let confirm = self.confirm.as_deref().unwrap_or_default();
-        let parts = [&self.id, &self.tool, &self.principal, &self.text, confirm, &self.binding];
+        let parts = [
+            &self.id,
+            &self.tool,
+            &self.principal,
+            &self.text,
+            confirm,
+            &self.binding,
+        ];
         let mut digest = Sha256::new();
         for part in parts {
             digest.update((part.len() as u64).to_be_bytes());
@@ -222,7 +231,11 @@ impl Ticket {
 
     /// What its caller is told.
     pub fn waiting(&self, tool: &'static str) -> Waiting {
-        Waiting { tool, id: self.id.clone(), seconds: self.left().as_secs() }
+        Waiting {
+            tool,
+            id: self.id.clone(),
+            seconds: self.left().as_secs(),
+        }
     }
 
     fn mark(&self, what: &'static str) -> Key {
@@ -248,7 +261,10 @@ impl Approvals {
     /// Nobody decides elsewhere, the caller has too many tickets, or it cannot be kept.
     pub async fn file(&self, principal: &Principal, question: &Question) -> Result<Ticket, Denied> {
         let Some(desk) = self.desk() else {
-            return Err(Denied::Nobody { tool: question.tool, rule: question.rule.clone() });
+            return Err(Denied::Nobody {
+                tool: question.tool,
+                rule: question.rule.clone(),
+            });
         };
         let stamp = self.store.store().stamp().await.map_err(unkept)?;
         let own = self.tickets_of(principal, &stamp).await.map_err(unkept)?;
@@ -261,7 +277,13 @@ impl Approvals {
             return Err(Denied::TooMany);
         }
         let of_caller = Key::new("approval-asked", &[&principal.name]);
-        match self.store.store().take(&of_caller, &MOST_TICKETS).await.map_err(unkept)? {
+        match self
+            .store
+            .store()
+            .take(&of_caller, &MOST_TICKETS)
+            .await
+            .map_err(unkept)?
+        {
             Taken::Yes => {}
             Taken::RetryAfter(_) => return Err(Denied::TooMany),
         }
@@ -286,7 +308,12 @@ impl Approvals {
         };
         let value = serde_json::to_vec(&ticket).unwrap_or_default().into();
         let (id, owner) = (&ticket.id, &principal.name);
-        match self.store.enqueue(&QUEUE, id, owner, value, self.patience()).await.map_err(unkept)? {
+        match self
+            .store
+            .enqueue(&QUEUE, id, owner, value, self.patience())
+            .await
+            .map_err(unkept)?
+        {
             Queued::Yes => {}
             Queued::TooManyOfOwner => return Err(Denied::TooMany),
             Queued::Full => return Err(Denied::QueueFull),
@@ -321,7 +348,11 @@ impl Approvals {
                 place.ok_or(Undecided::Unknown)? + 1
             }
         };
-        let live: Vec<_> = names.iter().skip(start).filter(|name| name.is_live).collect();
+        let live: Vec<_> = names
+            .iter()
+            .skip(start)
+            .filter(|name| name.is_live)
+            .collect();
         let limit = limit.clamp(1, MAX_PAGE);
         let mut tickets: Vec<Ticket> = Vec::new();
         for chunk in live.chunks(CHUNK) {
@@ -334,7 +365,10 @@ impl Approvals {
         }
         let is_all = tickets.len() <= limit;
         tickets.truncate(limit);
-        let next = tickets.last().filter(|_| !is_all).map(|ticket| ticket.id.clone());
+        let next = tickets
+            .last()
+            .filter(|_| !is_all)
+            .map(|ticket| ticket.id.clone());
         Ok(Page { tickets, next })
     }
 
@@ -412,7 +446,11 @@ impl Approvals {
             Use::Expired | Use::Forgotten => return Err(Undecided::Unknown),
         }
         let by = super::plain(by);
-        ticket.state = if yes { State::Approved(by) } else { State::Denied(by) };
+        ticket.state = if yes {
+            State::Approved(by)
+        } else {
+            State::Denied(by)
+        };
         let value = serde_json::to_vec(&ticket).unwrap_or_default().into();
         match self.store.replace_queued(&QUEUE, id, value).await? {
             true => Ok(ticket),
@@ -437,14 +475,31 @@ impl Approvals {
         {
             return Err(Denied::Void);
         }
-        if own.iter().any(|ticket| matches!(ticket.state, State::Denied(_))) {
+        if own
+            .iter()
+            .any(|ticket| matches!(ticket.state, State::Denied(_)))
+        {
             return Err(Denied::Declined);
         }
         for ticket in &own {
-            let State::Approved(by) = &ticket.state else { continue };
-            if self.use_once(ticket, "approval-used").await.map_err(unkept)? == Use::First {
-                self.store.store().dequeue(&QUEUE, &ticket.id).await.map_err(unkept)?;
-                return Ok(Some(Approved { how: How::Ticket, by: by.clone() }));
+            let State::Approved(by) = &ticket.state else {
+                continue;
+            };
+            if self
+                .use_once(ticket, "approval-used")
+                .await
+                .map_err(unkept)?
+                == Use::First
+            {
+                self.store
+                    .store()
+                    .dequeue(&QUEUE, &ticket.id)
+                    .await
+                    .map_err(unkept)?;
+                return Ok(Some(Approved {
+                    how: How::Ticket,
+                    by: by.clone(),
+                }));
             }
         }
         Ok(None)
@@ -456,8 +511,15 @@ impl Approvals {
         principal: &Principal,
         stamp: &Stamp,
     ) -> Result<Vec<Ticket>, StoreError> {
-        let names = self.store.store().queued(&QUEUE, Some(&principal.name)).await?;
-        let live = names.iter().filter(|name| name.is_live).map(|name| &*name.id);
+        let names = self
+            .store
+            .store()
+            .queued(&QUEUE, Some(&principal.name))
+            .await?;
+        let live = names
+            .iter()
+            .filter(|name| name.is_live)
+            .map(|name| &*name.id);
         self.load(&live.collect::<Vec<_>>(), stamp).await
     }
 
@@ -465,14 +527,23 @@ impl Approvals {
     /// became of it is forgotten.
     async fn load(&self, ids: &[&str], stamp: &Stamp) -> Result<Vec<Ticket>, StoreError> {
         let values = self.store.queued_values(&QUEUE, ids).await?;
-        let tickets = values.iter().filter_map(|value| serde_json::from_slice(value).ok());
-        Ok(tickets.filter(|ticket: &Ticket| ticket.is_of_epoch_of(stamp)).collect())
+        let tickets = values
+            .iter()
+            .filter_map(|value| serde_json::from_slice(value).ok());
+        Ok(tickets
+            .filter(|ticket: &Ticket| ticket.is_of_epoch_of(stamp))
+            .collect())
     }
 
     /// Marks what can happen to a ticket once.
     async fn use_once(&self, ticket: &Ticket, what: &'static str) -> Result<Use, StoreError> {
-        let Some(stamp) = ticket.stamp() else { return Ok(Use::Forgotten) };
-        self.store.store().use_once(&stamp, &ticket.mark(what), self.patience()).await
+        let Some(stamp) = ticket.stamp() else {
+            return Ok(Use::Forgotten);
+        };
+        self.store
+            .store()
+            .use_once(&stamp, &ticket.mark(what), self.patience())
+            .await
     }
 }
 
@@ -486,7 +557,8 @@ pub fn take_ticket(args: &mut JsonMap) -> Option<Answer> {
 }
 
 fn is_name(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn unkept(error: StoreError) -> Denied {
@@ -498,5 +570,8 @@ fn digest(key: &str) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }

@@ -17,7 +17,10 @@ fn cut(value: &Value, text: usize, items: usize, depth: usize) -> Value {
         Value::String(long) => match long.char_indices().nth(text) {
             Some((end, _)) => {
                 let (start, rest) = long.split_at(end);
-                json!(format!("{start}… ({} more characters)", rest.chars().count()))
+                json!(format!(
+                    "{start}… ({} more characters)",
+                    rest.chars().count()
+                ))
             }
             None => value.clone(),
         },
@@ -30,7 +33,10 @@ fn cut(value: &Value, text: usize, items: usize, depth: usize) -> Value {
             kept.into()
         }
         Value::Object(map) => {
-            let kept = map.iter().take(items).map(|(name, value)| (name.clone(), inner(value)));
+            let kept = map
+                .iter()
+                .take(items)
+                .map(|(name, value)| (name.clone(), inner(value)));
             let mut kept: serde_json::Map<_, _> = kept.collect();
             if let Some(more) = map.len().checked_sub(items).filter(|more| *more > 0) {
                 kept.insert("…".to_owned(), json!(format!("{more} more")));

@@ -27,7 +27,10 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a En
         if let Some(entry) = reads(path) {
             return Some(entry);
         }
-        path = path.rsplit_once('/').map(|(above, _)| above).filter(|above| above.contains('{'))?;
+        path = path
+            .rsplit_once('/')
+            .map(|(above, _)| above)
+            .filter(|above| above.contains('{'))?;
     }
 }
 
@@ -40,8 +43,10 @@ pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entr
             if let Some(entry) = read_at(catalog, operation, path) {
                 return Some(entry);
             }
-            path =
-                path.rsplit_once('/').map(|(above, _)| above).filter(|above| !above.is_empty())?;
+            path = path
+                .rsplit_once('/')
+                .map(|(above, _)| above)
+                .filter(|above| !above.is_empty())?;
         }
     };
     read_of(catalog, operation).or_else(above)
@@ -59,17 +64,24 @@ fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Optio
 /// written.
 pub fn arguments(write: &Operation, read: &Entry, args: &JsonMap) -> JsonMap {
     let schema = read.published().full_schema();
-    let known = schema.get("properties").and_then(|properties| properties.as_object());
+    let known = schema
+        .get("properties")
+        .and_then(|properties| properties.as_object());
     let bodiless = write.method() == http::Method::DELETE;
     let says_where = |name: &str| {
         bodiless
             || write.placeholders().any(|placeholder| placeholder == name)
             || write.query_names().contains(&name)
-            || write.header_names().iter().any(|(argument, _)| *argument == name)
+            || write
+                .header_names()
+                .iter()
+                .any(|(argument, _)| *argument == name)
             || WHEREABOUTS.contains(&name)
     };
     let taken = args.iter().filter(|(name, _)| {
         known.is_some_and(|known| known.contains_key(name.as_str())) && says_where(name)
     });
-    taken.map(|(name, value)| (name.clone(), value.clone())).collect()
+    taken
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

@@ -30,9 +30,14 @@ impl Change {
     /// As `{path, from, to}`, without what is not there.
     pub fn to_json(&self) -> Value {
         let path = Some(Value::from(self.path.as_str()));
-        let fields = [("path", path), ("from", self.from.clone()), ("to", self.to.clone())];
-        let present =
-            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let fields = [
+            ("path", path),
+            ("from", self.from.clone()),
+            ("to", self.to.clone()),
+        ];
+        let present = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
         Value::Object(present.collect())
     }
 }
@@ -48,17 +53,29 @@ pub fn changes(
     shown: Option<&Value>,
     current: Option<&Value>,
 ) -> Vec<Change> {
-    let mut diff = Diff { merges: operation.method() == http::Method::PATCH, found: Vec::new() };
+    let mut diff = Diff {
+        merges: operation.method() == http::Method::PATCH,
+        found: Vec::new(),
+    };
     match (operation.effects(), body) {
         (Effect::Delete, None) => {
             let from = current.map(|current| label(current).map_or(Value::Bool(true), Value::from));
-            diff.push(Change { path: String::new(), from, to: None });
+            diff.push(Change {
+                path: String::new(),
+                from,
+                to: None,
+            });
         }
         (_, Some(Value::Object(fields))) => {
             let now = current.map(item);
             for (name, value) in fields {
                 let shown = shown.and_then(|shown| shown.get(name));
-                diff.compare(&step("", name), now.and_then(|now| now.get(name)), value, shown);
+                diff.compare(
+                    &step("", name),
+                    now.and_then(|now| now.get(name)),
+                    value,
+                    shown,
+                );
             }
         }
         (_, Some(body)) => diff.compare("", current.map(item), body, shown),
@@ -69,7 +86,10 @@ pub fn changes(
 
 /// Answers hold what they are about as it is, or under `data` (quirks.md §4).
 fn item(answer: &Value) -> &Value {
-    answer.get("data").filter(|data| data.is_object()).unwrap_or(answer)
+    answer
+        .get("data")
+        .filter(|data| data.is_object())
+        .unwrap_or(answer)
 }
 
 /// What people call what an answer is about.
@@ -104,8 +124,9 @@ impl Diff {
                 }
                 let left_out = from.iter().filter(|(name, _)| !to.contains_key(*name));
                 for (name, gone) in left_out {
-                    let is_known =
-                        gone.as_str().is_none_or(|gone| gone == MASK || !is_masked(gone));
+                    let is_known = gone
+                        .as_str()
+                        .is_none_or(|gone| gone == MASK || !is_masked(gone));
                     if is_known && !self.merges && !name.starts_with("masked_") {
                         self.remove(&step(path, name), gone, shown);
                     }
@@ -113,7 +134,10 @@ impl Diff {
             }
             // A config's document is written as an object and read as text.
             (Some(Value::String(text)), Value::Object(_)) => {
-                match serde_json::from_str::<Value>(text).ok().filter(Value::is_object) {
+                match serde_json::from_str::<Value>(text)
+                    .ok()
+                    .filter(Value::is_object)
+                {
                     Some(from) => self.compare(path, Some(&from), to, shown),
                     None if is_masked(text) => {}
                     None => self.add(path, from, shown),
@@ -134,15 +158,33 @@ impl Diff {
 
     /// A value becomes another; none is shown of a secret.
     fn add(&mut self, path: &str, from: Option<&Value>, shown: Option<&Value>) {
-        let show = |value: &Value| if shown.is_none() { BLANK.into() } else { short(value) };
+        let show = |value: &Value| {
+            if shown.is_none() {
+                BLANK.into()
+            } else {
+                short(value)
+            }
+        };
         let to = Some(shown.map_or_else(|| BLANK.into(), short));
-        self.push(Change { path: path.to_owned(), from: from.map(show), to });
+        self.push(Change {
+            path: path.to_owned(),
+            from: from.map(show),
+            to,
+        });
     }
 
     /// A value goes; none is shown of what was in a secret.
     fn remove(&mut self, path: &str, gone: &Value, shown: Option<&Value>) {
-        let from = if shown.is_none() { BLANK.into() } else { short(gone) };
-        self.push(Change { path: path.to_owned(), from: Some(from), to: None });
+        let from = if shown.is_none() {
+            BLANK.into()
+        } else {
+            short(gone)
+        };
+        self.push(Change {
+            path: path.to_owned(),
+            from: Some(from),
+            to: None,
+        });
     }
 
     fn push(&mut self, change: Change) {

@@ -53,8 +53,9 @@ pub fn report(request: &WireRequest, url: &str, outlook: &Outlook) -> Value {
     if !request.headers.is_empty() {
         let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         let headers = request.headers.iter();
-        let headers: Map<_, Value> =
-            headers.map(|(name, value)| (name.to_string(), text(value).into())).collect();
+        let headers: Map<_, Value> = headers
+            .map(|(name, value)| (name.to_string(), text(value).into()))
+            .collect();
         sent.insert("headers".to_owned(), headers.into());
     }
     if let Some(body) = &request.body {

@@ -34,24 +34,37 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = File::from(open(path, flags, Mode::empty())?);
         if path.canonicalize()? != path {
-            return Err(refused("a link leads there now; name the real folder, and start again"));
+            return Err(refused(
+                "a link leads there now; name the real folder, and start again",
+            ));
         }
         let found = opened.metadata()?;
         if found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(refused("it belongs to another user; name a folder of this one"));
+            return Err(refused(
+                "it belongs to another user; name a folder of this one",
+            ));
         }
         if found.mode() & 0o077 != 0 {
-            return Err(refused("others can look into it; `chmod 700` it, or name another"));
+            return Err(refused(
+                "others can look into it; `chmod 700` it, or name another",
+            ));
         }
-        Ok(Self { path: path.to_owned(), opened: opened.into() })
+        Ok(Self {
+            path: path.to_owned(),
+            opened: opened.into(),
+        })
     }
 
     #[cfg(not(unix))]
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         if path.canonicalize()? != path {
-            return Err(refused("a link leads there now; name the real folder, and start again"));
+            return Err(refused(
+                "a link leads there now; name the real folder, and start again",
+            ));
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 
     /// Its real path.
@@ -76,7 +89,10 @@ impl Folder {
 
     #[cfg(not(unix))]
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
-        File::options().write(true).create_new(true).open(self.path_of(name))
+        File::options()
+            .write(true)
+            .create_new(true)
+            .open(self.path_of(name))
     }
 
     /// Checks that the folder is still at its path and still private, and that the name in it leads to the file.

@@ -76,11 +76,13 @@ impl Delivery {
                 };
                 let files: io::Result<_> = fields.iter().map(reserve).collect();
                 let folder = || folder.clone();
-                files.map(Handover::Files).map_err(|source| SecretError::NoFile {
-                    tool,
-                    folder: folder(),
-                    source,
-                })
+                files
+                    .map(Handover::Files)
+                    .map_err(|source| SecretError::NoFile {
+                        tool,
+                        folder: folder(),
+                        source,
+                    })
             }
         }
     }
@@ -90,15 +92,17 @@ impl Handover {
     /// Takes what is to be handed over out of an answer.
     pub(super) fn take(self, answer: &mut Value) -> Revealed {
         let mut take = |field: &'static str| {
-            let slot =
-                field.split('.').try_fold(&mut *answer, |value, name| value.get_mut(name))?;
+            let slot = field
+                .split('.')
+                .try_fold(&mut *answer, |value, name| value.get_mut(name))?;
             (!slot.is_null()).then(|| slot.take())
         };
         Revealed(match self {
             Self::Nothing => Vec::new(),
-            Self::Inline(fields) => {
-                fields.iter().filter_map(|field| Some((*field, take(field)?))).collect()
-            }
+            Self::Inline(fields) => fields
+                .iter()
+                .filter_map(|field| Some((*field, take(field)?)))
+                .collect(),
             Self::Files(files) => files
                 .into_iter()
                 .filter_map(|(field, file)| Some((field, file.keep(&take(field)?))))
@@ -110,7 +114,9 @@ impl Handover {
 impl Revealed {
     pub(super) fn put_back(self, answer: &mut Value) {
         for (field, value) in self.0 {
-            let slot = field.split('.').try_fold(&mut *answer, |value, name| value.get_mut(name));
+            let slot = field
+                .split('.')
+                .try_fold(&mut *answer, |value, name| value.get_mut(name));
             if let Some(slot) = slot {
                 *slot = value;
             }
@@ -137,7 +143,13 @@ impl Reserved {
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let name = format!("{what}.{}", hex::encode(random));
         let file = folder.create(&name)?;
-        let mut reserved = Self { folder, what: what.to_owned(), name, file, kept: false };
+        let mut reserved = Self {
+            folder,
+            what: what.to_owned(),
+            name,
+            file,
+            kept: false,
+        };
         // A full disk shows now, while there is no secret that could get lost.
         reserved.file.write_all(&[0; RESERVED])?;
         Ok(reserved)
@@ -149,7 +161,10 @@ impl Reserved {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        match self.write(text.as_bytes()).or_else(|_| self.write_anew(text.as_bytes())) {
+        match self
+            .write(text.as_bytes())
+            .or_else(|_| self.write_anew(text.as_bytes()))
+        {
             Ok(path) => path.to_string_lossy().into(),
             Err(source) => {
                 error!(%source, "a revealed secret could not be written to its file");

@@ -28,14 +28,18 @@ pub(super) fn is_random(token: &str) -> bool {
     if token.len() < MIN_RANDOM || is_uuid(token) {
         return false;
     }
-    let is_hex = token.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+    let is_hex = token
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
     if is_hex && token.len() < MIN_RANDOM_HEX {
         return false;
     }
     let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
     let letters: Vec<u8> = token.bytes().filter(u8::is_ascii_alphanumeric).collect();
-    let changes =
-        letters.iter().zip(letters.iter().skip(1)).filter(|(a, b)| kind(**a) != kind(**b));
+    let changes = letters
+        .iter()
+        .zip(letters.iter().skip(1))
+        .filter(|(a, b)| kind(**a) != kind(**b));
     // Three in ten: names have about one, random texts five or six.
     changes.count() * 10 >= letters.len() * 3
 }
@@ -82,7 +86,10 @@ const SCHEMA_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "obje
 pub(super) fn is_schema(map: &JsonMap) -> bool {
     let known = |name: &String| SCHEMA_WORDS.contains(&name.as_str()) || is_schema_value(name);
     let is_type = |word: &str| SCHEMA_TYPES.contains(&word);
-    map.get("type").and_then(|word| word.as_str()).is_some_and(is_type) && map.keys().all(known)
+    map.get("type")
+        .and_then(|word| word.as_str())
+        .is_some_and(is_type)
+        && map.keys().all(known)
 }
 
 /// Whether a field of a schema may have a value of what it describes.
@@ -119,14 +126,33 @@ mod tests {
     #[test]
     fn a_name_that_stands_twice_is_found() {
         let cases = [
-            Case { text: "{\"a\": [1,  {\"b\":\" \\\" x\"}]}\n", says_only: true },
-            Case { text: "[]", says_only: true },
-            Case { text: "{\"a\":1,\"a\":2}", says_only: false },
-            Case { text: "{\"a\":{\"b\":1,\"b\":1}}", says_only: false },
+            Case {
+                text: "{\"a\": [1,  {\"b\":\" \\\" x\"}]}\n",
+                says_only: true,
+            },
+            Case {
+                text: "[]",
+                says_only: true,
+            },
+            Case {
+                text: "{\"a\":1,\"a\":2}",
+                says_only: false,
+            },
+            Case {
+                text: "{\"a\":{\"b\":1,\"b\":1}}",
+                says_only: false,
+            },
             // Written in another way it is no less the same, and written anew to be safe.
-            Case { text: "{\"a\":\"\\u0062\"}", says_only: false },
+            Case {
+                text: "{\"a\":\"\\u0062\"}",
+                says_only: false,
+            },
         ];
-        for Case { text, says_only: expected } in cases {
+        for Case {
+            text,
+            says_only: expected,
+        } in cases
+        {
             let read: Value = serde_json::from_str(text).unwrap();
             assert_eq!(says_only(text, &read), expected, "{text}");
         }

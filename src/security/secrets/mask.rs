@@ -25,7 +25,11 @@ struct Place {
     has_pairs: bool,
 }
 
-const STRICT: Place = Place { strict: true, has_key_ids: false, has_pairs: true };
+const STRICT: Place = Place {
+    strict: true,
+    has_key_ids: false,
+    has_pairs: true,
+};
 
 /// What a setting is called that stands as an object with its name and its `value`.
 const PAIR_NAMES: [&str; 3] = ["name", "key", "header"];
@@ -64,12 +68,24 @@ pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Opti
     }
     // No group of requests is named by a key itself.
     let has_key_ids = operation.path().starts_with("/analytics/");
-    walk(answer, Place { strict: false, has_key_ids, has_pairs: true }, scanner);
+    walk(
+        answer,
+        Place {
+            strict: false,
+            has_key_ids,
+            has_pairs: true,
+        },
+        scanner,
+    );
 }
 
 /// Masks what stands in an answer that declares no places of secrets.
 pub(super) fn mask_undeclared(answer: &mut Value) {
-    let place = Place { strict: false, has_key_ids: false, has_pairs: true };
+    let place = Place {
+        strict: false,
+        has_key_ids: false,
+        has_pairs: true,
+    };
     walk(answer, place, Some(&Scanner::new(&[])));
 }
 
@@ -86,7 +102,9 @@ fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
         Some(name) => (name, true),
         None => (step, false),
     };
-    let Some(value) = value.get_mut(name) else { return };
+    let Some(value) = value.get_mut(name) else {
+        return;
+    };
     match (value, rest) {
         (value, "*") => act(value, true),
         (Value::Array(list), "") if many => list.iter_mut().for_each(|item| act(item, false)),
@@ -118,7 +136,9 @@ fn mask_inside(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
     if !text.trim_ascii_start().starts_with(['{', '[']) {
         return false;
     }
-    let Ok(mut inside) = serde_json::from_str::<Value>(text) else { return false };
+    let Ok(mut inside) = serde_json::from_str::<Value>(text) else {
+        return false;
+    };
     let before = inside.clone();
     mask(&mut inside);
     if inside != before || !looks::says_only(text, &before) {
@@ -170,7 +190,15 @@ fn walk_field(name: &str, value: &mut Value, place: Place, scanner: Option<&Scan
         Name::Several => hide_several(value, place, scanner),
         Name::Sealed => seal(value, scanner),
         Name::Labels => {
-            walk(value, Place { strict: false, has_pairs: false, ..place }, scanner);
+            walk(
+                value,
+                Place {
+                    strict: false,
+                    has_pairs: false,
+                    ..place
+                },
+                scanner,
+            );
         }
     }
 }
@@ -204,7 +232,8 @@ fn hide_below(name: &str, value: &mut Value, place: Place, scanner: Option<&Scan
         }
         Value::Object(_) => seal(value, scanner),
         Value::Array(list) => {
-            list.iter_mut().for_each(|item| hide_below(name, item, place, scanner));
+            list.iter_mut()
+                .for_each(|item| hide_below(name, item, place, scanner));
         }
         // Whether there is a secret is none.
         Value::Bool(_) => {}
@@ -241,14 +270,22 @@ fn hide_several(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) 
 /// The value of a setting that stands as an object with its name. Elsewhere than among credentials an object with a
 /// name and a value may be anything, such as a limit that people have named.
 fn hide_pair(map: &mut JsonMap, place: Place, scanner: Option<&Scanner<'_>>) {
-    let Some(name) = PAIR_NAMES.iter().find_map(|name| map.get(*name)?.as_str()) else { return };
-    let is_secret =
-        matches!(names::read(name, place.strict), Name::Secret | Name::Several | Name::Sealed);
-    let is_id = map.get("value").is_some_and(|value| place.is_key_id(name, value));
+    let Some(name) = PAIR_NAMES.iter().find_map(|name| map.get(*name)?.as_str()) else {
+        return;
+    };
+    let is_secret = matches!(
+        names::read(name, place.strict),
+        Name::Secret | Name::Several | Name::Sealed
+    );
+    let is_id = map
+        .get("value")
+        .is_some_and(|value| place.is_key_id(name, value));
     let is_setting = place.strict || map.keys().all(|name| is_of_setting(name));
     if is_secret && is_setting && !is_id {
         for name in VALUES_OF_PAIR {
-            map.get_mut(name).into_iter().for_each(|value| seal(value, scanner));
+            map.get_mut(name)
+                .into_iter()
+                .for_each(|value| seal(value, scanner));
         }
     }
 }
@@ -313,7 +350,10 @@ fn seal_names(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
 
 /// Masks names of fields. No two become one, so that no value is lost.
 pub(super) fn mask_names(map: &mut JsonMap, masked: impl Fn(&str) -> Cow<'_, str>) {
-    if map.keys().all(|name| matches!(masked(name), Cow::Borrowed(same) if same == name)) {
+    if map
+        .keys()
+        .all(|name| matches!(masked(name), Cow::Borrowed(same) if same == name))
+    {
         return;
     }
     let mut count = 1;
@@ -369,7 +409,11 @@ pub(super) fn find_mask<'a>(
                 .enumerate()
                 .find_map(|(i, item)| at(item).map(|rest| format!("[{i}]{rest}"))),
             Value::Object(map) => map.iter().find_map(|(name, value)| {
-                let below = if name.contains(MASK) { Some(String::new()) } else { at(value) };
+                let below = if name.contains(MASK) {
+                    Some(String::new())
+                } else {
+                    at(value)
+                };
                 below.map(|rest| format!("{}{rest}", field_step(name)))
             }),
             _ => None,
@@ -377,7 +421,11 @@ pub(super) fn find_mask<'a>(
     }
     let mut values = values.into_iter();
     values.find_map(|(name, value)| {
-        let below = if name.contains(MASK) { Some(String::new()) } else { at(value) };
+        let below = if name.contains(MASK) {
+            Some(String::new())
+        } else {
+            at(value)
+        };
         below.map(|rest| format!("{name}{rest}"))
     })
 }

@@ -131,7 +131,10 @@ impl std::fmt::Debug for Fetched {
 impl Secrets {
     /// What the operator decided.
     pub const fn new(delivery: Delivery, references: References) -> Self {
-        Self { delivery, references }
+        Self {
+            delivery,
+            references,
+        }
     }
 
     /// What to tell clients about references to secrets, where any may be used.
@@ -154,7 +157,11 @@ impl Secrets {
         // Of what is created nothing could be overwritten; rotating acts on what is there.
         let operation = published.operation();
         let creates = operation.effects() == Effect::Create && !operation.hints().destructive;
-        let masked = if creates { SecretError::Placeholder } else { SecretError::Masked };
+        let masked = if creates {
+            SecretError::Placeholder
+        } else {
+            SecretError::Masked
+        };
         if let Some(at) = mask::find_mask(args.iter()) {
             return Err(masked(at));
         }
@@ -190,8 +197,10 @@ impl Secrets {
         let mut found = Vec::new();
         published.secrets(args, |at, slot, value| {
             let secret = self.references.fetch(value, slot, caller);
-            let secret =
-                secret.map_err(|why| SecretError::Reference { at: at.to_string(), why })?;
+            let secret = secret.map_err(|why| SecretError::Reference {
+                at: at.to_string(),
+                why,
+            })?;
             found.extend(secret);
             Ok(())
         })?;
@@ -207,7 +216,10 @@ impl Secrets {
             }
             // What could be read back in clear is not put there.
             let (Some((real, texts)), Some(false)) = (secrets.next(), is_shown.next()) else {
-                return Err(SecretError::Reference { at: at.to_string(), why: Unresolved::Open });
+                return Err(SecretError::Reference {
+                    at: at.to_string(),
+                    why: Unresolved::Open,
+                });
             };
             *value = real;
             for text in texts {
@@ -268,7 +280,9 @@ fn mark(secret: &mut Value, index: usize) {
 fn find_marks(value: &Value, shown: &mut [bool]) {
     match value {
         Value::String(text) => {
-            let index = text.strip_prefix(MARK).and_then(|index| index.parse::<usize>().ok());
+            let index = text
+                .strip_prefix(MARK)
+                .and_then(|index| index.parse::<usize>().ok());
             if let Some(shown) = index.and_then(|index| shown.get_mut(index)) {
                 *shown = true;
             }

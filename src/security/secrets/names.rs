@@ -92,7 +92,10 @@ const SEVERAL: [&str; 9] = [
 ];
 
 const fn word(text: &'static str) -> Word {
-    Word { text, letters: letters(text) }
+    Word {
+        text,
+        letters: letters(text),
+    }
 }
 
 /// The letters of a name, a bit for each, large or small. What else is in it may pass for a letter.
@@ -111,11 +114,14 @@ const USUAL_BYTES: usize = 64;
 
 /// Whether a name is that of an API key, or of the id of one.
 pub(super) fn is_api_key(name: &str) -> bool {
-    let mut bare = name.bytes().rev().filter(|byte| !matches!(byte, b'-' | b'_' | b'.'));
-    "apikey"
+    let mut bare = name
         .bytes()
         .rev()
-        .all(|letter| bare.next().is_some_and(|byte| byte.eq_ignore_ascii_case(&letter)))
+        .filter(|byte| !matches!(byte, b'-' | b'_' | b'.'));
+    "apikey".bytes().rev().all(|letter| {
+        bare.next()
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(&letter))
+    })
 }
 
 /// What a number of tokens, or the price of one, is told by: `request_token`, `cache_read_input_token`.
@@ -145,15 +151,25 @@ const TOKEN_KINDS: [&str; 20] = [
 /// Whether a number of this name, or an object that holds some, is about tokens of a model, and no secret. A
 /// text of the name may be one all the same.
 pub(super) fn counts_tokens(name: &str) -> bool {
-    let is_kind = |word: &str| TOKEN_KINDS.iter().any(|kind| word.eq_ignore_ascii_case(kind));
+    let is_kind = |word: &str| {
+        TOKEN_KINDS
+            .iter()
+            .any(|kind| word.eq_ignore_ascii_case(kind))
+    };
     let ends = |ending: &str| {
         let start = name.len().checked_sub(ending.len());
-        start.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
+        start
+            .and_then(|at| name.get(at..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(ending))
     };
     if ends("tokens") {
         return true;
     }
-    let Some(kinds) = name.len().checked_sub("token".len()).and_then(|end| name.get(..end)) else {
+    let Some(kinds) = name
+        .len()
+        .checked_sub("token".len())
+        .and_then(|end| name.get(..end))
+    else {
         return false;
     };
     ends("token") && kinds.split(['_', '-', '.']).any(is_kind)
@@ -161,7 +177,10 @@ pub(super) fn counts_tokens(name: &str) -> bool {
 
 /// Whether a text under this name may be a secret.
 pub fn is_secret_name(name: &str) -> bool {
-    matches!(read(name, true), Name::Secret | Name::Several | Name::Sealed)
+    matches!(
+        read(name, true),
+        Name::Secret | Name::Several | Name::Sealed
+    )
 }
 
 /// Whether the name of a field that nobody has declared may be that of a secret. Wider than [`read`], which
@@ -205,7 +224,9 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
         return Name::Plain;
     }
     // `apiKey`, `api-key` and `api_key` are one name.
-    let letters = name.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b'.'));
+    let letters = name
+        .bytes()
+        .filter(|byte| !matches!(byte, b'-' | b'_' | b'.'));
     let (mut buffer, long);
     let bare = if name.len() <= USUAL_BYTES {
         buffer = [0; USUAL_BYTES];
@@ -216,11 +237,15 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
         }
         buffer.get(..length).unwrap_or_default()
     } else {
-        long = letters.map(|byte| byte.to_ascii_lowercase()).collect::<Vec<u8>>();
+        long = letters
+            .map(|byte| byte.to_ascii_lowercase())
+            .collect::<Vec<u8>>();
         &long
     };
     // Without ASCII characters a text is one still.
-    let Ok(bare) = str::from_utf8(bare) else { return Name::Secret };
+    let Ok(bare) = str::from_utf8(bare) else {
+        return Name::Secret;
+    };
     read_bare(name, bare, found, strict)
 }
 
@@ -281,19 +306,35 @@ mod tests {
 
     #[test]
     fn a_name_that_only_begins_like_a_secret_is_none() {
-        for name in
-            ["headers[0].note", "headers[", "z.headers.note", "api_key/x", "secrets_manager"]
-        {
+        for name in [
+            "headers[0].note",
+            "headers[",
+            "z.headers.note",
+            "api_key/x",
+            "secrets_manager",
+        ] {
             assert_eq!(read(name, true), Name::Plain, "{name}");
         }
     }
 
     #[test]
     fn numbers_of_tokens_are_told_from_tokens() {
-        for name in ["request_token", "cache_read_input_token", "max_tokens", "price-per-token"] {
+        for name in [
+            "request_token",
+            "cache_read_input_token",
+            "max_tokens",
+            "price-per-token",
+        ] {
             assert!(counts_tokens(name), "{name}");
         }
-        for name in ["token", "access_token", "id_token", "superToken", "api_key", "é_token"] {
+        for name in [
+            "token",
+            "access_token",
+            "id_token",
+            "superToken",
+            "api_key",
+            "é_token",
+        ] {
             assert!(!counts_tokens(name), "{name}");
         }
     }

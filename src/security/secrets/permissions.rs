@@ -48,7 +48,9 @@ pub fn read_guarded(file: &Path, guarded: Guarded) -> io::Result<SecretString> {
 }
 
 fn check(file: &Path, metadata: &Metadata, guarded: Guarded) -> io::Result<()> {
-    let Some(loose) = found(metadata) else { return Ok(()) };
+    let Some(loose) = found(metadata) else {
+        return Ok(());
+    };
     let what = match loose {
         Loose::Writable => "everybody may write it",
         Loose::Readable => "other users may read it",
@@ -70,7 +72,10 @@ fn check(file: &Path, metadata: &Metadata, guarded: Guarded) -> io::Result<()> {
 #[cfg(unix)]
 fn found(file: &Metadata) -> Option<Loose> {
     use std::os::unix::fs::MetadataExt;
-    judge(file.mode(), file.uid() == rustix::process::geteuid().as_raw())
+    judge(
+        file.mode(),
+        file.uid() == rustix::process::geteuid().as_raw(),
+    )
 }
 
 /// What others may do is not in these permissions.
@@ -101,21 +106,74 @@ mod tests {
     #[test]
     fn permissions_are_judged_by_who_owns_the_file() {
         let cases = [
-            Case { mode: 0o100_600, is_ours: true, loose: None },
-            Case { mode: 0o100_400, is_ours: true, loose: None },
-            Case { mode: 0o100_700, is_ours: true, loose: None },
-            Case { mode: 0o100_640, is_ours: true, loose: Some(Loose::Readable) },
-            Case { mode: 0o100_604, is_ours: true, loose: Some(Loose::Readable) },
-            Case { mode: 0o100_620, is_ours: true, loose: Some(Loose::Readable) },
-            Case { mode: 0o100_644, is_ours: true, loose: Some(Loose::Readable) },
-            Case { mode: 0o100_602, is_ours: true, loose: Some(Loose::Writable) },
+            Case {
+                mode: 0o100_600,
+                is_ours: true,
+                loose: None,
+            },
+            Case {
+                mode: 0o100_400,
+                is_ours: true,
+                loose: None,
+            },
+            Case {
+                mode: 0o100_700,
+                is_ours: true,
+                loose: None,
+            },
+            Case {
+                mode: 0o100_640,
+                is_ours: true,
+                loose: Some(Loose::Readable),
+            },
+            Case {
+                mode: 0o100_604,
+                is_ours: true,
+                loose: Some(Loose::Readable),
+            },
+            Case {
+                mode: 0o100_620,
+                is_ours: true,
+                loose: Some(Loose::Readable),
+            },
+            Case {
+                mode: 0o100_644,
+                is_ours: true,
+                loose: Some(Loose::Readable),
+            },
+            Case {
+                mode: 0o100_602,
+                is_ours: true,
+                loose: Some(Loose::Writable),
+            },
             // As Kubernetes mounts secrets for a group, and without one.
-            Case { mode: 0o100_440, is_ours: false, loose: None },
-            Case { mode: 0o100_640, is_ours: false, loose: None },
-            Case { mode: 0o100_644, is_ours: false, loose: None },
-            Case { mode: 0o100_666, is_ours: false, loose: Some(Loose::Writable) },
+            Case {
+                mode: 0o100_440,
+                is_ours: false,
+                loose: None,
+            },
+            Case {
+                mode: 0o100_640,
+                is_ours: false,
+                loose: None,
+            },
+            Case {
+                mode: 0o100_644,
+                is_ours: false,
+                loose: None,
+            },
+            Case {
+                mode: 0o100_666,
+                is_ours: false,
+                loose: Some(Loose::Writable),
+            },
         ];
-        for Case { mode, is_ours, loose } in cases {
+        for Case {
+            mode,
+            is_ours,
+            loose,
+        } in cases
+        {
             assert_eq!(judge(mode, is_ours), loose, "{mode:o}, ours: {is_ours}");
         }
     }

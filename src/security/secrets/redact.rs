@@ -17,7 +17,12 @@ pub const BLANK: &str = "***";
 
 /// Documents that are shown but for what is secret in them. Others, such as the bodies of logged requests,
 /// hold what people wrote and are blanked as a whole.
-const SHOWN_DOCUMENTS: [&str; 4] = ["config", "parameters", "configurations", "additional_config"];
+const SHOWN_DOCUMENTS: [&str; 4] = [
+    "config",
+    "parameters",
+    "configurations",
+    "additional_config",
+];
 
 /// Where a value stands.
 #[derive(Clone, Copy)]
@@ -28,7 +33,10 @@ struct Place {
     in_document: bool,
 }
 
-const DOCUMENT: Place = Place { strict: true, in_document: true };
+const DOCUMENT: Place = Place {
+    strict: true,
+    in_document: true,
+};
 
 /// The arguments of a call with everything blanked that is secret, or named or looking like a secret.
 pub fn redacted(published: &Published, args: JsonMap) -> JsonMap {
@@ -40,7 +48,13 @@ pub fn redacted(published: &Published, args: JsonMap) -> JsonMap {
 /// Blanks in arguments what is known as a secret by its name or its looks, wherever it stands.
 pub fn mask_arguments(args: &mut JsonMap) {
     let mut whole = Value::Object(std::mem::take(args));
-    redact(&mut whole, Place { strict: false, in_document: false });
+    redact(
+        &mut whole,
+        Place {
+            strict: false,
+            in_document: false,
+        },
+    );
     if let Value::Object(masked) = whole {
         *args = masked;
     }
@@ -65,7 +79,8 @@ fn redact(value: &mut Value, place: Place) {
             if place.in_document {
                 redact_pair(map);
             }
-            map.iter_mut().for_each(|(name, value)| redact_field(name, value, place));
+            map.iter_mut()
+                .for_each(|(name, value)| redact_field(name, value, place));
             mask_names(map, mask_line);
         }
         _ => {}
@@ -88,7 +103,13 @@ fn redact_field(name: &str, value: &mut Value, place: Place) {
             }
             value => blank(value),
         },
-        Name::Labels => redact(value, Place { strict: false, ..place }),
+        Name::Labels => redact(
+            value,
+            Place {
+                strict: false,
+                ..place
+            },
+        ),
         Name::Plain => redact(value, place),
     }
 }
@@ -104,7 +125,8 @@ fn redact_unknown(name: &str, value: &mut Value) {
     }
     match value {
         Value::Object(map) => {
-            map.iter_mut().for_each(|(name, value)| redact_unknown(name, value));
+            map.iter_mut()
+                .for_each(|(name, value)| redact_unknown(name, value));
             redact_pair(map);
         }
         Value::Array(list) => list.iter_mut().for_each(|item| redact_unknown(name, item)),
@@ -115,7 +137,9 @@ fn redact_unknown(name: &str, value: &mut Value) {
 
 /// A setting that is written as its name and its value.
 fn redact_pair(map: &mut JsonMap) {
-    let name = ["name", "key", "header"].iter().find_map(|name| map.get(*name)?.as_str());
+    let name = ["name", "key", "header"]
+        .iter()
+        .find_map(|name| map.get(*name)?.as_str());
     let is_secret = name.is_some_and(names::is_secret_name);
     if is_secret && let Some(value) = map.get_mut("value") {
         blank(value);

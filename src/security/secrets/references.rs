@@ -90,7 +90,10 @@ pub enum CannotOpen {
     #[error(transparent)]
     Pattern(#[from] globset::Error),
     /// No folder.
-    #[error("the folder {} cannot be opened: {source}", portkey_bounded_file::shown(path))]
+    #[error(
+        "the folder {} cannot be opened: {source}",
+        portkey_bounded_file::shown(path)
+    )]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -113,11 +116,18 @@ impl References {
                 true => Ok(real),
                 false => Err(io::ErrorKind::NotADirectory.into()),
             });
-            real.map_err(|source| CannotOpen::Folder { path: path.clone(), source })
+            real.map_err(|source| CannotOpen::Folder {
+                path: path.clone(),
+                source,
+            })
         };
         Ok(Self(Some(Open {
             variables: patterns(&allowed.variables)?,
-            folders: allowed.folders.iter().map(folder).collect::<Result<_, _>>()?,
+            folders: allowed
+                .folders
+                .iter()
+                .map(folder)
+                .collect::<Result<_, _>>()?,
             callers: patterns(&allowed.callers)?,
             instructions: instructions(allowed),
         })))
@@ -134,7 +144,9 @@ impl References {
         slot: Slot,
         caller: Caller<'_>,
     ) -> Result<Option<(Value, Vec<String>)>, Unresolved> {
-        let Some(reference) = Reference::in_value(value) else { return Ok(None) };
+        let Some(reference) = Reference::in_value(value) else {
+            return Ok(None);
+        };
         let open = self.0.as_ref().ok_or(Unresolved::Closed)?;
         if !caller.is_local && !open.callers.is_match(caller.name) {
             return Err(Unresolved::Closed);
@@ -165,23 +177,34 @@ impl Open {
         if is_own || !self.variables.is_match(name) {
             return Err(Unresolved::Variable(name.to_owned()));
         }
-        let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let value = std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty());
         value.ok_or_else(|| Unresolved::Unset(name.to_owned()))
     }
 
     fn file(&self, path: &str) -> Result<String, Unresolved> {
-        let found = self.folders.iter().find_map(|folder| real_file(folder, path));
+        let found = self
+            .folders
+            .iter()
+            .find_map(|folder| real_file(folder, path));
         let (file, size) = found.ok_or_else(|| Unresolved::File(path.to_owned()))?;
         let content = || Unresolved::Content(path.to_owned());
         if size > LARGEST {
             return Err(content());
         }
         let mut text = String::new();
-        file.take(LARGEST).read_to_string(&mut text).map_err(|_| content())?;
+        file.take(LARGEST)
+            .read_to_string(&mut text)
+            .map_err(|_| content())?;
         // Editors end a file with a line break, which is no part of the secret.
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() { Err(content()) } else { Ok(text.to_owned()) }
+        if text.is_empty() {
+            Err(content())
+        } else {
+            Ok(text.to_owned())
+        }
     }
 }
 
@@ -217,8 +240,10 @@ fn patterns(patterns: &[String]) -> Result<GlobSet, globset::Error> {
 }
 
 fn instructions(allowed: &Allowed) -> String {
-    let folders =
-        allowed.folders.iter().map(|folder| portkey_bounded_file::shown(folder).to_string());
+    let folders = allowed
+        .folders
+        .iter()
+        .map(|folder| portkey_bounded_file::shown(folder).to_string());
     let open: Vec<_> = allowed.variables.iter().cloned().chain(folders).collect();
     format!(
         " Where an argument is a credential, `$env:NAME` or `$file:PATH` has the server fill it in; open \

@@ -30,7 +30,11 @@ pub(crate) const MOST_PASSED_BYTES: usize = 512 << 10;
 const MOST_SPELT_BYTES: usize = 4096;
 
 /// What stands in a query as it is; forms and paths are encoded alike, or less.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// How a key looks.
 struct Look {
@@ -54,16 +58,31 @@ const LOOKS: &[Look] = &[
         &["sk-", "pk-", "rk-"],
         "(?:sk|pk|rk)-[A-Za-z0-9_-]*[A-Za-z0-9]{16}[A-Za-z0-9_-]*|(?:sk|pk|rk)-[A-Za-z0-9_-]{36,}",
     ),
-    look(&["k_live_", "k_test_"], "(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"),
+    look(
+        &["k_live_", "k_test_"],
+        "(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{16,}",
+    ),
     // A JWT, signed or encrypted.
-    look(&["eyJ"], r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"),
+    look(
+        &["eyJ"],
+        r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}",
+    ),
     look(&["AKIA", "ASIA"], "(?:AKIA|ASIA)[A-Z0-9]{16}"),
-    look(&["earer ", "EARER "], r"(?:[Bb]earer|BEARER) {1,4}[A-Za-z0-9._~+/-]{16,}={0,2}"),
-    look(&["gho_", "ghp_", "ghs_", "ghr_", "ghu_"], "gh[opsru]_[A-Za-z0-9]{20,}"),
+    look(
+        &["earer ", "EARER "],
+        r"(?:[Bb]earer|BEARER) {1,4}[A-Za-z0-9._~+/-]{16,}={0,2}",
+    ),
+    look(
+        &["gho_", "ghp_", "ghs_", "ghr_", "ghu_"],
+        "gh[opsru]_[A-Za-z0-9]{20,}",
+    ),
     look(&["github_pat_"], "github_pat_[A-Za-z0-9_]{20,}"),
     look(&["glpat-"], "glpat-[A-Za-z0-9_-]{20,}"),
     look(&["xox"], "xox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    look(&["hooks.slack.com"], r"hooks\.slack\.com/services/[A-Za-z0-9/_-]+"),
+    look(
+        &["hooks.slack.com"],
+        r"hooks\.slack\.com/services/[A-Za-z0-9/_-]+",
+    ),
     look(&["AIza"], "AIza[A-Za-z0-9_-]{35}"),
     look(&["hf_"], "hf_[A-Za-z0-9]{20,}"),
     look(&["gsk_"], "gsk_[A-Za-z0-9]{20,}"),
@@ -97,7 +116,11 @@ impl Signed {
         also: fn(&str) -> bool,
         whole: fn() -> Option<Regex>,
     ) -> Self {
-        Self { signs: packed::Searcher::new(signs), also, whole: LazyLock::new(whole) }
+        Self {
+            signs: packed::Searcher::new(signs),
+            also,
+            whole: LazyLock::new(whole),
+        }
     }
 
     /// The expression, for a text that it may find something in. Nothing is let through where it cannot be
@@ -114,9 +137,21 @@ impl Signed {
 struct Unmade;
 
 static LOOK: LazyLock<Signed> = LazyLock::new(|| {
-    let whole =
-        || Regex::new(&LOOKS.iter().map(|look| look.whole).collect::<Vec<_>>().join("|")).ok();
-    Signed::new(LOOKS.iter().flat_map(|look| look.signs).copied(), may_be_address, whole)
+    let whole = || {
+        Regex::new(
+            &LOOKS
+                .iter()
+                .map(|look| look.whole)
+                .collect::<Vec<_>>()
+                .join("|"),
+        )
+        .ok()
+    };
+    Signed::new(
+        LOOKS.iter().flat_map(|look| look.signs).copied(),
+        may_be_address,
+        whole,
+    )
 });
 
 static NAME: LazyLock<Signed> =
@@ -154,14 +189,25 @@ impl Known {
         // One may begin another.
         let longest = MatchKind::LeftmostLongest;
         let values = keys.iter().map(|held| held.key.as_str());
-        let finder = AhoCorasick::builder().match_kind(longest).build(values).ok();
+        let finder = AhoCorasick::builder()
+            .match_kind(longest)
+            .build(values)
+            .ok();
         let has_numbers = keys.iter().any(|held| is_number(&held.key));
-        Self { keys, finder, has_numbers }
+        Self {
+            keys,
+            finder,
+            has_numbers,
+        }
     }
 
     fn may_be_in(&self, text: &str) -> bool {
         // Without keys the finder would go through the whole text all the same.
-        let found = || self.finder.as_ref().is_none_or(|finder| finder.is_match(text));
+        let found = || {
+            self.finder
+                .as_ref()
+                .is_none_or(|finder| finder.is_match(text))
+        };
         !self.keys.is_empty() && found()
     }
 
@@ -174,7 +220,9 @@ impl Known {
         if !self.may_be_in(text) {
             return mask_looks(text);
         }
-        let Some(finder) = &self.finder else { return Cow::Borrowed(MASK) };
+        let Some(finder) = &self.finder else {
+            return Cow::Borrowed(MASK);
+        };
         let unknown = finder.replace_all(text, &vec![MASK; self.keys.len()]);
         mask_looks(&unknown).into_owned().into()
     }
@@ -198,7 +246,11 @@ impl<'a> Scanner<'a> {
     pub(super) fn new(also: &'a [&'a str]) -> Self {
         let known = KNOWN.load();
         let has_numbers = known.has_numbers || also.iter().any(|key| is_number(key));
-        Self { known, also, has_numbers }
+        Self {
+            known,
+            also,
+            has_numbers,
+        }
     }
 
     /// A text with every key in it masked; the same text where there is none.
@@ -233,11 +285,18 @@ pub(super) fn spellings(secret: &str) -> Vec<String> {
     }
     let escaped = |text: &str| {
         let quoted = serde_json::Value::from(text).to_string();
-        quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+        quoted
+            .get(1..quoted.len() - 1)
+            .unwrap_or_default()
+            .to_owned()
     };
     let once = escaped(secret);
     if secret.len() > MOST_SPELT_BYTES {
-        return if once == secret { Vec::new() } else { vec![once] };
+        return if once == secret {
+            Vec::new()
+        } else {
+            vec![once]
+        };
     }
     let encoded = utf8_percent_encode(secret, UNRESERVED).to_string();
     let mut all = vec![
@@ -330,7 +389,11 @@ fn forget_oldest(keys: &mut Vec<Held>, bytes: usize) {
 
 /// Whether a text has in it a key that the server acts with.
 pub fn has_own(text: &str) -> bool {
-    KNOWN.load().keys.iter().any(|held| held.own && text.contains(&held.key))
+    KNOWN
+        .load()
+        .keys
+        .iter()
+        .any(|held| held.own && text.contains(&held.key))
 }
 
 /// A text with every key in it masked; the same text where there is none.
@@ -350,7 +413,10 @@ fn mask_looks(text: &str) -> Cow<'_, str> {
         Ok(None) => return Cow::Borrowed(text),
         Err(Unmade) => return Cow::Borrowed(MASK),
     };
-    let mut found = look.find_iter(text).filter(|found| is_key(text, found)).peekable();
+    let mut found = look
+        .find_iter(text)
+        .filter(|found| is_key(text, found))
+        .peekable();
     if found.peek().is_none() {
         return Cow::Borrowed(text);
     }
@@ -386,18 +452,30 @@ mod tests {
     use super::*;
 
     fn passed(keys: &[Held]) -> Vec<&str> {
-        keys.iter().filter(|held| !held.own).map(|held| held.key.as_str()).collect()
+        keys.iter()
+            .filter(|held| !held.own)
+            .map(|held| held.key.as_str())
+            .collect()
     }
 
     #[test]
     fn oldest_secrets_that_were_passed_on_make_room() {
-        let held = |key: &str, own| Held { key: key.to_owned(), own };
-        let mut keys = vec![held("own", true), held("first", false), held("second", false)];
+        let held = |key: &str, own| Held {
+            key: key.to_owned(),
+            own,
+        };
+        let mut keys = vec![
+            held("own", true),
+            held("first", false),
+            held("second", false),
+        ];
         forget_oldest(&mut keys, 10);
         assert_eq!(passed(&keys), ["first", "second"]);
         forget_oldest(&mut keys, MOST_PASSED_BYTES - "second".len());
         assert_eq!((passed(&keys), keys.len()), (vec!["second"], 2));
-        let mut many: Vec<_> = (0..MOST_PASSED).map(|i| held(&i.to_string(), false)).collect();
+        let mut many: Vec<_> = (0..MOST_PASSED)
+            .map(|i| held(&i.to_string(), false))
+            .collect();
         many.insert(0, held("own", true));
         forget_oldest(&mut many, 1);
         assert_eq!((many.len(), passed(&many)[0]), (MOST_PASSED, "1"));

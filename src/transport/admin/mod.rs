@@ -79,7 +79,9 @@ impl Office {
         // One of each: which of two another program looks at is anybody's guess.
         let text = |name| {
             let mut values = headers.get_all(name).iter();
-            let first = values.next().map(|value| value.to_str().unwrap_or_default());
+            let first = values
+                .next()
+                .map(|value| value.to_str().unwrap_or_default());
             (first, values.next().is_some())
         };
         let ((host, more_hosts), (origin, more_origins)) =
@@ -100,17 +102,23 @@ impl Office {
                 Ok(Access::Token)
             }
             (Some("decide"), Some(id), Some(key), None) => {
-                let ticket = opened(self, id, key).await.map_err(IntoResponse::into_response)?;
+                let ticket = opened(self, id, key)
+                    .await
+                    .map_err(IntoResponse::into_response)?;
                 Ok(Access::Page(Arc::new(ticket)))
             }
             (Some("waiting"), Some(key), id, None) => {
                 if !bool::from(key.as_bytes().ct_eq(self.key.as_bytes())) {
                     return Err(gone().into_response());
                 }
-                let Some(id) = id else { return Ok(Access::List) };
+                let Some(id) = id else {
+                    return Ok(Access::List);
+                };
                 let ticket = self.approvals.ticket(id).await.ok().flatten();
                 let ticket = ticket.filter(Ticket::is_pending).ok_or_else(gone);
-                Ok(Access::Page(Arc::new(ticket.map_err(IntoResponse::into_response)?)))
+                Ok(Access::Page(Arc::new(
+                    ticket.map_err(IntoResponse::into_response)?,
+                )))
             }
             _ => Err((StatusCode::NOT_FOUND, "there is nothing here\n").into_response()),
         }
@@ -203,8 +211,20 @@ impl Desk {
         info!(%address, page, "calls that wait for approval are decided about here");
         approvals.open_desk(url);
         let ended = CancellationToken::new();
-        tokio::spawn(serve(listener, Office { approvals, hosts, token, key }, ended.clone()));
-        Ok(Self { ended, file: written })
+        tokio::spawn(serve(
+            listener,
+            Office {
+                approvals,
+                hosts,
+                token,
+                key,
+            },
+            ended.clone(),
+        ));
+        Ok(Self {
+            ended,
+            file: written,
+        })
     }
 }
 
@@ -283,7 +303,9 @@ async fn admit(
         info!("an approval request was refused: its host or its origin is another one");
         return Err(refuse(StatusCode::FORBIDDEN, "not from there\n"));
     }
-    let access = office.authenticate(parts.uri.path(), &parts.headers).await?;
+    let access = office
+        .authenticate(parts.uri.path(), &parts.headers)
+        .await?;
     if !connection.authenticate() {
         let why = "too many requests are under way; try again\n";
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, why));
@@ -293,20 +315,35 @@ async fn admit(
     let body = match timeout(BODY_TIMEOUT, read).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"));
+            return Err(refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is too large\n",
+            ));
         }
         Ok(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the body broke off\n")),
-        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
+        Err(_) => {
+            return Err(refuse(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body took too long\n",
+            ));
+        }
     };
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
 fn demand_token(office: &Office, headers: &HeaderMap) -> Result<(), Answer> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|given| given.strip_prefix("Bearer ")).unwrap_or_default();
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let given = given
+        .and_then(|given| given.strip_prefix("Bearer "))
+        .unwrap_or_default();
     match bool::from(given.as_bytes().ct_eq(office.token.as_bytes())) {
         true => Ok(()),
-        false => Err(refused(StatusCode::UNAUTHORIZED, "the token is missing or another one")),
+        false => Err(refused(
+            StatusCode::UNAUTHORIZED,
+            "the token is missing or another one",
+        )),
     }
 }
 
@@ -339,12 +376,19 @@ struct Wanted {
 impl Wanted {
     fn filter(&self) -> Filter {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        Filter { caller: given(&self.caller), tool: given(&self.tool), state: given(&self.state) }
+        Filter {
+            caller: given(&self.caller),
+            tool: given(&self.tool),
+            state: given(&self.state),
+        }
     }
 
     async fn find(&self, office: &Office) -> Result<approval::Page, Undecided> {
         let limit = self.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
-        office.approvals.tickets(&self.filter(), self.after.as_deref(), limit).await
+        office
+            .approvals
+            .tickets(&self.filter(), self.after.as_deref(), limit)
+            .await
     }
 }
 
@@ -352,7 +396,10 @@ async fn list(
     State(office): State<Arc<Office>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Answer> {
-    let page = wanted.find(&office).await.map_err(|error| undecided(&error))?;
+    let page = wanted
+        .find(&office)
+        .await
+        .map_err(|error| undecided(&error))?;
     let tickets: Vec<_> = page.tickets.iter().map(Ticket::shown).collect();
     Ok(Json(json!({ "tickets": tickets, "next": page.next })))
 }
@@ -361,7 +408,11 @@ async fn show(
     State(office): State<Arc<Office>>,
     Segments(start): Segments<String>,
 ) -> Result<Json<Value>, Answer> {
-    let ticket = office.approvals.find(&start).await.map_err(|error| undecided(&error))?;
+    let ticket = office
+        .approvals
+        .find(&start)
+        .await
+        .map_err(|error| undecided(&error))?;
     Ok(Json(ticket.shown()))
 }
 
@@ -370,7 +421,12 @@ async fn decide(
     Segments(id): Segments<String>,
     Json(decision): Json<Decision>,
 ) -> Result<Json<Value>, Answer> {
-    let Decision { approve, digest, name, by } = decision;
+    let Decision {
+        approve,
+        digest,
+        name,
+        by,
+    } = decision;
     let form = form(approve, name);
     let by = by.unwrap_or_else(|| "approvals".to_owned());
     let ticket = office.approvals.decide(&id, &digest, &form, &by).await;
@@ -386,7 +442,12 @@ async fn waiting(
 ) -> Result<Html<String>, Page> {
     let found = wanted.find(&office).await.map_err(|error| {
         let (status, _) = undecided(&error);
-        (status, Html(page::message(&format!("The calls cannot be listed: {error}."))))
+        (
+            status,
+            Html(page::message(&format!(
+                "The calls cannot be listed: {error}."
+            ))),
+        )
     })?;
     Ok(Html(page::list(&office.key, &wanted.filter(), &found)))
 }
@@ -409,19 +470,43 @@ async fn fill(
     Form(filled): Form<Filled>,
 ) -> Result<Html<String>, Page> {
     let ticket = of_page(&access)?;
-    if !bool::from(filled.token.as_bytes().ct_eq(ticket.form_token().as_bytes())) {
-        return Err((StatusCode::FORBIDDEN, Html(page::message("This form is not one of ours."))));
+    if !bool::from(
+        filled
+            .token
+            .as_bytes()
+            .ct_eq(ticket.form_token().as_bytes()),
+    ) {
+        return Err((
+            StatusCode::FORBIDDEN,
+            Html(page::message("This form is not one of ours.")),
+        ));
     }
     let (by, name) = (filled.by.trim(), filled.name.as_str());
     let again = |status, note: &str| {
-        (status, Html(page::question(ticket, Entered { note: Some(note), by, name })))
+        (
+            status,
+            Html(page::question(
+                ticket,
+                Entered {
+                    note: Some(note),
+                    by,
+                    name,
+                },
+            )),
+        )
     };
     let approve = filled.decision();
     let approve = approve.map_err(|note| again(StatusCode::UNPROCESSABLE_ENTITY, note))?;
     let form = form(approve, Some(filled.name.clone()));
-    let decided = office.approvals.decide(&ticket.id, &filled.digest, &form, by).await;
+    let decided = office
+        .approvals
+        .decide(&ticket.id, &filled.digest, &form, by)
+        .await;
     let decided = decided.map_err(|error| {
-        let (status, note) = (undecided(&error).0, format!("Nothing was decided: {error}."));
+        let (status, note) = (
+            undecided(&error).0,
+            format!("Nothing was decided: {error}."),
+        );
         match error {
             Undecided::Mistyped(_) => again(status, &note),
             _ => (status, Html(page::message(&note))),
@@ -450,11 +535,25 @@ fn gone() -> Page {
 }
 
 fn form(approve: bool, typed: Option<String>) -> approval::Form {
-    let reaction = if approve { Reaction::Accept } else { Reaction::Decline };
-    approval::Form { reaction, approve, typed }
+    let reaction = if approve {
+        Reaction::Accept
+    } else {
+        Reaction::Decline
+    };
+    approval::Form {
+        reaction,
+        approve,
+        typed,
+    }
 }
 
 fn told(ticket: &Ticket) {
     let (decision, by) = ticket.state.decision();
-    warn!(tool = ticket.tool, ticket = ticket.id, decision, by, "a human decided");
+    warn!(
+        tool = ticket.tool,
+        ticket = ticket.id,
+        decision,
+        by,
+        "a human decided"
+    );
 }

@@ -17,8 +17,14 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
         ),
     ),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    ),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
@@ -47,7 +53,9 @@ pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
         }
         None => String::new(),
     };
-    let note = entered.note.map(|note| format!("<p><strong>{}</strong></p>", escaped(note)));
+    let note = entered
+        .note
+        .map(|note| format!("<p><strong>{}</strong></p>", escaped(note)));
     let (note, by) = (note.unwrap_or_default(), escaped(entered.by));
     let (text, token) = (escaped(&ticket.text), escaped(ticket.form_token()));
     let digest = ticket.digest();
@@ -69,7 +77,11 @@ pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
 /// The calls that wait or were decided of late, with a form to narrow the list, and one for the next page.
 pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
     let value = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
-    let (caller, tool, state) = (value(&filter.caller), value(&filter.tool), value(&filter.state));
+    let (caller, tool, state) = (
+        value(&filter.caller),
+        value(&filter.tool),
+        value(&filter.state),
+    );
     let mut rows = String::new();
     for ticket in &page.tickets {
         let (tool, caller) = (escaped(&ticket.tool), escaped(&ticket.principal));
@@ -79,7 +91,9 @@ pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
             State::Approved(_) | State::Denied(_) => tool,
         };
         let (word, by) = ticket.state.decision();
-        let by = by.map(|by| format!(" by {}", escaped(by))).unwrap_or_default();
+        let by = by
+            .map(|by| format!(" by {}", escaped(by)))
+            .unwrap_or_default();
         rows.push_str(&format!(
             "<tr><td>{call}</td><td>{caller}</td><td>{word}{by}</td><td>{minutes} min</td>\
              <td><code>{id}</code></td></tr>"

@@ -36,12 +36,18 @@ impl Forms {
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).iter();
         let values = values.filter_map(|value| value.to_str().ok());
-        let ranges: Vec<_> = values.flat_map(|value| split(value, ',')).filter_map(range).collect();
+        let ranges: Vec<_> = values
+            .flat_map(|value| split(value, ','))
+            .filter_map(range)
+            .collect();
         if ranges.is_empty() {
             return Self::Both;
         }
         let accepts = |kind, subtype| accepts(&ranges, kind, subtype);
-        match (accepts("application", "json"), accepts("text", "event-stream")) {
+        match (
+            accepts("application", "json"),
+            accepts("text", "event-stream"),
+        ) {
             (true, true) => Self::Both,
             (true, false) => Self::Json,
             (false, true) => Self::Events,
@@ -64,11 +70,16 @@ fn range(entry: &str) -> Option<Range<'_>> {
     // Some Java clients write `*` for `*/*`.
     let (kind, subtype) = essence.split_once('/').unwrap_or((essence, "*"));
     let is_excluded = parts.any(|parameter| {
-        let weight =
-            parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        let weight = parameter
+            .split_once('=')
+            .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
         weight.is_some_and(|(_, weight)| weight.trim().parse() == Ok(0_f32))
     });
-    Some(Range { kind: kind.trim(), subtype: subtype.trim(), is_excluded })
+    Some(Range {
+        kind: kind.trim(),
+        subtype: subtype.trim(),
+        is_excluded,
+    })
 }
 
 /// Whether the most specific range that fits a type does not exclude it.
@@ -81,7 +92,9 @@ fn accepts(ranges: &[Range<'_>], kind: &str, subtype: &str) -> bool {
         }
         _ => None,
     };
-    let fitting = ranges.iter().filter_map(|range| Some((specificity(range)?, !range.is_excluded)));
+    let fitting = ranges
+        .iter()
+        .filter_map(|range| Some((specificity(range)?, !range.is_excluded)));
     // Of two that are as specific, the one that accepts counts.
     fitting.max().is_some_and(|(_, accepts)| accepts)
 }
@@ -104,7 +117,10 @@ pub(super) fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
 
 /// Whether an answer has this media type.
 pub(super) fn is_of(response: &Response, media_type: &HeaderValue) -> bool {
-    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(media_type.as_bytes()))
 }
 
@@ -126,7 +142,10 @@ impl Sent {
             method: Option<IgnoredAny>,
         }
         match serde_json::from_slice(data) {
-            Ok(Message { id: Some(id), method: Some(_) }) => Self::Question(id),
+            Ok(Message {
+                id: Some(id),
+                method: Some(_),
+            }) => Self::Question(id),
             Ok(Message { method: None, .. }) => Self::Answer,
             _ => Self::Other,
         }
@@ -165,7 +184,9 @@ pub(super) async fn as_json<F: Future<Output = ()>>(
 fn next_event(read: &mut Vec<u8>) -> Option<Vec<u8>> {
     let end = read.windows(2).position(|two| two == b"\n\n")?;
     let event: Vec<u8> = read.drain(..end + 2).collect();
-    let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data:"));
+    let data = event
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"data:"));
     Some(data.unwrap_or_default().trim_ascii().to_vec())
 }
 
@@ -193,35 +214,89 @@ mod tests {
 
     #[test]
     fn accept_headers_choose_the_forms() {
-        let case = |name, accept, forms| Case { name, accept, forms };
-        for Case { name, accept, forms } in [
+        let case = |name, accept, forms| Case {
+            name,
+            accept,
+            forms,
+        };
+        for Case {
+            name,
+            accept,
+            forms,
+        } in [
             case("no header", &[], Forms::Both),
             case("an empty header", &[""], Forms::Both),
             case("everything", &["*/*"], Forms::Both),
-            case("everything, as Java writes it", &["text/html, *; q=.2, */*; q=.2"], Forms::Both),
-            case("both", &["application/json, text/event-stream"], Forms::Both),
-            case("both in two lines", &["application/json", "text/event-stream"], Forms::Both),
-            case("both in capitals", &["Application/JSON,TEXT/Event-Stream"], Forms::Both),
+            case(
+                "everything, as Java writes it",
+                &["text/html, *; q=.2, */*; q=.2"],
+                Forms::Both,
+            ),
+            case(
+                "both",
+                &["application/json, text/event-stream"],
+                Forms::Both,
+            ),
+            case(
+                "both in two lines",
+                &["application/json", "text/event-stream"],
+                Forms::Both,
+            ),
+            case(
+                "both in capitals",
+                &["Application/JSON,TEXT/Event-Stream"],
+                Forms::Both,
+            ),
             case(
                 "both without blanks and weighted",
                 &["application/json;q=0.1,text/*;q=1"],
                 Forms::Both,
             ),
-            case("a browser", &["text/html,application/xml;q=0.9,*/*;q=0.8"], Forms::Both),
+            case(
+                "a browser",
+                &["text/html,application/xml;q=0.9,*/*;q=0.8"],
+                Forms::Both,
+            ),
             case("JSON alone", &["application/json"], Forms::Json),
-            case("JSON with a parameter", &["application/json; charset=utf-8"], Forms::Json),
-            case("a parameter with a comma", &["application/json;a=\"b,c;q=0\""], Forms::Json),
+            case(
+                "JSON with a parameter",
+                &["application/json; charset=utf-8"],
+                Forms::Json,
+            ),
+            case(
+                "a parameter with a comma",
+                &["application/json;a=\"b,c;q=0\""],
+                Forms::Json,
+            ),
             case("any application", &["application/*"], Forms::Json),
             case("events alone", &["text/event-stream"], Forms::Events),
             case("any text", &["text/*; q=0.5"], Forms::Events),
-            case("events excluded", &["application/json, text/event-stream;q=0"], Forms::Json),
-            case("JSON excluded from everything", &["*/*, application/json; q=0.0"], Forms::Events),
-            case("one of a kind", &["application/*;q=0, application/json"], Forms::Json),
-            case("a weight that is none", &["application/json;q=abc"], Forms::Json),
+            case(
+                "events excluded",
+                &["application/json, text/event-stream;q=0"],
+                Forms::Json,
+            ),
+            case(
+                "JSON excluded from everything",
+                &["*/*, application/json; q=0.0"],
+                Forms::Events,
+            ),
+            case(
+                "one of a kind",
+                &["application/*;q=0, application/json"],
+                Forms::Json,
+            ),
+            case(
+                "a weight that is none",
+                &["application/json;q=abc"],
+                Forms::Json,
+            ),
             case("something else", &["text/html"], Forms::Neither),
             case("nothing", &["*/*;q=0"], Forms::Neither),
         ] {
-            let values = accept.iter().map(|value| (header::ACCEPT, value.parse().unwrap()));
+            let values = accept
+                .iter()
+                .map(|value| (header::ACCEPT, value.parse().unwrap()));
             assert_eq!(Forms::accepted(&values.collect()), forms, "{name}");
         }
     }

@@ -19,9 +19,13 @@ impl Proxies {
         }
         let mut client = peer;
         let values = headers.get_all("x-forwarded-for").iter().rev();
-        let hops = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.rsplit(','));
+        let hops = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|v| v.rsplit(','));
         for hop in hops {
-            let Some(address) = address(hop.trim()) else { break };
+            let Some(address) = address(hop.trim()) else {
+                break;
+            };
             client = address;
             if !self.trusts(address) {
                 break;
@@ -52,8 +56,10 @@ pub(super) fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
 /// An address as proxies write it, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_matches(['[', ']']).parse();
-    let address =
-        bare.or_else(|_| text.parse().map(|with_port: std::net::SocketAddr| with_port.ip()));
+    let address = bare.or_else(|_| {
+        text.parse()
+            .map(|with_port: std::net::SocketAddr| with_port.ip())
+    });
     address.ok().map(|address| address.to_canonical())
 }
 
@@ -70,8 +76,16 @@ mod tests {
 
     #[test]
     fn ipv6_address_stands_for_its_network() {
-        let case = |address, ipv6_prefix, network| Case { address, ipv6_prefix, network };
-        for Case { address, ipv6_prefix, network: expected } in [
+        let case = |address, ipv6_prefix, network| Case {
+            address,
+            ipv6_prefix,
+            network,
+        };
+        for Case {
+            address,
+            ipv6_prefix,
+            network: expected,
+        } in [
             case("192.0.2.7", 64, "192.0.2.7"),
             case("::ffff:192.0.2.7", 64, "192.0.2.7"),
             case("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
@@ -83,7 +97,11 @@ mod tests {
             case("::1", 64, "::"),
         ] {
             let parsed: (IpAddr, IpAddr) = (address.parse().unwrap(), expected.parse().unwrap());
-            assert_eq!(network(parsed.0, ipv6_prefix), parsed.1, "{address}/{ipv6_prefix}");
+            assert_eq!(
+                network(parsed.0, ipv6_prefix),
+                parsed.1,
+                "{address}/{ipv6_prefix}"
+            );
         }
     }
 }

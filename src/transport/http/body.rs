@@ -66,7 +66,12 @@ impl Bounds {
                 Err(_) => Err(broken_off()),
             }
         };
-        let slow = || Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive");
+        let slow = || {
+            Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body took too long to arrive",
+            )
+        };
         timeout(self.time, read).await.map_err(|_| slow())?
     }
 
@@ -130,7 +135,10 @@ pub(super) struct Called<'a> {
 impl<'a> Called<'a> {
     /// Copies the name out of the body that it borrows from.
     pub(super) fn into_owned(self) -> Called<'static> {
-        Called { name: self.name.into_owned().into(), effect: self.effect }
+        Called {
+            name: self.name.into_owned().into(),
+            effect: self.effect,
+        }
     }
 
     /// Reads it from a body.
@@ -155,8 +163,13 @@ impl<'a> Called<'a> {
             None => Some(Self { name, effect: None }),
             // Read once more, because few calls are such.
             Some(Does::Execute(effect)) => {
-                let Execute { arguments: Operation { operation } } = params(body)?;
-                Some(Self { name: operation, effect: Some(effect) })
+                let Execute {
+                    arguments: Operation { operation },
+                } = params(body)?;
+                Some(Self {
+                    name: operation,
+                    effect: Some(effect),
+                })
             }
             Some(_) => None,
         }
@@ -176,7 +189,12 @@ fn params<'a, P: Deserialize<'a>>(body: &'a [u8]) -> Option<P> {
 }
 
 fn declared(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 async fn drain(headers: &HeaderMap, body: Body) {

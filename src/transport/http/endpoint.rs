@@ -106,7 +106,16 @@ impl<H: Foresight + Clone> Endpoint<H> {
         end: CancellationToken,
     ) -> Self {
         let (client, unannotated) = (OnceLock::new(), RwLock::default());
-        Self { handler, rmcp, sessions, hosts, streams, client, unannotated, end }
+        Self {
+            handler,
+            rmcp,
+            sessions,
+            hosts,
+            streams,
+            client,
+            unannotated,
+            end,
+        }
     }
 
     /// A request's answer.
@@ -133,7 +142,9 @@ impl<H: Foresight + Clone> Endpoint<H> {
 
     async fn pass_on(&self, request: Request) -> Response {
         // In a box, so that plain calls need no room for it.
-        Box::pin(self.try_pass_on(request)).await.unwrap_or_else(IntoResponse::into_response)
+        Box::pin(self.try_pass_on(request))
+            .await
+            .unwrap_or_else(IntoResponse::into_response)
     }
 
     /// Has rmcp answer a request, which is put as rmcp wants it, in a form that its client accepts.
@@ -147,7 +158,10 @@ impl<H: Foresight + Clone> Endpoint<H> {
         parts.headers.insert(header::ACCEPT, BOTH);
         glance.align_name(&mut parts.headers, |name| self.handler.get_tool(name));
         let missing = glance.missing(&parts.headers);
-        let session = parts.headers.get(SESSION_ID).and_then(|id| id.to_str().ok());
+        let session = parts
+            .headers
+            .get(SESSION_ID)
+            .and_then(|id| id.to_str().ok());
         let session: Option<SessionId> = session.map(Into::into);
         let begins = session.is_none() && glance.method == INITIALIZE;
         let listens = glance.method == LISTEN;
@@ -158,7 +172,10 @@ impl<H: Foresight + Clone> Endpoint<H> {
             _ => None,
         };
         if parts.method != Method::DELETE {
-            self.sessions.prepare(session.as_ref(), begins).await.map_err(|_| full())?;
+            self.sessions
+                .prepare(session.as_ref(), begins)
+                .await
+                .map_err(|_| full())?;
         }
         // Nothing comes before a list, so it can be taken out of its stream, and then be compressed.
         let is_list = session.is_some()
@@ -200,8 +217,16 @@ impl<H: Foresight + Clone> Endpoint<H> {
 
     /// The call in a body, if it is a plain one that wants nothing but its answer.
     fn plain(&self, body: &[u8], head: &Head, parts: &Parts) -> Option<Call> {
-        let Message { id, params: Params { name, arguments, meta }, .. } =
-            Message::read(body, head)?;
+        let Message {
+            id,
+            params:
+                Params {
+                    name,
+                    arguments,
+                    meta,
+                },
+            ..
+        } = Message::read(body, head)?;
         let mut params = CallToolRequestParams::new(name.to_owned());
         params.arguments = arguments;
         // What a client of 2026-07-28 is asked is an answer as well.
@@ -212,15 +237,25 @@ impl<H: Foresight + Clone> Endpoint<H> {
 
     /// Whether no argument of a tool is to stand in the head, too, where rmcp would compare the two (SEP-2243).
     fn is_unannotated(&self, name: &str) -> bool {
-        if self.unannotated.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
+        if self
+            .unannotated
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(name)
+        {
             return true;
         }
-        let Some(tool) = self.handler.get_tool(name) else { return false };
+        let Some(tool) = self.handler.get_tool(name) else {
+            return false;
+        };
         let schema = serde_json::to_string(&tool.input_schema);
         let is_unannotated = schema.is_ok_and(|schema| !schema.contains(ANNOTATION));
         // By its own name only, or callers could fill the set with other spellings.
         if is_unannotated && tool.name == name {
-            self.unannotated.write().unwrap_or_else(PoisonError::into_inner).insert(tool.name);
+            self.unannotated
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(tool.name);
         }
         is_unannotated
     }
@@ -240,14 +275,18 @@ impl<H: Foresight + Clone> Endpoint<H> {
     fn nobody(&self, hello: Option<InitializeRequestParams>) -> Peer<RoleServer> {
         // Nothing comes in and nothing goes out, so it is over as soon as it has begun.
         let nowhere = (tokio::io::empty(), tokio::io::sink());
-        serve_directly(self.handler.clone(), nowhere, hello).peer().clone()
+        serve_directly(self.handler.clone(), nowhere, hello)
+            .peer()
+            .clone()
     }
 
     async fn call(&self, call: Call, parts: Parts) -> Response {
         let client = self.client.get_or_init(|| self.nobody(None)).clone();
         let id = call.id.clone();
         let outcome = self.outcome(call, client, parts, self.end.clone()).await;
-        let status = outcome.as_ref().map_or_else(|error| status(error.code), |_| StatusCode::OK);
+        let status = outcome
+            .as_ref()
+            .map_or_else(|error| status(error.code), |_| StatusCode::OK);
         respond(id, outcome, status)
     }
 
@@ -321,7 +360,14 @@ fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
         // rmcp says what is wrong with it.
         Err(_) => body,
     };
-    let Parts { method, uri, version, headers, mut extensions, .. } = parts;
+    let Parts {
+        method,
+        uri,
+        version,
+        headers,
+        mut extensions,
+        ..
+    } = parts;
     // Copies, because a header keeps all of its request's head in memory, and so does an address.
     let copied = LASTING.into_iter().filter_map(|name| {
         let value = HeaderValue::from_bytes(headers.get(&name)?.as_bytes()).ok()?;
@@ -360,7 +406,9 @@ fn demand_form(forms: Forms, method: &Method, message: &str) -> Result<(), Refus
 
 /// Whether a client takes compressed answers.
 fn wants_gzip(headers: &HeaderMap) -> bool {
-    let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    let encodings = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok());
     encodings.is_some_and(takes_gzip)
 }
 

@@ -14,8 +14,16 @@ use tracing::info;
 use super::refusal::Refusal;
 
 /// The paths that servers of that transport had by custom.
-const PATHS: [&str; 8] =
-    ["/sse", "/sse/", "/messages", "/messages/", "/message", "/message/", "/mcp/sse", "/mcp/sse/"];
+const PATHS: [&str; 8] = [
+    "/sse",
+    "/sse/",
+    "/messages",
+    "/messages/",
+    "/message",
+    "/message/",
+    "/mcp/sse",
+    "/mcp/sse/",
+];
 
 /// Routes that name the endpoint there is.
 pub(super) fn routes(endpoint: &str) -> Router {
@@ -27,7 +35,9 @@ pub(super) fn routes(endpoint: &str) -> Router {
         let told = told.clone();
         async move { refused(peer, &uri, told) }
     };
-    PATHS.into_iter().fold(Router::new(), |routes, path| routes.route(path, any(refuse.clone())))
+    PATHS.into_iter().fold(Router::new(), |routes, path| {
+        routes.route(path, any(refuse.clone()))
+    })
 }
 
 fn refused(peer: SocketAddr, uri: &Uri, told: String) -> Response {

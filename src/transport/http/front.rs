@@ -138,7 +138,12 @@ impl Front {
         request.extensions_mut().insert(id.clone());
         let mut seen = Seen::default();
         let mut response = match self.admit(peer.ip(), request, &mut seen).await {
-            Ok(Admitted { request, mut permits, limited, large_of }) => {
+            Ok(Admitted {
+                request,
+                mut permits,
+                limited,
+                large_of,
+            }) => {
                 let response = match large_of {
                     None => next(request).await,
                     Some(holder) => self
@@ -167,12 +172,18 @@ impl Front {
             self.metrics.refused(refused.kind);
             log(refused, response.status(), &id, uri.path(), &seen);
         }
-        response.headers_mut().insert(REQUEST_ID, id.header().clone());
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, id.header().clone());
         // Answers may hold keys, and differ by caller.
-        response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, NO_STORE);
         if self.draining.is_cancelled() && version < Version::HTTP_2 {
             // The next request on it could meet its end.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -205,8 +216,12 @@ impl Front {
 
     /// What the request is called: by a trusted proxy, or else by us.
     fn name(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
-        let given = headers.get(REQUEST_ID).filter(|_| self.proxies.trusts(peer.to_canonical()));
-        given.and_then(RequestId::read).unwrap_or_else(RequestId::make)
+        let given = headers
+            .get(REQUEST_ID)
+            .filter(|_| self.proxies.trusts(peer.to_canonical()));
+        given
+            .and_then(RequestId::read)
+            .unwrap_or_else(RequestId::make)
     }
 
     async fn admit(
@@ -233,7 +248,10 @@ impl Front {
             principal.network = Some(network);
         }
         seen.caller = Some(principal.name.clone());
-        let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(too_many)?;
+        let of_principal = self
+            .of_principal
+            .begin(principal.name.clone())
+            .ok_or_else(too_many)?;
         if parts.method == Method::POST {
             self.unread.check(&principal.name).map_err(unread)?;
         }
@@ -266,15 +284,26 @@ impl Front {
             }
         };
         if let Some(Called { name, effect }) = called {
-            self.callers.auth.permit(&principal, &name, effect, parts.uri.path())?;
+            self.callers
+                .auth
+                .permit(&principal, &name, effect, parts.uri.path())?;
         }
         let limited = principal.grant.can_end().then(|| principal.clone());
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());
         // A stream that waits for news is bounded with all others.
-        let permits = Permits { _of_address: of_address, _of_principal: of_principal, body: held };
+        let permits = Permits {
+            _of_address: of_address,
+            _of_principal: of_principal,
+            body: held,
+        };
         let permits = (!is_stream).then_some(permits);
-        Ok(Admitted { request, permits, limited, large_of })
+        Ok(Admitted {
+            request,
+            permits,
+            limited,
+            large_of,
+        })
     }
 
     /// Whose large bodies are counted together with those of this caller.
@@ -328,10 +357,14 @@ impl Front {
 /// What clients may read about getting a token, whoever they are.
 pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Response {
     match front.callers.auth.metadata(uri.path()) {
-        Some(document) => {
-            ([(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)], document)
-                .into_response()
-        }
+        Some(document) => (
+            [
+                (header::CONTENT_TYPE, JSON),
+                (header::CACHE_CONTROL, NO_STORE),
+            ],
+            document,
+        )
+            .into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -346,12 +379,21 @@ fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: 
     let caller = seen.caller.as_deref();
     match refused.kind {
         metrics::Refused::Internal => {
-            warn!(request_id, status, path, address, caller, reason, "request refused");
+            warn!(
+                request_id,
+                status, path, address, caller, reason, "request refused"
+            );
         }
         metrics::Refused::Malformed => {
-            debug!(request_id, status, path, address, caller, reason, "request refused");
+            debug!(
+                request_id,
+                status, path, address, caller, reason, "request refused"
+            );
         }
-        _ => info!(request_id, status, path, address, caller, reason, "request refused"),
+        _ => info!(
+            request_id,
+            status, path, address, caller, reason, "request refused"
+        ),
     }
 }
 
@@ -377,9 +419,10 @@ fn unread(exceeded: Exceeded) -> Refusal {
 /// The refusal of a large request while too many are under way.
 fn busy(busy: Busy) -> Refusal {
     let (status, told) = match busy {
-        Busy::Caller => {
-            (StatusCode::TOO_MANY_REQUESTS, "too many large requests at once; wait for some to end")
-        }
+        Busy::Caller => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many large requests at once; wait for some to end",
+        ),
         Busy::Server => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the server reads too many large requests; try again in a few seconds",
@@ -389,6 +432,9 @@ fn busy(busy: Busy) -> Refusal {
 }
 
 fn too_many() -> Refusal {
-    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once; wait for some to end")
-        .retry_after(SOON)
+    Refusal::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too many requests at once; wait for some to end",
+    )
+    .retry_after(SOON)
 }

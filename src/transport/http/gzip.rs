@@ -23,13 +23,21 @@ const LEVEL: Compression = Compression::new(6);
 
 /// The answer, compressed if it is large and its client takes that. `encodings` is `Accept-Encoding`.
 pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValue>) -> Response {
-    let is_large = response.body().size_hint().exact().is_some_and(|size| size >= MIN_BYTES);
+    let is_large = response
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|size| size >= MIN_BYTES);
     if !is_large || !is_of(&response, &JSON) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    parts.headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    let takes_gzip = encodings.and_then(|value| value.to_str().ok()).is_some_and(takes_gzip);
+    parts
+        .headers
+        .insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    let takes_gzip = encodings
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(takes_gzip);
     if !takes_gzip || parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Response::from_parts(parts, body);
     }
@@ -45,7 +53,9 @@ pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValu
         return Response::from_parts(parts, json.into());
     };
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts
+        .headers
+        .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     Response::from_parts(parts, written.into())
 }
 
@@ -67,7 +77,10 @@ pub(super) fn takes_gzip(encodings: &str) -> bool {
     let mut of_everything = false;
     for coding in split(encodings, ',') {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = parameters.trim().split_once('=').map(|(_, weight)| weight.trim());
+        let weight = parameters
+            .trim()
+            .split_once('=')
+            .map(|(_, weight)| weight.trim());
         let is_taken = weight.is_none_or(|weight| weight.parse() != Ok(0_f32));
         match name.trim() {
             "*" => of_everything = is_taken,

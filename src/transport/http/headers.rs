@@ -42,7 +42,11 @@ impl<'a> Glance<'a> {
 
     /// The name of a tool to be called.
     fn tool(&self) -> Option<&str> {
-        self.params.as_ref()?.name.as_deref().filter(|_| self.method == "tools/call")
+        self.params
+            .as_ref()?
+            .name
+            .as_deref()
+            .filter(|_| self.method == "tools/call")
     }
 
     /// Has `Mcp-Name` say the name that the message says, where both mean the same tool: rmcp compares them
@@ -52,7 +56,9 @@ impl<'a> Glance<'a> {
         let (Some(given), None, Some(name)) = (values.next(), values.next(), self.tool()) else {
             return;
         };
-        let Some(given) = given.to_str().ok().and_then(decoded) else { return };
+        let Some(given) = given.to_str().ok().and_then(decoded) else {
+            return;
+        };
         let means = |name: &str| find(name).map(|tool| tool.name);
         if given == name || means(name).is_none_or(|meant| means(&given) != Some(meant)) {
             return;
@@ -64,7 +70,10 @@ impl<'a> Glance<'a> {
 
     /// Which of the headers are not there.
     pub(super) fn missing(&self, headers: &HeaderMap) -> Vec<&'static str> {
-        let mut needed = vec![(MCP_VERSION, "MCP-Protocol-Version"), (MCP_METHOD, "Mcp-Method")];
+        let mut needed = vec![
+            (MCP_VERSION, "MCP-Protocol-Version"),
+            (MCP_METHOD, "Mcp-Method"),
+        ];
         if self.tool().is_some() {
             needed.push((MCP_NAME, "Mcp-Name"));
         }
@@ -75,11 +84,15 @@ impl<'a> Glance<'a> {
 
 /// A value as it was meant: what no header can hold is wrapped.
 fn decoded(value: &str) -> Option<Cow<'_, str>> {
-    let Some(wrapped) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
+    let Some(wrapped) = value
+        .strip_prefix("=?base64?")
+        .and_then(|rest| rest.strip_suffix("?="))
     else {
         return Some(value.into());
     };
-    String::from_utf8(BASE64_STANDARD.decode(wrapped).ok()?).ok().map(Cow::Owned)
+    String::from_utf8(BASE64_STANDARD.decode(wrapped).ok()?)
+        .ok()
+        .map(Cow::Owned)
 }
 
 /// An answer that complains of a header, with what to do if that never arrived.
@@ -93,9 +106,12 @@ pub(super) async fn explained(response: Response, missing: &[&str]) -> Response 
     let (mut parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_ERROR_BYTES).await.unwrap_or_default();
     let mut message: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let is_mismatch =
-        message.pointer("/error/code").is_some_and(|code| *code == ErrorCode::HEADER_MISMATCH.0);
-    let Some(Value::String(text)) = message.pointer_mut("/error/message").filter(|_| is_mismatch)
+    let is_mismatch = message
+        .pointer("/error/code")
+        .is_some_and(|code| *code == ErrorCode::HEADER_MISMATCH.0);
+    let Some(Value::String(text)) = message
+        .pointer_mut("/error/message")
+        .filter(|_| is_mismatch)
     else {
         return Response::from_parts(parts, body.into());
     };

@@ -17,7 +17,10 @@ pub(super) struct UnderWay<K: Hash + Eq> {
 impl<K: Hash + Eq + Clone> UnderWay<K> {
     /// At most so many for each.
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, counts: Mutex::default() })
+        Arc::new(Self {
+            most,
+            counts: Mutex::default(),
+        })
     }
 
     /// One more, unless there are too many already.
@@ -28,7 +31,10 @@ impl<K: Hash + Eq + Clone> UnderWay<K> {
             return None;
         }
         *count += 1;
-        Some(Permit { under_way: self.clone(), of })
+        Some(Permit {
+            under_way: self.clone(),
+            of,
+        })
     }
 
     /// The number of requests under way for a key.
@@ -47,7 +53,11 @@ pub(super) struct Permit<K: Hash + Eq + Clone> {
 
 impl<K: Hash + Eq + Clone> Drop for Permit<K> {
     fn drop(&mut self) {
-        let mut counts = self.under_way.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .under_way
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // An entry, so that the key is hashed once.
         match counts.entry(self.of.clone()) {
             Entry::Occupied(count) if *count.get() <= 1 => _ = count.remove(),
@@ -68,7 +78,11 @@ pub(super) struct HeldBytes<K: Hash + Eq> {
 impl<K: Hash + Eq + Clone> HeldBytes<K> {
     /// At most so many for each, and for all together.
     pub(super) fn new(max_of_each: usize, max_of_all: usize) -> Arc<Self> {
-        Arc::new(Self { max_of_each, max_of_all, counts: Mutex::default() })
+        Arc::new(Self {
+            max_of_each,
+            max_of_all,
+            counts: Mutex::default(),
+        })
     }
 
     /// So many more, unless there are too many already. One who holds none may hold any number within the
@@ -83,7 +97,11 @@ impl<K: Hash + Eq + Clone> HeldBytes<K> {
         }
         *all += bytes;
         *each.entry(of.clone()).or_default() += bytes;
-        Some(BytesPermit { held: self.clone(), of, bytes })
+        Some(BytesPermit {
+            held: self.clone(),
+            of,
+            bytes,
+        })
     }
 }
 
@@ -97,7 +115,11 @@ pub(super) struct BytesPermit<K: Hash + Eq> {
 
 impl<K: Hash + Eq> Drop for BytesPermit<K> {
     fn drop(&mut self) {
-        let mut counts = self.held.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .held
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (all, each) = &mut *counts;
         *all -= self.bytes;
         if let Some(count) = each.get_mut(&self.of) {

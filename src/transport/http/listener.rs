@@ -88,9 +88,15 @@ impl Tls {
         let follows = config.clone();
         let watched = Watched::start(certificate, move |pem| {
             follows.reload_from_config(tls(pem, &key)?);
-            Ok(Parsed { value: (), files: vec![key.clone()] })
+            Ok(Parsed {
+                value: (),
+                files: vec![key.clone()],
+            })
         })?;
-        Ok(Self { config, _watched: watched.named("certificate_file") })
+        Ok(Self {
+            config,
+            _watched: watched.named("certificate_file"),
+        })
     }
 }
 
@@ -153,16 +159,29 @@ pub(in crate::transport) async fn serve(
     tls: Option<&Tls>,
     ending: Ending,
 ) -> io::Result<()> {
-    let (open, time) = (Arc::new(Semaphore::new(bounds.most as usize)), bounds.head_timeout);
+    let (open, time) = (
+        Arc::new(Semaphore::new(bounds.most as usize)),
+        bounds.head_timeout,
+    );
     match tls {
         Some(tls) => {
             let inner = Sniffing::new(RustlsAcceptor::new(tls.config.clone()), time);
-            let acceptor = Bounded { inner, open, time, bounds: bounds.clone() };
+            let acceptor = Bounded {
+                inner,
+                open,
+                time,
+                bounds: bounds.clone(),
+            };
             run(listener, router, bounds, acceptor, ending).await
         }
         None => {
             let inner = DefaultAcceptor::new();
-            let acceptor = Bounded { inner, open, time, bounds: bounds.clone() };
+            let acceptor = Bounded {
+                inner,
+                open,
+                time,
+                bounds: bounds.clone(),
+            };
             run(listener, router, bounds, acceptor, ending).await
         }
     }
@@ -186,9 +205,15 @@ where
     let fresh = ending.fresh.clone();
     let services = MapResponse::new(
         router.into_make_service_with_connect_info::<SocketAddr>(),
-        move |service| Holding { service, held: fresh.token(), writing: None },
+        move |service| Holding {
+            service,
+            held: fresh.token(),
+            writing: None,
+        },
     );
-    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(acceptor)
+        .handle(handle);
     server
         .http_builder()
         .http1()
@@ -247,19 +272,35 @@ where
         Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send + 'static>>;
 
     fn accept(&self, stream: TcpStream, new: New<S>) -> Self::Future {
-        let Holding { service, held: fresh, .. } = new;
+        let Holding {
+            service,
+            held: fresh,
+            ..
+        } = new;
         let Ok(permit) = self.open.clone().try_acquire_owned() else {
-            let address = stream.peer_addr().ok().map(|peer| tracing::field::display(peer.ip()));
+            let address = stream
+                .peer_addr()
+                .ok()
+                .map(|peer| tracing::field::display(peer.ip()));
             info!(address, "connection refused: --max-connections are open");
             self.bounds.metrics.refused(Refused::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };
         // Answers go out in several small writes; without this each would wait for an acknowledgement.
         _ = stream.set_nodelay(true);
-        let Connections { write_timeout, unread, metrics, .. } = &self.bounds;
+        let Connections {
+            write_timeout,
+            unread,
+            metrics,
+            ..
+        } = &self.bounds;
         let held = Arc::new((permit, metrics.connection()));
         let writing = Writing::new(*write_timeout, unread.clone(), metrics.clone());
-        let service = Holding { service, held, writing: Some(writing.clone()) };
+        let service = Holding {
+            service,
+            held,
+            writing: Some(writing.clone()),
+        };
         let (accepted, time) = (self.inner.accept(stream, service), self.time);
         Box::pin(async move {
             let (stream, service) = accepted.await?;

@@ -170,7 +170,10 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     let serving = tokio::spawn({
         let (tls, bounds, ending) = (settings.tls, settings.connections, ending.clone());
         let scheme = if tls.is_some() { "https" } else { "http" };
-        info!("serving MCP at {scheme}://{address}{}/mcp", settings.path_prefix);
+        info!(
+            "serving MCP at {scheme}://{address}{}/mcp",
+            settings.path_prefix
+        );
         async move { listener::serve(listener, router, bounds, tls.as_ref(), ending).await }
     });
     if let Some(scraped) = scraped {
@@ -187,7 +190,10 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     }
     ending.close().await;
     ending.finish();
-    if tokio::time::timeout(settings.grace, server.idle()).await.is_err() {
+    if tokio::time::timeout(settings.grace, server.idle())
+        .await
+        .is_err()
+    {
         warn!("calls still under way were cut off");
     }
     // Open streams never end by themselves, and the last answers still have to leave.
@@ -214,7 +220,11 @@ pub fn router<H: Foresight + Clone>(
     settings: &Settings,
     stop: &Stop,
 ) -> Router {
-    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut hosts = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
     hosts.extend(host_of(settings.listen.ip()));
     hosts.extend(settings.allowed_hosts.iter().map(|host| without_dot(host)));
     let mut origins = loopback_origins(settings.listen.ip());
@@ -222,8 +232,17 @@ pub fn router<H: Foresight + Clone>(
     let sites = Arc::new(Sites::new(&hosts, &origins));
     let auth = Arc::new(auth);
     let (keys, store) = (settings.keys.clone(), settings.store.clone());
-    let callers = Callers { auth: auth.clone(), changes: settings.callers.clone() };
-    let sessions = Sessions::new(settings.sessions, keys, store, callers.clone(), stop.end.clone());
+    let callers = Callers {
+        auth: auth.clone(),
+        changes: settings.callers.clone(),
+    };
+    let sessions = Sessions::new(
+        settings.sessions,
+        keys,
+        store,
+        callers.clone(),
+        stop.end.clone(),
+    );
     // Both flags: sessions for clients up to 2025-11-25, plain JSON without one for those after.
     let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(true)
@@ -243,16 +262,27 @@ pub fn router<H: Foresight + Clone>(
     let readiness = settings.readiness.clone();
     let ready = async move || {
         let stopping = draining.is_cancelled();
-        let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let status = if stopping {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::OK
+        };
         let json = [(header::CONTENT_TYPE, "application/json")];
-        (status, json, format!("{}\n", readiness.report_json(stopping)))
+        (
+            status,
+            json,
+            format!("{}\n", readiness.report_json(stopping)),
+        )
     };
     let front = Arc::new(Front {
         callers,
         grace: settings.grace,
         proxies: Proxies(settings.trusted_proxies.clone()),
         ipv6_prefix: settings.ipv6_prefix,
-        body: Bounds { size: settings.max_request_bytes, time: settings.body_timeout },
+        body: Bounds {
+            size: settings.max_request_bytes,
+            time: settings.body_timeout,
+        },
         from_address: UnderWay::new(settings.address_concurrency),
         of_principal: UnderWay::new(settings.concurrency),
         bodies: HeldBytes::new(MAX_BODIES_OF_CALLER, MAX_BODIES),
@@ -265,17 +295,28 @@ pub fn router<H: Foresight + Clone>(
         sites: sites.clone(),
         draining: stop.drain.clone(),
     });
-    let mcp = Arc::new(Mcp { front: front.clone(), sessions, endpoint });
+    let mcp = Arc::new(Mcp {
+        front: front.clone(),
+        sessions,
+        endpoint,
+    });
     let whole = mcp.clone();
     let whole = service_fn(move |request| {
         let mcp = whole.clone();
         async move { Ok::<_, Infallible>(mcp.answer(request).await) }
     });
     // Shared, because the function below is cloned for every request.
-    let of_pages = Arc::new(ServiceBuilder::new().option_layer(cors(&sites)).service(whole));
+    let of_pages = Arc::new(
+        ServiceBuilder::new()
+            .option_layer(cors(&sites))
+            .service(whole),
+    );
     let mcp = service_fn(move |request: Request| {
         // Only what a page asks for needs the headers about pages.
-        let of_pages = request.headers().contains_key(header::ORIGIN).then(|| (*of_pages).clone());
+        let of_pages = request
+            .headers()
+            .contains_key(header::ORIGIN)
+            .then(|| (*of_pages).clone());
         let mcp = mcp.clone();
         async move {
             match of_pages {
@@ -285,29 +326,50 @@ pub fn router<H: Foresight + Clone>(
         }
     });
     let served = PATHS.into_iter().fold(Router::new(), |routes, path| {
-        routes.route_service(path, mcp.clone()).route_service(&format!("{path}/"), mcp.clone())
+        routes
+            .route_service(path, mcp.clone())
+            .route_service(&format!("{path}/"), mcp.clone())
     });
     let prefix = &*settings.path_prefix;
     let endpoint = format!("{prefix}{PATH}");
-    let served = served.merge(former::routes(&endpoint)).merge(documents(front.clone()));
-    let probes = Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready));
+    let served = served
+        .merge(former::routes(&endpoint))
+        .merge(documents(front.clone()));
+    let probes = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready));
     let routes = match prefix {
         "" => served,
         // A client makes the address of a document by the whole path of the endpoint, from the root.
-        _ => Router::new().nest(prefix, served.merge(probes.clone())).merge(documents(front)),
+        _ => Router::new()
+            .nest(prefix, served.merge(probes.clone()))
+            .merge(documents(front)),
     };
     routes
         .layer(CatchPanicLayer::custom(panicked))
         .merge(probes)
-        .fallback(async move || (StatusCode::NOT_FOUND, format!("MCP is served at {endpoint}\n")))
+        .fallback(async move || {
+            (
+                StatusCode::NOT_FOUND,
+                format!("MCP is served at {endpoint}\n"),
+            )
+        })
 }
 
 /// What OAuth clients look for. A page may read it before it knows any more of us (RFC 9728 §3).
 fn documents(front: Arc<Front>) -> Router {
     Router::new()
         .route("/.well-known/oauth-protected-resource", get(metadata))
-        .route("/.well-known/oauth-protected-resource/{*resource}", get(metadata))
-        .layer(CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([Method::GET]))
+        .route(
+            "/.well-known/oauth-protected-resource/{*resource}",
+            get(metadata),
+        )
+        .layer(
+            CorsLayer::new()
+                .allow_origin(Any)
+                .allow_headers(Any)
+                .allow_methods([Method::GET]),
+        )
         .with_state(front)
 }
 
@@ -331,7 +393,8 @@ impl<H: Foresight + Clone> Mcp<H> {
     }
 
     fn follow(&self, request: Request) -> impl Future<Output = Response> + Send {
-        self.sessions.follow(request, |request| self.endpoint.serve(request))
+        self.sessions
+            .follow(request, |request| self.endpoint.serve(request))
     }
 }
 
@@ -350,7 +413,9 @@ fn without_dot(host: &str) -> String {
 fn cors(sites: &Arc<Sites>) -> Option<CorsLayer> {
     let sites = Some(sites).filter(|sites| sites.has_origins())?.clone();
     let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin, _| sites.allows(origin)))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| {
+            sites.allows(origin)
+        }))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Tools may have headers of their own, `Mcp-Param-…`, so there is no list of them.
         .allow_headers(AllowHeaders::mirror_request())

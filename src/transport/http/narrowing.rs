@@ -18,8 +18,12 @@ const TOOLS: HeaderName = HeaderName::from_static("x-portkey-mcp-tools");
 /// Where MCP is served as a whole.
 pub(super) const PATH: &str = "/mcp";
 /// Beside it, where only what reads is, where only some toolsets are, and where both holds.
-pub(super) const PATHS: [&str; 4] =
-    [PATH, "/mcp/readonly", "/mcp/x/{toolsets}", "/mcp/x/{toolsets}/readonly"];
+pub(super) const PATHS: [&str; 4] = [
+    PATH,
+    "/mcp/readonly",
+    "/mcp/x/{toolsets}",
+    "/mcp/x/{toolsets}/readonly",
+];
 
 /// What path and headers leave on offer; none if neither takes anything away.
 pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<AccessModes>, Refusal> {
@@ -29,8 +33,11 @@ pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<Access
     if path == PATH && !headers.keys().any(|name| name.as_str().starts_with(PREFIX)) {
         return Ok(None);
     }
-    let (read_only, toolsets, tools) =
-        (only(headers, &READ_ONLY)?, only(headers, &TOOLSETS)?, only(headers, &TOOLS)?);
+    let (read_only, toolsets, tools) = (
+        only(headers, &READ_ONLY)?,
+        only(headers, &TOOLSETS)?,
+        only(headers, &TOOLS)?,
+    );
     if path == PATH && read_only.is_none() && toolsets.is_none() && tools.is_none() {
         return Ok(None);
     }
@@ -42,7 +49,9 @@ pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<Access
         Some(_) => return Err(bad(&READ_ONLY, "it is to be `true` or `false`")),
     };
     let toolsets = toolsets.map(|text| Toolsets::named(words(text), &Catalog::domains()));
-    let toolsets = toolsets.transpose().map_err(|error| bad(&TOOLSETS, error))?;
+    let toolsets = toolsets
+        .transpose()
+        .map_err(|error| bad(&TOOLSETS, error))?;
     let toolsets = match (toolsets, path.toolsets) {
         (Some(one), Some(other)) => Some(one.and(other)),
         (one, other) => one.or(other),
@@ -64,12 +73,22 @@ fn by_path(path: &str) -> Result<AccessModes, Refusal> {
         Some(rest) => (rest, true),
         None => (rest, false),
     };
-    let names = rest.strip_prefix("/x/").map(|names| percent_decode_str(names).decode_utf8_lossy());
+    let names = rest
+        .strip_prefix("/x/")
+        .map(|names| percent_decode_str(names).decode_utf8_lossy());
     let toolsets = names.map(|names| Toolsets::named(words(&names), &Catalog::domains()));
     let toolsets = toolsets.transpose().map_err(|unknown| {
-        Refusal::new(StatusCode::NOT_FOUND, format!("the path names no toolsets: {unknown}"))
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            format!("the path names no toolsets: {unknown}"),
+        )
     })?;
-    Ok(AccessModes { by: By::Request, read_only, toolsets, ..AccessModes::default() })
+    Ok(AccessModes {
+        by: By::Request,
+        read_only,
+        toolsets,
+        ..AccessModes::default()
+    })
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -82,9 +101,10 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(bad(name, "it is given twice")),
         (None, _) => Ok(None),
-        (Some(value), None) => {
-            value.to_str().map(Some).map_err(|_| bad(name, "it is no plain text"))
-        }
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| bad(name, "it is no plain text")),
     }
 }
 

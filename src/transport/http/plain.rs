@@ -72,9 +72,15 @@ impl Head {
         let version = only(headers, &MCP_VERSION).filter(|_| is_plain)?;
         if version == VERSION.as_str() {
             let is_call = only(headers, &MCP_METHOD)? == CALL;
-            return only(headers, &MCP_NAME).filter(|_| is_call).cloned().map(Self::Alone);
+            return only(headers, &MCP_NAME)
+                .filter(|_| is_call)
+                .cloned()
+                .map(Self::Alone);
         }
-        if !VERSIONS_WITH_SESSIONS.iter().any(|with| version == with.as_str()) {
+        if !VERSIONS_WITH_SESSIONS
+            .iter()
+            .any(|with| version == with.as_str())
+        {
             return None;
         }
         let id = only(headers, &SESSION_ID)?.to_str().ok()?;
@@ -90,8 +96,12 @@ impl<'a> Message<'a> {
         let fits = match head {
             Head::Alone(tool) => {
                 tool == message.params.name
-                    && meta.get(PROTOCOL_VERSION).is_some_and(|version| version == VERSION.as_str())
-                    && meta.get(CLIENT_INFO).is_some_and(|client| client["name"].is_string())
+                    && meta
+                        .get(PROTOCOL_VERSION)
+                        .is_some_and(|version| version == VERSION.as_str())
+                    && meta
+                        .get(CLIENT_INFO)
+                        .is_some_and(|client| client["name"].is_string())
                     && meta.client_capabilities().is_some()
             }
             Head::InSession(_) => !meta.contains_key(PROTOCOL_VERSION),

@@ -52,9 +52,20 @@ impl<S> Prompt<S> {
         counted: TaskTrackerToken,
         writing: Arc<Writing>,
     ) -> Self {
-        let beginning = Beginning { until: Box::pin(sleep(time)), _counted: counted };
+        let beginning = Beginning {
+            until: Box::pin(sleep(time)),
+            _counted: counted,
+        };
         let (stall, tick) = (Stall::default(), None);
-        Self { stream, beginning: Some(beginning), seen: 0, is_http_2: false, writing, stall, tick }
+        Self {
+            stream,
+            beginning: Some(beginning),
+            seen: 0,
+            is_http_2: false,
+            writing,
+            stall,
+            tick,
+        }
     }
 }
 
@@ -112,8 +123,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         self.beginning = None;
         let this = &mut *self;
         let wrote = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
-        let bytes =
-            if wrote.is_pending() { slices.iter().map(|slice| slice.len()).sum() } else { 0 };
+        let bytes = if wrote.is_pending() {
+            slices.iter().map(|slice| slice.len()).sum()
+        } else {
+            0
+        };
         this.stall.wrote(wrote, bytes, &this.writing, context)
     }
 

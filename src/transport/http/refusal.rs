@@ -62,18 +62,28 @@ impl Refusal {
             }
             _ => SERVER_ERROR,
         };
-        Self { status, code, message: message.into(), detail: None, headers: Box::default() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            detail: None,
+            headers: Box::default(),
+        }
     }
 
     /// Says that it is the request that is wrong, whatever the status.
     pub(super) fn invalid(self) -> Self {
-        Self { code: INVALID_REQUEST, ..self }
+        Self {
+            code: INVALID_REQUEST,
+            ..self
+        }
     }
 
     /// Says when to try again, in whole seconds, rounded up.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.headers.insert(header::RETRY_AFTER, seconds.max(1).into());
+        self.headers
+            .insert(header::RETRY_AFTER, seconds.max(1).into());
         self
     }
 
@@ -89,12 +99,18 @@ impl Refusal {
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         let mut refusal = Self::new(denied.status, denied.message);
-        if matches!(denied.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
-        {
+        if matches!(
+            denied.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             refusal = refusal.retry_after(LATER);
         }
         refusal.detail = denied.detail;
-        refusal.headers.extend(denied.challenge.map(|value| (header::WWW_AUTHENTICATE, value)));
+        refusal.headers.extend(
+            denied
+                .challenge
+                .map(|value| (header::WWW_AUTHENTICATE, value)),
+        );
         refusal
     }
 }
@@ -115,7 +131,10 @@ impl IntoResponse for Refusal {
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
         self.headers.remove(header::CONTENT_LENGTH);
         self.headers.remove(header::TRANSFER_ENCODING);
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         let reason = match self.detail {
             Some(detail) => format!("{}: {detail}", self.message).into(),
             None => self.message,
@@ -149,7 +168,10 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
     let is_json = response
         .headers()
         .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/json")));
+        .is_some_and(|kind| {
+            kind.to_str()
+                .is_ok_and(|kind| kind.starts_with("application/json"))
+        });
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
@@ -175,7 +197,11 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
         }
         _ => Refusal::new(status, text.trim().to_owned()).invalid(),
     };
-    Refusal { headers: Box::new(parts.headers), ..refusal }.into_response()
+    Refusal {
+        headers: Box::new(parts.headers),
+        ..refusal
+    }
+    .into_response()
 }
 
 /// What to do about a request that names no session, where it has to be in one.

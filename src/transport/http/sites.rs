@@ -44,11 +44,17 @@ impl Sites {
     pub(super) fn new(hosts: &[String], origins: &[String]) -> Self {
         let host = |text: &String| {
             let (name, port) = authority(text.trim())?;
-            Some(Host { name: name.to_ascii_lowercase(), port })
+            Some(Host {
+                name: name.to_ascii_lowercase(),
+                port,
+            })
         };
         Self {
             hosts: hosts.iter().filter_map(host).collect(),
-            origins: origins.iter().filter_map(|text| Origin::allowed(text.trim())).collect(),
+            origins: origins
+                .iter()
+                .filter_map(|text| Origin::allowed(text.trim()))
+                .collect(),
         }
     }
 
@@ -65,7 +71,10 @@ impl Sites {
         let given = match first {
             Some(value) => value.to_str().ok(),
             // HTTP/2 has it there.
-            None => request.uri().authority().map(|authority| authority.as_str()),
+            None => request
+                .uri()
+                .authority()
+                .map(|authority| authority.as_str()),
         };
         let Some((name, port)) = given.and_then(authority) else {
             let told = "the request names no host, or not as one is written: `name` or `name:port`";
@@ -91,8 +100,12 @@ impl Sites {
         }
         match request.headers().get(header::ORIGIN) {
             Some(origin) if !self.allows(origin) => {
-                let shown: String =
-                    origin.to_str().unwrap_or_default().chars().take(MAX_SHOWN).collect();
+                let shown: String = origin
+                    .to_str()
+                    .unwrap_or_default()
+                    .chars()
+                    .take(MAX_SHOWN)
+                    .collect();
                 let told = format!(
                     "pages of the origin `{shown}` may not call this server. Its operator can allow \
                      them with `--allowed-origin {shown}`"
@@ -105,7 +118,9 @@ impl Sites {
 
     /// Whether pages of an origin may call.
     pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
-        let Some(given) = origin.to_str().ok().and_then(Origin::given) else { return false };
+        let Some(given) = origin.to_str().ok().and_then(Origin::given) else {
+            return false;
+        };
         self.origins.iter().any(|allowed| allowed.covers(&given))
     }
 
@@ -147,10 +162,24 @@ impl Origin {
 
     fn covers(&self, given: &Self) -> bool {
         match (self, given) {
-            (Self::Of { scheme, host, port: None }, Self::Of { scheme: s, host: h, .. }) => {
-                scheme == s && host == h
-            }
-            (Self::Of { scheme, host, port }, Self::Of { scheme: s, host: h, port: p }) => {
+            (
+                Self::Of {
+                    scheme,
+                    host,
+                    port: None,
+                },
+                Self::Of {
+                    scheme: s, host: h, ..
+                },
+            ) => scheme == s && host == h,
+            (
+                Self::Of { scheme, host, port },
+                Self::Of {
+                    scheme: s,
+                    host: h,
+                    port: p,
+                },
+            ) => {
                 // Browsers leave out the usual port (RFC 6454 §6.2).
                 let usual = match s.as_str() {
                     "https" => Some(443),
@@ -173,7 +202,11 @@ pub(super) fn loopback_origins(listen: IpAddr) -> Vec<String> {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     };
-    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+    let mut hosts = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "[::1]".to_owned(),
+    ];
     if !hosts.contains(&own) {
         hosts.push(own);
     }
@@ -215,13 +248,21 @@ mod tests {
     use super::*;
 
     fn sites(hosts: &[&str], origins: &[&str]) -> Sites {
-        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let owned = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|&text| text.to_owned())
+                .collect::<Vec<_>>()
+        };
         Sites::new(&owned(hosts), &owned(origins))
     }
 
     #[test]
     fn hosts_are_compared_by_name_and_port() {
-        let sites = sites(&["localhost", "::1", "mcp.example.com", "one.example:8443"], &[]);
+        let sites = sites(
+            &["localhost", "::1", "mcp.example.com", "one.example:8443"],
+            &[],
+        );
         for (host, passes, seen_as) in [
             ("localhost", true, "localhost"),
             ("LOCALHOST:80", true, "LOCALHOST:80"),
@@ -239,13 +280,17 @@ mod tests {
             ("localhost/evil", false, ""),
             ("", false, ""),
         ] {
-            let request =
-                Request::builder().header(header::HOST, host).body(axum::body::Body::empty());
+            let request = Request::builder()
+                .header(header::HOST, host)
+                .body(axum::body::Body::empty());
             let Ok(mut request) = request else { continue };
             assert_eq!(sites.check(&mut request).is_ok(), passes, "{host}");
             if passes {
                 assert_eq!(
-                    request.headers().get(header::HOST).map(HeaderValue::as_bytes),
+                    request
+                        .headers()
+                        .get(header::HOST)
+                        .map(HeaderValue::as_bytes),
                     Some(seen_as.as_bytes())
                 );
             }

@@ -84,10 +84,13 @@ impl Streams {
     /// A place for a stream of this caller's, who has to be proven.
     pub(super) async fn begin(&self, principal: &Principal) -> Result<StreamPermit, Refusal> {
         self.auth.prove(principal).await?;
-        let of_principal = self.of_principal.begin(principal.name.clone()).ok_or_else(|| {
-            let told = "this caller has too many streams open; close some of them";
-            Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(RETRY_DELAY)
-        })?;
+        let of_principal = self
+            .of_principal
+            .begin(principal.name.clone())
+            .ok_or_else(|| {
+                let told = "this caller has too many streams open; close some of them";
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(RETRY_DELAY)
+            })?;
         let all = self.all.begin(()).ok_or_else(|| {
             let told = "too many streams are open; try again later, or go without one";
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(RETRY_DELAY)

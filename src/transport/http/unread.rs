@@ -34,7 +34,11 @@ pub(super) enum Exceeded {
 impl Unread {
     /// At most so many bytes in all, a quarter of them for one caller.
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, all: AtomicUsize::new(0), of_callers: Mutex::default() })
+        Arc::new(Self {
+            max,
+            all: AtomicUsize::new(0),
+            of_callers: Mutex::default(),
+        })
     }
 
     /// Whether a caller has to read before it may ask for more. Costs a look at one number as long as little
@@ -60,18 +64,28 @@ impl Unread {
 
     /// Counts an answer of a caller until what is returned is dropped.
     pub(super) fn hold(self: &Arc<Self>, caller: Arc<str>, bytes: usize) -> Held {
-        let mut held = Held { unread: self.clone(), caller: Some(caller), bytes: 0 };
+        let mut held = Held {
+            unread: self.clone(),
+            caller: Some(caller),
+            bytes: 0,
+        };
         held.set(bytes);
         held
     }
 
     /// Counts what nobody is known for until what is returned is dropped: nothing at first.
     pub(super) fn hold_for_nobody(self: &Arc<Self>) -> Held {
-        Held { unread: self.clone(), caller: None, bytes: 0 }
+        Held {
+            unread: self.clone(),
+            caller: None,
+            bytes: 0,
+        }
     }
 
     fn of_callers(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
-        self.of_callers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.of_callers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

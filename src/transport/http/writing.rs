@@ -56,7 +56,13 @@ struct Waiting {
 impl Writing {
     pub(super) fn new(timeout: Duration, unread: Arc<Unread>, metrics: Metrics) -> Arc<Self> {
         let (waiting, waker) = (Mutex::default(), AtomicWaker::new());
-        Arc::new(Self { timeout, unread, metrics, waiting, waker })
+        Arc::new(Self {
+            timeout,
+            unread,
+            metrics,
+            waiting,
+            waker,
+        })
     }
 
     /// Whether an answer has waited for too long over HTTP/2. `tick` wakes the connection to look again.
@@ -214,7 +220,15 @@ impl<T> Outgoing<T> {
         held: T,
     ) -> Self {
         let is_whole = body.size_hint().exact().is_some();
-        Self { body, rest: Bytes::new(), counted, is_whole, writing, waits: None, _held: held }
+        Self {
+            body,
+            rest: Bytes::new(),
+            counted,
+            is_whole,
+            writing,
+            waits: None,
+            _held: held,
+        }
     }
 
     /// The next piece of what the body gave.

@@ -21,15 +21,25 @@ async fn nothing_is_sent_before_a_human_says_yes() {
         ];
         for (does, word) in no {
             human.will(does.clone());
-            let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+            let (done, text) = session
+                .said("delete-integration", json!({ "slug": SLUG }))
+                .await;
             assert!(!done && text.contains(word), "{way:?} {does:?}: {text}");
             assert!(session.has(SLUG).await, "{way:?} {does:?}");
         }
         human.will(Does::Sends(json!({ "approve": true })));
-        let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
+        let (done, text) = session
+            .said("delete-integration", json!({ "slug": SLUG }))
+            .await;
         assert!(done && !session.has(SLUG).await, "{way:?}: {text}");
         let asked = human.saw();
-        for part in ["delete-integration", SLUG, "for good", "`local`", "--approve-deletes"] {
+        for part in [
+            "delete-integration",
+            SLUG,
+            "for good",
+            "`local`",
+            "--approve-deletes",
+        ] {
             assert!(asked.contains(part), "{way:?} {part}: {asked}");
         }
         // Reads asked nobody, and each try of the write asked once.
@@ -46,13 +56,24 @@ async fn a_destructive_call_can_take_the_name_of_what_it_is_about() {
         let session = connected(way, &human, &options).await;
         for name in [json!("openai"), json!(""), Value::Null] {
             human.will(Does::Sends(json!({ "approve": true, "name": name })));
-            let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
-            assert!(!done && text.contains("typed to confirm"), "{way:?} {name}: {text}");
+            let (done, text) = session
+                .said("delete-integration", json!({ "slug": SLUG }))
+                .await;
+            assert!(
+                !done && text.contains("typed to confirm"),
+                "{way:?} {name}: {text}"
+            );
         }
         assert!(session.has(SLUG).await);
         human.will(Does::TypesTheName);
-        let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
-        assert!(done && !session.has(SLUG).await, "{way:?}: {text} {}", human.saw());
+        let (done, text) = session
+            .said("delete-integration", json!({ "slug": SLUG }))
+            .await;
+        assert!(
+            done && !session.has(SLUG).await,
+            "{way:?}: {text} {}",
+            human.saw()
+        );
         session.client.cancel().await.unwrap();
     }
 }
@@ -65,8 +86,13 @@ async fn no_answer_is_no() {
         human.will(Does::Sleeps);
         let options = ["--approve-deletes", "--approval-timeout", "0.2"];
         let session = connected(way, &human, &options).await;
-        let (done, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
-        assert!(!done && text.contains("in time") && session.has(SLUG).await, "{way:?}: {text}");
+        let (done, text) = session
+            .said("delete-integration", json!({ "slug": SLUG }))
+            .await;
+        assert!(
+            !done && text.contains("in time") && session.has(SLUG).await,
+            "{way:?}: {text}"
+        );
         session.client.cancel().await.unwrap();
     }
 }
@@ -78,8 +104,14 @@ async fn where_nobody_can_be_asked_it_is_denied() {
         let session = connected(way, &human, &["--approve-writes"]).await;
         let args = json!({ "slug": SLUG, "name": "New" });
         let (done, text) = session.said("update-integration", args).await;
-        assert!(!done && text.contains("needs the approval of a human"), "{way:?}: {text}");
-        assert!(text.contains("--approve-writes") && human.was_asked() == 0, "{way:?}: {text}");
+        assert!(
+            !done && text.contains("needs the approval of a human"),
+            "{way:?}: {text}"
+        );
+        assert!(
+            text.contains("--approve-writes") && human.was_asked() == 0,
+            "{way:?}: {text}"
+        );
         session.client.cancel().await.unwrap();
     }
 }
@@ -93,10 +125,20 @@ async fn a_change_is_shown_field_by_field() {
     let args = json!({ "slug": SLUG, "name": fake, "key": "sk-planted" });
     let (done, _) = session.said("update-integration", args).await;
     let asked = human.saw();
-    assert!(!done && asked.contains("- `name`: `") && asked.contains("` becomes `"), "{asked}");
-    assert!(asked.contains("not shown: `key`") && !asked.contains("sk-planted"), "{asked}");
+    assert!(
+        !done && asked.contains("- `name`: `") && asked.contains("` becomes `"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("not shown: `key`") && !asked.contains("sk-planted"),
+        "{asked}"
+    );
     for line in ["Target:", "Risk:"] {
-        assert_eq!(asked.lines().filter(|l| l.starts_with(line)).count(), 1, "{line}: {asked}");
+        assert_eq!(
+            asked.lines().filter(|l| l.starts_with(line)).count(),
+            1,
+            "{line}: {asked}"
+        );
     }
     assert!(!asked.contains(['\u{202e}', '\u{200b}', '\r']), "{asked:?}");
     session.client.cancel().await.unwrap();
@@ -109,7 +151,14 @@ fn forms() -> Value {
 /// What the client keeps opens for the same call of the same caller, and once.
 #[tokio::test]
 async fn an_answer_is_good_for_one_call() {
-    let args = ["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    let args = [
+        "http",
+        "--sandbox",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let server = Served::start(&[&args[..], &["--approve-writes"]].concat());
     let alice = Caller::new(&server.url, "pk-alice");
     let bob = Caller::new(&server.url, "pk-bob");
@@ -132,7 +181,11 @@ async fn an_answer_is_good_for_one_call() {
     let form = &first["inputRequests"]["approval"];
     assert_eq!(form["method"], "elicitation/create");
     let fields = &form["params"]["requestedSchema"]["properties"];
-    assert_eq!(fields.as_object().unwrap().keys().collect::<Vec<_>>(), ["approve"], "{form}");
+    assert_eq!(
+        fields.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["approve"],
+        "{form}"
+    );
     let state = first["requestState"].as_str().unwrap().to_owned();
     assert!(!first.to_string().contains("sk-1"), "{first}");
 
@@ -141,14 +194,26 @@ async fn an_answer_is_good_for_one_call() {
     let mut tampered = state.clone();
     tampered.insert(state.len() / 2, 'x');
     let void = [
-        ("another secret", call(&alice, &other, Some(&state), yes()).await),
-        ("another caller", call(&bob, &wanted, Some(&state), yes()).await),
-        ("another state", call(&alice, &wanted, Some(&tampered), yes()).await),
+        (
+            "another secret",
+            call(&alice, &other, Some(&state), yes()).await,
+        ),
+        (
+            "another caller",
+            call(&bob, &wanted, Some(&state), yes()).await,
+        ),
+        (
+            "another state",
+            call(&alice, &wanted, Some(&tampered), yes()).await,
+        ),
         ("no state", call(&alice, &wanted, Some(""), yes()).await),
     ];
     for (what, result) in void {
         assert_eq!(result["isError"], true, "{what}: {result}");
-        assert!(result.to_string().contains("not for this call"), "{what}: {result}");
+        assert!(
+            result.to_string().contains("not for this call"),
+            "{what}: {result}"
+        );
     }
     // Half an answer is none, so it is asked anew.
     for (state, said) in [(Some(state.as_str()), None), (None, yes())] {
@@ -177,15 +242,31 @@ async fn config_is_approved_by_what_changes_in_it() {
     let args = json!({ "name": "weights", "workspace_id": "ws-shared",
         "config": document(0.3, "first-secret-of-all") });
     human.will(Does::Sends(json!({ "approve": true })));
-    let created = session.call("create-config", args).await.structured_content.unwrap();
-    let slug = ["/slug", "/data/slug"].iter().find_map(|at| created.pointer(at)?.as_str()).unwrap();
+    let created = session
+        .call("create-config", args)
+        .await
+        .structured_content
+        .unwrap();
+    let slug = ["/slug", "/data/slug"]
+        .iter()
+        .find_map(|at| created.pointer(at)?.as_str())
+        .unwrap();
     human.will(Does::Declines);
     let args = json!({ "slug": slug, "config": document(0.7, "second-secret-of-all") });
     let (done, text) = session.said("update-config", args).await;
     assert!(!done, "{text}");
     let asked = human.saw();
-    assert!(asked.contains("`config.targets[0].weight`: `0.3` becomes `0.7`"), "{asked}");
-    assert!(asked.contains("not shown: `config.targets[0].api_key`"), "{asked}");
-    assert!(!asked.contains("`***` becomes") && !asked.contains("-secret-of-all"), "{asked}");
+    assert!(
+        asked.contains("`config.targets[0].weight`: `0.3` becomes `0.7`"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("not shown: `config.targets[0].api_key`"),
+        "{asked}"
+    );
+    assert!(
+        !asked.contains("`***` becomes") && !asked.contains("-secret-of-all"),
+        "{asked}"
+    );
     session.client.cancel().await.unwrap();
 }

@@ -33,7 +33,9 @@ pub(crate) fn guarded(upstream: &Upstream, always: Always) -> Dispatcher {
 fn guarded_by(upstream: &Upstream, always: Always, store: Store) -> Dispatcher {
     let keys = Arc::new(Watched::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, store, Duration::from_secs(60));
-    dispatcher(upstream).approving(always).asking(Arc::new(approvals))
+    dispatcher(upstream)
+        .approving(always)
+        .asking(Arc::new(approvals))
 }
 
 async fn call(
@@ -43,7 +45,13 @@ async fn call(
 ) -> (Result<Value, CallError>, Record) {
     let (principal, arrival, mut record) = (operator(), Arrival::local(), Record::default());
     let args = args.as_object().unwrap().clone();
-    let call = Call { principal: &principal, arrival: &arrival, name: tool, args, answer };
+    let call = Call {
+        principal: &principal,
+        arrival: &arrival,
+        name: tool,
+        args,
+        answer,
+    };
     (dispatcher.recorded(call, &mut record).await, record)
 }
 
@@ -54,18 +62,42 @@ async fn question(dispatcher: &Dispatcher, tool: &str, args: &Value) -> Box<Ques
     }
 }
 
-const YES: Form = Form { reaction: Reaction::Accept, approve: true, typed: None };
+const YES: Form = Form {
+    reaction: Reaction::Accept,
+    approve: true,
+    typed: None,
+};
 
 #[tokio::test]
 async fn what_needs_approval_is_a_matter_of_effect() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
     let cases = [
         ("get-integration", json!({ "slug": "s" }), false, false),
-        ("create-integration", json!({ "name": "n", "ai_provider_id": "openai" }), true, false),
-        ("update-integration", json!({ "slug": "s", "name": "n" }), true, false),
-        ("update-config", json!({ "slug": "s", "name": "n" }), true, true),
+        (
+            "create-integration",
+            json!({ "name": "n", "ai_provider_id": "openai" }),
+            true,
+            false,
+        ),
+        (
+            "update-integration",
+            json!({ "slug": "s", "name": "n" }),
+            true,
+            false,
+        ),
+        (
+            "update-config",
+            json!({ "slug": "s", "name": "n" }),
+            true,
+            true,
+        ),
         ("delete-integration", json!({ "slug": "s" }), true, true),
-        ("modify-mcp-gateway", json!({ "gateway": "g", "is_active": true }), true, true),
+        (
+            "modify-mcp-gateway",
+            json!({ "gateway": "g", "is_active": true }),
+            true,
+            true,
+        ),
         (
             "modify-mcp-gateway",
             json!({ "gateway": "g", "is_active": true, "preview": true }),
@@ -80,14 +112,27 @@ async fn what_needs_approval_is_a_matter_of_effect() {
             (false, true, by_deletes),
             (true, true, by_writes || by_deletes),
         ] {
-            let dispatcher = guarded(&upstream, Always { writes, deletes, confirm: false });
+            let dispatcher = guarded(
+                &upstream,
+                Always {
+                    writes,
+                    deletes,
+                    confirm: false,
+                },
+            );
             let before = upstream.count();
             let (outcome, _) = call(&dispatcher, (tool, &args), None).await;
             let was_asked = matches!(outcome, Err(CallError::Ask(_)));
-            assert_eq!(was_asked, asked, "{tool} {args} {writes} {deletes}: {outcome:?}");
+            assert_eq!(
+                was_asked, asked,
+                "{tool} {args} {writes} {deletes}: {outcome:?}"
+            );
             if asked {
                 let sent = upstream.requests_after(before);
-                assert!(sent.iter().all(|request| request.method == "GET"), "{tool}: {sent:?}");
+                assert!(
+                    sent.iter().all(|request| request.method == "GET"),
+                    "{tool}: {sent:?}"
+                );
             }
         }
     }
@@ -96,24 +141,42 @@ async fn what_needs_approval_is_a_matter_of_effect() {
 #[tokio::test]
 async fn a_yes_opens_the_call_it_was_said_to() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
-    let dispatcher = guarded(&upstream, Always { deletes: true, ..Always::default() });
+    let dispatcher = guarded(
+        &upstream,
+        Always {
+            deletes: true,
+            ..Always::default()
+        },
+    );
     let (tool, args) = ("delete-integration", json!({ "slug": "s" }));
     let grant = async |args: &Value| {
         let question = question(&dispatcher, tool, args).await;
-        Some(Answer::Given(question.answered(&YES, How::Terminal, "someone")))
+        Some(Answer::Given(question.answered(
+            &YES,
+            How::Terminal,
+            "someone",
+        )))
     };
     let (outcome, record) = call(&dispatcher, (tool, &args), grant(&args).await).await;
     assert!(outcome.is_ok());
     let approved = record.approval.unwrap();
     assert_eq!(&*approved, "terminal by someone");
-    for other in [("delete-integration", json!({ "slug": "t" })), ("delete-provider", args.clone())]
-    {
+    for other in [
+        ("delete-integration", json!({ "slug": "t" })),
+        ("delete-provider", args.clone()),
+    ] {
         let sent = upstream.count();
         let (outcome, record) = call(&dispatcher, (other.0, &other.1), grant(&args).await).await;
-        assert!(matches!(outcome, Err(CallError::Denied(Denied::Void))), "{other:?}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(CallError::Denied(Denied::Void))),
+            "{other:?}: {outcome:?}"
+        );
         assert_eq!(record.approval, None);
         let sent = upstream.requests_after(sent);
-        assert!(sent.iter().all(|request| request.method == "GET"), "{sent:?}");
+        assert!(
+            sent.iter().all(|request| request.method == "GET"),
+            "{sent:?}"
+        );
     }
 }
 
@@ -121,7 +184,13 @@ async fn a_yes_opens_the_call_it_was_said_to() {
 #[tokio::test]
 async fn tickets_of_one_caller_are_bounded() {
     let upstream = Upstream::start(|_| ok(r#"{"name":"N"}"#)).await;
-    let dispatcher = guarded(&upstream, Always { deletes: true, ..Always::default() });
+    let dispatcher = guarded(
+        &upstream,
+        Always {
+            deletes: true,
+            ..Always::default()
+        },
+    );
     let approvals = dispatcher.approvals().unwrap();
     approvals.open_desk("http://127.0.0.1:1".to_owned());
     let mut outcomes = Vec::new();
@@ -132,13 +201,22 @@ async fn tickets_of_one_caller_are_bounded() {
     }
     let (filed, refused) = outcomes.split_at(MAX_TICKETS_OF_CALLER);
     assert_eq!(filed, vec![Ok(()); MAX_TICKETS_OF_CALLER]);
-    assert_eq!(refused, vec![Err(Denied::TooMany); 70 - MAX_TICKETS_OF_CALLER]);
-    let page = approvals.tickets(&Filter::default(), None, MAX_PAGE).await.unwrap();
+    assert_eq!(
+        refused,
+        vec![Err(Denied::TooMany); 70 - MAX_TICKETS_OF_CALLER]
+    );
+    let page = approvals
+        .tickets(&Filter::default(), None, MAX_PAGE)
+        .await
+        .unwrap();
     assert_eq!(page.tickets.len(), MAX_TICKETS_OF_CALLER);
     // Others have place still.
     let args = json!({ "slug": "of bob" });
     let of_bob = question(&dispatcher, "delete-integration", &args).await;
-    let bob = Principal { name: "bob".into(), ..operator() };
+    let bob = Principal {
+        name: "bob".into(),
+        ..operator()
+    };
     assert!(approvals.file(&bob, &of_bob).await.is_ok());
     // One that waits already is no further one.
     let args = json!({ "slug": "s0" });
@@ -150,7 +228,11 @@ async fn tickets_of_one_caller_are_bounded() {
 #[tokio::test]
 async fn a_dry_run_asks_nobody() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always { writes: true, deletes: true, confirm: true };
+    let always = Always {
+        writes: true,
+        deletes: true,
+        confirm: true,
+    };
     let dispatcher = guarded(&upstream, always).dry_run(true);
     let args = json!({ "slug": "s" });
     let (outcome, record) = call(&dispatcher, ("delete-integration", &args), None).await;
@@ -175,11 +257,18 @@ async fn the_name_to_type_is_one_that_can_be_typed() {
     ] {
         let stored: &'static str = stored.to_owned().leak();
         let upstream = Upstream::start(move |_| ok(stored)).await;
-        let always = Always { deletes: true, confirm: true, ..Always::default() };
+        let always = Always {
+            deletes: true,
+            confirm: true,
+            ..Always::default()
+        };
         let args = json!({ "slug": "s" });
         let asked = question(&guarded(&upstream, always), "delete-integration", &args).await;
         assert_eq!(asked.confirm.as_deref(), Some(name), "{stored}");
-        let typed = Form { typed: Some(name.to_owned()), ..YES };
+        let typed = Form {
+            typed: Some(name.to_owned()),
+            ..YES
+        };
         assert!(asked.answered(&YES, How::Form, "x").is_err());
         assert!(asked.answered(&typed, How::Form, "x").is_ok());
     }
@@ -188,14 +277,33 @@ async fn the_name_to_type_is_one_that_can_be_typed() {
 #[tokio::test]
 async fn without_anybody_to_ask_it_is_denied() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always { deletes: true, ..Always::default() };
+    let always = Always {
+        deletes: true,
+        ..Always::default()
+    };
     let dispatcher = dispatcher(&upstream).approving(always);
-    let (outcome, _) = call(&dispatcher, ("delete-label", &json!({ "label_id": "l" })), None).await;
-    assert!(matches!(outcome, Err(CallError::Denied(Denied::Nobody { .. }))), "{outcome:?}");
+    let (outcome, _) = call(
+        &dispatcher,
+        ("delete-label", &json!({ "label_id": "l" })),
+        None,
+    )
+    .await;
+    assert!(
+        matches!(outcome, Err(CallError::Denied(Denied::Nobody { .. }))),
+        "{outcome:?}"
+    );
     // From the shell, without a terminal.
-    let (done, _, log) =
-        said(&["call", "delete-integration", "slug=s", "--sandbox", "--approve-deletes"]);
-    assert!(!done && log.contains("needs the approval of a human"), "{log}");
+    let (done, _, log) = said(&[
+        "call",
+        "delete-integration",
+        "slug=s",
+        "--sandbox",
+        "--approve-deletes",
+    ]);
+    assert!(
+        !done && log.contains("needs the approval of a human"),
+        "{log}"
+    );
 }
 
 /// Files a ticket about each of these.
@@ -214,27 +322,43 @@ async fn tickets(dispatcher: &Dispatcher, slugs: &[&str]) -> Vec<Ticket> {
 #[tokio::test]
 async fn tickets_of_one_call_at_two_servers_have_different_names() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always { deletes: true, ..Always::default() };
+    let always = Always {
+        deletes: true,
+        ..Always::default()
+    };
     let mut names = Vec::new();
     for _ in 0..2 {
         let dispatcher = guarded(&upstream, always);
         names.push(tickets(&dispatcher, &["s"]).await.remove(0).id);
     }
-    assert_ne!(names[0][..MIN_NAME_DIGITS], names[1][..MIN_NAME_DIGITS], "{names:?}");
+    assert_ne!(
+        names[0][..MIN_NAME_DIGITS],
+        names[1][..MIN_NAME_DIGITS],
+        "{names:?}"
+    );
 }
 
 #[tokio::test]
 async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always { deletes: true, ..Always::default() };
+    let always = Always {
+        deletes: true,
+        ..Always::default()
+    };
     let store = Store::memory();
     let dispatcher = guarded_by(&upstream, always, store.clone());
     let ticket = tickets(&dispatcher, &["s"]).await.remove(0);
     let approvals = dispatcher.approvals().unwrap();
     let find = async |start: &str| approvals.find(start).await.map(|ticket| ticket.id);
-    let (short, shorter) = (&ticket.id[..MIN_NAME_DIGITS], &ticket.id[..MIN_NAME_DIGITS - 1]);
+    let (short, shorter) = (
+        &ticket.id[..MIN_NAME_DIGITS],
+        &ticket.id[..MIN_NAME_DIGITS - 1],
+    );
     assert_eq!(find(short).await, Ok(ticket.id.clone()));
-    assert_eq!(find(&short.to_ascii_uppercase()).await, Ok(ticket.id.clone()));
+    assert_eq!(
+        find(&short.to_ascii_uppercase()).await,
+        Ok(ticket.id.clone())
+    );
     for few in ["", shorter] {
         assert_eq!(find(few).await, Err(Undecided::TooShort), "{few}");
     }
@@ -243,10 +367,18 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
     }
     // Another one that begins so was there a moment ago, and has gone.
     let hour = Duration::from_secs(3600);
-    let queue = Queue { name: "approval", max_of_owner: 9, max: 9, remembers: hour };
+    let queue = Queue {
+        name: "approval",
+        max_of_owner: 9,
+        max: 9,
+        remembers: hour,
+    };
     let last = if ticket.id.ends_with('0') { "1" } else { "0" };
     let other = format!("{}{last}", &ticket.id[..ticket.id.len() - 1]);
-    store.enqueue(&queue, &other, "mallory", "{}".into(), hour).await.unwrap();
+    store
+        .enqueue(&queue, &other, "mallory", "{}".into(), hour)
+        .await
+        .unwrap();
     store.dequeue(&queue, &other).await.unwrap();
     assert_eq!(find(short).await, Err(Undecided::Ambiguous));
     assert_eq!(find(&ticket.id).await, Ok(ticket.id.clone()));
@@ -256,36 +388,57 @@ async fn beginning_of_a_name_is_taken_only_while_no_other_ticket_has_it() {
 #[tokio::test]
 async fn decision_with_another_digest_decides_nothing() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always { deletes: true, ..Always::default() };
+    let always = Always {
+        deletes: true,
+        ..Always::default()
+    };
     let dispatcher = guarded(&upstream, always);
     let both = tickets(&dispatcher, &["s", "t"]).await;
     let approvals = dispatcher.approvals().unwrap();
     for digest in ["", &both[1].digest(), &both[0].digest()[1..]] {
-        let decided = approvals.decide(&both[0].id, digest, &YES, "dana").await.map(drop);
+        let decided = approvals
+            .decide(&both[0].id, digest, &YES, "dana")
+            .await
+            .map(drop);
         assert_eq!(decided, Err(Undecided::NotShown), "{digest}");
     }
-    let decided = approvals.decide(&both[0].id, &both[0].digest(), &YES, "dana").await;
+    let decided = approvals
+        .decide(&both[0].id, &both[0].digest(), &YES, "dana")
+        .await;
     assert_eq!(decided.map(|ticket| ticket.id), Ok(both[0].id.clone()));
 }
 
 #[tokio::test]
 async fn tickets_are_listed_in_pages_the_oldest_first() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always { writes: true, deletes: true, ..Always::default() };
+    let always = Always {
+        writes: true,
+        deletes: true,
+        ..Always::default()
+    };
     let dispatcher = guarded(&upstream, always);
     let filed = tickets(&dispatcher, &["a", "b", "c", "d", "e"]).await;
     let approvals = dispatcher.approvals().unwrap();
     let args = json!({ "name": "l" });
     let asked = question(&dispatcher, "create-label", &args).await;
-    let bob = Principal { name: "bob".into(), ..operator() };
+    let bob = Principal {
+        name: "bob".into(),
+        ..operator()
+    };
     let of_bob = approvals.file(&bob, &asked).await.unwrap();
-    approvals.decide(&filed[1].id, &filed[1].digest(), &YES, "dana").await.unwrap();
+    approvals
+        .decide(&filed[1].id, &filed[1].digest(), &YES, "dana")
+        .await
+        .unwrap();
 
     let mut ids: Vec<_> = filed.iter().map(|ticket| ticket.id.clone()).collect();
     ids.push(of_bob.id.clone());
     let (mut after, mut listed, mut pages) = (None, Vec::new(), Vec::new());
     loop {
-        let page = approvals.tickets(&Filter::default(), after.as_deref(), 4).await.unwrap();
+        let page = approvals
+            .tickets(&Filter::default(), after.as_deref(), 4)
+            .await
+            .unwrap();
         pages.push(page.tickets.len());
         listed.extend(page.tickets.into_iter().map(|ticket| ticket.id));
         after = page.next;
@@ -302,19 +455,32 @@ async fn tickets_are_listed_in_pages_the_oldest_first() {
     let text = |text: &str| Some(text.to_owned());
     let cases = [
         Case {
-            filter: Filter { caller: text("bob"), ..Filter::default() },
+            filter: Filter {
+                caller: text("bob"),
+                ..Filter::default()
+            },
             found: vec![of_bob.id.clone()],
         },
         Case {
-            filter: Filter { tool: text("create-label"), ..Filter::default() },
+            filter: Filter {
+                tool: text("create-label"),
+                ..Filter::default()
+            },
             found: vec![of_bob.id.clone()],
         },
         Case {
-            filter: Filter { state: text("approved"), ..Filter::default() },
+            filter: Filter {
+                state: text("approved"),
+                ..Filter::default()
+            },
             found: vec![ids[1].clone()],
         },
         Case {
-            filter: Filter { caller: text("bob"), state: text("denied"), ..Filter::default() },
+            filter: Filter {
+                caller: text("bob"),
+                state: text("denied"),
+                ..Filter::default()
+            },
             found: Vec::new(),
         },
     ];
@@ -331,11 +497,16 @@ async fn tickets_are_listed_in_pages_the_oldest_first() {
 #[tokio::test]
 async fn question_about_a_large_change_is_bounded() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    let always = Always { writes: true, confirm: true, ..Always::default() };
+    let always = Always {
+        writes: true,
+        confirm: true,
+        ..Always::default()
+    };
     let dispatcher = guarded(&upstream, always);
     let wide = "\u{1F980}".repeat(500);
-    let config: serde_json::Map<_, _> =
-        (0..60).map(|at| (format!("{wide}{at}"), json!(wide))).collect();
+    let config: serde_json::Map<_, _> = (0..60)
+        .map(|at| (format!("{wide}{at}"), json!(wide)))
+        .collect();
     let args = json!({ "slug": "s", "config": config });
     let asked = question(&dispatcher, "update-config", &args).await;
     assert!(asked.text.len() < 48 << 10, "{}", asked.text.len());
@@ -348,7 +519,10 @@ async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
     let upstream = Upstream::start(|_| answer("504 Gateway Timeout", "", "")).await;
     let mut settings = settings(&upstream.base_url);
     settings.retries.most = 0;
-    let always = Always { writes: true, ..Always::default() };
+    let always = Always {
+        writes: true,
+        ..Always::default()
+    };
     let keys = Arc::new(Watched::fixed(Keyring::random().unwrap()));
     let approvals = Approvals::new(keys, Store::memory(), Duration::from_secs(60));
     approvals.open_desk("http://127.0.0.1:1".to_owned());
@@ -358,17 +532,29 @@ async fn approval_is_used_up_by_a_write_that_may_have_taken_effect() {
     let args = json!({ "name": "l" });
     let asked = question(&dispatcher, "create-label", &args).await;
     let ticket = approvals.file(&operator(), &asked).await.unwrap();
-    approvals.decide(&ticket.id, &ticket.digest(), &YES, "dana").await.unwrap();
+    approvals
+        .decide(&ticket.id, &ticket.digest(), &YES, "dana")
+        .await
+        .unwrap();
     let sent = upstream.count();
     let (outcome, _) = call(&dispatcher, ("create-label", &args), None).await;
-    assert!(matches!(outcome, Err(CallError::Refused(..))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(CallError::Refused(..))),
+        "{outcome:?}"
+    );
     assert_eq!(upstream.requests_after(sent).len(), 1);
     for answer in [None, Some(Answer::Ticket(ticket.id))] {
         let (outcome, _) = call(&dispatcher, ("create-label", &args), answer).await;
-        let is_refused =
-            matches!(outcome, Err(CallError::Ask(_) | CallError::Denied(Denied::Void)));
+        let is_refused = matches!(
+            outcome,
+            Err(CallError::Ask(_) | CallError::Denied(Denied::Void))
+        );
         assert!(is_refused, "{outcome:?}");
     }
-    let posts = upstream.requests_after(sent).iter().filter(|one| one.method == "POST").count();
+    let posts = upstream
+        .requests_after(sent)
+        .iter()
+        .filter(|one| one.method == "POST")
+        .count();
     assert_eq!(posts, 1);
 }

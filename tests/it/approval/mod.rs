@@ -51,7 +51,11 @@ pub(crate) struct Human {
 impl Human {
     pub(crate) fn new(shows_forms: bool) -> Self {
         let does = Arc::new(Mutex::new(Does::Declines));
-        Self { shows_forms, does, seen: Arc::default() }
+        Self {
+            shows_forms,
+            does,
+            seen: Arc::default(),
+        }
     }
 
     pub(crate) fn will(&self, does: Does) {
@@ -80,8 +84,15 @@ impl ClientHandler for Human {
         request: ElicitRequestParams,
         _: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        let ElicitRequestParams::FormElicitationParams { message, .. } = request else { panic!() };
-        let name = message.rsplit("type: `").next().unwrap().trim_end_matches('`').to_owned();
+        let ElicitRequestParams::FormElicitationParams { message, .. } = request else {
+            panic!()
+        };
+        let name = message
+            .rsplit("type: `")
+            .next()
+            .unwrap()
+            .trim_end_matches('`')
+            .to_owned();
         self.seen.lock().unwrap().push(message);
         let does = self.does.lock().unwrap().clone();
         let accepted = |content| ElicitResult::new(ElicitationAction::Accept).with_content(content);
@@ -122,29 +133,49 @@ pub(crate) async fn connected(
         let server = Served::start(&args);
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
-        let client = human.serve_with_lifecycle(transport, lifecycle).await.unwrap();
-        return Connected { client, _server: Some(server) };
+        let client = human
+            .serve_with_lifecycle(transport, lifecycle)
+            .await
+            .unwrap();
+        return Connected {
+            client,
+            _server: Some(server),
+        };
     }
     let command = tokio::process::Command::from(command(&[&["--sandbox"], options].concat()));
     let transport = TokioChildProcess::new(command).unwrap();
-    let client = human.serve_with_lifecycle(transport, lifecycle).await.unwrap();
-    Connected { client, _server: None }
+    let client = human
+        .serve_with_lifecycle(transport, lifecycle)
+        .await
+        .unwrap();
+    Connected {
+        client,
+        _server: None,
+    }
 }
 
 impl Connected {
     pub(crate) async fn call(&self, tool: &'static str, args: Value) -> CallToolResult {
         let args = args.as_object().unwrap().clone();
-        self.client.call_tool(CallToolRequestParams::new(tool).with_arguments(args)).await.unwrap()
+        self.client
+            .call_tool(CallToolRequestParams::new(tool).with_arguments(args))
+            .await
+            .unwrap()
     }
 
     /// Whether the tool did it, and its text.
     pub(crate) async fn said(&self, tool: &'static str, args: Value) -> (bool, String) {
         let result = self.call(tool, args).await;
-        (result.is_error == Some(false), result.content[0].as_text().unwrap().text.clone())
+        (
+            result.is_error == Some(false),
+            result.content[0].as_text().unwrap().text.clone(),
+        )
     }
 
     /// Whether the integration is there.
     pub(crate) async fn has(&self, slug: &str) -> bool {
-        self.said("get-integration", json!({ "slug": slug })).await.0
+        self.said("get-integration", json!({ "slug": slug }))
+            .await
+            .0
     }
 }

@@ -12,7 +12,12 @@ use super::tickets::{Admin, SLUG, TOOL, page, served, strs, ticket, token_in};
 use crate::{audit::lines, mcp::Caller, process::command, requests::client};
 
 async fn fill(client: &Client, page: &str, token: &str, decision: &str) -> (StatusCode, String) {
-    send(client, page, &format!("token={token}&by=Dana+D.&decision={decision}")).await
+    send(
+        client,
+        page,
+        &format!("token={token}&by=Dana+D.&decision={decision}"),
+    )
+    .await
 }
 
 /// Sends the form of a page as a browser does.
@@ -32,39 +37,82 @@ async fn a_page_shows_and_its_form_decides() {
     let at = page(&mut server, &alice, SLUG).await;
     for _ in 0..2 {
         let shown = http.get(&at).send().await.unwrap();
-        let policy = shown.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        let policy = shown.headers()[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(policy.contains("default-src 'none'"), "{policy}");
         assert_eq!(shown.headers()[header::CACHE_CONTROL], "no-store");
         let html = shown.text().await.unwrap();
         assert!(html.contains(SLUG) && html.contains("for good") && !html.contains("<script"));
     }
     // Looking decides nothing.
-    let waits = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
-    assert!(waits.to_string().contains("waits for the approval"), "{waits}");
+    let waits = alice
+        .modern(TOOL, &json!({ "slug": SLUG }))
+        .await
+        .unwrap()
+        .message;
+    assert!(
+        waits.to_string().contains("waits for the approval"),
+        "{waits}"
+    );
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
     let token = token_in(&html);
     let (status, _) = fill(&http, &at, "another", "approve").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     // A page that showed something else decides nothing.
     let (serial, digest) = token.split_once("&digest=").unwrap();
-    for other in [serial.to_owned(), format!("{serial}&digest=0"), format!("{token}0")] {
-        assert_eq!(fill(&http, &at, &other, "approve").await.0, StatusCode::CONFLICT, "{digest}");
+    for other in [
+        serial.to_owned(),
+        format!("{serial}&digest=0"),
+        format!("{token}0"),
+    ] {
+        assert_eq!(
+            fill(&http, &at, &other, "approve").await.0,
+            StatusCode::CONFLICT,
+            "{digest}"
+        );
     }
     let (status, said) = fill(&http, &at, &token, "approve").await;
-    assert!(status == StatusCode::OK && said.contains("Approved"), "{said}");
+    assert!(
+        status == StatusCode::OK && said.contains("Approved"),
+        "{said}"
+    );
     // It is gone then, and so is another's claim to the approval.
-    assert_eq!(fill(&http, &at, &token, "deny").await.0, StatusCode::NOT_FOUND);
-    assert_eq!(http.get(&at).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        fill(&http, &at, &token, "deny").await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        http.get(&at).send().await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
     let bob = Caller::new(&server.url, "pk-bob");
-    let bobs = bob.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
-    assert!(bobs.to_string().contains("waits for the approval"), "{bobs}");
-    let done = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    let bobs = bob
+        .modern(TOOL, &json!({ "slug": SLUG }))
+        .await
+        .unwrap()
+        .message;
+    assert!(
+        bobs.to_string().contains("waits for the approval"),
+        "{bobs}"
+    );
+    let done = alice
+        .modern(TOOL, &json!({ "slug": SLUG }))
+        .await
+        .unwrap()
+        .message;
     assert_eq!(done["result"]["isError"], false, "{done}");
 }
 
 /// The first button of the form, which is what the Enter key presses.
 fn first_button(html: &str) -> &str {
-    html.split("<button ").nth(1).unwrap().split('>').next().unwrap()
+    html.split("<button ")
+        .nth(1)
+        .unwrap()
+        .split('>')
+        .next()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -75,20 +123,39 @@ async fn enter_on_the_page_decides_nothing() {
     let at = page(&mut server, &alice, SLUG).await;
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
     let button = first_button(&html);
-    assert!(button.contains("value=\"none\"") && !button.contains("disabled"), "{button}");
-    let name = html.split("type: `").nth(1).unwrap().split('`').next().unwrap();
-    let entered = format!("token={}&by=Dana&name={}", token_in(&html), name.replace(' ', "+"));
+    assert!(
+        button.contains("value=\"none\"") && !button.contains("disabled"),
+        "{button}"
+    );
+    let name = html
+        .split("type: `")
+        .nth(1)
+        .unwrap()
+        .split('`')
+        .next()
+        .unwrap();
+    let entered = format!(
+        "token={}&by=Dana&name={}",
+        token_in(&html),
+        name.replace(' ', "+")
+    );
     for decision in ["&decision=none", "&decision=", ""] {
         let (status, html) = send(&http, &at, &format!("{entered}{decision}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{html}");
         assert!(html.contains("press Approve or Deny"), "{html}");
         // What was entered is there still.
         for value in ["Dana", name] {
-            assert!(html.contains(&format!("value=\"{value}\"")), "{value}: {html}");
+            assert!(
+                html.contains(&format!("value=\"{value}\"")),
+                "{value}: {html}"
+            );
         }
     }
     let (status, html) = send(&http, &at, &format!("{entered}&decision=approve")).await;
-    assert!(status == StatusCode::OK && html.contains("Approved"), "{html}");
+    assert!(
+        status == StatusCode::OK && html.contains("Approved"),
+        "{html}"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +179,11 @@ async fn decision_on_the_page_carries_a_name() {
     assert!(line.contains("Dana D."), "{line}");
     let (_, list, _) = admin.approvals(&["list"]);
     assert!(list.contains("approved by Dana D."), "{list}");
-    let done = alice.modern(TOOL, &json!({ "slug": SLUG })).await.unwrap().message;
+    let done = alice
+        .modern(TOOL, &json!({ "slug": SLUG }))
+        .await
+        .unwrap()
+        .message;
     assert_eq!(done["result"]["isError"], false, "{done}");
     assert!(server.terminate().0.success());
     let approvals: Vec<_> = lines(&log)
@@ -126,20 +197,43 @@ async fn decision_on_the_page_carries_a_name() {
 #[tokio::test]
 async fn page_of_all_tickets_lists_and_leads_to_each() {
     let admin = Admin::new();
-    let args = ["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    let args = [
+        "http",
+        "--sandbox",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let mut command = command(&[&args[..], &strs(&admin.options())].concat());
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut server = command.spawn().unwrap();
-    let mut log = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut log = BufReader::new(server.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     let mut line = |marker: &str| log.find(|line| line.contains(marker)).unwrap();
     let path = line("/waiting/");
-    let path = path.split("page=").nth(1).unwrap().trim_matches('"').split('"').next().unwrap();
+    let path = path
+        .split("page=")
+        .nth(1)
+        .unwrap()
+        .trim_matches('"')
+        .split('"')
+        .next()
+        .unwrap();
     let path = path.to_owned();
     let served = line("serving MCP at ");
     let url = served.split("serving MCP at ").nth(1).unwrap().trim();
     for (key, slug) in [("pk-alice", SLUG), ("pk-bob", "anthropic")] {
-        let answer = Caller::new(url, key).modern(TOOL, &json!({ "slug": slug })).await.unwrap();
-        ticket(answer.message["result"]["content"][0]["text"].as_str().unwrap());
+        let answer = Caller::new(url, key)
+            .modern(TOOL, &json!({ "slug": slug }))
+            .await
+            .unwrap();
+        ticket(
+            answer.message["result"]["content"][0]["text"]
+                .as_str()
+                .unwrap(),
+        );
     }
     let (page, http) = (format!("{}{path}", admin.url()), client());
     let shown = async |query: &str| {
@@ -149,7 +243,14 @@ async fn page_of_all_tickets_lists_and_leads_to_each() {
     let links = |html: &str| html.matches("href=").count();
     let (status, html) = shown("").await;
     assert_eq!((status, links(&html)), (StatusCode::OK, 2), "{html}");
-    let first = html.split("href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let first = html
+        .split("href=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
     for (query, count) in [
         ("?caller=&tool=&state=", 2),
         ("?limit=1", 1),
@@ -159,18 +260,32 @@ async fn page_of_all_tickets_lists_and_leads_to_each() {
         ("?caller=%22%3E%3Cb%3E", 0),
     ] {
         let (status, html) = shown(query).await;
-        assert_eq!((status, links(&html)), (StatusCode::OK, count), "{query}: {html}");
+        assert_eq!(
+            (status, links(&html)),
+            (StatusCode::OK, count),
+            "{query}: {html}"
+        );
         assert!(!html.contains("<b>"), "{html}");
-        assert_eq!(html.contains("Next page"), query == "?limit=1", "{query}: {html}");
+        assert_eq!(
+            html.contains("Next page"),
+            query == "?limit=1",
+            "{query}: {html}"
+        );
     }
     assert_eq!(shown("0").await.0, StatusCode::NOT_FOUND);
     let at = format!("{}{first}", admin.url());
     let html = http.get(&at).send().await.unwrap().text().await.unwrap();
     assert!(html.contains(SLUG), "{html}");
     let (status, said) = fill(&http, &at, &token_in(&html), "deny").await;
-    assert!(status == StatusCode::OK && said.contains("Denied"), "{said}");
+    assert!(
+        status == StatusCode::OK && said.contains("Denied"),
+        "{said}"
+    );
     let (_, html) = shown("").await;
-    assert!(links(&html) == 1 && html.contains("denied by Dana D."), "{html}");
+    assert!(
+        links(&html) == 1 && html.contains("denied by Dana D."),
+        "{html}"
+    );
     server.kill().unwrap();
     server.wait().unwrap();
 }

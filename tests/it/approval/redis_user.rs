@@ -17,7 +17,9 @@ rules:
 
 /// What a tool answers in a session.
 async fn said(caller: &Caller, tool: &str, args: Value) -> Value {
-    let answer = caller.call("tools/call", json!({ "name": tool, "arguments": args })).await;
+    let answer = caller
+        .call("tools/call", json!({ "name": tool, "arguments": args }))
+        .await;
     answer.message["result"].clone()
 }
 
@@ -26,8 +28,10 @@ async fn documented_redis_user_suffices_for_all_that_replicas_share() {
     if is_missing("redis-server") {
         return;
     }
-    let (redis, sandbox) =
-        (Redis::documented(), Served::start(&["sandbox", "--listen", "127.0.0.1:0"]));
+    let (redis, sandbox) = (
+        Redis::documented(),
+        Served::start(&["sandbox", "--listen", "127.0.0.1:0"]),
+    );
     let files = tempfile::tempdir().unwrap();
     let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
     let (keys, url, policy) = (path("state.keys"), path("redis-url"), path("policy.yaml"));
@@ -38,8 +42,23 @@ async fn documented_redis_user_suffices_for_all_that_replicas_share() {
     let servers = admins.each_ref().map(|admin| {
         let options = admin.options();
         let args = [
-            &["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url", &sandbox.url],
-            &["--state-key-file", &keys, "--redis-url-file", &url, "--policy", &policy][..],
+            &[
+                "http",
+                "--auth",
+                "key",
+                "--listen",
+                "127.0.0.1:0",
+                "--base-url",
+                &sandbox.url,
+            ],
+            &[
+                "--state-key-file",
+                &keys,
+                "--redis-url-file",
+                &url,
+                "--policy",
+                &policy,
+            ][..],
             &["--max-result-bytes", "2000"],
             &strs(&options),
         ];
@@ -54,9 +73,15 @@ async fn documented_redis_user_suffices_for_all_that_replicas_share() {
     assert!(there.lists_tools().await);
 
     // A limit of the policy.
-    assert_eq!(said(&here, "list-labels", json!({})).await["isError"], false);
+    assert_eq!(
+        said(&here, "list-labels", json!({})).await["isError"],
+        false
+    );
     let limited = said(&there, "list-labels", json!({})).await;
-    assert!(limited.to_string().contains("`few` limits this"), "{limited}");
+    assert!(
+        limited.to_string().contains("`few` limits this"),
+        "{limited}"
+    );
 
     // A large result.
     let large = said(&here, "list-all-integrations", json!({})).await;
@@ -91,7 +116,10 @@ async fn documented_redis_user_suffices_for_all_that_replicas_share() {
     assert_eq!(here.end().await.status.as_u16(), 204);
     for server in [first, second] {
         let (_, log) = server.terminate();
-        assert!(!log.contains("share nothing") && !log.contains("lacks a right"), "{log}");
+        assert!(
+            !log.contains("share nothing") && !log.contains("lacks a right"),
+            "{log}"
+        );
     }
 }
 
@@ -106,12 +134,22 @@ async fn missing_right_is_told_to_whoever_decides() {
     let options = admin.options();
     let keys = admin.file() + ".keys";
     fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
-    let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--redis-url", &url];
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--redis-url",
+        &url,
+    ];
     let args = [&args[..], &["--state-key-file", &keys], &strs(&options)].concat();
     let server = Served::start(&args);
     let (good, _, log) = admin.approvals(&["list"]);
     assert!(!good && log.contains("does not let its user run"), "{log}");
-    assert!(log.contains("+get ") && log.contains("docs/deployment.md"), "{log}");
+    assert!(
+        log.contains("+get ") && log.contains("docs/deployment.md"),
+        "{log}"
+    );
     let (_, log) = server.terminate();
     assert!(!log.contains("share nothing"), "{log}");
 }

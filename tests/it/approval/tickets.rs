@@ -31,16 +31,32 @@ pub(super) struct Admin {
 
 impl Admin {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(super) fn file(&self) -> String {
-        self.folder.path().join("admin.json").to_str().unwrap().to_owned()
+        self.folder
+            .path()
+            .join("admin.json")
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub(super) fn options(&self) -> Vec<String> {
-        let options = ["--approve-deletes", "--admin-listen", "127.0.0.1:0", "--admin-file"];
-        options.into_iter().map(str::to_owned).chain([self.file()]).collect()
+        let options = [
+            "--approve-deletes",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--admin-file",
+        ];
+        options
+            .into_iter()
+            .map(str::to_owned)
+            .chain([self.file()])
+            .collect()
     }
 
     /// What `portkey-mcp approvals` says.
@@ -55,7 +71,10 @@ impl Admin {
 
     fn written(&self, field: &str) -> String {
         let text = fs::read_to_string(self.file()).unwrap();
-        serde_json::from_str::<Value>(&text).unwrap()[field].as_str().unwrap().to_owned()
+        serde_json::from_str::<Value>(&text).unwrap()[field]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -66,7 +85,13 @@ pub(super) fn strs(options: &[String]) -> Vec<&str> {
 /// The name of the ticket in what a caller is told.
 pub(super) fn ticket(text: &str) -> String {
     assert!(text.contains("waits for the approval"), "{text}");
-    text.split("ticket is ").nth(1).unwrap().split(':').next().unwrap().to_owned()
+    text.split("ticket is ")
+        .nth(1)
+        .unwrap()
+        .split(':')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 /// The decision, in both generations over both transports, for a client that shows no forms.
@@ -79,17 +104,29 @@ async fn a_call_waits_until_somebody_decides_elsewhere() {
         let (done, text) = session.said(TOOL, args.clone()).await;
         let id = ticket(&text);
         assert!(!done && session.has(SLUG).await, "{way:?}: {text}");
-        assert!(!text.contains(&admin.url()) && !text.contains("/decide/"), "{way:?}: {text}");
+        assert!(
+            !text.contains(&admin.url()) && !text.contains("/decide/"),
+            "{way:?}: {text}"
+        );
         // Made again, it waits on the same ticket; the ticket in its hand is no approval.
         let (_, again) = session.said(TOOL, args.clone()).await;
         let named = json!({ "slug": SLUG, "approval_ticket": id });
         let (_, with_ticket) = session.said(TOOL, named.clone()).await;
-        assert_eq!((ticket(&again), ticket(&with_ticket)), (id.clone(), id.clone()));
+        assert_eq!(
+            (ticket(&again), ticket(&with_ticket)),
+            (id.clone(), id.clone())
+        );
 
         let (good, list, _) = admin.approvals(&["list"]);
-        assert!(good && list.contains(&id) && list.contains("pending"), "{list}");
+        assert!(
+            good && list.contains(&id) && list.contains("pending"),
+            "{list}"
+        );
         let (good, shown, _) = admin.approvals(&["show", &id[..6]]);
-        assert!(good && shown.contains("Target: DELETE") && shown.contains(SLUG), "{shown}");
+        assert!(
+            good && shown.contains("Target: DELETE") && shown.contains(SLUG),
+            "{shown}"
+        );
         let digest = shown.split("Digest: ").nth(1).unwrap().trim();
         let decision = ["approve", &id, "--by", "Dana", "--digest", digest];
         let (good, decided, _) = admin.approvals(&decision);
@@ -99,7 +136,14 @@ async fn a_call_waits_until_somebody_decides_elsewhere() {
 
         // Another call is another call, and the right one works once.
         let other = json!({ "slug": "anthropic", "approval_ticket": id });
-        assert!(session.said(TOOL, other).await.1.contains("not for this call"), "{way:?}");
+        assert!(
+            session
+                .said(TOOL, other)
+                .await
+                .1
+                .contains("not for this call"),
+            "{way:?}"
+        );
         let (done, text) = session.said(TOOL, named).await;
         assert!(done && !session.has(SLUG).await, "{way:?}: {text}");
         let (done, text) = session.said(TOOL, args).await;
@@ -124,7 +168,10 @@ async fn what_is_denied_stays_denied() {
         (vec!["approve", "../../decide"], "is no ticket"),
         (vec!["approve", &id[..5]], "at least 6 digits"),
         (vec!["show", "000000"], "there is no such ticket"),
-        (vec!["approve", &id[..6], "--digest", "0"], "look at the ticket again"),
+        (
+            vec!["approve", &id[..6], "--digest", "0"],
+            "look at the ticket again",
+        ),
         (vec!["approve", &id[..6]], "decided already"),
     ];
     for (args, expected) in cases {
@@ -133,7 +180,10 @@ async fn what_is_denied_stays_denied() {
     }
     session.client.cancel().await.unwrap();
     let (good, _, log) = admin.approvals(&["list"]);
-    assert!(!good && log.contains("does the server run"), "the file went with the server: {log}");
+    assert!(
+        !good && log.contains("does the server run"),
+        "the file went with the server: {log}"
+    );
 }
 
 #[tokio::test]
@@ -143,8 +193,17 @@ async fn a_name_has_to_be_typed_there_too() {
     let session = connected((false, false), &human, &strs(&options)).await;
     let id = ticket(&session.said(TOOL, json!({ "slug": SLUG })).await.1);
     let shown = admin.approvals(&["show", &id]).1;
-    let name = shown.split("type: `").nth(1).unwrap().split('`').next().unwrap();
-    for wrong in [&["approve", &id][..], &["approve", &id, "--name", "another"]] {
+    let name = shown
+        .split("type: `")
+        .nth(1)
+        .unwrap()
+        .split('`')
+        .next()
+        .unwrap();
+    for wrong in [
+        &["approve", &id][..],
+        &["approve", &id, "--name", "another"],
+    ] {
         let (good, _, log) = admin.approvals(wrong);
         assert!(!good && log.contains(name), "{log}");
     }
@@ -155,24 +214,46 @@ async fn a_name_has_to_be_typed_there_too() {
 
 pub(super) fn served(admin: &Admin, more: &[&str]) -> Served {
     let options = admin.options();
-    let args = ["http", "--sandbox", "--auth", "key", "--listen", "127.0.0.1:0"];
+    let args = [
+        "http",
+        "--sandbox",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     Served::start(&[&args[..], &strs(&options), more].concat())
 }
 
 /// The address of the page of a new ticket, which only the log has.
 pub(super) async fn page(server: &mut Served, caller: &Caller, slug: &str) -> String {
     let answer = caller.modern(TOOL, &json!({ "slug": slug })).await.unwrap();
-    ticket(answer.message["result"]["content"][0]["text"].as_str().unwrap());
+    ticket(
+        answer.message["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap(),
+    );
     let line = server.read_until("/decide/");
     let at = line.find("http://").unwrap();
-    line[at..].split([' ', '"', '\n']).next().unwrap().trim().to_owned()
+    line[at..]
+        .split([' ', '"', '\n'])
+        .next()
+        .unwrap()
+        .trim()
+        .to_owned()
 }
 
 /// The hidden fields of a page, as its form brings them back behind `token=`.
 pub(super) fn token_in(html: &str) -> String {
     let value = |name: &str| {
         let field = format!("name=\"{name}\" value=\"");
-        html.split(&field).nth(1).unwrap().split('"').next().unwrap().to_owned()
+        html.split(&field)
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned()
     };
     format!("{}&digest={}", value("token"), value("digest"))
 }
@@ -192,35 +273,75 @@ async fn the_desk_turns_strangers_away() {
     let own = url.trim_start_matches("http://");
     let post = |body: Value| {
         let request = http.post(format!("{list}/{id}")).bearer_auth(&token);
-        request.header("content-type", "application/json").body(body.to_string())
+        request
+            .header("content-type", "application/json")
+            .body(body.to_string())
     };
     let cases = [
         ("as it should be", get(&list), StatusCode::OK),
         ("no token", http.get(&list), StatusCode::UNAUTHORIZED),
-        ("another token", http.get(&list).bearer_auth("x"), StatusCode::UNAUTHORIZED),
-        ("a foreign host", get(&list).header("host", "evil.example"), StatusCode::FORBIDDEN),
-        ("a foreign port", get(&list).header("host", "127.0.0.1:1"), StatusCode::FORBIDDEN),
+        (
+            "another token",
+            http.get(&list).bearer_auth("x"),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "a foreign host",
+            get(&list).header("host", "evil.example"),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "a foreign port",
+            get(&list).header("host", "127.0.0.1:1"),
+            StatusCode::FORBIDDEN,
+        ),
         (
             "a foreign origin",
             get(&at).header("origin", "http://evil.example"),
             StatusCode::FORBIDDEN,
         ),
-        ("no origin to speak of", get(&at).header("origin", "null"), StatusCode::FORBIDDEN),
-        ("its own origin", get(&at).header("origin", &url), StatusCode::OK),
         (
-            "two hosts",
-            get(&list).header("host", "evil.example").header("host", own),
+            "no origin to speak of",
+            get(&at).header("origin", "null"),
             StatusCode::FORBIDDEN,
         ),
-        ("no digest", post(json!({ "approve": true })), StatusCode::UNPROCESSABLE_ENTITY),
-        ("another digest", post(json!({ "approve": true, "digest": "0" })), StatusCode::CONFLICT),
+        (
+            "its own origin",
+            get(&at).header("origin", &url),
+            StatusCode::OK,
+        ),
+        (
+            "two hosts",
+            get(&list)
+                .header("host", "evil.example")
+                .header("host", own),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "no digest",
+            post(json!({ "approve": true })),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (
+            "another digest",
+            post(json!({ "approve": true, "digest": "0" })),
+            StatusCode::CONFLICT,
+        ),
         (
             "too large a body",
             post(json!({ "by": "x".repeat(20_000) })),
             StatusCode::PAYLOAD_TOO_LARGE,
         ),
-        ("another key", get(&format!("{without_key}/00")), StatusCode::NOT_FOUND),
-        ("no such ticket", get(&format!("{url}/approvals/000000")), StatusCode::NOT_FOUND),
+        (
+            "another key",
+            get(&format!("{without_key}/00")),
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            "no such ticket",
+            get(&format!("{url}/approvals/000000")),
+            StatusCode::NOT_FOUND,
+        ),
         (
             "too little of a name",
             get(&format!("{url}/approvals/00")),
@@ -235,7 +356,10 @@ async fn the_desk_turns_strangers_away() {
     let shown = get(&list).send().await.unwrap().text().await.unwrap();
     let key = at.rsplit('/').next().unwrap();
     let form = http.get(&at).send().await.unwrap().text().await.unwrap();
-    assert!(!shown.contains(key) && !shown.contains(&token_in(&form)), "{shown}");
+    assert!(
+        !shown.contains(key) && !shown.contains(&token_in(&form)),
+        "{shown}"
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -282,7 +406,11 @@ async fn unfinished_requests_do_not_shut_the_approval_listener() {
             .collect();
         let (good, list, log) = admin.approvals(&["list"]);
         assert!(good && list.contains(TOOL), "{head:?}: {list}{log}");
-        assert_eq!(client().get(&at).send().await.unwrap().status(), StatusCode::OK, "{head:?}");
+        assert_eq!(
+            client().get(&at).send().await.unwrap().status(),
+            StatusCode::OK,
+            "{head:?}"
+        );
         drop(open);
     }
     // Who is not let in is told so before the body has come.
@@ -290,7 +418,10 @@ async fn unfinished_requests_do_not_shut_the_approval_listener() {
         let mut connection = TcpStream::connect(&host).unwrap();
         connection.write_all(head.as_bytes()).unwrap();
         let told = answer(connection);
-        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{head:?}: {told:?}");
+        assert!(
+            told.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{head:?}: {told:?}"
+        );
     }
 }
 
@@ -299,7 +430,14 @@ async fn idle_connections_do_not_shut_the_metrics_listener() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
-    let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--metrics-listen", &address];
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        &address,
+    ];
     let _server = Served::start(&args);
     for head in ["", "GET /metrics HTTP/1.1\r\nhost: localhost\r\n"] {
         let open: Vec<_> = (0..200)
@@ -309,7 +447,11 @@ async fn idle_connections_do_not_shut_the_metrics_listener() {
                 connection
             })
             .collect();
-        let metrics = client().get(format!("http://{address}/metrics")).send().await.unwrap();
+        let metrics = client()
+            .get(format!("http://{address}/metrics"))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(metrics.status(), StatusCode::OK, "{head:?}");
         drop(open);
     }
@@ -321,21 +463,40 @@ async fn replicas_share_tickets() {
     if is_missing("redis-server") {
         return;
     }
-    let (redis, sandbox) = (Redis::start(), Served::start(&["sandbox", "--listen", "127.0.0.1:0"]));
+    let (redis, sandbox) = (
+        Redis::start(),
+        Served::start(&["sandbox", "--listen", "127.0.0.1:0"]),
+    );
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     fs::write(&keys, Keyring::new_line("k1").unwrap()).unwrap();
     let (admins, url) = ([Admin::new(), Admin::new(), Admin::new()], redis.url());
     let replica = |admin: &Admin| {
         let options = admin.options();
-        let shared = ["--state-key-file", keys.to_str().unwrap(), "--redis-url", &url];
-        let args = ["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url", &sandbox.url];
+        let shared = [
+            "--state-key-file",
+            keys.to_str().unwrap(),
+            "--redis-url",
+            &url,
+        ];
+        let args = [
+            "http",
+            "--auth",
+            "key",
+            "--listen",
+            "127.0.0.1:0",
+            "--base-url",
+            &sandbox.url,
+        ];
         Served::start(&[&args[..], &shared, &strs(&options)].concat())
     };
     let servers = admins.each_ref().map(replica);
     let caller = |i: usize| Caller::new(&servers[i].url, "pk-alice");
     let call = async |i: usize| {
-        let answer = caller(i).modern(TOOL, &json!({ "slug": SLUG })).await.unwrap();
+        let answer = caller(i)
+            .modern(TOOL, &json!({ "slug": SLUG }))
+            .await
+            .unwrap();
         answer.message["result"].clone()
     };
     let asked = call(0).await;
@@ -343,12 +504,18 @@ async fn replicas_share_tickets() {
     // Who reads Redis learns nothing of the call.
     let dump = redis.dump();
     let dump = String::from_utf8_lossy(&dump);
-    assert!(dump.contains("portkey-mcp:queued:approval:") && !dump.contains(SLUG), "{dump}");
+    assert!(
+        dump.contains("portkey-mcp:queued:approval:") && !dump.contains(SLUG),
+        "{dump}"
+    );
     assert!(!dump.contains("DELETE") && !dump.contains(TOOL), "{dump}");
     let (good, _, log) = admins[1].approvals(&["approve", &id]);
     assert!(good, "{log}");
     let both = tokio::join!(call(2), call(1));
-    let done = [&both.0, &both.1].iter().filter(|result| result["isError"] == false).count();
+    let done = [&both.0, &both.1]
+        .iter()
+        .filter(|result| result["isError"] == false)
+        .count();
     assert_eq!(done, 1, "{both:?}");
 }
 
@@ -380,7 +547,9 @@ fn the_shell_asks_at_its_terminal() {
         let binary = env!("CARGO_BIN_EXE_portkey-mcp");
         let call = format!("{binary} call {TOOL} slug={SLUG} --sandbox --approve-deletes");
         let mut terminal = Command::new("script");
-        terminal.args(["-qec", &call, "/dev/null"]).env_remove("RUST_LOG");
+        terminal
+            .args(["-qec", &call, "/dev/null"])
+            .env_remove("RUST_LOG");
         let mut child = terminal
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -390,7 +559,10 @@ fn the_shell_asks_at_its_terminal() {
         writeln!(child.stdin.as_mut().unwrap(), "{said}").unwrap();
         let output = child.wait_with_output().unwrap();
         let shown = String::from_utf8(output.stdout).unwrap();
-        assert!(shown.contains("yes or no") && shown.contains("Target: DELETE"), "{shown}");
+        assert!(
+            shown.contains("yes or no") && shown.contains("Target: DELETE"),
+            "{shown}"
+        );
         assert_eq!(output.status.success(), done, "{said}: {shown}");
     }
 }

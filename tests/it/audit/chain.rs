@@ -27,7 +27,10 @@ fn each_start_goes_on_where_the_one_before_ended() {
         assert_eq!(lines[1]["prev"], hash(0));
         assert_eq!(lines[2]["prev"], hash(1));
         let (ok, told) = verify(&[&folder.log()]);
-        assert!(ok && told.contains("lines 1 to 3") && told.contains(hash(2)), "{told}");
+        assert!(
+            ok && told.contains("lines 1 to 3") && told.contains(hash(2)),
+            "{told}"
+        );
     }
 }
 
@@ -45,7 +48,10 @@ fn half_a_line_is_put_aside_and_told_of() {
     let start = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let torn = json!({ "seq": 2, "event": "torn", "kept": "audit.jsonl.torn-2", "bytes": half.len() - start });
     assert_has(&lines[1], &torn);
-    assert_eq!(fs::read(folder.path("audit.jsonl.torn-2")).unwrap(), &half[start..]);
+    assert_eq!(
+        fs::read(folder.path("audit.jsonl.torn-2")).unwrap(),
+        &half[start..]
+    );
     assert_eq!(lines.len(), 3);
     // It is told once.
     some_calls(&folder, 1, &[]);
@@ -77,8 +83,11 @@ fn full_files_are_one_chain() {
     let (ok, told) = verify(&[&folder.log()]);
     assert!(!ok && told.contains("missing before this one"), "{told}");
     assert!(verify(&[&folder.log(), "--partial"]).0);
-    let without_second: Vec<&str> =
-        given.iter().copied().filter(|file| !file.ends_with(".2")).collect();
+    let without_second: Vec<&str> = given
+        .iter()
+        .copied()
+        .filter(|file| !file.ends_with(".2"))
+        .collect();
     assert!(!verify(&without_second).0);
     // The process may end between one file and the next.
     fs::remove_file(folder.log()).unwrap();
@@ -90,8 +99,17 @@ fn full_files_are_one_chain() {
 #[test]
 fn only_so_many_files_are_kept_as_wanted() {
     let folder = Folder::new();
-    some_calls(&folder, 6, &["--audit-max-bytes", "10", "--audit-keep", "2"]);
-    let expected = ["audit.jsonl", "audit.jsonl.4", "audit.jsonl.5", "audit.jsonl.intents"];
+    some_calls(
+        &folder,
+        6,
+        &["--audit-max-bytes", "10", "--audit-keep", "2"],
+    );
+    let expected = [
+        "audit.jsonl",
+        "audit.jsonl.4",
+        "audit.jsonl.5",
+        "audit.jsonl.intents",
+    ];
     assert_eq!(folder.names(), expected);
 }
 
@@ -109,14 +127,18 @@ fn a_log_belongs_to_one_process() {
 #[test]
 fn a_key_keeps_others_from_writing_lines() {
     let folder = Folder::new();
-    let (key, other) = (folder.key("key", KEY), folder.key("other", &KEY.replace('0', "1")));
+    let (key, other) = (
+        folder.key("key", KEY),
+        folder.key("other", &KEY.replace('0', "1")),
+    );
     let (log, keyed) = (folder.log(), ["--audit-key-file", &key]);
     some_calls(&folder, 3, &keyed);
     assert!(folder.lines()[0]["hmac"].is_string());
     assert!(verify(&[&log, keyed[0], keyed[1]]).0);
-    for (more, expected) in
-        [(&[] as &[&str], "give the key"), (&["--audit-key-file", &other], "was changed")]
-    {
+    for (more, expected) in [
+        (&[] as &[&str], "give the key"),
+        (&["--audit-key-file", &other], "was changed"),
+    ] {
         let (ok, told) = verify(&[&[log.as_str()], more].concat());
         assert!(!ok && told.contains(expected), "{told}");
         // Neither goes such a log on.
@@ -155,8 +177,17 @@ async fn the_end_of_the_chain_is_logged() {
     let first = hash(&folder.lines()[0]);
     let server = served(&["--log-format", "json"]);
     assert!(!server.terminate().1.contains("audit"));
-    let (_, _, log) = said(&["call", "list-labels", "--sandbox", "--audit-log", &folder.log()]);
-    assert!(log.contains(&first) && log.contains(&hash(&folder.lines()[1])), "{log}");
+    let (_, _, log) = said(&[
+        "call",
+        "list-labels",
+        "--sandbox",
+        "--audit-log",
+        &folder.log(),
+    ]);
+    assert!(
+        log.contains(&first) && log.contains(&hash(&folder.lines()[1])),
+        "{log}"
+    );
 }
 
 #[test]

@@ -8,7 +8,13 @@ use crate::{http::served, requests};
 #[tokio::test]
 async fn what_is_turned_back_has_its_line_behind_every_tool() {
     let folder = Folder::new();
-    let options = ["--audit-log", &folder.log(), "--surface", "compact", "--no-delete"];
+    let options = [
+        "--audit-log",
+        &folder.log(),
+        "--surface",
+        "compact",
+        "--no-delete",
+    ];
     let server = served(&options);
     let by = |operation: &str, arguments: Value| json!({ "operation": operation, "arguments": arguments });
     let turned_back = |tool: &str, effect: &str| {
@@ -39,9 +45,17 @@ async fn what_is_turned_back_has_its_line_behind_every_tool() {
             by("sk-planted", json!({})),
             turned_back("update-operation", "update"),
         ),
-        ("create-operation", json!({}), turned_back("create-operation", "create")),
+        (
+            "create-operation",
+            json!({}),
+            turned_back("create-operation", "create"),
+        ),
         // Not on offer: the same line by either name.
-        ("delete-operation", by("delete-integration", slug.clone()), withheld.clone()),
+        (
+            "delete-operation",
+            by("delete-integration", slug.clone()),
+            withheld.clone(),
+        ),
         ("delete-integration", slug, withheld),
         // Past the tool, and turned back by the gate.
         (
@@ -67,14 +81,20 @@ async fn what_is_turned_back_has_its_line_behind_every_tool() {
         ),
     ];
     for (tool, arguments, _) in &cases {
-        requests::call(&server, tool, arguments.clone()).send().await.unwrap();
+        requests::call(&server, tool, arguments.clone())
+            .send()
+            .await
+            .unwrap();
         // These ask nothing of Portkey.
         for (tool, arguments) in [
             ("search-operations", json!({ "query": "users" })),
             ("describe-operation", json!({ "operation": "sk-planted" })),
             ("read-result", json!({ "handle": "x" })),
         ] {
-            requests::call(&server, tool, arguments).send().await.unwrap();
+            requests::call(&server, tool, arguments)
+                .send()
+                .await
+                .unwrap();
         }
     }
     assert!(server.terminate().0.success());

@@ -12,7 +12,11 @@ use super::{Folder, call, verify};
 static LOG: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = Folder::new();
     for _ in 0..6 {
-        assert!(call(&folder, "list-labels", &json!({ "search": "a" }), &[]).1.contains("data"));
+        assert!(
+            call(&folder, "list-labels", &json!({ "search": "a" }), &[])
+                .1
+                .contains("data")
+        );
     }
     fs::read(folder.log()).unwrap()
 });
@@ -24,7 +28,11 @@ fn report(text: &[u8]) -> Report {
 }
 
 fn found(text: &[u8]) -> Vec<(u64, Damage)> {
-    report(text).findings.into_iter().map(|finding| (finding.line, finding.damage)).collect()
+    report(text)
+        .findings
+        .into_iter()
+        .map(|finding| (finding.line, finding.damage))
+        .collect()
 }
 
 #[test]
@@ -36,9 +44,18 @@ fn every_kind_of_damage_is_named_with_its_line() {
     let forged = changed.replace(r#""seq":3"#, r#""seq":9"#);
     let cases = [
         (of(&[1, 2, 3, 4, 5, 6]), vec![]),
-        (of(&[1, 2, 4, 5, 6]), vec![(3, Damage::Missing { from: 3, to: 3 })]),
-        (of(&[2, 3, 4, 5, 6]), vec![(1, Damage::Missing { from: 1, to: 1 })]),
-        (of(&[1, 5, 6]), vec![(2, Damage::Missing { from: 2, to: 4 })]),
+        (
+            of(&[1, 2, 4, 5, 6]),
+            vec![(3, Damage::Missing { from: 3, to: 3 })],
+        ),
+        (
+            of(&[2, 3, 4, 5, 6]),
+            vec![(1, Damage::Missing { from: 1, to: 1 })],
+        ),
+        (
+            of(&[1, 5, 6]),
+            vec![(2, Damage::Missing { from: 2, to: 4 })],
+        ),
         (
             of(&[1, 2, 4, 3, 5, 6]),
             vec![
@@ -46,15 +63,27 @@ fn every_kind_of_damage_is_named_with_its_line() {
                 (4, Damage::Misplaced { seq: 3, after: 4 }),
             ],
         ),
-        (of(&[1, 2, 2, 3, 4, 5, 6]), vec![(3, Damage::Misplaced { seq: 2, after: 2 })]),
-        (of(&[1, 2]) + &changed + &of(&[4, 5, 6]), vec![(3, Damage::Changed)]),
+        (
+            of(&[1, 2, 2, 3, 4, 5, 6]),
+            vec![(3, Damage::Misplaced { seq: 2, after: 2 })],
+        ),
+        (
+            of(&[1, 2]) + &changed + &of(&[4, 5, 6]),
+            vec![(3, Damage::Changed)],
+        ),
         (
             of(&[1, 2]) + &forged + &of(&[3, 4, 5, 6]),
-            vec![(3, Damage::Changed), (4, Damage::Misplaced { seq: 3, after: 3 })],
+            vec![
+                (3, Damage::Changed),
+                (4, Damage::Misplaced { seq: 3, after: 3 }),
+            ],
         ),
         (
             of(&[1, 2]) + "{}\n" + &of(&[3]),
-            vec![(3, Damage::Unreadable), (4, Damage::Misplaced { seq: 3, after: 3 })],
+            vec![
+                (3, Damage::Unreadable),
+                (4, Damage::Misplaced { seq: 3, after: 3 }),
+            ],
         ),
         (of(&[1, 2]) + lines[2].trim_end(), vec![(3, Damage::Torn)]),
         (of(&[1, 2]) + &lines[2][..50], vec![(3, Damage::Torn)]),
@@ -71,8 +100,15 @@ fn a_line_that_was_rebuilt_is_found_by_the_next() {
     use sha2::{Digest, Sha256};
     let text = String::from_utf8(LOG.clone()).unwrap();
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let content = lines[2].split(",\"hash\"").next().unwrap().replace("answered", "denied");
-    let hash: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let content = lines[2]
+        .split(",\"hash\"")
+        .next()
+        .unwrap()
+        .replace("answered", "denied");
+    let hash: String = Sha256::digest(&content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     lines[2] = format!("{content},\"hash\":\"{hash}\"}}\n");
     assert_eq!(found(lines.concat().as_bytes()), [(4, Damage::Unlinked)]);
 }
@@ -80,7 +116,10 @@ fn a_line_that_was_rebuilt_is_found_by_the_next() {
 #[test]
 fn findings_are_bounded() {
     let report = report("{}\n".repeat(1000).as_bytes());
-    assert_eq!((report.lines, report.findings.len(), report.more), (1000, 100, 900));
+    assert_eq!(
+        (report.lines, report.findings.len(), report.more),
+        (1000, 100, 900)
+    );
 }
 
 #[test]
@@ -90,7 +129,10 @@ fn the_command_says_where_and_fails() {
     fs::write(folder.log(), text.replacen("list-labels", "list-lapels", 1)).unwrap();
     let (ok, told) = verify(&[&folder.log()]);
     let expected = format!("{}:1: this line was changed", folder.log());
-    assert!(!ok && told.contains(&expected) && told.contains("lines 2 to 6"), "{told}");
+    assert!(
+        !ok && told.contains(&expected) && told.contains("lines 2 to 6"),
+        "{told}"
+    );
     let (ok, told) = verify(&[&folder.path("none")]);
     assert!(!ok && told.contains("cannot read"), "{told}");
 }

@@ -21,16 +21,29 @@ use crate::{
 #[test]
 fn a_full_device_denies_writes_and_lets_reads_pass() {
     let run = |tool: &str, argument: &str, more: &[&str]| {
-        let args = ["call", tool, argument, "--sandbox", "--audit-log", "/dev/full"];
+        let args = [
+            "call",
+            tool,
+            argument,
+            "--sandbox",
+            "--audit-log",
+            "/dev/full",
+        ];
         said(&[&args, more].concat())
     };
     let (ok, _, told) = run("create-label", "name=a", &[]);
-    assert!(!ok && told.contains("nothing was sent: the audit log"), "{told}");
+    assert!(
+        !ok && told.contains("nothing was sent: the audit log"),
+        "{told}"
+    );
     assert!(!told.contains("--audit-failure"), "{told}");
     let (ok, out, told) = run("list-labels", "{}", &[]);
     assert!(ok && out.contains("data"), "{told}");
     // Not in silence.
-    assert!(told.contains("cannot be written") && told.contains("ends without lines"), "{told}");
+    assert!(
+        told.contains("cannot be written") && told.contains("ends without lines"),
+        "{told}"
+    );
     let (ok, _, told) = run("create-label", "name=a", &["--audit-failure", "allow"]);
     assert!(ok, "{told}");
 }
@@ -52,7 +65,11 @@ fn confined(blocks: u32, folder: &Folder, base_url: &str) -> Served {
     let server = command(&args);
     let mut shell = Command::new("sh");
     // Without the signal a write beyond the bound fails, as on a full disk.
-    shell.args(["-c", "trap '' XFSZ; ulimit -S -f $0; exec \"$@\"", &blocks.to_string()]);
+    shell.args([
+        "-c",
+        "trap '' XFSZ; ulimit -S -f $0; exec \"$@\"",
+        &blocks.to_string(),
+    ]);
     shell.arg(server.get_program()).args(server.get_args());
     Served::spawn(shell)
 }
@@ -99,7 +116,9 @@ async fn lines_are_kept_until_there_is_room_again() {
     assert!(held <= sent, "{held} lines for {sent} calls");
 
     let pid = server.child.id().to_string();
-    let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
+    let raised = Command::new("prlimit")
+        .args(["--pid", &pid, "--fsize=unlimited:"])
+        .status();
     assert!(raised.unwrap().success());
     server.read_until("the audit log is written again");
     let (_, told) = answer(requests::call(&server, "create-integration", create("a"))).await;
@@ -133,7 +152,14 @@ async fn lines_that_find_no_room_are_counted_on_record() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let folder = Folder::new();
     let pipe = folder.path("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).stdin(Stdio::null()).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .stdin(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
     let path = pipe.clone();
     let (read, go) = std::sync::mpsc::channel::<()>();
     let reader = thread::spawn(move || {
@@ -149,12 +175,18 @@ async fn lines_that_find_no_room_are_counted_on_record() {
     let calls = 300;
     for _ in 0..calls {
         let args = args.as_object().unwrap().clone();
-        dispatcher.call(&operator(), "list-prompts", args).await.unwrap();
+        dispatcher
+            .call(&operator(), "list-prompts", args)
+            .await
+            .unwrap();
     }
     read.send(()).unwrap();
     drop(dispatcher);
     let text = reader.join().unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let gap = lines.iter().find(|line| line["event"] == "gap").unwrap();
     let lost = gap["lost"].as_u64().unwrap();
     // Two lines are the log's own.
@@ -162,7 +194,10 @@ async fn lines_that_find_no_room_are_counted_on_record() {
     let mut verifier = Verifier::new(None, false);
     verifier.read("pipe", text.as_bytes()).unwrap();
     let report = verifier.report();
-    assert!(report.findings.is_empty() && report.lost == lost, "{report:?}");
+    assert!(
+        report.findings.is_empty() && report.lost == lost,
+        "{report:?}"
+    );
 }
 
 /// Somebody takes the file away, as tools that rotate logs do.
@@ -171,10 +206,19 @@ async fn a_file_that_was_moved_away_is_begun_anew_in_the_same_chain() {
     let folder = Folder::new();
     let server = crate::http::served(&["--audit-log", &folder.log()]);
     let moved = folder.path("moved");
-    requests::call(&server, "create-label", json!({ "name": "a" })).send().await.unwrap();
-    requests::call(&server, "create-label", json!({ "name": "b" })).send().await.unwrap();
+    requests::call(&server, "create-label", json!({ "name": "a" }))
+        .send()
+        .await
+        .unwrap();
+    requests::call(&server, "create-label", json!({ "name": "b" }))
+        .send()
+        .await
+        .unwrap();
     std::fs::rename(folder.log(), &moved).unwrap();
-    requests::call(&server, "create-label", json!({ "name": "c" })).send().await.unwrap();
+    requests::call(&server, "create-label", json!({ "name": "c" }))
+        .send()
+        .await
+        .unwrap();
     assert!(server.terminate().0.success());
     let (ok, told) = verify(&[&folder.log(), &moved]);
     assert!(ok && told.contains("lines 1 to 3"), "{told}");

@@ -12,15 +12,26 @@ fn a_key_in_the_wrong_place_is_masked() {
     for (tool, arguments) in [
         ("create-label", json!({ "name": key })),
         ("get-integration", json!({ "slug": key })),
-        ("create-integration", json!({ "name": key, "ai_provider_id": key, "description": key })),
+        (
+            "create-integration",
+            json!({ "name": key, "ai_provider_id": key, "description": key }),
+        ),
         ("create-label", json!({ "name": 5, key: 1 })),
     ] {
         call(&folder, tool, &arguments, &[]);
     }
     let lines = folder.lines();
     assert_eq!(lines.len(), 4);
-    assert_eq!(lines[0]["arguments"]["name"], portkey_mcp::security::secrets::MASK, "{}", lines[0]);
-    assert!(!lines.iter().any(|line| line.to_string().contains(key)), "{lines:#?}");
+    assert_eq!(
+        lines[0]["arguments"]["name"],
+        portkey_mcp::security::secrets::MASK,
+        "{}",
+        lines[0]
+    );
+    assert!(
+        !lines.iter().any(|line| line.to_string().contains(key)),
+        "{lines:#?}"
+    );
 }
 
 /// Who looks at the log in a terminal sees what is in it, and nothing else happens.
@@ -30,7 +41,13 @@ fn line_has_no_characters_that_a_terminal_acts_on() {
     let name = "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}";
     assert!(call(&folder, "list-prompts", &json!({ "search": name }), &[]).0);
     let text = std::fs::read_to_string(folder.log()).unwrap();
-    assert!(text.contains("\\u001b[2J\\u009b31m\\u202e\\udb40\\udc41"), "{text}");
-    assert!(text.chars().all(|c| c == '\n' || matches!(c, ' '..='~')), "{text}");
+    assert!(
+        text.contains("\\u001b[2J\\u009b31m\\u202e\\udb40\\udc41"),
+        "{text}"
+    );
+    assert!(
+        text.chars().all(|c| c == '\n' || matches!(c, ' '..='~')),
+        "{text}"
+    );
     assert_eq!(folder.lines()[0]["arguments"]["search"], name);
 }

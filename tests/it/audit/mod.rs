@@ -49,15 +49,20 @@ impl Folder {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        options
+            .open(&path)
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
         path
     }
 
     /// What is in the folder, by name.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -65,7 +70,9 @@ impl Folder {
 
 pub(crate) fn lines(path: impl AsRef<Path>) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// A call from the shell, in the sandbox, on record; whether it succeeded, and what it said.
@@ -139,7 +146,10 @@ async fn each_call_is_one_line_whatever_came_of_it() {
         ),
     ];
     for (tool, arguments, _) in &cases {
-        requests::call(&server, tool, arguments.clone()).send().await.unwrap();
+        requests::call(&server, tool, arguments.clone())
+            .send()
+            .await
+            .unwrap();
     }
     assert!(server.terminate().0.success());
     let lines = folder.lines();
@@ -155,10 +165,17 @@ async fn each_call_is_one_line_whatever_came_of_it() {
         let time = line["time"].as_str().unwrap();
         assert!(time.len() == 24 && time.ends_with('Z'), "{line}");
         for name in ["request_id", "call", "arguments_hmac", "prev", "hash"] {
-            assert!(line[name].as_str().is_some_and(|text| text.len() >= 16), "{name} of {line}");
+            assert!(
+                line[name].as_str().is_some_and(|text| text.len() >= 16),
+                "{name} of {line}"
+            );
         }
     }
-    assert!(!fs::read_to_string(folder.log()).unwrap().contains("sk-planted"));
+    assert!(
+        !fs::read_to_string(folder.log())
+            .unwrap()
+            .contains("sk-planted")
+    );
     assert!(verify(&[&folder.log()]).0);
 }
 
@@ -252,10 +269,24 @@ async fn calls_that_fail_or_are_taken_back_have_their_line() {
     pipe.receive();
     assert!(pipe.end().0.success());
     let lines = folder.lines();
-    let [keyless, cancelled] = &lines[..] else { panic!("{lines:?}") };
-    assert_has(keyless, &json!({ "tool": "create-label", "outcome": "failed", "status": null }));
-    assert!(keyless["error"].as_str().unwrap().contains("PORTKEY_API_KEY"), "{keyless}");
-    assert_has(cancelled, &json!({ "tool": "delete-label", "outcome": "unknown", "status": null }));
+    let [keyless, cancelled] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert_has(
+        keyless,
+        &json!({ "tool": "create-label", "outcome": "failed", "status": null }),
+    );
+    assert!(
+        keyless["error"]
+            .as_str()
+            .unwrap()
+            .contains("PORTKEY_API_KEY"),
+        "{keyless}"
+    );
+    assert_has(
+        cancelled,
+        &json!({ "tool": "delete-label", "outcome": "unknown", "status": null }),
+    );
 }
 
 #[tokio::test]
@@ -266,10 +297,18 @@ async fn what_is_not_for_a_caller_is_denied_on_record() {
     let new = ["token", "new", "--name", "reader", "--file", &tokens];
     let (ok, token, err) = said(&[&new[..], &scope].concat());
     assert!(ok, "{err}");
-    let server = served(&["--auth", "token", "--auth-file", &tokens, "--audit-log", &folder.log()]);
-    for (tool, arguments) in
-        [("create-label", json!({ "name": "a" })), ("list-all-integrations", json!({}))]
-    {
+    let server = served(&[
+        "--auth",
+        "token",
+        "--auth-file",
+        &tokens,
+        "--audit-log",
+        &folder.log(),
+    ]);
+    for (tool, arguments) in [
+        ("create-label", json!({ "name": "a" })),
+        ("list-all-integrations", json!({})),
+    ] {
         let request = requests::call(&server, tool, arguments).bearer_auth(token.trim());
         request.send().await.unwrap();
     }
@@ -291,14 +330,27 @@ async fn what_the_upstream_needed_is_told() {
     let upstream = Upstream::start(|n| match n {
         0 | 1 => answer("503 Service Unavailable", "", ""),
         2 => ok("{}"),
-        _ => answer("409 Conflict", "x-portkey-request-id: req-7\r\n", r#"{"errorCode":"AB07"}"#),
+        _ => answer(
+            "409 Conflict",
+            "x-portkey-request-id: req-7\r\n",
+            r#"{"errorCode":"AB07"}"#,
+        ),
     })
     .await;
     let folder = Folder::new();
     let (url, log) = (upstream.base_url.clone(), folder.log());
     let run = move |tool: &'static str, argument: &'static str| {
-        let args =
-            ["call", tool, argument, "--base-url", &url, "--api-key", "pk-x", "--audit-log", &log];
+        let args = [
+            "call",
+            tool,
+            argument,
+            "--base-url",
+            &url,
+            "--api-key",
+            "pk-x",
+            "--audit-log",
+            &log,
+        ];
         command(&args).output().unwrap()
     };
     tokio::task::spawn_blocking(move || {
@@ -308,7 +360,10 @@ async fn what_the_upstream_needed_is_told() {
     .await
     .unwrap();
     let lines = folder.lines();
-    assert_has(&lines[0], &json!({ "outcome": "answered", "status": 200, "retries": 2 }));
+    assert_has(
+        &lines[0],
+        &json!({ "outcome": "answered", "status": 200, "retries": 2 }),
+    );
     let refused = json!({
         "outcome": "refused", "status": 409, "code": "AB07", "retries": 0,
         "upstream_request_id": "req-7",
@@ -320,14 +375,19 @@ async fn what_the_upstream_needed_is_told() {
 #[test]
 fn equal_arguments_are_told_by_their_digest() {
     let digests = |folder: &Folder, more: &[&str]| -> Vec<String> {
-        for arguments in
-            [r#"{"page_size":1,"current_page":0}"#, r#"{"current_page":0,"page_size":1}"#, "{}"]
-        {
+        for arguments in [
+            r#"{"page_size":1,"current_page":0}"#,
+            r#"{"current_page":0,"page_size":1}"#,
+            "{}",
+        ] {
             let arguments: Value = serde_json::from_str(arguments).unwrap();
             assert!(call(folder, "list-all-integrations", &arguments, more).0);
         }
         let lines = folder.lines();
-        lines.iter().map(|line| line["arguments_hmac"].as_str().unwrap().to_owned()).collect()
+        lines
+            .iter()
+            .map(|line| line["arguments_hmac"].as_str().unwrap().to_owned())
+            .collect()
     };
     let (plain, keyed) = (Folder::new(), Folder::new());
     let key = keyed.key("audit.key", "0123456789abcdef0123456789abcdef\n");
@@ -342,8 +402,14 @@ fn equal_arguments_are_told_by_their_digest() {
 fn standard_error_takes_it_as_well_and_standard_output_never() {
     let (ok, out, err) = said(&["call", "list-labels", "--sandbox", "--audit-log", "-"]);
     assert!(ok && !out.contains("\"seq\""), "{out}");
-    let line = err.lines().find(|line| line.starts_with("{\"seq\":2,")).unwrap();
-    assert_has(&serde_json::from_str(line).unwrap(), &json!({ "tool": "list-labels" }));
+    let line = err
+        .lines()
+        .find(|line| line.starts_with("{\"seq\":2,"))
+        .unwrap();
+    assert_has(
+        &serde_json::from_str(line).unwrap(),
+        &json!({ "tool": "list-labels" }),
+    );
 }
 
 #[test]
@@ -354,7 +420,10 @@ fn long_arguments_are_left_out_and_counted() {
     call(&folder, "create-label", &arguments, &[]);
     let line = folder.lines().remove(0);
     assert!(line["arguments"].is_null(), "{line}");
-    assert!(line["arguments_omitted_bytes"].as_u64().unwrap() > 70_000, "{line}");
+    assert!(
+        line["arguments_omitted_bytes"].as_u64().unwrap() > 70_000,
+        "{line}"
+    );
 }
 
 /// A write goes out, its answer never comes, and the process is killed.
@@ -390,12 +459,18 @@ async fn a_write_that_was_under_way_when_the_process_was_killed_has_its_line() {
         assert!(call(&folder, "list-labels", &json!({}), &[]).0);
     }
     let lines = folder.lines();
-    let told: Vec<_> =
-        lines.iter().map(|line| (&line["tool"], &line["outcome"], &line["duration_ms"])).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["tool"], &line["outcome"], &line["duration_ms"]))
+        .collect();
     assert_eq!(told.len(), 4, "{told:?}");
     for (at, (tool, outcome, took)) in told.into_iter().enumerate() {
         let interrupted = at < 2;
-        let expected = if interrupted { "create-integration" } else { "list-labels" };
+        let expected = if interrupted {
+            "create-integration"
+        } else {
+            "list-labels"
+        };
         assert_eq!(tool, expected);
         assert_eq!(outcome == "unknown", interrupted);
         assert_eq!(took.is_null(), interrupted);

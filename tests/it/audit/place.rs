@@ -17,11 +17,17 @@ use crate::{
 async fn log_is_one_process_alone_by_whatever_name() {
     let folder = Folder::new();
     let server = served(&["--audit-log", &folder.log()]);
-    requests::call(&server, "list-labels", json!({})).send().await.unwrap();
+    requests::call(&server, "list-labels", json!({}))
+        .send()
+        .await
+        .unwrap();
     let (hard, soft) = (folder.path("hard.jsonl"), folder.path("soft.jsonl"));
     fs::hard_link(folder.log(), &hard).unwrap();
     symlink(folder.log(), &soft).unwrap();
-    let cases = [(hard, "is in use by another process"), (soft.clone(), "it is a symbolic link")];
+    let cases = [
+        (hard, "is in use by another process"),
+        (soft.clone(), "it is a symbolic link"),
+    ];
     for (log, expected) in cases {
         let args = ["call", "list-labels", "--sandbox", "--audit-log", &log];
         let (ok, _, err) = crate::process::said(&args);
@@ -57,10 +63,17 @@ async fn denied_while(place: impl Fn(&Folder), mend: impl Fn(&Folder), told: &st
     assert!(first.contains("\"isError\":false"), "{first}");
     place(&folder);
     let denied = write(&server, "b").await;
-    assert!(denied.contains("nothing was sent: the audit log"), "{denied}");
+    assert!(
+        denied.contains("nothing was sent: the audit log"),
+        "{denied}"
+    );
     let log = server.read_until("cannot be written");
     assert!(log.contains(told), "{log}");
-    let ready = requests::client().get(server.url.replace("/mcp", "/readyz")).send().await.unwrap();
+    let ready = requests::client()
+        .get(server.url.replace("/mcp", "/readyz"))
+        .send()
+        .await
+        .unwrap();
     let ready: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
     let component = json!({ "status": "degraded", "reason": "cannot_be_written" });
     assert_eq!(ready["components"]["audit_log"], component, "{ready}");
@@ -97,7 +110,12 @@ async fn other_file_in_the_place_of_the_log_is_not_written() {
         assert_eq!(fs::read_to_string(folder.log()).unwrap(), "not ours\n");
         fs::remove_file(folder.log()).unwrap();
     };
-    denied_while(place, mend, "another file that is not empty is in the place").await;
+    denied_while(
+        place,
+        mend,
+        "another file that is not empty is in the place",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -118,12 +136,18 @@ async fn other_file_in_the_place_of_the_intents_is_not_written() {
 async fn empty_file_in_the_place_of_a_moved_one_goes_on_with_the_chain() {
     let folder = Folder::new();
     let server = served(&["--audit-log", &folder.log()]);
-    requests::call(&server, "create-label", json!({ "name": "a" })).send().await.unwrap();
+    requests::call(&server, "create-label", json!({ "name": "a" }))
+        .send()
+        .await
+        .unwrap();
     let moved = folder.path("moved");
     fs::rename(folder.log(), &moved).unwrap();
     fs::write(folder.log(), "").unwrap();
     fs::set_permissions(folder.log(), fs::Permissions::from_mode(0o600)).unwrap();
-    requests::call(&server, "create-label", json!({ "name": "b" })).send().await.unwrap();
+    requests::call(&server, "create-label", json!({ "name": "b" }))
+        .send()
+        .await
+        .unwrap();
     // It is locked as the first one was.
     let (ok, told) = call(&folder, "list-labels", &json!({}), &[]);
     assert!(!ok && told.contains("in use by another process"), "{told}");
@@ -137,7 +161,10 @@ async fn empty_file_in_the_place_of_a_moved_one_goes_on_with_the_chain() {
 async fn log_that_is_moved_away_is_begun_anew_without_a_call() {
     let folder = Folder::new();
     let mut server = served(&["--audit-log", &folder.log()]);
-    requests::call(&server, "list-labels", json!({})).send().await.unwrap();
+    requests::call(&server, "list-labels", json!({}))
+        .send()
+        .await
+        .unwrap();
     fs::rename(folder.log(), folder.path("moved")).unwrap();
     server.read_until("it goes on in a new file");
     assert!(fs::metadata(folder.log()).is_ok());

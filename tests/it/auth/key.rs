@@ -4,7 +4,15 @@ use super::*;
 use crate::upstream::ok;
 
 fn served(base_url: &str) -> Served {
-    Served::start(&["http", "--auth", "key", "--listen", "127.0.0.1:0", "--base-url", base_url])
+    Served::start(&[
+        "http",
+        "--auth",
+        "key",
+        "--listen",
+        "127.0.0.1:0",
+        "--base-url",
+        base_url,
+    ])
 }
 
 #[tokio::test]
@@ -14,11 +22,20 @@ async fn a_key_serves_the_request_that_brought_it_and_no_other() {
     let list = || call(&server, "list-all-integrations", json!({}));
     for key in ["pk-a", "pk-b", "pk-a"] {
         let (status, body) = answer(list().header("x-portkey-api-key", key)).await;
-        assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+        assert_eq!(
+            (status, &body["result"]["isError"]),
+            (StatusCode::OK, &json!(false)),
+            "{body}"
+        );
     }
     let (status, headers, text) = refused(list()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert!(headers[header::WWW_AUTHENTICATE].to_str().unwrap().contains("x-portkey-api-key"));
+    assert!(
+        headers[header::WWW_AUTHENTICATE]
+            .to_str()
+            .unwrap()
+            .contains("x-portkey-api-key")
+    );
     assert!(text.contains("send your Portkey API key"), "{text}");
     assert_eq!(keys_seen(&upstream), ["pk-a", "pk-b", "pk-a"]);
 }
@@ -28,12 +45,23 @@ async fn a_key_serves_the_request_that_brought_it_and_no_other() {
 async fn within_a_session_each_request_brings_its_key() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let server = served(&upstream.base_url);
-    let opened = initialize(&server).header("x-portkey-api-key", "pk-a").send().await.unwrap();
-    let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let opened = initialize(&server)
+        .header("x-portkey-api-key", "pk-a")
+        .send()
+        .await
+        .unwrap();
+    let session = opened.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let params = json!({ "name": "list-all-integrations", "arguments": {} });
     let body = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
     let again = || post(&server, &body.to_string()).header("mcp-session-id", &session);
-    let with = again().header("x-portkey-api-key", "pk-a").send().await.unwrap();
+    let with = again()
+        .header("x-portkey-api-key", "pk-a")
+        .send()
+        .await
+        .unwrap();
     assert!(with.text().await.unwrap().contains("\"isError\":false"));
     let (status, _, _) = refused(again()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
@@ -47,12 +75,26 @@ async fn what_cannot_be_a_key_is_refused() {
     let list = || call(&server, "list-all-integrations", json!({}));
     let key = "x-portkey-api-key";
     let cases = [
-        ("an empty one", list().header(key, " "), StatusCode::UNAUTHORIZED),
-        ("no text", list().header(key, &b"pk-\xff"[..]), StatusCode::UNAUTHORIZED),
-        ("two", list().header(key, "pk-a").header(key, "pk-b"), StatusCode::BAD_REQUEST),
+        (
+            "an empty one",
+            list().header(key, " "),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "no text",
+            list().header(key, &b"pk-\xff"[..]),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "two",
+            list().header(key, "pk-a").header(key, "pk-b"),
+            StatusCode::BAD_REQUEST,
+        ),
         (
             "a token beside it",
-            list().header(key, "pk-a").header("authorization", "Bearer t"),
+            list()
+                .header(key, "pk-a")
+                .header("authorization", "Bearer t"),
             StatusCode::BAD_REQUEST,
         ),
     ];
@@ -91,11 +133,17 @@ async fn the_second_upstream_takes_a_key_of_its_own() {
     };
     let (_, body) = answer(get()).await;
     let text = body["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("switched off") && text.contains("`x-enkrypt-api-key`"), "{text}");
+    assert!(
+        text.contains("switched off") && text.contains("`x-enkrypt-api-key`"),
+        "{text}"
+    );
     assert_eq!(upstream.count(), 0);
     answer(get().header("x-enkrypt-api-key", "ek-a")).await;
     let seen = upstream.requests().pop().unwrap().head;
-    assert!(seen.contains("apikey: ek-a") && !seen.contains("pk-a"), "{seen}");
+    assert!(
+        seen.contains("apikey: ek-a") && !seen.contains("pk-a"),
+        "{seen}"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +168,11 @@ async fn nothing_of_a_key_is_logged_or_said() {
         let text = call.send().await.unwrap().text().await.unwrap();
         assert!(!text.contains("planted"), "{text}");
     }
-    request().header("x-portkey-api-key", secret).send().await.unwrap();
+    request()
+        .header("x-portkey-api-key", secret)
+        .send()
+        .await
+        .unwrap();
     let (_, log) = server.terminate();
     assert!(log.contains("key-") && !log.contains("planted"), "{log}");
 }
@@ -142,8 +194,14 @@ fn key_of_a_wrong_form_is_refused_at_start_with_its_place() {
             "[[token]]\nname = \"one\"\nsha256 = \"{sha256}\"\nscopes = [\"portkey:read\"]\n{key}\n"
         )
     };
-    let of_file = write("tokens.toml", &token(&format!("portkey_key = \"file:{two}\"")));
-    let of_variable = write("tokens2.toml", &token("enkrypt_key = \"env:TEST_ENKRYPT_KEY\""));
+    let of_file = write(
+        "tokens.toml",
+        &token(&format!("portkey_key = \"file:{two}\"")),
+    );
+    let of_variable = write(
+        "tokens2.toml",
+        &token("enkrypt_key = \"env:TEST_ENKRYPT_KEY\""),
+    );
     let oauth = format!(
         "resource = \"https://a.example/mcp\"\nissuer = \"https://b.example\"\n[[tenant]]\nvalue = \"v\"\n\
          portkey_key = \"file:{marked}\"\n"
@@ -160,7 +218,12 @@ fn key_of_a_wrong_form_is_refused_at_start_with_its_place() {
     let by_file = [&http[..], &["token", "--auth-file", &of_file]].concat();
     let by_variable = [&http[..], &["token", "--auth-file", &of_variable]].concat();
     let by_oauth = [&http[..], &["oauth", "--auth-file", &oauth]].concat();
-    for Case { args, variable, places, shape } in [
+    for Case {
+        args,
+        variable,
+        places,
+        shape,
+    } in [
         Case {
             args: &["stdio"],
             variable: ("PORTKEY_API_KEY", "${PORTKEY_API_KEY}"),
@@ -211,11 +274,16 @@ fn key_of_a_wrong_form_is_refused_at_start_with_its_place() {
         },
     ] {
         let mut command = crate::process::command(args);
-        let output =
-            command.env(variable.0, variable.1).stdin(std::process::Stdio::null()).output();
+        let output = command
+            .env(variable.0, variable.1)
+            .stdin(std::process::Stdio::null())
+            .output();
         let output = output.unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && output.stdout.is_empty(), "{args:?}: {log}");
+        assert!(
+            !output.status.success() && output.stdout.is_empty(),
+            "{args:?}: {log}"
+        );
         for part in places.iter().chain([&shape]) {
             assert!(log.contains(part), "{args:?}: {part} is not in {log}");
         }

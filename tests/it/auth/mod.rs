@@ -17,17 +17,27 @@ use crate::{
 /// The keys that the upstream was asked with, in order.
 fn keys_seen(upstream: &Upstream) -> Vec<String> {
     let key = |head: String| {
-        let line = head.lines().find_map(|line| line.strip_prefix("x-portkey-api-key: "));
+        let line = head
+            .lines()
+            .find_map(|line| line.strip_prefix("x-portkey-api-key: "));
         line.unwrap_or_default().to_owned()
     };
-    upstream.requests().into_iter().map(|seen| key(seen.head)).collect()
+    upstream
+        .requests()
+        .into_iter()
+        .map(|seen| key(seen.head))
+        .collect()
 }
 
 async fn refused(request: RequestBuilder) -> (StatusCode, HeaderMap, String) {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-    (status, headers, body["error"]["message"].as_str().unwrap().to_owned())
+    (
+        status,
+        headers,
+        body["error"]["message"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -37,12 +47,20 @@ async fn credentials_in_an_address_are_refused_whoever_asks() {
         args.extend(mode);
         let mut server = Served::start(&args);
         let plain = server.url.clone();
-        for query in ["token=x", "a=b&Access_Token=x", "x-portkey-api-key=x", "api%5Fkey=x"] {
+        for query in [
+            "token=x",
+            "a=b&Access_Token=x",
+            "x-portkey-api-key=x",
+            "api%5Fkey=x",
+        ] {
             server.url = format!("{plain}?{query}");
             let request = modern(&server, "tools/list", json!({}));
             let (status, _, text) = refused(request.header("x-portkey-api-key", "pk-1")).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
-            assert!(text.contains("may not stand in the address"), "{query}: {text}");
+            assert!(
+                text.contains("may not stand in the address"),
+                "{query}: {text}"
+            );
         }
         server.url = plain;
     }
@@ -56,7 +74,10 @@ async fn a_key_that_would_not_count_is_refused() {
         let request = call(&server, "list-all-integrations", json!({})).header(header, "pk-1");
         let (status, _, text) = refused(request).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
-        assert!(text.contains("of a kind that this server does not take"), "{text}");
+        assert!(
+            text.contains("of a kind that this server does not take"),
+            "{text}"
+        );
     }
 }
 
@@ -68,13 +89,31 @@ fn options_that_contradict_each_other_are_refused() {
     let file = file.to_str().unwrap();
     let cases: &[(&[&str], &str)] = &[
         (&["--auth", "key", "--api-key", "pk-1"], "PORTKEY_API_KEY"),
-        (&["--auth", "key", "--enkrypt-api-key", "ek-1"], "ENKRYPT_API_KEY"),
-        (&["--auth", "key", "--api-key-file", file], "PORTKEY_API_KEY_FILE"),
-        (&["--auth", "token", "--auth-file", file, "--api-key", "pk-1"], "PORTKEY_API_KEY"),
+        (
+            &["--auth", "key", "--enkrypt-api-key", "ek-1"],
+            "ENKRYPT_API_KEY",
+        ),
+        (
+            &["--auth", "key", "--api-key-file", file],
+            "PORTKEY_API_KEY_FILE",
+        ),
+        (
+            &["--auth", "token", "--auth-file", file, "--api-key", "pk-1"],
+            "PORTKEY_API_KEY",
+        ),
         (&["--auth", "token"], "portkey-mcp token new"),
-        (&["--auth", "key", "--auth-file", file], "--auth-file belongs to"),
-        (&["--auth", "token", "--auth-file", "/nonexistent/tokens"], "/nonexistent/tokens"),
-        (&["--auth", "none", "--listen", "0.0.0.0:0"], "--auth key, token"),
+        (
+            &["--auth", "key", "--auth-file", file],
+            "--auth-file belongs to",
+        ),
+        (
+            &["--auth", "token", "--auth-file", "/nonexistent/tokens"],
+            "/nonexistent/tokens",
+        ),
+        (
+            &["--auth", "none", "--listen", "0.0.0.0:0"],
+            "--auth key, token",
+        ),
     ];
     for (args, expected) in cases {
         let args = [&["http", "--listen", "127.0.0.1:0"], *args].concat();
@@ -84,7 +123,10 @@ fn options_that_contradict_each_other_are_refused() {
             _ => args,
         };
         let (ok, out, log) = said(&args);
-        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {log}");
+        assert!(
+            !ok && out.is_empty() && log.contains(expected),
+            "{args:?}: {log}"
+        );
         assert!(!log.contains("pk-1") && !log.contains("ek-1"), "{log}");
     }
 }

@@ -14,7 +14,9 @@ struct Tokens {
 
 impl Tokens {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -23,7 +25,14 @@ impl Tokens {
 
     fn make(&self, name: &str, more: &[&str]) -> String {
         let path = self.path();
-        let mut args = vec!["token", "new", "--name", name, "--file", path.to_str().unwrap()];
+        let mut args = vec![
+            "token",
+            "new",
+            "--name",
+            name,
+            "--file",
+            path.to_str().unwrap(),
+        ];
         args.extend(more);
         let (ok, token, log) = said(&args);
         assert!(ok, "{log}");
@@ -32,7 +41,14 @@ impl Tokens {
 
     fn serve(&self, more: &[&str], variables: &[(&str, &str)]) -> Served {
         let path = self.path();
-        let mut args = vec!["http", "--listen", "127.0.0.1:0", "--auth", "token", "--auth-file"];
+        let mut args = vec![
+            "http",
+            "--listen",
+            "127.0.0.1:0",
+            "--auth",
+            "token",
+            "--auth-file",
+        ];
         args.push(path.to_str().unwrap());
         args.extend(more);
         Served::start_with(&args, variables)
@@ -47,28 +63,56 @@ async fn each_token_acts_with_its_own_key() {
     fs::write(&file, "pk-from-file\n").unwrap();
     let reference = format!("file:{}", file.display());
     let all = ["--scope", "portkey:read,portkey:write,portkey:delete"];
-    let one = tokens.make("one", &[&all[..], &["--portkey-key", "env:TEST_KEY_ONE"]].concat());
+    let one = tokens.make(
+        "one",
+        &[&all[..], &["--portkey-key", "env:TEST_KEY_ONE"]].concat(),
+    );
     let two = tokens.make("two", &[&all[..], &["--portkey-key", &reference]].concat());
     let keyless = tokens.make("keyless", &all);
-    let server =
-        tokens.serve(&["--base-url", &upstream.base_url], &[("TEST_KEY_ONE", "pk-from-env")]);
+    let server = tokens.serve(
+        &["--base-url", &upstream.base_url],
+        &[("TEST_KEY_ONE", "pk-from-env")],
+    );
     let list = |token: &str| call(&server, "list-all-integrations", json!({})).bearer_auth(token);
     for token in [&one, &two, &one] {
         let (status, body) = answer(list(token)).await;
-        assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+        assert_eq!(
+            (status, &body["result"]["isError"]),
+            (StatusCode::OK, &json!(false)),
+            "{body}"
+        );
     }
     let (_, body) = answer(list(&keyless)).await;
     let text = body["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("this caller has no Portkey API key"), "{text}");
-    assert_eq!(keys_seen(&upstream), ["pk-from-env", "pk-from-file", "pk-from-env"]);
-    assert!(!upstream.requests().iter().any(|seen| seen.head.contains("pmcp_")));
+    assert!(
+        text.contains("this caller has no Portkey API key"),
+        "{text}"
+    );
+    assert_eq!(
+        keys_seen(&upstream),
+        ["pk-from-env", "pk-from-file", "pk-from-env"]
+    );
+    assert!(
+        !upstream
+            .requests()
+            .iter()
+            .any(|seen| seen.head.contains("pmcp_"))
+    );
 }
 
 #[tokio::test]
 async fn strangers_are_told_what_is_wanted() {
     let tokens = Tokens::new();
     let good = tokens.make("one", &["--scope", "portkey:read"]);
-    let old = tokens.make("old", &["--scope", "portkey:read", "--expires", "2020-01-01T00:00:00Z"]);
+    let old = tokens.make(
+        "old",
+        &[
+            "--scope",
+            "portkey:read",
+            "--expires",
+            "2020-01-01T00:00:00Z",
+        ],
+    );
     let server = tokens.serve(&["--sandbox"], &[]);
     let list = || modern(&server, "tools/list", json!({}));
     let (status, _) = answer(list().bearer_auth(&good)).await;
@@ -79,25 +123,49 @@ async fn strangers_are_told_what_is_wanted() {
     let last = if nearly.pop() == Some('A') { 'B' } else { 'A' };
     nearly.push(last);
     let (_, missing, _) = refused(list()).await;
-    assert_eq!(missing[header::WWW_AUTHENTICATE], "Bearer realm=\"portkey-mcp\"");
+    assert_eq!(
+        missing[header::WWW_AUTHENTICATE],
+        "Bearer realm=\"portkey-mcp\""
+    );
     for (what, request, expected) in [
         ("none", list(), 401),
         ("another", list().bearer_auth(nearly), 401),
         ("one that has ended", list().bearer_auth(old), 401),
-        ("an empty one", list().header("authorization", "Bearer "), 400),
+        (
+            "an empty one",
+            list().header("authorization", "Bearer "),
+            400,
+        ),
         ("another scheme", list().basic_auth("one", Some(&good)), 400),
-        ("two", list().bearer_auth(&good).header("authorization", "Bearer x"), 400),
-        ("a key beside it", list().bearer_auth(&good).header("x-portkey-api-key", "pk"), 400),
+        (
+            "two",
+            list()
+                .bearer_auth(&good)
+                .header("authorization", "Bearer x"),
+            400,
+        ),
+        (
+            "a key beside it",
+            list().bearer_auth(&good).header("x-portkey-api-key", "pk"),
+            400,
+        ),
     ] {
         let (status, headers, text) = refused(request).await;
         assert_eq!(status.as_u16(), expected, "{what}: {text}");
-        assert_eq!(headers.contains_key(header::WWW_AUTHENTICATE), expected == 401, "{what}");
+        assert_eq!(
+            headers.contains_key(header::WWW_AUTHENTICATE),
+            expected == 401,
+            "{what}"
+        );
         assert!(!text.contains(&good), "{text}");
     }
     // What needs no caller needs no token.
     for path in ["/healthz", "/readyz"] {
         let url = server.url.replace("/mcp", path);
-        assert_eq!(client().get(url).send().await.unwrap().status(), StatusCode::OK);
+        assert_eq!(
+            client().get(url).send().await.unwrap().status(),
+            StatusCode::OK
+        );
     }
 }
 
@@ -106,7 +174,12 @@ async fn a_token_does_what_its_scopes_say_and_sees_its_toolsets() {
     let tokens = Tokens::new();
     let token = tokens.make(
         "narrow",
-        &["--scope", "portkey:read,portkey:prompts:write", "--toolset", "integrations,prompts"],
+        &[
+            "--scope",
+            "portkey:read,portkey:prompts:write",
+            "--toolset",
+            "integrations,prompts",
+        ],
     );
     let server = tokens.serve(&["--sandbox"], &[]);
     let (_, body) = answer(modern(&server, "tools/list", json!({})).bearer_auth(&token)).await;
@@ -117,23 +190,39 @@ async fn a_token_does_what_its_scopes_say_and_sees_its_toolsets() {
         .map(|tool| tool["name"].as_str().unwrap())
         .collect();
     // What only lacks a scope is listed, so that a client can ask for more.
-    assert!(names.contains(&"create-integration") && names.contains(&"list-prompts"), "{names:?}");
-    assert!(!names.contains(&"list-configs") && !names.contains(&"get-mcp-gateway"), "{names:?}");
+    assert!(
+        names.contains(&"create-integration") && names.contains(&"list-prompts"),
+        "{names:?}"
+    );
+    assert!(
+        !names.contains(&"list-configs") && !names.contains(&"get-mcp-gateway"),
+        "{names:?}"
+    );
     let said = async |tool: &str, arguments: Value| {
         let (_, body) = answer(call(&server, tool, arguments).bearer_auth(&token)).await;
-        body["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
+        body["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{body}"))
+            .to_owned()
     };
     let text = said("list-all-integrations", json!({ "page_size": 1 })).await;
     assert!(text.starts_with("{\""), "{text}");
     let new = json!({ "name": "n", "ai_provider_id": "openai", "key": "sk-1" });
     let text = said("create-integration", new).await;
-    for part in ["`portkey:write`", "`portkey:integrations:write`", "`narrow`"] {
+    for part in [
+        "`portkey:write`",
+        "`portkey:integrations:write`",
+        "`narrow`",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     let text = said("delete-integration", json!({ "slug": "openai-production" })).await;
     assert!(text.contains("`portkey:delete`"), "{text}");
     let text = said("list-configs", json!({})).await;
-    assert!(text.contains("toolset `configs`") && text.contains("not open"), "{text}");
+    assert!(
+        text.contains("toolset `configs`") && text.contains("not open"),
+        "{text}"
+    );
     let text = said("get-integration", json!({ "slug": "openai-production" })).await;
     assert!(text.contains("openai-production"), "still there: {text}");
 }
@@ -145,7 +234,10 @@ async fn the_file_takes_effect_when_it_changes() {
     let first = tokens.make("first", &["--scope", "portkey:read"]);
     let mut server = tokens.serve(&["--sandbox"], &[]);
     let status = async |url: &str, token: &str| {
-        let request = client().get(url).header("accept", "text/event-stream").bearer_auth(token);
+        let request = client()
+            .get(url)
+            .header("accept", "text/event-stream")
+            .bearer_auth(token);
         request.send().await.unwrap().status()
     };
     let url = server.url.clone();
@@ -159,7 +251,10 @@ async fn the_file_takes_effect_when_it_changes() {
 
     fs::write(tokens.path(), "[[token]]\nname = \"broken\"\n").unwrap();
     let line = server.read_until("does not hold");
-    assert!(line.contains("tokens.toml") && line.contains("sha256"), "{line}");
+    assert!(
+        line.contains("tokens.toml") && line.contains("sha256"),
+        "{line}"
+    );
     assert_ne!(status(&url, &second).await, StatusCode::UNAUTHORIZED);
 
     // As editors and orchestrators do it: a new file in the place of the old.
@@ -180,22 +275,34 @@ async fn a_change_of_the_file_is_announced() {
     let token = tokens.make("first", &["--scope", "portkey:read"]);
     let server = tokens.serve(&["--sandbox"], &[]);
     let lists = ["tools", "prompts", "resources"];
-    let wanted: Value =
-        lists.map(|list| (format!("{list}ListChanged"), json!(true))).into_iter().collect();
-    let listen = modern(&server, "subscriptions/listen", json!({ "notifications": wanted }));
+    let wanted: Value = lists
+        .map(|list| (format!("{list}ListChanged"), json!(true)))
+        .into_iter()
+        .collect();
+    let listen = modern(
+        &server,
+        "subscriptions/listen",
+        json!({ "notifications": wanted }),
+    );
     let mut stream = listen.bearer_auth(&token).send().await.unwrap();
     let mut heard = String::new();
     let mut until = async |part: &str| {
         while !heard.contains(part) {
-            let chunk =
-                stream.chunk().await.unwrap().unwrap_or_else(|| panic!("no {part}: {heard}"));
+            let chunk = stream
+                .chunk()
+                .await
+                .unwrap()
+                .unwrap_or_else(|| panic!("no {part}: {heard}"));
             heard.push_str(&String::from_utf8_lossy(&chunk));
         }
         heard.clone()
     };
     let acknowledged = until("acknowledged").await;
     for list in lists {
-        assert!(acknowledged.contains(&format!("\"{list}ListChanged\":true")), "{acknowledged}");
+        assert!(
+            acknowledged.contains(&format!("\"{list}ListChanged\":true")),
+            "{acknowledged}"
+        );
     }
     tokens.make("second", &["--scope", "portkey:read"]);
     for list in lists {
@@ -210,9 +317,18 @@ async fn streams(server: &Served, token: &str) -> ([Response; 2], String) {
     let listening = listen.send().await.unwrap();
     assert_eq!(listening.status(), StatusCode::OK);
     let begun = initialize(server).bearer_auth(token).send().await.unwrap();
-    let session = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-    let get = client().get(&server.url).header("accept", "text/event-stream");
-    let of_session = get.header("mcp-session-id", &session).bearer_auth(token).send().await;
+    let session = begun.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let get = client()
+        .get(&server.url)
+        .header("accept", "text/event-stream");
+    let of_session = get
+        .header("mcp-session-id", &session)
+        .bearer_auth(token)
+        .send()
+        .await;
     let of_session = of_session.unwrap();
     assert_eq!(of_session.status(), StatusCode::OK);
     ([listening, of_session], session)
@@ -246,13 +362,24 @@ async fn streams_and_sessions_end_when_their_token_is_withdrawn() {
     assert!(line.contains("caller=\"goes\""), "{line}");
     let list = |session: &str, token: &str| {
         let body = json!({ "jsonrpc": "2.0", "id": 3, "method": "tools/list" }).to_string();
-        post(&server, &body).header("mcp-session-id", session).bearer_auth(token)
+        post(&server, &body)
+            .header("mcp-session-id", session)
+            .bearer_auth(token)
     };
-    assert_eq!(refused(list(&session, &goes)).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        refused(list(&session, &goes)).await.0,
+        StatusCode::UNAUTHORIZED
+    );
     // Whose token stays hears that the file has changed, and goes on.
     let heard = read_until(&mut lasting[0], Some("notifications/tools/list_changed")).await;
-    assert!(heard.contains("notifications/tools/list_changed"), "{heard}");
-    assert_eq!(list(&other, &stays).send().await.unwrap().status(), StatusCode::OK);
+    assert!(
+        heard.contains("notifications/tools/list_changed"),
+        "{heard}"
+    );
+    assert_eq!(
+        list(&other, &stays).send().await.unwrap().status(),
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -276,17 +403,49 @@ fn an_entry_that_does_not_hold_is_told() {
     let path = tokens.path();
     let before = fs::read_to_string(&path).unwrap();
     for (args, expected) in [
-        (&["--name", "taken", "--scope", "portkey:read"] as &[&str], "the same name"),
-        (&["--name", "a b", "--scope", "portkey:read"], "1 to 64 letters"),
+        (
+            &["--name", "taken", "--scope", "portkey:read"] as &[&str],
+            "the same name",
+        ),
+        (
+            &["--name", "a b", "--scope", "portkey:read"],
+            "1 to 64 letters",
+        ),
         (&["--name", "x", "--scope", "read"], "portkey:read"),
-        (&["--name", "x", "--scope", "portkey:prompt:read"], "did you mean"),
-        (&["--name", "x", "--scope", "portkey:read", "--toolset", "prompt"], "did you mean"),
-        (&["--name", "x", "--scope", "portkey:read", "--expires", "soon"], "2027-01-31"),
+        (
+            &["--name", "x", "--scope", "portkey:prompt:read"],
+            "did you mean",
+        ),
+        (
+            &[
+                "--name",
+                "x",
+                "--scope",
+                "portkey:read",
+                "--toolset",
+                "prompt",
+            ],
+            "did you mean",
+        ),
+        (
+            &[
+                "--name",
+                "x",
+                "--scope",
+                "portkey:read",
+                "--expires",
+                "soon",
+            ],
+            "2027-01-31",
+        ),
         (&["--name", "x"], "--scope"),
     ] {
         let file = ["--file", path.to_str().unwrap()];
         let (ok, out, log) = said(&[&["token", "new"], args, &file].concat());
-        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {log}");
+        assert!(
+            !ok && out.is_empty() && log.contains(expected),
+            "{args:?}: {log}"
+        );
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
 
@@ -295,19 +454,37 @@ fn an_entry_that_does_not_hold_is_told() {
     for (text, expected) in [
         ("[[token]]\nnom = 1".to_owned(), "line 2"),
         (entry("scopes = []"), "could do nothing"),
-        (entry("scopes = [\"portkey:read\"]\nportkey_key = \"pk-written-out\""), "env:VARIABLE"),
-        (entry("scopes = [\"portkey:read\"]\nportkey_key = \"env:TEST_UNSET\""), "TEST_UNSET"),
+        (
+            entry("scopes = [\"portkey:read\"]\nportkey_key = \"pk-written-out\""),
+            "env:VARIABLE",
+        ),
+        (
+            entry("scopes = [\"portkey:read\"]\nportkey_key = \"env:TEST_UNSET\""),
+            "TEST_UNSET",
+        ),
         (
             entry("scopes = [\"portkey:read\"]\nportkey_key = \"file:/nonexistent/k\""),
             "/nonexistent",
         ),
-        (entry("scopes = [\"portkey:read\"]").replace('0', "g"), "64 hexadecimal"),
+        (
+            entry("scopes = [\"portkey:read\"]").replace('0', "g"),
+            "64 hexadecimal",
+        ),
         (entry("scopes = [\"portkey:read\"]").repeat(2), "the same"),
     ] {
         fs::write(&path, &text).unwrap();
-        let args = ["http", "--auth", "token", "--auth-file", path.to_str().unwrap()];
+        let args = [
+            "http",
+            "--auth",
+            "token",
+            "--auth-file",
+            path.to_str().unwrap(),
+        ];
         let (ok, _, log) = said(&args);
-        assert!(!ok && log.contains(expected) && log.contains("tokens.toml"), "{text}: {log}");
+        assert!(
+            !ok && log.contains(expected) && log.contains("tokens.toml"),
+            "{text}: {log}"
+        );
         assert!(!log.contains("pk-written-out"), "{log}");
     }
 }
@@ -317,9 +494,14 @@ fn an_entry_that_does_not_hold_is_told() {
 fn an_entry_and_its_token_go_different_ways() {
     let made = command(&["token", "new", "--name", "ci", "--scope", "portkey:read"]);
     let output = { made }.output().unwrap();
-    let (entry, log) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(entry.starts_with("[[token]]\nname = \"ci\"\n") && !entry.contains("pmcp_"), "{entry}");
+    let (entry, log) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert!(
+        entry.starts_with("[[token]]\nname = \"ci\"\n") && !entry.contains("pmcp_"),
+        "{entry}"
+    );
     let token = &log[log.find("pmcp_").unwrap()..];
     assert_eq!(token.trim().len(), "pmcp_".len() + 43, "256 bits: {token}");
 }

@@ -37,16 +37,30 @@ fn cases() -> Vec<Case> {
         case("too large an answer", || {
             Act::Flood(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec(), 11)
         }),
-        case("a success that is no JSON", || answer("200 OK", HTML, "<html></html>")),
+        case("a success that is no JSON", || {
+            answer("200 OK", HTML, "<html></html>")
+        }),
         case("a success that says it failed", || {
             answer("200 OK", JSON, r#"{"success":false,"error":"half of it"}"#)
         }),
-        case("an internal error", || answer("500 Internal Server Error", JSON, "{}")),
-        case("a gateway's page", || answer("502 Bad Gateway", HTML, "<html></html>")),
-        case("a gateway's timeout", || answer("504 Gateway Timeout", "", "")),
-        case("a request timeout", || answer("408 Request Timeout", JSON, "{}")),
-        case("a redirect to what came of it", || answer("303 See Other", "location: /x\r\n", "")),
-        case("a redirect with a page", || answer("302 Found", HTML, "<html></html>")),
+        case("an internal error", || {
+            answer("500 Internal Server Error", JSON, "{}")
+        }),
+        case("a gateway's page", || {
+            answer("502 Bad Gateway", HTML, "<html></html>")
+        }),
+        case("a gateway's timeout", || {
+            answer("504 Gateway Timeout", "", "")
+        }),
+        case("a request timeout", || {
+            answer("408 Request Timeout", JSON, "{}")
+        }),
+        case("a redirect to what came of it", || {
+            answer("303 See Other", "location: /x\r\n", "")
+        }),
+        case("a redirect with a page", || {
+            answer("302 Found", HTML, "<html></html>")
+        }),
     ]
 }
 
@@ -61,15 +75,31 @@ fn writes() -> [Write; 3] {
     let update = json!({ "slug": "x", "name": "n" });
     let (new, gone) = (create(), json!({ "slug": "x" }));
     [
-        Write { tool: "create-integration", arguments: new, look: "list-all-integrations" },
-        Write { tool: "update-integration", arguments: update, look: "get-integration" },
-        Write { tool: "delete-integration", arguments: gone, look: "get-integration" },
+        Write {
+            tool: "create-integration",
+            arguments: new,
+            look: "list-all-integrations",
+        },
+        Write {
+            tool: "update-integration",
+            arguments: update,
+            look: "get-integration",
+        },
+        Write {
+            tool: "delete-integration",
+            arguments: gone,
+            look: "get-integration",
+        },
     ]
 }
 
 /// What would have a model make the call again.
-const INVITATIONS: [&str; 4] =
-    ["then call again", "Call again", "can be made again", "Ask for less"];
+const INVITATIONS: [&str; 4] = [
+    "then call again",
+    "Call again",
+    "can be made again",
+    "Ask for less",
+];
 
 #[tokio::test]
 async fn write_that_may_have_taken_effect_says_so_and_where_to_look() {
@@ -77,9 +107,17 @@ async fn write_that_may_have_taken_effect_says_so_and_where_to_look() {
         let upstream = Upstream::start(move |_| act()).await;
         let dispatcher = with(&upstream, |settings| {
             settings.timeout = Duration::from_millis(300);
-            settings.retries = Retries { most: 0, ..settings.retries };
+            settings.retries = Retries {
+                most: 0,
+                ..settings.retries
+            };
         });
-        for Write { tool, arguments, look } in writes() {
+        for Write {
+            tool,
+            arguments,
+            look,
+        } in writes()
+        {
             let text = call(&dispatcher, tool, arguments).await.unwrap_err();
             let told = format!("It may have taken effect all the same: look with `{look}`");
             assert!(text.contains(&told), "{tool}, {name}: {text}");
@@ -87,7 +125,9 @@ async fn write_that_may_have_taken_effect_says_so_and_where_to_look() {
                 assert!(!text.contains(invitation), "{tool}, {name}: {text}");
             }
         }
-        let text = call(&dispatcher, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+        let text = call(&dispatcher, "get-integration", json!({ "slug": "x" }))
+            .await
+            .unwrap_err();
         assert!(!text.contains("taken effect"), "a read, {name}: {text}");
     }
 }
@@ -106,7 +146,9 @@ async fn error_says_whether_the_call_may_have_taken_effect() {
         let upstream = Upstream::start(move |_| answer(status, "", "")).await;
         let dispatcher = with(&upstream, |_| {});
         let arguments = create().as_object().unwrap().clone();
-        let outcome = dispatcher.call(&operator(), "create-integration", arguments).await;
+        let outcome = dispatcher
+            .call(&operator(), "create-integration", arguments)
+            .await;
         let error = outcome.unwrap_err();
         assert_eq!(error.may_have_taken_effect(), expected, "{status}");
         let says_so = reply::words(&error).contains("may have taken effect");
@@ -119,11 +161,17 @@ async fn error_says_whether_the_call_may_have_taken_effect() {
 async fn refusal_after_a_lost_attempt_leaves_open_what_happened() {
     let upstream = Upstream::start(|n| match n {
         0 => Act::Drop,
-        _ => answer("404 Not Found", JSON, r#"{"data":{"message":"Gone","errorCode":"AB08"}}"#),
+        _ => answer(
+            "404 Not Found",
+            JSON,
+            r#"{"data":{"message":"Gone","errorCode":"AB08"}}"#,
+        ),
     })
     .await;
     let dispatcher = with(&upstream, |_| {});
-    let text = call(&dispatcher, "delete-integration", json!({ "slug": "x" })).await.unwrap_err();
+    let text = call(&dispatcher, "delete-integration", json!({ "slug": "x" }))
+        .await
+        .unwrap_err();
     assert_eq!(upstream.count(), 2);
     assert!(text.contains("404 AB08: Gone"), "{text}");
     assert!(text.contains("look with `get-integration`"), "{text}");
@@ -139,7 +187,10 @@ async fn refusal_after_being_asked_to_wait_leaves_nothing_open() {
     .await;
     let dispatcher = with(&upstream, |_| {});
     let arguments = json!({ "slug": "x" }).as_object().unwrap().clone();
-    let error = dispatcher.call(&operator(), "delete-integration", arguments).await.unwrap_err();
+    let error = dispatcher
+        .call(&operator(), "delete-integration", arguments)
+        .await
+        .unwrap_err();
     assert!(matches!(error, CallError::Refused(..)), "{error}");
     assert!(!error.may_have_taken_effect(), "{error}");
 }

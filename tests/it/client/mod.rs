@@ -27,7 +27,9 @@ async fn call_as(
     tool: &str,
     args: Value,
 ) -> Result<Value, String> {
-    let outcome = dispatcher.call(principal, tool, args.as_object().unwrap().clone()).await;
+    let outcome = dispatcher
+        .call(principal, tool, args.as_object().unwrap().clone())
+        .await;
     outcome.map_err(|error| {
         let text = reply::words(&error);
         assert!(
@@ -51,13 +53,29 @@ fn create() -> Value {
 #[tokio::test]
 async fn a_request_carries_the_key_and_no_more_than_it_must() {
     let upstream = Upstream::start(|_| ok("{}")).await;
-    call(&dispatcher(&upstream), "create-integration", create()).await.unwrap();
+    call(&dispatcher(&upstream), "create-integration", create())
+        .await
+        .unwrap();
     let seen = &upstream.requests()[0];
-    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/v1/integrations"));
-    assert!(seen.head.contains(&format!("x-portkey-api-key: {KEY}")), "{}", seen.head);
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str()),
+        ("POST", "/v1/integrations")
+    );
+    assert!(
+        seen.head.contains(&format!("x-portkey-api-key: {KEY}")),
+        "{}",
+        seen.head
+    );
     assert!(seen.head.contains("accept-encoding: gzip"), "{}", seen.head);
-    assert!(!seen.head.to_lowercase().contains("authorization"), "{}", seen.head);
-    assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap(), create());
+    assert!(
+        !seen.head.to_lowercase().contains("authorization"),
+        "{}",
+        seen.head
+    );
+    assert_eq!(
+        serde_json::from_slice::<Value>(&seen.body).unwrap(),
+        create()
+    );
 }
 
 #[tokio::test]
@@ -68,14 +86,25 @@ async fn successes_come_in_many_shapes() {
         (ok("null"), json!({})),
         (ok(""), json!({})),
         (ok(" \n"), json!({})),
-        (ok(r#"{"success":true,"data":{}}"#), json!({ "success": true, "data": {} })),
-        (ok(r#"{"error":null,"id":"x"}"#), json!({ "error": null, "id": "x" })),
+        (
+            ok(r#"{"success":true,"data":{}}"#),
+            json!({ "success": true, "data": {} }),
+        ),
+        (
+            ok(r#"{"error":null,"id":"x"}"#),
+            json!({ "error": null, "id": "x" }),
+        ),
         (answer("204 No Content", "", ""), json!({})),
     ];
     for (i, (act, expected)) in cases.into_iter().enumerate() {
         let act = std::sync::Mutex::new(Some(act));
         let upstream = Upstream::start(move |_| act.lock().unwrap().take().unwrap()).await;
-        let got = call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await;
+        let got = call(
+            &dispatcher(&upstream),
+            "get-integration",
+            json!({ "slug": "x" }),
+        )
+        .await;
         assert_eq!(got, Ok(expected), "case {i}");
     }
 }
@@ -151,14 +180,24 @@ async fn every_refusal_is_told_in_full() {
             r#"{"data":{"message":"Exists","errorCode":"AB07"}}"#,
             &["409 AB07: Exists", "another slug"],
         ),
-        ("412 Precondition Failed", json, "{}", &["412: Precondition Failed", "budget"]),
+        (
+            "412 Precondition Failed",
+            json,
+            "{}",
+            &["412: Precondition Failed", "budget"],
+        ),
         (
             "500 Internal Server Error",
             json,
             r#"{"request_id":"r9","message":"Oops"}"#,
             &["500: Oops (request id r9)", "Call again"],
         ),
-        ("500 Internal Server Error", "", "", &["500: Internal Server Error"]),
+        (
+            "500 Internal Server Error",
+            "",
+            "",
+            &["500: Internal Server Error"],
+        ),
         ("404 Not Found", json, "null", &["404: Not Found"]),
         (
             "403 Forbidden",
@@ -190,15 +229,27 @@ async fn every_refusal_is_told_in_full() {
             r#"{"error":{"message":"upstream down","code":"X1"}}"#,
             &["200 X1: upstream down"],
         ),
-        ("418 I'm a teapot", json, "[]", &["418: I'm a teapot", "hardly help"]),
+        (
+            "418 I'm a teapot",
+            json,
+            "[]",
+            &["418: I'm a teapot", "hardly help"],
+        ),
     ];
     for (status, headers, body, expected) in cases {
         let upstream = Upstream::start(|_| answer(status, headers, body)).await;
-        let text = call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" }))
-            .await
-            .unwrap_err();
+        let text = call(
+            &dispatcher(&upstream),
+            "get-integration",
+            json!({ "slug": "x" }),
+        )
+        .await
+        .unwrap_err();
         for part in *expected {
-            assert!(text.contains(part), "{status} {body}: missing {part:?} in {text}");
+            assert!(
+                text.contains(part),
+                "{status} {body}: missing {part:?} in {text}"
+            );
         }
         assert_eq!(upstream.requests().len(), 1, "{status} was sent again");
     }
@@ -207,13 +258,19 @@ async fn every_refusal_is_told_in_full() {
 #[tokio::test]
 async fn waiting_is_bounded() {
     let upstream = Upstream::start(|_| Act::Hang).await;
-    let hasty = with(&upstream, |settings| settings.timeout = Duration::from_millis(200));
-    let text = call(&hasty, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    let hasty = with(&upstream, |settings| {
+        settings.timeout = Duration::from_millis(200)
+    });
+    let text = call(&hasty, "get-integration", json!({ "slug": "x" }))
+        .await
+        .unwrap_err();
     assert!(
         text.contains("did not answer within 0.2 s") && text.contains("can be made again"),
         "{text}"
     );
-    let text = call(&hasty, "create-integration", create()).await.unwrap_err();
+    let text = call(&hasty, "create-integration", create())
+        .await
+        .unwrap_err();
     assert!(text.contains("may have taken effect"), "{text}");
 }
 
@@ -224,8 +281,13 @@ async fn broken_answers_are_told_as_broken() {
     let garbage = b"SSH-2.0-OpenSSH_9.2\r\n".to_vec();
     for bytes in [short, chunked, garbage] {
         let upstream = Upstream::start(move |_| Act::Write(bytes.clone())).await;
-        let text = call(&dispatcher(&upstream), "create-integration", create()).await.unwrap_err();
-        assert!(text.contains("broke before its answer was complete"), "{text}");
+        let text = call(&dispatcher(&upstream), "create-integration", create())
+            .await
+            .unwrap_err();
+        assert!(
+            text.contains("broke before its answer was complete"),
+            "{text}"
+        );
         assert!(text.contains("may have taken effect"), "{text}");
     }
 }
@@ -236,14 +298,22 @@ async fn answers_are_bounded() {
     let endless = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
     for head in [declared, endless] {
         let upstream = Upstream::start(move |_| Act::Flood(head.clone(), 50)).await;
-        let text = call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" }))
-            .await
-            .unwrap_err();
+        let text = call(
+            &dispatcher(&upstream),
+            "get-integration",
+            json!({ "slug": "x" }),
+        )
+        .await
+        .unwrap_err();
         assert!(
             text.contains("larger than 10485760 bytes") && text.contains("page_size"),
             "{text}"
         );
-        assert_eq!(upstream.requests().len(), 1, "too large an answer was asked for again");
+        assert_eq!(
+            upstream.requests().len(),
+            1,
+            "too large an answer was asked for again"
+        );
     }
 }
 
@@ -255,7 +325,10 @@ async fn without_a_key_nothing_is_sent_and_both_ways_out_are_named() {
     let dispatcher = dispatcher(&upstream);
     let text = call_as(&keyless, &dispatcher, "list-all-integrations", json!({})).await;
     let text = text.unwrap_err();
-    assert!(text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"), "{text}");
+    assert!(
+        text.contains("PORTKEY_API_KEY") && text.contains("--sandbox"),
+        "{text}"
+    );
     assert_eq!(upstream.requests().len(), 0);
 }
 
@@ -279,7 +352,10 @@ fn refusals_keep_what_later_layers_need() {
             _ => None,
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let upstream = Upstream::start(|_| answer("409 Conflict", "", "{}")).await;
         let error = dispatcher(&upstream)
@@ -298,7 +374,10 @@ async fn arguments_too_long_for_an_address_are_named() {
         let outcome = call(&dispatcher(&upstream), "list-labels", arguments).await;
         assert_eq!(outcome.is_ok(), is_sent, "{bytes}: {outcome:?}");
         if let Err(text) = outcome {
-            assert!(text.contains("`search`") && text.contains("64000 fit"), "{text}");
+            assert!(
+                text.contains("`search`") && text.contains("64000 fit"),
+                "{text}"
+            );
             assert!(text.len() < 1000 && !text.contains("connection"), "{text}");
         }
     }

@@ -24,7 +24,9 @@ async fn refused_as(
     let body = body.to_string();
     let json = "content-type: application/json\r\n";
     let upstream = Upstream::start(move |_| answer(status, json, &body)).await;
-    call_as(principal, &dispatcher(&upstream), tool, args).await.unwrap_err()
+    call_as(principal, &dispatcher(&upstream), tool, args)
+        .await
+        .unwrap_err()
 }
 
 struct Nested {
@@ -124,7 +126,10 @@ async fn nested_details_are_told_below_the_message() {
             body: json!({"message": "Bad", "errors": [{"property": "name", "constraints":
                 {"isString": "name must be text", "minLength": "name must be longer"}}]}),
             message: "400: Bad",
-            details: &["- `name`: name must be text", "- `name`: name must be longer"],
+            details: &[
+                "- `name`: name must be text",
+                "- `name`: name must be longer",
+            ],
         },
         Nested {
             body: json!({"name": ["This field is required."]}),
@@ -142,10 +147,23 @@ async fn nested_details_are_told_below_the_message() {
             details: &[],
         },
     ];
-    for Nested { body, message, details } in cases {
-        let told = refused("400 Bad Request", body.clone(), "create-integration", create()).await;
+    for Nested {
+        body,
+        message,
+        details,
+    } in cases
+    {
+        let told = refused(
+            "400 Bad Request",
+            body.clone(),
+            "create-integration",
+            create(),
+        )
+        .await;
         let lines: Vec<_> = told.lines().collect();
-        let [first, between @ .., _advice] = &lines[..] else { panic!("{told}") };
+        let [first, between @ .., _advice] = &lines[..] else {
+            panic!("{told}")
+        };
         assert!(first.ends_with(message), "{body}: {told}");
         assert_eq!(between, details, "{body}: {told}");
     }
@@ -164,11 +182,20 @@ async fn details_are_bounded_and_scrubbed() {
     errors.extend((0..500).map(|i| json!(format!("cause number {i}"))));
     let body = json!({"data": {"message": format!("{} {key}", "z".repeat(990)), "errors": errors}});
     let told = refused("400 Bad Request", body, "create-integration", create()).await;
-    assert!(!told.contains("sk-abc") && !told.contains("a8f5f167"), "{told}");
-    assert!(told.contains(&format!("`name`: no key {MASK} here")), "{told}");
+    assert!(
+        !told.contains("sk-abc") && !told.contains("a8f5f167"),
+        "{told}"
+    );
+    assert!(
+        told.contains(&format!("`name`: no key {MASK} here")),
+        "{told}"
+    );
     assert!(told.contains(&format!("`api_key`: {MASK}")), "{told}");
     assert!(told.contains("`key`: required"), "{told}");
-    assert!(told.contains("cause number 2") && !told.contains("cause number 3\n"), "{told}");
+    assert!(
+        told.contains("cause number 2") && !told.contains("cause number 3\n"),
+        "{told}"
+    );
     assert!(told.contains("- and 497 more"), "{told}");
     assert!(told.len() < 4_000, "{}", told.len());
     let deep = (0..60).fold(json!("bottom"), |below, _| json!({"errors": [below]}));
@@ -224,7 +251,11 @@ async fn causes_are_guessed_only_where_the_upstream_names_none() {
             body: forbidden(),
             tool: "get-integration",
             args: json!({"slug": "s"}),
-            says: &["below Enterprise", "the resource does not exist", "Check the id first"],
+            says: &[
+                "below Enterprise",
+                "the resource does not exist",
+                "Check the id first",
+            ],
             says_not: &[],
         },
         Advice {
@@ -310,7 +341,15 @@ async fn causes_are_guessed_only_where_the_upstream_names_none() {
             says_not: &["200: OK", "it names"],
         },
     ];
-    for Advice { status, body, tool, args, says, says_not } in cases {
+    for Advice {
+        status,
+        body,
+        tool,
+        args,
+        says,
+        says_not,
+    } in cases
+    {
         let told = refused(status, body, tool, args).await;
         for part in says {
             assert!(told.contains(part), "missing {part:?}: {told}");
@@ -318,7 +357,11 @@ async fn causes_are_guessed_only_where_the_upstream_names_none() {
         // The first line quotes the tool's name.
         let after = told.split_once(": ").unwrap().1;
         for part in says_not {
-            let place = if *part == "`" { told.lines().last().unwrap() } else { after };
+            let place = if *part == "`" {
+                told.lines().last().unwrap()
+            } else {
+                after
+            };
             assert!(!place.contains(part), "has {part:?}: {told}");
         }
     }
@@ -336,17 +379,30 @@ async fn refused_key_is_told_to_whoever_can_replace_it() {
     };
     let env = || KeySource::Env("PORTKEY_API_KEY".to_owned());
     let cases = [
-        (with(Method::Local, env()), "Check PORTKEY_API_KEY", "operator"),
+        (
+            with(Method::Local, env()),
+            "Check PORTKEY_API_KEY",
+            "operator",
+        ),
         (
             with(Method::Key, KeySource::Request),
             "The key came with this request",
             "PORTKEY_API_KEY",
         ),
-        (with(Method::Token, env()), "tell its operator", "came with this request"),
+        (
+            with(Method::Token, env()),
+            "tell its operator",
+            "came with this request",
+        ),
     ];
     for (principal, says, says_not) in cases {
-        let told =
-            refused_as(&principal, "401 Unauthorized", body(), "list-all-integrations", json!({}));
+        let told = refused_as(
+            &principal,
+            "401 Unauthorized",
+            body(),
+            "list-all-integrations",
+            json!({}),
+        );
         let told = told.await;
         assert!(told.contains(says) && !told.contains(says_not), "{told}");
     }
@@ -364,6 +420,9 @@ async fn dry_run_tells_why_the_current_state_is_unknown() {
     let args = json!({"slug": "s", "name": "New"});
     let told = call(&dispatcher, "update-integration", args).await.unwrap();
     let note = told["note"].as_str().unwrap();
-    assert!(note.contains("`get-integration` was refused with 404: No such integration"), "{note}");
+    assert!(
+        note.contains("`get-integration` was refused with 404: No such integration"),
+        "{note}"
+    );
     assert!(!note.contains("GET /"), "{note}");
 }

@@ -17,9 +17,14 @@ async fn what_may_be_repeated_is() {
         "503 Service Unavailable",
         "504 Gateway Timeout",
     ] {
-        let upstream =
-            Upstream::start(move |n| if n < 2 { answer(status, "", "") } else { ok(r#"{"n":3}"#) })
-                .await;
+        let upstream = Upstream::start(move |n| {
+            if n < 2 {
+                answer(status, "", "")
+            } else {
+                ok(r#"{"n":3}"#)
+            }
+        })
+        .await;
         for (tool, args) in [
             ("get-integration", json!({ "slug": "x" })),
             ("update-integration", json!({ "slug": "x", "name": "n" })),
@@ -33,7 +38,11 @@ async fn what_may_be_repeated_is() {
                 "{tool} after {status}"
             );
         }
-        let bodies: Vec<_> = upstream.requests().into_iter().map(|seen| seen.body).collect();
+        let bodies: Vec<_> = upstream
+            .requests()
+            .into_iter()
+            .map(|seen| seen.body)
+            .collect();
         assert_eq!(bodies.last().unwrap(), br#"{"name":"n"}"#);
     }
 }
@@ -41,12 +50,22 @@ async fn what_may_be_repeated_is() {
 #[tokio::test]
 async fn repetition_is_bounded_and_told() {
     let upstream = Upstream::start(|_| answer("503 Service Unavailable", "", "{}")).await;
-    let text =
-        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await.unwrap_err();
-    assert!(text.contains("503") && text.contains("after 4 attempts"), "{text}");
+    let text = call(
+        &dispatcher(&upstream),
+        "get-integration",
+        json!({ "slug": "x" }),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        text.contains("503") && text.contains("after 4 attempts"),
+        "{text}"
+    );
     assert_eq!(upstream.requests().len(), 4);
     let none = with(&upstream, |settings| settings.retries.most = 0);
-    call(&none, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    call(&none, "get-integration", json!({ "slug": "x" }))
+        .await
+        .unwrap_err();
     assert_eq!(upstream.requests().len(), 5);
 }
 
@@ -73,7 +92,12 @@ async fn a_post_is_never_repeated_once_it_was_sent() {
 async fn a_lost_connection_is_made_again_for_reads() {
     let upstream = Upstream::start(|n| if n == 0 { Act::Drop } else { ok("{}") }).await;
     assert_eq!(
-        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await,
+        call(
+            &dispatcher(&upstream),
+            "get-integration",
+            json!({ "slug": "x" })
+        )
+        .await,
         Ok(json!({}))
     );
     assert_eq!(upstream.requests().len(), 2);
@@ -82,30 +106,61 @@ async fn a_lost_connection_is_made_again_for_reads() {
 #[tokio::test]
 async fn retry_after_is_honoured_up_to_a_cap() {
     let asks = |seconds: &'static str| {
-        move |n| if n == 0 { answer("429 Too Many Requests", seconds, "") } else { ok("{}") }
+        move |n| {
+            if n == 0 {
+                answer("429 Too Many Requests", seconds, "")
+            } else {
+                ok("{}")
+            }
+        }
     };
     // Our own pause of a millisecond would fit into the call; the second that is asked for does not.
     let upstream = Upstream::start(asks("retry-after: 1\r\n")).await;
-    let brief = with(&upstream, |settings| settings.timeout = Duration::from_millis(900));
-    let text = call(&brief, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    let brief = with(&upstream, |settings| {
+        settings.timeout = Duration::from_millis(900)
+    });
+    let text = call(&brief, "get-integration", json!({ "slug": "x" }))
+        .await
+        .unwrap_err();
     assert!(text.contains("429"), "{text}");
     assert_eq!(upstream.requests().len(), 1);
     let upstream = Upstream::start(asks("retry-after: 1\r\n")).await;
     assert_eq!(
-        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await,
+        call(
+            &dispatcher(&upstream),
+            "get-integration",
+            json!({ "slug": "x" })
+        )
+        .await,
         Ok(json!({}))
     );
     let upstream = Upstream::start(asks("retry-after: Fri, 01 Jan 2100 00:00:00 GMT\r\n")).await;
-    call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    call(
+        &dispatcher(&upstream),
+        "get-integration",
+        json!({ "slug": "x" }),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(upstream.requests().len(), 1);
     let upstream = Upstream::start(asks("retry-after: Thu, 01 Jan 1970 00:00:00 GMT\r\n")).await;
     assert_eq!(
-        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await,
+        call(
+            &dispatcher(&upstream),
+            "get-integration",
+            json!({ "slug": "x" })
+        )
+        .await,
         Ok(json!({}))
     );
     let upstream = Upstream::start(asks("retry-after: 3600\r\n")).await;
-    let text =
-        call(&dispatcher(&upstream), "get-integration", json!({ "slug": "x" })).await.unwrap_err();
+    let text = call(
+        &dispatcher(&upstream),
+        "get-integration",
+        json!({ "slug": "x" }),
+    )
+    .await
+    .unwrap_err();
     assert!(text.contains("429"), "{text}");
     assert_eq!(upstream.requests().len(), 1);
 }
@@ -116,9 +171,10 @@ async fn a_refused_connection_says_that_nothing_was_sent() {
     let address = format!("http://{}/v1", closed.local_addr().unwrap());
     drop(closed);
     let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings(&address)));
-    for (tool, args) in
-        [("get-integration", json!({ "slug": "x" })), ("create-integration", create())]
-    {
+    for (tool, args) in [
+        ("get-integration", json!({ "slug": "x" })),
+        ("create-integration", create()),
+    ] {
         let text = call(&dispatcher, tool, args).await.unwrap_err();
         assert!(
             text.contains("could not be reached, nothing was sent") && text.contains("refused"),
@@ -138,6 +194,11 @@ async fn what_was_sent_once_is_not_told_as_unsent() {
         stream.readable().await.unwrap();
     });
     let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings(&address)));
-    let text = call(&dispatcher, "get-integration", json!({ "slug": "x" })).await.unwrap_err();
-    assert!(text.contains("refused") && !text.contains("nothing was sent"), "{text}");
+    let text = call(&dispatcher, "get-integration", json!({ "slug": "x" }))
+        .await
+        .unwrap_err();
+    assert!(
+        text.contains("refused") && !text.contains("nothing was sent"),
+        "{text}"
+    );
 }

@@ -19,7 +19,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("", ".data_points[].rate is not integer"),
     ("get-cost-graph", ".data_points[].total is not integer"),
     ("get-cache-hit-rate-graph", ".data_points[].cumulative_"),
-    ("get-metadata-grouped-data", ".data[].avg_weighted_feedback is not integer"),
+    (
+        "get-metadata-grouped-data",
+        ".data[].avg_weighted_feedback is not integer",
+    ),
     ("get-metadata-grouped-data", ".data[].cost is not integer"),
     // A unit that the documents have and the record does not.
     ("create-workspace", ".rate_limits[].unit is not"),
@@ -27,19 +30,37 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("get-mcp-gateway", ".servers_config.common_overrides."),
     ("get-mcp-gateway", ".servers_config.servers[].input_"),
     ("get-mcp-gateway", ".servers_config.servers[].output_"),
-    ("modify-mcp-gateway", ".data.servers_config.common_overrides."),
-    ("modify-mcp-gateway", ".data.servers_config.servers[].input_"),
-    ("modify-mcp-gateway", ".data.servers_config.servers[].output_"),
-    ("get-mcp-registry-server", ".mcp_config.denied_tools is missing"),
+    (
+        "modify-mcp-gateway",
+        ".data.servers_config.common_overrides.",
+    ),
+    (
+        "modify-mcp-gateway",
+        ".data.servers_config.servers[].input_",
+    ),
+    (
+        "modify-mcp-gateway",
+        ".data.servers_config.servers[].output_",
+    ),
+    (
+        "get-mcp-registry-server",
+        ".mcp_config.denied_tools is missing",
+    ),
     ("get-mcp-registry-server", ".mcp_config.input_"),
     // Told by quirks.md §8.5, not by the document.
     ("get-ai-models-grouped-data", ".data[].cost is not recorded"),
     // 0 and 1 for booleans (quirks.md §8.1).
     ("get-prompt-version", ".is_raw_template is not boolean"),
     // Envelopes differ (quirks.md §4.8).
-    ("list-integration-workspaces", ".global_workspace_access is not recorded"),
+    (
+        "list-integration-workspaces",
+        ".global_workspace_access is not recorded",
+    ),
     ("list-mcp-integrations", ".object is not recorded"),
-    ("list-mcp-server-user-access", ".data[].object is not recorded"),
+    (
+        "list-mcp-server-user-access",
+        ".data[].object is not recorded",
+    ),
     // The Terraform provider and the SDKs read these at the top.
     ("create-config", ".id is not recorded"),
     ("create-config", ".slug is not recorded"),
@@ -57,20 +78,32 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("get-integration", ".workspace_id is not recorded"),
     ("get-provider", ".id is not recorded"),
     ("list-all-providers", ".data[].id is not recorded"),
-    ("list-integration-models", ".allow_all_models is not recorded"),
+    (
+        "list-integration-models",
+        ".allow_all_models is not recorded",
+    ),
     // Seen live: a key says only what was set, and a workspace's status is in lists.
     ("get-api-key", ".defaults.allow_config_override is missing"),
     ("get-workspace", ".status is not recorded"),
     // In Portkey's documents on policies.
     ("get-rate-limits-policy", ".description is not recorded"),
     ("get-usage-limits-policy", ".description is not recorded"),
-    ("list-rate-limits-policies", ".data[].description is not recorded"),
-    ("list-usage-limits-policies", ".data[].description is not recorded"),
+    (
+        "list-rate-limits-policies",
+        ".data[].description is not recorded",
+    ),
+    (
+        "list-usage-limits-policies",
+        ".data[].description is not recorded",
+    ),
     // An update of the name alone makes no version (quirks.md §6).
     ("update-prompt", ".id is missing"),
     ("update-prompt", ".prompt_version_id is missing"),
     ("update-prompt", ".slug is missing"),
-    ("update-prompt-partial", ".prompt_partial_version_id is missing"),
+    (
+        "update-prompt-partial",
+        ".prompt_partial_version_id is missing",
+    ),
     // True is left out (quirks.md §8.13), and so is a name that was not given.
     ("get-guardrail", ".checks[].is_enabled is missing"),
     ("get-guardrail", ".checks[].name is missing"),
@@ -79,13 +112,22 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("get-workspace-member", ".role is not admin|member|manager"),
     // What can be written can be read, although no answer was seen that has it.
     ("get-api-key", ".rotation_policy is not recorded"),
-    ("list-all-api-keys", ".data[].rotation_policy is not recorded"),
-    ("list-all-api-keys", ".data[].defaults.allow_config_override is not recorded"),
+    (
+        "list-all-api-keys",
+        ".data[].rotation_policy is not recorded",
+    ),
+    (
+        "list-all-api-keys",
+        ".data[].defaults.allow_config_override is not recorded",
+    ),
     ("get-guardrail", ".target is not recorded"),
     ("get-integration", ".tags is not recorded"),
     ("get-provider", ".tags is not recorded"),
     ("list-all-providers", ".data[].tags is not recorded"),
-    ("list-integration-models", ".models[].configurations is not recorded"),
+    (
+        "list-integration-models",
+        ".models[].configurations is not recorded",
+    ),
     // Only with `include_configurations` (secrets.md §2) and with `rotate_auth` (secrets.md §1).
     ("get-provider", ".configurations is not recorded"),
     ("update-deployment", ".credentials is not recorded"),
@@ -100,7 +142,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("get-workspace", ".defaults."),
     ("list-all-workspaces", ".data[].defaults."),
     // Recorded of the model's own price list, and in use in the lists of providers too.
-    ("list-provider-pricing", ".*.pricing_config.calculate is not recorded"),
+    (
+        "list-provider-pricing",
+        ".*.pricing_config.calculate is not recorded",
+    ),
     // The document leaves out what the same thing has elsewhere: a workspace where it is read, a
     // version where its prompt is read, an item's `object`.
     ("create-workspace", ".icon is not recorded"),
@@ -110,16 +155,28 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("create-workspace", ".security_settings is not recorded"),
     ("create-workspace", ".status is not recorded"),
     ("get-prompt-version", ".access_level is not recorded"),
-    ("get-prompt-version", ".allow_all_workspaces is not recorded"),
+    (
+        "get-prompt-version",
+        ".allow_all_workspaces is not recorded",
+    ),
     ("get-prompt-version", ".forked_from_prompt"),
     ("get-prompt-version", ".object is not recorded"),
-    ("get-prompt-version", ".prompt_owning_workspace_id is not recorded"),
+    (
+        "get-prompt-version",
+        ".prompt_owning_workspace_id is not recorded",
+    ),
     ("get-prompt-version", ".prompt_version_label"),
     ("get-prompt-version", ".share"),
     ("get-prompt-version", ".variable_components is not recorded"),
     ("get-prompt-partial", ".object is not recorded"),
-    ("list-rate-limits-policies", ".data[].object is not recorded"),
-    ("list-usage-limits-policies", ".data[].object is not recorded"),
+    (
+        "list-rate-limits-policies",
+        ".data[].object is not recorded",
+    ),
+    (
+        "list-usage-limits-policies",
+        ".data[].object is not recorded",
+    ),
 ];
 
 /// Exceptions, and which of them were needed.
@@ -141,16 +198,34 @@ impl Exceptions {
 
     /// Exceptions that nothing needs any more.
     pub(super) fn stale(&self) -> Vec<String> {
-        let stale = EXCEPTIONS.iter().zip(&self.0).filter(|(_, needed)| !needed.get());
-        stale.map(|((tool, begin), _)| format!("{tool} exception {begin}: not needed")).collect()
+        let stale = EXCEPTIONS
+            .iter()
+            .zip(&self.0)
+            .filter(|(_, needed)| !needed.get());
+        stale
+            .map(|((tool, begin), _)| format!("{tool} exception {begin}: not needed"))
+            .collect()
     }
 }
 
 /// The items of an answer: of a list each, or the answer itself.
 pub(super) fn rows(answer: &Value) -> Vec<&Value> {
-    let envelopes = ["data", "models", "workspaces", "mappings", "records", "groups", "servers"];
-    let inner = envelopes.iter().find_map(|name| answer.get(name)).unwrap_or(answer);
-    inner.as_array().map_or_else(|| vec![inner], |list| list.iter().collect())
+    let envelopes = [
+        "data",
+        "models",
+        "workspaces",
+        "mappings",
+        "records",
+        "groups",
+        "servers",
+    ];
+    let inner = envelopes
+        .iter()
+        .find_map(|name| answer.get(name))
+        .unwrap_or(answer);
+    inner
+        .as_array()
+        .map_or_else(|| vec![inner], |list| list.iter().collect())
 }
 
 /// What of an answer is not as recorded.
@@ -195,7 +270,10 @@ fn compare(
                     faults.push(format!("{at}.{name} is missing"));
                 }
             }
-            let any = fields.iter().find(|(name, _)| name.starts_with('<')).map(|(_, shape)| shape);
+            let any = fields
+                .iter()
+                .find(|(name, _)| name.starts_with('<'))
+                .map(|(_, shape)| shape);
             for (name, value) in given {
                 let at = match fields.keys().any(|name| name.starts_with('<')) {
                     true => format!("{at}.*"),
@@ -204,7 +282,10 @@ fn compare(
                 if fields.contains_key("...") && !fields.contains_key(name) {
                     continue;
                 }
-                let told = fields.get(name).or_else(|| fields.get(&format!("{name}?"))).or(any);
+                let told = fields
+                    .get(name)
+                    .or_else(|| fields.get(&format!("{name}?")))
+                    .or(any);
                 let seen = live.and_then(|live| live.get(name));
                 match (told, seen) {
                     (Some(told), seen) => compare(told, seen, value, &at, faults),
@@ -224,8 +305,11 @@ fn compare(
         (Value::String(words), answer) => {
             let seen = live.and_then(Value::as_str).unwrap_or_default();
             // That it was not set when it was seen says nothing of its type.
-            let fits =
-                words == "null" || words.split('|').chain([seen]).any(|word| fits(word, answer));
+            let fits = words == "null"
+                || words
+                    .split('|')
+                    .chain([seen])
+                    .any(|word| fits(word, answer));
             if !fits {
                 faults.push(format!("{at} is not {words}: {answer}"));
             }
@@ -237,10 +321,14 @@ fn compare(
 
 /// Of `{oneOf: […]}` the alternative that has most of the answer's fields.
 fn one_of<'a>(shape: &'a Value, answer: &Value) -> &'a Value {
-    let Some(shapes) = shape["oneOf"].as_array() else { return shape };
+    let Some(shapes) = shape["oneOf"].as_array() else {
+        return shape;
+    };
     let shared = |shape: &&Value| {
         let fields = answer.as_object().into_iter().flatten();
-        fields.filter(|(name, _)| shape.get(name.as_str()).is_some()).count()
+        fields
+            .filter(|(name, _)| shape.get(name.as_str()).is_some())
+            .count()
     };
     shapes.iter().max_by_key(shared).unwrap_or(shape)
 }
@@ -254,10 +342,12 @@ fn is_open(name: &str) -> bool {
 fn fits(word: &str, value: &Value) -> bool {
     match word.split([' ', '?']).next().unwrap_or_default() {
         "string" | "json" => value.is_string(),
-        "uuid" => {
-            value.as_str().is_some_and(|text| text.split('-').map(str::len).eq([8, 4, 4, 4, 12]))
-        }
-        "datetime" => value.as_str().is_some_and(|text| text.len() >= 20 && text.contains('T')),
+        "uuid" => value
+            .as_str()
+            .is_some_and(|text| text.split('-').map(str::len).eq([8, 4, 4, 4, 12])),
+        "datetime" => value
+            .as_str()
+            .is_some_and(|text| text.len() >= 20 && text.contains('T')),
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),
         "boolean" => value.is_boolean(),

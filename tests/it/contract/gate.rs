@@ -10,7 +10,12 @@ use super::generate::{Extent, fill};
 /// A value of every kind, and those at the edges of numbers.
 fn odd_values() -> Vec<Value> {
     let largest = [i64::from(i32::MAX), i64::from(u32::MAX), i64::MAX].map(|n| json!(n));
-    let beyond = [json!(u64::from(u32::MAX) + 1), json!(u64::MAX), json!(i64::MIN), json!(1e300)];
+    let beyond = [
+        json!(u64::from(u32::MAX) + 1),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(1e300),
+    ];
     let plain = [
         json!(null),
         json!(true),
@@ -38,10 +43,15 @@ fn odd_values() -> Vec<Value> {
 /// A pointer to every value below one.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     let below: Vec<_> = match value {
-        Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), value)).collect(),
-        Value::Array(list) => {
-            list.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect()
-        }
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), value))
+            .collect(),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .map(|(i, value)| (i.to_string(), value))
+            .collect(),
         _ => return,
     };
     for (name, value) in below {
@@ -52,7 +62,10 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-#[cfg_attr(not(debug_assertions), ignore = "without debug assertions only the shape is asked")]
+#[cfg_attr(
+    not(debug_assertions),
+    ignore = "without debug assertions only the shape is asked"
+)]
 fn the_shape_takes_nothing_that_the_type_does_not() {
     let (mut taken, mut refused) = (0, 0);
     for entry in Catalog::full().iter() {
@@ -65,7 +78,12 @@ fn the_shape_takes_nothing_that_the_type_does_not() {
                 Err(_) => refused += 1,
             }
         };
-        for extent in [Extent::Least, Extent::All(0), Extent::All(1), Extent::Cleared] {
+        for extent in [
+            Extent::Least,
+            Extent::All(0),
+            Extent::All(1),
+            Extent::Cleared,
+        ] {
             let arguments = fill(published.full_schema(), "", extent, &|_, _| None);
             admit(&arguments);
             let mut found = Vec::new();
@@ -79,5 +97,8 @@ fn the_shape_takes_nothing_that_the_type_does_not() {
             }
         }
     }
-    assert!(taken > 10_000 && refused > 10_000, "{taken} and {refused} are too few to tell");
+    assert!(
+        taken > 10_000 && refused > 10_000,
+        "{taken} and {refused} are too few to tell"
+    );
 }

@@ -138,7 +138,9 @@ pub(super) fn parts_of_arguments(arguments: &JsonMap) -> BTreeSet<String> {
                 }
             }
             Value::Array(items) => {
-                items.iter().for_each(|item| walk(&format!("{at}[]"), item, found));
+                items
+                    .iter()
+                    .for_each(|item| walk(&format!("{at}[]"), item, found));
             }
             _ => {}
         }
@@ -149,25 +151,35 @@ pub(super) fn parts_of_arguments(arguments: &JsonMap) -> BTreeSet<String> {
 }
 
 fn below(at: &str, name: &str) -> String {
-    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
+    if at.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{at}.{name}")
+    }
 }
 
 /// Whether a field is given, and how much of it.
 fn given(schema: &Value, name: &str, extent: Extent) -> Option<Extent> {
-    let required = || schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+    let required = || {
+        schema["required"]
+            .as_array()
+            .is_some_and(|all| all.contains(&json!(name)))
+    };
     match extent {
         Extent::Least => {
             let needed = group(schema, name, &["x-exactly-one", "x-at-least-one"]);
-            needed.map_or_else(required, |needed| needed[0] == name).then_some(extent)
+            needed
+                .map_or_else(required, |needed| needed[0] == name)
+                .then_some(extent)
         }
         Extent::All(set) => match group(schema, name, EXCLUSIVE) {
             Some(rivals) if rivals[set % rivals.len()] != name => None,
             Some(rivals) => Some(Extent::All(set / rivals.len())),
             None => Some(extent),
         },
-        Extent::Cleared => {
-            group(schema, name, EXCLUSIVE).is_none_or(|rivals| rivals[0] == name).then_some(extent)
-        }
+        Extent::Cleared => group(schema, name, EXCLUSIVE)
+            .is_none_or(|rivals| rivals[0] == name)
+            .then_some(extent),
     }
 }
 
@@ -191,5 +203,9 @@ fn least(schema: &Value) -> Value {
     let bound = |key: &str| schema[key].as_f64();
     let least = bound("minimum").unwrap_or(1.0).max(1.0);
     let number = bound("maximum").map_or(least, |most| most.min(least));
-    if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
+    if number.fract() == 0.0 {
+        json!(number as i64)
+    } else {
+        json!(number)
+    }
 }

@@ -26,8 +26,11 @@ use world::World;
 
 #[tokio::test]
 async fn every_tool_keeps_its_contract() {
-    let mut walk =
-        Walk { world: World::new().await, exceptions: Exceptions::new(), faults: vec![] };
+    let mut walk = Walk {
+        world: World::new().await,
+        exceptions: Exceptions::new(),
+        faults: vec![],
+    };
     let mut compared = false;
     for entry in Catalog::full().iter() {
         let tool = entry.operation.name();
@@ -40,7 +43,12 @@ async fn every_tool_keeps_its_contract() {
     if compared {
         faults.extend(walk.exceptions.stale());
     }
-    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 /// The way through all tools, and what was found wrong on it.
@@ -84,13 +92,15 @@ impl Walk {
                     let odd = record.map(|record| answers::faults(record, &answer));
                     let odd = odd.into_iter().flatten();
                     let odd = odd.filter(|odd| !self.exceptions.cover(tool, odd));
-                    self.faults.extend(odd.map(|odd| format!("{tool} answer: {odd}")));
+                    self.faults
+                        .extend(odd.map(|odd| format!("{tool} answer: {odd}")));
                 }
                 Err(why) => self.faults.push(format!("{tool} {extent:?}: {why}")),
             }
         }
         if !answered_something {
-            self.faults.push(format!("{tool} answered nothing but empty lists"));
+            self.faults
+                .push(format!("{tool} answered nothing but empty lists"));
         }
         if !untried.is_empty() {
             self.faults.push(format!("{tool} never tried {untried:?}"));
@@ -110,7 +120,10 @@ impl Walk {
             world.renew().await;
             for before in before {
                 let arguments = world.arguments(before, Extent::Least).await?;
-                world.call(before, arguments).await.map_err(|error| words(&error))?;
+                world
+                    .call(before, arguments)
+                    .await
+                    .map_err(|error| words(&error))?;
             }
         }
         let arguments = world.fitting_arguments(tool, extent).await?;
@@ -123,7 +136,10 @@ impl Walk {
         match world.requests_after(before).as_slice() {
             [seen] => {
                 let odd = endpoint.faults(seen, &arguments);
-                self.faults.extend(odd.iter().map(|odd| format!("{tool} {extent:?} wire: {odd}")));
+                self.faults.extend(
+                    odd.iter()
+                        .map(|odd| format!("{tool} {extent:?} wire: {odd}")),
+                );
             }
             several => return Err(format!("{} requests", several.len())),
         }
@@ -141,8 +157,12 @@ async fn call_without_a_required_argument_stays_off_the_wire() {
         let Value::Object(whole) = generate::fill(schema, "", Extent::Least, &known) else {
             panic!("{tool}")
         };
-        let required: BTreeSet<_> =
-            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: BTreeSet<_> = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let without = required.iter().map(|name| {
             let mut less = whole.clone();
             less.shift_remove(*name);

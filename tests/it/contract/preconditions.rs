@@ -22,12 +22,32 @@ type Pick = Option<(&'static str, &'static str)>;
 
 /// What arguments of these names refer to. The workspace is the one that has some of nearly everything.
 const REFERENCES: &[(&str, &str, &str, Pick)] = &[
-    ("workspace_id", "list-all-workspaces", "id", Some(("slug", "ws-support-bot"))),
-    ("workspace_slug", "list-all-workspaces", "slug", Some(("slug", "ws-support-bot"))),
+    (
+        "workspace_id",
+        "list-all-workspaces",
+        "id",
+        Some(("slug", "ws-support-bot")),
+    ),
+    (
+        "workspace_slug",
+        "list-all-workspaces",
+        "slug",
+        Some(("slug", "ws-support-bot")),
+    ),
     ("allowed_workspaces", "list-all-workspaces", "slug", None),
     ("workspaces_allowed", "list-all-workspaces", "slug", None),
-    ("remove_workspaces_allowed", "list-all-workspaces", "slug", None),
-    ("organisation_id", "list-all-api-keys", "organisation_id", None),
+    (
+        "remove_workspaces_allowed",
+        "list-all-workspaces",
+        "slug",
+        None,
+    ),
+    (
+        "organisation_id",
+        "list-all-api-keys",
+        "organisation_id",
+        None,
+    ),
     ("collection_id", "list-collections", "id", None),
     ("parent_collection_id", "list-collections", "id", None),
     ("user_id", "list-users", "id", None),
@@ -41,7 +61,12 @@ const REFERENCES: &[(&str, &str, &str, Pick)] = &[
     ("label_id", "list-labels", "id", None),
     ("config_id", "list-all-configs", "slug", None),
     ("user_api_key_config", "list-all-configs", "slug", None),
-    ("secret_reference_id", "list-all-secret-references", "id", None),
+    (
+        "secret_reference_id",
+        "list-all-secret-references",
+        "id",
+        None,
+    ),
     ("scim_group_id", "list-scim-groups", "id", None),
     ("virtual_key", "list-all-providers", "slug", None),
     ("log_id", "insert-logs", "/log_ids/0", None),
@@ -50,7 +75,13 @@ const REFERENCES: &[(&str, &str, &str, Pick)] = &[
 
 /// The same of one tool's argument, where another item is meant than the first, or another in each set.
 const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
-    ("add-workspace-member", "users[].id", "list-users", "id", &[None]),
+    (
+        "add-workspace-member",
+        "users[].id",
+        "list-users",
+        "id",
+        &[None],
+    ),
     (
         "bulk-delete-integration-models",
         "slugs[]",
@@ -80,13 +111,49 @@ const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
         "user_id",
         &[None],
     ),
-    ("delete-mcp-server-connection", "user_id", "list-mcp-server-connections", "user_id", &[None]),
-    ("invite-user", "workspaces[].id", "list-all-workspaces", "slug", &[None]),
+    (
+        "delete-mcp-server-connection",
+        "user_id",
+        "list-mcp-server-connections",
+        "user_id",
+        &[None],
+    ),
+    (
+        "invite-user",
+        "workspaces[].id",
+        "list-all-workspaces",
+        "slug",
+        &[None],
+    ),
     ("remove-user", "user_id", "list-users", "id", MEMBER),
-    ("remove-workspace-member", "user_id", "list-workspace-members", "id", MEMBER),
-    ("set-guardrail-mcp-server", "guardrail_id", "list-guardrails", "id", OF_TOOL_CALLS),
-    ("replace-guardrail-mcp-servers", "guardrail_id", "list-guardrails", "id", OF_TOOL_CALLS),
-    ("update-feedback", "id", "create-feedback", "/feedback_ids/0", &[None]),
+    (
+        "remove-workspace-member",
+        "user_id",
+        "list-workspace-members",
+        "id",
+        MEMBER,
+    ),
+    (
+        "set-guardrail-mcp-server",
+        "guardrail_id",
+        "list-guardrails",
+        "id",
+        OF_TOOL_CALLS,
+    ),
+    (
+        "replace-guardrail-mcp-servers",
+        "guardrail_id",
+        "list-guardrails",
+        "id",
+        OF_TOOL_CALLS,
+    ),
+    (
+        "update-feedback",
+        "id",
+        "create-feedback",
+        "/feedback_ids/0",
+        &[None],
+    ),
     // The role somebody has is refused (quirks.md §6).
     (
         "update-user",
@@ -103,7 +170,13 @@ const OF_ONE_TOOL: &[(&str, &str, &str, &str, &[Pick])] = &[
         "id",
         &[Some(("slug", "ws-support-bot"))],
     ),
-    ("set-guardrail-mcp-server", "mcp_server_id", "list-mcp-servers", "id", &[None]),
+    (
+        "set-guardrail-mcp-server",
+        "mcp_server_id",
+        "list-mcp-servers",
+        "id",
+        &[None],
+    ),
     (
         "create-scim-workspace-mapping",
         "scim_group_id",
@@ -138,7 +211,10 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("create-provider", &["workspace_id"]),
     ("create-rate-limits-policy", &["workspace_id"]),
     ("create-usage-limits-policy", &["workspace_id"]),
-    ("create-virtual-key", &["name", "provider", "key", "workspace_id"]),
+    (
+        "create-virtual-key",
+        &["name", "provider", "key", "workspace_id"],
+    ),
     ("create-workspace", &["name"]),
     ("delete-mcp-server-connection", &["user_id"]),
     ("delete-provider", &["workspace_id"]),
@@ -190,17 +266,26 @@ const SETS: &[(&str, usize)] = &[
 /// create takes.
 const AS_CREATED: &[(&str, &str, &str)] = &[
     ("update-integration", "create-integration", "configurations"),
-    ("update-secret-reference", "create-secret-reference", "auth_config"),
+    (
+        "update-secret-reference",
+        "create-secret-reference",
+        "auth_config",
+    ),
 ];
 
 /// See [`AS_CREATED`]: the create, and the argument.
 pub(super) fn as_created(tool: &str) -> Option<(&'static str, &'static str)> {
-    AS_CREATED.iter().find(|(name, ..)| *name == tool).map(|(_, create, field)| (*create, *field))
+    AS_CREATED
+        .iter()
+        .find(|(name, ..)| *name == tool)
+        .map(|(_, create, field)| (*create, *field))
 }
 
 /// See [`SETS`].
 pub(super) fn sets(tool: &str) -> usize {
-    SETS.iter().find(|(name, _)| *name == tool).map_or(1, |(_, sets)| *sets)
+    SETS.iter()
+        .find(|(name, _)| *name == tool)
+        .map_or(1, |(_, sets)| *sets)
 }
 
 /// What works once in a sandbox, and the tools to call first, about the same items.
@@ -209,24 +294,35 @@ const BEFORE: &[(&str, &[&str])] = &[
     ("bulk-delete-integration-models", &[]),
     ("invite-user", &[]),
     ("list-audit-logs", &["create-collection"]),
-    ("list-output-guardrail-exclusions", &["bulk-update-output-guardrail-exclusions"]),
+    (
+        "list-output-guardrail-exclusions",
+        &["bulk-update-output-guardrail-exclusions"],
+    ),
     ("rotate-api-key", &[]),
     ("start-log-export", &[]),
     ("update-rate-limits-policy", &[]),
     ("update-usage-limits-policy", &[]),
     ("cancel-log-export", &["start-log-export"]),
-    ("download-log-export", &["start-log-export", "get-log-export", "get-log-export"]),
+    (
+        "download-log-export",
+        &["start-log-export", "get-log-export", "get-log-export"],
+    ),
 ];
 
 /// See [`BEFORE`].
 pub(super) fn before(tool: &str) -> Option<&'static [&'static str]> {
-    BEFORE.iter().find(|(name, _)| *name == tool).map(|(_, tools)| *tools)
+    BEFORE
+        .iter()
+        .find(|(name, _)| *name == tool)
+        .map(|(_, tools)| *tools)
 }
 
 /// Clears what a new value excludes and the policy has, and leaves out what is refused.
 pub(super) fn complete(tool: &str, arguments: &mut JsonMap) {
-    let refused =
-        [("list-audit-logs", "organisation_id"), ("update-workspace", "security_settings")];
+    let refused = [
+        ("list-audit-logs", "organisation_id"),
+        ("update-workspace", "security_settings"),
+    ];
     for (_, name) in refused.iter().filter(|(of, _)| *of == tool) {
         arguments.shift_remove(*name);
     }
@@ -237,15 +333,24 @@ pub(super) fn complete(tool: &str, arguments: &mut JsonMap) {
 
 /// See [`NEEDED`].
 pub(super) fn needed(tool: &str) -> &'static [&'static str] {
-    NEEDED.iter().find(|(name, _)| *name == tool).map_or(&[], |(_, names)| names)
+    NEEDED
+        .iter()
+        .find(|(name, _)| *name == tool)
+        .map_or(&[], |(_, names)| names)
 }
 
 /// Where a value is found: for a placeholder, in what is listed or made at the path before it; what is
 /// to be deleted is made, as what others use cannot be.
 pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<Source> {
-    let own = OF_ONE_TOOL.iter().find(|(tool, path, ..)| *tool == operation.name() && *path == at);
+    let own = OF_ONE_TOOL
+        .iter()
+        .find(|(tool, path, ..)| *tool == operation.name() && *path == at);
     if let Some(&(_, _, tool, field, picks)) = own {
-        return Some(Source { tool, field, pick: picks[extent.set() % picks.len()] });
+        return Some(Source {
+            tool,
+            field,
+            pick: picks[extent.set() % picks.len()],
+        });
     }
     let path = operation.path();
     let before = path.split_once(&format!("/{{{at}}}"));
@@ -260,7 +365,11 @@ pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<
             .then(|| at_path(Method::POST))
             .flatten();
         if let Some(tool) = made.or_else(|| at_path(Method::GET)) {
-            return Some(Source { tool, field, pick: None });
+            return Some(Source {
+                tool,
+                field,
+                pick: None,
+            });
         }
     }
     let found = REFERENCES.iter().find(|(name, ..)| *name == last(at));
@@ -269,5 +378,8 @@ pub(super) fn source(operation: &Operation, at: &str, extent: Extent) -> Option<
 
 /// The name at the end of a path, of a list the list's.
 pub(super) fn last(at: &str) -> &str {
-    at.trim_end_matches("[]").rsplit('.').next().unwrap_or_default()
+    at.trim_end_matches("[]")
+        .rsplit('.')
+        .next()
+        .unwrap_or_default()
 }

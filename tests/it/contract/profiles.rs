@@ -15,10 +15,18 @@ pub(super) struct Form {
 /// A tool in every form.
 pub(super) fn forms(operation: &Operation) -> Vec<Form> {
     let form = |profile| {
-        let presentation = Presentation { profile, ..Presentation::default() };
+        let presentation = Presentation {
+            profile,
+            ..Presentation::default()
+        };
         let published = Published::presented(operation.clone(), &presentation);
         let validator = jsonschema::validator_for(&json!(published.schema())).unwrap();
-        Form { profile, usual: Published::new(operation.clone()), published, validator }
+        Form {
+            profile,
+            usual: Published::new(operation.clone()),
+            published,
+            validator,
+        }
     };
     Profile::ALL.map(form).into()
 }
@@ -32,7 +40,11 @@ impl Form {
         let mut given = expressed(&schema, &json!(arguments), "", &mut cleared);
         let strict = self.profile == Profile::OpenAiStrict;
         if strict && schema["properties"].get("clear").is_some() {
-            given["clear"] = if cleared.is_empty() { Value::Null } else { json!(cleared) };
+            given["clear"] = if cleared.is_empty() {
+                Value::Null
+            } else {
+                json!(cleared)
+            };
         }
         // What the form has no word for is told by descriptions.
         let told = !strict && self.profile != Profile::Full && !cleared.is_empty();
@@ -41,7 +53,10 @@ impl Form {
             fits.map_err(|error| format!("{}: {error} in {given}", self.profile.name()))?;
         }
         let given = given.as_object().unwrap().clone();
-        let (meant, usual) = (self.published.admit(given), self.usual.admit(arguments.clone()));
+        let (meant, usual) = (
+            self.published.admit(given),
+            self.usual.admit(arguments.clone()),
+        );
         match (meant, usual) {
             (Ok(meant), Ok(usual)) if meant == usual => Ok(()),
             (meant, usual) => Err(format!("{}: {meant:?} for {usual:?}", self.profile.name())),
@@ -61,8 +76,12 @@ fn expressed(schema: &Value, value: &Value, at: &str, cleared: &mut Vec<String>)
         Value::Object(fields) => {
             let mut given = JsonMap::new();
             for (name, value) in fields {
-                let value =
-                    expressed(&schema["properties"][name], value, &format!("{at}/{name}"), cleared);
+                let value = expressed(
+                    &schema["properties"][name],
+                    value,
+                    &format!("{at}/{name}"),
+                    cleared,
+                );
                 given.insert(name.clone(), value);
             }
             // What is required, and may be left out, is `null`.

@@ -20,10 +20,26 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("", "target_field", &[r#""key""#]),
     ("", "conditions[].key", &[r#""model""#]),
     ("", "group_by[].key", &[r#""api_key""#]),
-    ("bulk-update-mcp-integration-capabilities", "capabilities[].name", CAPABILITIES),
-    ("bulk-update-mcp-server-capabilities", "capabilities[].name", CAPABILITIES),
-    ("create-api-key", "type", &[r#""organisation""#, r#""workspace""#, r#""workspace""#]),
-    ("create-api-key", "sub_type", &[r#""service""#, r#""service""#, r#""user""#]),
+    (
+        "bulk-update-mcp-integration-capabilities",
+        "capabilities[].name",
+        CAPABILITIES,
+    ),
+    (
+        "bulk-update-mcp-server-capabilities",
+        "capabilities[].name",
+        CAPABILITIES,
+    ),
+    (
+        "create-api-key",
+        "type",
+        &[r#""organisation""#, r#""workspace""#, r#""workspace""#],
+    ),
+    (
+        "create-api-key",
+        "sub_type",
+        &[r#""service""#, r#""service""#, r#""user""#],
+    ),
     // Eleven, so that each meets every way to sign in, of which there are two, three or four.
     (
         "create-integration",
@@ -46,15 +62,36 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     (
         "create-secret-reference",
         "manager_type",
-        &[r#""aws_sm""#, r#""hashicorp_vault""#, r#""azure_kv""#, r#""aws_sm""#],
+        &[
+            r#""aws_sm""#,
+            r#""hashicorp_vault""#,
+            r#""azure_kv""#,
+            r#""aws_sm""#,
+        ],
     ),
     // Another workspace may not export all there is.
     ("create-log-export", "workspace_id", &[r#""ws-shared""#]),
-    ("create-config", "config", &[r#"{ "retry": { "attempts": 3 } }"#]),
-    ("update-config", "config", &[r#"{ "cache": { "mode": "simple" } }"#]),
+    (
+        "create-config",
+        "config",
+        &[r#"{ "retry": { "attempts": 3 } }"#],
+    ),
+    (
+        "update-config",
+        "config",
+        &[r#"{ "cache": { "mode": "simple" } }"#],
+    ),
     // A workspace's guardrail is no default of the organisation.
-    ("update-organisation-defaults", "input_guardrails[]", OF_THE_ORGANISATION),
-    ("update-organisation-defaults", "output_guardrails[]", OF_THE_ORGANISATION),
+    (
+        "update-organisation-defaults",
+        "input_guardrails[]",
+        OF_THE_ORGANISATION,
+    ),
+    (
+        "update-organisation-defaults",
+        "output_guardrails[]",
+        OF_THE_ORGANISATION,
+    ),
     ("delete-workspace", "name", &[r#""sample-name-0""#]),
     ("create-virtual-key", "provider", &[r#""openai""#]),
     // Nothing lists these.
@@ -62,17 +99,45 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("", "gateway_version", &[r#""v1""#]),
     ("", "project", &[r#""default""#]),
     ("modify-mcp-gateway", "preview", &["false"]),
-    ("modify-mcp-gateway", "servers_config.servers[]._delete", &["false"]),
+    (
+        "modify-mcp-gateway",
+        "servers_config.servers[]._delete",
+        &["false"],
+    ),
     ("get-mcp-registry-server", "server", &[r#""ticket_desk""#]),
     ("get-mcp-registry-server", "server_version", &[r#""v1""#]),
     ("get-mcp-registry-server", "registry", &[r#""default""#]),
-    ("delete-mcp-server-connection", "mcp_server_id", SIGNED_IN_TO),
-    ("delete-mcp-server-connection", "workspace_id", &[r#""ws-research""#]),
-    ("list-audit-logs", "start_time", &[r#""2026-01-01T00:00:00Z""#]),
-    ("list-audit-logs", "end_time", &[r#""2026-02-01T00:00:00Z""#]),
+    (
+        "delete-mcp-server-connection",
+        "mcp_server_id",
+        SIGNED_IN_TO,
+    ),
+    (
+        "delete-mcp-server-connection",
+        "workspace_id",
+        &[r#""ws-research""#],
+    ),
+    (
+        "list-audit-logs",
+        "start_time",
+        &[r#""2026-01-01T00:00:00Z""#],
+    ),
+    (
+        "list-audit-logs",
+        "end_time",
+        &[r#""2026-02-01T00:00:00Z""#],
+    ),
     ("list-mcp-server-connections", "mcp_server_id", SIGNED_IN_TO),
-    ("list-mcp-server-connections", "workspace_id", &[r#""ws-research""#]),
-    ("get-agent-server-card", "agent_server_id", &[r#""travel-desk""#]),
+    (
+        "list-mcp-server-connections",
+        "workspace_id",
+        &[r#""ws-research""#],
+    ),
+    (
+        "get-agent-server-card",
+        "agent_server_id",
+        &[r#""travel-desk""#],
+    ),
     ("get-analytics-grouped-data", "columns", &[r#""cost""#]),
     ("get-general-model-config", "provider", &[r#""openai""#]),
     ("get-general-model-config", "model", &[r#""gpt-4o""#]),
@@ -84,8 +149,16 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("insert-logs", "logs.response.status", &["200"]),
     ("list-provider-pricing", "provider", &[r#""openai""#]),
     ("list-registry-mcp-servers", "search", &[r#""issues""#]),
-    ("list-registry-mcp-servers", "updated_since", &[r#""2025-06-01T00:00:00Z""#]),
-    ("list-usage-limits-policies", "workspace_id", &[r#""ws-research""#]),
+    (
+        "list-registry-mcp-servers",
+        "updated_since",
+        &[r#""2025-06-01T00:00:00Z""#],
+    ),
+    (
+        "list-usage-limits-policies",
+        "workspace_id",
+        &[r#""ws-research""#],
+    ),
     ("get-rate-limits-policy", "status", &[r#""active""#]),
     ("get-usage-limits-policy", "status", &[r#""active""#]),
     // A group has one role everywhere; of the seeded ones each has its own.
@@ -106,8 +179,16 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "mcp_servers",
         &[r#"{ "support-issues": { "run_on": ["input", "output"] } }"#],
     ),
-    ("sync-mcp-integration", "capabilities[]", &[r#"{ "type": "tool", "name": "find" }"#]),
-    ("sync-mcp-server-capabilities", "capabilities[]", &[r#"{ "type": "tool", "name": "find" }"#]),
+    (
+        "sync-mcp-integration",
+        "capabilities[]",
+        &[r#"{ "type": "tool", "name": "find" }"#],
+    ),
+    (
+        "sync-mcp-server-capabilities",
+        "capabilities[]",
+        &[r#"{ "type": "tool", "name": "find" }"#],
+    ),
 ];
 
 /// A tool, a prompt and a resource of the seeded issue tracker.
@@ -118,8 +199,11 @@ const OF_THE_ORGANISATION: &[&str] = &[r#""guard_plain-language""#];
 const SIGNED_IN_TO: &[&str] = &[r#""papers""#];
 
 /// What the least that is required lacks, because a rule over several arguments wants more.
-const LEAST: &[(&str, &str, &str)] =
-    &[("create-secret-reference", "auth_config", r#"{ "aws_auth_type": "serviceRole" }"#)];
+const LEAST: &[(&str, &str, &str)] = &[(
+    "create-secret-reference",
+    "auth_config",
+    r#"{ "aws_auth_type": "serviceRole" }"#,
+)];
 
 /// A value that is known beforehand.
 pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
@@ -127,14 +211,17 @@ pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
     if at == "checks[]" {
         return Some(check(set));
     }
-    let least = LEAST.iter().find(|(t, a, _)| (*t, *a) == (tool, at) && extent == Extent::Least);
+    let least = LEAST
+        .iter()
+        .find(|(t, a, _)| (*t, *a) == (tool, at) && extent == Extent::Least);
     if let Some((.., least)) = least {
         return Some(serde_json::from_str(least).unwrap());
     }
     let name = last(at);
     let listed = |tool: &str, at: &str| VALUES.iter().find(|(t, a, _)| *t == tool && *a == at);
-    if let Some((.., turns)) =
-        listed(tool, at).or_else(|| listed("", at)).or_else(|| listed("", name))
+    if let Some((.., turns)) = listed(tool, at)
+        .or_else(|| listed("", at))
+        .or_else(|| listed("", name))
     {
         return Some(serde_json::from_str(turns[set % turns.len()]).unwrap());
     }
@@ -153,7 +240,9 @@ pub(super) fn value(tool: &str, at: &str, extent: Extent) -> Option<Value> {
 fn check(set: usize) -> Value {
     let kind = &CHECKS[set % CHECKS.len()];
     let parameters = kind.parameters.unwrap_or_default();
-    let parameters: JsonMap =
-        parameters.iter().map(|p| (p.name.to_owned(), example(p.takes))).collect();
+    let parameters: JsonMap = parameters
+        .iter()
+        .map(|p| (p.name.to_owned(), example(p.takes)))
+        .collect();
     json!({ "id": kind.id, "parameters": parameters, "name": "Check", "is_enabled": set.is_multiple_of(2) })
 }

@@ -37,11 +37,17 @@ impl Endpoint {
     pub(super) fn recorded(operation: &Operation, record: &Value) -> Self {
         let base = Url::parse(record["base"].as_str().unwrap()).unwrap();
         let path = records::snake(record["path"].as_str().unwrap());
-        let mut places: HashMap<_, _> =
-            operation.placeholders().map(|name| (name.to_owned(), Place::Path)).collect();
+        let mut places: HashMap<_, _> = operation
+            .placeholders()
+            .map(|name| (name.to_owned(), Place::Path))
+            .collect();
         let query = record["query_params"].as_array().into_iter().flatten();
         places.extend(query.map(|q| (q["name"].as_str().unwrap().to_owned(), Place::Query)));
-        for (name, _) in record["body"]["properties"].as_object().into_iter().flatten() {
+        for (name, _) in record["body"]["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
             // What is recorded in query and body may travel in either.
             if places.insert(name.clone(), Place::Body) == Some(Place::Query) {
                 places.remove(name);
@@ -63,15 +69,24 @@ impl Endpoint {
     pub(super) fn shown(operation: &Operation) -> Self {
         let file = format!("tests/data/calls/{}.json", operation.name());
         let calls: Vec<Value> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let mut places: HashMap<_, _> =
-            operation.placeholders().map(|name| (name.to_owned(), Place::Path)).collect();
+        let mut places: HashMap<_, _> = operation
+            .placeholders()
+            .map(|name| (name.to_owned(), Place::Path))
+            .collect();
         let mut method = String::new();
         for call in &calls {
-            let Some(line) = call["sends"]["line"].as_str() else { continue };
+            let Some(line) = call["sends"]["line"].as_str() else {
+                continue;
+            };
             let (verb, target) = line.split_once(' ').unwrap();
             method = verb.to_owned();
             let queried = parse(target);
-            for name in call["arguments"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            for name in call["arguments"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name)
+            {
                 let place = match &call["sends"]["body"] {
                     _ if places.get(name) == Some(&Place::Path) => Place::Path,
                     _ if queried.query_pairs().any(|(queried, _)| queried == *name) => Place::Query,
@@ -141,7 +156,10 @@ impl Endpoint {
         for (name, value) in arguments.iter().filter(|(name, _)| !local(name)) {
             let texts: Vec<_> = arrived.extract_if(.., |(n, _, _)| n == name).collect();
             let there: Vec<_> = texts.iter().map(|(_, place, _)| *place).collect();
-            let written = texts.iter().map(|(_, _, text)| text.as_str()).collect::<Vec<_>>();
+            let written = texts
+                .iter()
+                .map(|(_, _, text)| text.as_str())
+                .collect::<Vec<_>>();
             let (place, same) = match (in_body.shift_remove(name), written.as_slice()) {
                 (Some(found), []) => (Place::Body, found == *value),
                 (None, []) if body == *value => (Place::WholeBody, true),
@@ -156,11 +174,18 @@ impl Endpoint {
             if !same {
                 faults.push(format!("`{name}` is not {value}"));
             }
-            if self.places.get(name).is_some_and(|expected| *expected != place) {
+            if self
+                .places
+                .get(name)
+                .is_some_and(|expected| *expected != place)
+            {
                 faults.push(format!("`{name}` arrived in {place:?}"));
             }
         }
-        let strangers = arrived.iter().map(|(name, _, _)| name).chain(in_body.keys());
+        let strangers = arrived
+            .iter()
+            .map(|(name, _, _)| name)
+            .chain(in_body.keys());
         faults.extend(strangers.map(|name| format!("`{name}` was never given")));
         faults
     }
@@ -180,7 +205,10 @@ fn parse(target: &str) -> Url {
 }
 
 fn decoded(word: &str) -> String {
-    percent_encoding::percent_decode_str(word).decode_utf8().unwrap().into_owned()
+    percent_encoding::percent_decode_str(word)
+        .decode_utf8()
+        .unwrap()
+        .into_owned()
 }
 
 /// Whether a text in an address says a value.
@@ -194,5 +222,10 @@ fn says(text: &str, value: &Value) -> bool {
 
 fn texts_of(list: &Value) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
-    items.map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+    items
+        .map(|item| {
+            item.as_str()
+                .map_or_else(|| item.to_string(), str::to_owned)
+        })
+        .collect()
 }

@@ -47,7 +47,12 @@ impl World {
         let wire = Upstream::start(move |_| Act::Forward(*current.lock().unwrap())).await;
         let settings = upstream::settings(&wire.base_url);
         let dispatcher = Dispatcher::new(Catalog::full(), Client::new(settings));
-        Self { sandbox, address, wire, dispatcher }
+        Self {
+            sandbox,
+            address,
+            wire,
+            dispatcher,
+        }
     }
 
     /// Begins anew with another sandbox.
@@ -92,10 +97,15 @@ impl World {
             arguments
         };
         // Once to see what is asked for, and once with the answers.
-        let places = entry.operation.placeholders().map(|name| (name.to_owned(), true));
+        let places = entry
+            .operation
+            .placeholders()
+            .map(|name| (name.to_owned(), true));
         let asked = RefCell::new(places.collect::<Vec<_>>());
         value(&|at, schema| {
-            asked.borrow_mut().push((at.to_owned(), schema["type"] == "string"));
+            asked
+                .borrow_mut()
+                .push((at.to_owned(), schema["type"] == "string"));
             None
         });
         let mut found = JsonMap::new();
@@ -138,7 +148,10 @@ impl World {
             let outcome = self.entry(tool).published().request(arguments.clone());
             let Err(error) = outcome else { break };
             let mut whole = Value::Object(arguments);
-            error.problems().iter().for_each(|problem| take_out(&mut whole, &problem.at));
+            error
+                .problems()
+                .iter()
+                .for_each(|problem| take_out(&mut whole, &problem.at));
             arguments = whole.as_object().unwrap().clone();
         }
         Ok(arguments)
@@ -153,8 +166,10 @@ impl World {
                 arguments.insert(place.to_owned(), value.clone());
             }
         }
-        let answer =
-            self.call(tool, arguments).await.map_err(|e| format!("{tool}: {}", words(&e)))?;
+        let answer = self
+            .call(tool, arguments)
+            .await
+            .map_err(|e| format!("{tool}: {}", words(&e)))?;
         let wanted = |row: &&Value| pick.is_none_or(|(field, value)| row[field] == value);
         let item = rows(&answer).into_iter().find(wanted);
         let value = match item {
@@ -162,18 +177,25 @@ impl World {
             Some(item) => item.get(field),
             None => None,
         };
-        value.cloned().ok_or_else(|| format!("{tool} answers no {field}: {answer}"))
+        value
+            .cloned()
+            .ok_or_else(|| format!("{tool} answers no {field}: {answer}"))
     }
 }
 
 async fn sandbox() -> Sandbox {
     let (listen, now) = ("127.0.0.1:0".parse().unwrap(), NOW.parse().unwrap());
-    Sandbox::start_at(listen, Faults::default(), Some(now)).await.unwrap()
+    Sandbox::start_at(listen, Faults::default(), Some(now))
+        .await
+        .unwrap()
 }
 
 /// Removes the field at a path such as `checks[0].parameters.x`.
 fn take_out(value: &mut Value, at: &str) {
-    let pointer = format!("/{}", at.replace('[', "/").replace(']', "").replace('.', "/"));
+    let pointer = format!(
+        "/{}",
+        at.replace('[', "/").replace(']', "").replace('.', "/")
+    );
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
         fields.shift_remove(name);

@@ -15,19 +15,51 @@ const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
 const CASES: [Case; 9] = [
-    Case { name: "none", accept: &[], kind: "" },
-    Case { name: "anything", accept: &["accept: */*"], kind: "" },
-    Case { name: "any application", accept: &["accept: application/*"], kind: JSON },
-    Case { name: "JSON alone", accept: &["accept: application/json"], kind: JSON },
-    Case { name: "JSON in capitals", accept: &["Accept:APPLICATION/Json ; q=0.5"], kind: JSON },
-    Case { name: "events excluded", accept: &["accept: */*, text/event-stream;q=0"], kind: JSON },
-    Case { name: "events alone", accept: &["accept: text/event-stream"], kind: EVENTS },
+    Case {
+        name: "none",
+        accept: &[],
+        kind: "",
+    },
+    Case {
+        name: "anything",
+        accept: &["accept: */*"],
+        kind: "",
+    },
+    Case {
+        name: "any application",
+        accept: &["accept: application/*"],
+        kind: JSON,
+    },
+    Case {
+        name: "JSON alone",
+        accept: &["accept: application/json"],
+        kind: JSON,
+    },
+    Case {
+        name: "JSON in capitals",
+        accept: &["Accept:APPLICATION/Json ; q=0.5"],
+        kind: JSON,
+    },
+    Case {
+        name: "events excluded",
+        accept: &["accept: */*, text/event-stream;q=0"],
+        kind: JSON,
+    },
+    Case {
+        name: "events alone",
+        accept: &["accept: text/event-stream"],
+        kind: EVENTS,
+    },
     Case {
         name: "both in two lines",
         accept: &["accept: text/event-stream", "accept: application/json"],
         kind: "",
     },
-    Case { name: "a browser's", accept: &["accept: text/html, */*;q=0.8"], kind: "" },
+    Case {
+        name: "a browser's",
+        accept: &["accept: text/html, */*;q=0.8"],
+        kind: "",
+    },
 ];
 
 fn initialize(accept: &[&str]) -> Vec<u8> {
@@ -54,8 +86,15 @@ fn every_accept_that_covers_an_answer_is_served_in_both_generations() {
         assert_eq!(opened.status, 200, "{name}: {opened:?}");
         let expected = if kind.is_empty() { EVENTS } else { kind };
         assert_eq!(opened.header("content-type"), Some(expected), "{name}");
-        assert_eq!(opened.message()["result"]["protocolVersion"], "2025-11-25", "{name}");
-        let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
+        assert_eq!(
+            opened.message()["result"]["protocolVersion"],
+            "2025-11-25",
+            "{name}"
+        );
+        let session = format!(
+            "mcp-session-id: {}",
+            opened.header("mcp-session-id").unwrap()
+        );
         let lines = [&[&*session], accept].concat();
 
         let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string();
@@ -64,8 +103,15 @@ fn every_accept_that_covers_an_answer_is_served_in_both_generations() {
         let params =
             json!({ "name": "create-label", "arguments": { "name": format!("l-{number}") } });
         let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params });
-        let called = exchange(&server, &raw("POST", "/mcp", &lines, call.to_string().as_bytes()));
-        assert_eq!(called.message()["result"]["isError"], false, "{name}: {called:?}");
+        let called = exchange(
+            &server,
+            &raw("POST", "/mcp", &lines, call.to_string().as_bytes()),
+        );
+        assert_eq!(
+            called.message()["result"]["isError"],
+            false,
+            "{name}: {called:?}"
+        );
         assert_eq!(called.header("content-type"), Some(expected), "{name}");
     }
 }
@@ -81,10 +127,22 @@ fn client_without_streams_that_would_be_asked_is_answered() {
         "clientInfo": { "name": "test", "version": "1" },
     });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
-    let opened = exchange(&server, &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()));
-    let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
-    let post =
-        |message: Value| raw("POST", "/mcp", &[accept, &session], message.to_string().as_bytes());
+    let opened = exchange(
+        &server,
+        &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()),
+    );
+    let session = format!(
+        "mcp-session-id: {}",
+        opened.header("mcp-session-id").unwrap()
+    );
+    let post = |message: Value| {
+        raw(
+            "POST",
+            "/mcp",
+            &[accept, &session],
+            message.to_string().as_bytes(),
+        )
+    };
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
     assert_eq!(exchange(&server, &post(ready)).status, 202);
     let params = json!({ "name": "create-label", "arguments": { "name": "l" } });
@@ -102,8 +160,15 @@ fn accept_that_covers_no_answer_is_refused_in_words() {
     let server = served(&[]);
     let html = exchange(&server, &list("/mcp", &["accept: text/html"]));
     assert_eq!(html.status, 406);
-    assert!(html.error().contains("`application/json` or `text/event-stream`"), "{html:?}");
-    let get = exchange(&server, &raw("GET", "/mcp", &["accept: application/json"], b""));
+    assert!(
+        html.error()
+            .contains("`application/json` or `text/event-stream`"),
+        "{html:?}"
+    );
+    let get = exchange(
+        &server,
+        &raw("GET", "/mcp", &["accept: application/json"], b""),
+    );
     assert_eq!(get.status, 406);
     assert!(get.error().contains("Accept: text/event-stream"), "{get:?}");
 }
@@ -112,11 +177,16 @@ fn accept_that_covers_no_answer_is_refused_in_words() {
 fn stream_of_a_session_is_opened_by_any_accept_that_covers_it() {
     let server = served(&[]);
     let opened = exchange(&server, &initialize(&[]));
-    let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
+    let session = format!(
+        "mcp-session-id: {}",
+        opened.header("mcp-session-id").unwrap()
+    );
     for accept in ["accept: */*", "accept: text/*", "x-none: 1"] {
         let address = server.url.split('/').nth(2).unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(&raw("GET", "/mcp", &[&session, accept], b"")).unwrap();
+        stream
+            .write_all(&raw("GET", "/mcp", &[&session, accept], b""))
+            .unwrap();
         let mut begun = [0; 15];
         stream.read_exact(&mut begun).unwrap();
         assert_eq!(&begun, b"HTTP/1.1 200 OK", "{accept}");

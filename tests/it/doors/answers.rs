@@ -9,7 +9,9 @@ use crate::http::served;
 
 fn uncompressed(reply: &Reply) -> String {
     let mut text = String::new();
-    GzDecoder::new(&*reply.body).read_to_string(&mut text).unwrap();
+    GzDecoder::new(&*reply.body)
+        .read_to_string(&mut text)
+        .unwrap();
     text
 }
 
@@ -22,8 +24,17 @@ fn call(tool: &str, more: &[&str]) -> Vec<u8> {
     let params = json!({ "name": tool, "arguments": {}, "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
     let name = format!("mcp-name: {tool}");
-    let head = ["mcp-protocol-version: 2026-07-28", "mcp-method: tools/call", &name];
-    raw("POST", "/mcp", &[&head[..], more].concat(), body.to_string().as_bytes())
+    let head = [
+        "mcp-protocol-version: 2026-07-28",
+        "mcp-method: tools/call",
+        &name,
+    ];
+    raw(
+        "POST",
+        "/mcp",
+        &[&head[..], more].concat(),
+        body.to_string().as_bytes(),
+    )
 }
 
 #[test]
@@ -39,7 +50,12 @@ fn list_of_tools_is_compressed_where_that_is_taken() {
     let gzip = exchange(&server, &list("/mcp", &["accept-encoding: br, gzip"]));
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
     assert_eq!(uncompressed(&gzip), plain.text());
-    assert!(gzip.body.len() * 4 < plain.body.len(), "{} of {}", gzip.body.len(), plain.body.len());
+    assert!(
+        gzip.body.len() * 4 < plain.body.len(),
+        "{} of {}",
+        gzip.body.len(),
+        plain.body.len()
+    );
 }
 
 /// Its stream has nothing but the list, so that is taken out of it.
@@ -53,8 +69,14 @@ fn list_of_tools_is_compressed_in_a_session_as_well() {
     });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
     let accept = "accept: application/json, text/event-stream";
-    let opened = exchange(&server, &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()));
-    let session = format!("mcp-session-id: {}", opened.header("mcp-session-id").unwrap());
+    let opened = exchange(
+        &server,
+        &raw("POST", "/mcp", &[accept], hello.to_string().as_bytes()),
+    );
+    let session = format!(
+        "mcp-session-id: {}",
+        opened.header("mcp-session-id").unwrap()
+    );
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
     let lines = [accept, &session, "accept-encoding: gzip"];
     let gzip = exchange(&server, &raw("POST", "/mcp", &lines, list.as_bytes()));
@@ -71,7 +93,11 @@ fn small_answer_is_left_as_it_is() {
     let server = served(&[]);
     for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
         let reply = exchange(&server, &call("whoami", &[accept, "accept-encoding: gzip"]));
-        assert_eq!((reply.status, reply.header("content-encoding")), (200, None), "{accept}");
+        assert_eq!(
+            (reply.status, reply.header("content-encoding")),
+            (200, None),
+            "{accept}"
+        );
         assert_eq!(reply.message()["result"]["isError"], false, "{accept}");
     }
 }
@@ -80,8 +106,10 @@ fn small_answer_is_left_as_it_is() {
 fn large_answer_of_a_tool_is_compressed_on_both_ways() {
     let server = served(&["--max-result-bytes", "0"]);
     for accept in ["accept: application/json, text/event-stream", "accept: */*"] {
-        let reply =
-            exchange(&server, &call("list-guardrail-checks", &[accept, "accept-encoding: gzip"]));
+        let reply = exchange(
+            &server,
+            &call("list-guardrail-checks", &[accept, "accept-encoding: gzip"]),
+        );
         let plain = exchange(&server, &call("list-guardrail-checks", &[accept]));
         assert_eq!(plain.status, 200, "{plain:?}");
         let expected = (plain.body.len() >= 8 << 10).then_some("gzip");
@@ -105,6 +133,11 @@ fn answers_are_kept_by_nobody() {
         ("what is malformed", raw("POST", "/mcp", &[], b"{")),
     ] {
         let reply = exchange(&server, &request);
-        assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}: {}", reply.head);
+        assert_eq!(
+            reply.header("cache-control"),
+            Some("no-store"),
+            "{what}: {}",
+            reply.head
+        );
     }
 }

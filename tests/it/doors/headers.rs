@@ -32,7 +32,11 @@ fn names_of_the_same_tool_match_and_others_do_not() {
         ("list-all-integrations", "list-all-integrations", 200),
         ("list_all_integrations", "list-all-integrations", 200),
         ("list-all-integrations", "list_all_integrations", 200),
-        ("=?base64?bGlzdF9hbGxfaW50ZWdyYXRpb25z?=", "list-all-integrations", 200),
+        (
+            "=?base64?bGlzdF9hbGxfaW50ZWdyYXRpb25z?=",
+            "list-all-integrations",
+            200,
+        ),
         ("delete-integration", "list-all-integrations", 400),
         ("list-all-integrations", "delete_integration", 400),
         ("no-such-tool", "list-all-integrations", 400),
@@ -41,7 +45,11 @@ fn names_of_the_same_tool_match_and_others_do_not() {
         let reply = exchange(&server, &call(named, called));
         assert_eq!(reply.status, status, "{named}, {called}: {reply:?}");
         if status == 400 {
-            assert_eq!(reply.message()["error"]["code"], -32020, "{named}, {called}");
+            assert_eq!(
+                reply.message()["error"]["code"],
+                -32020,
+                "{named}, {called}"
+            );
         }
     }
 }
@@ -50,11 +58,18 @@ fn names_of_the_same_tool_match_and_others_do_not() {
 fn alias_in_the_header_matches_its_tool() {
     let server = served(&[]);
     let catalog = portkey_api::catalog::Catalog::full();
-    let aliased = catalog.iter().find(|entry| !entry.operation.other_names().is_empty());
+    let aliased = catalog
+        .iter()
+        .find(|entry| !entry.operation.other_names().is_empty());
     let operation = aliased.unwrap().operation;
     let alias = operation.other_names()[0];
     let reply = exchange(&server, &call(alias, operation.name()));
-    assert_eq!(reply.status, 200, "{alias}, {}: {reply:?}", operation.name());
+    assert_eq!(
+        reply.status,
+        200,
+        "{alias}, {}: {reply:?}",
+        operation.name()
+    );
 }
 
 #[test]
@@ -62,14 +77,23 @@ fn headers_that_never_arrived_are_named() {
     let server = served(&[]);
     let (version, method) = ("mcp-protocol-version: 2026-07-28", "mcp-method: tools/call");
     for (lines, missing) in [
-        (&[] as &[&str], "`MCP-Protocol-Version`, `Mcp-Method`, `Mcp-Name`"),
+        (
+            &[] as &[&str],
+            "`MCP-Protocol-Version`, `Mcp-Method`, `Mcp-Name`",
+        ),
         (&[version], "`Mcp-Method`, `Mcp-Name`"),
         (&[version, method], "`Mcp-Name`"),
     ] {
         let reply = exchange(&server, &call_with(lines, "whoami"));
-        assert_eq!((reply.status, &reply.message()["error"]["code"]), (400, &json!(-32020)));
+        assert_eq!(
+            (reply.status, &reply.message()["error"]["code"]),
+            (400, &json!(-32020))
+        );
         let told = reply.error();
-        assert!(told.contains(&format!("arrived without {missing}.")), "{told}");
+        assert!(
+            told.contains(&format!("arrived without {missing}.")),
+            "{told}"
+        );
         assert!(told.contains("a proxy on the way removes it"), "{told}");
     }
     // Nothing is missing here.
@@ -83,8 +107,15 @@ fn session_that_is_not_named_is_asked_for() {
     let list = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }).to_string();
     let post = exchange(&server, &raw("POST", "/mcp", &[], list.as_bytes()));
     assert_eq!(post.status, 400);
-    assert!(post.error().contains("Begin one with `initialize`"), "{}", post.error());
-    let get = exchange(&server, &raw("GET", "/mcp", &["accept: text/event-stream"], b""));
+    assert!(
+        post.error().contains("Begin one with `initialize`"),
+        "{}",
+        post.error()
+    );
+    let get = exchange(
+        &server,
+        &raw("GET", "/mcp", &["accept: text/event-stream"], b""),
+    );
     assert_eq!(get.status, 400);
     assert!(get.error().contains("HTTP+SSE (`sse`)"), "{}", get.error());
 }
@@ -93,7 +124,11 @@ fn session_that_is_not_named_is_asked_for() {
 fn mark_before_a_body_is_skipped() {
     let server = served(&[]);
     let plain = list("/mcp", &["accept: application/json, text/event-stream"]);
-    let at = plain.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let at = plain
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap()
+        + 4;
     let body = [b"\xef\xbb\xbf", &plain[at..]].concat();
     let head = ["mcp-protocol-version: 2026-07-28", "mcp-method: tools/list"];
     let reply = exchange(&server, &raw("POST", "/mcp", &head, &body));

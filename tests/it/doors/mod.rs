@@ -26,7 +26,12 @@ fn list(path: &str, more: &[&str]) -> Vec<u8> {
     let params = json!({ "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params });
     let head = ["mcp-protocol-version: 2026-07-28", "mcp-method: tools/list"];
-    raw("POST", path, &[&head[..], more].concat(), body.to_string().as_bytes())
+    raw(
+        "POST",
+        path,
+        &[&head[..], more].concat(),
+        body.to_string().as_bytes(),
+    )
 }
 
 /// A request as bytes; its head has what it must, and these lines.
@@ -36,7 +41,10 @@ fn raw(method: &str, path: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
         head += "host: localhost\r\n";
     }
     if !body.is_empty() {
-        head += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+        head += &format!(
+            "content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        );
     }
     for line in lines {
         head += &format!("{line}\r\n");
@@ -55,7 +63,10 @@ struct Reply {
 impl Reply {
     fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+        lines
+            .filter(|(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .next()
     }
 
     fn text(&self) -> &str {
@@ -64,14 +75,20 @@ impl Reply {
 
     /// The message in JSON, or in the last event of a stream.
     fn message(&self) -> Value {
-        let events = self.text().lines().filter_map(|line| line.strip_prefix("data:"));
+        let events = self
+            .text()
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"));
         let last = events.map(str::trim).rfind(|data| data.starts_with('{'));
         serde_json::from_str(last.unwrap_or(self.text())).unwrap_or_default()
     }
 
     /// What an error says.
     fn error(&self) -> String {
-        self.message()["error"]["message"].as_str().unwrap_or_default().to_owned()
+        self.message()["error"]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -82,7 +99,10 @@ fn exchange(server: &Served, request: &[u8]) -> Reply {
     stream.write_all(request).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    let at = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let at = bytes
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
     let head = String::from_utf8(bytes[..at].to_vec()).unwrap();
     let mut body = bytes[at + 4..].to_vec();
     if head.to_lowercase().contains("transfer-encoding: chunked") {

@@ -8,30 +8,59 @@ use crate::{
 
 fn tools(reply: &Reply) -> Vec<String> {
     let message = reply.message();
-    let tools = message["result"]["tools"].as_array().unwrap_or_else(|| panic!("{reply:?}"));
-    tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    let tools = message["result"]["tools"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{reply:?}"));
+    tools
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
 fn slash_at_the_end_of_an_endpoint_makes_no_difference() {
     let server = served(&[]);
-    for path in ["/mcp", "/mcp/readonly", "/mcp/x/prompts", "/mcp/x/prompts,labels/readonly"] {
+    for path in [
+        "/mcp",
+        "/mcp/readonly",
+        "/mcp/x/prompts",
+        "/mcp/x/prompts,labels/readonly",
+    ] {
         let without = tools(&exchange(&server, &list(path, &[])));
         let with = tools(&exchange(&server, &list(&format!("{path}/"), &[])));
         assert_eq!(without, with, "{path}");
     }
     let whole = tools(&exchange(&server, &list("/mcp/", &[])));
     let narrow = tools(&exchange(&server, &list("/mcp/readonly/", &[])));
-    assert!(narrow.len() < whole.len(), "{} of {}", narrow.len(), whole.len());
+    assert!(
+        narrow.len() < whole.len(),
+        "{} of {}",
+        narrow.len(),
+        whole.len()
+    );
 }
 
 #[test]
 fn prefix_stands_before_every_path() {
-    let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--path-prefix", "/portkey/"];
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--path-prefix",
+        "/portkey/",
+    ];
     let server = Served::start(&args);
     assert!(server.url.ends_with("/portkey/mcp"), "{}", server.url);
-    for path in ["/portkey/mcp", "/portkey/mcp/", "/portkey/mcp/x/prompts/readonly"] {
-        assert!(!tools(&exchange(&server, &list(path, &[]))).is_empty(), "{path}");
+    for path in [
+        "/portkey/mcp",
+        "/portkey/mcp/",
+        "/portkey/mcp/x/prompts/readonly",
+    ] {
+        assert!(
+            !tools(&exchange(&server, &list(path, &[]))).is_empty(),
+            "{path}"
+        );
     }
     for (path, status) in [
         ("/portkey/healthz", 200),
@@ -43,19 +72,35 @@ fn prefix_stands_before_every_path() {
         ("/portkey", 404),
         ("/portkeymcp", 404),
     ] {
-        assert_eq!(exchange(&server, &raw("GET", path, &[], b"")).status, status, "{path}");
+        assert_eq!(
+            exchange(&server, &raw("GET", path, &[], b"")).status,
+            status,
+            "{path}"
+        );
     }
     let lost = exchange(&server, &list("/mcp", &[]));
-    assert_eq!((lost.status, lost.text()), (404, "MCP is served at /portkey/mcp\n"));
+    assert_eq!(
+        (lost.status, lost.text()),
+        (404, "MCP is served at /portkey/mcp\n")
+    );
     let old = exchange(&server, &raw("GET", "/portkey/sse", &[], b""));
     assert!(old.error().contains("`/portkey/mcp`"), "{old:?}");
 }
 
 #[test]
 fn prefix_that_is_no_path_is_refused() {
-    for prefix in ["portkey", "/a//b", "/a b", "/{a}", "https://a.example/portkey"] {
+    for prefix in [
+        "portkey",
+        "/a//b",
+        "/a b",
+        "/{a}",
+        "https://a.example/portkey",
+    ] {
         let (ok, _, log) = said(&["http", "--sandbox", "--path-prefix", prefix]);
-        assert!(!ok && log.contains("give a path such as /portkey"), "{prefix}: {log}");
+        assert!(
+            !ok && log.contains("give a path such as /portkey"),
+            "{prefix}: {log}"
+        );
     }
     let (ok, _, log) = said(&["http", "--sandbox", "--allowed-origin", "localhost:6274"]);
     assert!(!ok && log.contains("give scheme and host"), "{log}");
@@ -78,9 +123,15 @@ fn clients_of_the_older_transport_are_told_what_to_change() {
         ("GET", "/mcp/sse"),
     ] {
         let body: &[u8] = if method == "POST" { b"{}" } else { b"" };
-        let reply = exchange(&server, &raw(method, path, &["accept: text/event-stream"], body));
+        let reply = exchange(
+            &server,
+            &raw(method, path, &["accept: text/event-stream"], body),
+        );
         assert_eq!(reply.status, 404, "{method} {path}");
         let told = reply.error();
-        assert!(told.contains("streamable HTTP, at `/mcp`") && told.contains("(`sse`)"), "{told}");
+        assert!(
+            told.contains("streamable HTTP, at `/mcp`") && told.contains("(`sse`)"),
+            "{told}"
+        );
     }
 }

@@ -17,42 +17,77 @@ fn refusals_are_logged_with_path_address_and_reason() {
     let cases: [(&[&str], u16, &str); 4] = [
         (&[], 401, "send your Portkey API key"),
         (&["x-portkey-api-key: \"pk-planted\""], 401, "is in quotes"),
-        (&[key, "host: evil.example"], 403, "--allowed-host evil.example"),
-        (&[key, "origin: https://evil.example"], 403, "--allowed-origin https://evil.example"),
+        (
+            &[key, "host: evil.example"],
+            403,
+            "--allowed-host evil.example",
+        ),
+        (
+            &[key, "origin: https://evil.example"],
+            403,
+            "--allowed-origin https://evil.example",
+        ),
     ];
     for (lines, status, reason) in cases {
         let line = logged(&mut server, &list("/mcp/readonly?a=planted", lines), status);
         assert!(line.contains(" INFO "), "{line}");
-        for part in
-            [reason, "path=\"/mcp/readonly\"", "address=127.0.0.1", &format!("status={status}")]
-        {
+        for part in [
+            reason,
+            "path=\"/mcp/readonly\"",
+            "address=127.0.0.1",
+            &format!("status={status}"),
+        ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
-        assert!(!line.contains("planted") && !line.contains("pk-alice"), "{line}");
+        assert!(
+            !line.contains("planted") && !line.contains("pk-alice"),
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn limit_is_logged_with_the_caller() {
-    let args =
-        ["http", "--sandbox", "--listen", "127.0.0.1:0", "--auth", "key", "--rate-limit", "1/h"];
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "key",
+        "--rate-limit",
+        "1/h",
+    ];
     let mut server = Served::start(&args);
     let request = list("/mcp", &["x-portkey-api-key: pk-alice"]);
     assert_eq!(exchange(&server, &request).status, 200);
     let line = logged(&mut server, &request, 429);
-    assert!(line.contains(" INFO ") && line.contains("caller=\"key-"), "{line}");
+    assert!(
+        line.contains(" INFO ") && line.contains("caller=\"key-"),
+        "{line}"
+    );
 }
 
 #[test]
 fn key_of_a_wrong_form_in_a_header_is_refused_in_words() {
-    let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0", "--auth", "key"]);
+    let server = Served::start(&[
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "key",
+    ]);
     for (line, told) in [
         (
             "x-portkey-api-key: ${PORTKEY_API_KEY}",
             "the key in the header `x-portkey-api-key` is a placeholder",
         ),
         ("x-portkey-api-key: Bearer pk-1", "begins with `Bearer`"),
-        ("x-portkey-api-key: PORTKEY_API_KEY=pk-1", "begins with a name"),
+        (
+            "x-portkey-api-key: PORTKEY_API_KEY=pk-1",
+            "begins with a name",
+        ),
         ("x-portkey-api-key: pk-1 pk-2", "has blanks"),
     ] {
         let reply = exchange(&server, &list("/mcp", &[line]));
@@ -61,5 +96,9 @@ fn key_of_a_wrong_form_in_a_header_is_refused_in_words() {
     }
     let lines = ["x-portkey-api-key: pk-1", "x-enkrypt-api-key: 'ek-1'"];
     let reply = exchange(&server, &list("/mcp", &lines));
-    assert!(reply.error().contains("`x-enkrypt-api-key` is in quotes"), "{}", reply.error());
+    assert!(
+        reply.error().contains("`x-enkrypt-api-key` is in quotes"),
+        "{}",
+        reply.error()
+    );
 }

@@ -20,19 +20,37 @@ fn pages_of_this_machine_may_call_a_loopback_listener() {
         let allowed = reply.header("access-control-allow-origin");
         assert_eq!(allowed, (status == 200).then_some(origin), "{origin}");
     }
-    let ask = ["origin: http://localhost:6274", "access-control-request-method: POST"];
+    let ask = [
+        "origin: http://localhost:6274",
+        "access-control-request-method: POST",
+    ];
     let asked = exchange(&server, &raw("OPTIONS", "/mcp", &ask, b""));
-    assert_eq!(asked.header("access-control-allow-origin"), Some("http://localhost:6274"));
+    assert_eq!(
+        asked.header("access-control-allow-origin"),
+        Some("http://localhost:6274")
+    );
 }
 
 #[test]
 fn pages_of_this_machine_may_not_call_another_listener() {
-    let args = ["http", "--sandbox", "--listen", "0.0.0.0:0", "--allow-unauthenticated"];
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "0.0.0.0:0",
+        "--allow-unauthenticated",
+    ];
     let mut server = Served::start(&args);
     server.url = server.url.replace("0.0.0.0", "127.0.0.1");
     let reply = exchange(&server, &list("/mcp", &["origin: http://localhost:6274"]));
     assert_eq!(reply.status, 403);
-    assert!(reply.error().contains("--allowed-origin http://localhost:6274"), "{}", reply.error());
+    assert!(
+        reply
+            .error()
+            .contains("--allowed-origin http://localhost:6274"),
+        "{}",
+        reply.error()
+    );
     assert_eq!(exchange(&server, &list("/mcp", &[])).status, 200);
 }
 
@@ -53,7 +71,11 @@ fn host_is_one_of_those_that_are_known() {
         let reply = exchange(&server, &list("/mcp", &[&format!("host: {host}")]));
         assert_eq!(reply.status, status, "{host}: {reply:?}");
         if status == 403 {
-            assert!(reply.error().contains(&format!("--allowed-host {host}")), "{}", reply.error());
+            assert!(
+                reply.error().contains(&format!("--allowed-host {host}")),
+                "{}",
+                reply.error()
+            );
         }
     }
 }

@@ -16,8 +16,12 @@ use serde_json::{Value, json};
 
 use crate::upstream::{self, ENKRYPT_KEY, KEY, Seen, Upstream, answer, ok, operator};
 
-const TOOLS: [&str; 4] =
-    ["get-mcp-gateway", "get-mcp-gateway-config", "get-mcp-registry-server", "modify-mcp-gateway"];
+const TOOLS: [&str; 4] = [
+    "get-mcp-gateway",
+    "get-mcp-gateway-config",
+    "get-mcp-registry-server",
+    "modify-mcp-gateway",
+];
 
 fn map(args: Value) -> JsonMap {
     args.as_object().unwrap().clone()
@@ -42,26 +46,37 @@ async fn call_as(
     tool: &str,
     args: Value,
 ) -> Result<Value, String> {
-    dispatcher.call(principal, tool, map(args)).await.map_err(|error| {
-        let text = reply::words(&error);
-        let all = format!("{text}{error:?}");
-        assert!(!all.contains(ENKRYPT_KEY) && !all.contains(KEY), "a key shows: {text}");
-        text
-    })
+    dispatcher
+        .call(principal, tool, map(args))
+        .await
+        .map_err(|error| {
+            let text = reply::words(&error);
+            let all = format!("{text}{error:?}");
+            assert!(
+                !all.contains(ENKRYPT_KEY) && !all.contains(KEY),
+                "a key shows: {text}"
+            );
+            text
+        })
 }
 
 /// A dispatcher with Portkey at one server and Enkrypt AI at another.
 fn between(portkey: &Upstream, enkrypt: &Upstream) -> Dispatcher {
     let url = |upstream: &Upstream| upstream.base_url.parse::<reqwest::Url>().unwrap();
     let addresses = Addresses::new(url(portkey), None, Some(url(portkey)), url(enkrypt)).unwrap();
-    let settings = Settings { addresses, ..upstream::settings(&portkey.base_url) };
+    let settings = Settings {
+        addresses,
+        ..upstream::settings(&portkey.base_url)
+    };
     Dispatcher::new(Catalog::full(), Client::new(settings))
 }
 
 #[tokio::test]
 async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
-    let (portkey, enkrypt) =
-        (Upstream::start(|_| ok("{}")).await, Upstream::start(|_| ok("{}")).await);
+    let (portkey, enkrypt) = (
+        Upstream::start(|_| ok("{}")).await,
+        Upstream::start(|_| ok("{}")).await,
+    );
     let both = between(&portkey, &enkrypt);
     for tool in TOOLS {
         call(&both, tool, arguments(tool)).await.unwrap();
@@ -76,14 +91,33 @@ async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
         call(&both, tool, args).await.unwrap();
     }
     let has = |seen: &Seen, text: &str| seen.head.to_lowercase().contains(&text.to_lowercase());
-    assert_eq!((portkey.requests().len(), enkrypt.requests().len()), (4, TOOLS.len()));
+    assert_eq!(
+        (portkey.requests().len(), enkrypt.requests().len()),
+        (4, TOOLS.len())
+    );
     for seen in portkey.requests() {
-        assert!(has(&seen, &format!("x-portkey-api-key: {KEY}\r\n")), "{}", seen.head);
-        assert!(!has(&seen, ENKRYPT_KEY) && !has(&seen, "apikey"), "{}", seen.head);
+        assert!(
+            has(&seen, &format!("x-portkey-api-key: {KEY}\r\n")),
+            "{}",
+            seen.head
+        );
+        assert!(
+            !has(&seen, ENKRYPT_KEY) && !has(&seen, "apikey"),
+            "{}",
+            seen.head
+        );
     }
     for seen in enkrypt.requests() {
-        assert!(has(&seen, &format!("apikey: {ENKRYPT_KEY}\r\n")), "{}", seen.head);
-        assert!(!has(&seen, KEY) && !has(&seen, "x-portkey"), "{}", seen.head);
+        assert!(
+            has(&seen, &format!("apikey: {ENKRYPT_KEY}\r\n")),
+            "{}",
+            seen.head
+        );
+        assert!(
+            !has(&seen, KEY) && !has(&seen, "x-portkey"),
+            "{}",
+            seen.head
+        );
     }
 
     // Neither key stands in for the other.
@@ -92,20 +126,36 @@ async fn each_key_goes_to_its_own_upstream_and_nowhere_else() {
     other.credentials.portkey = None;
     let (asked_portkey, asked_enkrypt) = (portkey.requests().len(), enkrypt.requests().len());
     for tool in TOOLS {
-        let text = call_as(&one, &both, tool, arguments(tool)).await.unwrap_err();
+        let text = call_as(&one, &both, tool, arguments(tool))
+            .await
+            .unwrap_err();
         assert!(
             text.contains("no Enkrypt AI API key") && text.contains("ENKRYPT_API_KEY"),
             "{text}"
         );
     }
-    let text = call_as(&other, &both, "list-all-integrations", json!({})).await.unwrap_err();
-    assert!(text.contains("no Portkey API key") && text.contains("PORTKEY_API_KEY"), "{text}");
+    let text = call_as(&other, &both, "list-all-integrations", json!({}))
+        .await
+        .unwrap_err();
+    assert!(
+        text.contains("no Portkey API key") && text.contains("PORTKEY_API_KEY"),
+        "{text}"
+    );
     assert_eq!(
         (portkey.requests().len(), enkrypt.requests().len()),
         (asked_portkey, asked_enkrypt)
     );
-    call_as(&one, &both, "list-all-integrations", json!({})).await.unwrap();
-    call_as(&other, &both, "get-mcp-gateway", arguments("get-mcp-gateway")).await.unwrap();
+    call_as(&one, &both, "list-all-integrations", json!({}))
+        .await
+        .unwrap();
+    call_as(
+        &other,
+        &both,
+        "get-mcp-gateway",
+        arguments("get-mcp-gateway"),
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -133,8 +183,18 @@ async fn headers_say_what_a_call_is_about() {
             "GET /mcp-gateway/get-gateway",
             &["x-enkrypt-mcp-gateway: g"],
         ),
-        ("get-mcp-gateway-config", all, "GET /mcp-gateway/get-gateway-config", named),
-        ("modify-mcp-gateway", change, "PATCH /mcp-gateway/modify-gateway", named),
+        (
+            "get-mcp-gateway-config",
+            all,
+            "GET /mcp-gateway/get-gateway-config",
+            named,
+        ),
+        (
+            "modify-mcp-gateway",
+            change,
+            "PATCH /mcp-gateway/modify-gateway",
+            named,
+        ),
         (
             "get-mcp-registry-server",
             json!({ "server": "s", "server_version": "v3", "registry": "r" }),
@@ -149,7 +209,11 @@ async fn headers_say_what_a_call_is_about() {
         call(&dispatcher, tool, args).await.unwrap();
         let seen = enkrypt.requests().pop().unwrap();
         assert_eq!(format!("{} {}", seen.method, seen.target), line);
-        let mut sent: Vec<_> = seen.head.lines().filter(|l| l.starts_with("x-enkrypt")).collect();
+        let mut sent: Vec<_> = seen
+            .head
+            .lines()
+            .filter(|l| l.starts_with("x-enkrypt"))
+            .collect();
         let mut expected = headers.to_vec();
         sent.sort_unstable();
         expected.sort_unstable();
@@ -188,7 +252,10 @@ async fn what_cannot_stand_in_a_header_is_refused() {
                 let Err(CallError::Input(error)) = outcome else {
                     panic!("{tool} with `{argument}` = {value:?}: {outcome:?}");
                 };
-                assert!(error.to_string().contains(&format!("`{argument}`")), "{tool}: {error}");
+                assert!(
+                    error.to_string().contains(&format!("`{argument}`")),
+                    "{tool}: {error}"
+                );
             }
         }
     }
@@ -219,14 +286,19 @@ async fn a_change_is_sent_as_it_was_written() {
             let mut args = map(body.clone());
             args.insert("gateway".into(), json!("g"));
             args.extend(preview.map(|preview| ("preview".to_owned(), preview)));
-            dispatcher.call(&operator(), "modify-mcp-gateway", args).await.unwrap();
+            dispatcher
+                .call(&operator(), "modify-mcp-gateway", args)
+                .await
+                .unwrap();
             let seen = enkrypt.requests().pop().unwrap();
             assert_eq!(seen.method, "PATCH");
             assert_eq!(serde_json::from_slice::<Value>(&seen.body).unwrap(), body);
         }
     }
     let nothing = json!({ "gateway": "g" });
-    let text = call(&dispatcher, "modify-mcp-gateway", nothing).await.unwrap_err();
+    let text = call(&dispatcher, "modify-mcp-gateway", nothing)
+        .await
+        .unwrap_err();
     assert!(text.contains("nothing to change is given"), "{text}");
 }
 
@@ -243,7 +315,10 @@ async fn a_preview_reads_and_sends_nothing_else() {
         let mut merged = stored.clone();
         merged["is_active"] = json!(false);
         merged["servers_config"]["servers"] = json!([{ "saved_name": "b" }]);
-        assert_eq!(shown, json!({ "preview": true, "stored": stored, "merged": merged }));
+        assert_eq!(
+            shown,
+            json!({ "preview": true, "stored": stored, "merged": merged })
+        );
         let seen = enkrypt.requests();
         assert_eq!(seen.len(), i + 1);
         assert_eq!(
@@ -259,7 +334,9 @@ async fn a_preview_reads_and_sends_nothing_else() {
     let missing = r#"{"code":404,"error":"Resource not found","message":"MCP gateway not found"}"#;
     let enkrypt = Upstream::start(move |_| answer("404 Not Found", "", missing)).await;
     let args = json!({ "gateway": "g", "is_active": false, "preview": true });
-    let text = call(&upstream::dispatcher(&enkrypt), "modify-mcp-gateway", args).await.unwrap_err();
+    let text = call(&upstream::dispatcher(&enkrypt), "modify-mcp-gateway", args)
+        .await
+        .unwrap_err();
     assert!(text.contains("404: MCP gateway not found"), "{text}");
     assert_eq!(enkrypt.requests().len(), 1);
 }
@@ -308,27 +385,67 @@ fn what_may_hold_secrets_is_blanked() {
 async fn every_refusal_is_told_in_full() {
     let body = |code: u16| format!(r#"{{"code":{code},"error":"E","message":"Its own words"}}"#);
     for (status, body, expected) in [
-        ("400 Bad Request", body(400), &["400: Its own words\nChange what it names"] as &[_]),
-        ("401 Unauthorized", body(401), &["401: Its own words", "ENKRYPT_API_KEY"]),
-        ("401 Unauthorized", String::new(), &["wrong or revoked", "another key than Portkey's"]),
+        (
+            "400 Bad Request",
+            body(400),
+            &["400: Its own words\nChange what it names"] as &[_],
+        ),
+        (
+            "401 Unauthorized",
+            body(401),
+            &["401: Its own words", "ENKRYPT_API_KEY"],
+        ),
+        (
+            "401 Unauthorized",
+            String::new(),
+            &["wrong or revoked", "another key than Portkey's"],
+        ),
         ("403 Forbidden", body(403), &["403: Its own words"]),
-        ("403 Forbidden", String::new(), &["project or organisation", "`project`"]),
-        ("404 Not Found", body(404), &["404: Its own words", "saved name", "not `v1`", "project"]),
-        ("418 I'm a teapot", body(418), &["418: Its own words", "Enkrypt AI's message"]),
+        (
+            "403 Forbidden",
+            String::new(),
+            &["project or organisation", "`project`"],
+        ),
+        (
+            "404 Not Found",
+            body(404),
+            &["404: Its own words", "saved name", "not `v1`", "project"],
+        ),
+        (
+            "418 I'm a teapot",
+            body(418),
+            &["418: Its own words", "Enkrypt AI's message"],
+        ),
         (
             "500 Internal Server Error",
             "<html>".to_owned(),
             &["500", "Enkrypt AI's or lies in between"],
         ),
-        ("413 Payload Too Large", String::new(), &["413", "too large for Enkrypt AI"]),
-        ("301 Moved Permanently", String::new(), &["301", "--enkrypt-base-url"]),
-        ("404 Not Found", "<html>".to_owned(), &["not how Enkrypt AI answers", "ENKRYPT_BASE_URL"]),
+        (
+            "413 Payload Too Large",
+            String::new(),
+            &["413", "too large for Enkrypt AI"],
+        ),
+        (
+            "301 Moved Permanently",
+            String::new(),
+            &["301", "--enkrypt-base-url"],
+        ),
+        (
+            "404 Not Found",
+            "<html>".to_owned(),
+            &["not how Enkrypt AI answers", "ENKRYPT_BASE_URL"],
+        ),
     ] {
         let enkrypt = Upstream::start(move |_| answer(status, "", &body)).await;
         let dispatcher = upstream::dispatcher(&enkrypt);
-        let text =
-            call(&dispatcher, "get-mcp-gateway", json!({ "gateway": "g" })).await.unwrap_err();
-        assert!(text.starts_with("Enkrypt AI answered `get-mcp-gateway` with "), "{text}");
+        let text = call(&dispatcher, "get-mcp-gateway", json!({ "gateway": "g" }))
+            .await
+            .unwrap_err();
+        assert!(
+            text.starts_with("Enkrypt AI answered `get-mcp-gateway` with "),
+            "{text}"
+        );
         for part in expected {
             assert!(text.contains(part), "{status}: missing {part:?} in {text}");
         }
@@ -341,7 +458,9 @@ async fn every_refusal_is_told_in_full() {
     drop(closed);
     let client = Client::new(upstream::settings(&address));
     let nobody = Dispatcher::new(Catalog::full(), client);
-    let text = call(&nobody, "get-mcp-gateway", json!({ "gateway": "g" })).await.unwrap_err();
+    let text = call(&nobody, "get-mcp-gateway", json!({ "gateway": "g" }))
+        .await
+        .unwrap_err();
     assert!(
         text.starts_with("Enkrypt AI could not be reached") && text.contains("ENKRYPT_BASE_URL"),
         "{text}"

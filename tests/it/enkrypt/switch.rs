@@ -13,10 +13,18 @@ fn without_a_key_the_tools_are_off() {
         .filter(|name| !off.iter().any(|entry| entry.operation.name() == *name))
         .collect();
     assert_eq!(left_out, TOOLS);
-    for name in TOOLS.into_iter().chain(["get_mcp_gateway", "modify-gateway", "get_gateway"]) {
+    for name in TOOLS
+        .into_iter()
+        .chain(["get_mcp_gateway", "modify-gateway", "get_gateway"])
+    {
         assert!(full.find(name).is_ok());
         let text = off.find(name).unwrap_err().to_string();
-        for part in ["switched off", "ENKRYPT_API_KEY", "--enkrypt-api-key-file", "--sandbox"] {
+        for part in [
+            "switched off",
+            "ENKRYPT_API_KEY",
+            "--enkrypt-api-key-file",
+            "--sandbox",
+        ] {
             assert!(text.contains(part), "{name}: {text}");
         }
     }
@@ -34,7 +42,10 @@ fn the_command_line_switches_them_on() {
     let listed = |variables: &[(&str, &str)], more: &[&str]| {
         let mut args = vec!["tools"];
         args.extend(more);
-        let output = command(&args).envs(variables.iter().copied()).output().unwrap();
+        let output = command(&args)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
         let table = String::from_utf8(output.stdout).unwrap();
         TOOLS
             .iter()
@@ -42,7 +53,10 @@ fn the_command_line_switches_them_on() {
             .count()
     };
     assert_eq!(listed(&[], &[]), 0);
-    assert_eq!(listed(&[("ENKRYPT_API_KEY", ""), ("PORTKEY_API_KEY", "pk")], &[]), 0);
+    assert_eq!(
+        listed(&[("ENKRYPT_API_KEY", ""), ("PORTKEY_API_KEY", "pk")], &[]),
+        0
+    );
     assert_eq!(listed(&[("ENKRYPT_API_KEY", "ek")], &[]), 4);
     assert_eq!(listed(&[("ENKRYPT_API_KEY_FILE", file)], &[]), 4);
     assert_eq!(listed(&[], &["--enkrypt-api-key-file", file]), 4);
@@ -53,21 +67,43 @@ fn the_command_line_switches_them_on() {
     let (ok, _, log) = with(&[]);
     assert!(!ok && log.contains("switched off"), "{log}");
     let (ok, out, log) = with(&["--sandbox"]);
-    assert!(ok && out.contains("\"gateway_saved_name\": \"support-tools\""), "{log}");
+    assert!(
+        ok && out.contains("\"gateway_saved_name\": \"support-tools\""),
+        "{log}"
+    );
     for (args, expected) in [
         (["--enkrypt-api-key", "a\nb"].as_slice(), "ENKRYPT_API_KEY"),
         (&["--enkrypt-api-key-file", empty], "the API key is empty"),
-        (&["--enkrypt-api-key", "a", "--enkrypt-api-key-file", file], "ENKRYPT_API_KEY_FILE"),
-        (&["--enkrypt-api-key", "a", "--enkrypt-base-url", "https://u:pw@x"], "credentials"),
+        (
+            &["--enkrypt-api-key", "a", "--enkrypt-api-key-file", file],
+            "ENKRYPT_API_KEY_FILE",
+        ),
+        (
+            &[
+                "--enkrypt-api-key",
+                "a",
+                "--enkrypt-base-url",
+                "https://u:pw@x",
+            ],
+            "credentials",
+        ),
     ] {
         let (ok, out, log) = with(args);
-        assert!(!ok && out.is_empty() && log.contains(expected), "{args:?}: {log}");
+        assert!(
+            !ok && out.is_empty() && log.contains(expected),
+            "{args:?}: {log}"
+        );
         assert!(!log.contains("pw@"), "{log}");
     }
 
     // The sandbox as a process of its own is an Enkrypt AI, too; Portkey's key is not needed for it.
     let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let address = sandbox.url.trim_end_matches("/v1");
-    let (ok, out, log) = with(&["--enkrypt-api-key-file", file, "--enkrypt-base-url", address]);
+    let (ok, out, log) = with(&[
+        "--enkrypt-api-key-file",
+        file,
+        "--enkrypt-base-url",
+        address,
+    ]);
     assert!(ok && out.contains("support-tools"), "{log}");
 }

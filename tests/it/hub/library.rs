@@ -42,7 +42,8 @@ impl ServerHandler for Library {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.session.join(&self.hub, context.peer, &Self::capabilities());
+        self.session
+            .join(&self.hub, context.peer, &Self::capabilities());
     }
 
     fn accepted_subscription_filter(
@@ -63,7 +64,10 @@ impl ServerHandler for Library {
         _: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let full = || ErrorData::invalid_params("too many", None);
-        self.session.watch(request.uri).then_some(()).ok_or_else(full)
+        self.session
+            .watch(request.uri)
+            .then_some(())
+            .ok_or_else(full)
     }
 
     async fn unsubscribe(

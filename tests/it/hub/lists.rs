@@ -37,7 +37,11 @@ async fn hear(server: impl Fn() -> Server, change: impl Fn(usize), expected: &[&
         let stateless = connect(&server, over, Generation::Stateless).await;
         let declared = [Some(true), declares("prompts"), declares("resources")];
         for client in [&session.client, &stateless.client] {
-            assert_eq!(announced(&client.peer_info().unwrap().capabilities), declared, "{over:?}");
+            assert_eq!(
+                announced(&client.peer_info().unwrap().capabilities),
+                declared,
+                "{over:?}"
+            );
         }
         let mut stream = stateless.client.listen(everything()).await.unwrap();
         let mut offered = SubscriptionFilter::default();
@@ -87,7 +91,12 @@ async fn what_a_policy_hides_is_announced_for_every_list() {
         let policy = Policy::watched(&file).unwrap();
         Server::new(Arc::new(dispatcher().under(policy)), None)
     };
-    let change =
-        |i| fs::write(&file, format!("version: '1'\nhide: [{}]", ["get-*", "list-*"][i])).unwrap();
+    let change = |i| {
+        fs::write(
+            &file,
+            format!("version: '1'\nhide: [{}]", ["get-*", "list-*"][i]),
+        )
+        .unwrap()
+    };
     hear(server, change, &["tools", "prompts", "resources"]).await;
 }

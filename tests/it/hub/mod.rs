@@ -108,7 +108,10 @@ async fn connect<H: Foresight + Clone>(
             let client = portkey_mcp::upstream::http_client().build().unwrap();
             let config = StreamableHttpClientTransportConfig::with_uri(url);
             let transport = StreamableHttpClientTransport::with_client(client, config);
-            Ears(ears).serve_with_lifecycle(transport, lifecycle).await.unwrap()
+            Ears(ears)
+                .serve_with_lifecycle(transport, lifecycle)
+                .await
+                .unwrap()
         }
         Over::Pipe => {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
@@ -118,7 +121,10 @@ async fn connect<H: Foresight + Clone>(
                 let running = handler.serve(Lines::new(input, output)).await.unwrap();
                 running.waiting().await.unwrap();
             });
-            Ears(ears).serve_with_lifecycle(ours, lifecycle).await.unwrap()
+            Ears(ears)
+                .serve_with_lifecycle(ours, lifecycle)
+                .await
+                .unwrap()
         }
     };
     Connected { client, heard }
@@ -200,12 +206,18 @@ fn announce_all(hub: &Hub) {
 
 #[allow(deprecated, reason = "how sessions watch a resource")]
 async fn watch(client: &Peer<RoleClient>) {
-    client.subscribe(SubscribeRequestParams::new(SHELF)).await.unwrap();
+    client
+        .subscribe(SubscribeRequestParams::new(SHELF))
+        .await
+        .unwrap();
 }
 
 #[allow(deprecated, reason = "how sessions stop watching a resource")]
 async fn unwatch(client: &Peer<RoleClient>) {
-    client.unsubscribe(UnsubscribeRequestParams::new(SHELF)).await.unwrap();
+    client
+        .unsubscribe(UnsubscribeRequestParams::new(SHELF))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -248,7 +260,11 @@ async fn a_stream_hears_what_it_asked_for_and_nothing_comes_beside_it() {
         until_listeners(&library.hub, 1).await;
         library.hub.close();
         assert!(all.next().await.unwrap().is_none(), "{over:?}");
-        assert!(matches!(all.end(), Some(SubscriptionEnd::Graceful(_))), "{:?}", all.end());
+        assert!(
+            matches!(all.end(), Some(SubscriptionEnd::Graceful(_))),
+            "{:?}",
+            all.end()
+        );
         let mut late = connected.client.listen(everything()).await.unwrap();
         assert!(late.next().await.unwrap().is_none(), "{over:?}");
         assert!(connected.heard.try_recv().is_err(), "{over:?}");
@@ -259,9 +275,11 @@ async fn a_stream_hears_what_it_asked_for_and_nothing_comes_beside_it() {
 #[tokio::test]
 async fn who_goes_away_without_a_word_is_forgotten() {
     let cases = [Generation::Sessions, Generation::Stateless];
-    for (over, generation) in
-        [(Over::Http, cases[1]), (Over::Pipe, cases[0]), (Over::Pipe, cases[1])]
-    {
+    for (over, generation) in [
+        (Over::Http, cases[1]),
+        (Over::Pipe, cases[0]),
+        (Over::Pipe, cases[1]),
+    ] {
         let library = Library::default();
         let connected = connect(&library, over, generation).await;
         let stream = match generation {
@@ -301,7 +319,11 @@ async fn who_falls_behind_is_told_that_everything_changed() {
 
 #[tokio::test]
 async fn nobody_watches_more_resources_than_rmcp_can_compare() {
-    let many = |count: usize| (0..count).map(|i| format!("test://{i}")).collect::<Vec<_>>();
+    let many = |count: usize| {
+        (0..count)
+            .map(|i| format!("test://{i}"))
+            .collect::<Vec<_>>()
+    };
     let accepted = |count| {
         let mut filter = everything();
         filter.resource_subscriptions = Some(many(count));
@@ -310,11 +332,21 @@ async fn nobody_watches_more_resources_than_rmcp_can_compare() {
     let all = accepted(MOST_RESOURCES);
     assert_eq!(all.resource_subscriptions.unwrap().len(), MOST_RESOURCES);
     let none = accepted(MOST_RESOURCES + 1);
-    assert_eq!((none.tools_list_changed, none.resource_subscriptions), (Some(true), Some(vec![])));
+    assert_eq!(
+        (none.tools_list_changed, none.resource_subscriptions),
+        (Some(true), Some(vec![]))
+    );
     let session = Session::default();
-    assert!(many(MOST_RESOURCES).into_iter().all(|uri| session.watch(uri)));
+    assert!(
+        many(MOST_RESOURCES)
+            .into_iter()
+            .all(|uri| session.watch(uri))
+    );
     assert!(!session.watch(SHELF.to_owned()));
-    assert!(session.watch("test://0".to_owned()), "it is watched already");
+    assert!(
+        session.watch("test://0".to_owned()),
+        "it is watched already"
+    );
     session.unwatch("test://0");
     assert!(session.watch(SHELF.to_owned()));
 }
@@ -326,7 +358,10 @@ async fn the_list_of_tools_is_announced() {
         let server = server();
         let mut session = connect(&server, over, Generation::Sessions).await;
         let info = session.client.peer_info().unwrap();
-        assert_eq!(info.capabilities.tools.as_ref().unwrap().list_changed, Some(true));
+        assert_eq!(
+            info.capabilities.tools.as_ref().unwrap().list_changed,
+            Some(true)
+        );
         let stateless = connect(&server, over, Generation::Stateless).await;
         let mut stream = stateless.client.listen(everything()).await.unwrap();
         let mut offered = SubscriptionFilter::default();
@@ -338,7 +373,11 @@ async fn the_list_of_tools_is_announced() {
         assert_eq!(session.heard.recv().await.unwrap(), "tools", "{over:?}");
         server.idle().await;
         assert!(stream.next().await.unwrap().is_none(), "{over:?}");
-        assert!(matches!(stream.end(), Some(SubscriptionEnd::Graceful(_))), "{:?}", stream.end());
+        assert!(
+            matches!(stream.end(), Some(SubscriptionEnd::Graceful(_))),
+            "{:?}",
+            stream.end()
+        );
         assert!(session.heard.try_recv().is_err(), "{over:?}");
     }
 }
@@ -348,7 +387,10 @@ fn modern(id: u32, method: &str, more: serde_json::Value) -> serde_json::Value {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
     } });
-    params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    params
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
 }
 
@@ -369,7 +411,10 @@ fn hanging_up_ends_subscriptions_on_a_pipe() {
     let (status, rest, log) = pipe.end();
     assert!(status.success(), "{log}");
     let last: serde_json::Value = serde_json::from_str(&rest).unwrap();
-    assert_eq!((&last["id"], &last["result"]["resultType"]), (&json!(7), &json!("complete")));
+    assert_eq!(
+        (&last["id"], &last["result"]["resultType"]),
+        (&json!(7), &json!("complete"))
+    );
 }
 
 #[tokio::test]

@@ -28,12 +28,26 @@ fn shell_answers_say_what_was_passed_on_and_which_times_were_meant() {
     let told = call(&["list-all-integrations", "colour=red", "page_size=1"]);
     assert_eq!(told["warnings"], json!([UNKNOWN]), "{told}");
     let dry = call(&["create-workspace", "name=n", "colour=red", "--dry-run"]);
-    assert_eq!((&dry["warnings"], &dry["dry_run"]), (&json!([UNKNOWN]), &json!(true)), "{dry}");
-    let audited: Vec<_> = lines(log).iter().map(|line| line["unknown_fields"].clone()).collect();
+    assert_eq!(
+        (&dry["warnings"], &dry["dry_run"]),
+        (&json!([UNKNOWN]), &json!(true)),
+        "{dry}"
+    );
+    let audited: Vec<_> = lines(log)
+        .iter()
+        .map(|line| line["unknown_fields"].clone())
+        .collect();
     assert_eq!(audited, [json!(["colour"]), json!(["colour"])]);
     let told = call(&["list-users", "page_size=2"]);
-    assert_eq!(told["next"], json!({ "pageSize": 2, "currentPage": 1 }), "{told}");
-    let range = ["time_of_generation_min=2026-01", "time_of_generation_max=2026-01-31"];
+    assert_eq!(
+        told["next"],
+        json!({ "pageSize": 2, "currentPage": 1 }),
+        "{told}"
+    );
+    let range = [
+        "time_of_generation_min=2026-01",
+        "time_of_generation_max=2026-01-31",
+    ];
     let told = call(&[&["get-cost-graph", "workspace_slug=ws-shared"], &range[..]].concat());
     let times = json!({
         "time_of_generation_min": "2026-01-01T00:00:00Z",
@@ -45,15 +59,28 @@ fn shell_answers_say_what_was_passed_on_and_which_times_were_meant() {
 #[test]
 fn operators_choose_what_becomes_of_unknown_arguments() {
     let call = |how: &str| {
-        said(&["call", "list-all-integrations", "colour=red", "--sandbox", "--unknown-fields", how])
+        said(&[
+            "call",
+            "list-all-integrations",
+            "colour=red",
+            "--sandbox",
+            "--unknown-fields",
+            how,
+        ])
     };
     let (ok, out, _) = call("allow");
     assert!(ok && !out.contains("warnings"), "{out}");
     let (ok, _, err) = call("deny");
-    assert!(!ok && err.contains("`colour`: no such argument; it takes"), "{err}");
+    assert!(
+        !ok && err.contains("`colour`: no such argument; it takes"),
+        "{err}"
+    );
     let zone = ["--timezone", "Mars/Olympus"];
     let (ok, _, err) = said(&[&["call", "list-all-integrations", "--sandbox"], &zone[..]].concat());
-    assert!(!ok && err.contains("there is no time zone `Mars/Olympus`"), "{err}");
+    assert!(
+        !ok && err.contains("there is no time zone `Mars/Olympus`"),
+        "{err}"
+    );
 }
 
 /// The upstream may have refused the call because of them.
@@ -61,8 +88,13 @@ fn operators_choose_what_becomes_of_unknown_arguments() {
 async fn refusals_of_the_upstream_name_unknown_arguments() {
     let body = r#"{"success":false,"data":{"message":"Invalid request","errorCode":"AB01"}}"#;
     let upstream = Upstream::start(move |_| answer("400 Bad Request", "", body)).await;
-    let args = json!({ "name": "n", "colour": 1 }).as_object().unwrap().clone();
-    let outcome = dispatcher(&upstream).call(&operator(), "create-label", args).await;
+    let args = json!({ "name": "n", "colour": 1 })
+        .as_object()
+        .unwrap()
+        .clone();
+    let outcome = dispatcher(&upstream)
+        .call(&operator(), "create-label", args)
+        .await;
     let text = portkey_mcp::mcp::reply::words(&outcome.unwrap_err());
     assert!(text.ends_with(&format!("Warning: {UNKNOWN}")), "{text}");
 }
@@ -76,17 +108,50 @@ struct Guarded {
 #[tokio::test]
 async fn rules_that_look_at_arguments_deny_unknown_ones() {
     let cases = [
-        Guarded { rule: "cap: { usage_limits.credit_limit: 5 }", passes: false },
-        Guarded { rule: "cap: { usage_limits.credit_limit: 5 }, unknown: allow", passes: true },
-        Guarded { rule: "conditions: [{ path: args.name, op: eq, value: n }]", passes: false },
-        Guarded { rule: r#"action: approve, when: 'args.name == "z"'"#, passes: false },
-        Guarded { rule: r#"action: deny, when: 'args.name == "z"', unknown: allow"#, passes: true },
-        Guarded { rule: "redact: ['data[].email']", passes: false },
-        Guarded { rule: "rate_limit: 5/minute", passes: true },
-        Guarded { rule: r#"action: deny, when: 'principal == "z"'"#, passes: true },
-        Guarded { rule: "action: deny, when: 'size(unknown_fields) > 1'", passes: true },
-        Guarded { rule: r#"action: deny, when: '"colour" in unknown_fields'"#, passes: false },
-        Guarded { rule: "action: shadow, cap: { usage_limits.credit_limit: 5 }", passes: true },
+        Guarded {
+            rule: "cap: { usage_limits.credit_limit: 5 }",
+            passes: false,
+        },
+        Guarded {
+            rule: "cap: { usage_limits.credit_limit: 5 }, unknown: allow",
+            passes: true,
+        },
+        Guarded {
+            rule: "conditions: [{ path: args.name, op: eq, value: n }]",
+            passes: false,
+        },
+        Guarded {
+            rule: r#"action: approve, when: 'args.name == "z"'"#,
+            passes: false,
+        },
+        Guarded {
+            rule: r#"action: deny, when: 'args.name == "z"', unknown: allow"#,
+            passes: true,
+        },
+        Guarded {
+            rule: "redact: ['data[].email']",
+            passes: false,
+        },
+        Guarded {
+            rule: "rate_limit: 5/minute",
+            passes: true,
+        },
+        Guarded {
+            rule: r#"action: deny, when: 'principal == "z"'"#,
+            passes: true,
+        },
+        Guarded {
+            rule: "action: deny, when: 'size(unknown_fields) > 1'",
+            passes: true,
+        },
+        Guarded {
+            rule: r#"action: deny, when: '"colour" in unknown_fields'"#,
+            passes: false,
+        },
+        Guarded {
+            rule: "action: shadow, cap: { usage_limits.credit_limit: 5 }",
+            passes: true,
+        },
     ];
     for Guarded { rule, passes } in cases {
         let text = format!(
@@ -96,7 +161,10 @@ async fn rules_that_look_at_arguments_deny_unknown_ones() {
         let policy = Policy::parse("policy.yaml", &text, &catalog).unwrap();
         let upstream = Upstream::start(|_| ok("{}")).await;
         let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
-        let args = json!({ "name": "n", "colour": 1 }).as_object().unwrap().clone();
+        let args = json!({ "name": "n", "colour": 1 })
+            .as_object()
+            .unwrap()
+            .clone();
         let outcome = dispatcher.call(&operator(), "create-label", args).await;
         match (&outcome, passes) {
             (Ok(_), true) => assert_eq!(upstream.requests().len(), 1, "{rule}"),
@@ -123,7 +191,10 @@ fn rule_that_looks_at_no_arguments_takes_no_word_on_unknown_ones() {
     let text = "version: \"1\"\nrules: [{ name: r, action: deny, unknown: allow }]\n";
     fs::write(&file, text).unwrap();
     let (ok, out, err) = said(&["policy", "check", file.to_str().unwrap()]);
-    assert!(!ok && format!("{out}{err}").contains("`unknown` goes with a rule"), "{out}{err}");
+    assert!(
+        !ok && format!("{out}{err}").contains("`unknown` goes with a rule"),
+        "{out}{err}"
+    );
 }
 
 struct Capped {
@@ -139,9 +210,21 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
     let provider = |limits: Value| json!({ "slug": "p", "rate_limits": limits });
     let key = |limits: Value| json!({ "id": "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80", "rate_limits": limits });
     let cases = [
-        Capped { tool: "update-provider", args: provider(limit(9)), passes: true },
-        Capped { tool: "update-provider", args: provider(limit(11)), passes: false },
-        Capped { tool: "update-provider", args: provider(json!([limit(9)])), passes: true },
+        Capped {
+            tool: "update-provider",
+            args: provider(limit(9)),
+            passes: true,
+        },
+        Capped {
+            tool: "update-provider",
+            args: provider(limit(11)),
+            passes: false,
+        },
+        Capped {
+            tool: "update-provider",
+            args: provider(json!([limit(9)])),
+            passes: true,
+        },
         Capped {
             tool: "update-provider",
             args: provider(json!([limit(9), limit(11)])),
@@ -152,8 +235,16 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
             args: provider(json!([limit(11)]).to_string().into()),
             passes: false,
         },
-        Capped { tool: "update-api-key", args: key(json!([limit(9)])), passes: true },
-        Capped { tool: "update-api-key", args: key(json!([limit(11)])), passes: false },
+        Capped {
+            tool: "update-api-key",
+            args: key(json!([limit(9)])),
+            passes: true,
+        },
+        Capped {
+            tool: "update-api-key",
+            args: key(json!([limit(11)])),
+            passes: false,
+        },
     ];
     for path in ["rate_limits.value", "rate_limits[].value"] {
         for Capped { tool, args, passes } in &cases {
@@ -166,8 +257,16 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
             let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy));
             let args = args.as_object().unwrap().clone();
             let outcome = dispatcher.call(&operator(), tool, args.clone()).await;
-            assert_eq!(outcome.is_ok(), *passes, "{path} {tool} {args:?}: {outcome:?}");
-            assert_eq!(upstream.requests().len(), usize::from(*passes), "{path} {tool}");
+            assert_eq!(
+                outcome.is_ok(),
+                *passes,
+                "{path} {tool} {args:?}: {outcome:?}"
+            );
+            assert_eq!(
+                upstream.requests().len(),
+                usize::from(*passes),
+                "{path} {tool}"
+            );
         }
     }
 }
@@ -177,14 +276,24 @@ async fn caps_hold_for_an_object_and_for_a_list_of_them() {
 async fn unknown_parts_of_documents_are_denied_where_asked_for() {
     let check = json!({ "id": "default.regexMatch", "parameters": { "rule": "x", "zzz": 1 } });
     let calls = [
-        ("create-guardrail", json!({ "name": "g", "checks": [check], "actions": {} })),
-        ("create-config", json!({ "name": "c", "config": { "budget": 1 } })),
+        (
+            "create-guardrail",
+            json!({ "name": "g", "checks": [check], "actions": {} }),
+        ),
+        (
+            "create-config",
+            json!({ "name": "c", "config": { "budget": 1 } }),
+        ),
     ];
     for (tool, args) in calls {
         let denied = super::validate_with(super::UnknownFields::Deny, tool, &args).unwrap_err();
         assert!(denied.contains("is not known"), "{tool}: {denied}");
         let passed = super::validate(tool, &args).unwrap();
-        assert_eq!((passed.unknown.len(), passed.warnings.len()), (1, 1), "{tool}");
+        assert_eq!(
+            (passed.unknown.len(), passed.warnings.len()),
+            (1, 1),
+            "{tool}"
+        );
     }
     // Rules see all of them, and a long document is no reason to refuse it.
     let target = json!({ "provider": "@openai", "zone": 1 });
@@ -199,7 +308,15 @@ async fn unknown_parts_of_documents_are_denied_where_asked_for() {
 fn unknown_fields_that_may_be_secret_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
-    let names = ["openai_key", "DB_PASS", "api_keys", "basic_auth", "pin", "dsn", "vendorTokens"];
+    let names = [
+        "openai_key",
+        "DB_PASS",
+        "api_keys",
+        "basic_auth",
+        "pin",
+        "dsn",
+        "vendorTokens",
+    ];
     for name in names {
         let args = json!({ "slug": "openai-production", "name": "N", name: "plain-words",
             "nested": { name: ["plain-words"] }, "foo_headers": { "X-V": "plain-words" } });

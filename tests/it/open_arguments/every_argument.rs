@@ -16,7 +16,16 @@ fn values(schema: &Value) -> Vec<Value> {
         _ if schema["x-time"].is_string() => json!("2026-01-01T00:00:00Z"),
         _ => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),
     };
-    vec![fitting, json!(null), json!(""), json!(" "), json!([]), json!({}), json!(0), json!(false)]
+    vec![
+        fitting,
+        json!(null),
+        json!(""),
+        json!(" "),
+        json!([]),
+        json!({}),
+        json!(0),
+        json!(false),
+    ]
 }
 
 /// Every place of a schema that can be reached through objects, with its schema.
@@ -35,7 +44,9 @@ fn places(schema: &Value) -> Vec<(Vec<String>, &Value)> {
 }
 
 fn put(args: &mut Value, at: &[String], value: Value) {
-    let Some((last, above)) = at.split_last() else { return };
+    let Some((last, above)) = at.split_last() else {
+        return;
+    };
     let place = above.iter().fold(args, |place, name| {
         if !place[name.as_str()].is_object() {
             place[name.as_str()] = json!({});
@@ -48,11 +59,17 @@ fn put(args: &mut Value, at: &[String], value: Value) {
 /// Whether the request has the argument somewhere, or the caller is told of it.
 fn is_accounted_for(entry: &Entry, validated: &Validated, at: &[String]) -> bool {
     let path = at.join(".");
-    if validated.warnings.iter().any(|warning| warning.contains(&format!("`{path}`"))) {
+    if validated
+        .warnings
+        .iter()
+        .any(|warning| warning.contains(&format!("`{path}`")))
+    {
         return true;
     }
     let [name, below @ ..] = at else { return true };
-    let Ok(request) = entry.published().lay_out(validated.args.clone()) else { return true };
+    let Ok(request) = entry.published().lay_out(validated.args.clone()) else {
+        return true;
+    };
     if request.preview.is_some() || name == "preview" {
         return true;
     }
@@ -75,7 +92,9 @@ fn is_accounted_for(entry: &Entry, validated: &Validated, at: &[String]) -> bool
         Some(())
     };
     in_header
-        || operation.placeholders().any(|placeholder| placeholder == name)
+        || operation
+            .placeholders()
+            .any(|placeholder| placeholder == name)
         || (is_bare && request.body.is_some())
         || in_body().is_some()
 }
@@ -91,10 +110,16 @@ fn no_argument_is_lost_without_a_word() {
                 put(&mut args, &at, value.clone());
                 let given: JsonMap = args.as_object().unwrap().clone();
                 let options = ValidationOptions::default();
-                let Ok(validated) = entry.published().validate(given, &options) else { continue };
+                let Ok(validated) = entry.published().validate(given, &options) else {
+                    continue;
+                };
                 tried += 1;
                 if !is_accounted_for(entry, &validated, &at) {
-                    lost.push(format!("{} {} = {value}", entry.operation.name(), at.join(".")));
+                    lost.push(format!(
+                        "{} {} = {value}",
+                        entry.operation.name(),
+                        at.join(".")
+                    ));
                 }
             }
         }

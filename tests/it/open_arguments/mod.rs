@@ -17,7 +17,10 @@ fn validate_with(
     args: &Value,
 ) -> Result<Validated, String> {
     let catalog = Catalog::full();
-    let options = ValidationOptions { unknown_fields, clock: Clock::system().with_now(|| NOW) };
+    let options = ValidationOptions {
+        unknown_fields,
+        clock: Clock::system().with_now(|| NOW),
+    };
     let published = catalog.find(tool).unwrap().published();
     let validated = published.validate(args.as_object().unwrap().clone(), &options);
     validated.map_err(|error| error.to_string())
@@ -146,7 +149,12 @@ fn arguments_are_taken_as_they_are_meant() {
         let got = validate(case.tool, &case.args).unwrap_or_else(|e| panic!("{}: {e}", case.what));
         let travels = case.travels.as_object().unwrap();
         // In the order in which it was written, too.
-        assert_eq!(json!(got.args).to_string(), json!(travels).to_string(), "{}", case.what);
+        assert_eq!(
+            json!(got.args).to_string(),
+            json!(travels).to_string(),
+            "{}",
+            case.what
+        );
         assert_eq!(got.warnings, case.warnings, "{}", case.what);
     }
 }
@@ -154,25 +162,61 @@ fn arguments_are_taken_as_they_are_meant() {
 #[test]
 fn arguments_that_cannot_be_meant_are_refused() {
     let cases = [
-        ("create-label", json!({ "nam": "x" }), "`nam`: no such argument, did you mean `name`?"),
-        ("create-label", json!({ "naem": "x" }), "did you mean `name`?"),
-        ("list-users", json!({ "page_size": 5, "pageSize": 6 }), "given twice with different"),
-        ("list-all-integrations", json!({ "page_size": 0 }), "at least 1, got 0"),
-        ("list-all-integrations", json!({ "page_size": 2.5 }), "whole number, got 2.5"),
-        ("create-label", json!({ "name": "x", "name.y": 1 }), "`name.y`: is a path"),
+        (
+            "create-label",
+            json!({ "nam": "x" }),
+            "`nam`: no such argument, did you mean `name`?",
+        ),
+        (
+            "create-label",
+            json!({ "naem": "x" }),
+            "did you mean `name`?",
+        ),
+        (
+            "list-users",
+            json!({ "page_size": 5, "pageSize": 6 }),
+            "given twice with different",
+        ),
+        (
+            "list-all-integrations",
+            json!({ "page_size": 0 }),
+            "at least 1, got 0",
+        ),
+        (
+            "list-all-integrations",
+            json!({ "page_size": 2.5 }),
+            "whole number, got 2.5",
+        ),
+        (
+            "create-label",
+            json!({ "name": "x", "name.y": 1 }),
+            "`name.y`: is a path",
+        ),
         (
             "update-provider",
             json!({ "slug": "p", "usage_limits": {} }),
             "nothing to change is given; it takes `name`",
         ),
-        ("get-config", json!({ "slug": "x", "fields": "slug" }), "`fields`: only tools that list"),
+        (
+            "get-config",
+            json!({ "slug": "x", "fields": "slug" }),
+            "`fields`: only tools that list",
+        ),
         (
             "get-log-export",
             json!({ "exportt": "x" }),
             "- `export_id`: is required\n- `exportt`: is not known, did you mean `export_id`?",
         ),
-        ("create-label", json!({ "name": "x", "a\nb": 1 }), "no argument has such a name"),
-        ("update-label", json!({ "label_id": "l" }), "nothing to change is given; it takes `name`"),
+        (
+            "create-label",
+            json!({ "name": "x", "a\nb": 1 }),
+            "no argument has such a name",
+        ),
+        (
+            "update-label",
+            json!({ "label_id": "l" }),
+            "nothing to change is given; it takes `name`",
+        ),
         (
             "update-label",
             json!({ "label_id": "l", "name": null }),
@@ -217,14 +261,25 @@ fn many_unknown_fields_are_told_in_few_words() {
     assert!(denied.len() < 2_000, "{} bytes", denied.len());
     assert!(denied.ends_with("- and 8980 more"), "{denied}");
     let refused = validate("create-collection", &args).unwrap_err();
-    assert!(refused.contains("9000 arguments are not known; at most 100 may be"), "{refused}");
+    assert!(
+        refused.contains("9000 arguments are not known; at most 100 may be"),
+        "{refused}"
+    );
     assert!(refused.len() < 2_000, "{} bytes", refused.len());
     let some: JsonMap = (0..100).map(|i| (format!("zz{i}"), json!(1))).collect();
     let passed = validate(
         "create-collection",
-        &Value::Object(some.into_iter().chain([("name".to_owned(), json!("n"))]).collect()),
+        &Value::Object(
+            some.into_iter()
+                .chain([("name".to_owned(), json!("n"))])
+                .collect(),
+        ),
     )
     .unwrap();
     assert_eq!((passed.unknown.len(), passed.warnings.len()), (100, 1));
-    assert!(passed.warnings[0].contains("and 80 more are not known"), "{:?}", passed.warnings);
+    assert!(
+        passed.warnings[0].contains("and 80 more are not known"),
+        "{:?}",
+        passed.warnings
+    );
 }

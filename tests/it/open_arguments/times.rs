@@ -29,7 +29,11 @@ fn time_ranges_are_resolved_or_refused() {
             until: "2026-11-01T00:00:00Z",
             travels: Ok(("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")),
         },
-        Range { from: "today", until: "yesterday", travels: Err("the range is reversed") },
+        Range {
+            from: "today",
+            until: "yesterday",
+            travels: Err("the range is reversed"),
+        },
         Range {
             from: "2026-11-02T00:00:00Z",
             until: "2026-11-01T00:00:00Z",
@@ -45,20 +49,39 @@ fn time_ranges_are_resolved_or_refused() {
             until: "now",
             travels: Err("is no time; it takes RFC 3339"),
         },
-        Range { from: "1764374400000", until: "now", travels: Err("is no time") },
+        Range {
+            from: "1764374400000",
+            until: "now",
+            travels: Err("is no time"),
+        },
     ];
     // One type for all of them, wherever they stand.
-    for tool in ["get-cost-graph", "get-users-grouped-data", "get-cache-summary"] {
-        for Range { from, until, travels } in &cases {
+    for tool in [
+        "get-cost-graph",
+        "get-users-grouped-data",
+        "get-cache-summary",
+    ] {
+        for Range {
+            from,
+            until,
+            travels,
+        } in &cases
+        {
             let args = json!({
                 "workspace_slug": "w", "time_of_generation_min": from, "time_of_generation_max": until,
             });
             let got = validate(tool, &args).map(|validated| {
                 let sent = |name: &str| validated.args[name].as_str().unwrap().to_owned();
-                let sent = (sent("time_of_generation_min"), sent("time_of_generation_max"));
+                let sent = (
+                    sent("time_of_generation_min"),
+                    sent("time_of_generation_max"),
+                );
                 let is_resolved = (sent.0 != *from, sent.1 != *until);
                 let told = |name: &str| validated.times.iter().any(|(at, _)| at == name);
-                let told = (told("time_of_generation_min"), told("time_of_generation_max"));
+                let told = (
+                    told("time_of_generation_min"),
+                    told("time_of_generation_max"),
+                );
                 assert_eq!(told, is_resolved, "{tool} {from} {until}");
                 sent
             });
@@ -85,7 +108,9 @@ fn every_time_is_read_as_one() {
             let is_named = name.ends_with("_at")
                 || matches!(name, "start_time" | "end_time")
                 || name.starts_with("time_of_generation");
-            let told = schema["description"].as_str().is_some_and(|text| text.contains("RFC 3339"));
+            let told = schema["description"]
+                .as_str()
+                .is_some_and(|text| text.contains("RFC 3339"));
             let is_text = schema["type"] == "string";
             if is_text && (is_named || told) {
                 found += 1;

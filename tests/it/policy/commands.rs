@@ -29,7 +29,10 @@ fn check_tells_faults_and_warnings() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(&folder, "good.yaml", POLICY);
     let (ok, out, _) = said(&["policy", "check", &good]);
-    assert!(ok && out.contains("good.yaml holds: 3 rules, 1 of "), "{out}");
+    assert!(
+        ok && out.contains("good.yaml holds: 3 rules, 1 of "),
+        "{out}"
+    );
     assert!(out.contains(" tools hidden, "), "{out}");
     assert!(
         out.contains("warning: tools.made_up: no tool of this server is called `made_up`"),
@@ -37,9 +40,16 @@ fn check_tells_faults_and_warnings() {
     );
     let (ok, _, _) = said(&["policy", "check", &good, "--strict"]);
     assert!(!ok);
-    let bad = file(&folder, "bad.yaml", "version: '1'\nrules:\n  - { name: r, action: block }\n");
+    let bad = file(
+        &folder,
+        "bad.yaml",
+        "version: '1'\nrules:\n  - { name: r, action: block }\n",
+    );
     let (ok, _, log) = said(&["policy", "check", &bad]);
-    assert!(!ok && log.contains("bad.yaml") && log.contains("line 3"), "{log}");
+    assert!(
+        !ok && log.contains("bad.yaml") && log.contains("line 3"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -56,7 +66,10 @@ fn explain_says_which_rule_and_why() {
                 "`few` (policy.yaml, tools.create-label.rules[1], line 9) [evaluate]: holds\n",
             ],
         ),
-        (&["create_label", r#"{"name":"team-a"}"#], &["allow\n", "`team labels`"]),
+        (
+            &["create_label", r#"{"name":"team-a"}"#],
+            &["allow\n", "`team labels`"],
+        ),
         (&["list-labels"], &["allow\n"]),
         (
             &["delete-workspace", r#"{"workspace_id":"a","name":"A"}"#],
@@ -67,13 +80,20 @@ fn explain_says_which_rule_and_why() {
             &["allow\n", "[approve]: does not apply"],
         ),
         (
-            &["update-label", r#"{"label_id":"a","name":"b"}"#, "--tainted"],
+            &[
+                "update-label",
+                r#"{"label_id":"a","name":"b"}"#,
+                "--tainted",
+            ],
             &["approve: the policy rule `ask`\n", "[approve]: applies"],
         ),
     ];
     for (call, words) in cases {
         let (ok, out, log) = said(&[&["policy", "explain", &policy, "--call"], *call].concat());
-        assert!(ok && words.iter().all(|word| out.contains(word)), "{call:?}: {out}{log}");
+        assert!(
+            ok && words.iter().all(|word| out.contains(word)),
+            "{call:?}: {out}{log}"
+        );
     }
     for (call, words) in [
         (&["no-such", "{}"] as &[&str], "there is no tool `no-such`"),
@@ -99,16 +119,24 @@ cases:
 "#;
     let (ok, out, log) = said(&["policy", "test", &policy, &file(&folder, "good.yaml", good)]);
     assert!(ok && out == "5 of 5 cases hold\n", "{out}{log}");
-    let bad = good.replace("expect: approve", "expect: allow").replace("rule: few", "rule: many");
+    let bad = good
+        .replace("expect: approve", "expect: allow")
+        .replace("rule: few", "rule: many");
     let (ok, out, _) = said(&["policy", "test", &policy, &file(&folder, "bad.yaml", &bad)]);
     assert!(!ok && out.ends_with("3 of 5 cases hold\n"), "{out}");
     assert!(
         out.contains("line 4: the second: expected deny by `many`, got deny by `few` ("),
         "{out}"
     );
-    assert!(out.contains("line 6: update-label: expected allow, got approve by `ask`"), "{out}");
+    assert!(
+        out.contains("line 6: update-label: expected allow, got approve by `ask`"),
+        "{out}"
+    );
     for (text, words) in [
-        ("cases: [{ call: list-labels, expect: maybe }]", "line 1: `expect` is"),
+        (
+            "cases: [{ call: list-labels, expect: maybe }]",
+            "line 1: `expect` is",
+        ),
         ("cases: [{ call: list-labels, expects: allow }]", "expects"),
     ] {
         let (ok, _, log) = said(&["policy", "test", &policy, &file(&folder, "odd.yaml", text)]);
@@ -119,21 +147,28 @@ cases:
 #[test]
 fn init_prints_a_policy_that_holds_and_names_every_tool() {
     let folder = tempfile::tempdir().unwrap();
-    for preset in
-        [&[] as &[&str], &["--preset", "read-only"], &["--preset", "careful"], &["--preset", "ci"]]
-    {
+    for preset in [
+        &[] as &[&str],
+        &["--preset", "read-only"],
+        &["--preset", "careful"],
+        &["--preset", "ci"],
+    ] {
         let (ok, out, log) = said(&[&["policy", "init"], preset].concat());
         assert!(ok, "{log}");
         let parsed = policy(&out);
         assert!(parsed.warnings().is_empty(), "{:?}", parsed.warnings());
         let (before, listed) = out.split_once("# tools:\n").unwrap();
         for entry in Catalog::full().iter() {
-            assert!(
-                listed.contains(&format!("#   {}: {{ rules: [] }} # ", entry.operation.name()))
-            );
+            assert!(listed.contains(&format!(
+                "#   {}: {{ rules: [] }} # ",
+                entry.operation.name()
+            )));
         }
         // With the marks away it is what it says.
-        let opened: String = listed.lines().map(|line| format!("{}\n", &line[2..])).collect();
+        let opened: String = listed
+            .lines()
+            .map(|line| format!("{}\n", &line[2..]))
+            .collect();
         let whole = policy(&format!("{before}tools:\n{opened}"));
         assert!(whole.warnings().is_empty());
         let checked = file(&folder, "begun.yaml", &out);

@@ -44,7 +44,11 @@ async fn operators_compare_as_documented() {
     for (condition, passes) in cases {
         let rule = format!("[{{ name: r, conditions: [{{ path: {condition} }}] }}]");
         let text = format!("version: '1'\ntools: {{ get-config: {{ rules: {rule} }} }}");
-        let expected = if passes { "allow" } else { "deny r: the policy rule `r` denies" };
+        let expected = if passes {
+            "allow"
+        } else {
+            "deny r: the policy rule `r` denies"
+        };
         holds(&text, &[("get-config", args.clone(), expected)]).await;
         // The hosted dialect says the same, and the opposite.
         let require = format!("{{ require: [{{ path: {condition} }}] }}");

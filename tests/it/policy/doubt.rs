@@ -17,29 +17,81 @@ struct Case {
 const HTML: &str = "<html>gateway</html>";
 
 const CASES: [Case; 15] = [
-    Case { what: "200", act: || ok("{}"), is_counted: true },
-    Case { what: "200 with HTML", act: || answer("200 OK", "", HTML), is_counted: true },
+    Case {
+        what: "200",
+        act: || ok("{}"),
+        is_counted: true,
+    },
+    Case {
+        what: "200 with HTML",
+        act: || answer("200 OK", "", HTML),
+        is_counted: true,
+    },
     Case {
         what: "201 cut short",
         act: || Act::Write(b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\n{".to_vec()),
         is_counted: true,
     },
-    Case { what: "408", act: || answer("408 Request Timeout", "", "{}"), is_counted: true },
-    Case { what: "500", act: || answer("500 Internal Server Error", "", "{}"), is_counted: true },
-    Case { what: "502", act: || answer("502 Bad Gateway", "", HTML), is_counted: true },
-    Case { what: "504", act: || answer("504 Gateway Timeout", "", HTML), is_counted: true },
-    Case { what: "no answer", act: || Act::Drop, is_counted: true },
+    Case {
+        what: "408",
+        act: || answer("408 Request Timeout", "", "{}"),
+        is_counted: true,
+    },
+    Case {
+        what: "500",
+        act: || answer("500 Internal Server Error", "", "{}"),
+        is_counted: true,
+    },
+    Case {
+        what: "502",
+        act: || answer("502 Bad Gateway", "", HTML),
+        is_counted: true,
+    },
+    Case {
+        what: "504",
+        act: || answer("504 Gateway Timeout", "", HTML),
+        is_counted: true,
+    },
+    Case {
+        what: "no answer",
+        act: || Act::Drop,
+        is_counted: true,
+    },
     Case {
         what: "more than fits",
         act: || Act::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), 11),
         is_counted: true,
     },
-    Case { what: "400", act: || answer("400 Bad Request", "", "{}"), is_counted: false },
-    Case { what: "401", act: || answer("401 Unauthorized", "", "{}"), is_counted: false },
-    Case { what: "403 with HTML", act: || answer("403 Forbidden", "", HTML), is_counted: false },
-    Case { what: "404", act: || answer("404 Not Found", "", "{}"), is_counted: false },
-    Case { what: "409", act: || answer("409 Conflict", "", "{}"), is_counted: false },
-    Case { what: "429", act: || answer("429 Too Many Requests", "", "{}"), is_counted: false },
+    Case {
+        what: "400",
+        act: || answer("400 Bad Request", "", "{}"),
+        is_counted: false,
+    },
+    Case {
+        what: "401",
+        act: || answer("401 Unauthorized", "", "{}"),
+        is_counted: false,
+    },
+    Case {
+        what: "403 with HTML",
+        act: || answer("403 Forbidden", "", HTML),
+        is_counted: false,
+    },
+    Case {
+        what: "404",
+        act: || answer("404 Not Found", "", "{}"),
+        is_counted: false,
+    },
+    Case {
+        what: "409",
+        act: || answer("409 Conflict", "", "{}"),
+        is_counted: false,
+    },
+    Case {
+        what: "429",
+        act: || answer("429 Too Many Requests", "", "{}"),
+        is_counted: false,
+    },
 ];
 
 /// Once a day, by the number of calls and by the sum of an argument.
@@ -51,7 +103,12 @@ const LIMITS: [&str; 2] = [
 #[tokio::test]
 async fn write_that_may_have_taken_effect_stays_counted() {
     for limits in LIMITS {
-        for Case { what, act, is_counted } in CASES {
+        for Case {
+            what,
+            act,
+            is_counted,
+        } in CASES
+        {
             let upstream = Upstream::start(move |_| act()).await;
             let dispatcher = dispatcher(&upstream).under(Watched::fixed(policy(limits)));
             let call = async || {
@@ -60,7 +117,9 @@ async fn write_that_may_have_taken_effect_stays_counted() {
                     "name": "n", "type": "cost", "credit_limit": 5, "conditions": conditions,
                 });
                 let args = args.as_object().unwrap().clone();
-                dispatcher.call(&operator(), "create-usage-limits-policy", args).await
+                dispatcher
+                    .call(&operator(), "create-usage-limits-policy", args)
+                    .await
             };
             let first = call().await;
             assert!(
@@ -69,8 +128,15 @@ async fn write_that_may_have_taken_effect_stays_counted() {
             );
             let second = call().await;
             let is_denied = matches!(second, Err(CallError::Forbidden(_)));
-            assert_eq!(is_denied, is_counted, "{what} under {limits}: {first:?}, then {second:?}");
-            assert_eq!(upstream.count(), if is_counted { 1 } else { 2 }, "{what} under {limits}");
+            assert_eq!(
+                is_denied, is_counted,
+                "{what} under {limits}: {first:?}, then {second:?}"
+            );
+            assert_eq!(
+                upstream.count(),
+                if is_counted { 1 } else { 2 },
+                "{what} under {limits}"
+            );
         }
     }
 }

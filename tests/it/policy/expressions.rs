@@ -19,17 +19,29 @@ async fn expressions_see_the_call() {
     });
     let cases = [
         ("args.n == 5 && args.f > 2 && args.n + 1 == 6", true),
-        ("args.name.startsWith('prod-') && size(args.name) == 8", true),
+        (
+            "args.name.startsWith('prod-') && size(args.name) == 8",
+            true,
+        ),
         ("args.name.matches('^(prod|live)-[a-z]+$')", true),
         ("args.name.matches('^live')", false),
         ("args.scopes.exists(s, s.matches('[.]create$'))", true),
         ("args.scopes.all(s, s.startsWith('logs.'))", false),
-        ("args.scopes.filter(s, s.contains('keys')).size() == 1", true),
+        (
+            "args.scopes.filter(s, s.contains('keys')).size() == 1",
+            true,
+        ),
         ("'logs.list' in args.scopes && !('x' in args.scopes)", true),
-        ("has(args.deep.flag) && args.deep.flag && args.deep['x-y'] == 1", true),
+        (
+            "has(args.deep.flag) && args.deep.flag && args.deep['x-y'] == 1",
+            true,
+        ),
         ("has(args.missing)", false),
         ("args.nothing == null", true),
-        ("tool == 'create-api-key' && domain == 'api-keys' && effect == 'create'", true),
+        (
+            "tool == 'create-api-key' && domain == 'api-keys' && effect == 'create'",
+            true,
+        ),
         (
             "principal == 'someone' && client == 'test' && transport == 'http' && session == ''",
             true,
@@ -37,8 +49,14 @@ async fn expressions_see_the_call() {
         ("tainted", false),
         ("time.getDayOfWeek() == 2 && time.getHours() == 14", true),
         ("time.getHours('Europe/Berlin') == 15", true),
-        ("timestamp('2026-03-01T12:10:00Z').getHours('+05:30') == 17", true),
-        ("timestamp('2026-03-01T12:10:00Z').getHours('-02:30') == 9", true),
+        (
+            "timestamp('2026-03-01T12:10:00Z').getHours('+05:30') == 17",
+            true,
+        ),
+        (
+            "timestamp('2026-03-01T12:10:00Z').getHours('-02:30') == 9",
+            true,
+        ),
         (
             "timestamp('2026-03-29T00:59:59Z').getHours('Europe/Berlin') == 1 \
              && timestamp('2026-03-29T01:00:00Z').getHours('Europe/Berlin') == 3",
@@ -61,19 +79,32 @@ async fn expressions_see_the_call() {
              && timestamp('2026-03-01T22:59:58Z').getSeconds() == 58",
             true,
         ),
-        ("time - timestamp('2026-01-01T00:00:00Z') > duration('24h')", true),
+        (
+            "time - timestamp('2026-01-01T00:00:00Z') > duration('24h')",
+            true,
+        ),
         ("timestamp(args.when) > time + duration('1h30m')", true),
         ("timestamp(args.when) > time + duration('9000h')", false),
         (
             "time > timestamp('2026-01-01T00:00:00Z') && time < timestamp('2027-01-01T00:00:00Z')",
             true,
         ),
-        ("effect in ['create', 'update', 'delete'] ? args.n > 100 : false", false),
+        (
+            "effect in ['create', 'update', 'delete'] ? args.n > 100 : false",
+            false,
+        ),
     ];
     for (expression, truth) in cases {
-        let expected =
-            if truth { "deny r: the policy rule `r` denies `create-api-key`" } else { "allow" };
-        holds(&when(expression), &[("create-api-key", args.clone(), expected)]).await;
+        let expected = if truth {
+            "deny r: the policy rule `r` denies `create-api-key`"
+        } else {
+            "allow"
+        };
+        holds(
+            &when(expression),
+            &[("create-api-key", args.clone(), expected)],
+        )
+        .await;
     }
 }
 
@@ -81,7 +112,10 @@ async fn expressions_see_the_call() {
 async fn an_error_denies_and_tells_no_value() {
     let args = json!({ "key": "sk-secret", "list": [1], "n": 1 });
     let cases = [
-        ("args.missing == 1", "there is no `missing`; ask `has(…)` first"),
+        (
+            "args.missing == 1",
+            "there is no `missing`; ask `has(…)` first",
+        ),
         ("args.key + 1 == 2", ""),
         ("args.key > 1", "`>` does not go with string and int"),
         ("args.list[3] == 1", "a list has fewer items"),
@@ -102,8 +136,14 @@ async fn an_error_denies_and_tells_no_value() {
                 policy(&when(expression).replace("action: deny", &format!("action: {action}")));
             let store = Store::memory();
             let told = told(&decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await);
-            assert!(told.starts_with("deny r") && told.contains(words), "{expression}: {told}");
-            assert!(told.contains("cannot be evaluated") && !told.contains("sk-secret"), "{told}");
+            assert!(
+                told.starts_with("deny r") && told.contains(words),
+                "{expression}: {told}"
+            );
+            assert!(
+                told.contains("cannot be evaluated") && !told.contains("sk-secret"),
+                "{told}"
+            );
         }
     }
     // Short circuits are no errors.
@@ -120,17 +160,33 @@ async fn arguments_beyond_a_bound_are_not_looked_at() {
         &expression,
         &[
             ("create-api-key", json!({ "scopes": many }), large),
-            ("create-api-key", json!({ "scopes": ["y".repeat(MOST_TEXT + 1)] }), large),
-            ("create-api-key", json!({ "scopes": ["y".repeat(MOST_TEXT / 2)] }), "allow"),
+            (
+                "create-api-key",
+                json!({ "scopes": ["y".repeat(MOST_TEXT + 1)] }),
+                large,
+            ),
+            (
+                "create-api-key",
+                json!({ "scopes": ["y".repeat(MOST_TEXT / 2)] }),
+                "allow",
+            ),
         ],
     )
     .await;
     // A macro goes through everything, so it may look at less.
     let macros = when("args.scopes.exists(s, s.contains('x'))");
     let wide: Vec<String> = (0..2_000).map(|_| "y".repeat(400)).collect();
-    holds(&macros, &[("create-api-key", json!({ "scopes": wide }), large)]).await;
+    holds(
+        &macros,
+        &[("create-api-key", json!({ "scopes": wide }), large)],
+    )
+    .await;
     // What does not look at arguments does not mind.
-    holds(&when("tainted"), &[("create-api-key", json!({ "scopes": many }), "allow")]).await;
+    holds(
+        &when("tainted"),
+        &[("create-api-key", json!({ "scopes": many }), "allow")],
+    )
+    .await;
 }
 
 #[test]
@@ -148,27 +204,42 @@ fn expressions_that_could_do_harm_are_not_taken() {
         ("lookup(args)", "there is no function `lookup`"),
         ("args.map(a, a + '') == []", "`map` is not offered"),
         ("args.a.map(x, x > 1, tool) == []", "`map` is not offered"),
-        ("args.a.all(x, args.b.all(y, x == y))", "one macro may not stand inside another"),
-        ("tool.matches(principal)", "`matches` takes a text that is written out"),
+        (
+            "args.a.all(x, args.b.all(y, x == y))",
+            "one macro may not stand inside another",
+        ),
+        (
+            "tool.matches(principal)",
+            "`matches` takes a text that is written out",
+        ),
         ("tool.matches('(')", "the regular expression does not hold"),
         (regex.as_str(), "the regular expression does not hold"),
         (deep.as_str(), "Recursion limit"),
         (wide.as_str(), "levels"),
         (ins.as_str(), "levels"),
         (long.as_str(), "longer than"),
-        ("google.protobuf.Duration{seconds: 1} == time", "messages are not offered"),
+        (
+            "google.protobuf.Duration{seconds: 1} == time",
+            "messages are not offered",
+        ),
     ];
     for (expression, words) in cases {
-        let error =
-            Policy::parse("t", &when(expression), &Catalog::full()).unwrap_err().to_string();
-        assert!(error.contains(words) && error.contains("line 2"), "{expression}: {error}");
+        let error = Policy::parse("t", &when(expression), &Catalog::full())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(words) && error.contains("line 2"),
+            "{expression}: {error}"
+        );
     }
 }
 
 /// Calls are served on threads with a small stack.
 #[tokio::test]
 async fn the_deepest_expression_that_is_taken_can_be_evaluated() {
-    let deepest = (1..60).rev().map(|terms| format!("1{} == 60", " + 1".repeat(terms)));
+    let deepest = (1..60)
+        .rev()
+        .map(|terms| format!("1{} == 60", " + 1".repeat(terms)));
     let mut taken =
         deepest.filter(|text| Policy::parse("t", &when(text), &Catalog::full()).is_ok());
     let expression = taken.next().unwrap();

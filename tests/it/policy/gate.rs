@@ -46,7 +46,10 @@ impl File {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.yaml");
         fs::write(&path, text).unwrap();
-        Self { _folder: folder, path }
+        Self {
+            _folder: folder,
+            path,
+        }
     }
 
     pub(super) fn path(&self) -> &str {
@@ -63,14 +66,20 @@ type Client = RunningService<rmcp::RoleClient, ()>;
 
 fn lifecycles() -> [ClientLifecycleMode; 2] {
     let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
-    [ClientLifecycleMode::Initialize, ClientLifecycleMode::Discover { preferred_versions }]
+    [
+        ClientLifecycleMode::Initialize,
+        ClientLifecycleMode::Discover { preferred_versions },
+    ]
 }
 
 async fn over_http(file: &File, lifecycle: ClientLifecycleMode) -> (Client, Served) {
     let server = served(&["--policy", file.path()]);
     let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
     let transport = StreamableHttpClientTransport::with_client(client(), config);
-    (().serve_with_lifecycle(transport, lifecycle).await.unwrap(), server)
+    (
+        ().serve_with_lifecycle(transport, lifecycle).await.unwrap(),
+        server,
+    )
 }
 
 async fn over_stdio(file: &File, lifecycle: ClientLifecycleMode) -> Client {
@@ -81,8 +90,10 @@ async fn over_stdio(file: &File, lifecycle: ClientLifecycleMode) -> Client {
 
 async fn text(client: &Client, tool: &'static str, args: Value) -> (bool, String) {
     let args = args.as_object().unwrap().clone();
-    let result =
-        client.call_tool(CallToolRequestParams::new(tool).with_arguments(args)).await.unwrap();
+    let result = client
+        .call_tool(CallToolRequestParams::new(tool).with_arguments(args))
+        .await
+        .unwrap();
     let text = result.content[0].as_text().unwrap().text.clone();
     (result.is_error == Some(true), text)
 }
@@ -103,17 +114,29 @@ async fn is_guarded(client: Client) {
             json!({ "name": "n", "ai_provider_id": "openai" }),
             "we have enough",
         ),
-        ("update-integration", json!({ "slug": "x", "name": "n" }), "approv"),
+        (
+            "update-integration",
+            json!({ "slug": "x", "name": "n" }),
+            "approv",
+        ),
     ] {
         let (denied, text) = text(&client, tool, args).await;
         assert!(denied && text.contains(words), "{tool}: {text}");
     }
     assert!(!text(&client, "list-all-integrations", json!({})).await.0);
     // What fails is not counted; what succeeds is.
-    assert!(text(&client, "list-labels", json!({ "wrong": true })).await.1.contains("wrong"));
+    assert!(
+        text(&client, "list-labels", json!({ "wrong": true }))
+            .await
+            .1
+            .contains("wrong")
+    );
     assert!(!text(&client, "list-labels", json!({})).await.0);
     let (denied, words) = text(&client, "list-labels", json!({})).await;
-    assert!(denied && words.contains("the policy rule `few` limits this"), "{words}");
+    assert!(
+        denied && words.contains("the policy rule `few` limits this"),
+        "{words}"
+    );
     client.cancel().await.unwrap();
 }
 
@@ -138,15 +161,26 @@ async fn clients_over_stdio_are_under_the_policy_in_both_generations() {
 fn calls_from_the_shell_are_under_the_policy() {
     let file = File::with(POLICY);
     for (args, words) in [
-        (&["delete-integration", "slug=x"] as &[&str], "is hidden by the policy"),
-        (&["create-integration", "name=n", "ai_provider_id=openai"], "we have enough"),
+        (
+            &["delete-integration", "slug=x"] as &[&str],
+            "is hidden by the policy",
+        ),
+        (
+            &["create-integration", "name=n", "ai_provider_id=openai"],
+            "we have enough",
+        ),
     ] {
         let (ok, _, log) =
             said(&[&["call"], args, &["--sandbox", "--policy", file.path()]].concat());
         assert!(!ok && log.contains(words), "{log}");
     }
-    let (ok, _, log) =
-        said(&["call", "list-all-integrations", "--sandbox", "--policy", file.path()]);
+    let (ok, _, log) = said(&[
+        "call",
+        "list-all-integrations",
+        "--sandbox",
+        "--policy",
+        file.path(),
+    ]);
     assert!(ok, "{log}");
 }
 
@@ -154,14 +188,25 @@ fn calls_from_the_shell_are_under_the_policy() {
 fn nothing_starts_with_a_policy_that_does_not_hold() {
     let file =
         File::with("version: '1'\nrules:\n  - { name: r, action: deny, when: 'toool == 1' }\n");
-    for args in
-        [&["stdio"] as &[&str], &["http", "--listen", "127.0.0.1:0"], &["call", "list-labels"]]
-    {
+    for args in [
+        &["stdio"] as &[&str],
+        &["http", "--listen", "127.0.0.1:0"],
+        &["call", "list-labels"],
+    ] {
         let (ok, _, log) = said(&[args, &["--sandbox", "--policy", file.path()]].concat());
         assert!(!ok && log.contains(file.path()), "{args:?}: {log}");
-        assert!(log.contains("line 3: rules[0]: `when`: there is no `toool`"), "{args:?}: {log}");
+        assert!(
+            log.contains("line 3: rules[0]: `when`: there is no `toool`"),
+            "{args:?}: {log}"
+        );
     }
-    let (ok, _, log) = said(&["call", "list-labels", "--sandbox", "--policy", "/no/such.yaml"]);
+    let (ok, _, log) = said(&[
+        "call",
+        "list-labels",
+        "--sandbox",
+        "--policy",
+        "/no/such.yaml",
+    ]);
     assert!(!ok && log.contains("/no/such.yaml"), "{log}");
 }
 
@@ -176,7 +221,11 @@ async fn a_failure_upstream_gives_back_what_it_took() {
     let (_, body) = answer(call(&server, "list-labels", json!({}))).await;
     assert_eq!(body["result"]["isError"], false, "{body}");
     let (_, body) = answer(call(&server, "list-labels", json!({}))).await;
-    assert!(body.to_string().contains("the policy rule `once` limits this"), "{body}");
+    assert!(
+        body.to_string()
+            .contains("the policy rule `once` limits this"),
+        "{body}"
+    );
 }
 
 #[tokio::test]
@@ -185,7 +234,9 @@ async fn a_change_takes_effect_and_a_bad_one_does_not() {
     let mut server = served(&["--policy", file.path(), "--log-format", "json"]);
     let listed = async |server: &Served| {
         let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
-        body["result"]["tools"].to_string().contains("\"delete-integration\"")
+        body["result"]["tools"]
+            .to_string()
+            .contains("\"delete-integration\"")
     };
     assert!(listed(&server).await);
     fs::write(&file.path, "version: '1'\nhide: ['delete-*']").unwrap();
@@ -193,7 +244,10 @@ async fn a_change_takes_effect_and_a_bad_one_does_not() {
     assert!(!listed(&server).await);
     fs::write(&file.path, "version: '1'\nhide: 5").unwrap();
     // It may be read while it is still empty.
-    while !server.read_until("what was in effect stays so").contains("line 2") {}
+    while !server
+        .read_until("what was in effect stays so")
+        .contains("line 2")
+    {}
     assert!(!listed(&server).await);
 }
 
@@ -237,23 +291,39 @@ async fn decisions_and_shadows_are_in_the_log() {
         |line: String| serde_json::from_str::<Value>(line.trim()).unwrap()["fields"].take();
     answer(call(&server, "list-all-configs", json!({}))).await;
     let line = fields(server.read_until("portkey_mcp::call"));
-    for (name, value) in [("outcome", "forbidden"), ("decision", "deny"), ("rule", "no configs")] {
+    for (name, value) in [
+        ("outcome", "forbidden"),
+        ("decision", "deny"),
+        ("rule", "no configs"),
+    ] {
         assert_eq!(line[name], value, "{line}");
     }
     let line = fields(server.read_until("portkey_mcp::shadow"));
-    for (name, value) in [("rule", "watch"), ("would", "deny"), ("tool", "list-all-configs")] {
+    for (name, value) in [
+        ("rule", "watch"),
+        ("would", "deny"),
+        ("tool", "list-all-configs"),
+    ] {
         assert_eq!(line[name], value, "{line}");
     }
     answer(call(&server, "list-labels", json!({}))).await;
     let line = fields(server.read_until("portkey_mcp::call"));
-    assert_eq!((line.get("decision"), line.get("rule")), (None, None), "{line}");
+    assert_eq!(
+        (line.get("decision"), line.get("rule")),
+        (None, None),
+        "{line}"
+    );
 }
 
 #[tokio::test]
 async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
     let file = File::with("version: '1'\nhide: ['delete-*']");
     let tokens = file.path.with_file_name("tokens.toml");
-    fs::write(file.path.with_file_name("own.yaml"), "version: '1'\nhide: ['create-*']").unwrap();
+    fs::write(
+        file.path.with_file_name("own.yaml"),
+        "version: '1'\nhide: ['create-*']",
+    )
+    .unwrap();
     let mut made = Vec::new();
     for name in ["free", "bound"] {
         let args = [
@@ -272,7 +342,16 @@ async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
         assert!(ok, "{log}");
         made.push(token.trim().to_owned());
     }
-    let args = ["token", "new", "--name", "lost", "--scope", "portkey:read", "--policy", "no.yaml"];
+    let args = [
+        "token",
+        "new",
+        "--name",
+        "lost",
+        "--scope",
+        "portkey:read",
+        "--policy",
+        "no.yaml",
+    ];
     let (ok, _, log) = said(&[&args[..], &["--file", tokens.to_str().unwrap()]].concat());
     assert!(!ok && log.contains("no.yaml"), "{log}");
     let server = served(&[
@@ -293,14 +372,29 @@ async fn a_token_has_a_policy_of_its_own_beside_the_servers() {
                 call(&server, tool, json!({ "name": "a", "wrong": 1 })).bearer_auth(token);
             let (_, body) = answer(request).await;
             let text = body["result"]["content"][0]["text"].to_string();
-            assert_eq!(text.contains("hidden by the policy"), !may, "{tool}: {text}");
+            assert_eq!(
+                text.contains("hidden by the policy"),
+                !may,
+                "{tool}: {text}"
+            );
         }
     }
     // A policy that cannot be read keeps the server from starting.
     fs::remove_file(file.path.with_file_name("own.yaml")).unwrap();
-    let args = ["http", "--sandbox", "--listen", "127.0.0.1:0", "--auth", "token", "--auth-file"];
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "token",
+        "--auth-file",
+    ];
     let (ok, _, log) = said(&[&args[..], &[tokens.to_str().unwrap()]].concat());
-    assert!(!ok && log.contains("token `bound`") && log.contains("own.yaml"), "{log}");
+    assert!(
+        !ok && log.contains("token `bound`") && log.contains("own.yaml"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -311,12 +405,19 @@ async fn whoever_has_read_what_strangers_wrote_can_be_asked_for_more() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher = dispatcher(&upstream).under(Watched::fixed(wary));
     let calls = async |tool: &str, args: Value| {
-        dispatcher.call(&operator(), tool, args.as_object().unwrap().clone()).await
+        dispatcher
+            .call(&operator(), tool, args.as_object().unwrap().clone())
+            .await
     };
     calls("create-label", json!({ "name": "a" })).await.unwrap();
-    calls("get-prompt", json!({ "prompt_id": "p" })).await.unwrap();
+    calls("get-prompt", json!({ "prompt_id": "p" }))
+        .await
+        .unwrap();
     let outcome = calls("create-label", json!({ "name": "b" })).await;
-    assert!(matches!(outcome, Err(CallError::Forbidden(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(CallError::Forbidden(_))),
+        "{outcome:?}"
+    );
     calls("list-labels", json!({})).await.unwrap();
 }
 
@@ -333,11 +434,17 @@ async fn a_question_does_not_taint_and_a_dry_run_does() {
         let upstream = Upstream::start(|_| ok("{}")).await;
         let dispatcher =
             guarded(&upstream, Always::default()).under(Watched::fixed(update(action)));
-        let args = json!({ "prompt_id": "p", "name": "n" }).as_object().unwrap().clone();
+        let args = json!({ "prompt_id": "p", "name": "n" })
+            .as_object()
+            .unwrap()
+            .clone();
         let outcome = dispatcher.call(&operator(), "update-prompt", args).await;
         let went_on = matches!(outcome, Err(CallError::Ask(_)) | Ok(_));
         assert!(went_on && upstream.count() == 1, "{action}: {outcome:?}");
-        let tainted = dispatcher.taint().is_tainted(&operator(), &Arrival::local()).await;
+        let tainted = dispatcher
+            .taint()
+            .is_tainted(&operator(), &Arrival::local())
+            .await;
         assert_eq!(tainted, taints, "{action}");
     }
 }

@@ -48,13 +48,22 @@ fn files_of_other_servers_load_and_warn() {
     let policy = policy(GENERATED);
     assert_eq!(policy.len(), 3);
     let warnings = policy.warnings().join("\n");
-    for name in ["hide[0]: no tool of this server is called `transfer_account`", "`create_payment`"]
-    {
+    for name in [
+        "hide[0]: no tool of this server is called `transfer_account`",
+        "`create_payment`",
+    ] {
         assert!(warnings.contains(name), "{warnings}");
     }
-    assert!(!warnings.contains("delete_workspace") && !warnings.contains('*'), "{warnings}");
+    assert!(
+        !warnings.contains("delete_workspace") && !warnings.contains('*'),
+        "{warnings}"
+    );
     let near = super::policy("version: '1'\ntools: { create_api_kye: { rules: [] } }");
-    assert!(near.warnings()[0].contains("did you mean `create-api-key`?"), "{:?}", near.warnings());
+    assert!(
+        near.warnings()[0].contains("did you mean `create-api-key`?"),
+        "{:?}",
+        near.warnings()
+    );
 }
 
 /// The semantics of Intercept's own document, in its words for our tools.
@@ -92,7 +101,10 @@ async fn run(text: &str, calls: &[(&str, Value, &str)]) {
     let (policy, store) = (policy(text), Store::memory());
     for (index, (tool, args, expected)) in calls.iter().enumerate() {
         let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
-        assert!(told.starts_with(expected), "call {index}, {tool} {args}: {told}, not {expected}");
+        assert!(
+            told.starts_with(expected),
+            "call {index}, {tool} {args}: {told}, not {expected}"
+        );
     }
 }
 
@@ -222,5 +234,8 @@ tools:
     };
     assert_eq!(denied.stage, Stage::Limits);
     let wait = denied.retry_after.unwrap();
-    assert!(!wait.is_zero() && wait <= Duration::from_secs(60), "{denied:?}");
+    assert!(
+        !wait.is_zero() && wait <= Duration::from_secs(60),
+        "{denied:?}"
+    );
 }

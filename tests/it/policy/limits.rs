@@ -11,7 +11,9 @@ async fn made(policy: &Policy, caller: Caller<'_>, store: &Store) -> Decision {
 }
 
 fn limited(limit: &str) -> Policy {
-    policy(&format!("version: '1'\nrules: [{{ name: few, limits: [{limit}] }}]"))
+    policy(&format!(
+        "version: '1'\nrules: [{{ name: few, limits: [{limit}] }}]"
+    ))
 }
 
 #[tokio::test]
@@ -38,12 +40,24 @@ async fn every_window_counts() {
 
 #[tokio::test]
 async fn scopes_say_who_shares_a_counter() {
-    let other = Caller { principal: "other", ..SOMEONE };
-    let session = Caller { session: Some("s1"), ..SOMEONE };
-    let next = Caller { session: Some("s2"), ..SOMEONE };
+    let other = Caller {
+        principal: "other",
+        ..SOMEONE
+    };
+    let session = Caller {
+        session: Some("s1"),
+        ..SOMEONE
+    };
+    let next = Caller {
+        session: Some("s2"),
+        ..SOMEONE
+    };
     let cases: &[(&str, &[(Caller<'_>, &str)])] = &[
         ("global", &[(SOMEONE, "allow"), (other, "deny")]),
-        ("principal", &[(SOMEONE, "allow"), (other, "allow"), (session, "deny")]),
+        (
+            "principal",
+            &[(SOMEONE, "allow"), (other, "allow"), (session, "deny")],
+        ),
         (
             "session",
             &[
@@ -60,7 +74,10 @@ async fn scopes_say_who_shares_a_counter() {
         let store = Store::memory();
         for (caller, expected) in *calls {
             let told = told(&made(&policy, *caller, &store).await);
-            assert!(told.starts_with(expected), "{scope}: {told}, not {expected}");
+            assert!(
+                told.starts_with(expected),
+                "{scope}: {told}, not {expected}"
+            );
         }
     }
 }
@@ -96,12 +113,17 @@ async fn a_call_that_one_limit_stops_takes_nothing_of_another() {
 #[tokio::test]
 async fn counters_outlive_a_change_of_the_file() {
     let store = Store::memory();
-    let (before, after) =
-        (limited("{ max: 1, window: hour }"), limited("{ max: 2, window: hour }"));
+    let (before, after) = (
+        limited("{ max: 1, window: hour }"),
+        limited("{ max: 2, window: hour }"),
+    );
     assert_ne!(before.revision(), after.revision());
-    for (policy, expected) in
-        [(&before, "allow"), (&before, "deny"), (&after, "allow"), (&after, "deny")]
-    {
+    for (policy, expected) in [
+        (&before, "allow"),
+        (&before, "deny"),
+        (&after, "allow"),
+        (&after, "deny"),
+    ] {
         let told = told(&made(policy, SOMEONE, &store).await);
         assert!(told.starts_with(expected), "{told}");
     }
@@ -125,7 +147,9 @@ rules:
 #[tokio::test]
 async fn a_store_that_is_away_lets_nothing_pass() {
     let url = "redis://127.0.0.1:1/0".to_owned().into();
-    let store = Store::connect(Some(&url), b"", Duration::from_millis(50)).await.unwrap();
+    let store = Store::connect(Some(&url), b"", Duration::from_millis(50))
+        .await
+        .unwrap();
     for limit in [
         "limits: [{ max: 1, window: hour }]",
         "conditions: [{ path: state.x.y, op: eq, value: 0 }]",
@@ -135,14 +159,22 @@ async fn a_store_that_is_away_lets_nothing_pass() {
              rules: [{{ name: few, {limit} }}]"
         );
         let told = told(&made(&policy(&text), SOMEONE, &store).await);
-        assert!(told.starts_with("deny") && told.contains("cannot be counted just now"), "{told}");
+        assert!(
+            told.starts_with("deny") && told.contains("cannot be counted just now"),
+            "{told}"
+        );
     }
-    assert_eq!(told(&made(&policy("version: '1'"), SOMEONE, &store).await), "allow");
+    assert_eq!(
+        told(&made(&policy("version: '1'"), SOMEONE, &store).await),
+        "allow"
+    );
     // A rule that only tells has no say here either.
     let text = "version: '1'\ntools: { create-label: { limits: [{ counter: y, max: 9, window: day }] } }\n\
                 rules: [{ name: r, action: shadow, would: deny, when: counters.y == 0 }]";
     let decision = made(&policy(text), SOMEONE, &store).await;
     assert_eq!(told(&decision), "allow");
-    let [shadow] = &decision.shadows[..] else { panic!("{:?}", decision.shadows) };
+    let [shadow] = &decision.shadows[..] else {
+        panic!("{:?}", decision.shadows)
+    };
     assert!(shadow.words.contains("cannot be read"), "{shadow:?}");
 }

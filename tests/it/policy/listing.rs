@@ -20,7 +20,13 @@ use crate::{
 /// Which of a few operations a policy can permit.
 fn permitted(text: &str) -> Vec<&'static str> {
     let (policy, catalog) = (policy(text), Catalog::full());
-    let some = ["list-labels", "create-label", "update-label", "delete-label", "get-config"];
+    let some = [
+        "list-labels",
+        "create-label",
+        "update-label",
+        "delete-label",
+        "get-config",
+    ];
     let can = |name: &&str| policy.can_permit(catalog.find(name).unwrap().operation);
     some.into_iter().filter(can).collect()
 }
@@ -31,14 +37,36 @@ fn permission_is_decided_from_what_rules_are_about() {
         policy: &'static str,
         permitted: &'static [&'static str],
     }
-    const ALL: &[&str] =
-        &["list-labels", "create-label", "update-label", "delete-label", "get-config"];
-    const LABELS: &[&str] = &["list-labels", "create-label", "update-label", "delete-label"];
+    const ALL: &[&str] = &[
+        "list-labels",
+        "create-label",
+        "update-label",
+        "delete-label",
+        "get-config",
+    ];
+    const LABELS: &[&str] = &[
+        "list-labels",
+        "create-label",
+        "update-label",
+        "delete-label",
+    ];
     let cases = [
-        Case { policy: "default: allow", permitted: ALL },
-        Case { policy: "default: deny", permitted: &[] },
-        Case { policy: "default: deny\ntools: { list_labels: {} }", permitted: &["list-labels"] },
-        Case { policy: "default: deny\ntools: { '*-label*': {} }", permitted: LABELS },
+        Case {
+            policy: "default: allow",
+            permitted: ALL,
+        },
+        Case {
+            policy: "default: deny",
+            permitted: &[],
+        },
+        Case {
+            policy: "default: deny\ntools: { list_labels: {} }",
+            permitted: &["list-labels"],
+        },
+        Case {
+            policy: "default: deny\ntools: { '*-label*': {} }",
+            permitted: LABELS,
+        },
         Case {
             policy: "default: deny\ntools: { '*': { rules: [{ name: a, action: allow }] } }",
             permitted: &[],
@@ -72,8 +100,14 @@ fn permission_is_decided_from_what_rules_are_about() {
             policy: "rules: [{ name: a, action: deny, match: { effects: [create, delete] } }]",
             permitted: &["list-labels", "update-label", "get-config"],
         },
-        Case { policy: "rules: [{ name: a, action: deny, when: tainted }]", permitted: ALL },
-        Case { policy: "rules: [{ name: a, action: shadow, would: deny }]", permitted: ALL },
+        Case {
+            policy: "rules: [{ name: a, action: deny, when: tainted }]",
+            permitted: ALL,
+        },
+        Case {
+            policy: "rules: [{ name: a, action: shadow, would: deny }]",
+            permitted: ALL,
+        },
         Case {
             policy: "default: deny\ntools: { 'list-*': {}, list-labels: { rules: [{ name: a, action: deny }] } }",
             permitted: &[],
@@ -90,10 +124,21 @@ fn permission_is_decided_from_what_rules_are_about() {
             policy: "tools: { get-config: { deny_if: [{ path: args.slug, op: eq, value: a }] } }",
             permitted: ALL,
         },
-        Case { policy: "hide: ['*-label']", permitted: &["list-labels", "get-config"] },
+        Case {
+            policy: "hide: ['*-label']",
+            permitted: &["list-labels", "get-config"],
+        },
     ];
-    for Case { policy, permitted: expected } in cases {
-        assert_eq!(permitted(&format!("version: '1'\n{policy}")), expected, "{policy}");
+    for Case {
+        policy,
+        permitted: expected,
+    } in cases
+    {
+        assert_eq!(
+            permitted(&format!("version: '1'\n{policy}")),
+            expected,
+            "{policy}"
+        );
     }
 }
 
@@ -110,7 +155,12 @@ async fn tools_that_no_rule_permits_are_not_listed_on_any_surface() {
     let file = File::with(TWO);
     let policy = ["--sandbox", "--policy", file.path()];
     for client in everywhere(&policy, &[]).await {
-        let names: Vec<_> = client.tools().await.iter().map(|tool| tool.name.to_string()).collect();
+        let names: Vec<_> = client
+            .tools()
+            .await
+            .iter()
+            .map(|tool| tool.name.to_string())
+            .collect();
         assert_eq!(
             names,
             ["list-labels", "read-result", "update-config", "whoami"],
@@ -119,19 +169,40 @@ async fn tools_that_no_rule_permits_are_not_listed_on_any_surface() {
         );
         // Prompts name other tools alone, and no kind of thing can be read.
         let prompts = client.client.list_all_prompts().await.unwrap();
-        assert!(prompts.iter().all(|prompt| prompt.name != "rotate-api-keys"), "{prompts:?}");
+        assert!(
+            prompts
+                .iter()
+                .all(|prompt| prompt.name != "rotate-api-keys"),
+            "{prompts:?}"
+        );
         let templates = client.client.list_all_resource_templates().await.unwrap();
-        let templates: Vec<_> = templates.iter().map(|one| one.uri_template.as_str()).collect();
-        assert!(!templates.contains(&"portkey://configs/{slug}"), "{templates:?}");
+        let templates: Vec<_> = templates
+            .iter()
+            .map(|one| one.uri_template.as_str())
+            .collect();
+        assert!(
+            !templates.contains(&"portkey://configs/{slug}"),
+            "{templates:?}"
+        );
         let operations = Reference::for_resource("portkey://operations/{name}");
         let argument = ArgumentInfo::new("name", "");
-        let completed =
-            client.client.complete(CompleteRequestParams::new(operations, argument)).await;
-        assert_eq!(completed.unwrap().completion.values, ["list-labels", "update-config"]);
+        let completed = client
+            .client
+            .complete(CompleteRequestParams::new(operations, argument))
+            .await;
+        assert_eq!(
+            completed.unwrap().completion.values,
+            ["list-labels", "update-config"]
+        );
     }
     let compact = [&policy[..], &["--surface", "compact"]].concat();
     for client in everywhere(&compact, &[]).await {
-        let names: Vec<_> = client.tools().await.iter().map(|tool| tool.name.to_string()).collect();
+        let names: Vec<_> = client
+            .tools()
+            .await
+            .iter()
+            .map(|tool| tool.name.to_string())
+            .collect();
         let expected = [
             "describe-operation",
             "read-operation",
@@ -141,12 +212,18 @@ async fn tools_that_no_rule_permits_are_not_listed_on_any_surface() {
             "whoami",
         ];
         assert_eq!(names, expected, "{}", client.way);
-        let found = client.call("search-operations", json!({ "query": "delete a label" })).await;
+        let found = client
+            .call("search-operations", json!({ "query": "delete a label" }))
+            .await;
         let found = found.unwrap().to_string();
         assert!(!found.contains("delete-label"), "{found}");
         let described = json!({ "operation": "delete-label" });
         let described = client.call("describe-operation", described).await;
-        assert!(described.unwrap_err().contains("not on offer here"), "{}", client.way);
+        assert!(
+            described.unwrap_err().contains("not on offer here"),
+            "{}",
+            client.way
+        );
     }
 }
 
@@ -171,7 +248,10 @@ async fn own_policy_of_a_caller_narrows_its_list_alone() {
     )));
     let own = policy("version: '1'\ndefault: deny\ntools: { '*-label': {} }");
     let free = operator();
-    let bound = Principal { policy: Some(own.into()), ..free.clone() };
+    let bound = Principal {
+        policy: Some(own.into()),
+        ..free.clone()
+    };
     let catalog = Catalog::full();
     let sees = |principal: &Principal, tool: &str| {
         dispatcher.is_listed(principal, catalog.find(tool).unwrap())
@@ -181,7 +261,11 @@ async fn own_policy_of_a_caller_narrows_its_list_alone() {
         ("delete-label", false, false),
         ("create-config", true, false),
     ] {
-        assert_eq!((sees(&free, tool), sees(&bound, tool)), (by_free, by_bound), "{tool}");
+        assert_eq!(
+            (sees(&free, tool), sees(&bound, tool)),
+            (by_free, by_bound),
+            "{tool}"
+        );
     }
 }
 
@@ -193,7 +277,10 @@ async fn change_of_what_is_permitted_is_in_effect_and_announced() {
             "version: '1'\ndefault: deny\ntools: { get_config: { rules: [{ name: a, action: approve }] } }",
             true,
         ),
-        ("version: '1'\ndefault: deny\ntools: { get-config: {}, list-labels: {} }", false),
+        (
+            "version: '1'\ndefault: deny\ntools: { get-config: {}, list-labels: {} }",
+            false,
+        ),
         ("version: '1'", false),
         (
             "version: '1'\ndefault: deny\ntools: { get-config: { rules: [{ name: a, action: deny }] } }",
@@ -201,16 +288,26 @@ async fn change_of_what_is_permitted_is_in_effect_and_announced() {
         ),
     ] {
         let now = policy(text);
-        assert_eq!((before.lists_as(&now), now.lists_as(&before)), (is_same, is_same), "{text}");
+        assert_eq!(
+            (before.lists_as(&now), now.lists_as(&before)),
+            (is_same, is_same),
+            "{text}"
+        );
     }
     let file = File::with("version: '1'\ndefault: deny\ntools: { get-config: {} }");
     let mut server = served(&["--policy", file.path()]);
     let listed = async |server: &Served| {
         let (_, body) = answer(modern(server, "tools/list", json!({}))).await;
-        body["result"]["tools"].to_string().contains("\"list-labels\"")
+        body["result"]["tools"]
+            .to_string()
+            .contains("\"list-labels\"")
     };
     assert!(!listed(&server).await);
-    fs::write(file.path(), "version: '1'\ndefault: deny\ntools: { list-labels: {} }").unwrap();
+    fs::write(
+        file.path(),
+        "version: '1'\ndefault: deny\ntools: { list-labels: {} }",
+    )
+    .unwrap();
     server.read_until("the changed file is in effect");
     assert!(listed(&server).await);
 }
@@ -223,14 +320,31 @@ fn commands_say_what_is_not_listed() {
         ok && out.contains("2 rules, 0 of ") && out.contains(" tools hidden, 2 listed, "),
         "{out}"
     );
-    let (ok, out, log) = said(&["tools", "--sandbox", "--format", "json", "--policy", file.path()]);
+    let (ok, out, log) = said(&[
+        "tools",
+        "--sandbox",
+        "--format",
+        "json",
+        "--policy",
+        file.path(),
+    ]);
     assert!(ok, "{log}");
     let tools: Vec<Value> = serde_json::from_str(&out).unwrap();
-    let names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["list-labels", "read-result", "update-config", "whoami"]);
+    let names: Vec<_> = tools
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["list-labels", "read-result", "update-config", "whoami"]
+    );
     for (tool, is_listed) in [("list-labels", true), ("list-all-workspaces", false)] {
         let (ok, out, log) = said(&["policy", "explain", file.path(), "--call", tool]);
         assert!(ok, "{log}");
-        assert_eq!(out.contains("not listed: no call of it can be permitted"), !is_listed, "{out}");
+        assert_eq!(
+            out.contains("not listed: no call of it can be permitted"),
+            !is_listed,
+            "{out}"
+        );
     }
 }

@@ -94,6 +94,9 @@ async fn holds(text: &str, calls: &[(&str, Value, &str)]) {
     for (tool, args, expected) in calls {
         let store = Store::memory();
         let told = told(&decided(&[&policy], SOMEONE, &store, (tool, args)).await);
-        assert!(told.starts_with(expected), "{tool} {args}: {told}, not {expected}\n{text}");
+        assert!(
+            told.starts_with(expected),
+            "{tool} {args}: {told}, not {expected}\n{text}"
+        );
     }
 }

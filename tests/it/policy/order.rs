@@ -24,7 +24,11 @@ rules:
                 json!({}),
                 "deny by name: the policy rule `by name` denies `delete-integration`: not this one",
             ),
-            ("delete-workspace", json!({}), "deny by glob: the policy rule `by glob` denies"),
+            (
+                "delete-workspace",
+                json!({}),
+                "deny by glob: the policy rule `by glob` denies",
+            ),
             ("list-labels", json!({}), "deny of all"),
             ("create-api-key", json!({}), "approve by domain"),
             ("update-api-key", json!({}), "approve by domain"),
@@ -86,7 +90,11 @@ rules:
             ("list-all-api-keys", json!({}), "allow"),
             ("delete-label", json!({}), "deny never"),
             ("create-label", json!({}), closed),
-            ("get-workspace", json!({}), "deny hidden: `get-workspace` is hidden by the policy"),
+            (
+                "get-workspace",
+                json!({}),
+                "deny hidden: `get-workspace` is hidden by the policy",
+            ),
             ("list-all-workspaces", json!({}), closed),
             ("list-configs", json!({}), "allow"),
             ("create-config", json!({}), "approve ask for configs"),
@@ -95,7 +103,10 @@ rules:
     )
     .await;
     let policy = policy(text);
-    let tainted = Caller { tainted: true, ..SOMEONE };
+    let tainted = Caller {
+        tainted: true,
+        ..SOMEONE
+    };
     let store = Store::memory();
     let told = told(&decided(&[&policy], tainted, &store, ("list-configs", &json!({}))).await);
     assert!(told.starts_with(closed), "{told}");
@@ -104,8 +115,14 @@ rules:
 #[tokio::test]
 async fn two_policies_agree_or_the_stricter_wins() {
     let open = policy("version: '1'");
-    let asks = named("asks.yaml", "version: '1'\nrules: [{ name: ask, action: approve }]");
-    let shut = named("shut.yaml", "version: '1'\ndefault: deny\ntools: { get-config: {} }");
+    let asks = named(
+        "asks.yaml",
+        "version: '1'\nrules: [{ name: ask, action: approve }]",
+    );
+    let shut = named(
+        "shut.yaml",
+        "version: '1'\ndefault: deny\ntools: { get-config: {} }",
+    );
     let hides = named("hides.yaml", "version: '1'\nhide: [get-config]");
     let cases: &[(&[&Policy], &str)] = &[
         (&[&open, &open], "allow"),
@@ -121,9 +138,20 @@ async fn two_policies_agree_or_the_stricter_wins() {
         assert!(told.starts_with(expected), "{policies:?}: {told}");
     }
     let store = Store::memory();
-    let decision = decided(&[&open, &shut], SOMEONE, &store, ("list-labels", &json!({}))).await;
-    let Verdict::Deny(denied) = decision.verdict else { panic!("{decision:?}") };
-    assert_eq!((&*denied.rule.policy, &*denied.rule.name), ("shut.yaml", "default"));
+    let decision = decided(
+        &[&open, &shut],
+        SOMEONE,
+        &store,
+        ("list-labels", &json!({})),
+    )
+    .await;
+    let Verdict::Deny(denied) = decision.verdict else {
+        panic!("{decision:?}")
+    };
+    assert_eq!(
+        (&*denied.rule.policy, &*denied.rule.name),
+        ("shut.yaml", "default")
+    );
 }
 
 #[tokio::test]
@@ -147,14 +175,26 @@ tools:
     for _ in 0..2 {
         let decision = decided(&[&policy], SOMEONE, &store, ("create-api-key", &args)).await;
         assert_eq!(told(&decision), "allow");
-        let names =
-            decision.shadows.iter().map(|noted| (noted.rule.name.to_string(), noted.verb.word()));
+        let names = decision
+            .shadows
+            .iter()
+            .map(|noted| (noted.rule.name.to_string(), noted.verb.word()));
         seen.push(names.collect::<Vec<_>>());
     }
     let named = |names: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
-        names.iter().map(|(name, verb)| ((*name).to_owned(), *verb)).collect()
+        names
+            .iter()
+            .map(|(name, verb)| ((*name).to_owned(), *verb))
+            .collect()
     };
-    let first = [("would ask", "approve"), ("would deny", "evaluate"), ("broken", "deny")];
+    let first = [
+        ("would ask", "approve"),
+        ("would deny", "evaluate"),
+        ("broken", "deny"),
+    ];
     assert_eq!(seen[0], named(&first));
-    assert_eq!(seen[1], named(&[&first[..], &[("few", "evaluate")]].concat()));
+    assert_eq!(
+        seen[1],
+        named(&[&first[..], &[("few", "evaluate")]].concat())
+    );
 }

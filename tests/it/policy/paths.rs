@@ -147,13 +147,29 @@ async fn rules_see_values_in_lists_in_other_spellings_and_in_text() {
             passes: false,
         },
     ];
-    for Reached { what, rule, args, passes } in cases {
+    for Reached {
+        what,
+        rule,
+        args,
+        passes,
+    } in cases
+    {
         let text = format!(
             "version: '1'\ntools: {{ create-config: {{ rules: [{{ name: r, {rule} }}] }} }}"
         );
-        let decision =
-            decided(&[&policy(&text)], SOMEONE, &Store::memory(), ("create-config", &args)).await;
-        assert_eq!(told(&decision) == "allow", passes, "{what}: {}", told(&decision));
+        let decision = decided(
+            &[&policy(&text)],
+            SOMEONE,
+            &Store::memory(),
+            ("create-config", &args),
+        )
+        .await;
+        assert_eq!(
+            told(&decision) == "allow",
+            passes,
+            "{what}: {}",
+            told(&decision)
+        );
     }
 }
 
@@ -173,7 +189,11 @@ tools:
             ("update-api-key", limits(&[5, 6]), "deny"),
             ("update-api-key", limits(&[5, -6]), "deny"),
             ("update-api-key", limits(&[]), "deny"),
-            ("update-api-key", json!({ "rate_limits": { "value": 10 } }), "allow"),
+            (
+                "update-api-key",
+                json!({ "rate_limits": { "value": 10 } }),
+                "allow",
+            ),
         ],
     )
     .await;
@@ -198,9 +218,18 @@ async fn redactions_reach_other_spellings_and_text() {
             json!({ "config": format!(r#"[{{"api_key":"{gone}"}},{{"b":1.5}}]"#) }),
         ),
         // What has nothing to blank stays as it was written.
-        (json!({ "config": r#"{ "b": 1.50 }"# }), json!({ "config": r#"{ "b": 1.50 }"# })),
-        (json!({ "config": "{ no JSON" }), json!({ "config": "{ no JSON" })),
-        (json!({ "config.api_key": "k" }), json!({ "config.api_key": "k" })),
+        (
+            json!({ "config": r#"{ "b": 1.50 }"# }),
+            json!({ "config": r#"{ "b": 1.50 }"# }),
+        ),
+        (
+            json!({ "config": "{ no JSON" }),
+            json!({ "config": "{ no JSON" }),
+        ),
+        (
+            json!({ "config.api_key": "k" }),
+            json!({ "config.api_key": "k" }),
+        ),
     ];
     for (mut answer, expected) in cases {
         let store = Store::memory();
@@ -219,7 +248,11 @@ async fn texts_that_are_too_long_for_a_pattern_are_denied() {
             "version: '1'\ntools: {{ create-label: {{ rules: [{{ name: r, action: {action}, \
              conditions: [{{ path: args.name, op: regex, value: '^x' }}] }}] }} }}"
         );
-        holds(&text, &[("create-label", json!({ "name": long }), "deny r")]).await;
+        holds(
+            &text,
+            &[("create-label", json!({ "name": long }), "deny r")],
+        )
+        .await;
     }
 }
 
@@ -232,19 +265,43 @@ struct Checked {
 #[test]
 fn paths_that_lead_to_nothing_are_told() {
     let cases = [
-        Checked { rule: "cap: { rate_limits.value: 1 }", says: None },
-        Checked { rule: "cap: { 'rate_limits[].value': 1 }", says: None },
-        Checked { rule: "cap: { rateLimits.value: 1 }", says: None },
-        Checked { rule: "cap: { usage_limits.credit_limit: 1 }", says: None },
-        Checked { rule: "cap: { rate_limit.value: 1 }", says: Some("did you mean `rate_limits`?") },
-        Checked { rule: "cap: { rate_limits.vlaue: 1 }", says: Some("did you mean `value`?") },
+        Checked {
+            rule: "cap: { rate_limits.value: 1 }",
+            says: None,
+        },
+        Checked {
+            rule: "cap: { 'rate_limits[].value': 1 }",
+            says: None,
+        },
+        Checked {
+            rule: "cap: { rateLimits.value: 1 }",
+            says: None,
+        },
+        Checked {
+            rule: "cap: { usage_limits.credit_limit: 1 }",
+            says: None,
+        },
+        Checked {
+            rule: "cap: { rate_limit.value: 1 }",
+            says: Some("did you mean `rate_limits`?"),
+        },
+        Checked {
+            rule: "cap: { rate_limits.vlaue: 1 }",
+            says: Some("did you mean `value`?"),
+        },
         Checked {
             rule: "cap: { credit_limit: 1 }",
             says: Some("did you mean `usage_limits.credit_limit`?"),
         },
-        Checked { rule: "cap: { name.first: 1 }", says: Some("that the rule is about") },
+        Checked {
+            rule: "cap: { name.first: 1 }",
+            says: Some("that the rule is about"),
+        },
         // What has no declared fields may have any.
-        Checked { rule: "cap: { defaults.metadata.whatever: 1 }", says: None },
+        Checked {
+            rule: "cap: { defaults.metadata.whatever: 1 }",
+            says: None,
+        },
         Checked {
             rule: "conditions: [{ path: args.nmae, op: eq, value: a }]",
             says: Some("did you mean `name`?"),
@@ -265,8 +322,14 @@ fn paths_that_lead_to_nothing_are_told() {
             rule: "action: deny, when: 'args[\"usage_limits\"].credit_limit > 1 || args.scopes.exists(s, s == \"a\")'",
             says: None,
         },
-        Checked { rule: "redact: ['data[].emial']", says: Some("did you mean `email`?") },
-        Checked { rule: "redact: ['data[].email', owner.email, whatever]", says: None },
+        Checked {
+            rule: "redact: ['data[].emial']",
+            says: Some("did you mean `email`?"),
+        },
+        Checked {
+            rule: "redact: ['data[].email', owner.email, whatever]",
+            says: None,
+        },
     ];
     for Checked { rule, says } in cases {
         let text = format!(
@@ -276,7 +339,10 @@ fn paths_that_lead_to_nothing_are_told() {
         match (policy.warnings(), says) {
             ([], None) => {}
             ([warning], Some(says)) => {
-                assert!(warning.starts_with("line 3: rules[0]: "), "{rule}: {warning}");
+                assert!(
+                    warning.starts_with("line 3: rules[0]: "),
+                    "{rule}: {warning}"
+                );
                 assert!(warning.ends_with(says), "{rule}: {warning}");
             }
             (warnings, _) => panic!("{rule}: {warnings:?}"),
@@ -297,8 +363,11 @@ fn path_is_right_if_one_of_the_tools_has_it() {
             "version: '1'\nrules: [{{ name: r, match: {{ tools: {tools} }}, cap: {{ usage_limits.credit_limit: 1 }} }}]"
         );
         let policy = policy(&text);
-        let dead =
-            policy.warnings().iter().filter(|text| text.contains("leads to nothing")).count();
+        let dead = policy
+            .warnings()
+            .iter()
+            .filter(|text| text.contains("leads to nothing"))
+            .count();
         assert_eq!(dead == 0, right, "{tools}: {:?}", policy.warnings());
     }
 }
@@ -313,9 +382,15 @@ fn check_fails_for_a_path_that_leads_to_nothing_where_it_is_strict() {
     let what = "line 4: tools.create-api-key.rules[0]: cap: `usage_limit.credit_limit` leads to nothing in the \
                 arguments of the tools that the rule is about, did you mean `usage_limits`?\n";
     let (is_ok, out, _) = said(&["policy", "check", file]);
-    assert!(is_ok && out.starts_with(&format!("warning: {what}")), "{out}");
+    assert!(
+        is_ok && out.starts_with(&format!("warning: {what}")),
+        "{out}"
+    );
     let (is_ok, out, _) = said(&["policy", "check", file, "--strict"]);
-    assert!(!is_ok && out.starts_with(&format!("error: {what}")), "{out}");
+    assert!(
+        !is_ok && out.starts_with(&format!("error: {what}")),
+        "{out}"
+    );
     let (is_ok, _, log) = said(&["call", "list-labels", "--sandbox", "--policy", file]);
     assert!(is_ok && log.contains("leads to nothing"), "{log}");
 }
@@ -330,5 +405,8 @@ fn paths_that_lead_to_nothing_are_told_in_part() {
     );
     let policy = policy(&text);
     assert_eq!(policy.warnings().len(), 21);
-    assert_eq!(policy.warnings().last().unwrap(), "and more paths that lead to nothing");
+    assert_eq!(
+        policy.warnings().last().unwrap(),
+        "and more paths that lead to nothing"
+    );
 }

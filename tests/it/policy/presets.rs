@@ -43,9 +43,11 @@ async fn every_operation(
 
 #[tokio::test]
 async fn read_only_reads_only() {
-    every_operation("read-only.yaml", SOMEONE, |_, operation| match operation.effects() {
-        Effect::Read => "allow",
-        _ => "default",
+    every_operation("read-only.yaml", SOMEONE, |_, operation| {
+        match operation.effects() {
+            Effect::Read => "allow",
+            _ => "default",
+        }
     })
     .await;
 }
@@ -61,34 +63,50 @@ async fn careful_asks_for_what_cannot_be_had_back() {
         "workspace-members",
     ];
     for tainted in [false, true] {
-        every_operation("careful.yaml", Caller { tainted, ..SOMEONE }, |domain, operation| {
-            match operation.effects() {
+        every_operation(
+            "careful.yaml",
+            Caller { tainted, ..SOMEONE },
+            |domain, operation| match operation.effects() {
                 _ if operation.name().contains("-scim-") => "hidden",
                 Effect::Read => "allow",
                 Effect::Delete => "approve",
                 _ if tainted || people.contains(&domain) => "approve",
                 _ => "allow",
-            }
-        })
+            },
+        )
         .await;
     }
 }
 
 #[tokio::test]
 async fn ci_deploys_and_deletes_nothing() {
-    let deployed = ["configs", "prompts", "prompt-partials", "guardrails", "labels", "collections"];
-    every_operation("ci.yaml", SOMEONE, |domain, operation| match operation.effects() {
-        Effect::Read => "allow",
-        Effect::Create | Effect::Update if deployed.contains(&domain) => "allow",
-        _ => "default",
+    let deployed = [
+        "configs",
+        "prompts",
+        "prompt-partials",
+        "guardrails",
+        "labels",
+        "collections",
+    ];
+    every_operation("ci.yaml", SOMEONE, |domain, operation| {
+        match operation.effects() {
+            Effect::Read => "allow",
+            Effect::Create | Effect::Update if deployed.contains(&domain) => "allow",
+            _ => "default",
+        }
     })
     .await;
 }
 
 #[tokio::test]
 async fn credentials_take_a_human() {
-    let asked =
-        ["api-keys", "virtual-keys", "secret-references", "integrations", "mcp-integrations"];
+    let asked = [
+        "api-keys",
+        "virtual-keys",
+        "secret-references",
+        "integrations",
+        "mcp-integrations",
+    ];
     every_operation("keys-need-approval.yaml", SOMEONE, |domain, operation| {
         match (operation.name(), operation.effects()) {
             // It does not say when the key ends.
@@ -130,7 +148,9 @@ async fn business_hours_are_for_changes() {
 
 #[test]
 fn there_are_no_others() {
-    let names = fs::read_dir("policies").unwrap().map(|entry| entry.unwrap().file_name());
+    let names = fs::read_dir("policies")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     let held = [

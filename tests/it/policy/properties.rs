@@ -50,10 +50,24 @@ fn expression() -> impl Strategy<Value = String> {
 }
 
 fn rule() -> impl Strategy<Value = Value> {
-    let actions = select(vec!["evaluate", "allow", "deny", "approve", "dry-run", "shadow"]);
-    let operators = select(vec!["eq", "neq", "in", "lt", "gte", "regex", "contains", "exists"]);
-    let values = select(vec![json!(1), json!("a"), json!([1, "a"]), json!(true), json!(null)]);
-    let condition = (select(vec!["args.a", "args.b.c", "args.list"]), operators, values);
+    let actions = select(vec![
+        "evaluate", "allow", "deny", "approve", "dry-run", "shadow",
+    ]);
+    let operators = select(vec![
+        "eq", "neq", "in", "lt", "gte", "regex", "contains", "exists",
+    ]);
+    let values = select(vec![
+        json!(1),
+        json!("a"),
+        json!([1, "a"]),
+        json!(true),
+        json!(null),
+    ]);
+    let condition = (
+        select(vec!["args.a", "args.b.c", "args.list"]),
+        operators,
+        values,
+    );
     let condition =
         condition.prop_map(|(path, op, value)| json!({ "path": path, "op": op, "value": value }));
     let extra = select(vec![
@@ -63,9 +77,19 @@ fn rule() -> impl Strategy<Value = Value> {
         json!({ "limits": [{ "max": 1, "window": "day", "increment_from": "args.a" }] }),
         json!({ "redact": ["a"] }),
     ]);
-    let effects = select(vec![json!(["read"]), json!(["read", "create"]), json!(["delete"])]);
-    (actions, proptest::option::of(expression()), vec(condition, 0..2), extra, effects).prop_map(
-        |(action, when, conditions, extra, effects)| {
+    let effects = select(vec![
+        json!(["read"]),
+        json!(["read", "create"]),
+        json!(["delete"]),
+    ]);
+    (
+        actions,
+        proptest::option::of(expression()),
+        vec(condition, 0..2),
+        extra,
+        effects,
+    )
+        .prop_map(|(action, when, conditions, extra, effects)| {
             let mut rule =
                 json!({ "name": "r", "action": action, "match": { "effects": effects } });
             let fields = rule.as_object_mut().unwrap();
@@ -75,8 +99,7 @@ fn rule() -> impl Strategy<Value = Value> {
             }
             fields.extend(extra.as_object().unwrap().clone());
             rule
-        },
-    )
+        })
 }
 
 fn args() -> impl Strategy<Value = Value> {

@@ -31,25 +31,49 @@ async fn every_verb_does_what_it_says() {
         let options = ["--policy", file.path(), "--audit-log", &audit];
         let session = connected(way, &human, &options).await;
         let tools = session.client.list_all_tools().await.unwrap();
-        assert!(!tools.iter().any(|tool| tool.name == "delete-label"), "{way:?}");
+        assert!(
+            !tools.iter().any(|tool| tool.name == "delete-label"),
+            "{way:?}"
+        );
 
         // Told, not done.
         let args = json!({ "slug": SLUG, "name": "Renamed", "key": "sk-planted" });
-        let told = session.call("update-integration", args).await.structured_content.unwrap();
+        let told = session
+            .call("update-integration", args)
+            .await
+            .structured_content
+            .unwrap();
         assert_eq!(told["dry_run"], true, "{way:?}: {told}");
         assert_eq!(told["request"]["method"], "PUT", "{way:?}: {told}");
-        assert_eq!(told["request"]["body"], json!({ "name": "Renamed", "key": "***" }), "{way:?}");
+        assert_eq!(
+            told["request"]["body"],
+            json!({ "name": "Renamed", "key": "***" }),
+            "{way:?}"
+        );
         assert_eq!(told["changes"][0]["path"], "name", "{way:?}: {told}");
         assert_eq!(told["changes"][0]["to"], "Renamed", "{way:?}: {told}");
-        let now = session.call("get-integration", json!({ "slug": SLUG })).await;
-        assert_eq!(now.structured_content.unwrap()["name"], told["current"]["name"], "{way:?}");
+        let now = session
+            .call("get-integration", json!({ "slug": SLUG }))
+            .await;
+        assert_eq!(
+            now.structured_content.unwrap()["name"],
+            told["current"]["name"],
+            "{way:?}"
+        );
 
         // Not shown.
         let list = session.call("list-all-integrations", json!({})).await;
         let list = list.structured_content.unwrap();
         let list = list["data"].as_array().unwrap();
-        assert!(!list.is_empty() && list.iter().all(|one| one["slug"].is_string()), "{way:?}");
-        assert!(list.iter().all(|one| one["name"] == portkey_policy::REDACTED), "{way:?}");
+        assert!(
+            !list.is_empty() && list.iter().all(|one| one["slug"].is_string()),
+            "{way:?}"
+        );
+        assert!(
+            list.iter()
+                .all(|one| one["name"] == portkey_policy::REDACTED),
+            "{way:?}"
+        );
 
         for (tool, args, done, words) in [
             (
@@ -59,20 +83,38 @@ async fn every_verb_does_what_it_says() {
                 "enough",
             ),
             ("create-label", json!({ "name": "a" }), true, ""),
-            ("delete-label", json!({ "label_id": "a" }), false, "hidden by the policy"),
+            (
+                "delete-label",
+                json!({ "label_id": "a" }),
+                false,
+                "hidden by the policy",
+            ),
             ("list-labels", json!({}), true, ""),
             ("list-labels", json!({}), false, "`few` limits this"),
         ] {
             let (did, text) = session.said(tool, args).await;
-            assert!(did == done && text.contains(words), "{way:?} {tool}: {text}");
+            assert!(
+                did == done && text.contains(words),
+                "{way:?} {tool}: {text}"
+            );
         }
 
         // Asked.
         for (does, done) in [(Does::Declines, false), (Does::TypesTheName, true)] {
             human.will(does);
-            let (did, text) = session.said("delete-integration", json!({ "slug": SLUG })).await;
-            assert_eq!((did, session.has(SLUG).await), (done, !done), "{way:?}: {text}");
-            assert!(human.saw().contains("it is in use"), "{way:?}: {}", human.saw());
+            let (did, text) = session
+                .said("delete-integration", json!({ "slug": SLUG }))
+                .await;
+            assert_eq!(
+                (did, session.has(SLUG).await),
+                (done, !done),
+                "{way:?}: {text}"
+            );
+            assert!(
+                human.saw().contains("it is in use"),
+                "{way:?}: {}",
+                human.saw()
+            );
         }
         session.client.cancel().await.unwrap();
         on_record(&audit, way);
@@ -90,7 +132,10 @@ fn on_record(audit: &str, way: (bool, bool)) {
                 && line["outcome"] == outcome
         };
         let found = lines.iter().filter(is).count();
-        assert_eq!(found, 1, "{way:?} {tool} {decision} {outcome} in {lines:#?}");
+        assert_eq!(
+            found, 1,
+            "{way:?} {tool} {decision} {outcome} in {lines:#?}"
+        );
     };
     has("update-integration", "dry-run", json!("tell"), "dry run");
     has("create-integration", "deny", json!("enough"), "forbidden");
@@ -98,5 +143,10 @@ fn on_record(audit: &str, way: (bool, bool)) {
     has("list-labels", "deny", json!("few"), "forbidden");
     has("delete-integration", "approve", json!("ask"), "denied");
     has("delete-integration", "approve", json!("ask"), "answered");
-    assert!(!lines.iter().any(|line| line.to_string().contains("sk-planted")), "{way:?}");
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.to_string().contains("sk-planted")),
+        "{way:?}"
+    );
 }

@@ -68,26 +68,49 @@ async fn gathering((http, modern): (bool, bool), third: fn() -> Act) -> Gatherin
         let server = Served::start(&[&["http", "--listen", "127.0.0.1:0"], &portkey[..]].concat());
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(requests::client(), config);
-        let client = Watcher(heard).serve_with_lifecycle(transport, lifecycle).await.unwrap();
+        let client = Watcher(heard)
+            .serve_with_lifecycle(transport, lifecycle)
+            .await
+            .unwrap();
         (client, Some(server))
     } else {
         let process = TokioChildProcess::new(tokio::process::Command::from(command(&portkey)));
-        let client =
-            Watcher(heard).serve_with_lifecycle(process.unwrap(), lifecycle).await.unwrap();
+        let client = Watcher(heard)
+            .serve_with_lifecycle(process.unwrap(), lifecycle)
+            .await
+            .unwrap();
         (client, None)
     };
-    let args = json!({ "page_size": 2, "all": true }).as_object().unwrap().clone();
+    let args = json!({ "page_size": 2, "all": true })
+        .as_object()
+        .unwrap()
+        .clone();
     let call = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
     let request = ClientRequest::CallToolRequest(CallToolRequest::new(call));
     // It asks for progress by itself.
     let options = PeerRequestOptions::no_options();
-    let sent = client.send_cancellable_request(request, options).await.unwrap();
-    Gathering { upstream, client, sent, progress, _server }
+    let sent = client
+        .send_cancellable_request(request, options)
+        .await
+        .unwrap();
+    Gathering {
+        upstream,
+        client,
+        sent,
+        progress,
+        _server,
+    }
 }
 
 /// What one comes to.
 async fn gathered(way: (bool, bool), third: fn() -> Act) -> (Value, Upstream, Vec<Told>) {
-    let Gathering { upstream, client, sent, mut progress, _server } = gathering(way, third).await;
+    let Gathering {
+        upstream,
+        client,
+        sent,
+        mut progress,
+        _server,
+    } = gathering(way, third).await;
     let ServerResult::CallToolResult(result) = sent.await_response().await.unwrap() else {
         panic!("no result");
     };
@@ -103,10 +126,21 @@ async fn gathered(way: (bool, bool), third: fn() -> Act) -> (Value, Upstream, Ve
 async fn each_page_is_a_call_and_progress_is_told() {
     for way in WAYS {
         let (list, upstream, progress) = gathered(way, || ok(&page(2))).await;
-        assert_eq!((&list["returned"], &list["next"]), (&json!(6), &Value::Null), "{way:?}");
-        let targets: Vec<_> = upstream.requests().into_iter().map(|seen| seen.target).collect();
+        assert_eq!(
+            (&list["returned"], &list["next"]),
+            (&json!(6), &Value::Null),
+            "{way:?}"
+        );
+        let targets: Vec<_> = upstream
+            .requests()
+            .into_iter()
+            .map(|seen| seen.target)
+            .collect();
         assert_eq!(targets.len(), 3, "{way:?}");
-        assert!(targets[2].contains("current_page=2"), "{way:?}: {targets:?}");
+        assert!(
+            targets[2].contains("current_page=2"),
+            "{way:?}: {targets:?}"
+        );
         assert_eq!(progress, [(2.0, Some(6.0)), (4.0, Some(6.0))], "{way:?}");
     }
 }
@@ -117,7 +151,10 @@ async fn a_page_that_fails_ends_the_list() {
     let refused = || answer("403 Forbidden", "content-type: application/json\r\n", "{}");
     let (list, ..) = gathered(WAYS[0], refused).await;
     assert_eq!(list["returned"], 4);
-    assert_eq!(list["next"], json!({ "page_size": 2, "current_page": 2, "all": true }));
+    assert_eq!(
+        list["next"],
+        json!({ "page_size": 2, "current_page": 2, "all": true })
+    );
     assert!(list["stopped"].as_str().unwrap().contains("403"), "{list}");
 }
 
@@ -125,19 +162,36 @@ async fn a_page_that_fails_ends_the_list() {
 #[tokio::test]
 async fn a_cancelled_call_is_given_up_and_asks_for_no_more_pages() {
     for way in WAYS {
-        let Gathering { upstream, client, sent, mut progress, _server } =
-            gathering(way, || Act::Hang).await;
+        let Gathering {
+            upstream,
+            client,
+            sent,
+            mut progress,
+            _server,
+        } = gathering(way, || Act::Hang).await;
         upstream.asked(3).await;
         for expected in [2.0, 4.0] {
-            assert_eq!(progress.recv().await, Some((expected, Some(6.0))), "{way:?}");
+            assert_eq!(
+                progress.recv().await,
+                Some((expected, Some(6.0))),
+                "{way:?}"
+            );
         }
         sent.cancel(None).await.unwrap();
         upstream.hung_up.acquire().await.unwrap().forget();
         // The server is there for the next call, and that page was the last it asked for.
         let args = json!({ "page_size": 1 }).as_object().unwrap().clone();
         let next = CallToolRequestParams::new("list-all-integrations").with_arguments(args);
-        assert_eq!(client.call_tool(next).await.unwrap().is_error, Some(false), "{way:?}");
-        let targets: Vec<_> = upstream.requests().into_iter().map(|seen| seen.target).collect();
+        assert_eq!(
+            client.call_tool(next).await.unwrap().is_error,
+            Some(false),
+            "{way:?}"
+        );
+        let targets: Vec<_> = upstream
+            .requests()
+            .into_iter()
+            .map(|seen| seen.target)
+            .collect();
         assert_eq!(targets.len(), 4, "{way:?}: {targets:?}");
         assert!(targets[3].contains("page_size=1"), "{way:?}: {targets:?}");
         client.cancel().await.unwrap();
@@ -148,7 +202,13 @@ async fn a_cancelled_call_is_given_up_and_asks_for_no_more_pages() {
 #[tokio::test]
 async fn a_client_that_hangs_up_takes_its_pages_along() {
     for way in [(false, false), (false, true), (true, true)] {
-        let Gathering { upstream, client, sent, _server, .. } = gathering(way, || Act::Hang).await;
+        let Gathering {
+            upstream,
+            client,
+            sent,
+            _server,
+            ..
+        } = gathering(way, || Act::Hang).await;
         upstream.asked(3).await;
         drop(sent);
         client.cancel().await.unwrap();

@@ -33,8 +33,15 @@ async fn keep(results: &Results, who: &str, bytes: usize) -> Shown {
 }
 
 async fn total(results: &Results, who: &Principal, handle: &str) -> Result<Value, ResultError> {
-    let request = Request { pointer: "/data".to_owned(), limit: Some(1), ..Request::default() };
-    results.read(who, handle, &request).await.map(|part| part.value["total"].clone())
+    let request = Request {
+        pointer: "/data".to_owned(),
+        limit: Some(1),
+        ..Request::default()
+    };
+    results
+        .read(who, handle, &request)
+        .await
+        .map(|part| part.value["total"].clone())
 }
 
 #[tokio::test]
@@ -45,8 +52,16 @@ async fn only_its_caller_reads_it() {
     let handle = handle(&shown);
     assert_eq!(total(&results, &alice, &handle).await, Ok(json!(5_000)));
     // A foreign one is told nothing else than one that never was.
-    for (who, handle) in [(&bob, handle.as_str()), (&alice, ""), (&alice, "../x"), (&bob, "0f")] {
-        assert_eq!(total(&results, who, handle).await, Err(ResultError::NoSuchHandle));
+    for (who, handle) in [
+        (&bob, handle.as_str()),
+        (&alice, ""),
+        (&alice, "../x"),
+        (&bob, "0f"),
+    ] {
+        assert_eq!(
+            total(&results, who, handle).await,
+            Err(ResultError::NoSuchHandle)
+        );
     }
 }
 
@@ -56,7 +71,10 @@ async fn it_expires() {
     let handle = handle(&keep(&results, "alice", 5_000).await);
     let start = Instant::now();
     while total(&results, &named("alice"), &handle).await.is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it never expires");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it never expires"
+        );
         tokio::task::yield_now().await;
     }
 }
@@ -66,9 +84,15 @@ async fn it_says_who_wrote_it() {
     let results = bounded(2_000);
     let alice = named("alice");
     for untrusted in [true, false] {
-        let origin = Origin { untrusted, reveals: false };
+        let origin = Origin {
+            untrusted,
+            reveals: false,
+        };
         let handle = handle(&results.bound(&alice, large(5_000), origin).await);
-        let part = results.read(&alice, &handle, &Request::default()).await.unwrap();
+        let part = results
+            .read(&alice, &handle, &Request::default())
+            .await
+            .unwrap();
         assert_eq!(part.untrusted, untrusted);
     }
 }
@@ -83,11 +107,18 @@ async fn the_oldest_of_a_caller_goes_first() {
     for _ in 0..3 {
         handles.push(handle(&keep(&results, "alice", size).await));
     }
-    let expected = [Err(ResultError::NoSuchHandle), Ok(json!(size)), Ok(json!(size))];
+    let expected = [
+        Err(ResultError::NoSuchHandle),
+        Ok(json!(size)),
+        Ok(json!(size)),
+    ];
     for (handle, expected) in handles.iter().zip(expected) {
         assert_eq!(total(&results, &alice, handle).await, expected);
     }
-    assert_eq!(total(&results, &named("bob"), &others).await, Ok(json!(5_000)));
+    assert_eq!(
+        total(&results, &named("bob"), &others).await,
+        Ok(json!(5_000))
+    );
     let too_large = keep(&results, "alice", MOST_OF_PRINCIPAL).await;
     assert_eq!(too_large.structured["truncated"]["handle"], Value::Null);
 }
@@ -103,15 +134,27 @@ async fn replicas_share_it_and_do_without_while_redis_is_away() {
     let there = bounded(2_000).sharing(&server.store().await, &keys);
     // In several values.
     let handle = handle(&keep(&here, "alice", 3 << 20).await);
-    assert_eq!(total(&there, &named("alice"), &handle).await, Ok(json!(3 << 20)));
-    assert_eq!(total(&there, &named("bob"), &handle).await, Err(ResultError::NoSuchHandle));
+    assert_eq!(
+        total(&there, &named("alice"), &handle).await,
+        Ok(json!(3 << 20))
+    );
+    assert_eq!(
+        total(&there, &named("bob"), &handle).await,
+        Err(ResultError::NoSuchHandle)
+    );
     server.kill();
     let away = total(&there, &named("alice"), &handle).await;
     assert!(matches!(away, Err(ResultError::Away(_))), "{away:?}");
     let shown = keep(&here, "alice", 5_000).await;
     let notice = &shown.structured["truncated"];
     assert_eq!(notice["handle"], Value::Null);
-    assert!(notice["read"].as_str().unwrap().contains("the store cannot be reached"), "{notice}");
+    assert!(
+        notice["read"]
+            .as_str()
+            .unwrap()
+            .contains("the store cannot be reached"),
+        "{notice}"
+    );
 }
 
 fn keys() -> Arc<Watched<Keyring>> {
@@ -133,8 +176,15 @@ async fn result_in_redis_is_encrypted() {
     let dump = server.dump();
     assert!(dump.len() > 20_000, "{}", dump.len());
     let dump = String::from_utf8_lossy(&dump);
-    assert!(!dump.contains("nobody-shall") && !dump.contains("planted"), "{dump}");
-    let part = Request { pointer: "/planted".to_owned(), limit: Some(1), ..Request::default() };
+    assert!(
+        !dump.contains("nobody-shall") && !dump.contains("planted"),
+        "{dump}"
+    );
+    let part = Request {
+        pointer: "/planted".to_owned(),
+        limit: Some(1),
+        ..Request::default()
+    };
     assert!(here.read(&named("alice"), &handle, &part).await.is_ok());
     let stranger = bounded(2_000).sharing(&server.store().await, &self::keys());
     let read = stranger.read(&named("alice"), &handle, &part).await;
@@ -178,7 +228,10 @@ async fn large_result_is_read_while_the_serving_thread_goes_on() {
     let large = handle(&keep(&results, "alice", 3 << 20).await);
     let small = handle(&keep(&results, "alice", 5_000).await);
     let blocked = block(&workers);
-    let request = Request { search: Some("xxx".to_owned()), ..Request::default() };
+    let request = Request {
+        search: Some("xxx".to_owned()),
+        ..Request::default()
+    };
     let mut reading = Box::pin(results.read(&alice, &large, &request));
     assert!(futures_util::poll!(&mut reading).is_pending());
     // This very thread has time for others, and small results need no worker.
@@ -197,8 +250,9 @@ async fn caller_that_reads_much_at_once_is_turned_back_and_others_are_not() {
     let of_bob = handle(&keep(&results, "bob", 1 << 20).await);
     let blocked = block(&workers);
     let request = Request::default();
-    let mut reading: Vec<_> =
-        (0..MAX_PER_CALLER).map(|_| Box::pin(results.read(&alice, &of_alice, &request))).collect();
+    let mut reading: Vec<_> = (0..MAX_PER_CALLER)
+        .map(|_| Box::pin(results.read(&alice, &of_alice, &request)))
+        .collect();
     for one in &mut reading {
         assert!(futures_util::poll!(one).is_pending());
     }
@@ -227,7 +281,10 @@ async fn large_answer_is_cut_while_the_serving_thread_goes_on() {
     drop(blocked);
     let shown = bounding.await;
     assert_eq!(shown.structured["truncated"]["bytes"], (1 << 20) + 11);
-    assert_eq!(total(&results, &alice, &handle(&shown)).await, Ok(json!(1 << 20)));
+    assert_eq!(
+        total(&results, &alice, &handle(&shown)).await,
+        Ok(json!(1 << 20))
+    );
 }
 
 #[tokio::test]

@@ -37,7 +37,10 @@ fn what_lists_is_known_by_its_name_or_its_pages() {
     }
     for entry in Catalog::full().iter() {
         let name = entry.operation.name();
-        assert!(!name.starts_with("list-") || listing(name).is_some(), "{name}");
+        assert!(
+            !name.starts_with("list-") || listing(name).is_some(),
+            "{name}"
+        );
     }
 }
 
@@ -53,7 +56,12 @@ fn every_page_says_what_comes_next() {
             json!({ "total": 5, "data": two() }),
             json!({ "current_page": 1, "page_size": 2 }),
         ),
-        ("list-all-integrations", json!({}), json!({ "total": 2, "data": two() }), Value::Null),
+        (
+            "list-all-integrations",
+            json!({}),
+            json!({ "total": 2, "data": two() }),
+            Value::Null,
+        ),
         (
             "list-all-integrations",
             json!({ "current_page": 1, "page_size": 2, "workspace_id": "w" }),
@@ -120,17 +128,28 @@ fn every_page_says_what_comes_next() {
             json!({ "total": 9, "data": two() }),
             Value::Null,
         ),
-        ("list-prompt-versions", json!({ "prompt_id": "p" }), two(), Value::Null),
+        (
+            "list-prompt-versions",
+            json!({ "prompt_id": "p" }),
+            two(),
+            Value::Null,
+        ),
     ];
     for (tool, args, answer, next) in cases {
         let (told, _) = told(tool, args.clone(), answer.clone());
         assert_eq!(told["next"], next, "{tool} {args} {answer}");
-        assert_eq!(told["returned"], if args["current_page"] == 9 { 0 } else { 2 }, "{tool}");
+        assert_eq!(
+            told["returned"],
+            if args["current_page"] == 9 { 0 } else { 2 },
+            "{tool}"
+        );
         // What Portkey says stays.
         for (name, value) in answer.as_object().into_iter().flatten() {
             assert_eq!(&told[name], value, "{tool}: {name}");
         }
-        let counted = ["total", "total_count"].iter().find_map(|name| answer[name].as_u64());
+        let counted = ["total", "total_count"]
+            .iter()
+            .find_map(|name| answer[name].as_u64());
         let known = counted.or(next.is_null().then_some(2));
         assert_eq!(told["total"], json!(known), "{tool} {answer}");
     }
@@ -145,30 +164,58 @@ fn fields_are_kept_and_those_that_nobody_has_are_named() {
         ] })
     };
     let cases = [
-        (json!(["id"]), json!([{ "id": 1 }, { "id": 2 }]), Value::Null),
+        (
+            json!(["id"]),
+            json!([{ "id": 1 }, { "id": 2 }]),
+            Value::Null,
+        ),
         (
             json!("id, tags.k"),
             json!([{ "id": 1, "tags": [{ "k": "a" }] }, { "id": 2, "tags": [] }]),
             Value::Null,
         ),
-        (json!("[\"limits.cost\"]"), json!([{ "limits": { "cost": 5 } }, {}]), Value::Null),
-        (json!(["id", "nme"]), json!([{ "id": 1 }, { "id": 2 }]), json!(["nme"])),
+        (
+            json!("[\"limits.cost\"]"),
+            json!([{ "limits": { "cost": 5 } }, {}]),
+            Value::Null,
+        ),
+        (
+            json!(["id", "nme"]),
+            json!([{ "id": 1 }, { "id": 2 }]),
+            json!(["nme"]),
+        ),
         (json!([]), answer()["data"].clone(), Value::Null),
         (Value::Null, answer()["data"].clone(), Value::Null),
     ];
     for (fields, data, absent) in cases {
         let args = json!({ "page_size": 5, "fields": fields });
         let (told, sent) = told("list-all-integrations", args, answer());
-        assert_eq!((&told["data"], &told["absent_fields"]), (&data, &absent), "{fields}");
+        assert_eq!(
+            (&told["data"], &told["absent_fields"]),
+            (&data, &absent),
+            "{fields}"
+        );
         assert_eq!(sent, json!({ "page_size": 5 }));
     }
     let args = json!({ "page_size": 1, "fields": ["id"], "all": false });
-    let (told, _) =
-        told("list-all-integrations", args, json!({ "total": 2, "data": [{ "id": 1 }] }));
-    assert_eq!(told["next"], json!({ "page_size": 1, "current_page": 1, "fields": ["id"] }));
+    let (told, _) = told(
+        "list-all-integrations",
+        args,
+        json!({ "total": 2, "data": [{ "id": 1 }] }),
+    );
+    assert_eq!(
+        told["next"],
+        json!({ "page_size": 1, "current_page": 1, "fields": ["id"] })
+    );
     let listing = listing("list-all-integrations").unwrap();
-    for (wrong, named) in [(json!({ "fields": 7 }), "fields"), (json!({ "all": "yes" }), "all")] {
-        let error = listing.take_wishes(&mut map(wrong)).unwrap_err().to_string();
+    for (wrong, named) in [
+        (json!({ "fields": 7 }), "fields"),
+        (json!({ "all": "yes" }), "all"),
+    ] {
+        let error = listing
+            .take_wishes(&mut map(wrong))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(named), "{error}");
     }
 }
@@ -196,17 +243,28 @@ async fn clients_page_project_and_gather() {
         }
         let all = list(json!({ "page_size": 2, "fields": ["id"], "all": true })).await;
         assert!(ids.len() > 3, "{ids:?}");
-        assert_eq!((&all["data"], &all["next"]), (&json!(ids), &Value::Null), "{way:?}");
-        assert_eq!((&all["returned"], &all["total"]), (&json!(ids.len()), &json!(ids.len())));
+        assert_eq!(
+            (&all["data"], &all["next"]),
+            (&json!(ids), &Value::Null),
+            "{way:?}"
+        );
+        assert_eq!(
+            (&all["returned"], &all["total"]),
+            (&json!(ids.len()), &json!(ids.len()))
+        );
         // Too much, and cut.
         let whole = server.call(tool, json!({ "page_size": 100 })).await;
         let text = whole.content[0].as_text().unwrap().text.clone();
         let shown = whole.structured_content.unwrap();
-        assert!(text.len() <= 2_000 && shown["truncated"]["handle"].is_string(), "{way:?}: {text}");
+        assert!(
+            text.len() <= 2_000 && shown["truncated"]["handle"].is_string(),
+            "{way:?}: {text}"
+        );
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), shown);
         // What is no list takes neither.
-        let (well, said) =
-            server.said("get-integration", json!({ "slug": "x", "all": true })).await;
+        let (well, said) = server
+            .said("get-integration", json!({ "slug": "x", "all": true }))
+            .await;
         assert!(!well && said.contains("`all`"), "{said}");
         server.client.cancel().await.unwrap();
     }
@@ -227,13 +285,25 @@ async fn every_list_says_how_much_it_is() {
         let result = server.call(tool, json!({})).await;
         // What is listed of a workspace wants to know which.
         let result = match result.is_error {
-            Some(true) => server.call(tool, json!({ "workspace_id": "ws-shared" })).await,
+            Some(true) => {
+                server
+                    .call(tool, json!({ "workspace_id": "ws-shared" }))
+                    .await
+            }
             _ => result,
         };
-        let Some(list) = result.structured_content else { continue };
-        let items = list.as_object().unwrap().values().filter_map(Value::as_array);
+        let Some(list) = result.structured_content else {
+            continue;
+        };
+        let items = list
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(Value::as_array);
         let most = items.map(Vec::len).max().unwrap_or_default();
-        let says_total = list["total"].as_u64().is_some_and(|total| total >= most as u64);
+        let says_total = list["total"]
+            .as_u64()
+            .is_some_and(|total| total >= most as u64);
         let says_next = list.as_object().unwrap().contains_key("next");
         if list["returned"] != most || !says_total || !says_next {
             wrong.push(format!("{tool}: {list}"));
@@ -246,12 +316,17 @@ async fn every_list_says_how_much_it_is() {
 
 #[tokio::test]
 async fn an_answer_carries_what_the_operator_says() {
-    for (way, (text, structured)) in
-        [("both", (true, true)), ("text", (true, false)), ("structured", (false, true))]
-    {
+    for (way, (text, structured)) in [
+        ("both", (true, true)),
+        ("text", (true, false)),
+        ("structured", (false, true)),
+    ] {
         let server = connected((false, true), &Human::new(false), &["--results", way]).await;
         let result = server.call("list-all-integrations", json!({})).await;
-        let carries = (!result.content.is_empty(), result.structured_content.is_some());
+        let carries = (
+            !result.content.is_empty(),
+            result.structured_content.is_some(),
+        );
         assert_eq!(carries, (text, structured), "{way}");
         server.client.cancel().await.unwrap();
     }

@@ -18,20 +18,29 @@ use serde_json::Value;
 use crate::upstream::operator;
 
 /// An answer that may be kept.
-const OPEN: Origin = Origin { untrusted: false, reveals: false };
+const OPEN: Origin = Origin {
+    untrusted: false,
+    reveals: false,
+};
 
 fn bounded(most: usize) -> Results {
     Results::new(Some(most), Content::Both, Duration::from_secs(60))
 }
 
 fn named(name: &str) -> Principal {
-    Principal { name: name.into(), ..operator() }
+    Principal {
+        name: name.into(),
+        ..operator()
+    }
 }
 
 /// The handle that a preview names.
 fn handle(shown: &Shown) -> String {
     let handle = &shown.structured["truncated"]["handle"];
-    handle.as_str().unwrap_or_else(|| panic!("{}", shown.text)).to_owned()
+    handle
+        .as_str()
+        .unwrap_or_else(|| panic!("{}", shown.text))
+        .to_owned()
 }
 
 fn size(value: &Value) -> usize {
@@ -40,5 +49,9 @@ fn size(value: &Value) -> usize {
 
 /// Runs it to its end, where a property cannot wait.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }

@@ -9,7 +9,11 @@ use super::{OPEN, block_on, bounded, handle, named, size};
 const MOST: usize = 2_000;
 
 fn kept(results: &Results, whole: &Value) -> String {
-    handle(&block_on(results.bound(&named("alice"), whole.clone(), OPEN)))
+    handle(&block_on(results.bound(
+        &named("alice"),
+        whole.clone(),
+        OPEN,
+    )))
 }
 
 fn read(results: &Results, handle: &str, request: &Request) -> Result<Value, ResultError> {
@@ -18,7 +22,11 @@ fn read(results: &Results, handle: &str, request: &Request) -> Result<Value, Res
 
 /// Everything at a pointer, page by page, by the arguments that each page gives for the next.
 fn joined(results: &Results, handle: &str, pointer: &str, limit: Option<usize>) -> Value {
-    let mut request = Request { pointer: pointer.to_owned(), limit, ..Request::default() };
+    let mut request = Request {
+        pointer: pointer.to_owned(),
+        limit,
+        ..Request::default()
+    };
     let mut whole: Option<Value> = None;
     loop {
         let page = read(results, handle, &request).unwrap();
@@ -41,10 +49,16 @@ fn joined(results: &Results, handle: &str, pointer: &str, limit: Option<usize>) 
         if next.is_null() {
             return whole.unwrap();
         }
-        assert_eq!((&next["handle"], &next["pointer"]), (&json!(handle), &json!(pointer)));
+        assert_eq!(
+            (&next["handle"], &next["pointer"]),
+            (&json!(handle), &json!(pointer))
+        );
         let offset = next["offset"].as_u64().unwrap() as usize;
         assert!(offset > request.offset, "{page}");
-        assert!(limit.is_none_or(|limit| offset - request.offset <= limit), "{page}");
+        assert!(
+            limit.is_none_or(|limit| offset - request.offset <= limit),
+            "{page}"
+        );
         request.offset = offset;
     }
 }
@@ -77,34 +91,70 @@ fn an_item_larger_than_a_page_comes_cut_and_can_be_read_deeper() {
     let whole = json!({ "data": [{ "id": 0, "text": "x".repeat(9_000) }, { "id": 1 }] });
     let results = bounded(MOST);
     let handle = kept(&results, &whole);
-    let request = Request { pointer: "/data".to_owned(), ..Request::default() };
+    let request = Request {
+        pointer: "/data".to_owned(),
+        ..Request::default()
+    };
     let page = read(&results, &handle, &request).unwrap();
-    assert_eq!((&page["returned"], &page["next"]["offset"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&page["returned"], &page["next"]["offset"]),
+        (&json!(1), &json!(1))
+    );
     assert_eq!(page["cut"][0]["pointer"], "/data/0/text");
-    assert_eq!(joined(&results, &handle, "/data/0/text", None), whole["data"][0]["text"]);
-    let page = read(&results, &handle, &Request { offset: 1, ..request }).unwrap();
-    assert_eq!((&page["data"], &page["next"]), (&json!([{ "id": 1 }]), &Value::Null));
+    assert_eq!(
+        joined(&results, &handle, "/data/0/text", None),
+        whole["data"][0]["text"]
+    );
+    let page = read(
+        &results,
+        &handle,
+        &Request {
+            offset: 1,
+            ..request
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (&page["data"], &page["next"]),
+        (&json!([{ "id": 1 }]), &Value::Null)
+    );
 }
 
 #[test]
 fn what_is_looked_for_is_found_by_name_and_by_value() {
-    let mut items: Vec<Value> =
-        (0..300).map(|i| json!({ "id": i, "slug": format!("team-{i}") })).collect();
+    let mut items: Vec<Value> = (0..300)
+        .map(|i| json!({ "id": i, "slug": format!("team-{i}") }))
+        .collect();
     items[7]["Budget"] = json!("none");
-    items[9]["note"] = json!(format!("{}the BUDGET is spent{}", "a".repeat(500), "z".repeat(500)));
+    items[9]["note"] = json!(format!(
+        "{}the BUDGET is spent{}",
+        "a".repeat(500),
+        "z".repeat(500)
+    ));
     let whole = json!({ "data": items });
     let results = bounded(6_000);
     let handle = kept(&results, &whole);
     let search = |words: &str, pointer: &str, offset| {
         let pointer = pointer.to_owned();
-        let request = Request { pointer, offset, search: Some(words.to_owned()), limit: None };
+        let request = Request {
+            pointer,
+            offset,
+            search: Some(words.to_owned()),
+            limit: None,
+        };
         read(&results, &handle, &request).unwrap()
     };
     let found = search("budget", "", 0);
     assert_eq!((&found["total"], &found["next"]), (&json!(2), &Value::Null));
-    assert_eq!(found["matches"][0], json!({ "pointer": "/data/7/Budget", "excerpt": "none" }));
+    assert_eq!(
+        found["matches"][0],
+        json!({ "pointer": "/data/7/Budget", "excerpt": "none" })
+    );
     let excerpt = found["matches"][1]["excerpt"].as_str().unwrap();
-    assert!(excerpt.contains("the BUDGET is spent") && excerpt.len() < 200, "{excerpt}");
+    assert!(
+        excerpt.contains("the BUDGET is spent") && excerpt.len() < 200,
+        "{excerpt}"
+    );
     assert_eq!(search("budget", "/data/9", 0)["total"], 1);
     assert_eq!(search("nowhere", "", 0)["total"], 0);
     // Whatever its case, in other alphabets, too; what is not ASCII is in no text of ASCII.
@@ -112,10 +162,20 @@ fn what_is_looked_for_is_found_by_name_and_by_value() {
     let handle = kept(&results, &json!({ "data": items }));
     let search = |words: &str, pointer: &str, offset| {
         let pointer = pointer.to_owned();
-        let request = Request { pointer, offset, search: Some(words.to_owned()), limit: None };
+        let request = Request {
+            pointer,
+            offset,
+            search: Some(words.to_owned()),
+            limit: None,
+        };
         read(&results, &handle, &request).unwrap()
     };
-    for (words, total) in [("ärger", 1), ("SIGN K", 1), ("kelvin SIGN", 1), ("ärgern", 0)] {
+    for (words, total) in [
+        ("ärger", 1),
+        ("SIGN K", 1),
+        ("kelvin SIGN", 1),
+        ("ärgern", 0),
+    ] {
         assert_eq!(search(words, "", 0)["total"], total, "{words}");
     }
     // A long list of matches comes in pages, too.
@@ -127,7 +187,9 @@ fn what_is_looked_for_is_found_by_name_and_by_value() {
         assert!(matches.len() <= 50 && size(&page) <= 6_000, "{page}");
         assert_eq!(matches[0]["pointer"], format!("/data/{seen}/slug"));
         seen += matches.len();
-        let Some(next) = page["next"]["offset"].as_u64() else { break };
+        let Some(next) = page["next"]["offset"].as_u64() else {
+            break;
+        };
         assert_eq!(page["next"]["search"], "team-");
         offset = next as usize;
     }
@@ -149,10 +211,16 @@ fn a_pointer_that_leads_nowhere_is_told_what_is_near() {
         ("/total/x", "`/total` is a single value"),
     ];
     for (pointer, told) in cases {
-        let request = Request { pointer: pointer.to_owned(), ..Request::default() };
+        let request = Request {
+            pointer: pointer.to_owned(),
+            ..Request::default()
+        };
         let error = read(&results, &handle, &request).unwrap_err().to_string();
         assert!(error.contains(told), "{pointer}: {error}");
     }
-    let escaped = Request { pointer: "/data/0/a~1b".to_owned(), ..Request::default() };
+    let escaped = Request {
+        pointer: "/data/0/a~1b".to_owned(),
+        ..Request::default()
+    };
     assert_eq!(read(&results, &handle, &escaped).unwrap()["data"], 1);
 }

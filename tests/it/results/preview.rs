@@ -36,7 +36,10 @@ fn is_head(head: &Value, whole: &Value) -> bool {
         }
         (Value::Object(head), Value::Object(whole)) => {
             head.len() <= whole.len()
-                && head.iter().zip(whole).all(|((a, x), (b, y))| a == b && is_head(x, y))
+                && head
+                    .iter()
+                    .zip(whole)
+                    .all(|((a, x), (b, y))| a == b && is_head(x, y))
         }
         (Value::String(head), Value::String(whole)) if head != whole => {
             let (start, mark) = head.rsplit_once("… (").unwrap();
@@ -56,7 +59,10 @@ fn is_cut(cut: &Value, head: &Value, whole: &Value) -> bool {
         Value::String(text) => text.chars().count(),
         other => panic!("{other} is cut"),
     };
-    let (head, whole) = (head.pointer(pointer).unwrap(), whole.pointer(pointer).unwrap());
+    let (head, whole) = (
+        head.pointer(pointer).unwrap(),
+        whole.pointer(pointer).unwrap(),
+    );
     let returned = cut["returned"].as_u64().unwrap() as usize;
     // A cut text has its mark behind what is returned.
     (head.is_string() || count(head) == returned)
@@ -95,13 +101,18 @@ proptest! {
 
 #[test]
 fn a_list_is_shown_item_by_item() {
-    let items: Vec<Value> = (0..200).map(|i| json!({ "id": i, "name": "n".repeat(80) })).collect();
+    let items: Vec<Value> = (0..200)
+        .map(|i| json!({ "id": i, "name": "n".repeat(80) }))
+        .collect();
     let list = json!({ "object": "list", "total": 200, "data": items });
     let shown = shown(&bounded(4_000), &list, OPEN).structured;
     let data = shown["data"].as_array().unwrap();
     assert!(data.len() > 30, "{}", data.len());
     assert_eq!(data[..], items[..data.len()]);
-    assert_eq!((&shown["object"], &shown["total"]), (&json!("list"), &json!(200)));
+    assert_eq!(
+        (&shown["object"], &shown["total"]),
+        (&json!("list"), &json!(200))
+    );
     let cut = json!([{ "pointer": "/data", "returned": data.len(), "of": 200 }]);
     assert_eq!(shown["truncated"]["cut"], cut);
 }
@@ -139,8 +150,18 @@ fn nothing_is_cut_where_nothing_is_to_be() {
 #[test]
 fn what_may_hold_a_secret_is_not_kept() {
     let list = json!({ "data": "x".repeat(9_000) });
-    let shown = shown(&bounded(2_000), &list, Origin { untrusted: false, reveals: true });
+    let shown = shown(
+        &bounded(2_000),
+        &list,
+        Origin {
+            untrusted: false,
+            reveals: true,
+        },
+    );
     let notice = &shown.structured["truncated"];
     assert_eq!(notice["handle"], Value::Null);
-    assert!(notice["read"].as_str().unwrap().contains("not kept"), "{notice}");
+    assert!(
+        notice["read"].as_str().unwrap().contains("not kept"),
+        "{notice}"
+    );
 }

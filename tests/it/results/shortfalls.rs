@@ -150,7 +150,9 @@ fn list_that_is_not_all_there_says_what_is_missing() {
         Case {
             what: "the bound on pages is reached",
             args: all(),
-            pages: (0..MOST_PAGES as u64).map(|i| page(90, 2 * i..2 * i + 2)).collect(),
+            pages: (0..MOST_PAGES as u64)
+                .map(|i| page(90, 2 * i..2 * i + 2))
+                .collect(),
             warnings: json!([
                 "reading stopped at the bound of 20 pages; 50 of 90 items are missing; `next` \
                 goes on"
@@ -189,17 +191,32 @@ fn list_that_is_not_all_there_says_what_is_missing() {
             next: Value::Null,
         },
     ];
-    for Case { what, args, pages, warnings, returned, next } in cases {
+    for Case {
+        what,
+        args,
+        pages,
+        warnings,
+        returned,
+        next,
+    } in cases
+    {
         let list = gathered(&args, pages);
         assert_eq!(list["warnings"], warnings, "{what}");
-        assert_eq!((&list["returned"], &list["next"]), (&json!(returned), &next), "{what}: {list}");
+        assert_eq!(
+            (&list["returned"], &list["next"]),
+            (&json!(returned), &next),
+            "{what}: {list}"
+        );
     }
 }
 
 #[test]
 fn failed_page_is_a_warning_too() {
     let listing = Listing::of(Catalog::full().find(TOOL).unwrap().published()).unwrap();
-    let mut args = json!({ "all": true, "page_size": 2 }).as_object().unwrap().clone();
+    let mut args = json!({ "all": true, "page_size": 2 })
+        .as_object()
+        .unwrap()
+        .clone();
     let wishes = listing.take_wishes(&mut args).unwrap();
     let mut gathered = Gathered::begin(&listing, &wishes, &args, page(9, 0..2));
     gathered.stop("no".to_owned());
@@ -216,6 +233,10 @@ async fn upstream_that_ignores_the_page_is_told() {
     for connected in everywhere(&args, &[("PORTKEY_API_KEY", "pk-any-0123456789")]).await {
         let list = connected.call(TOOL, json!({ "all": true })).await.unwrap();
         let warnings = list["warnings"].as_array().unwrap();
-        assert!(warnings[0].as_str().unwrap().contains("248 of 250"), "{}: {list}", connected.way);
+        assert!(
+            warnings[0].as_str().unwrap().contains("248 of 250"),
+            "{}: {list}",
+            connected.way
+        );
     }
 }

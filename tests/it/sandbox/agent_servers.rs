@@ -9,7 +9,9 @@ use super::Portkey;
 async fn an_agent_shows_its_card() {
     let portkey = Portkey::start().await;
     for slug in ["travel-desk", "archivist"] {
-        let card = portkey.get(&format!("/agent-servers/{slug}/agent-card")).await;
+        let card = portkey
+            .get(&format!("/agent-servers/{slug}/agent-card"))
+            .await;
         assert!(card["url"].as_str().unwrap().ends_with(slug), "{card}");
         assert_eq!(card["skills"][0]["id"], slug);
     }

@@ -29,7 +29,10 @@ impl Portkey {
         let groups = self.get(&format!("/analytics/groups/{path}?{query}")).await;
         let data = groups["data"].as_array().unwrap().clone();
         assert_eq!(groups["total"], data.len());
-        assert!(data.iter().all(|group| group["object"] == "analytics-group"));
+        assert!(
+            data.iter()
+                .all(|group| group["object"] == "analytics-group")
+        );
         data
     }
 }
@@ -37,7 +40,9 @@ impl Portkey {
 /// The sum of a field, written as a number or as a text.
 fn sum(list: &[Value], field: &str) -> f64 {
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
-    list.iter().map(|item| number(&item[field]).unwrap_or_else(|| panic!("{field}: {item}"))).sum()
+    list.iter()
+        .map(|item| number(&item[field]).unwrap_or_else(|| panic!("{field}: {item}")))
+        .sum()
 }
 
 fn points(graph: &Value) -> &[Value] {
@@ -63,8 +68,15 @@ async fn all_figures_are_of_the_same_traffic() {
         assert!(total > 1000.0 && spent > 100.0, "{workspace}");
         assert_equal(sum(points(&requests), "total"), total, "requests by day");
         assert_equal(sum(points(&cost), "total"), spent, "cost by day");
-        for dimension in ["ai-models", "users", "provider", "model", "api_key", "config", "prompt"]
-        {
+        for dimension in [
+            "ai-models",
+            "users",
+            "provider",
+            "model",
+            "api_key",
+            "config",
+            "prompt",
+        ] {
             let groups = portkey.groups(dimension, &query).await;
             assert_equal(sum(&groups, "requests"), total, dimension);
             assert_equal(sum(&groups, "cost"), spent, dimension);
@@ -74,19 +86,27 @@ async fn all_figures_are_of_the_same_traffic() {
         let codes = graph("errors/status-codes").await;
         assert_equal(sum(points(&codes), "count"), errors, "errors by status");
         let stacks = graph("errors/stacks").await;
-        let stacked = points(&stacks).iter().map(|p| sum(p["stats"].as_array().unwrap(), "count"));
+        let stacked = points(&stacks)
+            .iter()
+            .map(|p| sum(p["stats"].as_array().unwrap(), "count"));
         assert_equal(stacked.sum(), errors, "stacked errors");
-        let statuses = portkey.groups("status_code", &format!("{query}&columns=error_count")).await;
+        let statuses = portkey
+            .groups("status_code", &format!("{query}&columns=error_count"))
+            .await;
         assert_equal(sum(&statuses, "error_count"), errors, "errors in groups");
         assert_equal(sum(&statuses, "requests"), total, "requests by status");
 
         let hits = graph("cache/hit-rate").await;
-        let summary =
-            portkey.get(&format!("/analytics/summary/cache?{query}")).await["summary"].clone();
+        let summary = portkey
+            .get(&format!("/analytics/summary/cache?{query}"))
+            .await["summary"]
+            .clone();
         assert_eq!(summary["hits"], hits["summary"]["total"]);
         assert_eq!(summary["total_requests"], requests["summary"]["total"]);
-        let (simple, semantic) =
-            (sum(points(&hits), "simple_hits"), sum(points(&hits), "semantic_hits"));
+        let (simple, semantic) = (
+            sum(points(&hits), "simple_hits"),
+            sum(points(&hits), "semantic_hits"),
+        );
         assert_equal(simple + semantic, summary["hits"].as_f64().unwrap(), "hits");
         let users = graph("users/requests").await["summary"]["unique"].clone();
         assert_eq!(users, graph("users").await["summary"]["total"]);
@@ -131,18 +151,37 @@ async fn what_is_handed_in_is_counted() {
     for path in paths {
         before.push(number(summary(path).await));
     }
-    portkey.post("/logs", json!([log("gpt-4o", 200), log("gpt-4o", 500)])).await;
-    portkey.post("/feedback", json!({ "trace_id": "of-another", "value": 9 })).await;
-    portkey.post("/feedback", json!({ "trace_id": "of-today", "value": 9, "weight": 0.5 })).await;
-    for ((path, before), more) in paths.iter().zip(before).zip([2.0, 4.0, 10_000.0, 1.0, 1.0, 2.0])
+    portkey
+        .post("/logs", json!([log("gpt-4o", 200), log("gpt-4o", 500)]))
+        .await;
+    portkey
+        .post("/feedback", json!({ "trace_id": "of-another", "value": 9 }))
+        .await;
+    portkey
+        .post(
+            "/feedback",
+            json!({ "trace_id": "of-today", "value": 9, "weight": 0.5 }),
+        )
+        .await;
+    for ((path, before), more) in paths
+        .iter()
+        .zip(before)
+        .zip([2.0, 4.0, 10_000.0, 1.0, 1.0, 2.0])
     {
         assert_equal(number(summary(path).await) - before, more, path);
     }
     let teams = portkey.groups("metadata/team", &query).await;
-    let team = teams.iter().find(|team| team["metadata_value"] == "new").unwrap();
+    let team = teams
+        .iter()
+        .find(|team| team["metadata_value"] == "new")
+        .unwrap();
     assert_eq!(team["requests"], 2);
     assert_eq!(team["requests_with_feedback"], 2);
-    assert_equal(team["avg_weighted_feedback"].as_f64().unwrap(), 4.5, "feedback");
+    assert_equal(
+        team["avg_weighted_feedback"].as_f64().unwrap(),
+        4.5,
+        "feedback",
+    );
 }
 
 #[tokio::test]
@@ -156,7 +195,10 @@ async fn filters_keep_the_requests_that_were_asked_for() {
     let all = count("").await;
     for (one, other) in [
         ("status_code=200", "status_code=429,500,503,412"),
-        ("ai_org_model=openai__gpt-4o-mini", "ai_org_model=azure-openai__gpt-4o"),
+        (
+            "ai_org_model=openai__gpt-4o-mini",
+            "ai_org_model=azure-openai__gpt-4o",
+        ),
         ("virtual_keys=azure", "virtual_keys=openai-production"),
         ("prompt_slug=pp-refund-reply", "prompt_slug=pp-escalation"),
         ("cost_max=0", "cost_min=0.0001"),
@@ -170,14 +212,25 @@ async fn filters_keep_the_requests_that_were_asked_for() {
         assert!(one > 0 && other > 0);
         assert_eq!(one + other, all);
     }
-    for nothing in ["configs=none", "api_key_ids=none", "trace_id=none", "span_id=none"] {
+    for nothing in [
+        "configs=none",
+        "api_key_ids=none",
+        "trace_id=none",
+        "span_id=none",
+    ] {
         assert_eq!(count(nothing).await, 0, "{nothing}");
     }
     // Two streams are rated once a day; in the incident one of them is not.
     assert_eq!(count("weighted_feedback_min=-10").await, 61);
     let page = format!("/analytics/groups/users?{base}&page_size=1&current_page=1");
     let page = portkey.get(&page).await;
-    assert_eq!((page["total"].as_u64(), page["data"].as_array().unwrap().len()), (Some(2), 1));
+    assert_eq!(
+        (
+            page["total"].as_u64(),
+            page["data"].as_array().unwrap().len()
+        ),
+        (Some(2), 1)
+    );
 }
 
 #[tokio::test]
@@ -185,13 +238,26 @@ async fn traffic_came_through_what_the_organisation_has() {
     let portkey = Portkey::start().await;
     let base = ever("ws-support-bot");
     for (filter, slug, path) in [
-        ("configs", "pc-support-fallback", "/configs/pc-support-fallback"),
+        (
+            "configs",
+            "pc-support-fallback",
+            "/configs/pc-support-fallback",
+        ),
         ("prompt_slug", "pp-refund-reply", "/prompts/pp-refund-reply"),
-        ("virtual_keys", "azure", "/providers/azure?workspace_id=ws-support-bot"),
+        (
+            "virtual_keys",
+            "azure",
+            "/providers/azure?workspace_id=ws-support-bot",
+        ),
     ] {
         assert_eq!(portkey.get(path).await["slug"], slug);
-        let graph = portkey.graph("requests", &format!("{base}&{filter}={slug}")).await;
-        assert!(graph["summary"]["total"].as_u64().unwrap() > 0, "{filter}={slug}");
+        let graph = portkey
+            .graph("requests", &format!("{base}&{filter}={slug}"))
+            .await;
+        assert!(
+            graph["summary"]["total"].as_u64().unwrap() > 0,
+            "{filter}={slug}"
+        );
     }
 }
 
@@ -207,12 +273,28 @@ async fn a_wrong_question_is_refused() {
             400,
             "time_of_generation_min",
         ),
-        (format!("graphs/requests?{base}&cost_min=much"), 400, "cost_min"),
-        (format!("graphs/requests?{base}&metadata=team"), 400, "metadata"),
-        (format!("groups/model?{base}&columns=cost,colour"), 400, "colour"),
+        (
+            format!("graphs/requests?{base}&cost_min=much"),
+            400,
+            "cost_min",
+        ),
+        (
+            format!("graphs/requests?{base}&metadata=team"),
+            400,
+            "metadata",
+        ),
+        (
+            format!("groups/model?{base}&columns=cost,colour"),
+            400,
+            "colour",
+        ),
         (format!("groups/users?{base}&page_size=x"), 400, "page_size"),
         (format!("graphs/requests?{none}"), 403, "workspace"),
-        (format!("graphs/requests-per-user?{base}"), 404, "requests-per-user"),
+        (
+            format!("graphs/requests-per-user?{base}"),
+            404,
+            "requests-per-user",
+        ),
         (format!("groups/models?{base}"), 404, "models"),
     ] {
         let path = format!("/analytics/{path}");

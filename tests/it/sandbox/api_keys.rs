@@ -9,7 +9,9 @@ use super::{Portkey, column};
 async fn made(portkey: &Portkey, more: Value) -> Value {
     let mut body =
         json!({ "name": "Nightly", "scopes": ["logs.list"], "workspace_id": "ws-shared" });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     portkey.post("/api-keys/workspace/service", body).await
 }
 
@@ -31,19 +33,30 @@ async fn a_key_is_told_once_and_masked_after() {
     assert_eq!(read["status"], "active");
     assert_eq!(read["expiry_enforced"], 0);
     assert_eq!(read["allow_config_override"], Value::Null);
-    assert_eq!(read["defaults"], json!({ "metadata": null, "config_id": null }));
+    assert_eq!(
+        read["defaults"],
+        json!({ "metadata": null, "config_id": null })
+    );
     assert_ne!(read["workspace_id"], "ws-shared", "a slug becomes a UUID");
     // Seen live: a list does not tell when usage is reset.
     assert_eq!(
-        read.as_object_mut().unwrap().shift_remove("next_usage_reset_at"),
+        read.as_object_mut()
+            .unwrap()
+            .shift_remove("next_usage_reset_at"),
         Some(json!(null))
     );
     let list = portkey.get("/api-keys?workspace_id=ws-shared").await;
-    assert_eq!((list["total"].as_u64(), list["data"][1].clone()), (Some(2), read));
+    assert_eq!(
+        (list["total"].as_u64(), list["data"][1].clone()),
+        (Some(2), read)
+    );
     assert!(!list.to_string().contains(secret));
 
     assert_eq!(portkey.delete(&path).await, json!({}));
-    assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.1, "AB08");
+    assert_eq!(
+        portkey.refusal(Method::GET, &path, Value::Null).await.1,
+        "AB08"
+    );
 }
 
 #[tokio::test]
@@ -51,18 +64,40 @@ async fn some_pairs_are_no_keys() {
     let portkey = Portkey::start().await;
     let body = |more: Value| {
         let mut body = json!({ "name": "K", "scopes": ["logs.list"] });
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         body
     };
     let user = json!({ "workspace_id": "ws-shared", "user_id": "a-user" });
     for (pair, body, status, named) in [
         ("organisation/user", body(user.clone()), 400, "sub-type"),
         ("team/service", body(json!({})), 400, "type"),
-        ("workspace/user", body(json!({ "workspace_id": "ws-shared" })), 400, "user_id"),
-        ("workspace/service", body(json!({ "workspace_id": "ws-none" })), 403, "workspace"),
-        ("organisation/service", json!({ "name": "K" }), 400, "scopes"),
+        (
+            "workspace/user",
+            body(json!({ "workspace_id": "ws-shared" })),
+            400,
+            "user_id",
+        ),
+        (
+            "workspace/service",
+            body(json!({ "workspace_id": "ws-none" })),
+            403,
+            "workspace",
+        ),
+        (
+            "organisation/service",
+            json!({ "name": "K" }),
+            400,
+            "scopes",
+        ),
         ("organisation/service", json!({ "scopes": [] }), 400, "name"),
-        ("organisation/service", body(json!({ "alert_emails": ["nobody"] })), 400, "alert_emails"),
+        (
+            "organisation/service",
+            body(json!({ "alert_emails": ["nobody"] })),
+            400,
+            "alert_emails",
+        ),
         (
             "organisation/service",
             body(json!({ "rate_limits": [{ "type": "requests", "unit": "tpd", "value": 1 }] })),
@@ -97,14 +132,23 @@ async fn an_update_has_three_values() {
         "defaults": { "metadata": { "stage": "test" }, "config_id": "pc-trial-split" },
     });
     let path = path_of(&made(&portkey, full.clone()).await);
-    assert_eq!(portkey.put(&path, json!({ "name": "Kept" })).await, json!({}));
+    assert_eq!(
+        portkey.put(&path, json!({ "name": "Kept" })).await,
+        json!({})
+    );
     let kept = portkey.get(&path).await;
     assert_eq!(kept["usage_limits"]["credit_limit"], 10);
     for field in ["rate_limits", "alert_emails", "expires_at"] {
         assert_eq!(kept[field], full[field], "{field}");
     }
     assert_eq!(kept["rotation_policy"]["rotation_period"], "weekly");
-    for field in ["rate_limits", "usage_limits", "alert_emails", "expires_at", "rotation_policy"] {
+    for field in [
+        "rate_limits",
+        "usage_limits",
+        "alert_emails",
+        "expires_at",
+        "rotation_policy",
+    ] {
         portkey.put(&path, json!({ (field): null })).await;
         assert_eq!(portkey.get(&path).await[field], Value::Null, "{field}");
     }
@@ -117,7 +161,9 @@ async fn an_update_has_three_values() {
     assert_eq!(read["allow_config_override"], 0);
     assert_eq!(read["scopes"], json!(["a"]));
     for field in ["name", "scopes", "defaults"] {
-        let refusal = portkey.refusal(Method::PUT, &path, json!({ (field): null })).await;
+        let refusal = portkey
+            .refusal(Method::PUT, &path, json!({ (field): null }))
+            .await;
         assert!(refusal.0 == 400 && refusal.2.contains(field), "{refusal:?}");
     }
 }
@@ -141,12 +187,20 @@ async fn a_rotation_leaves_no_room_for_another() {
     assert!(refusal.2.contains(until), "{}", refusal.2);
 
     let masked = portkey.get(&path).await["key"].clone();
-    assert!(rotated["key"].as_str().unwrap().ends_with(&masked.as_str().unwrap()[7..]));
+    assert!(
+        rotated["key"]
+            .as_str()
+            .unwrap()
+            .ends_with(&masked.as_str().unwrap()[7..])
+    );
     // Each write takes a second of the sandbox's time.
     for _ in 0..1_800 {
         portkey.put(&path, json!({ "name": "Busy" })).await;
     }
-    assert_ne!(portkey.post(&rotate, json!({})).await["key"], rotated["key"]);
+    assert_ne!(
+        portkey.post(&rotate, json!({})).await["key"],
+        rotated["key"]
+    );
 }
 
 #[tokio::test]
@@ -156,14 +210,32 @@ async fn keys_are_found_by_workspace_or_id_and_under_both_versions() {
     let names = column(&all["data"], "name");
     assert!(names.contains(&"Platform automation") && names.contains(&"Evaluation runs"));
     let research = portkey.get("/api-keys?workspace_id=ws-research").await;
-    assert_eq!(column(&research["data"], "name"), ["Evaluation runs", "Research notebooks"]);
+    assert_eq!(
+        column(&research["data"], "name"),
+        ["Evaluation runs", "Research notebooks"]
+    );
     let id = research["data"][0]["id"].as_str().unwrap();
     let found = portkey.get(&format!("/api-keys?ids=none,{id}")).await;
     assert_eq!(found["data"], json!([research["data"][0]]));
-    assert_eq!(portkey.refusal(Method::GET, "/api-keys/evaluation-runs", Value::Null).await.0, 404);
-    let v2 = portkey.sandbox.base_url().replace("/v1", &format!("/v2/api-keys/{id}"));
+    assert_eq!(
+        portkey
+            .refusal(Method::GET, "/api-keys/evaluation-runs", Value::Null)
+            .await
+            .0,
+        404
+    );
+    let v2 = portkey
+        .sandbox
+        .base_url()
+        .replace("/v1", &format!("/v2/api-keys/{id}"));
     let key = ("x-portkey-api-key", portkey_sandbox::KEY);
-    let answer = portkey.client.get(v2).header(key.0, key.1).send().await.unwrap();
+    let answer = portkey
+        .client
+        .get(v2)
+        .header(key.0, key.1)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200);
 }
 
@@ -199,8 +271,14 @@ async fn key_of_a_departed_user_is_not_open() {
         (Method::POST, format!("{path}/rotate"), Value::Null),
     ] {
         let refusal = portkey.refusal(method.clone(), &path, body).await;
-        assert_eq!((refusal.0, refusal.1.as_str()), (403, "AB03"), "{method} {path}");
+        assert_eq!(
+            (refusal.0, refusal.1.as_str()),
+            (403, "AB03"),
+            "{method} {path}"
+        );
     }
-    let never = portkey.refusal(Method::GET, "/api-keys/none", Value::Null).await;
+    let never = portkey
+        .refusal(Method::GET, "/api-keys/none", Value::Null)
+        .await;
     assert_eq!(never.0, 404, "a key that never was is missing");
 }

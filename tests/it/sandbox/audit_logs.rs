@@ -13,19 +13,32 @@ const ALWAYS: &str = "/audit-logs?start_time=2026-01-01T00:00:00Z&end_time=2027-
 #[tokio::test]
 async fn every_write_leaves_an_entry() {
     let portkey = Portkey::start().await;
-    assert_eq!(portkey.get(ALWAYS).await["total"], 0, "what a sandbox begins with");
+    assert_eq!(
+        portkey.get(ALWAYS).await["total"],
+        0,
+        "what a sandbox begins with"
+    );
     let new = json!({ "name": "New", "slug": "new", "ai_provider_id": "openai",
         "key": "sk-not-to-be-told", "configurations": {
             "custom_headers": { "x-tenant": "tenant-not-to-be-told" } } });
     let made = portkey.send(Method::POST, "/integrations", new).await;
-    let id = made.headers()["x-portkey-request-id"].to_str().unwrap().to_owned();
-    portkey.put("/integrations/new", json!({ "name": "Newer" })).await;
+    let id = made.headers()["x-portkey-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    portkey
+        .put("/integrations/new", json!({ "name": "Newer" }))
+        .await;
     portkey.get("/integrations/new").await;
-    portkey.refusal(Method::PUT, "/integrations/none", json!({ "name": "N" })).await;
+    portkey
+        .refusal(Method::PUT, "/integrations/none", json!({ "name": "N" }))
+        .await;
     portkey.delete("/integrations/new").await;
     let claude = "/providers/claude-trials?workspace_id=ws-research";
     portkey.put(claude, json!({ "note": "Later" })).await;
-    portkey.send(Method::POST, "/no-such-route", Value::Null).await;
+    portkey
+        .send(Method::POST, "/no-such-route", Value::Null)
+        .await;
 
     let all = portkey.get(ALWAYS).await;
     assert_eq!(all["object"], "analytics-graph");
@@ -36,12 +49,17 @@ async fn every_write_leaves_an_entry() {
     assert!(!all.to_string().contains("not-to-be-told"), "{all}");
     assert!(!all.to_string().contains(portkey_sandbox::KEY));
     let first = &all["records"][4];
-    assert_eq!((&first["uri"], &first["request_id"]), (&json!("/v1/integrations"), &json!(id)));
+    assert_eq!(
+        (&first["uri"], &first["request_id"]),
+        (&json!("/v1/integrations"), &json!(id))
+    );
     let body: Value = serde_json::from_str(first["request_body"].as_str().unwrap()).unwrap();
     assert_eq!(body["name"], "New");
 
     let count = async |filter: &str| {
-        portkey.get(&format!("{ALWAYS}&{filter}")).await["total"].as_u64().unwrap()
+        portkey.get(&format!("{ALWAYS}&{filter}")).await["total"]
+            .as_u64()
+            .unwrap()
     };
     for (filter, expected) in [
         ("method=PUT", 3),
@@ -58,9 +76,14 @@ async fn every_write_leaves_an_entry() {
     }
     let before = "/audit-logs?start_time=2025-01-01T00:00:00Z&end_time=2025-12-31T00:00:00Z";
     assert_eq!(portkey.get(before).await["total"], 0);
-    let page = portkey.get(&format!("{ALWAYS}&page_size=2&current_page=1")).await;
+    let page = portkey
+        .get(&format!("{ALWAYS}&page_size=2&current_page=1"))
+        .await;
     assert_eq!(page["records"][0], all["records"][2]);
-    assert_eq!((&page["total"], page["records"].as_array().unwrap().len()), (&json!(5), 2));
+    assert_eq!(
+        (&page["total"], page["records"].as_array().unwrap().len()),
+        (&json!(5), 2)
+    );
 }
 
 #[tokio::test]
@@ -68,11 +91,27 @@ async fn a_period_is_needed() {
     let portkey = Portkey::start().await;
     for (path, status, word) in [
         ("/audit-logs", 400, "start_time"),
-        ("/audit-logs?start_time=2026-01-01T00:00:00Z", 400, "end_time"),
-        ("/audit-logs?start_time=yesterday&end_time=today", 400, "start_time"),
+        (
+            "/audit-logs?start_time=2026-01-01T00:00:00Z",
+            400,
+            "end_time",
+        ),
+        (
+            "/audit-logs?start_time=yesterday&end_time=today",
+            400,
+            "start_time",
+        ),
         (&format!("{ALWAYS}&page_size=101"), 400, "page_size"),
-        (&format!("{ALWAYS}&organisation_id=another"), 403, "organisation"),
-        (&format!("{ALWAYS}&organisation_id={ORGANISATION}"), 401, "Unauthorised"),
+        (
+            &format!("{ALWAYS}&organisation_id=another"),
+            403,
+            "organisation",
+        ),
+        (
+            &format!("{ALWAYS}&organisation_id={ORGANISATION}"),
+            401,
+            "Unauthorised",
+        ),
         (&format!("{ALWAYS}&workspace_id=ws-none"), 403, "workspace"),
     ] {
         let (said, _, message) = portkey.refusal(Method::GET, path, Value::Null).await;

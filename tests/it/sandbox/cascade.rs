@@ -71,7 +71,10 @@ impl Portkey {
         let id = id.as_str().unwrap();
         let more = if list.contains('?') { '&' } else { '?' };
         let answer = self.get(&format!("{list}{more}workspace_id={id}")).await;
-        let rows = answer.get("data").or(answer.get("mappings")).and_then(Value::as_array);
+        let rows = answer
+            .get("data")
+            .or(answer.get("mappings"))
+            .and_then(Value::as_array);
         let is_own = |row: &&Value| row.get("workspace_id").is_none_or(|place| place == id);
         rows.unwrap().iter().filter(is_own).cloned().collect()
     }
@@ -88,19 +91,30 @@ impl Portkey {
         ] {
             for row in self.own(list, slug).await {
                 let handle = row[handle].as_str().unwrap();
-                self.delete(&format!("{list}/{handle}?workspace_id={slug}")).await;
+                self.delete(&format!("{list}/{handle}?workspace_id={slug}"))
+                    .await;
             }
         }
         let sure = json!({ "name": name });
-        self.call(Method::DELETE, &format!("/admin/workspaces/{slug}"), sure).await;
+        self.call(Method::DELETE, &format!("/admin/workspaces/{slug}"), sure)
+            .await;
     }
 
     /// Sends to the second version of the API what must succeed.
     async fn v2(&self, method: Method, path: &str, sent: Value) -> Value {
         let url = format!("http://{}/v2{path}", self.sandbox.address());
-        let request = self.client.request(method, url).header("x-portkey-api-key", KEY);
-        let answer =
-            if sent.is_null() { request } else { request.json(&sent) }.send().await.unwrap();
+        let request = self
+            .client
+            .request(method, url)
+            .header("x-portkey-api-key", KEY);
+        let answer = if sent.is_null() {
+            request
+        } else {
+            request.json(&sent)
+        }
+        .send()
+        .await
+        .unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         body(answer).await
     }
@@ -142,7 +156,10 @@ async fn a_workspace_takes_with_it_what_is_its_own() {
         assert_eq!(portkey.own(list, other).await, before, "{list} of {other}");
     }
     let path = format!("/admin/workspaces/{DOOMED}/users");
-    assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 403);
+    assert_eq!(
+        portkey.refusal(Method::GET, &path, Value::Null).await.0,
+        403
+    );
 }
 
 #[tokio::test]
@@ -152,9 +169,16 @@ async fn what_named_a_workspace_names_it_no_more() {
     let excluded = json!({ "workspaces": [{ "workspace_id": DOOMED, "excluded": true }] });
     portkey.put(exclusions, excluded).await;
     let shared = json!({ "allowed_workspaces": [DOOMED, "ws-research"] });
-    portkey.put("/secret-references/support-mailbox", shared).await;
+    portkey
+        .put("/secret-references/support-mailbox", shared)
+        .await;
     let defaults = json!({ "input_guardrails": ["guard_personal-data", "guard_plain-language"] });
-    portkey.put("/admin/workspaces/ws-research", json!({ "defaults": defaults })).await;
+    portkey
+        .put(
+            "/admin/workspaces/ws-research",
+            json!({ "defaults": defaults }),
+        )
+        .await;
     let feedback = json!({ "feedback": { "value": 0 } });
     let guardrail = json!({ "name": "Everywhere", "target": "mcp_tools",
         "organisation_id": portkey.get("/admin/workspaces/ws-shared").await["organisation_id"],
@@ -165,9 +189,14 @@ async fn what_named_a_workspace_names_it_no_more() {
     let servers = servers.as_str();
     let input = json!({ "run_on": ["input"] });
     portkey
-        .put(servers, json!({ "mcp_servers": { "issues": input, "support-issues": input } }))
+        .put(
+            servers,
+            json!({ "mcp_servers": { "issues": input, "support-issues": input } }),
+        )
         .await;
-    let deployment = portkey.v2(Method::GET, "/deployments/self", Value::Null).await;
+    let deployment = portkey
+        .v2(Method::GET, "/deployments/self", Value::Null)
+        .await;
     let deployment = format!("/deployments/{}", deployment["id"].as_str().unwrap());
     let subjects = json!({ "gateway-eu": DOOMED, "gateway-us": "ws-shared" });
     let subjects = json!({ "auth_settings": { "jwt_sub_workspace_mapping": subjects } });
@@ -179,13 +208,29 @@ async fn what_named_a_workspace_names_it_no_more() {
         false => portkey.get(path).await,
     };
     let places = [
-        ("/integrations/openai-production/workspaces", "/workspaces", 3),
+        (
+            "/integrations/openai-production/workspaces",
+            "/workspaces",
+            3,
+        ),
         ("/integrations/anthropic/workspaces", "/workspaces", 1),
-        ("/mcp-integrations/issue-tracker/workspaces", "/workspaces", 2),
+        (
+            "/mcp-integrations/issue-tracker/workspaces",
+            "/workspaces",
+            2,
+        ),
         (exclusions, "/workspaces", 2),
         (lead, "/workspace_ids", 2),
-        ("/secret-references/support-mailbox", "/allowed_workspaces", 2),
-        ("/admin/workspaces/ws-research", "/defaults/input_guardrails", 2),
+        (
+            "/secret-references/support-mailbox",
+            "/allowed_workspaces",
+            2,
+        ),
+        (
+            "/admin/workspaces/ws-research",
+            "/defaults/input_guardrails",
+            2,
+        ),
         (servers, "/mcp_servers", 2),
         (&deployment, "/auth_settings/workspaces_allowed", 2),
         (&deployment, "/auth_settings/jwt_sub_workspace_mapping", 2),
@@ -204,8 +249,14 @@ async fn what_named_a_workspace_names_it_no_more() {
         assert_eq!(count(&read(path).await, place), before - 1, "{path} after");
     }
     let left = portkey.get("/integrations/openai-production").await;
-    assert_eq!((&integration["workspace_count"], &left["workspace_count"]), (&json!(3), &json!(2)));
-    assert_eq!(left["last_updated_at"], integration["last_updated_at"], "nobody has changed it");
+    assert_eq!(
+        (&integration["workspace_count"], &left["workspace_count"]),
+        (&json!(3), &json!(2))
+    );
+    assert_eq!(
+        left["last_updated_at"], integration["last_updated_at"],
+        "nobody has changed it"
+    );
 }
 
 #[tokio::test]
@@ -226,26 +277,42 @@ async fn one_thing_of_its_own_holds_a_workspace() {
         ("/prompts/partials", partial, "Prompt Partials"),
         ("/guardrails", guardrail, "Guardrails"),
     ] {
-        let made = portkey.post("/admin/workspaces", json!({ "name": "Nights" })).await;
+        let made = portkey
+            .post("/admin/workspaces", json!({ "name": "Nights" }))
+            .await;
         let workspace = format!("/admin/workspaces/{}", made["id"].as_str().unwrap());
         let sure = json!({ "name": "Nights", "force_delete": true });
         let member = json!({ "id": "0a5d0000-0000-4000-8000-00000000ada3", "role": "member" });
-        portkey.post(&format!("{workspace}/users"), json!({ "users": [member] })).await;
+        portkey
+            .post(&format!("{workspace}/users"), json!({ "users": [member] }))
+            .await;
         let mut body = body;
         body["workspace_id"] = made["id"].clone();
         portkey.post(path, body).await;
-        let (status, code, message) =
-            portkey.refusal(Method::DELETE, &workspace, sure.clone()).await;
+        let (status, code, message) = portkey
+            .refusal(Method::DELETE, &workspace, sure.clone())
+            .await;
         assert_eq!((status, code.as_str()), (409, "AB07"), "{path}");
         let expected = format!("Unable to delete. Please ensure that all {kind} are deleted");
         assert_eq!(message, expected, "{path}");
-        portkey.delete_workspace(made["id"].as_str().unwrap(), "Nights").await;
+        portkey
+            .delete_workspace(made["id"].as_str().unwrap(), "Nights")
+            .await;
     }
-    let made = portkey.post("/admin/workspaces", json!({ "name": "Days" })).await;
+    let made = portkey
+        .post("/admin/workspaces", json!({ "name": "Days" }))
+        .await;
     let id = made["id"].as_str().unwrap();
-    assert_eq!(portkey.get(&format!("/collections?workspace_id={id}")).await["total"], 1);
+    assert_eq!(
+        portkey
+            .get(&format!("/collections?workspace_id={id}"))
+            .await["total"],
+        1
+    );
     let path = format!("/admin/workspaces/{id}");
-    portkey.call(Method::DELETE, &path, json!({ "name": "Days" })).await;
+    portkey
+        .call(Method::DELETE, &path, json!({ "name": "Days" }))
+        .await;
 }
 
 #[tokio::test]
@@ -265,19 +332,31 @@ async fn what_has_happened_outlives_a_workspace() {
         before.push((path, portkey.get(path).await));
     }
     assert!(before[1].1.to_string().contains(DOOMED), "{}", before[1].1);
-    let entries = portkey.get(audit).await["records"].as_array().unwrap().clone();
+    let entries = portkey.get(audit).await["records"]
+        .as_array()
+        .unwrap()
+        .clone();
     portkey.delete_workspace(DOOMED, "Support Bot").await;
     for (path, answer) in before {
         assert_eq!(portkey.get(path).await, answer, "{path}");
     }
-    let after = portkey.get(audit).await["records"].as_array().unwrap().clone();
+    let after = portkey.get(audit).await["records"]
+        .as_array()
+        .unwrap()
+        .clone();
     assert!(after.ends_with(&entries), "the deletions are entries more");
     assert_eq!(
         (&after[0]["action"], &after[0]["resource_type"]),
         (&json!("delete"), &json!("workspaces"))
     );
-    let kept = after.iter().find(|entry| entry["action"] == "create").unwrap();
-    assert!(kept["workspace_id"].is_string(), "the entry still says where it was");
+    let kept = after
+        .iter()
+        .find(|entry| entry["action"] == "create")
+        .unwrap();
+    assert!(
+        kept["workspace_id"].is_string(),
+        "the entry still says where it was"
+    );
 }
 
 #[tokio::test]
@@ -288,7 +367,11 @@ async fn a_user_leaves_the_servers_too() {
     let connections = "/mcp-servers/papers/connections";
     let users = portkey.get("/admin/users").await;
     let listed = portkey.get(access).await;
-    assert_eq!(column(&listed["data"], "user_id"), column(&users["data"], "id"), "the same people");
+    assert_eq!(
+        column(&listed["data"], "user_id"),
+        column(&users["data"], "id"),
+        "the same people"
+    );
     assert!(column(&portkey.get(connections).await["data"], "user_id").contains(&lead));
     portkey.delete(&format!("/admin/users/{lead}")).await;
     for path in [access, connections] {
@@ -322,22 +405,92 @@ async fn what_is_named_must_be_there() {
             "defaults": { "config_id": config } })
     };
     for (method, path, body, status) in [
-        (Method::POST, "/integrations", integration("ws-shared", "none"), 404),
-        (Method::POST, "/integrations", integration("ws-shared", restricted), 403),
-        (Method::POST, "/integrations", integration("ws-research", restricted), 200),
+        (
+            Method::POST,
+            "/integrations",
+            integration("ws-shared", "none"),
+            404,
+        ),
+        (
+            Method::POST,
+            "/integrations",
+            integration("ws-shared", restricted),
+            403,
+        ),
+        (
+            Method::POST,
+            "/integrations",
+            integration("ws-research", restricted),
+            200,
+        ),
         (Method::PUT, "/integrations/anthropic", tools("none"), 404),
-        (Method::PUT, "/integrations/anthropic", tools(restricted), 200),
+        (
+            Method::PUT,
+            "/integrations/anthropic",
+            tools(restricted),
+            200,
+        ),
         (Method::POST, "/virtual-keys", key("ws-shared", "none"), 404),
-        (Method::POST, "/virtual-keys", key("ws-shared", restricted), 403),
-        (Method::POST, "/virtual-keys", key("ws-shared", "support-mailbox"), 200),
-        (Method::PUT, "/virtual-keys/cohere-trial", tools(restricted), 403),
-        (Method::PUT, "/mcp-integrations/issue-tracker", tools("none"), 404),
-        (Method::PUT, "/mcp-integrations/documents", tools(restricted), 200),
-        (Method::PUT, research, defaults("input_guardrails", json!(["none"])), 403),
-        (Method::PUT, research, defaults("output_guardrails", json!(["guard_tool-calls"])), 200),
-        (Method::PUT, research, defaults("user_api_key_config", json!("pc-none")), 404),
-        (Method::PUT, research, defaults("user_api_key_config", json!("pc-cached-answers")), 400),
-        (Method::PUT, research, defaults("user_api_key_config", json!("pc-trial-split")), 200),
+        (
+            Method::POST,
+            "/virtual-keys",
+            key("ws-shared", restricted),
+            403,
+        ),
+        (
+            Method::POST,
+            "/virtual-keys",
+            key("ws-shared", "support-mailbox"),
+            200,
+        ),
+        (
+            Method::PUT,
+            "/virtual-keys/cohere-trial",
+            tools(restricted),
+            403,
+        ),
+        (
+            Method::PUT,
+            "/mcp-integrations/issue-tracker",
+            tools("none"),
+            404,
+        ),
+        (
+            Method::PUT,
+            "/mcp-integrations/documents",
+            tools(restricted),
+            200,
+        ),
+        (
+            Method::PUT,
+            research,
+            defaults("input_guardrails", json!(["none"])),
+            403,
+        ),
+        (
+            Method::PUT,
+            research,
+            defaults("output_guardrails", json!(["guard_tool-calls"])),
+            200,
+        ),
+        (
+            Method::PUT,
+            research,
+            defaults("user_api_key_config", json!("pc-none")),
+            404,
+        ),
+        (
+            Method::PUT,
+            research,
+            defaults("user_api_key_config", json!("pc-cached-answers")),
+            400,
+        ),
+        (
+            Method::PUT,
+            research,
+            defaults("user_api_key_config", json!("pc-trial-split")),
+            200,
+        ),
         (Method::POST, keys, with_config("pc-none"), 404),
         (Method::POST, keys, with_config("pc-trial-split"), 200),
     ] {
@@ -345,14 +498,22 @@ async fn what_is_named_must_be_there() {
         assert_eq!(answer.status(), status, "{method} {path} {body}");
     }
     let in_use = format!("/secret-references/{restricted}");
-    assert_eq!(portkey.refusal(Method::DELETE, &in_use, Value::Null).await.0, 400);
+    assert_eq!(
+        portkey
+            .refusal(Method::DELETE, &in_use, Value::Null)
+            .await
+            .0,
+        400
+    );
 }
 
 #[tokio::test]
 async fn deleting_what_others_use() {
     let portkey = Portkey::start().await;
     let change = json!({ "defaults": { "user_api_key_config": "pc-cached-answers" } });
-    portkey.put("/admin/workspaces/ws-support-bot", change).await;
+    portkey
+        .put("/admin/workspaces/ws-support-bot", change)
+        .await;
     // What is in use: who says so, and what the users read afterwards.
     for (path, status, user, place, after) in [
         (
@@ -393,9 +554,19 @@ async fn deleting_what_others_use() {
     ] {
         let answer = portkey.send(Method::DELETE, path, Value::Null).await;
         assert_eq!(answer.status(), status, "{path}");
-        assert_eq!(portkey.get(user).await.pointer(place), Some(&after), "{path}: {user}");
+        assert_eq!(
+            portkey.get(user).await.pointer(place),
+            Some(&after),
+            "{path}: {user}"
+        );
     }
     portkey.delete("/guardrails/guard_plain-language").await;
-    let defaults = portkey.v2(Method::GET, "/admin/organisation/defaults", Value::Null).await;
-    assert_eq!(defaults["input_guardrails"], json!([]), "a default that is gone is none");
+    let defaults = portkey
+        .v2(Method::GET, "/admin/organisation/defaults", Value::Null)
+        .await;
+    assert_eq!(
+        defaults["input_guardrails"],
+        json!([]),
+        "a default that is gone is none"
+    );
 }

@@ -27,20 +27,41 @@ async fn a_config_lives_and_dies() {
         assert_eq!(read[field], made[field], "{field} at the top");
         assert_eq!(read[field], made["data"][field], "{field} under `data`");
     }
-    assert_eq!(document(&read), written, "the document comes back as text, and in clear");
-    assert_eq!((read["is_default"].as_u64(), read["type"].as_str()), (Some(0), Some("ORG_CONFIG")));
+    assert_eq!(
+        document(&read),
+        written,
+        "the document comes back as text, and in clear"
+    );
+    assert_eq!(
+        (read["is_default"].as_u64(), read["type"].as_str()),
+        (Some(0), Some("ORG_CONFIG"))
+    );
     let workspace = portkey.get("/admin/workspaces/ws-shared").await;
-    assert_eq!(read["workspace_id"], workspace["id"], "a slug went in, an id comes out");
+    assert_eq!(
+        read["workspace_id"], workspace["id"],
+        "a slug went in, an id comes out"
+    );
 
     let listed = portkey.get("/configs?workspace_id=ws-shared").await;
     assert_eq!(column(&listed["data"], "slug"), [slug]);
-    assert_eq!(listed["data"][0].get("config"), None, "a list has no documents");
+    assert_eq!(
+        listed["data"][0].get("config"),
+        None,
+        "a list has no documents"
+    );
     let by_id = format!("/configs/{}", read["id"].as_str().unwrap());
-    assert_eq!(portkey.refusal(Method::GET, &by_id, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::GET, &by_id, Value::Null).await.0,
+        404
+    );
 
     assert_eq!(portkey.delete(path).await, json!({}));
     for path in [path.to_owned(), format!("{path}/versions")] {
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404, "{path}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            404,
+            "{path}"
+        );
     }
 }
 
@@ -58,22 +79,37 @@ async fn a_new_document_replaces_the_old_one_and_a_new_name_does_not() {
     ] {
         let answer = portkey.put(SEEDED, change.clone()).await;
         let listed = portkey.get(&versions).await;
-        assert_eq!(listed["total"], before["total"].as_u64().unwrap() + more, "{change}");
+        assert_eq!(
+            listed["total"],
+            before["total"].as_u64().unwrap() + more,
+            "{change}"
+        );
         let config = portkey.get(SEEDED).await;
-        assert_eq!(answer["data"]["version_id"], listed["data"][0]["version_id"], "{change}");
+        assert_eq!(
+            answer["data"]["version_id"], listed["data"][0]["version_id"],
+            "{change}"
+        );
         for field in ["id", "slug", "version_id"] {
             assert_eq!(answer[field], config[field], "{change}: {field}");
         }
     }
     let read = portkey.get(SEEDED).await;
-    assert_eq!(document(&read), json!({ "cache": { "mode": "simple" } }), "nothing is merged");
+    assert_eq!(
+        document(&read),
+        json!({ "cache": { "mode": "simple" } }),
+        "nothing is merged"
+    );
     assert_eq!(
         (read["name"].as_str(), read["status"].as_str()),
         (Some("Renamed"), Some("archived"))
     );
     let listed = portkey.get(&versions).await;
     let oldest = listed["data"].as_array().unwrap().last().unwrap();
-    assert_eq!(document(oldest).get("retry"), None, "the first version is as it was");
+    assert_eq!(
+        document(oldest).get("retry"),
+        None,
+        "the first version is as it was"
+    );
     assert_eq!(oldest["name"], "Support Fallback");
 }
 
@@ -104,13 +140,21 @@ async fn document_that_is_no_config_changes_nothing() {
         let refusal = portkey.refusal(Method::PUT, SEEDED, body).await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{config}");
         let body = json!({ "name": "N", "workspace_id": "ws-shared", "config": config });
-        assert_eq!(portkey.refusal(Method::POST, "/configs", body).await.0, 400, "{config}");
+        assert_eq!(
+            portkey.refusal(Method::POST, "/configs", body).await.0,
+            400,
+            "{config}"
+        );
     }
     assert_eq!(portkey.get(SEEDED).await, before);
     let unknown = json!({ "cache": { "mode": "simple" }, "budget": { "daily_limit_usd": 500.0 } });
     portkey.put(SEEDED, json!({ "config": unknown })).await;
     let kept = json!({ "cache": { "mode": "simple" }, "budget": { "daily_limit_usd": 500 } });
-    assert_eq!(document(&portkey.get(SEEDED).await), kept, "a whole float is an integer");
+    assert_eq!(
+        document(&portkey.get(SEEDED).await),
+        kept,
+        "a whole float is an integer"
+    );
 }
 
 #[tokio::test]
@@ -118,7 +162,9 @@ async fn a_config_that_user_keys_get_cannot_go() {
     let portkey = Portkey::start().await;
     let workspace = "/admin/workspaces/ws-support-bot";
     let give = |config: Value| json!({ "defaults": { "user_api_key_config": config } });
-    portkey.put(workspace, give(json!("pc-support-fallback"))).await;
+    portkey
+        .put(workspace, give(json!("pc-support-fallback")))
+        .await;
     let refusal = portkey.refusal(Method::DELETE, SEEDED, Value::Null).await;
     assert_eq!((refusal.0, refusal.1.as_str()), (409, "AB07"));
     portkey.put(workspace, give(Value::Null)).await;
@@ -130,17 +176,41 @@ async fn what_is_wrong_is_said() {
     let portkey = Portkey::start().await;
     let create = |body: Value| (Method::POST, "/configs", body);
     for ((method, path, body), status, part) in [
-        (create(json!({ "name": "N", "config": {}, "workspace_id": "ws-none" })), 403, "ws-none"),
-        (create(json!({ "config": {}, "workspace_id": "ws-shared" })), 400, "`name`"),
-        (create(json!({ "name": "N", "workspace_id": "ws-shared" })), 400, "`config`"),
-        ((Method::PUT, SEEDED, json!({ "config": [] })), 400, "`config`"),
-        ((Method::PUT, SEEDED, json!({ "name": null })), 400, "`name`"),
+        (
+            create(json!({ "name": "N", "config": {}, "workspace_id": "ws-none" })),
+            403,
+            "ws-none",
+        ),
+        (
+            create(json!({ "config": {}, "workspace_id": "ws-shared" })),
+            400,
+            "`name`",
+        ),
+        (
+            create(json!({ "name": "N", "workspace_id": "ws-shared" })),
+            400,
+            "`config`",
+        ),
+        (
+            (Method::PUT, SEEDED, json!({ "config": [] })),
+            400,
+            "`config`",
+        ),
+        (
+            (Method::PUT, SEEDED, json!({ "name": null })),
+            400,
+            "`name`",
+        ),
         (
             (Method::PUT, "/configs/pc-none", json!({ "name": "N" })),
             400,
             "No update fields provided",
         ),
-        ((Method::GET, "/configs?workspace_id=ws-none", Value::Null), 403, "ws-none"),
+        (
+            (Method::GET, "/configs?workspace_id=ws-none", Value::Null),
+            403,
+            "ws-none",
+        ),
     ] {
         let (got, _, message) = portkey.refusal(method, path, body.clone()).await;
         assert_eq!(got, status, "{path} {body}: {message}");

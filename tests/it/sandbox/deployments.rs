@@ -9,33 +9,52 @@ impl Portkey {
     /// What the second version of the API answers: status and body.
     async fn second(&self, method: Method, path: &str, sent: Value) -> (u16, Value) {
         let url = format!("http://{}/v2{path}", self.sandbox.address());
-        let request = self.client.request(method, url).header("x-portkey-api-key", "key");
-        let answer = if sent.is_null() { request } else { request.json(&sent) };
+        let request = self
+            .client
+            .request(method, url)
+            .header("x-portkey-api-key", "key");
+        let answer = if sent.is_null() {
+            request
+        } else {
+            request.json(&sent)
+        };
         let answer = answer.send().await.unwrap();
         (answer.status().as_u16(), body(answer).await)
     }
 
     async fn deployment(&self, id: &str) -> Value {
-        self.second(Method::GET, &format!("/deployments/{id}"), Value::Null).await.1
+        self.second(Method::GET, &format!("/deployments/{id}"), Value::Null)
+            .await
+            .1
     }
 }
 
 #[tokio::test]
 async fn credentials_are_told_once() {
     let portkey = Portkey::start().await;
-    let (status, made) =
-        portkey.second(Method::POST, "/deployments", json!({ "name": "New One" })).await;
+    let (status, made) = portkey
+        .second(Method::POST, "/deployments", json!({ "name": "New One" }))
+        .await;
     assert_eq!(status, 200);
     let id = made["id"].as_str().unwrap();
     let path = format!("/deployments/{id}");
     let change = json!({ "name": "Renamed" });
-    assert_eq!(portkey.second(Method::PUT, &path, change).await, (200, json!({})));
-    let (_, rotated) = portkey.second(Method::PUT, &path, json!({ "rotate_auth": true })).await;
+    assert_eq!(
+        portkey.second(Method::PUT, &path, change).await,
+        (200, json!({}))
+    );
+    let (_, rotated) = portkey
+        .second(Method::PUT, &path, json!({ "rotate_auth": true }))
+        .await;
     let secrets: Vec<&str> = [&made, &rotated]
         .into_iter()
         .flat_map(|answer| {
             let credentials = &answer["credentials"];
-            [&answer["client_auth"], &credentials["username"], &credentials["password"]]
+            [
+                &answer["client_auth"],
+                &credentials["username"],
+                &credentials["password"],
+            ]
         })
         .map(|secret| secret.as_str().unwrap())
         .collect();
@@ -46,11 +65,23 @@ async fn credentials_are_told_once() {
 
     let read = portkey.deployment(id).await;
     assert_eq!(read["name"], "Renamed");
-    assert!(read["slug"].as_str().unwrap().starts_with("new-one-"), "{}", read["slug"]);
-    assert_eq!((&read["connection_status"], &read["is_default"]), (&json!("unknown"), &json!(0)));
-    let (_, list) = portkey.second(Method::GET, "/deployments", Value::Null).await;
+    assert!(
+        read["slug"].as_str().unwrap().starts_with("new-one-"),
+        "{}",
+        read["slug"]
+    );
+    assert_eq!(
+        (&read["connection_status"], &read["is_default"]),
+        (&json!("unknown"), &json!(0))
+    );
+    let (_, list) = portkey
+        .second(Method::GET, "/deployments", Value::Null)
+        .await;
     for shown in [read.to_string(), list.to_string()] {
-        assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
+        assert!(
+            secrets.iter().all(|secret| !shown.contains(secret)),
+            "{shown}"
+        );
     }
 }
 
@@ -79,15 +110,31 @@ async fn lists_of_access_grow_shrink_and_are_replaced() {
             vec!["ws-shared"],
             vec!["gateway-eu", "b"],
         ),
-        (json!({ "remove_subs_allowed": ["b"] }), false, vec!["ws-shared"], vec!["gateway-eu"]),
-        (json!({ "allow_all_workspaces": true }), false, vec![], vec!["gateway-eu"]),
+        (
+            json!({ "remove_subs_allowed": ["b"] }),
+            false,
+            vec!["ws-shared"],
+            vec!["gateway-eu"],
+        ),
+        (
+            json!({ "allow_all_workspaces": true }),
+            false,
+            vec![],
+            vec!["gateway-eu"],
+        ),
     ] {
         let change = json!({ "auth_settings": settings, "override_existing": replace });
-        assert_eq!(portkey.second(Method::PUT, &path, change).await, (200, json!({})));
+        assert_eq!(
+            portkey.second(Method::PUT, &path, change).await,
+            (200, json!({}))
+        );
         let read = portkey.deployment("self").await["auth_settings"].clone();
         assert_eq!(read["workspaces_allowed"], json!(workspaces), "{settings}");
         assert_eq!(read["jwt_subs_allowed"], json!(subjects), "{settings}");
-        assert_eq!(read["gateway_base_url"], own["auth_settings"]["gateway_base_url"]);
+        assert_eq!(
+            read["gateway_base_url"],
+            own["auth_settings"]["gateway_base_url"]
+        );
     }
 }
 
@@ -97,28 +144,46 @@ async fn what_is_deleted_is_archived_and_there_is_one_default() {
     let new = json!({ "name": "US production", "slug": "us-production", "is_default": true, "tags": { "region": "us" },
         "auth_settings": { "workspaces_allowed": ["ws-research"] } });
     let (_, made) = portkey.second(Method::POST, "/deployments", new).await;
-    assert_eq!(portkey.deployment("self").await["id"], made["id"], "the new default");
+    assert_eq!(
+        portkey.deployment("self").await["id"],
+        made["id"],
+        "the new default"
+    );
     let path = format!("/deployments/{}", made["id"].as_str().unwrap());
     for (query, slugs) in [
         ("", vec!["eu-production", "trial", "us-production"]),
         ("?type=non_production", vec!["trial"]),
-        ("?search=PRODUCTION&tags=%7B%22region%22:%22us%22%7D", vec!["us-production"]),
+        (
+            "?search=PRODUCTION&tags=%7B%22region%22:%22us%22%7D",
+            vec!["us-production"],
+        ),
         ("?workspace_slug=ws-research", vec!["us-production"]),
         (
             "?workspace_slug=ws-research&workspace_slug=ws-shared",
             vec!["eu-production", "us-production"],
         ),
     ] {
-        let (_, list) =
-            portkey.second(Method::GET, &format!("/deployments{query}"), Value::Null).await;
+        let (_, list) = portkey
+            .second(Method::GET, &format!("/deployments{query}"), Value::Null)
+            .await;
         assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
     }
-    let ping = portkey.second(Method::GET, &format!("{path}/ping"), Value::Null).await;
+    let ping = portkey
+        .second(Method::GET, &format!("{path}/ping"), Value::Null)
+        .await;
     assert_eq!(ping, (200, json!({})));
-    assert_eq!(portkey.second(Method::DELETE, &path, Value::Null).await, (200, json!({})));
+    assert_eq!(
+        portkey.second(Method::DELETE, &path, Value::Null).await,
+        (200, json!({}))
+    );
     let gone = portkey.deployment(made["id"].as_str().unwrap()).await;
-    assert_eq!((&gone["status"], &gone["is_default"]), (&json!("archived"), &json!(0)));
-    let (_, left) = portkey.second(Method::GET, "/deployments?status=active", Value::Null).await;
+    assert_eq!(
+        (&gone["status"], &gone["is_default"]),
+        (&json!("archived"), &json!(0))
+    );
+    let (_, left) = portkey
+        .second(Method::GET, "/deployments?status=active", Value::Null)
+        .await;
     assert_eq!(column(&left["data"], "slug"), ["eu-production", "trial"]);
 }
 
@@ -129,7 +194,10 @@ async fn null_clears_the_tags() {
     assert_eq!(own["tags"], json!({ "region": "eu" }));
     let path = format!("/deployments/{}", own["id"].as_str().unwrap());
     let change = json!({ "tags": null });
-    assert_eq!(portkey.second(Method::PUT, &path, change).await, (200, json!({})));
+    assert_eq!(
+        portkey.second(Method::PUT, &path, change).await,
+        (200, json!({}))
+    );
     assert_eq!(portkey.deployment("self").await["tags"], Value::Null);
 }
 
@@ -139,11 +207,31 @@ async fn a_deployment_that_cannot_be_is_refused() {
     let new = |settings: Value| json!({ "name": "New", "auth_settings": settings });
     for (method, path, sent, status) in [
         (Method::POST, "/deployments", json!({}), 400),
-        (Method::POST, "/deployments", json!({ "name": "New", "slug": "trial" }), 409),
-        (Method::POST, "/deployments", new(json!({ "is_dataservice_hosted": 2 })), 400),
-        (Method::POST, "/deployments", new(json!({ "workspaces_allowed": ["ws-none"] })), 403),
+        (
+            Method::POST,
+            "/deployments",
+            json!({ "name": "New", "slug": "trial" }),
+            409,
+        ),
+        (
+            Method::POST,
+            "/deployments",
+            new(json!({ "is_dataservice_hosted": 2 })),
+            400,
+        ),
+        (
+            Method::POST,
+            "/deployments",
+            new(json!({ "workspaces_allowed": ["ws-none"] })),
+            403,
+        ),
         (Method::GET, "/deployments/trial", Value::Null, 404),
-        (Method::PUT, "/deployments/self", json!({ "status": "deleted" }), 400),
+        (
+            Method::PUT,
+            "/deployments/self",
+            json!({ "status": "deleted" }),
+            400,
+        ),
         (Method::DELETE, "/deployments/none", Value::Null, 404),
     ] {
         let answer = portkey.second(method.clone(), path, sent).await;

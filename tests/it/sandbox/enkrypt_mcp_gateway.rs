@@ -19,7 +19,9 @@ fn dispatcher(portkey: &Portkey) -> Dispatcher {
 }
 
 async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value, String> {
-    let outcome = dispatcher.call(&operator(), tool, args.as_object().unwrap().clone()).await;
+    let outcome = dispatcher
+        .call(&operator(), tool, args.as_object().unwrap().clone())
+        .await;
     outcome.map_err(|error| reply::words(&error))
 }
 
@@ -27,9 +29,17 @@ async fn call(dispatcher: &Dispatcher, tool: &str, args: Value) -> Result<Value,
 async fn a_gateway_is_read_previewed_and_changed() {
     let portkey = Portkey::start().await;
     let enkrypt = dispatcher(&portkey);
-    let before =
-        call(&enkrypt, "get-mcp-gateway", json!({ "gateway": "support-tools" })).await.unwrap();
-    assert_eq!((&before["gateway_version"], &before["is_active"]), (&json!("v1"), &json!(true)));
+    let before = call(
+        &enkrypt,
+        "get-mcp-gateway",
+        json!({ "gateway": "support-tools" }),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (&before["gateway_version"], &before["is_active"]),
+        (&json!("v1"), &json!(true))
+    );
 
     let mut change = json!({
         "gateway": "support-tools", "is_sample": true,
@@ -48,16 +58,28 @@ async fn a_gateway_is_read_previewed_and_changed() {
     preview["preview"] = json!(true);
     let preview = call(&enkrypt, "modify-mcp-gateway", preview).await.unwrap();
     assert_eq!(preview["stored"], before);
-    let read =
-        call(&enkrypt, "get-mcp-gateway", json!({ "gateway": "support-tools" })).await.unwrap();
+    let read = call(
+        &enkrypt,
+        "get-mcp-gateway",
+        json!({ "gateway": "support-tools" }),
+    )
+    .await
+    .unwrap();
     assert_eq!(read, before, "a preview changes nothing");
 
-    let answer = call(&enkrypt, "modify-mcp-gateway", change.clone()).await.unwrap();
+    let answer = call(&enkrypt, "modify-mcp-gateway", change.clone())
+        .await
+        .unwrap();
     let after = &answer["data"];
     let servers: Vec<_> = super::column(&after["servers_config"]["servers"], "saved_name");
     assert_eq!(servers, ["team_sheets", "paper_search"]);
-    let overrides = after["servers_config"]["common_overrides"].as_object().unwrap();
-    assert_eq!(overrides.keys().collect::<Vec<_>>(), ["server_tools_guardrails_config"]);
+    let overrides = after["servers_config"]["common_overrides"]
+        .as_object()
+        .unwrap();
+    assert_eq!(
+        overrides.keys().collect::<Vec<_>>(),
+        ["server_tools_guardrails_config"]
+    );
     assert_eq!(
         after["servers_config"]["servers"][0]["input_guardrails_config"],
         json!({ "enabled": false, "guardrail_name": "Support Guard", "block": [],
@@ -67,13 +89,20 @@ async fn a_gateway_is_read_previewed_and_changed() {
     let mut foretold = preview["merged"].clone();
     foretold["updated_at"] = after["updated_at"].clone();
     assert_eq!(&foretold, after, "the preview told the outcome");
-    let read =
-        call(&enkrypt, "get-mcp-gateway", json!({ "gateway": "support-tools" })).await.unwrap();
+    let read = call(
+        &enkrypt,
+        "get-mcp-gateway",
+        json!({ "gateway": "support-tools" }),
+    )
+    .await
+    .unwrap();
     assert_eq!(&read, after);
 
     // The same again changes no more than the time.
-    let mut again =
-        call(&enkrypt, "modify-mcp-gateway", change.clone()).await.unwrap()["data"].take();
+    let mut again = call(&enkrypt, "modify-mcp-gateway", change.clone())
+        .await
+        .unwrap()["data"]
+        .take();
     assert_ne!(again["updated_at"], after["updated_at"]);
     again["updated_at"] = after["updated_at"].clone();
     assert_eq!(&again, after);
@@ -81,7 +110,10 @@ async fn a_gateway_is_read_previewed_and_changed() {
     change["servers_config"] = json!({ "servers": null });
     let emptied = call(&enkrypt, "modify-mcp-gateway", change).await.unwrap();
     assert_eq!(emptied["data"]["servers_config"]["servers"], json!([]));
-    assert_eq!(emptied["data"]["servers_config"]["common_overrides"], json!(overrides));
+    assert_eq!(
+        emptied["data"]["servers_config"]["common_overrides"],
+        json!(overrides)
+    );
 }
 
 #[tokio::test]
@@ -92,11 +124,18 @@ async fn what_runs_is_told_with_what_the_registry_knows() {
         "servers_config": { "servers": [{ "saved_name": "nobody_knows_it" }] } });
     call(&enkrypt, "modify-mcp-gateway", attach).await.unwrap();
     let asked = json!({ "gateway": "research-tools", "gateway_version": "v2" });
-    let config = call(&enkrypt, "get-mcp-gateway-config", asked).await.unwrap();
+    let config = call(&enkrypt, "get-mcp-gateway-config", asked)
+        .await
+        .unwrap();
     let asked = json!({ "server": "paper_search", "server_version": "v2" });
-    let server = call(&enkrypt, "get-mcp-registry-server", asked).await.unwrap();
+    let server = call(&enkrypt, "get-mcp-registry-server", asked)
+        .await
+        .unwrap();
     let expanded = &config["expanded_servers"];
-    assert_eq!(super::column(expanded, "saved_name"), ["paper_search", "nobody_knows_it"]);
+    assert_eq!(
+        super::column(expanded, "saved_name"),
+        ["paper_search", "nobody_knows_it"]
+    );
     for field in ["server_name", "description", "is_active", "mcp_config"] {
         assert_eq!(expanded[0][field], server[field], "{field}");
         assert!(expanded[1][field].is_null(), "{field}");
@@ -114,22 +153,43 @@ async fn name_version_and_project_together_find_a_thing() {
             "get-mcp-gateway",
             json!({ "gateway": "research-tools", "gateway_version": "v2", "project": "default" }),
         ),
-        ("get-mcp-registry-server", json!({ "server": "team_sheets", "registry": "default" })),
+        (
+            "get-mcp-registry-server",
+            json!({ "server": "team_sheets", "registry": "default" }),
+        ),
     ];
     for (tool, args) in found {
-        assert!(call(&enkrypt, tool, args.clone()).await.is_ok(), "{tool} {args}");
+        assert!(
+            call(&enkrypt, tool, args.clone()).await.is_ok(),
+            "{tool} {args}"
+        );
     }
     let missing = [
         ("get-mcp-gateway", json!({ "gateway": "research-tools" })),
-        ("get-mcp-gateway-config", json!({ "gateway": "research-tools", "gateway_version": "2" })),
-        ("modify-mcp-gateway", json!({ "gateway": "research-tools", "is_active": false })),
+        (
+            "get-mcp-gateway-config",
+            json!({ "gateway": "research-tools", "gateway_version": "2" }),
+        ),
+        (
+            "modify-mcp-gateway",
+            json!({ "gateway": "research-tools", "is_active": false }),
+        ),
         (
             "modify-mcp-gateway",
             json!({ "gateway": "research-tools", "is_active": false, "preview": true }),
         ),
-        ("get-mcp-gateway", json!({ "gateway": "support-tools", "project": "another" })),
-        ("get-mcp-registry-server", json!({ "server": "paper_search" })),
-        ("get-mcp-registry-server", json!({ "server": "team_sheets", "registry": "another" })),
+        (
+            "get-mcp-gateway",
+            json!({ "gateway": "support-tools", "project": "another" }),
+        ),
+        (
+            "get-mcp-registry-server",
+            json!({ "server": "paper_search" }),
+        ),
+        (
+            "get-mcp-registry-server",
+            json!({ "server": "team_sheets", "registry": "another" }),
+        ),
     ];
     for (tool, args) in missing {
         let text = call(&enkrypt, tool, args.clone()).await.unwrap_err();
@@ -149,8 +209,10 @@ async fn raw(
     body: &str,
 ) -> (u16, Value) {
     let url = portkey.sandbox.base_url().replace("/v1", path);
-    let mut request =
-        portkey.client.request(method, url).header("content-type", "application/json");
+    let mut request = portkey
+        .client
+        .request(method, url)
+        .header("content-type", "application/json");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -162,12 +224,31 @@ async fn raw(
 async fn refusals_have_the_shape_of_their_own_api() {
     let portkey = Portkey::start().await;
     let (get, patch) = ("/mcp-gateway/get-gateway", "/mcp-gateway/modify-gateway");
-    let (key, gateway) = (("apikey", "any"), ("x-enkrypt-mcp-gateway", "support-tools"));
+    let (key, gateway) = (
+        ("apikey", "any"),
+        ("x-enkrypt-mcp-gateway", "support-tools"),
+    );
     let long = "g".repeat(33);
     let missing = ("x-enkrypt-mcp-gateway", "nobody");
     for (method, path, headers, body, status, error, message) in [
-        (Method::GET, get, vec![gateway], "", 401, "Unauthorized", "apikey"),
-        (Method::GET, get, vec![gateway, ("apikey", " ")], "", 401, "Unauthorized", "apikey"),
+        (
+            Method::GET,
+            get,
+            vec![gateway],
+            "",
+            401,
+            "Unauthorized",
+            "apikey",
+        ),
+        (
+            Method::GET,
+            get,
+            vec![gateway, ("apikey", " ")],
+            "",
+            401,
+            "Unauthorized",
+            "apikey",
+        ),
         (
             Method::GET,
             get,
@@ -177,7 +258,15 @@ async fn refusals_have_the_shape_of_their_own_api() {
             "Unauthorized",
             "apikey",
         ),
-        (Method::GET, get, vec![key], "", 400, "Bad Request", "x-enkrypt-mcp-gateway is required"),
+        (
+            Method::GET,
+            get,
+            vec![key],
+            "",
+            400,
+            "Bad Request",
+            "x-enkrypt-mcp-gateway is required",
+        ),
         (
             Method::GET,
             get,
@@ -223,7 +312,15 @@ async fn refusals_have_the_shape_of_their_own_api() {
             "Resource not found",
             "Endpoint not found",
         ),
-        (Method::PATCH, patch, vec![key, gateway], "[]", 400, "Bad Request", "not a JSON object"),
+        (
+            Method::PATCH,
+            patch,
+            vec![key, gateway],
+            "[]",
+            400,
+            "Bad Request",
+            "not a JSON object",
+        ),
         (
             Method::PATCH,
             patch,
@@ -268,12 +365,22 @@ async fn refusals_have_the_shape_of_their_own_api() {
             (&json!(status), &json!(error)),
             "{answer}"
         );
-        assert!(answer["message"].as_str().unwrap().contains(message), "{answer}");
+        assert!(
+            answer["message"].as_str().unwrap().contains(message),
+            "{answer}"
+        );
     }
     // Nothing of that is in Portkey's audit log, and no key of Enkrypt's opens Portkey.
     let span = "start_time=2000-01-01T00:00:00Z&end_time=2100-01-01T00:00:00Z";
-    assert_eq!(portkey.get(&format!("/audit-logs?{span}")).await["total"], 0);
-    let answer = portkey.request(Method::GET, "/integrations").header("apikey", "any").send().await;
+    assert_eq!(
+        portkey.get(&format!("/audit-logs?{span}")).await["total"],
+        0
+    );
+    let answer = portkey
+        .request(Method::GET, "/integrations")
+        .header("apikey", "any")
+        .send()
+        .await;
     assert_eq!(answer.unwrap().status(), 401);
 }
 
@@ -281,10 +388,16 @@ async fn refusals_have_the_shape_of_their_own_api() {
 #[tokio::test]
 async fn a_patch_reaches_what_it_may_change_only() {
     let portkey = Portkey::start().await;
-    let headers = [("apikey", "any"), ("x-enkrypt-mcp-gateway", "support-tools")];
+    let headers = [
+        ("apikey", "any"),
+        ("x-enkrypt-mcp-gateway", "support-tools"),
+    ];
     let body = r#"{"gateway_saved_name":"mine","slug":"x","servers_config":{"colour":"red"}}"#;
     let patch = "/mcp-gateway/modify-gateway";
     let (status, answer) = raw(&portkey, Method::PATCH, patch, &headers, body).await;
-    assert_eq!((status, &answer["data"]["gateway_saved_name"]), (200, &json!("support-tools")));
+    assert_eq!(
+        (status, &answer["data"]["gateway_saved_name"]),
+        (200, &json!("support-tools"))
+    );
     assert_eq!(answer["data"]["servers_config"].get("colour"), None);
 }

@@ -16,7 +16,9 @@ async fn a_key_is_needed_and_any_will_do() {
         ("authorization", "Bearer ", 401),
         ("x-other", "anything", 401),
     ] {
-        let request = portkey.request(Method::GET, "/integrations").header(header, value);
+        let request = portkey
+            .request(Method::GET, "/integrations")
+            .header(header, value);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), status, "{header}: {value}");
         if status == 401 {
@@ -31,7 +33,12 @@ async fn every_answer_carries_its_own_request_id() {
     let mut ids = Vec::new();
     for path in ["/integrations", "/integrations/nothing", "/nothing"] {
         let answer = portkey.send(Method::GET, path, Value::Null).await;
-        ids.push(answer.headers()["x-portkey-request-id"].to_str().unwrap().to_owned());
+        ids.push(
+            answer.headers()["x-portkey-request-id"]
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     ids.dedup();
     assert_eq!(ids.len(), 3);
@@ -53,16 +60,28 @@ async fn what_the_control_plane_does_not_know_falls_through_to_the_gateway() {
         assert_eq!(answer.status(), 400, "{method} {path}");
         let body = json(answer).await;
         assert_eq!(body["status"], "failure", "{method} {path}: {body}");
-        assert!(body["message"].as_str().unwrap().contains("x-portkey-provider"));
+        assert!(
+            body["message"]
+                .as_str()
+                .unwrap()
+                .contains("x-portkey-provider")
+        );
     }
 }
 
 #[tokio::test]
 async fn some_domains_answer_under_v2_too() {
     let portkey = Portkey::start().await;
-    for (path, status) in [("integrations", 200), ("admin/workspaces", 200), ("providers", 400)] {
+    for (path, status) in [
+        ("integrations", 200),
+        ("admin/workspaces", 200),
+        ("providers", 400),
+    ] {
         let url = portkey.sandbox.base_url().replace("/v1", "/v2");
-        let request = portkey.client.get(format!("{url}/{path}")).bearer_auth("key");
+        let request = portkey
+            .client
+            .get(format!("{url}/{path}"))
+            .bearer_auth("key");
         assert_eq!(request.send().await.unwrap().status(), status, "{path}");
     }
 }
@@ -79,15 +98,38 @@ async fn what_is_missing_is_not_found_unless_it_is_a_workspace() {
         (Method::GET, "/mcp-integrations/none", 404, "AB08"),
         (Method::POST, "/mcp-integrations/none/test", 404, "AB08"),
         (Method::GET, "/mcp-integrations/none/metadata", 404, "AB08"),
-        (Method::GET, "/providers/none?workspace_id=ws-shared", 404, "AB08"),
+        (
+            Method::GET,
+            "/providers/none?workspace_id=ws-shared",
+            404,
+            "AB08",
+        ),
         (Method::GET, "/providers?workspace_id=ws-none", 403, "AB03"),
-        (Method::GET, "/integrations?workspace_id=ws-none", 403, "AB03"),
-        (Method::GET, "/mcp-integrations?organisation_id=another", 403, "AB03"),
+        (
+            Method::GET,
+            "/integrations?workspace_id=ws-none",
+            403,
+            "AB03",
+        ),
+        (
+            Method::GET,
+            "/mcp-integrations?organisation_id=another",
+            403,
+            "AB03",
+        ),
         (Method::GET, "/admin/workspaces/ws-none", 403, "AB03"),
     ] {
-        let body = if method == Method::PUT { json!({}) } else { Value::Null };
+        let body = if method == Method::PUT {
+            json!({})
+        } else {
+            Value::Null
+        };
         let refusal = portkey.refusal(method.clone(), path, body).await;
-        assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{method} {path}");
+        assert_eq!(
+            (refusal.0, refusal.1.as_str()),
+            (status, code),
+            "{method} {path}"
+        );
     }
 }
 
@@ -96,7 +138,9 @@ async fn an_integration_is_not_found_by_its_id() {
     let portkey = Portkey::start().await;
     let listed = portkey.get("/integrations").await;
     let id = listed["data"][0]["id"].as_str().unwrap();
-    let refusal = portkey.refusal(Method::GET, &format!("/integrations/{id}"), Value::Null).await;
+    let refusal = portkey
+        .refusal(Method::GET, &format!("/integrations/{id}"), Value::Null)
+        .await;
     assert_eq!(refusal.0, 404);
 }
 
@@ -111,10 +155,19 @@ async fn a_body_that_is_not_a_json_object_is_refused() {
         ("application/json", "\"name\""),
         ("application/json", deep.as_str()),
         ("application/json", "{\"name\":\"\u{0}\"}"),
-        ("text/plain", "{\"name\":\"A\",\"ai_provider_id\":\"openai\",\"key\":\"k\"}"),
+        (
+            "text/plain",
+            "{\"name\":\"A\",\"ai_provider_id\":\"openai\",\"key\":\"k\"}",
+        ),
     ] {
-        let request = portkey.request(Method::POST, "/integrations").bearer_auth("key");
-        let answer = request.header("content-type", media).body(body.to_owned()).send().await;
+        let request = portkey
+            .request(Method::POST, "/integrations")
+            .bearer_auth("key");
+        let answer = request
+            .header("content-type", media)
+            .body(body.to_owned())
+            .send()
+            .await;
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 400, "{media}");
         assert_eq!(json(answer).await["data"]["errorCode"], "AB01", "{media}");
@@ -126,7 +179,9 @@ async fn a_body_may_be_large_but_not_larger() {
     let portkey = Portkey::start().await;
     for (length, status) in [(7 * 1024 * 1024, 200), (8 * 1024 * 1024, 413)] {
         let body = json!({ "description": "x".repeat(length) });
-        let answer = portkey.send(Method::PUT, "/integrations/anthropic", body).await;
+        let answer = portkey
+            .send(Method::PUT, "/integrations/anthropic", body)
+            .await;
         assert_eq!(answer.status(), status, "{length}");
     }
 }
@@ -136,7 +191,9 @@ async fn state_is_bounded_and_the_refusal_names_the_limit() {
     let portkey = Portkey::start().await;
     let records = || async {
         let range = "start_time=2020-01-01T00:00:00Z&end_time=2030-01-01T00:00:00Z";
-        portkey.get(&format!("/audit-logs?{range}")).await["total"].as_u64().unwrap()
+        portkey.get(&format!("/audit-logs?{range}")).await["total"]
+            .as_u64()
+            .unwrap()
     };
     let (mut slugs, before) = (Vec::new(), records().await);
     let refused = loop {
@@ -146,7 +203,9 @@ async fn state_is_bounded_and_the_refusal_names_the_limit() {
             "key": "sk-1",
             "description": "x".repeat(7 << 20),
         });
-        let answer = portkey.send(Method::POST, "/integrations", integration).await;
+        let answer = portkey
+            .send(Method::POST, "/integrations", integration)
+            .await;
         if answer.status() != 200 {
             break answer;
         }
@@ -157,7 +216,10 @@ async fn state_is_bounded_and_the_refusal_names_the_limit() {
     let told = json(refused).await;
     let message = "This is a limit of the sandbox, which holds at most 64 MiB; delete something, or \
                    start it anew";
-    assert_eq!(told["data"], json!({ "message": message, "errorCode": "AB07" }));
+    assert_eq!(
+        told["data"],
+        json!({ "message": message, "errorCode": "AB07" })
+    );
     // What was refused leaves nothing, and what is deleted makes space.
     assert_eq!(records().await, before + 9);
     portkey.delete(&format!("/integrations/{}", slugs[0])).await;
@@ -180,10 +242,26 @@ async fn a_wrong_field_is_named() {
     for (path, body, field) in [
         (create, json!({}), "name"),
         (create, json!({ "name": "A" }), "ai_provider_id"),
-        (create, json!({ "name": "A", "ai_provider_id": "openai" }), "key"),
-        (create, json!({ "name": 1, "ai_provider_id": "openai", "key": "k" }), "name"),
-        (create, json!({ "name": long, "ai_provider_id": "openai", "key": "k" }), "name"),
-        (create, json!({ "name": null, "ai_provider_id": "openai", "key": "k" }), "name"),
+        (
+            create,
+            json!({ "name": "A", "ai_provider_id": "openai" }),
+            "key",
+        ),
+        (
+            create,
+            json!({ "name": 1, "ai_provider_id": "openai", "key": "k" }),
+            "name",
+        ),
+        (
+            create,
+            json!({ "name": long, "ai_provider_id": "openai", "key": "k" }),
+            "name",
+        ),
+        (
+            create,
+            json!({ "name": null, "ai_provider_id": "openai", "key": "k" }),
+            "name",
+        ),
         (
             create,
             json!({ "name": "A", "ai_provider_id": "openai", "key": "k", "slug": "a b" }),
@@ -198,17 +276,57 @@ async fn a_wrong_field_is_named() {
         (update, json!({ "description": null }), "description"),
         (update, json!({ "tags": { "team": 1 } }), "tags"),
         (update, json!({ "configurations": [] }), "configurations"),
-        (update, json!({ "configurations": { "custom_host": "http://10.0.0.1" } }), "custom_host"),
-        (update, json!({ "configurations": { "custom_host": "http://[::1]/" } }), "custom_host"),
-        (update, json!({ "configurations": { "custom_host": "https://a.b#c" } }), "custom_host"),
-        (update, json!({ "pricing_adjustments": { "multiplier": { "default": -1 } } }), "pricing"),
-        (update, json!({ "secret_mappings": [{ "target_field": "key" }] }), "secret_reference_id"),
-        (update, json!({ "secret_mappings": [mapping("name")] }), "secret_mappings[0]"),
-        (update, json!({ "secret_mappings": [mapping("key"), mapping("key")] }), "target_field"),
+        (
+            update,
+            json!({ "configurations": { "custom_host": "http://10.0.0.1" } }),
+            "custom_host",
+        ),
+        (
+            update,
+            json!({ "configurations": { "custom_host": "http://[::1]/" } }),
+            "custom_host",
+        ),
+        (
+            update,
+            json!({ "configurations": { "custom_host": "https://a.b#c" } }),
+            "custom_host",
+        ),
+        (
+            update,
+            json!({ "pricing_adjustments": { "multiplier": { "default": -1 } } }),
+            "pricing",
+        ),
+        (
+            update,
+            json!({ "secret_mappings": [{ "target_field": "key" }] }),
+            "secret_reference_id",
+        ),
+        (
+            update,
+            json!({ "secret_mappings": [mapping("name")] }),
+            "secret_mappings[0]",
+        ),
+        (
+            update,
+            json!({ "secret_mappings": [mapping("key"), mapping("key")] }),
+            "target_field",
+        ),
         (access, json!({}), "global_workspace_access"),
-        (access, json!({ "workspaces": [{ "id": "ws-shared" }] }), "workspaces[0].enabled"),
-        (access, limit(json!({ "type": "cost", "credit_limit": 0 })), "credit_limit"),
-        (access, limit(json!({ "type": "requests", "credit_limit": 5 })), "type"),
+        (
+            access,
+            json!({ "workspaces": [{ "id": "ws-shared" }] }),
+            "workspaces[0].enabled",
+        ),
+        (
+            access,
+            limit(json!({ "type": "cost", "credit_limit": 0 })),
+            "credit_limit",
+        ),
+        (
+            access,
+            limit(json!({ "type": "requests", "credit_limit": 5 })),
+            "type",
+        ),
         (
             access,
             limit(json!({ "type": "cost", "credit_limit": 5, "alert_threshold": 5 })),
@@ -225,15 +343,43 @@ async fn a_wrong_field_is_named() {
                 "rate_limits": [{ "value": 1 }, { "value": 2 }] }] }),
             "rate_limits",
         ),
-        ("/integrations/anthropic/models", json!({ "models": [{ "slug": "m" }] }), "enabled"),
-        ("/mcp-integrations/issue-tracker", json!({ "url": "ftp://example.com" }), "url"),
-        ("/mcp-integrations/issue-tracker", json!({ "auth_type": "" }), "auth_type"),
-        ("/mcp-integrations/issue-tracker", json!({ "name": null }), "name"),
-        ("/mcp-integrations/issue-tracker/capabilities", json!({ "capabilities": [] }), "items"),
+        (
+            "/integrations/anthropic/models",
+            json!({ "models": [{ "slug": "m" }] }),
+            "enabled",
+        ),
+        (
+            "/mcp-integrations/issue-tracker",
+            json!({ "url": "ftp://example.com" }),
+            "url",
+        ),
+        (
+            "/mcp-integrations/issue-tracker",
+            json!({ "auth_type": "" }),
+            "auth_type",
+        ),
+        (
+            "/mcp-integrations/issue-tracker",
+            json!({ "name": null }),
+            "name",
+        ),
+        (
+            "/mcp-integrations/issue-tracker/capabilities",
+            json!({ "capabilities": [] }),
+            "items",
+        ),
     ] {
-        let method = if path == create { Method::POST } else { Method::PUT };
+        let method = if path == create {
+            Method::POST
+        } else {
+            Method::PUT
+        };
         let (status, code, message) = portkey.refusal(method, path, body.clone()).await;
-        assert_eq!((status, code.as_str()), (400, "AB01"), "{path} {body}: {message}");
+        assert_eq!(
+            (status, code.as_str()),
+            (400, "AB01"),
+            "{path} {body}: {message}"
+        );
         assert!(message.contains(field), "{path} {body}: {message}");
     }
 }
@@ -247,6 +393,8 @@ async fn a_taken_slug_is_a_conflict_and_an_undeclared_field_is_ignored() {
 
     let body = json!({ "name": "A", "ai_provider_id": "openai", "key": "k", "colour": "red" });
     let made = portkey.post("/integrations", body).await;
-    let read = portkey.get(&format!("/integrations/{}", made["slug"].as_str().unwrap())).await;
+    let read = portkey
+        .get(&format!("/integrations/{}", made["slug"].as_str().unwrap()))
+        .await;
     assert_eq!(read.get("colour"), None);
 }

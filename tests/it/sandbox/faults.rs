@@ -11,8 +11,16 @@ async fn statuses(faults: &str, requests: usize) -> Vec<Option<u16>> {
     let portkey = Portkey::with_faults(faults).await;
     let mut statuses = Vec::new();
     for _ in 0..requests {
-        let request = portkey.request(Method::GET, "/integrations").bearer_auth("key");
-        statuses.push(request.send().await.ok().map(|answer| answer.status().as_u16()));
+        let request = portkey
+            .request(Method::GET, "/integrations")
+            .bearer_auth("key");
+        statuses.push(
+            request
+                .send()
+                .await
+                .ok()
+                .map(|answer| answer.status().as_u16()),
+        );
     }
     statuses
 }
@@ -22,7 +30,10 @@ async fn the_seed_alone_decides_who_is_struck() {
     let faults = "429:0.3,503:0.2,reset:0.2,seed:7";
     let first = statuses(faults, 60).await;
     assert_eq!(first, statuses(faults, 60).await);
-    assert_ne!(first, statuses("429:0.3,503:0.2,reset:0.2,seed:8", 60).await);
+    assert_ne!(
+        first,
+        statuses("429:0.3,503:0.2,reset:0.2,seed:8", 60).await
+    );
     for outcome in [Some(200), Some(429), Some(503), None] {
         let times = first.iter().filter(|status| **status == outcome).count();
         assert!((4..40).contains(&times), "{outcome:?} came {times} times");
@@ -50,19 +61,33 @@ async fn a_struck_write_never_happened() {
     let mut made = 0;
     for _ in 0..40 {
         let body = json!({ "name": "A", "ai_provider_id": "openai", "key": "k" }).to_string();
-        let request = portkey.request(Method::POST, "/integrations").bearer_auth("key");
-        let request = request.header("content-type", "application/json").body(body);
-        made += usize::from(request.send().await.is_ok_and(|answer| answer.status() == 200));
+        let request = portkey
+            .request(Method::POST, "/integrations")
+            .bearer_auth("key");
+        let request = request
+            .header("content-type", "application/json")
+            .body(body);
+        made += usize::from(
+            request
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status() == 200),
+        );
     }
     assert!((1..40).contains(&made));
     let total = loop {
         let request = portkey.request(Method::GET, "/integrations?type=organisation");
-        let Ok(answer) = request.bearer_auth("key").send().await else { continue };
+        let Ok(answer) = request.bearer_auth("key").send().await else {
+            continue;
+        };
         if answer.status() == 200 {
             break super::json(answer).await["total"].as_u64().unwrap();
         }
     };
-    let before = Portkey::start().await.get("/integrations?type=organisation").await;
+    let before = Portkey::start()
+        .await
+        .get("/integrations?type=organisation")
+        .await;
     assert_eq!(total, before["total"].as_u64().unwrap() + made as u64);
 }
 
@@ -70,17 +95,25 @@ async fn a_struck_write_never_happened() {
 async fn a_write_whose_answer_was_lost_happened() {
     let portkey = Portkey::with_faults("lost:0.5,seed:3").await;
     let organisation = "/integrations?type=organisation";
-    let before = Portkey::start().await.get(organisation).await["total"].as_u64().unwrap();
+    let before = Portkey::start().await.get(organisation).await["total"]
+        .as_u64()
+        .unwrap();
     let mut lost = 0;
     for _ in 0..20 {
         let body = json!({ "name": "A", "ai_provider_id": "openai", "key": "k" }).to_string();
-        let request = portkey.request(Method::POST, "/integrations").bearer_auth("key");
-        let request = request.header("content-type", "application/json").body(body);
+        let request = portkey
+            .request(Method::POST, "/integrations")
+            .bearer_auth("key");
+        let request = request
+            .header("content-type", "application/json")
+            .body(body);
         lost += u64::from(request.send().await.is_err());
     }
     assert!((1..20).contains(&lost));
     let total = loop {
-        let request = portkey.request(Method::GET, organisation).bearer_auth("key");
+        let request = portkey
+            .request(Method::GET, organisation)
+            .bearer_auth("key");
         if let Ok(answer) = request.send().await {
             break super::json(answer).await["total"].as_u64().unwrap();
         }
@@ -98,11 +131,18 @@ async fn a_fault_is_answered_as_portkey_or_its_proxy_would() {
         ("503:1:retry-after=2", None, Some("2")),
     ] {
         let portkey = Portkey::with_faults(faults).await;
-        let answer = portkey.send(Method::GET, "/integrations", Value::Null).await;
-        let given = answer.headers().get("retry-after").map(|value| value.to_str().unwrap());
+        let answer = portkey
+            .send(Method::GET, "/integrations", Value::Null)
+            .await;
+        let given = answer
+            .headers()
+            .get("retry-after")
+            .map(|value| value.to_str().unwrap());
         assert_eq!(given, retry_after, "{faults}");
         let body: Option<Value> = serde_json::from_str(&answer.text().await.unwrap()).ok();
-        let given = body.as_ref().and_then(|body| body["data"]["errorCode"].as_str());
+        let given = body
+            .as_ref()
+            .and_then(|body| body["data"]["errorCode"].as_str());
         assert_eq!(given, code, "{faults}");
     }
 }
@@ -123,7 +163,10 @@ fn a_wrong_fault_list_is_explained() {
         ("latency:50", "latency:50"),
         ("latency:2h", "latency:2h"),
         ("latency:61s", "latency:61s"),
-        ("latency:99999999999999999999ms", "latency:99999999999999999999ms"),
+        (
+            "latency:99999999999999999999ms",
+            "latency:99999999999999999999ms",
+        ),
         ("reset:2", "reset:2"),
         ("seed:lucky", "seed:lucky"),
         ("429:0.6,reset:0.6", "429:0.6,reset:0.6"),

@@ -17,20 +17,48 @@ async fn feedback_is_given_and_changed() {
     assert_eq!(ids.len(), 2);
     assert!(!ids.contains(&first["feedback_ids"][0]));
     let path = format!("/feedback/{}", ids[1].as_str().unwrap());
-    let changed = portkey.put(&path, json!({ "value": 10, "weight": 0 })).await;
+    let changed = portkey
+        .put(&path, json!({ "value": 10, "weight": 0 }))
+        .await;
     assert_eq!(changed["feedback_ids"], json!([ids[1]]));
 }
 
 #[tokio::test]
 async fn a_score_out_of_bounds_is_refused() {
     let portkey = Portkey::start().await;
-    let made = portkey.post("/feedback", json!({ "trace_id": "t", "value": 1 })).await;
+    let made = portkey
+        .post("/feedback", json!({ "trace_id": "t", "value": 1 }))
+        .await;
     let item = format!("/feedback/{}", made["feedback_ids"][0].as_str().unwrap());
     for (method, path, body, status, field) in [
-        (Method::POST, "/feedback", json!({ "value": 1 }), 400, "trace_id"),
-        (Method::POST, "/feedback", json!({ "trace_id": "t" }), 400, "value"),
-        (Method::POST, "/feedback", json!({ "trace_id": "t", "value": 11 }), 400, "value"),
-        (Method::POST, "/feedback", json!({ "trace_id": "t", "value": 1.5 }), 400, "value"),
+        (
+            Method::POST,
+            "/feedback",
+            json!({ "value": 1 }),
+            400,
+            "trace_id",
+        ),
+        (
+            Method::POST,
+            "/feedback",
+            json!({ "trace_id": "t" }),
+            400,
+            "value",
+        ),
+        (
+            Method::POST,
+            "/feedback",
+            json!({ "trace_id": "t", "value": 11 }),
+            400,
+            "value",
+        ),
+        (
+            Method::POST,
+            "/feedback",
+            json!({ "trace_id": "t", "value": 1.5 }),
+            400,
+            "value",
+        ),
         (
             Method::POST,
             "/feedback",
@@ -39,7 +67,13 @@ async fn a_score_out_of_bounds_is_refused() {
             "[1].weight",
         ),
         (Method::PUT, &item, json!({ "weight": 2 }), 400, "weight"),
-        (Method::PUT, "/feedback/none", json!({ "value": 1 }), 404, "none"),
+        (
+            Method::PUT,
+            "/feedback/none",
+            json!({ "value": 1 }),
+            404,
+            "none",
+        ),
     ] {
         let (said, _, message) = portkey.refusal(method, path, body.clone()).await;
         assert_eq!(said, status, "{path} {body}");
@@ -50,11 +84,15 @@ async fn a_score_out_of_bounds_is_refused() {
 #[tokio::test]
 async fn score_may_be_written_as_a_text() {
     let portkey = Portkey::start().await;
-    let made = portkey.post("/feedback", json!({ "trace_id": "t", "value": "7" })).await;
+    let made = portkey
+        .post("/feedback", json!({ "trace_id": "t", "value": "7" }))
+        .await;
     let path = format!("/feedback/{}", made["feedback_ids"][0].as_str().unwrap());
     portkey.put(&path, json!({ "value": "-3" })).await;
     for value in ["11", "seven", ""] {
-        let refusal = portkey.refusal(Method::PUT, &path, json!({ "value": value })).await;
+        let refusal = portkey
+            .refusal(Method::PUT, &path, json!({ "value": value }))
+            .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{value}");
     }
 }

@@ -23,8 +23,14 @@ async fn every_update_is_a_version() {
     let read = portkey.get(&path).await;
     assert_eq!(read, portkey.get(&format!("/guardrails/{slug}")).await);
     assert_eq!(read["version_id"], made["version_id"]);
-    assert_eq!(read["checks"], json!([check, { "id": "portkey.gibberish", "is_enabled": false }]));
-    assert_eq!((&read["status"], &read["updated_by"]), (&json!("active"), &Value::Null));
+    assert_eq!(
+        read["checks"],
+        json!([check, { "id": "portkey.gibberish", "is_enabled": false }])
+    );
+    assert_eq!(
+        (&read["status"], &read["updated_by"]),
+        (&json!("active"), &Value::Null)
+    );
 
     let mut versions = vec![made["version_id"].clone()];
     for (change, field, expected) in [
@@ -38,35 +44,59 @@ async fn every_update_is_a_version() {
         (json!({}), "name", json!("Ten")),
     ] {
         let answer = portkey.put(&path, change.clone()).await;
-        assert_eq!((&answer["id"], &answer["slug"]), (&made["id"], &made["slug"]));
+        assert_eq!(
+            (&answer["id"], &answer["slug"]),
+            (&made["id"], &made["slug"])
+        );
         assert!(!versions.contains(&answer["version_id"]), "{change}");
         versions.push(answer["version_id"].clone());
         let read = portkey.get(&path).await;
-        assert_eq!((&read[field], &read["version_id"]), (&expected, &answer["version_id"]));
+        assert_eq!(
+            (&read[field], &read["version_id"]),
+            (&expected, &answer["version_id"])
+        );
     }
     assert_eq!(portkey.delete(&path).await, json!({}));
     let gone = portkey.refusal(Method::GET, &path, Value::Null).await;
-    assert_eq!((gone.0, gone.1.as_str()), (403, "AB03"), "what is gone is not allowed");
+    assert_eq!(
+        (gone.0, gone.1.as_str()),
+        (403, "AB03"),
+        "what is gone is not allowed"
+    );
 }
 
 #[tokio::test]
 async fn guardrails_belong_to_a_workspace_or_to_the_organisation() {
     let portkey = Portkey::start().await;
     let all = portkey.get("/guardrails").await;
-    assert!(all.get("object").is_none(), "this list does not call itself one");
+    assert!(
+        all.get("object").is_none(),
+        "this list does not call itself one"
+    );
     let organisation = all["data"][0]["organisation_id"].as_str().unwrap();
     let first = all["data"][0]["id"].as_str().unwrap();
     for (query, slugs) in [
-        ("workspace_id=ws-support-bot".to_owned(), vec!["guard_personal-data", "guard_tool-calls"]),
+        (
+            "workspace_id=ws-support-bot".to_owned(),
+            vec!["guard_personal-data", "guard_tool-calls"],
+        ),
         ("workspace_id=ws-research".to_owned(), vec![]),
-        (format!("organisation_id={organisation}"), vec!["guard_plain-language"]),
+        (
+            format!("organisation_id={organisation}"),
+            vec!["guard_plain-language"],
+        ),
         (format!("ids=x,{first}"), vec!["guard_personal-data"]),
-        ("current_page=1&page_size=2".to_owned(), vec!["guard_tool-calls"]),
+        (
+            "current_page=1&page_size=2".to_owned(),
+            vec!["guard_tool-calls"],
+        ),
     ] {
         let list = portkey.get(&format!("/guardrails?{query}")).await;
         assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
     }
-    let too_many = portkey.refusal(Method::GET, "/guardrails?page_size=1001", Value::Null).await;
+    let too_many = portkey
+        .refusal(Method::GET, "/guardrails?page_size=1001", Value::Null)
+        .await;
     assert_eq!(too_many.0, 400);
 }
 
@@ -77,13 +107,22 @@ async fn a_guardrail_that_cannot_be_is_refused_and_the_field_is_named() {
     let check = || json!([{ "id": "portkey.gibberish" }]);
     for (body, field) in [
         (guardrail(json!([]), actions()), "checks"),
-        (guardrail(json!([{ "parameters": {} }]), actions()), "checks[0].id"),
+        (
+            guardrail(json!([{ "parameters": {} }]), actions()),
+            "checks[0].id",
+        ),
         (guardrail(check(), json!("block")), "actions"),
         (guardrail(check(), Value::Null), "actions"),
     ] {
-        let refusal = portkey.refusal(Method::POST, "/guardrails", body.clone()).await;
+        let refusal = portkey
+            .refusal(Method::POST, "/guardrails", body.clone())
+            .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{body}");
-        assert!(refusal.2.contains(&format!("`{field}`")), "{body}: {}", refusal.2);
+        assert!(
+            refusal.2.contains(&format!("`{field}`")),
+            "{body}: {}",
+            refusal.2
+        );
     }
 }
 
@@ -92,24 +131,45 @@ async fn checks_and_actions_of_any_form_are_stored() {
     let portkey = Portkey::start().await;
     let check = |id: &str| json!([{ "id": id, "parameters": { "a": 1 }, "own": "setting" }]);
     for (checks, actions) in [
-        (check("javelin.guardrails"), json!({ "onFail": "block", "message": "m" })),
-        (check("partner.new"), json!({ "on_fail": "deny", "on_success": "continue" })),
-        (check("default.regexMatch"), json!({ "deny": true, "sequential": true })),
+        (
+            check("javelin.guardrails"),
+            json!({ "onFail": "block", "message": "m" }),
+        ),
+        (
+            check("partner.new"),
+            json!({ "on_fail": "deny", "on_success": "continue" }),
+        ),
+        (
+            check("default.regexMatch"),
+            json!({ "deny": true, "sequential": true }),
+        ),
         (check("default.requestParametersCheck"), json!({})),
     ] {
         let body = json!({ "name": "Any Form", "checks": checks, "actions": actions });
         let made = portkey.post("/guardrails", body).await;
-        let read = portkey.get(&format!("/guardrails/{}", made["id"].as_str().unwrap())).await;
+        let read = portkey
+            .get(&format!("/guardrails/{}", made["id"].as_str().unwrap()))
+            .await;
         assert_eq!((&read["checks"], &read["actions"]), (&checks, &actions));
-        assert_eq!(read["workspace_id"], Value::Null, "without a workspace the organisation's");
+        assert_eq!(
+            read["workspace_id"],
+            Value::Null,
+            "without a workspace the organisation's"
+        );
     }
 }
 
 #[tokio::test]
 async fn update_of_a_missing_guardrail_has_nothing_to_update() {
     let portkey = Portkey::start().await;
-    let refusal = portkey.refusal(Method::PUT, "/guardrails/pg-none", json!({ "name": "N" })).await;
-    let expected = (400, "AB01".to_owned(), "No update fields provided".to_owned());
+    let refusal = portkey
+        .refusal(Method::PUT, "/guardrails/pg-none", json!({ "name": "N" }))
+        .await;
+    let expected = (
+        400,
+        "AB01".to_owned(),
+        "No update fields provided".to_owned(),
+    );
     assert_eq!(refusal, expected);
 }
 
@@ -121,11 +181,19 @@ async fn mcp_servers_are_mapped_one_by_one_or_all_at_once() {
         let server = portkey.get(&format!("/mcp-servers/{slug}")).await;
         server["id"].as_str().unwrap().to_owned()
     };
-    let (issues, support, papers) =
-        (id("issues").await, id("support-issues").await, id("papers").await);
+    let (issues, support, papers) = (
+        id("issues").await,
+        id("support-issues").await,
+        id("papers").await,
+    );
     let mapped = async || {
         let servers = portkey.get(path).await["mcp_servers"].clone();
-        servers.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        servers
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
     };
     assert_eq!(mapped().await, std::slice::from_ref(&support));
 
@@ -155,7 +223,13 @@ async fn mcp_servers_are_mapped_one_by_one_or_all_at_once() {
         (both("input"), true, vec![&papers], vec![], vec![&support]),
         (both("input"), false, vec![], vec![], vec![]),
         (both("output"), true, vec![], vec![&issues], vec![]),
-        (json!({ "mcp_servers": {} }), true, vec![], vec![], vec![&issues, &papers]),
+        (
+            json!({ "mcp_servers": {} }),
+            true,
+            vec![],
+            vec![],
+            vec![&issues, &papers],
+        ),
     ] {
         let answer = portkey.put(path, body.clone()).await;
         let expected = json!({ "changed": changed, "added": added, "updated": updated,
@@ -172,15 +246,35 @@ async fn a_mapping_that_cannot_be_changes_nothing() {
     let before = portkey.get(path).await;
     let good = json!({ "run_on": ["input"] });
     for (path, body, status) in [
-        (path.to_owned(), json!({ "mcp_servers": { "issues": good, "none": good } }), 404),
-        (path.to_owned(), json!({ "mcp_servers": { "issues": { "run_on": ["before"] } } }), 400),
+        (
+            path.to_owned(),
+            json!({ "mcp_servers": { "issues": good, "none": good } }),
+            404,
+        ),
+        (
+            path.to_owned(),
+            json!({ "mcp_servers": { "issues": { "run_on": ["before"] } } }),
+            400,
+        ),
         (path.to_owned(), json!({}), 400),
         (format!("{path}/none"), good.clone(), 404),
         (format!("{path}/issues"), json!({}), 400),
-        ("/guardrails/guard_plain-language/mcp-servers/issues".to_owned(), good.clone(), 400),
-        ("/guardrails/guard_none/mcp-servers/issues".to_owned(), good.clone(), 403),
+        (
+            "/guardrails/guard_plain-language/mcp-servers/issues".to_owned(),
+            good.clone(),
+            400,
+        ),
+        (
+            "/guardrails/guard_none/mcp-servers/issues".to_owned(),
+            good.clone(),
+            403,
+        ),
     ] {
-        assert_eq!(portkey.refusal(Method::PUT, &path, body.clone()).await.0, status, "{body}");
+        assert_eq!(
+            portkey.refusal(Method::PUT, &path, body.clone()).await.0,
+            status,
+            "{body}"
+        );
     }
     assert_eq!(portkey.get(path).await, before);
 }

@@ -12,14 +12,20 @@ async fn an_integration_lives_and_dies() {
         "tags": { "team": "a" } });
     let made = portkey.post("/integrations", body.clone()).await;
     let path = format!("/integrations/{}", made["slug"].as_str().unwrap());
-    assert_ne!(portkey.post("/integrations", body).await["slug"], made["slug"]);
+    assert_ne!(
+        portkey.post("/integrations", body).await["slug"],
+        made["slug"]
+    );
 
     let read = portkey.get(&path).await;
     assert_eq!(read["id"], made["id"]);
     assert_eq!(read["status"], "active");
     assert_eq!(read["object"], "integration");
     assert_eq!(read["allow_all_models"], false);
-    assert_eq!((&read["type"], &read["workspace_id"]), (&json!("organisation"), &Value::Null));
+    assert_eq!(
+        (&read["type"], &read["workspace_id"]),
+        (&json!("organisation"), &Value::Null)
+    );
     assert_eq!(read["workspace_count"], 0);
     assert_eq!(read["global_workspace_access_settings"]["enabled"], false);
     assert_eq!(read["tags"]["team"], "a");
@@ -40,12 +46,18 @@ async fn a_workspaces_integration_brings_a_provider_unless_told_not_to() {
     let portkey = Portkey::start().await;
     for (slug, extra, provider) in [
         ("plain", json!({}), Some("plain")),
-        ("named", json!({ "default_provider_slug": "mine" }), Some("mine")),
+        (
+            "named",
+            json!({ "default_provider_slug": "mine" }),
+            Some("mine"),
+        ),
         ("none", json!({ "create_default_provider": false }), None),
     ] {
         let mut body = json!({ "name": slug, "slug": slug, "ai_provider_id": "openai",
             "key": "k", "workspace_id": "ws-research" });
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         portkey.post("/integrations", body).await;
         let providers = portkey.get("/providers?workspace_id=ws-research").await;
         let made: Vec<&str> = providers["data"]
@@ -59,15 +71,29 @@ async fn a_workspaces_integration_brings_a_provider_unless_told_not_to() {
         let read = portkey.get(&format!("/integrations/{slug}")).await;
         assert_eq!(read["type"], "workspace", "{slug}");
         assert!(read["workspace_id"].is_string(), "{slug}");
-        let open = portkey.get(&format!("/integrations/{slug}/workspaces")).await;
+        let open = portkey
+            .get(&format!("/integrations/{slug}/workspaces"))
+            .await;
         assert_eq!(column(&open["workspaces"], "id"), ["ws-research"], "{slug}");
     }
     let taken = json!({ "name": "T", "ai_provider_id": "openai", "key": "k",
         "workspace_id": "ws-research", "default_provider_slug": "mine" });
-    assert_eq!(portkey.refusal(Method::POST, "/integrations", taken).await.0, 409);
+    assert_eq!(
+        portkey
+            .refusal(Method::POST, "/integrations", taken)
+            .await
+            .0,
+        409
+    );
     let nowhere = json!({ "name": "T", "ai_provider_id": "openai", "key": "k",
         "workspace_id": "ws-nowhere" });
-    assert_eq!(portkey.refusal(Method::POST, "/integrations", nowhere).await.0, 403);
+    assert_eq!(
+        portkey
+            .refusal(Method::POST, "/integrations", nowhere)
+            .await
+            .0,
+        403
+    );
 }
 
 #[tokio::test]
@@ -80,11 +106,18 @@ async fn models_are_off_unless_all_are_allowed() {
         }
         let made = portkey.post("/integrations", body).await;
         let path = format!("/integrations/{}", made["slug"].as_str().unwrap());
-        assert_eq!(portkey.get(&path).await["allow_all_models"], allowed, "{given:?}");
+        assert_eq!(
+            portkey.get(&path).await["allow_all_models"],
+            allowed,
+            "{given:?}"
+        );
         let models = portkey.get(&format!("{path}/models")).await;
         assert_eq!(models["allow_all_models"], allowed, "{given:?}");
         let models = models["models"].as_array().unwrap();
-        assert!(models.iter().all(|model| model["enabled"] == allowed), "{given:?}: {models:?}");
+        assert!(
+            models.iter().all(|model| model["enabled"] == allowed),
+            "{given:?}: {models:?}"
+        );
     }
 }
 
@@ -120,7 +153,9 @@ async fn settings_of_any_provider_are_stored_and_their_secrets_masked() {
     ] {
         let body = json!({ "name": "Any", "ai_provider_id": provider, "configurations": settings });
         let made = portkey.post("/integrations", body).await;
-        let read = portkey.get(&format!("/integrations/{}", made["slug"].as_str().unwrap())).await;
+        let read = portkey
+            .get(&format!("/integrations/{}", made["slug"].as_str().unwrap()))
+            .await;
         let read = &read["configurations"];
         for field in shown {
             assert!(!read[field].is_null(), "{provider}: {field} in {read}");
@@ -152,8 +187,14 @@ async fn models_are_merged_by_slug() {
     assert_eq!(model("ours")["enabled"], false);
     assert_eq!(model("ours")["is_custom"], true);
     assert_eq!(model("ours")["pricing_config"]["type"], "static");
-    assert_eq!(portkey.get("/integrations/anthropic").await["allow_all_models"], false);
-    for other in models.iter().filter(|model| model["slug"] != first && model["slug"] != "ours") {
+    assert_eq!(
+        portkey.get("/integrations/anthropic").await["allow_all_models"],
+        false
+    );
+    for other in models
+        .iter()
+        .filter(|model| model["slug"] != first && model["slug"] != "ours")
+    {
         assert_eq!(other["enabled"], true, "{other}");
     }
 }
@@ -163,20 +204,44 @@ async fn only_custom_models_can_be_removed_all_or_none() {
     let portkey = Portkey::start().await;
     let path = "/integrations/anthropic/models";
     let custom = |slug: &str| json!({ "slug": slug, "enabled": true, "is_custom": true });
-    portkey.put(path, json!({ "models": [custom("a"), custom("b"), custom("c")] })).await;
+    portkey
+        .put(
+            path,
+            json!({ "models": [custom("a"), custom("b"), custom("c")] }),
+        )
+        .await;
     let before = portkey.get(path).await;
-    for slugs in ["", "?slugs=", "?slugs=a,claude-haiku-4-5", "?slugs=a,missing"] {
-        let refusal = portkey.refusal(Method::DELETE, &format!("{path}{slugs}"), Value::Null).await;
+    for slugs in [
+        "",
+        "?slugs=",
+        "?slugs=a,claude-haiku-4-5",
+        "?slugs=a,missing",
+    ] {
+        let refusal = portkey
+            .refusal(Method::DELETE, &format!("{path}{slugs}"), Value::Null)
+            .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{slugs}");
         assert_eq!(portkey.get(path).await, before, "{slugs}");
     }
     let body = json!({ "models": ["a"] });
-    let refusal = portkey.refusal(Method::DELETE, &format!("{path}?slugs=a"), body).await;
-    assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "a body is refused");
-    assert_eq!(portkey.delete(&format!("{path}?slugs=a,b")).await, json!({}));
+    let refusal = portkey
+        .refusal(Method::DELETE, &format!("{path}?slugs=a"), body)
+        .await;
+    assert_eq!(
+        (refusal.0, refusal.1.as_str()),
+        (400, "AB01"),
+        "a body is refused"
+    );
+    assert_eq!(
+        portkey.delete(&format!("{path}?slugs=a,b")).await,
+        json!({})
+    );
     let left = portkey.get(path).await;
     let left = column(&left["models"], "slug");
-    assert!(left.contains(&"c") && !left.contains(&"a") && !left.contains(&"b"), "{left:?}");
+    assert!(
+        left.contains(&"c") && !left.contains(&"a") && !left.contains(&"b"),
+        "{left:?}"
+    );
 }
 
 #[tokio::test]
@@ -199,20 +264,35 @@ async fn access_is_merged_revoked_limited_and_replaced() {
     assert_eq!(portkey.put(path, change).await, json!({}));
     let after = portkey.get(path).await;
     assert_eq!(row(&after, "ws-shared").unwrap()["enabled"], false);
-    assert_eq!(row(&after, "ws-research").unwrap()["usage_limits"][0]["credit_limit"], 1000);
-    assert_eq!(row(&after, "ws-support-bot").unwrap()["rate_limits"], Value::Null);
-    assert_eq!(portkey.get("/integrations/openai-production").await["workspace_count"], 2);
+    assert_eq!(
+        row(&after, "ws-research").unwrap()["usage_limits"][0]["credit_limit"],
+        1000
+    );
+    assert_eq!(
+        row(&after, "ws-support-bot").unwrap()["rate_limits"],
+        Value::Null
+    );
+    assert_eq!(
+        portkey.get("/integrations/openai-production").await["workspace_count"],
+        2
+    );
 
     let keeps = json!({ "workspaces": [{ "id": "ws-research", "enabled": true }] });
     portkey.put(path, keeps.clone()).await;
     let kept = portkey.get(path).await;
     assert_eq!(kept["total"], 3);
-    assert_eq!(row(&kept, "ws-research").unwrap()["usage_limits"][0]["credit_limit"], 1000);
+    assert_eq!(
+        row(&kept, "ws-research").unwrap()["usage_limits"][0]["credit_limit"],
+        1000
+    );
 
     let mut replaces = keeps;
     replaces["override_existing_workspace_access"] = json!(true);
     portkey.put(path, replaces).await;
-    assert_eq!(column(&portkey.get(path).await["workspaces"], "id"), ["ws-research"]);
+    assert_eq!(
+        column(&portkey.get(path).await["workspaces"], "id"),
+        ["ws-research"]
+    );
 
     let stranger = json!({ "workspaces": [{ "id": "ws-stranger", "enabled": true }] });
     let refusal = portkey.refusal(Method::PUT, path, stranger).await;
@@ -235,19 +315,28 @@ async fn granting_access_brings_a_provider_once() {
     portkey.put(path, row(true, "eu-again")).await;
     let slugs = portkey.get(providers).await;
     let slugs = column(&slugs["data"], "slug");
-    assert!(slugs.contains(&"eu") && !slugs.contains(&"eu-again"), "{slugs:?}");
+    assert!(
+        slugs.contains(&"eu") && !slugs.contains(&"eu-again"),
+        "{slugs:?}"
+    );
 
     let taken = json!({ "workspaces": [
         { "id": "ws-research", "enabled": true, "default_provider_slug": "gemini" }] });
     assert_eq!(portkey.refusal(Method::PUT, path, taken).await.0, 409);
     let open = portkey.get(path).await;
-    assert!(!column(&open["workspaces"], "id").contains(&"ws-research"), "nothing was granted");
+    assert!(
+        !column(&open["workspaces"], "id").contains(&"ws-research"),
+        "nothing was granted"
+    );
 
     let quiet = json!({ "create_default_provider": false,
         "workspaces": [{ "id": "ws-research", "enabled": true }] });
     let before = portkey.get("/providers?workspace_id=ws-research").await["total"].clone();
     portkey.put(path, quiet).await;
-    assert_eq!(portkey.get("/providers?workspace_id=ws-research").await["total"], before);
+    assert_eq!(
+        portkey.get("/providers?workspace_id=ws-research").await["total"],
+        before
+    );
 }
 
 #[tokio::test]
@@ -256,10 +345,15 @@ async fn global_access_opens_to_those_without_a_row() {
     let shared = "/integrations?workspace_id=ws-research";
     assert!(!column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
     let change = json!({ "global_workspace_access": { "enabled": true } });
-    portkey.put("/integrations/azure-eu/workspaces", change).await;
+    portkey
+        .put("/integrations/azure-eu/workspaces", change)
+        .await;
     assert!(column(&portkey.get(shared).await["data"], "slug").contains(&"azure-eu"));
     let refused = portkey.get("/integrations?workspace_id=ws-shared").await;
-    assert!(!column(&refused["data"], "slug").contains(&"azure-eu"), "its row says no");
+    assert!(
+        !column(&refused["data"], "slug").contains(&"azure-eu"),
+        "its row says no"
+    );
     let read = portkey.get("/integrations/azure-eu").await;
     assert_eq!(read["global_workspace_access_settings"]["enabled"], true);
 }

@@ -27,7 +27,13 @@ impl Portkey {
     /// The status and the code that a key is refused with.
     async fn refused(&self, key: &str, method: Method, path: &str, body: Value) -> (u16, String) {
         let (status, body) = self.said(key, method, path, body).await;
-        (status, body["data"]["errorCode"].as_str().unwrap_or_default().to_owned())
+        (
+            status,
+            body["data"]["errorCode"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
     }
 }
 
@@ -42,26 +48,44 @@ async fn admin_key_has_to_name_a_workspace_for_what_is_in_one() {
     let portkey = Portkey::start().await;
     let default = portkey.get("/admin/workspaces/ws-shared").await["id"].clone();
     for (path, body) in [
-        ("/configs", json!({ "name": "N", "config": { "retry": { "attempts": 3 } } })),
+        (
+            "/configs",
+            json!({ "name": "N", "config": { "retry": { "attempts": 3 } } }),
+        ),
         ("/collections", json!({ "name": "N" })),
         ("/prompts/partials", json!({ "name": "N", "string": "S" })),
-        ("/virtual-keys", json!({ "name": "V", "provider": "openai", "key": "k" })),
-        ("/api-keys/workspace/service", json!({ "name": "K", "scopes": ["logs.view"] })),
+        (
+            "/virtual-keys",
+            json!({ "name": "V", "provider": "openai", "key": "k" }),
+        ),
+        (
+            "/api-keys/workspace/service",
+            json!({ "name": "K", "scopes": ["logs.view"] }),
+        ),
     ] {
-        let refused = portkey.refused(ADMIN, Method::POST, path, body.clone()).await;
+        let refused = portkey
+            .refused(ADMIN, Method::POST, path, body.clone())
+            .await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
         let (status, made) = portkey.said("any", Method::POST, path, body).await;
         assert_eq!(status, 200, "{path}: {made}");
     }
     let listed = portkey.get("/configs?page_size=1000").await;
-    let made = listed["data"].as_array().unwrap().iter().find(|config| config["name"] == "N");
+    let made = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|config| config["name"] == "N");
     assert_eq!(made.unwrap()["workspace_id"], default);
 }
 
 #[tokio::test]
 async fn kind_of_a_key_is_told_by_its_text() {
     let portkey = Portkey::start().await;
-    let id = portkey.get("/admin/workspaces/ws-research").await["id"].as_str().unwrap().to_owned();
+    let id = portkey.get("/admin/workspaces/ws-research").await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let by_id = format!("sandbox-workspace-{id}");
     struct Case<'a> {
         key: &'a str,
@@ -69,17 +93,72 @@ async fn kind_of_a_key_is_told_by_its_text() {
         logs: u16,
         labels: u16,
     }
-    for Case { key, defaults, logs, labels } in [
-        Case { key: "anything", defaults: 200, logs: 200, labels: 200 },
-        Case { key: portkey_sandbox::KEY, defaults: 200, logs: 200, labels: 200 },
-        Case { key: ADMIN, defaults: 200, logs: 403, labels: 200 },
-        Case { key: "sandbox-admin-of-mine", defaults: 200, logs: 403, labels: 200 },
-        Case { key: "sandbox-admin-read", defaults: 200, logs: 403, labels: 403 },
-        Case { key: "sandbox-administrator", defaults: 200, logs: 200, labels: 200 },
-        Case { key: RESEARCH, defaults: 403, logs: 200, labels: 200 },
-        Case { key: &by_id, defaults: 403, logs: 200, labels: 200 },
-        Case { key: "sandbox-workspace-ws-research-read", defaults: 403, logs: 403, labels: 403 },
-        Case { key: "sandbox-workspace-none", defaults: 401, logs: 401, labels: 401 },
+    for Case {
+        key,
+        defaults,
+        logs,
+        labels,
+    } in [
+        Case {
+            key: "anything",
+            defaults: 200,
+            logs: 200,
+            labels: 200,
+        },
+        Case {
+            key: portkey_sandbox::KEY,
+            defaults: 200,
+            logs: 200,
+            labels: 200,
+        },
+        Case {
+            key: ADMIN,
+            defaults: 200,
+            logs: 403,
+            labels: 200,
+        },
+        Case {
+            key: "sandbox-admin-of-mine",
+            defaults: 200,
+            logs: 403,
+            labels: 200,
+        },
+        Case {
+            key: "sandbox-admin-read",
+            defaults: 200,
+            logs: 403,
+            labels: 403,
+        },
+        Case {
+            key: "sandbox-administrator",
+            defaults: 200,
+            logs: 200,
+            labels: 200,
+        },
+        Case {
+            key: RESEARCH,
+            defaults: 403,
+            logs: 200,
+            labels: 200,
+        },
+        Case {
+            key: &by_id,
+            defaults: 403,
+            logs: 200,
+            labels: 200,
+        },
+        Case {
+            key: "sandbox-workspace-ws-research-read",
+            defaults: 403,
+            logs: 403,
+            labels: 403,
+        },
+        Case {
+            key: "sandbox-workspace-none",
+            defaults: 401,
+            logs: 401,
+            labels: 401,
+        },
         Case {
             key: "sandbox-00000000000000000000000000000000",
             defaults: 401,
@@ -87,9 +166,22 @@ async fn kind_of_a_key_is_told_by_its_text() {
             labels: 401,
         },
     ] {
-        let url = portkey.sandbox.base_url().replace("/v1", "/v2/admin/organisation/defaults");
-        let asked = portkey.client.get(url).header("x-portkey-api-key", key).send().await.unwrap();
-        assert_eq!(asked.status().as_u16(), defaults, "{key}: organisation defaults");
+        let url = portkey
+            .sandbox
+            .base_url()
+            .replace("/v1", "/v2/admin/organisation/defaults");
+        let asked = portkey
+            .client
+            .get(url)
+            .header("x-portkey-api-key", key)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            asked.status().as_u16(),
+            defaults,
+            "{key}: organisation defaults"
+        );
         let (said, body) = portkey.said(key, Method::POST, "/logs", log()).await;
         assert_eq!(said, logs, "{key}: {body}");
         let label = json!({ "name": key });
@@ -107,13 +199,18 @@ async fn admin_key_is_kept_from_the_data_plane() {
         (Method::POST, "/logs", log()),
         (Method::POST, "/feedback", score.clone()),
         (Method::PUT, "/feedback/some-id", score),
-        (Method::POST, "/prompts/pp-refund-reply/completions", run.clone()),
+        (
+            Method::POST,
+            "/prompts/pp-refund-reply/completions",
+            run.clone(),
+        ),
     ] {
         let refused = portkey.refused(ADMIN, method, path, body).await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{path}");
     }
-    let (status, _) =
-        portkey.said(ADMIN, Method::POST, "/prompts/pp-refund-reply/render", run).await;
+    let (status, _) = portkey
+        .said(ADMIN, Method::POST, "/prompts/pp-refund-reply/render", run)
+        .await;
     assert_eq!(status, 200);
 }
 
@@ -175,9 +272,14 @@ async fn workspace_key_sees_its_workspace_only() {
         "/mcp-integrations",
         "/logs/exports",
     ] {
-        let own = portkey.read(ADMIN, &format!("{path}?workspace_id=ws-research")).await;
+        let own = portkey
+            .read(ADMIN, &format!("{path}?workspace_id=ws-research"))
+            .await;
         // Whichever workspace it names, it is answered as its own.
-        for asked in [path.to_owned(), format!("{path}?workspace_id=ws-support-bot")] {
+        for asked in [
+            path.to_owned(),
+            format!("{path}?workspace_id=ws-support-bot"),
+        ] {
             assert_eq!(portkey.read(RESEARCH, &asked).await, own, "{asked}");
         }
     }
@@ -190,7 +292,9 @@ async fn workspace_key_sees_its_workspace_only() {
         let asked = format!("/analytics/graphs/cost?{PERIOD}{more}");
         assert_eq!(portkey.read(RESEARCH, &asked).await, expected, "{more}");
     }
-    let groups = portkey.read(RESEARCH, &format!("/analytics/groups/workspaces?{PERIOD}")).await;
+    let groups = portkey
+        .read(RESEARCH, &format!("/analytics/groups/workspaces?{PERIOD}"))
+        .await;
     assert_eq!(column(&groups["data"], "workspace"), ["ws-research"]);
 }
 
@@ -198,9 +302,15 @@ async fn workspace_key_sees_its_workspace_only() {
 async fn workspace_key_is_shown_its_own_access_alone() {
     let portkey = Portkey::start().await;
     let key = "sandbox-workspace-ws-shared";
-    for path in ["/integrations/openai-production", "/mcp-integrations/issue-tracker"] {
+    for path in [
+        "/integrations/openai-production",
+        "/mcp-integrations/issue-tracker",
+    ] {
         let path = format!("{path}/workspaces");
-        let all = portkey.read(ADMIN, &path).await["workspaces"].as_array().unwrap().len();
+        let all = portkey.read(ADMIN, &path).await["workspaces"]
+            .as_array()
+            .unwrap()
+            .len();
         assert!(all > 1, "{path}");
         let own = portkey.read(key, &path).await;
         assert_eq!(column(&own["workspaces"], "id"), ["ws-shared"], "{path}");
@@ -212,8 +322,13 @@ async fn workspace_key_reaches_nothing_of_another() {
     let portkey = Portkey::start().await;
     let support = portkey.get("/api-keys?workspace_id=ws-support-bot").await;
     let api_key = format!("/api-keys/{}", support["data"][0]["id"].as_str().unwrap());
-    let policy = portkey.get("/policies/rate-limits?workspace_id=ws-support-bot").await;
-    let policy = format!("/policies/rate-limits/{}", policy["data"][0]["id"].as_str().unwrap());
+    let policy = portkey
+        .get("/policies/rate-limits?workspace_id=ws-support-bot")
+        .await;
+    let policy = format!(
+        "/policies/rate-limits/{}",
+        policy["data"][0]["id"].as_str().unwrap()
+    );
     let name = || json!({ "name": "Taken over" });
     let prompt = json!({ "name": "P", "collection_id": "co-replies", "string": "S",
         "parameters": {}, "virtual_key": "gemini" });
@@ -221,12 +336,28 @@ async fn workspace_key_reaches_nothing_of_another() {
         (Method::GET, "/configs/pc-support-fallback", Value::Null),
         (Method::PUT, "/configs/pc-support-fallback", name()),
         (Method::DELETE, "/configs/pc-support-fallback", Value::Null),
-        (Method::GET, "/configs/pc-support-fallback/versions", Value::Null),
+        (
+            Method::GET,
+            "/configs/pc-support-fallback/versions",
+            Value::Null,
+        ),
         (Method::GET, "/prompts/pp-refund-reply", Value::Null),
-        (Method::POST, "/prompts/pp-refund-reply/completions", json!({ "variables": {} })),
-        (Method::POST, "/prompts/pp-refund-reply@1/render", json!({ "variables": {} })),
+        (
+            Method::POST,
+            "/prompts/pp-refund-reply/completions",
+            json!({ "variables": {} }),
+        ),
+        (
+            Method::POST,
+            "/prompts/pp-refund-reply@1/render",
+            json!({ "variables": {} }),
+        ),
         (Method::POST, "/prompts", prompt),
-        (Method::GET, "/prompts?collection_id=co-replies", Value::Null),
+        (
+            Method::GET,
+            "/prompts?collection_id=co-replies",
+            Value::Null,
+        ),
         (Method::GET, "/prompts/partials/pp-house-style", Value::Null),
         (Method::PUT, "/mcp-servers/issues", name()),
         (Method::GET, "/mcp-servers/issues/capabilities", Value::Null),
@@ -235,7 +366,11 @@ async fn workspace_key_reaches_nothing_of_another() {
         (Method::GET, api_key.as_str(), Value::Null),
         (Method::GET, policy.as_str(), Value::Null),
         (Method::GET, "/admin/workspaces/ws-shared", Value::Null),
-        (Method::GET, "/admin/workspaces/ws-shared/users", Value::Null),
+        (
+            Method::GET,
+            "/admin/workspaces/ws-shared/users",
+            Value::Null,
+        ),
         // What is lent to others, and what is the organisation's to change.
         (Method::GET, "/integrations/azure-eu", Value::Null),
         (Method::PUT, "/integrations/anthropic", name()),
@@ -244,9 +379,11 @@ async fn workspace_key_reaches_nothing_of_another() {
         let refused = portkey.refused(RESEARCH, method.clone(), path, body).await;
         assert_eq!(refused, (403, "AB03".to_owned()), "{method} {path}");
     }
-    for path in
-        ["/configs/pc-trial-split", "/integrations/anthropic", "/guardrails/guard_plain-language"]
-    {
+    for path in [
+        "/configs/pc-trial-split",
+        "/integrations/anthropic",
+        "/guardrails/guard_plain-language",
+    ] {
         portkey.read(RESEARCH, path).await;
     }
 }
@@ -261,7 +398,11 @@ async fn workspace_key_does_nothing_that_is_for_admins() {
             "/audit-logs?start_time=2026-01-01T00:00:00Z&end_time=2026-02-01T00:00:00Z",
             Value::Null,
         ),
-        (Method::GET, "/workspace-exclusions/input-guardrails", Value::Null),
+        (
+            Method::GET,
+            "/workspace-exclusions/input-guardrails",
+            Value::Null,
+        ),
         (Method::GET, "/scim/workspaces", Value::Null),
         (Method::GET, "/admin/users", Value::Null),
         (
@@ -270,7 +411,11 @@ async fn workspace_key_does_nothing_that_is_for_admins() {
             json!({ "email": "a@example.com", "role": "member" }),
         ),
         (Method::POST, "/admin/workspaces", json!({ "name": "W" })),
-        (Method::DELETE, "/admin/workspaces/ws-research", json!({ "name": "Research" })),
+        (
+            Method::DELETE,
+            "/admin/workspaces/ws-research",
+            json!({ "name": "Research" }),
+        ),
         (Method::POST, "/api-keys/organisation/service", key),
         (Method::GET, "/secret-references", Value::Null),
     ] {
@@ -278,8 +423,17 @@ async fn workspace_key_does_nothing_that_is_for_admins() {
         assert_eq!(refused, (403, "AB03".to_owned()), "{method} {path}");
     }
     for path in ["deployments", "admin/organisation/defaults"] {
-        let url = portkey.sandbox.base_url().replace("/v1", &format!("/v2/{path}"));
-        let asked = portkey.client.get(url).bearer_auth(RESEARCH).send().await.unwrap();
+        let url = portkey
+            .sandbox
+            .base_url()
+            .replace("/v1", &format!("/v2/{path}"));
+        let asked = portkey
+            .client
+            .get(url)
+            .bearer_auth(RESEARCH)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(asked.status(), 403, "{path}");
     }
 }
@@ -292,23 +446,44 @@ async fn what_a_workspace_key_makes_is_its_workspaces() {
         "workspace_id": "ws-support-bot" });
     for (path, body) in [
         ("/configs", config),
-        ("/labels", json!({ "name": "mine", "workspace_id": "ws-shared" })),
+        (
+            "/labels",
+            json!({ "name": "mine", "workspace_id": "ws-shared" }),
+        ),
         ("/collections", json!({ "name": "Mine" })),
-        ("/integrations", json!({ "name": "Mine", "ai_provider_id": "openai", "key": "k" })),
-        ("/virtual-keys", json!({ "name": "Mine", "provider": "openai", "key": "k" })),
+        (
+            "/integrations",
+            json!({ "name": "Mine", "ai_provider_id": "openai", "key": "k" }),
+        ),
+        (
+            "/virtual-keys",
+            json!({ "name": "Mine", "provider": "openai", "key": "k" }),
+        ),
     ] {
-        let before = portkey.get(&format!("{path}?workspace_id=ws-research")).await;
+        let before = portkey
+            .get(&format!("{path}?workspace_id=ws-research"))
+            .await;
         let (status, made) = portkey.said(RESEARCH, Method::POST, path, body).await;
         assert_eq!(status, 200, "{path}: {made}");
-        let after = portkey.get(&format!("{path}?workspace_id=ws-research")).await;
+        let after = portkey
+            .get(&format!("{path}?workspace_id=ws-research"))
+            .await;
         let total = |list: &Value| list["total"].as_u64().unwrap();
         assert_eq!(total(&after), total(&before) + 1, "{path}");
     }
     let (status, made) = portkey.said(RESEARCH, Method::POST, "/logs", log()).await;
     assert_eq!(status, 200, "{made}");
     let log = format!("/logs/{}", made["log_ids"][0].as_str().unwrap());
-    assert_eq!(portkey.read(RESEARCH, &log).await["metrics"]["workspace_slug"], "ws-research");
-    let elsewhere = portkey.refused("sandbox-workspace-ws-shared", Method::GET, &log, Value::Null);
+    assert_eq!(
+        portkey.read(RESEARCH, &log).await["metrics"]["workspace_slug"],
+        "ws-research"
+    );
+    let elsewhere = portkey.refused(
+        "sandbox-workspace-ws-shared",
+        Method::GET,
+        &log,
+        Value::Null,
+    );
     assert_eq!(elsewhere.await.0, 404);
     assert!(id.is_string());
 }
@@ -318,13 +493,22 @@ async fn key_made_in_the_sandbox_acts_until_it_is_deleted_or_has_expired() {
     let portkey = Portkey::start().await;
     let made = async |kind: &str, more: Value| {
         let mut key = json!({ "name": "K", "scopes": ["logs.write"] });
-        key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        key.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         portkey.post(&format!("/api-keys/{kind}"), key).await
     };
     let text = |key: &Value| key["key"].as_str().unwrap().to_owned();
     let admin = text(&made("organisation/service", json!({})).await);
-    assert_eq!(portkey.said(&admin, Method::POST, "/logs", log()).await.0, 403);
-    let key = made("workspace/service", json!({ "workspace_id": "ws-research" })).await;
+    assert_eq!(
+        portkey.said(&admin, Method::POST, "/logs", log()).await.0,
+        403
+    );
+    let key = made(
+        "workspace/service",
+        json!({ "workspace_id": "ws-research" }),
+    )
+    .await;
     let path = format!("/api-keys/{}", key["id"].as_str().unwrap());
     let listed = portkey.read(&text(&key), "/admin/workspaces").await;
     assert_eq!(column(&listed["data"], "slug"), ["ws-research"]);
@@ -336,10 +520,18 @@ async fn key_made_in_the_sandbox_acts_until_it_is_deleted_or_has_expired() {
     }
     portkey.delete(&path).await;
     for secret in [text(&key), text(&rotated)] {
-        let refused = portkey.refused(&secret, Method::GET, "/admin/workspaces", Value::Null).await;
+        let refused = portkey
+            .refused(&secret, Method::GET, "/admin/workspaces", Value::Null)
+            .await;
         assert_eq!(refused, (401, "AB05".to_owned()));
     }
     let past = json!({ "workspace_id": "ws-research", "expires_at": "2025-12-31T00:00:00Z" });
     let expired = text(&made("workspace/service", past).await);
-    assert_eq!(portkey.refused(&expired, Method::GET, "/labels", Value::Null).await.0, 401);
+    assert_eq!(
+        portkey
+            .refused(&expired, Method::GET, "/labels", Value::Null)
+            .await
+            .0,
+        401
+    );
 }

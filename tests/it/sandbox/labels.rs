@@ -13,8 +13,17 @@ async fn a_label_lives_and_dies() {
     let path = format!("/labels/{}", made["id"].as_str().unwrap());
     let read = portkey.get(&path).await;
     assert_eq!(read["name"], "canary");
-    assert_eq!((&read["is_universal"], &read["status"]), (&json!(false), &json!("active")));
-    assert_eq!(portkey.refusal(Method::GET, "/labels/canary", Value::Null).await.0, 404);
+    assert_eq!(
+        (&read["is_universal"], &read["status"]),
+        (&json!(false), &json!("active"))
+    );
+    assert_eq!(
+        portkey
+            .refusal(Method::GET, "/labels/canary", Value::Null)
+            .await
+            .0,
+        404
+    );
 
     let change = json!({ "description": "One in twenty" });
     assert_eq!(portkey.put(&path, change).await, json!({}));
@@ -23,11 +32,16 @@ async fn a_label_lives_and_dies() {
         (&read["description"], &read["color_code"]),
         (&json!("One in twenty"), &json!("#f00"))
     );
-    let listed = portkey.get("/labels?workspace_id=ws-research&search=CANARY").await;
+    let listed = portkey
+        .get("/labels?workspace_id=ws-research&search=CANARY")
+        .await;
     assert_eq!(listed["data"], json!([read]));
 
     assert_eq!(portkey.delete(&path).await, json!({}));
-    assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::GET, &path, Value::Null).await.0,
+        404
+    );
 }
 
 #[tokio::test]
@@ -35,9 +49,15 @@ async fn a_workspace_sees_its_own_and_the_organisations() {
     let portkey = Portkey::start().await;
     for (query, names) in [
         ("", vec!["production", "staging", "night-shift"]),
-        ("?workspace_id=ws-support-bot", vec!["production", "staging", "night-shift"]),
+        (
+            "?workspace_id=ws-support-bot",
+            vec!["production", "staging", "night-shift"],
+        ),
         ("?workspace_id=ws-research", vec!["production", "staging"]),
-        ("?workspace_id=ws-research&page_size=1&current_page=1", vec!["staging"]),
+        (
+            "?workspace_id=ws-research&page_size=1&current_page=1",
+            vec!["staging"],
+        ),
     ] {
         let listed = portkey.get(&format!("/labels{query}")).await;
         assert_eq!(column(&listed["data"], "name"), names, "{query}");
@@ -68,12 +88,24 @@ async fn a_name_that_means_a_version_is_refused_and_so_is_one_that_is_taken() {
         let answer = portkey.send(Method::PUT, &staging, created.clone()).await;
         assert_eq!(answer.status(), status, "update to `{name}`");
         if status != 200 {
-            assert_eq!(portkey.refusal(Method::POST, "/labels", created).await.0, status, "{name}");
+            assert_eq!(
+                portkey.refusal(Method::POST, "/labels", created).await.0,
+                status,
+                "{name}"
+            );
         }
     }
     // A workspace may have a name of its own that the organisation has too.
-    portkey.post("/labels", json!({ "name": "production", "workspace_id": "ws-shared" })).await;
+    portkey
+        .post(
+            "/labels",
+            json!({ "name": "production", "workspace_id": "ws-shared" }),
+        )
+        .await;
     let stranger =
         json!({ "name": "a", "organisation_id": "5c0f6b7e-0000-4000-8000-000000000001" });
-    assert_eq!(portkey.refusal(Method::POST, "/labels", stranger).await.0, 403);
+    assert_eq!(
+        portkey.refusal(Method::POST, "/labels", stranger).await.0,
+        403
+    );
 }

@@ -10,10 +10,16 @@ use super::Portkey;
 
 #[tokio::test]
 async fn a_stopped_sandbox_gives_its_port_back() {
-    let Portkey { mut sandbox, client } = Portkey::start().await;
+    let Portkey {
+        mut sandbox,
+        client,
+    } = Portkey::start().await;
     let (address, url) = (sandbox.address(), sandbox.base_url());
     assert_eq!(url, format!("http://{address}/v1"));
-    assert!(Sandbox::start(address, Faults::default()).await.is_err(), "the port is taken");
+    assert!(
+        Sandbox::start(address, Faults::default()).await.is_err(),
+        "the port is taken"
+    );
     let waiting = tokio::time::timeout(Duration::ZERO, sandbox.stopped()).await;
     assert!(waiting.is_err(), "nothing has stopped it");
 
@@ -21,7 +27,11 @@ async fn a_stopped_sandbox_gives_its_port_back() {
     client.get(&url).send().await.unwrap();
     sandbox.stop().await;
     assert!(client.get(&url).send().await.is_err());
-    Sandbox::start(address, Faults::default()).await.unwrap().stop().await;
+    Sandbox::start(address, Faults::default())
+        .await
+        .unwrap()
+        .stop()
+        .await;
 }
 
 #[tokio::test]
@@ -30,13 +40,21 @@ async fn a_dropped_sandbox_stops() {
     let url = sandbox.base_url();
     drop(sandbox);
     let refused = async { while client.get(&url).send().await.is_ok() {} };
-    tokio::time::timeout(Duration::from_secs(10), refused).await.expect("it still answers");
+    tokio::time::timeout(Duration::from_secs(10), refused)
+        .await
+        .expect("it still answers");
 }
 
 #[tokio::test]
 async fn a_sandbox_on_any_address_is_called_on_this_machine() {
-    let sandbox = Sandbox::start("0.0.0.0:0".parse().unwrap(), Faults::default()).await.unwrap();
-    assert!(sandbox.base_url().starts_with("http://127.0.0.1:"), "{}", sandbox.base_url());
+    let sandbox = Sandbox::start("0.0.0.0:0".parse().unwrap(), Faults::default())
+        .await
+        .unwrap();
+    assert!(
+        sandbox.base_url().starts_with("http://127.0.0.1:"),
+        "{}",
+        sandbox.base_url()
+    );
 }
 
 #[tokio::test]
@@ -61,24 +79,64 @@ async fn whatever_is_sent_is_answered() {
         json!({}),
         json!({ "": null, "enabled": 1, "a": { "b": [] } }),
     ];
-    let access: &[_] = &["workspaces", "global_workspace_access", "default_provider_slug"];
-    let upkeep: &[_] = &["name", "configurations", "secret_mappings", "description", "url"];
-    let limits: &[_] = &["usage_limits", "rate_limits", "expires_at", "defaults", "workspace_id"];
+    let access: &[_] = &[
+        "workspaces",
+        "global_workspace_access",
+        "default_provider_slug",
+    ];
+    let upkeep: &[_] = &[
+        "name",
+        "configurations",
+        "secret_mappings",
+        "description",
+        "url",
+    ];
+    let limits: &[_] = &[
+        "usage_limits",
+        "rate_limits",
+        "expires_at",
+        "defaults",
+        "workspace_id",
+    ];
     for (method, path, fields) in [
-        (Method::POST, "/integrations", &["slug", "ai_provider_id", "workspace_id", "tags"][..]),
+        (
+            Method::POST,
+            "/integrations",
+            &["slug", "ai_provider_id", "workspace_id", "tags"][..],
+        ),
         (Method::PUT, "/integrations/anthropic", upkeep),
         (Method::PUT, "/integrations/anthropic/models", &["models"]),
         (Method::PUT, "/integrations/anthropic/workspaces", access),
-        (Method::POST, "/mcp-integrations", &["slug", "organisation_id", "url"]),
+        (
+            Method::POST,
+            "/mcp-integrations",
+            &["slug", "organisation_id", "url"],
+        ),
         (Method::PUT, "/mcp-integrations/old-wiki", upkeep),
-        (Method::PUT, "/mcp-integrations/old-wiki/capabilities", &["capabilities"]),
-        (Method::POST, "/mcp-integrations/old-wiki/sync", &["capabilities", "server_info"]),
+        (
+            Method::PUT,
+            "/mcp-integrations/old-wiki/capabilities",
+            &["capabilities"],
+        ),
+        (
+            Method::POST,
+            "/mcp-integrations/old-wiki/sync",
+            &["capabilities", "server_info"],
+        ),
         (Method::PUT, "/mcp-integrations/old-wiki/workspaces", access),
         (Method::POST, "/providers?workspace_id=ws-shared", limits),
-        (Method::PUT, "/providers/anthropic?workspace_id=ws-support-bot", limits),
+        (
+            Method::PUT,
+            "/providers/anthropic?workspace_id=ws-support-bot",
+            limits,
+        ),
         (Method::POST, "/admin/workspaces", limits),
         (Method::PUT, "/admin/workspaces/ws-research", limits),
-        (Method::DELETE, "/admin/workspaces/ws-research", &["name", "force_delete"]),
+        (
+            Method::DELETE,
+            "/admin/workspaces/ws-research",
+            &["name", "force_delete"],
+        ),
     ] {
         for field in fields {
             for value in &odd {
@@ -89,7 +147,10 @@ async fn whatever_is_sent_is_answered() {
                 body[field] = value.clone();
                 let answer = portkey.send(method.clone(), path, body).await;
                 let status = answer.status().as_u16();
-                assert!([200, 400, 403, 404, 409].contains(&status), "{path} {field} {value}");
+                assert!(
+                    [200, 400, 403, 404, 409].contains(&status),
+                    "{path} {field} {value}"
+                );
             }
         }
     }
@@ -106,7 +167,11 @@ async fn whatever_is_sent_is_answered() {
         "//",
         "/integrations/anthropic/models/",
     ] {
-        let status = portkey.send(Method::GET, path, Value::Null).await.status().as_u16();
+        let status = portkey
+            .send(Method::GET, path, Value::Null)
+            .await
+            .status()
+            .as_u16();
         assert!([200, 400, 403, 404].contains(&status), "{path}");
     }
 }

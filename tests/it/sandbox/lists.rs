@@ -13,7 +13,12 @@ async fn pages_follow_each_other_without_gap_or_overlap() {
         ("/mcp-integrations?", "current_page", 0, 2),
         ("/providers?workspace_id=ws-research&", "current_page", 0, 3),
         ("/admin/workspaces?", "current_page", 0, 2),
-        ("/mcp-integrations/issue-tracker/capabilities?", "page", 1, 5),
+        (
+            "/mcp-integrations/issue-tracker/capabilities?",
+            "page",
+            1,
+            5,
+        ),
     ] {
         let whole = portkey.get(path).await;
         let names = column(&whole["data"], "name");
@@ -36,7 +41,11 @@ async fn pages_follow_each_other_without_gap_or_overlap() {
         }
         assert_eq!(seen, names, "{path}");
         let beyond = format!("{path}{number}={}", usize::MAX);
-        assert_eq!(portkey.get(&beyond).await["data"], Value::Array(Vec::new()), "{beyond}");
+        assert_eq!(
+            portkey.get(&beyond).await["data"],
+            Value::Array(Vec::new()),
+            "{beyond}"
+        );
     }
 }
 
@@ -92,25 +101,44 @@ async fn filters_keep_what_was_asked_for() {
     let portkey = Portkey::start().await;
     for (query, slugs) in [
         ("/integrations?type=workspace", vec!["bedrock-research"]),
-        ("/integrations?tags=%7B%22stage%22%3A%22production%22%7D", vec!["openai-production"]),
-        ("/integrations?workspace_id=ws-shared", vec!["openai-production", "anthropic"]),
+        (
+            "/integrations?tags=%7B%22stage%22%3A%22production%22%7D",
+            vec!["openai-production"],
+        ),
+        (
+            "/integrations?workspace_id=ws-shared",
+            vec!["openai-production", "anthropic"],
+        ),
         (
             "/integrations?workspace_id=ws-shared&tags=%7B%22stage%22:%22production%22%7D",
             vec!["openai-production"],
         ),
         ("/mcp-integrations?search=ISSUE", vec!["issue-tracker"]),
         ("/mcp-integrations?search=nothing", vec![]),
-        ("/mcp-integrations?type=organisation", vec!["issue-tracker", "old-wiki"]),
-        ("/mcp-integrations?workspace_id=ws-research", vec!["documents"]),
+        (
+            "/mcp-integrations?type=organisation",
+            vec!["issue-tracker", "old-wiki"],
+        ),
+        (
+            "/mcp-integrations?workspace_id=ws-research",
+            vec!["documents"],
+        ),
         (
             "/providers?workspace_id=ws-research&tags=%7B%22stage%22:%22experiment%22%7D",
             vec!["claude-trials"],
         ),
-        ("/admin/workspaces?exact_name=Support+Bot", vec!["ws-support-bot"]),
+        (
+            "/admin/workspaces?exact_name=Support+Bot",
+            vec!["ws-support-bot"],
+        ),
         ("/admin/workspaces?name=upport", vec!["ws-support-bot"]),
         ("/admin/workspaces?status=archived", vec![]),
     ] {
-        assert_eq!(column(&portkey.get(query).await["data"], "slug"), slugs, "{query}");
+        assert_eq!(
+            column(&portkey.get(query).await["data"], "slug"),
+            slugs,
+            "{query}"
+        );
     }
 }
 
@@ -119,13 +147,22 @@ async fn each_list_has_its_own_envelope() {
     let portkey = Portkey::start().await;
     for (path, fields) in [
         ("/integrations", vec!["object", "total", "data"]),
-        ("/integrations/anthropic/models", vec!["total", "models", "allow_all_models"]),
+        (
+            "/integrations/anthropic/models",
+            vec!["total", "models", "allow_all_models"],
+        ),
         (
             "/integrations/anthropic/workspaces",
             vec!["total", "workspaces", "global_workspace_access"],
         ),
-        ("/providers?workspace_id=ws-shared", vec!["object", "total", "data"]),
-        ("/mcp-integrations", vec!["object", "total", "has_more", "data"]),
+        (
+            "/providers?workspace_id=ws-shared",
+            vec!["object", "total", "data"],
+        ),
+        (
+            "/mcp-integrations",
+            vec!["object", "total", "has_more", "data"],
+        ),
         (
             "/mcp-integrations/issue-tracker/capabilities",
             vec!["data", "counts", "total", "has_more"],
@@ -156,13 +193,22 @@ async fn each_list_has_its_usual_page_size() {
     for (path, list, body, usual) in [
         ("/integrations", "/integrations", integration, 100),
         ("/mcp-integrations", "/mcp-integrations", server, 100),
-        ("/providers", "/providers?workspace_id=ws-shared", provider, 50),
+        (
+            "/providers",
+            "/providers?workspace_id=ws-shared",
+            provider,
+            50,
+        ),
     ] {
         for _ in 0..usual {
             portkey.post(path, body.clone()).await;
         }
         let answer = portkey.get(list).await;
         assert!(answer["total"].as_u64().unwrap() > usual, "{list}");
-        assert_eq!(answer["data"].as_array().unwrap().len() as u64, usual, "{list}");
+        assert_eq!(
+            answer["data"].as_array().unwrap().len() as u64,
+            usual,
+            "{list}"
+        );
     }
 }

@@ -45,9 +45,20 @@ async fn a_job_is_drafted_started_finished_and_fetched() {
     assert_eq!(portkey.get(&item).await["status"], "success");
     let download = format!("{item}/download");
     let urls = [portkey.get(&download).await, portkey.get(&download).await];
-    assert!(urls[0]["signed_url"].as_str().unwrap().starts_with("https://"));
+    assert!(
+        urls[0]["signed_url"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://")
+    );
     assert_ne!(urls[0], urls[1]);
-    assert_eq!(portkey.refusal(Method::POST, &format!("{item}/cancel"), Value::Null).await.0, 400);
+    assert_eq!(
+        portkey
+            .refusal(Method::POST, &format!("{item}/cancel"), Value::Null)
+            .await
+            .0,
+        400
+    );
 }
 
 #[tokio::test]
@@ -56,14 +67,21 @@ async fn a_job_is_stopped_for_good() {
     let made = portkey.post(ALL, draft("ws-shared")).await;
     let item = format!("{ALL}/{}", made["id"].as_str().unwrap());
     let cancel = format!("{item}/cancel");
-    assert_eq!(portkey.refusal(Method::POST, &cancel, Value::Null).await.0, 400, "a draft");
+    assert_eq!(
+        portkey.refusal(Method::POST, &cancel, Value::Null).await.0,
+        400,
+        "a draft"
+    );
     portkey.post(&format!("{item}/start"), Value::Null).await;
     for _ in 0..2 {
         portkey.post(&cancel, Value::Null).await;
         assert_eq!(portkey.get(&item).await["status"], "stopped");
     }
     let start = format!("{item}/start");
-    assert_eq!(portkey.refusal(Method::POST, &start, Value::Null).await.0, 400);
+    assert_eq!(
+        portkey.refusal(Method::POST, &start, Value::Null).await.0,
+        400
+    );
 }
 
 #[tokio::test]
@@ -72,12 +90,18 @@ async fn exports_are_listed_by_workspace_and_keep_what_is_denied() {
     let mine = portkey.post(ALL, draft("ws-shared")).await;
     portkey.post(ALL, draft("ws-research")).await;
     let listed = portkey.get(&format!("{ALL}?workspace_id=ws-shared")).await;
-    assert_eq!(column(&listed["data"], "id"), [mine["id"].as_str().unwrap()]);
+    assert_eq!(
+        column(&listed["data"], "id"),
+        [mine["id"].as_str().unwrap()]
+    );
 
     let restrictions = format!("{ALL}/field-restrictions?workspace_id=");
     let denied =
         portkey.get(&format!("{restrictions}ws-support-bot")).await["deniedFields"].clone();
-    assert_eq!(portkey.get(&format!("{restrictions}ws-shared")).await["deniedFields"], json!([]));
+    assert_eq!(
+        portkey.get(&format!("{restrictions}ws-shared")).await["deniedFields"],
+        json!([])
+    );
     let mut asking = draft("ws-support-bot");
     asking["requested_data"] = denied;
     let with = |field: &str, value: Value| {
@@ -87,18 +111,33 @@ async fn exports_are_listed_by_workspace_and_keep_what_is_denied() {
     };
     for (body, status, word) in [
         (asking, 400, "request"),
-        (with("requested_data", json!(["ai_provider"])), 400, "requested_data[0]"),
+        (
+            with("requested_data", json!(["ai_provider"])),
+            400,
+            "requested_data[0]",
+        ),
         (with("requested_data", json!([])), 400, "requested_data"),
         (with("filters", Value::Null), 400, "filters"),
-        (with("filters", json!({ "page_size": 50_001 })), 400, "filters.page_size"),
-        (with("filters", json!({ "cost_min": "much" })), 400, "cost_min"),
+        (
+            with("filters", json!({ "page_size": 50_001 })),
+            400,
+            "filters.page_size",
+        ),
+        (
+            with("filters", json!({ "cost_min": "much" })),
+            400,
+            "cost_min",
+        ),
     ] {
         let (said, _, message) = portkey.refusal(Method::POST, ALL, body.clone()).await;
         assert_eq!(said, status, "{body}: {message}");
         assert!(message.contains(word), "{body}: {message}");
     }
     let missing = format!("{ALL}/none");
-    assert_eq!(portkey.refusal(Method::GET, &missing, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::GET, &missing, Value::Null).await.0,
+        404
+    );
 }
 
 #[tokio::test]

@@ -19,7 +19,10 @@ fn entry(trace: &str) -> Value {
 #[tokio::test]
 async fn a_log_is_read_back_with_what_it_cost() {
     let portkey = Portkey::start().await;
-    for (body, count) in [(entry("alone"), 1), (json!([entry("first"), entry("second")]), 2)] {
+    for (body, count) in [
+        (entry("alone"), 1),
+        (json!([entry("first"), entry("second")]), 2),
+    ] {
         let made = portkey.post("/logs", body.clone()).await;
         assert_eq!(made["log_ids"].as_array().unwrap().len(), count);
         let id = made["log_ids"][0].as_str().unwrap();
@@ -51,12 +54,17 @@ async fn one_wrong_log_keeps_all_out() {
         (json!({}), "request"),
         (json!([entry("right"), wrong]), "[1].response.status"),
         (json!([1]), "[0]"),
-        (json!({ "request": { "url": "x" }, "response": { "body": {} } }), "request.url"),
+        (
+            json!({ "request": { "url": "x" }, "response": { "body": {} } }),
+            "request.url",
+        ),
     ] {
         let (status, code, message) = portkey.refusal(Method::POST, "/logs", body.clone()).await;
         assert_eq!((status, code.as_str()), (400, "AB01"), "{body}");
         assert!(message.contains(field), "{body}: {message}");
     }
-    let refusal = portkey.refusal(Method::GET, "/logs/none", Value::Null).await;
+    let refusal = portkey
+        .refusal(Method::GET, "/logs/none", Value::Null)
+        .await;
     assert_eq!((refusal.0, refusal.1.as_str()), (404, "AB08"));
 }

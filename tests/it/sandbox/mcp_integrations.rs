@@ -18,15 +18,28 @@ async fn an_mcp_integration_is_found_by_id_and_by_slug() {
     assert_eq!(read["type"], "workspace");
     assert_eq!(read["status"], "active");
     assert_eq!(read["description"], Value::Null);
-    assert_eq!(read["configurations"]["timeout"], 5, "what is not declared is kept");
-    assert_ne!(read["configurations"]["custom_headers"]["x-tenant"], "tenant-0001");
+    assert_eq!(
+        read["configurations"]["timeout"], 5,
+        "what is not declared is kept"
+    );
+    assert_ne!(
+        read["configurations"]["custom_headers"]["x-tenant"],
+        "tenant-0001"
+    );
 
     let listed = portkey.get("/mcp-integrations?search=new+server").await;
     assert_eq!(listed["data"][0]["workspaces_count"], 1);
-    assert_eq!(portkey.delete(&format!("/mcp-integrations/{id}")).await, json!({}));
+    assert_eq!(
+        portkey.delete(&format!("/mcp-integrations/{id}")).await,
+        json!({})
+    );
     for handle in [id, slug] {
         let path = format!("/mcp-integrations/{handle}");
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404, "{path}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            404,
+            "{path}"
+        );
     }
 }
 
@@ -36,20 +49,32 @@ async fn capabilities_are_counted_by_type_and_switched_by_name() {
     let path = "/mcp-integrations/issue-tracker/capabilities";
     let all = portkey.get(path).await;
     let counts = all["counts"].as_object().unwrap();
-    let sum: u64 = counts.values().map(|count| count["total"].as_u64().unwrap()).sum();
+    let sum: u64 = counts
+        .values()
+        .map(|count| count["total"].as_u64().unwrap())
+        .sum();
     assert_eq!(all["total"], sum);
-    for (kind, count) in
-        [("tool", "tools"), ("prompt", "prompts"), ("resource_template", "resource_templates")]
-    {
+    for (kind, count) in [
+        ("tool", "tools"),
+        ("prompt", "prompts"),
+        ("resource_template", "resource_templates"),
+    ] {
         let some = portkey.get(&format!("{path}?type={kind}")).await;
         assert_eq!(some["total"], counts[count]["total"], "{kind}");
-        assert!(column(&some["data"], "type").iter().all(|given| *given == kind));
+        assert!(
+            column(&some["data"], "type")
+                .iter()
+                .all(|given| *given == kind)
+        );
         assert_eq!(some["counts"], all["counts"], "the counts are of all");
     }
 
     let switch = |name: &str, enabled: bool| json!({ "capabilities": [{ "name": name, "type": "tool", "enabled": enabled }] });
     let enabled = |answer: &Value| answer["counts"]["tools"]["enabled"].as_u64().unwrap();
-    assert_eq!(portkey.put(path, switch("get_issue", false)).await, json!({ "success": true }));
+    assert_eq!(
+        portkey.put(path, switch("get_issue", false)).await,
+        json!({ "success": true })
+    );
     assert_eq!(enabled(&portkey.get(path).await) + 1, enabled(&all));
     portkey.put(path, switch("get_issue", true)).await;
     assert_eq!(enabled(&portkey.get(path).await), enabled(&all));
@@ -60,7 +85,11 @@ async fn capabilities_are_counted_by_type_and_switched_by_name() {
     ] });
     let refusal = portkey.refusal(Method::PUT, path, partly).await;
     assert_eq!((refusal.0, refusal.1.as_str()), (404, "AB08"));
-    assert_eq!(enabled(&portkey.get(path).await), enabled(&all), "nothing was switched");
+    assert_eq!(
+        enabled(&portkey.get(path).await),
+        enabled(&all),
+        "nothing was switched"
+    );
     let template = json!({ "capabilities": [
         { "name": "issue", "type": "resource_template", "enabled": false }] });
     assert_eq!(portkey.refusal(Method::PUT, path, template).await.0, 400);
@@ -87,13 +116,22 @@ async fn a_sync_replaces_the_catalogue_but_not_the_switches() {
     assert_ne!(after["last_synced_at"], before["last_synced_at"]);
 
     let capabilities = portkey.get(&format!("{path}/capabilities")).await;
-    assert_eq!(column(&capabilities["data"], "name"), ["close_issue", "reopen_issue"]);
-    assert_eq!(capabilities["data"][0]["enabled"], false, "it was off before");
+    assert_eq!(
+        column(&capabilities["data"], "name"),
+        ["close_issue", "reopen_issue"]
+    );
+    assert_eq!(
+        capabilities["data"][0]["enabled"], false,
+        "it was off before"
+    );
     assert_eq!(capabilities["data"][0]["title"], "Close");
     assert_eq!(capabilities["data"][1]["enabled"], true);
 
     portkey.post(&format!("{path}/sync"), Value::Null).await;
-    assert_eq!(portkey.get(&format!("{path}/capabilities")).await["total"], 2);
+    assert_eq!(
+        portkey.get(&format!("{path}/capabilities")).await["total"],
+        2
+    );
 }
 
 #[tokio::test]
@@ -131,8 +169,14 @@ async fn access_has_two_shapes_and_merges_or_replaces() {
         .map(|row| row["enabled"].as_bool().unwrap())
         .collect();
     let workspaces = portkey.get("/admin/workspaces").await;
-    let [shared, research, support] = column(&workspaces["data"], "id")[..] else { panic!() };
-    assert_eq!(column(&new["data"], "id"), [shared, support, research], "UUIDs");
+    let [shared, research, support] = column(&workspaces["data"], "id")[..] else {
+        panic!()
+    };
+    assert_eq!(
+        column(&new["data"], "id"),
+        [shared, support, research],
+        "UUIDs"
+    );
     assert_eq!(enabled, [false, true, true]);
 
     let replace = json!({ "workspaces": [{ "id": "ws-shared", "enabled": true }],

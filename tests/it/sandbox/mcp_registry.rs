@@ -61,7 +61,8 @@ async fn what_cannot_be_asked_is_refused() {
     ] {
         assert_eq!(portkey.registry(query).await.0, status, "{query}");
     }
-    let (_, none) =
-        portkey.registry("workspace_id=ws-shared&updated_since=2027-01-01T00:00:00Z").await;
+    let (_, none) = portkey
+        .registry("workspace_id=ws-shared&updated_since=2027-01-01T00:00:00Z")
+        .await;
     assert_eq!(none["metadata"]["count"], 0);
 }

@@ -19,25 +19,57 @@ async fn an_mcp_server_comes_and_goes() {
     let read = portkey.get(&by_slug).await;
     assert_eq!(read, portkey.get(&format!("/mcp-servers/{id}")).await);
     let integration = portkey.get("/mcp-integrations/issue-tracker").await;
-    assert_eq!(read["mcp_integration_id"], integration["id"], "an id, though a slug was sent");
+    assert_eq!(
+        read["mcp_integration_id"], integration["id"],
+        "an id, though a slug was sent"
+    );
     let details = &read["mcp_integration_details"];
-    for field in ["id", "slug", "url", "transport", "auth_type", "configurations"] {
+    for field in [
+        "id",
+        "slug",
+        "url",
+        "transport",
+        "auth_type",
+        "configurations",
+    ] {
         assert_eq!(details[field], integration[field], "{field}");
     }
-    assert_ne!(details["configurations"]["custom_headers"]["authorization"], Value::Null);
+    assert_ne!(
+        details["configurations"]["custom_headers"]["authorization"],
+        Value::Null
+    );
 
     // Each row goes on from the one before it.
     for (change, name, description) in [
-        (json!({ "description": "Twice" }), "Second Look", json!("Twice")),
+        (
+            json!({ "description": "Twice" }),
+            "Second Look",
+            json!("Twice"),
+        ),
         (json!({ "name": "Third" }), "Third", json!("Twice")),
-        (json!({ "description": null, "slug": "other" }), "Third", Value::Null),
+        (
+            json!({ "description": null, "slug": "other" }),
+            "Third",
+            Value::Null,
+        ),
     ] {
-        assert_eq!(portkey.put(&format!("/mcp-servers/{id}"), change.clone()).await, json!({}));
+        assert_eq!(
+            portkey
+                .put(&format!("/mcp-servers/{id}"), change.clone())
+                .await,
+            json!({})
+        );
         let read = portkey.get(&by_slug).await;
-        assert_eq!((&read["name"], &read["description"]), (&json!(name), &description), "{change}");
+        assert_eq!(
+            (&read["name"], &read["description"]),
+            (&json!(name), &description),
+            "{change}"
+        );
     }
     assert_eq!(portkey.delete(&by_slug).await, json!({}));
-    let gone = portkey.refusal(Method::GET, &format!("/mcp-servers/{id}"), Value::Null).await;
+    let gone = portkey
+        .refusal(Method::GET, &format!("/mcp-servers/{id}"), Value::Null)
+        .await;
     assert_eq!((gone.0, gone.1.as_str()), (404, "AB08"));
 }
 
@@ -51,15 +83,24 @@ async fn servers_are_listed_by_workspace() {
     let papers = papers["id"].as_str().unwrap();
     for (query, slugs) in [
         ("workspace_id=ws-shared".to_owned(), vec!["issues"]),
-        ("workspace_id=ws-research&search=PAPER".to_owned(), vec!["papers"]),
+        (
+            "workspace_id=ws-research&search=PAPER".to_owned(),
+            vec!["papers"],
+        ),
         ("workspace_id=ws-research&search=issue".to_owned(), vec![]),
-        (format!("workspace_id=ws-research&id=x,{papers}"), vec!["papers"]),
+        (
+            format!("workspace_id=ws-research&id=x,{papers}"),
+            vec!["papers"],
+        ),
         (format!("workspace_id=ws-shared&id={papers}"), vec![]),
     ] {
         let list = portkey.get(&format!("/mcp-servers?{query}")).await;
         assert_eq!(column(&list["data"], "slug"), slugs, "{query}");
         assert_eq!(list["total"], slugs.len(), "{query}");
-        assert!(list.get("object").is_none(), "this list does not call itself one");
+        assert!(
+            list.get("object").is_none(),
+            "this list does not call itself one"
+        );
     }
     let listed = portkey.get("/mcp-servers?workspace_id=ws-shared").await;
     let server = &listed["data"][0];
@@ -83,13 +124,21 @@ async fn a_server_that_cannot_be_is_refused() {
         (server("issues", "issue-tracker", "ws-shared"), 409, "AB07"),
         (server("ab", "issue-tracker", "ws-shared"), 400, "AB01"),
         (server(&long, "issue-tracker", "ws-shared"), 400, "AB01"),
-        (json!({ "name": "New", "workspace_id": "ws-shared" }), 400, "AB01"),
+        (
+            json!({ "name": "New", "workspace_id": "ws-shared" }),
+            400,
+            "AB01",
+        ),
     ] {
-        let refusal = portkey.refusal(Method::POST, "/mcp-servers", body.clone()).await;
+        let refusal = portkey
+            .refusal(Method::POST, "/mcp-servers", body.clone())
+            .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{body}");
     }
     let long = json!({ "description": "d".repeat(501) });
-    let refusal = portkey.refusal(Method::PUT, "/mcp-servers/issues", long).await;
+    let refusal = portkey
+        .refusal(Method::PUT, "/mcp-servers/issues", long)
+        .await;
     assert_eq!(refusal.0, 400);
     assert!(refusal.2.contains("description"));
 }
@@ -104,27 +153,48 @@ async fn a_servers_switches_are_its_own() {
     };
     let before = portkey.get(path).await;
     let closed = find(&before, "close_issue");
-    assert_eq!((&closed["enabled"], &closed["integration_enabled"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&closed["enabled"], &closed["integration_enabled"]),
+        (&json!(true), &json!(false))
+    );
     let switch = json!({ "capabilities": [
         { "name": "get_issue", "type": "tool", "enabled": false }] });
     assert_eq!(portkey.put(path, switch).await, json!({ "success": true }));
     let after = portkey.get(path).await;
     let off = find(&after, "get_issue");
-    assert_eq!((&off["enabled"], &off["integration_enabled"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&off["enabled"], &off["integration_enabled"]),
+        (&json!(false), &json!(true))
+    );
     let enabled = |list: &Value| list["counts"]["tools"]["enabled"].as_u64().unwrap();
     assert_eq!(enabled(&after) + 1, enabled(&before));
 
-    let other = portkey.get("/mcp-servers/support-issues/capabilities").await;
+    let other = portkey
+        .get("/mcp-servers/support-issues/capabilities")
+        .await;
     assert_eq!(find(&other, "get_issue")["enabled"], true, "another server");
-    let above = portkey.get("/mcp-integrations/issue-tracker/capabilities").await;
-    assert_eq!(find(&above, "get_issue")["enabled"], true, "the integration");
+    let above = portkey
+        .get("/mcp-integrations/issue-tracker/capabilities")
+        .await;
+    assert_eq!(
+        find(&above, "get_issue")["enabled"],
+        true,
+        "the integration"
+    );
 
-    let second = portkey.get(&format!("{path}?page=2&page_size=5&type=tool")).await;
+    let second = portkey
+        .get(&format!("{path}?page=2&page_size=5&type=tool"))
+        .await;
     assert_eq!(second["data"].as_array().unwrap().len(), 3);
-    assert_eq!((&second["total"], &second["has_more"]), (&json!(8), &json!(false)));
+    assert_eq!(
+        (&second["total"], &second["has_more"]),
+        (&json!(8), &json!(false))
+    );
     let unknown = json!({ "capabilities": [{ "name": "fly", "type": "tool", "enabled": true }] });
     assert_eq!(portkey.refusal(Method::PUT, path, unknown).await.0, 404);
-    let zero = portkey.refusal(Method::GET, &format!("{path}?page=0"), Value::Null).await;
+    let zero = portkey
+        .refusal(Method::GET, &format!("{path}?page=0"), Value::Null)
+        .await;
     assert_eq!(zero.0, 400, "the first page is 1");
 }
 
@@ -136,15 +206,26 @@ async fn a_sync_gives_a_server_a_catalogue_of_its_own() {
     assert_eq!(portkey.get(&format!("{path}/metadata")).await, above);
 
     let news = json!({ "server_version": "1.0.0", "title": "Papers" });
-    assert_eq!(portkey.post(&format!("{path}/metadata/sync"), news).await, json!({}));
+    assert_eq!(
+        portkey.post(&format!("{path}/metadata/sync"), news).await,
+        json!({})
+    );
     let own = portkey.get(&format!("{path}/metadata")).await;
     assert_eq!(own["server_version"], "1.0.0");
     assert_eq!(own["server_name"], above["server_name"]);
     assert_ne!(own["last_synced_at"], above["last_synced_at"]);
-    assert_eq!(portkey.get("/mcp-integrations/documents/metadata").await, above);
+    assert_eq!(
+        portkey.get("/mcp-integrations/documents/metadata").await,
+        above
+    );
 
     let offers = json!({ "capabilities": [{ "type": "tool", "name": "find_paper" }] });
-    assert_eq!(portkey.post(&format!("{path}/capabilities/sync"), offers).await, json!({}));
+    assert_eq!(
+        portkey
+            .post(&format!("{path}/capabilities/sync"), offers)
+            .await,
+        json!({})
+    );
     let list = portkey.get(&format!("{path}/capabilities")).await;
     assert_eq!(column(&list["data"], "name"), ["find_paper"]);
     assert_eq!(list["data"][0]["integration_enabled"], Value::Null);
@@ -154,7 +235,10 @@ async fn a_sync_gives_a_server_a_catalogue_of_its_own() {
 async fn a_test_reaches_what_is_behind_the_server() {
     let portkey = Portkey::start().await;
     let told = portkey.post("/mcp-servers/papers/test", Value::Null).await;
-    assert_eq!((&told["success"], &told["server_name"]), (&json!(true), &json!("Research Papers")));
+    assert_eq!(
+        (&told["success"], &told["server_name"]),
+        (&json!(true), &json!("Research Papers"))
+    );
     portkey.delete("/mcp-integrations/documents").await;
     let told = portkey.post("/mcp-servers/papers/test", Value::Null).await;
     assert_eq!(told["success"], false);
@@ -177,11 +261,22 @@ async fn users_may_until_they_may_not() {
     // Each row goes on from the one before it.
     for (change, researcher, supporter) in [
         (grant(RESEARCHER), (true, true), (false, false)),
-        (json!({ "default_user_access": "allow" }), (true, true), (true, false)),
+        (
+            json!({ "default_user_access": "allow" }),
+            (true, true),
+            (true, false),
+        ),
         (grant(SUPPORTER), (true, true), (true, true)),
-        (json!({ "default_user_access": "deny" }), (true, true), (true, true)),
+        (
+            json!({ "default_user_access": "deny" }),
+            (true, true),
+            (true, true),
+        ),
     ] {
-        assert_eq!(portkey.put(path, change.clone()).await, json!({ "success": true }));
+        assert_eq!(
+            portkey.put(path, change.clone()).await,
+            json!({ "success": true })
+        );
         assert_eq!(allowed(RESEARCHER).await, researcher, "{change}");
         assert_eq!(allowed(SUPPORTER).await, supporter, "{change}");
     }
@@ -189,7 +284,10 @@ async fn users_may_until_they_may_not() {
     assert_eq!(column(&found["data"], "user_id"), [SUPPORTER]);
     let paged = portkey.get(&format!("{path}?page_size=2")).await;
     assert_eq!(paged["has_more"], true);
-    assert_eq!(portkey.refusal(Method::PUT, path, grant("nobody")).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::PUT, path, grant("nobody")).await.0,
+        404
+    );
     let word = json!({ "default_user_access": "maybe" });
     assert_eq!(portkey.refusal(Method::PUT, path, word).await.0, 400);
 }
@@ -199,7 +297,10 @@ async fn a_connection_ends_when_it_is_deleted() {
     let portkey = Portkey::start().await;
     let path = "/mcp-servers/papers/connections";
     let list = portkey.get(path).await;
-    assert_eq!((&list["total"], &list["has_more"]), (&json!(2), &json!(false)));
+    assert_eq!(
+        (&list["total"], &list["has_more"]),
+        (&json!(2), &json!(false))
+    );
     let one = portkey.get(&format!("{path}?user_id={RESEARCHER}")).await;
     assert_eq!(column(&one["data"], "user_id"), [RESEARCHER]);
 
@@ -208,7 +309,15 @@ async fn a_connection_ends_when_it_is_deleted() {
     assert!(unnamed.2.contains("user_id"));
     let delete = format!("{path}?user_id={RESEARCHER}");
     assert_eq!(portkey.delete(&delete).await, json!({ "success": true }));
-    assert_eq!(portkey.refusal(Method::DELETE, &delete, Value::Null).await.0, 404);
-    let access = portkey.get("/mcp-servers/papers/user-access?search=Research").await;
+    assert_eq!(
+        portkey
+            .refusal(Method::DELETE, &delete, Value::Null)
+            .await
+            .0,
+        404
+    );
+    let access = portkey
+        .get("/mcp-servers/papers/user-access?search=Research")
+        .await;
     assert_eq!(access["data"][0]["connection_status"], "not_connected");
 }

@@ -95,7 +95,8 @@ impl Portkey {
 
     /// A request without a key.
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.sandbox.base_url()))
+        self.client
+            .request(method, format!("{}{path}", self.sandbox.base_url()))
     }
 
     /// Sends with a key and, unless it is `null`, a JSON body.
@@ -107,7 +108,9 @@ impl Portkey {
     async fn send_as(&self, key: &str, method: Method, path: &str, body: Value) -> Response {
         let mut request = self.request(method, path).header("x-portkey-api-key", key);
         if !body.is_null() {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         request.send().await.unwrap()
     }
@@ -154,5 +157,8 @@ async fn json(answer: Response) -> Value {
 /// One field of each item of a list.
 fn column<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     let items = list.as_array().expect("a list");
-    items.iter().map(|item| item[field].as_str().expect("a text")).collect()
+    items
+        .iter()
+        .map(|item| item[field].as_str().expect("a text"))
+        .collect()
 }

@@ -24,14 +24,24 @@ async fn prices_need_no_key_and_agree_with_each_other() {
     for (model, listed) in models {
         let path = format!("/model-configs/pricing/openai/{model}");
         let (status, price) = portkey.public(Method::GET, &path).await;
-        assert_eq!((status, &price), (200, &listed["pricing_config"]), "{model}");
+        assert_eq!(
+            (status, &price),
+            (200, &listed["pricing_config"]),
+            "{model}"
+        );
         assert_eq!(price["currency"], "USD");
         for token in ["request_token", "response_token"] {
             let cents = price["pay_as_you_go"][token]["price"].as_f64().unwrap();
-            assert!(cents > 0.0 && cents < 0.01, "{model}: {cents} cents for one {token}");
+            assert!(
+                cents > 0.0 && cents < 0.01,
+                "{model}: {cents} cents for one {token}"
+            );
         }
         let path = format!("/model-configs/general/openai/{model}");
-        assert!(portkey.public(Method::GET, &path).await.1["params"].is_array(), "{model}");
+        assert!(
+            portkey.public(Method::GET, &path).await.1["params"].is_array(),
+            "{model}"
+        );
     }
 }
 
@@ -61,6 +71,10 @@ async fn only_the_catalogue_is_public() {
         (Method::GET, "/v1/integrations", 401),
         (Method::GET, "/v0.1/servers", 401),
     ] {
-        assert_eq!(portkey.public(method.clone(), path).await.0, status, "{method} {path}");
+        assert_eq!(
+            portkey.public(method.clone(), path).await.0,
+            status,
+            "{method} {path}"
+        );
     }
 }

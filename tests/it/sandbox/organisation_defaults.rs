@@ -11,8 +11,13 @@ const PATH: &str = "/admin/organisation/defaults";
 /// Sends to the second version of the API.
 async fn v2(portkey: &Portkey, method: Method, body: Value) -> (u16, Value) {
     let url = portkey.sandbox.base_url().replace("/v1", "/v2") + PATH;
-    let request = portkey.client.request(method, url).header("x-portkey-api-key", KEY);
-    let request = request.header("content-type", "application/json").body(body.to_string());
+    let request = portkey
+        .client
+        .request(method, url)
+        .header("x-portkey-api-key", KEY);
+    let request = request
+        .header("content-type", "application/json")
+        .body(body.to_string());
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), read(answer).await)
 }
@@ -28,13 +33,33 @@ async fn a_list_given_replaces_and_a_list_left_out_stays() {
     // Each row goes on from the one before it.
     for (change, input, output) in [
         (json!({}), vec![PLAIN], vec![]),
-        (json!({ "output_guardrails": [plain, second] }), vec![PLAIN], vec![PLAIN, second]),
-        (json!({ "output_guardrails": [second], "input_guardrails": [] }), vec![], vec![second]),
+        (
+            json!({ "output_guardrails": [plain, second] }),
+            vec![PLAIN],
+            vec![PLAIN, second],
+        ),
+        (
+            json!({ "output_guardrails": [second], "input_guardrails": [] }),
+            vec![],
+            vec![second],
+        ),
     ] {
-        assert_eq!(v2(&portkey, Method::PUT, change.clone()).await, (200, json!({})), "{change}");
+        assert_eq!(
+            v2(&portkey, Method::PUT, change.clone()).await,
+            (200, json!({})),
+            "{change}"
+        );
         let (_, defaults) = v2(&portkey, Method::GET, json!({})).await;
-        assert_eq!(column(&defaults["input_guardrails"], "slug"), input, "{change}");
-        assert_eq!(column(&defaults["output_guardrails"], "slug"), output, "{change}");
+        assert_eq!(
+            column(&defaults["input_guardrails"], "slug"),
+            input,
+            "{change}"
+        );
+        assert_eq!(
+            column(&defaults["output_guardrails"], "slug"),
+            output,
+            "{change}"
+        );
     }
 }
 
@@ -44,14 +69,26 @@ async fn lists_are_lists_of_guardrails() {
     for list in [json!("a"), json!([1]), json!([""]), Value::Null] {
         let body = json!({ "input_guardrails": list });
         let (status, answer) = v2(&portkey, Method::PUT, body.clone()).await;
-        assert_eq!((status, &answer["data"]["errorCode"]), (400, &json!("AB01")), "{body}");
+        assert_eq!(
+            (status, &answer["data"]["errorCode"]),
+            (400, &json!("AB01")),
+            "{body}"
+        );
     }
     let unknown = json!({ "input_guardrails": [PLAIN, "guard_none"], "output_guardrails": [] });
     let (status, answer) = v2(&portkey, Method::PUT, unknown).await;
-    assert_eq!((status, &answer["data"]["errorCode"]), (403, &json!("AB03")), "{answer}");
+    assert_eq!(
+        (status, &answer["data"]["errorCode"]),
+        (403, &json!("AB03")),
+        "{answer}"
+    );
     let of_a_workspace = json!({ "input_guardrails": ["guard_personal-data"] });
     let (status, answer) = v2(&portkey, Method::PUT, of_a_workspace).await;
-    assert_eq!((status, &answer["data"]["errorCode"]), (400, &json!("AB01")), "{answer}");
+    assert_eq!(
+        (status, &answer["data"]["errorCode"]),
+        (400, &json!("AB01")),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -59,5 +96,9 @@ async fn the_first_version_does_not_know_them() {
     let portkey = Portkey::start().await;
     let answer = portkey.send(Method::GET, PATH, Value::Null).await;
     assert_eq!(answer.status(), 400);
-    assert_eq!(read(answer).await["status"], "failure", "the gateway answers, not the API");
+    assert_eq!(
+        read(answer).await["status"],
+        "failure",
+        "the gateway answers, not the API"
+    );
 }

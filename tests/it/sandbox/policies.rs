@@ -17,7 +17,9 @@ fn policy(kind: &str, change: Value) -> Value {
         _ => json!({ "type": "requests", "unit": "rpw", "value": 5 }),
     };
     for more in [own, change] {
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
     }
     body
 }
@@ -37,7 +39,10 @@ async fn a_policy_ends_in_the_archive() {
         assert_eq!(read["status"], "active");
         assert_ne!(read["workspace_id"], "ws-shared", "a slug becomes a UUID");
         let list = portkey.get(&active).await;
-        assert_eq!((list["total"].as_u64(), &list["data"][0]["id"]), (Some(1), &read["id"]));
+        assert_eq!(
+            (list["total"].as_u64(), &list["data"][0]["id"]),
+            (Some(1), &read["id"])
+        );
 
         assert_eq!(portkey.delete(&path).await, json!({}));
         assert_eq!(portkey.get(&active).await["total"], 0);
@@ -48,13 +53,23 @@ async fn a_policy_ends_in_the_archive() {
             (Method::DELETE, path.clone()),
         ] {
             let refusal = portkey.refusal(method.clone(), &path, json!({})).await;
-            assert_eq!((refusal.0, refusal.1.as_str()), (404, "AB08"), "{method} {path}");
+            assert_eq!(
+                (refusal.0, refusal.1.as_str()),
+                (404, "AB08"),
+                "{method} {path}"
+            );
         }
         let archived = portkey.get(&format!("{active}&status=archived")).await;
         assert_eq!(archived["data"][0]["id"], read["id"]);
-        assert_eq!(portkey.get(&format!("{path}?status=archived")).await["status"], "archived");
+        assert_eq!(
+            portkey.get(&format!("{path}?status=archived")).await["status"],
+            "archived"
+        );
         let nowhere = format!("{kind}?workspace_id=ws-none");
-        assert_eq!(portkey.refusal(Method::GET, &nowhere, Value::Null).await.0, 403);
+        assert_eq!(
+            portkey.refusal(Method::GET, &nowhere, Value::Null).await.0,
+            403
+        );
     }
 }
 
@@ -66,31 +81,69 @@ async fn policies_are_refused_for_a_reason() {
         (USAGE, json!({ "conditions": [] }), "conditions"),
         (RATE, json!({ "conditions": [] }), "conditions"),
         (USAGE, json!({ "group_by": [] }), "group_by"),
-        (RATE, json!({ "group_by": [{ "key": "metadata." }] }), "group_by[0]"),
+        (
+            RATE,
+            json!({ "group_by": [{ "key": "metadata." }] }),
+            "group_by[0]",
+        ),
         (USAGE, json!({ "alert_threshold": 0 }), "alert_threshold"),
-        (RATE, json!({ "description": "d".repeat(501) }), "description"),
+        (
+            RATE,
+            json!({ "description": "d".repeat(501) }),
+            "description",
+        ),
         (RATE, json!({ "status": "paused" }), "status"),
-        (USAGE, when(json!({ "field": "model", "operator": "is", "value": "x" })), "key"),
-        (USAGE, when(json!({ "key": "metadata.", "value": "x" })), "conditions[0]"),
+        (
+            USAGE,
+            when(json!({ "field": "model", "operator": "is", "value": "x" })),
+            "key",
+        ),
+        (
+            USAGE,
+            when(json!({ "key": "metadata.", "value": "x" })),
+            "conditions[0]",
+        ),
         (RATE, when(json!({ "key": "model" })), "conditions[0]"),
-        (RATE, when(json!({ "key": "model", "value": [1] })), "conditions[0]"),
+        (
+            RATE,
+            when(json!({ "key": "model", "value": [1] })),
+            "conditions[0]",
+        ),
         (USAGE, json!({ "credit_limit": -1 }), "credit_limit"),
         (USAGE, json!({ "alert_threshold": 12.5 }), "alert_threshold"),
-        (USAGE, json!({ "type": "tokens", "credit_limit": 99 }), "credit_limit"),
-        (USAGE, json!({ "periodic_reset": "weekly", "periodic_reset_days": 7 }), "periodic_reset"),
-        (USAGE, json!({ "periodic_reset_days": 366 }), "periodic_reset_days"),
+        (
+            USAGE,
+            json!({ "type": "tokens", "credit_limit": 99 }),
+            "credit_limit",
+        ),
+        (
+            USAGE,
+            json!({ "periodic_reset": "weekly", "periodic_reset_days": 7 }),
+            "periodic_reset",
+        ),
+        (
+            USAGE,
+            json!({ "periodic_reset_days": 366 }),
+            "periodic_reset_days",
+        ),
         (RATE, json!({ "unit": "rpc" }), "unit"),
         (RATE, json!({ "type": "cost" }), "type"),
         (RATE, json!({ "target": "images" }), "target"),
     ] {
         let body = policy(kind, change.clone());
         let (status, code, message) = portkey.refusal(Method::POST, kind, body).await;
-        assert_eq!((status, code.as_str()), (400, "AB01"), "{change}: {message}");
+        assert_eq!(
+            (status, code.as_str()),
+            (400, "AB01"),
+            "{change}: {message}"
+        );
         assert!(message.contains(named), "{change}: {message}");
     }
     let several = json!({ "key": "metadata.team", "value": ["a", "b"], "excludes": "c" });
     for kind in [USAGE, RATE] {
-        portkey.post(kind, policy(kind, when(several.clone()))).await;
+        portkey
+            .post(kind, policy(kind, when(several.clone())))
+            .await;
     }
 }
 
@@ -98,27 +151,52 @@ async fn policies_are_refused_for_a_reason() {
 async fn an_update_has_three_values() {
     let portkey = Portkey::start().await;
     let path = made(&portkey, USAGE).await;
-    portkey.put(&path, json!({ "periodic_reset": "weekly" })).await;
+    portkey
+        .put(&path, json!({ "periodic_reset": "weekly" }))
+        .await;
     let both = json!({ "periodic_reset_days": 7 });
-    assert_eq!(portkey.refusal(Method::PUT, &path, both).await.0, 400, "weekly is still there");
+    assert_eq!(
+        portkey.refusal(Method::PUT, &path, both).await.0,
+        400,
+        "weekly is still there"
+    );
     let change = json!({ "periodic_reset": null, "periodic_reset_days": 7, "type": "tokens",
         "conditions": [{ "key": "provider", "value": "openai" }] });
     assert_eq!(portkey.put(&path, change).await, json!({}));
     let read = portkey.get(&path).await;
     assert_eq!(read["periodic_reset_days"], 7);
-    assert_eq!((&read["periodic_reset"], &read["type"]), (&Value::Null, &json!("cost")));
-    assert_eq!((&read["alert_threshold"], &read["credit_limit"]), (&json!(10), &json!(12.5)));
-    assert_eq!(read["conditions"], json!([{ "key": "provider", "value": "openai" }]));
-    let low = portkey.refusal(Method::PUT, &path, json!({ "credit_limit": 9 })).await;
+    assert_eq!(
+        (&read["periodic_reset"], &read["type"]),
+        (&Value::Null, &json!("cost"))
+    );
+    assert_eq!(
+        (&read["alert_threshold"], &read["credit_limit"]),
+        (&json!(10), &json!(12.5))
+    );
+    assert_eq!(
+        read["conditions"],
+        json!([{ "key": "provider", "value": "openai" }])
+    );
+    let low = portkey
+        .refusal(Method::PUT, &path, json!({ "credit_limit": 9 }))
+        .await;
     assert!(low.0 == 400 && low.2.contains("alert_threshold"), "{low:?}");
-    portkey.put(&path, json!({ "alert_threshold": null, "credit_limit": 9 })).await;
+    portkey
+        .put(&path, json!({ "alert_threshold": null, "credit_limit": 9 }))
+        .await;
     assert_eq!(portkey.get(&path).await["alert_threshold"], Value::Null);
 
     let path = made(&portkey, RATE).await;
-    portkey.put(&path, json!({ "unit": "rpd", "target": "mcp_tools" })).await;
+    portkey
+        .put(&path, json!({ "unit": "rpd", "target": "mcp_tools" }))
+        .await;
     let read = portkey.get(&path).await;
     assert_eq!((&read["unit"], &read["value"]), (&json!("rpd"), &json!(5)));
-    assert_eq!(read.get("target"), None, "a target is given at first or never");
+    assert_eq!(
+        read.get("target"),
+        None,
+        "a target is given at first or never"
+    );
 }
 
 #[tokio::test]
@@ -126,10 +204,16 @@ async fn policy_of_the_documents_is_stored_as_written() {
     let portkey = Portkey::start().await;
     let conditions = json!([{ "key": "mcp_tool", "value": "*", "excludes": ["a", "b"] },
         { "key": "a_key_of_tomorrow", "value": "x" }]);
-    for (kind, more) in [(USAGE, json!({})), (RATE, json!({ "unit": "tpd", "type": "tokens" }))] {
+    for (kind, more) in [
+        (USAGE, json!({})),
+        (RATE, json!({ "unit": "tpd", "type": "tokens" })),
+    ] {
         let mut change = json!({ "description": "d".repeat(500), "status": "active",
             "conditions": conditions, "group_by": [] });
-        change.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        change
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         let mut body = policy(kind, change);
         body.as_object_mut().unwrap().shift_remove("group_by");
         let made = portkey.post(kind, body.clone()).await;
@@ -140,9 +224,17 @@ async fn policy_of_the_documents_is_stored_as_written() {
         }
         assert_eq!(read["group_by"], json!([]), "{kind}");
         portkey.put(&path, json!({ "description": null })).await;
-        assert_eq!(portkey.get(&path).await["description"], Value::Null, "{kind}");
+        assert_eq!(
+            portkey.get(&path).await["description"],
+            Value::Null,
+            "{kind}"
+        );
         let unknown = format!("{path}?status=AAA");
-        assert_eq!(portkey.refusal(Method::GET, &unknown, Value::Null).await.0, 400, "{kind}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &unknown, Value::Null).await.0,
+            400,
+            "{kind}"
+        );
     }
 }
 
@@ -152,22 +244,34 @@ async fn lists_are_filtered() {
     for change in [json!({ "unit": "rpm" }), json!({ "type": "tokens" })] {
         portkey.post(RATE, policy(RATE, change)).await;
     }
-    for (query, total) in
-        [("", 2), ("&unit=rpm", 1), ("&type=tokens", 1), ("&type=tokens&unit=rpm", 0)]
-    {
-        let list = portkey.get(&format!("{RATE}?workspace_id=ws-shared{query}")).await;
+    for (query, total) in [
+        ("", 2),
+        ("&unit=rpm", 1),
+        ("&type=tokens", 1),
+        ("&type=tokens&unit=rpm", 0),
+    ] {
+        let list = portkey
+            .get(&format!("{RATE}?workspace_id=ws-shared{query}"))
+            .await;
         assert_eq!(list["total"], total, "{query}");
     }
-    let seeded = portkey.get(&format!("{USAGE}?workspace_id=ws-research&status=archived")).await;
+    let seeded = portkey
+        .get(&format!("{USAGE}?workspace_id=ws-research&status=archived"))
+        .await;
     assert_eq!(column(&seeded["data"], "name"), ["Last year"]);
 }
 
 #[tokio::test]
 async fn what_is_used_can_be_read_and_reset() {
     let portkey = Portkey::start().await;
-    let list = portkey.get(&format!("{USAGE}?workspace_id=ws-research")).await;
+    let list = portkey
+        .get(&format!("{USAGE}?workspace_id=ws-research"))
+        .await;
     let path = format!("{USAGE}/{}", list["data"][0]["id"].as_str().unwrap());
-    let (usage, entities) = (format!("{path}?include_usage=true"), format!("{path}/entities"));
+    let (usage, entities) = (
+        format!("{path}?include_usage=true"),
+        format!("{path}/entities"),
+    );
     assert_eq!(portkey.get(&path).await.get("value_key_usage_map"), None);
     let map = portkey.get(&usage).await["value_key_usage_map"].clone();
     let translation = map["metadata.project:translation"]["current_usage"].clone();
@@ -183,26 +287,56 @@ async fn what_is_used_can_be_read_and_reset() {
             (&json!(status), &json!(alerted))
         );
     }
-    for (query, total) in
-        [("", 3), ("?status=exhausted", 1), ("?search=PROJECT:s", 1), ("?search=z", 0)]
-    {
-        assert_eq!(portkey.get(&format!("{entities}{query}")).await["total"], total, "{query}");
+    for (query, total) in [
+        ("", 3),
+        ("?status=exhausted", 1),
+        ("?search=PROJECT:s", 1),
+        ("?search=z", 0),
+    ] {
+        assert_eq!(
+            portkey.get(&format!("{entities}{query}")).await["total"],
+            total,
+            "{query}"
+        );
     }
-    let page = portkey.get(&format!("{entities}?page_size=1&current_page=1")).await;
-    assert_eq!(column(&page["data"], "value_key"), ["metadata.project:translation"]);
+    let page = portkey
+        .get(&format!("{entities}?page_size=1&current_page=1"))
+        .await;
+    assert_eq!(
+        column(&page["data"], "value_key"),
+        ["metadata.project:translation"]
+    );
     for query in ["status=archived", "page_size=101"] {
         let path = format!("{entities}?{query}");
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 400, "{query}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            400,
+            "{query}"
+        );
     }
 
     let spent = portkey.get(&format!("{entities}?status=exhausted")).await["data"][0].clone();
     let reset = format!("{entities}/{}/reset", spent["id"].as_str().unwrap());
     assert_eq!(portkey.put(&reset, Value::Null).await, json!({}));
-    assert_eq!(portkey.get(&format!("{entities}?status=exhausted")).await["total"], 0);
+    assert_eq!(
+        portkey.get(&format!("{entities}?status=exhausted")).await["total"],
+        0
+    );
     let missing = format!("{entities}/none/reset");
-    assert_eq!(portkey.refusal(Method::PUT, &missing, Value::Null).await.0, 404);
-    portkey.put(&path, json!({ "reset_usage_for_value": "metadata.project:summaries" })).await;
+    assert_eq!(
+        portkey.refusal(Method::PUT, &missing, Value::Null).await.0,
+        404
+    );
+    portkey
+        .put(
+            &path,
+            json!({ "reset_usage_for_value": "metadata.project:summaries" }),
+        )
+        .await;
     let map = portkey.get(&usage).await["value_key_usage_map"].clone();
     assert_eq!(map["metadata.project:summaries"]["current_usage"], 0.0);
-    assert_eq!(map["metadata.project:translation"]["current_usage"], translation);
+    assert_eq!(
+        map["metadata.project:translation"]["current_usage"],
+        translation
+    );
 }

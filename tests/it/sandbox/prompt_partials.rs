@@ -28,19 +28,31 @@ async fn a_partial_lives_and_dies() {
     assert_eq!(read, portkey.get(&by_id).await);
 
     let collections = portkey.get("/collections?workspace_id=ws-shared").await;
-    assert_eq!(read["collection_id"], collections["data"][0]["id"], "the workspace's own");
-    for query in ["workspace_id=ws-shared", "workspace_id=ws-shared&search=CLOSING"] {
+    assert_eq!(
+        read["collection_id"], collections["data"][0]["id"],
+        "the workspace's own"
+    );
+    for query in [
+        "workspace_id=ws-shared",
+        "workspace_id=ws-shared&search=CLOSING",
+    ] {
         let listed = portkey.get(&format!("/prompts/partials?{query}")).await;
         assert_eq!(column(&listed["data"], "slug"), [slug], "{query}");
         assert_eq!(listed["data"][0].get("string"), None, "{query}");
     }
-    let inside =
-        format!("/prompts/partials?collection_id={}", read["collection_id"].as_str().unwrap());
+    let inside = format!(
+        "/prompts/partials?collection_id={}",
+        read["collection_id"].as_str().unwrap()
+    );
     assert_eq!(portkey.get(&inside).await["total"], 1);
 
     assert_eq!(portkey.delete(path).await, json!({}));
     for path in [path.to_owned(), format!("{path}/versions")] {
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404, "{path}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            404,
+            "{path}"
+        );
     }
 }
 
@@ -63,12 +75,18 @@ async fn a_new_text_waits_to_be_published() {
     let listed = portkey.get(&format!("{SEEDED}/versions")).await;
     let numbers = [&listed["data"][0]["version"], &listed["data"][1]["version"]];
     assert_eq!(numbers, [&json!(2), &json!(1)]);
-    assert_eq!(listed["data"][0]["prompt_partial_version_id"], added["prompt_partial_version_id"]);
+    assert_eq!(
+        listed["data"][0]["prompt_partial_version_id"],
+        added["prompt_partial_version_id"]
+    );
     assert_eq!(listed["data"][0]["description"], "Shorter");
 
     let publish = format!("{SEEDED}/makeDefault");
     for (version, text) in [(2, &json!("Be brief.")), (1, &first["string"])] {
-        assert_eq!(portkey.put(&publish, json!({ "version": version })).await, json!({}));
+        assert_eq!(
+            portkey.put(&publish, json!({ "version": version })).await,
+            json!({})
+        );
         assert_eq!(portkey.get(SEEDED).await["string"], *text, "{version}");
     }
 }
@@ -76,11 +94,19 @@ async fn a_new_text_waits_to_be_published() {
 #[tokio::test]
 async fn a_new_name_adds_no_version() {
     let portkey = Portkey::start().await;
-    assert_eq!(portkey.put(SEEDED, json!({ "name": "Tone" })).await, json!({}));
+    assert_eq!(
+        portkey.put(SEEDED, json!({ "name": "Tone" })).await,
+        json!({})
+    );
     assert_eq!(portkey.get(SEEDED).await["name"], "Tone");
     assert_eq!(portkey.get(&format!("{SEEDED}/versions")).await["total"], 1);
     // The specification's word for the description is understood too.
-    portkey.put(SEEDED, json!({ "string": "New", "description": "Old word" })).await;
+    portkey
+        .put(
+            SEEDED,
+            json!({ "string": "New", "description": "Old word" }),
+        )
+        .await;
     let latest = portkey.get(&format!("{SEEDED}?version=latest")).await;
     assert_eq!(latest["version_description"], "Old word");
 }
@@ -88,11 +114,32 @@ async fn a_new_name_adds_no_version() {
 #[tokio::test]
 async fn what_is_wrong_is_said() {
     let portkey = Portkey::start().await;
-    let (list, publish) = ("/prompts/partials", "/prompts/partials/pp-house-style/makeDefault");
+    let (list, publish) = (
+        "/prompts/partials",
+        "/prompts/partials/pp-house-style/makeDefault",
+    );
     for (method, path, body, status, part) in [
-        (Method::POST, list, json!({ "name": "N", "workspace_id": "ws-shared" }), 400, "`string`"),
-        (Method::GET, "/prompts/partials?workspace_id=ws-none", Value::Null, 403, "ws-none"),
-        (Method::GET, "/prompts/partials?collection_id=co-none", Value::Null, 404, "co-none"),
+        (
+            Method::POST,
+            list,
+            json!({ "name": "N", "workspace_id": "ws-shared" }),
+            400,
+            "`string`",
+        ),
+        (
+            Method::GET,
+            "/prompts/partials?workspace_id=ws-none",
+            Value::Null,
+            403,
+            "ws-none",
+        ),
+        (
+            Method::GET,
+            "/prompts/partials?collection_id=co-none",
+            Value::Null,
+            404,
+            "co-none",
+        ),
         (
             Method::GET,
             "/prompts/partials/pp-house-style?version=new",
@@ -100,18 +147,51 @@ async fn what_is_wrong_is_said() {
             400,
             "`version`",
         ),
-        (Method::GET, "/prompts/partials/pp-house-style?version=9", Value::Null, 404, "9"),
+        (
+            Method::GET,
+            "/prompts/partials/pp-house-style?version=9",
+            Value::Null,
+            404,
+            "9",
+        ),
         (Method::PUT, publish, json!({ "version": 9 }), 404, "9"),
-        (Method::PUT, publish, json!({ "version": "1" }), 400, "`version`"),
+        (
+            Method::PUT,
+            publish,
+            json!({ "version": "1" }),
+            400,
+            "`version`",
+        ),
         (Method::PUT, publish, json!({}), 400, "`version`"),
-        (Method::PUT, SEEDED, json!({ "string": null }), 400, "`string`"),
-        (Method::PUT, "/prompts/partials/pp-none", json!({ "name": "N" }), 404, "pp-none"),
+        (
+            Method::PUT,
+            SEEDED,
+            json!({ "string": null }),
+            400,
+            "`string`",
+        ),
+        (
+            Method::PUT,
+            "/prompts/partials/pp-none",
+            json!({ "name": "N" }),
+            404,
+            "pp-none",
+        ),
     ] {
         let (got, _, message) = portkey.refusal(method, path, body.clone()).await;
         assert_eq!(got, status, "{path} {body}: {message}");
         assert!(message.contains(part), "{path} {body}: {message}");
     }
-    let wrong =
-        portkey.send(Method::PUT, &format!("{SEEDED}/publish"), json!({ "version": 1 })).await;
-    assert_eq!(wrong.status(), 400, "the path that the documentation suggests is none");
+    let wrong = portkey
+        .send(
+            Method::PUT,
+            &format!("{SEEDED}/publish"),
+            json!({ "version": 1 }),
+        )
+        .await;
+    assert_eq!(
+        wrong.status(),
+        400,
+        "the path that the documentation suggests is none"
+    );
 }

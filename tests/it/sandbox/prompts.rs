@@ -22,15 +22,27 @@ async fn a_prompt_lives_and_dies() {
     let path = path.as_str();
     let read = portkey.get(path).await;
     assert_eq!(read["prompt_version_id"], made["version_id"]);
-    assert_eq!((&read["prompt_version"], &read["is_raw_template"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        (&read["prompt_version"], &read["is_raw_template"]),
+        (&json!(1), &json!(0))
+    );
     assert_eq!(read["variable_components"]["variables"], json!(["name"]));
-    assert_eq!(read["variable_components"]["partials"], json!(["pp-house-style"]));
+    assert_eq!(
+        read["variable_components"]["partials"],
+        json!(["pp-house-style"])
+    );
     assert_eq!(read["template_metadata"]["owner"], "support");
     let by_id = format!("/prompts/{}", made["id"].as_str().unwrap());
     assert_eq!(read, portkey.get(&by_id).await);
     let collection = portkey.get("/collections/co-replies").await;
-    assert_eq!(read["collection_id"], collection["id"], "a slug went in, an id comes out");
-    assert_eq!(read["prompt_owning_workspace_id"], collection["workspace_id"]);
+    assert_eq!(
+        read["collection_id"], collection["id"],
+        "a slug went in, an id comes out"
+    );
+    assert_eq!(
+        read["prompt_owning_workspace_id"],
+        collection["workspace_id"]
+    );
 
     for (query, total) in [
         ("collection_id=co-replies", 2),
@@ -44,20 +56,33 @@ async fn a_prompt_lives_and_dies() {
     }
     assert_eq!(portkey.delete(path).await, json!({}));
     for path in [path.to_owned(), format!("{path}/versions")] {
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 404, "{path}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            404,
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_collection_counts_its_prompts_and_takes_them_along() {
     let portkey = Portkey::start().await;
-    let listed = portkey.get("/collections?workspace_id=ws-support-bot&search=replies").await;
+    let listed = portkey
+        .get("/collections?workspace_id=ws-support-bot&search=replies")
+        .await;
     assert_eq!(listed["data"][0]["collection_details"]["prompts_count"], 1);
-    portkey.put(SEEDED, json!({ "collection_id": "co-customers" })).await;
-    let listed = portkey.get("/collections?workspace_id=ws-support-bot&search=replies").await;
+    portkey
+        .put(SEEDED, json!({ "collection_id": "co-customers" }))
+        .await;
+    let listed = portkey
+        .get("/collections?workspace_id=ws-support-bot&search=replies")
+        .await;
     assert_eq!(listed["data"][0]["collection_details"]["prompts_count"], 0);
     portkey.delete("/collections/co-customers").await;
-    assert_eq!(portkey.refusal(Method::GET, SEEDED, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::GET, SEEDED, Value::Null).await.0,
+        404
+    );
 }
 
 #[tokio::test]
@@ -69,9 +94,17 @@ async fn a_change_is_a_version_and_a_version_is_whole() {
     // Each row goes on from the one before it.
     for (change, versions, template) in [
         (json!({ "name": "Money Back" }), 1, first["string"].clone()),
-        (json!({ "patch": true, "model": "gpt-4o-mini" }), 2, first["string"].clone()),
+        (
+            json!({ "patch": true, "model": "gpt-4o-mini" }),
+            2,
+            first["string"].clone(),
+        ),
         (whole, 3, json!("Short")),
-        (json!({ "patch": true, "prompt_metadata": { "a": 1 } }), 4, json!("Short")),
+        (
+            json!({ "patch": true, "prompt_metadata": { "a": 1 } }),
+            4,
+            json!("Short"),
+        ),
     ] {
         let answer = portkey.put(SEEDED, change.clone()).await;
         let listed = portkey.get(&format!("{SEEDED}/versions")).await;
@@ -83,21 +116,32 @@ async fn a_change_is_a_version_and_a_version_is_whole() {
             None => assert_eq!(answer, json!({}), "{change}"),
         }
         let served = portkey.get(SEEDED).await;
-        assert_eq!(served["prompt_version_id"], first["prompt_version_id"], "not published");
+        assert_eq!(
+            served["prompt_version_id"], first["prompt_version_id"],
+            "not published"
+        );
     }
     let second = portkey.get(&format!("{SEEDED}?version=2")).await;
     assert_eq!(second["model"], "gpt-4o-mini");
-    assert_eq!(second["virtual_key"], first["virtual_key"], "patched from the one before");
+    assert_eq!(
+        second["virtual_key"], first["virtual_key"],
+        "patched from the one before"
+    );
     let last = portkey.get(&format!("{SEEDED}?version=4")).await;
     assert_eq!(last["template_metadata"], json!({ "a": 1 }));
 
     assert_eq!(
-        portkey.put(&format!("{SEEDED}/makeDefault"), json!({ "version": 3 })).await,
+        portkey
+            .put(&format!("{SEEDED}/makeDefault"), json!({ "version": 3 }))
+            .await,
         json!({})
     );
     assert_eq!(portkey.get(SEEDED).await["string"], "Short");
     let listed = portkey.get("/prompts?collection_id=co-replies").await;
-    assert_eq!(listed["data"][0]["model"], "m", "lists show the published version's model");
+    assert_eq!(
+        listed["data"][0]["model"], "m",
+        "lists show the published version's model"
+    );
 }
 
 #[tokio::test]
@@ -108,16 +152,26 @@ async fn parameters_of_null_are_as_good_as_none() {
     let made = portkey.post("/prompts", body).await;
     let path = format!("/prompts/{}", made["slug"].as_str().unwrap());
     let read = portkey.get(&path).await;
-    assert_eq!((&read["parameters"], &read["tool_choice"]), (&json!({}), &json!("auto")));
+    assert_eq!(
+        (&read["parameters"], &read["tool_choice"]),
+        (&json!({}), &json!("auto"))
+    );
 
-    let renamed = portkey.put(&path, json!({ "name": "Renamed", "parameters": null })).await;
+    let renamed = portkey
+        .put(&path, json!({ "name": "Renamed", "parameters": null }))
+        .await;
     assert_eq!(renamed, json!({}), "a name alone makes no version");
     assert_eq!(portkey.get(&path).await["name"], "Renamed");
     let whole = json!({ "string": "Hi", "parameters": null, "model": "m", "virtual_key": "azure" });
     assert!(portkey.put(&path, whole).await["prompt_version_id"].is_string());
-    assert_eq!(portkey.get(&format!("{path}?version=2")).await["parameters"], json!({}));
+    assert_eq!(
+        portkey.get(&format!("{path}?version=2")).await["parameters"],
+        json!({})
+    );
     // Of a version that is written as a float, the whole part counts.
-    portkey.put(&format!("{path}/makeDefault"), json!({ "version": 2.0 })).await;
+    portkey
+        .put(&format!("{path}/makeDefault"), json!({ "version": 2.0 }))
+        .await;
     assert_eq!(portkey.get(&path).await["string"], "Hi");
 }
 
@@ -129,8 +183,14 @@ async fn label_of_null_leaves_the_version() {
     let path = format!("{SEEDED}/versions/{}", version.as_str().unwrap());
     portkey.put(&path, json!({ "label_id": label })).await;
     assert_eq!(portkey.get(&path).await["prompt_version_label_id"], label);
-    assert_eq!(portkey.put(&path, json!({ "label_id": null })).await, json!({}));
-    assert_eq!(portkey.get(&path).await["prompt_version_label_id"], Value::Null);
+    assert_eq!(
+        portkey.put(&path, json!({ "label_id": null })).await,
+        json!({})
+    );
+    assert_eq!(
+        portkey.get(&path).await["prompt_version_label_id"],
+        Value::Null
+    );
 }
 
 #[tokio::test]
@@ -145,31 +205,55 @@ async fn prompt_that_no_model_could_be_sent_is_refused() {
         let refusal = portkey.refusal(Method::PUT, SEEDED, change.clone()).await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{change}");
     }
-    assert_eq!(portkey.get(&format!("{SEEDED}?version=latest")).await, before);
+    assert_eq!(
+        portkey.get(&format!("{SEEDED}?version=latest")).await,
+        before
+    );
 }
 
 #[tokio::test]
 async fn a_label_is_on_one_version_of_a_prompt() {
     let portkey = Portkey::start().await;
     let label = portkey.get("/labels?search=staging").await["data"][0]["id"].clone();
-    portkey.put(SEEDED, json!({ "patch": true, "string": "Second {{order}}" })).await;
+    portkey
+        .put(
+            SEEDED,
+            json!({ "patch": true, "string": "Second {{order}}" }),
+        )
+        .await;
     let versions = portkey.get(&format!("{SEEDED}/versions")).await;
-    let ids: Vec<String> =
-        column(&versions["data"], "id").iter().map(|id| (*id).to_owned()).collect();
+    let ids: Vec<String> = column(&versions["data"], "id")
+        .iter()
+        .map(|id| (*id).to_owned())
+        .collect();
     for (on, off) in [(0, 1), (1, 0), (0, 1)] {
         let path = |index: usize| format!("{SEEDED}/versions/{}", ids[index]);
-        assert_eq!(portkey.put(&path(on), json!({ "label_id": label })).await, json!({}));
+        assert_eq!(
+            portkey.put(&path(on), json!({ "label_id": label })).await,
+            json!({})
+        );
         let read = portkey.get(&path(on)).await;
         assert_eq!(read["prompt_version_label_id"], label);
         assert_eq!(read["prompt_version_label_name"], "staging");
-        assert_eq!(portkey.get(&path(off)).await["prompt_version_label_id"], Value::Null);
+        assert_eq!(
+            portkey.get(&path(off)).await["prompt_version_label_id"],
+            Value::Null
+        );
     }
     let render = format!("{SEEDED}@staging/render");
-    let rendered = portkey.post(&render, json!({ "variables": { "order": 7 } })).await;
+    let rendered = portkey
+        .post(&render, json!({ "variables": { "order": 7 } }))
+        .await;
     assert_eq!(rendered["data"]["prompt"], "Second 7");
-    portkey.delete(&format!("/labels/{}", label.as_str().unwrap())).await;
+    portkey
+        .delete(&format!("/labels/{}", label.as_str().unwrap()))
+        .await;
     let read = portkey.get(&format!("{SEEDED}/versions/{}", ids[0])).await;
-    assert_eq!(read["prompt_version_label_id"], Value::Null, "it goes with its label");
+    assert_eq!(
+        read["prompt_version_label_id"],
+        Value::Null,
+        "it goes with its label"
+    );
 }
 
 #[tokio::test]
@@ -181,12 +265,24 @@ async fn a_render_fills_the_template_and_lets_the_caller_override() {
     let rendered = portkey.post(&format!("{SEEDED}/render"), body).await;
     assert_eq!(rendered["success"], true);
     let request = &rendered["data"];
-    assert_eq!(request["messages"][0]["content"], style, "the published partial");
+    assert_eq!(
+        request["messages"][0]["content"], style,
+        "the published partial"
+    );
     let asked = request["messages"][1]["content"].as_str().unwrap();
-    assert!(asked.contains("A \"quoted\" name") && asked.contains("4711"), "{asked}");
+    assert!(
+        asked.contains("A \"quoted\" name") && asked.contains("4711"),
+        "{asked}"
+    );
     assert!(!asked.contains("{{"), "{asked}");
-    assert_eq!((&request["temperature"], &request["max_tokens"]), (&json!(0.9), &json!(400)));
-    assert_eq!(request["thinking"]["type"], "enabled", "any parameter passes");
+    assert_eq!(
+        (&request["temperature"], &request["max_tokens"]),
+        (&json!(0.9), &json!(400))
+    );
+    assert_eq!(
+        request["thinking"]["type"], "enabled",
+        "any parameter passes"
+    );
     assert_eq!(request.get("variables"), None);
 }
 
@@ -212,9 +308,22 @@ async fn a_completion_is_clearly_the_sandboxs() {
     let whole =
         json!({ "string": "Say {{word}}", "parameters": {}, "model": "m", "virtual_key": "v" });
     portkey.put(SEEDED, whole).await;
-    let text = portkey.post(&format!("{SEEDED}@2/completions"), json!({ "variables": {} })).await;
-    assert_eq!(text["object"], "text_completion", "its template is no list of messages");
-    assert!(text["choices"][0]["text"].as_str().unwrap().contains("no variables"));
+    let text = portkey
+        .post(
+            &format!("{SEEDED}@2/completions"),
+            json!({ "variables": {} }),
+        )
+        .await;
+    assert_eq!(
+        text["object"], "text_completion",
+        "its template is no list of messages"
+    );
+    assert!(
+        text["choices"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("no variables")
+    );
 }
 
 #[tokio::test]
@@ -228,18 +337,90 @@ async fn what_is_wrong_is_said() {
     let foreign = json!({ "collection_id": default["data"][0]["id"] });
     for (method, path, body, status, part) in [
         (Method::POST, "", prompt("co-none"), 404, "co-none"),
-        (Method::POST, "", json!({ "name": "N", "collection_id": "co-replies" }), 400, "`string`"),
-        (Method::GET, "?workspace_id=ws-none", Value::Null, 403, "ws-none"),
-        (Method::GET, "?workspace_id=ws-shared&type=mine", Value::Null, 400, "`type`"),
-        (Method::GET, "/pp-refund-reply?version=new", Value::Null, 400, "`version`"),
-        (Method::GET, "/pp-refund-reply?version=9", Value::Null, 404, "9"),
-        (Method::GET, "/pp-refund-reply/versions/none", Value::Null, 404, "none"),
-        (Method::PUT, "/pp-refund-reply", json!({ "string": "S" }), 400, "`parameters`"),
-        (Method::PUT, "/pp-refund-reply", foreign, 400, "`collection_id`"),
-        (Method::PUT, "/pp-refund-reply/makeDefault", json!({ "version": 2 }), 404, "2"),
-        (Method::POST, "/pp-refund-reply/render", json!({}), 400, "`variables`"),
-        (Method::POST, "/pp-refund-reply@9/render", json!({ "variables": {} }), 404, "9"),
-        (Method::POST, "/pp-none/completions", json!({ "variables": {} }), 404, "pp-none"),
+        (
+            Method::POST,
+            "",
+            json!({ "name": "N", "collection_id": "co-replies" }),
+            400,
+            "`string`",
+        ),
+        (
+            Method::GET,
+            "?workspace_id=ws-none",
+            Value::Null,
+            403,
+            "ws-none",
+        ),
+        (
+            Method::GET,
+            "?workspace_id=ws-shared&type=mine",
+            Value::Null,
+            400,
+            "`type`",
+        ),
+        (
+            Method::GET,
+            "/pp-refund-reply?version=new",
+            Value::Null,
+            400,
+            "`version`",
+        ),
+        (
+            Method::GET,
+            "/pp-refund-reply?version=9",
+            Value::Null,
+            404,
+            "9",
+        ),
+        (
+            Method::GET,
+            "/pp-refund-reply/versions/none",
+            Value::Null,
+            404,
+            "none",
+        ),
+        (
+            Method::PUT,
+            "/pp-refund-reply",
+            json!({ "string": "S" }),
+            400,
+            "`parameters`",
+        ),
+        (
+            Method::PUT,
+            "/pp-refund-reply",
+            foreign,
+            400,
+            "`collection_id`",
+        ),
+        (
+            Method::PUT,
+            "/pp-refund-reply/makeDefault",
+            json!({ "version": 2 }),
+            404,
+            "2",
+        ),
+        (
+            Method::POST,
+            "/pp-refund-reply/render",
+            json!({}),
+            400,
+            "`variables`",
+        ),
+        (
+            Method::POST,
+            "/pp-refund-reply@9/render",
+            json!({ "variables": {} }),
+            404,
+            "9",
+        ),
+        (
+            Method::POST,
+            "/pp-none/completions",
+            json!({ "variables": {} }),
+            404,
+            "pp-none",
+        ),
     ] {
         let path = format!("/prompts{path}");
         let (got, _, message) = portkey.refusal(method, &path, body.clone()).await;
@@ -248,6 +429,8 @@ async fn what_is_wrong_is_said() {
     }
     let id = portkey.get(&format!("{SEEDED}/versions")).await["data"][0]["id"].clone();
     let path = format!("{SEEDED}/versions/{}", id.as_str().unwrap());
-    let refusal = portkey.refusal(Method::PUT, &path, json!({ "label_id": "production" })).await;
+    let refusal = portkey
+        .refusal(Method::PUT, &path, json!({ "label_id": "production" }))
+        .await;
     assert_eq!(refusal.0, 404, "a label goes by its id");
 }

@@ -21,7 +21,10 @@ async fn a_provider_lives_and_dies_in_its_workspace() {
     let here = format!("/providers/{slug}?workspace_id=ws-research");
     let read = portkey.get(&here).await;
     assert_eq!(read["id"], made["id"]);
-    let by_id = format!("/providers/{}?workspace_id=ws-research", made["id"].as_str().unwrap());
+    let by_id = format!(
+        "/providers/{}?workspace_id=ws-research",
+        made["id"].as_str().unwrap()
+    );
     assert_eq!(portkey.get(&by_id).await, read, "found by its UUID as well");
     assert_eq!(read["status"], "active");
     assert_eq!(read["integration_id"], "openai-production");
@@ -30,13 +33,24 @@ async fn a_provider_lives_and_dies_in_its_workspace() {
     assert_eq!(read["usage_limits"]["periodic_reset"], Value::Null);
     assert_eq!(read["note"], Value::Null);
     assert_eq!(read["expires_at"], Value::Null);
-    let listed = portkey.get(&format!("/providers?workspace_id={research}")).await;
+    let listed = portkey
+        .get(&format!("/providers?workspace_id={research}"))
+        .await;
     assert!(listed["data"].as_array().unwrap().contains(&read));
 
     let elsewhere = format!("/providers/{slug}?workspace_id=ws-shared");
-    assert_eq!(portkey.refusal(Method::GET, &elsewhere, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey
+            .refusal(Method::GET, &elsewhere, Value::Null)
+            .await
+            .0,
+        404
+    );
     assert_eq!(portkey.delete(&here).await, json!({}));
-    assert_eq!(portkey.refusal(Method::GET, &here, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::GET, &here, Value::Null).await.0,
+        404
+    );
 }
 
 #[tokio::test]
@@ -54,13 +68,21 @@ async fn creation_is_refused_for_a_reason() {
         (body("missing", "ws-shared", "p"), 404, "AB08"),
         (body("anthropic", "ws-research", "gemini"), 409, "AB07"),
         (body("anthropic", "ws-shared", "p q"), 400, "AB01"),
-        (json!({ "workspace_id": "ws-shared", "integration_id": "anthropic" }), 400, "AB01"),
+        (
+            json!({ "workspace_id": "ws-shared", "integration_id": "anthropic" }),
+            400,
+            "AB01",
+        ),
     ] {
-        let refusal = portkey.refusal(Method::POST, "/providers", body.clone()).await;
+        let refusal = portkey
+            .refusal(Method::POST, "/providers", body.clone())
+            .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{body}");
     }
     // A slug taken in one workspace is free in another.
-    portkey.post("/providers", body("anthropic", "ws-shared", "gemini")).await;
+    portkey
+        .post("/providers", body("anthropic", "ws-shared", "gemini"))
+        .await;
 }
 
 #[tokio::test]
@@ -70,16 +92,24 @@ async fn a_provider_works_only_as_long_as_its_integration() {
     let access =
         |enabled: bool| json!({ "workspaces": [{ "id": "ws-research", "enabled": enabled }] });
     assert_eq!(portkey.get(path).await["status"], "active");
-    portkey.put("/integrations/openai-production/workspaces", access(false)).await;
+    portkey
+        .put("/integrations/openai-production/workspaces", access(false))
+        .await;
     assert_eq!(portkey.get(path).await["status"], "expired");
-    portkey.put("/integrations/openai-production/workspaces", access(true)).await;
+    portkey
+        .put("/integrations/openai-production/workspaces", access(true))
+        .await;
     assert_eq!(portkey.get(path).await["status"], "active");
     portkey.delete("/integrations/openai-production").await;
     assert_eq!(portkey.get(path).await["status"], "expired");
     let successor = json!({ "name": "O", "slug": "openai-production", "key": "k",
         "ai_provider_id": "openai", "workspace_id": "ws-research" });
     portkey.post("/integrations", successor).await;
-    assert_eq!(portkey.get(path).await["status"], "expired", "a namesake is not the same");
+    assert_eq!(
+        portkey.get(path).await["status"],
+        "expired",
+        "a namesake is not the same"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +119,10 @@ async fn rates_are_an_object_or_a_list() {
     let body = json!({ "name": "Rated", "integration_id": "anthropic", "rate_limits": [rate(5)],
         "workspace_id": "ws-shared" });
     let made = portkey.post("/providers", body).await;
-    let path = format!("/providers/{}?workspace_id=ws-shared", made["slug"].as_str().unwrap());
+    let path = format!(
+        "/providers/{}?workspace_id=ws-shared",
+        made["slug"].as_str().unwrap()
+    );
     assert_eq!(portkey.get(&path).await["rate_limits"], json!([rate(5)]));
     portkey.put(&path, json!({ "rate_limits": rate(6) })).await;
     assert_eq!(portkey.get(&path).await["rate_limits"], json!([rate(6)]));
@@ -114,12 +147,29 @@ async fn an_update_names_its_workspace_in_the_query_or_the_body() {
     let portkey = Portkey::start().await;
     let body = json!({ "name": "One", "workspace_id": "ws-research" });
     portkey.put("/providers/gemini", body).await;
-    portkey.put("/providers/gemini?workspace_id=ws-research", json!({ "note": "two" })).await;
-    let read = portkey.get("/providers/gemini?workspace_id=ws-research").await;
-    assert_eq!((read["name"].as_str(), read["note"].as_str()), (Some("One"), Some("two")));
+    portkey
+        .put(
+            "/providers/gemini?workspace_id=ws-research",
+            json!({ "note": "two" }),
+        )
+        .await;
+    let read = portkey
+        .get("/providers/gemini?workspace_id=ws-research")
+        .await;
+    assert_eq!(
+        (read["name"].as_str(), read["note"].as_str()),
+        (Some("One"), Some("two"))
+    );
     for (field, value) in [("note", Value::Null), ("usage_limits", Value::Null)] {
         let body = json!({ (field): value, "workspace_id": "ws-research" });
-        assert_eq!(portkey.refusal(Method::PUT, "/providers/gemini", body).await.0, 400, "{field}");
+        assert_eq!(
+            portkey
+                .refusal(Method::PUT, "/providers/gemini", body)
+                .await
+                .0,
+            400,
+            "{field}"
+        );
     }
 }
 
@@ -128,7 +178,9 @@ async fn settings_are_shown_only_when_asked_for() {
     let portkey = Portkey::start().await;
     let path = "/providers/azure?workspace_id=ws-support-bot";
     assert_eq!(portkey.get(path).await.get("configurations"), None);
-    let read = portkey.get(&format!("{path}&include_configurations=true")).await;
+    let read = portkey
+        .get(&format!("{path}&include_configurations=true"))
+        .await;
     assert_eq!(read["configurations"]["azure_resource_name"], "example-eu");
     let list = portkey.get("/providers?workspace_id=ws-support-bot").await;
     assert!(column(&list["data"], "slug").contains(&"azure"));
@@ -151,7 +203,9 @@ async fn an_expiry_is_a_date_and_a_time() {
         ("tomorrow", 400),
         ("", 400),
     ] {
-        let answer = portkey.send(Method::PUT, path, json!({ "expires_at": instant })).await;
+        let answer = portkey
+            .send(Method::PUT, path, json!({ "expires_at": instant }))
+            .await;
         assert_eq!(answer.status(), status, "{instant}");
     }
 }

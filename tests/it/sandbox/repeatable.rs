@@ -17,16 +17,27 @@ async fn transcript() -> Vec<(u16, String, String)> {
         (Method::POST, "/integrations", integration.clone()),
         (Method::POST, "/integrations", integration),
         (Method::POST, "/providers", provider),
-        (Method::GET, "/providers?workspace_id=ws-shared", Value::Null),
+        (
+            Method::GET,
+            "/providers?workspace_id=ws-shared",
+            Value::Null,
+        ),
         (Method::POST, "/mcp-integrations/old-wiki/test", Value::Null),
-        (Method::GET, "/mcp-integrations/issue-tracker/capabilities", Value::Null),
+        (
+            Method::GET,
+            "/mcp-integrations/issue-tracker/capabilities",
+            Value::Null,
+        ),
         (Method::GET, "/admin/workspaces", Value::Null),
         (Method::DELETE, "/integrations/anthropic", Value::Null),
         (Method::GET, "/integrations/anthropic", Value::Null),
         (Method::GET, "/integrations", Value::Null),
     ] {
         let answer = portkey.send(method, path, body).await;
-        let id = answer.headers()["x-portkey-request-id"].to_str().unwrap().to_owned();
+        let id = answer.headers()["x-portkey-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         transcript.push((answer.status().as_u16(), id, answer.text().await.unwrap()));
     }
     transcript
@@ -70,7 +81,11 @@ async fn slug_is_cut_from_the_name_and_ends_in_six_hex_digits() {
                 "string": "", "parameters": {}, "virtual_key": "anthropic" }),
             begins: "pp-gira-summa-",
         },
-        Case { path: "/collections", body: json!({ "name": "gira" }), begins: "co-gira-" },
+        Case {
+            path: "/collections",
+            body: json!({ "name": "gira" }),
+            begins: "co-gira-",
+        },
         Case {
             path: "/guardrails",
             body: json!({ "name": "Sync Guard", "actions": {}, "checks": [{ "id": "a.b" }] }),
@@ -93,8 +108,12 @@ async fn slug_is_cut_from_the_name_and_ends_in_six_hex_digits() {
             body["workspace_id"] = json!("ws-support-bot");
             let made = portkey.post(path, body).await;
             let slug = made["slug"].as_str().unwrap().to_owned();
-            let digits = slug.strip_prefix(begins).unwrap_or_else(|| panic!("{slug}"));
-            let are_hex = digits.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+            let digits = slug
+                .strip_prefix(begins)
+                .unwrap_or_else(|| panic!("{slug}"));
+            let are_hex = digits
+                .chars()
+                .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
             assert!(digits.len() == 6 && are_hex, "{slug}");
             slugs.push(slug);
         }
@@ -108,12 +127,19 @@ async fn ids_are_uuids_and_never_repeat() {
     let mut ids = Vec::new();
     for path in ["/integrations", "/mcp-integrations", "/admin/workspaces"] {
         let list = portkey.get(path).await;
-        ids.extend(super::column(&list["data"], "id").iter().map(|id| (*id).to_owned()));
+        ids.extend(
+            super::column(&list["data"], "id")
+                .iter()
+                .map(|id| (*id).to_owned()),
+        );
     }
     for id in &ids {
         let widths: Vec<usize> = id.split('-').map(str::len).collect();
         assert_eq!(widths, [8, 4, 4, 4, 12], "{id}");
-        assert!(id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()), "{id}");
+        assert!(
+            id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()),
+            "{id}"
+        );
     }
     let count = ids.len();
     ids.sort();
@@ -125,7 +151,10 @@ async fn ids_are_uuids_and_never_repeat() {
 async fn every_sandbox_begins_with_a_small_organisation() {
     let portkey = Portkey::start().await;
     let workspaces = portkey.get("/admin/workspaces").await;
-    assert_eq!(workspaces["data"][0]["created_at"], "2025-08-23T22:00:00.000Z");
+    assert_eq!(
+        workspaces["data"][0]["created_at"],
+        "2025-08-23T22:00:00.000Z"
+    );
     let defaults: Vec<&Value> = workspaces["data"]
         .as_array()
         .unwrap()
@@ -136,17 +165,30 @@ async fn every_sandbox_begins_with_a_small_organisation() {
 
     let mut providers = 0;
     for slug in super::column(&workspaces["data"], "slug") {
-        let list = portkey.get(&format!("/providers?workspace_id={slug}")).await;
+        let list = portkey
+            .get(&format!("/providers?workspace_id={slug}"))
+            .await;
         providers += list["total"].as_u64().unwrap();
     }
     assert_eq!((workspaces["total"].as_u64(), providers), (Some(3), 8));
 
     let integrations = portkey.get("/integrations").await;
     let statuses = super::column(&integrations["data"], "status");
-    assert_eq!(statuses.iter().filter(|status| **status == "archived").count(), 1);
+    assert_eq!(
+        statuses
+            .iter()
+            .filter(|status| **status == "archived")
+            .count(),
+        1
+    );
     let servers = portkey.get("/mcp-integrations").await;
     for slug in super::column(&servers["data"], "slug") {
-        let list = portkey.get(&format!("/mcp-integrations/{slug}/capabilities")).await;
-        assert!((3..=12).contains(&list["total"].as_u64().unwrap()), "{slug}");
+        let list = portkey
+            .get(&format!("/mcp-integrations/{slug}/capabilities"))
+            .await;
+        assert!(
+            (3..=12).contains(&list["total"].as_u64().unwrap()),
+            "{slug}"
+        );
     }
 }

@@ -9,7 +9,16 @@ const PATH: &str = "/scim/workspaces";
 
 async fn groups(portkey: &Portkey, query: &str) -> Value {
     let url = portkey.sandbox.base_url().replace("/v1", "/v2/scim/groups") + query;
-    read(portkey.client.get(url).header("x-portkey-api-key", KEY).send().await.unwrap()).await
+    read(
+        portkey
+            .client
+            .get(url)
+            .header("x-portkey-api-key", KEY)
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await
 }
 
 fn mapping(workspace: &str, role: &str, group: &str) -> Value {
@@ -20,10 +29,23 @@ fn mapping(workspace: &str, role: &str, group: &str) -> Value {
 async fn a_mapping_is_made_once_and_leaves_its_group_behind() {
     let portkey = Portkey::start().await;
     let before = portkey.get(PATH).await["total_count"].as_u64().unwrap();
-    let made = portkey.post(PATH, mapping("ws-shared", "Member", "Auditors")).await;
-    assert_eq!((&made["role"], &made["scim_group"]), (&json!("member"), &json!("Auditors")));
-    assert_eq!(portkey.get("/admin/workspaces/ws-shared").await["id"], made["workspace_id"]);
-    assert_eq!(portkey.post(PATH, mapping("ws-shared", "member", "Auditors")).await, made);
+    let made = portkey
+        .post(PATH, mapping("ws-shared", "Member", "Auditors"))
+        .await;
+    assert_eq!(
+        (&made["role"], &made["scim_group"]),
+        (&json!("member"), &json!("Auditors"))
+    );
+    assert_eq!(
+        portkey.get("/admin/workspaces/ws-shared").await["id"],
+        made["workspace_id"]
+    );
+    assert_eq!(
+        portkey
+            .post(PATH, mapping("ws-shared", "member", "Auditors"))
+            .await,
+        made
+    );
     let by_id = json!({ "workspace_id": "ws-research", "role": "member",
         "scim_group_id": made["scim_group_id"] });
     assert_ne!(portkey.post(PATH, by_id).await["id"], made["id"]);
@@ -31,7 +53,10 @@ async fn a_mapping_is_made_once_and_leaves_its_group_behind() {
 
     let one = format!("{PATH}/{}", made["id"].as_str().unwrap());
     assert_eq!(portkey.delete(&one).await, json!({ "success": true }));
-    assert_eq!(portkey.refusal(Method::DELETE, &one, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::DELETE, &one, Value::Null).await.0,
+        404
+    );
     assert_eq!(portkey.get(PATH).await["total_count"], before + 1);
     let found = groups(&portkey, "?search=audit").await;
     assert_eq!(
@@ -49,12 +74,24 @@ async fn a_mapping_is_refused_for_a_reason() {
             "scim_group_id": id, "scim_group_name": "Auditors" })
     };
     for (body, status, word) in [
-        (mapping("ws-support-bot", "admin", "Research Engineers"), 400, "'manager'"),
+        (
+            mapping("ws-support-bot", "admin", "Research Engineers"),
+            400,
+            "'manager'",
+        ),
         (mapping("ws-shared", "owner", "Auditors"), 400, "role"),
         (mapping("ws-none", "member", "Auditors"), 403, "ws-none"),
         (with("some-id"), 400, "scim_group_id"),
-        (json!({ "workspace_id": "ws-shared", "role": "member" }), 400, "scim_group_name"),
-        (json!({ "workspace_id": "ws-shared", "scim_group_name": "Auditors" }), 400, "role"),
+        (
+            json!({ "workspace_id": "ws-shared", "role": "member" }),
+            400,
+            "scim_group_name",
+        ),
+        (
+            json!({ "workspace_id": "ws-shared", "scim_group_name": "Auditors" }),
+            400,
+            "role",
+        ),
         (
             json!({ "workspace_id": "ws-shared", "role": "member", "scim_group_id": "none" }),
             404,
@@ -67,7 +104,10 @@ async fn a_mapping_is_refused_for_a_reason() {
     }
     let names = groups(&portkey, "").await;
     let names = column(&names["groups"], "displayName").join(", ");
-    assert_eq!(names, "Support Agents, Research Engineers", "a refusal made a group");
+    assert_eq!(
+        names, "Support Agents, Research Engineers",
+        "a refusal made a group"
+    );
 }
 
 #[tokio::test]
@@ -81,8 +121,14 @@ async fn mappings_are_filtered_and_paged_from_zero() {
         ("?page_size=2&page=1", vec!["Research Engineers"]),
         ("?page=0&page_size=1", vec!["Support Agents"]),
         ("?role=member", vec!["Support Agents"]),
-        (&format!("?scim_group_id={}", group.as_str().unwrap()), vec!["Support Agents"]),
-        (&format!("?workspace_id={}", workspace.as_str().unwrap()), vec!["Support Agents"]),
+        (
+            &format!("?scim_group_id={}", group.as_str().unwrap()),
+            vec!["Support Agents"],
+        ),
+        (
+            &format!("?workspace_id={}", workspace.as_str().unwrap()),
+            vec!["Support Agents"],
+        ),
         // A slug is taken and finds nothing.
         ("?workspace_id=ws-support-bot", vec![]),
     ] {
@@ -91,7 +137,11 @@ async fn mappings_are_filtered_and_paged_from_zero() {
     }
     for query in ["?page_size=101", "?page=-1", "?role=owner"] {
         let path = format!("{PATH}{query}");
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 400, "{query}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            400,
+            "{query}"
+        );
     }
 }
 
@@ -100,8 +150,17 @@ async fn each_half_answers_on_its_own_version() {
     let portkey = Portkey::start().await;
     let v1 = portkey.send(Method::GET, "/scim/groups", Value::Null).await;
     assert_eq!(read(v1).await["status"], "failure");
-    let url = portkey.sandbox.base_url().replace("/v1", "/v2/scim/workspaces");
-    let v2 = portkey.client.get(url).header("x-portkey-api-key", KEY).send().await.unwrap();
+    let url = portkey
+        .sandbox
+        .base_url()
+        .replace("/v1", "/v2/scim/workspaces");
+    let v2 = portkey
+        .client
+        .get(url)
+        .header("x-portkey-api-key", KEY)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(read(v2).await["status"], "failure");
     assert_eq!(
         groups(&portkey, "?page=1&page_size=1").await["groups"][0]["displayName"],

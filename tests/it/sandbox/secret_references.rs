@@ -11,14 +11,18 @@ fn vault(more: Value) -> Value {
         "auth_config": { "vault_auth_type": "token", "vault_addr": "https://vault.example.com",
             "vault_token": "hvs.abcdefghxyz" },
     });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     body
 }
 
 #[tokio::test]
 async fn a_reference_lives_and_dies() {
     let portkey = Portkey::start().await;
-    let made = portkey.post("/secret-references", vault(json!({ "description": null }))).await;
+    let made = portkey
+        .post("/secret-references", vault(json!({ "description": null })))
+        .await;
     assert_eq!(
         (made["slug"].as_str(), made["object"].as_str()),
         (Some("mistral"), Some("secret-reference"))
@@ -30,7 +34,10 @@ async fn a_reference_lives_and_dies() {
     assert_eq!(read["allow_all_workspaces"], true);
     assert_eq!(read["created_by"], "system");
     assert_eq!(read["auth_config"]["masked_vault_token"], "hv*****xyz");
-    assert_eq!(read["auth_config"]["vault_addr"], "https://vault.example.com");
+    assert_eq!(
+        read["auth_config"]["vault_addr"],
+        "https://vault.example.com"
+    );
     assert_eq!(read["auth_config"].get("vault_token"), None);
 
     assert_eq!(portkey.delete(&by_id).await, json!({}));
@@ -62,13 +69,21 @@ async fn each_manager_has_its_ways_in() {
             json!({ "azure_auth_mode": "default", "azure_vault_url": url }),
             Some("auth_config"),
         ),
-        ("azure_kv", json!({ "azure_auth_mode": "default", "azure_vault_url": url }), None),
+        (
+            "azure_kv",
+            json!({ "azure_auth_mode": "default", "azure_vault_url": url }),
+            None,
+        ),
         (
             "azure_kv",
             json!({ "azure_auth_mode": "entra", "azure_vault_url": url }),
             Some("azure_entra_tenant_id"),
         ),
-        ("azure_kv", json!({ "azure_vault_url": url }), Some("auth_config")),
+        (
+            "azure_kv",
+            json!({ "azure_vault_url": url }),
+            Some("auth_config"),
+        ),
         (
             "hashicorp_vault",
             json!({ "vault_auth_type": "kubernetes", "vault_addr": "a", "vault_role": "r" }),
@@ -89,9 +104,13 @@ async fn each_manager_has_its_ways_in() {
                 assert!(portkey.post("/secret-references", body).await["id"].is_string());
             }
             Some(named) => {
-                let refusal =
-                    portkey.refusal(Method::POST, "/secret-references", body.clone()).await;
-                assert!(refusal.0 == 400 && refusal.2.contains(named), "{body}: {refusal:?}");
+                let refusal = portkey
+                    .refusal(Method::POST, "/secret-references", body.clone())
+                    .await;
+                assert!(
+                    refusal.0 == 400 && refusal.2.contains(named),
+                    "{body}: {refusal:?}"
+                );
             }
         }
     }
@@ -107,7 +126,10 @@ async fn an_update_has_three_values_and_merges_the_sign_in() {
         "masked_vault_token": "not a mask" } });
     assert_eq!(portkey.put(path, change).await, json!({}));
     let read = portkey.get(path).await;
-    assert_eq!(read["manager_type"], "hashicorp_vault", "a manager stays, and silently so");
+    assert_eq!(
+        read["manager_type"], "hashicorp_vault",
+        "a manager stays, and silently so"
+    );
     assert_eq!(read["auth_config"]["vault_namespace"], "research");
     assert_eq!(read["auth_config"]["masked_vault_token"], "hv*****xyz");
     for (field, value) in [
@@ -136,15 +158,31 @@ async fn workspaces_are_all_or_some_but_never_none() {
         let refusal = portkey.refusal(Method::PUT, path, body.clone()).await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{body}");
     }
-    portkey.put(path, json!({ "allowed_workspaces": ["ws-shared", "ws-research"] })).await;
-    portkey.put(path, json!({ "allowed_workspaces": ["ws-research"] })).await;
+    portkey
+        .put(
+            path,
+            json!({ "allowed_workspaces": ["ws-shared", "ws-research"] }),
+        )
+        .await;
+    portkey
+        .put(path, json!({ "allowed_workspaces": ["ws-research"] }))
+        .await;
     let read = portkey.get(path).await;
     assert_eq!(read["allow_all_workspaces"], false);
-    assert_eq!(read["allowed_workspaces"].as_array().unwrap().len(), 1, "a list is replaced");
-    portkey.put(path, json!({ "allow_all_workspaces": true })).await;
+    assert_eq!(
+        read["allowed_workspaces"].as_array().unwrap().len(),
+        1,
+        "a list is replaced"
+    );
+    portkey
+        .put(path, json!({ "allow_all_workspaces": true }))
+        .await;
     let read = portkey.get(path).await;
     assert_eq!(
-        (&read["allow_all_workspaces"], read.get("allowed_workspaces")),
+        (
+            &read["allow_all_workspaces"],
+            read.get("allowed_workspaces")
+        ),
         (&json!(true), None)
     );
 }
@@ -156,22 +194,39 @@ async fn a_reference_in_use_stays_and_a_slug_is_taken_once() {
     let refusal = portkey.refusal(Method::DELETE, path, Value::Null).await;
     assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"));
     assert!(refusal.2.contains("vertex-ai"), "{}", refusal.2);
-    portkey.put("/integrations/vertex-ai", json!({ "secret_mappings": [] })).await;
+    portkey
+        .put("/integrations/vertex-ai", json!({ "secret_mappings": [] }))
+        .await;
     assert_eq!(portkey.delete(path).await, json!({}));
 
     let taken = vault(json!({ "slug": "support-mailbox" }));
-    let refusal = portkey.refusal(Method::POST, "/secret-references", taken).await;
-    assert!(refusal.0 == 400 && refusal.2.contains("slug"), "{refusal:?}");
+    let refusal = portkey
+        .refusal(Method::POST, "/secret-references", taken)
+        .await;
+    assert!(
+        refusal.0 == 400 && refusal.2.contains("slug"),
+        "{refusal:?}"
+    );
 }
 
 #[tokio::test]
 async fn lists_are_filtered_and_show_no_settings() {
     let portkey = Portkey::start().await;
     for (query, slugs) in [
-        ("", &["vertex-service-account", "research-providers", "support-mailbox"][..]),
+        (
+            "",
+            &[
+                "vertex-service-account",
+                "research-providers",
+                "support-mailbox",
+            ][..],
+        ),
         ("?manager_type=azure_kv", &["support-mailbox"]),
         ("?search=RESEARCH", &["research-providers"]),
-        ("?tags=%7B%22team%22%3A%22platform%22%7D", &["vertex-service-account"]),
+        (
+            "?tags=%7B%22team%22%3A%22platform%22%7D",
+            &["vertex-service-account"],
+        ),
         ("?page_size=1&current_page=1", &["research-providers"]),
     ] {
         let list = portkey.get(&format!("/secret-references{query}")).await;
@@ -180,6 +235,10 @@ async fn lists_are_filtered_and_show_no_settings() {
     }
     for query in ["page_size=101", "manager_type=gcp_sm"] {
         let path = format!("/secret-references?{query}");
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 400, "{query}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            400,
+            "{query}"
+        );
     }
 }

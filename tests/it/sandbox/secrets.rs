@@ -69,7 +69,12 @@ async fn a_masked_value_sent_back_changes_nothing() {
     let mut settings = before["configurations"].clone();
     assert!(settings["masked_azure_entra_client_secret"].is_string());
     settings["masked_azure_entra_client_secret"] = json!("not a mask at all");
-    portkey.put("/integrations/azure-eu", json!({ "configurations": settings })).await;
+    portkey
+        .put(
+            "/integrations/azure-eu",
+            json!({ "configurations": settings }),
+        )
+        .await;
     let after = portkey.get("/integrations/azure-eu").await;
     assert_eq!(before["configurations"], after["configurations"]);
 }

@@ -15,20 +15,26 @@ impl Portkey {
     /// The summary of a graph.
     async fn figure(&self, graph: &str, from: &str, until: &str, more: &str) -> Value {
         let period = format!("time_of_generation_min={from}&time_of_generation_max={until}{more}");
-        self.get(&format!("/analytics/graphs/{graph}?{period}")).await["summary"].clone()
+        self.get(&format!("/analytics/graphs/{graph}?{period}"))
+            .await["summary"]
+            .clone()
     }
 
     /// The points of a graph.
     async fn points(&self, graph: &str, from: &str, until: &str, more: &str) -> Vec<Value> {
         let period = format!("time_of_generation_min={from}&time_of_generation_max={until}{more}");
-        let graph = self.get(&format!("/analytics/graphs/{graph}?{period}")).await;
+        let graph = self
+            .get(&format!("/analytics/graphs/{graph}?{period}"))
+            .await;
         graph["data_points"].as_array().unwrap().clone()
     }
 
     /// The number under a name in the summary of a graph.
     async fn total(&self, graph: &str, from: &str, until: &str, more: &str) -> f64 {
         let summary = self.figure(graph, from, until, more).await;
-        summary["total"].as_f64().unwrap_or_else(|| panic!("{graph}: {summary}"))
+        summary["total"]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{graph}: {summary}"))
     }
 }
 
@@ -41,17 +47,31 @@ fn written(seconds: u64) -> String {
 #[tokio::test]
 async fn present_month_has_cost_on_the_real_clock() {
     let portkey = Portkey::with_real_clock().await;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let (today, later) = (written(now - 3600), written(now + 86_400));
     let month = format!("{}-01T00:00:00Z", &written(now)[..7]);
-    assert!(portkey.total("cost", &month, &later, "").await > 0.0, "since {month}");
+    assert!(
+        portkey.total("cost", &month, &later, "").await > 0.0,
+        "since {month}"
+    );
     // Up to the present minute, and not beyond it.
-    assert!(portkey.total("requests", &written(now - 300), &later, "").await > 0.0);
+    assert!(
+        portkey
+            .total("requests", &written(now - 300), &later, "")
+            .await
+            > 0.0
+    );
     let (soon, later) = (written(now + 600), written(now + 86_400));
     assert_eq!(portkey.total("requests", &soon, &later, "").await, 0.0);
     assert!(portkey.total("requests", &today, &soon, "").await > 20.0);
     for workspace in ["ws-shared", "ws-support-bot"] {
-        let (quarter, slug) = (written(now - 92 * 86_400), format!("&workspace_slug={workspace}"));
+        let (quarter, slug) = (
+            written(now - 92 * 86_400),
+            format!("&workspace_slug={workspace}"),
+        );
         let days = portkey.points("cost", &quarter, &later, &slug).await;
         assert!(days.len() >= 92, "{workspace}: {} days", days.len());
     }
@@ -60,8 +80,14 @@ async fn present_month_has_cost_on_the_real_clock() {
     let key = portkey.post("/api-keys/workspace/service", key).await;
     let rotate = format!("/api-keys/{}/rotate", key["id"].as_str().unwrap());
     let rotated = portkey.post(&rotate, json!({})).await;
-    let until = rotated["key_transition_expires_at"].as_str().unwrap().to_owned();
-    assert!(until > written(now) && until < written(now + 3600), "{until}");
+    let until = rotated["key_transition_expires_at"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        until > written(now) && until < written(now + 3600),
+        "{until}"
+    );
 }
 
 #[tokio::test]
@@ -83,11 +109,20 @@ async fn any_division_of_a_period_adds_up() {
         for pair in ends.windows(2) {
             let part = portkey.total(graph, pair[0], pair[1], "").await;
             let points = portkey.points(graph, pair[0], pair[1], "").await;
-            let sum: f64 = points.iter().map(|point| point["total"].as_f64().unwrap()).sum();
-            assert!((sum - part).abs() < 0.001, "{graph} of {pair:?}: {sum} and {part}");
+            let sum: f64 = points
+                .iter()
+                .map(|point| point["total"].as_f64().unwrap())
+                .sum();
+            assert!(
+                (sum - part).abs() < 0.001,
+                "{graph} of {pair:?}: {sum} and {part}"
+            );
             parts += part;
         }
-        assert!((whole - parts).abs() < 0.001, "{graph}: {whole} and {parts}");
+        assert!(
+            (whole - parts).abs() < 0.001,
+            "{graph}: {whole} and {parts}"
+        );
         assert!(whole > 0.0, "{graph}");
     }
 }
@@ -97,8 +132,13 @@ async fn incident_of_last_week_is_found_to_the_minute() {
     let portkey = Portkey::pinned_at(PINNED).await;
     let (from, until) = ("2026-05-07T10:30:20Z", PINNED);
     // By the day, whose rate of errors is out of the ordinary?
-    let days = portkey.points("errors/rate", from, until, "&workspace_slug=ws-support-bot").await;
-    let bad: Vec<_> = days.iter().filter(|day| day["rate"].as_f64() > Some(5.0)).collect();
+    let days = portkey
+        .points("errors/rate", from, until, "&workspace_slug=ws-support-bot")
+        .await;
+    let bad: Vec<_> = days
+        .iter()
+        .filter(|day| day["rate"].as_f64() > Some(5.0))
+        .collect();
     assert_eq!(bad.len(), 1, "{days:?}");
     assert_eq!(bad[0]["timestamp"], "2026-05-11T00:00:00.000Z");
     // Of which provider?
@@ -120,27 +160,42 @@ async fn incident_of_last_week_is_found_to_the_minute() {
     assert!(count > 100, "{count}");
     let statuses = portkey.get(&groups("status_code", "")).await;
     let of = |status: &str| {
-        statuses["data"].as_array().unwrap().iter().find(|g| g["status_code"] == status)
+        statuses["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|g| g["status_code"] == status)
     };
     assert_eq!(of("503").unwrap()["requests"], count);
     let codes = portkey.points("errors/status-codes", from, until, "").await;
-    assert!(codes.contains(&json!({ "status_code": 503, "count": count })), "{codes:?}");
+    assert!(
+        codes.contains(&json!({ "status_code": 503, "count": count })),
+        "{codes:?}"
+    );
     let mut exported = 0;
     for workspace in ["ws-shared", "ws-research", "ws-support-bot"] {
         let job = json!({ "workspace_id": workspace, "requested_data": ["id"], "filters": {
             "time_of_generation_min": from, "time_of_generation_max": until, "status_code": 503 } });
-        exported += portkey.post("/logs/exports", job).await["total"].as_u64().unwrap();
+        exported += portkey.post("/logs/exports", job).await["total"]
+            .as_u64()
+            .unwrap();
     }
     assert_eq!(exported, count);
     // By the minute in a period that is short enough.
     let (from, until) = ("2026-05-11T13:10:00Z", "2026-05-11T13:25:00Z");
-    let minutes =
-        portkey.points("errors/rate", from, until, "&workspace_slug=ws-support-bot").await;
+    let minutes = portkey
+        .points("errors/rate", from, until, "&workspace_slug=ws-support-bot")
+        .await;
     let rate = |minute: &str| {
-        let found = minutes.iter().find(|point| point["timestamp"] == format!("{minute}:00.000Z"));
+        let found = minutes
+            .iter()
+            .find(|point| point["timestamp"] == format!("{minute}:00.000Z"));
         found.map(|point| point["rate"].as_f64().unwrap())
     };
-    assert!(rate("2026-05-11T13:16").is_none_or(|rate| rate < 40.0), "{minutes:?}");
+    assert!(
+        rate("2026-05-11T13:16").is_none_or(|rate| rate < 40.0),
+        "{minutes:?}"
+    );
     assert!(rate("2026-05-11T13:17") > Some(40.0), "{minutes:?}");
 }
 
@@ -150,23 +205,33 @@ async fn team_over_budget_is_found_with_its_hour() {
     let listed = portkey.get("/admin/workspaces").await;
     let mut over = Vec::new();
     for workspace in listed["data"].as_array().unwrap() {
-        let Some(budget) = workspace["usage_limits"].get(0) else { continue };
+        let Some(budget) = workspace["usage_limits"].get(0) else {
+            continue;
+        };
         let slug = workspace["slug"].as_str().unwrap();
         let read = portkey.get(&format!("/admin/workspaces/{slug}")).await;
-        let (since, more) =
-            (read["last_reset_at"].as_str().unwrap(), format!("&workspace_slug={slug}"));
+        let (since, more) = (
+            read["last_reset_at"].as_str().unwrap(),
+            format!("&workspace_slug={slug}"),
+        );
         let cents = portkey.total("cost", since, PINNED, &more).await;
         let limit = budget["credit_limit"].as_f64().unwrap() * 100.0;
         if cents >= limit {
             over.push((slug.to_owned(), since.to_owned(), limit));
         }
     }
-    let [(slug, since, limit)] = over.as_slice() else { panic!("{over:?}") };
+    let [(slug, since, limit)] = over.as_slice() else {
+        panic!("{over:?}")
+    };
     assert_eq!(slug, "ws-research");
     let more = format!("&workspace_slug={slug}");
     // The hour in which the budget was spent is the last with cost; all is refused after it.
-    let hours = portkey.points("cost", "2026-05-13T00:00:00Z", PINNED, &more).await;
-    let before = portkey.total("cost", since, "2026-05-12T23:59:59Z", &more).await;
+    let hours = portkey
+        .points("cost", "2026-05-13T00:00:00Z", PINNED, &more)
+        .await;
+    let before = portkey
+        .total("cost", since, "2026-05-12T23:59:59Z", &more)
+        .await;
     let mut spent = before;
     assert!(before < *limit);
     let crossed = hours.iter().find(|hour| {
@@ -174,7 +239,10 @@ async fn team_over_budget_is_found_with_its_hour() {
         spent >= *limit
     });
     let crossed = crossed.unwrap()["timestamp"].as_str().unwrap().to_owned();
-    let later: Vec<_> = hours.iter().filter(|h| h["timestamp"].as_str() > Some(&crossed)).collect();
+    let later: Vec<_> = hours
+        .iter()
+        .filter(|h| h["timestamp"].as_str() > Some(&crossed))
+        .collect();
     assert!(later.len() > 12, "{hours:?}");
     assert!(later.iter().all(|hour| hour["total"] == 0.0), "{later:?}");
     let period = format!("time_of_generation_min={since}&time_of_generation_max={PINNED}");
@@ -182,7 +250,10 @@ async fn team_over_budget_is_found_with_its_hour() {
         format!("/analytics/groups/workspace?{period}&status_code=412&columns=first_seen,cost");
     let refused = portkey.get(&refused).await["data"].clone();
     assert_eq!(refused.as_array().unwrap().len(), 1, "{refused}");
-    assert_eq!((&refused[0]["workspace"], &refused[0]["cost"]), (&json!(slug), &json!(0.0)));
+    assert_eq!(
+        (&refused[0]["workspace"], &refused[0]["cost"]),
+        (&json!(slug), &json!(0.0))
+    );
     let first = refused[0]["first_seen"].as_str().unwrap();
     assert!(first > crossed.as_str(), "{first} and {crossed}");
 }
@@ -207,19 +278,30 @@ async fn keys_are_used_or_not() {
         ("Shared assistants", true, true),
         ("Support bot staging", false, false),
     ];
-    assert_eq!(used, expected.map(|(name, ever, lately)| (name.to_owned(), ever, lately)));
+    assert_eq!(
+        used,
+        expected.map(|(name, ever, lately)| (name.to_owned(), ever, lately))
+    );
     // The one that is spent has spent its budget, and so have its provider and its project.
     let key = &keys.as_array().unwrap()[2];
     assert_eq!(key["status"], "exhausted");
     let more = format!("&api_key_ids={}", key["id"].as_str().unwrap());
     let cents = portkey.total("cost", quarter, PINNED, &more).await;
-    let provider = portkey.total("cost", quarter, PINNED, "&virtual_keys=claude-trials").await;
-    assert!(cents >= key["usage_limits"]["credit_limit"].as_f64().unwrap() * 100.0, "{cents}");
+    let provider = portkey
+        .total("cost", quarter, PINNED, "&virtual_keys=claude-trials")
+        .await;
+    assert!(
+        cents >= key["usage_limits"]["credit_limit"].as_f64().unwrap() * 100.0,
+        "{cents}"
+    );
     assert_eq!(cents, provider);
     let policies = portkey.get("/policies/usage-limits").await["data"].clone();
     let usage = &policies[0]["value_key_usage_map"]["metadata.project:evaluation"];
     assert_eq!(usage["status"], "exhausted");
-    assert!((usage["current_usage"].as_f64().unwrap() * 100.0 - cents).abs() <= 1.0, "{usage}");
+    assert!(
+        (usage["current_usage"].as_f64().unwrap() * 100.0 - cents).abs() <= 1.0,
+        "{usage}"
+    );
 }
 
 #[tokio::test]
@@ -231,7 +313,11 @@ async fn pinned_clock_repeats_every_answer() {
         let portkey = Portkey::pinned_at(PINNED).await;
         let mut said = Vec::new();
         for path in ["cost", "errors/rate", "latency", "cache/hit-rate"] {
-            said.push(portkey.get(&format!("/analytics/graphs/{path}?{period}")).await);
+            said.push(
+                portkey
+                    .get(&format!("/analytics/graphs/{path}?{period}"))
+                    .await,
+            );
         }
         said.push(portkey.post("/labels", json!({ "name": "new" })).await);
         said.push(portkey.get("/labels").await);
@@ -249,13 +335,19 @@ async fn the_same_past_is_seen_from_two_moments_of_a_day() {
     let mut seen = Vec::new();
     for now in ["2026-05-14T03:00:00Z", "2026-05-14T23:59:59Z"] {
         let portkey = Portkey::pinned_at(now).await;
-        let status = portkey.send(Method::GET, "/logs/none", Value::Null).await.status();
+        let status = portkey
+            .send(Method::GET, "/logs/none", Value::Null)
+            .await
+            .status();
         assert_eq!(status, 404);
         let mut figures = Vec::new();
         for graph in ["requests", "cost", "errors"] {
             // A log of each sandbox's own is in the shared workspace.
-            figures
-                .push(portkey.figure(graph, from, until, "&workspace_slug=ws-support-bot").await);
+            figures.push(
+                portkey
+                    .figure(graph, from, until, "&workspace_slug=ws-support-bot")
+                    .await,
+            );
         }
         seen.push(figures);
     }
@@ -265,9 +357,14 @@ async fn the_same_past_is_seen_from_two_moments_of_a_day() {
 #[tokio::test]
 async fn nothing_is_from_the_future() {
     let portkey = Portkey::pinned_at(NOW).await;
-    for path in
-        ["/admin/workspaces", "/api-keys", "/integrations", "/prompts", "/configs", "/admin/users"]
-    {
+    for path in [
+        "/admin/workspaces",
+        "/api-keys",
+        "/integrations",
+        "/prompts",
+        "/configs",
+        "/admin/users",
+    ] {
         let listed = portkey.get(path).await["data"].clone();
         for item in listed.as_array().unwrap() {
             for field in ["created_at", "last_updated_at"] {

@@ -16,26 +16,95 @@ async fn each_field_keeps_clears_or_takes_what_it_is_given() {
     let provider = "/providers/gemini?workspace_id=ws-research";
     // Each row goes on from the one before it.
     for (path, change, field, expected) in [
-        (integration, json!({ "name": "Claude" }), "name", json!("Claude")),
+        (
+            integration,
+            json!({ "name": "Claude" }),
+            "name",
+            json!("Claude"),
+        ),
         (integration, json!({}), "name", json!("Claude")),
         (integration, json!({}), "pricing_adjustments", pricing),
-        (integration, json!({ "pricing_adjustments": null }), "pricing_adjustments", Value::Null),
-        (integration, json!({ "secret_mappings": [mapping] }), "secret_mappings", json!([mapping])),
-        (integration, json!({ "description": "" }), "secret_mappings", json!([mapping])),
+        (
+            integration,
+            json!({ "pricing_adjustments": null }),
+            "pricing_adjustments",
+            Value::Null,
+        ),
+        (
+            integration,
+            json!({ "secret_mappings": [mapping] }),
+            "secret_mappings",
+            json!([mapping]),
+        ),
+        (
+            integration,
+            json!({ "description": "" }),
+            "secret_mappings",
+            json!([mapping]),
+        ),
         (integration, json!({}), "description", json!("")),
-        (integration, json!({ "secret_mappings": [] }), "secret_mappings", json!([])),
-        (integration, json!({ "ai_provider_id": "openai" }), "ai_provider_id", json!("anthropic")),
-        (server, json!({}), "description", json!("Finds and files issues")),
-        (server, json!({ "description": null }), "description", Value::Null),
-        (server, json!({ "description": "Again" }), "description", json!("Again")),
-        (server, json!({ "secret_mappings": [mapping] }), "secret_mappings", json!([mapping])),
-        (server, json!({ "secret_mappings": [] }), "secret_mappings", json!([])),
-        (provider, json!({ "note": "New" }), "expires_at", json!("2026-12-31T00:00:00.000Z")),
-        (provider, json!({ "expires_at": null }), "expires_at", Value::Null),
+        (
+            integration,
+            json!({ "secret_mappings": [] }),
+            "secret_mappings",
+            json!([]),
+        ),
+        (
+            integration,
+            json!({ "ai_provider_id": "openai" }),
+            "ai_provider_id",
+            json!("anthropic"),
+        ),
+        (
+            server,
+            json!({}),
+            "description",
+            json!("Finds and files issues"),
+        ),
+        (
+            server,
+            json!({ "description": null }),
+            "description",
+            Value::Null,
+        ),
+        (
+            server,
+            json!({ "description": "Again" }),
+            "description",
+            json!("Again"),
+        ),
+        (
+            server,
+            json!({ "secret_mappings": [mapping] }),
+            "secret_mappings",
+            json!([mapping]),
+        ),
+        (
+            server,
+            json!({ "secret_mappings": [] }),
+            "secret_mappings",
+            json!([]),
+        ),
+        (
+            provider,
+            json!({ "note": "New" }),
+            "expires_at",
+            json!("2026-12-31T00:00:00.000Z"),
+        ),
+        (
+            provider,
+            json!({ "expires_at": null }),
+            "expires_at",
+            Value::Null,
+        ),
         (provider, json!({}), "note", json!("New")),
     ] {
         let answer = portkey.put(path, change.clone()).await;
-        let expected_answer: &[&str] = if path == provider { &["id", "slug"] } else { &[] };
+        let expected_answer: &[&str] = if path == provider {
+            &["id", "slug"]
+        } else {
+            &[]
+        };
         let names: Vec<&String> = answer.as_object().unwrap().keys().collect();
         assert_eq!(names, expected_answer, "{path} {change}");
         assert_eq!(portkey.get(path).await[field], expected, "{path} {change}");
@@ -90,10 +159,14 @@ async fn settings_are_merged_and_checked_as_a_whole() {
 async fn time_passes_with_writes_only() {
     let portkey = Portkey::start().await;
     let first = portkey.get("/integrations/anthropic").await["last_updated_at"].clone();
-    portkey.put("/integrations/anthropic", json!({ "name": "B" })).await;
+    portkey
+        .put("/integrations/anthropic", json!({ "name": "B" }))
+        .await;
     let second = portkey.get("/integrations/anthropic").await["last_updated_at"].clone();
     portkey.get("/integrations").await;
-    portkey.put("/integrations/anthropic", json!({ "name": "C" })).await;
+    portkey
+        .put("/integrations/anthropic", json!({ "name": "C" }))
+        .await;
     let third = portkey.get("/integrations/anthropic").await["last_updated_at"].clone();
     let seconds = |time: &Value| time.as_str().unwrap()[17..19].parse::<u32>().unwrap();
     assert!(first.as_str() < second.as_str());

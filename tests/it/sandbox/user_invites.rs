@@ -16,21 +16,35 @@ fn body(email: &str) -> Value {
 async fn an_invitation_is_sent_read_resent_and_withdrawn() {
     let portkey = Portkey::start().await;
     let made = portkey.post(PATH, body("guest@example.com")).await;
-    assert_eq!(made.as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "invite_link"]);
+    assert_eq!(
+        made.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["id", "invite_link"]
+    );
     let one = format!("{PATH}/{}", made["id"].as_str().unwrap());
 
     let read = portkey.get(&one).await;
-    assert_eq!((&read["email"], &read["status"]), (&json!("guest@example.com"), &json!("pending")));
+    assert_eq!(
+        (&read["email"], &read["status"]),
+        (&json!("guest@example.com"), &json!("pending"))
+    );
     assert_eq!(read["invited_by"], "0a5d0000-0000-4000-8000-00000000ada0");
     assert!(read["expires_at"].as_str() > read["created_at"].as_str());
-    let listed = portkey.get(&format!("{PATH}?email=GUEST@example.com")).await;
+    let listed = portkey
+        .get(&format!("{PATH}?email=GUEST@example.com"))
+        .await;
     assert_eq!(listed["data"], json!([read]));
     for answer in [&read, &listed] {
-        assert!(!answer.to_string().contains("https://"), "the link is shown again: {answer}");
+        assert!(
+            !answer.to_string().contains("https://"),
+            "the link is shown again: {answer}"
+        );
     }
 
     let again = portkey.post(&format!("{one}/resend"), Value::Null).await;
-    assert_eq!(again.as_object().unwrap().keys().collect::<Vec<_>>(), ["inviteLink"]);
+    assert_eq!(
+        again.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["inviteLink"]
+    );
     assert_ne!(again["inviteLink"], made["invite_link"]);
     assert!(portkey.get(&one).await["expires_at"].as_str() > read["expires_at"].as_str());
 
@@ -50,13 +64,19 @@ async fn invitations_are_found_by_state_and_paged_in_camel_case() {
         ("status=expired", vec!["former-intern@example.com"]),
         ("status=accepted", vec![]),
         ("role=admin", vec!["agency-partner@example.com"]),
-        ("pageSize=1&currentPage=1", vec!["former-intern@example.com"]),
+        (
+            "pageSize=1&currentPage=1",
+            vec!["former-intern@example.com"],
+        ),
     ] {
         let list = portkey.get(&format!("{PATH}?{query}")).await;
         assert_eq!(column(&list["data"], "email"), emails, "{query}");
     }
     assert_eq!(
-        portkey.get(&format!("{PATH}?page_size=1")).await["data"].as_array().unwrap().len(),
+        portkey.get(&format!("{PATH}?page_size=1")).await["data"]
+            .as_array()
+            .unwrap()
+            .len(),
         3
     );
 }
@@ -76,8 +96,16 @@ async fn an_invitation_is_refused_for_a_reason() {
         (body("guest@example"), 400, "AB01"),
         (with("role", json!("owner")), 400, "AB01"),
         (with("role", Value::Null), 400, "AB01"),
-        (with("workspaces", json!([{ "id": "ws-research" }])), 400, "AB01"),
-        (with("workspaces", json!([{ "id": "ws-none", "role": "member" }])), 403, "AB03"),
+        (
+            with("workspaces", json!([{ "id": "ws-research" }])),
+            400,
+            "AB01",
+        ),
+        (
+            with("workspaces", json!([{ "id": "ws-none", "role": "member" }])),
+            403,
+            "AB03",
+        ),
         (with("workspace_api_key_details", json!({})), 400, "AB01"),
     ] {
         let refusal = portkey.refusal(Method::POST, PATH, body.clone()).await;
@@ -91,8 +119,14 @@ async fn only_what_is_open_or_has_expired_is_sent_again() {
     for (status, sent) in [("pending", true), ("expired", true), ("cancelled", false)] {
         let list = portkey.get(&format!("{PATH}?status={status}")).await;
         let one = format!("{PATH}/{}", list["data"][0]["id"].as_str().unwrap());
-        let answer = portkey.send(Method::POST, &format!("{one}/resend"), Value::Null).await;
+        let answer = portkey
+            .send(Method::POST, &format!("{one}/resend"), Value::Null)
+            .await;
         assert_eq!(answer.status() == 200, sent, "{status}");
-        assert_eq!(portkey.get(&one).await["status"] == "pending", sent, "{status}");
+        assert_eq!(
+            portkey.get(&one).await["status"] == "pending",
+            sent,
+            "{status}"
+        );
     }
 }

@@ -28,14 +28,21 @@ async fn users_are_listed_in_camel_case_pages() {
     }
     for query in ["role=manager", "pageSize=0", "currentPage=-1"] {
         let path = format!("/admin/users?{query}");
-        assert_eq!(portkey.refusal(Method::GET, &path, Value::Null).await.0, 400, "{query}");
+        assert_eq!(
+            portkey.refusal(Method::GET, &path, Value::Null).await.0,
+            400,
+            "{query}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_role_changes_once() {
     let portkey = Portkey::start().await;
-    assert_eq!(portkey.put(LEAD, json!({ "role": "admin" })).await, json!({}));
+    assert_eq!(
+        portkey.put(LEAD, json!({ "role": "admin" })).await,
+        json!({})
+    );
     assert_eq!(portkey.get(LEAD).await["role"], "admin");
     for (path, role, status, code) in [
         (LEAD, "admin", 400, "AB01"),
@@ -43,8 +50,14 @@ async fn a_role_changes_once() {
         (OWNER, "member", 403, "AB03"),
         ("/admin/users/nobody", "member", 404, "AB08"),
     ] {
-        let refusal = portkey.refusal(Method::PUT, path, json!({ "role": role })).await;
-        assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{path} {role}");
+        let refusal = portkey
+            .refusal(Method::PUT, path, json!({ "role": role }))
+            .await;
+        assert_eq!(
+            (refusal.0, refusal.1.as_str()),
+            (status, code),
+            "{path} {role}"
+        );
     }
 }
 
@@ -57,8 +70,13 @@ async fn a_user_who_is_removed_leaves_every_workspace() {
     assert_eq!(portkey.refusal(Method::GET, LEAD, Value::Null).await.0, 404);
     for workspace in joined.as_array().unwrap() {
         let path = format!("/admin/workspaces/{}/users", workspace.as_str().unwrap());
-        let members = portkey.get(&format!("{path}?email=research-lead@example.com")).await;
+        let members = portkey
+            .get(&format!("{path}?email=research-lead@example.com"))
+            .await;
         assert_eq!(members["total"], 0, "{path}");
     }
-    assert_eq!(portkey.refusal(Method::DELETE, OWNER, Value::Null).await.0, 403);
+    assert_eq!(
+        portkey.refusal(Method::DELETE, OWNER, Value::Null).await.0,
+        403
+    );
 }

@@ -26,8 +26,14 @@ async fn a_virtual_key_lives_and_dies() {
         (Some(""), Some("ab*****xyz"))
     );
     assert_eq!(read["ai_provider_name"], "azure-openai");
-    assert_eq!(read["model_config"]["deploymentConfig"][0]["deploymentName"], "gpt-4o");
-    assert_eq!(read["rate_limits"], json!([{ "type": "requests", "unit": "rph", "value": 7 }]));
+    assert_eq!(
+        read["model_config"]["deploymentConfig"][0]["deploymentName"],
+        "gpt-4o"
+    );
+    assert_eq!(
+        read["rate_limits"],
+        json!([{ "type": "requests", "unit": "rph", "value": 7 }])
+    );
     assert_eq!(read["status"], "active");
     let list = portkey.get("/virtual-keys?workspace_id=ws-research").await;
     assert_eq!(list["data"][0]["slug"], slug);
@@ -49,7 +55,10 @@ async fn an_update_keeps_what_it_leaves_out() {
     assert_eq!(portkey.put(path, change).await, json!({}));
     let after = portkey.get(path).await;
     assert_ne!(after["masked_api_key"], before["masked_api_key"]);
-    assert_eq!(after["ai_provider_name"], before["ai_provider_name"], "a provider stays");
+    assert_eq!(
+        after["ai_provider_name"], before["ai_provider_name"],
+        "a provider stays"
+    );
     assert_eq!(after["note"], before["note"]);
     portkey.put(path, json!({ "note": null })).await;
     assert_eq!(portkey.get(path).await["note"], Value::Null);
@@ -59,8 +68,16 @@ async fn an_update_keeps_what_it_leaves_out() {
 async fn creation_is_refused_for_a_reason() {
     let portkey = Portkey::start().await;
     for (body, status, named) in [
-        (json!({ "provider": "openai", "workspace_id": "ws-shared" }), 400, "name"),
-        (json!({ "name": "V", "workspace_id": "ws-shared" }), 400, "provider"),
+        (
+            json!({ "provider": "openai", "workspace_id": "ws-shared" }),
+            400,
+            "name",
+        ),
+        (
+            json!({ "name": "V", "workspace_id": "ws-shared" }),
+            400,
+            "provider",
+        ),
         (
             json!({ "name": "V", "provider": "openai", "workspace_id": "ws-shared",
                 "rate_limits": { "unit": "rps" } }),
@@ -74,8 +91,13 @@ async fn creation_is_refused_for_a_reason() {
             "secret_mappings[0]",
         ),
     ] {
-        let (got, _, message) = portkey.refusal(Method::POST, "/virtual-keys", body.clone()).await;
-        assert!(got == status && message.contains(named), "{body}: {got} {message}");
+        let (got, _, message) = portkey
+            .refusal(Method::POST, "/virtual-keys", body.clone())
+            .await;
+        assert!(
+            got == status && message.contains(named),
+            "{body}: {got} {message}"
+        );
     }
 }
 
@@ -85,22 +107,32 @@ async fn lists_answer_without_paging() {
     let all = portkey.get("/virtual-keys").await;
     let total = all["total"].as_u64().unwrap();
     assert_eq!(all["data"].as_array().unwrap().len() as u64, total);
-    let page = portkey.get("/virtual-keys?page_size=1&current_page=1").await;
+    let page = portkey
+        .get("/virtual-keys?page_size=1&current_page=1")
+        .await;
     assert_eq!(page["data"][0], all["data"][1]);
 }
 
 #[tokio::test]
 async fn provider_of_a_grant_is_a_virtual_key() {
     let portkey = Portkey::start().await;
-    let list = portkey.get("/virtual-keys?workspace_id=ws-support-bot").await;
+    let list = portkey
+        .get("/virtual-keys?workspace_id=ws-support-bot")
+        .await;
     let of_grant = |slug: &str| {
         let rows = list["data"].as_array().unwrap();
-        rows.iter().find(|row| row["slug"] == slug).cloned().expect("a provider in the list")
+        rows.iter()
+            .find(|row| row["slug"] == slug)
+            .cloned()
+            .expect("a provider in the list")
     };
     let row = of_grant("azure");
     for (field, expected) in [
         ("integration_id", json!("azure-eu")),
-        ("note", json!("Created automatically on integration access grant")),
+        (
+            "note",
+            json!("Created automatically on integration access grant"),
+        ),
         ("provider", json!("azure-openai")),
         ("model_config", Value::Null),
         ("rate_limits", Value::Null),
@@ -111,20 +143,40 @@ async fn provider_of_a_grant_is_a_virtual_key() {
     }
     let slugs = column(&list["data"], "slug");
     let providers = portkey.get("/providers?workspace_id=ws-support-bot").await;
-    assert!(column(&providers["data"], "slug").iter().all(|slug| slugs.contains(slug)));
+    assert!(
+        column(&providers["data"], "slug")
+            .iter()
+            .all(|slug| slugs.contains(slug))
+    );
 
     let path = "/virtual-keys/openai-production?workspace_id=ws-support-bot";
     let read = portkey.get(path).await;
-    assert_eq!(read["masked_api_key"], "sk*****001", "the credential of its integration");
-    assert_eq!((&read["model_config"], &read["rate_limits"]), (&json!({}), &json!([])));
+    assert_eq!(
+        read["masked_api_key"], "sk*****001",
+        "the credential of its integration"
+    );
+    assert_eq!(
+        (&read["model_config"], &read["rate_limits"]),
+        (&json!({}), &json!([]))
+    );
     for field in ["reset_usage", "secret_mappings"] {
         assert_eq!(read.get(field), None, "{field}");
     }
-    assert_eq!(portkey.put(path, json!({ "note": "Shared" })).await, json!({}));
+    assert_eq!(
+        portkey.put(path, json!({ "note": "Shared" })).await,
+        json!({})
+    );
     let provider = "/providers/openai-production?workspace_id=ws-support-bot";
-    assert_eq!(portkey.get(provider).await["note"], "Shared", "they are the same");
+    assert_eq!(
+        portkey.get(provider).await["note"],
+        "Shared",
+        "they are the same"
+    );
     assert_eq!(portkey.delete(path).await, json!({}));
-    assert_eq!(portkey.refusal(Method::GET, provider, Value::Null).await.0, 404);
+    assert_eq!(
+        portkey.refusal(Method::GET, provider, Value::Null).await.0,
+        404
+    );
 }
 
 #[tokio::test]
@@ -145,15 +197,31 @@ async fn settings_of_every_provider_are_stored_and_masked() {
             json!({ "azureAuthMode": "entra", "azureEntraClientSecret": secret }),
             json!({ "azureAuthMode": "entra", "masked_azureEntraClientSecret": "ab*****jkl" }),
         ),
-        (json!({ "workersAiAccountId": "a" }), json!({ "workersAiAccountId": "a" })),
+        (
+            json!({ "workersAiAccountId": "a" }),
+            json!({ "workersAiAccountId": "a" }),
+        ),
     ] {
         let mut body =
             json!({ "name": "V", "provider": "any", "key": secret, "workspace_id": "ws-shared" });
-        body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(settings.as_object().unwrap().clone());
         let made = portkey.post("/virtual-keys", body).await;
         let path = format!("/virtual-keys/{}", made["data"]["slug"].as_str().unwrap());
-        assert_eq!(portkey.get(&path).await["model_config"], shown, "{settings}");
-        assert!(!portkey.get("/virtual-keys").await.to_string().contains(secret), "{settings}");
+        assert_eq!(
+            portkey.get(&path).await["model_config"],
+            shown,
+            "{settings}"
+        );
+        assert!(
+            !portkey
+                .get("/virtual-keys")
+                .await
+                .to_string()
+                .contains(secret),
+            "{settings}"
+        );
     }
 }
 
@@ -164,7 +232,11 @@ async fn rates_are_an_object_or_a_list_and_can_be_changed() {
     let rate = |value: u8| json!({ "type": "requests", "unit": "rpm", "value": value });
     for given in [rate(5), json!([rate(6)])] {
         portkey.put(path, json!({ "rate_limits": given })).await;
-        let expected = if given.is_array() { given } else { json!([given]) };
+        let expected = if given.is_array() {
+            given
+        } else {
+            json!([given])
+        };
         assert_eq!(portkey.get(path).await["rate_limits"], expected);
     }
 }

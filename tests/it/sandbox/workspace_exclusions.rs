@@ -26,21 +26,40 @@ async fn exclusions_merge_unless_they_are_to_replace() {
     // Each row goes on from the one before it; slugs are read back as ids.
     for (change, expected) in [
         (rows(&[], false), vec![(&research, true)]),
-        (rows(&[("ws-shared", true)], false), vec![(&research, true), (&shared, true)]),
-        (rows(&[(&research, false)], false), vec![(&research, false), (&shared, true)]),
-        (rows(&[("ws-research", true)], true), vec![(&research, true)]),
+        (
+            rows(&[("ws-shared", true)], false),
+            vec![(&research, true), (&shared, true)],
+        ),
+        (
+            rows(&[(&research, false)], false),
+            vec![(&research, false), (&shared, true)],
+        ),
+        (
+            rows(&[("ws-research", true)], true),
+            vec![(&research, true)],
+        ),
         (rows(&[], true), vec![]),
     ] {
-        assert_eq!(portkey.put(INPUT, change.clone()).await, json!({}), "{change}");
-        let expected: Vec<(&str, bool)> =
-            expected.iter().map(|(id, excluded)| (id.as_str(), *excluded)).collect();
+        assert_eq!(
+            portkey.put(INPUT, change.clone()).await,
+            json!({}),
+            "{change}"
+        );
+        let expected: Vec<(&str, bool)> = expected
+            .iter()
+            .map(|(id, excluded)| (id.as_str(), *excluded))
+            .collect();
         assert_eq!(
             portkey.get(INPUT).await["workspaces"],
             rows(&expected, false)["workspaces"],
             "{change}"
         );
     }
-    assert_eq!(portkey.get(OUTPUT).await, output, "the other list has changed");
+    assert_eq!(
+        portkey.get(OUTPUT).await,
+        output,
+        "the other list has changed"
+    );
 }
 
 #[tokio::test]
@@ -50,8 +69,14 @@ async fn a_row_is_a_workspace_and_a_word() {
     let elsewhere = json!({ "workspaces": [], "organisation_id": "another" });
     for (body, status) in [
         (json!({}), 400),
-        (json!({ "workspaces": [{ "workspace_id": "ws-shared" }] }), 400),
-        (json!({ "workspaces": [{ "workspace_id": "ws-shared", "excluded": 1 }] }), 400),
+        (
+            json!({ "workspaces": [{ "workspace_id": "ws-shared" }] }),
+            400,
+        ),
+        (
+            json!({ "workspaces": [{ "workspace_id": "ws-shared", "excluded": 1 }] }),
+            400,
+        ),
         (twice, 400),
         (rows(&[("ws-none", true)], false), 403),
         (elsewhere, 403),

@@ -16,18 +16,29 @@ fn grant(user: &str, role: &str) -> Value {
 async fn a_member_joins_rises_and_leaves() {
     let portkey = Portkey::start().await;
     let before = portkey.get(PATH).await["total"].as_u64().unwrap();
-    assert_eq!(portkey.post(PATH, grant(SUPPORT_LEAD, "member")).await, json!({}));
+    assert_eq!(
+        portkey.post(PATH, grant(SUPPORT_LEAD, "member")).await,
+        json!({})
+    );
     let one = format!("{PATH}/{SUPPORT_LEAD}");
-    let listed = portkey.get(&format!("{PATH}?email=Support-Lead@example.com")).await;
+    let listed = portkey
+        .get(&format!("{PATH}?email=Support-Lead@example.com"))
+        .await;
     assert_eq!(listed["total"], 1);
     assert_eq!(listed["data"][0]["id"], SUPPORT_LEAD);
     assert_eq!(listed["data"][0]["role"], "member");
     assert_eq!(listed["data"][0]["org_role"], "member");
 
     // A single member is read without its id, and with the role marked as a workspace's.
-    assert_eq!(portkey.put(&one, json!({ "role": "manager" })).await, json!({}));
+    assert_eq!(
+        portkey.put(&one, json!({ "role": "manager" })).await,
+        json!({})
+    );
     let read = portkey.get(&one).await;
-    assert_eq!((read.get("id"), &read["role"]), (None, &json!("ws-manager")));
+    assert_eq!(
+        (read.get("id"), &read["role"]),
+        (None, &json!("ws-manager"))
+    );
     assert_eq!(read["email"], "support-lead@example.com");
 
     assert_eq!(portkey.delete(&one).await, json!({}));
@@ -50,7 +61,9 @@ async fn members_show_in_their_workspace_and_their_user() {
     let ids = |user: Value| user["workspace_ids"].as_array().unwrap().contains(&id);
     assert!(ids(portkey.get(&user).await));
     // Members do not keep a workspace from going, and go with it.
-    portkey.call(Method::DELETE, &path, json!({ "name": "Nights" })).await;
+    portkey
+        .call(Method::DELETE, &path, json!({ "name": "Nights" }))
+        .await;
     assert!(!ids(portkey.get(&user).await));
 }
 
@@ -80,11 +93,25 @@ async fn adding_is_refused_for_a_reason_and_adds_nobody() {
         (PATH, grant("nobody", "member"), 404, "AB08"),
         (PATH, grant(SUPPORT_LEAD, "owner"), 400, "AB01"),
         (PATH, json!({ "users": [] }), 400, "AB01"),
-        (PATH, json!({ "user_id": SUPPORT_LEAD, "role": "member" }), 400, "AB01"),
-        ("/admin/workspaces/ws-none/users", grant(SUPPORT_LEAD, "member"), 403, "AB03"),
+        (
+            PATH,
+            json!({ "user_id": SUPPORT_LEAD, "role": "member" }),
+            400,
+            "AB01",
+        ),
+        (
+            "/admin/workspaces/ws-none/users",
+            grant(SUPPORT_LEAD, "member"),
+            403,
+            "AB03",
+        ),
     ] {
         let refusal = portkey.refusal(Method::POST, path, body.clone()).await;
-        assert_eq!((refusal.0, refusal.1.as_str()), (status, code), "{path} {body}");
+        assert_eq!(
+            (refusal.0, refusal.1.as_str()),
+            (status, code),
+            "{path} {body}"
+        );
     }
     assert_eq!(portkey.get(PATH).await["total"], 2);
 }

@@ -10,7 +10,10 @@ async fn a_workspace_is_found_by_id_and_by_slug() {
     let portkey = Portkey::start().await;
     let listed = portkey.get("/admin/workspaces").await;
     for workspace in listed["data"].as_array().unwrap() {
-        let (id, slug) = (workspace["id"].as_str().unwrap(), workspace["slug"].as_str().unwrap());
+        let (id, slug) = (
+            workspace["id"].as_str().unwrap(),
+            workspace["slug"].as_str().unwrap(),
+        );
         assert!(slug.starts_with("ws-"), "{slug}");
         let read = portkey.get(&format!("/admin/workspaces/{slug}")).await;
         assert_eq!(read, portkey.get(&format!("/admin/workspaces/{id}")).await);
@@ -26,7 +29,10 @@ async fn the_icon_stands_before_the_name_unless_plain_is_asked_for() {
     let path = format!("/admin/workspaces/{}", made["slug"].as_str().unwrap());
     let path = path.as_str();
     assert_eq!(portkey.get(path).await["name"], "🛠 Ops");
-    assert_eq!(portkey.get(&format!("{path}?name_format=plain")).await["name"], "Ops");
+    assert_eq!(
+        portkey.get(&format!("{path}?name_format=plain")).await["name"],
+        "Ops"
+    );
     portkey.put(path, json!({ "icon": "" })).await;
     assert_eq!(portkey.get(path).await["name"], "Ops");
 }
@@ -39,23 +45,39 @@ async fn limits_clear_and_defaults_are_replaced_as_a_whole() {
     assert_eq!(portkey.put(path, change).await, json!({}));
     let read = portkey.get(path).await;
     assert_eq!(read["usage_limits"], Value::Null);
-    assert_eq!(read["defaults"], json!({ "input_guardrails": ["guard_plain-language"] }));
+    assert_eq!(
+        read["defaults"],
+        json!({ "input_guardrails": ["guard_plain-language"] })
+    );
     let output = json!({ "output_guardrails": ["guard_plain-language"] });
     portkey.put(path, json!({ "defaults": output })).await;
-    assert_eq!(portkey.get(path).await["defaults"], output, "what is not sent is gone");
+    assert_eq!(
+        portkey.get(path).await["defaults"],
+        output,
+        "what is not sent is gone"
+    );
     portkey.put(path, json!({ "description": "Trials" })).await;
-    assert_eq!(portkey.get(path).await["defaults"], output, "without `defaults` they stay");
+    assert_eq!(
+        portkey.get(path).await["defaults"],
+        output,
+        "without `defaults` they stay"
+    );
 }
 
 #[tokio::test]
 async fn settings_of_security_cannot_be_overridden() {
     let portkey = Portkey::start().await;
     let settings = json!({ "security_settings": { "membersViewLogs": false }, "name": "W" });
-    for (method, path) in
-        [(Method::PUT, "/admin/workspaces/ws-research"), (Method::POST, "/admin/workspaces")]
-    {
+    for (method, path) in [
+        (Method::PUT, "/admin/workspaces/ws-research"),
+        (Method::POST, "/admin/workspaces"),
+    ] {
         let refusal = portkey.refusal(method, path, settings.clone()).await;
-        let expected = (400, "AB01".to_owned(), "Workspace override is not enabled".to_owned());
+        let expected = (
+            400,
+            "AB01".to_owned(),
+            "Workspace override is not enabled".to_owned(),
+        );
         assert_eq!(refusal, expected, "{path}");
     }
 }
@@ -66,10 +88,19 @@ async fn only_the_default_workspace_was_there_by_default() {
     for (slug, source) in [("ws-shared", "default"), ("ws-research", "api")] {
         let read = portkey.get(&format!("/admin/workspaces/{slug}")).await;
         assert_eq!(read["creation_source"], source, "{slug}");
-        assert_eq!(read.get("status"), Some(&Value::Null), "a status is in lists only");
+        assert_eq!(
+            read.get("status"),
+            Some(&Value::Null),
+            "a status is in lists only"
+        );
     }
-    let listed = portkey.get("/admin/workspaces?status=active,archived").await;
-    assert_eq!((&listed["data"][0]["status"], &listed["total"]), (&json!("active"), &json!(3)));
+    let listed = portkey
+        .get("/admin/workspaces?status=active,archived")
+        .await;
+    assert_eq!(
+        (&listed["data"][0]["status"], &listed["total"]),
+        (&json!("active"), &json!(3))
+    );
 }
 
 #[tokio::test]
@@ -81,7 +112,15 @@ async fn a_workspace_is_made_changed_and_deleted() {
     let made = portkey.post("/admin/workspaces", body).await;
     let path = format!("/admin/workspaces/{}", made["id"].as_str().unwrap());
     let read = portkey.get(&path).await;
-    for field in ["id", "slug", "name", "defaults", "rate_limits", "is_default", "icon"] {
+    for field in [
+        "id",
+        "slug",
+        "name",
+        "defaults",
+        "rate_limits",
+        "is_default",
+        "icon",
+    ] {
         assert_eq!(read[field], made[field], "{field}");
     }
     let config = json!({ "name": "Nights", "config": {}, "workspace_id": made["id"] });
@@ -99,16 +138,39 @@ async fn a_workspace_is_made_changed_and_deleted() {
         ),
         (json!({ "rate_limits": null }), "/rate_limits", Value::Null),
     ] {
-        assert_eq!(portkey.put(&path, change.clone()).await, json!({}), "{change}");
-        assert_eq!(portkey.get(&path).await.pointer(field), Some(&expected), "{change} {field}");
+        assert_eq!(
+            portkey.put(&path, change.clone()).await,
+            json!({}),
+            "{change}"
+        );
+        assert_eq!(
+            portkey.get(&path).await.pointer(field),
+            Some(&expected),
+            "{change} {field}"
+        );
     }
-    portkey.delete(&format!("/configs/{}", config.as_str().unwrap())).await;
-    portkey.call(Method::DELETE, &path, json!({ "name": "Nights" })).await;
+    portkey
+        .delete(&format!("/configs/{}", config.as_str().unwrap()))
+        .await;
+    portkey
+        .call(Method::DELETE, &path, json!({ "name": "Nights" }))
+        .await;
     let refusal = portkey.refusal(Method::GET, &path, Value::Null).await;
-    assert_eq!((refusal.0, refusal.1.as_str()), (404, "AB08"), "deleted, it is not found");
+    assert_eq!(
+        (refusal.0, refusal.1.as_str()),
+        (404, "AB08"),
+        "deleted, it is not found"
+    );
     let users = format!("{path}/users");
-    assert_eq!(portkey.refusal(Method::GET, &users, Value::Null).await.0, 403, "nor is it open");
-    assert_eq!(portkey.get("/admin/workspaces?exact_name=Nights").await["total"], 0);
+    assert_eq!(
+        portkey.refusal(Method::GET, &users, Value::Null).await.0,
+        403,
+        "nor is it open"
+    );
+    assert_eq!(
+        portkey.get("/admin/workspaces?exact_name=Nights").await["total"],
+        0
+    );
 }
 
 #[tokio::test]
@@ -117,12 +179,26 @@ async fn what_a_workspace_cannot_be_is_refused_by_field() {
     for (body, field) in [
         (json!({}), "name"),
         (json!({ "name": "" }), "name"),
-        (json!({ "name": "W", "usage_limits": [{ "credit_limit": 0 }] }), "credit_limit"),
-        (json!({ "name": "W", "usage_limits": { "credit_limit": 5 } }), "usage_limits"),
-        (json!({ "name": "W", "rate_limits": [{ "unit": "rpc" }] }), "unit"),
-        (json!({ "name": "W", "defaults": { "metadata": { "n": 1 } } }), "metadata"),
+        (
+            json!({ "name": "W", "usage_limits": [{ "credit_limit": 0 }] }),
+            "credit_limit",
+        ),
+        (
+            json!({ "name": "W", "usage_limits": { "credit_limit": 5 } }),
+            "usage_limits",
+        ),
+        (
+            json!({ "name": "W", "rate_limits": [{ "unit": "rpc" }] }),
+            "unit",
+        ),
+        (
+            json!({ "name": "W", "defaults": { "metadata": { "n": 1 } } }),
+            "metadata",
+        ),
     ] {
-        let refusal = portkey.refusal(Method::POST, "/admin/workspaces", body.clone()).await;
+        let refusal = portkey
+            .refusal(Method::POST, "/admin/workspaces", body.clone())
+            .await;
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "AB01"), "{body}");
         assert!(refusal.2.contains(field), "{body}: {}", refusal.2);
     }
@@ -137,8 +213,16 @@ async fn deletion_wants_the_name_and_an_empty_workspace() {
         (path, json!({ "name": "research" }), 400),
         (path, json!({ "name": "🔬 Research" }), 400),
         (path, json!({ "name": "Research" }), 409),
-        (path, json!({ "name": "Research", "force_delete": true }), 409),
-        ("/admin/workspaces/ws-shared", json!({ "name": "Shared", "force_delete": true }), 400),
+        (
+            path,
+            json!({ "name": "Research", "force_delete": true }),
+            409,
+        ),
+        (
+            "/admin/workspaces/ws-shared",
+            json!({ "name": "Shared", "force_delete": true }),
+            400,
+        ),
     ] {
         let refusal = portkey.refusal(Method::DELETE, path, body.clone()).await;
         assert_eq!(refusal.0, status, "{path} {body}: {}", refusal.2);

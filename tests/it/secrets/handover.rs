@@ -30,7 +30,11 @@ fn invite() -> Value {
 async fn inline_is_in_the_answer() {
     for connected in everywhere(&["--sandbox"], &[]).await {
         let link = connected.call("invite-user", invite()).await.unwrap()["invite_link"].clone();
-        assert!(link.as_str().unwrap().starts_with("https://"), "{}: {link}", connected.way);
+        assert!(
+            link.as_str().unwrap().starts_with("https://"),
+            "{}: {link}",
+            connected.way
+        );
     }
 }
 
@@ -39,18 +43,34 @@ async fn a_file_holds_it_and_is_for_its_owner_only() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("made/for/it");
     let folder_text = folder.to_str().unwrap();
-    let args = ["--sandbox", "--secrets", "file", "--secrets-dir", folder_text];
+    let args = [
+        "--sandbox",
+        "--secrets",
+        "file",
+        "--secrets-dir",
+        folder_text,
+    ];
     let mut paths = Vec::new();
     for connected in everywhere(&args, &[]).await {
         let answer = connected.call("invite-user", invite()).await.unwrap();
         let path = answer["invite_link"].as_str().unwrap().to_owned();
-        assert!(fs::read_to_string(&path).unwrap().starts_with("https://"), "{}", connected.way);
-        assert!(Path::new(&path).starts_with(folder.canonicalize().unwrap()), "{path}");
+        assert!(
+            fs::read_to_string(&path).unwrap().starts_with("https://"),
+            "{}",
+            connected.way
+        );
+        assert!(
+            Path::new(&path).starts_with(folder.canonicalize().unwrap()),
+            "{path}"
+        );
         assert_eq!(mode(Path::new(&path)), 0o600, "{path}");
         paths.push(path);
         // What reveals nothing makes no file, and neither does what is refused.
         connected.call("list-all-invites", json!({})).await.unwrap();
-        connected.call("rotate-api-key", json!({ "id": "no-such" })).await.unwrap_err();
+        connected
+            .call("rotate-api-key", json!({ "id": "no-such" }))
+            .await
+            .unwrap_err();
     }
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), paths.len());
@@ -70,7 +90,14 @@ async fn each_secret_has_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
-    let args = ["--base-url", &upstream.base_url, "--secrets", "file", "--secrets-dir", path];
+    let args = [
+        "--base-url",
+        &upstream.base_url,
+        "--secrets",
+        "file",
+        "--secrets-dir",
+        path,
+    ];
     for connected in everywhere(&args, &[("PORTKEY_API_KEY", "any-key")]).await {
         let args = json!({ "deployment_id": "d", "rotate_auth": true });
         let answer = connected.call("update-deployment", args).await.unwrap();
@@ -89,9 +116,15 @@ async fn what_cannot_be_handed_over_is_not_sent() {
     let key = [("PORTKEY_API_KEY", "any-key")];
     for connected in everywhere(&[&base[..], &["--secrets", "deny"]].concat(), &key).await {
         let error = connected.call("invite-user", invite()).await.unwrap_err();
-        assert!(error.contains("--secrets deny") && error.contains("Nothing was sent"), "{error}");
+        assert!(
+            error.contains("--secrets deny") && error.contains("Nothing was sent"),
+            "{error}"
+        );
         let rotates = json!({ "deployment_id": "d", "rotate_auth": true });
-        connected.call("update-deployment", rotates).await.unwrap_err();
+        connected
+            .call("update-deployment", rotates)
+            .await
+            .unwrap_err();
         assert_eq!(upstream.count(), 0, "{}", connected.way);
     }
     // An update that reveals nothing is none of those.
@@ -106,12 +139,20 @@ async fn what_cannot_be_handed_over_is_not_sent() {
 
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    let to = ["--secrets", "file", "--secrets-dir", folder.path().to_str().unwrap()];
+    let to = [
+        "--secrets",
+        "file",
+        "--secrets-dir",
+        folder.path().to_str().unwrap(),
+    ];
     let all = everywhere(&[&base[..], &to].concat(), &key).await;
     drop(folder);
     for connected in all {
         let error = connected.call("invite-user", invite()).await.unwrap_err();
-        assert!(error.contains("cannot be made") && error.contains("Nothing was sent"), "{error}");
+        assert!(
+            error.contains("cannot be made") && error.contains("Nothing was sent"),
+            "{error}"
+        );
     }
     assert_eq!(upstream.count(), 1);
 }
@@ -122,9 +163,15 @@ fn a_folder_that_others_can_look_into_stops_the_start() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = folder.path().to_str().unwrap();
     for (args, told) in [
-        (&["--secrets", "file", "--secrets-dir", path][..], "others can look into it"),
+        (
+            &["--secrets", "file", "--secrets-dir", path][..],
+            "others can look into it",
+        ),
         (&["--secrets", "file"], "needs --secrets-dir"),
-        (&["--secrets", "deny", "--secrets-dir", path], "belongs to --secrets file"),
+        (
+            &["--secrets", "deny", "--secrets-dir", path],
+            "belongs to --secrets file",
+        ),
     ] {
         let call = ["call", "list-all-invites", "--sandbox"];
         let (ok, _, log) = said(&[&call[..], args].concat());
@@ -179,8 +226,10 @@ async fn folder_is_checked_whenever_it_is_used() {
         Changed {
             what: "below a link",
             change: |folder| {
-                let (parent, moved) =
-                    (folder.parent().unwrap(), folder.parent().unwrap().with_extension("moved"));
+                let (parent, moved) = (
+                    folder.parent().unwrap(),
+                    folder.parent().unwrap().with_extension("moved"),
+                );
                 fs::rename(parent, &moved).unwrap();
                 symlink(&moved, parent).unwrap();
             },
@@ -206,7 +255,10 @@ async fn folder_is_checked_whenever_it_is_used() {
         let dispatcher = handing(&upstream, delivery);
         change(&folder);
         let error = invited(&dispatcher).await.unwrap_err();
-        assert!(error.contains(told) && error.contains("Nothing was sent"), "{what}: {error}");
+        assert!(
+            error.contains(told) && error.contains("Nothing was sent"),
+            "{what}: {error}"
+        );
         assert_eq!(upstream.count(), 0, "{what}");
         // What was moved away stands beside, for one of the cases.
         _ = fs::remove_dir_all(parent.path().with_extension("moved"));
@@ -224,7 +276,12 @@ async fn folder_of_another_user_is_refused() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let error = invited(&handing(&upstream, delivery)).await.unwrap_err();
     assert!(error.contains("belongs to another user"), "{error}");
-    assert!(Delivery::in_folder(&folder).unwrap_err().to_string().contains("another user"));
+    assert!(
+        Delivery::in_folder(&folder)
+            .unwrap_err()
+            .to_string()
+            .contains("another user")
+    );
     assert_eq!(upstream.count(), 0);
 }
 
@@ -236,7 +293,10 @@ async fn folder_that_was_made_anew_is_used() {
     fs::remove_dir(&folder).unwrap();
     Delivery::in_folder(&folder).unwrap();
     let answer = invited(&dispatcher).await.unwrap();
-    assert_eq!(fs::read_to_string(answer["invite_link"].as_str().unwrap()).unwrap(), "https://l");
+    assert_eq!(
+        fs::read_to_string(answer["invite_link"].as_str().unwrap()).unwrap(),
+        "https://l"
+    );
 }
 
 /// By the time of the answer the secret exists: it is not lost because its file was moved, and never written to
@@ -263,6 +323,9 @@ async fn file_that_goes_while_the_call_is_under_way_is_made_anew() {
     fs::remove_file(path).unwrap();
     let answer = invited(&dispatcher).await.unwrap();
     let lost = answer["invite_link"].as_str().unwrap();
-    assert!(lost.starts_with("[lost: ") && lost.contains("others can look into it"), "{lost}");
+    assert!(
+        lost.starts_with("[lost: ") && lost.contains("others can look into it"),
+        "{lost}"
+    );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }

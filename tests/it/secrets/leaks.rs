@@ -26,16 +26,24 @@ const LEVELS: [&str; 2] = ["debug", "trace"];
 
 /// A secret as issuers make them, or as nobody does.
 fn secret() -> impl Strategy<Value = String> {
-    let alphabet: Vec<char> =
-        ('a'..='z').chain('A'..='Z').chain('0'..='9').chain(['-', '_']).collect();
+    let alphabet: Vec<char> = ('a'..='z')
+        .chain('A'..='Z')
+        .chain('0'..='9')
+        .chain(['-', '_'])
+        .collect();
     let begin = select(vec!["", "sk-", "pk-", "eyJ", "AKIA", "ghp_"]);
     (begin, vec(select(alphabet), 33..64))
         .prop_map(|(begin, rest)| begin.to_owned() + &String::from_iter(rest))
 }
 
 pub(crate) fn secrets(count: usize) -> Vec<String> {
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
-    (0..count).map(|_| secret().new_tree(&mut runner).unwrap().current()).collect()
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::default()
+    });
+    (0..count)
+        .map(|_| secret().new_tree(&mut runner).unwrap().current())
+        .collect()
 }
 
 /// The first shown call of every tool, with a secret wherever one may stand.
@@ -56,7 +64,10 @@ pub(crate) fn calls(secret: &str) -> Vec<(&'static str, Value)> {
         entry.published().secrets(&mut args, plant).unwrap();
         // And one that is wrong, so that it is turned back.
         if planted > 0 {
-            calls.push((tool, json!({ "key": secret, "config": [secret], "auth_config": secret })));
+            calls.push((
+                tool,
+                json!({ "key": secret, "config": [secret], "auth_config": secret }),
+            ));
         }
         if planted > 0
             || !entry.operation.secret_fields().is_empty()
@@ -92,7 +103,11 @@ pub(crate) async fn upstream(secrets: &[String]) -> Upstream {
         let secret = &secrets[before % secrets.len()];
         match before % 4 {
             0 | 1 => ok(&body(secret)),
-            2 => answer("400 Bad Request", "content-type: application/json\r\n", &refusal(secret)),
+            2 => answer(
+                "400 Bad Request",
+                "content-type: application/json\r\n",
+                &refusal(secret),
+            ),
             _ => answer("403 Forbidden", "content-type: text/html\r\n", secret),
         }
     })
@@ -112,8 +127,17 @@ fn assert_unrecorded(audit: &Path, secrets: &[String]) {
     let lines = lines(audit);
     let expected: usize = secrets.iter().map(|secret| calls(secret).len()).sum();
     assert_eq!(lines.len(), expected);
-    assert!(lines.iter().filter(|line| line["arguments"].is_object()).count() > expected / 3);
-    for (line, secret) in lines.iter().flat_map(|line| secrets.iter().map(move |one| (line, one))) {
+    assert!(
+        lines
+            .iter()
+            .filter(|line| line["arguments"].is_object())
+            .count()
+            > expected / 3
+    );
+    for (line, secret) in lines
+        .iter()
+        .flat_map(|line| secrets.iter().map(move |one| (line, one)))
+    {
         assert!(!line.to_string().contains(secret), "{secret} in {line}");
     }
 }
@@ -123,7 +147,13 @@ async fn no_log_line_has_a_secret_over_http() {
     let secrets = secrets(4);
     let upstream = upstream(&secrets).await;
     for (level, format) in LEVELS.into_iter().zip(["text", "json"]) {
-        let args = ["http", "--listen", "127.0.0.1:0", "--base-url", &upstream.base_url];
+        let args = [
+            "http",
+            "--listen",
+            "127.0.0.1:0",
+            "--base-url",
+            &upstream.base_url,
+        ];
         let logging = ["--log-level", level, "--log-format", format];
         let key = [("PORTKEY_API_KEY", secrets[0].as_str())];
         let audit = tempfile::NamedTempFile::new().unwrap();
@@ -206,7 +236,10 @@ fn no_failure_of_a_command_tells_a_key() {
         &["--ca-file", secret, "call", "list-labels"],
     ] {
         let (ok, out, log) = crate::process::said(args);
-        assert!(!ok && !out.contains(secret) && !log.contains(secret), "{log}");
+        assert!(
+            !ok && !out.contains(secret) && !log.contains(secret),
+            "{log}"
+        );
         assert!(log.contains("[masked by portkey-mcp]"), "{log}");
     }
 }

@@ -13,7 +13,11 @@ use crate::{
 /// A tool's answer before and after, `MASK` written as `#`.
 const ANSWERS: &[(&str, &str, &str)] = &[
     // What the declarations name, at every depth.
-    ("get-virtual-key", r#"{"key":"abcdefgh","slug":"v"}"#, r##"{"key":"#","slug":"v"}"##),
+    (
+        "get-virtual-key",
+        r#"{"key":"abcdefgh","slug":"v"}"#,
+        r##"{"key":"#","slug":"v"}"##,
+    ),
     (
         "get-virtual-key",
         r#"{"key":"","masked_api_key":null}"#,
@@ -35,7 +39,11 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         r#"{"config":"{\"api_key\":\"plain\",\"retry\":{\"attempts\":3}}"}"#,
         r##"{"config":"{\"api_key\":\"#\",\"retry\":{\"attempts\":3}}"}"##,
     ),
-    ("get-config", r#"{"config":"{\"retry\":  1}"}"#, r#"{"config":"{\"retry\":  1}"}"#),
+    (
+        "get-config",
+        r#"{"config":"{\"retry\":  1}"}"#,
+        r#"{"config":"{\"retry\":  1}"}"#,
+    ),
     // A document in a text of a document.
     (
         "get-config",
@@ -131,8 +139,16 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         r#"{"config":{"headers":{"x-a":1,"x-b":true,"x-c":[1,{"d":"v"}]},"passwd":77,"pwd":{"now":"v"}}}"#,
         r##"{"config":{"headers":{"x-a":"#","x-b":"#","x-c":["#",{"d":"#"}]},"passwd":"#","pwd":{"now":"#"}}}"##,
     ),
-    ("get-virtual-key", r#"{"key":1234567890}"#, r##"{"key":"#"}"##),
-    ("get-virtual-key", r#"{"key":["v",{"key":"v"}]}"#, r##"{"key":["#",{"key":"#"}]}"##),
+    (
+        "get-virtual-key",
+        r#"{"key":1234567890}"#,
+        r##"{"key":"#"}"##,
+    ),
+    (
+        "get-virtual-key",
+        r#"{"key":["v",{"key":"v"}]}"#,
+        r##"{"key":["#",{"key":"#"}]}"##,
+    ),
     // Names of any length, and a key as a name; two of them stay two.
     (
         "get-workspace",
@@ -173,8 +189,16 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         r##"{"servers_config":{"servers":[{"input_guardrails_config":{"additional_config":{"key":"#","auth":{"a":"#"},"level":3}}}]}}"##,
     ),
     // What another call reveals is masked here, and in an update that reveals nothing.
-    ("get-deployment", r#"{"client_auth":"v","id":"d"}"#, r##"{"client_auth":"#","id":"d"}"##),
-    ("update-deployment", r#"{"client_auth":"v","id":"d"}"#, r##"{"client_auth":"#","id":"d"}"##),
+    (
+        "get-deployment",
+        r#"{"client_auth":"v","id":"d"}"#,
+        r##"{"client_auth":"#","id":"d"}"##,
+    ),
+    (
+        "update-deployment",
+        r#"{"client_auth":"v","id":"d"}"#,
+        r##"{"client_auth":"#","id":"d"}"##,
+    ),
 ];
 
 #[tokio::test]
@@ -185,8 +209,13 @@ async fn answers_show_no_secrets() {
         let published = catalog.find(tool).unwrap().published();
         let args = Value::Object(least(published.full_schema()));
         let args = with_a_change(published, args, |_, _| json!("x"));
-        let Value::Object(args) = args else { panic!("{tool}") };
-        let got = dispatcher(&upstream).call(&operator(), tool, args).await.unwrap();
+        let Value::Object(args) = args else {
+            panic!("{tool}")
+        };
+        let got = dispatcher(&upstream)
+            .call(&operator(), tool, args)
+            .await
+            .unwrap();
         let expected: Value = serde_json::from_str(&after.replace('#', MASK)).unwrap();
         assert_eq!(got, expected, "{tool}");
         // Once more changes nothing.
@@ -205,7 +234,9 @@ fn least(schema: &Value) -> serde_json::Map<String, Value> {
         _ => json!("sample"),
     };
     let required = schema["required"].as_array().into_iter().flatten();
-    required.map(|name| (name.as_str().unwrap().to_owned(), text(name))).collect()
+    required
+        .map(|name| (name.as_str().unwrap().to_owned(), text(name)))
+        .collect()
 }
 
 #[tokio::test]
@@ -227,7 +258,10 @@ async fn what_a_call_is_there_to_reveal_is_revealed() {
         let text = body.to_string();
         let upstream = Upstream::start(move |_| ok(&text)).await;
         let args = args.as_object().unwrap().clone();
-        let got = dispatcher(&upstream).call(&operator(), tool, args).await.unwrap();
+        let got = dispatcher(&upstream)
+            .call(&operator(), tool, args)
+            .await
+            .unwrap();
         assert_eq!(got, body, "{tool}");
     }
 }
@@ -287,10 +321,19 @@ fn keys_are_found_in_texts() {
     }
     for (line, masked) in [
         ("x-portkey-api-key: abcdefghij", "x-portkey-api-key: #"),
-        (r#"{"api_key":"abcdefghij","n":1}"#, r##"{"api_key":"#","n":1}"##),
-        (r#""{\"password\": \"abcdefghij\"}""#, r##""{\"password\": \"#\"}""##),
+        (
+            r#"{"api_key":"abcdefghij","n":1}"#,
+            r##"{"api_key":"#","n":1}"##,
+        ),
+        (
+            r#""{\"password\": \"abcdefghij\"}""#,
+            r##""{\"password\": \"#\"}""##,
+        ),
         ("redis://user:abcdefghij@host:6379", "redis://#@host:6379"),
-        ("call tool=get-api-key duration_ms=0.5", "call tool=get-api-key duration_ms=0.5"),
+        (
+            "call tool=get-api-key duration_ms=0.5",
+            "call tool=get-api-key duration_ms=0.5",
+        ),
     ] {
         assert_eq!(mask_line(line), masked.replace('#', MASK));
     }
@@ -302,18 +345,37 @@ async fn a_masked_value_is_not_written_back() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let dispatcher = dispatcher(&upstream);
     for (tool, args, at) in [
-        ("update-integration", json!({ "slug": "s", "key": MASK }), "`key`"),
-        ("update-integration", json!({ "slug": "s", "key": "ab*****xyz" }), "`key`"),
+        (
+            "update-integration",
+            json!({ "slug": "s", "key": MASK }),
+            "`key`",
+        ),
+        (
+            "update-integration",
+            json!({ "slug": "s", "key": "ab*****xyz" }),
+            "`key`",
+        ),
         (
             "update-config",
             json!({ "slug": "s", "config": { "targets": [{}, { "api_key": MASK }] } }),
             "`config.targets[1].api_key`",
         ),
-        ("update-prompt", json!({ "prompt_id": "p", "name": format!("a {MASK} b") }), "`name`"),
+        (
+            "update-prompt",
+            json!({ "prompt_id": "p", "name": format!("a {MASK} b") }),
+            "`name`",
+        ),
     ] {
         let args = args.as_object().unwrap().clone();
-        let error = dispatcher.call(&operator(), tool, args).await.unwrap_err().to_string();
-        assert!(error.starts_with(at) && error.contains("Leave the field out"), "{error}");
+        let error = dispatcher
+            .call(&operator(), tool, args)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(at) && error.contains("Leave the field out"),
+            "{error}"
+        );
     }
     // Where nothing is stored yet nothing would be overwritten.
     for (tool, args, at) in [
@@ -329,14 +391,25 @@ async fn a_masked_value_is_not_written_back() {
         ),
     ] {
         let args = args.as_object().unwrap().clone();
-        let error = dispatcher.call(&operator(), tool, args).await.unwrap_err().to_string();
-        assert!(error.starts_with(at) && error.contains("is a placeholder"), "{error}");
+        let error = dispatcher
+            .call(&operator(), tool, args)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(at) && error.contains("is a placeholder"),
+            "{error}"
+        );
         assert!(!error.contains("overwrite"), "{error}");
     }
     assert_eq!(upstream.count(), 0);
     let fine = json!({ "slug": "s", "key": "real-***-key-with-stars-in-it" });
     dispatcher
-        .call(&operator(), "update-integration", fine.as_object().unwrap().clone())
+        .call(
+            &operator(),
+            "update-integration",
+            fine.as_object().unwrap().clone(),
+        )
         .await
         .unwrap();
 }
@@ -357,16 +430,27 @@ async fn an_echo_of_a_key_is_masked_everywhere() {
     for connected in everywhere(&args, &[("PORTKEY_API_KEY", KEY)]).await {
         let get = || connected.call("get-workspace", json!({ "workspace_id": "w" }));
         let way = connected.way;
-        assert_eq!(get().await.unwrap()["name"], format!("your key is {MASK}"), "{way}");
+        assert_eq!(
+            get().await.unwrap()["name"],
+            format!("your key is {MASK}"),
+            "{way}"
+        );
         let error = get().await.unwrap_err();
-        assert!(error.contains(&format!("no key {MASK} or {MASK}")), "{way}: {error}");
+        assert!(
+            error.contains(&format!("no key {MASK} or {MASK}")),
+            "{way}: {error}"
+        );
     }
 }
 
 /// A value where a declared path such as `data[].key` leads.
 fn at_path(path: &str, value: Value) -> Value {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
-    let below = if rest.is_empty() { value } else { at_path(rest, value) };
+    let below = if rest.is_empty() {
+        value
+    } else {
+        at_path(rest, value)
+    };
     match (step, step.strip_suffix("[]")) {
         ("*", _) => json!({ "any.name[0]": below }),
         (_, Some(name)) => json!({ name: [{ "id": "i" }, below] }),

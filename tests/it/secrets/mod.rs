@@ -40,7 +40,9 @@ pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec
     let lifecycles = || {
         [
             ClientLifecycleMode::Initialize,
-            ClientLifecycleMode::Discover { preferred_versions: modern() },
+            ClientLifecycleMode::Discover {
+                preferred_versions: modern(),
+            },
         ]
     };
     let mut all = Vec::new();
@@ -49,7 +51,11 @@ pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec
         command.envs(variables.iter().copied());
         let process = TokioChildProcess::new(tokio::process::Command::from(command)).unwrap();
         let client = ().serve_with_lifecycle(process, lifecycle).await.unwrap();
-        all.push(Connected { client, _server: None, way });
+        all.push(Connected {
+            client,
+            _server: None,
+            way,
+        });
     }
     for (lifecycle, way) in lifecycles().into_iter().zip(["http, 2025", "http, 2026"]) {
         let args = [&["http", "--listen", "127.0.0.1:0"], args].concat();
@@ -57,7 +63,11 @@ pub(crate) async fn everywhere(args: &[&str], variables: &[(&str, &str)]) -> Vec
         let config = StreamableHttpClientTransportConfig::with_uri(server.url.clone());
         let transport = StreamableHttpClientTransport::with_client(http_client(), config);
         let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
-        all.push(Connected { client, _server: Some(server), way });
+        all.push(Connected {
+            client,
+            _server: Some(server),
+            way,
+        });
     }
     all
 }
@@ -77,13 +87,23 @@ impl Connected {
             return Err(text);
         }
         let structured = result.structured_content.unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), structured, "{}", self.way);
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            structured,
+            "{}",
+            self.way
+        );
         Ok(structured)
     }
 
     /// What the server tells about its use.
     pub(crate) fn instructions(&self) -> String {
-        self.client.peer_info().unwrap().instructions.clone().unwrap_or_default()
+        self.client
+            .peer_info()
+            .unwrap()
+            .instructions
+            .clone()
+            .unwrap_or_default()
     }
 
     /// The tools it lists.

@@ -19,7 +19,10 @@ const ODD: &str = "own/key+with=\"quotes\" \\ and ü, 4711";
 fn masked(answer: &Value) -> Value {
     let catalog = Catalog::full();
     let mut answer = answer.clone();
-    mask(catalog.find("get-workspace").unwrap().operation, &mut answer);
+    mask(
+        catalog.find("get-workspace").unwrap().operation,
+        &mut answer,
+    );
     answer
 }
 
@@ -44,7 +47,10 @@ fn own_key_is_masked_however_it_is_written() {
         let expected = format!("the key {MASK} is wrong");
         assert_eq!(mask_text(&text), expected);
         assert_eq!(mask_line(&text), expected);
-        assert_eq!(masked(&json!({ "note": [{ "a": text }] }))["note"][0]["a"], expected);
+        assert_eq!(
+            masked(&json!({ "note": [{ "a": text }] }))["note"][0]["a"],
+            expected
+        );
     }
 }
 
@@ -57,10 +63,16 @@ fn own_key_is_masked_in_names_numbers_and_documents_in_texts() {
         "824753190264": ODD, "plain": 8_247 });
     let shown = masked(&answer);
     let text = shown.to_string();
-    assert!(!text.contains("own/key") && !text.contains("824753190264"), "{text}");
+    assert!(
+        !text.contains("own/key") && !text.contains("824753190264"),
+        "{text}"
+    );
     assert_eq!(shown[MASK]["n"], MASK, "{text}");
     assert_eq!(shown[format!("{MASK} (2)")], MASK, "{text}");
-    assert_eq!((&shown["list"], &shown["plain"]), (&json!([MASK, 8]), &json!(8_247)));
+    assert_eq!(
+        (&shown["list"], &shown["plain"]),
+        (&json!([MASK, 8]), &json!(8_247))
+    );
 }
 
 /// What an upstream says beside the message is logged and put on record as well.
@@ -104,7 +116,10 @@ async fn own_key_is_no_request_id() {
         args,
         answer: None,
     };
-    dispatcher(&upstream).recorded(call, &mut record).await.unwrap();
+    dispatcher(&upstream)
+        .recorded(call, &mut record)
+        .await
+        .unwrap();
     assert_eq!(record.upstream_request_id, None);
 }
 
@@ -124,13 +139,25 @@ async fn key_of_a_request_is_masked_in_answers_and_refusals() {
     })
     .await;
     let key_of_request = Key::new(KeySource::Request, &key.into()).unwrap();
-    let credentials =
-        Credentials { portkey: Some(key_of_request), enkrypt: None, missing: NoKey::Server };
-    let principal = Principal { credentials, ..operator() };
+    let credentials = Credentials {
+        portkey: Some(key_of_request),
+        enkrypt: None,
+        missing: NoKey::Server,
+    };
+    let principal = Principal {
+        credentials,
+        ..operator()
+    };
     let dispatcher = dispatcher(&upstream);
     let args = json!({ "workspace_id": "w" }).as_object().unwrap().clone();
-    let shown = dispatcher.call(&principal, "get-workspace", args.clone()).await.unwrap();
-    let error = dispatcher.call(&principal, "get-workspace", args).await.unwrap_err();
+    let shown = dispatcher
+        .call(&principal, "get-workspace", args.clone())
+        .await
+        .unwrap();
+    let error = dispatcher
+        .call(&principal, "get-workspace", args)
+        .await
+        .unwrap_err();
     let all = format!("{shown} {}", reply::words(&error));
     assert!(!all.contains("tenant-key") && all.contains(MASK), "{all}");
     let End { code, error, .. } = End::from(&Err(error) as &Result<Value, CallError>);

@@ -27,8 +27,18 @@ fn file(folder: &TempDir, text: &str, mode: u32) -> PathBuf {
 #[test]
 fn audit_key_that_others_may_read_is_refused() {
     let cases = [
-        Case { option: "call", mode: 0o600, starts: true, told: "" },
-        Case { option: "call", mode: 0o400, starts: true, told: "" },
+        Case {
+            option: "call",
+            mode: 0o600,
+            starts: true,
+            told: "",
+        },
+        Case {
+            option: "call",
+            mode: 0o400,
+            starts: true,
+            told: "",
+        },
         Case {
             option: "call",
             mode: 0o644,
@@ -48,7 +58,10 @@ fn audit_key_that_others_may_read_is_refused() {
             told: "everybody may write it; run `chmod 600 ",
         },
     ];
-    for Case { mode, starts, told, .. } in cases {
+    for Case {
+        mode, starts, told, ..
+    } in cases
+    {
         let folder = tempfile::tempdir().unwrap();
         let key = file(&folder, KEY, mode);
         let (key, log) = (key.to_str().unwrap(), folder.path().join("audit.jsonl"));
@@ -61,7 +74,10 @@ fn audit_key_that_others_may_read_is_refused() {
         assert!(!said_by_call.contains(KEY), "{said_by_call}");
         fs::write(log, "").unwrap();
         let (ok, _, said_by_verify) = said(&[&["audit", "verify", log][..], &keyed].concat());
-        assert!(ok == starts && said_by_verify.contains(told), "{mode:o}: {said_by_verify}");
+        assert!(
+            ok == starts && said_by_verify.contains(told),
+            "{mode:o}: {said_by_verify}"
+        );
     }
 }
 
@@ -69,8 +85,19 @@ fn audit_key_that_others_may_read_is_refused() {
 fn started(option: &str, text: &str, mode: u32) -> String {
     let folder = tempfile::tempdir().unwrap();
     let secret = file(&folder, text, mode);
-    let auth = if option == "--auth-file" { "token" } else { "key" };
-    let args = ["http", "--sandbox", "--listen", "192.0.2.1:1", "--auth", auth];
+    let auth = if option == "--auth-file" {
+        "token"
+    } else {
+        "key"
+    };
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "192.0.2.1:1",
+        "--auth",
+        auth,
+    ];
     let (ok, _, log) = said(&[&args[..], &[option, secret.to_str().unwrap()]].concat());
     assert!(!ok, "{log}");
     log
@@ -82,26 +109,76 @@ fn other_secret_files_are_warned_of_and_refused_if_everybody_may_write() {
     let readable = "other users may read it; `chmod 600 ";
     let writable = "everybody may write it; run `chmod 600 ";
     let cases = [
-        Case { option: "--state-key-file", mode: 0o600, starts: true, told: "" },
-        Case { option: "--state-key-file", mode: 0o644, starts: true, told: readable },
-        Case { option: "--state-key-file", mode: 0o666, starts: false, told: writable },
-        Case { option: "--auth-file", mode: 0o644, starts: true, told: "" },
-        Case { option: "--auth-file", mode: 0o666, starts: false, told: writable },
+        Case {
+            option: "--state-key-file",
+            mode: 0o600,
+            starts: true,
+            told: "",
+        },
+        Case {
+            option: "--state-key-file",
+            mode: 0o644,
+            starts: true,
+            told: readable,
+        },
+        Case {
+            option: "--state-key-file",
+            mode: 0o666,
+            starts: false,
+            told: writable,
+        },
+        Case {
+            option: "--auth-file",
+            mode: 0o644,
+            starts: true,
+            told: "",
+        },
+        Case {
+            option: "--auth-file",
+            mode: 0o666,
+            starts: false,
+            told: writable,
+        },
     ];
-    for Case { option, mode, starts, told } in cases {
-        let text = if option == "--auth-file" { "" } else { &state_key };
+    for Case {
+        option,
+        mode,
+        starts,
+        told,
+    } in cases
+    {
+        let text = if option == "--auth-file" {
+            ""
+        } else {
+            &state_key
+        };
         let log = started(option, text, mode);
         // What came so far fails at the address.
-        assert_eq!(log.contains("192.0.2.1"), starts, "{option} {mode:o}: {log}");
+        assert_eq!(
+            log.contains("192.0.2.1"),
+            starts,
+            "{option} {mode:o}: {log}"
+        );
         assert!(log.contains(told), "{option} {mode:o}: {log}");
-        assert_eq!(log.contains("chmod"), !told.is_empty(), "{option} {mode:o}: {log}");
+        assert_eq!(
+            log.contains("chmod"),
+            !told.is_empty(),
+            "{option} {mode:o}: {log}"
+        );
     }
 }
 
 #[test]
 fn admin_file_that_others_may_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let admin = file(&folder, r#"{"url":"http://127.0.0.1:1","token":"t"}"#, 0o644);
+    let admin = file(
+        &folder,
+        r#"{"url":"http://127.0.0.1:1","token":"t"}"#,
+        0o644,
+    );
     let (ok, _, log) = said(&["approvals", "list", "--admin-file", admin.to_str().unwrap()]);
-    assert!(!ok && log.contains("other users may read it; run `chmod 600 "), "{log}");
+    assert!(
+        !ok && log.contains("other users may read it; run `chmod 600 "),
+        "{log}"
+    );
 }

@@ -15,7 +15,10 @@ const FETCHED: &str = "fetched-from-the-folder-of-secrets";
 /// Stands for it where it is read back, as after a restart: nothing is known of it.
 const READ_BACK: &str = "unknown word after a restart";
 
-const LOCAL: Caller<'_> = Caller { name: "local", is_local: true };
+const LOCAL: Caller<'_> = Caller {
+    name: "local",
+    is_local: true,
+};
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 
@@ -27,7 +30,10 @@ static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
 });
 
 fn open(folders: Vec<PathBuf>) -> Secrets {
-    let allowed = Allowed { folders, ..Allowed::default() };
+    let allowed = Allowed {
+        folders,
+        ..Allowed::default()
+    };
     Secrets::new(Delivery::Inline, References::open(&allowed).unwrap())
 }
 
@@ -37,7 +43,9 @@ fn sent(tool: &str, args: &Value) -> Result<Value, String> {
     let args = args.as_object().unwrap().clone();
     let validated = published.validate(args, &ValidationOptions::default());
     let mut args = validated.map_err(|error| error.to_string())?.args;
-    SECRETS.fetch(published, LOCAL, &mut args).map_err(|error| error.to_string())?;
+    SECRETS
+        .fetch(published, LOCAL, &mut args)
+        .map_err(|error| error.to_string())?;
     let text = Value::Object(args).to_string();
     Ok(serde_json::from_str(&text.replace(FETCHED, READ_BACK)).unwrap())
 }
@@ -141,8 +149,9 @@ fn name() -> impl Strategy<Value = String> {
         "default",
         "x",
     ];
-    let marks =
-        [".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "*", "$"];
+    let marks = [
+        ".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "*", "$",
+    ];
     let part = prop_oneof![4 => select(words.to_vec()), 2 => select(marks.to_vec()), 1 => Just("")];
     let any = vec(part, 0..4).prop_map(|parts| parts.concat());
     prop_oneof![4 => select(words.to_vec()).prop_map(str::to_owned), 4 => any, 1 => ".{0,12}",
@@ -202,7 +211,10 @@ proptest! {
 }
 
 fn bare(name: &str) -> String {
-    let bare: String = name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).collect();
+    let bare: String = name
+        .chars()
+        .filter(|c| !matches!(c, '-' | '_' | '.'))
+        .collect();
     if bare.eq_ignore_ascii_case("groupby") {
         "group_by".to_owned()
     } else {
@@ -234,7 +246,10 @@ async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
     for document in documents {
         let args = json!({ "name": "n", "config": document });
         let error = sent("create-config", &args).unwrap_err();
-        assert!(error.contains("refers to a secret where none is kept"), "{document}: {error}");
+        assert!(
+            error.contains("refers to a secret where none is kept"),
+            "{document}: {error}"
+        );
     }
     // The bodies of a log are read back in an answer that declares no places in them.
     for body in [
@@ -249,7 +264,10 @@ async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
         let args =
             json!({ "logs": [{ "request": request, "response": response, "metadata": {} }] });
         let error = sent("insert-logs", &args).unwrap_err();
-        assert!(error.contains("refers to a secret where none is kept"), "{body}: {error}");
+        assert!(
+            error.contains("refers to a secret where none is kept"),
+            "{body}: {error}"
+        );
     }
     // The same over the whole way of a call: nothing is sent.
     let upstream = Upstream::start(|_| ok("{}")).await;
@@ -258,8 +276,15 @@ async fn reference_under_a_name_that_only_looks_like_a_place_is_refused() {
     let dispatcher = dispatcher(&upstream).guarding(open(vec![folder.path().to_owned()]));
     let args = json!({ "name": "n", "config": { "z.headers.note": reference } });
     let args = args.as_object().unwrap().clone();
-    let error = dispatcher.call(&operator(), "create-config", args).await.unwrap_err().to_string();
-    assert!(error.starts_with(r#"`config["z.headers.note"]`: refers"#), "{error}");
+    let error = dispatcher
+        .call(&operator(), "create-config", args)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with(r#"`config["z.headers.note"]`: refers"#),
+        "{error}"
+    );
     assert_eq!(upstream.count(), 0);
 }
 
@@ -325,7 +350,9 @@ fn secret_argument_is_masked_where_it_is_read_back() {
     let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for (tool, args) in super::leaks::calls("placeholder") {
         let entry = CATALOG.find(tool).unwrap();
-        let validated = entry.published().validate(map(&args), &ValidationOptions::default());
+        let validated = entry
+            .published()
+            .validate(map(&args), &ValidationOptions::default());
         let Ok(validated) = validated else { continue };
         let args = Value::Object(validated.args);
         for index in 0.. {
@@ -344,7 +371,11 @@ fn secret_argument_is_masked_where_it_is_read_back() {
             }
         }
     }
-    for place in ["key", "auth_config.vault_token", "configurations.custom_headers.Authorization"] {
+    for place in [
+        "key",
+        "auth_config.vault_token",
+        "configurations.custom_headers.Authorization",
+    ] {
         assert!(taken.contains(place), "{place}: {taken:?}");
     }
     for place in ["auth_config.vault_addr", "config.strategy.mode"] {
@@ -367,7 +398,12 @@ fn with_reference(tool: &str, args: &Value, index: usize) -> (Value, Option<Stri
         count += 1;
         Ok::<_, ()>(())
     };
-    CATALOG.find(tool).unwrap().published().secrets(&mut args, plant).unwrap();
+    CATALOG
+        .find(tool)
+        .unwrap()
+        .published()
+        .secrets(&mut args, plant)
+        .unwrap();
     (Value::Object(args), place)
 }
 
@@ -375,12 +411,19 @@ fn assert_masked_in_reads(tool: &str, sent: &Value) {
     let domain = CATALOG.find(tool).unwrap().domain.name;
     let reads = CATALOG.iter().filter(|read| read.domain.name == domain);
     for read in reads.filter(|read| read.operation.hints().read_only) {
-        for mut answer in [sent.clone(), json!({ "data": sent }), json!({ "data": [sent] })] {
+        for mut answer in [
+            sent.clone(),
+            json!({ "data": sent }),
+            json!({ "data": [sent] }),
+        ] {
             mask(read.operation, &mut answer);
             for path in surviving(&answer, &mut Vec::new()) {
                 let name = path.last().unwrap().as_str();
                 let read = read.operation.name();
-                assert!(NEVER_READ.contains(&name), "{tool}, {read}: {path:?} in {answer}");
+                assert!(
+                    NEVER_READ.contains(&name),
+                    "{tool}, {read}: {path:?} in {answer}"
+                );
             }
         }
     }
@@ -413,7 +456,10 @@ async fn masked_name_is_not_written_back() {
     let upstream = Upstream::start(|_| ok("{}")).await;
     let args = json!({ "slug": "s", "config": { "targets": [{ MASK: 1 }] } });
     let args = args.as_object().unwrap().clone();
-    let error = dispatcher(&upstream).call(&operator(), "update-config", args).await.unwrap_err();
+    let error = dispatcher(&upstream)
+        .call(&operator(), "update-config", args)
+        .await
+        .unwrap_err();
     let error = error.to_string();
     assert!(
         error.starts_with("`config.targets[0].[masked by portkey-mcp]`")

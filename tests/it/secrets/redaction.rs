@@ -134,7 +134,12 @@ fn only_secrets_are_blanked_in_arguments() {
             shown: json!({ "name": "n", MASK: 1 }),
         },
     ];
-    for Case { tool, args, shown: expected } in cases {
+    for Case {
+        tool,
+        args,
+        shown: expected,
+    } in cases
+    {
         assert_eq!(shown(tool, &args), expected, "{tool}");
     }
 }
@@ -182,8 +187,12 @@ fn planted(secret: String) -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(5, 20, 3, |inner| {
         prop_oneof![
-            inner.clone().prop_map(|below| json!({ "targets": [{ "weight": 1 }, below] })),
-            inner.clone().prop_map(|below| json!({ "strategy": below, "weight": 0.25 })),
+            inner
+                .clone()
+                .prop_map(|below| json!({ "targets": [{ "weight": 1 }, below] })),
+            inner
+                .clone()
+                .prop_map(|below| json!({ "strategy": below, "weight": 0.25 })),
             inner.clone().prop_map(|below| json!({ "metadata": below })),
             inner.prop_map(|below| json!([below, "plain"])),
         ]
@@ -218,7 +227,9 @@ proptest! {
 /// What a dry run tells has no secret in any of its parts, and shows the rest.
 #[tokio::test]
 async fn dry_run_shows_all_but_secrets() {
-    let [old, new] = &secrets(2)[..] else { panic!() };
+    let [old, new] = &secrets(2)[..] else {
+        panic!()
+    };
     let document = json!({ "strategy": { "mode": "fallback" }, "targets": [
         { "provider": "@a", "weight": 0.3, "api_key": old }, { "provider": "@b", "weight": 0.7 },
     ] });
@@ -247,5 +258,8 @@ async fn dry_run_shows_all_but_secrets() {
     let to = json!([{ "provider": "@a", "weight": 0.3, "api_key": "***",
         "request_headers": { "x-any": "***" } }]);
     assert_eq!(told["changes"][0]["to"], to, "{told}");
-    assert!(!told.to_string().contains(&**new) && !told.to_string().contains(&**old), "{told}");
+    assert!(
+        !told.to_string().contains(&**new) && !told.to_string().contains(&**old),
+        "{told}"
+    );
 }

@@ -26,7 +26,10 @@ fn folders() -> (tempfile::TempDir, String) {
     let write = |path: &Path, text: &str| fs::write(path, text).unwrap();
     write(&open.join("key"), &format!("{SECRET}\n"));
     write(&open.join("deeper/key"), SECRET);
-    write(&open.join("account.json"), r#"{"private_key": "a-private-key-of-the-operator"}"#);
+    write(
+        &open.join("account.json"),
+        r#"{"private_key": "a-private-key-of-the-operator"}"#,
+    );
     write(&open.join("empty"), "\n");
     write(&open.join("large"), &"x".repeat(70_000));
     write(&closed.join("key"), "out-of-bounds");
@@ -42,8 +45,14 @@ async fn references_are_filled_in_and_never_shown() {
     // It repeats what it was sent, in an answer and in an error.
     let upstream = Upstream::start(|_| ok(&format!(r#"{{"name":"got {SECRET}"}}"#))).await;
     let (_kept, open) = folders();
-    let args =
-        ["--base-url", &upstream.base_url, "--secret-env", "TEST_*,OTHER", "--secret-dir", &open];
+    let args = [
+        "--base-url",
+        &upstream.base_url,
+        "--secret-env",
+        "TEST_*,OTHER",
+        "--secret-dir",
+        &open,
+    ];
     let variables = [("PORTKEY_API_KEY", "any-key"), ("TEST_KEY", SECRET)];
     let inside = format!("{open}/key");
     for connected in everywhere(&args, &variables).await {
@@ -62,15 +71,20 @@ async fn references_are_filled_in_and_never_shown() {
         ];
         for reference in references {
             let before = upstream.count();
-            let got =
-                connected.call("create-integration", create(reference.clone())).await.unwrap();
+            let got = connected
+                .call("create-integration", create(reference.clone()))
+                .await
+                .unwrap();
             assert_eq!(got["name"], "got [masked by portkey-mcp]", "{reference}");
             let sent: Value =
                 serde_json::from_slice(&upstream.requests_after(before)[0].body).unwrap();
             assert_eq!(sent, create(json!(SECRET)), "{reference}");
         }
         // Below a secret field, and in the place of an object.
-        for reference in [json!({ "$file": "account.json" }), json!("$file:account.json")] {
+        for reference in [
+            json!({ "$file": "account.json" }),
+            json!("$file:account.json"),
+        ] {
             let args = json!({
                 "name": "n", "ai_provider_id": "vertex-ai",
                 "configurations": {
@@ -96,7 +110,10 @@ async fn references_are_filled_in_and_never_shown() {
         // Elsewhere it is a text like any other.
         let before = upstream.count();
         let named = json!({ "name": "$env:TEST_KEY", "ai_provider_id": "openai" });
-        connected.call("create-integration", named.clone()).await.unwrap();
+        connected
+            .call("create-integration", named.clone())
+            .await
+            .unwrap();
         let sent: Value = serde_json::from_slice(&upstream.requests_after(before)[0].body).unwrap();
         assert_eq!(sent, named);
     }
@@ -137,16 +154,29 @@ async fn what_is_not_opened_stays_closed() {
         (&some, json!("$file:deeper"), "no file"),
         (&some, json!("$file:empty"), "holds no secret"),
         (&some, json!("$file:large"), "holds no secret"),
-        (&some, json!({ "$env": "TEST_KEY", "more": 1 }), "takes text"),
+        (
+            &some,
+            json!({ "$env": "TEST_KEY", "more": 1 }),
+            "takes text",
+        ),
         (&some, json!({ "$env": "TEST KEY" }), "takes text"),
     ];
     for options in [&[][..], &some, &all] {
         for connected in everywhere(&[&base[..], options].concat(), &variables).await {
             for (_, reference, told) in cases.iter().filter(|(of, _, _)| *of == options) {
-                let got = connected.call("create-integration", create(reference.clone())).await;
+                let got = connected
+                    .call("create-integration", create(reference.clone()))
+                    .await;
                 let error = got.unwrap_err();
-                assert!(error.contains(told), "{}, {reference}: {error}", connected.way);
-                assert!(!error.contains(SECRET) && !error.contains("servers-own"), "{error}");
+                assert!(
+                    error.contains(told),
+                    "{}, {reference}: {error}",
+                    connected.way
+                );
+                assert!(
+                    !error.contains(SECRET) && !error.contains("servers-own"),
+                    "{error}"
+                );
             }
         }
     }
@@ -162,12 +192,25 @@ async fn a_reference_is_no_way_to_read_a_secret() {
             |config: Value| json!({ "name": "n", "workspace_id": "ws-shared", "config": config });
         let open = config(json!({ "provider": "openai", "note": ["$env:TEST_KEY"] }));
         let error = connected.call("create-config", open).await.unwrap_err();
-        assert!(error.contains("`config.note[0]`") && error.contains("none is kept"), "{error}");
+        assert!(
+            error.contains("`config.note[0]`") && error.contains("none is kept"),
+            "{error}"
+        );
         let good = config(json!({ "provider": "openai", "api_key": { "$env": "TEST_KEY" } }));
         let made = connected.call("create-config", good).await.unwrap();
-        let slug = made["data"]["slug"].as_str().or(made["slug"].as_str()).unwrap().to_owned();
-        let read = connected.call("get-config", json!({ "slug": slug })).await.unwrap();
-        assert!(read.to_string().contains("[masked by portkey-mcp]"), "{read}");
+        let slug = made["data"]["slug"]
+            .as_str()
+            .or(made["slug"].as_str())
+            .unwrap()
+            .to_owned();
+        let read = connected
+            .call("get-config", json!({ "slug": slug }))
+            .await
+            .unwrap();
+        assert!(
+            read.to_string().contains("[masked by portkey-mcp]"),
+            "{read}"
+        );
         assert!(!read.to_string().contains(SECRET), "{read}");
     }
 }
@@ -181,20 +224,40 @@ async fn callers_are_opened_by_name() {
     let mut tokens = Vec::new();
     for name in ["deploy-bot", "support"] {
         let scopes = ["--scope", "portkey:read,portkey:write"];
-        let args = [&["token", "new", "--name", name, "--file", file][..], &scopes].concat();
+        let args = [
+            &["token", "new", "--name", name, "--file", file][..],
+            &scopes,
+        ]
+        .concat();
         let (ok, token, log) = crate::process::said(&args);
         assert!(ok, "{log}");
         tokens.push(token.trim().to_owned());
     }
-    let args =
-        ["http", "--sandbox", "--listen", "127.0.0.1:0", "--auth", "token", "--auth-file", file];
+    let args = [
+        "http",
+        "--sandbox",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "token",
+        "--auth-file",
+        file,
+    ];
     let open = ["--secret-env", "TEST_KEY", "--secret-caller", "deploy-*"];
     let server = Served::start_with(&[&args[..], &open].concat(), &[("TEST_KEY", SECRET)]);
     for (token, may) in tokens.iter().zip([true, false]) {
-        let request = call(&server, "create-integration", create(json!("$env:TEST_KEY")));
+        let request = call(
+            &server,
+            "create-integration",
+            create(json!("$env:TEST_KEY")),
+        );
         let (_, message) = answer(request.bearer_auth(token)).await;
         let refused = message["result"]["isError"] == true;
         assert_eq!(refused, !may, "{message}");
-        assert_eq!(refused, message.to_string().contains("not opened to you"), "{message}");
+        assert_eq!(
+            refused,
+            message.to_string().contains("not opened to you"),
+            "{message}"
+        );
     }
 }

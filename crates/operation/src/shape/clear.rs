@@ -32,7 +32,10 @@ impl Shape {
                     field.shape.forget_nulls();
                 }
             }
-            Self::Map { values, null_clears } => {
+            Self::Map {
+                values,
+                null_clears,
+            } => {
                 *null_clears = false;
                 values.forget_nulls();
             }
@@ -49,22 +52,46 @@ impl Shape {
         if named.is_null() {
             return;
         }
-        let text = Self::Text { least: 1, most: usize::MAX, slug: false };
-        let names = Self::List { items: Box::new(text), least: 0, most: usize::MAX };
+        let text = Self::Text {
+            least: 1,
+            most: usize::MAX,
+            slug: false,
+        };
+        let names = Self::List {
+            items: Box::new(text),
+            least: 0,
+            most: usize::MAX,
+        };
         let mut found = Findings::default();
         let options = ValidationOptions::default();
-        let mut walk = Walk { options: &options, nulls: Nulls::Refuse, findings: &mut found };
+        let mut walk = Walk {
+            options: &options,
+            nulls: Nulls::Refuse,
+            findings: &mut found,
+        };
         names.validate(&mut named, at, &mut walk);
-        found.problems().iter().for_each(|problem| findings.add(&problem.at, &problem.what));
+        found
+            .problems()
+            .iter()
+            .for_each(|problem| findings.add(&problem.at, &problem.what));
         if !found.problems().is_empty() {
             return;
         }
-        let names = named.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let names = named
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
         for (i, name) in names.enumerate() {
             let path = name.strip_prefix('/').unwrap_or(name);
-            let Self::Struct(structure) = self else { return };
+            let Self::Struct(structure) = self else {
+                return;
+            };
             if !structure.clears(path) {
-                findings.add(At::Item(&at, i), format!("`{name}` is nothing that can be cleared"));
+                findings.add(
+                    At::Item(&at, i),
+                    format!("`{name}` is nothing that can be cleared"),
+                );
             } else if structure.is_given(args, path) {
                 let told = format!("`{name}` has a value, too; leave out one of the two");
                 findings.add(At::Item(&at, i), told);
@@ -80,7 +107,9 @@ impl Struct {
     /// Whether a path leads to what can be cleared.
     fn clears(&self, path: &str) -> bool {
         let (name, below) = split(path);
-        let Some(field) = self.fields.iter().find(|field| field.name == name) else { return false };
+        let Some(field) = self.fields.iter().find(|field| field.name == name) else {
+            return false;
+        };
         match (field.shape.inner(), below) {
             (_, None) => field.clearable,
             (Shape::Struct(structure), Some(below)) => structure.clears(below),
@@ -127,7 +156,9 @@ impl Struct {
                 let (index, below) = split(below);
                 let index: usize = index.parse().ok()?;
                 let item = map.get_mut(name)?.as_array_mut()?.get_mut(index)?;
-                let Shape::Struct(structure) = items.inner() else { return None };
+                let Shape::Struct(structure) = items.inner() else {
+                    return None;
+                };
                 structure.clear(item.as_object_mut()?, below?)
             }
             _ => None,

@@ -27,11 +27,21 @@ impl Shape {
 
     fn of_one(full: &Value) -> Self {
         if let Some(Value::Array(values)) = full.get("enum") {
-            let values = values.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            return Self::Enum { values, open: full.get(OPEN).is_some() };
+            let values = values
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
+            return Self::Enum {
+                values,
+                open: full.get(OPEN).is_some(),
+            };
         }
-        let size =
-            |key: &str| full.get(key).and_then(Value::as_u64).and_then(|n| n.try_into().ok());
+        let size = |key: &str| {
+            full.get(key)
+                .and_then(Value::as_u64)
+                .and_then(|n| n.try_into().ok())
+        };
         match full.get("type").and_then(Value::as_str) {
             Some("object") => match full.get("properties") {
                 Some(Value::Object(fields)) => Self::Struct(Struct::of(fields, full)),
@@ -57,19 +67,30 @@ impl Shape {
                 None => Self::Text {
                     least: size("minLength").unwrap_or(0),
                     most: size("maxLength").unwrap_or(usize::MAX),
-                    slug: full.get("pattern").is_some_and(|pattern| pattern == SLUG_PATTERN),
+                    slug: full
+                        .get("pattern")
+                        .is_some_and(|pattern| pattern == SLUG_PATTERN),
                 },
             },
             Some("integer") => Self::Integer {
-                least: full.get("minimum").and_then(Value::as_i64).unwrap_or(i64::MIN),
+                least: full
+                    .get("minimum")
+                    .and_then(Value::as_i64)
+                    .unwrap_or(i64::MIN),
                 most: ["maximum", schema::WIDEST]
                     .iter()
                     .find_map(|key| full.get(key).and_then(Value::as_i64))
                     .unwrap_or(i64::MAX),
             },
             Some("number") => Self::Number {
-                least: full.get("minimum").and_then(Value::as_f64).unwrap_or(f64::NEG_INFINITY),
-                most: full.get("maximum").and_then(Value::as_f64).unwrap_or(f64::INFINITY),
+                least: full
+                    .get("minimum")
+                    .and_then(Value::as_f64)
+                    .unwrap_or(f64::NEG_INFINITY),
+                most: full
+                    .get("maximum")
+                    .and_then(Value::as_f64)
+                    .unwrap_or(f64::INFINITY),
             },
             Some("boolean") => Self::Truth,
             _ => Self::Any,
@@ -92,8 +113,10 @@ impl Field {
 
 impl Struct {
     fn of(fields: &JsonMap, full: &Value) -> Self {
-        let fields: Vec<_> =
-            fields.iter().map(|(name, field)| Field::of(name, field, full)).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, field)| Field::of(name, field, full))
+            .collect();
         let end_of = |start: &Field| {
             fields.iter().position(|end| {
                 matches!(end.shape, Shape::Time(TimeRole::End))
@@ -103,10 +126,14 @@ impl Struct {
         let starts = fields.iter().enumerate();
         let starts =
             starts.filter(|(_, field)| matches!(field.shape, Shape::Time(TimeRole::Start)));
-        let ranges = starts.filter_map(|(i, start)| Some((i, end_of(start)?))).collect();
+        let ranges = starts
+            .filter_map(|(i, start)| Some((i, end_of(start)?)))
+            .collect();
         Self {
             groups: schema::groups(full).collect(),
-            any_names: full.get("additionalProperties").is_some_and(|more| *more != false),
+            any_names: full
+                .get("additionalProperties")
+                .is_some_and(|more| *more != false),
             ranges,
             fields,
         }

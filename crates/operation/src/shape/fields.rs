@@ -73,7 +73,8 @@ impl Struct {
                     }
                     _ => "; give a value, or leave it out to keep what is stored",
                 };
-                walk.findings.add(at, format!("cannot be cleared by null{instead}"));
+                walk.findings
+                    .add(at, format!("cannot be cleared by null{instead}"));
             }
         }
         map.shift_remove(&field.name);
@@ -95,7 +96,8 @@ impl Struct {
             if matches!(at, At::Root) && names::is_client_key(&name) {
                 // Where the API has such a field, its spelling is one of ours.
                 if self.meant_by(&name).is_none() {
-                    walk.findings.leave_out(At::Field(&at, &name), "the client's own");
+                    walk.findings
+                        .leave_out(At::Field(&at, &name), "the client's own");
                     changes.removed.push(name);
                     continue;
                 }
@@ -146,8 +148,10 @@ impl Struct {
             return;
         }
         if matches!(at, At::Root) && LIST_OPTIONS.contains(&name) {
-            walk.findings
-                .add(here, "only tools that list take it; the answer of this one comes whole");
+            walk.findings.add(
+                here,
+                "only tools that list take it; the answer of this one comes whole",
+            );
             return;
         }
         // `a.b` is how paths are told, and no field is called so.
@@ -161,7 +165,8 @@ impl Struct {
         let lacking = || known().filter(|known| !changes.has(map, known));
         let slip = lacking().find(|known| names::is_slip_of(known, name));
         if let (Some(meant), true) = (slip, walk.options.unknown_fields != UnknownFields::Deny) {
-            walk.findings.add(here, format!("no such argument, did you mean `{meant}`?"));
+            walk.findings
+                .add(here, format!("no such argument, did you mean `{meant}`?"));
             return;
         }
         match walk.options.unknown_fields {
@@ -177,10 +182,12 @@ impl Struct {
                     true => format!("; it takes {}", quoted(known())),
                     false => String::new(),
                 };
-                walk.findings.add(here, format_args!("no such argument{hint}{takes}"));
+                walk.findings
+                    .add(here, format_args!("no such argument{hint}{takes}"));
             }
             UnknownFields::Warn | UnknownFields::Allow => {
-                walk.findings.pass_unknown(here, || did_you_mean(name, known()));
+                walk.findings
+                    .pass_unknown(here, || did_you_mean(name, known()));
             }
         }
     }
@@ -212,7 +219,10 @@ impl Struct {
         let time = |i: usize, role| {
             let name = &self.fields.get(i)?.name;
             let text = map.get(name)?.as_str()?;
-            Some((name, time::read(text, role, &walk.options.clock)?.timestamp()))
+            Some((
+                name,
+                time::read(text, role, &walk.options.clock)?.timestamp(),
+            ))
         };
         let mut found = Vec::new();
         for (start, end) in &self.ranges {
@@ -227,7 +237,10 @@ impl Struct {
                 && start > walk.options.clock.now().timestamp()
             {
                 let now = time::write(walk.options.clock.now().timestamp());
-                found.push((from, format!("the range lies in the future; it is {now} now")));
+                found.push((
+                    from,
+                    format!("the range lies in the future; it is {now} now"),
+                ));
             }
         }
         for (name, message) in found {
@@ -285,7 +298,9 @@ impl<'a> Changes<'a> {
             Some((_, known)) => (*known).to_owned(),
             None => name,
         };
-        let left = std::mem::take(map).into_iter().filter(|(name, _)| !self.removed.contains(name));
+        let left = std::mem::take(map)
+            .into_iter()
+            .filter(|(name, _)| !self.removed.contains(name));
         *map = left.map(|(name, value)| (taken_as(name), value)).collect();
     }
 }

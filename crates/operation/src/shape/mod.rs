@@ -27,13 +27,24 @@ pub(super) enum Shape {
     /// A struct.
     Struct(Struct),
     /// A map: any names, each value of one shape, or `null` where that clears it.
-    Map { values: Box<Shape>, null_clears: bool },
+    Map {
+        values: Box<Shape>,
+        null_clears: bool,
+    },
     /// A list.
-    List { items: Box<Shape>, least: usize, most: usize },
+    List {
+        items: Box<Shape>,
+        least: usize,
+        most: usize,
+    },
     /// One of some values; an open vocabulary takes others, too.
     Enum { values: Vec<String>, open: bool },
     /// Text of a bounded length in characters; a slug has a small alphabet.
-    Text { least: usize, most: usize, slug: bool },
+    Text {
+        least: usize,
+        most: usize,
+        slug: bool,
+    },
     /// A point in time, written as text.
     Time(TimeRole),
     /// One value, or a list of such values.

@@ -55,7 +55,9 @@ impl Spelling {
 
 /// A name without case and separators: `onFail`, `on-fail` and `on_fail` are one.
 fn folded(name: &str) -> impl Iterator<Item = char> + Clone + '_ {
-    name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase)
+    name.chars()
+        .filter(|c| !matches!(c, '_' | '-' | ' '))
+        .flat_map(char::to_lowercase)
 }
 
 /// Whether two names differ in case and separators at most.
@@ -74,8 +76,16 @@ pub(super) fn is_slip_of(a: &str, b: &str) -> bool {
     }
     effort::add(a.len() + b.len());
     let start = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
-    let (a, b) = (a.get(start..).unwrap_or_default(), b.get(start..).unwrap_or_default());
-    let end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+    let (a, b) = (
+        a.get(start..).unwrap_or_default(),
+        b.get(start..).unwrap_or_default(),
+    );
+    let end = a
+        .iter()
+        .rev()
+        .zip(b.iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
     match (a.get(..a.len() - end), b.get(..b.len() - end)) {
         (Some([_]), Some([_] | [])) | (Some([]), Some([_])) => true,
         (Some([a, b]), Some([c, d])) => a == d && b == c,
@@ -129,9 +139,11 @@ mod tests {
 
     #[test]
     fn spellings_of_one_name_are_the_same() {
-        for (a, b) in
-            [("onFail", "on_fail"), ("sub-type", "subType"), ("workspaceId", "workspace_id")]
-        {
+        for (a, b) in [
+            ("onFail", "on_fail"),
+            ("sub-type", "subType"),
+            ("workspaceId", "workspace_id"),
+        ] {
             assert!(same_folded(a, b), "{a} {b}");
         }
         assert!(!same_folded("on_fail", "on_fails"));

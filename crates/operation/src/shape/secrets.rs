@@ -51,7 +51,8 @@ impl Shape {
                 }
             }
             (Self::Map { values: shape, .. }, Value::Object(map)) => {
-                map.values_mut().for_each(|value| shape.redact(value, blank));
+                map.values_mut()
+                    .for_each(|value| shape.redact(value, blank));
             }
             (Self::List { items, .. }, Value::Array(list)) => {
                 list.iter_mut().for_each(|value| items.redact(value, blank));
@@ -82,9 +83,9 @@ impl Shape {
     /// Whether any field is secret.
     pub(in super::super) fn has_secrets(&self) -> bool {
         match self {
-            Self::Struct(Struct { fields, .. }) => {
-                fields.iter().any(|field| field.secret || field.shape.has_secrets())
-            }
+            Self::Struct(Struct { fields, .. }) => fields
+                .iter()
+                .any(|field| field.secret || field.shape.has_secrets()),
             Self::Map { values: shape, .. }
             | Self::List { items: shape, .. }
             | Self::OneOrMany(shape)
@@ -109,7 +110,8 @@ impl Shape {
         }
         match (self, value) {
             (Self::OneOrMany(one), Value::Array(list)) => {
-                list.iter_mut().for_each(|value| one.settle_references(value));
+                list.iter_mut()
+                    .for_each(|value| one.settle_references(value));
             }
             (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
                 other.settle_references(value);
@@ -122,10 +124,12 @@ impl Shape {
                 }
             }
             (Self::Map { values: shape, .. }, Value::Object(map)) => {
-                map.values_mut().for_each(|value| shape.settle_references(value));
+                map.values_mut()
+                    .for_each(|value| shape.settle_references(value));
             }
             (Self::List { items, .. }, Value::Array(list)) => {
-                list.iter_mut().for_each(|value| items.settle_references(value));
+                list.iter_mut()
+                    .for_each(|value| items.settle_references(value));
             }
             _ => {}
         }
@@ -155,15 +159,15 @@ impl Shape {
             (Self::OneOrMany(other) | Self::TextOr(other), value @ Value::Object(_)) => {
                 other.secrets(value, secret, at, visit)
             }
-            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => {
-                fields.iter().try_for_each(|field| match map.get_mut(&field.name) {
+            (Self::Struct(Struct { fields, .. }), Value::Object(map)) => fields
+                .iter()
+                .try_for_each(|field| match map.get_mut(&field.name) {
                     Some(value) => {
                         let (secret, at) = (secret || field.secret, At::Field(&at, &field.name));
                         field.shape.secrets(value, secret, at, visit)
                     }
                     None => Ok(()),
-                })
-            }
+                }),
             (Self::Map { values: shape, .. }, Value::Object(map)) => {
                 map.iter_mut().try_for_each(|(name, value)| {
                     shape.secrets(value, secret, At::Field(&at, name), visit)

@@ -93,7 +93,13 @@ impl Shape {
             (Self::TextOr(_), Value::String(_)) => {}
             (Self::TextOr(other), value) if other.takes(value) => other.validate(value, at, walk),
             (Self::Struct(structure), Value::Object(map)) => structure.validate(map, at, walk),
-            (Self::Map { values, null_clears }, Value::Object(map)) => {
+            (
+                Self::Map {
+                    values,
+                    null_clears,
+                },
+                Value::Object(map),
+            ) => {
                 for (name, value) in map {
                     if !(value.is_null() && *null_clears) {
                         values.validate(value, At::Field(&at, name), walk);
@@ -103,9 +109,11 @@ impl Shape {
             (Self::List { items, least, most }, Value::Array(list)) => {
                 let count = list.len();
                 if count < *least {
-                    walk.findings.add(at, format_args!("takes at least {least}, got {count}"));
+                    walk.findings
+                        .add(at, format_args!("takes at least {least}, got {count}"));
                 } else if count > *most {
-                    walk.findings.add(at, format_args!("takes at most {most}, got {count}"));
+                    walk.findings
+                        .add(at, format_args!("takes at most {most}, got {count}"));
                 }
                 for (i, value) in list.iter_mut().enumerate() {
                     items.validate(value, At::Item(&at, i), walk);
@@ -117,11 +125,15 @@ impl Shape {
             (Self::Text { least, most, slug }, Value::String(text)) => {
                 let count = text.chars().count();
                 if count < *least {
-                    walk.findings
-                        .add(at, format_args!("takes a length of at least {least}, got {count}"));
+                    walk.findings.add(
+                        at,
+                        format_args!("takes a length of at least {least}, got {count}"),
+                    );
                 } else if count > *most {
-                    walk.findings
-                        .add(at, format_args!("takes at most {most} characters, got {count}"));
+                    walk.findings.add(
+                        at,
+                        format_args!("takes at most {most} characters, got {count}"),
+                    );
                 }
                 if *slug && !is_slug(text) {
                     let shown = short(text);
@@ -141,10 +153,15 @@ impl Shape {
                     }
                 }
                 Some(n) => walk.findings.add(at, bounds(&n.into(), *least, *most)),
-                None => walk.findings.add(at, format_args!("takes a whole number, got {number}")),
+                None => walk
+                    .findings
+                    .add(at, format_args!("takes a whole number, got {number}")),
             },
             (Self::Number { least, most }, Value::Number(number)) => {
-                if number.as_f64().is_none_or(|n| !(*least..=*most).contains(&n)) {
+                if number
+                    .as_f64()
+                    .is_none_or(|n| !(*least..=*most).contains(&n))
+                {
                     let bounds = match most.is_finite() {
                         true => format!("takes a number from {least} to {most}, got {number}"),
                         false => format!("takes a number of at least {least}, got {number}"),
@@ -154,7 +171,8 @@ impl Shape {
             }
             (_, other) => {
                 let (kind, got) = (self.kind(), kind_of(other));
-                walk.findings.add(at, format_args!("takes {kind}, got {got}"));
+                walk.findings
+                    .add(at, format_args!("takes {kind}, got {got}"));
             }
         }
     }
@@ -175,9 +193,9 @@ impl Shape {
     pub(super) fn read_text(&self, value: &mut Value) {
         let Value::String(text) = &*value else { return };
         let read = match self {
-            Self::Struct(_) | Self::Map { .. } => {
-                serde_json::from_str::<Map<String, Value>>(text).ok().map(Value::Object)
-            }
+            Self::Struct(_) | Self::Map { .. } => serde_json::from_str::<Map<String, Value>>(text)
+                .ok()
+                .map(Value::Object),
             Self::List { items, .. } => match serde_json::from_str::<Vec<Value>>(text) {
                 Ok(list) => Some(Value::Array(list)),
                 // A lone name where names are meant; text that tried to be JSON is not one.
@@ -188,7 +206,9 @@ impl Shape {
                 Err(_) => None,
             },
             Self::OneOrMany(one) if matches!(**one, Self::Text { .. }) => {
-                serde_json::from_str::<Vec<String>>(text).ok().map(|list| list.into())
+                serde_json::from_str::<Vec<String>>(text)
+                    .ok()
+                    .map(|list| list.into())
             }
             Self::OneOrMany(one) => match serde_json::from_str::<Vec<Value>>(text) {
                 Ok(list) => Some(Value::Array(list)),
@@ -203,7 +223,12 @@ impl Shape {
                 whole.or_else(float).map(Value::from)
             }
             Self::Number { .. } => serde_json::from_str(text).ok().map(Value::Number),
-            Self::Truth => text.trim().to_ascii_lowercase().parse::<bool>().ok().map(Value::Bool),
+            Self::Truth => text
+                .trim()
+                .to_ascii_lowercase()
+                .parse::<bool>()
+                .ok()
+                .map(Value::Bool),
             Self::Enum { .. } | Self::Text { .. } | Self::Time(_) | Self::Any => None,
         };
         if let Some(read) = read {
@@ -279,14 +304,18 @@ fn validate_enum(
         true => format!("; it takes {}", quoted(known())),
         false => String::new(),
     };
-    walk.findings.add(at, format_args!("no such value `{}`{hint}{takes}", short(text)));
+    walk.findings.add(
+        at,
+        format_args!("no such value `{}`{hint}{takes}", short(text)),
+    );
 }
 
 fn validate_time(role: TimeRole, text: &mut String, at: At<'_>, walk: &mut Walk<'_>) {
     let read = time::read(text, role, &walk.options.clock);
     let is_past = |time: &TimeText| time.timestamp() < walk.options.clock.now().timestamp();
     if role == TimeRole::Point && read.as_ref().is_some_and(is_past) {
-        walk.findings.warn(format_args!("`{at}` lies in the past: `{}`", short(text)));
+        walk.findings
+            .warn(format_args!("`{at}` lies in the past: `{}`", short(text)));
     }
     match read {
         Some(TimeText::Absolute(_)) => {
@@ -298,9 +327,10 @@ fn validate_time(role: TimeRole, text: &mut String, at: At<'_>, walk: &mut Walk<
             *text = time::write(time);
             walk.findings.resolve_time(at, text);
         }
-        None => walk
-            .findings
-            .add(at, format_args!("`{}` is no time; it {}", short(text), time::expected(role))),
+        None => walk.findings.add(
+            at,
+            format_args!("`{}` is no time; it {}", short(text), time::expected(role)),
+        ),
     }
 }
 
@@ -314,8 +344,13 @@ fn as_integer(number: &Number) -> Option<i64> {
     /// Beyond this a float does not tell neighbouring whole numbers apart.
     const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
     number.as_i64().or_else(|| {
-        let float = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= MAX_EXACT)?;
-        #[allow(clippy::cast_possible_truncation, reason = "it is whole and within bounds")]
+        let float = number
+            .as_f64()
+            .filter(|n| n.fract() == 0.0 && n.abs() <= MAX_EXACT)?;
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "it is whole and within bounds"
+        )]
         Some(float as i64)
     })
 }
@@ -331,7 +366,10 @@ fn bounds(number: &Number, least: i64, most: i64) -> String {
 }
 
 pub(super) fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// As much of a caller's text as an error should repeat.

@@ -30,14 +30,20 @@ impl Draft {
 
     /// The counter that a path of this rule's own scope names.
     pub(super) fn counter_of<'a>(&self, path: &'a str) -> Option<&'a str> {
-        counter(path).filter(|(of, _)| *of == self.of).map(|(_, name)| name)
+        counter(path)
+            .filter(|(of, _)| *of == self.of)
+            .map(|(_, name)| name)
     }
 }
 
 /// What `state.<tool>.<counter>` names.
 pub(super) fn counter(path: &str) -> Option<(String, &str)> {
     let (of, name) = path.strip_prefix("state.")?.split_once('.')?;
-    let of = if of == EVERYTHING { of.to_owned() } else { kebab(of) };
+    let of = if of == EVERYTHING {
+        of.to_owned()
+    } else {
+        kebab(of)
+    };
     (!name.is_empty()).then_some((of, name))
 }
 
@@ -71,7 +77,13 @@ pub(super) fn drafts(
         drafts.push(draft(rule, format!("rules[{index}]"), &of, &all));
     }
     for (_, entry) in everything {
-        entry_drafts(entry.unwrap_or_default(), "tools.*", EVERYTHING, &all, &mut drafts);
+        entry_drafts(
+            entry.unwrap_or_default(),
+            "tools.*",
+            EVERYTHING,
+            &all,
+            &mut drafts,
+        );
     }
     let limits = document.all_tools.and_then(|all_tools| all_tools.limits);
     limit_drafts(limits, "all_tools", EVERYTHING, &all, &mut drafts);
@@ -91,8 +103,10 @@ fn entry_drafts(entry: Entry, place: &str, of: &str, selected: &[usize], to: &mu
     for (index, rule) in entry.rules.into_iter().flatten().enumerate() {
         to.push(draft(rule, format!("{place}.rules[{index}]"), of, selected));
     }
-    let dialect =
-        [("require", Action::Evaluate, entry.require), ("deny_if", Action::Deny, entry.deny_if)];
+    let dialect = [
+        ("require", Action::Evaluate, entry.require),
+        ("deny_if", Action::Deny, entry.deny_if),
+    ];
     for (word, action, conditions) in dialect {
         for (index, condition) in conditions.into_iter().flatten().enumerate() {
             let line = condition.referenced.line();
@@ -106,7 +120,14 @@ fn entry_drafts(entry: Entry, place: &str, of: &str, selected: &[usize], to: &mu
                 ..Rule::default()
             };
             let (place, of) = (format!("{place}.{word}[{index}]"), of.to_owned());
-            to.push(Draft { place, line, of, selected: selected.to_vec(), rule, hosted: true });
+            to.push(Draft {
+                place,
+                line,
+                of,
+                selected: selected.to_vec(),
+                rule,
+                hosted: true,
+            });
         }
     }
     limit_drafts(entry.limits, place, of, selected, to);
@@ -129,12 +150,26 @@ fn limit_drafts(
             ..Rule::default()
         };
         let (place, of) = (format!("{place}.limits[{index}]"), of.to_owned());
-        to.push(Draft { place, line, of, selected: selected.to_vec(), rule, hosted: true });
+        to.push(Draft {
+            place,
+            line,
+            of,
+            selected: selected.to_vec(),
+            rule,
+            hosted: true,
+        });
     }
 }
 
 fn draft(rule: Spanned<Rule>, place: String, of: &str, selected: &[usize]) -> Draft {
     let line = rule.referenced.line();
     let (of, selected) = (of.to_owned(), selected.to_vec());
-    Draft { place, line, of, selected, rule: rule.value, hosted: false }
+    Draft {
+        place,
+        line,
+        of,
+        selected,
+        rule: rule.value,
+        hosted: false,
+    }
 }

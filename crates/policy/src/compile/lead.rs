@@ -60,7 +60,11 @@ impl Written {
             of => self.dead_end(of, entries)?,
         };
         let (at, text) = (&self.at, &self.text);
-        let what = if self.of == Of::Answers { "answers" } else { "arguments" };
+        let what = if self.of == Of::Answers {
+            "answers"
+        } else {
+            "arguments"
+        };
         Some(format!(
             "{at}: `{text}` leads to nothing in the {what} of the tools that the rule is about{hint}"
         ))
@@ -107,9 +111,15 @@ impl Written {
         let declared = || {
             entries().flat_map(|entry| {
                 let operation = entry.operation;
-                let paths =
-                    [operation.secret_fields(), operation.sensitive_fields(), operation.revealed()];
-                paths.into_iter().flatten().flat_map(|path| path.split(['.', '[', ']']))
+                let paths = [
+                    operation.secret_fields(),
+                    operation.sensitive_fields(),
+                    operation.revealed(),
+                ];
+                paths
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|path| path.split(['.', '[', ']']))
             })
         };
         let is_known = |name: &str| {
@@ -162,7 +172,11 @@ fn follow<'a>(mut schema: &'a Value, names: &[String], of: Of) -> Result<(), End
             // What does not say its fields may have any.
             (None, None) if known.is_none() && may_be_object(schema) => return Ok(()),
             _ => {
-                let known = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                let known = known
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
                 return Err(End { steps, known });
             }
         };
@@ -187,7 +201,11 @@ fn collect(schema: &Value, at: &str, visit: &mut dyn FnMut(&str, &str)) {
     }
     let fields = schema.get("properties").and_then(Value::as_object);
     for (name, field) in fields.into_iter().flatten() {
-        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        let path = if at.is_empty() {
+            name.clone()
+        } else {
+            format!("{at}.{name}")
+        };
         visit(&path, name);
         collect(field, &path, visit);
     }

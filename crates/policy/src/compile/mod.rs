@@ -44,7 +44,10 @@ impl std::error::Error for PolicyError {}
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A line each, whatever a name in the file holds.
-        let lines = self.0.iter().map(|fault| fault.lines().collect::<Vec<_>>().join(" "));
+        let lines = self
+            .0
+            .iter()
+            .map(|fault| fault.lines().collect::<Vec<_>>().join(" "));
         f.write_str(&lines.collect::<Vec<_>>().join("\n"))
     }
 }
@@ -65,7 +68,15 @@ impl Policy {
         }
         let (listed, drafts) = drafts(document, &mut compiler.selection, &mut compiler.faults);
         compiler.rules(drafts);
-        let Compiler { selection, rules, applies, counters, written, mut faults, .. } = compiler;
+        let Compiler {
+            selection,
+            rules,
+            applies,
+            counters,
+            written,
+            mut faults,
+            ..
+        } = compiler;
         if !faults.is_empty() {
             let more = faults.len().saturating_sub(MOST_FAULTS);
             faults.truncate(MOST_FAULTS);
@@ -76,7 +87,10 @@ impl Policy {
         }
         let mut of: HashMap<_, Resolved> = HashMap::new();
         for (index, entry) in selection.entries.iter().enumerate() {
-            let here = applies.iter().enumerate().filter(|(_, at)| at.contains(&index));
+            let here = applies
+                .iter()
+                .enumerate()
+                .filter(|(_, at)| at.contains(&index));
             let rules_here: Vec<usize> = here.map(|(rule, _)| rule).collect();
             let mut reads = BTreeMap::new();
             for rule in rules_here.iter().filter_map(|rule| rules.get(*rule)) {
@@ -89,19 +103,38 @@ impl Policy {
             let about = || rules_here.iter().filter_map(|rule| rules.get(*rule));
             let is_open = posture == Posture::Allow || listed || about().any(Rule::can_open);
             let can_pass = !hidden && is_open && !about().any(Rule::always_denies);
-            of.insert(entry.name, Resolved { hidden, can_pass, listed, rules: rules_here, reads });
+            of.insert(
+                entry.name,
+                Resolved {
+                    hidden,
+                    can_pass,
+                    listed,
+                    rules: rules_here,
+                    reads,
+                },
+            );
         }
         let mut revision = hex::encode(Sha256::digest(text));
         revision.truncate(12);
         let (closed, name) = (posture == Posture::Deny, Arc::from(name));
         let mut warnings = selection.warnings;
         let tools: Vec<_> = selection.entries.iter().map(|entry| entry.name).collect();
-        let mut ends = written.iter().filter_map(|path| path.warning(catalog, &tools));
+        let mut ends = written
+            .iter()
+            .filter_map(|path| path.warning(catalog, &tools));
         warnings.extend(ends.by_ref().take(MOST_DEAD_ENDS));
         if ends.next().is_some() {
             warnings.push("and more paths that lead to nothing".to_owned());
         }
-        Ok(Self { name, revision, closed, rules, counters, of, warnings })
+        Ok(Self {
+            name,
+            revision,
+            closed,
+            rules,
+            counters,
+            of,
+            warnings,
+        })
     }
 }
 
@@ -122,14 +155,25 @@ impl Compiler {
         let policy = policy.into();
         let (rules, applies, counters) = (Vec::new(), Vec::new(), Vec::new());
         let (written, faults) = (Vec::new(), Vec::new());
-        Self { policy, selection, rules, applies, counters, written, faults }
+        Self {
+            policy,
+            selection,
+            rules,
+            applies,
+            counters,
+            written,
+            faults,
+        }
     }
 
     fn hidden(&mut self, document: &Document) -> Vec<usize> {
         let mut hidden = Vec::new();
         for (index, name) in document.hide.iter().flatten().enumerate() {
             let line = name.referenced.line();
-            match self.selection.names(&name.value, &format!("line {line}: hide[{index}]")) {
+            match self
+                .selection
+                .names(&name.value, &format!("line {line}: hide[{index}]"))
+            {
                 Ok(found) => hidden.extend(found),
                 Err(fault) => self.faults.push(fault),
             }
@@ -139,7 +183,8 @@ impl Compiler {
 
     fn rules(&mut self, drafts: Vec<Draft>) {
         if drafts.len() > MOST_RULES {
-            self.faults.push(format!("there are more than {MOST_RULES} rules"));
+            self.faults
+                .push(format!("there are more than {MOST_RULES} rules"));
             return;
         }
         // Counters first: a rule may ask for another's.
@@ -170,14 +215,21 @@ impl Compiler {
             let name = format!("_rate_{}", limit::Words(window));
             let counter = self.counter(draft, &name, window, scope)?;
             let (amount, words) = (Amount::Fixed(1), None);
-            limits.push(Limit { counter, most: Some(most), amount, words });
+            limits.push(Limit {
+                counter,
+                most: Some(most),
+                amount,
+                words,
+            });
         }
         if let Some(state) = &rule.state {
             let amount = amount(state.increment, state.increment_from.as_deref())?;
             let window = limit::window(&state.window)?;
             let counter = self.counter(draft, &state.counter, window, scope)?;
             let own = rule.conditions.iter().flatten().filter(|condition| {
-                draft.counter_of(&condition.path).is_some_and(|name| name == state.counter)
+                draft
+                    .counter_of(&condition.path)
+                    .is_some_and(|name| name == state.counter)
             });
             let mut most = None;
             for condition in own {
@@ -186,7 +238,12 @@ impl Compiler {
                     Condition::read(condition::Of::Counter(counter), path, op, value)?.most();
                 most = [most, bound].into_iter().flatten().min();
             }
-            limits.push(Limit { counter, most, amount, words: None });
+            limits.push(Limit {
+                counter,
+                most,
+                amount,
+                words: None,
+            });
         }
         for given in rule.limits.iter().flatten() {
             let window = match (&given.window, &given.sliding, &given.bucket) {
@@ -201,7 +258,12 @@ impl Compiler {
             let counter = self.counter(draft, name, window, scope)?;
             let amount = amount(given.increment, given.increment_from.as_deref())?;
             let words = given.on_deny.clone().or_else(|| given.reason.clone());
-            limits.push(Limit { counter, most: Some(given.max), amount, words });
+            limits.push(Limit {
+                counter,
+                most: Some(given.max),
+                amount,
+                words,
+            });
         }
         Ok(limits)
     }
@@ -223,9 +285,17 @@ impl Compiler {
                 && counter.scope == scope
         };
         if self.counters.iter().any(twin) {
-            return Err(format!("another rule of `{}` counts `{name}` already", draft.of));
+            return Err(format!(
+                "another rule of `{}` counts `{name}` already",
+                draft.of
+            ));
         }
-        self.counters.push(Counter { of: draft.of.clone(), name: name.to_owned(), window, scope });
+        self.counters.push(Counter {
+            of: draft.of.clone(),
+            name: name.to_owned(),
+            window,
+            scope,
+        });
         Ok(self.counters.len() - 1)
     }
 
@@ -237,7 +307,9 @@ impl Compiler {
         let (mut conditions, mut own) = (Vec::new(), 0);
         for condition in rule.conditions.iter().flatten() {
             let state = rule.state.as_ref().map(|state| state.counter.as_str());
-            let of_own = draft.counter_of(&condition.path).is_some_and(|name| Some(name) == state);
+            let of_own = draft
+                .counter_of(&condition.path)
+                .is_some_and(|name| Some(name) == state);
             // Those are what the limit was made of; it is compared when it is taken.
             if of_own && ["lt", "lte"].contains(&condition.op.as_str()) {
                 own += 1;
@@ -250,7 +322,11 @@ impl Compiler {
         let mut cap = Vec::new();
         for (text, most) in rule.cap.iter().flatten() {
             let path = argument(text)?;
-            cap.push(Cap { path, text: text.clone(), most: *most });
+            cap.push(Cap {
+                path,
+                text: text.clone(),
+                most: *most,
+            });
         }
         let paths = rule.redact.iter().flatten().map(|text| {
             Path::read(text).ok_or_else(|| format!("`{text}` is no path, such as data[].email"))
@@ -274,7 +350,9 @@ impl Compiler {
         let when = rule.when.as_deref().map(Expression::compile).transpose();
         let when = when.map_err(|fault| format!("`when`: {fault}"))?;
         let named = when.iter().flat_map(|when| &when.counters);
-        let counters = named.map(|name| self.named(draft, name)).collect::<Result<_, _>>()?;
+        let counters = named
+            .map(|name| self.named(draft, name))
+            .collect::<Result<_, _>>()?;
         let looks = !cap.is_empty()
             || !redact.is_empty()
             || when.as_ref().is_some_and(|when| when.uses_args)
@@ -323,7 +401,10 @@ impl Compiler {
             };
         }
         let (of, name) = draft::counter(path).ok_or_else(told)?;
-        let counter = self.counters.iter().position(|one| one.of == of && one.name == name);
+        let counter = self
+            .counters
+            .iter()
+            .position(|one| one.of == of && one.name == name);
         counter
             .map(condition::Of::Counter)
             .ok_or_else(|| format!("no rule of `{of}` counts `{name}`"))
@@ -332,9 +413,15 @@ impl Compiler {
     /// The counter that an expression names: of its own tool, of all tools, or the only one.
     fn named(&self, draft: &Draft, name: &str) -> Result<usize, String> {
         let find = |of: &str| {
-            self.counters.iter().position(|counter| counter.of == of && counter.name == name)
+            self.counters
+                .iter()
+                .position(|counter| counter.of == of && counter.name == name)
         };
-        let only = || self.counters.iter().position(|counter| counter.name == name);
+        let only = || {
+            self.counters
+                .iter()
+                .position(|counter| counter.name == name)
+        };
         find(&draft.of)
             .or_else(|| find(draft::EVERYTHING))
             .or_else(only)
@@ -359,7 +446,12 @@ fn paths(rule: &Rule, draft: &Draft) -> Vec<Written> {
     }
     for condition in &rule.conditions {
         if let condition::Of::Argument(path) = &condition.of {
-            all.push(written("conditions", &condition.path, named(path), Of::Arguments));
+            all.push(written(
+                "conditions",
+                &condition.path,
+                named(path),
+                Of::Arguments,
+            ));
         }
     }
     for limit in &rule.limits {
@@ -410,7 +502,9 @@ fn amount(increment: Option<u64>, from: Option<&str>) -> Result<Amount, String> 
             }
         }
         // Nothing is told by a zero, and Intercept takes it for none.
-        None => Ok(Amount::Fixed(increment.filter(|more| *more > 0).unwrap_or(1))),
+        None => Ok(Amount::Fixed(
+            increment.filter(|more| *more > 0).unwrap_or(1),
+        )),
     }
 }
 

@@ -31,11 +31,24 @@ impl Selection {
         for entry in catalog.iter() {
             let operation = entry.operation;
             by_name.insert(operation.name(), entries.len());
-            by_name.extend(operation.other_names().iter().map(|name| (*name, entries.len())));
+            by_name.extend(
+                operation
+                    .other_names()
+                    .iter()
+                    .map(|name| (*name, entries.len())),
+            );
             let (name, domain) = (operation.name(), entry.domain.name);
-            entries.push(Entry { name, domain, effect: operation.effects() });
+            entries.push(Entry {
+                name,
+                domain,
+                effect: operation.effects(),
+            });
         }
-        Self { entries, by_name, warnings: Vec::new() }
+        Self {
+            entries,
+            by_name,
+            warnings: Vec::new(),
+        }
     }
 
     pub(super) fn all(&self) -> Vec<usize> {
@@ -45,7 +58,10 @@ impl Selection {
     /// What a name is known by here: an alias by the tool's own name.
     pub(super) fn canonical(&self, name: &str) -> String {
         let name = kebab(name);
-        let known = self.by_name.get(name.as_str()).and_then(|index| self.entries.get(*index));
+        let known = self
+            .by_name
+            .get(name.as_str())
+            .and_then(|index| self.entries.get(*index));
         known.map_or(name, |entry| entry.name.to_owned())
     }
 
@@ -53,7 +69,9 @@ impl Selection {
     /// other servers' tools, too.
     pub(super) fn names(&mut self, given: &str, at: &str) -> Result<Vec<usize>, String> {
         if given.trim().is_empty() || given.len() > LONGEST {
-            return Err(format!("{at}: a name has between 1 and {LONGEST} characters"));
+            return Err(format!(
+                "{at}: a name has between 1 and {LONGEST} characters"
+            ));
         }
         let name = kebab(given);
         let found = if is_glob(given) {
@@ -61,16 +79,23 @@ impl Selection {
             let glob = glob.map_err(|error| format!("{at}: `{given}` is no glob: {error}"))?;
             let glob = glob.compile_matcher();
             let names = self.entries.iter().enumerate();
-            names.filter(|(_, entry)| glob.is_match(entry.name)).map(|(index, _)| index).collect()
+            names
+                .filter(|(_, entry)| glob.is_match(entry.name))
+                .map(|(index, _)| index)
+                .collect()
         } else {
-            self.by_name.get(name.as_str()).map_or_else(Vec::new, |index| vec![*index])
+            self.by_name
+                .get(name.as_str())
+                .map_or_else(Vec::new, |index| vec![*index])
         };
         if found.is_empty() {
             let hint = match is_glob(given) {
                 true => String::new(),
                 false => suggestion(&name, Catalog::operations()),
             };
-            self.warnings.push(format!("{at}: no tool of this server is called `{given}`{hint}"));
+            self.warnings.push(format!(
+                "{at}: no tool of this server is called `{given}`{hint}"
+            ));
         }
         Ok(found)
     }
@@ -85,7 +110,9 @@ impl Selection {
         let mut named = matches.tools.as_ref().map(|_| Vec::new());
         for name in matches.tools.iter().flatten() {
             let found = self.names(name, at)?;
-            named.iter_mut().for_each(|named: &mut Vec<usize>| named.extend(found.iter().copied()));
+            named
+                .iter_mut()
+                .for_each(|named: &mut Vec<usize>| named.extend(found.iter().copied()));
         }
         let domains = || self.entries.iter().map(|entry| entry.domain);
         for domain in matches.domains.iter().flatten() {
@@ -95,7 +122,9 @@ impl Selection {
             }
         }
         let fits = |index: &&usize| {
-            let Some(entry) = self.entries.get(**index) else { return false };
+            let Some(entry) = self.entries.get(**index) else {
+                return false;
+            };
             let named = named.as_ref().is_none_or(|named| named.contains(index));
             let domain = matches.domains.as_ref();
             let domain = domain.is_none_or(|all| all.iter().any(|one| one == entry.domain));

@@ -180,9 +180,21 @@ async fn decided(
     if let Some(policy) = findings.closed {
         let words = format!("the policy of this server does not permit `{tool}`");
         let verdict = Verdict::Deny(Denied::by(policy, Stage::Default, words));
-        return Decision { shadows: findings.shadows, ..Decision::of(verdict) };
+        return Decision {
+            shadows: findings.shadows,
+            ..Decision::of(verdict)
+        };
     }
-    let Findings { denied, approve, dry_run, taken, watched, mut shadows, redact, .. } = findings;
+    let Findings {
+        denied,
+        approve,
+        dry_run,
+        taken,
+        watched,
+        mut shadows,
+        redact,
+        ..
+    } = findings;
     let mut reserved = Vec::new();
     let verdict = match denied {
         Some(denied) => Verdict::Deny(denied),
@@ -210,13 +222,21 @@ async fn decided(
             }
         },
     };
-    Decision { verdict, shadows, reserved, redact }
+    Decision {
+        verdict,
+        shadows,
+        reserved,
+        redact,
+    }
 }
 
 /// Why the operation does not exist under these policies, where one of them hides it.
 pub fn hidden(policies: &[&Policy], operation: &Operation) -> Option<Denied> {
     let policy = policies.iter().find(|policy| policy.hides(operation))?;
-    let words = format!("`{}` is hidden by the policy of this server", operation.name());
+    let words = format!(
+        "`{}` is hidden by the policy of this server",
+        operation.name()
+    );
     Some(Denied::by(policy, Stage::Hidden, words))
 }
 
@@ -224,14 +244,29 @@ impl Denied {
     /// By a part of the file that is no rule.
     fn by(policy: &Policy, stage: Stage, words: String) -> Self {
         let (policy, name) = (policy.name.clone(), Arc::from(stage.word()));
-        let rule = Cite { policy, place: Arc::clone(&name), name, line: 0 };
-        Self { stage, rule, words, retry_after: None }
+        let rule = Cite {
+            policy,
+            place: Arc::clone(&name),
+            name,
+            line: 0,
+        };
+        Self {
+            stage,
+            rule,
+            words,
+            retry_after: None,
+        }
     }
 }
 
 impl Decision {
     fn of(verdict: Verdict) -> Self {
-        Self { verdict, shadows: Vec::new(), reserved: Vec::new(), redact: Vec::new() }
+        Self {
+            verdict,
+            shadows: Vec::new(),
+            reserved: Vec::new(),
+            redact: Vec::new(),
+        }
     }
 
     /// Gives back what was taken of counters, because nothing came of the call. What cannot be given back
@@ -246,7 +281,10 @@ impl Decision {
 
     /// Blanks what is kept from the caller in an answer.
     pub fn redact(redact: &[Arc<[Path]>], answer: &mut serde_json::Value) {
-        redact.iter().flat_map(|paths| paths.iter()).for_each(|path| path.redact(answer));
+        redact
+            .iter()
+            .flat_map(|paths| paths.iter())
+            .for_each(|path| path.redact(answer));
     }
 }
 
@@ -287,7 +325,9 @@ impl weigh::Budgets<'_> {
         }
         let (index, retry_after) = match store.reserve(&self.budgets).await {
             Ok(Reserved::Yes(reservation)) => return Ok(Some(reservation)),
-            Ok(Reserved::Exhausted { index, retry_after, .. }) => (index, retry_after),
+            Ok(Reserved::Exhausted {
+                index, retry_after, ..
+            }) => (index, retry_after),
             Err(error) => {
                 let words = uncounted(tool, &error);
                 return Err(self.denied(0, words, None));

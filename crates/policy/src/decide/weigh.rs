@@ -29,7 +29,9 @@ impl<'a> Reach<'a> {
         let resolved = policy.of.get(facts.operation.name());
         let mut counted = Vec::new();
         for (index, matters) in resolved.iter().flat_map(|resolved| &resolved.reads) {
-            let Some(counter) = policy.counters.get(*index) else { continue };
+            let Some(counter) = policy.counters.get(*index) else {
+                continue;
+            };
             let key = counter.key(&policy.name, facts);
             let count = match store.counted(&key, counter.window).await {
                 Err(error) if *matters => return Err(error),
@@ -37,7 +39,11 @@ impl<'a> Reach<'a> {
             };
             counted.push((*index, count));
         }
-        Ok(Self { policy, resolved, counted })
+        Ok(Self {
+            policy,
+            resolved,
+            counted,
+        })
     }
 
     fn counted(&self, counter: usize) -> u64 {
@@ -106,7 +112,9 @@ impl<'a, 's> Findings<'a, 's> {
     ) {
         let mut open = !reach.policy.closed || reach.resolved.is_some_and(|found| found.listed);
         for index in reach.resolved.iter().flat_map(|resolved| &resolved.rules) {
-            let Some(rule) = reach.policy.rules.get(*index) else { continue };
+            let Some(rule) = reach.policy.rules.get(*index) else {
+                continue;
+            };
             let said = ask(rule, reach, facts, variables);
             open |= rule.can_open() && matches!(said, Said::Holds | Said::Fails(_));
             self.note(rule, &said);
@@ -140,7 +148,12 @@ impl<'a, 's> Findings<'a, 's> {
         let noted = || {
             let words = rule.words.clone();
             let words = words.unwrap_or_else(|| format!("the policy rule `{}`", rule.cite.name));
-            Noted { rule: rule.cite.clone(), verb: rule.verb, words, confirm: rule.confirm }
+            Noted {
+                rule: rule.cite.clone(),
+                verb: rule.verb,
+                words,
+                confirm: rule.confirm,
+            }
         };
         match rule.verb {
             Verb::Approve if self.approve.is_none() => self.approve = Some(noted()),
@@ -161,7 +174,12 @@ impl<'a, 's> Findings<'a, 's> {
         if self.denied.is_none() {
             let words = denial(rule, facts, why);
             let (stage, rule) = (Stage::Deny, rule.cite.clone());
-            self.denied = Some(Denied { stage, rule, words, retry_after: None });
+            self.denied = Some(Denied {
+                stage,
+                rule,
+                words,
+                retry_after: None,
+            });
         }
     }
 
@@ -175,7 +193,12 @@ impl<'a, 's> Findings<'a, 's> {
                 facts.operation.name()
             );
             let (stage, rule) = (Stage::Deny, rule.cite.clone());
-            self.denied = Some(Denied { stage, rule, words, retry_after: None });
+            self.denied = Some(Denied {
+                stage,
+                rule,
+                words,
+                retry_after: None,
+            });
         }
     }
 
@@ -194,10 +217,18 @@ impl<'a, 's> Findings<'a, 's> {
                 }
                 return;
             }
-            Said::Holds => rule.words.clone().unwrap_or_else(|| "it applies".to_owned()),
+            Said::Holds => rule
+                .words
+                .clone()
+                .unwrap_or_else(|| "it applies".to_owned()),
         };
         let (rule, verb, confirm) = (rule.cite.clone(), rule.verb, rule.confirm);
-        self.shadows.push(Noted { rule, verb, words, confirm });
+        self.shadows.push(Noted {
+            rule,
+            verb,
+            words,
+            confirm,
+        });
     }
 
     fn note(&mut self, rule: &Rule, said: &Said) {
@@ -211,7 +242,12 @@ impl<'a, 's> Findings<'a, 's> {
             Said::Broken(why) => Cow::Owned(format!("cannot be evaluated: {why}")),
         };
         let (rule, verb, shadow) = (rule.cite.clone(), rule.verb, rule.shadow);
-        steps.push(Step { rule, verb, shadow, outcome: outcome.into_owned() });
+        steps.push(Step {
+            rule,
+            verb,
+            shadow,
+            outcome: outcome.into_owned(),
+        });
     }
 }
 
@@ -226,7 +262,11 @@ fn ask<'f>(rule: &Rule, reach: &Reach<'_>, facts: &Facts<'f>, variables: &Variab
         {
             return Said::Unknown(unknown.clone());
         }
-        let values: Vec<u64> = rule.counters.iter().map(|counter| counted(*counter)).collect();
+        let values: Vec<u64> = rule
+            .counters
+            .iter()
+            .map(|counter| counted(*counter))
+            .collect();
         match when.holds(variables, &values) {
             Ok(true) => {}
             Ok(false) => return Said::Nothing,
@@ -286,7 +326,8 @@ impl<'a> Budgets<'a> {
         facts: &Facts<'_>,
     ) -> Result<(), String> {
         if let Some(counter) = reach.policy.counters.get(limit.counter) {
-            self.budgets.push(limit.budget(counter, &reach.policy.name, facts)?);
+            self.budgets
+                .push(limit.budget(counter, &reach.policy.name, facts)?);
             self.of.push((rule, limit));
         }
         Ok(())
@@ -300,7 +341,11 @@ impl<'a> Budgets<'a> {
         };
         let name = &rule.cite.name;
         let usual = || format!("no more than {} per {}", budget.most, Words(budget.window));
-        let words = limit.words.clone().or_else(|| rule.words.clone()).unwrap_or_else(usual);
+        let words = limit
+            .words
+            .clone()
+            .or_else(|| rule.words.clone())
+            .unwrap_or_else(usual);
         format!("the policy rule `{name}` limits this: {words}")
     }
 
@@ -310,8 +355,21 @@ impl<'a> Budgets<'a> {
         words: String,
         retry_after: Option<Duration>,
     ) -> Denied {
-        let nobody = || Cite { policy: "".into(), name: "".into(), place: "".into(), line: 0 };
-        let rule = self.of.get(index).map_or_else(nobody, |(rule, _)| rule.cite.clone());
-        Denied { stage: Stage::Limits, rule, words, retry_after }
+        let nobody = || Cite {
+            policy: "".into(),
+            name: "".into(),
+            place: "".into(),
+            line: 0,
+        };
+        let rule = self
+            .of
+            .get(index)
+            .map_or_else(nobody, |(rule, _)| rule.cite.clone());
+        Denied {
+            stage: Stage::Limits,
+            rule,
+            words,
+            retry_after,
+        }
     }
 }

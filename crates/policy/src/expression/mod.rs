@@ -178,16 +178,23 @@ impl Expression {
         std::thread::scope(|scope| {
             let reader = std::thread::Builder::new().stack_size(READING_STACK);
             let reading = reader.spawn_scoped(scope, || Self::read(source));
-            let read = reading.map_err(|error| format!("it cannot be read: {error}"))?.join();
+            let read = reading
+                .map_err(|error| format!("it cannot be read: {error}"))?
+                .join();
             read.unwrap_or_else(|_| Err("it cannot be read".to_owned()))
         })
     }
 
     fn read(source: &str) -> Result<Self, String> {
-        let parser = Parser::new().max_recursion_depth(24).error_recovery_limit(1);
+        let parser = Parser::new()
+            .max_recursion_depth(24)
+            .error_recovery_limit(1);
         let tree = parser.parse(source).map_err(|errors| {
             let first = errors.errors.first();
-            first.map_or_else(|| "it is no expression".to_owned(), |error| error.msg.clone())
+            first.map_or_else(
+                || "it is no expression".to_owned(),
+                |error| error.msg.clone(),
+            )
         })?;
         let mut expression = Self {
             tree: IdedExpr::default(),
@@ -218,7 +225,9 @@ impl Expression {
             }
         }
         if depth > DEEPEST {
-            return Err(format!("the expression has more than {DEEPEST} levels; split the rule"));
+            return Err(format!(
+                "the expression has more than {DEEPEST} levels; split the rule"
+            ));
         }
         let inner = |this: &mut Self, node: &mut IdedExpr, bound: &mut Vec<String>, looping| {
             *node = this.checked(std::mem::take(node), depth + 1, bound, looping)?;
@@ -302,7 +311,10 @@ impl Expression {
                 Ok(())
             }
             name if VARIABLES.contains(&name) => Ok(()),
-            name => Err(format!("there is no `{name}`; there are {}", VARIABLES.join(", "))),
+            name => Err(format!(
+                "there is no `{name}`; there are {}",
+                VARIABLES.join(", ")
+            )),
         }
     }
 
@@ -313,11 +325,18 @@ impl Expression {
             Some(Expr::Literal(LiteralValue::String(text))) => text,
             _ => return Err("`matches` takes a text that is written out".to_owned()),
         };
-        let target = call.target.take().map(|target| *target).or_else(|| args.pop());
+        let target = call
+            .target
+            .take()
+            .map(|target| *target)
+            .or_else(|| args.pop());
         let (Some(target), true) = (target, args.is_empty()) else {
             return Err("`matches` takes one text".to_owned());
         };
-        let pattern = IdedExpr { id: 0, expr: Expr::Ident(format!("@{}", self.patterns.len())) };
+        let pattern = IdedExpr {
+            id: 0,
+            expr: Expr::Ident(format!("@{}", self.patterns.len())),
+        };
         self.patterns.push(Pattern(regex(text.inner())?));
         operators::IN.clone_into(&mut call.func_name);
         call.args = vec![target, pattern];
@@ -336,7 +355,11 @@ impl Expression {
                 return Err("the arguments are too large for a rule to look at".to_owned());
             }
         }
-        let scope = Scope { expression: self, call, counted };
+        let scope = Scope {
+            expression: self,
+            call,
+            counted,
+        };
         let mut context = Context::with_env(ENVIRONMENT.clone());
         context.set_variable_resolver(&scope);
         let value = Value::resolve_val(&self.tree, &context).map_err(|error| why(&error))?;
@@ -365,9 +388,13 @@ fn argument(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
     match &node.expr {
         Expr::Select(select) => inner(&select.operand, &select.field),
         Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
-            [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }] => {
-                inner(of, name.inner())
-            }
+            [
+                of,
+                IdedExpr {
+                    expr: Expr::Literal(LiteralValue::String(name)),
+                    ..
+                },
+            ] => inner(of, name.inner()),
             _ => None,
         },
         _ => None,
@@ -382,7 +409,16 @@ fn makes_values(each: &ComprehensionExpr) -> bool {
     };
     match step.map(|step| &step.expr) {
         Some(Expr::Call(call)) if call.func_name == operators::ADD => match call.args.as_slice() {
-            [IdedExpr { expr: Expr::Ident(to), .. }, IdedExpr { expr: Expr::List(added), .. }] => {
+            [
+                IdedExpr {
+                    expr: Expr::Ident(to),
+                    ..
+                },
+                IdedExpr {
+                    expr: Expr::List(added),
+                    ..
+                },
+            ] => {
                 let item = |one: &IdedExpr| matches!(&one.expr, Expr::Ident(name) if *name == each.iter_var);
                 *to == each.accu_var && !added.elements.iter().all(item)
             }
@@ -395,11 +431,13 @@ fn makes_values(each: &ComprehensionExpr) -> bool {
 /// The counter that `counters["name"]` names.
 fn counter_of(call: &CallExpr) -> Option<String> {
     match call.args.as_slice() {
-        [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }]
-            if call.func_name == operators::INDEX && is_counters(of) =>
-        {
-            Some(name.inner().to_owned())
-        }
+        [
+            of,
+            IdedExpr {
+                expr: Expr::Literal(LiteralValue::String(name)),
+                ..
+            },
+        ] if call.func_name == operators::INDEX && is_counters(of) => Some(name.inner().to_owned()),
         _ => None,
     }
 }

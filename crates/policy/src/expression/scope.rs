@@ -25,7 +25,11 @@ pub(crate) struct Variables<'a> {
 
 impl<'a> Variables<'a> {
     pub(crate) fn of(facts: &'a Facts<'a>) -> Self {
-        Self { facts, args: OnceLock::new(), extent: OnceLock::new() }
+        Self {
+            facts,
+            args: OnceLock::new(),
+            extent: OnceLock::new(),
+        }
     }
 
     pub(super) fn extent(&self) -> &Extent {

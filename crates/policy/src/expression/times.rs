@@ -26,10 +26,26 @@ struct Part {
 /// The parts of a time, as CEL counts them: months, days of months and of years begin with 0, and so does
 /// the week, on Sunday.
 const PARTS: [Part; 9] = [
-    Part { name: "getFullYear", read: |time| time.year().into(), function: part::<0> },
-    Part { name: "getMonth", read: |time| i64::from(time.month()) - 1, function: part::<1> },
-    Part { name: "getDate", read: |time| time.day().into(), function: part::<2> },
-    Part { name: "getDayOfMonth", read: |time| i64::from(time.day()) - 1, function: part::<3> },
+    Part {
+        name: "getFullYear",
+        read: |time| time.year().into(),
+        function: part::<0>,
+    },
+    Part {
+        name: "getMonth",
+        read: |time| i64::from(time.month()) - 1,
+        function: part::<1>,
+    },
+    Part {
+        name: "getDate",
+        read: |time| time.day().into(),
+        function: part::<2>,
+    },
+    Part {
+        name: "getDayOfMonth",
+        read: |time| i64::from(time.day()) - 1,
+        function: part::<3>,
+    },
     Part {
         name: "getDayOfWeek",
         read: |time| time.weekday().to_sunday_zero_offset().into(),
@@ -40,9 +56,21 @@ const PARTS: [Part; 9] = [
         read: |time| i64::from(time.day_of_year()) - 1,
         function: part::<5>,
     },
-    Part { name: "getHours", read: |time| time.hour().into(), function: part::<6> },
-    Part { name: "getMinutes", read: |time| time.minute().into(), function: part::<7> },
-    Part { name: "getSeconds", read: |time| time.second().into(), function: part::<8> },
+    Part {
+        name: "getHours",
+        read: |time| time.hour().into(),
+        function: part::<6>,
+    },
+    Part {
+        name: "getMinutes",
+        read: |time| time.minute().into(),
+        function: part::<7>,
+    },
+    Part {
+        name: "getSeconds",
+        read: |time| time.second().into(),
+        function: part::<8>,
+    },
 ];
 
 /// Adds what makes times, and what reads their parts.
@@ -63,12 +91,15 @@ pub(super) fn add(env: &mut Env) -> Result<(), DeclarationError> {
 
 fn timestamp<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let time: Option<Timestamp> = text(args.first()).and_then(|text| text.parse().ok());
-    time.map(|time| seconds(time.as_second())).ok_or_else(|| wrong("timestamp"))
+    time.map(|time| seconds(time.as_second()))
+        .ok_or_else(|| wrong("timestamp"))
 }
 
 fn duration<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let length: Option<SignedDuration> = text(args.first()).and_then(|text| text.parse().ok());
-    length.map(|length| seconds(length.as_secs())).ok_or_else(|| wrong("duration"))
+    length
+        .map(|length| seconds(length.as_secs()))
+        .ok_or_else(|| wrong("duration"))
 }
 
 fn same<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
@@ -92,13 +123,21 @@ fn part<'b, 'v, const WHICH: usize>(
 
 /// The zone of a name such as `Europe/Berlin`, or of a distance to UTC such as `+05:30`.
 fn zone(name: &str) -> Option<TimeZone> {
-    let Some((hours, minutes)) = name.split_once(':') else { return TimeZone::get(name).ok() };
+    let Some((hours, minutes)) = name.split_once(':') else {
+        return TimeZone::get(name).ok();
+    };
     let (hours_away, minutes) = (hours.parse::<i32>().ok()?, minutes.parse::<i32>().ok()?);
     if !(-23..=23).contains(&hours_away) || !(0..=59).contains(&minutes) {
         return None;
     }
-    let minutes = if hours.starts_with('-') { -minutes } else { minutes };
-    Offset::from_seconds(hours_away * 3600 + minutes * 60).ok().map(TimeZone::fixed)
+    let minutes = if hours.starts_with('-') {
+        -minutes
+    } else {
+        minutes
+    };
+    Offset::from_seconds(hours_away * 3600 + minutes * 60)
+        .ok()
+        .map(TimeZone::fixed)
 }
 
 fn text<'a>(arg: Option<&'a CowVal<'_, '_>>) -> Option<&'a str> {

@@ -24,7 +24,8 @@ pub(super) struct Extent {
 impl Extent {
     pub(super) fn of(args: &JsonMap) -> Self {
         let mut extent = Self::default();
-        args.iter().for_each(|(name, value)| extent.add(name, value));
+        args.iter()
+            .for_each(|(name, value)| extent.add(name, value));
         extent
     }
 

@@ -96,7 +96,12 @@ impl Catalog {
         };
         let mut entries: Vec<_> = DOMAINS
             .iter()
-            .flat_map(|domain| domain.operations.iter().map(move |operation| (domain, operation)))
+            .flat_map(|domain| {
+                domain
+                    .operations
+                    .iter()
+                    .map(move |operation| (domain, operation))
+            })
             .map(|(domain, operation)| entry(domain, operation))
             .collect();
         entries.sort_by_key(|entry| entry.operation.name());
@@ -106,7 +111,12 @@ impl Catalog {
             by_name.insert(operation.name(), i);
             by_name.extend(operation.other_names().iter().map(|name| (*name, i)));
         }
-        Self { entries, by_name, presentation, off: None }
+        Self {
+            entries,
+            by_name,
+            presentation,
+            off: None,
+        }
     }
 
     /// How the operations are shown.
@@ -116,7 +126,10 @@ impl Catalog {
 
     /// The same with an upstream's operations switched off: not listed, and a call of one is turned back.
     pub fn without(self, upstream: Upstream) -> Self {
-        Self { off: Some(upstream), ..self }
+        Self {
+            off: Some(upstream),
+            ..self
+        }
     }
 
     /// The same with nothing switched off.
@@ -135,19 +148,25 @@ impl Catalog {
         };
         let found = found.and_then(|i| self.entries.get(*i)).ok_or_else(|| {
             let hint = suggestion(name, self.iter().map(|entry| entry.operation));
-            UnknownTool::Nowhere { name: name.chars().take(100).collect(), hint }
+            UnknownTool::Nowhere {
+                name: name.chars().take(100).collect(),
+                hint,
+            }
         })?;
         match found.operation.base().upstream() {
-            upstream if self.off == Some(upstream) => {
-                Err(UnknownTool::Off { name: found.operation.name(), upstream })
-            }
+            upstream if self.off == Some(upstream) => Err(UnknownTool::Off {
+                name: found.operation.name(),
+                upstream,
+            }),
             _ => Ok(found),
         }
     }
 
     /// Every operation, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> + Clone {
-        self.entries.iter().filter(|entry| self.off != Some(entry.operation.base().upstream()))
+        self.entries
+            .iter()
+            .filter(|entry| self.off != Some(entry.operation.base().upstream()))
     }
 
     /// Every operation there is, on offer or not, in no order.

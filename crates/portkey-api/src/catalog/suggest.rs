@@ -24,12 +24,22 @@ const UPDATE: &[&str] = &[
     "upsert", // What is archived is still there.
     "archive",
 ];
-const DELETE: &[&str] =
-    &["delete", "remove", "revoke", "drop", "destroy", "kick", "erase", "unregister", "detach"];
+const DELETE: &[&str] = &[
+    "delete",
+    "remove",
+    "revoke",
+    "drop",
+    "destroy",
+    "kick",
+    "erase",
+    "unregister",
+    "detach",
+];
 
 /// Words that say nothing about what is meant.
-const SMALL: &[&str] =
-    &["a", "all", "an", "by", "for", "from", "in", "of", "on", "the", "to", "with"];
+const SMALL: &[&str] = &[
+    "a", "all", "an", "by", "for", "from", "in", "of", "on", "the", "to", "with",
+];
 
 /// A name that leads to no tool, as verb and nouns.
 #[derive(Clone, Debug)]
@@ -51,9 +61,23 @@ impl Guess {
         let effect = verb.as_deref().and_then(effect_of);
         let verb = verb.or_else(|| words.first().cloned());
         let is_noun = |word: &&String| effect.is_none() || Some(*word) != verb.as_ref();
-        let nouns: Vec<_> = words.iter().filter(is_noun).map(|word| singular(word)).collect();
-        let is_plural = words.iter().filter(is_noun).zip(&nouns).any(|(word, noun)| word != noun);
-        Self { name: words.join("-"), verb, effect, nouns, is_plural }
+        let nouns: Vec<_> = words
+            .iter()
+            .filter(is_noun)
+            .map(|word| singular(word))
+            .collect();
+        let is_plural = words
+            .iter()
+            .filter(is_noun)
+            .zip(&nouns)
+            .any(|(word, noun)| word != noun);
+        Self {
+            name: words.join("-"),
+            verb,
+            effect,
+            nouns,
+            is_plural,
+        }
     }
 
     /// What it is about, without its verb.
@@ -81,12 +105,14 @@ impl Guess {
     ) -> Option<&'a Operation> {
         let most = if self.name.len() < 8 { 1 } else { 2 };
         let near = operations.filter_map(|operation| {
-            let names =
-                [operation.name()].into_iter().chain(operation.other_names().iter().copied());
+            let names = [operation.name()]
+                .into_iter()
+                .chain(operation.other_names().iter().copied());
             let distance = names.filter_map(|name| self.distance(name)).min()?;
             (distance <= most).then_some((distance, operation))
         });
-        near.min_by_key(|(distance, _)| *distance).map(|(_, operation)| operation)
+        near.min_by_key(|(distance, _)| *distance)
+            .map(|(_, operation)| operation)
     }
 
     /// How many letters it is away from a name of the same verb.
@@ -104,7 +130,11 @@ impl Guess {
     /// How well the names of an operation fit, if they have all nouns.
     fn fit(&self, operation: &Operation) -> Option<usize> {
         let own = words(operation.name());
-        let also: Vec<_> = operation.other_names().iter().flat_map(|name| words(name)).collect();
+        let also: Vec<_> = operation
+            .other_names()
+            .iter()
+            .flat_map(|name| words(name))
+            .collect();
         let mut fit = 0_usize;
         for noun in &self.nouns {
             fit += match (has(&own, noun), has(&also, noun)) {
@@ -123,8 +153,13 @@ impl Guess {
 
     /// Whether all that is known of an operation has all nouns.
     fn fits(&self, operation: &Operation) -> bool {
-        let names = [operation.name()].into_iter().chain(operation.other_names().iter().copied());
-        let all: Vec<_> = names.chain(operation.words().iter().copied()).flat_map(words).collect();
+        let names = [operation.name()]
+            .into_iter()
+            .chain(operation.other_names().iter().copied());
+        let all: Vec<_> = names
+            .chain(operation.words().iter().copied())
+            .flat_map(words)
+            .collect();
         !self.nouns.is_empty() && self.nouns.iter().all(|noun| has(&all, noun))
     }
 
@@ -138,15 +173,23 @@ impl Guess {
             .filter_map(|operation| Some((self.fit(operation)?, operation)))
             .collect();
         fitting.sort_by(|(a, one), (b, other)| b.cmp(a).then(one.name().cmp(other.name())));
-        fitting.into_iter().map(|(_, operation)| operation).take(MAX_SUGGESTIONS).collect()
+        fitting
+            .into_iter()
+            .map(|(_, operation)| operation)
+            .take(MAX_SUGGESTIONS)
+            .collect()
     }
 }
 
 /// The end of a sentence that asks whether one of these operations was meant; nothing where there are none.
 pub fn did_you_mean_one_of<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> String {
-    let mut names =
-        operations.into_iter().take(MAX_SUGGESTIONS).map(|one| format!("`{}`", one.name()));
-    let Some(first) = names.next() else { return String::new() };
+    let mut names = operations
+        .into_iter()
+        .take(MAX_SUGGESTIONS)
+        .map(|one| format!("`{}`", one.name()));
+    let Some(first) = names.next() else {
+        return String::new();
+    };
     let others: Vec<_> = names.collect();
     match others.is_empty() {
         true => format!(", did you mean {first}?"),
@@ -173,7 +216,10 @@ fn effect_of(verb: &str) -> Option<Effect> {
         (UPDATE, Effect::Update),
         (DELETE, Effect::Delete),
     ];
-    verbs.into_iter().find(|(words, _)| words.contains(&verb)).map(|(_, effect)| effect)
+    verbs
+        .into_iter()
+        .find(|(words, _)| words.contains(&verb))
+        .map(|(_, effect)| effect)
 }
 
 /// The words of a name in any spelling, in small letters.

@@ -5,17 +5,19 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The room's table.
-pub const OPERATIONS: &[Operation] =
-    &[get::<GetCard>("get-agent-server-card", "/agent-servers/{agent_server_id}/agent-card")
-        .found_by(&[
-            "A2A",
-            "agent capabilities",
-            "agent profile",
-            "what an agent can do",
-            "Agentenkarte",
-            "discovery document",
-        ])
-        .scopes(&["agent_servers.read"])];
+pub const OPERATIONS: &[Operation] = &[get::<GetCard>(
+    "get-agent-server-card",
+    "/agent-servers/{agent_server_id}/agent-card",
+)
+.found_by(&[
+    "A2A",
+    "agent capabilities",
+    "agent profile",
+    "what an agent can do",
+    "Agentenkarte",
+    "discovery document",
+])
+.scopes(&["agent_servers.read"])];
 
 /// Get an agent server's card
 ///

@@ -51,7 +51,14 @@ pub const OPERATIONS: &[Operation] = &[
         "cost",
         "Graph cost",
         "US cents over time, total and per request.",
-        &["spend", "spending per day", "bill", "expenses trend", "Kosten", "Ausgaben"]
+        &[
+            "spend",
+            "spending per day",
+            "bill",
+            "expenses trend",
+            "Kosten",
+            "Ausgaben"
+        ]
     ),
     graph!(
         "get-errors-graph",
@@ -59,7 +66,14 @@ pub const OPERATIONS: &[Operation] = &[
         "errors",
         "Graph errors",
         "Failed requests over time.",
-        &["failures", "number of failed calls", "outage", "incidents", "Fehler", "exceptions"]
+        &[
+            "failures",
+            "number of failed calls",
+            "outage",
+            "incidents",
+            "Fehler",
+            "exceptions"
+        ]
     ),
     graph!(
         "get-error-rate-graph",
@@ -67,7 +81,13 @@ pub const OPERATIONS: &[Operation] = &[
         "errors/rate",
         "Graph error rate",
         "Percentage failed over time.",
-        &["failure ratio", "reliability", "success rate", "Fehlerquote", "uptime"]
+        &[
+            "failure ratio",
+            "reliability",
+            "success rate",
+            "Fehlerquote",
+            "uptime"
+        ]
     ),
     graph!(
         "get-error-stacks-graph",
@@ -89,7 +109,14 @@ pub const OPERATIONS: &[Operation] = &[
         "errors/status-codes",
         "Graph error status codes",
         "Failed requests by status.",
-        &["429", "500", "5xx", "http status count", "which errors", "Fehlercodes"]
+        &[
+            "429",
+            "500",
+            "5xx",
+            "http status count",
+            "which errors",
+            "Fehlercodes"
+        ]
     ),
     graph!(
         "get-feedbacks-graph",
@@ -97,7 +124,13 @@ pub const OPERATIONS: &[Operation] = &[
         "feedbacks",
         "Graph feedback",
         "Feedback given over time.",
-        &["ratings per day", "number of ratings", "thumbs", "reviews trend", "Rückmeldungen"]
+        &[
+            "ratings per day",
+            "number of ratings",
+            "thumbs",
+            "reviews trend",
+            "Rückmeldungen"
+        ]
     ),
     graph!(
         "get-feedbacks-ai-models-graph",
@@ -119,7 +152,13 @@ pub const OPERATIONS: &[Operation] = &[
         "feedbacks/scores",
         "Graph feedback scores",
         "Feedback by score.",
-        &["rating distribution", "histogram of ratings", "thumbs up", "stars", "Bewertungen"]
+        &[
+            "rating distribution",
+            "histogram of ratings",
+            "thumbs up",
+            "stars",
+            "Bewertungen"
+        ]
     ),
     graph!(
         "get-weighted-feedbacks-graph",
@@ -141,7 +180,14 @@ pub const OPERATIONS: &[Operation] = &[
         "latency",
         "Graph latency",
         "Mean, p50, p90 and p99 (ms) over time.",
-        &["response time", "slow", "speed", "duration", "percentiles", "Antwortzeit"]
+        &[
+            "response time",
+            "slow",
+            "speed",
+            "duration",
+            "percentiles",
+            "Antwortzeit"
+        ]
     ),
     graph!(
         "get-requests-graph",
@@ -149,7 +195,14 @@ pub const OPERATIONS: &[Operation] = &[
         "requests",
         "Graph requests",
         "Requests over time.",
-        &["traffic", "number of calls", "volume", "throughput", "Anfragen", "load"]
+        &[
+            "traffic",
+            "number of calls",
+            "volume",
+            "throughput",
+            "Anfragen",
+            "load"
+        ]
     ),
     graph!(
         "get-rescued-requests-graph",
@@ -186,7 +239,14 @@ pub const OPERATIONS: &[Operation] = &[
         "users",
         "Graph users",
         "Distinct users over time.",
-        &["active users", "daily active users", "DAU", "unique people", "adoption", "Nutzerzahl"]
+        &[
+            "active users",
+            "daily active users",
+            "DAU",
+            "unique people",
+            "adoption",
+            "Nutzerzahl"
+        ]
     ),
     graph!(
         "get-users-requests-graph",

@@ -52,7 +52,10 @@ pub const OPERATIONS: &[Operation] = &[
             "usage by vendor",
             "Kosten pro Anbieter",
         ])
-        .about("Get analytics by provider", traffic!("Requests and cost (US cents) per provider."))
+        .about(
+            "Get analytics by provider",
+            traffic!("Requests and cost (US cents) per provider."),
+        )
         .aliases(&["get-analytics-group-providers"])
         .enterprise()
         .scopes(VIEW),
@@ -74,21 +77,24 @@ pub const OPERATIONS: &[Operation] = &[
         .scopes(VIEW)
         .untrusted()
         .sensitive(&["data[].user"]),
-    get::<Grouped>("get-workspaces-grouped-data", "/analytics/groups/workspaces")
-        .found_by(&[
-            "cost per team",
-            "spend per department",
-            "team usage",
-            "showback",
-            "cost centre",
-            "Kosten pro Team",
-        ])
-        .about(
-            "Get analytics by workspace",
-            traffic!("Requests and cost (US cents) per workspace."),
-        )
-        .enterprise()
-        .scopes(VIEW),
+    get::<Grouped>(
+        "get-workspaces-grouped-data",
+        "/analytics/groups/workspaces",
+    )
+    .found_by(&[
+        "cost per team",
+        "spend per department",
+        "team usage",
+        "showback",
+        "cost centre",
+        "Kosten pro Team",
+    ])
+    .about(
+        "Get analytics by workspace",
+        traffic!("Requests and cost (US cents) per workspace."),
+    )
+    .enterprise()
+    .scopes(VIEW),
     get::<GroupedBy>("get-analytics-grouped-data", "/analytics/groups/{group_by}")
         .found_by(&[
             "break down by",

@@ -5,17 +5,19 @@ use portkey_operation::{Operation, get};
 use super::shared::{TrafficOnly, traffic};
 /// The room's table.
 pub const OPERATIONS: &[Operation] =
-    &[get::<TrafficOnly>("get-cache-summary", "/analytics/summary/cache")
-        .found_by(&[
-            "cache effectiveness",
-            "cache statistics",
-            "saved time",
-            "is caching worth it",
-            "Cache-Übersicht",
-        ])
-        .about(
-            "Get the cache summary",
-            traffic!("Returns cache hits, their latency (ms) and the speed-up (percent)."),
-        )
-        .enterprise()
-        .scopes(&["analytics.view"])];
+    &[
+        get::<TrafficOnly>("get-cache-summary", "/analytics/summary/cache")
+            .found_by(&[
+                "cache effectiveness",
+                "cache statistics",
+                "saved time",
+                "is caching worth it",
+                "Cache-Übersicht",
+            ])
+            .about(
+                "Get the cache summary",
+                traffic!("Returns cache hits, their latency (ms) and the speed-up (percent)."),
+            )
+            .enterprise()
+            .scopes(&["analytics.view"]),
+    ];

@@ -73,7 +73,14 @@ pub const OPERATIONS: &[Operation] = &[
             "workspace_user_api_keys.update",
         ]),
     delete::<DeleteApiKey>("delete-api-key", "/api-keys/{id}")
-        .found_by(&["leaked", "compromised", "invalidate", "token", "kill", "Schlüssel löschen"])
+        .found_by(&[
+            "leaked",
+            "compromised",
+            "invalidate",
+            "token",
+            "kill",
+            "Schlüssel löschen",
+        ])
         .scopes(&[
             "organisation_service_api_keys.delete",
             "workspace_service_api_keys.delete",
@@ -309,7 +316,10 @@ fn owner_fits_the_pair(args: &JsonMap, findings: &mut Findings) {
         return;
     }
     if is("type", "organisation") {
-        findings.add("sub_type", "an organisation key is `service`; `user` keys are a workspace's");
+        findings.add(
+            "sub_type",
+            "an organisation key is `service`; `user` keys are a workspace's",
+        );
     } else if !args.contains_key("user_id") {
         findings.add("user_id", "is required for a `user` key");
     }

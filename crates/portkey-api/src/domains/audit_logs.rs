@@ -18,8 +18,16 @@ pub const OPERATIONS: &[Operation] = &[get::<ListAuditLogs>("list-audit-logs", "
     .enterprise()
     .scopes(&["audit_logs.list"])
     .untrusted()
-    .secret(&["records[].request_body", "records[].query_params", "records[].request_headers"])
-    .sensitive(&["records[].client_ip", "records[].country", "records[].user_id"])];
+    .secret(&[
+        "records[].request_body",
+        "records[].query_params",
+        "records[].request_headers",
+    ])
+    .sensitive(&[
+        "records[].client_ip",
+        "records[].country",
+        "records[].user_id",
+    ])];
 
 /// List audit logs
 ///

@@ -7,16 +7,31 @@ use serde::Deserialize;
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListCollections>("list-collections", "/collections")
-        .found_by(&["prompt folders", "directories", "folder overview", "Ordner anzeigen"])
+        .found_by(&[
+            "prompt folders",
+            "directories",
+            "folder overview",
+            "Ordner anzeigen",
+        ])
         .scopes(&["prompts.list"]),
     post::<CreateCollection>("create-collection", "/collections")
         .found_by(&["new directory", "make group", "subfolder", "Ordner anlegen"])
         .scopes(&["prompts.create"]),
     get::<GetCollection>("get-collection", "/collections/{collection_id}")
-        .found_by(&["open folder", "subfolders", "contents of a directory", "Ordner"])
+        .found_by(&[
+            "open folder",
+            "subfolders",
+            "contents of a directory",
+            "Ordner",
+        ])
         .scopes(&["prompts.read"]),
     put::<UpdateCollection>("update-collection", "/collections/{collection_id}")
-        .found_by(&["prompt folder name", "relabel directory", "edit", "Ordner umbenennen"])
+        .found_by(&[
+            "prompt folder name",
+            "relabel directory",
+            "edit",
+            "Ordner umbenennen",
+        ])
         .scopes(&["prompts.update"]),
     delete::<DeleteCollection>("delete-collection", "/collections/{collection_id}")
         .found_by(&["folder", "directory", "drop", "Ordner löschen"])

@@ -21,13 +21,27 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["deployments.list"]),
     post::<CreateDeployment>("create-deployment", "/deployments")
-        .found_by(&["self-hosted", "hybrid", "data plane", "on-premises", "install", "air-gapped"])
+        .found_by(&[
+            "self-hosted",
+            "hybrid",
+            "data plane",
+            "on-premises",
+            "install",
+            "air-gapped",
+        ])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.create"])
         .reveals(ONE_TIME),
     get::<GetDeployment>("get-deployment", "/deployments/{deployment_id}")
-        .found_by(&["self-hosted", "data plane", "is it connected", "health", "on-prem", "Zustand"])
+        .found_by(&[
+            "self-hosted",
+            "data plane",
+            "is it connected",
+            "health",
+            "on-prem",
+            "Zustand",
+        ])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.read"]),
@@ -53,7 +67,14 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["deployments.delete"]),
     get::<PingDeployment>("ping-deployment", "/deployments/{deployment_id}/ping")
-        .found_by(&["heartbeat", "alive", "health check", "reachable", "self-hosted", "online"])
+        .found_by(&[
+            "heartbeat",
+            "alive",
+            "health check",
+            "reachable",
+            "self-hosted",
+            "online",
+        ])
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["deployments.read"]),

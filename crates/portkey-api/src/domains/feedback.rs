@@ -7,10 +7,24 @@ use serde::Deserialize;
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     post::<CreateFeedback>("create-feedback", "/feedback")
-        .found_by(&["rate", "rating", "thumbs up", "thumbs down", "like", "Bewertung"])
+        .found_by(&[
+            "rate",
+            "rating",
+            "thumbs up",
+            "thumbs down",
+            "like",
+            "Bewertung",
+        ])
         .scopes(&["logs.write"]),
     put::<UpdateFeedback>("update-feedback", "/feedback/{id}")
-        .found_by(&["rating", "correct", "revise", "change thumbs", "edit", "Bewertung ändern"])
+        .found_by(&[
+            "rating",
+            "correct",
+            "revise",
+            "change thumbs",
+            "edit",
+            "Bewertung ändern",
+        ])
         .scopes(&["logs.write"]),
 ];
 

@@ -107,7 +107,9 @@ pub struct DeleteLabel {
 /// A version is asked for by number, as `latest`, as `default` or by label, so a label is none of the
 /// others. Portkey lets one unusual character pass.
 fn name_is_no_version(args: &JsonMap, findings: &mut Findings) {
-    let Some(name) = args.get("name").and_then(|name| name.as_str()) else { return };
+    let Some(name) = args.get("name").and_then(|name| name.as_str()) else {
+        return;
+    };
     let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
     if is_number || ["latest", "default"].contains(&name) {
         findings.add(

@@ -7,7 +7,13 @@ use serde::Deserialize;
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListLogExports>("list-all-log-exports", "/logs/exports")
-        .found_by(&["past dumps", "export history", "downloads", "bulk extracts", "Exporte"])
+        .found_by(&[
+            "past dumps",
+            "export history",
+            "downloads",
+            "bulk extracts",
+            "Exporte",
+        ])
         .aliases(&["list-log-exports"])
         .enterprise()
         .scopes(EXPORT),
@@ -37,11 +43,23 @@ pub const OPERATIONS: &[Operation] = &[
     .enterprise()
     .scopes(EXPORT),
     get::<GetLogExport>("get-log-export", "/logs/exports/{export_id}")
-        .found_by(&["is it finished", "how far", "export state", "ready", "Fortschritt"])
+        .found_by(&[
+            "is it finished",
+            "how far",
+            "export state",
+            "ready",
+            "Fortschritt",
+        ])
         .enterprise()
         .scopes(EXPORT),
     put::<UpdateLogExport>("update-log-export", "/logs/exports/{export_id}")
-        .found_by(&["edit", "change date range", "other columns", "adjust", "ändern"])
+        .found_by(&[
+            "edit",
+            "change date range",
+            "other columns",
+            "adjust",
+            "ändern",
+        ])
         .enterprise()
         .scopes(EXPORT),
     post::<CancelLogExport>("cancel-log-export", "/logs/exports/{export_id}/cancel")
@@ -51,7 +69,13 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(EXPORT),
     get::<DownloadLogExport>("download-log-export", "/logs/exports/{export_id}/download")
-        .found_by(&["get the dump", "fetch CSV", "save locally", "link", "herunterladen"])
+        .found_by(&[
+            "get the dump",
+            "fetch CSV",
+            "save locally",
+            "link",
+            "herunterladen",
+        ])
         .enterprise()
         .scopes(EXPORT)
         .reveals(&["signed_url"]),

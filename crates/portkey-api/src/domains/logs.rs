@@ -8,7 +8,14 @@ use super::shared::Tags;
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     post::<InsertLogs>("insert-logs", "/logs")
-        .found_by(&["import", "push", "ingest", "upload traces", "custom", "nachtragen"])
+        .found_by(&[
+            "import",
+            "push",
+            "ingest",
+            "upload traces",
+            "custom",
+            "nachtragen",
+        ])
         .on(Base::Gateway)
         .bare_body("logs")
         .read_back_undeclared()
@@ -117,7 +124,11 @@ pub struct GetLog {
 }
 
 fn something_is_logged(args: &JsonMap, findings: &mut Findings) {
-    if args.get("logs").and_then(|logs| logs.as_array()).is_some_and(Vec::is_empty) {
+    if args
+        .get("logs")
+        .and_then(|logs| logs.as_array())
+        .is_some_and(Vec::is_empty)
+    {
         findings.add("logs", "takes at least 1, got 0");
     }
 }

@@ -10,9 +10,18 @@ use super::shared::{CapabilityPage, CapabilitySwitch, Owner, SecretMapping};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpIntegrations>("list-mcp-integrations", "/mcp-integrations")
-        .found_by(&["tool servers", "connectors", "registered", "MCP catalogue", "Konnektoren"])
+        .found_by(&[
+            "tool servers",
+            "connectors",
+            "registered",
+            "MCP catalogue",
+            "Konnektoren",
+        ])
         .secret(&["data[].configurations"])
-        .scopes(&["organisation_mcp_integrations.list", "workspace_mcp_integrations.list"]),
+        .scopes(&[
+            "organisation_mcp_integrations.list",
+            "workspace_mcp_integrations.list",
+        ]),
     post::<CreateMcpIntegration>("create-mcp-integration", "/mcp-integrations")
         .found_by(&[
             "onboard server",
@@ -21,25 +30,49 @@ pub const OPERATIONS: &[Operation] = &[
             "plug in",
             "Server hinzufügen",
         ])
-        .scopes(&["organisation_mcp_integrations.create", "workspace_mcp_integrations.create"]),
-    get::<GetMcpIntegration>("get-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
-        .found_by(&["connector", "url and auth", "headers", "details", "inspect"])
-        .secret(&["configurations"])
-        .scopes(READ),
-    put::<UpdateMcpIntegration>("update-mcp-integration", "/mcp-integrations/{mcp_integration_id}")
-        .found_by(&["connector", "change address", "switch to OAuth", "edit", "new token"])
-        .scopes(UPDATE),
+        .scopes(&[
+            "organisation_mcp_integrations.create",
+            "workspace_mcp_integrations.create",
+        ]),
+    get::<GetMcpIntegration>(
+        "get-mcp-integration",
+        "/mcp-integrations/{mcp_integration_id}",
+    )
+    .found_by(&["connector", "url and auth", "headers", "details", "inspect"])
+    .secret(&["configurations"])
+    .scopes(READ),
+    put::<UpdateMcpIntegration>(
+        "update-mcp-integration",
+        "/mcp-integrations/{mcp_integration_id}",
+    )
+    .found_by(&[
+        "connector",
+        "change address",
+        "switch to OAuth",
+        "edit",
+        "new token",
+    ])
+    .scopes(UPDATE),
     delete::<DeleteMcpIntegration>(
         "delete-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}",
     )
     .found_by(&["unregister", "connector", "disconnect", "drop", "entfernen"])
-    .scopes(&["organisation_mcp_integrations.delete", "workspace_mcp_integrations.delete"]),
+    .scopes(&[
+        "organisation_mcp_integrations.delete",
+        "workspace_mcp_integrations.delete",
+    ]),
     get::<ListCapabilities>(
         "list-mcp-integration-capabilities",
         "/mcp-integrations/{mcp_integration_id}/capabilities",
     )
-    .found_by(&["functions", "what can it do", "connector tools", "available actions", "Werkzeuge"])
+    .found_by(&[
+        "functions",
+        "what can it do",
+        "connector tools",
+        "available actions",
+        "Werkzeuge",
+    ])
     .untrusted()
     .scopes(READ),
     put::<UpdateCapabilities>(
@@ -59,20 +92,39 @@ pub const OPERATIONS: &[Operation] = &[
         "get-mcp-integration-metadata",
         "/mcp-integrations/{mcp_integration_id}/metadata",
     )
-    .found_by(&["last refresh", "freshness", "protocol", "upstream info", "connector"])
+    .found_by(&[
+        "last refresh",
+        "freshness",
+        "protocol",
+        "upstream info",
+        "connector",
+    ])
     .untrusted()
     .scopes(READ),
     post::<SyncMcpIntegration>(
         "sync-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}/sync",
     )
-    .found_by(&["refresh", "upload catalogue", "push definitions", "reload", "aktualisieren"])
+    .found_by(&[
+        "refresh",
+        "upload catalogue",
+        "push definitions",
+        "reload",
+        "aktualisieren",
+    ])
     .effect(Effect::Update),
     post::<TestMcpIntegration>(
         "test-mcp-integration",
         "/mcp-integrations/{mcp_integration_id}/test",
     )
-    .found_by(&["ping", "reachable", "check connection", "health", "try", "Verbindung prüfen"])
+    .found_by(&[
+        "ping",
+        "reachable",
+        "check connection",
+        "health",
+        "try",
+        "Verbindung prüfen",
+    ])
     .effect(Effect::Read)
     .open_world()
     .scopes(&["organisation_mcp_integrations.read"]),
@@ -80,7 +132,13 @@ pub const OPERATIONS: &[Operation] = &[
         "list-mcp-integration-workspaces",
         "/mcp-integrations/{mcp_integration_id}/workspaces",
     )
-    .found_by(&["who has access", "teams", "shared with", "permissions", "Freigaben"])
+    .found_by(&[
+        "who has access",
+        "teams",
+        "shared with",
+        "permissions",
+        "Freigaben",
+    ])
     .scopes(&["organisation_mcp_integrations.read"]),
     put::<UpdateWorkspaces>(
         "bulk-update-mcp-integration-workspaces",
@@ -92,9 +150,14 @@ pub const OPERATIONS: &[Operation] = &[
     .scopes(&["organisation_mcp_integrations.update"]),
 ];
 
-const READ: &[&str] = &["organisation_mcp_integrations.read", "workspace_mcp_integrations.read"];
-const UPDATE: &[&str] =
-    &["organisation_mcp_integrations.update", "workspace_mcp_integrations.update"];
+const READ: &[&str] = &[
+    "organisation_mcp_integrations.read",
+    "workspace_mcp_integrations.read",
+];
+const UPDATE: &[&str] = &[
+    "organisation_mcp_integrations.update",
+    "workspace_mcp_integrations.update",
+];
 
 /// List MCP integrations
 ///

@@ -9,7 +9,13 @@ use super::shared::{CapabilityPage, CapabilitySwitch};
 /// purpose: no agent should hold them.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListMcpServers>("list-mcp-servers", "/mcp-servers")
-        .found_by(&["connectors", "tool servers", "endpoints", "my servers", "Server anzeigen"])
+        .found_by(&[
+            "connectors",
+            "tool servers",
+            "endpoints",
+            "my servers",
+            "Server anzeigen",
+        ])
         .scopes(&["mcp_servers.list"]),
     post::<CreateMcpServer>("create-mcp-server", "/mcp-servers")
         .found_by(&[
@@ -28,7 +34,13 @@ pub const OPERATIONS: &[Operation] = &[
         .found_by(&["rename", "edit", "retitle", "umbenennen"])
         .scopes(UPDATE),
     delete::<DeleteMcpServer>("delete-mcp-server", "/mcp-servers/{mcp_server_id}")
-        .found_by(&["connector", "unregister", "take away", "drop", "Server löschen"])
+        .found_by(&[
+            "connector",
+            "unregister",
+            "take away",
+            "drop",
+            "Server löschen",
+        ])
         .scopes(&["mcp_servers.delete"]),
     get::<ListCapabilities>(
         "list-mcp-server-capabilities",
@@ -54,7 +66,13 @@ pub const OPERATIONS: &[Operation] = &[
         "sync-mcp-server-capabilities",
         "/mcp-servers/{mcp_server_id}/capabilities/sync",
     )
-    .found_by(&["refresh tools", "reload", "push definitions", "update tool list", "aktualisieren"])
+    .found_by(&[
+        "refresh tools",
+        "reload",
+        "push definitions",
+        "update tool list",
+        "aktualisieren",
+    ])
     .effect(Effect::Update),
     get::<ListConnections>(
         "list-mcp-server-connections",
@@ -83,15 +101,28 @@ pub const OPERATIONS: &[Operation] = &[
     ])
     .aliases(&["disconnect-mcp-server-connection"])
     .scopes(UPDATE),
-    get::<GetMetadata>("get-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata")
-        .found_by(&["software version", "protocol", "freshness", "about"])
-        .untrusted()
-        .scopes(READ),
-    post::<SyncMetadata>("sync-mcp-server-metadata", "/mcp-servers/{mcp_server_id}/metadata/sync")
-        .found_by(&["write info", "refresh", "push", "publish details"])
-        .effect(Effect::Update),
+    get::<GetMetadata>(
+        "get-mcp-server-metadata",
+        "/mcp-servers/{mcp_server_id}/metadata",
+    )
+    .found_by(&["software version", "protocol", "freshness", "about"])
+    .untrusted()
+    .scopes(READ),
+    post::<SyncMetadata>(
+        "sync-mcp-server-metadata",
+        "/mcp-servers/{mcp_server_id}/metadata/sync",
+    )
+    .found_by(&["write info", "refresh", "push", "publish details"])
+    .effect(Effect::Update),
     post::<TestMcpServer>("test-mcp-server", "/mcp-servers/{mcp_server_id}/test")
-        .found_by(&["ping", "reachable", "respond", "alive", "health check", "Verbindung prüfen"])
+        .found_by(&[
+            "ping",
+            "reachable",
+            "respond",
+            "alive",
+            "health check",
+            "Verbindung prüfen",
+        ])
         .effect(Effect::Read)
         .open_world()
         .scopes(READ),
@@ -99,7 +130,13 @@ pub const OPERATIONS: &[Operation] = &[
         "list-mcp-server-user-access",
         "/mcp-servers/{mcp_server_id}/user-access",
     )
-    .found_by(&["who may use", "permissions", "allowed people", "ACL", "Berechtigungen"])
+    .found_by(&[
+        "who may use",
+        "permissions",
+        "allowed people",
+        "ACL",
+        "Berechtigungen",
+    ])
     .scopes(READ)
     .sensitive(&["data[].user_id", "data[].first_name", "data[].last_name"]),
     put::<UpdateUserAccess>(

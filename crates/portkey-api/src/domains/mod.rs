@@ -72,14 +72,26 @@ pub const DOMAINS: &[Domain] = &[
         "Requests and cost per model, user, provider, workspace or metadata.",
         analytics_groups::OPERATIONS,
     ),
-    domain("analytics-summary", "Figures of a whole period.", analytics_summary::OPERATIONS),
+    domain(
+        "analytics-summary",
+        "Figures of a whole period.",
+        analytics_summary::OPERATIONS,
+    ),
     domain(
         "api-keys",
         "The keys that call Portkey: scopes, limits, rotation.",
         api_keys::OPERATIONS,
     ),
-    domain("audit-logs", "Who changed what in the organisation.", audit_logs::OPERATIONS),
-    domain("collections", "Folders for a workspace's prompts.", collections::OPERATIONS),
+    domain(
+        "audit-logs",
+        "Who changed what in the organisation.",
+        audit_logs::OPERATIONS,
+    ),
+    domain(
+        "collections",
+        "Folders for a workspace's prompts.",
+        collections::OPERATIONS,
+    ),
     domain(
         "configs",
         "How the gateway routes, retries and caches, in versions.",
@@ -95,7 +107,11 @@ pub const DOMAINS: &[Domain] = &[
         "MCP gateways of Enkrypt AI; off unless an Enkrypt key is set or the sandbox runs.",
         enkrypt_mcp_gateway::OPERATIONS,
     ),
-    domain("feedback", "Scores given to logged requests.", feedback::OPERATIONS),
+    domain(
+        "feedback",
+        "Scores given to logged requests.",
+        feedback::OPERATIONS,
+    ),
     domain(
         "guardrails",
         "Checks on what goes to models and tools and comes back.",
@@ -106,9 +122,21 @@ pub const DOMAINS: &[Domain] = &[
         "AI-provider credentials, their models and who may use them.",
         integrations::OPERATIONS,
     ),
-    domain("labels", "Names such as `production` for prompt versions.", labels::OPERATIONS),
-    domain("log-exports", "Jobs that write logs to a file.", log_exports::OPERATIONS),
-    domain("logs", "Requests to models and their answers.", logs::OPERATIONS),
+    domain(
+        "labels",
+        "Names such as `production` for prompt versions.",
+        labels::OPERATIONS,
+    ),
+    domain(
+        "log-exports",
+        "Jobs that write logs to a file.",
+        log_exports::OPERATIONS,
+    ),
+    domain(
+        "logs",
+        "Requests to models and their answers.",
+        logs::OPERATIONS,
+    ),
     domain(
         "mcp-integrations",
         "MCP servers registered behind the gateway.",
@@ -139,7 +167,11 @@ pub const DOMAINS: &[Domain] = &[
         "Texts that prompts share, in versions.",
         prompt_partials::OPERATIONS,
     ),
-    domain("prompts", "Templates in versions; published, rendered, run.", prompts::OPERATIONS),
+    domain(
+        "prompts",
+        "Templates in versions; published, rendered, run.",
+        prompts::OPERATIONS,
+    ),
     domain(
         "providers",
         "An integration lent to one workspace, with its limits.",
@@ -165,8 +197,16 @@ pub const DOMAINS: &[Domain] = &[
         "Budgets that groups of requests may not exceed, and what they have used.",
         usage_limits_policies::OPERATIONS,
     ),
-    domain("user-invites", "People asked to join the organisation.", user_invites::OPERATIONS),
-    domain("users", "The people of the organisation and their roles.", users::OPERATIONS),
+    domain(
+        "user-invites",
+        "People asked to join the organisation.",
+        user_invites::OPERATIONS,
+    ),
+    domain(
+        "users",
+        "The people of the organisation and their roles.",
+        users::OPERATIONS,
+    ),
     domain(
         "virtual-keys",
         "One provider credential for one workspace; superseded by integrations and providers.",
@@ -192,10 +232,26 @@ pub const DOMAINS: &[Domain] = &[
 /// Domains that belong together, by what people are responsible for. Where a group has a domain's name, the
 /// group is meant; scopes are about domains alone.
 pub const GROUPS: &[(&str, &[&str])] = &[
-    ("core", &["api-keys", "configs", "integrations", "prompts", "providers", "workspaces"]),
+    (
+        "core",
+        &[
+            "api-keys",
+            "configs",
+            "integrations",
+            "prompts",
+            "providers",
+            "workspaces",
+        ],
+    ),
     (
         "integrations",
-        &["integrations", "model-pricing", "providers", "secret-references", "virtual-keys"],
+        &[
+            "integrations",
+            "model-pricing",
+            "providers",
+            "secret-references",
+            "virtual-keys",
+        ],
     ),
     (
         "mcp",
@@ -207,12 +263,27 @@ pub const GROUPS: &[(&str, &[&str])] = &[
             "mcp-servers",
         ],
     ),
-    ("prompts", &["collections", "labels", "prompt-partials", "prompts"]),
+    (
+        "prompts",
+        &["collections", "labels", "prompt-partials", "prompts"],
+    ),
     ("gateway", &["configs", "deployments", "guardrails"]),
     ("keys", &["api-keys", "secret-references", "virtual-keys"]),
-    ("people", &["scim", "user-invites", "users", "workspace-members", "workspaces"]),
+    (
+        "people",
+        &[
+            "scim",
+            "user-invites",
+            "users",
+            "workspace-members",
+            "workspaces",
+        ],
+    ),
     ("limits", &["rate-limits-policies", "usage-limits-policies"]),
-    ("analytics", &["analytics-graphs", "analytics-groups", "analytics-summary"]),
+    (
+        "analytics",
+        &["analytics-graphs", "analytics-groups", "analytics-summary"],
+    ),
     ("logs", &["feedback", "log-exports", "logs"]),
     (
         "governance",
@@ -232,5 +303,9 @@ const fn domain(
     about: &'static str,
     operations: &'static [Operation],
 ) -> Domain {
-    Domain { name, about, operations }
+    Domain {
+        name,
+        about,
+        operations,
+    }
 }

@@ -19,9 +19,19 @@ pub const OPERATIONS: &[Operation] = &[
         "specs",
     ])
     .on(Base::Catalogue),
-    get::<GetPricing>("get-model-pricing", "/model-configs/pricing/{provider}/{model}")
-        .found_by(&["how much", "cost of tokens", "rate", "tariff", "Preis", "expensive"])
-        .on(Base::Catalogue),
+    get::<GetPricing>(
+        "get-model-pricing",
+        "/model-configs/pricing/{provider}/{model}",
+    )
+    .found_by(&[
+        "how much",
+        "cost of tokens",
+        "rate",
+        "tariff",
+        "Preis",
+        "expensive",
+    ])
+    .on(Base::Catalogue),
     get::<ListPricing>("list-provider-pricing", "/pricing/{provider}.json")
         .found_by(&["tariff table", "compare costs", "rates", "Preisliste"])
         .on(Base::PriceLists),

@@ -17,19 +17,22 @@ pub const OPERATIONS: &[Operation] = &[
         .on(Base::ControlPlaneV2)
         .enterprise()
         .scopes(&["organisation_settings.read"]),
-    put::<UpdateDefaults>("update-organisation-defaults", "/admin/organisation/defaults")
-        .found_by(&[
-            "org-wide",
-            "enforce everywhere",
-            "global guardrails",
-            "company policy",
-            "mandatory",
-            "Standard ändern",
-        ])
-        .on(Base::ControlPlaneV2)
-        .destructive()
-        .enterprise()
-        .scopes(&["organisation_settings.update"]),
+    put::<UpdateDefaults>(
+        "update-organisation-defaults",
+        "/admin/organisation/defaults",
+    )
+    .found_by(&[
+        "org-wide",
+        "enforce everywhere",
+        "global guardrails",
+        "company policy",
+        "mandatory",
+        "Standard ändern",
+    ])
+    .on(Base::ControlPlaneV2)
+    .destructive()
+    .enterprise()
+    .scopes(&["organisation_settings.update"]),
 ];
 
 /// Get organisation defaults

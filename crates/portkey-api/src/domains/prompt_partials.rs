@@ -7,23 +7,62 @@ use serde::Deserialize;
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListPartials>("list-prompt-partials", "/prompts/partials")
-        .found_by(&["snippets", "fragments", "reusable blocks", "includes", "Bausteine"])
+        .found_by(&[
+            "snippets",
+            "fragments",
+            "reusable blocks",
+            "includes",
+            "Bausteine",
+        ])
         .scopes(&["prompts.list"]),
     post::<CreatePartial>("create-prompt-partial", "/prompts/partials")
-        .found_by(&["snippet", "fragment", "reusable block", "shared text", "Baustein anlegen"])
+        .found_by(&[
+            "snippet",
+            "fragment",
+            "reusable block",
+            "shared text",
+            "Baustein anlegen",
+        ])
         .scopes(&["prompts.create"]),
-    get::<GetPartial>("get-prompt-partial", "/prompts/partials/{prompt_partial_id}")
-        .found_by(&["snippet", "fragment", "reusable block", "show contents", "Baustein"])
-        .untrusted()
-        .scopes(&["prompts.read"]),
+    get::<GetPartial>(
+        "get-prompt-partial",
+        "/prompts/partials/{prompt_partial_id}",
+    )
+    .found_by(&[
+        "snippet",
+        "fragment",
+        "reusable block",
+        "show contents",
+        "Baustein",
+    ])
+    .untrusted()
+    .scopes(&["prompts.read"]),
     // Each change of the text adds a version.
-    put::<UpdatePartial>("update-prompt-partial", "/prompts/partials/{prompt_partial_id}")
-        .found_by(&["snippet", "fragment", "edit reusable block", "reword", "Baustein ändern"])
-        .not_idempotent()
-        .scopes(&["prompts.update"]),
-    delete::<DeletePartial>("delete-prompt-partial", "/prompts/partials/{prompt_partial_id}")
-        .found_by(&["snippet", "fragment", "reusable block", "drop", "Baustein löschen"])
-        .scopes(&["prompts.delete"]),
+    put::<UpdatePartial>(
+        "update-prompt-partial",
+        "/prompts/partials/{prompt_partial_id}",
+    )
+    .found_by(&[
+        "snippet",
+        "fragment",
+        "edit reusable block",
+        "reword",
+        "Baustein ändern",
+    ])
+    .not_idempotent()
+    .scopes(&["prompts.update"]),
+    delete::<DeletePartial>(
+        "delete-prompt-partial",
+        "/prompts/partials/{prompt_partial_id}",
+    )
+    .found_by(&[
+        "snippet",
+        "fragment",
+        "reusable block",
+        "drop",
+        "Baustein löschen",
+    ])
+    .scopes(&["prompts.delete"]),
     put::<PublishPartial>(
         "set-default-prompt-partial-version",
         "/prompts/partials/{prompt_partial_id}/makeDefault",
@@ -42,7 +81,13 @@ pub const OPERATIONS: &[Operation] = &[
         "list-prompt-partial-versions",
         "/prompts/partials/{prompt_partial_id}/versions",
     )
-    .found_by(&["history", "revisions", "older snippets", "changes", "Versionen"])
+    .found_by(&[
+        "history",
+        "revisions",
+        "older snippets",
+        "changes",
+        "Versionen",
+    ])
     .untrusted()
     .aliases(&["list-partial-versions"])
     .scopes(&["prompts.read"]),

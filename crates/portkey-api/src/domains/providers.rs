@@ -15,11 +15,24 @@ pub const OPERATIONS: &[Operation] = &[
         .secret(&["data[].model_config"])
         .scopes(&["providers.list", "virtual_keys.list"]),
     post::<CreateProvider>("create-provider", "/providers")
-        .found_by(&["give team", "vendor", "budget", "share", "allot", "Anbieter anlegen"])
+        .found_by(&[
+            "give team",
+            "vendor",
+            "budget",
+            "share",
+            "allot",
+            "Anbieter anlegen",
+        ])
         .rule(alert_below_limit)
         .scopes(&["providers.create", "virtual_keys.create"]),
     get::<GetProvider>("get-provider", "/providers/{slug}")
-        .found_by(&["vendor", "remaining budget", "credit left", "details", "Anbieter ansehen"])
+        .found_by(&[
+            "vendor",
+            "remaining budget",
+            "credit left",
+            "details",
+            "Anbieter ansehen",
+        ])
         .secret(&["model_config", "configurations"])
         .scopes(&["providers.read", "virtual_keys.read"]),
     put::<UpdateProvider>("update-provider", "/providers/{slug}")
@@ -35,7 +48,13 @@ pub const OPERATIONS: &[Operation] = &[
         .query(&["workspace_id"])
         .scopes(&["providers.update", "virtual_keys.update"]),
     delete::<DeleteProvider>("delete-provider", "/providers/{slug}")
-        .found_by(&["vendor", "take away", "drop", "withdraw", "Anbieter löschen"])
+        .found_by(&[
+            "vendor",
+            "take away",
+            "drop",
+            "withdraw",
+            "Anbieter löschen",
+        ])
         .scopes(&["providers.delete", "virtual_keys.delete"]),
 ];
 

@@ -8,12 +8,26 @@ use super::shared::{Condition, Grouping, PolicyStatus, PolicyTarget, RateKind};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListRateLimitsPolicies>("list-rate-limits-policies", "/policies/rate-limits")
-        .found_by(&["throttles", "rpm", "quotas", "tpm", "throttling rules", "Drosselung"])
+        .found_by(&[
+            "throttles",
+            "rpm",
+            "quotas",
+            "tpm",
+            "throttling rules",
+            "Drosselung",
+        ])
         .aliases(&["list-rate-limits"])
         .enterprise()
         .scopes(&["policies.list"]),
     post::<CreateRateLimitsPolicy>("create-rate-limits-policy", "/policies/rate-limits")
-        .found_by(&["throttle", "rpm", "tpm", "per minute", "quota", "Drosselung"])
+        .found_by(&[
+            "throttle",
+            "rpm",
+            "tpm",
+            "per minute",
+            "quota",
+            "Drosselung",
+        ])
         .aliases(&["create-rate-limit"])
         .enterprise()
         .scopes(&["policies.create"]),
@@ -21,7 +35,14 @@ pub const OPERATIONS: &[Operation] = &[
         "get-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
-    .found_by(&["throttle", "rpm", "details", "quota", "throttling rule", "Drosselung"])
+    .found_by(&[
+        "throttle",
+        "rpm",
+        "details",
+        "quota",
+        "throttling rule",
+        "Drosselung",
+    ])
     .aliases(&["get-rate-limit"])
     .enterprise()
     .scopes(&["policies.read"]),
@@ -37,7 +58,14 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-rate-limits-policy",
         "/policies/rate-limits/{rate_limits_policy_id}",
     )
-    .found_by(&["throttle", "rpm", "lift", "remove quota", "unlimited", "aufheben"])
+    .found_by(&[
+        "throttle",
+        "rpm",
+        "lift",
+        "remove quota",
+        "unlimited",
+        "aufheben",
+    ])
     .aliases(&["delete-rate-limit"])
     .enterprise()
     .scopes(&["policies.delete"]),

@@ -8,11 +8,25 @@ use super::shared::WorkspaceRole;
 /// The room's table. Only the second version of the API lists groups (quirks.md §1.2).
 pub const OPERATIONS: &[Operation] = &[
     get::<ListGroups>("list-scim-groups", "/scim/groups")
-        .found_by(&["Okta", "Entra ID", "Azure AD", "directory", "IdP", "Gruppen"])
+        .found_by(&[
+            "Okta",
+            "Entra ID",
+            "Azure AD",
+            "directory",
+            "IdP",
+            "Gruppen",
+        ])
         .on(Base::ControlPlaneV2)
         .enterprise(),
     get::<ListMappings>("list-scim-workspace-mappings", "/scim/workspaces")
-        .found_by(&["Okta", "Entra", "AD group", "SSO", "who gets in", "Zuordnungen"])
+        .found_by(&[
+            "Okta",
+            "Entra",
+            "AD group",
+            "SSO",
+            "who gets in",
+            "Zuordnungen",
+        ])
         .enterprise()
         .scopes(ADMIN),
     post::<CreateMapping>("create-scim-workspace-mapping", "/scim/workspaces")
@@ -24,7 +38,14 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-scim-workspace-mapping",
         "/scim/workspaces/{scim_workspace_group_id}",
     )
-    .found_by(&["unlink", "Okta", "Entra", "AD group", "SSO", "Zuordnung löschen"])
+    .found_by(&[
+        "unlink",
+        "Okta",
+        "Entra",
+        "AD group",
+        "SSO",
+        "Zuordnung löschen",
+    ])
     .enterprise()
     .scopes(ADMIN),
 ];

@@ -113,7 +113,9 @@ fn look_for_late_alerts(at: &str, fields: &JsonMap, findings: &mut Findings) {
             }
             Some(Value::Array(items)) => {
                 for (i, inner) in items.iter().enumerate() {
-                    let Some(inner) = inner.as_object() else { continue };
+                    let Some(inner) = inner.as_object() else {
+                        continue;
+                    };
                     look_for_late_alerts(&format!("{at}{name}[{i}]."), inner, findings);
                 }
             }

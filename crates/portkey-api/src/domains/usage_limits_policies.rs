@@ -8,7 +8,13 @@ use super::shared::{Condition, Grouping, Period, PolicyStatus, PolicyTarget, ale
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListUsageLimitsPolicies>("list-usage-limits-policies", "/policies/usage-limits")
-        .found_by(&["spending caps", "quotas", "spend limits", "allowances", "Ausgabengrenzen"])
+        .found_by(&[
+            "spending caps",
+            "quotas",
+            "spend limits",
+            "allowances",
+            "Ausgabengrenzen",
+        ])
         .aliases(&["list-usage-limits"])
         .sensitive(&["data[].value_key_usage_map"])
         .enterprise()
@@ -30,7 +36,14 @@ pub const OPERATIONS: &[Operation] = &[
         "get-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
-    .found_by(&["spending cap", "quota", "allowance", "budget policy", "details", "Ausgabengrenze"])
+    .found_by(&[
+        "spending cap",
+        "quota",
+        "allowance",
+        "budget policy",
+        "details",
+        "Ausgabengrenze",
+    ])
     .aliases(&["get-usage-limit"])
     .sensitive(&["value_key_usage_map"])
     .enterprise()
@@ -39,7 +52,14 @@ pub const OPERATIONS: &[Operation] = &[
         "update-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
-    .found_by(&["spending cap", "quota", "raise budget", "increase", "allowance", "Budget ändern"])
+    .found_by(&[
+        "spending cap",
+        "quota",
+        "raise budget",
+        "increase",
+        "allowance",
+        "Budget ändern",
+    ])
     .rule(alert_below_limit)
     .aliases(&["update-usage-limit"])
     .enterprise()
@@ -48,7 +68,14 @@ pub const OPERATIONS: &[Operation] = &[
         "delete-usage-limits-policy",
         "/policies/usage-limits/{policy_usage_limits_id}",
     )
-    .found_by(&["spending cap", "quota", "allowance", "lift", "unlimited", "Budget löschen"])
+    .found_by(&[
+        "spending cap",
+        "quota",
+        "allowance",
+        "lift",
+        "unlimited",
+        "Budget löschen",
+    ])
     .aliases(&["delete-usage-limit"])
     .enterprise()
     .scopes(&["policies.delete"]),
@@ -72,7 +99,13 @@ pub const OPERATIONS: &[Operation] = &[
         "reset-usage-limits-policy-entity",
         "/policies/usage-limits/{policy_usage_limits_id}/entities/{entity_id}/reset",
     )
-    .found_by(&["clear", "quota back to zero", "unblock user", "refill budget", "zurücksetzen"])
+    .found_by(&[
+        "clear",
+        "quota back to zero",
+        "unblock user",
+        "refill budget",
+        "zurücksetzen",
+    ])
     .destructive()
     .aliases(&["reset-usage-limit-entity"])
     .enterprise()

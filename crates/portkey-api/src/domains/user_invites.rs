@@ -8,7 +8,13 @@ use super::shared::{OrganisationRole, WorkspaceGrant};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListInvites>("list-all-invites", "/admin/users/invites")
-        .found_by(&["pending invitations", "outstanding", "open", "Einladungen", "who was asked"])
+        .found_by(&[
+            "pending invitations",
+            "outstanding",
+            "open",
+            "Einladungen",
+            "who was asked",
+        ])
         .sensitive(&["data[].email"])
         .aliases(&["list-user-invites"])
         .enterprise()
@@ -30,11 +36,23 @@ pub const OPERATIONS: &[Operation] = &[
         .aliases(&["get-user-invite"])
         .scopes(&["organisation_users.read"]),
     delete::<DeleteInvite>("delete-invite", "/admin/users/invites/{invite_id}")
-        .found_by(&["cancel", "revoke", "retract", "take back", "Einladung zurückziehen"])
+        .found_by(&[
+            "cancel",
+            "revoke",
+            "retract",
+            "take back",
+            "Einladung zurückziehen",
+        ])
         .aliases(&["delete-user-invite"])
         .scopes(&["organisation_users.delete"]),
     post::<ResendInvite>("resend-invite", "/admin/users/invites/{invite_id}/resend")
-        .found_by(&["send again", "lost mail", "remind", "reminder", "erneut einladen"])
+        .found_by(&[
+            "send again",
+            "lost mail",
+            "remind",
+            "reminder",
+            "erneut einladen",
+        ])
         .reveals(&["inviteLink"])
         .aliases(&["resend-user-invite"])
         .scopes(&["organisation_users.create"]),

@@ -21,12 +21,26 @@ pub const OPERATIONS: &[Operation] = &[
         .enterprise()
         .scopes(&["organisation_users.list"]),
     get::<GetUser>("get-user", "/admin/users/{user_id}")
-        .found_by(&["person", "profile", "account", "employee", "which rights", "Nutzer"])
+        .found_by(&[
+            "person",
+            "profile",
+            "account",
+            "employee",
+            "which rights",
+            "Nutzer",
+        ])
         .sensitive(&["email", "first_name", "last_name"])
         .enterprise()
         .scopes(&["organisation_users.read"]),
     put::<UpdateUser>("update-user", "/admin/users/{user_id}")
-        .found_by(&["make admin", "promote", "demote", "rights", "owner", "Rolle ändern"])
+        .found_by(&[
+            "make admin",
+            "promote",
+            "demote",
+            "rights",
+            "owner",
+            "Rolle ändern",
+        ])
         .scopes(&["organisation_users.update"]),
     delete::<RemoveUser>("remove-user", "/admin/users/{user_id}")
         .found_by(&[

@@ -11,12 +11,22 @@ use super::shared::{RateLimits, SecretMapping, UsageLimits, alert_below_limit};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListVirtualKeys>("list-all-virtual-keys", "/virtual-keys")
-        .found_by(&["vkeys", "old provider keys", "vault keys", "virtuelle Schlüssel"])
+        .found_by(&[
+            "vkeys",
+            "old provider keys",
+            "vault keys",
+            "virtuelle Schlüssel",
+        ])
         .aliases(&["list-virtual-keys"])
         .secret(&["data[].key", "data[].masked_api_key", "data[].model_config"])
         .scopes(&["virtual_keys.list"]),
     post::<CreateVirtualKey>("create-virtual-key", "/virtual-keys")
-        .found_by(&["vkey", "add provider secret", "old style", "virtueller Schlüssel"])
+        .found_by(&[
+            "vkey",
+            "add provider secret",
+            "old style",
+            "virtueller Schlüssel",
+        ])
         .rule(alert_below_limit)
         .scopes(&["virtual_keys.create"]),
     get::<GetVirtualKey>("get-virtual-key", "/virtual-keys/{slug}")
@@ -24,11 +34,22 @@ pub const OPERATIONS: &[Operation] = &[
         .secret(&["key", "masked_api_key", "model_config"])
         .scopes(&["virtual_keys.read"]),
     put::<UpdateVirtualKey>("update-virtual-key", "/virtual-keys/{slug}")
-        .found_by(&["vkey", "rotate provider secret", "edit", "swap", "virtueller Schlüssel"])
+        .found_by(&[
+            "vkey",
+            "rotate provider secret",
+            "edit",
+            "swap",
+            "virtueller Schlüssel",
+        ])
         .rule(alert_below_limit)
         .scopes(&["virtual_keys.update"]),
     delete::<DeleteVirtualKey>("delete-virtual-key", "/virtual-keys/{slug}")
-        .found_by(&["vkey", "drop", "revoke provider secret", "virtueller Schlüssel"])
+        .found_by(&[
+            "vkey",
+            "drop",
+            "revoke provider secret",
+            "virtueller Schlüssel",
+        ])
         .scopes(&["virtual_keys.delete"]),
 ];
 

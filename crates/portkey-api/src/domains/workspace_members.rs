@@ -7,28 +7,62 @@ use serde::Deserialize;
 use super::shared::{WorkspaceGrant, WorkspaceRole};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
-    get::<ListMembers>("list-workspace-members", "/admin/workspaces/{workspace_id}/users")
-        .found_by(&["who is in a team", "people", "team roster", "employees", "Mitglieder"])
-        .sensitive(&["data[].email", "data[].first_name", "data[].last_name"])
-        .scopes(&["workspace_users.list"]),
-    post::<AddMembers>("add-workspace-member", "/admin/workspaces/{workspace_id}/users")
-        .found_by(&["put person in team", "join", "let in", "assign", "Mitglied hinzufügen"])
-        .scopes(&["workspace_users.create"]),
-    get::<GetMember>("get-workspace-member", "/admin/workspaces/{workspace_id}/users/{user_id}")
-        .found_by(&["person", "is someone in the team", "belongs", "Mitglied"])
-        .sensitive(&["email", "first_name", "last_name"])
-        .scopes(&["workspace_users.read"]),
+    get::<ListMembers>(
+        "list-workspace-members",
+        "/admin/workspaces/{workspace_id}/users",
+    )
+    .found_by(&[
+        "who is in a team",
+        "people",
+        "team roster",
+        "employees",
+        "Mitglieder",
+    ])
+    .sensitive(&["data[].email", "data[].first_name", "data[].last_name"])
+    .scopes(&["workspace_users.list"]),
+    post::<AddMembers>(
+        "add-workspace-member",
+        "/admin/workspaces/{workspace_id}/users",
+    )
+    .found_by(&[
+        "put person in team",
+        "join",
+        "let in",
+        "assign",
+        "Mitglied hinzufügen",
+    ])
+    .scopes(&["workspace_users.create"]),
+    get::<GetMember>(
+        "get-workspace-member",
+        "/admin/workspaces/{workspace_id}/users/{user_id}",
+    )
+    .found_by(&["person", "is someone in the team", "belongs", "Mitglied"])
+    .sensitive(&["email", "first_name", "last_name"])
+    .scopes(&["workspace_users.read"]),
     put::<UpdateMember>(
         "update-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
-    .found_by(&["promote", "manager", "demote", "rights", "make team admin", "Rolle"])
+    .found_by(&[
+        "promote",
+        "manager",
+        "demote",
+        "rights",
+        "make team admin",
+        "Rolle",
+    ])
     .scopes(&["workspace_users.update"]),
     delete::<RemoveMember>(
         "remove-workspace-member",
         "/admin/workspaces/{workspace_id}/users/{user_id}",
     )
-    .found_by(&["kick from team", "expel", "leave", "take out", "Mitglied entfernen"])
+    .found_by(&[
+        "kick from team",
+        "expel",
+        "leave",
+        "take out",
+        "Mitglied entfernen",
+    ])
     .scopes(&["workspace_users.delete"]),
 ];
 

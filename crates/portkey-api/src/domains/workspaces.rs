@@ -8,11 +8,23 @@ use super::shared::{RateLimits, Tags, UsageLimits, alert_below_limit};
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListWorkspaces>("list-all-workspaces", "/admin/workspaces")
-        .found_by(&["teams", "projects", "departments", "tenants", "Arbeitsbereiche"])
+        .found_by(&[
+            "teams",
+            "projects",
+            "departments",
+            "tenants",
+            "Arbeitsbereiche",
+        ])
         .aliases(&["list-workspaces"])
         .scopes(&["workspaces.list"]),
     post::<CreateWorkspace>("create-workspace", "/admin/workspaces")
-        .found_by(&["team", "project", "department", "tenant", "Arbeitsbereich anlegen"])
+        .found_by(&[
+            "team",
+            "project",
+            "department",
+            "tenant",
+            "Arbeitsbereich anlegen",
+        ])
         .rule(alert_below_limit)
         .scopes(&["workspaces.create"]),
     get::<GetWorkspace>("get-workspace", "/admin/workspaces/{workspace_id}")
@@ -20,11 +32,24 @@ pub const OPERATIONS: &[Operation] = &[
         .sensitive(&["users[].email", "users[].first_name", "users[].last_name"])
         .scopes(&["workspaces.read"]),
     put::<UpdateWorkspace>("update-workspace", "/admin/workspaces/{workspace_id}")
-        .found_by(&["team", "rename", "project", "budget", "edit", "Arbeitsbereich ändern"])
+        .found_by(&[
+            "team",
+            "rename",
+            "project",
+            "budget",
+            "edit",
+            "Arbeitsbereich ändern",
+        ])
         .rule(workspace_update_is_meant)
         .scopes(&["workspaces.update"]),
     delete::<DeleteWorkspace>("delete-workspace", "/admin/workspaces/{workspace_id}")
-        .found_by(&["team", "project", "tear down", "tenant", "Arbeitsbereich löschen"])
+        .found_by(&[
+            "team",
+            "project",
+            "tear down",
+            "tenant",
+            "Arbeitsbereich löschen",
+        ])
         .with_body()
         .scopes(&["workspaces.delete"]),
 ];
@@ -159,14 +184,21 @@ pub struct DeleteWorkspace {
 
 fn workspace_update_is_meant(args: &JsonMap, findings: &mut Findings) {
     alert_below_limit(args, findings);
-    let Some(defaults) = args.get("defaults").and_then(|defaults| defaults.as_object()) else {
+    let Some(defaults) = args
+        .get("defaults")
+        .and_then(|defaults| defaults.as_object())
+    else {
         return;
     };
     let lists = ["metadata", "input_guardrails", "output_guardrails"];
-    let cleared = lists.into_iter().filter(|name| !defaults.contains_key(*name));
+    let cleared = lists
+        .into_iter()
+        .filter(|name| !defaults.contains_key(*name));
     let cleared: Vec<_> = cleared.map(|name| format!("`{name}`")).collect();
     if !cleared.is_empty() {
         let cleared = cleared.join(", ");
-        findings.warn(format!("`defaults` is replaced as a whole: {cleared} not given is cleared"));
+        findings.warn(format!(
+            "`defaults` is replaced as a whole: {cleared} not given is cleared"
+        ));
     }
 }

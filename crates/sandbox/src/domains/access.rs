@@ -16,9 +16,17 @@ pub(super) const GLOBAL: &str = "global_workspace_access";
 
 /// Whether a workspace may use `parent`, whose access rows are kept under `kind`.
 pub(super) fn is_open(store: &Store, kind: &'static str, parent: &Item, workspace: &str) -> bool {
-    match store.find(Shelf { kind, owner: text(parent, "id") }, workspace) {
+    match store.find(
+        Shelf {
+            kind,
+            owner: text(parent, "id"),
+        },
+        workspace,
+    ) {
         Some(row) => flag(row, "enabled"),
-        None => parent.get(GLOBAL).is_some_and(|global| global["enabled"] == true),
+        None => parent
+            .get(GLOBAL)
+            .is_some_and(|global| global["enabled"] == true),
     }
 }
 
@@ -34,13 +42,21 @@ pub(crate) fn is_open_to(store: &Store, kind: &str, item: &Item, workspace: &str
 
 /// How many workspaces have been given access.
 pub(super) fn count(store: &Store, kind: &'static str, parent: &Item) -> Value {
-    let rows = store.all(Shelf { kind, owner: text(parent, "id") });
+    let rows = store.all(Shelf {
+        kind,
+        owner: text(parent, "id"),
+    });
     rows.filter(|row| flag(row, "enabled")).count().into()
 }
 
 /// Gives a workspace its row.
 pub(super) fn grant(store: &mut Store, shelf: Shelf<'_>, workspace: &str) {
-    merge(store, shelf, &[json!({ "id": workspace, "enabled": true })], false);
+    merge(
+        store,
+        shelf,
+        &[json!({ "id": workspace, "enabled": true })],
+        false,
+    );
 }
 
 /// Merges checked rows, or puts them in place of all there were. Returns the ids of the
@@ -58,7 +74,9 @@ pub(super) fn merge(
     }
     let now = store.clock.now();
     for row in rows.iter().filter_map(Value::as_object) {
-        let Ok(workspace) = workspaces::resolve(store, text(row, "id")) else { continue };
+        let Ok(workspace) = workspaces::resolve(store, text(row, "id")) else {
+            continue;
+        };
         let (id, slug) = (id_of(workspace), text(workspace, "slug").to_owned());
         if store.find(shelf, &id).is_none() {
             let fresh = json!({
@@ -72,7 +90,11 @@ pub(super) fn merge(
             stored.insert("last_updated_at".to_owned(), now.clone().into());
         }
     }
-    let newly = store.all(shelf).filter(enabled).map(id_of).filter(|id| !before.contains(id));
+    let newly = store
+        .all(shelf)
+        .filter(enabled)
+        .map(id_of)
+        .filter(|id| !before.contains(id));
     newly.collect()
 }
 

@@ -19,16 +19,28 @@ pub(super) static DOMAIN: Domain = Domain {
 
 /// The agents: id, slug, name, and the one thing each can do.
 const AGENTS: [(&str, &str, &str, &str); 2] = [
-    ("0a5d0000-0000-4000-8000-0000000000a1", "travel-desk", "Travel Desk", "Books trips"),
-    ("0a5d0000-0000-4000-8000-0000000000a2", "archivist", "Archivist", "Finds old documents"),
+    (
+        "0a5d0000-0000-4000-8000-0000000000a1",
+        "travel-desk",
+        "Travel Desk",
+        "Books trips",
+    ),
+    (
+        "0a5d0000-0000-4000-8000-0000000000a2",
+        "archivist",
+        "Archivist",
+        "Finds old documents",
+    ),
 ];
 
 fn card(_: &mut Store, call: &Call) -> Outcome {
     let handle = call.handle();
     let mut agents = AGENTS.iter();
     let found = agents.find(|(id, slug, _, _)| *id == handle || *slug == handle);
-    let (_, slug, name, skill) = found
-        .ok_or_else(|| Refusal::Missing { object: "agent-server", handle: handle.to_owned() })?;
+    let (_, slug, name, skill) = found.ok_or_else(|| Refusal::Missing {
+        object: "agent-server",
+        handle: handle.to_owned(),
+    })?;
     Ok(json!({
         "protocolVersion": "0.3.0",
         "name": name,

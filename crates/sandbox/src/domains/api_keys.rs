@@ -72,16 +72,21 @@ static API_KEYS: Resource = Resource {
     derived: &[
         ("key", |_, _, item| Some(mask(text(item, "key")).into())),
         ("expiry_enforced", |_, _, _| Some(0.into())),
-        ("allow_config_override", |_, _, item| Some(override_as_number(item))),
+        ("allow_config_override", |_, _, item| {
+            Some(override_as_number(item))
+        }),
         ("defaults", |_, _, item| Some(defaults(item))),
         // Only where one key is read.
         ("next_usage_reset_at", |_, call, item| {
-            let next =
-                item.get("usage_limits").and_then(|limits| limits.get("next_usage_reset_at"));
+            let next = item
+                .get("usage_limits")
+                .and_then(|limits| limits.get("next_usage_reset_at"));
             (!call.handle().is_empty()).then(|| next.cloned().unwrap_or_default())
         }),
         ("rotation_policy", |_, _, item| {
-            item.get("rotation_policy").filter(|policy| !policy.is_null()).cloned()
+            item.get("rotation_policy")
+                .filter(|policy| !policy.is_null())
+                .cloned()
         }),
     ],
     list: Listing {
@@ -92,7 +97,10 @@ static API_KEYS: Resource = Resource {
     },
     reads: SHOWN,
     creates: &["id", "object"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("api-keys", "api-key", "/api-keys")
 };
 
@@ -154,11 +162,17 @@ static ROTATION: Shape = Shape {
     ])
 };
 
-const TRANSITION_PERIOD: Field =
-    Field::new("key_transition_period_ms", Kind::Whole(SHORTEST_TRANSITION, i64::MAX));
+const TRANSITION_PERIOD: Field = Field::new(
+    "key_transition_period_ms",
+    Kind::Whole(SHORTEST_TRANSITION, i64::MAX),
+);
 
 fn check_rotation(policy: &Item) -> Result<(), &'static str> {
-    const TIMES: [&str; 3] = ["rotation_period", "rotation_period_days", "next_rotation_at"];
+    const TIMES: [&str; 3] = [
+        "rotation_period",
+        "rotation_period_days",
+        "next_rotation_at",
+    ];
     let given = |name: &&str| policy.get(*name).is_some_and(|value| !value.is_null());
     match TIMES.iter().filter(|name| given(name)).count() {
         0 | 1 => Ok(()),
@@ -169,10 +183,16 @@ fn check_rotation(policy: &Item) -> Result<(), &'static str> {
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
     let emails = change.get("alert_emails").and_then(Value::as_array);
-    if !emails.into_iter().flatten().all(|email| email.as_str().is_some_and(|e| e.contains('@'))) {
+    if !emails
+        .into_iter()
+        .flatten()
+        .all(|email| email.as_str().is_some_and(|e| e.contains('@')))
+    {
         return Err(Refusal::field("alert_emails", "must be e-mail addresses"));
     }
-    let config = change.get("defaults").and_then(|defaults| defaults.get("config_id")?.as_str());
+    let config = change
+        .get("defaults")
+        .and_then(|defaults| defaults.get("config_id")?.as_str());
     if let Some(config) = config {
         configs::resolve(store, config)?;
     }
@@ -195,7 +215,9 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 /// Gives a new key the type its path asks for, and the owner that type must have.
 fn classify(store: &Store, call: &Call, key: &mut Item) -> Result<(), Refusal> {
-    let [kind, sub_type] = call.path.as_slice() else { return Err(Refusal::NoSuchRoute) };
+    let [kind, sub_type] = call.path.as_slice() else {
+        return Err(Refusal::NoSuchRoute);
+    };
     match (kind.as_str(), sub_type.as_str()) {
         ("organisation", "service") => {
             key.remove("workspace_id");
@@ -204,7 +226,10 @@ fn classify(store: &Store, call: &Call, key: &mut Item) -> Result<(), Refusal> {
             key.insert("workspace_id".to_owned(), call.workspace(store)?.into());
         }
         ("organisation", "user") => {
-            return Err(Refusal::field("sub-type", "must be `service` for an organisation"));
+            return Err(Refusal::field(
+                "sub-type",
+                "must be `service` for an organisation",
+            ));
         }
         _ => return Err(Refusal::field("type", "and sub-type name no kind of key")),
     }
@@ -246,16 +271,24 @@ pub(crate) fn workspace_of(store: &Store, secret: &str) -> Result<Option<String>
     if expiry.is_some_and(|expiry| expiry <= store.clock.unix()) {
         return Err(Refusal::NotAuthorised("The key has expired".to_owned()));
     }
-    Ok(key.get("workspace_id").and_then(Value::as_str).map(str::to_owned))
+    Ok(key
+        .get("workspace_id")
+        .and_then(Value::as_str)
+        .map(str::to_owned))
 }
 
 fn create(store: &mut Store, call: &Call) -> Outcome {
     let mut answer = crud::create(&API_KEYS, store, call)?;
-    let id = answer.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let id = answer
+        .get("id")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let secret = new_secret(store);
-    if let (Some(answer), Some(item)) =
-        (answer.as_object_mut(), store.find_mut(API_KEYS.shared(), &id))
-    {
+    if let (Some(answer), Some(item)) = (
+        answer.as_object_mut(),
+        store.find_mut(API_KEYS.shared(), &id),
+    ) {
         answer.insert("key".to_owned(), secret.clone().into());
         item.insert("key".to_owned(), secret.into());
     }
@@ -268,11 +301,18 @@ fn rotate(store: &mut Store, call: &Call) -> Outcome {
     let given = check::body(store, &[TRANSITION_PERIOD], &call.body, Occasion::Update)?;
     if text(item, TRANSITION) > store.clock.now().as_str() {
         let until = text(item, TRANSITION);
-        return Err(Refusal::Conflict(format!("The key is being rotated already, until {until}")));
+        return Err(Refusal::Conflict(format!(
+            "The key is being rotated already, until {until}"
+        )));
     }
     let period = |item: &Item| item.get("key_transition_period_ms").and_then(Value::as_u64);
-    let usual = item.get("rotation_policy").and_then(Value::as_object).and_then(period);
-    let period = period(&given).or(usual).unwrap_or(SHORTEST_TRANSITION.unsigned_abs());
+    let usual = item
+        .get("rotation_policy")
+        .and_then(Value::as_object)
+        .and_then(period);
+    let period = period(&given)
+        .or(usual)
+        .unwrap_or(SHORTEST_TRANSITION.unsigned_abs());
 
     let (id, secret) = (id_of(item), new_secret(store));
     let until = store.clock.later(period / 1000);
@@ -286,14 +326,20 @@ fn rotate(store: &mut Store, call: &Call) -> Outcome {
 }
 
 fn override_as_number(item: &Item) -> Value {
-    let allowed = item.get("defaults").and_then(|defaults| defaults.get("allow_config_override"));
+    let allowed = item
+        .get("defaults")
+        .and_then(|defaults| defaults.get("allow_config_override"));
     allowed.and_then(Value::as_bool).map(u8::from).into()
 }
 
 /// The defaults of a key. `allow_config_override` is left out unless it was set.
 fn defaults(item: &Item) -> Value {
     const OVERRIDE: &str = "allow_config_override";
-    let set = |name: &str| item.get("defaults").and_then(|defaults| defaults.get(name)).cloned();
+    let set = |name: &str| {
+        item.get("defaults")
+            .and_then(|defaults| defaults.get(name))
+            .cloned()
+    };
     let mut shown = json!({ "metadata": set("metadata"), "config_id": set("config_id") });
     if let (Some(shown), Some(allowed)) = (shown.as_object_mut(), set(OVERRIDE)) {
         shown.insert(OVERRIDE.to_owned(), allowed);
@@ -304,7 +350,11 @@ fn defaults(item: &Item) -> Value {
 /// Removes the keys of a user who leaves.
 pub(super) fn remove_of_user(store: &mut Store, user: &str) {
     let is_own = |key: &&Item| text(key, "user_id") == user;
-    let keys: Vec<Item> = store.all(API_KEYS.shared()).filter(is_own).cloned().collect();
+    let keys: Vec<Item> = store
+        .all(API_KEYS.shared())
+        .filter(is_own)
+        .cloned()
+        .collect();
     for key in keys {
         store.remove(API_KEYS.shared(), text(&key, "id"));
         store.remember_removed(OF_DEPARTED, &key);
@@ -317,7 +367,10 @@ const OF_DEPARTED: &str = "keys-of-departed-users";
 /// Replaces the refusal for a key that was removed with its user by 403.
 fn of_departed(store: &Store, call: &Call, refusal: Refusal) -> Refusal {
     match store.was_removed(OF_DEPARTED, call.handle()) {
-        true => Refusal::Forbidden(format!("API key `{}` is not open to this key", call.handle())),
+        true => Refusal::Forbidden(format!(
+            "API key `{}` is not open to this key",
+            call.handle()
+        )),
         false => refusal,
     }
 }

@@ -17,10 +17,16 @@ use crate::{
 use super::{users, workspaces};
 
 /// The domain.
-pub(super) static DOMAIN: Domain =
-    Domain { versions: &[Version::V1], resources: &[], routes: &[get("/audit-logs", list)] };
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[],
+    routes: &[get("/audit-logs", list)],
+};
 
-const SHELF: Shelf<'static> = Shelf { kind: "audit-logs", owner: HISTORY };
+const SHELF: Shelf<'static> = Shelf {
+    kind: "audit-logs",
+    owner: HISTORY,
+};
 
 /// The longest body that is kept; of a longer one only that it was long.
 const LONGEST_BODY: usize = 16 * 1024;
@@ -88,12 +94,17 @@ pub(crate) fn record(
     };
     let body = Some(without_secrets("", &body).to_string());
     let body = body.filter(|body| body.len() <= LONGEST_BODY);
-    let query: Item =
-        call.query.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-    let headers = head
-        .headers
+    let query: Item = call
+        .query
         .iter()
-        .map(|(name, value)| (name.to_string(), Value::from(value.to_str().unwrap_or_default())));
+        .map(|(name, value)| (name.clone(), value.as_str().into()))
+        .collect();
+    let headers = head.headers.iter().map(|(name, value)| {
+        (
+            name.to_string(),
+            Value::from(value.to_str().unwrap_or_default()),
+        )
+    });
     let headers = Value::Object(headers.collect());
     let entry = json!({
         "timestamp": store.clock.now(),
@@ -137,13 +148,22 @@ fn without_secrets(name: &str, value: &Value) -> Value {
     let secret = SECRETS.iter().any(|part| lower.contains(part));
     match value {
         Value::Object(fields) => {
-            let inside = |field: &String| if secret { name.to_owned() } else { field.clone() };
+            let inside = |field: &String| {
+                if secret {
+                    name.to_owned()
+                } else {
+                    field.clone()
+                }
+            };
             let shown = fields
                 .iter()
                 .map(|(field, value)| (field.clone(), without_secrets(&inside(field), value)));
             Value::Object(shown.collect())
         }
-        Value::Array(items) => items.iter().map(|item| without_secrets(name, item)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| without_secrets(name, item))
+            .collect(),
         Value::String(text) if secret => mask(text).into(),
         other => other.clone(),
     }
@@ -157,7 +177,9 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
         return Err(Refusal::NotAuthorised("Unauthorised Request".to_owned()));
     }
     let moment = |name: &str| {
-        let written = call.query(name).ok_or_else(|| Refusal::field(name, "is required"))?;
+        let written = call
+            .query(name)
+            .ok_or_else(|| Refusal::field(name, "is required"))?;
         clock::seconds(written)
             .ok_or_else(|| Refusal::field(name, "must be a date and time in ISO 8601"))
     };
@@ -176,7 +198,9 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
             })
         };
         (from..=until).contains(&at)
-            && workspace.as_ref().is_none_or(|asked| text(entry, "workspace_id") == asked)
+            && workspace
+                .as_ref()
+                .is_none_or(|asked| text(entry, "workspace_id") == asked)
             && FILTERS.iter().all(equals)
     };
     let mut entries: Vec<&Item> = store.all(SHELF).filter(fits).collect();

@@ -22,7 +22,10 @@ const PAGING: Paging = Paging::one_based(100, 500);
 
 /// Where an MCP integration's capabilities stand. They are found by type and name together.
 pub(super) fn shelf(mcp_integration: &str) -> Shelf<'_> {
-    Shelf { kind: "mcp-capabilities", owner: mcp_integration }
+    Shelf {
+        kind: "mcp-capabilities",
+        owner: mcp_integration,
+    }
 }
 
 /// What a capability is found by.
@@ -34,7 +37,12 @@ pub(super) fn handle(capability: &Item) -> String {
 pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
     let all: Vec<&Item> = store.all(shelf(&owner)).collect();
-    page(store, call, &all, &["enabled", "created_at", "last_updated_at"])
+    page(
+        store,
+        call,
+        &all,
+        &["enabled", "created_at", "last_updated_at"],
+    )
 }
 
 /// What a capability is shown with before and after its state.
@@ -60,7 +68,10 @@ pub(super) fn page(store: &Store, call: &Call, all: &[&Item], state: &[&str]) ->
     let counts = TYPES.iter().map(|kind| {
         let of_type = || all.iter().filter(|item| text(item, "type") == *kind);
         let enabled = of_type().filter(|item| flag(item, "enabled")).count();
-        (format!("{kind}s"), json!({ "total": of_type().count(), "enabled": enabled }))
+        (
+            format!("{kind}s"),
+            json!({ "total": of_type().count(), "enabled": enabled }),
+        )
     });
     let counts = Value::Object(counts.collect());
     let asked_for = |item: &&Item| asked.is_none_or(|kind| text(item, "type") == kind);
@@ -77,7 +88,10 @@ static SWITCH: Shape = Shape::of(&[
     Field::new("enabled", Kind::Flag).required(),
 ]);
 
-static SWITCHES: List = List { least: 1, ..List::of(Kind::Shape(&SWITCH)) };
+static SWITCHES: List = List {
+    least: 1,
+    ..List::of(Kind::Shape(&SWITCH))
+};
 
 const UPDATE: &[Field] = &[Field::new("capabilities", Kind::List(&SWITCHES)).required()];
 
@@ -88,11 +102,18 @@ pub(super) fn switches(
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Vec<Item>, Refusal> {
     let mut given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
-    let Some(Value::Array(switches)) = given.remove("capabilities") else { return Ok(Vec::new()) };
-    let switches = switches.into_iter().filter_map(|switch| switch.as_object().cloned());
+    let Some(Value::Array(switches)) = given.remove("capabilities") else {
+        return Ok(Vec::new());
+    };
+    let switches = switches
+        .into_iter()
+        .filter_map(|switch| switch.as_object().cloned());
     let switches: Vec<Item> = switches.collect();
     match switches.iter().map(handle).find(|handle| !is_known(handle)) {
-        Some(handle) => Err(Refusal::Missing { object: "capability", handle }),
+        Some(handle) => Err(Refusal::Missing {
+            object: "capability",
+            handle,
+        }),
         None => Ok(switches),
     }
 }
@@ -137,8 +158,10 @@ static OFFER: Shape = Shape::open(&[
 /// A catalogue, as whoever has asked the upstream reports it.
 pub(super) static OFFERS: List = List::of(Kind::Shape(&OFFER));
 
-const SYNC: &[Field] =
-    &[Field::new("server_info", Kind::Object), Field::new("capabilities", Kind::List(&OFFERS))];
+const SYNC: &[Field] = &[
+    Field::new("server_info", Kind::Object),
+    Field::new("capabilities", Kind::List(&OFFERS)),
+];
 
 /// Stores what the caller has learnt from the upstream. A list of capabilities replaces the one
 /// there was, but what had been switched off stays off.

@@ -32,11 +32,18 @@ static COLLECTIONS: Resource = Resource {
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("workspace_id", Kind::Workspace).fixed(),
-        Field::new(PARENT, Kind::Name).nullable().fixed().preset(Preset::Null),
+        Field::new(PARENT, Kind::Name)
+            .nullable()
+            .fixed()
+            .preset(Preset::Null),
     ],
     derived: &[
-        ("is_default", |_, _, collection| Some(u8::from(flag(collection, "is_default")).into())),
-        ("collection_details", |store, _, collection| Some(details(store, collection))),
+        ("is_default", |_, _, collection| {
+            Some(u8::from(flag(collection, "is_default")).into())
+        }),
+        ("collection_details", |store, _, collection| {
+            Some(details(store, collection))
+        }),
         ("child_collections", |store, call, collection| {
             let shown = ["id", "name", "last_updated_at", "collection_details"];
             let children = children(store, collection);
@@ -46,7 +53,10 @@ static COLLECTIONS: Resource = Resource {
     ],
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
-        envelope: Envelope { object: false, has_more: false },
+        envelope: Envelope {
+            object: false,
+            has_more: false,
+        },
         filters: &[BY_SEARCH, Filter::same("workspace_id", Kind::Workspace)],
         shows: &[
             "id",
@@ -73,7 +83,11 @@ static COLLECTIONS: Resource = Resource {
         "last_updated_at",
         "child_collections",
     ],
-    hooks: Hooks { admit, release, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        release,
+        ..Hooks::NONE
+    },
     ..Resource::new("collections", "collection", "/collections")
 };
 
@@ -130,8 +144,19 @@ pub(super) fn default_of(store: &mut Store, workspace: &str) -> Result<String, R
     }
     let body = json!({ "name": "Default", "workspace_id": workspace });
     let body = body.as_object().cloned().unwrap_or_default();
-    let made = crud::create(&COLLECTIONS, store, &Call { body, ..Call::default() })?;
-    let id = made.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let made = crud::create(
+        &COLLECTIONS,
+        store,
+        &Call {
+            body,
+            ..Call::default()
+        },
+    )?;
+    let id = made
+        .get("id")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     if let Some(collection) = store.find_mut(COLLECTIONS.shared(), &id) {
         collection.insert("is_default".to_owned(), true.into());
     }
@@ -150,7 +175,10 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if let Some(Value::String(parent)) = change.get(PARENT) {
         let parent = resolve(store, parent)?;
         if text(parent, "workspace_id") != workspace {
-            return Err(Refusal::field(PARENT, "is a collection of another workspace"));
+            return Err(Refusal::field(
+                PARENT,
+                "is a collection of another workspace",
+            ));
         }
         change.insert(PARENT.to_owned(), id_of(parent).into());
     }
@@ -164,7 +192,10 @@ fn release(_: &Store, call: &Call, collection: &Item) -> Result<(), Refusal> {
     match flag(collection, "is_default") {
         true => {
             let handle = call.handle().to_owned();
-            Err(Refusal::Missing { object: COLLECTIONS.object, handle })
+            Err(Refusal::Missing {
+                object: COLLECTIONS.object,
+                handle,
+            })
         }
         false => Ok(()),
     }
@@ -172,15 +203,22 @@ fn release(_: &Store, call: &Call, collection: &Item) -> Result<(), Refusal> {
 
 fn children<'s>(store: &'s Store, collection: &Item) -> impl Iterator<Item = &'s Item> + use<'s> {
     let id = id_of(collection);
-    store.all(COLLECTIONS.shared()).filter(move |child| text(child, PARENT) == id)
+    store
+        .all(COLLECTIONS.shared())
+        .filter(move |child| text(child, PARENT) == id)
 }
 
 /// How much is directly inside, and when that last changed.
 fn details(store: &Store, collection: &Item) -> Value {
     let children: Vec<&Item> = children(store, collection).collect();
     let id = text(collection, "id");
-    let shelf = Shelf { kind: prompts::KIND, owner: ORGANISATION };
-    let prompts = store.all(shelf).filter(|prompt| text(prompt, "collection_id") == id);
+    let shelf = Shelf {
+        kind: prompts::KIND,
+        owner: ORGANISATION,
+    };
+    let prompts = store
+        .all(shelf)
+        .filter(|prompt| text(prompt, "collection_id") == id);
     let prompts: Vec<&Item> = prompts.collect();
     json!({
         "child_collections_count": children.len(),

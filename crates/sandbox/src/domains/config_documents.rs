@@ -39,13 +39,26 @@ const BEHAVIOURS: &[&str] = &[
 ];
 
 /// Modes of a strategy. Portkey's documents write load balancing with and without a hyphen.
-const MODES: &[&str] = &["single", "loadbalance", "load-balance", "fallback", "conditional"];
+const MODES: &[&str] = &[
+    "single",
+    "loadbalance",
+    "load-balance",
+    "fallback",
+    "conditional",
+];
 
 /// Modes of a cache.
 const CACHES: &[&str] = &["simple", "semantic"];
 
-const TEXTS: &[&str] =
-    &["provider", "virtual_key", "virtual_model", "api_key", "prompt_id", "custom_host", "name"];
+const TEXTS: &[&str] = &[
+    "provider",
+    "virtual_key",
+    "virtual_model",
+    "api_key",
+    "prompt_id",
+    "custom_host",
+    "name",
+];
 const NUMBERS: &[&str] = &["weight", "request_timeout"];
 const OBJECTS: &[&str] = &["override_params", "default_params"];
 const LISTS: &[&str] = &[
@@ -79,15 +92,23 @@ fn check_level(level: &Item, path: &str) -> Result<(), Refusal> {
     if let Some(strategy) = level.get("strategy") {
         check_strategy(strategy, &format!("{path}.strategy"))?;
         if !level.contains_key("targets") {
-            return Err(Refusal::field(&format!("{path}.targets"), "is required with a strategy"));
+            return Err(Refusal::field(
+                &format!("{path}.targets"),
+                "is required with a strategy",
+            ));
         }
     }
     check_retry_and_cache(level, path)?;
-    let targets = level.get("targets").and_then(Value::as_array).into_iter().flatten();
+    let targets = level
+        .get("targets")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     for (index, target) in targets.enumerate() {
         let path = format!("{path}.targets[{index}]");
-        let target =
-            target.as_object().ok_or_else(|| Refusal::field(&path, "must be an object"))?;
+        let target = target
+            .as_object()
+            .ok_or_else(|| Refusal::field(&path, "must be an object"))?;
         if !DESTINATIONS.iter().any(|name| target.contains_key(*name)) {
             let why = "names no destination: give `provider`, `virtual_key` or `override_params`";
             return Err(Refusal::field(&path, why));
@@ -107,9 +128,14 @@ fn check_types(level: &Item, path: &str) -> Result<(), Refusal> {
     for (name, value) in level {
         // Such a name comes from an edit by path that was sent as a document.
         if name.contains('[') || name.starts_with("targets.") || name.starts_with("strategy.") {
-            return Err(Refusal::field(&format!("{path}.{name}"), "is a path, not a field"));
+            return Err(Refusal::field(
+                &format!("{path}.{name}"),
+                "is a path, not a field",
+            ));
         }
-        let rule = rules.iter().find(|(names, ..)| names.contains(&name.as_str()));
+        let rule = rules
+            .iter()
+            .find(|(names, ..)| names.contains(&name.as_str()));
         if let Some((_, fits, expected)) = rule
             && !fits(value)
         {
@@ -121,8 +147,13 @@ fn check_types(level: &Item, path: &str) -> Result<(), Refusal> {
 }
 
 fn check_strategy(strategy: &Value, path: &str) -> Result<(), Refusal> {
-    let strategy = strategy.as_object().ok_or_else(|| Refusal::field(path, "must be an object"))?;
-    let mode = strategy.get("mode").and_then(Value::as_str).unwrap_or_default();
+    let strategy = strategy
+        .as_object()
+        .ok_or_else(|| Refusal::field(path, "must be an object"))?;
+    let mode = strategy
+        .get("mode")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if !MODES.contains(&mode) {
         let why = format!("must be one of `{}`", MODES.join("`, `"));
         return Err(Refusal::field(&format!("{path}.mode"), why));
@@ -149,8 +180,13 @@ fn check_strategy(strategy: &Value, path: &str) -> Result<(), Refusal> {
 fn check_retry_and_cache(level: &Item, path: &str) -> Result<(), Refusal> {
     if let Some(retry) = level.get("retry") {
         let path = format!("{path}.retry");
-        let retry = retry.as_object().ok_or_else(|| Refusal::field(&path, "must be an object"))?;
-        if retry.get("attempts").is_some_and(|attempts| !attempts.is_u64()) {
+        let retry = retry
+            .as_object()
+            .ok_or_else(|| Refusal::field(&path, "must be an object"))?;
+        if retry
+            .get("attempts")
+            .is_some_and(|attempts| !attempts.is_u64())
+        {
             let why = "must be a whole number from 0 up";
             return Err(Refusal::field(&format!("{path}.attempts"), why));
         }
@@ -159,27 +195,45 @@ fn check_retry_and_cache(level: &Item, path: &str) -> Result<(), Refusal> {
     match level.get("cache") {
         None | Some(Value::Bool(_)) => Ok(()),
         Some(Value::Object(cache)) => {
-            let mode = cache.get("mode").and_then(Value::as_str).unwrap_or_default();
+            let mode = cache
+                .get("mode")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if !CACHES.contains(&mode) {
                 let why = format!("must be one of `{}`", CACHES.join("`, `"));
                 return Err(Refusal::field(&format!("{path}.cache.mode"), why));
             }
-            match cache.get("max_age").is_none_or(|age| is_amount(age) || age.is_string()) {
+            match cache
+                .get("max_age")
+                .is_none_or(|age| is_amount(age) || age.is_string())
+            {
                 true => Ok(()),
-                false => Err(Refusal::field(&format!("{path}.cache.max_age"), "must be a number")),
+                false => Err(Refusal::field(
+                    &format!("{path}.cache.max_age"),
+                    "must be a number",
+                )),
             }
         }
-        Some(_) => Err(Refusal::field(&format!("{path}.cache"), "must be an object")),
+        Some(_) => Err(Refusal::field(
+            &format!("{path}.cache"),
+            "must be an object",
+        )),
     }
 }
 
 fn check_statuses(item: &Item, path: &str) -> Result<(), Refusal> {
-    let Some(statuses) = item.get("on_status_codes") else { return Ok(()) };
-    match statuses.as_array().is_some_and(|statuses| statuses.iter().all(Value::is_u64)) {
+    let Some(statuses) = item.get("on_status_codes") else {
+        return Ok(());
+    };
+    match statuses
+        .as_array()
+        .is_some_and(|statuses| statuses.iter().all(Value::is_u64))
+    {
         true => Ok(()),
-        false => {
-            Err(Refusal::field(&format!("{path}.on_status_codes"), "must be a list of statuses"))
-        }
+        false => Err(Refusal::field(
+            &format!("{path}.on_status_codes"),
+            "must be a list of statuses",
+        )),
     }
 }
 
@@ -196,7 +250,9 @@ mod tests {
     use super::*;
 
     fn problem(document: &Value) -> Option<String> {
-        check(document.as_object().unwrap()).err().map(|refusal| refusal.to_string())
+        check(document.as_object().unwrap())
+            .err()
+            .map(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -229,8 +285,14 @@ mod tests {
         }
         let mode = |mode: Value| json!({ "strategy": { "mode": mode }, "targets": [] });
         for Case { document, place } in [
-            Case { document: json!({ "weight": 0.5 }), place: "`config` has no field" },
-            Case { document: json!({ "foo": 1 }), place: "`config` has no field" },
+            Case {
+                document: json!({ "weight": 0.5 }),
+                place: "`config` has no field",
+            },
+            Case {
+                document: json!({ "foo": 1 }),
+                place: "`config` has no field",
+            },
             Case {
                 document: json!({ "targets": [{ "weight": 0.5 }] }),
                 place: "`config.targets[0]` names no destination",
@@ -247,15 +309,30 @@ mod tests {
                 document: json!({ "cache": true, "strategy.mode": "single" }),
                 place: "`config.strategy.mode` is a path",
             },
-            Case { document: json!({ "targets": {} }), place: "`config.targets` must be a list" },
-            Case { document: json!({ "targets": ["a"] }), place: "`config.targets[0]` must be" },
-            Case { document: mode(json!("roundrobin")), place: "`config.strategy.mode` must be" },
-            Case { document: mode(Value::Null), place: "`config.strategy.mode` must be" },
+            Case {
+                document: json!({ "targets": {} }),
+                place: "`config.targets` must be a list",
+            },
+            Case {
+                document: json!({ "targets": ["a"] }),
+                place: "`config.targets[0]` must be",
+            },
+            Case {
+                document: mode(json!("roundrobin")),
+                place: "`config.strategy.mode` must be",
+            },
+            Case {
+                document: mode(Value::Null),
+                place: "`config.strategy.mode` must be",
+            },
             Case {
                 document: json!({ "strategy": { "mode": "single" } }),
                 place: "`config.targets` is required",
             },
-            Case { document: mode(json!("conditional")), place: "`config.strategy.conditions`" },
+            Case {
+                document: mode(json!("conditional")),
+                place: "`config.strategy.conditions`",
+            },
             Case {
                 document: json!({ "retry": { "attempts": "3" } }),
                 place: "`config.retry.attempts`",
@@ -268,7 +345,10 @@ mod tests {
                 document: json!({ "cache": { "mode": "exact" } }),
                 place: "`config.cache.mode`",
             },
-            Case { document: json!({ "provider": 1 }), place: "`config.provider` must be a text" },
+            Case {
+                document: json!({ "provider": 1 }),
+                place: "`config.provider` must be a text",
+            },
             Case {
                 document: json!({ "targets": [{ "provider": "a", "weight": "1" }] }),
                 place: "`config.targets[0].weight` must be a number",

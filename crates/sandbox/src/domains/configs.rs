@@ -41,7 +41,11 @@ static CONFIGS: Resource = Resource {
         Field::new("status", Kind::Name).preset(Preset::Text("active")),
     ],
     derived: &[
-        ("config", |_, _, config| config.get("config").map(|document| document.to_string().into())),
+        ("config", |_, _, config| {
+            config
+                .get("config")
+                .map(|document| document.to_string().into())
+        }),
         // No call makes a config its workspace's default.
         ("is_default", |_, _, _| Some(0.into())),
         ("owner_id", |_, _, _| Some(users::OWNER.into())),
@@ -74,7 +78,11 @@ static CONFIGS: Resource = Resource {
     reads: SHOWN,
     creates: &["id", "version_id", "slug"],
     updates: &["version_id"],
-    hooks: Hooks { admit, release, created },
+    hooks: Hooks {
+        admit,
+        release,
+        created,
+    },
     ..Resource::new("configs", "config", "/configs")
 };
 
@@ -100,18 +108,28 @@ const SHOWN: &[&str] = &[
 
 /// Where a config's versions stand.
 fn shelf(config: &Item) -> Shelf<'_> {
-    Shelf { kind: VERSIONS, owner: text(config, "id") }
+    Shelf {
+        kind: VERSIONS,
+        owner: text(config, "id"),
+    }
 }
 
 /// The config an id or slug names.
 pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
-    let missing = || Refusal::Missing { object: CONFIGS.object, handle: handle.to_owned() };
+    let missing = || Refusal::Missing {
+        object: CONFIGS.object,
+        handle: handle.to_owned(),
+    };
     store.find(CONFIGS.shared(), handle).ok_or_else(missing)
 }
 
 fn create(store: &mut Store, call: &Call) -> Outcome {
     let made = crud::create(&CONFIGS, store, call)?;
-    let slug = made.get("slug").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let slug = made
+        .get("slug")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let config = CONFIGS.find(store, ORGANISATION, &slug)?;
     Ok(succeeded(store, call, config, made))
 }
@@ -141,7 +159,9 @@ fn succeeded(store: &Store, call: &Call, config: &Item, data: Value) -> Value {
 
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if draft.before.is_none() {
-        draft.change.insert("workspace_id".to_owned(), call.workspace(store)?.into());
+        draft
+            .change
+            .insert("workspace_id".to_owned(), call.workspace(store)?.into());
     }
     match draft.change.get("config").and_then(Value::as_object) {
         Some(document) => config_documents::check(document),
@@ -153,7 +173,9 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 /// name it do not hold it.
 fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
     let user = workspaces::all(store).find(|workspace| {
-        let default = workspace.get("defaults").and_then(|d| d.get("user_api_key_config"));
+        let default = workspace
+            .get("defaults")
+            .and_then(|d| d.get("user_api_key_config"));
         default.is_some_and(|named| [config.get("id"), config.get("slug")].contains(&Some(named)))
     });
     match user {
@@ -171,28 +193,45 @@ fn created(store: &mut Store, _: Shelf<'_>, id: &str) {
 
 /// Keeps the config as it stands as a version.
 fn save(store: &mut Store, id: &str) {
-    let Some(config) = store.find(CONFIGS.shared(), id) else { return };
+    let Some(config) = store.find(CONFIGS.shared(), id) else {
+        return;
+    };
     let kept = ["config", "name"].into_iter();
     let content = kept.filter_map(|name| Some((name.to_owned(), config.get(name)?.clone())));
     let content = content.collect();
-    versions::append(store, Shelf { kind: VERSIONS, owner: id }, content);
+    versions::append(
+        store,
+        Shelf {
+            kind: VERSIONS,
+            owner: id,
+        },
+        content,
+    );
 }
 
 /// Each version looks like the config as it was then.
 fn list_versions(store: &mut Store, call: &Call) -> Outcome {
     let config = CONFIGS.find(store, ORGANISATION, call.handle())?;
-    let shown = versions::newest_first(store, shelf(config)).into_iter().map(|version| {
-        let mut then = config.clone();
-        for name in ["config", "name", "created_at"] {
-            then.insert(name.to_owned(), version.get(name).cloned().unwrap_or_default());
-        }
-        let mut shown = crud::show(&CONFIGS, store, call, &then, SHOWN);
-        if let Some(shown) = shown.as_object_mut() {
-            shown.insert("version_id".to_owned(), text(version, "id").into());
-            shown.insert("last_updated_at".to_owned(), text(version, "created_at").into());
-        }
-        shown
-    });
+    let shown = versions::newest_first(store, shelf(config))
+        .into_iter()
+        .map(|version| {
+            let mut then = config.clone();
+            for name in ["config", "name", "created_at"] {
+                then.insert(
+                    name.to_owned(),
+                    version.get(name).cloned().unwrap_or_default(),
+                );
+            }
+            let mut shown = crud::show(&CONFIGS, store, call, &then, SHOWN);
+            if let Some(shown) = shown.as_object_mut() {
+                shown.insert("version_id".to_owned(), text(version, "id").into());
+                shown.insert(
+                    "last_updated_at".to_owned(),
+                    text(version, "created_at").into(),
+                );
+            }
+            shown
+        });
     let shown: Vec<Value> = shown.collect();
     Ok(Envelope::LIST.wrap(shown.len(), false, shown))
 }

@@ -8,8 +8,12 @@ use crate::{
 };
 
 /// Settings that are masked when they are read. A role's ARN is not among them.
-pub(super) const SECRETS: &[&str] =
-    &["aws_access_key_id", "aws_secret_access_key", "aws_external_id", "azure_entra_client_secret"];
+pub(super) const SECRETS: &[&str] = &[
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_external_id",
+    "azure_entra_client_secret",
+];
 
 /// A way to sign in. The vendor adds new ones, so any name is accepted.
 const SIGN_IN: Kind = Kind::Name;
@@ -22,7 +26,10 @@ static AZURE_DEPLOYMENT: Shape = Shape::of(&[
     Field::new("is_default", Kind::Flag),
 ]);
 
-static AZURE_DEPLOYMENTS: List = List { least: 1, ..List::of(Kind::Shape(&AZURE_DEPLOYMENT)) };
+static AZURE_DEPLOYMENTS: List = List {
+    least: 1,
+    ..List::of(Kind::Shape(&AZURE_DEPLOYMENT))
+};
 
 const AWS: &[Field] = &[
     Field::new("aws_auth_type", SIGN_IN).required(),
@@ -71,5 +78,7 @@ pub(super) fn check(store: &Store, provider: &str, settings: &Item) -> Result<()
         Refusal::Invalid(text) => Refusal::Invalid(format!("configurations: {text}")),
         other => other,
     };
-    check::body(store, fields, settings, Occasion::Create).map(|_| ()).map_err(inside)
+    check::body(store, fields, settings, Occasion::Create)
+        .map(|_| ())
+        .map_err(inside)
 }

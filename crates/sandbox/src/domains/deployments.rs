@@ -41,14 +41,20 @@ static DEPLOYMENTS: Resource = Resource {
         Field::new("type", Kind::Choice(&["production", "non_production"]))
             .preset(Preset::Text("production")),
         Field::new("status", Kind::Choice(&["active", "archived"])).preset(Preset::Text("active")),
-        Field::new("deployment_config", Kind::Object).nullable().preset(Preset::EmptyObject),
+        Field::new("deployment_config", Kind::Object)
+            .nullable()
+            .preset(Preset::EmptyObject),
         Field::new("is_default", Kind::Flag).preset(Preset::Flag(false)),
-        Field::new("tags", Kind::Labels).nullable().preset(Preset::EmptyObject),
+        Field::new("tags", Kind::Labels)
+            .nullable()
+            .preset(Preset::EmptyObject),
         Field::new("auth_settings", Kind::Shape(&SETTINGS)).preset(Preset::EmptyObject),
         Field::new("rotate_auth", Kind::Flag),
         Field::new("override_existing", Kind::Flag),
     ],
-    derived: &[("is_default", |_, _, item| Some(u8::from(flag(item, "is_default")).into()))],
+    derived: &[("is_default", |_, _, item| {
+        Some(u8::from(flag(item, "is_default")).into())
+    })],
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
@@ -71,7 +77,10 @@ static DEPLOYMENTS: Resource = Resource {
     },
     reads: SHOWN,
     creates: &["id", "organisation_id"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("deployments", "deployment", "/deployments")
 };
 
@@ -122,13 +131,23 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     // Both are something to do, not something to keep.
     change.remove("override_existing");
     change.remove("rotate_auth");
-    let before = draft.before.and_then(|item| item.get("auth_settings")?.as_object());
+    let before = draft
+        .before
+        .and_then(|item| item.get("auth_settings")?.as_object());
     if let Some(Value::Object(given)) = change.get_mut("auth_settings") {
-        let known = given.get(ALLOWED).and_then(Value::as_array).into_iter().flatten();
+        let known = given
+            .get(ALLOWED)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         for workspace in known.filter_map(Value::as_str) {
             workspaces::resolve(store, workspace)?;
         }
-        *given = settings(before.cloned().unwrap_or_default(), std::mem::take(given), replace);
+        *given = settings(
+            before.cloned().unwrap_or_default(),
+            std::mem::take(given),
+            replace,
+        );
     }
     if draft.before.is_none() {
         change.insert("connection_status".to_owned(), "unknown".into());
@@ -138,13 +157,20 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 /// The settings after a change: lists grow unless they are replaced, and shrink by what is dropped.
 fn settings(mut settings: Item, mut given: Item, replace: bool) -> Item {
-    for (list, dropped) in [(ALLOWED, "remove_workspaces_allowed"), (SUBS, "remove_subs_allowed")] {
+    for (list, dropped) in [
+        (ALLOWED, "remove_workspaces_allowed"),
+        (SUBS, "remove_subs_allowed"),
+    ] {
         let take = |from: Option<Value>| match from {
             Some(Value::Array(items)) => items,
             _ => Vec::new(),
         };
         let added = given.remove(list);
-        let mut items = take(settings.remove(list).filter(|_| !(replace && added.is_some())));
+        let mut items = take(
+            settings
+                .remove(list)
+                .filter(|_| !(replace && added.is_some())),
+        );
         for item in take(added) {
             if !items.contains(&item) {
                 items.push(item);
@@ -164,7 +190,11 @@ fn settings(mut settings: Item, mut given: Item, replace: bool) -> Item {
 /// The call with the id of the deployment it names; `self` is the default one, as the sandbox takes
 /// every caller for its gateway.
 fn resolved(store: &Store, call: &Call) -> Result<Call, Refusal> {
-    let own = || store.all(DEPLOYMENTS.shared()).find(|item| flag(item, "is_default"));
+    let own = || {
+        store
+            .all(DEPLOYMENTS.shared())
+            .find(|item| flag(item, "is_default"))
+    };
     let id = match call.handle() {
         "self" => own().map(id_of).unwrap_or_default(),
         id => id.to_owned(),
@@ -180,7 +210,9 @@ fn resolved(store: &Store, call: &Call) -> Result<Call, Refusal> {
 
 /// An answer with fresh credentials. They are not kept, because nothing can read them again.
 fn with_credentials(store: &mut Store, answer: Value) -> Value {
-    let Value::Object(mut answer) = answer else { return answer };
+    let Value::Object(mut answer) = answer else {
+        return answer;
+    };
     let client = format!("sandbox-client-{}", store.next_id());
     answer.insert("client_auth".to_owned(), client.into());
     let credentials = json!({ "username": format!("sandbox-user-{}", store.next_id()),
@@ -192,9 +224,14 @@ fn with_credentials(store: &mut Store, answer: Value) -> Value {
 /// There is one default; a new one takes its place.
 fn keep_one_default(store: &mut Store, id: &str) {
     let is_default = |item: &&Item| flag(item, "is_default") && text(item, "id") != id;
-    let made = store.find(DEPLOYMENTS.shared(), id).is_some_and(|item| flag(item, "is_default"));
-    let others: Vec<String> =
-        store.all(DEPLOYMENTS.shared()).filter(is_default).map(id_of).collect();
+    let made = store
+        .find(DEPLOYMENTS.shared(), id)
+        .is_some_and(|item| flag(item, "is_default"));
+    let others: Vec<String> = store
+        .all(DEPLOYMENTS.shared())
+        .filter(is_default)
+        .map(id_of)
+        .collect();
     for other in others.iter().filter(|_| made) {
         if let Some(item) = store.find_mut(DEPLOYMENTS.shared(), other) {
             item.insert("is_default".to_owned(), false.into());
@@ -210,11 +247,21 @@ fn serves(settings: &Item, workspace: &str) -> bool {
 
 /// A page; of the workspaces asked for, each is an argument of its own and one is enough.
 fn list(store: &mut Store, call: &Call) -> Outcome {
-    let (workspaces, mut query): (Vec<_>, Vec<_>) =
-        call.query.iter().cloned().partition(|(name, _)| name == "workspace_slug");
+    let (workspaces, mut query): (Vec<_>, Vec<_>) = call
+        .query
+        .iter()
+        .cloned()
+        .partition(|(name, _)| name == "workspace_slug");
     let workspaces: Vec<_> = workspaces.into_iter().map(|(_, slug)| slug).collect();
     query.push(("workspace_slug".to_owned(), workspaces.join(",")));
-    crud::list(&DEPLOYMENTS, store, &Call { query, ..Call::default() })
+    crud::list(
+        &DEPLOYMENTS,
+        store,
+        &Call {
+            query,
+            ..Call::default()
+        },
+    )
 }
 
 fn create(store: &mut Store, call: &Call) -> Outcome {

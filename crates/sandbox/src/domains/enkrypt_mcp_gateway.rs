@@ -51,7 +51,10 @@ pub(crate) struct Kept {
 
 /// Gateways.
 pub(crate) static GATEWAYS: Kept = Kept {
-    shelf: Shelf { kind: "enkrypt-gateways", owner: DEFAULT },
+    shelf: Shelf {
+        kind: "enkrypt-gateways",
+        owner: DEFAULT,
+    },
     object: "MCP gateway",
     header: "x-enkrypt-mcp-gateway",
     longest: 32,
@@ -61,7 +64,10 @@ pub(crate) static GATEWAYS: Kept = Kept {
 
 /// Servers in the registry.
 pub(crate) static SERVERS: Kept = Kept {
-    shelf: Shelf { kind: "enkrypt-servers", owner: DEFAULT },
+    shelf: Shelf {
+        kind: "enkrypt-servers",
+        owner: DEFAULT,
+    },
     object: "MCP registry server",
     header: "x-enkrypt-mcp-registry-server",
     longest: usize::MAX,
@@ -132,7 +138,9 @@ static PATCH: &[Field] = &[
 
 /// Puts a thing where calls find it.
 pub(crate) fn keep(store: &mut Store, kind: &Kept, document: Value) {
-    let Value::Object(mut document) = document else { return };
+    let Value::Object(mut document) = document else {
+        return;
+    };
     let now = store.clock.now();
     let handle = handle(text(&document, kind.name), text(&document, kind.version));
     let common = [
@@ -161,19 +169,26 @@ fn asked(call: &Call, kind: &Kept) -> Result<String, Refusal> {
         .header(header)
         .ok_or_else(|| Refusal::Invalid(format!("The header {header} is required")))?;
     if name.len() > longest {
-        return Err(Refusal::Invalid(format!("{header} takes {longest} characters at most")));
+        return Err(Refusal::Invalid(format!(
+            "{header} takes {longest} characters at most"
+        )));
     }
     let elsewhere = ["x-enkrypt-project", "x-enkrypt-mcp-registry"]
         .iter()
         .any(|place| call.header(place).is_some_and(|name| name != DEFAULT));
     match elsewhere {
         true => Err(Refusal::NotFound(kind.object)),
-        false => Ok(handle(name, call.header(&format!("{header}-version")).unwrap_or("v1"))),
+        false => Ok(handle(
+            name,
+            call.header(&format!("{header}-version")).unwrap_or("v1"),
+        )),
     }
 }
 
 fn named<'s>(store: &'s Store, call: &Call, kind: &Kept) -> Result<&'s Item, Refusal> {
-    store.find(kind.shelf, &asked(call, kind)?).ok_or(Refusal::NotFound(kind.object))
+    store
+        .find(kind.shelf, &asked(call, kind)?)
+        .ok_or(Refusal::NotFound(kind.object))
 }
 
 fn modify(store: &mut Store, call: &Call) -> Outcome {
@@ -195,11 +210,16 @@ fn modify(store: &mut Store, call: &Call) -> Outcome {
 fn expanded(store: &mut Store, call: &Call) -> Outcome {
     let gateway = named(store, call, &GATEWAYS)?;
     let config = gateway.get("servers_config");
-    let servers = config.and_then(|config| config.get("servers")).and_then(Value::as_array);
+    let servers = config
+        .and_then(|config| config.get("servers"))
+        .and_then(Value::as_array);
     let expand = |server: &Item| {
         let handle = handle(text(server, "saved_name"), text(server, "server_version"));
         // One that the registry does not know has nothing to show.
-        let known = store.find(SERVERS.shelf, &handle).cloned().unwrap_or_default();
+        let known = store
+            .find(SERVERS.shelf, &handle)
+            .cloned()
+            .unwrap_or_default();
         let known = |field: &str| known.get(field).cloned().unwrap_or_default();
         json!({
             "saved_name": text(server, "saved_name"),
@@ -210,7 +230,11 @@ fn expanded(store: &mut Store, call: &Call) -> Outcome {
             "gateway_overrides": pick(server, &[INPUT.name, OUTPUT.name]),
         })
     };
-    let servers = servers.into_iter().flatten().filter_map(Value::as_object).map(expand);
+    let servers = servers
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object)
+        .map(expand);
     let servers: Vec<Value> = servers.collect();
     let overrides = config.and_then(|config| config.get("common_overrides"));
     Ok(json!({

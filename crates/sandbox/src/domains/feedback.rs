@@ -16,18 +16,28 @@ use crate::{
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
-    routes: &[post("/feedback", create).takes_list(), put("/feedback/{id}", update)],
+    routes: &[
+        post("/feedback", create).takes_list(),
+        put("/feedback/{id}", update),
+    ],
 };
 
 /// Where feedback stands.
-pub(super) const SHELF: Shelf<'static> = Shelf { kind: "feedback", owner: HISTORY };
+pub(super) const SHELF: Shelf<'static> = Shelf {
+    kind: "feedback",
+    owner: HISTORY,
+};
 
 const FIELDS: &[Field] = &[
     Field::new("trace_id", Kind::Name).required().fixed(),
     // Clients send the score as a text, too.
-    Field::new("value", Kind::WholeOrText(-10, 10)).required().nullable(),
+    Field::new("value", Kind::WholeOrText(-10, 10))
+        .required()
+        .nullable(),
     Field::new("weight", Kind::Number(0.0, 1.0)).nullable(),
-    Field::new("metadata", Kind::Object).nullable().preset(Preset::EmptyObject),
+    Field::new("metadata", Kind::Object)
+        .nullable()
+        .preset(Preset::EmptyObject),
 ];
 
 static FEEDBACK: Shape = Shape::of(FIELDS);
@@ -43,7 +53,12 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
                 check::value(store, Kind::Shape(&FEEDBACK), &format!("[{index}]"), one)
             })
             .collect::<Result<Vec<_>, _>>()?,
-        None => vec![Value::Object(check::body(store, FIELDS, &call.body, Occasion::Create)?)],
+        None => vec![Value::Object(check::body(
+            store,
+            FIELDS,
+            &call.body,
+            Occasion::Create,
+        )?)],
     };
     let mut ids = Vec::new();
     for one in given {
@@ -61,8 +76,14 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
 fn update(store: &mut Store, call: &Call) -> Outcome {
     let change = check::body(store, FIELDS, &call.body, Occasion::Update)?;
     let id = call.handle();
-    let missing = || Refusal::Missing { object: "feedback", handle: id.to_owned() };
-    store.find_mut(SHELF, id).ok_or_else(missing)?.extend(change);
+    let missing = || Refusal::Missing {
+        object: "feedback",
+        handle: id.to_owned(),
+    };
+    store
+        .find_mut(SHELF, id)
+        .ok_or_else(missing)?
+        .extend(change);
     Ok(saved("updated", &[id.to_owned()]))
 }
 

@@ -43,15 +43,23 @@ static GUARDRAILS: Resource = Resource {
         Field::new("name", Kind::Name).required(),
         Field::new("checks", Kind::List(&CHECKS)).required(),
         Field::new("actions", Kind::Object).required(),
-        Field::new("workspace_id", Kind::Workspace).nullable().fixed().preset(Preset::Null),
+        Field::new("workspace_id", Kind::Workspace)
+            .nullable()
+            .fixed()
+            .preset(Preset::Null),
         Field::new("target", Kind::Choice(&["llm", "mcp_tools"]))
             .fixed()
             .preset(Preset::Text("llm")),
     ],
-    derived: &[("version_id", |_, _, guardrail| Some(version_id(guardrail).into()))],
+    derived: &[("version_id", |_, _, guardrail| {
+        Some(version_id(guardrail).into())
+    })],
     list: Listing {
         paging: Paging::zero_based(100, 1000),
-        envelope: Envelope { object: false, has_more: false },
+        envelope: Envelope {
+            object: false,
+            has_more: false,
+        },
         filters: &[
             Filter::same("workspace_id", Kind::Workspace),
             Filter {
@@ -92,7 +100,10 @@ static GUARDRAILS: Resource = Resource {
     ],
     creates: &["id", "slug", "version_id"],
     updates: &["id", "slug", "version_id"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("guardrails", "guardrail", "/guardrails")
 };
 
@@ -104,7 +115,10 @@ static CHECK: Shape = Shape::open(&[
     Field::new("is_enabled", Kind::Flag),
 ]);
 
-static CHECKS: List = List { least: 1, ..List::of(Kind::Shape(&CHECK)) };
+static CHECKS: List = List {
+    least: 1,
+    ..List::of(Kind::Shape(&CHECK))
+};
 
 static HANDLES: List = List::of(Kind::Name);
 
@@ -121,7 +135,9 @@ pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Re
 
 /// Checks that every guardrail of the two lists is there.
 pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
-    let lists = [INPUT, OUTPUT].into_iter().filter_map(|field| lists.get(field.name)?.as_array());
+    let lists = [INPUT, OUTPUT]
+        .into_iter()
+        .filter_map(|field| lists.get(field.name)?.as_array());
     let mut handles = lists.flatten().filter_map(Value::as_str);
     handles.try_for_each(|handle| resolve(store, handle).map(|_| ()))
 }
@@ -130,7 +146,11 @@ pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
 pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal> {
     check_named(store, lists)?;
     for field in [INPUT, OUTPUT] {
-        let handles = lists.get(field.name).and_then(Value::as_array).into_iter().flatten();
+        let handles = lists
+            .get(field.name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         for handle in handles.filter_map(Value::as_str) {
             if !text(resolve(store, handle)?, "workspace_id").is_empty() {
                 let why = format!("has `{handle}`, which is a guardrail of a workspace");
@@ -143,7 +163,10 @@ pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal>
 
 /// A version's id follows from the guardrail's and the number of the version.
 fn version_id(guardrail: &Item) -> String {
-    let number = guardrail.get(VERSION).and_then(Value::as_u64).unwrap_or_default();
+    let number = guardrail
+        .get(VERSION)
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     let (family, _) = text(guardrail, "id").rsplit_once('-').unwrap_or_default();
     format!("{family}-{number:012x}")
 }
@@ -158,7 +181,11 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
     // A check that is on does not say so when it is read.
     let checks = change.get_mut("checks").and_then(Value::as_array_mut);
-    for check in checks.into_iter().flatten().filter_map(Value::as_object_mut) {
+    for check in checks
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
         if check.get("is_enabled") == Some(&Value::Bool(true)) {
             check.remove("is_enabled");
         }
@@ -166,7 +193,10 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let version = match draft.before {
         Some(before) => {
             change.insert("updated_by".to_owned(), users::OWNER.into());
-            before.get(VERSION).and_then(Value::as_u64).unwrap_or_default()
+            before
+                .get(VERSION)
+                .and_then(Value::as_u64)
+                .unwrap_or_default()
         }
         None => {
             change.insert("status".to_owned(), "active".into());
@@ -179,7 +209,10 @@ fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-static SIDES: List = List { least: 1, ..List::of(Kind::Choice(&["input", "output"])) };
+static SIDES: List = List {
+    least: 1,
+    ..List::of(Kind::Choice(&["input", "output"]))
+};
 static CAPABILITIES: List = List::of(Kind::Name);
 
 const MAPPING: &[Field] = &[
@@ -198,7 +231,11 @@ fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
 }
 
 fn servers(guardrail: &Item) -> Item {
-    guardrail.get(SERVERS).and_then(Value::as_object).cloned().unwrap_or_default()
+    guardrail
+        .get(SERVERS)
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// A mapping without what only the sandbox knows of it.
@@ -210,7 +247,10 @@ fn shown(mapping: &Value) -> Value {
 
 fn list_servers(store: &mut Store, call: &Call) -> Outcome {
     let servers = servers(named(store, call)?);
-    let shown: Item = servers.iter().map(|(id, mapping)| (id.clone(), shown(mapping))).collect();
+    let shown: Item = servers
+        .iter()
+        .map(|(id, mapping)| (id.clone(), shown(mapping)))
+        .collect();
     Ok(json!({ (SERVERS): shown }))
 }
 
@@ -219,7 +259,9 @@ fn mappable(store: &Store, call: &Call) -> Result<(String, Item), Refusal> {
     let guardrail = named(store, call)?;
     match text(guardrail, "target") {
         "mcp_tools" => Ok((id_of(guardrail), servers(guardrail))),
-        _ => Err(Refusal::Invalid("The guardrail's `target` is not mcp_tools".to_owned())),
+        _ => Err(Refusal::Invalid(
+            "The guardrail's `target` is not mcp_tools".to_owned(),
+        )),
     }
 }
 
@@ -228,7 +270,12 @@ fn replace_servers(store: &mut Store, call: &Call) -> Outcome {
     let (guardrail, before) = mappable(store, call)?;
     let given = check::body(store, REPLACEMENT, &call.body, Occasion::Create)?;
     let (mut after, mut added, mut updated) = (Item::new(), Vec::new(), Vec::new());
-    for (handle, mapping) in given.get(SERVERS).and_then(Value::as_object).into_iter().flatten() {
+    for (handle, mapping) in given
+        .get(SERVERS)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         let path = format!("{SERVERS}.{handle}");
         let mapping = check::value(store, Kind::Shape(&MAPPING_SHAPE), &path, mapping)?;
         let id = id_of(mcp_servers::resolve(store, handle)?);
@@ -239,10 +286,16 @@ fn replace_servers(store: &mut Store, call: &Call) -> Outcome {
         }
         let mut mapping = mapping.as_object().cloned().unwrap_or_default();
         let known = before.get(&id).and_then(|old| old.get("map_id")).cloned();
-        mapping.insert("map_id".to_owned(), known.unwrap_or_else(|| store.next_id().into()));
+        mapping.insert(
+            "map_id".to_owned(),
+            known.unwrap_or_else(|| store.next_id().into()),
+        );
         after.insert(id, Value::Object(mapping));
     }
-    let removed: Vec<&String> = before.keys().filter(|id| !after.contains_key(*id)).collect();
+    let removed: Vec<&String> = before
+        .keys()
+        .filter(|id| !after.contains_key(*id))
+        .collect();
     let changed = !(added.is_empty() && updated.is_empty() && removed.is_empty());
     let answer =
         json!({ "changed": changed, "added": added, "updated": updated, "removed": removed });
@@ -256,11 +309,18 @@ fn set_server(store: &mut Store, call: &Call) -> Outcome {
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
     let id = id_of(mcp_servers::resolve(store, handle)?);
     let known = servers.get(&id).and_then(Value::as_object).cloned();
-    let occasion = if known.is_some() { Occasion::Update } else { Occasion::Create };
+    let occasion = if known.is_some() {
+        Occasion::Update
+    } else {
+        Occasion::Create
+    };
     let given = check::body(store, MAPPING, &call.body, occasion)?;
     let mut mapping = known.unwrap_or_default();
     mapping.extend(given);
-    let map_id = mapping.get("map_id").cloned().unwrap_or_else(|| store.next_id().into());
+    let map_id = mapping
+        .get("map_id")
+        .cloned()
+        .unwrap_or_else(|| store.next_id().into());
     mapping.insert("map_id".to_owned(), map_id.clone());
     servers.insert(id, Value::Object(mapping));
     keep(store, &guardrail, servers);

@@ -50,14 +50,20 @@ pub(super) static INTEGRATIONS: Resource = Resource {
         Field::new("pricing_adjustments", Kind::Multipliers).nullable(),
         Field::new("tags", Kind::Labels),
         Field::new("allow_all_models", Kind::Flag).preset(Preset::Flag(false)),
-        Field::new("create_default_provider", Kind::Flag).fixed().preset(Preset::Flag(true)),
+        Field::new("create_default_provider", Kind::Flag)
+            .fixed()
+            .preset(Preset::Flag(true)),
         Field::new("default_provider_slug", Kind::Slug).fixed(),
     ],
     secrets: credentials::SECRETS,
     derived: &[
         ("type", |_, _, item| Some(level(item).into())),
-        ("workspace_count", |store, _, item| Some(access::count(store, ACCESS, item))),
-        ("global_workspace_access_settings", |_, _, item| item.get(access::GLOBAL).cloned()),
+        ("workspace_count", |store, _, item| {
+            Some(access::count(store, ACCESS, item))
+        }),
+        ("global_workspace_access_settings", |_, _, item| {
+            item.get(access::GLOBAL).cloned()
+        }),
     ],
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
@@ -108,7 +114,11 @@ pub(super) static INTEGRATIONS: Resource = Resource {
         "type",
         "workspace_id",
     ],
-    hooks: Hooks { admit, created, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        created,
+        ..Hooks::NONE
+    },
     ..Resource::new("integrations", "integration", "/integrations")
 };
 
@@ -143,8 +153,14 @@ fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
         _ => false,
     };
     // Most providers take a key; the others are told who calls by their settings.
-    if !["key", "configurations", "secret_mappings"].into_iter().any(given) {
-        return Err(Refusal::field("key", "is required, or secret_mappings that fill it"));
+    if !["key", "configurations", "secret_mappings"]
+        .into_iter()
+        .any(given)
+    {
+        return Err(Refusal::field(
+            "key",
+            "is required, or secret_mappings that fill it",
+        ));
     }
     if let Some(Value::String(workspace)) = integration.get("workspace_id")
         && flag(integration, "create_default_provider")
@@ -159,10 +175,17 @@ fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
 }
 
 fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
-    let Some(integration) = store.find(shelf, id).cloned() else { return };
+    let Some(integration) = store.find(shelf, id).cloned() else {
+        return;
+    };
     models::stock(store, &integration);
-    let Some(Value::String(workspace)) = integration.get("workspace_id") else { return };
-    let rows = Shelf { kind: ACCESS, owner: id };
+    let Some(Value::String(workspace)) = integration.get("workspace_id") else {
+        return;
+    };
+    let rows = Shelf {
+        kind: ACCESS,
+        owner: id,
+    };
     access::grant(store, rows, workspace);
     if flag(&integration, "create_default_provider") {
         let slug = text(&integration, "default_provider_slug");
@@ -172,7 +195,10 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
 
 fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let integration = named(store, call)?;
-    let shelf = Shelf { kind: ACCESS, owner: text(integration, "id") };
+    let shelf = Shelf {
+        kind: ACCESS,
+        owner: text(integration, "id"),
+    };
     let shown = ["id", "enabled", "usage_limits", "rate_limits"];
     let rows = match call.caller.workspace() {
         Some(own) => access::show_own(store, shelf, own, &shown),
@@ -192,7 +218,10 @@ static ROW: Shape = Shape::of(&[
     Field::new("default_provider_slug", Kind::Slug),
 ]);
 
-static ROWS: List = List { unique: Some("id"), ..List::of(Kind::Shape(&ROW)) };
+static ROWS: List = List {
+    unique: Some("id"),
+    ..List::of(Kind::Shape(&ROW))
+};
 
 static EVERYONE: Shape = Shape::of(&[
     Field::new("enabled", Kind::Flag).required(),
@@ -215,11 +244,17 @@ fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let rows = given.get("workspaces").and_then(Value::as_array);
     let global = given.get(access::GLOBAL).and_then(Value::as_object);
     if rows.is_none() && global.is_none() {
-        return Err(Refusal::field("workspaces", "or `global_workspace_access` is required"));
+        return Err(Refusal::field(
+            "workspaces",
+            "or `global_workspace_access` is required",
+        ));
     }
     let replace = rows.is_some() && flag(&given, "override_existing_workspace_access");
     let rows = rows.map(Vec::as_slice).unwrap_or_default();
-    let gifts: Vec<Gift<'_>> = rows.iter().filter_map(|row| Gift::from_row(row, &given)).collect();
+    let gifts: Vec<Gift<'_>> = rows
+        .iter()
+        .filter_map(|row| Gift::from_row(row, &given))
+        .collect();
     for gift in &gifts {
         providers::check_default(store, &integration, gift.workspace, gift.slug)?;
     }
@@ -227,8 +262,19 @@ fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
     if let (Some(global), Some(stored)) = (global, store.find_mut(INTEGRATIONS.shared(), &id)) {
         merge_global(stored, global);
     }
-    let newly = access::merge(store, Shelf { kind: ACCESS, owner: &id }, rows, replace);
-    for gift in gifts.iter().filter(|gift| newly.iter().any(|id| id == gift.workspace)) {
+    let newly = access::merge(
+        store,
+        Shelf {
+            kind: ACCESS,
+            owner: &id,
+        },
+        rows,
+        replace,
+    );
+    for gift in gifts
+        .iter()
+        .filter(|gift| newly.iter().any(|id| id == gift.workspace))
+    {
         providers::create_default(store, &integration, gift.workspace, gift.slug);
     }
     Ok(done())
@@ -245,8 +291,13 @@ impl<'a> Gift<'a> {
     fn from_row(row: &'a Value, body: &'a Item) -> Option<Self> {
         let setting = |name: &str| row.get(name).or(body.get(name));
         let wanted = row["enabled"] == true && setting("create_default_provider")?.as_bool()?;
-        let slug = setting("default_provider_slug").and_then(Value::as_str).unwrap_or_default();
-        wanted.then_some(Self { workspace: row["id"].as_str()?, slug })
+        let slug = setting("default_provider_slug")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        wanted.then_some(Self {
+            workspace: row["id"].as_str()?,
+            slug,
+        })
     }
 }
 

@@ -14,8 +14,11 @@ use crate::{
 };
 
 /// The domain.
-pub(super) static DOMAIN: Domain =
-    Domain { versions: &[Version::V1], resources: &[&LABELS], routes: &[] };
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[&LABELS],
+    routes: &[],
+};
 
 static LABELS: Resource = Resource {
     found_by: FoundBy::Id,
@@ -23,12 +26,19 @@ static LABELS: Resource = Resource {
         Field::new("name", Kind::Name).required(),
         Field::new("description", Kind::Text),
         Field::new("color_code", Kind::Text),
-        Field::new("workspace_id", Kind::Workspace).nullable().fixed(),
+        Field::new("workspace_id", Kind::Workspace)
+            .nullable()
+            .fixed(),
     ],
-    derived: &[("is_universal", |_, _, label| Some(is_universal(label).into()))],
+    derived: &[("is_universal", |_, _, label| {
+        Some(is_universal(label).into())
+    })],
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
-        envelope: Envelope { object: false, has_more: false },
+        envelope: Envelope {
+            object: false,
+            has_more: false,
+        },
         filters: &[
             BY_SEARCH,
             Filter {
@@ -43,7 +53,10 @@ static LABELS: Resource = Resource {
     },
     reads: SHOWN,
     creates: &["id"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("labels", "label", "/labels")
 };
 
@@ -62,7 +75,9 @@ const SHOWN: &[&str] = &[
 
 /// The label with this id.
 pub(super) fn find<'s>(store: &'s Store, id: &str) -> Option<&'s Item> {
-    store.find(LABELS.shared(), id).filter(|label| text(label, "id") == id)
+    store
+        .find(LABELS.shared(), id)
+        .filter(|label| text(label, "id") == id)
 }
 
 /// Whether every workspace has it.
@@ -75,15 +90,21 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if draft.before.is_none() {
         change.insert("status".to_owned(), "active".into());
     }
-    let Some(name) = change.get("name").and_then(Value::as_str) else { return Ok(()) };
+    let Some(name) = change.get("name").and_then(Value::as_str) else {
+        return Ok(());
+    };
     if let Some(why) = unfit(name) {
         return Err(Refusal::field("name", why));
     }
     let place = text(draft.before.unwrap_or(change), "workspace_id");
     let own = draft.before.map(id_of);
-    let mut others = store.all(LABELS.shared()).filter(|other| Some(id_of(other)) != own);
+    let mut others = store
+        .all(LABELS.shared())
+        .filter(|other| Some(id_of(other)) != own);
     match others.any(|other| text(other, "name") == name && text(other, "workspace_id") == place) {
-        true => Err(Refusal::Conflict(format!("There is already a label called `{name}`"))),
+        true => Err(Refusal::Conflict(format!(
+            "There is already a label called `{name}`"
+        ))),
         false => Ok(()),
     }
 }

@@ -50,7 +50,10 @@ static EXPORTS: Resource = Resource {
     reads: READ,
     creates: &["id", "total", "object"],
     updates: &["id", "total", "object"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("log-exports", "export", "/logs/exports")
 };
 
@@ -106,7 +109,11 @@ static REQUESTED: List = List {
 fn denied(store: &Store, workspace: &str) -> Result<&'static [&'static str], Refusal> {
     let (slug, fields) = RESTRICTED;
     let found = workspaces::resolve(store, workspace)?;
-    Ok(if text(found, "slug") == slug { fields } else { &[] })
+    Ok(if text(found, "slug") == slug {
+        fields
+    } else {
+        &[]
+    })
 }
 
 /// Only a draft can be written to, and what is denied cannot be asked for.
@@ -131,7 +138,10 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         return Err(Refusal::field("requested_data", why));
     }
     if let Some(filters) = change.get("filters").and_then(Value::as_object) {
-        let size = filters.get("page_size").and_then(Value::as_u64).unwrap_or(MOST);
+        let size = filters
+            .get("page_size")
+            .and_then(Value::as_u64)
+            .unwrap_or(MOST);
         let total = analytics::count(store, &workspace, filters)?.min(size);
         change.insert("total".to_owned(), total.into());
     }
@@ -143,7 +153,10 @@ fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
 }
 
 fn not_now(export: &Item, what: &str) -> Refusal {
-    Refusal::Invalid(format!("An export that is `{}` cannot {what}", text(export, "status")))
+    Refusal::Invalid(format!(
+        "An export that is `{}` cannot {what}",
+        text(export, "status")
+    ))
 }
 
 fn turn(store: &mut Store, id: &str, status: &str) {

@@ -22,7 +22,10 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 /// Where logs stand.
-pub(super) const SHELF: Shelf<'static> = Shelf { kind: "logs", owner: HISTORY };
+pub(super) const SHELF: Shelf<'static> = Shelf {
+    kind: "logs",
+    owner: HISTORY,
+};
 
 static REQUEST: Shape = Shape::of(&[
     Field::new("url", Kind::Url).required(),
@@ -69,7 +72,9 @@ const PRICES: &[(&str, u64, u64)] = &[
 pub(super) fn cost(model: &str, asked: u64, answered: u64) -> u64 {
     let price = PRICES.iter().find(|(known, ..)| *known == model);
     price.map_or(0, |(_, input, output)| {
-        asked.saturating_mul(*input).saturating_add(answered.saturating_mul(*output))
+        asked
+            .saturating_mul(*input)
+            .saturating_add(answered.saturating_mul(*output))
     })
 }
 
@@ -87,10 +92,20 @@ fn insert(store: &mut Store, call: &Call) -> Outcome {
                 check::value(store, Kind::Shape(&ENTRY_SHAPE), &path, entry)
             })
             .collect::<Result<Vec<_>, _>>()?,
-        None => vec![Value::Object(check::body(store, ENTRY, &call.body, Occasion::Create)?)],
+        None => vec![Value::Object(check::body(
+            store,
+            ENTRY,
+            &call.body,
+            Occasion::Create,
+        )?)],
     };
-    let own = call.caller.workspace().and_then(|id| workspaces::resolve(store, id).ok());
-    let workspace = own.map_or(workspaces::DEFAULT, |workspace| text(workspace, "slug")).to_owned();
+    let own = call
+        .caller
+        .workspace()
+        .and_then(|id| workspaces::resolve(store, id).ok());
+    let workspace = own
+        .map_or(workspaces::DEFAULT, |workspace| text(workspace, "slug"))
+        .to_owned();
     let mut ids = Vec::new();
     for entry in &entries {
         let id = store.next_id();
@@ -134,11 +149,17 @@ fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let [request, response, metadata] =
         ["request", "response", "metadata"].map(|part| entry.get(part).unwrap_or(&Value::Null));
     let written = |part: &Value, pointer: &str| {
-        part.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        part.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     };
     let tokens = |names: [&str; 2]| {
         let usage = response.pointer("/body/usage");
-        names.iter().find_map(|name| usage?.get(*name)?.as_u64()).unwrap_or_default()
+        names
+            .iter()
+            .find_map(|name| usage?.get(*name)?.as_u64())
+            .unwrap_or_default()
     };
     let url = written(request, "/url");
     let host = url.parse::<http::Uri>().unwrap_or_default();
@@ -148,8 +169,14 @@ fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let model = model.unwrap_or_else(|| written(response, "/body/model"));
     let asked = tokens(["prompt_tokens", "input_tokens"]);
     let answered = tokens(["completion_tokens", "output_tokens"]);
-    let status = response.get("status").and_then(Value::as_u64).unwrap_or(200);
-    let time = response.get("response_time").and_then(Value::as_u64).unwrap_or_default();
+    let status = response
+        .get("status")
+        .and_then(Value::as_u64)
+        .unwrap_or(200);
+    let time = response
+        .get("response_time")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     let trace = Some(written(metadata, "/trace_id")).filter(|trace| !trace.is_empty());
     let labels = metadata.as_object().into_iter().flatten();
     let (names, texts): (Vec<_>, Vec<_>) = labels.unzip();
@@ -191,11 +218,22 @@ pub(super) fn cents(micro: u64) -> f64 {
 
 /// The headers of a request or a response, credentials masked.
 fn headers(part: &Value) -> Item {
-    let given = part.get("headers").and_then(Value::as_object).into_iter().flatten();
+    let given = part
+        .get("headers")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     let shown = given.map(|(name, value)| {
         let secret = CREDENTIALS.contains(&name.to_ascii_lowercase().as_str());
         let text = value.as_str().unwrap_or_default();
-        (name.clone(), if secret { mask(text).into() } else { value.clone() })
+        (
+            name.clone(),
+            if secret {
+                mask(text).into()
+            } else {
+                value.clone()
+            },
+        )
     });
     shown.collect()
 }
@@ -207,10 +245,15 @@ fn message(part: &Value, request: &Value) -> Value {
 }
 
 fn read(store: &mut Store, call: &Call) -> Outcome {
-    let missing = || Refusal::Missing { object: "log", handle: call.handle().to_owned() };
+    let missing = || Refusal::Missing {
+        object: "log",
+        handle: call.handle().to_owned(),
+    };
     let log = store.find(SHELF, call.handle()).ok_or_else(missing)?;
     if let Some(own) = call.caller.workspace() {
-        let slug = log.get("metrics").and_then(|metrics| metrics.get("workspace_slug"));
+        let slug = log
+            .get("metrics")
+            .and_then(|metrics| metrics.get("workspace_slug"));
         if slug != workspaces::resolve(store, own)?.get("slug") {
             return Err(missing());
         }

@@ -54,7 +54,9 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
     secrets: &["custom_headers", "passthrough_header"],
     derived: &[
         ("type", |_, _, item| Some(level(item).into())),
-        ("workspaces_count", |store, _, item| Some(access::count(store, ACCESS, item))),
+        ("workspaces_count", |store, _, item| {
+            Some(access::count(store, ACCESS, item))
+        }),
     ],
     list: Listing {
         paging: Paging::zero_based(100, 1000),
@@ -107,7 +109,11 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
         "type",
         "secret_mappings",
     ],
-    hooks: Hooks { admit, created, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        created,
+        ..Hooks::NONE
+    },
     ..Resource::new("mcp-integrations", "mcp-integration", "/mcp-integrations")
 };
 
@@ -121,15 +127,26 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     secret_references::check_mappings(store, draft.before, draft.change)?;
     if draft.before.is_none() {
         draft.change.insert("status".to_owned(), "active".into());
-        draft.change.insert("owner_id".to_owned(), users::OWNER.into());
+        draft
+            .change
+            .insert("owner_id".to_owned(), users::OWNER.into());
     }
     Ok(())
 }
 
 fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
-    let workspace = store.find(shelf, id).and_then(|item| item.get("workspace_id"));
+    let workspace = store
+        .find(shelf, id)
+        .and_then(|item| item.get("workspace_id"));
     if let Some(Value::String(workspace)) = workspace.cloned() {
-        access::grant(store, Shelf { kind: ACCESS, owner: id }, &workspace);
+        access::grant(
+            store,
+            Shelf {
+                kind: ACCESS,
+                owner: id,
+            },
+            &workspace,
+        );
     }
 }
 
@@ -160,7 +177,10 @@ pub(super) fn try_upstream(url: &str) -> Value {
 /// Two shapes: the newer one when any `version` is asked for.
 fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let item = named(store, call)?;
-    let shelf = Shelf { kind: ACCESS, owner: text(item, "id") };
+    let shelf = Shelf {
+        kind: ACCESS,
+        owner: text(item, "id"),
+    };
     let shown = ["id", "enabled", "status", "created_at", "last_updated_at"];
     let rows: Vec<Value> = match call.caller.workspace() {
         Some(own) => access::show_own(store, shelf, own, &shown),
@@ -184,7 +204,10 @@ static ROW: Shape = Shape::of(&[
     Field::new("enabled", Kind::Flag).required(),
 ]);
 
-static ROWS: List = List { unique: Some("id"), ..List::of(Kind::Shape(&ROW)) };
+static ROWS: List = List {
+    unique: Some("id"),
+    ..List::of(Kind::Shape(&ROW))
+};
 
 static EVERYONE: Shape = Shape::of(&[Field::new("enabled", Kind::Flag)]);
 
@@ -200,10 +223,19 @@ fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let rows = given.get("workspaces").and_then(Value::as_array);
     let replace = flag(&given, "override_existing_workspace_access");
     let rows = rows.map(Vec::as_slice).unwrap_or_default();
-    access::merge(store, Shelf { kind: ACCESS, owner: &id }, rows, replace);
-    if let (Some(global), Some(item)) =
-        (given.get(access::GLOBAL), store.find_mut(MCP_INTEGRATIONS.shared(), &id))
-    {
+    access::merge(
+        store,
+        Shelf {
+            kind: ACCESS,
+            owner: &id,
+        },
+        rows,
+        replace,
+    );
+    if let (Some(global), Some(item)) = (
+        given.get(access::GLOBAL),
+        store.find_mut(MCP_INTEGRATIONS.shared(), &id),
+    ) {
         item.insert(access::GLOBAL.to_owned(), global.clone());
     }
     Ok(done())

@@ -14,8 +14,11 @@ use crate::{
 };
 
 /// The domain.
-pub(super) static DOMAIN: Domain =
-    Domain { versions: &[Version::Registry], resources: &[], routes: &[get("/servers", list)] };
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::Registry],
+    resources: &[],
+    routes: &[get("/servers", list)],
+};
 
 fn list(store: &mut Store, call: &Call) -> Outcome {
     let workspace = call.workspace(store)?;

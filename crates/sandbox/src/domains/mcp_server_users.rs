@@ -24,13 +24,21 @@ const OVERRIDES: &str = "mcp-server-users";
 
 /// Lets users sign in to a server, which takes a browser and so is no call.
 pub(crate) fn sign_in(store: &mut Store, server: &str, users: &[&str]) {
-    let Ok(owner) = MCP_SERVERS.find(store, ORGANISATION, server).map(id_of) else { return };
+    let Ok(owner) = MCP_SERVERS.find(store, ORGANISATION, server).map(id_of) else {
+        return;
+    };
     let now = store.clock.now();
     for user in users {
         let connection = json!({ "id": user, "user_id": user, "connected": true,
             "created_at": now, "last_updated_at": now });
         let connection = connection.as_object().cloned().unwrap_or_default();
-        store.insert(Shelf { kind: CONNECTIONS, owner: &owner }, connection);
+        store.insert(
+            Shelf {
+                kind: CONNECTIONS,
+                owner: &owner,
+            },
+            connection,
+        );
     }
 }
 
@@ -39,23 +47,42 @@ pub(super) fn list_connections(store: &mut Store, call: &Call) -> Outcome {
     const PAGING: Paging = Paging::zero_based(100, 500);
     let owner = id_of(named(store, call)?);
     let asked = call.query("user_id");
-    let all = store.all(Shelf { kind: CONNECTIONS, owner: &owner });
-    let kept: Vec<&Item> =
-        all.filter(|item| asked.is_none_or(|user| text(item, "user_id") == user)).collect();
+    let all = store.all(Shelf {
+        kind: CONNECTIONS,
+        owner: &owner,
+    });
+    let kept: Vec<&Item> = all
+        .filter(|item| asked.is_none_or(|user| text(item, "user_id") == user))
+        .collect();
     let (page, more) = PAGING.cut(call, &kept)?;
     let shown = ["user_id", "connected", "created_at", "last_updated_at"];
     let data = page.iter().map(|item| pick(item, &shown)).collect();
-    Ok(Envelope { object: false, has_more: true }.wrap(kept.len(), more, data))
+    Ok(Envelope {
+        object: false,
+        has_more: true,
+    }
+    .wrap(kept.len(), more, data))
 }
 
 /// Ends a user's connection. The key of an organisation, which has no user, must name one.
 pub(super) fn disconnect(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
-    let user = call.query("user_id").ok_or_else(|| Refusal::field("user_id", "is required"))?;
-    let gone = store.remove(Shelf { kind: CONNECTIONS, owner: &owner }, user);
+    let user = call
+        .query("user_id")
+        .ok_or_else(|| Refusal::field("user_id", "is required"))?;
+    let gone = store.remove(
+        Shelf {
+            kind: CONNECTIONS,
+            owner: &owner,
+        },
+        user,
+    );
     match gone {
         Some(_) => Ok(json!({ "success": true })),
-        None => Err(Refusal::Missing { object: "connection", handle: user.to_owned() }),
+        None => Err(Refusal::Missing {
+            object: "connection",
+            handle: user.to_owned(),
+        }),
     }
 }
 
@@ -67,7 +94,9 @@ pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
     let asked = call.query("search").unwrap_or_default().to_lowercase();
     let is_asked_for = |user: &&Item| {
         let name = format!("{} {}", text(user, "first_name"), text(user, "last_name"));
-        [name.as_str(), text(user, "email")].iter().any(|said| said.to_lowercase().contains(&asked))
+        [name.as_str(), text(user, "email")]
+            .iter()
+            .any(|said| said.to_lowercase().contains(&asked))
     };
     let kept: Vec<&Item> = users::all(store).filter(is_asked_for).collect();
     let (page, more) = PAGING.cut(call, &kept)?;
@@ -75,8 +104,22 @@ pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
         .iter()
         .map(|user| {
             let id = text(user, "id");
-            let own = store.find(Shelf { kind: OVERRIDES, owner }, id);
-            let signed_in = store.find(Shelf { kind: CONNECTIONS, owner }, id).is_some();
+            let own = store.find(
+                Shelf {
+                    kind: OVERRIDES,
+                    owner,
+                },
+                id,
+            );
+            let signed_in = store
+                .find(
+                    Shelf {
+                        kind: CONNECTIONS,
+                        owner,
+                    },
+                    id,
+                )
+                .is_some();
             json!({
                 "user_id": id,
                 "first_name": user.get("first_name"),
@@ -89,8 +132,10 @@ pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
             })
         })
         .collect();
-    Ok(json!({ "data": data, "default_user_access": default, "total": kept.len(),
-        "has_more": more }))
+    Ok(
+        json!({ "data": data, "default_user_access": default, "total": kept.len(),
+        "has_more": more }),
+    )
 }
 
 static SETTING: Shape = Shape::of(&[
@@ -98,7 +143,10 @@ static SETTING: Shape = Shape::of(&[
     Field::new("enabled", Kind::Flag).required(),
 ]);
 
-static SETTINGS: List = List { unique: Some("user_id"), ..List::of(Kind::Shape(&SETTING)) };
+static SETTINGS: List = List {
+    unique: Some("user_id"),
+    ..List::of(Kind::Shape(&SETTING))
+};
 
 const UPDATE: &[Field] = &[
     Field::new("user_access", Kind::List(&SETTINGS)),
@@ -114,16 +162,20 @@ pub(super) fn update_access(store: &mut Store, call: &Call) -> Outcome {
     for setting in settings() {
         users::find(store, text(setting, "user_id"))?;
     }
-    let shelf = Shelf { kind: OVERRIDES, owner: &owner };
+    let shelf = Shelf {
+        kind: OVERRIDES,
+        owner: &owner,
+    };
     for setting in settings() {
         let user = text(setting, "user_id");
         store.remove(shelf, user);
         let item = json!({ "id": user, "enabled": flag(setting, "enabled") });
         store.insert(shelf, item.as_object().cloned().unwrap_or_default());
     }
-    if let (Some(default), Some(server)) =
-        (given.get("default_user_access"), store.find_mut(MCP_SERVERS.shared(), &owner))
-    {
+    if let (Some(default), Some(server)) = (
+        given.get("default_user_access"),
+        store.find_mut(MCP_SERVERS.shared(), &owner),
+    ) {
         server.insert("default_user_access".to_owned(), default.clone());
     }
     Ok(json!({ "success": true }))

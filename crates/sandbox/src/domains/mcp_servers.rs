@@ -32,17 +32,31 @@ pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&MCP_SERVERS],
     routes: &[
-        get("/mcp-servers", |store, call| crud::list(&MCP_SERVERS, store, call)),
+        get("/mcp-servers", |store, call| {
+            crud::list(&MCP_SERVERS, store, call)
+        }),
         get("/mcp-servers/{id}/capabilities", list_capabilities),
         put("/mcp-servers/{id}/capabilities", update_capabilities),
         post("/mcp-servers/{id}/capabilities/sync", sync_capabilities),
-        get("/mcp-servers/{id}/connections", mcp_server_users::list_connections),
-        delete("/mcp-servers/{id}/connections", mcp_server_users::disconnect),
+        get(
+            "/mcp-servers/{id}/connections",
+            mcp_server_users::list_connections,
+        ),
+        delete(
+            "/mcp-servers/{id}/connections",
+            mcp_server_users::disconnect,
+        ),
         get("/mcp-servers/{id}/metadata", metadata),
         post("/mcp-servers/{id}/metadata/sync", sync_metadata),
         post("/mcp-servers/{id}/test", test),
-        get("/mcp-servers/{id}/user-access", mcp_server_users::list_access),
-        put("/mcp-servers/{id}/user-access", mcp_server_users::update_access),
+        get(
+            "/mcp-servers/{id}/user-access",
+            mcp_server_users::list_access,
+        ),
+        put(
+            "/mcp-servers/{id}/user-access",
+            mcp_server_users::update_access,
+        ),
     ],
 };
 
@@ -55,27 +69,50 @@ pub(super) static MCP_SERVERS: Resource = Resource {
     verbs: &[Verb::Create, Verb::Get, Verb::Update, Verb::Delete],
     fields: &[
         Field::new("name", Kind::Name).required(),
-        Field::new("mcp_integration_id", Kind::Name).required().fixed(),
+        Field::new("mcp_integration_id", Kind::Name)
+            .required()
+            .fixed(),
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("slug", Kind::Slug).fixed(),
         Field::new("description", Kind::Text).nullable(),
     ],
     derived: &[
-        ("mcp_integration_slug", |store, _, server| Some(of_integration(store, server, "slug"))),
-        ("mcp_integration_url", |store, _, server| Some(of_integration(store, server, "url"))),
-        ("auth_type", |store, _, server| Some(of_integration(store, server, "auth_type"))),
-        ("mcp_integration_details", |store, _, server| Some(details(store, server))),
-        ("workspace_name", |store, _, server| Some(of_workspace(store, server, "name"))),
-        ("workspace_slug", |store, _, server| Some(of_workspace(store, server, "slug"))),
+        ("mcp_integration_slug", |store, _, server| {
+            Some(of_integration(store, server, "slug"))
+        }),
+        ("mcp_integration_url", |store, _, server| {
+            Some(of_integration(store, server, "url"))
+        }),
+        ("auth_type", |store, _, server| {
+            Some(of_integration(store, server, "auth_type"))
+        }),
+        ("mcp_integration_details", |store, _, server| {
+            Some(details(store, server))
+        }),
+        ("workspace_name", |store, _, server| {
+            Some(of_workspace(store, server, "name"))
+        }),
+        ("workspace_slug", |store, _, server| {
+            Some(of_workspace(store, server, "slug"))
+        }),
         ("url", |_, _, server| Some(gateway_url(server).into())),
     ],
     list: Listing {
         paging: Paging::zero_based(100, 100),
-        envelope: Envelope { object: false, has_more: false },
+        envelope: Envelope {
+            object: false,
+            has_more: false,
+        },
         filters: &[
             Filter::same("workspace_id", Kind::Workspace),
-            Filter { param: "id", ..BY_IDS },
-            Filter { kind: Kind::Name, ..BY_SEARCH },
+            Filter {
+                param: "id",
+                ..BY_IDS
+            },
+            Filter {
+                kind: Kind::Name,
+                ..BY_SEARCH
+            },
         ],
         shows: &[
             "id",
@@ -107,7 +144,10 @@ pub(super) static MCP_SERVERS: Resource = Resource {
         "mcp_integration_details",
         "workspace_id",
     ],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("mcp-servers", "mcp-server", "/mcp-servers")
 };
 
@@ -124,7 +164,10 @@ pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Re
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
     if text(change, "description").chars().count() > 500 {
-        return Err(Refusal::field("description", "must have 500 characters at most"));
+        return Err(Refusal::field(
+            "description",
+            "must have 500 characters at most",
+        ));
     }
     if draft.before.is_some() {
         return Ok(());
@@ -158,22 +201,40 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 
 /// The integration behind a server, unless it has been removed.
 fn integration<'s>(store: &'s Store, server: &Item) -> Option<&'s Item> {
-    store.find(MCP_INTEGRATIONS.shared(), text(server, "mcp_integration_id"))
+    store.find(
+        MCP_INTEGRATIONS.shared(),
+        text(server, "mcp_integration_id"),
+    )
 }
 
 fn of_integration(store: &Store, server: &Item, field: &str) -> Value {
-    integration(store, server).and_then(|item| item.get(field)).cloned().unwrap_or_default()
+    integration(store, server)
+        .and_then(|item| item.get(field))
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn of_workspace(store: &Store, server: &Item, field: &str) -> Value {
     let workspace = workspaces::resolve(store, text(server, "workspace_id")).ok();
-    workspace.and_then(|item| item.get(field)).cloned().unwrap_or_default()
+    workspace
+        .and_then(|item| item.get(field))
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn details(store: &Store, server: &Item) -> Value {
-    const SHOWN: &[&str] =
-        &["id", "slug", "status", "configurations", "url", "transport", "auth_type"];
-    let Some(integration) = integration(store, server) else { return Value::Null };
+    const SHOWN: &[&str] = &[
+        "id",
+        "slug",
+        "status",
+        "configurations",
+        "url",
+        "transport",
+        "auth_type",
+    ];
+    let Some(integration) = integration(store, server) else {
+        return Value::Null;
+    };
     let mut details = crud::pick(integration, SHOWN);
     if let Some(Value::Object(settings)) = details.get_mut("configurations") {
         *settings = mask_settings(settings, MCP_INTEGRATIONS.secrets);
@@ -189,8 +250,15 @@ pub(super) fn gateway_url(server: &Item) -> String {
 /// A server's capabilities, each with its own switch and what the integration says of it.
 fn offered(store: &Store, server: &Item) -> Vec<Item> {
     let (id, integration) = (text(server, "id"), text(server, "mcp_integration_id"));
-    let source = if store.count(capabilities::shelf(id)) > 0 { id } else { integration };
-    let switches = Shelf { kind: SWITCHES, owner: id };
+    let source = if store.count(capabilities::shelf(id)) > 0 {
+        id
+    } else {
+        integration
+    };
+    let switches = Shelf {
+        kind: SWITCHES,
+        owner: id,
+    };
     let offered = store.all(capabilities::shelf(source)).map(|capability| {
         let handle = capabilities::handle(capability);
         let upstream = store.find(capabilities::shelf(integration), &handle);
@@ -198,7 +266,9 @@ fn offered(store: &Store, server: &Item) -> Vec<Item> {
         let mut item = capability.clone();
         let enabled = switch.is_none_or(|switch| flag(switch, "enabled"));
         item.insert("enabled".to_owned(), enabled.into());
-        let above = upstream.and_then(|upstream| upstream.get("enabled")).cloned();
+        let above = upstream
+            .and_then(|upstream| upstream.get("enabled"))
+            .cloned();
         item.insert("integration_enabled".to_owned(), above.unwrap_or_default());
         item
     });
@@ -215,10 +285,16 @@ fn list_capabilities(store: &mut Store, call: &Call) -> Outcome {
 fn update_capabilities(store: &mut Store, call: &Call) -> Outcome {
     let server = named(store, call)?;
     let owner = id_of(server);
-    let known: Vec<String> = offered(store, server).iter().map(capabilities::handle).collect();
+    let known: Vec<String> = offered(store, server)
+        .iter()
+        .map(capabilities::handle)
+        .collect();
     let is_known = |handle: &str| known.iter().any(|known| known == handle);
     let switches = capabilities::switches(store, call, is_known)?;
-    let shelf = Shelf { kind: SWITCHES, owner: &owner };
+    let shelf = Shelf {
+        kind: SWITCHES,
+        owner: &owner,
+    };
     for switch in switches {
         let slug = capabilities::handle(&switch);
         store.remove(shelf, &slug);
@@ -230,7 +306,10 @@ fn update_capabilities(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "success": true }))
 }
 
-const SYNC: &[Field] = &[Field::new("capabilities", Kind::List(&capabilities::OFFERS))];
+const SYNC: &[Field] = &[Field::new(
+    "capabilities",
+    Kind::List(&capabilities::OFFERS),
+)];
 
 /// Gives a server a catalogue of its own.
 fn sync_capabilities(store: &mut Store, call: &Call) -> Outcome {
@@ -276,7 +355,10 @@ fn metadata(store: &mut Store, call: &Call) -> Outcome {
     let server = named(store, call)?;
     let known = capabilities::METADATA.iter().map(|&name| {
         let own = server.get(name).cloned();
-        (name.to_owned(), own.unwrap_or_else(|| of_integration(store, server, name)))
+        (
+            name.to_owned(),
+            own.unwrap_or_else(|| of_integration(store, server, name)),
+        )
     });
     Ok(Value::Object(known.collect()))
 }

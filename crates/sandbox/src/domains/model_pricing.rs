@@ -123,7 +123,12 @@ fn price_list(_: &mut Store, call: &Call) -> Outcome {
     let provider = call.handle().strip_suffix(".json").unwrap_or_default();
     let models = CATALOGUE.iter().filter(|model| model.provider == provider);
     let list: Item = models
-        .map(|model| (model.name.to_owned(), json!({ "pricing_config": price(model) })))
+        .map(|model| {
+            (
+                model.name.to_owned(),
+                json!({ "pricing_config": price(model) }),
+            )
+        })
         .collect();
     match list.is_empty() {
         true => Err(Refusal::NotInCatalogue),

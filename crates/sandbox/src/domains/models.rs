@@ -19,7 +19,10 @@ use crate::{
 
 /// Where an integration's models stand.
 pub(super) fn shelf(integration: &str) -> Shelf<'_> {
-    Shelf { kind: "integration-models", owner: integration }
+    Shelf {
+        kind: "integration-models",
+        owner: integration,
+    }
 }
 
 /// A few of the models each provider offers.
@@ -60,7 +63,9 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
         "configurations",
     ];
     let integration = named(store, call)?;
-    let models = store.all(shelf(text(integration, "id"))).map(|model| pick(model, SHOWN));
+    let models = store
+        .all(shelf(text(integration, "id")))
+        .map(|model| pick(model, SHOWN));
     let mut answer = named_list("models", models.collect());
     if let Some(answer) = answer.as_object_mut() {
         answer.insert(ALLOW_ALL.to_owned(), flag(integration, ALLOW_ALL).into());
@@ -88,10 +93,15 @@ static MODEL: Shape = Shape::of(&[
     Field::new("pricing_config", Kind::Shape(&PRICE)),
 ]);
 
-static MODELS: List = List { unique: Some("slug"), ..List::of(Kind::Shape(&MODEL)) };
+static MODELS: List = List {
+    unique: Some("slug"),
+    ..List::of(Kind::Shape(&MODEL))
+};
 
-const UPDATE: &[Field] =
-    &[Field::new("models", Kind::List(&MODELS)).required(), Field::new(ALLOW_ALL, Kind::Flag)];
+const UPDATE: &[Field] = &[
+    Field::new("models", Kind::List(&MODELS)).required(),
+    Field::new(ALLOW_ALL, Kind::Flag),
+];
 
 /// The field that enables all models of the provider.
 const ALLOW_ALL: &str = "allow_all_models";
@@ -100,7 +110,11 @@ const ALLOW_ALL: &str = "allow_all_models";
 pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     let id = id_of(named(store, call)?);
     let given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
-    let models = given.get("models").and_then(Value::as_array).into_iter().flatten();
+    let models = given
+        .get("models")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     for model in models.filter_map(Value::as_object) {
         let slug = text(model, "slug");
         if store.find(shelf(&id), slug).is_none() {
@@ -110,9 +124,10 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
             stored.extend(model.clone());
         }
     }
-    if let (Some(allow), Some(integration)) =
-        (given.get(ALLOW_ALL), store.find_mut(INTEGRATIONS.shared(), &id))
-    {
+    if let (Some(allow), Some(integration)) = (
+        given.get(ALLOW_ALL),
+        store.find_mut(INTEGRATIONS.shared(), &id),
+    ) {
         integration.insert(ALLOW_ALL.to_owned(), allow.clone());
     }
     Ok(done())
@@ -122,9 +137,13 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
 pub(super) fn delete(store: &mut Store, call: &Call) -> Outcome {
     let id = id_of(named(store, call)?);
     if !call.body.is_empty() {
-        return Err(Refusal::Invalid("Name the models in the query, as `slugs`".to_owned()));
+        return Err(Refusal::Invalid(
+            "Name the models in the query, as `slugs`".to_owned(),
+        ));
     }
-    let slugs = call.query("slugs").ok_or_else(|| Refusal::field("slugs", "is required"))?;
+    let slugs = call
+        .query("slugs")
+        .ok_or_else(|| Refusal::field("slugs", "is required"))?;
     let slugs: HashSet<&str> = slugs.split(',').map(str::trim).collect();
     let custom = |slug: &str| {
         let model = store.find(shelf(&id), slug);
@@ -134,7 +153,10 @@ pub(super) fn delete(store: &mut Store, call: &Call) -> Outcome {
     others.sort_unstable();
     if !others.is_empty() {
         let others = others.join("`, `");
-        return Err(Refusal::field("slugs", format_args!("has no custom model in `{others}`")));
+        return Err(Refusal::field(
+            "slugs",
+            format_args!("has no custom model in `{others}`"),
+        ));
     }
     for slug in slugs {
         store.remove(shelf(&id), slug);

@@ -22,7 +22,10 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-const SHELF: Shelf<'static> = Shelf { kind: "organisation-defaults", owner: ORGANISATION };
+const SHELF: Shelf<'static> = Shelf {
+    kind: "organisation-defaults",
+    owner: ORGANISATION,
+};
 
 const LISTS: &[Field] = &[INPUT, OUTPUT];
 
@@ -30,10 +33,15 @@ const LISTS: &[Field] = &[INPUT, OUTPUT];
 fn read(store: &Store) -> Value {
     let stored = store.find(SHELF, ORGANISATION);
     let shown = LISTS.iter().map(|field| {
-        let list = stored.and_then(|item| item.get(field.name)).and_then(Value::as_array);
+        let list = stored
+            .and_then(|item| item.get(field.name))
+            .and_then(Value::as_array);
         let handles = list.into_iter().flatten().filter_map(Value::as_str);
         let found = handles.filter_map(|handle| guardrails::resolve(store, handle).ok());
-        (field.name.to_owned(), found.map(|found| pick(found, &["id", "slug"])).collect())
+        (
+            field.name.to_owned(),
+            found.map(|found| pick(found, &["id", "slug"])).collect(),
+        )
     });
     Value::Object(shown.collect())
 }

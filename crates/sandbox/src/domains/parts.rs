@@ -17,8 +17,12 @@ pub(super) static USAGE_LIMIT: Shape = Shape {
         Field::new("periodic_reset", Kind::Choice(&["monthly", "weekly"]))
             .nullable()
             .preset(Preset::Null),
-        Field::new("periodic_reset_days", Kind::Whole(1, 365)).nullable().preset(Preset::Null),
-        Field::new("next_usage_reset_at", Kind::Instant).nullable().preset(Preset::Null),
+        Field::new("periodic_reset_days", Kind::Whole(1, 365))
+            .nullable()
+            .preset(Preset::Null),
+        Field::new("next_usage_reset_at", Kind::Instant)
+            .nullable()
+            .preset(Preset::Null),
     ],
     rule: check_usage_limit,
     open: false,
@@ -47,16 +51,24 @@ pub(super) static RATE_LIMIT: Shape = Shape::of(&[
 ]);
 
 /// At most one budget.
-pub(super) static USAGE_LIMITS: List = List { most: 1, ..List::of(Kind::Shape(&USAGE_LIMIT)) };
+pub(super) static USAGE_LIMITS: List = List {
+    most: 1,
+    ..List::of(Kind::Shape(&USAGE_LIMIT))
+};
 
 /// At most one rate.
-pub(super) static RATE_LIMITS: List = List { most: 1, ..List::of(Kind::Shape(&RATE_LIMIT)) };
+pub(super) static RATE_LIMITS: List = List {
+    most: 1,
+    ..List::of(Kind::Shape(&RATE_LIMIT))
+};
 
 static SECRET_MAPPING: Shape = Shape {
     fields: &[
         Field::new("target_field", Kind::Name).required(),
         Field::new("secret_reference_id", Kind::Name).required(),
-        Field::new("secret_key", Kind::Text).nullable().preset(Preset::Null),
+        Field::new("secret_key", Kind::Text)
+            .nullable()
+            .preset(Preset::Null),
         Field::new("value_format", Kind::Choice(&["json", "string"]))
             .nullable()
             .preset(Preset::Null),
@@ -66,8 +78,13 @@ static SECRET_MAPPING: Shape = Shape {
 };
 
 fn check_secret_mapping(mapping: &Item) -> Result<(), &'static str> {
-    let target = mapping.get("target_field").and_then(Value::as_str).unwrap_or_default();
-    let inside = target.strip_prefix("configurations.").or(target.strip_prefix("model_config."));
+    let target = mapping
+        .get("target_field")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let inside = target
+        .strip_prefix("configurations.")
+        .or(target.strip_prefix("model_config."));
     match target == "key" || inside.is_some_and(|field| !field.is_empty()) {
         true => Ok(()),
         false => Err("must target `key`, `configurations.<field>` or `model_config.<field>`"),
@@ -75,8 +92,10 @@ fn check_secret_mapping(mapping: &Item) -> Result<(), &'static str> {
 }
 
 /// Fields filled from secret references, each only once.
-pub(super) static SECRET_MAPPINGS: List =
-    List { unique: Some("target_field"), ..List::of(Kind::Shape(&SECRET_MAPPING)) };
+pub(super) static SECRET_MAPPINGS: List = List {
+    unique: Some("target_field"),
+    ..List::of(Kind::Shape(&SECRET_MAPPING))
+};
 
 /// Keeps the items that have all the labels asked for in `tags`.
 pub(super) const BY_TAGS: Filter = Filter {
@@ -126,7 +145,9 @@ pub(super) fn level(item: &Item) -> &'static str {
 
 /// Merges the fields of an object over those it had, so that what is left out stays.
 pub(super) fn merge_object(before: Option<&Item>, change: &mut Item, field: &str) {
-    let Some(Value::Object(given)) = change.get_mut(field) else { return };
+    let Some(Value::Object(given)) = change.get_mut(field) else {
+        return;
+    };
     // A masked value that was read and sent back is no value.
     given.retain(|name, _| !name.starts_with("masked_"));
     if let Some(Value::Object(old)) = before.and_then(|item| item.get(field)) {

@@ -20,13 +20,21 @@ static CONDITION: Shape = Shape {
 };
 
 /// One condition or more.
-pub(super) static CONDITIONS: List = List { least: 1, ..List::of(Kind::Shape(&CONDITION)) };
+pub(super) static CONDITIONS: List = List {
+    least: 1,
+    ..List::of(Kind::Shape(&CONDITION))
+};
 
-static GROUP: Shape =
-    Shape { rule: check_key, ..Shape::of(&[Field::new("key", Kind::Name).required()]) };
+static GROUP: Shape = Shape {
+    rule: check_key,
+    ..Shape::of(&[Field::new("key", Kind::Name).required()])
+};
 
 /// One group or more.
-pub(super) static GROUPS: List = List { least: 1, ..List::of(Kind::Shape(&GROUP)) };
+pub(super) static GROUPS: List = List {
+    least: 1,
+    ..List::of(Kind::Shape(&GROUP))
+};
 
 /// The states of a policy.
 const STATES: Kind = Kind::Choice(&["active", "archived"]);
@@ -78,7 +86,14 @@ pub(super) fn place(store: &Store, call: &Call, policy: &mut Item) -> Result<(),
 pub(super) fn list(policies: &Resource, store: &Store, call: &Call) -> Outcome {
     let mut query = call.query.clone();
     query.push(("status".to_owned(), "active".to_owned()));
-    crud::list(policies, store, &Call { query, ..Call::default() })
+    crud::list(
+        policies,
+        store,
+        &Call {
+            query,
+            ..Call::default()
+        },
+    )
 }
 
 /// One policy, if it is in the state asked for.
@@ -97,7 +112,10 @@ pub(super) fn update(policies: &Resource, store: &mut Store, call: &Call) -> Out
 
 /// Takes a policy out of force; it stays to be read.
 pub(super) fn archive(policies: &Resource, store: &mut Store, call: &Call) -> Outcome {
-    let (id, now) = (id_of(in_state(policies, store, call, "active")?), store.clock.now());
+    let (id, now) = (
+        id_of(in_state(policies, store, call, "active")?),
+        store.clock.now(),
+    );
     if let Some(policy) = store.find_mut(policies.shared(), &id) {
         policy.insert("status".to_owned(), "archived".into());
         policy.insert("last_updated_at".to_owned(), now.into());
@@ -117,7 +135,10 @@ pub(super) fn in_state<'s>(
         true => Ok(policy),
         false => {
             let handle = call.handle().to_owned();
-            Err(Refusal::Missing { object: policies.object, handle })
+            Err(Refusal::Missing {
+                object: policies.object,
+                handle,
+            })
         }
     }
 }

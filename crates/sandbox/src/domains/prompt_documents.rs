@@ -39,11 +39,16 @@ pub(super) fn check(content: &Item) -> Result<(), Refusal> {
 
 /// A template that is a list in JSON is a list of messages; any other is the text of one.
 fn check_template(template: &str) -> Result<(), Refusal> {
-    let Ok(messages) = serde_json::from_str::<Vec<Value>>(template) else { return Ok(()) };
+    let Ok(messages) = serde_json::from_str::<Vec<Value>>(template) else {
+        return Ok(());
+    };
     for (index, message) in messages.iter().enumerate() {
         let path = format!("string[{index}]");
         if !message.is_object() {
-            return Err(Refusal::field(&path, "must be a message, an object with a `role`"));
+            return Err(Refusal::field(
+                &path,
+                "must be a message, an object with a `role`",
+            ));
         }
         if !message["role"].is_string() {
             return Err(Refusal::field(&format!("{path}.role"), "must be a text"));
@@ -53,10 +58,14 @@ fn check_template(template: &str) -> Result<(), Refusal> {
 }
 
 fn check_parameters(parameters: &Item) -> Result<(), Refusal> {
-    let rules: [TypeRule; 2] =
-        [(NUMBERS, Value::is_number, "a number"), (SWITCHES, Value::is_boolean, "true or false")];
+    let rules: [TypeRule; 2] = [
+        (NUMBERS, Value::is_number, "a number"),
+        (SWITCHES, Value::is_boolean, "true or false"),
+    ];
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_null()) {
-        let rule = rules.iter().find(|(names, ..)| names.contains(&name.as_str()));
+        let rule = rules
+            .iter()
+            .find(|(names, ..)| names.contains(&name.as_str()));
         if let Some((_, fits, expected)) = rule
             && !fits(value)
         {
@@ -76,7 +85,9 @@ mod tests {
     use super::*;
 
     fn problem(content: Value) -> Option<String> {
-        check(content.as_object().unwrap()).err().map(|refusal| refusal.to_string())
+        check(content.as_object().unwrap())
+            .err()
+            .map(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -92,7 +103,10 @@ mod tests {
     fn template_of_something_else_is_refused_with_the_place() {
         for (string, place) in [
             (r#"["Hello"]"#, "`string[0]` must be a message"),
-            (r#"[{"role": "user"}, {"content": "Hello"}]"#, "`string[1].role` must be a text"),
+            (
+                r#"[{"role": "user"}, {"content": "Hello"}]"#,
+                "`string[1].role` must be a text",
+            ),
         ] {
             let problem = problem(json!({ "string": string })).unwrap_or_default();
             assert!(problem.starts_with(place), "{string}: {problem}");
@@ -104,10 +118,19 @@ mod tests {
         let good = json!({ "temperature": 0.2, "max_tokens": null, "stream": true, "own": "x" });
         assert_eq!(problem(json!({ "parameters": good })), None);
         for (parameters, expected) in [
-            (json!({ "temperature": "hot" }), "`parameters.temperature` must be a number"),
-            (json!({ "stream": "yes" }), "`parameters.stream` must be true or false"),
+            (
+                json!({ "temperature": "hot" }),
+                "`parameters.temperature` must be a number",
+            ),
+            (
+                json!({ "stream": "yes" }),
+                "`parameters.stream` must be true or false",
+            ),
         ] {
-            assert_eq!(problem(json!({ "parameters": parameters })).as_deref(), Some(expected));
+            assert_eq!(
+                problem(json!({ "parameters": parameters })).as_deref(),
+                Some(expected)
+            );
         }
     }
 }

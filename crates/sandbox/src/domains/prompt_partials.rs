@@ -56,7 +56,10 @@ static PARTIALS: Resource = Resource {
         Field::new("version_description", Kind::Text),
     ],
     derived: &[("version_id", |store, _, partial| {
-        Some(versions::id_or_null(versions::latest(store, shelf(partial))))
+        Some(versions::id_or_null(versions::latest(
+            store,
+            shelf(partial),
+        )))
     })],
     list: Listing {
         paging: Paging::zero_based(100, usize::MAX),
@@ -70,16 +73,31 @@ static PARTIALS: Resource = Resource {
     },
     reads: SHOWN,
     creates: &["id", "slug", "version_id"],
-    hooks: Hooks { admit, created, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        created,
+        ..Hooks::NONE
+    },
     ..Resource::new(KIND, "partial", "/prompts/partials")
 };
 
-const SHOWN: &[&str] =
-    &["id", "slug", "name", "collection_id", "created_at", "last_updated_at", "status", "object"];
+const SHOWN: &[&str] = &[
+    "id",
+    "slug",
+    "name",
+    "collection_id",
+    "created_at",
+    "last_updated_at",
+    "status",
+    "object",
+];
 
 /// Where a partial's versions stand.
 fn shelf(partial: &Item) -> Shelf<'_> {
-    Shelf { kind: VERSIONS, owner: text(partial, "id") }
+    Shelf {
+        kind: VERSIONS,
+        owner: text(partial, "id"),
+    }
 }
 
 fn list(store: &mut Store, call: &Call) -> Outcome {
@@ -98,8 +116,12 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if draft.before.is_none() {
         let workspace = call.workspace(store)?;
         let collection = collections::find_default(store, &workspace).map(id_of);
-        draft.change.insert("collection_id".to_owned(), collection.into());
-        draft.change.insert("workspace_id".to_owned(), workspace.into());
+        draft
+            .change
+            .insert("collection_id".to_owned(), collection.into());
+        draft
+            .change
+            .insert("workspace_id".to_owned(), workspace.into());
     }
     Ok(())
 }
@@ -114,9 +136,15 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
     let mut shown = crud::show(&PARTIALS, store, call, partial, SHOWN);
     if let Some(shown) = shown.as_object_mut() {
         for field in ["string", NUMBER, "version_description"] {
-            shown.insert(field.to_owned(), version.get(field).cloned().unwrap_or_default());
+            shown.insert(
+                field.to_owned(),
+                version.get(field).cloned().unwrap_or_default(),
+            );
         }
-        shown.insert("prompt_partial_version_id".to_owned(), text(version, "id").into());
+        shown.insert(
+            "prompt_partial_version_id".to_owned(),
+            text(version, "id").into(),
+        );
     }
     Ok(shown)
 }
@@ -142,27 +170,38 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     }
     // The specification calls it `description`.
     if let Some(Value::String(description)) = call.body.get("description") {
-        content.entry("version_description").or_insert_with(|| description.clone().into());
+        content
+            .entry("version_description")
+            .or_insert_with(|| description.clone().into());
     }
-    let version = versions::append(store, Shelf { kind: VERSIONS, owner: &id }, content);
+    let version = versions::append(
+        store,
+        Shelf {
+            kind: VERSIONS,
+            owner: &id,
+        },
+        content,
+    );
     Ok(json!({ "prompt_partial_version_id": version }))
 }
 
 fn list_versions(store: &mut Store, call: &Call) -> Outcome {
     let partial = PARTIALS.find(store, ORGANISATION, call.handle())?;
-    let shown = versions::newest_first(store, shelf(partial)).into_iter().map(|version| {
-        json!({
-            "prompt_partial_id": partial.get("id"),
-            "prompt_partial_version_id": version.get("id"),
-            "slug": partial.get("slug"),
-            "version": version.get(NUMBER),
-            "string": version.get("string"),
-            "description": version.get("version_description"),
-            "created_at": version.get("created_at"),
-            "prompt_version_status": version.get("status"),
-            "object": PARTIALS.object,
-        })
-    });
+    let shown = versions::newest_first(store, shelf(partial))
+        .into_iter()
+        .map(|version| {
+            json!({
+                "prompt_partial_id": partial.get("id"),
+                "prompt_partial_version_id": version.get("id"),
+                "slug": partial.get("slug"),
+                "version": version.get(NUMBER),
+                "string": version.get("string"),
+                "description": version.get("version_description"),
+                "created_at": version.get("created_at"),
+                "prompt_version_status": version.get("status"),
+                "object": PARTIALS.object,
+            })
+        });
     let shown: Vec<Value> = shown.collect();
     Ok(Envelope::LIST.wrap(shown.len(), false, shown))
 }

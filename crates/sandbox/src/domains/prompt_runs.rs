@@ -45,7 +45,12 @@ pub(super) fn complete(store: &mut Store, call: &Call) -> Outcome {
     let is_chat = run.request.contains_key("messages");
     let asked = run.request.get("messages").or(run.request.get("prompt"));
     let asked = asked.map(words).unwrap_or_default();
-    let many = run.request.get("n").and_then(Value::as_u64).unwrap_or(1).clamp(1, MOST_ANSWERS);
+    let many = run
+        .request
+        .get("n")
+        .and_then(Value::as_u64)
+        .unwrap_or(1)
+        .clamp(1, MOST_ANSWERS);
     let choice = |index: u64| match is_chat {
         true => json!({ "index": index, "finish_reason": "stop",
             "message": { "role": "assistant", "content": said } }),
@@ -91,10 +96,16 @@ fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
     };
 
     let partial = |slug: &str| prompt_partials::published(store, slug);
-    let filling = Filling { variables: &variables, partial: &partial };
+    let filling = Filling {
+        variables: &variables,
+        partial: &partial,
+    };
     let mut request = Item::new();
     let template = text(version, "string");
-    request.insert("model".to_owned(), version.get("model").cloned().unwrap_or_default());
+    request.insert(
+        "model".to_owned(),
+        version.get("model").cloned().unwrap_or_default(),
+    );
     match serde_json::from_str::<Vec<Value>>(template) {
         Ok(messages) => {
             request.insert("messages".to_owned(), filling.fill_all(&messages.into()));
@@ -113,14 +124,22 @@ fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
     }
     let overrides = call.body.iter().filter(|(name, _)| *name != "variables");
     request.extend(overrides.map(|(name, value)| (name.clone(), value.clone())));
-    Ok(Run { prompt, version, variables, request })
+    Ok(Run {
+        prompt,
+        version,
+        variables,
+        request,
+    })
 }
 
 /// What the sandbox says in a model's place: the same to the same question.
 fn answer(run: &Run<'_>) -> String {
     let number = run.version.get(NUMBER).map(plain).unwrap_or_default();
     let prompt = text(run.prompt, "slug");
-    let told = run.variables.iter().map(|(name, value)| format!("{name}={}", plain(value)));
+    let told = run
+        .variables
+        .iter()
+        .map(|(name, value)| format!("{name}={}", plain(value)));
     let told = match run.variables.is_empty() {
         true => "no variables".to_owned(),
         false => told.collect::<Vec<_>>().join(", "),

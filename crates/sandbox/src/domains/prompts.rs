@@ -70,7 +70,10 @@ pub(super) static PROMPTS: Resource = Resource {
         Field::new("collection_id", Kind::Name).required(),
         Field::new("string", Kind::Text).required(),
         // The Terraform provider sends `null` where it has none.
-        Field::new("parameters", Kind::Object).required().nullable().preset(Preset::EmptyObject),
+        Field::new("parameters", Kind::Object)
+            .required()
+            .nullable()
+            .preset(Preset::EmptyObject),
         Field::new("virtual_key", Kind::Name).required(),
         Field::new("model", Kind::Name),
         Field::new("version_description", Kind::Text),
@@ -82,7 +85,9 @@ pub(super) static PROMPTS: Resource = Resource {
     derived: &[
         ("access_level", |_, _, _| Some("workspace".into())),
         ("allow_all_workspaces", |_, _, _| Some(0.into())),
-        ("prompt_owning_workspace_id", |_, _, prompt| prompt.get("workspace_id").cloned()),
+        ("prompt_owning_workspace_id", |_, _, prompt| {
+            prompt.get("workspace_id").cloned()
+        }),
         ("model", |store, _, prompt| {
             let published = versions::find(store, shelf(prompt), prompt, None).ok()?;
             Some(published.get("model").cloned().unwrap_or_default())
@@ -100,12 +105,20 @@ pub(super) static PROMPTS: Resource = Resource {
             Filter::same("workspace_id", Kind::Workspace),
             collections::BY_COLLECTION,
             // No prompt of a sandbox is shared.
-            Filter { param: "type", kind: Kind::Choice(&["shared"]), keeps: Some(|_, _, _| false) },
+            Filter {
+                param: "type",
+                kind: Kind::Choice(&["shared"]),
+                keeps: Some(|_, _, _| false),
+            },
         ],
         shows: SHOWN,
     },
     creates: &["id", "slug", "version_id", "object"],
-    hooks: Hooks { admit, created, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        created,
+        ..Hooks::NONE
+    },
     ..Resource::new(KIND, "prompt", "/prompts")
 };
 
@@ -132,7 +145,10 @@ const SHOWN: &[&str] = &[
 
 /// Where a prompt's versions stand.
 pub(super) fn shelf(prompt: &Item) -> Shelf<'_> {
-    Shelf { kind: VERSIONS, owner: text(prompt, "id") }
+    Shelf {
+        kind: VERSIONS,
+        owner: text(prompt, "id"),
+    }
 }
 
 fn list(store: &mut Store, call: &Call) -> Outcome {
@@ -180,7 +196,10 @@ fn read_version(store: &mut Store, call: &Call) -> Outcome {
 /// The version whose id is the path's second placeholder.
 fn named_version<'s>(store: &'s Store, prompt: &Item, call: &Call) -> Result<&'s Item, Refusal> {
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
-    let missing = || Refusal::Missing { object: "version", handle: handle.to_owned() };
+    let missing = || Refusal::Missing {
+        object: "version",
+        handle: handle.to_owned(),
+    };
     store.find(shelf(prompt), handle).ok_or_else(missing)
 }
 
@@ -213,7 +232,10 @@ fn flattened(store: &Store, call: &Call, prompt: &Item, version: &Item) -> Value
     if let (Some(shown), Value::Object(also)) = (shown.as_object_mut(), also) {
         shown.extend(also);
         for name in content {
-            shown.insert(name.to_owned(), version.get(name).cloned().unwrap_or_default());
+            shown.insert(
+                name.to_owned(),
+                version.get(name).cloned().unwrap_or_default(),
+            );
         }
     }
     shown
@@ -250,7 +272,10 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     if let Some(Value::String(collection)) = change.get("collection_id") {
         let collection = collections::resolve(store, collection)?;
         if text(collection, "workspace_id") != text(prompt, "workspace_id") {
-            return Err(Refusal::field("collection_id", "is a collection of another workspace"));
+            return Err(Refusal::field(
+                "collection_id",
+                "is a collection of another workspace",
+            ));
         }
         change.insert("collection_id".to_owned(), id_of(collection).into());
     }
@@ -267,41 +292,55 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     if !adds {
         return Ok(done());
     }
-    let version = versions::append(store, Shelf { kind: VERSIONS, owner: &id }, content);
+    let version = versions::append(
+        store,
+        Shelf {
+            kind: VERSIONS,
+            owner: &id,
+        },
+        content,
+    );
     Ok(json!({ "id": id, "slug": slug, "prompt_version_id": version }))
 }
 
 /// What a new version holds. One that does not patch the latest must bring everything itself.
 fn whole(store: &Store, prompt: &Item, content: Item, patches: bool) -> Result<Item, Refusal> {
     if patches {
-        let mut latest = versions::latest(store, shelf(prompt)).cloned().unwrap_or_default();
+        let mut latest = versions::latest(store, shelf(prompt))
+            .cloned()
+            .unwrap_or_default();
         let mut merged = versions::take(&mut latest, CONTENT);
         merged.extend(content);
         return Ok(merged);
     }
     let needed = ["string", "parameters", "model", "virtual_key"];
     match needed.into_iter().find(|name| !content.contains_key(*name)) {
-        Some(name) => Err(Refusal::field(name, "is required for a version, unless patch is true")),
+        Some(name) => Err(Refusal::field(
+            name,
+            "is required for a version, unless patch is true",
+        )),
         None => Ok(content),
     }
 }
 
 fn list_versions(store: &mut Store, call: &Call) -> Outcome {
     let prompt = PROMPTS.find(store, ORGANISATION, call.handle())?;
-    let shown = versions::newest_first(store, shelf(prompt)).into_iter().map(|version| {
-        let label = labels::find(store, text(version, "label_id"));
-        json!({
-            "id": version.get("id"),
-            "prompt_id": prompt.get("id"),
-            "prompt_template": crud::pick(version, &["string", "parameters", "model"]),
-            "prompt_version": version.get(NUMBER),
-            "prompt_description": version.get("version_description"),
-            "label_id": label.and_then(|label| label.get("id")),
-            "created_at": version.get("created_at"),
-            "status": version.get("status"),
-            "object": PROMPTS.object,
-        })
-    });
+    let shown = versions::newest_first(store, shelf(prompt))
+        .into_iter()
+        .map(|version| {
+            let label = labels::find(store, text(version, "label_id"));
+            json!({
+                "id": version.get("id"),
+                "prompt_id": prompt.get("id"),
+                "prompt_template": crud::pick(version, &["string", "parameters", "model"]),
+                "prompt_version": version.get(NUMBER),
+                "prompt_description": version.get("version_description"),
+                "label_id": label.and_then(|label| label.get("id")),
+                "created_at": version.get("created_at"),
+                "status": version.get("status"),
+                "object": PROMPTS.object,
+            })
+        });
     let shown: Vec<Value> = shown.collect();
     Ok(Envelope::LIST.wrap(shown.len(), false, shown))
 }
@@ -323,11 +362,16 @@ fn attach_label(store: &mut Store, call: &Call) -> Outcome {
         None => return Ok(done()),
     };
     if labels::find(store, label).is_none() {
-        return Err(Refusal::Missing { object: "label", handle: label.clone() });
+        return Err(Refusal::Missing {
+            object: "label",
+            handle: label.clone(),
+        });
     }
     let ids: Vec<String> = store.all(shelf(&prompt)).map(id_of).collect();
     for id in ids {
-        let Some(other) = store.find_mut(shelf(&prompt), &id) else { continue };
+        let Some(other) = store.find_mut(shelf(&prompt), &id) else {
+            continue;
+        };
         if id == version {
             other.insert("label_id".to_owned(), label.clone().into());
         } else if text(other, "label_id") == label {

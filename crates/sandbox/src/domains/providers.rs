@@ -23,8 +23,11 @@ use crate::{
 };
 
 /// The domain.
-pub(super) static DOMAIN: Domain =
-    Domain { versions: &[Version::V1], resources: &[&PROVIDERS], routes: &[] };
+pub(super) static DOMAIN: Domain = Domain {
+    versions: &[Version::V1],
+    resources: &[&PROVIDERS],
+    routes: &[],
+};
 
 /// The private field that keeps the id of the integration, whose slug may be given away again.
 const INTEGRATION: &str = "integration";
@@ -87,7 +90,10 @@ pub(super) static PROVIDERS: Resource = Resource {
         "object",
     ],
     updates: &["id", "slug"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("providers", "provider", "/providers")
 };
 
@@ -104,16 +110,18 @@ pub(super) fn check_default(
     slug: &str,
 ) -> Result<(), Refusal> {
     match store.find(shelf(workspace), slug) {
-        Some(_) if !has_one(store, integration, workspace) => {
-            Err(Refusal::Conflict(format!("The workspace has a provider called `{slug}` already")))
-        }
+        Some(_) if !has_one(store, integration, workspace) => Err(Refusal::Conflict(format!(
+            "The workspace has a provider called `{slug}` already"
+        ))),
         _ => Ok(()),
     }
 }
 
 fn has_one(store: &Store, integration: &Item, workspace: &str) -> bool {
     let id = text(integration, "id");
-    store.all(shelf(workspace)).any(|provider| text(provider, INTEGRATION) == id)
+    store
+        .all(shelf(workspace))
+        .any(|provider| text(provider, INTEGRATION) == id)
 }
 
 /// Makes the provider a workspace is given along with access to an integration, unless it has one.
@@ -121,8 +129,15 @@ pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &
     if has_one(store, integration, workspace) {
         return;
     }
-    let wanted = if slug.is_empty() { text(integration, "slug") } else { slug };
-    let slug = store.find(shelf(workspace), wanted).is_none().then_some(("slug", wanted));
+    let wanted = if slug.is_empty() {
+        text(integration, "slug")
+    } else {
+        slug
+    };
+    let slug = store
+        .find(shelf(workspace), wanted)
+        .is_none()
+        .then_some(("slug", wanted));
     let fields = [
         ("name", text(integration, "name")),
         ("integration_id", text(integration, "slug")),
@@ -130,9 +145,18 @@ pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &
         ("note", GRANT_NOTE),
     ];
     let fields = fields.into_iter().chain(slug);
-    let body = fields.map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let body = fields
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
     // The integration has just been opened to the workspace and the slug is free.
-    if let Err(refusal) = crud::create(&PROVIDERS, store, &Call { body, ..Call::default() }) {
+    if let Err(refusal) = crud::create(
+        &PROVIDERS,
+        store,
+        &Call {
+            body,
+            ..Call::default()
+        },
+    ) {
         tracing::warn!(%refusal, "no default provider");
     }
 }
@@ -141,7 +165,9 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
     if let Some(before) = draft.before {
         let revived = match text(before, "status") {
-            "exhausted" => change.get("reset_usage").is_some_and(|reset| *reset == true),
+            "exhausted" => change
+                .get("reset_usage")
+                .is_some_and(|reset| *reset == true),
             "expired" => change.contains_key("expires_at"),
             _ => false,
         };
@@ -184,7 +210,8 @@ pub(super) fn status(store: &Store, provider: &Item) -> Value {
 
 /// The integration's settings with their secrets masked, for those who ask for them.
 fn configurations(store: &Store, call: &Call, provider: &Item) -> Option<Value> {
-    call.query("include_configurations").filter(|asked| *asked == "true")?;
+    call.query("include_configurations")
+        .filter(|asked| *asked == "true")?;
     let integration = integration(store, provider)?;
     let settings = integration.get("configurations")?.as_object()?;
     Some(Value::Object(mask_settings(settings, INTEGRATIONS.secrets)))

@@ -15,9 +15,15 @@ pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&POLICIES],
     routes: &[
-        get("/policies/rate-limits", |store, call| policies::list(&POLICIES, store, call)),
-        get("/policies/rate-limits/{id}", |store, call| policies::get(&POLICIES, store, call)),
-        put("/policies/rate-limits/{id}", |store, call| policies::update(&POLICIES, store, call)),
+        get("/policies/rate-limits", |store, call| {
+            policies::list(&POLICIES, store, call)
+        }),
+        get("/policies/rate-limits/{id}", |store, call| {
+            policies::get(&POLICIES, store, call)
+        }),
+        put("/policies/rate-limits/{id}", |store, call| {
+            policies::update(&POLICIES, store, call)
+        }),
         delete("/policies/rate-limits/{id}", |store, call| {
             policies::archive(&POLICIES, store, call)
         }),
@@ -26,13 +32,16 @@ pub(super) static DOMAIN: Domain = Domain {
 
 const TYPES: Kind = Kind::Choice(&["requests", "tokens"]);
 /// Portkey's documents count tokens in units of their own, too.
-const UNITS: Kind =
-    Kind::Choice(&["rps", "rpm", "rph", "rpd", "rpw", "tps", "tpm", "tph", "tpd", "tpw"]);
+const UNITS: Kind = Kind::Choice(&[
+    "rps", "rpm", "rph", "rpd", "rpw", "tps", "tpm", "tph", "tpd", "tpw",
+]);
 
 static POLICIES: Resource = Resource {
     fields: &[
         Field::new("conditions", Kind::List(&CONDITIONS)).required(),
-        Field::new("group_by", Kind::List(&GROUPS)).fixed().preset(Preset::EmptyList),
+        Field::new("group_by", Kind::List(&GROUPS))
+            .fixed()
+            .preset(Preset::EmptyList),
         Field::new("type", TYPES).required().fixed(),
         Field::new("unit", UNITS).required(),
         Field::new("value", Kind::Amount).required(),
@@ -53,8 +62,15 @@ static POLICIES: Resource = Resource {
         ..Listing::USUAL
     },
     reads: SHOWN,
-    hooks: Hooks { admit, ..Hooks::NONE },
-    ..policies::resource("rate-limits-policies", "policy-rate-limits", "/policies/rate-limits")
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
+    ..policies::resource(
+        "rate-limits-policies",
+        "policy-rate-limits",
+        "/policies/rate-limits",
+    )
 };
 
 const SHOWN: &[&str] = &[

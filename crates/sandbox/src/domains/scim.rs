@@ -32,11 +32,20 @@ pub(super) static MAPPINGS: Domain = Domain {
     ],
 };
 
-const GROUP_SHELF: Shelf<'static> = Shelf { kind: "scim-groups", owner: ORGANISATION };
-const MAPPING_SHELF: Shelf<'static> = Shelf { kind: "scim-mappings", owner: ORGANISATION };
+const GROUP_SHELF: Shelf<'static> = Shelf {
+    kind: "scim-groups",
+    owner: ORGANISATION,
+};
+const MAPPING_SHELF: Shelf<'static> = Shelf {
+    kind: "scim-mappings",
+    owner: ORGANISATION,
+};
 
 /// `page` from 0 up, unlike the other `page`s.
-const PAGING: Paging = Paging { number: "page", ..Paging::zero_based(50, 100) };
+const PAGING: Paging = Paging {
+    number: "page",
+    ..Paging::zero_based(50, 100)
+};
 
 const SHOWN: &[&str] = &["id", "workspace_id", "scim_group", "scim_group_id", "role"];
 
@@ -47,9 +56,12 @@ fn page(call: &Call, name: &str, all: &[Value]) -> Outcome {
 
 fn list_groups(store: &Store, call: &Call) -> Outcome {
     let asked = call.query("search").unwrap_or_default().to_lowercase();
-    let found =
-        store.all(GROUP_SHELF).filter(|g| text(g, "displayName").to_lowercase().contains(&asked));
-    let groups: Vec<Value> = found.map(|group| pick(group, &["id", "displayName"])).collect();
+    let found = store
+        .all(GROUP_SHELF)
+        .filter(|g| text(g, "displayName").to_lowercase().contains(&asked));
+    let groups: Vec<Value> = found
+        .map(|group| pick(group, &["id", "displayName"]))
+        .collect();
     page(call, "groups", &groups)
 }
 
@@ -60,14 +72,19 @@ fn list(store: &Store, call: &Call) -> Outcome {
         check::value(store, ROLE, "role", &role.to_lowercase().into())?;
     }
     let asked = |name: &str, value: &str| {
-        call.query(name).is_none_or(|asked| asked.eq_ignore_ascii_case(value))
+        call.query(name)
+            .is_none_or(|asked| asked.eq_ignore_ascii_case(value))
     };
     let all = store.all(MAPPING_SHELF);
     let kept = all.filter(|mapping| {
         let mut filters = ["workspace_id", "scim_group_id", "role"].into_iter();
         filters.all(|name| asked(name, text(mapping, name)))
     });
-    page(call, "mappings", &kept.map(|mapping| pick(mapping, SHOWN)).collect::<Vec<_>>())
+    page(
+        call,
+        "mappings",
+        &kept.map(|mapping| pick(mapping, SHOWN)).collect::<Vec<_>>(),
+    )
 }
 
 const NEW: &[Field] = &[
@@ -81,13 +98,20 @@ const NEW: &[Field] = &[
 fn create(store: &mut Store, call: &Call) -> Outcome {
     let given = check::body(store, NEW, &call.body, Occasion::Create)?;
     // Roles are read in any case.
-    let role = check::value(store, ROLE, "role", &text(&given, "role").to_lowercase().into())?;
+    let role = check::value(
+        store,
+        ROLE,
+        "role",
+        &text(&given, "role").to_lowercase().into(),
+    )?;
     let group = group(store, &given)?;
     let (group_id, workspace) = (id_of(&group), text(&given, "workspace_id"));
 
     let of_group = |mapping: &&Item| text(mapping, "scim_group_id") == group_id;
-    if let Some(other) =
-        store.all(MAPPING_SHELF).filter(of_group).find(|m| m.get("role") != Some(&role))
+    if let Some(other) = store
+        .all(MAPPING_SHELF)
+        .filter(of_group)
+        .find(|m| m.get("role") != Some(&role))
     {
         return Err(Refusal::Invalid(format!(
             "SCIM group is already mapped to other workspace(s) with role '{}'. A group can only be \
@@ -115,11 +139,16 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
 fn group(store: &mut Store, given: &Item) -> Result<Item, Refusal> {
     match (text(given, "scim_group_id"), text(given, "scim_group_name")) {
         (id, "") if !id.is_empty() => {
-            let missing = || Refusal::Missing { object: "SCIM group", handle: id.to_owned() };
+            let missing = || Refusal::Missing {
+                object: "SCIM group",
+                handle: id.to_owned(),
+            };
             store.find(GROUP_SHELF, id).cloned().ok_or_else(missing)
         }
         ("", name) if !name.is_empty() => {
-            let known = store.all(GROUP_SHELF).find(|group| text(group, "displayName") == name);
+            let known = store
+                .all(GROUP_SHELF)
+                .find(|group| text(group, "displayName") == name);
             if let Some(known) = known {
                 return Ok(known.clone());
             }
@@ -137,7 +166,12 @@ fn group(store: &mut Store, given: &Item) -> Result<Item, Refusal> {
 
 /// Removes the mapping; the group stays.
 fn remove(store: &mut Store, call: &Call) -> Outcome {
-    let missing = || Refusal::Missing { object: "SCIM mapping", handle: call.handle().to_owned() };
-    store.remove(MAPPING_SHELF, call.handle()).ok_or_else(missing)?;
+    let missing = || Refusal::Missing {
+        object: "SCIM mapping",
+        handle: call.handle().to_owned(),
+    };
+    store
+        .remove(MAPPING_SHELF, call.handle())
+        .ok_or_else(missing)?;
     Ok(json!({ "success": true }))
 }

@@ -39,7 +39,9 @@ static SECRET_REFERENCES: Resource = Resource {
         Field::new("secret_key", Kind::Name).nullable(),
         Field::new(ALL_WORKSPACES, Kind::Flag),
         Field::new(SOME_WORKSPACES, Kind::List(&WORKSPACES)),
-        Field::new("tags", Kind::Labels).nullable().preset(Preset::EmptyObject),
+        Field::new("tags", Kind::Labels)
+            .nullable()
+            .preset(Preset::EmptyObject),
     ],
     secrets: &[
         "aws_access_key_id",
@@ -51,7 +53,9 @@ static SECRET_REFERENCES: Resource = Resource {
         "vault_secret_id",
     ],
     derived: &[(SOME_WORKSPACES, |_, _, item| {
-        item.get(SOME_WORKSPACES).filter(|list| list.is_array()).cloned()
+        item.get(SOME_WORKSPACES)
+            .filter(|list| list.is_array())
+            .cloned()
     })],
     list: Listing {
         paging: Paging::zero_based(20, 100),
@@ -59,7 +63,10 @@ static SECRET_REFERENCES: Resource = Resource {
         filters: &[
             Filter::same("manager_type", MANAGER),
             BY_TAGS,
-            Filter { kind: Kind::Name, ..BY_SEARCH },
+            Filter {
+                kind: Kind::Name,
+                ..BY_SEARCH
+            },
         ],
         shows: &[
             "id",
@@ -92,14 +99,25 @@ static SECRET_REFERENCES: Resource = Resource {
         "object",
     ],
     creates: &["id", "slug", "object"],
-    hooks: Hooks { admit, release, ..Hooks::NONE },
-    ..Resource::new("secret-references", "secret-reference", "/secret-references")
+    hooks: Hooks {
+        admit,
+        release,
+        ..Hooks::NONE
+    },
+    ..Resource::new(
+        "secret-references",
+        "secret-reference",
+        "/secret-references",
+    )
 };
 
 const ALL_WORKSPACES: &str = "allow_all_workspaces";
 const SOME_WORKSPACES: &str = "allowed_workspaces";
 
-static WORKSPACES: List = List { least: 1, ..List::of(Kind::Workspace) };
+static WORKSPACES: List = List {
+    least: 1,
+    ..List::of(Kind::Workspace)
+};
 
 /// What each way to sign in must have: manager, the setting that chooses, its word, and the rest.
 const SIGN_INS: &[(&str, &str, &str, &[&str])] = &[
@@ -109,7 +127,12 @@ const SIGN_INS: &[(&str, &str, &str, &[&str])] = &[
         "accessKey",
         &["aws_access_key_id", "aws_secret_access_key", "aws_region"],
     ),
-    ("aws_sm", "aws_auth_type", "assumedRole", &["aws_role_arn", "aws_region"]),
+    (
+        "aws_sm",
+        "aws_auth_type",
+        "assumedRole",
+        &["aws_role_arn", "aws_region"],
+    ),
     ("aws_sm", "aws_auth_type", "serviceRole", &[]),
     (
         "azure_kv",
@@ -122,22 +145,45 @@ const SIGN_INS: &[(&str, &str, &str, &[&str])] = &[
             "azure_vault_url",
         ],
     ),
-    ("azure_kv", "azure_auth_mode", "managed", &["azure_vault_url"]),
-    ("azure_kv", "azure_auth_mode", "default", &["azure_vault_url"]),
-    ("hashicorp_vault", "vault_auth_type", "token", &["vault_addr", "vault_token"]),
+    (
+        "azure_kv",
+        "azure_auth_mode",
+        "managed",
+        &["azure_vault_url"],
+    ),
+    (
+        "azure_kv",
+        "azure_auth_mode",
+        "default",
+        &["azure_vault_url"],
+    ),
+    (
+        "hashicorp_vault",
+        "vault_auth_type",
+        "token",
+        &["vault_addr", "vault_token"],
+    ),
     (
         "hashicorp_vault",
         "vault_auth_type",
         "approle",
         &["vault_addr", "vault_role_id", "vault_secret_id"],
     ),
-    ("hashicorp_vault", "vault_auth_type", "kubernetes", &["vault_addr", "vault_role"]),
+    (
+        "hashicorp_vault",
+        "vault_auth_type",
+        "kubernetes",
+        &["vault_addr", "vault_role"],
+    ),
 ];
 
 fn create(store: &mut Store, call: &Call) -> Outcome {
     let slug = text(&call.body, "slug");
     if !slug.is_empty() && store.find(SECRET_REFERENCES.shared(), slug).is_some() {
-        return Err(Refusal::field("slug", "is taken by another secret reference"));
+        return Err(Refusal::field(
+            "slug",
+            "is taken by another secret reference",
+        ));
     }
     crud::create(&SECRET_REFERENCES, store, call)
 }
@@ -174,7 +220,10 @@ fn check_sign_in(manager: &str, settings: &Item) -> Result<(), Refusal> {
     match required.iter().find(|name| !given(name)) {
         Some(name) => {
             let path = format!("auth_config.{name}");
-            Err(Refusal::field(&path, format_args!("is required for {word}")))
+            Err(Refusal::field(
+                &path,
+                format_args!("is required for {word}"),
+            ))
         }
         None => Ok(()),
     }
@@ -184,10 +233,15 @@ fn check_sign_in(manager: &str, settings: &Item) -> Result<(), Refusal> {
 fn open_to(before: Option<&Item>, change: &mut Item) -> Result<(), Refusal> {
     let all = change.get(ALL_WORKSPACES).and_then(Value::as_bool);
     let listed = change.contains_key(SOME_WORKSPACES);
-    let had_list = before.and_then(|item| item.get(SOME_WORKSPACES)).is_some_and(Value::is_array);
+    let had_list = before
+        .and_then(|item| item.get(SOME_WORKSPACES))
+        .is_some_and(Value::is_array);
     match (all, listed) {
         (Some(true), true) => {
-            return Err(Refusal::field(SOME_WORKSPACES, "cannot be with allow_all_workspaces"));
+            return Err(Refusal::field(
+                SOME_WORKSPACES,
+                "cannot be with allow_all_workspaces",
+            ));
         }
         (Some(false), false) if !had_list => {
             return Err(Refusal::field(
@@ -217,7 +271,11 @@ pub(super) fn check_mappings(
     change: &Item,
 ) -> Result<(), Refusal> {
     let workspace = text(before.unwrap_or(change), "workspace_id");
-    let mappings = change.get("secret_mappings").and_then(Value::as_array).into_iter().flatten();
+    let mappings = change
+        .get("secret_mappings")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     for mapping in mappings.filter_map(Value::as_object) {
         let handle = text(mapping, "secret_reference_id");
         let reference = SECRET_REFERENCES.find(store, ORGANISATION, handle)?;
@@ -235,16 +293,23 @@ pub(super) fn check_mappings(
 fn release(store: &Store, _: &Call, reference: &Item) -> Result<(), Refusal> {
     let names = [text(reference, "id"), text(reference, "slug")];
     for kind in ["integrations", "mcp-integrations", "virtual-keys"] {
-        let user = store.all(Shelf { kind, owner: ORGANISATION }).find(|item| {
-            let mappings = item.get("secret_mappings").and_then(Value::as_array);
-            mappings.into_iter().flatten().any(|mapping| {
-                let named = mapping.get("secret_reference_id").and_then(Value::as_str);
-                named.is_some_and(|named| names.contains(&named))
+        let user = store
+            .all(Shelf {
+                kind,
+                owner: ORGANISATION,
             })
-        });
+            .find(|item| {
+                let mappings = item.get("secret_mappings").and_then(Value::as_array);
+                mappings.into_iter().flatten().any(|mapping| {
+                    let named = mapping.get("secret_reference_id").and_then(Value::as_str);
+                    named.is_some_and(|named| names.contains(&named))
+                })
+            });
         if let Some(user) = user {
             let slug = text(user, "slug");
-            return Err(Refusal::Invalid(format!("The secret reference is in use by `{slug}`")));
+            return Err(Refusal::Invalid(format!(
+                "The secret reference is in use by `{slug}`"
+            )));
         }
     }
     Ok(())

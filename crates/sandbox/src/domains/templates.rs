@@ -20,7 +20,9 @@ fn pieces(template: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = template;
     while let Some((text, tail)) = rest.split_once("{{") {
-        let Some((tag, after)) = tail.split_once("}}") else { break };
+        let Some((tag, after)) = tail.split_once("}}") else {
+            break;
+        };
         pieces.push(Piece::Text(text));
         pieces.push(Piece::Tag(tag.trim()));
         rest = after;
@@ -64,8 +66,9 @@ impl Filling<'_> {
             Value::String(text) => self.fill(text).into(),
             Value::Array(items) => items.iter().map(|item| self.fill_all(item)).collect(),
             Value::Object(fields) => {
-                let fields =
-                    fields.iter().map(|(name, value)| (name.clone(), self.fill_all(value)));
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), self.fill_all(value)));
                 Value::Object(fields.collect())
             }
             other => other.clone(),

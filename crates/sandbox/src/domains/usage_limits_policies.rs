@@ -26,14 +26,20 @@ pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&POLICIES],
     routes: &[
-        get("/policies/usage-limits", |store, call| policies::list(&POLICIES, store, call)),
+        get("/policies/usage-limits", |store, call| {
+            policies::list(&POLICIES, store, call)
+        }),
         get("/policies/usage-limits/{id}", read),
         put("/policies/usage-limits/{id}", update),
         delete("/policies/usage-limits/{id}", |store, call| {
             policies::archive(&POLICIES, store, call)
         }),
         get("/policies/usage-limits/{id}/entities", list_entities),
-        put("/policies/usage-limits/{id}/entities/{entity}/reset", reset_entity).without_body(),
+        put(
+            "/policies/usage-limits/{id}/entities/{entity}/reset",
+            reset_entity,
+        )
+        .without_body(),
     ],
 };
 
@@ -54,7 +60,9 @@ const TYPES: Kind = Kind::Choice(&["cost", "tokens", "requests"]);
 static POLICIES: Resource = Resource {
     fields: &[
         Field::new("conditions", Kind::List(&CONDITIONS)).required(),
-        Field::new("group_by", Kind::List(&GROUPS)).fixed().preset(Preset::EmptyList),
+        Field::new("group_by", Kind::List(&GROUPS))
+            .fixed()
+            .preset(Preset::EmptyList),
         Field::new("type", TYPES).required().fixed(),
         Field::new("credit_limit", Kind::Amount).required(),
         Field::new("name", Kind::Name),
@@ -67,7 +75,10 @@ static POLICIES: Resource = Resource {
         Field::new("workspace_id", Kind::Workspace).fixed(),
         Field::new("target", Kind::Choice(&["llm", "mcp_tools"])).fixed(),
     ],
-    derived: &[policies::TARGET, (USAGE_MAP, |store, _, policy| Some(usage_map(store, policy)))],
+    derived: &[
+        policies::TARGET,
+        (USAGE_MAP, |store, _, policy| Some(usage_map(store, policy))),
+    ],
     list: Listing {
         filters: &[
             Filter::same("workspace_id", Kind::Workspace),
@@ -78,8 +89,15 @@ static POLICIES: Resource = Resource {
         ..Listing::USUAL
     },
     reads: SHOWN,
-    hooks: Hooks { admit, ..Hooks::NONE },
-    ..policies::resource("usage-limits-policies", "policy-usage-limits", "/policies/usage-limits")
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
+    ..policies::resource(
+        "usage-limits-policies",
+        "policy-usage-limits",
+        "/policies/usage-limits",
+    )
 };
 
 const SHOWN: &[&str] = &[
@@ -113,22 +131,26 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     // What counts is how the policy will stand.
     let value = |name: &str| {
         let kept = || draft.before.and_then(|policy| policy.get(name));
-        change.get(name).or_else(kept).filter(|value| !value.is_null())
+        change
+            .get(name)
+            .or_else(kept)
+            .filter(|value| !value.is_null())
     };
     let number = |name: &str| value(name).and_then(Value::as_f64);
     match (number("alert_threshold"), number("credit_limit")) {
         (Some(0.0), _) => Err(Refusal::field("alert_threshold", "must be above 0")),
-        (Some(alert), Some(limit)) if alert >= limit => {
-            Err(Refusal::field("alert_threshold", "must be below credit_limit"))
-        }
+        (Some(alert), Some(limit)) if alert >= limit => Err(Refusal::field(
+            "alert_threshold",
+            "must be below credit_limit",
+        )),
         (_, Some(limit))
             if limit < FEWEST_TOKENS && value("type").is_some_and(|kind| kind == "tokens") =>
         {
             Err(Refusal::field("credit_limit", "must be 100 tokens or more"))
         }
-        _ if value("periodic_reset").is_some() && value("periodic_reset_days").is_some() => {
-            Err(Refusal::field("periodic_reset", "cannot be with periodic_reset_days"))
-        }
+        _ if value("periodic_reset").is_some() && value("periodic_reset_days").is_some() => Err(
+            Refusal::field("periodic_reset", "cannot be with periodic_reset_days"),
+        ),
         _ => Ok(()),
     }
 }
@@ -136,18 +158,30 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 /// The groups of a policy, each with what it has used since its budget was last reset, in US dollars.
 fn entities<'s>(store: &'s Store, policy: &'s Item) -> impl Iterator<Item = Item> + 's {
     let workspace = workspaces::resolve(store, text(policy, "workspace_id"));
-    let workspace = workspace.map(|workspace| text(workspace, "slug")).unwrap_or_default();
-    store.all(Shelf { kind: ENTITIES, owner: text(policy, "id") }).map(move |entity| {
-        let group = text(entity, "value_key").strip_prefix("metadata.").unwrap_or_default();
-        let since = [text(entity, RESET_AT), text(policy, "created_at")];
-        let since = since.into_iter().find_map(clock::seconds).unwrap_or_default();
-        let label = group.split_once(':').unwrap_or_default();
-        let cents = analytics::spent(store, workspace, label, since);
-        let mut entity = entity.clone();
-        entity.remove(RESET_AT);
-        entity.insert("current_usage".to_owned(), (cents.round() / 100.0).into());
-        entity
-    })
+    let workspace = workspace
+        .map(|workspace| text(workspace, "slug"))
+        .unwrap_or_default();
+    store
+        .all(Shelf {
+            kind: ENTITIES,
+            owner: text(policy, "id"),
+        })
+        .map(move |entity| {
+            let group = text(entity, "value_key")
+                .strip_prefix("metadata.")
+                .unwrap_or_default();
+            let since = [text(entity, RESET_AT), text(policy, "created_at")];
+            let since = since
+                .into_iter()
+                .find_map(clock::seconds)
+                .unwrap_or_default();
+            let label = group.split_once(':').unwrap_or_default();
+            let cents = analytics::spent(store, workspace, label, since);
+            let mut entity = entity.clone();
+            entity.remove(RESET_AT);
+            entity.insert("current_usage".to_owned(), (cents.round() / 100.0).into());
+            entity
+        })
 }
 
 fn is_exhausted(policy: &Item, entity: &Item) -> bool {
@@ -156,7 +190,11 @@ fn is_exhausted(policy: &Item, entity: &Item) -> bool {
 }
 
 fn state(policy: &Item, entity: &Item) -> &'static str {
-    if is_exhausted(policy, entity) { "exhausted" } else { "active" }
+    if is_exhausted(policy, entity) {
+        "exhausted"
+    } else {
+        "active"
+    }
 }
 
 fn usage_map(store: &Store, policy: &Item) -> Value {
@@ -192,7 +230,10 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     if let Some(Value::String(value_key)) = call.body.get("reset_usage_for_value") {
         let owner = call.handle();
         let named = store
-            .all(Shelf { kind: ENTITIES, owner })
+            .all(Shelf {
+                kind: ENTITIES,
+                owner,
+            })
             .find(|entity| text(entity, "value_key") == value_key)
             .map(id_of);
         forget_usage(store, owner, &named.unwrap_or_default());
@@ -221,13 +262,24 @@ fn reset_entity(store: &mut Store, call: &Call) -> Outcome {
     let handle = call.path.get(1).cloned().unwrap_or_default();
     match forget_usage(store, call.handle(), &handle) {
         true => Ok(done()),
-        false => Err(Refusal::Missing { object: "entity", handle }),
+        false => Err(Refusal::Missing {
+            object: "entity",
+            handle,
+        }),
     }
 }
 
 /// Sets the usage of one entity of a policy to zero, if there is such an entity.
 fn forget_usage(store: &mut Store, policy: &str, entity: &str) -> bool {
     let now = store.clock.now();
-    let entity = store.find_mut(Shelf { kind: ENTITIES, owner: policy }, entity);
-    entity.map(|entity| entity.insert(RESET_AT.to_owned(), now.into())).is_some()
+    let entity = store.find_mut(
+        Shelf {
+            kind: ENTITIES,
+            owner: policy,
+        },
+        entity,
+    );
+    entity
+        .map(|entity| entity.insert(RESET_AT.to_owned(), now.into()))
+        .is_some()
 }

@@ -26,7 +26,10 @@ pub(super) static DOMAIN: Domain = Domain {
         post("/admin/users/invites/{id}/resend", resend),
         // Invitations are deleted and made again, never changed; the API says so with a 404.
         put("/admin/users/invites/{id}", |_, call| {
-            Err(Refusal::Missing { object: "invitation to change", handle: call.handle().into() })
+            Err(Refusal::Missing {
+                object: "invitation to change",
+                handle: call.handle().into(),
+            })
         }),
     ],
 };
@@ -40,7 +43,9 @@ static INVITES: Resource = Resource {
     fields: &[
         Field::new("email", Kind::Name).required(),
         Field::new("role", Kind::Choice(ROLES)).required(),
-        Field::new("workspaces", Kind::List(&GRANTS)).nullable().preset(Preset::EmptyList),
+        Field::new("workspaces", Kind::List(&GRANTS))
+            .nullable()
+            .preset(Preset::EmptyList),
         Field::new("workspace_api_key_details", Kind::Shape(&KEY)),
     ],
     derived: &[("invite_link", |_, _, invite| Some(link(invite)))],
@@ -50,13 +55,19 @@ static INVITES: Resource = Resource {
         filters: &[
             Filter::same("role", Kind::Choice(ROLES)),
             BY_EMAIL,
-            Filter::same("status", Kind::Choice(&["pending", "cancelled", "accepted", "expired"])),
+            Filter::same(
+                "status",
+                Kind::Choice(&["pending", "cancelled", "accepted", "expired"]),
+            ),
         ],
         shows: SHOWN,
     },
     reads: SHOWN,
     creates: &["id", "invite_link"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("user-invites", "invite", "/admin/users/invites")
 };
 
@@ -74,10 +85,15 @@ const SHOWN: &[&str] = &[
     "invited_by",
 ];
 
-static GRANT: Shape =
-    Shape::of(&[Field::new("id", Kind::Workspace).required(), Field::new("role", ROLE).required()]);
+static GRANT: Shape = Shape::of(&[
+    Field::new("id", Kind::Workspace).required(),
+    Field::new("role", ROLE).required(),
+]);
 
-static GRANTS: List = List { unique: Some("id"), ..List::of(Kind::Shape(&GRANT)) };
+static GRANTS: List = List {
+    unique: Some("id"),
+    ..List::of(Kind::Shape(&GRANT))
+};
 
 static SCOPES: List = List::of(Kind::Name);
 
@@ -85,8 +101,15 @@ static KEY: Shape = Shape::of(&[Field::new("scopes", Kind::List(&SCOPES)).requir
 
 /// The link a person is sent; each sending makes another.
 fn link(invite: &Item) -> Value {
-    let sent = invite.get("sent").and_then(Value::as_u64).unwrap_or_default();
-    format!("https://sandbox.example.com/join/{}-{sent}", text(invite, "id")).into()
+    let sent = invite
+        .get("sent")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    format!(
+        "https://sandbox.example.com/join/{}-{sent}",
+        text(invite, "id")
+    )
+    .into()
 }
 
 fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
@@ -97,13 +120,17 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         return Err(Refusal::field("email", "must be an e-mail address"));
     }
     if users::has_joined(store, &email) {
-        return Err(Refusal::Conflict(format!("`{email}` has joined the organisation already")));
+        return Err(Refusal::Conflict(format!(
+            "`{email}` has joined the organisation already"
+        )));
     }
     let is_open = |other: &Item| {
         text(other, "status") == "pending" && text(other, "email").eq_ignore_ascii_case(&email)
     };
     if store.all(INVITES.shared()).any(is_open) {
-        return Err(Refusal::Conflict(format!("`{email}` has a pending invitation already")));
+        return Err(Refusal::Conflict(format!(
+            "`{email}` has a pending invitation already"
+        )));
     }
     invite.insert("status".to_owned(), "pending".into());
     invite.insert("invited_by".to_owned(), users::OWNER.into());
@@ -116,13 +143,23 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 fn resend(store: &mut Store, call: &Call) -> Outcome {
     let invite = INVITES.find(store, ORGANISATION, call.handle())?;
     if !["pending", "expired"].contains(&text(invite, "status")) {
-        let text = format!("The invitation is {} and cannot be sent again", text(invite, "status"));
+        let text = format!(
+            "The invitation is {} and cannot be sent again",
+            text(invite, "status")
+        );
         return Err(Refusal::Invalid(text));
     }
     let (id, expires_at) = (id_of(invite), store.clock.in_days(DAYS));
-    let sent = invite.get("sent").and_then(Value::as_u64).unwrap_or_default() + 1;
+    let sent = invite
+        .get("sent")
+        .and_then(Value::as_u64)
+        .unwrap_or_default()
+        + 1;
     let Some(invite) = store.find_mut(INVITES.shared(), &id) else {
-        return Err(Refusal::Missing { object: INVITES.object, handle: id });
+        return Err(Refusal::Missing {
+            object: INVITES.object,
+            handle: id,
+        });
     };
     invite.insert("sent".to_owned(), sent.into());
     invite.insert("status".to_owned(), "pending".into());
@@ -140,13 +177,25 @@ pub(crate) fn settle(store: &mut Store) {
         ("new-analyst@example.com", "expires_at", in_days(DAYS - 1)),
         ("former-intern@example.com", "status", "expired".into()),
         ("former-intern@example.com", "created_at", days_ago(31)),
-        ("former-intern@example.com", "expires_at", days_ago(31 - DAYS)),
+        (
+            "former-intern@example.com",
+            "expires_at",
+            days_ago(31 - DAYS),
+        ),
         ("agency-partner@example.com", "status", "cancelled".into()),
         ("agency-partner@example.com", "created_at", days_ago(10)),
-        ("agency-partner@example.com", "expires_at", days_ago(10 - DAYS)),
+        (
+            "agency-partner@example.com",
+            "expires_at",
+            days_ago(10 - DAYS),
+        ),
     ] {
-        let invite = store.all(INVITES.shared()).find(|invite| text(invite, "email") == email);
-        let Some(id) = invite.map(id_of) else { continue };
+        let invite = store
+            .all(INVITES.shared())
+            .find(|invite| text(invite, "email") == email);
+        let Some(id) = invite.map(id_of) else {
+            continue;
+        };
         if let Some(invite) = store.find_mut(INVITES.shared(), &id) {
             invite.insert(field.to_owned(), value);
         }

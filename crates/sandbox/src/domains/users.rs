@@ -44,11 +44,18 @@ static USERS: Resource = Resource {
     list: Listing {
         paging: Paging::camel_case(50, usize::MAX),
         envelope: Envelope::LIST,
-        filters: &[Filter::same("role", Kind::Choice(&["admin", "member", "owner"])), BY_EMAIL],
+        filters: &[
+            Filter::same("role", Kind::Choice(&["admin", "member", "owner"])),
+            BY_EMAIL,
+        ],
         shows: SHOWN,
     },
     reads: SHOWN,
-    hooks: Hooks { admit, release, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        release,
+        ..Hooks::NONE
+    },
     ..Resource::new("users", "user", "/admin/users")
 };
 
@@ -106,19 +113,26 @@ pub(crate) fn settle(store: &mut Store) {
             "id": id, "first_name": first, "last_name": last, "email": email, "role": role,
             "created_at": now, "last_updated_at": now,
         });
-        store.insert(USERS.shared(), user.as_object().cloned().unwrap_or_default());
+        store.insert(
+            USERS.shared(),
+            user.as_object().cloned().unwrap_or_default(),
+        );
     }
 }
 
 fn spare_the_owner(user: &Item) -> Result<(), Refusal> {
     match text(user, "role") {
-        "owner" => Err(Refusal::Forbidden("The owner cannot be changed or removed".to_owned())),
+        "owner" => Err(Refusal::Forbidden(
+            "The owner cannot be changed or removed".to_owned(),
+        )),
         _ => Ok(()),
     }
 }
 
 fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
-    let Some(user) = draft.before else { return Ok(()) };
+    let Some(user) = draft.before else {
+        return Ok(());
+    };
     spare_the_owner(user)?;
     match draft.change.get("role") {
         Some(role) if user.get("role") == Some(role) => {

@@ -64,11 +64,16 @@ pub(super) fn find<'s>(
         }
     };
     let handle = || asked.unwrap_or("default").to_owned();
-    found.ok_or_else(|| Refusal::Missing { object: "version", handle: handle() })
+    found.ok_or_else(|| Refusal::Missing {
+        object: "version",
+        handle: handle(),
+    })
 }
 
 fn numbered<'s>(store: &'s Store, shelf: Shelf<'_>, number: u64) -> Option<&'s Item> {
-    store.all(shelf).find(|version| version.get(NUMBER).and_then(Value::as_u64) == Some(number))
+    store
+        .all(shelf)
+        .find(|version| version.get(NUMBER).and_then(Value::as_u64) == Some(number))
 }
 
 /// Publishes the version whose number the call gives.
@@ -81,9 +86,15 @@ pub(super) fn publish(
     const WHICH: &[Field] = &[Field::new(NUMBER, Kind::Whole(1, i64::MAX)).required()];
     let id = id_of(resource.find(store, ORGANISATION, call.handle())?);
     let given = check::body(store, WHICH, &call.body, Occasion::Create)?;
-    let number = given.get(NUMBER).and_then(Value::as_u64).unwrap_or_default();
+    let number = given
+        .get(NUMBER)
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     if numbered(store, Shelf { kind, owner: &id }, number).is_none() {
-        return Err(Refusal::Missing { object: "version", handle: number.to_string() });
+        return Err(Refusal::Missing {
+            object: "version",
+            handle: number.to_string(),
+        });
     }
     let now = store.clock.now();
     if let Some(item) = store.find_mut(resource.shared(), &id) {
@@ -101,7 +112,9 @@ pub(super) fn begin(
     id: &str,
     fields: &[&str],
 ) {
-    let Some(item) = store.find_mut(items, id) else { return };
+    let Some(item) = store.find_mut(items, id) else {
+        return;
+    };
     item.insert(DEFAULT.to_owned(), 1.into());
     let content = take(item, fields);
     append(store, Shelf { kind, owner: id }, content);
@@ -109,7 +122,9 @@ pub(super) fn begin(
 
 /// Takes the fields that belong to a version out of an item, or out of what a caller wrote.
 pub(super) fn take(item: &mut Item, fields: &[&str]) -> Item {
-    let taken = fields.iter().filter_map(|&name| Some((name.to_owned(), item.remove(name)?)));
+    let taken = fields
+        .iter()
+        .filter_map(|&name| Some((name.to_owned(), item.remove(name)?)));
     taken.collect()
 }
 

@@ -57,8 +57,12 @@ static VIRTUAL_KEYS: Resource = Resource {
         // The live API has the field and never fills it.
         ("key", |_, _, _| Some("".into())),
         ("masked_api_key", |_, _, item| Some(masked_key(item))),
-        ("ai_provider_name", |_, _, item| item.get("provider").cloned()),
-        ("model_config", |_, call, item| Some(shown_settings(call, item))),
+        ("ai_provider_name", |_, _, item| {
+            item.get("provider").cloned()
+        }),
+        ("model_config", |_, call, item| {
+            Some(shown_settings(call, item))
+        }),
         ("rate_limits", |_, call, item| Some(rate_limits(call, item))),
         ("workspace_name", |store, _, item| {
             let workspace = workspaces::resolve(store, text(item, "workspace_id")).ok()?;
@@ -111,7 +115,10 @@ static VIRTUAL_KEYS: Resource = Resource {
         "object",
     ],
     creates: &["slug"],
-    hooks: Hooks { admit, ..Hooks::NONE },
+    hooks: Hooks {
+        admit,
+        ..Hooks::NONE
+    },
     ..Resource::new("virtual-keys", "virtual-key", "/virtual-keys")
 };
 
@@ -170,9 +177,18 @@ const NO_SETTINGS: &[&str] = &[
 fn keep_settings(body: &Item, before: Option<&Item>, change: &mut Item) {
     let old = before.and_then(|item| item.get(SETTINGS)?.as_object());
     let mut settings = old.cloned().unwrap_or_default();
-    let own = body.iter().filter(|(name, _)| !NO_SETTINGS.contains(&name.as_str()));
-    let together = body.get("model_config").and_then(Value::as_object).into_iter().flatten();
-    settings.extend(own.chain(together).map(|(name, value)| (name.clone(), value.clone())));
+    let own = body
+        .iter()
+        .filter(|(name, _)| !NO_SETTINGS.contains(&name.as_str()));
+    let together = body
+        .get("model_config")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    settings.extend(
+        own.chain(together)
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     settings.retain(|_, value| !value.is_null());
     change.insert(SETTINGS.to_owned(), Value::Object(settings));
 }
@@ -200,8 +216,11 @@ fn rate_limits(call: &Call, item: &Item) -> Value {
 fn from_provider(store: &Store, provider: &Item) -> Item {
     let mut item = provider.clone();
     let integration = providers::integration(store, provider);
-    let of_integration =
-        |name: &str| integration.and_then(|integration| integration.get(name)).cloned();
+    let of_integration = |name: &str| {
+        integration
+            .and_then(|integration| integration.get(name))
+            .cloned()
+    };
     for (name, value) in [
         ("provider", of_integration("ai_provider_id")),
         ("key", of_integration("key")),
@@ -217,7 +236,10 @@ fn providers_in<'s>(store: &'s Store, workspace: Option<&str>) -> Vec<&'s Item> 
     let places = workspaces::all(store).map(id_of);
     let places = places.filter(|id| workspace.is_none_or(|workspace| workspace == id));
     let places: Vec<String> = places.collect();
-    places.iter().flat_map(|id| store.all(providers::shelf(id))).collect()
+    places
+        .iter()
+        .flat_map(|id| store.all(providers::shelf(id)))
+        .collect()
 }
 
 /// The id of the workspace a call names, if it names one.
@@ -232,20 +254,29 @@ fn asked_workspace(store: &Store, call: &Call) -> Result<Option<String>, Refusal
 fn list(store: &mut Store, call: &Call) -> Outcome {
     let workspace = asked_workspace(store, call)?;
     let is_asked = |item: &&Item| {
-        workspace.as_deref().is_none_or(|workspace| text(item, "workspace_id") == workspace)
+        workspace
+            .as_deref()
+            .is_none_or(|workspace| text(item, "workspace_id") == workspace)
     };
     let own = store.all(VIRTUAL_KEYS.shared()).filter(is_asked).cloned();
     let made = providers_in(store, workspace.as_deref()).into_iter();
-    let all: Vec<Item> = own.chain(made.map(|item| from_provider(store, item))).collect();
+    let all: Vec<Item> = own
+        .chain(made.map(|item| from_provider(store, item)))
+        .collect();
     let listing = &VIRTUAL_KEYS.list;
     let (page, more) = listing.paging.cut(call, &all)?;
     let show = |item| crud::show(&VIRTUAL_KEYS, store, call, item, listing.shows);
-    Ok(listing.envelope.wrap(all.len(), more, page.iter().map(show).collect()))
+    Ok(listing
+        .envelope
+        .wrap(all.len(), more, page.iter().map(show).collect()))
 }
 
 /// The provider a path names, if no virtual key has its slug.
 fn named_provider<'s>(store: &'s Store, call: &Call) -> Option<&'s Item> {
-    if VIRTUAL_KEYS.find(store, ORGANISATION, call.handle()).is_ok() {
+    if VIRTUAL_KEYS
+        .find(store, ORGANISATION, call.handle())
+        .is_ok()
+    {
         return None;
     }
     let workspace = asked_workspace(store, call).ok()?;
@@ -269,7 +300,13 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
     match named_provider(store, call) {
         Some(provider) => {
             let item = from_provider(store, provider);
-            Ok(crud::show(&VIRTUAL_KEYS, store, call, &item, VIRTUAL_KEYS.reads))
+            Ok(crud::show(
+                &VIRTUAL_KEYS,
+                store,
+                call,
+                &item,
+                VIRTUAL_KEYS.reads,
+            ))
         }
         None => crud::get(&VIRTUAL_KEYS, store, call),
     }

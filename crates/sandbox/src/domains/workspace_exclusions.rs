@@ -16,15 +16,29 @@ pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
     routes: &[
-        get("/workspace-exclusions/input-guardrails", |store, _| Ok(list(store, INPUT))),
-        put("/workspace-exclusions/input-guardrails", |store, call| update(store, call, INPUT)),
-        get("/workspace-exclusions/output-guardrails", |store, _| Ok(list(store, OUTPUT))),
-        put("/workspace-exclusions/output-guardrails", |store, call| update(store, call, OUTPUT)),
+        get("/workspace-exclusions/input-guardrails", |store, _| {
+            Ok(list(store, INPUT))
+        }),
+        put("/workspace-exclusions/input-guardrails", |store, call| {
+            update(store, call, INPUT)
+        }),
+        get("/workspace-exclusions/output-guardrails", |store, _| {
+            Ok(list(store, OUTPUT))
+        }),
+        put("/workspace-exclusions/output-guardrails", |store, call| {
+            update(store, call, OUTPUT)
+        }),
     ],
 };
 
-const INPUT: Shelf<'static> = Shelf { kind: "input-guardrail-exclusions", owner: ORGANISATION };
-const OUTPUT: Shelf<'static> = Shelf { kind: "output-guardrail-exclusions", owner: ORGANISATION };
+const INPUT: Shelf<'static> = Shelf {
+    kind: "input-guardrail-exclusions",
+    owner: ORGANISATION,
+};
+const OUTPUT: Shelf<'static> = Shelf {
+    kind: "output-guardrail-exclusions",
+    owner: ORGANISATION,
+};
 
 /// What was said of each workspace.
 fn list(store: &Store, shelf: Shelf<'static>) -> Value {
@@ -39,7 +53,10 @@ static ROW: Shape = Shape::of(&[
     Field::new("excluded", Kind::Flag).required(),
 ]);
 
-static ROWS: List = List { unique: Some("workspace_id"), ..List::of(Kind::Shape(&ROW)) };
+static ROWS: List = List {
+    unique: Some("workspace_id"),
+    ..List::of(Kind::Shape(&ROW))
+};
 
 const CHANGE: &[Field] = &[
     Field::new("workspaces", Kind::List(&ROWS)).required(),
@@ -52,13 +69,20 @@ fn update(store: &mut Store, call: &Call, shelf: Shelf<'static>) -> Outcome {
     if flag(&given, "override_existing") {
         store.clear(shelf);
     }
-    let rows = given.get("workspaces").and_then(Value::as_array).into_iter().flatten();
+    let rows = given
+        .get("workspaces")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     for row in rows.filter_map(Value::as_object) {
         let (id, excluded) = (text(row, "workspace_id"), flag(row, "excluded"));
         if let Some(known) = store.find_mut(shelf, id) {
             known.insert("excluded".to_owned(), excluded.into());
         } else {
-            let fresh = [("id".to_owned(), id.into()), ("excluded".to_owned(), excluded.into())];
+            let fresh = [
+                ("id".to_owned(), id.into()),
+                ("excluded".to_owned(), excluded.into()),
+            ];
             store.insert(shelf, Item::from_iter(fresh));
         }
     }

@@ -65,7 +65,10 @@ const IN_WORKSPACE: &[&str] = &[
 ];
 
 fn shelf(workspace: &str) -> Shelf<'_> {
-    Shelf { kind: KIND, owner: workspace }
+    Shelf {
+        kind: KIND,
+        owner: workspace,
+    }
 }
 
 /// A membership joined with its user.
@@ -93,13 +96,16 @@ fn whole(store: &Store, workspace: &str, member: &Item) -> Item {
 /// The members of a workspace, for its own answer.
 pub(super) fn in_workspace(store: &Store, workspace: &str) -> Value {
     let members = store.all(shelf(workspace));
-    members.map(|member| pick(&whole(store, workspace, member), IN_WORKSPACE)).collect()
+    members
+        .map(|member| pick(&whole(store, workspace, member), IN_WORKSPACE))
+        .collect()
 }
 
 /// The ids of the workspaces a user is in.
 pub(super) fn workspaces_of(store: &Store, user: &str) -> Vec<String> {
     let all = workspaces::all(store).map(id_of);
-    all.filter(|workspace| store.find(shelf(workspace), user).is_some()).collect()
+    all.filter(|workspace| store.find(shelf(workspace), user).is_some())
+        .collect()
 }
 
 /// Puts users, who must exist, into a workspace.
@@ -107,7 +113,10 @@ pub(super) fn join(store: &mut Store, workspace: &str, members: &[(String, Strin
     let now = store.clock.now();
     for (user, role) in members {
         let member = json!({ "id": user, "role": role, "created_at": now, "last_updated_at": now });
-        store.insert(shelf(workspace), member.as_object().cloned().unwrap_or_default());
+        store.insert(
+            shelf(workspace),
+            member.as_object().cloned().unwrap_or_default(),
+        );
     }
 }
 
@@ -129,10 +138,16 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
     Ok(Envelope::LIST.wrap(kept.len(), more, page))
 }
 
-static GRANT: Shape =
-    Shape::of(&[Field::new("id", Kind::Name).required(), Field::new("role", ROLE).required()]);
+static GRANT: Shape = Shape::of(&[
+    Field::new("id", Kind::Name).required(),
+    Field::new("role", ROLE).required(),
+]);
 
-static GRANTS: List = List { least: 1, unique: Some("id"), ..List::of(Kind::Shape(&GRANT)) };
+static GRANTS: List = List {
+    least: 1,
+    unique: Some("id"),
+    ..List::of(Kind::Shape(&GRANT))
+};
 
 const ADD: &[Field] = &[Field::new("users", Kind::List(&GRANTS)).required()];
 
@@ -140,7 +155,11 @@ const ADD: &[Field] = &[Field::new("users", Kind::List(&GRANTS)).required()];
 fn add(store: &mut Store, call: &Call) -> Outcome {
     let workspace = id_of(workspaces::resolve(store, call.handle())?);
     let given = check::body(store, ADD, &call.body, Occasion::Create)?;
-    let grants = given.get("users").and_then(Value::as_array).into_iter().flatten();
+    let grants = given
+        .get("users")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let mut members = Vec::new();
     for grant in grants.filter_map(Value::as_object) {
         let user = id_of(users::find(store, text(grant, "id"))?);
@@ -160,7 +179,10 @@ fn named<'s>(store: &'s Store, call: &Call) -> Result<(String, &'s Item), Refusa
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
     let missing = || match users::has_left(store, handle) {
         true => Refusal::Forbidden(format!("User `{handle}` is not open to this key")),
-        false => Refusal::Missing { object: "workspace-user", handle: handle.to_owned() },
+        false => Refusal::Missing {
+            object: "workspace-user",
+            handle: handle.to_owned(),
+        },
     };
     let member = store.find(shelf(&workspace), handle).ok_or_else(missing)?;
     Ok((workspace, member))
@@ -171,7 +193,10 @@ fn show_one(store: &mut Store, call: &Call) -> Outcome {
     let (workspace, member) = named(store, call)?;
     let mut shown = whole(store, &workspace, member);
     shown.shift_remove("id");
-    shown.insert("role".to_owned(), format!("ws-{}", text(member, "role")).into());
+    shown.insert(
+        "role".to_owned(),
+        format!("ws-{}", text(member, "role")).into(),
+    );
     Ok(Value::Object(shown))
 }
 

@@ -42,26 +42,47 @@ static WORKSPACES: Resource = Resource {
         Field::new("icon", Kind::Text),
         Field::new("defaults", Kind::Shape(&DEFAULTS)).preset(Preset::Null),
         Field::new("users", Kind::List(&USERS)).fixed(),
-        Field::new("usage_limits", Kind::List(&USAGE_LIMITS)).nullable().preset(Preset::Null),
-        Field::new("rate_limits", Kind::List(&RATE_LIMITS)).nullable().preset(Preset::Null),
+        Field::new("usage_limits", Kind::List(&USAGE_LIMITS))
+            .nullable()
+            .preset(Preset::Null),
+        Field::new("rate_limits", Kind::List(&RATE_LIMITS))
+            .nullable()
+            .preset(Preset::Null),
     ],
     derived: &[
-        ("name", |_, call, workspace| Some(display_name(call, workspace))),
-        ("is_default", |_, _, workspace| Some(u8::from(flag(workspace, "is_default")).into())),
+        ("name", |_, call, workspace| {
+            Some(display_name(call, workspace))
+        }),
+        ("is_default", |_, _, workspace| {
+            Some(u8::from(flag(workspace, "is_default")).into())
+        }),
         ("icon", |_, _, workspace| Some(icon(workspace))),
         ("security_settings", |_, _, _| Some(security_settings())),
         ("settings", |_, _, _| Some(settings())),
         ("creation_source", |_, _, workspace| {
-            Some(if flag(workspace, "is_default") { "default" } else { "api" }.into())
+            Some(
+                if flag(workspace, "is_default") {
+                    "default"
+                } else {
+                    "api"
+                }
+                .into(),
+            )
         }),
         ("created_by", |_, _, _| Some(users::OWNER.into())),
-        ("users", |store, _, item| Some(members::in_workspace(store, text(item, "id")))),
+        ("users", |store, _, item| {
+            Some(members::in_workspace(store, text(item, "id")))
+        }),
     ],
     list: Listing {
         paging: Paging::zero_based(50, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
-            Filter { param: "name", kind: Kind::Text, keeps: Some(has_name_part) },
+            Filter {
+                param: "name",
+                kind: Kind::Text,
+                keeps: Some(has_name_part),
+            },
             Filter {
                 param: "exact_name",
                 kind: Kind::Text,
@@ -100,7 +121,11 @@ static WORKSPACES: Resource = Resource {
         "object",
     ],
     creates: SHOWN,
-    hooks: Hooks { admit, release, created },
+    hooks: Hooks {
+        admit,
+        release,
+        created,
+    },
     ..Resource::new("workspaces", "workspace", "/admin/workspaces")
 };
 
@@ -191,9 +216,13 @@ fn security_settings() -> Value {
         "organisationAdminsViewLogMetadata",
     ];
     let by_role = ROLES.iter().flat_map(|(role, may, things)| {
-        things.iter().map(move |thing| (format!("{role}{thing}"), Value::Bool(*may)))
+        things
+            .iter()
+            .map(move |thing| (format!("{role}{thing}"), Value::Bool(*may)))
     });
-    let others = OTHERS.iter().map(|&name| (name.to_owned(), Value::Bool(true)));
+    let others = OTHERS
+        .iter()
+        .map(|&name| (name.to_owned(), Value::Bool(true)));
     Value::Object(by_role.chain(others).collect())
 }
 
@@ -218,7 +247,10 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
     let mut shown = crud::get(&WORKSPACES, store, call).map_err(|refusal| {
         let handle = call.handle();
         match store.was_removed(WORKSPACES.kind, handle) {
-            true => Refusal::Missing { object: WORKSPACES.object, handle: handle.to_owned() },
+            true => Refusal::Missing {
+                object: WORKSPACES.object,
+                handle: handle.to_owned(),
+            },
             false => refusal,
         }
     })?;
@@ -230,8 +262,14 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
 
 /// The `defaults` of an update take the place of all there were.
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
-    if call.body.get("security_settings").is_some_and(|settings| !settings.is_null()) {
-        return Err(Refusal::Invalid("Workspace override is not enabled".to_owned()));
+    if call
+        .body
+        .get("security_settings")
+        .is_some_and(|settings| !settings.is_null())
+    {
+        return Err(Refusal::Invalid(
+            "Workspace override is not enabled".to_owned(),
+        ));
     }
     if draft.before.is_none() {
         for user in named_users(draft.change) {
@@ -248,7 +286,9 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
 /// What a workspace gives to its calls and keys must be there, and the config must be its own.
 fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> Result<(), Refusal> {
     guardrails::check_named(store, defaults)?;
-    let Some(Value::String(config)) = defaults.get("user_api_key_config") else { return Ok(()) };
+    let Some(Value::String(config)) = defaults.get("user_api_key_config") else {
+        return Ok(());
+    };
     let place = configs::resolve(store, config)?.get("workspace_id");
     match place == workspace.and_then(|workspace| workspace.get("id")) {
         true => Ok(()),
@@ -261,13 +301,22 @@ fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> R
 
 /// The ids of the users a new workspace is to have.
 fn named_users(workspace: &Item) -> Vec<String> {
-    let users = workspace.get("users").and_then(Value::as_array).into_iter().flatten();
-    users.filter_map(|user| user.as_str().map(str::to_owned)).collect()
+    let users = workspace
+        .get("users")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    users
+        .filter_map(|user| user.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
     let users = store.find(shelf, id).map(named_users).unwrap_or_default();
-    let members: Vec<_> = users.into_iter().map(|user| (user, "member".to_owned())).collect();
+    let members: Vec<_> = users
+        .into_iter()
+        .map(|user| (user, "member".to_owned()))
+        .collect();
     members::join(store, id, &members);
 }
 
@@ -280,7 +329,9 @@ fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> 
         return Err(Refusal::field("name", "must repeat the workspace's name"));
     }
     if flag(workspace, "is_default") {
-        return Err(Refusal::Invalid("The default workspace cannot be deleted".to_owned()));
+        return Err(Refusal::Invalid(
+            "The default workspace cannot be deleted".to_owned(),
+        ));
     }
     match cascade::holder(store, text(workspace, "id")) {
         Some(things) => {

@@ -12,7 +12,12 @@ use crate::{
 pub(super) fn settle(store: &mut Store) {
     let servers = [
         server(
-            ("team_sheets", "v1", "Team Sheets", "Reads and writes spreadsheets"),
+            (
+                "team_sheets",
+                "v1",
+                "Team Sheets",
+                "Reads and writes spreadsheets",
+            ),
             json!({
                 "config": { "command": "sheets-mcp", "args": ["--stdio"],
                     "env": { "SHEETS_TOKEN": "sandbox-sheets-token" } },
@@ -21,7 +26,12 @@ pub(super) fn settle(store: &mut Store) {
             }),
         ),
         server(
-            ("ticket_desk", "v1", "Ticket Desk", "Finds and answers tickets"),
+            (
+                "ticket_desk",
+                "v1",
+                "Ticket Desk",
+                "Finds and answers tickets",
+            ),
             json!({
                 "config": { "command": "tickets-mcp", "args": [], "env": {} },
                 "oauth_config": { "client_id": "sandbox-tickets", "client_secret": "sandbox-tickets-secret" },
@@ -62,7 +72,12 @@ pub(super) fn settle(store: &mut Store) {
     // The live API has been seen to write ids both ways.
     for (name, version, id, config) in [
         ("support-tools", "v1", json!(41), support),
-        ("research-tools", "v2", json!("e4c10000-0000-4000-8000-000000000042"), research),
+        (
+            "research-tools",
+            "v2",
+            json!("e4c10000-0000-4000-8000-000000000042"),
+            research,
+        ),
     ] {
         let gateway = json!({ "gateway_saved_name": name, "gateway_version": version,
             "gateway_id": id, "servers_config": config });

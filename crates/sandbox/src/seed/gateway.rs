@@ -12,8 +12,20 @@ pub(super) fn mcp_servers() -> Vec<Step> {
         post("/v1/mcp-servers", body)
     };
     vec![
-        server("Issues", "issues", "issue-tracker", "ws-shared", "Finds and files issues"),
-        server("Support Issues", "support-issues", "issue-tracker", "ws-support-bot", "Only reads"),
+        server(
+            "Issues",
+            "issues",
+            "issue-tracker",
+            "ws-shared",
+            "Finds and files issues",
+        ),
+        server(
+            "Support Issues",
+            "support-issues",
+            "issue-tracker",
+            "ws-support-bot",
+            "Only reads",
+        ),
         put(
             "/v1/mcp-servers/support-issues/capabilities",
             json!({ "capabilities": [
@@ -22,8 +34,17 @@ pub(super) fn mcp_servers() -> Vec<Step> {
                 { "type": "tool", "name": "assign_issue", "enabled": false },
             ] }),
         ),
-        server("Research Papers", "papers", "documents", "ws-research", "What was read so far"),
-        put("/v1/mcp-servers/papers/user-access", json!({ "default_user_access": "deny" })),
+        server(
+            "Research Papers",
+            "papers",
+            "documents",
+            "ws-research",
+            "What was read so far",
+        ),
+        put(
+            "/v1/mcp-servers/papers/user-access",
+            json!({ "default_user_access": "deny" }),
+        ),
     ]
 }
 

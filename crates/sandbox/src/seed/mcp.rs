@@ -80,7 +80,9 @@ fn issue_tracker() -> Value {
         ("list_labels", "Lists labels"),
         ("assign_issue", "Gives an issue to someone"),
     ];
-    let tools = TOOLS.iter().map(|(name, description)| capability("tool", name, description));
+    let tools = TOOLS
+        .iter()
+        .map(|(name, description)| capability("tool", name, description));
     let others = [
         capability("prompt", "triage", "Sorts a new issue"),
         capability("prompt", "release_notes", "Drafts release notes"),

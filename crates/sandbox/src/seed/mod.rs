@@ -67,13 +67,23 @@ pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Resul
         for (method, path, body) in steps {
             let (action, path) = routes.find(&method, path).ok_or(Refusal::NoSuchRoute)?;
             let body = body.as_object().cloned().unwrap_or_default();
-            action.run(&mut store, &Call { path, body, ..Call::default() })?;
+            action.run(
+                &mut store,
+                &Call {
+                    path,
+                    body,
+                    ..Call::default()
+                },
+            )?;
             store.clock.tick();
         }
     }
     store.clock = clock;
     let key = |slug: &str| {
-        let keys = Shelf { kind: "api-keys", owner: ORGANISATION };
+        let keys = Shelf {
+            kind: "api-keys",
+            owner: ORGANISATION,
+        };
         store.find(keys, slug).map(id_of).unwrap_or_default()
     };
     store.traffic = Traffic::new(now, key);
@@ -97,17 +107,83 @@ fn settle(store: &mut Store) {
         "alert_threshold": WORKSPACE_BUDGET * 4 / 5, "periodic_reset": null,
         "periodic_reset_days": RESET_PERIOD, "next_usage_reset_at": next_reset }]);
     for (kind, owner, handle, field, value) in [
-        ("deployments", ORGANISATION, "eu-production", "connection_status", json!("healthy")),
-        ("workspaces", ORGANISATION, domains::workspaces::DEFAULT, "is_default", json!(true)),
-        ("workspaces", ORGANISATION, "ws-research", "usage_limits", budget),
-        ("workspaces", ORGANISATION, "ws-research", "last_reset_at", json!(last_reset)),
-        ("integrations", ORGANISATION, "openai-legacy", "status", json!("archived")),
-        ("providers", &research, "claude-trials", "status", json!("exhausted")),
-        ("providers", &research, "claude-trials", "created_at", json!(evaluation)),
-        ("api-keys", ORGANISATION, "evaluation-runs", "status", json!("exhausted")),
-        ("api-keys", ORGANISATION, "evaluation-runs", "created_at", json!(evaluation)),
-        ("api-keys", ORGANISATION, "evaluation-runs", "last_updated_at", json!(evaluation)),
-        ("usage-limits-policies", ORGANISATION, "last-year", "status", json!("archived")),
+        (
+            "deployments",
+            ORGANISATION,
+            "eu-production",
+            "connection_status",
+            json!("healthy"),
+        ),
+        (
+            "workspaces",
+            ORGANISATION,
+            domains::workspaces::DEFAULT,
+            "is_default",
+            json!(true),
+        ),
+        (
+            "workspaces",
+            ORGANISATION,
+            "ws-research",
+            "usage_limits",
+            budget,
+        ),
+        (
+            "workspaces",
+            ORGANISATION,
+            "ws-research",
+            "last_reset_at",
+            json!(last_reset),
+        ),
+        (
+            "integrations",
+            ORGANISATION,
+            "openai-legacy",
+            "status",
+            json!("archived"),
+        ),
+        (
+            "providers",
+            &research,
+            "claude-trials",
+            "status",
+            json!("exhausted"),
+        ),
+        (
+            "providers",
+            &research,
+            "claude-trials",
+            "created_at",
+            json!(evaluation),
+        ),
+        (
+            "api-keys",
+            ORGANISATION,
+            "evaluation-runs",
+            "status",
+            json!("exhausted"),
+        ),
+        (
+            "api-keys",
+            ORGANISATION,
+            "evaluation-runs",
+            "created_at",
+            json!(evaluation),
+        ),
+        (
+            "api-keys",
+            ORGANISATION,
+            "evaluation-runs",
+            "last_updated_at",
+            json!(evaluation),
+        ),
+        (
+            "usage-limits-policies",
+            ORGANISATION,
+            "last-year",
+            "status",
+            json!("archived"),
+        ),
         (
             "usage-limits-policies",
             ORGANISATION,
@@ -122,7 +198,13 @@ fn settle(store: &mut Store) {
             "last_updated_at",
             json!(evaluation),
         ),
-        ("virtual-keys", ORGANISATION, "cohere-trial", "status", json!("exhausted")),
+        (
+            "virtual-keys",
+            ORGANISATION,
+            "cohere-trial",
+            "status",
+            json!("exhausted"),
+        ),
     ] {
         if let Some(item) = store.find_mut(Shelf { kind, owner }, handle) {
             item.insert(field.to_owned(), value);
@@ -323,7 +405,10 @@ fn observability((from, until): &(String, String)) -> Vec<Step> {
     });
     vec![
         post("/v1/logs", log),
-        post("/v1/feedback", json!({ "trace_id": "parcel-1", "value": 8 })),
+        post(
+            "/v1/feedback",
+            json!({ "trace_id": "parcel-1", "value": 8 }),
+        ),
         post(
             "/v1/logs/exports",
             json!({

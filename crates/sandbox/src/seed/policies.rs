@@ -20,7 +20,10 @@ pub(super) fn usage_limits() -> Vec<Step> {
     };
     let mut projects = budget("Budget of each project", EVALUATION_BUDGET);
     if let Some(fields) = projects.as_object_mut() {
-        fields.insert("alert_threshold".to_owned(), json!(EVALUATION_BUDGET * 4 / 5));
+        fields.insert(
+            "alert_threshold".to_owned(),
+            json!(EVALUATION_BUDGET * 4 / 5),
+        );
     }
     vec![
         post("/v1/policies/usage-limits", projects),
@@ -42,14 +45,29 @@ pub(super) fn rate_limits() -> Vec<Step> {
 
 /// The projects whose spending is told apart, which no call of this API brings about.
 pub(super) fn tell_projects_apart(store: &mut Store) {
-    let policies = Shelf { kind: "usage-limits-policies", owner: ORGANISATION };
-    let policy = store.find(policies, "budget-of-each-project").map(id_of).unwrap_or_default();
+    let policies = Shelf {
+        kind: "usage-limits-policies",
+        owner: ORGANISATION,
+    };
+    let policy = store
+        .find(policies, "budget-of-each-project")
+        .map(id_of)
+        .unwrap_or_default();
     for project in ["summaries", "translation", "evaluation"] {
         let entity = [
             ("id", Value::from(store.next_id())),
             ("value_key", format!("metadata.project:{project}").into()),
         ];
-        let entity = entity.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-        store.insert(Shelf { kind: "usage-limits-entities", owner: &policy }, entity);
+        let entity = entity
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect();
+        store.insert(
+            Shelf {
+                kind: "usage-limits-entities",
+                owner: &policy,
+            },
+            entity,
+        );
     }
 }

@@ -7,7 +7,10 @@ use super::{Step, post, put};
 
 /// The calls that set it up.
 pub(super) fn steps() -> Vec<Step> {
-    [configs(), shelves(), prompts()].into_iter().flatten().collect()
+    [configs(), shelves(), prompts()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn configs() -> Vec<Step> {
@@ -49,7 +52,10 @@ fn configs() -> Vec<Step> {
 
 fn shelves() -> Vec<Step> {
     vec![
-        post("/v1/collections", json!({ "name": "Customers", "workspace_id": "ws-support-bot" })),
+        post(
+            "/v1/collections",
+            json!({ "name": "Customers", "workspace_id": "ws-support-bot" }),
+        ),
         post(
             "/v1/collections",
             json!({
@@ -67,7 +73,10 @@ fn shelves() -> Vec<Step> {
             json!({ "name": "staging", "description": "About to be met",
                 "color_code": "#f2a900" }),
         ),
-        post("/v1/labels", json!({ "name": "night-shift", "workspace_id": "ws-support-bot" })),
+        post(
+            "/v1/labels",
+            json!({ "name": "night-shift", "workspace_id": "ws-support-bot" }),
+        ),
     ]
 }
 

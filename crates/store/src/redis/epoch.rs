@@ -57,7 +57,8 @@ impl Redis {
         };
         let mut call = PULSE.key(EPOCH_KEY);
         call.arg(encode(&random_epoch()));
-        call.arg(known.map(|epoch| encode(&epoch)).unwrap_or_default()).arg(uses);
+        call.arg(known.map(|epoch| encode(&epoch)).unwrap_or_default())
+            .arg(uses);
         let call = &call;
         let work =
             |mut link| async move { call.invoke_async::<(String, u64, u64)>(&mut link).await };
@@ -76,11 +77,18 @@ impl Redis {
     ) -> Result<Use, StoreError> {
         let seen = {
             let known = self.known();
-            if known.epoch == Some(stamp.epoch) { known.uses } else { 0 }
+            if known.epoch == Some(stamp.epoch) {
+                known.uses
+            } else {
+                0
+            }
         };
         let mut call = USE_ONCE.key(EPOCH_KEY);
         call.key(format!("portkey-mcp:once:{key}"));
-        call.arg(encode(&stamp.epoch)).arg(stamp.at).arg(millis(ttl)).arg(seen);
+        call.arg(encode(&stamp.epoch))
+            .arg(stamp.at)
+            .arg(millis(ttl))
+            .arg(seen);
         let call = &call;
         let work = |mut link| async move { call.invoke_async::<(u8, u64)>(&mut link).await };
         let used = match self.run(work).await? {

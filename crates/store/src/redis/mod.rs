@@ -117,7 +117,9 @@ impl Redis {
     pub(super) fn new(url: &str, more_roots: &[u8], timeout: Duration) -> Result<Self, StoreError> {
         // Other schemes and the fragment, which would switch the check of certificates off, are not on
         // offer.
-        let known = ["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme));
+        let known = ["redis://", "rediss://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme));
         if !known || url.contains('#') {
             return Err(UNREADABLE_URL);
         }
@@ -177,10 +179,12 @@ impl Redis {
     pub(super) async fn take(&self, key: &Key, limit: &Limit) -> Result<Taken, StoreError> {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut call = TAKE.key(format!("portkey-mcp:limit:{key}"));
-        call.arg(micros(limit.interval())).arg(micros(limit.capacity()));
+        call.arg(micros(limit.interval()))
+            .arg(micros(limit.capacity()));
         let call = &call;
-        let wait =
-            self.run(|mut link| async move { call.invoke_async::<u64>(&mut link).await }).await?;
+        let wait = self
+            .run(|mut link| async move { call.invoke_async::<u64>(&mut link).await })
+            .await?;
         Ok(match wait {
             0 => Taken::Yes,
             wait => Taken::RetryAfter(Duration::from_micros(wait)),
@@ -189,15 +193,32 @@ impl Redis {
 
     pub(super) async fn reserve(&self, asked: &[Asked]) -> Result<Answer, StoreError> {
         let mut call = RESERVE.prepare_invoke();
-        for Asked { name, most, amount, how, .. } in asked {
+        for Asked {
+            name,
+            most,
+            amount,
+            how,
+            ..
+        } in asked
+        {
             let (kind, numbers) = match *how {
-                How::Even { width, offset, former } => ("even", [width, offset, former, 0]),
+                How::Even {
+                    width,
+                    offset,
+                    former,
+                } => ("even", [width, offset, former, 0]),
                 How::Between(points) => ("between", points),
-                How::Bucket { interval, capacity, cost } => {
-                    ("bucket", [interval, capacity, cost, 0])
-                }
+                How::Bucket {
+                    interval,
+                    capacity,
+                    cost,
+                } => ("bucket", [interval, capacity, cost, 0]),
             };
-            call.key(counter(name)).arg(kind).arg(*most).arg(*amount).arg(&numbers);
+            call.key(counter(name))
+                .arg(kind)
+                .arg(*most)
+                .arg(*amount)
+                .arg(&numbers);
         }
         let call = &call;
         let answer = self
@@ -227,10 +248,16 @@ impl Redis {
                 How::Bucket { cost, .. } => ("bucket", cost),
                 _ => ("spans", asked.amount),
             };
-            call.key(counter(&asked.name)).arg(kind).arg(amount).arg(granted.mark);
+            call.key(counter(&asked.name))
+                .arg(kind)
+                .arg(amount)
+                .arg(granted.mark);
         }
         let (call, once) = (&call, Times::Once);
-        self.run_for(once, |mut link| async move { call.invoke_async::<()>(&mut link).await }).await
+        self.run_for(once, |mut link| async move {
+            call.invoke_async::<()>(&mut link).await
+        })
+        .await
     }
 
     pub(super) async fn put(
@@ -255,8 +282,9 @@ impl Redis {
         ttl: Duration,
     ) -> Result<Option<Bytes>, StoreError> {
         let mut get = cmd("GETEX");
-        let found: Option<Vec<u8>> =
-            self.query(get.arg(named(key)).arg("PX").arg(millis(ttl))).await?;
+        let found: Option<Vec<u8>> = self
+            .query(get.arg(named(key)).arg("PX").arg(millis(ttl)))
+            .await?;
         Ok(found.map(Bytes::from))
     }
 
@@ -265,7 +293,8 @@ impl Redis {
     }
 
     async fn query<T: redis::FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.run(|mut link| async move { command.query_async(&mut link).await }).await
+        self.run(|mut link| async move { command.query_async(&mut link).await })
+            .await
     }
 
     /// Does it on the connection, within twice the timeout.
@@ -340,14 +369,21 @@ impl Redis {
         if let Some(connection) = &link.connection {
             return Ok((connection.clone(), link.generation));
         }
-        if let Some((error, _)) = link.failed.as_ref().filter(|(_, until)| Instant::now() < *until)
+        if let Some((error, _)) = link
+            .failed
+            .as_ref()
+            .filter(|(_, until)| Instant::now() < *until)
         {
             return Err(error.clone());
         }
         let bounds = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        match self.client.get_multiplexed_async_connection_with_config(&bounds).await {
+        match self
+            .client
+            .get_multiplexed_async_connection_with_config(&bounds)
+            .await
+        {
             Ok(connection) => {
                 info!(address = %self.address, "connected to Redis");
                 link.failed = None;
@@ -372,7 +408,10 @@ impl Redis {
 
     /// Logs a failure, unless one was logged of late. A missing right is logged once, as it stays missing.
     fn complain(&self, error: &StoreError) {
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut complaints = self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let StoreError::NotPermitted { what, .. } = error {
             if complaints.missing.insert(what.clone()) {
                 error!(%error, "the Redis user lacks a right");
@@ -385,19 +424,27 @@ impl Redis {
 
     fn failure(&self, error: &RedisError) -> StoreError {
         match missing_right(error) {
-            Some(what) => StoreError::NotPermitted { address: self.address.clone(), what },
+            Some(what) => StoreError::NotPermitted {
+                address: self.address.clone(),
+                what,
+            },
             None => self.away(told(error)),
         }
     }
 
     fn away(&self, reason: String) -> StoreError {
-        StoreError::Away { address: self.address.clone(), reason }
+        StoreError::Away {
+            address: self.address.clone(),
+            reason,
+        }
     }
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Redis")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -415,7 +462,10 @@ fn over_tls(info: ConnectionInfo, more_roots: &[u8]) -> Result<Client, StoreErro
         let pem = format!("\n-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
         roots.extend_from_slice(pem.as_bytes());
     }
-    let certificates = TlsCertificates { client_tls: None, root_cert: Some(roots) };
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(roots),
+    };
     Client::build_with_tls(info, certificates).map_err(|_| UNREADABLE_ROOTS)
 }
 
@@ -430,7 +480,10 @@ fn told(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::Io => error.to_string(),
         ErrorKind::AuthenticationFailed => "it refuses the user or the password".to_owned(),
-        _ => format!("it answers {}", error.code().unwrap_or_else(|| error.category())),
+        _ => format!(
+            "it answers {}",
+            error.code().unwrap_or_else(|| error.category())
+        ),
     }
 }
 

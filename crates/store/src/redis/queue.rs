@@ -37,8 +37,15 @@ impl Redis {
         ttl: Duration,
     ) -> Result<Queued, StoreError> {
         let mut call = ENQUEUE.key(index(queue));
-        call.arg(id).arg(owner).arg(value).arg(millis(ttl)).arg(millis(queue.remembers));
-        call.arg(queue.max_of_owner).arg(queue.max).arg(queue.max_names()).arg(values(queue));
+        call.arg(id)
+            .arg(owner)
+            .arg(value)
+            .arg(millis(ttl))
+            .arg(millis(queue.remembers));
+        call.arg(queue.max_of_owner)
+            .arg(queue.max)
+            .arg(queue.max_names())
+            .arg(values(queue));
         let call = &call;
         let work = |mut link| async move { call.invoke_async::<u8>(&mut link).await };
         match self.run(work).await? {
@@ -64,7 +71,10 @@ impl Redis {
             let (id, whose, ends) = (parts.next()?, parts.next()?, parts.next()?);
             let ends: u64 = ends.parse().ok()?;
             let is_wanted = owner.is_none_or(|owner| owner == whose) && ends + remembers > now;
-            is_wanted.then(|| QueuedName { id: id.to_owned(), is_live: ends > now })
+            is_wanted.then(|| QueuedName {
+                id: id.to_owned(),
+                is_live: ends > now,
+            })
         };
         Ok(index.lines().filter_map(name).collect())
     }
@@ -82,7 +92,10 @@ impl Redis {
         let work =
             |mut link| async move { call.invoke_async::<Vec<Option<Vec<u8>>>>(&mut link).await };
         let found = self.run(work).await?;
-        Ok(found.into_iter().map(|value| value.map(Bytes::from)).collect())
+        Ok(found
+            .into_iter()
+            .map(|value| value.map(Bytes::from))
+            .collect())
     }
 
     pub(crate) async fn replace_queued(
@@ -92,7 +105,10 @@ impl Redis {
         value: &[u8],
     ) -> Result<bool, StoreError> {
         let mut set = cmd("SET");
-        set.arg(format!("{}{id}", values(queue))).arg(value).arg("XX").arg("KEEPTTL");
+        set.arg(format!("{}{id}", values(queue)))
+            .arg(value)
+            .arg("XX")
+            .arg("KEEPTTL");
         // Nothing is answered where there is no value.
         Ok(self.query::<Option<String>>(&set).await?.is_some())
     }
@@ -101,7 +117,8 @@ impl Redis {
         let mut call = DEQUEUE.key(index(queue));
         call.arg(id).arg(values(queue));
         let call = &call;
-        self.run(|mut link| async move { call.invoke_async::<()>(&mut link).await }).await
+        self.run(|mut link| async move { call.invoke_async::<()>(&mut link).await })
+            .await
     }
 }
 

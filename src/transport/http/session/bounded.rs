@@ -162,7 +162,9 @@ impl Bounded {
         } else if !begins {
             return Ok(());
         }
-        let Ok(principal) = VISIT.try_with(|visit| visit.principal.clone()) else { return Ok(()) };
+        let Ok(principal) = VISIT.try_with(|visit| visit.principal.clone()) else {
+            return Ok(());
+        };
         let place = self.place(&principal).await?;
         _ = VISIT.try_with(|visit| visit.place.set(Some(place)));
         Ok(())
@@ -224,8 +226,11 @@ impl Bounded {
                 },
             };
             let Some(idle) = self.longest_idle(principal, of_anybody) else {
-                let bound =
-                    if of_anybody { "--max-sessions" } else { "--max-sessions-per-principal" };
+                let bound = if of_anybody {
+                    "--max-sessions"
+                } else {
+                    "--max-sessions-per-principal"
+                };
                 warn!(
                     caller = &**principal,
                     bound, "session refused: as many as allowed are in use"
@@ -249,9 +254,12 @@ impl Bounded {
             };
             let oldest = {
                 let live = self.live();
-                let unproven = live.values().filter(|one| one.is_unproven() && !one.is_closing());
+                let unproven = live
+                    .values()
+                    .filter(|one| one.is_unproven() && !one.is_closing());
                 let near = unproven.filter(|one| of_any || one.network == network);
-                near.min_by_key(|one| (one.is_busy(), one.last_used())).cloned()
+                near.min_by_key(|one| (one.is_busy(), one.last_used()))
+                    .cloned()
             };
             // Those that are about to begin have a place, and cannot be ended yet.
             let oldest = oldest.ok_or(Error::Full)?;
@@ -262,7 +270,11 @@ impl Bounded {
     /// How long a session may idle now whose caller is not proven.
     pub(super) fn unproven_idle(&self) -> Duration {
         let is_crowded = self.unproven.count(&()) > FEW_UNPROVEN_SESSIONS;
-        if is_crowded { CROWDED_UNPROVEN_TTL } else { UNPROVEN_TTL }
+        if is_crowded {
+            CROWDED_UNPROVEN_TTL
+        } else {
+            UNPROVEN_TTL
+        }
     }
 
     /// Ends a session to make room for another. It can be gone on with.
@@ -421,8 +433,12 @@ impl SessionManager for Bounded {
 
 /// What a client says when it begins a session.
 fn hello(message: &ClientJsonRpcMessage) -> Option<InitializeRequestParams> {
-    let ClientJsonRpcMessage::Request(request) = message else { return None };
-    let ClientRequest::InitializeRequest(hello) = &request.request else { return None };
+    let ClientJsonRpcMessage::Request(request) = message else {
+        return None;
+    };
+    let ClientRequest::InitializeRequest(hello) = &request.request else {
+        return None;
+    };
     Some(hello.params.clone())
 }
 
@@ -433,7 +449,10 @@ fn held(
 ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static {
     stream.inspect(move |event| {
         let is_answer = event.message.as_deref().is_some_and(|message| {
-            matches!(message, ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_))
+            matches!(
+                message,
+                ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_)
+            )
         });
         if let Some(open) = open.as_mut().filter(|_| is_answer) {
             open.answered();
@@ -467,7 +486,9 @@ async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionH
             () = tokio::time::sleep(interval) => {}
             () = changes.changed() => {}
         }
-        let Some(all) = sessions.upgrade() else { return };
+        let Some(all) = sessions.upgrade() else {
+            return;
+        };
         if session.is_unproven() {
             let is_proven = auth.is_proven(&session.principal);
             let idle = session.idle_since().map(|since| since.elapsed());

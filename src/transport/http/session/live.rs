@@ -101,7 +101,14 @@ impl Live {
             asked: Mutex::default(),
             end,
             unheard: MAX_UNHEARD.min(idle / 4),
-            used: Use { heard: now, last: now, streams, resumable, is_closing }.into(),
+            used: Use {
+                heard: now,
+                last: now,
+                streams,
+                resumable,
+                is_closing,
+            }
+            .into(),
         }
     }
 
@@ -122,7 +129,11 @@ impl Live {
 
     /// Whether it began so long ago. One whose call is under way gets as long again.
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
-        let age = if self.calls().is_empty() { age } else { 2 * age };
+        let age = if self.calls().is_empty() {
+            age
+        } else {
+            2 * age
+        };
         self.begun.elapsed() >= age
     }
 
@@ -201,7 +212,10 @@ impl Live {
     /// A stream is open for as long as this is kept, until the answer to this request has come if there is one.
     pub(super) fn open_stream(self: &Arc<Self>, awaited: Option<RequestId>) -> OpenStream {
         self.used().streams += 1;
-        OpenStream { session: self.clone(), awaited }
+        OpenStream {
+            session: self.clone(),
+            awaited,
+        }
     }
 
     /// Whether rmcp may be asked this: of two requests with one id it would answer one, and keep the answer of
@@ -211,7 +225,9 @@ impl Live {
     /// Why not, in words.
     pub(super) fn ask(&self, id: &RequestId) -> Result<(), String> {
         if !is_short(id) {
-            return Err(format!("the `id` of a request has at most {MAX_ID_BYTES} bytes"));
+            return Err(format!(
+                "the `id` of a request has at most {MAX_ID_BYTES} bytes"
+            ));
         }
         let (mut asked, now) = (self.asked(), Instant::now());
         asked.retain(|_, until| until.is_none_or(|until| now < until));
@@ -231,7 +247,10 @@ impl Live {
     }
 
     fn give_back(&self) {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.place
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     fn used(&self) -> MutexGuard<'_, Use> {
@@ -257,7 +276,11 @@ impl Live {
             Entry::Vacant(place) => {
                 let end = self.end.child_token();
                 place.insert(end.clone());
-                Some(Begun { session: self.clone(), id: id.clone(), end })
+                Some(Begun {
+                    session: self.clone(),
+                    id: id.clone(),
+                    end,
+                })
             }
         }
     }

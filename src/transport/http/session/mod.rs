@@ -106,9 +106,19 @@ impl Sessions {
         end: CancellationToken,
     ) -> Self {
         let most = u64::try_from(bounds.most).unwrap_or(u64::MAX);
-        let opened = Cache::builder().time_to_live(OPEN).max_capacity(most).build();
+        let opened = Cache::builder()
+            .time_to_live(OPEN)
+            .max_capacity(most)
+            .build();
         let live = Bounded::new(bounds, callers.clone(), end);
-        Self { live, keys, opened, callers, store, ttl: bounds.ttl }
+        Self {
+            live,
+            keys,
+            opened,
+            callers,
+            store,
+            ttl: bounds.ttl,
+        }
     }
 
     /// Where rmcp keeps the sessions that are live here.
@@ -119,7 +129,11 @@ impl Sessions {
     /// Where rmcp looks for sessions that are not.
     pub(super) fn elsewhere(&self) -> Arc<dyn SessionStore> {
         let (store, callers) = (self.store.clone(), self.callers.clone());
-        Arc::new(Elsewhere { store, callers, live: self.live.clone() })
+        Arc::new(Elsewhere {
+            store,
+            callers,
+            live: self.live.clone(),
+        })
     }
 
     /// Has a request answered: ids are opened on their way in and sealed on their way out.
@@ -128,7 +142,9 @@ impl Sessions {
         request: Request,
         next: impl FnOnce(Request) -> F,
     ) -> Response {
-        self.try_follow(request, next).await.unwrap_or_else(IntoResponse::into_response)
+        self.try_follow(request, next)
+            .await
+            .unwrap_or_else(IntoResponse::into_response)
     }
 
     async fn try_follow<F: Future<Output = Response>>(
@@ -136,7 +152,11 @@ impl Sessions {
         mut request: Request,
         next: impl FnOnce(Request) -> F,
     ) -> Result<Response, Refusal> {
-        let principal = request.extensions().get::<Arc<Principal>>().ok_or_else(nobody)?.clone();
+        let principal = request
+            .extensions()
+            .get::<Arc<Principal>>()
+            .ok_or_else(nobody)?
+            .clone();
         match self.opened(&request, &principal)? {
             Some(id) => {
                 let name = id.to_str().map_err(|_| Broken)?;
@@ -148,7 +168,10 @@ impl Sessions {
             }
             None => _ = request.headers_mut().remove(SESSION_ID),
         }
-        let visit = Visit { principal: principal.clone(), place: Cell::default() };
+        let visit = Visit {
+            principal: principal.clone(),
+            place: Cell::default(),
+        };
         let mut response = VISIT.scope(visit, next(request)).await;
         if let Some(id) = response.headers().get(SESSION_ID) {
             let sealed = self.sealed(id, &principal)?;
@@ -160,7 +183,9 @@ impl Sessions {
     /// Has a session last for as long as what let its caller in this time, and be one of a proven caller if
     /// that is one. A stream takes a proven caller.
     async fn renew(&self, id: &str, principal: &Principal, method: &Method) -> Result<(), Refusal> {
-        let Some(session) = self.live.find(id) else { return Ok(()) };
+        let Some(session) = self.live.find(id) else {
+            return Ok(());
+        };
         session.renew(principal.grant);
         if !session.is_unproven() {
             return Ok(());
@@ -183,7 +208,9 @@ impl Sessions {
         request: &Request,
         principal: &Principal,
     ) -> Result<Option<HeaderValue>, Broken> {
-        let Some(sealed) = request.headers().get(SESSION_ID) else { return Ok(None) };
+        let Some(sealed) = request.headers().get(SESSION_ID) else {
+            return Ok(None);
+        };
         let version = request.headers().get(PROTOCOL_VERSION);
         if version.is_some_and(|version| version.as_bytes() >= WITHOUT_SESSIONS.as_bytes()) {
             return Ok(None);
@@ -194,9 +221,15 @@ impl Sessions {
             return Ok(Some(opened.id));
         }
         let text = sealed.to_str().map_err(|_| Broken)?;
-        let id = self.keys.get().open(Purpose::Session, &principal.name, b"", text)?;
+        let id = self
+            .keys
+            .get()
+            .open(Purpose::Session, &principal.name, b"", text)?;
         let id = HeaderValue::from_maybe_shared(Bytes::from(id)).map_err(|_| Broken)?;
-        let opened = Opened { id: id.clone(), principal: principal.name.clone() };
+        let opened = Opened {
+            id: id.clone(),
+            principal: principal.name.clone(),
+        };
         // A copy, because the header itself keeps all of its request's head in memory.
         self.opened.insert(header(text)?, opened);
         Ok(Some(id))
@@ -204,14 +237,23 @@ impl Sessions {
 
     fn sealed(&self, id: &HeaderValue, principal: &Principal) -> Result<HeaderValue, Broken> {
         let keys = self.keys.get();
-        header(&keys.seal(Purpose::Session, &principal.name, b"", id.as_bytes(), self.ttl))
+        header(&keys.seal(
+            Purpose::Session,
+            &principal.name,
+            b"",
+            id.as_bytes(),
+            self.ttl,
+        ))
     }
 
     /// Makes sure that nobody has ended it, and that it stays known elsewhere for as long as it may idle.
     /// Without the store it goes on where it is.
     async fn demand_not_ended(&self, id: &str, principal: &Principal) -> Result<(), Refusal> {
         let is_proven = self.callers.auth.is_proven(&principal.name)
-            || self.live.find(id).is_some_and(|session| !session.is_unproven());
+            || self
+                .live
+                .find(id)
+                .is_some_and(|session| !session.is_unproven());
         let state = match is_proven {
             true => self.store.refresh(&key(id), REMEMBERED).await,
             // It is known for no longer than before: that may be the time of a caller who was proven.
@@ -255,15 +297,23 @@ impl SessionStore for Elsewhere {
             // Who begins many sessions has the earliest of them forgotten, and not those of others.
             let network = principal.network.filter(|_| !is_proven);
             let network = network.map(|network| network.to_string());
-            key = key.clone().owned_by(network.as_deref().unwrap_or(&principal.name));
+            key = key
+                .clone()
+                .owned_by(network.as_deref().unwrap_or(&principal.name));
         });
-        _ = self.store.put(&key, serde_json::to_vec(&state)?.into(), time).await;
+        _ = self
+            .store
+            .put(&key, serde_json::to_vec(&state)?.into(), time)
+            .await;
         Ok(())
     }
 
     async fn delete(&self, id: &str) -> Result<(), SessionStoreError> {
         // Kept, not removed: a replica that has the session in memory has to learn of it.
-        _ = self.store.put(&key(id), Bytes::from_static(ENDED), REMEMBERED).await;
+        _ = self
+            .store
+            .put(&key(id), Bytes::from_static(ENDED), REMEMBERED)
+            .await;
         Ok(())
     }
 }
@@ -279,7 +329,10 @@ fn header(text: &str) -> Result<HeaderValue, Broken> {
 /// An id that does not open is that of no session.
 impl From<Broken> for Refusal {
     fn from(_: Broken) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "there is no such session; begin one with `initialize`")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "there is no such session; begin one with `initialize`",
+        )
     }
 }
 
@@ -291,5 +344,8 @@ pub(super) fn full() -> Refusal {
 }
 
 fn nobody() -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the request has no caller")
+    Refusal::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the request has no caller",
+    )
 }

@@ -56,16 +56,34 @@ impl World {
         );
         let file = folder.path().join("oauth.toml");
         fs::write(&file, settings(&issuer, "", &tenant)).unwrap();
-        let args = ["http", "--listen", "127.0.0.1:0", "--auth", "oauth", "--auth-file"];
+        let args = [
+            "http",
+            "--listen",
+            "127.0.0.1:0",
+            "--auth",
+            "oauth",
+            "--auth-file",
+        ];
         let more = ["--base-url", &portkey.base_url, "--log-level", "debug"];
         let args = [&args[..], &[file.to_str().unwrap()], &more, options].concat();
-        fs::write(folder.path().join("own.yaml"), "version: '1'\nhide: ['*-integration']").unwrap();
+        fs::write(
+            folder.path().join("own.yaml"),
+            "version: '1'\nhide: ['*-integration']",
+        )
+        .unwrap();
         let server = Served::start(&args);
-        Self { issuer, signer, portkey, folder, server }
+        Self {
+            issuer,
+            signer,
+            portkey,
+            folder,
+            server,
+        }
     }
 
     fn token(&self, scope: &str) -> String {
-        self.signer.token(&claims_with(&self.issuer, json!({ "scope": scope })))
+        self.signer
+            .token(&claims_with(&self.issuer, json!({ "scope": scope })))
     }
 
     fn list(&self) -> RequestBuilder {
@@ -73,7 +91,11 @@ impl World {
     }
 
     fn delete(&self) -> RequestBuilder {
-        call(&self.server, "delete-integration", json!({ "slug": "openai" }))
+        call(
+            &self.server,
+            "delete-integration",
+            json!({ "slug": "openai" }),
+        )
     }
 }
 
@@ -88,11 +110,17 @@ impl Answered {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-        Self { status, headers, body }
+        Self {
+            status,
+            headers,
+            body,
+        }
     }
 
     fn challenge(&self) -> &str {
-        self.headers.get("www-authenticate").map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get("www-authenticate")
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     fn message(&self) -> &str {
@@ -107,30 +135,59 @@ async fn callers_are_let_in_by_their_tokens() {
 
     let nobody = Answered::to(world.list()).await;
     assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(nobody.challenge(), format!("{beginning}scope=\"portkey:read\""));
-    assert!(nobody.message().contains("access token"), "{}", nobody.message());
+    assert_eq!(
+        nobody.challenge(),
+        format!("{beginning}scope=\"portkey:read\"")
+    );
+    assert!(
+        nobody.message().contains("access token"),
+        "{}",
+        nobody.message()
+    );
 
-    let expired = world.signer.token(&claims_with(&world.issuer, json!({ "exp": from_now(-60) })));
+    let expired = world
+        .signer
+        .token(&claims_with(&world.issuer, json!({ "exp": from_now(-60) })));
     for bad in [expired.as_str(), "opaque"] {
         let refused = Answered::to(world.list().bearer_auth(bad)).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
         let error = format!("{beginning}error=\"invalid_token\"");
-        assert!(refused.challenge().starts_with(&error), "{}", refused.challenge());
+        assert!(
+            refused.challenge().starts_with(&error),
+            "{}",
+            refused.challenge()
+        );
         assert_eq!(refused.message(), "the access token was not accepted");
     }
 
-    let bob = world.signer.token(&claims_with(&world.issuer, json!({ "sub": "bob" })));
+    let bob = world
+        .signer
+        .token(&claims_with(&world.issuer, json!({ "sub": "bob" })));
     let unmapped = Answered::to(world.list().bearer_auth(&bob)).await;
-    assert_eq!((unmapped.status, unmapped.challenge()), (StatusCode::FORBIDDEN, ""));
-    assert!(unmapped.message().contains("no key of this server"), "{}", unmapped.message());
+    assert_eq!(
+        (unmapped.status, unmapped.challenge()),
+        (StatusCode::FORBIDDEN, "")
+    );
+    assert!(
+        unmapped.message().contains("no key of this server"),
+        "{}",
+        unmapped.message()
+    );
 
     let token = world.token("portkey:read");
-    let mixed = world.list().bearer_auth(&token).header("x-portkey-api-key", "pk-mine");
+    let mixed = world
+        .list()
+        .bearer_auth(&token)
+        .header("x-portkey-api-key", "pk-mine");
     assert_eq!(Answered::to(mixed).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.portkey.count(), 0);
 
     let (status, body) = answer(world.list().bearer_auth(&token)).await;
-    assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+    assert_eq!(
+        (status, &body["result"]["isError"]),
+        (StatusCode::OK, &json!(false)),
+        "{body}"
+    );
 }
 
 #[tokio::test]
@@ -138,11 +195,17 @@ async fn an_issuer_that_is_away_is_told_apart_from_a_bad_token() {
     let world = World::start().await;
     world.issuer.says(KEYS, Says::Status(503));
     let refused = Answered::to(world.list().bearer_auth(world.token("portkey:read"))).await;
-    assert_eq!((refused.status, refused.challenge()), (StatusCode::SERVICE_UNAVAILABLE, ""));
+    assert_eq!(
+        (refused.status, refused.challenge()),
+        (StatusCode::SERVICE_UNAVAILABLE, "")
+    );
     assert_eq!(refused.headers["retry-after"], "5");
     let ready = client().get(world.server.url.replace("/mcp", "/readyz"));
     let ready = Answered::to(ready).await;
-    assert_eq!((ready.status, &ready.body["status"]), (StatusCode::OK, &json!("degraded")));
+    assert_eq!(
+        (ready.status, &ready.body["status"]),
+        (StatusCode::OK, &json!("degraded"))
+    );
     let issuer = json!({ "status": "degraded", "reason": "error_status" });
     assert_eq!(ready.body["components"]["oauth_issuer"], issuer);
 }
@@ -165,7 +228,10 @@ async fn the_token_goes_no_further() {
     assert!(log.contains("staff/"), "{log}");
     let (_, rest) = world.server.terminate();
     for secret in [signature, "pk-alice", "alice"] {
-        assert!(!log.contains(secret) && !rest.contains(secret), "{secret}: {log}{rest}");
+        assert!(
+            !log.contains(secret) && !rest.contains(secret),
+            "{secret}: {log}{rest}"
+        );
     }
 }
 
@@ -173,8 +239,15 @@ async fn the_token_goes_no_further() {
 async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
     let world = World::start().await;
     let reader = world.token("portkey:read email");
-    let opened = initialize(&world.server).bearer_auth(&reader).send().await.unwrap();
-    let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let opened = initialize(&world.server)
+        .bearer_auth(&reader)
+        .send()
+        .await
+        .unwrap();
+    let session = opened.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let arguments = json!({ "name": "delete_integration", "arguments": { "slug": "openai" } });
     let message = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": arguments });
     let legacy = post(&world.server, &message.to_string()).header("mcp-session-id", session);
@@ -182,9 +255,19 @@ async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
         let refused = Answered::to(request.bearer_auth(&reader)).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{generation}");
         let challenge = refused.challenge();
-        assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
-        assert!(challenge.ends_with("scope=\"portkey:read portkey:delete\""), "{challenge}");
-        assert!(refused.message().contains("`portkey:delete`"), "{}", refused.message());
+        assert!(
+            challenge.contains("error=\"insufficient_scope\""),
+            "{challenge}"
+        );
+        assert!(
+            challenge.ends_with("scope=\"portkey:read portkey:delete\""),
+            "{challenge}"
+        );
+        assert!(
+            refused.message().contains("`portkey:delete`"),
+            "{}",
+            refused.message()
+        );
     }
     assert_eq!(world.portkey.count(), 0);
 
@@ -205,26 +288,75 @@ async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
     let delete = json!({ "operation": "delete-integration", "arguments": { "slug": "openai" } });
     let list = json!({ "operation": "list-all-integrations" });
     for (tool, arguments, scope, status) in [
-        ("delete-operation", delete.clone(), "portkey:read", StatusCode::FORBIDDEN),
-        ("delete_operation", delete.clone(), "portkey:read", StatusCode::FORBIDDEN),
-        ("delete-operation", delete.clone(), "portkey:delete", StatusCode::OK),
-        ("read-operation", list.clone(), "portkey:delete", StatusCode::FORBIDDEN),
+        (
+            "delete-operation",
+            delete.clone(),
+            "portkey:read",
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "delete_operation",
+            delete.clone(),
+            "portkey:read",
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "delete-operation",
+            delete.clone(),
+            "portkey:delete",
+            StatusCode::OK,
+        ),
+        (
+            "read-operation",
+            list.clone(),
+            "portkey:delete",
+            StatusCode::FORBIDDEN,
+        ),
         ("read-operation", list, "portkey:read", StatusCode::OK),
         // No scope helps where the tool is the wrong one, or nothing is meant.
         ("read-operation", delete, "portkey:read", StatusCode::OK),
-        ("delete-operation", json!({ "operation": "make-coffee" }), "portkey:read", StatusCode::OK),
-        ("delete-operation", json!({ "operation": 7 }), "portkey:read", StatusCode::OK),
-        ("delete-operation", json!({}), "portkey:read", StatusCode::OK),
+        (
+            "delete-operation",
+            json!({ "operation": "make-coffee" }),
+            "portkey:read",
+            StatusCode::OK,
+        ),
+        (
+            "delete-operation",
+            json!({ "operation": 7 }),
+            "portkey:read",
+            StatusCode::OK,
+        ),
+        (
+            "delete-operation",
+            json!({}),
+            "portkey:read",
+            StatusCode::OK,
+        ),
         ("whoami", json!({}), "portkey:prompts:read", StatusCode::OK),
     ] {
         let request = through(tool, arguments.clone()).bearer_auth(world.token(scope));
         let answered = Answered::to(request).await;
-        assert_eq!(answered.status, status, "{tool} {arguments} {scope}: {}", answered.body);
+        assert_eq!(
+            answered.status, status,
+            "{tool} {arguments} {scope}: {}",
+            answered.body
+        );
         if status == StatusCode::FORBIDDEN {
-            let needed = if tool == "read-operation" { "read" } else { "delete" };
+            let needed = if tool == "read-operation" {
+                "read"
+            } else {
+                "delete"
+            };
             let challenge = answered.challenge();
-            assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
-            assert!(challenge.contains(&format!("portkey:{needed}")), "{challenge}");
+            assert!(
+                challenge.contains("error=\"insufficient_scope\""),
+                "{challenge}"
+            );
+            assert!(
+                challenge.contains(&format!("portkey:{needed}")),
+                "{challenge}"
+            );
         }
     }
     assert_eq!(world.portkey.count(), 4);
@@ -232,7 +364,11 @@ async fn a_call_that_needs_more_is_answered_with_what_it_needs() {
     let (_, body) =
         answer(modern(&world.server, "tools/list", json!({})).bearer_auth(&reader)).await;
     let tools = body["result"]["tools"].as_array().unwrap();
-    assert!(tools.iter().any(|tool| tool["name"] == "delete-integration"));
+    assert!(
+        tools
+            .iter()
+            .any(|tool| tool["name"] == "delete-integration")
+    );
 }
 
 /// Nobody is sent for scopes that would open nothing.
@@ -241,12 +377,22 @@ async fn what_is_off_for_all_is_no_matter_of_scopes() {
     let off = World::with("", &["--no-delete"]).await;
     let hidden = World::with("policy = \"own.yaml\"", &[]).await;
     for (world, scope, words) in [
-        (&off, "portkey:read", "`--no-delete` leaves no tools that delete"),
-        (&hidden, "portkey:delete", "hidden by the policy of this server"),
+        (
+            &off,
+            "portkey:read",
+            "`--no-delete` leaves no tools that delete",
+        ),
+        (
+            &hidden,
+            "portkey:delete",
+            "hidden by the policy of this server",
+        ),
     ] {
         let answered = Answered::to(world.delete().bearer_auth(world.token(scope))).await;
         assert_eq!(answered.status, StatusCode::OK, "{}", answered.body);
-        let text = answered.body["result"]["content"][0]["text"].as_str().unwrap();
+        let text = answered.body["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap();
         assert!(text.contains(words), "{text}");
         assert_eq!(world.portkey.count(), 0);
     }
@@ -272,22 +418,34 @@ async fn a_message_that_reads_two_ways_opens_nothing() {
             .header("mcp-name", "delete-integration");
         request.bearer_auth(&reader).send().await.unwrap();
     }
-    let deletes = world.portkey.requests().into_iter().filter(|seen| seen.method == "DELETE");
+    let deletes = world
+        .portkey
+        .requests()
+        .into_iter()
+        .filter(|seen| seen.method == "DELETE");
     assert_eq!(deletes.count(), 0);
 }
 
 #[tokio::test]
 async fn anybody_may_read_how_to_get_a_token() {
     let world = World::start().await;
-    let place = world.server.url.replace("/mcp", "/.well-known/oauth-protected-resource");
+    let place = world
+        .server
+        .url
+        .replace("/mcp", "/.well-known/oauth-protected-resource");
     for url in [place.clone(), format!("{place}/mcp")] {
-        let request = client().get(url).header("origin", "https://anywhere.example.com");
+        let request = client()
+            .get(url)
+            .header("origin", "https://anywhere.example.com");
         let read = Answered::to(request).await;
         assert_eq!(read.status, StatusCode::OK);
         assert_eq!(read.headers["content-type"], "application/json");
         assert_eq!(read.headers["access-control-allow-origin"], "*");
         assert_eq!(read.body["resource"], RESOURCE);
-        assert_eq!(read.body["authorization_servers"], json!([world.issuer.url]));
+        assert_eq!(
+            read.body["authorization_servers"],
+            json!([world.issuer.url])
+        );
     }
     let asked = client()
         .request(http::Method::OPTIONS, &place)
@@ -302,8 +460,13 @@ async fn anybody_may_read_how_to_get_a_token() {
 
     // Where tokens do not count there is nothing to read.
     let open = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
-    let place = open.url.replace("/mcp", "/.well-known/oauth-protected-resource");
-    assert_eq!(client().get(place).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let place = open
+        .url
+        .replace("/mcp", "/.well-known/oauth-protected-resource");
+    assert_eq!(
+        client().get(place).send().await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
 }
 
 /// Behind a proxy that keeps the prefix, the address in the challenge leads to the document.
@@ -311,7 +474,12 @@ async fn anybody_may_read_how_to_get_a_token() {
 async fn challenge_of_each_endpoint_leads_to_its_document() {
     for prefix in ["", "/portkey"] {
         let world = World::with("", &["--path-prefix", prefix]).await;
-        let base = world.server.url.strip_suffix(&format!("{prefix}/mcp")).unwrap().to_owned();
+        let base = world
+            .server
+            .url
+            .strip_suffix(&format!("{prefix}/mcp"))
+            .unwrap()
+            .to_owned();
         for endpoint in ["/mcp", "/mcp/", "/mcp/readonly", "/mcp/x/prompts/readonly/"] {
             let url = format!("{base}{prefix}{endpoint}");
             let refused = Answered::to(client().post(url)).await;
@@ -324,7 +492,11 @@ async fn challenge_of_each_endpoint_leads_to_its_document() {
                 (StatusCode::OK, &"no-store".parse().unwrap())
             );
             let below = endpoint.strip_prefix("/mcp").unwrap().trim_end_matches('/');
-            assert_eq!(read.body["resource"], format!("{RESOURCE}{below}"), "{path}");
+            assert_eq!(
+                read.body["resource"],
+                format!("{RESOURCE}{below}"),
+                "{path}"
+            );
         }
     }
 }
@@ -336,15 +508,19 @@ async fn a_client_works_with_a_token_in_both_generations() {
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     for lifecycle in [
         ClientLifecycleMode::Initialize,
-        ClientLifecycleMode::Discover { preferred_versions: modern() },
+        ClientLifecycleMode::Discover {
+            preferred_versions: modern(),
+        },
     ] {
         let config = StreamableHttpClientTransportConfig::with_uri(world.server.url.clone())
             .auth_header(token.clone());
         let transport = StreamableHttpClientTransport::with_client(client(), config);
         let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
         assert!(!client.list_all_tools().await.unwrap().is_empty());
-        let listed =
-            client.call_tool(CallToolRequestParams::new("list-all-integrations")).await.unwrap();
+        let listed = client
+            .call_tool(CallToolRequestParams::new("list-all-integrations"))
+            .await
+            .unwrap();
         assert_eq!(listed.is_error, Some(false));
         client.cancel().await.unwrap();
     }
@@ -358,13 +534,19 @@ async fn a_changed_file_takes_effect() {
     fs::write(&key, "pk-alice-2").unwrap();
     world.server.read_until("the changed file is in effect");
     answer(world.list().bearer_auth(&token)).await;
-    assert_eq!(world.portkey.requests()[0].header("x-portkey-api-key"), Some("pk-alice-2"));
+    assert_eq!(
+        world.portkey.requests()[0].header("x-portkey-api-key"),
+        Some("pk-alice-2")
+    );
 
     let file = world.folder.path().join("oauth.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("alice", "bob").replace("file:", "")).unwrap();
     let told = world.server.read_until("the change does not hold");
-    assert!(told.contains("oauth.toml") && told.contains("env:VARIABLE"), "{told}");
+    assert!(
+        told.contains("oauth.toml") && told.contains("env:VARIABLE"),
+        "{told}"
+    );
     let (status, _) = answer(world.list().bearer_auth(&token)).await;
     assert_eq!(status, StatusCode::OK);
 
@@ -397,25 +579,58 @@ async fn the_sandbox_takes_the_place_of_keys() {
     let file = folder.path().join("oauth.toml");
     let tenant = "[[tenant]]\nvalue = \"alice\"\nportkey_key = \"env:NO_SUCH_VARIABLE_HERE\"";
     fs::write(&file, settings(&issuer, "", tenant)).unwrap();
-    let args = ["http", "--listen", "127.0.0.1:0", "--auth", "oauth", "--auth-file"];
+    let args = [
+        "http",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "oauth",
+        "--auth-file",
+    ];
     let args = [&args[..], &[file.to_str().unwrap()]].concat();
     let server = Served::start(&[&args[..], &["--sandbox"]].concat());
     let list = || call(&server, "list-all-integrations", json!({}));
     assert_eq!(Answered::to(list()).await.status, StatusCode::UNAUTHORIZED);
     let (status, body) = answer(list().bearer_auth(signer.token(&claims(&issuer)))).await;
-    assert_eq!((status, &body["result"]["isError"]), (StatusCode::OK, &json!(false)), "{body}");
+    assert_eq!(
+        (status, &body["result"]["isError"]),
+        (StatusCode::OK, &json!(false)),
+        "{body}"
+    );
 
     let (ok, _, log) = said(&args);
-    assert!(!ok && log.contains("line 6: the variable NO_SUCH_VARIABLE_HERE is not set"), "{log}");
+    assert!(
+        !ok && log.contains("line 6: the variable NO_SUCH_VARIABLE_HERE is not set"),
+        "{log}"
+    );
 }
 
 #[test]
 fn settings_that_cannot_be_are_told() {
     for (args, words) in [
-        (&["--auth", "oauth"] as &[&str], "--auth oauth needs --auth-file"),
-        (&["--auth", "oauth", "--auth-file", "/no/such"], "cannot use /no/such"),
-        (&["--auth", "oauth", "--auth-file", "/no/such", "--api-key", "k"], "PORTKEY_API_KEY"),
-        (&["--auth", "key", "--auth-file", "/no/such"], "--auth-file belongs to"),
+        (
+            &["--auth", "oauth"] as &[&str],
+            "--auth oauth needs --auth-file",
+        ),
+        (
+            &["--auth", "oauth", "--auth-file", "/no/such"],
+            "cannot use /no/such",
+        ),
+        (
+            &[
+                "--auth",
+                "oauth",
+                "--auth-file",
+                "/no/such",
+                "--api-key",
+                "k",
+            ],
+            "PORTKEY_API_KEY",
+        ),
+        (
+            &["--auth", "key", "--auth-file", "/no/such"],
+            "--auth-file belongs to",
+        ),
     ] {
         let (ok, _, log) = said(&[&["http", "--listen", "127.0.0.1:0"], args].concat());
         assert!(!ok && log.contains(words), "{args:?}: {log}");

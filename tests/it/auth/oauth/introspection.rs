@@ -40,19 +40,40 @@ async fn the_issuer_is_asked_as_a_client_of_its_own() {
     assert!(principal.scopes.allows("prompts", Access::Read));
     let asked = &issuer.requests()[..];
     assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].headers["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(
+        asked[0].headers["content-type"],
+        "application/x-www-form-urlencoded"
+    );
     // "a%20client:MIT"
-    assert_eq!(asked[0].headers["authorization"], "Basic YSUyMGNsaWVudDpNSVQ=");
-    assert_eq!(asked[0].body, "token=opaque%2B%2Ftoken%3D%3D&token_type_hint=access_token");
+    assert_eq!(
+        asked[0].headers["authorization"],
+        "Basic YSUyMGNsaWVudDpNSVQ="
+    );
+    assert_eq!(
+        asked[0].body,
+        "token=opaque%2B%2Ftoken%3D%3D&token_type_hint=access_token"
+    );
 }
 
 #[tokio::test]
 async fn what_the_issuer_says_is_measured() {
     let issuer = Issuer::silent().await;
     for (what, answer, expected) in [
-        ("no issuer", active(claims_with(&issuer, json!({ "iss": null }))), Ok(())),
-        ("no end", active(claims_with(&issuer, json!({ "exp": null }))), Ok(())),
-        ("not active", Says::Json(json!({ "active": false })), Err(Reason::Inactive)),
+        (
+            "no issuer",
+            active(claims_with(&issuer, json!({ "iss": null }))),
+            Ok(()),
+        ),
+        (
+            "no end",
+            active(claims_with(&issuer, json!({ "exp": null }))),
+            Ok(()),
+        ),
+        (
+            "not active",
+            Says::Json(json!({ "active": false })),
+            Err(Reason::Inactive),
+        ),
         (
             "not active, with claims",
             Says::Json(claims_with(&issuer, json!({ "active": false }))),
@@ -60,7 +81,10 @@ async fn what_the_issuer_says_is_measured() {
         ),
         (
             "other issuer",
-            active(claims_with(&issuer, json!({ "iss": "https://evil.example.com" }))),
+            active(claims_with(
+                &issuer,
+                json!({ "iss": "https://evil.example.com" }),
+            )),
             Err(Reason::Issuer),
         ),
         (
@@ -70,7 +94,10 @@ async fn what_the_issuer_says_is_measured() {
         ),
         (
             "other audience",
-            active(claims_with(&issuer, json!({ "aud": "https://other.example.com" }))),
+            active(claims_with(
+                &issuer,
+                json!({ "aud": "https://other.example.com" }),
+            )),
             Err(Reason::Audience),
         ),
         (
@@ -83,8 +110,16 @@ async fn what_the_issuer_says_is_measured() {
             active(claims_with(&issuer, json!({ "nbf": from_now(60) }))),
             Err(Reason::NotYet),
         ),
-        ("no time", active(claims_with(&issuer, json!({ "exp": "x" }))), Err(Reason::Malformed)),
-        ("nobody", active(claims_with(&issuer, json!({ "sub": null }))), Err(Reason::Subject)),
+        (
+            "no time",
+            active(claims_with(&issuer, json!({ "exp": "x" }))),
+            Err(Reason::Malformed),
+        ),
+        (
+            "nobody",
+            active(claims_with(&issuer, json!({ "sub": null }))),
+            Err(Reason::Subject),
+        ),
     ] {
         issuer.says(ASK, answer);
         let outcome = asking(&issuer).verify("t").await.map(|_| ());
@@ -107,7 +142,10 @@ async fn an_issuer_that_does_not_say_is_the_servers_problem() {
         Says::RedirectTo(format!("{}/moved", issuer.url)),
     ] {
         issuer.says(ASK, says);
-        assert_eq!(oauth.verify("t").await.unwrap_err(), OAuthError::Unavailable);
+        assert_eq!(
+            oauth.verify("t").await.unwrap_err(),
+            OAuthError::Unavailable
+        );
     }
     assert_eq!((issuer.count(ASK), issuer.count("/moved")), (6, 0));
     issuer.says(ASK, active(claims(&issuer)));
@@ -138,7 +176,10 @@ async fn a_word_is_kept_for_moments() {
         assert_eq!(issuer.count(ASK), asked, "after {wait} s more");
     }
     // Never longer than the token is good.
-    issuer.says(ASK, active(claims_with(&issuer, json!({ "exp": from_now(10) }))));
+    issuer.says(
+        ASK,
+        active(claims_with(&issuer, json!({ "exp": from_now(10) }))),
+    );
     for (wait, asked) in [(0, 6), (11, 7)] {
         later(wait).await;
         oauth.verify("short").await.unwrap();
@@ -151,8 +192,18 @@ async fn a_word_is_kept_for_moments() {
 async fn what_is_no_token_is_not_asked_about() {
     let issuer = Issuer::silent().await;
     let oauth = asking(&issuer);
-    for token in ["", "a b", "a&token=b", "a%20", "ü", &"x".repeat((16 << 10) + 1)] {
-        assert!(matches!(oauth.verify(token).await, Err(OAuthError::Invalid(_))), "{token}");
+    for token in [
+        "",
+        "a b",
+        "a&token=b",
+        "a%20",
+        "ü",
+        &"x".repeat((16 << 10) + 1),
+    ] {
+        assert!(
+            matches!(oauth.verify(token).await, Err(OAuthError::Invalid(_))),
+            "{token}"
+        );
     }
     assert_eq!(issuer.count(ASK), 0);
 }
@@ -162,7 +213,12 @@ async fn hanging_issuer_is_asked_once_about_a_token_and_left_alone_after_three()
     let issuer = Issuer::silent().await;
     issuer.says(ASK, Says::Nothing);
     let oauth = Arc::new(asking(&issuer));
-    let tokens = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let tokens = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let waiting = callers(&oauth, tokens(&["a"; 10]));
     issuer.asked(ASK, 1).await;
     later(2).await;
@@ -175,7 +231,10 @@ async fn hanging_issuer_is_asked_once_about_a_token_and_left_alone_after_three()
     assert_eq!(waiting.join_all().await, [Err(OAuthError::Unavailable); 2]);
     // Nobody waits any more, and nobody is asked.
     for token in ["a", "b", "d"] {
-        assert_eq!(oauth.verify(token).await.unwrap_err(), OAuthError::Unavailable);
+        assert_eq!(
+            oauth.verify(token).await.unwrap_err(),
+            OAuthError::Unavailable
+        );
     }
     assert_eq!(issuer.count(ASK), 3);
 

@@ -80,12 +80,22 @@ impl Issuer {
     }
 
     pub(crate) fn says(&self, path: &str, what: Says) {
-        self.shared.says.lock().unwrap().insert(path.to_owned(), what);
+        self.shared
+            .says
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), what);
     }
 
     /// How often it was asked for a path.
     pub(crate) fn count(&self, path: &str) -> usize {
-        self.shared.asked.lock().unwrap().iter().filter(|asked| asked.path == path).count()
+        self.shared
+            .asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|asked| asked.path == path)
+            .count()
     }
 
     /// Waits until it was asked for a path so often.
@@ -105,7 +115,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
-    shared.asked.lock().unwrap().push(Asked { path: path.clone(), headers: parts.headers, body });
+    shared.asked.lock().unwrap().push(Asked {
+        path: path.clone(),
+        headers: parts.headers,
+        body,
+    });
     let says = shared.says.lock().unwrap().get(&path).cloned();
     match says.unwrap_or(Says::Status(404)) {
         Says::Json(value) => axum::Json(value).into_response(),

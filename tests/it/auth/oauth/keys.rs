@@ -22,19 +22,31 @@ async fn keys_are_found_by_either_metadata_or_named() {
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let token = signer.token(&claims(&issuer));
     server(&issuer, "").verify(&token).await.unwrap();
-    assert_eq!((issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)), (1, 0));
+    assert_eq!(
+        (issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)),
+        (1, 0)
+    );
 
     let metadata = json!({ "issuer": issuer.url, "jwks_uri": format!("{}{KEYS}", issuer.url) });
     issuer.says(OAUTH_METADATA, Says::Status(404));
     issuer.says(OPENID_METADATA, Says::Json(metadata));
     server(&issuer, "").verify(&token).await.unwrap();
-    assert_eq!((issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)), (2, 1));
+    assert_eq!(
+        (issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)),
+        (2, 1)
+    );
 
     issuer.says(OPENID_METADATA, Says::Status(404));
     let named = format!("jwks_url = \"{}{KEYS}\"", issuer.url);
     server(&issuer, &named).verify(&token).await.unwrap();
-    assert_eq!((issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)), (2, 1));
-    assert_eq!(server(&issuer, "").verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    assert_eq!(
+        (issuer.count(OAUTH_METADATA), issuer.count(OPENID_METADATA)),
+        (2, 1)
+    );
+    assert_eq!(
+        server(&issuer, "").verify(&token).await.unwrap_err(),
+        OAuthError::Unavailable
+    );
 }
 
 /// An issuer with a path has its metadata in other places.
@@ -47,8 +59,14 @@ async fn an_issuer_may_have_a_path() {
     let metadata = Says::Json(json!({ "issuer": issuer.url, "jwks_uri": jwks_uri }));
     let token = signer.token(&claims(&issuer));
     for (place, other) in [
-        (format!("{OAUTH_METADATA}/realms/one"), format!("/realms/one{OPENID_METADATA}")),
-        (format!("/realms/one{OPENID_METADATA}"), format!("{OAUTH_METADATA}/realms/one")),
+        (
+            format!("{OAUTH_METADATA}/realms/one"),
+            format!("/realms/one{OPENID_METADATA}"),
+        ),
+        (
+            format!("/realms/one{OPENID_METADATA}"),
+            format!("{OAUTH_METADATA}/realms/one"),
+        ),
     ] {
         issuer.says(&place, metadata.clone());
         issuer.says(&other, Says::Status(404));
@@ -69,24 +87,56 @@ async fn an_issuer_that_gives_no_keys_is_the_servers_problem() {
     issuer.says("/moved", good_keys.clone());
     for (what, metadata, keys) in [
         ("down", metadata(&issuer.url, &keys()), Says::Status(503)),
-        ("too large", metadata(&issuer.url, &keys()), Says::Bytes(1 << 20)),
-        ("no keys", metadata(&issuer.url, &keys()), Says::Json(json!({ "keys": [] }))),
+        (
+            "too large",
+            metadata(&issuer.url, &keys()),
+            Says::Bytes(1 << 20),
+        ),
+        (
+            "no keys",
+            metadata(&issuer.url, &keys()),
+            Says::Json(json!({ "keys": [] })),
+        ),
         (
             "too many keys",
             metadata(&issuer.url, &keys()),
             Says::Json(json!({ "keys": vec![signer.jwk(); 101] })),
         ),
-        ("no JWK set", metadata(&issuer.url, &keys()), Says::Json(json!([signer.jwk()]))),
+        (
+            "no JWK set",
+            metadata(&issuer.url, &keys()),
+            Says::Json(json!([signer.jwk()])),
+        ),
         (
             "redirect",
             metadata(&issuer.url, &keys()),
             Says::RedirectTo(format!("{}/moved", issuer.url)),
         ),
-        ("metadata moved", Says::RedirectTo(format!("{}/moved", issuer.url)), good_keys.clone()),
-        ("other issuer", metadata(&format!("{}/", issuer.url), &keys()), good_keys.clone()),
-        ("keys unencrypted", metadata(&issuer.url, "http://keys.example.com/"), good_keys.clone()),
-        ("keys in a file", metadata(&issuer.url, "file:///keys"), good_keys.clone()),
-        ("keys nowhere", Says::Json(json!({ "issuer": issuer.url })), good_keys.clone()),
+        (
+            "metadata moved",
+            Says::RedirectTo(format!("{}/moved", issuer.url)),
+            good_keys.clone(),
+        ),
+        (
+            "other issuer",
+            metadata(&format!("{}/", issuer.url), &keys()),
+            good_keys.clone(),
+        ),
+        (
+            "keys unencrypted",
+            metadata(&issuer.url, "http://keys.example.com/"),
+            good_keys.clone(),
+        ),
+        (
+            "keys in a file",
+            metadata(&issuer.url, "file:///keys"),
+            good_keys.clone(),
+        ),
+        (
+            "keys nowhere",
+            Says::Json(json!({ "issuer": issuer.url })),
+            good_keys.clone(),
+        ),
     ] {
         issuer.says(OAUTH_METADATA, metadata);
         issuer.says(KEYS, keys);
@@ -96,7 +146,10 @@ async fn an_issuer_that_gives_no_keys_is_the_servers_problem() {
     assert_eq!(issuer.count("/moved"), 0);
     // Nobody listens there.
     let gone = settings(&issuer, "jwks_url = \"http://127.0.0.1:1/keys\"", ALICE);
-    assert_eq!(start(&gone).verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    assert_eq!(
+        start(&gone).verify(&token).await.unwrap_err(),
+        OAuthError::Unavailable
+    );
 }
 
 #[tokio::test]
@@ -144,10 +197,16 @@ async fn a_rotated_key_without_an_id_is_found() {
     let issuer = Issuer::with_keys(&[nameless(&old)]).await;
     let oauth = server(&issuer, "");
     let header = json!({ "alg": "ES256" });
-    oauth.verify(&old.signed(&header, &claims(&issuer))).await.unwrap();
+    oauth
+        .verify(&old.signed(&header, &claims(&issuer)))
+        .await
+        .unwrap();
     issuer.publishes(&[nameless(&new)]);
     later(30).await;
-    oauth.verify(&new.signed(&header, &claims(&issuer))).await.unwrap();
+    oauth
+        .verify(&new.signed(&header, &claims(&issuer)))
+        .await
+        .unwrap();
     // With several keys a token has to name its own.
     issuer.publishes(&[nameless(&new), nameless(&old)]);
     let token = new.signed(&header, &claims(&issuer));
@@ -177,7 +236,10 @@ async fn made_up_key_ids_do_not_bother_the_issuer() {
     later(60).await;
     for number in 0..1000 {
         let header = json!({ "alg": "ES256", "kid": format!("made up {number}") });
-        let refused = oauth.verify(&signer.signed(&header, &claims(&issuer))).await.unwrap_err();
+        let refused = oauth
+            .verify(&signer.signed(&header, &claims(&issuer)))
+            .await
+            .unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(Reason::UnknownKey));
     }
     assert_eq!(issuer.count(KEYS), 2);
@@ -232,12 +294,21 @@ async fn old_keys_are_renewed_and_used_for_a_day_without_an_issuer() {
     oauth.verify(&token).await.unwrap();
     oauth.verify(&token).await.unwrap();
     assert_eq!(issuer.count(KEYS), 3, "once within half a minute");
-    let bad = signer.token(&claims_with(&issuer, json!({ "aud": "https://other.example.com" })));
-    assert_eq!(oauth.verify(&bad).await.unwrap_err(), OAuthError::Invalid(Reason::Audience));
+    let bad = signer.token(&claims_with(
+        &issuer,
+        json!({ "aud": "https://other.example.com" }),
+    ));
+    assert_eq!(
+        oauth.verify(&bad).await.unwrap_err(),
+        OAuthError::Invalid(Reason::Audience)
+    );
     later(23 * 60 * 60).await;
     oauth.verify(&token).await.unwrap();
     later(60 * 60).await;
-    assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    assert_eq!(
+        oauth.verify(&token).await.unwrap_err(),
+        OAuthError::Unavailable
+    );
 
     issuer.publishes(&[signer.jwk()]);
     later(30).await;
@@ -252,9 +323,15 @@ async fn an_issuer_that_comes_up_late_is_found() {
     issuer.says(KEYS, Says::Status(503));
     let oauth = server(&issuer, "");
     let token = signer.token(&claims(&issuer));
-    assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    assert_eq!(
+        oauth.verify(&token).await.unwrap_err(),
+        OAuthError::Unavailable
+    );
     issuer.publishes(&[signer.jwk()]);
-    assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+    assert_eq!(
+        oauth.verify(&token).await.unwrap_err(),
+        OAuthError::Unavailable
+    );
     assert_eq!(issuer.count(KEYS), 1);
     later(5).await;
     oauth.verify(&token).await.unwrap();
@@ -262,7 +339,9 @@ async fn an_issuer_that_comes_up_late_is_found() {
 
 fn issuer_state(readiness: &Readiness) -> ComponentState {
     let components = readiness.components();
-    let [Component { name, state }] = &components[..] else { panic!("{components:?}") };
+    let [Component { name, state }] = &components[..] else {
+        panic!("{components:?}")
+    };
     assert_eq!(name, "oauth_issuer");
     *state
 }
@@ -284,7 +363,10 @@ async fn hanging_issuer_is_asked_once_for_all_and_nobody_waits_long() {
     // It ends after five seconds, and the next one begins as long after that.
     later(4).await;
     for _ in 0..10 {
-        assert_eq!(oauth.verify(&token).await.unwrap_err(), OAuthError::Unavailable);
+        assert_eq!(
+            oauth.verify(&token).await.unwrap_err(),
+            OAuthError::Unavailable
+        );
     }
     assert_eq!(issuer.count(KEYS), 1);
     assert_eq!(issuer_state(&readiness).degraded, Some("timeout"));

@@ -65,24 +65,49 @@ fn challenges_say_what_to_ask_for() {
                 oauth-protected-resource/mcp\", ";
     let text = |oauth: &OAuth, challenge: Challenge<'_>| {
         let value = oauth.challenge(&challenge);
-        value.to_str().unwrap().strip_prefix(head).unwrap().to_owned()
+        value
+            .to_str()
+            .unwrap()
+            .strip_prefix(head)
+            .unwrap()
+            .to_owned()
     };
     let oauth = at("https://mcp.example.com/mcp", "");
     let invalid = text(&oauth, Challenge::InvalidToken);
-    assert!(invalid.starts_with("error=\"invalid_token\", error_description=\""), "{invalid}");
+    assert!(
+        invalid.starts_with("error=\"invalid_token\", error_description=\""),
+        "{invalid}"
+    );
 
-    let needed =
-        Needed { wide: Scope::wide(Access::Delete), narrow: Scope::of("prompts", Access::Delete) };
+    let needed = Needed {
+        wide: Scope::wide(Access::Delete),
+        narrow: Scope::of("prompts", Access::Delete),
+    };
     let has = Scopes::among(["portkey:read", "portkey:a\"b\\c:read"]);
-    let insufficient = Challenge::InsufficientScope { has: &has, needed: &needed };
+    let insufficient = Challenge::InsufficientScope {
+        has: &has,
+        needed: &needed,
+    };
     let wide = text(&oauth, insufficient);
     assert!(wide.starts_with("error=\"insufficient_scope\", "), "{wide}");
-    assert!(wide.ends_with(", scope=\"portkey:read portkey:delete\""), "{wide}");
+    assert!(
+        wide.ends_with(", scope=\"portkey:read portkey:delete\""),
+        "{wide}"
+    );
 
     let knows = "scopes_supported = [\"portkey:read\", \"portkey:prompts:delete\"]";
     let oauth = at("https://mcp.example.com/mcp", knows);
-    let narrow = text(&oauth, Challenge::InsufficientScope { has: &has, needed: &needed });
-    assert!(narrow.ends_with(", scope=\"portkey:read portkey:prompts:delete\""), "{narrow}");
+    let narrow = text(
+        &oauth,
+        Challenge::InsufficientScope {
+            has: &has,
+            needed: &needed,
+        },
+    );
+    assert!(
+        narrow.ends_with(", scope=\"portkey:read portkey:prompts:delete\""),
+        "{narrow}"
+    );
 }
 
 #[test]
@@ -95,16 +120,41 @@ fn each_endpoint_has_a_document_and_a_challenge() {
         path: &'static str,
         expected: Option<&'static str>,
     }
-    let case = |resource, prefix, path, expected| Case { resource, prefix, path, expected };
+    let case = |resource, prefix, path, expected| Case {
+        resource,
+        prefix,
+        path,
+        expected,
+    };
     let own = "https://mcp.example.com/mcp";
     let proxied = "https://example.com/portkey/mcp";
-    for Case { resource, prefix, path, expected } in [
+    for Case {
+        resource,
+        prefix,
+        path,
+        expected,
+    } in [
         case(own, "", "", Some("https://mcp.example.com/mcp")),
         case(own, "", "/mcp", Some("https://mcp.example.com/mcp")),
         case(own, "", "/mcp/", Some("https://mcp.example.com/mcp/")),
-        case(own, "", "/mcp/readonly", Some("https://mcp.example.com/mcp/readonly")),
-        case(own, "", "/mcp/readonly/", Some("https://mcp.example.com/mcp/readonly/")),
-        case(own, "", "/mcp/x/prompts", Some("https://mcp.example.com/mcp/x/prompts")),
+        case(
+            own,
+            "",
+            "/mcp/readonly",
+            Some("https://mcp.example.com/mcp/readonly"),
+        ),
+        case(
+            own,
+            "",
+            "/mcp/readonly/",
+            Some("https://mcp.example.com/mcp/readonly/"),
+        ),
+        case(
+            own,
+            "",
+            "/mcp/x/prompts",
+            Some("https://mcp.example.com/mcp/x/prompts"),
+        ),
         case(
             own,
             "",
@@ -126,7 +176,12 @@ fn each_endpoint_has_a_document_and_a_challenge() {
             "/portkey/mcp/readonly",
             Some("https://example.com/portkey/mcp/readonly"),
         ),
-        case(proxied, "", "/mcp/readonly", Some("https://example.com/portkey/mcp/readonly")),
+        case(
+            proxied,
+            "",
+            "/mcp/readonly",
+            Some("https://example.com/portkey/mcp/readonly"),
+        ),
         case(
             proxied,
             "/portkey",
@@ -143,7 +198,9 @@ fn each_endpoint_has_a_document_and_a_challenge() {
         let oauth = at(resource, "").with_path_prefix(prefix);
         let document = oauth.metadata(&format!("{PLACE}{path}"));
         let document = document.map(|text| serde_json::from_slice::<Value>(&text).unwrap());
-        let named = document.as_ref().map(|document| document["resource"].as_str().unwrap());
+        let named = document
+            .as_ref()
+            .map(|document| document["resource"].as_str().unwrap());
         assert_eq!(named, expected, "{resource}, {prefix}, {path}");
     }
     for (resource, prefix, path, url) in [
@@ -181,6 +238,9 @@ fn each_endpoint_has_a_document_and_a_challenge() {
         let oauth = at(resource, "").with_path_prefix(prefix);
         let challenge = oauth.challenge_at(&Challenge::NoToken, path);
         let expected = format!("Bearer resource_metadata=\"{url}\", ");
-        assert!(challenge.to_str().unwrap().starts_with(&expected), "{challenge:?}");
+        assert!(
+            challenge.to_str().unwrap().starts_with(&expected),
+            "{challenge:?}"
+        );
     }
 }

@@ -35,7 +35,10 @@ const TOOLSETS: &[&str] = &["integrations", "prompts"];
 
 /// The settings of a server that trusts this issuer, with these lines more before those of tenants.
 fn settings(issuer: &Issuer, more: &str, tenants: &str) -> String {
-    format!("resource = \"{RESOURCE}\"\nissuer = \"{}\"\n{more}\n{tenants}", issuer.url)
+    format!(
+        "resource = \"{RESOURCE}\"\nissuer = \"{}\"\n{more}\n{tenants}",
+        issuer.url
+    )
 }
 
 /// A server that trusts this issuer.
@@ -68,7 +71,10 @@ fn callers(
 
 /// So many seconds from now.
 fn from_now(seconds: i64) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     i64::try_from(now).unwrap() + seconds
 }
 

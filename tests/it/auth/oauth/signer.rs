@@ -33,21 +33,37 @@ impl Signer {
     /// The one RSA key of the tests, which ring cannot make; `alg` is RS256 or PS256.
     pub(crate) fn rsa(id: &'static str, alg: &'static str) -> Self {
         let pkcs8 = include_bytes!("../../../data/auth/rsa-2048.pk8");
-        Self { id, alg, pair: Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).unwrap()) }
+        Self {
+            id,
+            alg,
+            pair: Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).unwrap()),
+        }
     }
 
     pub(crate) fn es256(id: &'static str) -> Self {
-        Self { id, alg: "ES256", pair: ec(&ECDSA_P256_SHA256_FIXED_SIGNING) }
+        Self {
+            id,
+            alg: "ES256",
+            pair: ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
+        }
     }
 
     pub(crate) fn es384(id: &'static str) -> Self {
-        Self { id, alg: "ES384", pair: ec(&ECDSA_P384_SHA384_FIXED_SIGNING) }
+        Self {
+            id,
+            alg: "ES384",
+            pair: ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
+        }
     }
 
     pub(crate) fn eddsa(id: &'static str) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        Self { id, alg: "EdDSA", pair: Pair::Ed(pair) }
+        Self {
+            id,
+            alg: "EdDSA",
+            pair: Pair::Ed(pair),
+        }
     }
 
     /// What the issuer publishes of it.
@@ -60,7 +76,11 @@ impl Signer {
             Pair::Ec(pair) => {
                 let (x, y) =
                     pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
-                let crv = if self.alg == "ES256" { "P-256" } else { "P-384" };
+                let crv = if self.alg == "ES256" {
+                    "P-256"
+                } else {
+                    "P-384"
+                };
                 json!({ "kty": "EC", "crv": crv, "x": base64(x), "y": base64(y) })
             }
             Pair::Ed(pair) => {
@@ -94,8 +114,11 @@ impl Signer {
         let random = SystemRandom::new();
         match &self.pair {
             Pair::Rsa(pair) => {
-                let padding: &dyn ring::signature::RsaEncoding =
-                    if self.alg == "PS256" { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+                let padding: &dyn ring::signature::RsaEncoding = if self.alg == "PS256" {
+                    &RSA_PSS_SHA256
+                } else {
+                    &RSA_PKCS1_SHA256
+                };
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(padding, &random, text, &mut signature).unwrap();
                 signature
@@ -114,5 +137,9 @@ fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> Pair {
 
 /// What is signed.
 pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
-    format!("{}.{}", base64(header.to_string()), base64(claims.to_string()))
+    format!(
+        "{}.{}",
+        base64(header.to_string()),
+        base64(claims.to_string())
+    )
 }

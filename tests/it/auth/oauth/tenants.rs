@@ -20,11 +20,17 @@ impl World {
         let signer = Signer::es256("a");
         let issuer = Issuer::with_keys(&[signer.jwk()]).await;
         let oauth = start(&settings(&issuer, "", tenants));
-        Self { issuer, signer, oauth }
+        Self {
+            issuer,
+            signer,
+            oauth,
+        }
     }
 
     async fn verify(&self, changes: Value) -> Result<Principal, OAuthError> {
-        self.oauth.verify(&self.signer.token(&claims_with(&self.issuer, changes))).await
+        self.oauth
+            .verify(&self.signer.token(&claims_with(&self.issuer, changes)))
+            .await
     }
 }
 
@@ -40,8 +46,14 @@ async fn the_first_tenant_that_fits_counts() {
             tenant("subject", "value = \"root\""),
             tenant("list", "claim = \"groups\"\nvalue = \"admins\""),
             tenant("nested", "claim = \"realm.access.roles\"\nvalue = \"ops\""),
-            tenant("dotted", "claim = \"https://example.com/org\"\nvalue = \"acme\""),
-            tenant("half-dotted", "claim = \"https://example.com/org.unit\"\nvalue = \"west\""),
+            tenant(
+                "dotted",
+                "claim = \"https://example.com/org\"\nvalue = \"acme\"",
+            ),
+            tenant(
+                "half-dotted",
+                "claim = \"https://example.com/org.unit\"\nvalue = \"west\"",
+            ),
             tenant("number", "claim = \"org_id\"\nvalue = \"7\""),
         ]
         .concat(),
@@ -49,17 +61,32 @@ async fn the_first_tenant_that_fits_counts() {
     .await;
     for (changes, name) in [
         (json!({ "sub": "root" }), Some("subject")),
-        (json!({ "sub": "root", "groups": ["admins"] }), Some("subject")),
+        (
+            json!({ "sub": "root", "groups": ["admins"] }),
+            Some("subject"),
+        ),
         (json!({ "groups": ["users", "admins"] }), Some("list")),
         (json!({ "groups": "admins" }), Some("list")),
-        (json!({ "realm": { "access": { "roles": ["dev", "ops"] } } }), Some("nested")),
-        (json!({ "realm.access": { "roles": ["ops"] } }), Some("nested")),
+        (
+            json!({ "realm": { "access": { "roles": ["dev", "ops"] } } }),
+            Some("nested"),
+        ),
+        (
+            json!({ "realm.access": { "roles": ["ops"] } }),
+            Some("nested"),
+        ),
         (json!({ "https://example.com/org": "acme" }), Some("dotted")),
-        (json!({ "https://example.com/org": { "unit": "west" } }), Some("half-dotted")),
+        (
+            json!({ "https://example.com/org": { "unit": "west" } }),
+            Some("half-dotted"),
+        ),
         (json!({ "org_id": 7 }), Some("number")),
         (json!({}), None),
         (json!({ "sub": "Root" }), None),
-        (json!({ "groups": ["admins2", ["admins"], { "admins": true }] }), None),
+        (
+            json!({ "groups": ["admins2", ["admins"], { "admins": true }] }),
+            None,
+        ),
         (json!({ "groups": "users admins" }), None),
         (json!({ "realm": { "access": "ops" } }), None),
         (json!({ "roles": ["ops"] }), None),
@@ -81,7 +108,11 @@ async fn the_first_tenant_that_fits_counts() {
 async fn callers_of_a_tenant_are_told_apart_without_being_named() {
     let world = World::with(&tenant("acme", "claim = \"org\"\nvalue = \"acme\"")).await;
     let name = async |subject: &str| {
-        world.verify(json!({ "org": "acme", "sub": subject })).await.unwrap().name
+        world
+            .verify(json!({ "org": "acme", "sub": subject }))
+            .await
+            .unwrap()
+            .name
     };
     let (ann, bob) = (name("ann@example.com").await, name("bob@example.com").await);
     assert_ne!(ann, bob);
@@ -93,7 +124,10 @@ async fn callers_of_a_tenant_are_told_apart_without_being_named() {
 async fn a_tenant_decides_on_keys_and_toolsets() {
     let world = World::with(
         &[
-            tenant("both", "value = \"both\"\nenkrypt_key = \"env:CARGO_PKG_VERSION\""),
+            tenant(
+                "both",
+                "value = \"both\"\nenkrypt_key = \"env:CARGO_PKG_VERSION\"",
+            ),
             tenant("one", "value = \"one\"\ntoolsets = [\"prompts\"]"),
         ]
         .concat(),
@@ -107,7 +141,10 @@ async fn a_tenant_decides_on_keys_and_toolsets() {
 
     let one = world.verify(json!({ "sub": "one" })).await.unwrap();
     let missing = one.credentials.key(Upstream::Enkrypt).unwrap_err();
-    assert!(missing.to_string().contains("this caller has no"), "{missing}");
+    assert!(
+        missing.to_string().contains("this caller has no"),
+        "{missing}"
+    );
     assert!(one.toolsets.allows("prompts") && !one.toolsets.allows("integrations"));
 }
 
@@ -117,27 +154,74 @@ async fn scopes_are_those_of_the_token_within_those_of_the_tenant() {
         &[
             tenant("open", "value = \"open\""),
             tenant("reader", "value = \"reader\"\nscopes = [\"portkey:read\"]"),
-            tenant("prompter", "value = \"prompter\"\nscopes = [\"portkey:prompts:write\"]"),
+            tenant(
+                "prompter",
+                "value = \"prompter\"\nscopes = [\"portkey:prompts:write\"]",
+            ),
         ]
         .concat(),
     )
     .await;
     let none = json!({ "scope": null });
     for (sub, claims, scopes) in [
-        ("open", json!({ "scope": "portkey:read portkey:delete" }), "portkey:delete portkey:read"),
-        ("open", json!({ "scope": "openid email portkey:read x:y" }), "portkey:read"),
-        ("open", json!({ "scope": null, "scp": ["portkey:read", "profile"] }), "portkey:read"),
-        ("open", json!({ "scope": null, "scp": "portkey:read" }), "portkey:read"),
-        ("open", json!({ "scp": ["portkey:write"] }), "portkey:read portkey:write"),
-        ("open", json!({ "scope": ["portkey:write", 7] }), "portkey:write"),
+        (
+            "open",
+            json!({ "scope": "portkey:read portkey:delete" }),
+            "portkey:delete portkey:read",
+        ),
+        (
+            "open",
+            json!({ "scope": "openid email portkey:read x:y" }),
+            "portkey:read",
+        ),
+        (
+            "open",
+            json!({ "scope": null, "scp": ["portkey:read", "profile"] }),
+            "portkey:read",
+        ),
+        (
+            "open",
+            json!({ "scope": null, "scp": "portkey:read" }),
+            "portkey:read",
+        ),
+        (
+            "open",
+            json!({ "scp": ["portkey:write"] }),
+            "portkey:read portkey:write",
+        ),
+        (
+            "open",
+            json!({ "scope": ["portkey:write", 7] }),
+            "portkey:write",
+        ),
         ("open", json!({ "scope": 7 }), ""),
-        ("open", json!({ "scope": "portkey:admin PORTKEY:READ portkey:" }), ""),
+        (
+            "open",
+            json!({ "scope": "portkey:admin PORTKEY:READ portkey:" }),
+            "",
+        ),
         ("open", none.clone(), ""),
-        ("reader", json!({ "scope": "portkey:read portkey:write" }), "portkey:read"),
-        ("reader", json!({ "scope": "portkey:prompts:read" }), "portkey:prompts:read"),
+        (
+            "reader",
+            json!({ "scope": "portkey:read portkey:write" }),
+            "portkey:read",
+        ),
+        (
+            "reader",
+            json!({ "scope": "portkey:prompts:read" }),
+            "portkey:prompts:read",
+        ),
         ("reader", none, ""),
-        ("prompter", json!({ "scope": "portkey:write" }), "portkey:prompts:write"),
-        ("prompter", json!({ "scope": "portkey:integrations:write portkey:read" }), ""),
+        (
+            "prompter",
+            json!({ "scope": "portkey:write" }),
+            "portkey:prompts:write",
+        ),
+        (
+            "prompter",
+            json!({ "scope": "portkey:integrations:write portkey:read" }),
+            "",
+        ),
     ] {
         let mut changes = claims.clone();
         changes["sub"] = json!(sub);

@@ -34,8 +34,10 @@ async fn every_allowed_algorithm_is_checked() {
         assert!(!principal.scopes.allows("prompts", Access::Write));
         // Signed by the same key, for somebody else's claims.
         let other = signer.token(&claims_with(&issuer, json!({ "sub": "bob" })));
-        let (text, signature) =
-            (token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+        let (text, signature) = (
+            token.rsplit_once('.').unwrap().0,
+            other.rsplit_once('.').unwrap().1,
+        );
         let mixed = oauth.verify(&format!("{text}.{signature}")).await;
         assert_eq!(mixed.unwrap_err(), OAuthError::Invalid(Reason::Signature));
     }
@@ -61,10 +63,16 @@ async fn the_claims_of_a_good_token_may_differ() {
     for typ in ["JWT", "jwt", "at+jwt", "application/at+jwt"] {
         let mut header = signer.header();
         header["typ"] = json!(typ);
-        oauth.verify(&signer.signed(&header, &claims(&issuer))).await.unwrap();
+        oauth
+            .verify(&signer.signed(&header, &claims(&issuer)))
+            .await
+            .unwrap();
     }
     // The one key needs no name.
-    oauth.verify(&signer.signed(&json!({ "alg": "ES256" }), &claims(&issuer))).await.unwrap();
+    oauth
+        .verify(&signer.signed(&json!({ "alg": "ES256" }), &claims(&issuer)))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -73,8 +81,14 @@ async fn bad_claims_are_refused() {
     let issuer = Issuer::with_keys(&[signer.jwk()]).await;
     let oauth = server(&issuer, "");
     for (changes, reason) in [
-        (json!({ "aud": "https://other.example.com/mcp" }), Reason::Audience),
-        (json!({ "aud": ["https://other.example.com"] }), Reason::Audience),
+        (
+            json!({ "aud": "https://other.example.com/mcp" }),
+            Reason::Audience,
+        ),
+        (
+            json!({ "aud": ["https://other.example.com"] }),
+            Reason::Audience,
+        ),
         (json!({ "aud": [] }), Reason::Audience),
         (json!({ "aud": format!("{RESOURCE}/") }), Reason::Audience),
         (json!({ "aud": null }), Reason::Incomplete),
@@ -103,8 +117,11 @@ async fn bad_claims_are_refused() {
 /// A token cannot choose how it is checked.
 #[tokio::test]
 async fn the_key_decides_on_the_algorithm() {
-    let (rsa, p256, p384) =
-        (Signer::rsa("rsa", "RS256"), Signer::es256("p256"), Signer::es384("p384"));
+    let (rsa, p256, p384) = (
+        Signer::rsa("rsa", "RS256"),
+        Signer::es256("p256"),
+        Signer::es384("p384"),
+    );
     let issuer = Issuer::with_keys(&[rsa.jwk(), p256.jwk(), p384.jwk()]).await;
     let oauth = server(&issuer, "");
     let good = claims(&issuer);
@@ -119,12 +136,36 @@ async fn the_key_decides_on_the_algorithm() {
     own_key["jwk"] = stranger.jwk();
     own_key["jku"] = json!(format!("{}/stranger", issuer.url));
     let tokens = [
-        ("none", format!("{}.", unsigned(&header("none", "rsa"), &good)), Reason::Malformed),
-        ("public key as secret", by_hmac(&rsa.jwk().to_string()), Reason::Algorithm),
-        ("modulus as secret", by_hmac(rsa.jwk()["n"].as_str().unwrap()), Reason::Algorithm),
-        ("RSA for a curve's key", rsa.signed(&header("RS256", "p256"), &good), Reason::Algorithm),
-        ("curve for an RSA key", p256.signed(&header("ES256", "rsa"), &good), Reason::Algorithm),
-        ("other curve", p256.signed(&header("ES256", "p384"), &good), Reason::Algorithm),
+        (
+            "none",
+            format!("{}.", unsigned(&header("none", "rsa"), &good)),
+            Reason::Malformed,
+        ),
+        (
+            "public key as secret",
+            by_hmac(&rsa.jwk().to_string()),
+            Reason::Algorithm,
+        ),
+        (
+            "modulus as secret",
+            by_hmac(rsa.jwk()["n"].as_str().unwrap()),
+            Reason::Algorithm,
+        ),
+        (
+            "RSA for a curve's key",
+            rsa.signed(&header("RS256", "p256"), &good),
+            Reason::Algorithm,
+        ),
+        (
+            "curve for an RSA key",
+            p256.signed(&header("ES256", "rsa"), &good),
+            Reason::Algorithm,
+        ),
+        (
+            "other curve",
+            p256.signed(&header("ES256", "p384"), &good),
+            Reason::Algorithm,
+        ),
         (
             "other padding",
             Signer::rsa("rsa", "PS256").signed(&header("PS256", "rsa"), &good),
@@ -135,8 +176,16 @@ async fn the_key_decides_on_the_algorithm() {
             Signer::rsa("rsa", "PS256").signed(&header("RS256", "rsa"), &good),
             Reason::Signature,
         ),
-        ("key that the token brings", stranger.signed(&own_key, &good), Reason::Signature),
-        ("unknown key", p256.signed(&header("ES256", "new"), &good), Reason::UnknownKey),
+        (
+            "key that the token brings",
+            stranger.signed(&own_key, &good),
+            Reason::Signature,
+        ),
+        (
+            "unknown key",
+            p256.signed(&header("ES256", "new"), &good),
+            Reason::UnknownKey,
+        ),
     ];
     for (what, token, reason) in tokens {
         let refused = oauth.verify(&token).await.unwrap_err();
@@ -162,13 +211,25 @@ async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
     for (what, token, reason) in [
         ("nothing", String::new(), Reason::Malformed),
         ("a word", "opaque".to_owned(), Reason::Malformed),
-        ("two parts", token.rsplit_once('.').unwrap().0.to_owned(), Reason::Malformed),
+        (
+            "two parts",
+            token.rsplit_once('.').unwrap().0.to_owned(),
+            Reason::Malformed,
+        ),
         ("five parts", format!("{token}.a.b"), Reason::Malformed),
         ("a blank", format!("{token} "), Reason::Malformed),
         ("other letters", format!("{token}é"), Reason::Malformed),
-        ("no JSON", format!("{}.e30.x", base64("{")), Reason::Malformed),
+        (
+            "no JSON",
+            format!("{}.e30.x", base64("{")),
+            Reason::Malformed,
+        ),
         ("too long", signer.token(&huge), Reason::TooLong),
-        ("logout token", with("typ", json!("logout+jwt")), Reason::Kind),
+        (
+            "logout token",
+            with("typ", json!("logout+jwt")),
+            Reason::Kind,
+        ),
         ("proof", with("typ", json!("dpop+jwt")), Reason::Kind),
         ("extensions", with("crit", json!(["b64"])), Reason::Critical),
         ("no extensions", with("crit", json!([])), Reason::Critical),
@@ -176,7 +237,10 @@ async fn misshapen_tokens_are_refused_before_anything_is_fetched() {
         let refused = oauth.verify(&token).await.unwrap_err();
         assert_eq!(refused, OAuthError::Invalid(reason), "{what}");
     }
-    assert_eq!(issuer.count(OAUTH_METADATA) + issuer.count(OPENID_METADATA), 0);
+    assert_eq!(
+        issuer.count(OAUTH_METADATA) + issuer.count(OPENID_METADATA),
+        0
+    );
     oauth.verify(&token).await.unwrap();
 }
 
@@ -187,9 +251,15 @@ async fn the_operator_narrows_algorithms_and_leeway() {
     let oauth = server(&issuer, "algorithms = [\"ES256\"]\nleeway_seconds = 0");
     oauth.verify(&ec.token(&claims(&issuer))).await.unwrap();
     let late = ec.token(&claims_with(&issuer, json!({ "exp": from_now(-2) })));
-    assert_eq!(oauth.verify(&late).await.unwrap_err(), OAuthError::Invalid(Reason::Expired));
+    assert_eq!(
+        oauth.verify(&late).await.unwrap_err(),
+        OAuthError::Invalid(Reason::Expired)
+    );
     let other = rsa.token(&claims(&issuer));
-    assert_eq!(oauth.verify(&other).await.unwrap_err(), OAuthError::Invalid(Reason::UnknownKey));
+    assert_eq!(
+        oauth.verify(&other).await.unwrap_err(),
+        OAuthError::Invalid(Reason::UnknownKey)
+    );
 }
 
 /// A key without `alg` is used with the usual algorithm of its kind, and one that is not for signing
@@ -202,19 +272,47 @@ async fn keys_are_taken_for_what_they_say() {
     let spare = Signer::es256("spare");
     for (changes, rs, ps) in [
         (json!({ "alg": null }), Ok(()), Err(Reason::Algorithm)),
-        (json!({ "alg": null, "use": null }), Ok(()), Err(Reason::Algorithm)),
+        (
+            json!({ "alg": null, "use": null }),
+            Ok(()),
+            Err(Reason::Algorithm),
+        ),
         (json!({ "alg": "PS256" }), Err(Reason::Algorithm), Ok(())),
-        (json!({ "key_ops": ["verify"] }), Ok(()), Err(Reason::Algorithm)),
-        (json!({ "use": "enc" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
-        (json!({ "key_ops": ["encrypt"] }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
-        (json!({ "alg": "HS256" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
-        (json!({ "alg": "ES256" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
+        (
+            json!({ "key_ops": ["verify"] }),
+            Ok(()),
+            Err(Reason::Algorithm),
+        ),
+        (
+            json!({ "use": "enc" }),
+            Err(Reason::UnknownKey),
+            Err(Reason::UnknownKey),
+        ),
+        (
+            json!({ "key_ops": ["encrypt"] }),
+            Err(Reason::UnknownKey),
+            Err(Reason::UnknownKey),
+        ),
+        (
+            json!({ "alg": "HS256" }),
+            Err(Reason::UnknownKey),
+            Err(Reason::UnknownKey),
+        ),
+        (
+            json!({ "alg": "ES256" }),
+            Err(Reason::UnknownKey),
+            Err(Reason::UnknownKey),
+        ),
         (
             json!({ "kty": "oct", "k": "c2VjcmV0" }),
             Err(Reason::UnknownKey),
             Err(Reason::UnknownKey),
         ),
-        (json!({ "n": "!" }), Err(Reason::UnknownKey), Err(Reason::UnknownKey)),
+        (
+            json!({ "n": "!" }),
+            Err(Reason::UnknownKey),
+            Err(Reason::UnknownKey),
+        ),
     ] {
         let mut jwk = good.jwk();
         for (name, value) in changes.as_object().unwrap() {
@@ -227,7 +325,11 @@ async fn keys_are_taken_for_what_they_say() {
         let oauth = server(&issuer, "");
         for (signer, expected) in [(&good, rs), (&as_ps, ps)] {
             let outcome = oauth.verify(&signer.token(&claims(&issuer))).await;
-            assert_eq!(outcome.map(|_| ()), expected.map_err(OAuthError::Invalid), "{changes}");
+            assert_eq!(
+                outcome.map(|_| ()),
+                expected.map_err(OAuthError::Invalid),
+                "{changes}"
+            );
         }
     }
 }
@@ -245,26 +347,58 @@ async fn token_is_for_an_audience_that_is_accepted() {
         strict: bool,
         open: bool,
     }
-    let case = |aud, path, strict, open| Case { aud, path, strict, open };
-    for Case { aud, path, strict: by_strict, open: by_open } in [
+    let case = |aud, path, strict, open| Case {
+        aud,
+        path,
+        strict,
+        open,
+    };
+    for Case {
+        aud,
+        path,
+        strict: by_strict,
+        open: by_open,
+    } in [
         case(json!(RESOURCE), "/mcp", true, true),
         case(json!(RESOURCE), "/mcp/readonly", true, true),
         case(json!(format!("{RESOURCE}/")), "/mcp/", true, true),
         case(json!(format!("{RESOURCE}/")), "/mcp", false, false),
         case(json!(["other", RESOURCE]), "/mcp", true, true),
-        case(json!("11111111-2222-3333-4444-555555555555"), "/mcp", false, true),
+        case(
+            json!("11111111-2222-3333-4444-555555555555"),
+            "/mcp",
+            false,
+            true,
+        ),
         case(json!(["api://portkey-mcp"]), "/mcp/readonly", false, true),
         case(json!("api://other"), "/mcp", false, false),
         // For one endpoint, and good there alone.
-        case(json!(format!("{RESOURCE}/readonly")), "/mcp/readonly", true, true),
-        case(json!(format!("{RESOURCE}/readonly")), "/mcp/readonly/", true, true),
+        case(
+            json!(format!("{RESOURCE}/readonly")),
+            "/mcp/readonly",
+            true,
+            true,
+        ),
+        case(
+            json!(format!("{RESOURCE}/readonly")),
+            "/mcp/readonly/",
+            true,
+            true,
+        ),
         case(json!(format!("{RESOURCE}/readonly")), "/mcp", false, false),
-        case(json!(format!("{RESOURCE}/x/prompts")), "/mcp/readonly", false, false),
+        case(
+            json!(format!("{RESOURCE}/x/prompts")),
+            "/mcp/readonly",
+            false,
+            false,
+        ),
     ] {
         let token = signer.token(&claims_with(&issuer, json!({ "aud": aud })));
         for (oauth, expected) in [(&strict, by_strict), (&open, by_open)] {
             let outcome = oauth.verify_at(&token, path).await.map(|_| ());
-            let expected = expected.then_some(()).ok_or(OAuthError::Invalid(Reason::Audience));
+            let expected = expected
+                .then_some(())
+                .ok_or(OAuthError::Invalid(Reason::Audience));
             assert_eq!(outcome, expected, "{aud} at {path}");
         }
     }

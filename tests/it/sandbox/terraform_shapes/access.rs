@@ -24,8 +24,11 @@ const WHOLE_BUDGET: Go = Struct(&[
 
 const RATE: Go = Struct(&[("type", Text), ("unit", Text), ("value", Int)]);
 
-const SECRET_MAPPING: Go =
-    Struct(&[("target_field", Text), ("secret_reference_id", Text), ("secret_key", Text)]);
+const SECRET_MAPPING: Go = Struct(&[
+    ("target_field", Text),
+    ("secret_reference_id", Text),
+    ("secret_key", Text),
+]);
 
 const PRICE: Go = Struct(&[("price", Float)]);
 
@@ -125,7 +128,15 @@ pub(super) const RESOURCES: &[Resource] = &[
             ("workspace_id", Text),
             ("secret_mappings", List(&SECRET_MAPPING)),
         ],
-        state: &["id", "slug", "name", "ai_provider_id", "status", "type", "created_at"],
+        state: &[
+            "id",
+            "slug",
+            "name",
+            "ai_provider_id",
+            "status",
+            "type",
+            "created_at",
+        ],
         create: Some((
             "/integrations",
             r#"{ "name": "Terraform", "ai_provider_id": "openai", "key": "k",
@@ -214,7 +225,14 @@ pub(super) const RESOURCES: &[Resource] = &[
             ("created_at", Time),
             ("last_updated_at", Time),
         ],
-        state: &["id", "name", "type", "organisation_id", "status", "created_at"],
+        state: &[
+            "id",
+            "name",
+            "type",
+            "organisation_id",
+            "status",
+            "created_at",
+        ],
         create: Some((
             "/api-keys/workspace/service",
             r#"{ "name": "Terraform", "workspace_id": "ws-shared", "scopes": ["logs.list"],
@@ -244,7 +262,14 @@ pub(super) const RESOURCES: &[Resource] = &[
             ("created_at", Time),
             ("expires_at", Time),
         ],
-        state: &["id", "slug", "name", "integration_id", "status", "created_at"],
+        state: &[
+            "id",
+            "slug",
+            "name",
+            "integration_id",
+            "status",
+            "created_at",
+        ],
         create: Some((
             "/providers",
             r#"{ "name": "Terraform", "workspace_id": "ws-research",
@@ -278,7 +303,14 @@ pub(super) const RESOURCES: &[Resource] = &[
             ("auth_config", Object),
             ("object", Text),
         ],
-        state: &["id", "slug", "name", "manager_type", "secret_path", "allow_all_workspaces"],
+        state: &[
+            "id",
+            "slug",
+            "name",
+            "manager_type",
+            "secret_path",
+            "allow_all_workspaces",
+        ],
         create: Some((
             "/secret-references",
             r#"{ "name": "Terraform", "manager_type": "aws_sm", "secret_path": "p",

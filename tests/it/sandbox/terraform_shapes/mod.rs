@@ -84,7 +84,9 @@ fn decode(go: &Go, value: &Value, at: &str, faults: &mut Vec<String>) {
         Time => value.as_str().is_some_and(is_rfc3339),
         Object => value.is_object(),
         Labels => value.as_object().is_some_and(|labels| {
-            labels.values().all(|value| value.is_string() || value.is_null())
+            labels
+                .values()
+                .all(|value| value.is_string() || value.is_null())
         }),
         List(item) => {
             let items = value.as_array();
@@ -107,8 +109,13 @@ fn decode(go: &Go, value: &Value, at: &str, faults: &mut Vec<String>) {
 
 /// Returns whether a text is a moment such as `2026-01-31T12:00:00.000Z` or `…+02:00`.
 fn is_rfc3339(text: &str) -> bool {
-    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    let Some(rest) = shape.strip_prefix("0000-00-00T00:00:00") else { return false };
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    let Some(rest) = shape.strip_prefix("0000-00-00T00:00:00") else {
+        return false;
+    };
     let zone = match rest.strip_prefix('.') {
         Some(fraction) => fraction.trim_start_matches('0'),
         None => rest,
@@ -122,7 +129,11 @@ fn lacks(answer: &Value, state: &[&str], at: &str) -> Vec<String> {
         let value = &answer[**name];
         value.is_null() || value == ""
     };
-    state.iter().filter(is_missing).map(|name| format!("{at} lacks {name}")).collect()
+    state
+        .iter()
+        .filter(is_missing)
+        .map(|name| format!("{at} lacks {name}"))
+        .collect()
 }
 
 #[tokio::test]
@@ -130,20 +141,37 @@ async fn terraform_provider_can_read_every_answer() {
     let portkey = Portkey::start().await;
     let mut faults = Vec::new();
     for resource in access::RESOURCES.iter().chain(traffic::RESOURCES) {
-        let Resource { name, list, rows, handle, item, .. } = resource;
+        let Resource {
+            name,
+            list,
+            rows,
+            handle,
+            item,
+            ..
+        } = resource;
         let (base, query) = list.split_once('?').unwrap_or((list, ""));
         let path_of = |handle: &str| format!("{base}/{handle}?{query}");
         if let Some((path, body)) = resource.create {
-            let made = portkey.post(path, serde_json::from_str(body).unwrap()).await;
+            let made = portkey
+                .post(path, serde_json::from_str(body).unwrap())
+                .await;
             faults.extend(lacks(&made, resource.created, &format!("a new {name}")));
             if let Some(change) = resource.update {
                 let path = path_of(made[handle].as_str().or(made["id"].as_str()).unwrap());
-                let answer = portkey.put(&path, serde_json::from_str(change).unwrap()).await;
-                faults.extend(lacks(&answer, resource.updated, &format!("a changed {name}")));
+                let answer = portkey
+                    .put(&path, serde_json::from_str(change).unwrap())
+                    .await;
+                faults.extend(lacks(
+                    &answer,
+                    resource.updated,
+                    &format!("a changed {name}"),
+                ));
             }
         }
         let listed = portkey.get(list).await;
-        let listed = listed[*rows].as_array().unwrap_or_else(|| panic!("{name}: {listed}"));
+        let listed = listed[*rows]
+            .as_array()
+            .unwrap_or_else(|| panic!("{name}: {listed}"));
         assert!(!listed.is_empty(), "{name}: nothing to read");
         for row in listed {
             decode(&Struct(item), row, &format!("a listed {name}"), &mut faults);
@@ -154,7 +182,12 @@ async fn terraform_provider_can_read_every_answer() {
             }
         }
     }
-    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 #[tokio::test]
@@ -163,21 +196,36 @@ async fn terraform_provider_reads_what_is_around_the_items() {
     let models = portkey.get("/integrations/openai-production/models").await;
     assert!(models["allow_all_models"].is_boolean(), "{models}");
     let list = portkey.get("/admin/users").await;
-    assert!(list["total"].is_i64() && list["object"].is_string(), "{list}");
+    assert!(
+        list["total"].is_i64() && list["object"].is_string(),
+        "{list}"
+    );
     // The workspace that the provider knows by its UUID is found among an MCP integration's.
     let workspace = portkey.get("/admin/workspaces/ws-shared").await;
-    let open = portkey.get("/mcp-integrations/issue-tracker/workspaces").await;
+    let open = portkey
+        .get("/mcp-integrations/issue-tracker/workspaces")
+        .await;
     let open = open["workspaces"].as_array().unwrap();
-    assert!(open.iter().any(|row| row["id"] == workspace["id"]), "{open:?}");
+    assert!(
+        open.iter().any(|row| row["id"] == workspace["id"]),
+        "{open:?}"
+    );
     // A key that is rotated answers with the new one.
     let keys = portkey.get("/api-keys").await;
-    let path = format!("/api-keys/{}/rotate", keys["data"][0]["id"].as_str().unwrap());
+    let path = format!(
+        "/api-keys/{}/rotate",
+        keys["data"][0]["id"].as_str().unwrap()
+    );
     let rotated = portkey.post(&path, Value::Null).await;
     for field in ["id", "key", "key_transition_expires_at"] {
         assert!(rotated[field].is_string(), "{field}: {rotated}");
     }
     // What is gone answers 403 or 404, which the provider takes alike.
-    for path in ["/admin/workspaces/ws-none", "/guardrails/pg-none", "/configs/pc-none"] {
+    for path in [
+        "/admin/workspaces/ws-none",
+        "/guardrails/pg-none",
+        "/configs/pc-none",
+    ] {
         let (status, ..) = portkey.refusal(Method::GET, path, Value::Null).await;
         assert!([403, 404].contains(&status), "{path}: {status}");
     }
@@ -196,7 +244,10 @@ fn value_of_another_type_cannot_be_decoded() {
         (Labels, json!({ "a": 1 })),
         (Object, json!([])),
         (List(&Text), json!(["a", 1])),
-        (Struct(&[("is_default", Int)]), json!({ "is_default": false })),
+        (
+            Struct(&[("is_default", Int)]),
+            json!({ "is_default": false }),
+        ),
         (Struct(&[("is_default", Int)]), json!([])),
     ] {
         let mut faults = Vec::new();

@@ -115,11 +115,15 @@ fn is_read(name: &str) -> bool {
     // A longer name is none of those, and may have no more than a prefix of theirs.
     let name: String = folded(name).take(MAX_NAME_CHARS).collect();
     READ_FIELDS.iter().any(|read| folded(read).eq(name.chars()))
-        || PROVIDER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || PROVIDER_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 fn folded(name: &str) -> impl Iterator<Item = char> {
-    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase)
+    name.chars()
+        .filter(|c| !matches!(c, '_' | '-'))
+        .flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -128,10 +132,22 @@ mod tests {
 
     #[test]
     fn fields_that_gateways_read_are_known_in_both_spellings() {
-        for name in ["strategy", "override_params", "overrideParams", "aws_region", "awsRegion"] {
+        for name in [
+            "strategy",
+            "override_params",
+            "overrideParams",
+            "aws_region",
+            "awsRegion",
+        ] {
             assert!(is_read(name), "{name}");
         }
-        for name in ["budget", "rate_limiting", "hooks", "virtual_model", "fallback"] {
+        for name in [
+            "budget",
+            "rate_limiting",
+            "hooks",
+            "virtual_model",
+            "fallback",
+        ] {
             assert!(!is_read(name), "{name}");
         }
     }

@@ -56,7 +56,12 @@ pub const OPERATIONS: &[Operation] = &[
         .not_idempotent()
         .scopes(&["configs.update"]),
     delete::<DeleteConfig>("delete-config", "/configs/{slug}")
-        .found_by(&["routing", "gateway settings", "drop rule", "Konfiguration löschen"])
+        .found_by(&[
+            "routing",
+            "gateway settings",
+            "drop rule",
+            "Konfiguration löschen",
+        ])
         .scopes(&["configs.delete"]),
     get::<ListVersions>("list-config-versions", "/configs/{slug}/versions")
         .found_by(&[

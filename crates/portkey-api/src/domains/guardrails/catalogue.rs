@@ -46,19 +46,33 @@ pub enum Takes {
 }
 
 const fn check(id: &'static str, parameters: &'static [Parameter]) -> CheckKind {
-    CheckKind { id, parameters: Some(parameters) }
+    CheckKind {
+        id,
+        parameters: Some(parameters),
+    }
 }
 
 const fn anything(id: &'static str) -> CheckKind {
-    CheckKind { id, parameters: None }
+    CheckKind {
+        id,
+        parameters: None,
+    }
 }
 
 const fn need(name: &'static str, takes: Takes) -> Parameter {
-    Parameter { name, takes, required: true }
+    Parameter {
+        name,
+        takes,
+        required: true,
+    }
 }
 
 const fn may(name: &'static str, takes: Takes) -> Parameter {
-    Parameter { name, takes, required: false }
+    Parameter {
+        name,
+        takes,
+        required: false,
+    }
 }
 
 const NOT: Parameter = may("not", Flag);
@@ -133,27 +147,55 @@ pub const CHECKS: &[CheckKind] = &[
     check("default.regexMatch", &[need("rule", Text), NOT]),
     check(
         "default.sentenceCount",
-        &[may("minSentences", Number), may("maxSentences", Number), NOT],
+        &[
+            may("minSentences", Number),
+            may("maxSentences", Number),
+            NOT,
+        ],
     ),
-    check("default.wordCount", &[may("minWords", Number), may("maxWords", Number), NOT]),
+    check(
+        "default.wordCount",
+        &[may("minWords", Number), may("maxWords", Number), NOT],
+    ),
     check(
         "default.characterCount",
-        &[may("minCharacters", Number), may("maxCharacters", Number), NOT],
+        &[
+            may("minCharacters", Number),
+            may("maxCharacters", Number),
+            NOT,
+        ],
     ),
     check("default.jsonSchema", &[need("schema", Object), NOT]),
-    check("default.jsonKeys", &[need("keys", Texts), need("operator", Word("any all none"))]),
-    check("default.contains", &[need("words", Texts), need("operator", Word("any all none"))]),
+    check(
+        "default.jsonKeys",
+        &[need("keys", Texts), need("operator", Word("any all none"))],
+    ),
+    check(
+        "default.contains",
+        &[need("words", Texts), need("operator", Word("any all none"))],
+    ),
     check("default.validUrls", &[may("onlyDNS", Flag), NOT]),
-    check("default.containsCode", &[need("format", Word(CODE_FORMATS)), NOT]),
+    check(
+        "default.containsCode",
+        &[need("format", Word(CODE_FORMATS)), NOT],
+    ),
     check(
         "default.webhook",
-        &[need("webhookURL", Text), may("headers", Object), TIMEOUT, may("failOnError", Flag)],
+        &[
+            need("webhookURL", Text),
+            may("headers", Object),
+            TIMEOUT,
+            may("failOnError", Flag),
+        ],
     ),
     check("default.endsWith", &[need("suffix", Text), NOT]),
     check("default.alluppercase", UPPERCASE),
     check(
         "default.requiredMetadataKeys",
-        &[need("metadataKeys", Texts), need("operator", Word("all any none"))],
+        &[
+            need("metadataKeys", Texts),
+            need("operator", Word("all any none")),
+        ],
     ),
     // Newer than the published list, which leaves its types open (changelog 1.13.0 and 1.15.0).
     check(
@@ -166,11 +208,23 @@ pub const CHECKS: &[CheckKind] = &[
     ),
     check(
         "default.allowedRequestTypes",
-        &[may("allowedTypes", Words(REQUEST_TYPES)), may("blockedTypes", Words(REQUEST_TYPES))],
+        &[
+            may("allowedTypes", Words(REQUEST_TYPES)),
+            may("blockedTypes", Words(REQUEST_TYPES)),
+        ],
     ),
-    check("portkey.moderateContent", &[need("categories", Words(OPENAI_CATEGORIES)), TIMEOUT]),
-    check("portkey.language", &[may("language", Word(LANGUAGES)), NOT, TIMEOUT]),
-    check("portkey.pii", &[REDACT, need("categories", Words(PII)), TIMEOUT]),
+    check(
+        "portkey.moderateContent",
+        &[need("categories", Words(OPENAI_CATEGORIES)), TIMEOUT],
+    ),
+    check(
+        "portkey.language",
+        &[may("language", Word(LANGUAGES)), NOT, TIMEOUT],
+    ),
+    check(
+        "portkey.pii",
+        &[REDACT, need("categories", Words(PII)), TIMEOUT],
+    ),
     anything("portkey.gibberish"),
     check(
         "sydelabs.sydeguard",
@@ -181,7 +235,10 @@ pub const CHECKS: &[CheckKind] = &[
             TIMEOUT,
         ],
     ),
-    check("aporia.validateProject", &[need("projectID", Text), TIMEOUT]),
+    check(
+        "aporia.validateProject",
+        &[need("projectID", Text), TIMEOUT],
+    ),
     check("pillar.scanPrompt", PILLAR),
     check("pillar.scanResponse", PILLAR),
     check("patronus.phi", PARTNER),
@@ -195,10 +252,18 @@ pub const CHECKS: &[CheckKind] = &[
     check("patronus.retrievalAnswerRelevance", PARTNER),
     check("patronus.toxicity", PARTNER),
     check("patronus.custom", &[need("profile", Text), TIMEOUT]),
-    check("mistral.moderateContent", &[need("categories", Words(MISTRAL_CATEGORIES)), TIMEOUT]),
+    check(
+        "mistral.moderateContent",
+        &[need("categories", Words(MISTRAL_CATEGORIES)), TIMEOUT],
+    ),
     check(
         "bedrock.guard",
-        &[need("guardrailVersion", Text), need("guardrailId", Text), REDACT, TIMEOUT],
+        &[
+            need("guardrailVersion", Text),
+            need("guardrailId", Text),
+            REDACT,
+            TIMEOUT,
+        ],
     ),
     check("promptfoo.guard", PARTNER),
     check("promptfoo.pii", PARTNER),
@@ -252,8 +317,15 @@ pub const CHECKS: &[CheckKind] = &[
     ),
     check(
         "panw-prisma-airs.intercept",
-        &[need("profile_name", Text), may("ai_model", Text), may("app_user", Text)],
+        &[
+            need("profile_name", Text),
+            may("ai_model", Text),
+            may("app_user", Text),
+        ],
     ),
     // Newer than the published list (changelog 1.17.0).
-    check("cato.analyze", &[may("userEmail", Text), may("keyAlias", Text), TIMEOUT]),
+    check(
+        "cato.analyze",
+        &[may("userEmail", Text), may("keyAlias", Text), TIMEOUT],
+    ),
 ];

@@ -40,7 +40,11 @@ const OTHER_SPELLINGS: [&str; 2] = ["default.modelwhitelist", "panwPrismaAirs.in
 
 /// Those of the catalogue; others pass, for Portkey's own grows.
 fn ids(_: &mut SchemaGenerator) -> Schema {
-    let ids: Vec<_> = CHECKS.iter().map(|check| check.id).chain(OTHER_SPELLINGS).collect();
+    let ids: Vec<_> = CHECKS
+        .iter()
+        .map(|check| check.id)
+        .chain(OTHER_SPELLINGS)
+        .collect();
     json_schema!({ "type": "string", "enum": ids, "x-open": true })
 }
 
@@ -49,7 +53,9 @@ fn ids(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
     let checks = args.get("checks").and_then(Value::as_array);
     for (i, check) in checks.into_iter().flatten().enumerate() {
-        let kind = CHECKS.iter().find(|kind| check.get("id").is_some_and(|id| id == kind.id));
+        let kind = CHECKS
+            .iter()
+            .find(|kind| check.get("id").is_some_and(|id| id == kind.id));
         // Another id has been reported by then.
         if let Some(kind) = kind {
             let parameters = check.get("parameters").and_then(Value::as_object);
@@ -59,7 +65,9 @@ pub(super) fn fit_the_catalogue(args: &JsonMap, findings: &mut Findings) {
 }
 
 fn fit(kind: &CheckKind, given: &JsonMap, i: usize, findings: &mut Findings) {
-    let Some(parameters) = kind.parameters else { return };
+    let Some(parameters) = kind.parameters else {
+        return;
+    };
     let mut has_unknown = false;
     for (name, value) in given {
         let at = format_args!("checks[{i}].parameters.{name}");
@@ -131,7 +139,9 @@ impl Takes {
             Self::Any => true,
             Self::Text | Self::Word(_) => value.is_string(),
             Self::Number => value.is_number(),
-            Self::Share => value.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)),
+            Self::Share => value
+                .as_f64()
+                .is_some_and(|number| (0.0..=1.0).contains(&number)),
             Self::Flag => value.is_boolean(),
             // The gateway reads a text as JSON.
             Self::Object => {
@@ -144,9 +154,13 @@ impl Takes {
 
     /// Whether a value that fits has words that are not known.
     fn names_unknown(self, value: &Value) -> bool {
-        let (Self::Word(words) | Self::Words(words)) = self else { return false };
+        let (Self::Word(words) | Self::Words(words)) = self else {
+            return false;
+        };
         let is_known = |value: &Value| {
-            value.as_str().is_some_and(|text| words.split(' ').any(|word| word == text))
+            value
+                .as_str()
+                .is_some_and(|text| words.split(' ').any(|word| word == text))
         };
         match value {
             Value::Array(items) => !items.iter().all(is_known),

@@ -66,27 +66,43 @@ pub const OPERATIONS: &[Operation] = &[
             "Schutzregel löschen",
         ])
         .scopes(&["guardrails.delete", "organisation_guardrails.delete"]),
-    get::<ListMcpServers>("list-guardrail-mcp-servers", "/guardrails/{guardrail_id}/mcp-servers")
-        .found_by(&[
-            "tools guarded",
-            "watched servers",
-            "protected",
-            "coverage",
-            "überwachte Server",
-        ])
-        .scopes(&["guardrails.read"]),
+    get::<ListMcpServers>(
+        "list-guardrail-mcp-servers",
+        "/guardrails/{guardrail_id}/mcp-servers",
+    )
+    .found_by(&[
+        "tools guarded",
+        "watched servers",
+        "protected",
+        "coverage",
+        "überwachte Server",
+    ])
+    .scopes(&["guardrails.read"]),
     put::<ReplaceMcpServers>(
         "replace-guardrail-mcp-servers",
         "/guardrails/{guardrail_id}/mcp-servers",
     )
-    .found_by(&["swap", "overwrite set", "whole list", "protect only these", "reassign"])
+    .found_by(&[
+        "swap",
+        "overwrite set",
+        "whole list",
+        "protect only these",
+        "reassign",
+    ])
     .destructive()
     .scopes(&["guardrails.update"]),
     put::<SetMcpServer>(
         "set-guardrail-mcp-server",
         "/guardrails/{guardrail_id}/mcp-servers/{mcp_server_id}",
     )
-    .found_by(&["protect", "attach", "guard tool calls", "add one", "watch", "link"])
+    .found_by(&[
+        "protect",
+        "attach",
+        "guard tool calls",
+        "add one",
+        "watch",
+        "link",
+    ])
     .scopes(&["guardrails.update"]),
 ];
 

@@ -24,7 +24,10 @@ use serde::Deserialize;
 /// custom_host, custom_headers {}.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("x-names-fields" = true))]
-#[expect(missing_docs, reason = "the names are Portkey's; the struct says whose they are")]
+#[expect(
+    missing_docs,
+    reason = "the names are Portkey's; the struct says whose they are"
+)]
 pub struct Configurations {
     pub openai_organization: Option<String>,
     pub openai_project: Option<String>,
@@ -144,16 +147,27 @@ const PROVIDERS: &[Provider] = &[
     provider("openai", &[], &[&["openai_organization", "openai_project"]]),
     provider(
         "azure-openai",
-        &["azure_resource_name", "azure_deployment_config", "azure_auth_mode"],
+        &[
+            "azure_resource_name",
+            "azure_deployment_config",
+            "azure_auth_mode",
+        ],
         &[AZURE_SIGN_IN],
     ),
     provider(
         "azure-ai",
         &["azure_foundry_url", "azure_auth_mode"],
-        &[&["azure_api_version", "azure_deployment_name"], AZURE_SIGN_IN],
+        &[
+            &["azure_api_version", "azure_deployment_name"],
+            AZURE_SIGN_IN,
+        ],
     ),
     provider("bedrock", &["aws_auth_type", "aws_region"], &[AWS_SIGN_IN]),
-    provider("sagemaker", &["aws_auth_type", "aws_region"], &[AWS_SIGN_IN, SAGEMAKER_HEADERS]),
+    provider(
+        "sagemaker",
+        &["aws_auth_type", "aws_region"],
+        &[AWS_SIGN_IN, SAGEMAKER_HEADERS],
+    ),
     provider(
         "vertex-ai",
         &["vertex_auth_type", "vertex_region"],
@@ -174,7 +188,11 @@ const fn provider(
     required: &'static [&'static str],
     optional: &'static [&'static [&'static str]],
 ) -> Provider {
-    Provider { id, required, optional }
+    Provider {
+        id,
+        required,
+        optional,
+    }
 }
 
 const AZURE_SIGN_IN: &[&str] = &[
@@ -186,8 +204,12 @@ const AZURE_SIGN_IN: &[&str] = &[
     "azure_workload_client_id",
 ];
 
-const AWS_SIGN_IN: &[&str] =
-    &["aws_access_key_id", "aws_secret_access_key", "aws_role_arn", "aws_external_id"];
+const AWS_SIGN_IN: &[&str] = &[
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_role_arn",
+    "aws_external_id",
+];
 
 const SAGEMAKER_HEADERS: &[&str] = &[
     "amzn_sagemaker_custom_attributes",
@@ -210,7 +232,10 @@ impl Provider {
     }
 
     fn settings(&self) -> impl Iterator<Item = &'static str> {
-        let named = self.required.iter().chain(self.optional.iter().copied().flatten());
+        let named = self
+            .required
+            .iter()
+            .chain(self.optional.iter().copied().flatten());
         named.chain(ANY_PROVIDER).copied()
     }
 }
@@ -221,15 +246,30 @@ impl Provider {
 /// what most of them take is `custom_host` alone. A setting that is not in the table passes, too, and may
 /// stand in for one that is missing; one of another provider is a mistake.
 pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
-    let Some(given) = args.get("configurations").and_then(|value| value.as_object()) else {
+    let Some(given) = args
+        .get("configurations")
+        .and_then(|value| value.as_object())
+    else {
         return;
     };
-    let Some(id) = args.get("ai_provider_id").and_then(|value| value.as_str()) else { return };
-    let Some(provider) = PROVIDERS.iter().find(|provider| provider.id == id) else { return };
-    for name in given.keys().filter(|name| is_known(name) && !provider.takes(name)) {
+    let Some(id) = args.get("ai_provider_id").and_then(|value| value.as_str()) else {
+        return;
+    };
+    let Some(provider) = PROVIDERS.iter().find(|provider| provider.id == id) else {
+        return;
+    };
+    for name in given
+        .keys()
+        .filter(|name| is_known(name) && !provider.takes(name))
+    {
         let at = format!("configurations.{name}");
-        findings
-            .add(at, format!("is no setting of `{id}`; it takes {}", list(provider.settings())));
+        findings.add(
+            at,
+            format!(
+                "is no setting of `{id}`; it takes {}",
+                list(provider.settings())
+            ),
+        );
     }
     if given.keys().any(|name| !is_known(name)) {
         return;
@@ -245,19 +285,34 @@ pub(super) fn fit_the_provider(args: &JsonMap, findings: &mut Findings) {
 
 /// On update: the provider is not named, so the settings must be such that one provider takes all.
 pub(super) fn fit_one_provider(args: &JsonMap, findings: &mut Findings) {
-    let Some(given) = args.get("configurations").and_then(|value| value.as_object()) else {
+    let Some(given) = args
+        .get("configurations")
+        .and_then(|value| value.as_object())
+    else {
         return;
     };
     let given: Vec<_> = given.keys().filter(|name| is_known(name)).collect();
-    if PROVIDERS.iter().any(|provider| given.iter().all(|name| provider.takes(name))) {
+    if PROVIDERS
+        .iter()
+        .any(|provider| given.iter().all(|name| provider.takes(name)))
+    {
         return;
     }
-    let owners = given.iter().filter(|name| !ANY_PROVIDER.contains(&name.as_str())).map(|name| {
-        let ids = PROVIDERS.iter().filter(|p| p.takes(name)).map(|provider| provider.id);
-        format!("`{name}` belongs to {}", list(ids))
-    });
+    let owners = given
+        .iter()
+        .filter(|name| !ANY_PROVIDER.contains(&name.as_str()))
+        .map(|name| {
+            let ids = PROVIDERS
+                .iter()
+                .filter(|p| p.takes(name))
+                .map(|provider| provider.id);
+            format!("`{name}` belongs to {}", list(ids))
+        });
     let owners: Vec<_> = owners.collect();
-    findings.add("configurations", format!("mixes providers: {}", owners.join("; ")));
+    findings.add(
+        "configurations",
+        format!("mixes providers: {}", owners.join("; ")),
+    );
 }
 
 /// Whether some provider takes the setting.
@@ -267,7 +322,9 @@ fn is_known(name: &str) -> bool {
 
 /// Whether a secret reference fills the setting at run time.
 fn is_mapped(args: &JsonMap, name: &str) -> bool {
-    let mappings = args.get("secret_mappings").and_then(|value| value.as_array());
+    let mappings = args
+        .get("secret_mappings")
+        .and_then(|value| value.as_array());
     mappings.into_iter().flatten().any(|mapping| {
         let target = mapping.get("target_field").and_then(|value| value.as_str());
         target.and_then(|target| target.strip_prefix("configurations.")) == Some(name)
@@ -275,5 +332,8 @@ fn is_mapped(args: &JsonMap, name: &str) -> bool {
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -29,7 +29,10 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .aliases(&["list-integrations"])
         .secret(&["data[].configurations"])
-        .scopes(&["organisation_integrations.list", "workspace_integrations.list"]),
+        .scopes(&[
+            "organisation_integrations.list",
+            "workspace_integrations.list",
+        ]),
     post::<CreateIntegration>("create-integration", "/integrations")
         .found_by(&[
             "connect",
@@ -40,7 +43,10 @@ pub const OPERATIONS: &[Operation] = &[
             "Anbieter verbinden",
         ])
         .rule(configurations::fit_the_provider)
-        .scopes(&["organisation_integrations.create", "workspace_integrations.create"]),
+        .scopes(&[
+            "organisation_integrations.create",
+            "workspace_integrations.create",
+        ]),
     get::<GetIntegration>("get-integration", "/integrations/{slug}")
         .found_by(&[
             "vendor connection",
@@ -63,46 +69,95 @@ pub const OPERATIONS: &[Operation] = &[
         .rule(configurations::fit_one_provider)
         .scopes(UPDATE),
     delete::<DeleteIntegration>("delete-integration", "/integrations/{slug}")
-        .found_by(&["disconnect", "vendor account", "unplug", "OpenAI", "Anbieter entfernen"])
-        .scopes(&["organisation_integrations.delete", "workspace_integrations.delete"]),
+        .found_by(&[
+            "disconnect",
+            "vendor account",
+            "unplug",
+            "OpenAI",
+            "Anbieter entfernen",
+        ])
+        .scopes(&[
+            "organisation_integrations.delete",
+            "workspace_integrations.delete",
+        ]),
     get::<ListModels>("list-integration-models", "/integrations/{slug}/models")
-        .found_by(&["available LLMs", "which are switched on", "GPT", "allowed", "Modelle"])
+        .found_by(&[
+            "available LLMs",
+            "which are switched on",
+            "GPT",
+            "allowed",
+            "Modelle",
+        ])
         .secret(&["models[].custom_headers", "models[].configurations"])
         .enterprise()
         .scopes(READ),
-    put::<UpdateModels>("bulk-update-integration-models", "/integrations/{slug}/models")
-        .found_by(&[
-            "turn off",
-            "turn on",
-            "whitelist LLM",
-            "block GPT",
-            "activate Claude",
-            "Modell sperren",
-        ])
-        .aliases(&["update-integration-models"])
-        .rule(headers_are_configured)
-        .scopes(UPDATE),
-    delete::<DeleteModels>("bulk-delete-integration-models", "/integrations/{slug}/models")
-        .found_by(&["fine-tuned", "own LLM", "unregister", "drop", "eigenes Modell löschen"])
-        .aliases(&["delete-integration-model"])
-        .scopes(UPDATE),
-    get::<ListWorkspaces>("list-integration-workspaces", "/integrations/{slug}/workspaces")
-        .found_by(&["who has access", "teams allowed", "shared with", "permissions", "Freigaben"])
-        .enterprise()
-        .scopes(&["organisation_integrations.read"]),
+    put::<UpdateModels>(
+        "bulk-update-integration-models",
+        "/integrations/{slug}/models",
+    )
+    .found_by(&[
+        "turn off",
+        "turn on",
+        "whitelist LLM",
+        "block GPT",
+        "activate Claude",
+        "Modell sperren",
+    ])
+    .aliases(&["update-integration-models"])
+    .rule(headers_are_configured)
+    .scopes(UPDATE),
+    delete::<DeleteModels>(
+        "bulk-delete-integration-models",
+        "/integrations/{slug}/models",
+    )
+    .found_by(&[
+        "fine-tuned",
+        "own LLM",
+        "unregister",
+        "drop",
+        "eigenes Modell löschen",
+    ])
+    .aliases(&["delete-integration-model"])
+    .scopes(UPDATE),
+    get::<ListWorkspaces>(
+        "list-integration-workspaces",
+        "/integrations/{slug}/workspaces",
+    )
+    .found_by(&[
+        "who has access",
+        "teams allowed",
+        "shared with",
+        "permissions",
+        "Freigaben",
+    ])
+    .enterprise()
+    .scopes(&["organisation_integrations.read"]),
     put::<UpdateWorkspaces>(
         "bulk-update-integration-workspaces",
         "/integrations/{slug}/workspaces",
     )
-    .found_by(&["share with team", "let team use", "allow", "deny", "stop using", "freigeben"])
+    .found_by(&[
+        "share with team",
+        "let team use",
+        "allow",
+        "deny",
+        "stop using",
+        "freigeben",
+    ])
     .destructive()
     .rule(access_fits)
     .aliases(&["update-integration-workspaces"])
     .scopes(&["organisation_integrations.update"]),
 ];
 
-const READ: &[&str] = &["organisation_integrations.read", "workspace_integrations.read"];
-const UPDATE: &[&str] = &["organisation_integrations.update", "workspace_integrations.update"];
+const READ: &[&str] = &[
+    "organisation_integrations.read",
+    "workspace_integrations.read",
+];
+const UPDATE: &[&str] = &[
+    "organisation_integrations.update",
+    "workspace_integrations.update",
+];
 
 /// List integrations
 ///
@@ -406,8 +461,13 @@ fn access_fits(args: &JsonMap, findings: &mut Findings) {
 fn some_access_is_given(args: &JsonMap, findings: &mut Findings) {
     let says_something = args.keys().any(|name| name != "slug");
     if says_something
-        && !["workspaces", "global_workspace_access"].iter().any(|name| args.contains_key(*name))
+        && !["workspaces", "global_workspace_access"]
+            .iter()
+            .any(|name| args.contains_key(*name))
     {
-        findings.add("", "takes `workspaces`, `global_workspace_access` or both; neither is given");
+        findings.add(
+            "",
+            "takes `workspaces`, `global_workspace_access` or both; neither is given",
+        );
     }
 }

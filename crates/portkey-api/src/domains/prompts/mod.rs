@@ -22,36 +22,88 @@ macro_rules! overrides {
 
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
-    get::<ListPrompts>("list-prompts", "/prompts").found_by(&["browse", "find", "library", "Vorlagen"]).scopes(&["prompts.list"]),
-    post::<CreatePrompt>("create-prompt", "/prompts").found_by(&["new template", "author", "write", "system message", "Vorlage anlegen"]).scopes(&["prompts.create"]),
-    get::<GetPrompt>("get-prompt", "/prompts/{prompt_id}").found_by(&["show template", "content", "view text", "read", "Vorlage"]).untrusted().scopes(READ),
+    get::<ListPrompts>("list-prompts", "/prompts")
+        .found_by(&["browse", "find", "library", "Vorlagen"])
+        .scopes(&["prompts.list"]),
+    post::<CreatePrompt>("create-prompt", "/prompts")
+        .found_by(&[
+            "new template",
+            "author",
+            "write",
+            "system message",
+            "Vorlage anlegen",
+        ])
+        .scopes(&["prompts.create"]),
+    get::<GetPrompt>("get-prompt", "/prompts/{prompt_id}")
+        .found_by(&["show template", "content", "view text", "read", "Vorlage"])
+        .untrusted()
+        .scopes(READ),
     // Each change of the template adds a version.
-    put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}").found_by(&["edit template", "change system message", "reword", "revise", "Vorlage ändern"])
+    put::<UpdatePrompt>("update-prompt", "/prompts/{prompt_id}")
+        .found_by(&[
+            "edit template",
+            "change system message",
+            "reword",
+            "revise",
+            "Vorlage ändern",
+        ])
         .not_idempotent()
         .rule(a_version_is_whole)
         .scopes(UPDATE),
-    delete::<DeletePrompt>("delete-prompt", "/prompts/{prompt_id}").found_by(&["template", "bin", "throw away", "drop", "Vorlage löschen"]).scopes(&["prompts.delete"]),
-    post::<RunPrompt>("create-prompt-completion", "/prompts/{prompt_id}/completions").found_by(&["execute", "invoke", "generate", "try out", "ausführen", "inference"])
-        .about(
-            "Run a prompt",
-            concat!(
-                "Calls the prompt's model and returns its answer; each call costs money and is logged. \
+    delete::<DeletePrompt>("delete-prompt", "/prompts/{prompt_id}")
+        .found_by(&["template", "bin", "throw away", "drop", "Vorlage löschen"])
+        .scopes(&["prompts.delete"]),
+    post::<RunPrompt>(
+        "create-prompt-completion",
+        "/prompts/{prompt_id}/completions",
+    )
+    .found_by(&[
+        "execute",
+        "invoke",
+        "generate",
+        "try out",
+        "ausführen",
+        "inference",
+    ])
+    .about(
+        "Run a prompt",
+        concat!(
+            "Calls the prompt's model and returns its answer; each call costs money and is logged. \
                  Needs a workspace key. ",
-                overrides!()
-            ),
-        )
-        .on(Base::Gateway)
-        .rule(run::overrides_are_effective)
-        .open_world()
-        .untrusted()
-        .sensitive(&["choices"])
-        .aliases(&["run-prompt-completion"])
-        .scopes(&["prompts.render", "completions.write"]),
-    put::<PublishPrompt>("set-default-prompt-version", "/prompts/{prompt_id}/makeDefault").found_by(&["promote", "deploy", "rollback", "activate", "live", "veröffentlichen"])
-        .aliases(&["publish-prompt"])
-        .scopes(&["prompts.publish"]),
+            overrides!()
+        ),
+    )
+    .on(Base::Gateway)
+    .rule(run::overrides_are_effective)
+    .open_world()
+    .untrusted()
+    .sensitive(&["choices"])
+    .aliases(&["run-prompt-completion"])
+    .scopes(&["prompts.render", "completions.write"]),
+    put::<PublishPrompt>(
+        "set-default-prompt-version",
+        "/prompts/{prompt_id}/makeDefault",
+    )
+    .found_by(&[
+        "promote",
+        "deploy",
+        "rollback",
+        "activate",
+        "live",
+        "veröffentlichen",
+    ])
+    .aliases(&["publish-prompt"])
+    .scopes(&["prompts.publish"]),
     // A POST only because it has a body: nothing is stored and no model is called.
-    post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render").found_by(&["fill in", "dry run", "substitute", "preview", "placeholders", "vorschau"])
+    post::<RunPrompt>("render-prompt", "/prompts/{prompt_id}/render")
+        .found_by(&[
+            "fill in",
+            "dry run",
+            "substitute",
+            "preview",
+            "placeholders",
+            "vorschau",
+        ])
         .about(
             "Render a prompt",
             concat!(
@@ -65,14 +117,29 @@ pub const OPERATIONS: &[Operation] = &[
         .untrusted()
         .sensitive(&["data"])
         .scopes(&["prompts.render"]),
-    get::<ListVersions>("list-prompt-versions", "/prompts/{prompt_id}/versions").found_by(&["history", "revisions", "changes", "older", "Versionen"])
+    get::<ListVersions>("list-prompt-versions", "/prompts/{prompt_id}/versions")
+        .found_by(&["history", "revisions", "changes", "older", "Versionen"])
         .untrusted()
         .scopes(READ),
-    get::<GetVersion>("get-prompt-version", "/prompts/{prompt_id}/versions/{version_id}").found_by(&["revision", "old template", "specific", "compare", "frühere"])
-        .untrusted()
-        .scopes(READ),
-    put::<UpdateVersion>("update-prompt-version", "/prompts/{prompt_id}/versions/{version_id}").found_by(&["tag revision", "mark as production", "staging", "assign environment", "kennzeichnen"])
-        .scopes(UPDATE),
+    get::<GetVersion>(
+        "get-prompt-version",
+        "/prompts/{prompt_id}/versions/{version_id}",
+    )
+    .found_by(&["revision", "old template", "specific", "compare", "frühere"])
+    .untrusted()
+    .scopes(READ),
+    put::<UpdateVersion>(
+        "update-prompt-version",
+        "/prompts/{prompt_id}/versions/{version_id}",
+    )
+    .found_by(&[
+        "tag revision",
+        "mark as production",
+        "staging",
+        "assign environment",
+        "kennzeichnen",
+    ])
+    .scopes(UPDATE),
 ];
 
 const READ: &[&str] = &["prompts.read"];
@@ -286,6 +353,9 @@ fn a_version_is_whole(args: &JsonMap, findings: &mut Findings) {
     }
     let needed = ["string", "parameters", "model", "virtual_key"];
     for name in needed.into_iter().filter(|name| !args.contains_key(*name)) {
-        findings.add(name, "is required for a new version; or set `patch` to copy the latest one");
+        findings.add(
+            name,
+            "is required for a new version; or set `patch` to copy the latest one",
+        );
     }
 }

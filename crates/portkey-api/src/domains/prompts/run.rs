@@ -67,10 +67,15 @@ pub struct RunPrompt {
 /// Two habits of other clients that an open input would let through to no effect.
 pub(super) fn overrides_are_effective(args: &JsonMap, findings: &mut Findings) {
     if args.contains_key("hyperparameters") {
-        findings
-            .add("hyperparameters", "is not read; give each parameter as an argument of its own");
+        findings.add(
+            "hyperparameters",
+            "is not read; give each parameter as an argument of its own",
+        );
     }
     if args.get("stream").is_some_and(|stream| *stream == true) {
-        findings.add("stream", "makes an answer that a tool cannot return; leave it out");
+        findings.add(
+            "stream",
+            "makes an answer that a tool cannot return; leave it out",
+        );
     }
 }

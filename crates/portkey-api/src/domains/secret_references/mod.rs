@@ -15,26 +15,54 @@ use super::shared::Tags;
 /// The room's table.
 pub const OPERATIONS: &[Operation] = &[
     get::<ListSecretReferences>("list-all-secret-references", "/secret-references")
-        .found_by(&["vault", "AWS", "key management", "secret manager entries", "Geheimnisse"])
+        .found_by(&[
+            "vault",
+            "AWS",
+            "key management",
+            "secret manager entries",
+            "Geheimnisse",
+        ])
         .aliases(&["list-secret-references"])
         .enterprise()
         .scopes(&["secret_references.list"]),
     post::<CreateSecretReference>("create-secret-reference", "/secret-references")
-        .found_by(&["key store", "credential store", "connect", "KMS", "Tresor", "Geheimnis"])
+        .found_by(&[
+            "key store",
+            "credential store",
+            "connect",
+            "KMS",
+            "Tresor",
+            "Geheimnis",
+        ])
         .rule(new_reference_fits)
         .enterprise()
         .scopes(&["secret_references.create"]),
-    get::<GetSecretReference>("get-secret-reference", "/secret-references/{secret_reference_id}")
-        .found_by(&["vault", "where does it point", "details", "KMS", "Geheimnis"])
-        .secret(&["auth_config"])
-        .sensitive(&["secret_path"])
-        .enterprise()
-        .scopes(&["secret_references.read"]),
+    get::<GetSecretReference>(
+        "get-secret-reference",
+        "/secret-references/{secret_reference_id}",
+    )
+    .found_by(&[
+        "vault",
+        "where does it point",
+        "details",
+        "KMS",
+        "Geheimnis",
+    ])
+    .secret(&["auth_config"])
+    .sensitive(&["secret_path"])
+    .enterprise()
+    .scopes(&["secret_references.read"]),
     put::<UpdateSecretReference>(
         "update-secret-reference",
         "/secret-references/{secret_reference_id}",
     )
-    .found_by(&["vault", "change location", "move", "edit", "Geheimnis ändern"])
+    .found_by(&[
+        "vault",
+        "change location",
+        "move",
+        "edit",
+        "Geheimnis ändern",
+    ])
     .rule(changed_reference_fits)
     .enterprise()
     .scopes(&["secret_references.update"]),
@@ -183,8 +211,13 @@ fn changed_reference_fits(args: &JsonMap, findings: &mut Findings) {
 }
 
 fn all_workspaces_or_some(args: &JsonMap, findings: &mut Findings) {
-    let all = args.get("allow_all_workspaces").is_some_and(|value| *value == true);
+    let all = args
+        .get("allow_all_workspaces")
+        .is_some_and(|value| *value == true);
     if all && args.contains_key("allowed_workspaces") {
-        findings.add("allowed_workspaces", "cannot be with `allow_all_workspaces: true`");
+        findings.add(
+            "allowed_workspaces",
+            "cannot be with `allow_all_workspaces: true`",
+        );
     }
 }

@@ -86,8 +86,16 @@ const MANAGERS: &[Manager] = &[
         prefix: "aws_",
         chooser: "aws_auth_type",
         ways: &[
-            way("accessKey", &["aws_access_key_id", "aws_secret_access_key", "aws_region"], &[]),
-            way("assumedRole", &["aws_role_arn", "aws_region"], &["aws_external_id"]),
+            way(
+                "accessKey",
+                &["aws_access_key_id", "aws_secret_access_key", "aws_region"],
+                &[],
+            ),
+            way(
+                "assumedRole",
+                &["aws_role_arn", "aws_region"],
+                &["aws_external_id"],
+            ),
             way("serviceRole", &[], &["aws_region"]),
         ],
     },
@@ -106,7 +114,11 @@ const MANAGERS: &[Manager] = &[
                 ],
                 &[],
             ),
-            way("managed", &["azure_vault_url"], &["azure_managed_client_id"]),
+            way(
+                "managed",
+                &["azure_vault_url"],
+                &["azure_managed_client_id"],
+            ),
             way("default", &["azure_vault_url"], &[]),
         ],
     },
@@ -115,13 +127,21 @@ const MANAGERS: &[Manager] = &[
         prefix: "vault_",
         chooser: "vault_auth_type",
         ways: &[
-            way("token", &["vault_addr", "vault_token"], &["vault_namespace"]),
+            way(
+                "token",
+                &["vault_addr", "vault_token"],
+                &["vault_namespace"],
+            ),
             way(
                 "approle",
                 &["vault_addr", "vault_role_id", "vault_secret_id"],
                 &["vault_namespace"],
             ),
-            way("kubernetes", &["vault_addr", "vault_role"], &["vault_namespace"]),
+            way(
+                "kubernetes",
+                &["vault_addr", "vault_role"],
+                &["vault_namespace"],
+            ),
         ],
     },
 ];
@@ -131,7 +151,11 @@ const fn way(
     required: &'static [&'static str],
     optional: &'static [&'static str],
 ) -> Way {
-    Way { word, required, optional }
+    Way {
+        word,
+        required,
+        optional,
+    }
 }
 
 /// On create: the settings are those of the manager and of the way chosen, and none is missing.
@@ -139,9 +163,15 @@ const fn way(
 /// Managers, ways and settings that are not in the table pass: Portkey's own grow. A setting that is not
 /// in the table may stand in for one that is missing.
 pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
-    let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else { return };
-    let Some(id) = args.get("manager_type").and_then(|value| value.as_str()) else { return };
-    let Some(manager) = MANAGERS.iter().find(|manager| manager.id == id) else { return };
+    let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else {
+        return;
+    };
+    let Some(id) = args.get("manager_type").and_then(|value| value.as_str()) else {
+        return;
+    };
+    let Some(manager) = MANAGERS.iter().find(|manager| manager.id == id) else {
+        return;
+    };
     let has_unknown = given.keys().any(|name| !is_known(name));
     let Some(word) = given.get(manager.chooser).and_then(|value| value.as_str()) else {
         if has_unknown {
@@ -151,7 +181,9 @@ pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
         let what = format!("is required; `{id}` takes {words}");
         return findings.add(format!("auth_config.{}", manager.chooser), what);
     };
-    let Some(way) = manager.ways.iter().find(|way| way.word == word) else { return };
+    let Some(way) = manager.ways.iter().find(|way| way.word == word) else {
+        return;
+    };
     let takes = |name: &str| {
         name == manager.chooser || way.required.contains(&name) || way.optional.contains(&name)
     };
@@ -160,9 +192,15 @@ pub(super) fn fit_the_manager(args: &JsonMap, findings: &mut Findings) {
         let what = format!("is no setting of `{word}` in `{id}`; it takes {settings}");
         findings.add(format!("auth_config.{name}"), what);
     }
-    let missing = way.required.iter().filter(|name| !given.contains_key(**name));
+    let missing = way
+        .required
+        .iter()
+        .filter(|name| !given.contains_key(**name));
     for name in missing.filter(|_| !has_unknown) {
-        findings.add(format!("auth_config.{name}"), format!("is required for `{word}`"));
+        findings.add(
+            format!("auth_config.{name}"),
+            format!("is required for `{word}`"),
+        );
     }
 }
 
@@ -176,14 +214,26 @@ fn is_known(name: &str) -> bool {
 
 /// On update: the manager is not named and cannot change, so the settings must all be one manager's.
 pub(super) fn fit_one_manager(args: &JsonMap, findings: &mut Findings) {
-    let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else { return };
+    let Some(given) = args.get("auth_config").and_then(|value| value.as_object()) else {
+        return;
+    };
     let named = |manager: &&Manager| given.keys().any(|name| name.starts_with(manager.prefix));
-    let managers: Vec<_> = MANAGERS.iter().filter(named).map(|manager| manager.id).collect();
+    let managers: Vec<_> = MANAGERS
+        .iter()
+        .filter(named)
+        .map(|manager| manager.id)
+        .collect();
     if managers.len() > 1 {
-        findings.add("auth_config", format!("mixes {}", list(managers.into_iter())));
+        findings.add(
+            "auth_config",
+            format!("mixes {}", list(managers.into_iter())),
+        );
     }
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

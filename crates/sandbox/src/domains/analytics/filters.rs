@@ -51,7 +51,9 @@ const CHOICES: &[Choice] = &[
     ("virtual_keys", |row| row.origin.virtual_key.clone()),
     ("configs", |row| row.origin.config.clone()),
     ("api_key_ids", |row| row.origin.api_key.clone()),
-    ("ai_org_model", |row| format!("{}__{}", row.origin.provider, row.origin.model)),
+    ("ai_org_model", |row| {
+        format!("{}__{}", row.origin.provider, row.origin.model)
+    }),
     // Exports know this one, analytics have `ai_org_model`.
     ("ai_model", |row| row.origin.model.clone()),
     ("trace_id", |row| row.origin.trace.clone()),
@@ -68,7 +70,10 @@ impl Filters {
             clock::seconds(written)
                 .ok_or_else(|| Refusal::field(name, "must be a date and time in ISO 8601"))
         };
-        let (from, until) = (moment("time_of_generation_min")?, moment("time_of_generation_max")?);
+        let (from, until) = (
+            moment("time_of_generation_min")?,
+            moment("time_of_generation_max")?,
+        );
         let mut ranges = Vec::new();
         for (name, figure) in RANGES {
             let (least, most) = (bound(call, name, "min")?, bound(call, name, "max")?);
@@ -78,7 +83,10 @@ impl Filters {
             }
         }
         let choices = CHOICES.iter().filter_map(|(name, has)| {
-            let asked = call.query(name)?.split(',').map(|one| one.trim().to_owned());
+            let asked = call
+                .query(name)?
+                .split(',')
+                .map(|one| one.trim().to_owned());
             Some((*has, asked.collect()))
         });
         let workspace = match (call.caller.workspace(), call.query("workspace_slug")) {
@@ -102,7 +110,10 @@ impl Filters {
 
     /// The same in every workspace.
     pub(super) fn everywhere(self) -> Self {
-        Self { workspace: None, ..self }
+        Self {
+            workspace: None,
+            ..self
+        }
     }
 
     /// The seconds that a point of a graph stands for: a day, in a period of two days at most an hour,
@@ -119,18 +130,28 @@ impl Filters {
     pub(super) fn apply<'s>(&self, store: &'s Store) -> Vec<Row<'s>> {
         // What has not happened yet is not there.
         let past = *self.period.start()..=self.now.min(*self.period.end());
-        let streams = store.traffic.rows(&past, self.step() == 60, |origin| self.wants(origin));
+        let streams = store
+            .traffic
+            .rows(&past, self.step() == 60, |origin| self.wants(origin));
         let logs = row::inserted(store).into_iter();
-        let mut rows: Vec<_> =
-            streams.into_iter().chain(logs).filter(|row| self.passes(row)).collect();
+        let mut rows: Vec<_> = streams
+            .into_iter()
+            .chain(logs)
+            .filter(|row| self.passes(row))
+            .collect();
         rows.sort_by_key(|row| row.at);
         rows
     }
 
     /// Whether anything from there can pass.
     fn wants(&self, origin: &Origin) -> bool {
-        self.workspace.as_ref().is_none_or(|workspace| origin.workspace == *workspace)
-            && self.metadata.iter().all(|(key, value)| origin.label(key) == value.as_str())
+        self.workspace
+            .as_ref()
+            .is_none_or(|workspace| origin.workspace == *workspace)
+            && self
+                .metadata
+                .iter()
+                .all(|(key, value)| origin.label(key) == value.as_str())
     }
 
     fn passes(&self, row: &Row<'_>) -> bool {
@@ -148,7 +169,14 @@ impl Filters {
 /// One end of a range.
 fn bound(call: &Call, name: &str, end: &str) -> Result<Option<f64>, Refusal> {
     let name = format!("{name}_{end}");
-    let Some(written) = call.query(&name) else { return Ok(None) };
-    let number = written.parse().ok().filter(|number: &f64| number.is_finite());
-    number.map(Some).ok_or_else(|| Refusal::field(&name, "must be a number"))
+    let Some(written) = call.query(&name) else {
+        return Ok(None);
+    };
+    let number = written
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite());
+    number
+        .map(Some)
+        .ok_or_else(|| Refusal::field(&name, "must be a number"))
 }

@@ -44,9 +44,21 @@ const GRAPHS: &[Graph] = &[
         summary: |all| json!({ "total": all.requests }),
         points: Timeline(|part, _| json!({ "total": part.requests })),
     },
-    Graph { path: "cost", summary: cost, points: Timeline(|part, _| cost(part)) },
-    Graph { path: "tokens", summary: tokens, points: Timeline(|part, _| tokens(part)) },
-    Graph { path: "latency", summary: latency, points: Timeline(|part, _| latency(part)) },
+    Graph {
+        path: "cost",
+        summary: cost,
+        points: Timeline(|part, _| cost(part)),
+    },
+    Graph {
+        path: "tokens",
+        summary: tokens,
+        points: Timeline(|part, _| tokens(part)),
+    },
+    Graph {
+        path: "latency",
+        summary: latency,
+        points: Timeline(|part, _| latency(part)),
+    },
     Graph {
         path: "errors",
         summary: |all| json!({ "total": all.errors }),
@@ -117,7 +129,11 @@ const GRAPHS: &[Graph] = &[
         summary: |all| json!({ "total": all.ratings }),
         points: Parts(|rows| counts(&Total::of(rows).scores, "score", "total")),
     },
-    Graph { path: "feedbacks/ai-models", summary: |_| json!({}), points: Parts(by_model) },
+    Graph {
+        path: "feedbacks/ai-models",
+        summary: |_| json!({}),
+        points: Parts(by_model),
+    },
 ];
 
 fn cost(total: &Total) -> Value {
@@ -156,7 +172,10 @@ fn counts<K: Copy + Into<Value>>(
 fn by_model(rows: &[Row<'_>]) -> Vec<Value> {
     let mut models: BTreeMap<&str, Total> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.ratings.is_empty()) {
-        models.entry(row.origin.model.as_str()).or_default().add(row);
+        models
+            .entry(row.origin.model.as_str())
+            .or_default()
+            .add(row);
     }
     let point = |(model, total): (&str, Total)| {
         json!({ "ai_model": model, "total": total.ratings,
@@ -169,7 +188,10 @@ fn by_model(rows: &[Row<'_>]) -> Vec<Value> {
 pub(super) fn draw(store: &mut Store, call: &Call) -> Outcome {
     let path = call.path.join("/");
     let graph = GRAPHS.iter().find(|graph| graph.path == path);
-    let graph = graph.ok_or(Refusal::Missing { object: "graph", handle: path })?;
+    let graph = graph.ok_or(Refusal::Missing {
+        object: "graph",
+        handle: path,
+    })?;
     let filters = Filters::of(store, call)?;
     let rows = filters.apply(store);
     let points = match graph.points {
@@ -192,7 +214,12 @@ fn timeline(rows: &[Row<'_>], step: u64, point: fn(&Total, &Total) -> Value) -> 
             part.iter().for_each(|row| so_far.add(row));
             let begin = clock::written(total.first / step * step);
             let mut whole = Item::from_iter([("timestamp".to_owned(), begin.into())]);
-            whole.extend(point(&total, &so_far).as_object().cloned().unwrap_or_default());
+            whole.extend(
+                point(&total, &so_far)
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default(),
+            );
             Value::Object(whole)
         })
         .collect()

@@ -42,22 +42,72 @@ enum Style {
 }
 
 const DIMENSIONS: &[Dimension] = &[
-    by("ai-models", "ai_model", |row| row.origin.model.clone(), Style::Texts),
+    by(
+        "ai-models",
+        "ai_model",
+        |row| row.origin.model.clone(),
+        Style::Texts,
+    ),
     by(
         "users",
         "user",
         |row| row.origin.label("_user").unwrap_or_default().to_owned(),
         Style::Texts,
     ),
-    by("workspaces", "workspace", |row| row.origin.workspace.clone(), Style::Numbers),
-    by("provider", "provider", |row| row.origin.provider.clone(), Style::Columns),
-    by("ai_service", "ai_service", |row| row.origin.provider.clone(), Style::Columns),
-    by("model", "model", |row| row.origin.model.clone(), Style::Columns),
-    by("status_code", "status_code", |row| row.status.to_string(), Style::Columns),
-    by("api_key", "api_key", |row| row.origin.api_key.clone(), Style::Columns),
-    by("config", "config", |row| row.origin.config.clone(), Style::Columns),
-    by("workspace", "workspace", |row| row.origin.workspace.clone(), Style::Columns),
-    by("prompt", "prompt", |row| row.origin.prompt.clone(), Style::Columns),
+    by(
+        "workspaces",
+        "workspace",
+        |row| row.origin.workspace.clone(),
+        Style::Numbers,
+    ),
+    by(
+        "provider",
+        "provider",
+        |row| row.origin.provider.clone(),
+        Style::Columns,
+    ),
+    by(
+        "ai_service",
+        "ai_service",
+        |row| row.origin.provider.clone(),
+        Style::Columns,
+    ),
+    by(
+        "model",
+        "model",
+        |row| row.origin.model.clone(),
+        Style::Columns,
+    ),
+    by(
+        "status_code",
+        "status_code",
+        |row| row.status.to_string(),
+        Style::Columns,
+    ),
+    by(
+        "api_key",
+        "api_key",
+        |row| row.origin.api_key.clone(),
+        Style::Columns,
+    ),
+    by(
+        "config",
+        "config",
+        |row| row.origin.config.clone(),
+        Style::Columns,
+    ),
+    by(
+        "workspace",
+        "workspace",
+        |row| row.origin.workspace.clone(),
+        Style::Columns,
+    ),
+    by(
+        "prompt",
+        "prompt",
+        |row| row.origin.prompt.clone(),
+        Style::Columns,
+    ),
 ];
 
 const fn by(
@@ -66,7 +116,12 @@ const fn by(
     of: fn(&Row<'_>) -> String,
     style: Style,
 ) -> Dimension {
-    Dimension { path, field, of, style }
+    Dimension {
+        path,
+        field,
+        of,
+        style,
+    }
 }
 
 /// A column that can be asked for.
@@ -75,13 +130,21 @@ type Column = (&'static str, fn(&Total) -> Value);
 const COLUMNS: &[Column] = &[
     ("cost", |total| total.cost().into()),
     ("total_tokens", |total| total.tokens().into()),
-    ("avg_tokens", |total| total.per_request(whole(total.tokens())).into()),
-    ("avg_input_tokens", |total| total.per_request(whole(total.asked)).into()),
-    ("avg_output_tokens", |total| total.per_request(whole(total.answered)).into()),
+    ("avg_tokens", |total| {
+        total.per_request(whole(total.tokens())).into()
+    }),
+    ("avg_input_tokens", |total| {
+        total.per_request(whole(total.asked)).into()
+    }),
+    ("avg_output_tokens", |total| {
+        total.per_request(whole(total.answered)).into()
+    }),
     ("avg_latency", |total| total.latency().into()),
     ("p95_latency", |total| total.percentile(95).into()),
     ("p99_latency", |total| total.percentile(99).into()),
-    ("success_rate", |total| round(100.0 - total.percent(total.errors)).into()),
+    ("success_rate", |total| {
+        round(100.0 - total.percent(total.errors)).into()
+    }),
     ("error_count", |total| total.errors.into()),
     ("cache_hit_rate", |total| total.percent(total.hits()).into()),
     ("last_seen", |total| clock::written(total.last).into()),
@@ -92,7 +155,10 @@ const COLUMNS: &[Column] = &[
 pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     let path = call.handle();
     let dimension = DIMENSIONS.iter().find(|dimension| dimension.path == path);
-    let missing = || Refusal::Missing { object: "dimension", handle: path.to_owned() };
+    let missing = || Refusal::Missing {
+        object: "dimension",
+        handle: path.to_owned(),
+    };
     let dimension = dimension.ok_or_else(missing)?;
     let columns = match dimension.style {
         Style::Columns => columns(call)?,
@@ -111,16 +177,21 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
         |name, total| {
             let mut group = Item::from_iter([(dimension.field.to_owned(), name.into())]);
             let (requests, cost): (Value, Value) = match dimension.style {
-                Style::Texts => {
-                    (total.requests.to_string().into(), total.cost().to_string().into())
-                }
+                Style::Texts => (
+                    total.requests.to_string().into(),
+                    total.cost().to_string().into(),
+                ),
                 Style::Numbers | Style::Columns => (total.requests.into(), total.cost().into()),
             };
             group.insert("requests".to_owned(), requests);
             if columns.is_empty() {
                 group.insert("cost".to_owned(), cost);
             }
-            group.extend(columns.iter().map(|(name, of)| ((*name).to_owned(), of(total))));
+            group.extend(
+                columns
+                    .iter()
+                    .map(|(name, of)| ((*name).to_owned(), of(total))),
+            );
             group
         },
     )
@@ -129,7 +200,10 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
 /// The columns a call asks for.
 fn columns(call: &Call) -> Result<Vec<&'static Column>, Refusal> {
     let asked = call.query("columns").unwrap_or_default();
-    let asked = asked.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let asked = asked
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     asked
         .map(|name| {
             let known = COLUMNS.iter().find(|(known, _)| *known == name);

@@ -35,26 +35,39 @@ pub(super) static DOMAIN: Domain = Domain {
 pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u64, Refusal> {
     // What an export leaves open, analytics would ask for.
     let mut asked = vec![
-        ("time_of_generation_min".to_owned(), "1970-01-01T00:00:00Z".to_owned()),
-        ("time_of_generation_max".to_owned(), "9999-12-31T00:00:00Z".to_owned()),
+        (
+            "time_of_generation_min".to_owned(),
+            "1970-01-01T00:00:00Z".to_owned(),
+        ),
+        (
+            "time_of_generation_max".to_owned(),
+            "9999-12-31T00:00:00Z".to_owned(),
+        ),
     ];
     asked.retain(|(name, _)| !filters.contains_key(name));
     let given = filters.iter().filter(|(name, _)| *name != "workspace_slug");
     asked.extend(given.map(|(name, value)| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         (name.clone(), text)
     }));
     asked.push(("workspace_slug".to_owned(), workspace.to_owned()));
-    let call = Call { query: asked, ..Call::default() };
+    let call = Call {
+        query: asked,
+        ..Call::default()
+    };
     Ok(Total::of(&Filters::of(store, &call)?.apply(store)).requests)
 }
 
 /// What the requests of a workspace with a metadata text have cost since a moment, in US cents.
 pub(super) fn spent(store: &Store, workspace: &str, label: (&str, &str), since: u64) -> f64 {
     let (name, value) = label;
-    let rows = store.traffic.rows(&(since..=store.clock.unix()), false, |origin| {
-        origin.workspace == workspace && origin.label(name) == Some(value)
-    });
+    let rows = store
+        .traffic
+        .rows(&(since..=store.clock.unix()), false, |origin| {
+            origin.workspace == workspace && origin.label(name) == Some(value)
+        });
     Total::of(&rows).cost()
 }
 

@@ -108,9 +108,14 @@ pub(super) enum Cache {
 impl Row<'_> {
     /// The mean of the scores, each times its weight.
     pub(super) fn weighted_feedback(&self) -> Option<f64> {
-        let count = u32::try_from(self.ratings.len()).ok().filter(|count| *count > 0)?;
+        let count = u32::try_from(self.ratings.len())
+            .ok()
+            .filter(|count| *count > 0)?;
         Some(
-            self.ratings.iter().map(|(value, weight)| score(*value) * weight).sum::<f64>()
+            self.ratings
+                .iter()
+                .map(|(value, weight)| score(*value) * weight)
+                .sum::<f64>()
                 / f64::from(count),
         )
     }
@@ -128,18 +133,32 @@ pub(super) fn inserted(store: &Store) -> Vec<Row<'static>> {
 
 fn row(store: &Store, log: &Item) -> Row<'static> {
     let written = |name: &str| {
-        let found = log.get("metrics").and_then(|metrics| metrics.get(name)?.as_str());
+        let found = log
+            .get("metrics")
+            .and_then(|metrics| metrics.get(name)?.as_str());
         found.unwrap_or_default().to_owned()
     };
     let number = |name: &str| {
-        let found = log.get("metrics").and_then(|metrics| metrics.get(name)?.as_u64());
+        let found = log
+            .get("metrics")
+            .and_then(|metrics| metrics.get(name)?.as_u64());
         found.unwrap_or_default()
     };
     let trace = written("trace_id");
-    let given = store.all(feedback::SHELF).filter(|given| text(given, "trace_id") == trace);
-    let ratings = given
-        .filter_map(|given| Some((given.get("value")?.as_i64()?, given.get("weight")?.as_f64()?)));
-    let labels = log.get("metadata").and_then(|labels| labels.as_object()).into_iter().flatten();
+    let given = store
+        .all(feedback::SHELF)
+        .filter(|given| text(given, "trace_id") == trace);
+    let ratings = given.filter_map(|given| {
+        Some((
+            given.get("value")?.as_i64()?,
+            given.get("weight")?.as_f64()?,
+        ))
+    });
+    let labels = log
+        .get("metadata")
+        .and_then(|labels| labels.as_object())
+        .into_iter()
+        .flatten();
     let labels =
         labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
     let at = clock::seconds(text(log, "created_at")).unwrap_or_default();
@@ -164,7 +183,10 @@ fn row(store: &Store, log: &Item) -> Row<'static> {
         cache: Cache::Miss,
         retries: 0,
         fallback: false,
-        cost: log.get("micro_cents").and_then(|cost| cost.as_u64()).unwrap_or_default(),
+        cost: log
+            .get("micro_cents")
+            .and_then(|cost| cost.as_u64())
+            .unwrap_or_default(),
         saved: 0,
         asked: number("req_units"),
         answered: number("res_units"),

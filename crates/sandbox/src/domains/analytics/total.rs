@@ -47,7 +47,11 @@ impl Total {
     /// Adds a row.
     pub(super) fn add(&mut self, row: &Row<'_>) {
         let many = row.requests;
-        self.first = if self.requests == 0 { row.at } else { self.first.min(row.at) };
+        self.first = if self.requests == 0 {
+            row.at
+        } else {
+            self.first.min(row.at)
+        };
         self.last = self.last.max(row.last_at);
         self.requests += many;
         self.cost += many * row.cost;
@@ -116,7 +120,11 @@ impl Total {
 
     /// Mean milliseconds of a request.
     pub(super) fn latency(&self) -> u64 {
-        let time: u64 = self.latencies.iter().map(|(latency, many)| latency * many).sum();
+        let time: u64 = self
+            .latencies
+            .iter()
+            .map(|(latency, many)| latency * many)
+            .sum();
         time / self.requests.max(1)
     }
 
@@ -128,7 +136,11 @@ impl Total {
     /// How much faster the cache answers than the models do, in percent of their time.
     pub(super) fn speedup(&self) -> u64 {
         let misses = self.requests - self.hits();
-        let time: u64 = self.latencies.iter().map(|(latency, many)| latency * many).sum();
+        let time: u64 = self
+            .latencies
+            .iter()
+            .map(|(latency, many)| latency * many)
+            .sum();
         let slow = (time - self.hit_time) / misses.max(1);
         match self.hits() {
             0 => 0,
@@ -169,7 +181,11 @@ pub(super) fn whole(count: u64) -> f64 {
 }
 
 fn ratio(amount: f64, parts: u64) -> f64 {
-    if parts == 0 { 0.0 } else { amount / whole(parts) }
+    if parts == 0 {
+        0.0
+    } else {
+        amount / whole(parts)
+    }
 }
 
 /// To four places after the point.

@@ -74,8 +74,9 @@ const INCIDENT: (u64, Range<u64>) = (3, 13 * 3600 + 17 * 60..15 * 3600 + 42 * 60
 const SURGE: (u64, u64, u64) = (1, 9, 32);
 
 /// The share of the day's requests that come in each hour, in thousandths.
-const SHARES: [u64; 24] =
-    [12, 8, 6, 6, 8, 14, 24, 42, 62, 76, 80, 74, 60, 70, 80, 78, 70, 56, 42, 36, 34, 28, 20, 14];
+const SHARES: [u64; 24] = [
+    12, 8, 6, 6, 8, 14, 24, 42, 62, 76, 80, 74, 60, 70, 80, 78, 70, 56, 42, 36, 34, 28, 20, 14,
+];
 
 #[rustfmt::skip]
 const STREAMS: [Stream; 8] = [
@@ -154,17 +155,21 @@ impl Part<'_> {
 impl Traffic {
     /// The traffic of a sandbox that starts at a moment. `key` gives the id of the key of a slug.
     pub(crate) fn new(now: u64, key: impl Fn(&str) -> String) -> Self {
-        let origins = STREAMS.iter().map(|stream| stream.origin(key(stream.api_key))).collect();
+        let origins = STREAMS
+            .iter()
+            .map(|stream| stream.origin(key(stream.api_key)))
+            .collect();
         let mut traffic = Self {
             midnight: now / DAY * DAY,
             overspent_at: u64::MAX,
             evaluated_at: u64::MAX,
             origins,
         };
-        traffic.evaluated_at =
-            traffic.spent_at(traffic.days_ago(EVALUATION_AGE), EVALUATION_BUDGET, |stream| {
-                stream.plan == Plan::UntilSpent
-            });
+        traffic.evaluated_at = traffic.spent_at(
+            traffic.days_ago(EVALUATION_AGE),
+            EVALUATION_BUDGET,
+            |stream| stream.plan == Plan::UntilSpent,
+        );
         traffic.overspent_at =
             traffic.spent_at(traffic.days_ago(RESET_AGE), WORKSPACE_BUDGET, |stream| {
                 stream.workspace == OVERSPENT
@@ -184,7 +189,10 @@ impl Traffic {
         for hour in from / 3600..self.midnight / 3600 {
             for (number, stream) in STREAMS.iter().enumerate().filter(|(_, stream)| of(stream)) {
                 let parts = self.hour(number, stream, hour);
-                spent += parts.iter().map(|part| part.row.requests * part.row.cost).sum::<u64>();
+                spent += parts
+                    .iter()
+                    .map(|part| part.row.requests * part.row.cost)
+                    .sum::<u64>();
             }
             if spent >= budget {
                 return (hour + 1) * 3600;
@@ -214,14 +222,23 @@ impl Traffic {
                     let at = |minute: u64| begin + (part.minutes.start + minute) * 60 + second;
                     if whole {
                         let (first, last) = (part.minute_of(1), part.minute_of(part.row.requests));
-                        rows.push(Row { at: at(first), last_at: at(last), ..part.row });
+                        rows.push(Row {
+                            at: at(first),
+                            last_at: at(last),
+                            ..part.row
+                        });
                         continue;
                     }
                     for minute in 0..part.length() {
                         let requests = part.before(minute + 1) - part.before(minute);
                         let at = at(minute);
                         if requests > 0 && (from..=until).contains(&at) {
-                            rows.push(Row { at, last_at: at, requests, ..part.row.clone() });
+                            rows.push(Row {
+                                at,
+                                last_at: at,
+                                requests,
+                                ..part.row.clone()
+                            });
                         }
                     }
                 }
@@ -232,7 +249,9 @@ impl Traffic {
 
     /// The requests of a stream in an hour, given as hours after 1970.
     fn hour<'t>(&'t self, number: usize, stream: &Stream, hour: u64) -> Vec<Part<'t>> {
-        let Some(origin) = self.origins.get(number) else { return Vec::new() };
+        let Some(origin) = self.origins.get(number) else {
+            return Vec::new();
+        };
         let begin = hour * 3600;
         let has_ended = stream.plan == Plan::UntilSpent
             && !(self.days_ago(EVALUATION_AGE)..self.evaluated_at).contains(&begin);
@@ -261,7 +280,14 @@ impl Traffic {
         let mut parts = Vec::new();
         let usual = (&row, stream.cached_percent);
         if refused {
-            let refused = Row { status: 412, latency: 12, cost: 0, asked: 0, answered: 0, ..row };
+            let refused = Row {
+                status: 412,
+                latency: 12,
+                cost: 0,
+                asked: 0,
+                answered: 0,
+                ..row
+            };
             add(&mut parts, &(0..60), chance >> 8, requests, refused);
         } else if fails {
             // The minutes before the incident, in it, and after it; each may be none.
@@ -270,7 +296,13 @@ impl Traffic {
             let until = |minute: u64| (requests * minute + chance % 60) / 60;
             add_served(&mut parts, &(0..start), chance, until(start), usual);
             add_failing(&mut parts, &(start..end), until(end) - until(start), &row);
-            add_served(&mut parts, &(end..60), chance, until(60) - until(end), usual);
+            add_served(
+                &mut parts,
+                &(end..60),
+                chance,
+                until(60) - until(end),
+                usual,
+            );
         } else {
             add_served(&mut parts, &(0..60), chance, requests, usual);
             if hour % 24 == 14 {
@@ -291,7 +323,11 @@ fn add<'t>(
 ) {
     if requests > 0 && !minutes.is_empty() {
         let phase = phase % (minutes.end - minutes.start);
-        parts.push(Part { row: Row { requests, ..row }, minutes: minutes.clone(), phase });
+        parts.push(Part {
+            row: Row { requests, ..row },
+            minutes: minutes.clone(),
+            phase,
+        });
     }
 }
 
@@ -312,16 +348,55 @@ fn add_served<'t>(
     let served = requests - errors - hits;
     let retried = part(served, 16, 24);
     let rescued = part(served - retried, 8, 34);
-    let status = if (chance >> 44).is_multiple_of(4) { 500 } else { 429 };
-    let error = Row { status, latency: 250, cost: 0, answered: 0, ..full.clone() };
-    let cached = Row { cost: 0, saved: full.cost, latency: 35 + chance % 30, ..full.clone() };
+    let status = if (chance >> 44).is_multiple_of(4) {
+        500
+    } else {
+        429
+    };
+    let error = Row {
+        status,
+        latency: 250,
+        cost: 0,
+        answered: 0,
+        ..full.clone()
+    };
+    let cached = Row {
+        cost: 0,
+        saved: full.cost,
+        latency: 35 + chance % 30,
+        ..full.clone()
+    };
     let retries = 1 + (chance >> 48) % 2;
     let mut add = |requests: u64, row: Row<'t>| add(parts, minutes, chance >> 8, requests, row);
     add(errors, error);
-    add(hits - hits / 4, Row { cache: Cache::Simple, ..cached.clone() });
-    add(hits / 4, Row { cache: Cache::Semantic, ..cached });
-    add(retried, Row { retries, ..full.clone() });
-    add(rescued, Row { fallback: true, ..full.clone() });
+    add(
+        hits - hits / 4,
+        Row {
+            cache: Cache::Simple,
+            ..cached.clone()
+        },
+    );
+    add(
+        hits / 4,
+        Row {
+            cache: Cache::Semantic,
+            ..cached
+        },
+    );
+    add(
+        retried,
+        Row {
+            retries,
+            ..full.clone()
+        },
+    );
+    add(
+        rescued,
+        Row {
+            fallback: true,
+            ..full.clone()
+        },
+    );
     add(served - retried - rescued, full.clone());
 }
 
@@ -329,27 +404,58 @@ fn add_served<'t>(
 fn add_failing<'t>(parts: &mut Vec<Part<'t>>, minutes: &Range<u64>, requests: u64, full: &Row<'t>) {
     let errors = requests * 4 / 5;
     let rescued = (requests - errors) / 2;
-    let error = Row { status: 503, latency: 30_000, cost: 0, answered: 0, ..full.clone() };
+    let error = Row {
+        status: 503,
+        latency: 30_000,
+        cost: 0,
+        answered: 0,
+        ..full.clone()
+    };
     // With half of a share of time before the first and after the last one, both ends of the incident
     // show to the minute.
     let phase = minutes.end.saturating_sub(minutes.start) / 2;
     add(parts, minutes, phase, errors, error);
-    add(parts, minutes, phase, rescued, Row { fallback: true, ..full.clone() });
-    add(parts, minutes, phase, requests - errors - rescued, full.clone());
+    add(
+        parts,
+        minutes,
+        phase,
+        rescued,
+        Row {
+            fallback: true,
+            ..full.clone()
+        },
+    );
+    add(
+        parts,
+        minutes,
+        phase,
+        requests - errors - rescued,
+        full.clone(),
+    );
 }
 
 /// Has one of an hour's requests rated.
 fn rate_one(parts: &mut Vec<Part<'_>>, chance: u64) {
     const VALUES: [(i64, f64); 5] = [(8, 1.0), (5, 1.0), (10, 0.5), (-4, 1.0), (7, 0.8)];
     let rating = VALUES.iter().cycle().nth((chance % 5) as usize).copied();
-    let Some(last) = parts.last_mut().filter(|part| part.row.status == 200) else { return };
-    let rated = Row { requests: 1, ratings: rating.into_iter().collect(), ..last.row.clone() };
+    let Some(last) = parts.last_mut().filter(|part| part.row.status == 200) else {
+        return;
+    };
+    let rated = Row {
+        requests: 1,
+        ratings: rating.into_iter().collect(),
+        ..last.row.clone()
+    };
     let (minutes, phase) = (last.minutes.clone(), last.phase);
     last.row.requests -= 1;
     if last.row.requests == 0 {
         parts.pop();
     }
-    parts.push(Part { row: rated, minutes, phase });
+    parts.push(Part {
+        row: rated,
+        minutes,
+        phase,
+    });
 }
 
 impl Stream {
@@ -369,7 +475,9 @@ impl Stream {
             api_key,
             config: self.config.to_owned(),
             prompt: self.prompt.to_owned(),
-            metadata: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            metadata: labels
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             ..Origin::default()
         }
     }
