@@ -217,7 +217,7 @@ fn policy(criterion: &mut Criterion) {
         args: &args,
         principal: "someone",
         client: Some("bench"),
-        transport: Transport::Tcp,
+        transport: Transport::Http,
         session: Some("session"),
         time: SystemTime::now(),
         tainted: false,

@@ -33,7 +33,7 @@ fn decided(policy: &Policy, tool: &str, args: &Value) -> Option<Decision> {
         args: args.as_object()?,
         principal: "someone",
         client: Some("fuzz"),
-        transport: Transport::Tcp,
+        transport: Transport::Http,
         session: None,
         time: SystemTime::UNIX_EPOCH,
         tainted: false,

@@ -127,7 +127,7 @@ fn decided(rule: &str, args: &JsonMap) -> Option<Decision> {
         args,
         principal: "someone",
         client: None,
-        transport: Transport::Tcp,
+        transport: Transport::Http,
         session: None,
         time: SystemTime::UNIX_EPOCH,
         tainted: false,

@@ -220,7 +220,7 @@ impl Drop for Call<'_> {
             duration_ms = milliseconds(started.elapsed()),
             upstream_request_id = self.record.upstream_request_id,
             protocol = arrival.protocol,
-            transport = arrival.transport.word(),
+            transport = arrival.transport.as_str(),
             "call"
         );
         for Noted {

@@ -81,7 +81,7 @@ pub struct Arrival {
     pub parent: Parent,
     /// What the client calls itself, as it says: name and version.
     pub client: Option<Arc<str>>,
-    /// The session that it belongs to, where there is one: the process's own over a pipe.
+    /// The session that it belongs to, where there is one: the process's own over standard input and output.
     pub session: Option<Arc<str>>,
 }
 
@@ -90,7 +90,7 @@ impl Arrival {
     pub fn local() -> Self {
         Self {
             id: RequestId::make(),
-            transport: Transport::Pipe,
+            transport: Transport::Stdio,
             protocol: UNKNOWN,
             parent: Parent::read(None, None),
             client: Some(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).into()),

@@ -65,7 +65,7 @@ async fn each_call_is_one_line() {
             "auth": "local",
             "tool": tool,
             "protocol": "2026-07-28",
-            "transport": "tcp",
+            "transport": "http",
         });
         whole
             .as_object_mut()
@@ -140,7 +140,7 @@ async fn a_call_that_is_cancelled_has_its_line() {
     let [line] = lines[..] else { panic!("{log}") };
     for word in [
         "outcome=\"cancelled\"",
-        "transport=\"pipe\"",
+        "transport=\"stdio\"",
         "protocol=\"2025-11-25\"",
         "INFO",
     ] {

@@ -91,9 +91,9 @@ impl Case {
         let Validated { args, unknown, .. } =
             validated.map_err(|error| fault(error.to_string()))?;
         let transport = match self.transport.as_deref() {
-            Some("stdio") => Transport::Pipe,
-            None | Some("http") => Transport::Tcp,
-            Some(other) => return Err(fault(format!("`{other}` is neither stdio nor http"))),
+            None => Transport::Http,
+            Some(name) => Transport::from_name(name)
+                .ok_or_else(|| fault(format!("`{name}` is neither stdio nor http")))?,
         };
         let time = match self.time.as_deref().map(DateTime::parse_from_rfc3339) {
             None => SystemTime::now(),

@@ -88,16 +88,6 @@ pub struct Facts<'a> {
     pub tainted: bool,
 }
 
-impl Facts<'_> {
-    /// The word for the transport in a policy: `stdio` or `http`.
-    pub const fn transport_word(&self) -> &'static str {
-        match self.transport {
-            Transport::Pipe => "stdio",
-            Transport::Tcp => "http",
-        }
-    }
-}
-
 impl Policy {
     /// What its file is called.
     pub fn name(&self) -> &Arc<str> {

@@ -19,8 +19,8 @@ const LONGEST_CLIENT_NAME: usize = 100;
 /// Where a request says which client makes it, from 2026-07-28 on.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
-/// The one session that there is over a pipe.
-static PIPE: LazyLock<Arc<str>> = LazyLock::new(|| "pipe".into());
+/// The one session that there is over standard input and output.
+static STDIO: LazyLock<Arc<str>> = LazyLock::new(|| Transport::Stdio.as_str().into());
 
 /// How a request came.
 pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
@@ -31,9 +31,9 @@ pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
     Arrival {
         id: id.unwrap_or_else(RequestId::make),
         transport: if parts.is_some() {
-            Transport::Tcp
+            Transport::Http
         } else {
-            Transport::Pipe
+            Transport::Stdio
         },
         protocol: context
             .protocol_version()
@@ -51,7 +51,7 @@ pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
                     .and_then(|id| id.to_str().ok());
                 id.map(Into::into)
             }
-            None => Some(PIPE.clone()),
+            None => Some(STDIO.clone()),
         },
     }
 }

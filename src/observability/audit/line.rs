@@ -155,14 +155,14 @@ impl Kept<'_> {
             principal: cut(&principal.name),
             auth: principal.method.word(),
             client: client.as_deref().map(cut),
-            transport: arrival.transport.word(),
+            transport: arrival.transport.as_str(),
             protocol: Some(arrival.protocol).filter(|protocol| *protocol != UNKNOWN),
             session: arrival
                 .session
                 .as_deref()
                 .map(|id| match arrival.transport {
-                    Transport::Pipe => id.to_owned(),
-                    Transport::Tcp => shortened(id),
+                    Transport::Stdio => id.to_owned(),
+                    Transport::Http => shortened(id),
                 }),
             request_id: arrival.id.as_str(),
             tool: record

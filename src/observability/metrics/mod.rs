@@ -149,7 +149,7 @@ impl Metrics {
                 tool,
                 error,
                 arrival.protocol,
-                arrival.transport.word(),
+                arrival.transport.network_transport(),
             ];
             recorder.operations.record(labels, took);
         }
@@ -208,9 +208,10 @@ impl Metrics {
     /// A session ended.
     pub(crate) fn session_ended(&self, arrival: &Arrival, took: Duration) {
         if let Some(recorder) = &self.0 {
-            recorder
-                .sessions
-                .record([arrival.protocol, arrival.transport.word()], took);
+            recorder.sessions.record(
+                [arrival.protocol, arrival.transport.network_transport()],
+                took,
+            );
         }
     }
 }

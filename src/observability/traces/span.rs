@@ -68,7 +68,7 @@ impl Span {
             vec![
                 KeyValue::new("mcp.method.name", method),
                 KeyValue::new("mcp.protocol.version", arrival.protocol),
-                KeyValue::new("network.transport", arrival.transport.word()),
+                KeyValue::new("network.transport", arrival.transport.network_transport()),
                 KeyValue::new("portkey_mcp.request_id", arrival.id.to_string()),
             ]
         };

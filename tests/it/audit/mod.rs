@@ -158,7 +158,7 @@ async fn each_call_is_one_line_whatever_came_of_it() {
         assert_has(line, expected);
         let common = json!({
             "seq": seq, "principal": "local", "auth": "local", "client": "test",
-            "transport": "tcp", "protocol": "2026-07-28", "session": null,
+            "transport": "http", "protocol": "2026-07-28", "session": null,
         });
         assert_has(line, &common);
         assert!(line["duration_ms"].as_f64().unwrap() >= 0.0, "{line}");
@@ -214,10 +214,10 @@ async fn a_line_says_who_called_and_how() {
     let lines = folder.lines();
     let ours = format!("portkey-mcp/{}", env!("CARGO_PKG_VERSION"));
     let expected = [
-        json!({ "auth": "key", "transport": "tcp", "protocol": "2026-07-28", "client": "test", "session": null }),
-        json!({ "auth": "key", "transport": "tcp", "protocol": "2025-11-25", "client": "test" }),
-        json!({ "auth": "local", "transport": "pipe", "protocol": "2025-11-25", "session": "pipe" }),
-        json!({ "auth": "local", "transport": "pipe", "protocol": null, "client": ours, "session": null }),
+        json!({ "auth": "key", "transport": "http", "protocol": "2026-07-28", "client": "test", "session": null }),
+        json!({ "auth": "key", "transport": "http", "protocol": "2025-11-25", "client": "test" }),
+        json!({ "auth": "local", "transport": "stdio", "protocol": "2025-11-25", "session": "stdio" }),
+        json!({ "auth": "local", "transport": "stdio", "protocol": null, "client": ours, "session": null }),
     ];
     assert_eq!(lines.len(), expected.len());
     for (line, expected) in lines.iter().zip(&expected) {

@@ -50,7 +50,7 @@ struct Caller<'a> {
 const SOMEONE: Caller<'static> = Caller {
     principal: "someone",
     session: None,
-    transport: Transport::Tcp,
+    transport: Transport::Http,
     tainted: false,
     later: Duration::ZERO,
 };

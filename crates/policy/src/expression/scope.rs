@@ -58,7 +58,7 @@ impl VariableResolver for Scope<'_, '_> {
             "effect" => text(facts.operation.effects().word()),
             "principal" => text(facts.principal),
             "client" => text(facts.client.unwrap_or_default()),
-            "transport" => text(facts.transport_word()),
+            "transport" => text(facts.transport.as_str()),
             "session" => text(facts.session.unwrap_or_default()),
             "unknown_fields" => {
                 let names = self.call.facts.unknown.iter();
