@@ -21,12 +21,12 @@ use portkey_mcp::{
     mcp::{search::Index, server::Server},
     observability::{
         audit::{Audit, Line, Settings as AuditSettings, SyncPolicy, Target},
-        call_record::Record,
+        call_record::{OutcomeKind, Record},
         metrics::Metrics,
         observer::Call,
         request::{Arrival, Transport},
     },
-    pipeline::Dispatcher,
+    pipeline::{CallError, Dispatcher},
     security::{sanitize, secrets},
     upstream::{Addresses, Client, Retries, Settings},
 };
@@ -134,7 +134,7 @@ fn observe(criterion: &mut Criterion) {
             bench.iter(|| {
                 let mut call = Call::begin(&metrics, Arrival::local(), &principal);
                 call.parts().1.operation = Some(operation);
-                call.ended(&Ok(Value::Null));
+                call.ended(&Ok::<_, CallError>(()), CallError::outcome);
             });
         });
     }
@@ -172,7 +172,7 @@ fn audit(criterion: &mut Criterion) {
                 let mut record = Record::default();
                 let mut line = Line::begin(audit, &principal, &arrival, &args, &mut record);
                 line.admitted(published, &args);
-                line.record.end = "answered".into();
+                line.record.outcome = OutcomeKind::Answered.into();
             });
         });
     }

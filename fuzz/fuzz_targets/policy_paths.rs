@@ -153,7 +153,7 @@ fuzz_target!(|data: &[u8]| {
     plant(&mut planted, &names, &json!(MOST + 1.0), how);
     assert_eq!(passes(&cap, &planted), Some(false), "{path:?} {how}: {planted:?}");
     let condition = Value::from(format!("args.{}", names.join("."))).to_string();
-    for (action, op) in [("evaluate", "lte"), ("approve", "gt"), ("dry-run", "gt")] {
+    for (action, op) in [("evaluate", "lte"), ("approve", "gt"), ("dry_run", "gt")] {
         let rule = format!(
             "action: {action}, conditions: [{{ path: {condition}, op: {op}, value: {MOST} }}]"
         );

@@ -3,19 +3,16 @@
 use std::time::{Duration, Instant};
 
 use portkey_policy::Noted;
-use serde_json::Value;
 use tracing::info;
 
 use crate::{
     auth::principal::Principal,
     observability::{
-        call_record::End,
-        metrics::{Held, Metrics, Refused},
+        call_record::{CallOutcome, ErrorType, OutcomeKind, Record, RejectionReason},
+        metrics::{Held, Metrics},
         request::{Arrival, UNKNOWN},
         traces::Span,
     },
-    pipeline::{CallError, Record},
-    security::secrets::SecretError,
 };
 
 /// A request of MCP, from its arrival until this is dropped.
@@ -25,7 +22,7 @@ pub struct Operation {
     arrival: Arrival,
     method: &'static str,
     tool: &'static str,
-    error: &'static str,
+    error: Option<ErrorType>,
     started: Instant,
     span: Span,
     _in_flight: Held,
@@ -41,19 +38,19 @@ impl Operation {
             span,
             method,
             tool: "",
-            error: "cancelled",
+            error: Some(ErrorType::Cancelled),
             started: Instant::now(),
             _in_flight: metrics.in_flight(),
         }
     }
 
-    /// Ends it with an outcome, which is handed back. `kind` puts an error into a word.
+    /// Ends it with an outcome, which is handed back. `kind` says of which type an error is.
     pub fn ends<T, E>(
         mut self,
         outcome: Result<T, E>,
-        kind: impl FnOnce(&E) -> &'static str,
+        kind: impl FnOnce(&E) -> ErrorType,
     ) -> Result<T, E> {
-        self.error = outcome.as_ref().err().map_or("", kind);
+        self.error = outcome.as_ref().err().map(kind);
         outcome
     }
 }
@@ -66,8 +63,8 @@ impl Drop for Operation {
         if !self.tool.is_empty() {
             self.span.tool(self.tool);
         }
-        if !self.error.is_empty() {
-            self.span.failed(self.error);
+        if let Some(error) = self.error {
+            self.span.failed(error.as_str());
         }
     }
 }
@@ -130,49 +127,33 @@ impl<'a> Call<'a> {
         self.operation.span.clone()
     }
 
-    /// Dispatch is done with it.
-    pub fn ended(&mut self, outcome: &Result<Value, CallError>) {
-        let metrics = &self.operation.metrics;
-        if outcome.is_err() {
-            // Dispatch has said so, unless a human was asked after it.
-            self.record.end = End::of(outcome, self.record.is_sent);
-        }
-        self.operation.error = match outcome {
+    /// Dispatch is done with it. `describe` says what became of a call that failed, and is told whether a write
+    /// was sent.
+    pub fn ended<T, E>(
+        &mut self,
+        result: &Result<T, E>,
+        describe: impl FnOnce(&E, bool) -> CallOutcome,
+    ) {
+        // Dispatch has recorded the outcome, unless a human was asked after it.
+        self.operation.error = None;
+        let Err(error) = result else { return };
+        let outcome = describe(error, self.record.is_sent);
+        self.operation.error = match (outcome.kind, outcome.rejection) {
             // A question is no error: the client is to put it to its user.
-            Ok(_) | Err(CallError::Ask(_)) => "",
-            // It is told as an error of the protocol.
-            Err(CallError::Unknown(_)) => "-32602",
-            Err(_) => "tool_error",
+            (OutcomeKind::Asked, _) => None,
+            // The client gets it as an error of the protocol.
+            (_, Some(RejectionReason::UnknownTool)) => Some(ErrorType::InvalidParams),
+            _ => Some(ErrorType::ToolError),
         };
-        let refused = match outcome {
-            Ok(_)
-            | Err(
-                CallError::Ask(_)
-                | CallError::Waiting(_)
-                | CallError::Refused(..)
-                | CallError::Send(_),
-            ) => return,
-            Err(CallError::Denied(_)) => Refused::Approval,
-            Err(CallError::Forbidden(_)) => Refused::Policy,
-            Err(CallError::Withheld(_)) => Refused::Withheld,
-            Err(CallError::Unproven(_)) => Refused::Access,
-            Err(CallError::Input(_)) => Refused::Arguments,
-            Err(CallError::Secret(error)) => match error {
-                SecretError::Denied { .. } => Refused::Secret,
-                SecretError::NoFile { .. } => Refused::Internal,
-                SecretError::Masked(_)
-                | SecretError::Placeholder(_)
-                | SecretError::Reference { .. } => Refused::Arguments,
-            },
-            Err(CallError::Unknown(_)) => Refused::UnknownTool,
-            Err(CallError::Unwritable(_)) => Refused::Unavailable,
-        };
-        metrics.refused(refused);
+        if let Some(reason) = outcome.rejection {
+            self.operation.metrics.rejected(reason);
+        }
+        self.record.outcome = outcome;
     }
 
     /// It ended in a panic.
     pub fn panicked(&mut self) {
-        self.operation.error = "tool_error";
+        self.operation.error = Some(ErrorType::ToolError);
         self.record.panicked();
     }
 }
@@ -187,22 +168,19 @@ impl Drop for Call<'_> {
         } = &self.operation;
         let Record {
             status,
-            end:
-                End {
-                    outcome,
-                    code,
-                    error,
-                },
+            outcome: CallOutcome {
+                kind, code, error, ..
+            },
             ..
         } = &self.record;
         // A success is told by its outcome.
-        let status = status.filter(|_| *outcome == "refused");
+        let status = status.filter(|_| *kind == OutcomeKind::Refused);
         let tool = self
             .record
             .operation
             .map_or(UNKNOWN, |operation| operation.name());
         let effect = self.record.operation.map(|operation| operation.effects());
-        metrics.call(outcome, effect);
+        metrics.call(*kind, effect);
         // Neither arguments nor keys, nor a name that the caller made up: it may hold anything.
         info!(
             target: "portkey_mcp::call",
@@ -211,11 +189,11 @@ impl Drop for Call<'_> {
             auth = self.principal.method.word(),
             tool,
             effect = effect.map(|effect| effect.word()),
-            outcome,
+            outcome = kind.as_str(),
             status,
             code,
             error,
-            decision = self.record.rule.as_ref().map(|_| self.record.decision),
+            decision = self.record.rule.as_ref().map(|_| self.record.decision.as_str()),
             rule = self.record.rule.as_deref(),
             duration_ms = milliseconds(started.elapsed()),
             upstream_request_id = self.record.upstream_request_id,
@@ -232,7 +210,7 @@ impl Drop for Call<'_> {
                 request_id = arrival.id.as_str(),
                 tool,
                 rule = &*rule.name,
-                would = verb.word(),
+                would = verb.as_str(),
                 why = words,
                 "a rule that only tells"
             );

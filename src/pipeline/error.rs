@@ -1,14 +1,13 @@
-//! Why a call came to nothing, and in which word that ends up on record.
+//! Why a call came to nothing, and what outcome that is.
 
 use portkey_api::catalog::UnknownTool;
 use portkey_operation::{InputError, Operation};
-use serde_json::Value;
 
 use crate::{
     auth::principal::{Unproven, Withheld},
     observability::{
         audit::Unwritable,
-        call_record::{End, UNKNOWN_OUTCOME},
+        call_record::{CallOutcome, OutcomeKind, RejectionReason},
     },
     pipeline::approval::{Denied, Question, Waiting},
     security::secrets::SecretError,
@@ -89,43 +88,59 @@ impl CallError {
             | Self::Secret(_) => false,
         }
     }
-}
 
-impl End {
-    /// What became of a call. A write that was sent and may have taken effect is unknown, whatever came back.
-    pub fn of(outcome: &Result<Value, CallError>, is_sent: bool) -> Self {
-        let end = Self::from(outcome);
-        match outcome {
-            Err(error) if is_sent && error.may_have_taken_effect() => Self {
-                outcome: UNKNOWN_OUTCOME,
-                ..end
-            },
-            _ => end,
-        }
-    }
-}
-
-/// What became of a call, as every observer has it.
-impl From<&Result<Value, CallError>> for End {
-    fn from(outcome: &Result<Value, CallError>) -> Self {
-        match outcome {
-            Ok(_) => "answered".into(),
-            Err(CallError::Ask(_)) => "asked".into(),
-            Err(CallError::Waiting(_)) => "waiting".into(),
-            Err(CallError::Refused(_, refusal)) => Self {
+    /// The outcome of the call, as every observer has it. A write that was sent and may have taken effect is
+    /// unknown, whatever came back.
+    pub fn outcome(&self, is_sent: bool) -> CallOutcome {
+        let outcome = match self {
+            Self::Ask(_) => OutcomeKind::Asked.into(),
+            Self::Waiting(_) => OutcomeKind::Waiting.into(),
+            Self::Refused(_, refusal) => CallOutcome {
                 code: refusal.code.clone(),
-                ..Self::from("refused")
+                ..OutcomeKind::Refused.into()
             },
-            Err(CallError::Withheld(_)) => "withheld".into(),
-            Err(CallError::Forbidden(_)) => "forbidden".into(),
-            Err(CallError::Input(_) | CallError::Unknown(_)) => "turned back".into(),
-            Err(CallError::Denied(_) | CallError::Unwritable(_) | CallError::Unproven(_)) => {
-                "denied".into()
+            Self::Send(error) => CallOutcome::failed(error),
+            Self::Withheld(_) => {
+                CallOutcome::rejected(OutcomeKind::Withheld, RejectionReason::Withheld)
             }
-            Err(CallError::Secret(SecretError::Denied { .. })) => "denied".into(),
-            Err(CallError::Secret(SecretError::NoFile { .. })) => "failed".into(),
-            Err(CallError::Secret(_)) => "turned back".into(),
-            Err(CallError::Send(error)) => Self::failed(error),
+            Self::Forbidden(_) => {
+                CallOutcome::rejected(OutcomeKind::Forbidden, RejectionReason::Policy)
+            }
+            Self::Denied(_) => {
+                CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Approval)
+            }
+            Self::Unproven(_) => {
+                CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Access)
+            }
+            Self::Unwritable(_) => {
+                CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Unavailable)
+            }
+            Self::Unknown(_) => {
+                CallOutcome::rejected(OutcomeKind::Rejected, RejectionReason::UnknownTool)
+            }
+            Self::Input(_) => {
+                CallOutcome::rejected(OutcomeKind::Rejected, RejectionReason::Arguments)
+            }
+            Self::Secret(error) => match error {
+                SecretError::Denied { .. } => {
+                    CallOutcome::rejected(OutcomeKind::Denied, RejectionReason::Secret)
+                }
+                SecretError::NoFile { .. } => {
+                    CallOutcome::rejected(OutcomeKind::Failed, RejectionReason::Internal)
+                }
+                SecretError::Masked(_)
+                | SecretError::Placeholder(_)
+                | SecretError::Reference { .. } => {
+                    CallOutcome::rejected(OutcomeKind::Rejected, RejectionReason::Arguments)
+                }
+            },
+        };
+        match is_sent && self.may_have_taken_effect() {
+            true => CallOutcome {
+                kind: OutcomeKind::Unknown,
+                ..outcome
+            },
+            false => outcome,
         }
     }
 }

@@ -16,7 +16,7 @@ use portkey_api::catalog::{Catalog, Entry};
 use portkey_concurrency::worker_pool::Workers;
 use portkey_file_watch::Watched;
 use portkey_operation::{JsonMap, Validated, ValidationOptions};
-use portkey_policy::{Decision, Facts, Policy, Verdict};
+use portkey_policy::{Decision, DecisionKind, Facts, Policy, Verdict};
 use portkey_store::Store;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ use crate::{
     auth::principal::{AccessModes, Method, Principal, Proofs},
     observability::{
         audit::{Audit, Line},
-        call_record::End,
+        call_record::OutcomeKind,
         request::Arrival,
     },
     pipeline::{
@@ -43,8 +43,6 @@ use self::{finish::Raw, refused::Named};
 pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
 pub use crate::observability::call_record::Record;
 
-/// The decision to tell a call instead of sending it.
-const DRY_RUN: &str = "dry-run";
 
 /// Everything a call needs on its way.
 #[derive(Debug)]
@@ -123,8 +121,8 @@ impl Dispatcher {
         outcome
     }
 
-    /// Puts a call on record that its name or its arguments turned back before it came here.
-    pub fn turned_back(
+    /// Puts a call on record that was rejected for its name or its arguments before it came here.
+    pub fn record_rejected_call(
         &self,
         principal: &Principal,
         arrival: &Arrival,
@@ -133,7 +131,7 @@ impl Dispatcher {
     ) {
         // Written when it is dropped.
         let line = Line::begin(self.audit.as_ref(), principal, arrival, args, record);
-        line.record.end = "turned back".into();
+        line.record.outcome = OutcomeKind::Rejected.into();
     }
 
     /// Makes the call for one who is not to be tainted by what it reads.
@@ -142,9 +140,10 @@ impl Dispatcher {
         let (principal, arrival) = (call.principal, call.arrival);
         let mut line = Line::begin(self.audit.as_ref(), principal, arrival, &call.args, record);
         let outcome = self.decided(call, &mut line).await;
-        line.record.end = match &outcome {
-            Ok(_) if line.record.decision == DRY_RUN => "dry run".into(),
-            outcome => End::of(outcome, line.record.is_sent),
+        line.record.outcome = match &outcome {
+            Ok(_) if line.record.decision == DecisionKind::DryRun => OutcomeKind::DryRun.into(),
+            Ok(_) => OutcomeKind::Answered.into(),
+            Err(error) => error.outcome(line.record.is_sent),
         };
         outcome
     }
@@ -234,7 +233,7 @@ impl Dispatcher {
         } = decision;
         line.record.shadows = shadows;
         if let Some(rule) = verdict.rule() {
-            line.record.decided(verdict.word(), &*rule.name);
+            line.record.decided(verdict.kind(), &*rule.name);
         }
         let revisions: Vec<_> = policies.iter().map(|policy| policy.revision()).collect();
         let outcome = self
@@ -242,7 +241,7 @@ impl Dispatcher {
             .await;
         // What was sent is counted, and what may have been.
         let nothing_happened = match &outcome {
-            Ok(_) => line.record.decision == DRY_RUN,
+            Ok(_) => line.record.decision == DecisionKind::DryRun,
             Err(error) => !error.may_have_taken_effect(),
         };
         if nothing_happened {
@@ -288,11 +287,12 @@ impl Dispatcher {
         }
         // Where nothing is sent there is nothing to approve.
         if let Some(rule) = dry_run {
-            line.record.decided(DRY_RUN, rule);
+            line.record.decided(DecisionKind::DryRun, rule);
             return self.rehearse(principal, arrival, entry, args, line).await;
         }
         if let Some(required) = required {
-            line.record.decided("approve", required.rule.as_str());
+            line.record
+                .decided(DecisionKind::Approve, required.rule.as_str());
             let warnings = line.record.warnings.clone();
             let way = Way {
                 principal,

@@ -41,12 +41,12 @@ async fn each_call_is_one_line() {
         (
             "get-integration",
             json!({}),
-            json!({ "outcome": "turned back", "effect": "read" }),
+            json!({ "outcome": "rejected", "effect": "read" }),
         ),
         (
             "made-up",
             json!({}),
-            json!({ "outcome": "turned back", "tool": "_unknown" }),
+            json!({ "outcome": "rejected", "tool": "_unknown" }),
         ),
     ];
     for (tool, arguments, expected) in cases {

@@ -119,12 +119,12 @@ async fn what_was_done_is_counted() {
         r#"mcp_server_operation_duration_seconds_count{mcp_method_name="tools/list",mcp_protocol_version="2026-07-28",network_transport="tcp"} 1"#,
         r#"portkey_mcp_calls_total{outcome="answered",effect="read"} 2"#,
         r#"portkey_mcp_calls_total{outcome="refused",effect="read"} 1"#,
-        r#"portkey_mcp_calls_total{outcome="turned back",effect="read"} 1"#,
-        r#"portkey_mcp_calls_total{outcome="turned back"} 1"#,
-        r#"portkey_mcp_refusals_total{reason="arguments"} 1"#,
-        r#"portkey_mcp_refusals_total{reason="unknown_tool"} 1"#,
-        r#"portkey_mcp_refusals_total{reason="size"} 1"#,
-        r#"portkey_mcp_refusals_total{reason="malformed"} 1"#,
+        r#"portkey_mcp_calls_total{outcome="rejected",effect="read"} 1"#,
+        r#"portkey_mcp_calls_total{outcome="rejected"} 1"#,
+        r#"portkey_mcp_rejections_total{reason="arguments"} 1"#,
+        r#"portkey_mcp_rejections_total{reason="unknown_tool"} 1"#,
+        r#"portkey_mcp_rejections_total{reason="size"} 1"#,
+        r#"portkey_mcp_rejections_total{reason="malformed"} 1"#,
         r#"portkey_mcp_upstream_request_duration_seconds_count{operation="list-all-integrations",upstream="portkey",status="2xx"} 2"#,
         r#"portkey_mcp_upstream_request_duration_seconds_count{operation="get-integration",upstream="portkey",status="4xx"} 1"#,
         "portkey_mcp_requests_in_flight 0",
@@ -225,9 +225,9 @@ async fn nothing_that_a_caller_writes_becomes_a_label() {
     assert_eq!(series(&text), before, "a label has what a caller wrote");
     has(
         &text,
-        r#"portkey_mcp_refusals_total{reason="unknown_tool"} 1001"#,
+        r#"portkey_mcp_rejections_total{reason="unknown_tool"} 1001"#,
     );
-    has(&text, r#"portkey_mcp_refusals_total{reason="access"} 1"#);
+    has(&text, r#"portkey_mcp_rejections_total{reason="access"} 1"#);
     for word in [SECRET, "made-up", "key-", "127.0.0.1"] {
         assert!(!text.contains(word), "{word} in\n{text}");
     }

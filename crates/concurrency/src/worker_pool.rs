@@ -2,7 +2,7 @@
 //!
 //! What is small is done where it comes up: whoever has work compares its size with [`INLINE_BYTES`]. What is
 //! larger goes to a thread of its own. Few run at once, so that the threads that serve keep a processor; a
-//! caller has a few at once, running or waiting, and is turned back with more.
+//! caller has a few at once, running or waiting, and is rejected with more.
 
 use std::{
     collections::HashMap,

@@ -1,1 +1,61 @@
+//! What may stand as one segment of a path.
+//!
+//! URL parsers resolve `..` and even `%2e%2e`, and some servers decode more than once. An identifier
+//! that could climb out of its segment is therefore refused, not merely encoded: a workspace id of
+//! `..` must never turn the removal of a member into the removal of a user.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// The longest identifier Portkey accepts (quirks.md §5.6).
+const MOST: usize = 255;
+
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// Appends one segment to a path, or says why the value cannot be one.
+pub(super) fn push(path: &mut String, value: &str) -> Result<(), String> {
+    if value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && (1..=MOST).contains(&value.len())
+    {
+        path.push_str(value);
+        return Ok(());
+    }
+    inspect(value)?;
+    path.extend(utf8_percent_encode(value, ENCODED));
+    Ok(())
+}
+
+fn inspect(value: &str) -> Result<(), String> {
+    if value.trim().is_empty() {
+        return Err("names what to act on and is empty; give its id or slug".to_owned());
+    }
+    let count = value.chars().count();
+    if count > MOST {
+        return Err(format!(
+            "is no identifier: {count} characters, at most {MOST} are allowed"
+        ));
+    }
+    // However often it was encoded, it is looked at as what it would become in the end.
+    let mut seen = value.to_owned();
+    loop {
+        if let Some(odd) = seen
+            .chars()
+            .find(|c| matches!(c, '/' | '\\') || c.is_control())
+        {
+            return Err(format!("is no identifier: {odd:?} may not stand in one"));
+        }
+        if matches!(seen.trim(), "." | "..") {
+            return Err("is no identifier: `.` and `..` would address something else".to_owned());
+        }
+        let decoded = percent_decode_str(&seen).decode_utf8_lossy().into_owned();
+        if decoded == seen {
+            return Ok(());
+        }
+        seen = decoded;
+    }
+}

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{Decision, Facts, Policy, Step, Verdict, explain};
+use super::{Decision, DecisionKind, Facts, Policy, Step, Verdict, explain};
 use crate::Transport;
 use portkey_api::catalog::Catalog;
 use portkey_operation::{JsonMap, Validated, ValidationOptions};
@@ -46,9 +46,9 @@ pub struct Case {
     /// How often the call is made; what counts is the last time.
     #[serde(default)]
     pub times: Option<u16>,
-    /// `allow`, `deny`, `approve` or `dry-run`.
+    /// `allow`, `deny`, `approve` or `dry_run`.
     #[serde(default)]
-    pub expect: Option<String>,
+    pub expect: Option<DecisionKind>,
     /// The rule that has to decide.
     #[serde(default)]
     pub rule: Option<String>,
@@ -126,12 +126,9 @@ impl Case {
     /// It does not, or the case cannot be asked.
     pub async fn check(&self, policy: &Policy, catalog: &Catalog) -> Result<(), CaseError> {
         let Told { decision, .. } = self.ask(policy, catalog).await?;
-        let (said, rule) = (decision.verdict.word(), decision.verdict.rule());
+        let (said, rule) = (decision.verdict.kind(), decision.verdict.rule());
         let by = rule.map_or_else(String::new, |rule| format!(" by {rule}"));
-        let said_so = self
-            .expect
-            .as_deref()
-            .is_none_or(|expected| expected == said);
+        let said_so = self.expect.is_none_or(|expected| expected == said);
         let by_it = self
             .rule
             .as_deref()
@@ -139,11 +136,12 @@ impl Case {
         match said_so && by_it {
             true => Ok(()),
             false => {
-                let expected = self.expect.as_deref().unwrap_or("a decision");
+                let expected = self.expect.map_or("a decision", DecisionKind::as_str);
                 let wanted = self.rule.as_deref().map(|name| format!(" by `{name}`"));
                 let wanted = wanted.unwrap_or_default();
                 Err(CaseError(format!(
-                    "expected {expected}{wanted}, got {said}{by}"
+                    "expected {expected}{wanted}, got {}{by}",
+                    said.as_str()
                 )))
             }
         }
@@ -157,26 +155,20 @@ impl Case {
 pub fn read(text: &str) -> Result<Vec<(u64, Case)>, CaseError> {
     let file: File = serde_saphyr::from_str_with_options(text, super::document::options())
         .map_err(|error| CaseError(error.without_snippet().to_string()))?;
-    let mut cases = Vec::new();
-    for case in file.cases {
-        let line = case.referenced.line();
-        let expected = case.value.expect.as_deref();
-        if !expected.is_none_or(|word| ["allow", "deny", "approve", "dry-run"].contains(&word)) {
-            let what = "`expect` is allow, deny, approve or dry-run";
-            return Err(CaseError(format!("line {line}: {what}")));
-        }
-        cases.push((line, case.value));
-    }
-    Ok(cases)
+    Ok(file
+        .cases
+        .into_iter()
+        .map(|case| (case.referenced.line(), case.value))
+        .collect())
 }
 
 /// A verdict in a sentence.
 pub fn sentence(verdict: &Verdict) -> String {
+    let kind = verdict.kind().as_str();
     match verdict {
-        Verdict::Allow => "allow".to_owned(),
-        Verdict::Deny(denied) => format!("deny: {denied}"),
-        Verdict::Approve(noted) => format!("approve: {}", noted.words),
-        Verdict::DryRun(noted) => format!("dry-run: {}", noted.words),
+        Verdict::Allow => kind.to_owned(),
+        Verdict::Deny(denied) => format!("{kind}: {denied}"),
+        Verdict::Approve(noted) | Verdict::DryRun(noted) => format!("{kind}: {}", noted.words),
     }
 }
 

@@ -85,13 +85,15 @@ pub(super) enum Unknown {
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Action {
     #[default]
     Evaluate,
     Allow,
     Deny,
     Approve,
+    /// The alias is the spelling of files written before values were snake_case.
+    #[serde(alias = "dry-run")]
     DryRun,
     Shadow,
 }

@@ -1,7 +1,7 @@
 //! What a policy file says of a call: hidden, denied, limited, to be approved, to be shown only, or allowed.
 //!
 //! The order is fixed, over all policies that concern a call: hidden → default → deny → limits → approve →
-//! dry-run → allow. What forbids wins. `document` is the file as it is written, `compile` makes rules per
+//! dry_run → allow. What forbids wins. `document` is the file as it is written, `compile` makes rules per
 //! operation of it, `decide` asks them.
 
 pub mod cases;
@@ -29,7 +29,9 @@ use self::{limit::Counter, rule::Rule};
 
 pub use self::{
     compile::PolicyError,
-    decide::{Decision, Denied, Noted, Stage, Step, Verdict, decide, explain, hidden},
+    decide::{
+        Decision, DecisionKind, Denied, Noted, Stage, Step, Verdict, decide, explain, hidden,
+    },
     document::MOST_BYTES,
     expression::{LONGEST as LONGEST_EXPRESSION, MOST_TEXT, MOST_VALUES},
     path::{Path, REDACTED},

@@ -48,14 +48,23 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The word for it in a policy.
-    pub const fn word(self) -> &'static str {
+    /// All verbs.
+    pub const ALL: [Self; 5] = [
+        Self::Evaluate,
+        Self::Allow,
+        Self::Deny,
+        Self::Approve,
+        Self::DryRun,
+    ];
+
+    /// The value in policies and logs.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Evaluate => "evaluate",
             Self::Allow => "allow",
             Self::Deny => "deny",
             Self::Approve => "approve",
-            Self::DryRun => "dry-run",
+            Self::DryRun => "dry_run",
         }
     }
 

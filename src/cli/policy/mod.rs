@@ -148,7 +148,7 @@ impl Explain {
         let cases::Told { decision, steps } = case.ask(&rules, &catalog).await?;
         writeln!(out, "{}", one_line(&cases::sentence(&decision.verdict)))?;
         if let portkey_policy::Verdict::Deny(denied) = &decision.verdict {
-            writeln!(out, "  decided at: {}", denied.stage.word())?;
+            writeln!(out, "  decided at: {}", denied.stage.as_str())?;
         }
         if let Some(rule) = decision.verdict.rule() {
             writeln!(out, "  decided by: {}", one_line(&rule.to_string()))?;
@@ -161,12 +161,12 @@ impl Explain {
         }
         for step in steps {
             let shadow = if step.shadow { ", shadow" } else { "" };
-            let (rule, verb, outcome) = (step.rule, step.verb.word(), step.outcome);
+            let (rule, verb, outcome) = (step.rule, step.verb.as_str(), step.outcome);
             let line = format!("{rule} [{verb}{shadow}]: {outcome}");
             writeln!(out, "  {}", one_line(&line))?;
         }
         for noted in &decision.shadows {
-            let (name, verb, words) = (&noted.rule.name, noted.verb.word(), &noted.words);
+            let (name, verb, words) = (&noted.rule.name, noted.verb.as_str(), &noted.words);
             let line = format!("shadow `{name}` would {verb}: {words}");
             writeln!(out, "  {}", one_line(&line))?;
         }

@@ -1,1 +1,275 @@
+//! Texts as the terms they are found by.
 
+use super::Kind;
+
+/// What a verb or a question asks for, in English and German, written without umlauts.
+const VERBS: [(Kind, &str); 5] = [
+    (
+        Kind::List,
+        "list which who all show every overview exist existing alle welche zeige zeigen anzeigen \
+         auflisten",
+    ),
+    (
+        Kind::Get,
+        "get show inspect details one view see display read fetch look zeige zeigen anzeigen ansehen",
+    ),
+    (
+        Kind::Create,
+        "create add new make build register set store connect issue give neu neue neuen anlegen \
+         erstellen hinzufugen einrichten hinterlegen anbinden",
+    ),
+    (
+        Kind::Update,
+        "update change edit modify rename alter raise increase lower set turn switch enable disable \
+         reset replace andern bearbeiten umbenennen aktivieren deaktivieren erhohen setzen",
+    ),
+    (
+        Kind::Delete,
+        "delete remove drop erase revoke destroy bin kill rid unregister take loschen entfernen",
+    ),
+];
+
+/// Of more words than this, the first are looked for.
+const MOST: usize = 32;
+
+/// Each verb as a term.
+pub(super) fn verbs() -> impl Iterator<Item = (String, Kind)> {
+    VERBS
+        .iter()
+        .flat_map(|(kind, verbs)| verbs.split(' ').map(|verb| (stem(verb), *kind)))
+}
+
+/// A word that is looked for.
+pub(super) struct Asked {
+    /// The term.
+    pub(super) word: String,
+    /// Whether it says little by itself.
+    pub(super) is_small: bool,
+    /// Whether it names several things.
+    pub(super) is_plural: bool,
+}
+
+/// The terms of an operation's text.
+pub(super) fn of(text: &str) -> Vec<String> {
+    split(text)
+        .filter(|word| !is_small(word))
+        .map(|word| stem(&word))
+        .collect()
+}
+
+/// The words of a search, each once; two that are one word for us, such as "guard rail", as that one.
+pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
+    let words: Vec<_> = split(text).take(MOST).collect();
+    let (mut words, mut asked) = (words.into_iter().peekable(), Vec::<Asked>::new());
+    while let Some(mut written) = words.next() {
+        let pair = words.peek().map(|next| format!("{written}{next}"));
+        if let Some(pair) = pair.filter(|pair| is_known(&stem(pair))) {
+            words.next();
+            written = pair;
+        }
+        let word = stem(&written);
+        if asked.iter().any(|before| before.word == word) {
+            continue;
+        }
+        let is_plural = written.ends_with('s') && !written.ends_with("ss") && written != word;
+        asked.push(Asked {
+            is_small: is_small(&written),
+            is_plural,
+            word,
+        });
+    }
+    asked
+}
+
+/// Lower-case words without accents. Digits stay with their word, as in `gpt4` or `p99`; a name such as
+/// `OpenAI` is one word, and each of its parts beside that.
+fn split(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .flat_map(|word| {
+            let mut parts: Vec<String> = Vec::new();
+            let mut before_is_lower = false;
+            for c in word.chars() {
+                match parts.last_mut() {
+                    Some(part) if !(before_is_lower && c.is_uppercase()) => part.push(c),
+                    _ => parts.push(c.into()),
+                }
+                before_is_lower = c.is_lowercase();
+            }
+            parts.retain(|part| part.chars().count() > 1 && part.len() < word.len());
+            [word.to_owned()]
+                .into_iter()
+                .chain(parts)
+                .map(|word| fold(&word))
+        })
+}
+
+fn fold(word: &str) -> String {
+    let mut folded = String::with_capacity(word.len());
+    for c in word.chars().flat_map(char::to_lowercase) {
+        match c {
+            'ä' | 'à' | 'á' | 'â' => folded.push('a'),
+            'é' | 'è' | 'ê' => folded.push('e'),
+            'ö' | 'ô' => folded.push('o'),
+            'ü' | 'û' => folded.push('u'),
+            'ß' => folded.push_str("ss"),
+            c => folded.push(c),
+        }
+    }
+    folded
+}
+
+/// An English word without its ending. It only has to treat the forms of one word alike, and to leave
+/// German ones apart, so it is far less than Porter's.
+fn stem(word: &str) -> String {
+    if word.len() < 4 || word.bytes().all(|byte| byte.is_ascii_digit()) {
+        return word.to_owned();
+    }
+    let mut stem = word.to_owned();
+    if word.len() > 4 && word.ends_with("ies") {
+        stem.truncate(word.len() - 3);
+        stem.push('y');
+    } else if ["sses", "xes", "ches", "shes"]
+        .iter()
+        .any(|end| word.ends_with(end))
+    {
+        stem.truncate(word.len() - 2);
+    } else if word.ends_with('s') && !["ss", "us", "is"].iter().any(|end| word.ends_with(end)) {
+        stem.pop();
+    }
+    // A noun here, and not what `set` means.
+    if stem == "setting" {
+        return stem;
+    }
+    let verb = ["ing", "ed"]
+        .iter()
+        .find_map(|end| stem.strip_suffix(end))
+        .filter(|rest| rest.len() >= 3 && rest.contains(['a', 'e', 'i', 'o', 'u', 'y']));
+    if let Some(length) = verb.map(str::len) {
+        stem.truncate(length);
+        if let [.., a, b] = stem.as_bytes()
+            && stem.len() > 3
+            && a == b
+            && b.is_ascii_alphabetic()
+            && !b"lsz".contains(b)
+        {
+            stem.pop();
+        }
+    }
+    if stem.len() > 4 && stem.ends_with('e') {
+        stem.pop();
+    }
+    stem
+}
+
+/// Whether a word says nothing about which operation is meant; questions may still say of which kind.
+fn is_small(word: &str) -> bool {
+    matches!(
+        word,
+        "a" | "an"
+            | "the"
+            | "of"
+            | "to"
+            | "in"
+            | "on"
+            | "for"
+            | "and"
+            | "or"
+            | "is"
+            | "are"
+            | "was"
+            | "were"
+            | "be"
+            | "been"
+            | "it"
+            | "its"
+            | "this"
+            | "that"
+            | "these"
+            | "those"
+            | "with"
+            | "by"
+            | "from"
+            | "at"
+            | "as"
+            | "our"
+            | "my"
+            | "your"
+            | "we"
+            | "i"
+            | "me"
+            | "us"
+            | "you"
+            | "they"
+            | "do"
+            | "does"
+            | "did"
+            | "has"
+            | "have"
+            | "had"
+            | "can"
+            | "may"
+            | "not"
+            | "no"
+            | "please"
+            | "per"
+            | "into"
+            | "out"
+            | "up"
+            | "off"
+            | "so"
+            | "if"
+            | "there"
+            | "s"
+            | "which"
+            | "who"
+            | "what"
+            | "when"
+            | "where"
+            | "how"
+            | "whose"
+            | "one"
+            | "der"
+            | "die"
+            | "das"
+            | "den"
+            | "dem"
+            | "des"
+            | "ein"
+            | "eine"
+            | "einen"
+            | "einem"
+            | "einer"
+            | "eines"
+            | "und"
+            | "oder"
+            | "ist"
+            | "sind"
+            | "von"
+            | "vom"
+            | "zu"
+            | "zum"
+            | "zur"
+            | "im"
+            | "mit"
+            | "fur"
+            | "auf"
+            | "wie"
+            | "hoch"
+            | "ich"
+            | "wir"
+            | "uns"
+            | "unser"
+            | "unsere"
+            | "mein"
+            | "meine"
+            | "nach"
+            | "aus"
+            | "bei"
+            | "ab"
+            | "welche"
+            | "wer"
+            | "wann"
+            | "wo"
+    )
+}

@@ -24,7 +24,7 @@ use crate::{
         results::{Content, Origin, Shown, annotate},
         surface,
     },
-    observability::observer::Call,
+    observability::{call_record::OutcomeKind, observer::Call},
     pipeline::{
         self, CallError,
         approval::{Answer, Denied, Question, take_ticket},
@@ -111,7 +111,7 @@ impl Server {
                     Ok(Reached::Answer(answer)) => {
                         return Ok(own_answer(answer, self.results.content(), observed));
                     }
-                    Err(error) => return Ok(self.turned_back(observed, error)),
+                    Err(error) => return Ok(self.reject(observed, error)),
                 }
             }
         };
@@ -123,7 +123,7 @@ impl Server {
         };
         let wanted = match self.wanted(&source, &mut args, record) {
             Ok(wanted) => wanted,
-            Err(error) => return Ok(self.turned_back(observed, error.into())),
+            Err(error) => return Ok(self.reject(observed, error.into())),
         };
         let call = pipeline::Call {
             principal,
@@ -148,7 +148,7 @@ impl Server {
                     self.dispatcher.recorded(call, record).await
                 }
                 Ok(Asked::Later(result)) => {
-                    observed.ended(&Err(CallError::Ask(question)));
+                    observed.ended(&Err::<(), _>(CallError::Ask(question)), CallError::outcome);
                     return Ok((*result).into());
                 }
                 Err(error) => Err(error),
@@ -166,7 +166,7 @@ impl Server {
         }
         let operation = record.operation;
         let reveals = operation.is_none_or(|operation| !operation.revealed().is_empty());
-        observed.ended(&outcome);
+        observed.ended(&outcome, CallError::outcome);
         match outcome {
             Err(CallError::Unknown(unknown)) => {
                 let unknown = self.suggested(principal, name, unknown);
@@ -206,9 +206,9 @@ impl Server {
     }
 
     /// The answer to a call that was never made, because of its arguments.
-    fn turned_back(&self, observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
+    fn reject(&self, observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
         let result = reply::error(&error, self.max_error_bytes()).into();
-        observed.ended(&Err(error));
+        observed.ended(&Err::<(), _>(error), CallError::outcome);
         result
     }
 
@@ -239,7 +239,7 @@ impl Server {
 fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> CallToolResponse {
     let OwnAnswer { value, untrusted } = answer;
     let (_, record) = observed.parts();
-    (record.end, record.untrusted) = ("answered".into(), untrusted);
+    (record.outcome, record.untrusted) = (OutcomeKind::Answered.into(), untrusted);
     let shown = Shown {
         text: value.to_string(),
         structured: value,

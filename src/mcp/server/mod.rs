@@ -50,7 +50,7 @@ use crate::{
         search::Index,
         surface::{self, Surface},
     },
-    observability::{metrics::Metrics, observer},
+    observability::{call_record::ErrorType, metrics::Metrics, observer},
     pipeline::Dispatcher,
 };
 
@@ -239,7 +239,7 @@ impl Server {
     }
 }
 
-/// Turns back a cursor where there is one page only.
+/// Rejects a cursor where there is one page only.
 fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
         None => Ok(()),
@@ -247,14 +247,14 @@ fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     }
 }
 
-/// An error's code as a label.
-fn kind(error: &ErrorData) -> &'static str {
+/// The type of an error, by its code.
+const fn kind(error: &ErrorData) -> ErrorType {
     match error.code {
-        ErrorCode::INVALID_PARAMS => "-32602",
-        ErrorCode::METHOD_NOT_FOUND => "-32601",
-        ErrorCode::INTERNAL_ERROR => "-32603",
-        ErrorCode::RESOURCE_NOT_FOUND => "-32002",
-        _ => "_OTHER",
+        ErrorCode::INVALID_PARAMS => ErrorType::InvalidParams,
+        ErrorCode::METHOD_NOT_FOUND => ErrorType::MethodNotFound,
+        ErrorCode::INTERNAL_ERROR => ErrorType::InternalError,
+        ErrorCode::RESOURCE_NOT_FOUND => ErrorType::ResourceNotFound,
+        _ => ErrorType::Other,
     }
 }
 

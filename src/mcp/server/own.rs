@@ -52,7 +52,7 @@ pub(super) enum Reached {
 
 impl Server {
     /// Where a call of one of our own tools leads. One that was to call an operation and does not is on
-    /// record like others that are turned back.
+    /// record like others that are rejected.
     pub(super) async fn reach(
         &self,
         own: &'static OwnTool,
@@ -66,7 +66,7 @@ impl Server {
         let reached = self.lead(own, principal, arrival, args, record).await;
         if let (Some(came), Err(_)) = (&came, &reached) {
             self.dispatcher
-                .turned_back(principal, arrival, came, record);
+                .record_rejected_call(principal, arrival, came, record);
         }
         reached
     }

@@ -71,7 +71,7 @@ impl Server {
             Err(error) => {
                 record.operation = Some(entry.operation);
                 self.dispatcher
-                    .turned_back(principal, arrival, &came, record);
+                    .record_rejected_call(principal, arrival, &came, record);
                 Err(error)
             }
         }

@@ -206,7 +206,7 @@ impl Server {
                 }
             }
         };
-        observed.ended(&outcome);
+        observed.ended(&outcome, CallError::outcome);
         let answer = outcome.map_err(|error| refused(&error, self.max_error_bytes()))?;
         let untrusted = observed.is_untrusted();
         let reveals = !kind.read.operation.revealed().is_empty();

@@ -19,7 +19,7 @@ use super::{Audit, Entry, Unwritable};
 use crate::{
     auth::principal::Principal,
     observability::{
-        call_record::{End, Record, UNKNOWN_OUTCOME},
+        call_record::{CallOutcome, OutcomeKind, Record},
         request::{Arrival, Transport, UNKNOWN},
     },
     security::{
@@ -109,7 +109,7 @@ impl<'a> Line<'a> {
         };
         let entry = kept.entry(
             self.record,
-            &End::from(UNKNOWN_OUTCOME),
+            &OutcomeKind::Unknown.into(),
             LONGEST_INTENDED,
             None,
         );
@@ -130,13 +130,19 @@ impl Drop for Line<'_> {
             self.record.panicked();
         }
         let took = Some(kept.started.elapsed());
-        let entry = kept.entry(self.record, &self.record.end, LONGEST_ARGUMENTS, took);
+        let entry = kept.entry(self.record, &self.record.outcome, LONGEST_ARGUMENTS, took);
         kept.audit.write(entry, kept.intended);
     }
 }
 
 impl Kept<'_> {
-    fn entry(&self, record: &Record, end: &End, longest: usize, took: Option<Duration>) -> Entry {
+    fn entry(
+        &self,
+        record: &Record,
+        outcome: &CallOutcome,
+        longest: usize,
+        took: Option<Duration>,
+    ) -> Entry {
         let Self {
             arrival,
             principal,
@@ -146,7 +152,7 @@ impl Kept<'_> {
         let size = record.arguments.as_ref().map(size).unwrap_or_default();
         let (client, error) = (
             arrival.client.as_deref().map(mask_text),
-            end.error.as_deref().map(mask_text),
+            outcome.error.as_deref().map(mask_text),
         );
         let approval = record.approval.as_deref().map(mask_text);
         let line = Body {
@@ -174,12 +180,12 @@ impl Kept<'_> {
             arguments_omitted_bytes: Some(size).filter(|size| *size > longest),
             unknown_fields: shown_of(&record.unknown_fields),
             arguments_hmac: &self.digest,
-            decision: record.decision,
+            decision: record.decision.as_str(),
             rule: record.rule.as_deref().map(cut),
             approval: approval.as_deref().map(cut),
-            outcome: end.outcome,
+            outcome: outcome.kind.as_str(),
             status: record.status,
-            code: end.code.as_deref().map(cut),
+            code: outcome.code.as_deref().map(cut),
             error: error.as_deref().map(cut),
             upstream_request_id: record.upstream_request_id.as_deref().map(cut),
             retries: record.retries,

@@ -22,7 +22,11 @@ use self::{
     instrument::{Buckets, Count, Durations, Level},
     process::Process,
 };
-use crate::observability::{readiness::Readiness, request::Arrival};
+use crate::observability::{
+    call_record::{ErrorType, OutcomeKind, RejectionReason},
+    readiness::Readiness,
+    request::Arrival,
+};
 
 /// What [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,63 +54,10 @@ struct Recorder {
     sessions_open: Level,
     connections: Level,
     calls: Count<2>,
-    refusals: Count<1>,
+    rejections: Count<1>,
     upstream: Durations<3>,
     retries: Count<1>,
     components: Components,
-}
-
-/// Why something was not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The caller may not come in: it has no credential that is good here, or a host or origin that is not
-    /// allowed.
-    Access,
-    /// There are too many of something: requests at once or over time, connections.
-    Limit,
-    /// The request is too large.
-    Size,
-    /// The request took too long to arrive.
-    Slow,
-    /// The request is no request.
-    Malformed,
-    /// Something it takes is not there: the store that counts, an authorization server, room for a session,
-    /// the audit log.
-    Unavailable,
-    /// Something of our own failed.
-    Internal,
-    /// There is no such tool.
-    UnknownTool,
-    /// The tool is not for this caller.
-    Withheld,
-    /// The call would reveal a secret.
-    Secret,
-    /// A policy forbids the call.
-    Policy,
-    /// The arguments do not fit the tool.
-    Arguments,
-    /// No human approved it.
-    Approval,
-}
-
-impl Refused {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Access => "access",
-            Self::Limit => "limit",
-            Self::Size => "size",
-            Self::Slow => "slow",
-            Self::Malformed => "malformed",
-            Self::Unavailable => "unavailable",
-            Self::Internal => "internal",
-            Self::UnknownTool => "unknown_tool",
-            Self::Withheld => "withheld",
-            Self::Secret => "secret",
-            Self::Policy => "policy",
-            Self::Arguments => "arguments",
-            Self::Approval => "approval",
-        }
-    }
 }
 
 impl Metrics {
@@ -134,16 +85,17 @@ impl Metrics {
         text
     }
 
-    /// A request was served. `tool` and `error` are empty where there is none.
+    /// A request was served. `tool` is empty where there is none.
     pub(crate) fn operation(
         &self,
         arrival: &Arrival,
         method: &'static str,
         tool: &'static str,
-        error: &'static str,
+        error: Option<ErrorType>,
         took: Duration,
     ) {
         if let Some(recorder) = &self.0 {
+            let error = error.map_or("", ErrorType::as_str);
             let labels = [
                 method,
                 tool,
@@ -156,18 +108,18 @@ impl Metrics {
     }
 
     /// A tool was called, with this outcome.
-    pub(crate) fn call(&self, outcome: &'static str, effect: Option<Effect>) {
+    pub(crate) fn call(&self, outcome: OutcomeKind, effect: Option<Effect>) {
         if let Some(recorder) = &self.0 {
             recorder
                 .calls
-                .add([outcome, effect.map_or("", Effect::word)]);
+                .add([outcome.as_str(), effect.map_or("", Effect::word)]);
         }
     }
 
     /// Something was not served.
-    pub(crate) fn refused(&self, why: Refused) {
+    pub(crate) fn rejected(&self, reason: RejectionReason) {
         if let Some(recorder) = &self.0 {
-            recorder.refusals.add([why.word()]);
+            recorder.rejections.add([reason.as_str()]);
         }
     }
 
@@ -323,9 +275,12 @@ impl Recorder {
                 ("portkey_mcp.calls", "Tool calls by what became of them"),
                 ["outcome", "effect"],
             ),
-            refusals: Count::new(
+            rejections: Count::new(
                 to,
-                ("portkey_mcp.refusals", "What this server refused by itself"),
+                (
+                    "portkey_mcp.rejections",
+                    "Requests that this server rejected by itself",
+                ),
                 ["reason"],
             ),
             upstream: Durations::new(

@@ -41,6 +41,6 @@ pub(super) fn routes(endpoint: &str) -> Router {
 }
 
 fn refused(peer: SocketAddr, uri: &Uri, told: String) -> Response {
-    info!(path = uri.path(), address = %peer.ip(), "request refused: the older transport, HTTP+SSE");
+    info!(path = uri.path(), address = %peer.ip(), "request rejected: the older transport, HTTP+SSE");
     Refusal::new(StatusCode::NOT_FOUND, told).into_response()
 }

@@ -34,7 +34,8 @@ use super::{
 use crate::{
     auth::principal::{Method as Proof, Principal},
     observability::{
-        metrics::{self, Metrics},
+        call_record::RejectionReason,
+        metrics::Metrics,
         request::{REQUEST_ID, RequestId},
     },
 };
@@ -169,7 +170,7 @@ impl Front {
             Err(refusal) => refusal.into_response(),
         };
         if let Some(refused) = response.extensions().get::<Refused>() {
-            self.metrics.refused(refused.kind);
+            self.metrics.rejected(refused.reason);
             log(refused, response.status(), &id, uri.path(), &seen);
         }
         response
@@ -372,27 +373,28 @@ pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Respo
 /// A line for each refusal that an operator may have to act upon. What is malformed is left to `debug`:
 /// anybody can send as much of it as they like.
 fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: &Seen) {
-    let (request_id, status, reason) = (id.as_str(), status.as_u16(), &*refused.reason);
+    let (request_id, status) = (id.as_str(), status.as_u16());
+    let (reason, why) = (refused.reason.as_str(), &*refused.message);
     let path = path.get(..MAX_LOGGED_PATH).unwrap_or(path);
-    let (reason, _) = reason.split_at(reason.floor_char_boundary(MAX_LOGGED_REASON));
+    let (why, _) = why.split_at(why.floor_char_boundary(MAX_LOGGED_REASON));
     let address = seen.address.map(tracing::field::display);
     let caller = seen.caller.as_deref();
-    match refused.kind {
-        metrics::Refused::Internal => {
+    match refused.reason {
+        RejectionReason::Internal => {
             warn!(
                 request_id,
-                status, path, address, caller, reason, "request refused"
+                status, path, address, caller, reason, why, "request rejected"
             );
         }
-        metrics::Refused::Malformed => {
+        RejectionReason::Malformed => {
             debug!(
                 request_id,
-                status, path, address, caller, reason, "request refused"
+                status, path, address, caller, reason, why, "request rejected"
             );
         }
         _ => info!(
             request_id,
-            status, path, address, caller, reason, "request refused"
+            status, path, address, caller, reason, why, "request rejected"
         ),
     }
 }

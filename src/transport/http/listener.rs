@@ -41,7 +41,10 @@ use tracing::info;
 
 use super::{prompt::Prompt, sniff::Sniffing, unread::Unread, writing::Writing};
 use crate::{
-    observability::metrics::{Held, Metrics, Refused},
+    observability::{
+        call_record::RejectionReason,
+        metrics::{Held, Metrics},
+    },
     security::secrets::{Guarded, check_permissions},
 };
 
@@ -283,7 +286,7 @@ where
                 .ok()
                 .map(|peer| tracing::field::display(peer.ip()));
             info!(address, "connection refused: --max-connections are open");
-            self.bounds.metrics.refused(Refused::Limit);
+            self.bounds.metrics.rejected(RejectionReason::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };
         // Answers go out in several small writes; without this each would wait for an acknowledgement.

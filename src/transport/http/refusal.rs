@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     auth::{Denied, principal::Unproven},
     mcp::reply::{MAX_ERROR_BYTES, bounded},
-    observability::metrics,
+    observability::call_record::RejectionReason,
 };
 
 /// JSON-RPC's code for a request that is none.
@@ -36,9 +36,9 @@ const MOST_TEXT: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
     /// What kind it is.
-    pub(super) kind: metrics::Refused,
+    pub(super) reason: RejectionReason,
     /// What the client was told, and what only the log is.
-    pub(super) reason: Cow<'static, str>,
+    pub(super) message: Cow<'static, str>,
 }
 
 /// Why a request is not served.
@@ -123,7 +123,7 @@ impl From<Unproven> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(mut self) -> Response {
-        let kind = kind(self.status);
+        let reason = reason(self.status);
         if self.message.len() > MAX_MESSAGE_BYTES {
             self.message = bounded(self.message.into_owned(), MAX_MESSAGE_BYTES).into();
         }
@@ -135,26 +135,25 @@ impl IntoResponse for Refusal {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        let reason = match self.detail {
+        let message = match self.detail {
             Some(detail) => format!("{}: {detail}", self.message).into(),
             None => self.message,
         };
         // Marked, so that whoever counts and logs refusals finds them.
-        let refused = Extension(Refused { kind, reason });
+        let refused = Extension(Refused { reason, message });
         (self.status, *self.headers, refused, body.to_string()).into_response()
     }
 }
 
-const fn kind(status: StatusCode) -> metrics::Refused {
-    use metrics::Refused;
+const fn reason(status: StatusCode) -> RejectionReason {
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refused::Access,
-        StatusCode::TOO_MANY_REQUESTS => Refused::Limit,
-        StatusCode::SERVICE_UNAVAILABLE => Refused::Unavailable,
-        StatusCode::INTERNAL_SERVER_ERROR => Refused::Internal,
-        StatusCode::PAYLOAD_TOO_LARGE => Refused::Size,
-        StatusCode::REQUEST_TIMEOUT => Refused::Slow,
-        _ => Refused::Malformed,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RejectionReason::Access,
+        StatusCode::TOO_MANY_REQUESTS => RejectionReason::Limit,
+        StatusCode::SERVICE_UNAVAILABLE => RejectionReason::Unavailable,
+        StatusCode::INTERNAL_SERVER_ERROR => RejectionReason::Internal,
+        StatusCode::PAYLOAD_TOO_LARGE => RejectionReason::Size,
+        StatusCode::REQUEST_TIMEOUT => RejectionReason::Slow,
+        _ => RejectionReason::Malformed,
     }
 }
 

@@ -17,6 +17,7 @@ use portkey_mcp::{
     security::signed_state::Keyring,
     upstream::Client,
 };
+use portkey_policy::DecisionKind;
 use portkey_store::{Queue, Store};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -238,7 +239,7 @@ async fn a_dry_run_asks_nobody() {
     let (outcome, record) = call(&dispatcher, ("delete-integration", &args), None).await;
     assert!(
         outcome.unwrap()["dry_run"] == true
-            && record.decision == "dry-run"
+            && record.decision == DecisionKind::DryRun
             && record.approval.is_none()
     );
 }

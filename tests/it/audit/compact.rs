@@ -19,7 +19,7 @@ async fn what_is_turned_back_has_its_line_behind_every_tool() {
     let by = |operation: &str, arguments: Value| json!({ "operation": operation, "arguments": arguments });
     let turned_back = |tool: &str, effect: &str| {
         json!({
-            "tool": tool, "effect": effect, "decision": "allow", "outcome": "turned back",
+            "tool": tool, "effect": effect, "decision": "allow", "outcome": "rejected",
             "arguments": null, "target": null, "status": null,
         })
     };
@@ -57,7 +57,7 @@ async fn what_is_turned_back_has_its_line_behind_every_tool() {
             withheld.clone(),
         ),
         ("delete-integration", slug, withheld),
-        // Past the tool, and turned back by the gate.
+        // Past the tool, and rejected by the gate.
         (
             "read-operation",
             by("get-integration", json!({ "slugg": "x" })),

@@ -135,14 +135,14 @@ async fn each_call_is_one_line_whatever_came_of_it() {
             "get-integration",
             json!({ "slugg": "sk-planted" }),
             json!({
-                "tool": "get-integration", "outcome": "turned back",
+                "tool": "get-integration", "outcome": "rejected",
                 "arguments": null, "target": null, "status": null,
             }),
         ),
         (
             "sk-planted",
             json!({}),
-            json!({ "tool": "_unknown", "effect": null, "outcome": "turned back" }),
+            json!({ "tool": "_unknown", "effect": null, "outcome": "rejected" }),
         ),
     ];
     for (tool, arguments, _) in &cases {

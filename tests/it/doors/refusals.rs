@@ -7,7 +7,7 @@ use crate::process::Served;
 fn logged(server: &mut Served, request: &[u8], status: u16) -> String {
     let reply = exchange(server, request);
     assert_eq!(reply.status, status, "{reply:?}");
-    server.read_until("request refused")
+    server.read_until("request rejected")
 }
 
 #[test]
@@ -15,7 +15,11 @@ fn refusals_are_logged_with_path_address_and_reason() {
     let mut server = Served::start(&["http", "--listen", "127.0.0.1:0", "--auth", "key"]);
     let key = "x-portkey-api-key: pk-alice";
     let cases: [(&[&str], u16, &str); 4] = [
-        (&[], 401, "send your Portkey API key"),
+        (
+            &[],
+            401,
+            "reason=\"access\" why=\"send your Portkey API key",
+        ),
         (&["x-portkey-api-key: \"pk-planted\""], 401, "is in quotes"),
         (
             &[key, "host: evil.example"],

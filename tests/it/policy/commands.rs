@@ -135,13 +135,36 @@ cases:
     for (text, words) in [
         (
             "cases: [{ call: list-labels, expect: maybe }]",
-            "line 1: `expect` is",
+            "unknown variant `maybe`",
         ),
         ("cases: [{ call: list-labels, expects: allow }]", "expects"),
     ] {
         let (ok, _, log) = said(&["policy", "test", &policy, &file(&folder, "odd.yaml", text)]);
         assert!(!ok && log.contains(words), "{log}");
     }
+}
+
+#[test]
+fn former_spelling_of_dry_run_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules =
+        "version: '1'\nrules: [{ name: a, action: dry-run, match: { effects: [update] } }]\n";
+    let policy = file(&folder, "policy.yaml", rules);
+    let cases = r#"
+cases:
+  - { call: update-label, args: { label_id: a, name: b }, expect: dry-run, rule: a }
+  - { call: update-label, args: { label_id: a, name: b }, expect: dry_run, rule: a }
+"#;
+    let (ok, out, log) = said(&[
+        "policy",
+        "test",
+        &policy,
+        &file(&folder, "cases.yaml", cases),
+    ]);
+    assert!(ok && out == "2 of 2 cases hold\n", "{out}{log}");
+    let call = ["--call", "update-label", r#"{"label_id":"a","name":"b"}"#];
+    let (ok, out, log) = said(&[&["policy", "explain", &policy][..], &call].concat());
+    assert!(ok && out.starts_with("dry_run: "), "{out}{log}");
 }
 
 #[test]

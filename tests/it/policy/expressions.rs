@@ -131,7 +131,7 @@ async fn an_error_denies_and_tells_no_value() {
         ("size(args.n) == 1", ""),
     ];
     for (expression, words) in cases {
-        for action in ["deny", "allow", "approve", "dry-run"] {
+        for action in ["deny", "allow", "approve", "dry_run"] {
             let policy =
                 policy(&when(expression).replace("action: deny", &format!("action: {action}")));
             let store = Store::memory();

@@ -430,7 +430,7 @@ async fn a_question_does_not_taint_and_a_dry_run_does() {
              - {{ name: wary, action: deny, when: tainted }}"
         ))
     };
-    for (action, taints) in [("approve", false), ("dry-run", true)] {
+    for (action, taints) in [("approve", false), ("dry_run", true)] {
         let upstream = Upstream::start(|_| ok("{}")).await;
         let dispatcher =
             guarded(&upstream, Always::default()).under(Watched::fixed(update(action)));

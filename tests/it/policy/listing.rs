@@ -80,7 +80,7 @@ fn permission_is_decided_from_what_rules_are_about() {
             permitted: &["delete-label"],
         },
         Case {
-            policy: "default: deny\nrules: [{ name: a, action: dry-run, match: { effects: [update] } }]",
+            policy: "default: deny\nrules: [{ name: a, action: dry_run, match: { effects: [update] } }]",
             permitted: &["update-label"],
         },
         // A condition is taken to hold for some call.

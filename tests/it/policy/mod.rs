@@ -78,12 +78,12 @@ async fn decided(
     portkey_policy::decide(policies, &facts, store).await
 }
 
-/// The verdict in a line: `allow`, `approve rule`, `dry-run rule`, or `deny rule: words`.
+/// The verdict in a line: `allow`, `approve rule`, `dry_run rule`, or `deny rule: words`.
 fn told(decision: &Decision) -> String {
     match &decision.verdict {
         Verdict::Allow => "allow".to_owned(),
         Verdict::Approve(noted) => format!("approve {}", noted.rule.name),
-        Verdict::DryRun(noted) => format!("dry-run {}", noted.rule.name),
+        Verdict::DryRun(noted) => format!("dry_run {}", noted.rule.name),
         Verdict::Deny(denied) => format!("deny {}: {}", denied.rule.name, denied.words),
     }
 }

@@ -1,4 +1,4 @@
-//! The fixed order: hidden, default, deny, limits, approve, dry-run, allow.
+//! The fixed order: hidden, default, deny, limits, approve, dry_run, allow.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ tools:
   "*": { rules: [{ name: of all, action: deny, when: 'domain == "labels"' }] }
 rules:
   - { name: by domain, action: approve, match: { domains: [api-keys], effects: [create, update] } }
-  - { name: by effect, action: dry-run, match: { effects: [update], tools: ["update-*"] } }
+  - { name: by effect, action: dry_run, match: { effects: [update], tools: ["update-*"] } }
 "#;
     holds(
         text,
@@ -32,7 +32,7 @@ rules:
             ("list-labels", json!({}), "deny of all"),
             ("create-api-key", json!({}), "approve by domain"),
             ("update-api-key", json!({}), "approve by domain"),
-            ("update-integration", json!({}), "dry-run by effect"),
+            ("update-integration", json!({}), "dry_run by effect"),
             ("get-api-key", json!({}), "allow"),
             ("list-all-integrations", json!({}), "allow"),
         ],
@@ -44,7 +44,7 @@ rules:
 async fn what_forbids_wins_whatever_the_order_of_the_file() {
     let rules = [
         ("allow", "{ name: a, action: allow }", 0),
-        ("dry-run", "{ name: b, action: dry-run }", 1),
+        ("dry_run", "{ name: b, action: dry_run }", 1),
         ("approve", "{ name: c, action: approve }", 2),
         ("deny", "{ name: d, rate_limit: { max: 0, window: 60 } }", 3),
         ("deny", "{ name: e, action: deny }", 4),
@@ -178,7 +178,7 @@ tools:
         let names = decision
             .shadows
             .iter()
-            .map(|noted| (noted.rule.name.to_string(), noted.verb.word()));
+            .map(|noted| (noted.rule.name.to_string(), noted.verb.as_str()));
         seen.push(names.collect::<Vec<_>>());
     }
     let named = |names: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {

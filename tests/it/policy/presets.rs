@@ -29,8 +29,8 @@ async fn every_operation(
         let call = (operation.name(), &json!({}));
         let said = decided(&[&policy], caller, &store, call).await;
         let word = match &said.verdict {
-            Verdict::Deny(denied) => denied.stage.word(),
-            other => other.word(),
+            Verdict::Deny(denied) => denied.stage.as_str(),
+            other => other.kind().as_str(),
         };
         assert_eq!(
             word,
@@ -137,7 +137,7 @@ async fn business_hours_are_for_changes() {
         every_operation("business-hours.yaml", caller, |_, operation| {
             match (operation.effects(), later.is_zero()) {
                 (Effect::Read, _) | (Effect::Create | Effect::Update, true) => "allow",
-                (Effect::Create | Effect::Update, false) => "dry-run",
+                (Effect::Create | Effect::Update, false) => "dry_run",
                 (Effect::Delete, true) => "approve",
                 (Effect::Delete, false) => "deny",
             }

@@ -51,7 +51,7 @@ fn expression() -> impl Strategy<Value = String> {
 
 fn rule() -> impl Strategy<Value = Value> {
     let actions = select(vec![
-        "evaluate", "allow", "deny", "approve", "dry-run", "shadow",
+        "evaluate", "allow", "deny", "approve", "dry_run", "shadow",
     ]);
     let operators = select(vec![
         "eq", "neq", "in", "lt", "gte", "regex", "contains", "exists",

@@ -13,7 +13,7 @@ version: "1"
 hide: [delete-label]
 tools:
   delete-integration: { rules: [{ name: ask, action: approve, on_deny: it is in use, confirm: true }] }
-  update-integration: { rules: [{ name: tell, action: dry-run }] }
+  update-integration: { rules: [{ name: tell, action: dry_run }] }
   create-integration: { rules: [{ name: enough, action: deny, on_deny: we have enough }] }
   create-label: { rules: [{ name: watch, action: shadow, when: "args.name != 'x'" }, { name: say yes, action: allow }] }
   list-labels: { rules: [{ name: few, rate_limit: 1/hour }] }
@@ -137,7 +137,7 @@ fn on_record(audit: &str, way: (bool, bool)) {
             "{way:?} {tool} {decision} {outcome} in {lines:#?}"
         );
     };
-    has("update-integration", "dry-run", json!("tell"), "dry run");
+    has("update-integration", "dry_run", json!("tell"), "dry_run");
     has("create-integration", "deny", json!("enough"), "forbidden");
     has("create-label", "allow", Value::Null, "answered");
     has("list-labels", "deny", json!("few"), "forbidden");

@@ -62,7 +62,7 @@ pub(crate) fn calls(secret: &str) -> Vec<(&'static str, Value)> {
             Ok::<_, ()>(())
         };
         entry.published().secrets(&mut args, plant).unwrap();
-        // And one that is wrong, so that it is turned back.
+        // And one that is wrong, so that it is rejected.
         if planted > 0 {
             calls.push((
                 tool,

@@ -5,7 +5,7 @@ use portkey_api::catalog::Catalog;
 use portkey_mcp::{
     auth::principal::{Credentials, Key, KeySource, NoKey, Principal},
     mcp::reply,
-    observability::{call_record::End, request::Arrival},
+    observability::{call_record::CallOutcome, request::Arrival},
     pipeline::{Call, CallError, Record},
     security::secrets::{MASK, learn, mask, mask_line, mask_text},
 };
@@ -100,7 +100,10 @@ async fn own_key_is_in_no_part_of_a_refusal() {
     assert!(words.contains(MASK), "{words}");
     let all = format!("{words} {error} {error:?} {record:?}");
     assert!(!all.contains(KEY), "{all}");
-    assert_eq!((record.upstream_request_id, record.end.code), (None, None));
+    assert_eq!(
+        (record.upstream_request_id, record.outcome.code),
+        (None, None)
+    );
 }
 
 #[tokio::test]
@@ -160,6 +163,6 @@ async fn key_of_a_request_is_masked_in_answers_and_refusals() {
         .unwrap_err();
     let all = format!("{shown} {}", reply::words(&error));
     assert!(!all.contains("tenant-key") && all.contains(MASK), "{all}");
-    let End { code, error, .. } = End::from(&Err(error) as &Result<Value, CallError>);
+    let CallOutcome { code, error, .. } = error.outcome(false);
     assert_eq!((code, error), (None, None));
 }

@@ -13,6 +13,7 @@ use super::{
     path::Path,
     rule::{Cite, Verb},
 };
+use serde::Deserialize;
 use weigh::{Findings, Reach};
 
 /// What policies say of a call, and what comes with it.
@@ -41,14 +42,45 @@ pub enum Verdict {
     DryRun(Noted),
 }
 
-impl Verdict {
-    /// The word for it, in logs and audits.
-    pub const fn word(&self) -> &'static str {
+/// The kind of a verdict, as logs, audits and cases name it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionKind {
+    /// The call may be made.
+    Allow,
+    /// The call is denied.
+    Deny,
+    /// A human has to approve the call.
+    Approve,
+    /// The call is shown, and not sent. The alias is the spelling of files written before values were
+    /// snake_case.
+    #[serde(alias = "dry-run")]
+    DryRun,
+}
+
+impl DecisionKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Deny, Self::Approve, Self::DryRun];
+
+    /// The value in logs, audits and answers.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
-            Self::Deny(_) => "deny",
-            Self::Approve(_) => "approve",
-            Self::DryRun(_) => "dry-run",
+            Self::Deny => "deny",
+            Self::Approve => "approve",
+            Self::DryRun => "dry_run",
+        }
+    }
+}
+
+impl Verdict {
+    /// Which kind it is.
+    pub const fn kind(&self) -> DecisionKind {
+        match self {
+            Self::Allow => DecisionKind::Allow,
+            Self::Deny(_) => DecisionKind::Deny,
+            Self::Approve(_) => DecisionKind::Approve,
+            Self::DryRun(_) => DecisionKind::DryRun,
         }
     }
 
@@ -89,8 +121,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
+    /// The value in explanations; it stands for a rule where none decided.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
             Self::Default => "default",
@@ -243,7 +275,7 @@ pub fn hidden(policies: &[&Policy], operation: &Operation) -> Option<Denied> {
 impl Denied {
     /// By a part of the file that is no rule.
     fn by(policy: &Policy, stage: Stage, words: String) -> Self {
-        let (policy, name) = (policy.name.clone(), Arc::from(stage.word()));
+        let (policy, name) = (policy.name.clone(), Arc::from(stage.as_str()));
         let rule = Cite {
             policy,
             place: Arc::clone(&name),

@@ -124,7 +124,7 @@ impl Catalog {
         &self.presentation
     }
 
-    /// The same with an upstream's operations switched off: not listed, and a call of one is turned back.
+    /// The same with an upstream's operations switched off: not listed, and a call of one is rejected.
     pub fn without(self, upstream: Upstream) -> Self {
         Self {
             off: Some(upstream),
