@@ -20,7 +20,7 @@ use crate::{
     },
     pipeline::{
         Dispatcher,
-        approval::{Answer, Denied, Form, Grant, How, Question, Reaction},
+        approval::{Answer, ApprovalMethod, Denied, Form, Grant, Question, Reaction},
     },
 };
 
@@ -102,7 +102,7 @@ fn at_terminal(question: &Question) -> Result<Grant, Denied> {
         .and_then(|()| read_decision(&mut input.lock(), &mut screen, needs_name))
         .map_err(|error| Denied::Unasked(error.to_string()))?;
     let by = logged_in().unwrap_or_else(|| "terminal".to_owned());
-    question.answered(&form, How::Terminal, &by)
+    question.answered(&form, ApprovalMethod::Terminal, &by)
 }
 
 /// Bound on a line that is typed, in bytes; what is longer is several.

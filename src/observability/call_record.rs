@@ -22,7 +22,7 @@ pub struct Record {
     /// What rules would have decided that only tell.
     pub shadows: Vec<Noted>,
     /// Who approved the call, and how.
-    pub approval: Option<Arc<str>>,
+    pub approval: Option<Approved>,
     /// The HTTP status of the upstream's answer.
     pub status: Option<u16>,
     /// How often the request went out once more, where there was an answer.
@@ -208,6 +208,40 @@ impl OutcomeKind {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// How a human approved a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApprovalMethod {
+    /// By a form in the client.
+    Form,
+    /// Elsewhere, on a ticket.
+    Ticket,
+    /// At the terminal that the call was made from.
+    Terminal,
+}
+
+impl ApprovalMethod {
+    /// All methods.
+    pub const ALL: [Self; 3] = [Self::Form, Self::Ticket, Self::Terminal];
+
+    /// The value in audits.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Ticket => "ticket",
+            Self::Terminal => "terminal",
+        }
+    }
+}
+
+/// An approval as it goes on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approved {
+    /// How it was given.
+    pub method: ApprovalMethod,
+    /// Who gave it, as far as that is known: for a form, whose client it was.
+    pub by: String,
 }
 
 /// Why this server did not serve a request, without asking an upstream.

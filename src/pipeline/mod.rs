@@ -301,7 +301,7 @@ impl Dispatcher {
                 answer,
             };
             let approved = self.approved(way, &args, required, &warnings);
-            line.record.approval = Some(approved.await?.to_string().into());
+            line.record.approval = Some(approved.await?);
         }
         if entry.published().previews(&args) {
             return self.preview(principal, arrival, entry, args, line).await;

@@ -17,7 +17,9 @@ use crate::{
     auth::principal::Principal,
     pipeline::{
         CallError,
-        approval::{Answer, Approvals, Denied, Form, Grant, How, Question, Reaction, plain},
+        approval::{
+            Answer, ApprovalMethod, Approvals, Denied, Form, Grant, Question, Reaction, plain,
+        },
     },
 };
 
@@ -78,7 +80,7 @@ pub(super) async fn ask(
     match wait(&context.peer, elicitation, approvals).await {
         Ok(form) => Ok(Asked::Answered(question.answered(
             &form,
-            How::Form,
+            ApprovalMethod::Form,
             &principal.name,
         ))),
         // It says that it shows forms, and does not.

@@ -13,7 +13,7 @@ use serde_json::json;
 use tracing::{error, info};
 
 use super::{
-    MAX_LINE_BYTES, Settings, StartError,
+    LogEvent, MAX_LINE_BYTES, Settings, StartError,
     chain::{Chain, Link, Sealed},
     intents::beside,
     line::written,
@@ -105,7 +105,7 @@ impl LogFile {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
         Ok(vec![event(
-            "torn",
+            LogEvent::Torn,
             &json!({ "bytes": bytes, "kept": name }),
         )])
     }
@@ -260,7 +260,7 @@ pub(super) fn lock(file: &File, log: &Path) -> Result<(), StartError> {
 }
 
 /// A line of the log's own.
-pub(super) fn event(what: &str, more: &serde_json::Value) -> Vec<u8> {
+pub(super) fn event(what: LogEvent, more: &serde_json::Value) -> Vec<u8> {
     let mut line = json!({ "time": written(SystemTime::now()), "event": what });
     if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
         line.extend(more.clone());

@@ -154,7 +154,8 @@ impl Kept<'_> {
             arrival.client.as_deref().map(mask_text),
             outcome.error.as_deref().map(mask_text),
         );
-        let approval = record.approval.as_deref().map(mask_text);
+        let approval = record.approval.as_ref();
+        let approved_by = approval.map(|approved| mask_text(&approved.by));
         let line = Body {
             time: written(self.time),
             call: call_id(*call),
@@ -182,7 +183,8 @@ impl Kept<'_> {
             arguments_hmac: &self.digest,
             decision: record.decision.as_str(),
             rule: record.rule.as_deref().map(cut),
-            approval: approval.as_deref().map(cut),
+            approval_method: approval.map(|approved| approved.method.as_str()),
+            approved_by: approved_by.as_deref().map(cut),
             outcome: outcome.kind.as_str(),
             status: record.status,
             code: outcome.code.as_deref().map(cut),
@@ -236,7 +238,9 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    approval: Option<&'a str>,
+    approval_method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved_by: Option<&'a str>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,

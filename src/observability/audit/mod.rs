@@ -27,6 +27,7 @@ use std::{
 
 use portkey_bounded_file::shown;
 use ring::hmac;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use self::{sink::Sink, writer::Writer};
@@ -152,6 +153,23 @@ enum Message {
     Line(Entry),
     /// A write is about to be sent.
     Intent(Entry, oneshot::Sender<Result<(), Unwritable>>),
+}
+
+/// What a line of the log's own tells.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogEvent {
+    /// A stream began.
+    Begin,
+    /// Half a line was found at the end of the file.
+    Torn,
+    /// Calls have no line.
+    Gap,
+}
+
+impl LogEvent {
+    /// All events.
+    pub const ALL: [Self; 3] = [Self::Begin, Self::Torn, Self::Gap];
 }
 
 /// A line without its place in the chain: a JSON object, and the call it is about.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Settings, StartError, Target,
+    LogEvent, Settings, StartError, Target,
     chain::{Chain, Link},
     file::{LogFile, event},
     intents::Intents,
@@ -59,7 +59,7 @@ impl Sink {
         (
             Self::Stream(Box::new(stream)),
             Link::first(),
-            vec![event("begin", &Value::Null)],
+            vec![event(LogEvent::Begin, &Value::Null)],
         )
     }
 

@@ -10,6 +10,7 @@ use portkey_bounded_file::{open, shown};
 use serde::Deserialize;
 
 use super::{
+    LogEvent,
     chain::{Chain, Key, Link, Sealed},
     lines::{BoundedLine, read_line},
 };
@@ -132,7 +133,7 @@ impl fmt::Display for Finding {
 /// A line of the log's own.
 #[derive(Deserialize)]
 struct Event {
-    event: String,
+    event: LogEvent,
     #[serde(default)]
     lost: u64,
 }
@@ -263,7 +264,7 @@ impl Verifier {
         self.at = Some((seq, Some(tag.clone())));
         self.report.last = Some((seq, tag));
         if let Ok(Event { event, lost }) = serde_json::from_slice(bytes)
-            && event == "gap"
+            && event == LogEvent::Gap
         {
             self.report.lost = self.report.lost.saturating_add(lost);
         }

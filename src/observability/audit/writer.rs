@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{
-    Entry, Message, Queue, Settings, SyncPolicy, Unwritable,
+    Entry, LogEvent, Message, Queue, Settings, SyncPolicy, Unwritable,
     chain::{Chain, Link},
     file::event,
     sink::{Found, Sink},
@@ -168,7 +168,7 @@ impl Writer {
         self.sink.check_place()?;
         let lost = self.queue.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            self.tell(event("gap", &json!({ "lost": lost })));
+            self.tell(event(LogEvent::Gap, &json!({ "lost": lost })));
         }
         let mut batch = Vec::new();
         while !self.waiting.is_empty() {

@@ -1,10 +1,6 @@
 //! What a human said, and what that allows.
 
-use std::fmt;
-
-use serde::Serialize;
-
-use super::{Binding, plain};
+use super::{Approved, Binding, plain};
 
 /// What a human did with a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,38 +45,6 @@ pub enum Answer {
 pub struct Grant {
     pub(super) binding: Binding,
     pub(super) approved: Approved,
-}
-
-/// How a human was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum How {
-    /// By a form in the client.
-    Form,
-    /// Elsewhere, on a ticket.
-    Ticket,
-    /// At the terminal that the call was made from.
-    Terminal,
-}
-
-/// An approval as it goes on record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Approved {
-    /// How it was given.
-    pub how: How,
-    /// Who gave it, as far as that is known: for a form, whose client it was.
-    pub by: String,
-}
-
-impl fmt::Display for Approved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = match self.how {
-            How::Form => "form",
-            How::Terminal => "terminal",
-            How::Ticket => "ticket",
-        };
-        write!(f, "{how} by {}", self.by)
-    }
 }
 
 /// Why a call that needs approval is not carried out.

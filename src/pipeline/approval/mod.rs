@@ -29,7 +29,7 @@ use crate::{
 
 pub(crate) use self::question::About;
 pub use self::{
-    answer::{Answer, Approved, Denied, Form, Grant, How, Reaction},
+    answer::{Answer, Denied, Form, Grant, Reaction},
     binding::Binding,
     plain::plain,
     question::Question,
@@ -38,6 +38,7 @@ pub use self::{
         Page, State, Ticket, Undecided, Waiting, take_ticket,
     },
 };
+pub use crate::observability::call_record::{ApprovalMethod, Approved};
 
 /// Why a call needs a human's approval, as a rule has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +172,7 @@ impl Approvals {
                 let kept: Kept = serde_json::from_slice(&kept).map_err(|_| Denied::Void)?;
                 form.judge(kept.confirm.as_deref())?;
                 Ok(Some(Approved {
-                    how: How::Form,
+                    method: ApprovalMethod::Form,
                     by: principal.name.to_string(),
                 }))
             }

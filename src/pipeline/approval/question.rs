@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use portkey_operation::{Effect, JsonMap, Operation, field_path};
 use serde_json::Value;
 
-use super::{Approved, Binding, Denied, Form, Grant, How, Required, plain};
+use super::{ApprovalMethod, Approved, Binding, Denied, Form, Grant, Required, plain};
 use crate::{
     auth::principal::Principal,
     observability::request::Arrival,
@@ -108,10 +108,10 @@ impl Question {
     ///
     /// # Errors
     /// It was no yes.
-    pub fn answered(&self, form: &Form, how: How, by: &str) -> Result<Grant, Denied> {
+    pub fn answered(&self, form: &Form, method: ApprovalMethod, by: &str) -> Result<Grant, Denied> {
         form.judge(self.confirm.as_deref())?;
         let approved = Approved {
-            how,
+            method,
             by: by.to_owned(),
         };
         Ok(Grant {

@@ -16,7 +16,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::warn;
 
-use super::{Answer, Approvals, Approved, Binding, Denied, Form, How, Question, Reaction};
+use super::{
+    Answer, ApprovalMethod, Approvals, Approved, Binding, Denied, Form, Question, Reaction,
+};
 use crate::{auth::principal::Principal, security::signed_state::random};
 
 /// How many tickets one caller may have at once.
@@ -114,8 +116,8 @@ pub enum State {
 }
 
 impl State {
-    /// The word for what was decided, and who decided.
-    pub fn decision(&self) -> (&'static str, Option<&str>) {
+    /// The value of the state, and who decided.
+    pub fn as_parts(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Pending => ("pending", None),
             Self::Approved(by) => ("approved", Some(by)),
@@ -174,7 +176,7 @@ impl Filter {
             |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
         is(&self.caller, &ticket.principal)
             && is(&self.tool, &ticket.tool)
-            && is(&self.state, ticket.state.decision().0)
+            && is(&self.state, ticket.state.as_parts().0)
     }
 }
 
@@ -497,7 +499,7 @@ impl Approvals {
                     .await
                     .map_err(unkept)?;
                 return Ok(Some(Approved {
-                    how: How::Ticket,
+                    method: ApprovalMethod::Ticket,
                     by: by.clone(),
                 }));
             }

@@ -548,11 +548,11 @@ fn form(approve: bool, typed: Option<String>) -> approval::Form {
 }
 
 fn told(ticket: &Ticket) {
-    let (decision, by) = ticket.state.decision();
+    let (state, by) = ticket.state.as_parts();
     warn!(
         tool = ticket.tool,
         ticket = ticket.id,
-        decision,
+        state,
         by,
         "a human decided"
     );

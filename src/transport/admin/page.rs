@@ -90,7 +90,7 @@ pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
             State::Pending => format!("<a href=\"/waiting/{key}/{id}\">{tool}</a>"),
             State::Approved(_) | State::Denied(_) => tool,
         };
-        let (word, by) = ticket.state.decision();
+        let (word, by) = ticket.state.as_parts();
         let by = by
             .map(|by| format!(" by {}", escaped(by)))
             .unwrap_or_default();

@@ -1,1 +1,307 @@
+//! Answers on their way out, which clients have to take in time.
+//!
+//! What a peer does not take shows in two places. Its socket takes nothing: that shows where bytes are
+//! written, in [`Stall`]. Over HTTP/2 the socket may take all there is while the window of a stream is shut;
+//! hyper then no longer asks for the rest of the answer, which shows in [`Writing`]. Either way the connection
+//! ends, and with it go the places that its requests take up. A stream that has nothing to say waits for
+//! neither.
 
+use std::{
+    collections::BTreeMap,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+use tracing::info;
+
+use super::unread::{Held, MIN_COUNTED_BYTES, Unread};
+use crate::observability::{call_record::RejectionReason, metrics::Metrics};
+
+/// How much of an answer is handed over at once: what hyper has is counted for nobody any more.
+const PIECE: usize = 32 << 10;
+
+/// How much has to be taken within the timeout, in bytes, if that is not all.
+const PROGRESS: usize = 16 << 10;
+
+/// How often a connection that takes nothing is looked at. Where more is held than there should be, this is
+/// how long it may take nothing.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What is written on one connection.
+#[derive(Debug)]
+pub(super) struct Writing {
+    timeout: Duration,
+    unread: Arc<Unread>,
+    metrics: Metrics,
+    waiting: Mutex<Waiting>,
+    /// Wakes the connection.
+    waker: AtomicWaker,
+}
+
+/// Since when answers wait for the peer to open their windows, in that order.
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    since: BTreeMap<u64, Instant>,
+}
+
+impl Writing {
+    pub(super) fn new(timeout: Duration, unread: Arc<Unread>, metrics: Metrics) -> Arc<Self> {
+        let (waiting, waker) = (Mutex::default(), AtomicWaker::new());
+        Arc::new(Self {
+            timeout,
+            unread,
+            metrics,
+            waiting,
+            waker,
+        })
+    }
+
+    /// Whether an answer has waited for too long over HTTP/2. `tick` wakes the connection to look again.
+    pub(super) fn is_overdue(
+        &self,
+        context: &mut Context<'_>,
+        tick: &mut Option<Pin<Box<Sleep>>>,
+    ) -> bool {
+        self.waker.register(context.waker());
+        loop {
+            let Some(since) = self.waiting().since.first_entry().map(|first| *first.get()) else {
+                *tick = None;
+                return false;
+            };
+            if self.has_passed(since) {
+                return true;
+            }
+            let next = tick.get_or_insert_with(|| Box::pin(sleep(TICK.min(self.timeout))));
+            if next.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            *tick = None;
+        }
+    }
+
+    /// Whether nothing has been taken for too long.
+    fn has_passed(&self, since: Instant) -> bool {
+        let took = since.elapsed();
+        let is_over = took >= self.timeout || took >= TICK && self.unread.is_exceeded();
+        if is_over {
+            info!("connection closed: its client did not take an answer within --write-timeout");
+            self.metrics.rejected(RejectionReason::Slow);
+        }
+        is_over
+    }
+
+    fn begin_waiting(&self) -> u64 {
+        let mut waiting = self.waiting();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.since.insert(number, Instant::now());
+        let is_first = waiting.since.len() == 1;
+        drop(waiting);
+        if is_first {
+            self.waker.wake();
+        }
+        number
+    }
+
+    fn end_waiting(&self, number: u64) {
+        self.waiting().since.remove(&number);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a socket has not taken what was written to it.
+#[derive(Debug, Default)]
+pub(super) struct Stall(Option<Stalled>);
+
+#[derive(Debug)]
+struct Stalled {
+    since: Instant,
+    tick: Pin<Box<Sleep>>,
+    taken: usize,
+    /// What is buffered before it.
+    held: Held,
+}
+
+impl Stall {
+    /// The outcome of writing `bytes`; an error once nothing has been taken for too long.
+    pub(super) fn wrote(
+        &mut self,
+        outcome: Poll<io::Result<usize>>,
+        bytes: usize,
+        writing: &Writing,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(Ok(taken)) => {
+                if let Some(stalled) = &mut self.0 {
+                    stalled.taken += taken;
+                    if stalled.taken >= PROGRESS {
+                        self.0 = None;
+                    }
+                }
+                outcome
+            }
+            Poll::Ready(Err(_)) => outcome,
+            Poll::Pending => self.wait(bytes, writing, context).map(Err),
+        }
+    }
+
+    /// The outcome of flushing, after which nothing waits.
+    pub(super) fn flushed(
+        &mut self,
+        outcome: Poll<io::Result<()>>,
+        writing: &Writing,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if outcome.is_pending() {
+            return self.wait(0, writing, context).map(Err);
+        }
+        self.0 = None;
+        outcome
+    }
+
+    fn wait(
+        &mut self,
+        bytes: usize,
+        writing: &Writing,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Error> {
+        let tick = TICK.min(writing.timeout);
+        let stalled = self.0.get_or_insert_with(|| Stalled {
+            since: Instant::now(),
+            tick: Box::pin(sleep(tick)),
+            taken: 0,
+            held: writing.unread.hold_for_nobody(),
+        });
+        stalled.held.set(bytes);
+        loop {
+            ready!(stalled.tick.as_mut().poll(context));
+            if writing.has_passed(stalled.since) {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+            stalled.tick.as_mut().reset(Instant::now() + tick);
+        }
+    }
+}
+
+/// The body of an answer, which holds something until its last byte is handed over.
+pub(super) struct Outgoing<T> {
+    body: Body,
+    /// What is still to be handed over of what the body gave.
+    rest: Bytes,
+    counted: Option<Held>,
+    /// Whether all of the body was counted from the start.
+    is_whole: bool,
+    /// Where it is told that an answer waits, over HTTP/2.
+    writing: Option<Arc<Writing>>,
+    waits: Option<u64>,
+    _held: T,
+}
+
+impl<T> Outgoing<T> {
+    /// A body that holds `held`. `counted` counts all of it, if its size is known and large; of others, what
+    /// is held for a caller.
+    pub(super) fn new(
+        body: Body,
+        counted: Option<Held>,
+        writing: Option<Arc<Writing>>,
+        held: T,
+    ) -> Self {
+        let is_whole = body.size_hint().exact().is_some();
+        Self {
+            body,
+            rest: Bytes::new(),
+            counted,
+            is_whole,
+            writing,
+            waits: None,
+            _held: held,
+        }
+    }
+
+    /// The next piece of what the body gave.
+    fn piece(&mut self) -> Bytes {
+        let is_last = self.rest.len() <= PIECE && self.body.is_end_stream();
+        let size = match &self.writing {
+            // Of an answer that is handed over nothing is heard any more. So the last byte comes by itself,
+            // for which hyper waits until the window has taken all before it.
+            Some(_) if is_last && self.rest.len() > 1 => self.rest.len() - 1,
+            _ => self.rest.len().min(PIECE),
+        };
+        let piece = self.rest.split_to(size);
+        self.count();
+        if let Some(writing) = &self.writing {
+            self.waits = Some(writing.begin_waiting());
+        }
+        piece
+    }
+
+    fn count(&mut self) {
+        if let Some(counted) = self.counted.as_mut().filter(|_| !self.is_whole) {
+            let rest = self.rest.len();
+            counted.set(if rest >= MIN_COUNTED_BYTES { rest } else { 0 });
+        }
+    }
+}
+
+impl<T: Unpin> HttpBody for Outgoing<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        if let (Some(number), Some(writing)) = (this.waits.take(), &this.writing) {
+            writing.end_waiting(number);
+        }
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.len() <= PIECE && this.writing.is_none() => {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    Ok(data) => this.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(this.piece()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+impl<T> Drop for Outgoing<T> {
+    fn drop(&mut self) {
+        if let (Some(number), Some(writing)) = (self.waits, &self.writing) {
+            writing.end_waiting(number);
+        }
+    }
+}

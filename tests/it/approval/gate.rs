@@ -10,8 +10,8 @@ use portkey_mcp::{
     pipeline::{
         Call, CallError, Dispatcher, Record,
         approval::{
-            Always, Answer, Approvals, Denied, Filter, Form, How, MAX_PAGE, MAX_TICKETS_OF_CALLER,
-            MIN_NAME_DIGITS, Question, Reaction, Ticket, Undecided,
+            Always, Answer, ApprovalMethod, Approvals, Approved, Denied, Filter, Form, MAX_PAGE,
+            MAX_TICKETS_OF_CALLER, MIN_NAME_DIGITS, Question, Reaction, Ticket, Undecided,
         },
     },
     security::signed_state::Keyring,
@@ -154,14 +154,18 @@ async fn a_yes_opens_the_call_it_was_said_to() {
         let question = question(&dispatcher, tool, args).await;
         Some(Answer::Given(question.answered(
             &YES,
-            How::Terminal,
+            ApprovalMethod::Terminal,
             "someone",
         )))
     };
     let (outcome, record) = call(&dispatcher, (tool, &args), grant(&args).await).await;
     assert!(outcome.is_ok());
     let approved = record.approval.unwrap();
-    assert_eq!(&*approved, "terminal by someone");
+    let expected = Approved {
+        method: ApprovalMethod::Terminal,
+        by: "someone".to_owned(),
+    };
+    assert_eq!(approved, expected);
     for other in [
         ("delete-integration", json!({ "slug": "t" })),
         ("delete-provider", args.clone()),
@@ -270,8 +274,8 @@ async fn the_name_to_type_is_one_that_can_be_typed() {
             typed: Some(name.to_owned()),
             ..YES
         };
-        assert!(asked.answered(&YES, How::Form, "x").is_err());
-        assert!(asked.answered(&typed, How::Form, "x").is_ok());
+        assert!(asked.answered(&YES, ApprovalMethod::Form, "x").is_err());
+        assert!(asked.answered(&typed, ApprovalMethod::Form, "x").is_ok());
     }
 }
 

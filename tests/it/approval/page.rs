@@ -176,7 +176,7 @@ async fn decision_on_the_page_carries_a_name() {
     }
     assert_eq!(fill(&http, &at, &token, "approve").await.0, StatusCode::OK);
     let line = server.read_until("a human decided");
-    assert!(line.contains("Dana D."), "{line}");
+    assert!(line.contains("state=\"approved\" by=\"Dana D.\""), "{line}");
     let (_, list, _) = admin.approvals(&["list"]);
     assert!(list.contains("approved by Dana D."), "{list}");
     let done = alice
@@ -188,9 +188,10 @@ async fn decision_on_the_page_carries_a_name() {
     assert!(server.terminate().0.success());
     let approvals: Vec<_> = lines(&log)
         .iter()
-        .filter_map(|line| line["approval"].as_str().map(str::to_owned))
+        .filter(|line| !line["approval_method"].is_null())
+        .map(|line| (line["approval_method"].clone(), line["approved_by"].clone()))
         .collect();
-    assert_eq!(approvals, ["ticket by Dana D."]);
+    assert_eq!(approvals, [(json!("ticket"), json!("Dana D."))]);
 }
 
 /// All tickets on one page, the oldest first, narrowed as the command narrows them.
