@@ -23,7 +23,7 @@ use crate::{
     cli::{AccessOptions, ArgumentOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
     http_client::network_error,
     mcp::prompts::Library,
-    observability::readiness::{ComponentState, Readiness},
+    observability::readiness::{ComponentName, ComponentState, DegradedReason, Readiness},
     pipeline::Dispatcher,
     upstream::{Addresses, Client, Retries, Settings, http_client},
 };
@@ -288,10 +288,10 @@ impl Options {
         if let Some(audit) = self.audit.start()? {
             let is_failing = audit.failure();
             let state = move || match is_failing() {
-                true => ComponentState::degraded("cannot_be_written"),
+                true => ComponentState::degraded(DegradedReason::CannotBeWritten),
                 false => ComponentState::OK,
             };
-            self.readiness.watch("audit_log", state);
+            self.readiness.watch(ComponentName::AuditLog, state);
             dispatcher = dispatcher.audited(audit);
         }
         Ok(Built {

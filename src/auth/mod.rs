@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use portkey_api::catalog::Catalog;
 use portkey_bounded_file::shown;
-use portkey_file_watch::{Parsed, Watched};
+use portkey_file_watch::{FileKind, Parsed, Watched};
 use portkey_operation::Effect;
 
 use self::oauth::{Config, Http, KnownKeys, OAuth};
@@ -141,7 +141,7 @@ impl Auth {
         let parse = move |text: &str| Tokens::parse(text, &folder, &domains, instead.as_ref());
         check(file)?;
         Ok(Self::Token(
-            Watched::start(file, parse)?.named("token_file"),
+            Watched::start(file, parse)?.named(FileKind::TokenFile),
         ))
     }
 
@@ -173,7 +173,7 @@ impl Auth {
         };
         check(file)?;
         Ok(Self::OAuth(
-            Watched::start(file, parse)?.named("oauth_file"),
+            Watched::start(file, parse)?.named(FileKind::OauthFile),
             on_offer,
         ))
     }

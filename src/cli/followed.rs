@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portkey_file_watch::FileStatus;
 
-use crate::observability::readiness::{ComponentState, Readiness};
+use crate::observability::readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
 /// How long ago files were last looked at, at most, if all is well: many times as long as it takes.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -17,7 +17,9 @@ pub(super) fn tell(readiness: &Readiness) {
                 .into_iter()
                 .find(|status| status.kind == kind)
         };
-        readiness.watch(kind, move || status().map_or(ComponentState::OK, state));
+        readiness.watch(ComponentName::File(kind), move || {
+            status().map_or(ComponentState::OK, state)
+        });
     }
 }
 
@@ -25,9 +27,9 @@ fn state(status: FileStatus) -> ComponentState {
     let state = match status {
         FileStatus {
             is_refused: true, ..
-        } => ComponentState::degraded("invalid_version"),
+        } => ComponentState::degraded(DegradedReason::InvalidVersion),
         FileStatus { since_check, .. } if since_check > MAX_AGE => {
-            ComponentState::degraded("not_checked")
+            ComponentState::degraded(DegradedReason::NotChecked)
         }
         _ => ComponentState::OK,
     };
@@ -37,13 +39,14 @@ fn state(status: FileStatus) -> ComponentState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portkey_file_watch::FileKind;
 
     #[test]
     fn files_are_told_of_with_the_age_of_the_last_check() {
         struct Case {
             is_refused: bool,
             seconds: u64,
-            degraded: Option<&'static str>,
+            degraded: Option<DegradedReason>,
         }
         let cases = [
             Case {
@@ -54,12 +57,12 @@ mod tests {
             Case {
                 is_refused: true,
                 seconds: 2,
-                degraded: Some("invalid_version"),
+                degraded: Some(DegradedReason::InvalidVersion),
             },
             Case {
                 is_refused: false,
                 seconds: 31,
-                degraded: Some("not_checked"),
+                degraded: Some(DegradedReason::NotChecked),
             },
         ];
         for Case {
@@ -70,7 +73,7 @@ mod tests {
         {
             let since_check = Duration::from_secs(seconds);
             let told = state(FileStatus {
-                kind: "policy_file",
+                kind: FileKind::PolicyFile,
                 since_check,
                 is_refused,
             });

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 use portkey_api::catalog::Catalog;
 use portkey_sandbox::Sandbox;
-use portkey_store::{Limit, Store};
+use portkey_store::{Limit, RedisFault, Store};
 
 use super::{followed, rate::Rate, replicas::Replicas};
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
     auth::{Auth, Changes, OnOffer, oauth, principal::Principal},
     http_client::network_error,
     mcp::server::Server,
-    observability::{metrics::Metrics, readiness::ComponentState},
+    observability::{
+        metrics::Metrics,
+        readiness::{ComponentName, ComponentState, DegradedReason},
+    },
     transport::{
         admin::Desk,
         http::{self, Connections, Settings, Tls, Unread},
@@ -349,11 +352,17 @@ impl Http {
             .with_readiness(&options.readiness);
         if let Store::Redis(redis) = &store {
             let redis = redis.clone();
-            let state = move || match redis.degraded() {
-                Some(reason) => ComponentState::degraded(reason),
+            let state = move || match redis.fault() {
                 None => ComponentState::OK,
+                Some(RedisFault::Unreachable) => {
+                    ComponentState::degraded(DegradedReason::Unreachable)
+                }
+                Some(RedisFault::MissingRight) => {
+                    ComponentState::degraded(DegradedReason::MissingRight)
+                }
+                Some(RedisFault::Forgotten) => ComponentState::degraded(DegradedReason::Forgotten),
             };
-            options.readiness.watch("redis", state);
+            options.readiness.watch(ComponentName::Redis, state);
         }
         let dispatcher = Arc::new(
             dispatcher

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use portkey_bounded_file::shown;
-use portkey_file_watch::{Parsed, Watched};
+use portkey_file_watch::{FileKind, Parsed, Watched};
 use portkey_store::Store;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -127,7 +127,7 @@ impl Replicas {
                         files: Vec::new(),
                     })
                 })?
-                .named("state_key_file")
+                .named(FileKind::StateKeyFile)
             }
             None => Watched::fixed(Keyring::random()?),
         };

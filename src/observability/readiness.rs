@@ -1,26 +1,135 @@
 //! The state of what the server depends on, for `/readyz` and the metrics.
 //!
 //! A component either reports each change of its state ([`Readiness::report`]) or is asked for it whenever
-//! somebody looks ([`Readiness::watch`]). Names and reasons are fixed words, so that neither an address nor a
-//! secret can get into them.
+//! somebody looks ([`Readiness::watch`]). Names and reasons are enums, so that neither an address nor a secret
+//! can get into them.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use portkey_file_watch::FileKind;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+/// What the server depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ComponentName {
+    /// Files that take effect when they change.
+    File(FileKind),
+    /// The audit log.
+    AuditLog,
+    /// The authorization server.
+    OauthIssuer,
+    /// The store that replicas share.
+    Redis,
+}
+
+impl ComponentName {
+    /// All components that there can be.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let others = [Self::AuditLog, Self::OauthIssuer, Self::Redis];
+        FileKind::ALL.into_iter().map(Self::File).chain(others)
+    }
+
+    /// The name in `/readyz` and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File(kind) => kind.as_str(),
+            Self::AuditLog => "audit_log",
+            Self::OauthIssuer => "oauth_issuer",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// Why a component does not work as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DegradedReason {
+    /// The last version of a file is invalid.
+    InvalidVersion,
+    /// Nobody has looked for long whether a file changed.
+    NotChecked,
+    /// The audit log cannot be written.
+    CannotBeWritten,
+    /// Nothing answers.
+    Unreachable,
+    /// An answer took too long.
+    Timeout,
+    /// The answer was the status of an error.
+    ErrorStatus,
+    /// The answer cannot be used.
+    UnusableAnswer,
+    /// The user of Redis lacks a right.
+    MissingRight,
+    /// Redis was emptied or set back of late.
+    Forgotten,
+}
+
+impl DegradedReason {
+    /// All reasons.
+    pub const ALL: [Self; 9] = [
+        Self::InvalidVersion,
+        Self::NotChecked,
+        Self::CannotBeWritten,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::ErrorStatus,
+        Self::UnusableAnswer,
+        Self::MissingRight,
+        Self::Forgotten,
+    ];
+
+    /// The value in `/readyz`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidVersion => "invalid_version",
+            Self::NotChecked => "not_checked",
+            Self::CannotBeWritten => "cannot_be_written",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::ErrorStatus => "error_status",
+            Self::UnusableAnswer => "unusable_answer",
+            Self::MissingRight => "missing_right",
+            Self::Forgotten => "forgotten",
+        }
+    }
+}
+
+/// The status of the server as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerStatus {
+    /// All components work.
+    Ready,
+    /// A component does not work as it should.
+    Degraded,
+    /// The server takes no more requests.
+    Stopping,
+}
+
+impl ServerStatus {
+    /// All statuses.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Degraded, Self::Stopping];
+
+    /// The value in `/readyz`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// The state of a component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ComponentState {
-    /// Why the component does not work as it should, as a word in snake_case; none while it does.
-    pub degraded: Option<&'static str>,
+    /// Why the component does not work as it should; none while it does.
+    pub degraded: Option<DegradedReason>,
     /// How long ago the component last worked, where that is known.
     pub since_success: Option<Duration>,
 }
@@ -28,20 +137,20 @@ pub struct ComponentState {
 /// A component and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
-    /// The name, in snake_case: `redis`, `oauth_issuer`.
-    pub name: Cow<'static, str>,
+    /// The name.
+    pub name: ComponentName,
     /// The state when it was asked for.
     pub state: ComponentState,
 }
 
 /// The components of a server; cheap to clone, and clones share.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<Cow<'static, str>, Source>>>);
+pub struct Readiness(Arc<Mutex<BTreeMap<ComponentName, Source>>>);
 
 #[derive(Clone)]
 enum Source {
     Reported {
-        degraded: Option<&'static str>,
+        degraded: Option<DegradedReason>,
         last_success: Option<Instant>,
     },
     Watched(Arc<dyn Fn() -> ComponentState + Send + Sync>),
@@ -54,8 +163,8 @@ impl ComponentState {
         since_success: None,
     };
 
-    /// The state of a component that does not work as it should, for this reason in snake_case.
-    pub const fn degraded(reason: &'static str) -> Self {
+    /// The state of a component that does not work as it should, for this reason.
+    pub const fn degraded(reason: DegradedReason) -> Self {
         Self {
             degraded: Some(reason),
             since_success: None,
@@ -74,18 +183,18 @@ impl ComponentState {
 
 impl Readiness {
     /// Names a component that will report, and works as far as is known.
-    pub fn register(&self, name: impl Into<Cow<'static, str>>) {
+    pub fn register(&self, name: ComponentName) {
         let unused = Source::Reported {
             degraded: None,
             last_success: None,
         };
-        self.sources().entry(name.into()).or_insert(unused);
+        self.sources().entry(name).or_insert(unused);
     }
 
     /// Reports the state of a component. Its age counts from the last report that it works, unless the state
     /// brings its own.
-    pub fn report(&self, name: impl Into<Cow<'static, str>>, state: ComponentState) {
-        let (name, now) = (name.into(), Instant::now());
+    pub fn report(&self, name: ComponentName, state: ComponentState) {
+        let now = Instant::now();
         let mut sources = self.sources();
         let known = match sources.get(&name) {
             Some(Source::Reported { last_success, .. }) => *last_success,
@@ -111,11 +220,11 @@ impl Readiness {
     /// Has a component asked for its state whenever somebody looks.
     pub fn watch(
         &self,
-        name: impl Into<Cow<'static, str>>,
+        name: ComponentName,
         state: impl Fn() -> ComponentState + Send + Sync + 'static,
     ) {
         self.sources()
-            .insert(name.into(), Source::Watched(Arc::new(state)));
+            .insert(name, Source::Watched(Arc::new(state)));
     }
 
     /// All components with their states, by name.
@@ -124,7 +233,7 @@ impl Readiness {
         let sources: Vec<_> = self
             .sources()
             .iter()
-            .map(|(name, source)| (name.clone(), source.clone()))
+            .map(|(name, source)| (*name, source.clone()))
             .collect();
         let state = |source: Source| match source {
             Source::Watched(state) => state(),
@@ -147,18 +256,18 @@ impl Readiness {
     pub fn report_json(&self, stopping: bool) -> Value {
         let components = self.components();
         let status = match components.iter().any(|one| one.state.degraded.is_some()) {
-            _ if stopping => "stopping",
-            true => "degraded",
-            false => "ready",
+            _ if stopping => ServerStatus::Stopping,
+            true => ServerStatus::Degraded,
+            false => ServerStatus::Ready,
         };
         let components: BTreeMap<_, _> = components
             .iter()
-            .map(|one| (&*one.name, Told::from(one.state)))
+            .map(|one| (one.name.as_str(), Told::from(one.state)))
             .collect();
-        json!({ "status": status, "components": components })
+        json!({ "status": status.as_str(), "components": components })
     }
 
-    fn sources(&self) -> MutexGuard<'_, BTreeMap<Cow<'static, str>, Source>> {
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<ComponentName, Source>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,7 +291,7 @@ impl From<ComponentState> for Told {
     ) -> Self {
         Self {
             status: if degraded.is_some() { "degraded" } else { "ok" },
-            reason: degraded,
+            reason: degraded.map(DegradedReason::as_str),
             last_success_seconds: since_success.map(|age| age.as_secs()),
         }
     }
@@ -207,10 +316,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn degraded_component_is_told_with_reason_and_age() {
         let readiness = Readiness::default();
-        readiness.report("oauth_issuer", ComponentState::OK);
-        readiness.watch("redis", || ComponentState::OK);
+        readiness.report(ComponentName::OauthIssuer, ComponentState::OK);
+        readiness.watch(ComponentName::Redis, || ComponentState::OK);
         tokio::time::advance(Duration::from_secs(7)).await;
-        readiness.report("oauth_issuer", ComponentState::degraded("timeout"));
+        readiness.report(
+            ComponentName::OauthIssuer,
+            ComponentState::degraded(DegradedReason::Timeout),
+        );
         tokio::time::advance(Duration::from_secs(5)).await;
         let expected = json!({
             "status": "degraded",
@@ -222,14 +334,17 @@ mod tests {
             },
         });
         assert_eq!(readiness.report_json(false), expected);
-        readiness.report("oauth_issuer", ComponentState::OK);
+        readiness.report(ComponentName::OauthIssuer, ComponentState::OK);
         assert_eq!(readiness.report_json(false)["status"], "ready");
     }
 
     #[test]
     fn stopping_outranks_degraded() {
         let readiness = Readiness::default();
-        readiness.report("redis", ComponentState::degraded("unreachable"));
+        readiness.report(
+            ComponentName::Redis,
+            ComponentState::degraded(DegradedReason::Unreachable),
+        );
         assert_eq!(readiness.report_json(true)["status"], "stopping");
     }
 
@@ -237,16 +352,16 @@ mod tests {
     fn component_may_report_while_it_is_asked() {
         let readiness = Readiness::default();
         let other = readiness.clone();
-        readiness.watch("file", move || {
-            other.report("reader", ComponentState::OK);
-            ComponentState::degraded("unreadable").with_age(Duration::from_secs(3))
+        readiness.watch(ComponentName::File(FileKind::PolicyFile), move || {
+            other.report(ComponentName::Redis, ComponentState::OK);
+            ComponentState::degraded(DegradedReason::NotChecked).with_age(Duration::from_secs(3))
         });
         let told = readiness.report_json(false);
         let file =
-            json!({ "status": "degraded", "reason": "unreadable", "last_success_seconds": 3 });
-        assert_eq!(told["components"]["file"], file);
+            json!({ "status": "degraded", "reason": "not_checked", "last_success_seconds": 3 });
+        assert_eq!(told["components"]["policy_file"], file);
         assert_eq!(
-            readiness.report_json(false)["components"]["reader"]["status"],
+            readiness.report_json(false)["components"]["redis"]["status"],
             "ok"
         );
     }

@@ -41,18 +41,60 @@ pub struct Watched<T> {
     source: Option<Arc<dyn Source>>,
 }
 
+/// What a followed file is, or a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileKind {
+    /// Rules about calls.
+    PolicyFile,
+    /// Tokens of callers.
+    TokenFile,
+    /// Settings of authorization servers.
+    OauthFile,
+    /// Keys that sign what clients keep.
+    StateKeyFile,
+    /// A certificate and its key.
+    CertificateFile,
+    /// A folder of prompts.
+    PromptFolder,
+}
+
+impl FileKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::PolicyFile,
+        Self::TokenFile,
+        Self::OauthFile,
+        Self::StateKeyFile,
+        Self::CertificateFile,
+        Self::PromptFolder,
+    ];
+
+    /// The name of the kind, as `/readyz` and metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PolicyFile => "policy_file",
+            Self::TokenFile => "token_file",
+            Self::OauthFile => "oauth_file",
+            Self::StateKeyFile => "state_key_file",
+            Self::CertificateFile => "certificate_file",
+            Self::PromptFolder => "prompt_folder",
+        }
+    }
+}
+
 /// How files of one kind are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStatus {
     /// What they are, as [`Watched::named`] was told.
-    pub kind: &'static str,
+    pub kind: FileKind,
     /// Since when nobody has looked whether it changed.
     pub since_check: Duration,
     /// Whether the last version of one was not usable, so that the one before it is in effect.
     pub is_refused: bool,
 }
 
-/// Every kind of files that is followed by this process, each with all that they name.
+/// Every kind of files that is followed by this process, each with all that they name. Files that were not
+/// named are left out.
 pub fn files() -> Vec<FileStatus> {
     watcher::status()
 }
@@ -128,9 +170,9 @@ impl<T: Send + Sync + 'static> Watched<T> {
         })
     }
 
-    /// The same, with a word in snake_case for what the file is, by which [`files`] tells of it.
+    /// The same, with what the file is, by which [`files`] tells of it.
     #[must_use]
-    pub fn named(self, kind: &'static str) -> Self {
+    pub fn named(self, kind: FileKind) -> Self {
         if let Some(source) = &self.source {
             source.name(kind);
         }
@@ -214,7 +256,7 @@ mod tests {
         watched
             .source
             .as_ref()
-            .is_some_and(|source| source.status().is_refused)
+            .is_some_and(|source| source.status(FileKind::PolicyFile).is_refused)
     }
 
     fn folder() -> TempDir {
@@ -314,11 +356,12 @@ mod tests {
         let folder = folder();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
-        let watched = watched(&file).named("file_with_status");
+        let watched = watched(&file).named(FileKind::PromptFolder);
+        // No other test names a file.
         let status = || {
             files()
                 .into_iter()
-                .find(|file| file.kind == "file_with_status")
+                .find(|file| file.kind == FileKind::PromptFolder)
                 .unwrap()
         };
         assert!(!status().is_refused);
@@ -330,7 +373,11 @@ mod tests {
         assert_eq!(after_look(&watched), "old");
         assert!(!status().is_refused);
         drop(watched);
-        assert!(files().iter().all(|file| file.kind != "file_with_status"));
+        assert!(
+            files()
+                .iter()
+                .all(|file| file.kind != FileKind::PromptFolder)
+        );
     }
 
     #[test]

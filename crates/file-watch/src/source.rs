@@ -15,7 +15,7 @@ use portkey_bounded_file::{Identity, MAX_CONFIG_BYTES, read, shown};
 use sha2::{Digest, Sha256};
 use tracing::{error, info};
 
-use super::{FileStatus, Listener, Parsed};
+use super::{FileKind, FileStatus, Listener, Parsed};
 
 /// How long files that seem unchanged are not read.
 const CONTENT_INTERVAL: Duration = Duration::from_secs(60);
@@ -45,11 +45,14 @@ pub(super) trait Source: Send + Sync {
     /// Looks, and reads again what has changed. Whether the path leads elsewhere, or the files are others.
     fn check(&self, check: Check) -> bool;
 
-    /// Takes a word for what the file is; the first one counts.
-    fn name(&self, kind: &'static str);
+    /// Takes what the file is; the first one counts.
+    fn name(&self, kind: FileKind);
 
-    /// How it is followed.
-    fn status(&self) -> FileStatus;
+    /// What the file is, once somebody has said so.
+    fn kind(&self) -> Option<FileKind>;
+
+    /// How it is followed, as a file of this kind.
+    fn status(&self, kind: FileKind) -> FileStatus;
 
     /// Until when it need not be looked at, if that is soon.
     fn retry(&self) -> Option<Instant>;
@@ -64,7 +67,7 @@ type List = Box<dyn Fn(&[PathBuf]) -> Vec<PathBuf> + Send>;
 /// A value and the files that it is made from.
 pub(super) struct Target<T> {
     path: PathBuf,
-    kind: OnceLock<&'static str>,
+    kind: OnceLock<FileKind>,
     current: Arc<ArcSwap<T>>,
     listener: Arc<OnceLock<Listener<T>>>,
     state: Mutex<State<T>>,
@@ -238,14 +241,18 @@ impl<T: Send + Sync + 'static> Source for Target<T> {
         has_changed
     }
 
-    fn name(&self, kind: &'static str) {
+    fn name(&self, kind: FileKind) {
         _ = self.kind.set(kind);
     }
 
-    fn status(&self) -> FileStatus {
+    fn kind(&self) -> Option<FileKind> {
+        self.kind.get().copied()
+    }
+
+    fn status(&self, kind: FileKind) -> FileStatus {
         let outcome = locked(&self.outcome);
         FileStatus {
-            kind: self.kind.get().copied().unwrap_or("file"),
+            kind,
             since_check: outcome.checked.elapsed(),
             is_refused: outcome.refused.is_some(),
         }

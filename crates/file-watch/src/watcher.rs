@@ -18,7 +18,7 @@ use portkey_bounded_file::{Identity, shown};
 use tracing::warn;
 
 use super::{
-    FileStatus,
+    FileKind, FileStatus,
     source::{Check, Source},
 };
 
@@ -60,12 +60,9 @@ pub(super) fn follow(source: &Arc<dyn Source>) -> io::Result<()> {
 
 /// How each is followed; those of one kind as one.
 pub(super) fn status() -> Vec<FileStatus> {
-    let mut found = BTreeMap::<&'static str, FileStatus>::new();
-    for status in started()
-        .into_iter()
-        .flat_map(Watcher::alive)
-        .map(|source| source.status())
-    {
+    let mut found = BTreeMap::<FileKind, FileStatus>::new();
+    let sources = started().into_iter().flat_map(Watcher::alive);
+    for status in sources.filter_map(|source| Some(source.status(source.kind()?))) {
         let same = found.entry(status.kind).or_insert(status);
         same.since_check = same.since_check.max(status.since_check);
         same.is_refused |= status.is_refused;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use portkey_api::catalog::Catalog;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
-use portkey_file_watch::{Parsed, Watched};
+use portkey_file_watch::{FileKind, Parsed, Watched};
 use tracing::warn;
 
 use super::Policy;
@@ -24,7 +24,7 @@ impl Policy {
                 files: Vec::new(),
             })
         })
-        .map(|policy| policy.named("policy_file"))
+        .map(|policy| policy.named(FileKind::PolicyFile))
     }
 
     /// Reads a policy file, once.

@@ -28,7 +28,7 @@ pub use self::{
     epoch::{Stamp, Use},
     memory::{MAX_BYTES_PER_OWNER, MAX_ENTRIES_PER_OWNER, MOST_BYTES, MOST_ENTRIES, Memory},
     queue::{Queue, Queued, QueuedName},
-    redis::Redis,
+    redis::{Redis, RedisFault},
     rights::REDIS_RIGHTS,
 };
 

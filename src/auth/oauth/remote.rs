@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::address::{Address, Identifier};
 use crate::{
     http_client::network_error,
-    observability::readiness::{ComponentState, Readiness},
+    observability::readiness::{ComponentName, ComponentState, DegradedReason, Readiness},
 };
 
 /// Bound on asking the authorization server, for metadata and keys together.
@@ -18,9 +18,6 @@ pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Bound on what a caller waits for an answer, which may still come for the next one.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(2);
-
-/// The authorization server among the components of this server.
-const COMPONENT: &str = "oauth_issuer";
 
 /// Why the authorization server was of no help. Told to the operator, not to callers.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +46,14 @@ impl Fault {
         matches!(self, Self::Lost(_) | Self::Slow)
     }
 
-    const fn word(&self) -> &'static str {
+    const fn reason(&self) -> DegradedReason {
         match self {
-            Self::Lost(_) => "unreachable",
-            Self::Slow => "timeout",
-            Self::Status(_) => "error_status",
-            _ => "unusable_answer",
+            Self::Lost(_) => DegradedReason::Unreachable,
+            Self::Slow => DegradedReason::Timeout,
+            Self::Status(_) => DegradedReason::ErrorStatus,
+            Self::TooLarge | Self::NotJson | Self::OtherIssuer | Self::NoJwksUri | Self::NoKeys => {
+                DegradedReason::UnusableAnswer
+            }
         }
     }
 }
@@ -91,17 +90,17 @@ impl Http {
     /// The same client, which reports the state of the authorization server.
     #[must_use]
     pub fn with_readiness(self, readiness: Readiness) -> Self {
-        readiness.register(COMPONENT);
+        readiness.register(ComponentName::OauthIssuer);
         Self { readiness, ..self }
     }
 
     /// Reports what asking came to.
     pub(super) fn report(&self, fault: Option<&Fault>) {
         let state = match fault {
-            Some(fault) => ComponentState::degraded(fault.word()),
+            Some(fault) => ComponentState::degraded(fault.reason()),
             None => ComponentState::OK,
         };
-        self.readiness.report(COMPONENT, state);
+        self.readiness.report(ComponentName::OauthIssuer, state);
     }
 
     pub(super) fn get(&self, address: &Address) -> RequestBuilder {

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use portkey_bounded_file::{read_text, shown};
-use portkey_file_watch::Watched;
+use portkey_file_watch::{FileKind, Watched};
 use portkey_operation::JsonMap;
 
 pub use self::document::{Argument, DocumentError, Prompt};
@@ -100,7 +100,7 @@ impl Library {
     pub fn follow(folder: &Path) -> anyhow::Result<Watched<Self>> {
         let prompts =
             Watched::folder(folder, markdown, |files| Self::built_in().with_files(files))?;
-        Ok(prompts.named("prompt_folder"))
+        Ok(prompts.named(FileKind::PromptFolder))
     }
 
     fn with_files(mut self, files: &[PathBuf]) -> anyhow::Result<Self> {

@@ -47,7 +47,7 @@ impl Collector for Components {
         let kind = MetricType::Gauge;
         let mut metric = encoder.encode_descriptor(&name, about, None, kind)?;
         for component in &components {
-            let labels = [("component", &*component.name)];
+            let labels = [("component", component.name.as_str())];
             let degraded = i64::from(component.state.degraded.is_some());
             ConstGauge::new(degraded).encode(metric.encode_family(&labels)?)?;
         }
@@ -55,7 +55,7 @@ impl Collector for Components {
         let name = format!("{}_seconds", name.replace('.', "_"));
         let mut metric = encoder.encode_descriptor(&name, about, None, kind)?;
         for component in &components {
-            let labels = [("component", &*component.name)];
+            let labels = [("component", component.name.as_str())];
             if let Some(age) = component.state.since_success {
                 ConstGauge::new(age.as_secs_f64()).encode(metric.encode_family(&labels)?)?;
             }
@@ -70,7 +70,7 @@ fn export(readiness: &Readiness) {
     use opentelemetry::{KeyValue, global};
 
     let meter = global::meter(env!("CARGO_PKG_NAME"));
-    let label = |name: &str| [KeyValue::new("component", name.to_owned())];
+    let label = |name: &'static str| [KeyValue::new("component", name)];
     let (name, about) = DEGRADED;
     let from = readiness.clone();
     let degraded = meter.u64_observable_gauge(name).with_description(about);
@@ -78,7 +78,7 @@ fn export(readiness: &Readiness) {
         .with_callback(move |observer| {
             for component in from.components() {
                 let degraded = u64::from(component.state.degraded.is_some());
-                observer.observe(degraded, &label(&component.name));
+                observer.observe(degraded, &label(component.name.as_str()));
             }
         })
         .build();
@@ -92,7 +92,7 @@ fn export(readiness: &Readiness) {
         .with_callback(move |observer| {
             for component in from.components() {
                 if let Some(age) = component.state.since_success {
-                    observer.observe(age.as_secs_f64(), &label(&component.name));
+                    observer.observe(age.as_secs_f64(), &label(component.name.as_str()));
                 }
             }
         })
@@ -104,7 +104,11 @@ mod tests {
     use std::time::Duration;
 
     use super::super::Metrics;
-    use crate::observability::readiness::{ComponentState, Readiness};
+    use portkey_file_watch::FileKind;
+
+    use crate::observability::readiness::{
+        ComponentName, ComponentState, DegradedReason, Readiness,
+    };
 
     #[test]
     fn components_are_told_with_their_state_and_age() {
@@ -115,9 +119,9 @@ mod tests {
             "{}",
             metrics.render()
         );
-        readiness.watch("redis", || ComponentState::OK);
-        readiness.watch("policy_file", || {
-            ComponentState::degraded("unreadable").with_age(Duration::from_secs(3))
+        readiness.watch(ComponentName::Redis, || ComponentState::OK);
+        readiness.watch(ComponentName::File(FileKind::PolicyFile), || {
+            ComponentState::degraded(DegradedReason::NotChecked).with_age(Duration::from_secs(3))
         });
         let text = metrics.render();
         for line in [

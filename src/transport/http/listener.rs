@@ -20,7 +20,7 @@ use axum_server::{
 use http::{Request, Version};
 use hyper_util::rt::TokioTimer;
 use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read, read_text, shown};
-use portkey_file_watch::{Parsed, Watched};
+use portkey_file_watch::{FileKind, Parsed, Watched};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -98,7 +98,7 @@ impl Tls {
         })?;
         Ok(Self {
             config,
-            _watched: watched.named("certificate_file"),
+            _watched: watched.named(FileKind::CertificateFile),
         })
     }
 }

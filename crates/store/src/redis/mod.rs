@@ -71,6 +71,17 @@ static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("..
 static ROLL_BACK: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("../roll_back.lua")));
 
+/// Why Redis is not of full use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisFault {
+    /// The last command failed.
+    Unreachable,
+    /// The user lacks a right.
+    MissingRight,
+    /// Redis was emptied or set back of late.
+    Forgotten,
+}
+
 /// A Redis server, and the one connection to it.
 pub struct Redis {
     client: Client,
@@ -143,13 +154,13 @@ impl Redis {
     }
 
     /// Why Redis is not of full use, as of the last command; none while it is.
-    pub fn degraded(&self) -> Option<&'static str> {
+    pub fn fault(&self) -> Option<RedisFault> {
         if self.is_away.load(Ordering::Relaxed) {
-            Some("unreachable")
+            Some(RedisFault::Unreachable)
         } else if self.lacks_right.load(Ordering::Relaxed) {
-            Some("missing_right")
+            Some(RedisFault::MissingRight)
         } else if self.forgot().is_some_and(|ago| ago < FORGETTING_TOLD) {
-            Some("forgotten")
+            Some(RedisFault::Forgotten)
         } else {
             None
         }

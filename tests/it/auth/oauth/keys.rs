@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use portkey_mcp::{
     auth::oauth::{OAuthError, Reason},
-    observability::readiness::{Component, ComponentState, Readiness},
+    observability::readiness::{
+        Component, ComponentName, ComponentState, DegradedReason, Readiness,
+    },
 };
 use serde_json::json;
 
@@ -342,7 +344,7 @@ fn issuer_state(readiness: &Readiness) -> ComponentState {
     let [Component { name, state }] = &components[..] else {
         panic!("{components:?}")
     };
-    assert_eq!(name, "oauth_issuer");
+    assert_eq!(*name, ComponentName::OauthIssuer);
     *state
 }
 
@@ -369,7 +371,10 @@ async fn hanging_issuer_is_asked_once_for_all_and_nobody_waits_long() {
         );
     }
     assert_eq!(issuer.count(KEYS), 1);
-    assert_eq!(issuer_state(&readiness).degraded, Some("timeout"));
+    assert_eq!(
+        issuer_state(&readiness).degraded,
+        Some(DegradedReason::Timeout)
+    );
 
     issuer.publishes(&[signer.jwk()]);
     later(5).await;
