@@ -85,6 +85,7 @@ mod tool_schemas;
 mod unproven;
 mod untrusted;
 mod upstream;
+mod vocabulary;
 mod whoami;
 
 use std::{fs, path::Path};

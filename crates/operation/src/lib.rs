@@ -73,6 +73,9 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// All effects.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
+
     /// The word for it, as listings show it.
     pub const fn word(self) -> &'static str {
         match self {

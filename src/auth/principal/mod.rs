@@ -33,6 +33,9 @@ pub enum Method {
 }
 
 impl Method {
+    /// All methods.
+    pub const ALL: [Self; 4] = [Self::Local, Self::Key, Self::Token, Self::OAuth];
+
     /// The word for it, in logs and metrics.
     pub const fn word(self) -> &'static str {
         match self {

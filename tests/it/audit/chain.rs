@@ -208,3 +208,28 @@ fn what_cannot_be_used_stops_the_start() {
         assert!(!ok && told.contains(expected), "{told}");
     }
 }
+
+/// Values had other spellings once (`turned back`, `dry run`, `tcp`), and an approval was one text.
+#[test]
+fn log_with_former_values_is_verified_and_continued() {
+    let folder = Folder::new();
+    let former = fs::read_to_string("tests/data/audit/former_values.jsonl").unwrap();
+    fs::write(folder.log(), &former).unwrap();
+    let (ok, told) = verify(&[&folder.log()]);
+    assert!(ok && told.contains("lines 1 to 4"), "{told}");
+    assert!(told.contains("7 calls have no line"), "{told}");
+    some_calls(&folder, 1, &[]);
+    let lines = folder.lines();
+    assert!(
+        fs::read_to_string(folder.log())
+            .unwrap()
+            .starts_with(&former)
+    );
+    assert_eq!((lines.len(), &lines[4]["prev"]), (5, &lines[3]["hash"]));
+    assert_has(
+        &lines[4],
+        &json!({ "seq": 5, "transport": "stdio", "outcome": "answered" }),
+    );
+    let (ok, told) = verify(&[&folder.log()]);
+    assert!(ok && told.contains("lines 1 to 5"), "{told}");
+}

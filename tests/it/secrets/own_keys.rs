@@ -6,7 +6,7 @@ use portkey_mcp::{
     auth::principal::{Credentials, Key, KeySource, NoKey, Principal},
     mcp::reply,
     observability::{call_record::CallOutcome, request::Arrival},
-    pipeline::{Call, CallError, Record},
+    pipeline::{Call, Record},
     security::secrets::{MASK, learn, mask, mask_line, mask_text},
 };
 use serde_json::{Value, json};

@@ -1,1 +1,194 @@
+//! Totals: what some rows of traffic add up to. Every figure of analytics is read off one.
 
+use std::collections::BTreeMap;
+
+use super::row::{Cache, Row, score};
+use crate::domains::logs::cents;
+
+/// What some rows add up to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Total {
+    pub(super) requests: u64,
+    pub(super) errors: u64,
+    pub(super) asked: u64,
+    pub(super) answered: u64,
+    pub(super) simple_hits: u64,
+    pub(super) semantic_hits: u64,
+    pub(super) fallbacks: u64,
+    pub(super) rated: u64,
+    pub(super) ratings: u64,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// How many requests ended in each status that is an error.
+    pub(super) statuses: BTreeMap<u16, u64>,
+    /// How many requests each user sent.
+    pub(super) users: BTreeMap<String, u64>,
+    /// How many requests succeeded after so many retries.
+    pub(super) retries: BTreeMap<u64, u64>,
+    /// How often each score was given.
+    pub(super) scores: BTreeMap<i64, u64>,
+    /// How many requests took so many milliseconds.
+    latencies: BTreeMap<u64, u64>,
+    hit_time: u64,
+    cost: u64,
+    simple_savings: u64,
+    semantic_savings: u64,
+    weighted: f64,
+}
+
+impl Total {
+    /// What these rows add up to.
+    pub(super) fn of(rows: &[Row<'_>]) -> Self {
+        let mut total = Self::default();
+        rows.iter().for_each(|row| total.add(row));
+        total
+    }
+
+    /// Adds a row.
+    pub(super) fn add(&mut self, row: &Row<'_>) {
+        let many = row.requests;
+        self.first = if self.requests == 0 {
+            row.at
+        } else {
+            self.first.min(row.at)
+        };
+        self.last = self.last.max(row.last_at);
+        self.requests += many;
+        self.cost += many * row.cost;
+        self.asked += many * row.asked;
+        self.answered += many * row.answered;
+        *self.latencies.entry(row.latency).or_default() += many;
+        if row.status >= 400 {
+            self.errors += many;
+            *self.statuses.entry(row.status).or_default() += many;
+        }
+        match row.cache {
+            Cache::Miss => {}
+            Cache::Simple => {
+                self.simple_hits += many;
+                self.simple_savings += many * row.saved;
+                self.hit_time += many * row.latency;
+            }
+            Cache::Semantic => {
+                self.semantic_hits += many;
+                self.semantic_savings += many * row.saved;
+                self.hit_time += many * row.latency;
+            }
+        }
+        if row.retries > 0 {
+            *self.retries.entry(row.retries).or_default() += many;
+        }
+        if row.fallback {
+            self.fallbacks += many;
+        }
+        if let Some(user) = row.origin.label("_user") {
+            match self.users.get_mut(user) {
+                Some(sent) => *sent += many,
+                None => _ = self.users.insert(user.to_owned(), many),
+            }
+        }
+        self.rated += u64::from(!row.ratings.is_empty());
+        for (value, weight) in &row.ratings {
+            self.ratings += 1;
+            self.weighted += score(*value) * weight;
+            *self.scores.entry(*value).or_default() += 1;
+        }
+    }
+
+    /// Cost in US cents.
+    pub(super) fn cost(&self) -> f64 {
+        cents(self.cost)
+    }
+
+    /// What the cache saved in US cents: by equal requests, and by similar ones.
+    pub(super) fn savings(&self) -> (f64, f64) {
+        (cents(self.simple_savings), cents(self.semantic_savings))
+    }
+
+    pub(super) fn tokens(&self) -> u64 {
+        self.asked + self.answered
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.simple_hits + self.semantic_hits
+    }
+
+    /// Requests that succeeded after retries.
+    pub(super) fn retried(&self) -> u64 {
+        self.retries.values().sum()
+    }
+
+    /// Mean milliseconds of a request.
+    pub(super) fn latency(&self) -> u64 {
+        let time: u64 = self
+            .latencies
+            .iter()
+            .map(|(latency, many)| latency * many)
+            .sum();
+        time / self.requests.max(1)
+    }
+
+    /// Mean milliseconds of a request that the cache answered.
+    pub(super) fn hit_latency(&self) -> u64 {
+        self.hit_time / self.hits().max(1)
+    }
+
+    /// How much faster the cache answers than the models do, in percent of their time.
+    pub(super) fn speedup(&self) -> u64 {
+        let misses = self.requests - self.hits();
+        let time: u64 = self
+            .latencies
+            .iter()
+            .map(|(latency, many)| latency * many)
+            .sum();
+        let slow = (time - self.hit_time) / misses.max(1);
+        match self.hits() {
+            0 => 0,
+            _ => slow.saturating_sub(self.hit_latency()) * 100 / slow.max(1),
+        }
+    }
+
+    /// The milliseconds within which so many percent of the requests were answered.
+    pub(super) fn percentile(&self, percent: u64) -> u64 {
+        let rank = (self.requests * percent).div_ceil(100);
+        let mut seen = 0;
+        let within = self.latencies.iter().find(|(_, many)| {
+            seen += **many;
+            seen >= rank
+        });
+        within.map(|(latency, _)| *latency).unwrap_or_default()
+    }
+
+    /// The mean of the scores, each times its weight.
+    pub(super) fn weighted_feedback(&self) -> f64 {
+        round(ratio(self.weighted, self.ratings))
+    }
+
+    /// Something per request.
+    pub(super) fn per_request(&self, amount: f64) -> f64 {
+        round(ratio(amount, self.requests))
+    }
+
+    /// A part of the requests in percent.
+    pub(super) fn percent(&self, part: u64) -> f64 {
+        self.per_request(whole(part) * 100.0)
+    }
+}
+
+/// A count as a number to reckon with.
+pub(super) fn whole(count: u64) -> f64 {
+    count as f64
+}
+
+fn ratio(amount: f64, parts: u64) -> f64 {
+    if parts == 0 {
+        0.0
+    } else {
+        amount / whole(parts)
+    }
+}
+
+/// To four places after the point.
+pub(super) fn round(number: f64) -> f64 {
+    (number * 10_000.0).round() / 10_000.0
+}
