@@ -43,7 +43,6 @@ use self::{finish::Raw, refused::Named};
 pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
 pub use crate::observability::call_record::Record;
 
-
 /// Everything a call needs on its way.
 #[derive(Debug)]
 pub struct Dispatcher {

@@ -41,10 +41,13 @@ async fn whoami(open: &'static [&'static str]) -> Value {
 
 #[tokio::test]
 async fn the_kind_of_a_key_is_told_by_what_it_opens() {
-    let enterprise = "Enterprise: an operation that needs it answers";
-    let refused = "not known: what needs Enterprise is refused, for want of the plan or of a scope";
+    let enterprise = ("enterprise", "an operation that needs Enterprise answers");
+    let refused = (
+        "unknown",
+        "what needs Enterprise is refused, for want of the plan or of a scope",
+    );
     let workspace = json!("0f0e0d0c-0000-4000-8000-000000000001");
-    let cases: [(&[&str], &str, Value, &str); 6] = [
+    let cases: [(&[&str], &str, Value, (&str, &str)); 6] = [
         (
             &[
                 "/workspaces",
@@ -52,48 +55,58 @@ async fn the_kind_of_a_key_is_told_by_what_it_opens() {
                 "/users",
                 "/organisation/defaults",
             ],
-            "an Admin key of the organisation: name the `workspace_id` of what is in a workspace",
+            "organisation_admin",
             Value::Null,
             enterprise,
         ),
         (
             &["/configs", "/integrations"],
-            "a key of one workspace, or an Admin key that may not read organisation defaults",
+            "workspace_or_admin",
             workspace.clone(),
             refused,
         ),
         (
             &["/configs", "/users"],
-            "a key of one workspace, or an Admin key that may not read organisation defaults",
+            "workspace_or_admin",
             workspace.clone(),
             enterprise,
         ),
         // One workspace is all that it is shown.
         (
             &["/workspaces", "/configs"],
-            "a key of one workspace: `workspace_id` is ignored",
+            "workspace",
             json!("a"),
             refused,
         ),
         (
             &["/workspaces", "/configs", "/users"],
-            "a key of one workspace, or an Admin key that may not read organisation defaults",
+            "workspace_or_admin",
             workspace.clone(),
             enterprise,
         ),
-        (&[], "not known", Value::Null, refused),
+        (&[], "unknown", Value::Null, refused),
     ];
     for (open, key, workspace, plan) in cases {
         let told = whoami(open).await;
         assert_eq!(told["portkey_key"], key, "{told}");
         assert_eq!(told["workspace_id"], workspace, "{told}");
-        assert_eq!(told["plan"], plan, "{told}");
+        assert_eq!(
+            (&told["plan"], &told["plan_note"]),
+            (&json!(plan.0), &json!(plan.1)),
+            "{told}"
+        );
         let opened = told["may_read"]
             .as_object()
             .unwrap()
             .values()
             .filter(|one| *one == "yes");
         assert_eq!(opened.count(), open.len(), "{told}");
+        let errors = told["read_errors"].as_object().unwrap();
+        assert!(errors.values().all(|error| error == "403 AB03"), "{told}");
+        assert_eq!(
+            errors.len() + open.len(),
+            told["may_read"].as_object().unwrap().len()
+        );
     }
 }
 
@@ -110,7 +123,7 @@ async fn refused_key_is_said_and_the_command_fails() {
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["key_refused"], true, "{told}");
     assert!(
-        told["portkey_key"]
+        told["portkey_key_note"]
             .as_str()
             .unwrap()
             .starts_with("refused by Portkey (401)"),
@@ -156,9 +169,7 @@ fn kind_of_the_sandboxs_key_is_told() {
     let workspaces = listed["data"].as_array().unwrap();
     let id_of =
         |slug: &str| workspaces.iter().find(|one| one["slug"] == slug).unwrap()["id"].clone();
-    let admin =
-        "an Admin key of the organisation: name the `workspace_id` of what is in a workspace";
-    let one = "a key of one workspace: `workspace_id` is ignored";
+    let (admin, one) = ("organisation_admin", "workspace");
     let in_file = ["--api-key-file", file.to_str().unwrap()];
     for (key, kind, workspace) in [
         (&[][..], admin, Value::Null),
@@ -172,7 +183,7 @@ fn kind_of_the_sandboxs_key_is_told() {
         (&in_file, one, id_of("ws-support-bot")),
         (
             &["--api-key", "sandbox-workspace-none"],
-            "refused by Portkey (401): it is wrong, revoked, expired or of another Portkey",
+            "refused",
             Value::Null,
         ),
     ] {

@@ -23,8 +23,8 @@ struct Probe {
 
 const WORKSPACES: &str = "workspaces";
 const USERS: &str = "users";
-const CONFIGS: &str = "configs without a workspace_id";
-const DEFAULTS: &str = "organisation defaults";
+const CONFIGS: &str = "configs_without_workspace_id";
+const DEFAULTS: &str = "organisation_defaults";
 
 const PROBES: &[Probe] = &[
     Probe {
@@ -54,6 +54,74 @@ const PROBES: &[Probe] = &[
     },
 ];
 
+/// What the key is, as far as the probes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyKind {
+    OrganisationAdmin,
+    Workspace,
+    WorkspaceOrAdmin,
+    Refused,
+    Unknown,
+}
+
+impl KeyKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::OrganisationAdmin => "organisation_admin",
+            Self::Workspace => "workspace",
+            Self::WorkspaceOrAdmin => "workspace_or_admin",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// What follows for whoever uses the key.
+    const fn note(self) -> Option<&'static str> {
+        match self {
+            Self::OrganisationAdmin => Some(
+                "an Admin key of the organisation: name the `workspace_id` of what is in a workspace",
+            ),
+            Self::Workspace => Some("a key of one workspace: `workspace_id` is ignored"),
+            Self::WorkspaceOrAdmin => Some(
+                "a key of one workspace, or an Admin key that may not read organisation defaults",
+            ),
+            Self::Refused => Some(
+                "refused by Portkey (401): it is wrong, revoked, expired or of another Portkey",
+            ),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// What the probes say of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PlanKind {
+    /// An operation that needs it answers.
+    Enterprise,
+    /// Whatever needs Enterprise is refused, for want of the plan or of a scope.
+    Refused,
+    Unknown,
+}
+
+impl PlanKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enterprise => "enterprise",
+            Self::Refused | Self::Unknown => "unknown",
+        }
+    }
+
+    const fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Enterprise => Some("an operation that needs Enterprise answers"),
+            Self::Refused => {
+                Some("what needs Enterprise is refused, for want of the plan or of a scope")
+            }
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// What came of a probe.
 struct Told<'a> {
     probe: &'a Probe,
@@ -73,14 +141,24 @@ impl Told<'_> {
         }
     }
 
-    fn words(&self) -> String {
+    /// Whether the caller may read it: `yes`, `no` or `unknown`.
+    const fn may_read(&self) -> &'static str {
         match &self.outcome {
-            Ok(_) => "yes".to_owned(),
-            Err(CallError::Refused(_, refusal)) => match &refusal.code {
-                Some(code) => format!("no: {} {code}", refusal.status.as_u16()),
-                None => format!("no: {}", refusal.status.as_u16()),
-            },
-            Err(error) => format!("not known: {error}"),
+            Ok(_) => "yes",
+            Err(CallError::Refused(..)) => "no",
+            Err(_) => "unknown",
+        }
+    }
+
+    /// Why it was not read, where it was not.
+    fn error(&self) -> Option<String> {
+        match &self.outcome {
+            Ok(_) => None,
+            Err(CallError::Refused(_, refusal)) => Some(match &refusal.code {
+                Some(code) => format!("{} {code}", refusal.status.as_u16()),
+                None => refusal.status.as_u16().to_string(),
+            }),
+            Err(error) => Some(error.to_string()),
         }
     }
 }
@@ -110,7 +188,13 @@ impl Server {
         };
         let may_read: JsonMap = told
             .iter()
-            .map(|one| (one.probe.opens.to_owned(), one.words().into()))
+            .map(|one| (one.probe.opens.to_owned(), one.may_read().into()))
+            .collect();
+        let errors = told
+            .iter()
+            .filter_map(|one| Some((one.probe.opens, one.error()?)));
+        let read_errors: JsonMap = errors
+            .map(|(opens, error)| (opens.to_owned(), error.into()))
             .collect();
         let judged: Vec<bool> = told.iter().filter_map(Told::refuses_key).collect();
         let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
@@ -118,27 +202,15 @@ impl Server {
         // no users of the organisation.
         let only = only_workspace(&told).filter(|_| !opened(USERS));
         let (key, workspace) = if is_refused {
-            (
-                "refused by Portkey (401): it is wrong, revoked, expired or of another Portkey",
-                None,
-            )
+            (KeyKind::Refused, None)
         } else if opened(DEFAULTS) {
-            (
-                "an Admin key of the organisation: name the `workspace_id` of what is in a workspace",
-                None,
-            )
+            (KeyKind::OrganisationAdmin, None)
         } else if let Some(workspace) = only {
-            (
-                "a key of one workspace: `workspace_id` is ignored",
-                Some(workspace),
-            )
+            (KeyKind::Workspace, Some(workspace))
         } else if opened(CONFIGS) {
-            (
-                "a key of one workspace, or an Admin key that may not read organisation defaults",
-                workspace_of_config(&told),
-            )
+            (KeyKind::WorkspaceOrAdmin, workspace_of_config(&told))
         } else {
-            ("not known", None)
+            (KeyKind::Unknown, None)
         };
         let scopes: Vec<String> = principal.scopes.iter().map(ToString::to_string).collect();
         let offered = |effect| {
@@ -147,6 +219,7 @@ impl Server {
                 .filter(|entry| entry.operation.effects() == effect)
                 .count()
         };
+        let plan = self.plan(&told);
         let mut answer = json!({
             "caller": &*principal.name,
             "authenticated_by": principal.method.word(),
@@ -157,10 +230,13 @@ impl Server {
                 "update": offered(Effect::Update),
                 "delete": offered(Effect::Delete),
             },
-            "portkey_key": key,
+            "portkey_key": key.as_str(),
+            "portkey_key_note": key.note(),
             "workspace_id": workspace,
-            "plan": self.plan(&told),
+            "plan": plan.as_str(),
+            "plan_note": plan.note(),
             "may_read": may_read,
+            "read_errors": read_errors,
             "enkrypt_key": principal.credentials.key(Upstream::Enkrypt).is_ok(),
         });
         if is_refused && let Some(answer) = answer.as_object_mut() {
@@ -170,7 +246,7 @@ impl Server {
     }
 
     /// What the probes say of the plan: 403 is the same for a plan and for a scope that lacks (errors.md).
-    fn plan(&self, told: &[Told<'_>]) -> &'static str {
+    fn plan(&self, told: &[Told<'_>]) -> PlanKind {
         let catalog = self.dispatcher.catalog();
         let gated = told.iter().filter(|one| {
             catalog
@@ -180,16 +256,14 @@ impl Server {
         let mut refused = false;
         for one in gated {
             match &one.outcome {
-                Ok(_) => return "Enterprise: an operation that needs it answers",
+                Ok(_) => return PlanKind::Enterprise,
                 Err(CallError::Refused(..)) => refused = true,
                 Err(_) => {}
             }
         }
         match refused {
-            true => {
-                "not known: what needs Enterprise is refused, for want of the plan or of a scope"
-            }
-            false => "not known",
+            true => PlanKind::Refused,
+            false => PlanKind::Unknown,
         }
     }
 }
