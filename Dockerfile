@@ -26,6 +26,7 @@ COPY crates/merge-patch/Cargo.toml crates/merge-patch/
 COPY crates/operation/Cargo.toml crates/operation/
 COPY crates/policy/Cargo.toml crates/policy/
 COPY crates/portkey-api/Cargo.toml crates/portkey-api/
+COPY crates/readiness/Cargo.toml crates/readiness/
 COPY crates/sandbox/Cargo.toml crates/sandbox/
 COPY crates/store/Cargo.toml crates/store/
 RUN mkdir src && touch src/lib.rs \

@@ -17,13 +17,13 @@
 //! | [`observability`] | call records, audit log, metrics, traces | upstreams, rmcp |
 //! | [`auth`] | authentication, callers, tool filters | how a call is made |
 //! | [`security`] | secrets, sanitized text, signed state | callers' intentions |
-//! | `http_client` | TLS, proxies and causes of failed connections | what is sent |
+//! | [`http_client`] | TLS, proxies and causes of failed connections | what is sent |
 //! | `crates/*` | operations, policies, stores, the sandbox and others | the application |
 
 pub mod app;
 pub mod auth;
 pub mod cli;
-mod http_client;
+pub mod http_client;
 pub mod mcp;
 pub mod observability;
 pub mod pipeline;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use portkey_mcp::upstream::http_client;
+use portkey_mcp::http_client::client_builder;
 use reqwest::Client;
 
 use crate::{
@@ -33,7 +33,7 @@ async fn get(client: &Client, url: &str) -> anyhow::Result<Duration> {
 /// The same GET that `get-integration` makes, through the HTTP client that the server uses.
 pub(crate) async fn round(url: &str, plan: &Plan, figures: &mut Figures) -> anyhow::Result<Pace> {
     let url: Arc<str> = format!("{url}/integrations/{SLUG}").into();
-    let client = http_client().no_proxy().tcp_nodelay(true).build()?;
+    let client = client_builder().no_proxy().tcp_nodelay(true).build()?;
     for _ in 0..plan.warm_up {
         get(&client, &url).await?;
     }

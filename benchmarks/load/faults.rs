@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use portkey_mcp::upstream::http_client;
+use portkey_mcp::http_client::client_builder;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -281,7 +281,7 @@ async fn count(
     query: &str,
     name: impl Fn(&Value) -> Option<String>,
 ) -> anyhow::Result<HashMap<String, usize>> {
-    let client = http_client().no_proxy().build()?;
+    let client = client_builder().no_proxy().build()?;
     let mut counts = HashMap::new();
     for page in 0.. {
         let address = format!("{url}/{query}&current_page={page}");

@@ -28,8 +28,8 @@ use axum::{
 use clap::Parser;
 use http::{HeaderValue, header};
 use portkey_mcp::{
-    app::Options,
-    cli::{Http, Prepared},
+    app::HttpServerParts,
+    cli::{Http, Options},
     transport::{
         self,
         http::{Stop, router},
@@ -53,19 +53,22 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { options, http } = Arguments::parse();
     let token = std::env::var("CONFORMANCE_TOKEN").context("CONFORMANCE_TOKEN is not set")?;
     let bearer: HeaderValue = format!("Bearer {token}").parse()?;
-    let Prepared {
+    let http_settings = http.settings(&options, false)?;
+    let HttpServerParts {
         server,
         auth,
         settings,
+        shared,
         sandbox,
         ..
-    } = http.prepare(&options, false).await?;
+    } = HttpServerParts::build(options.app_settings()?, http_settings).await?;
     // It calls tools it has never seen with arguments it made up.
     ensure!(sandbox.is_some(), "the suite may only meet the sandbox");
 
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
-    let judged = router(Layered::new(server)?, auth, &settings, &Stop::default());
+    let stop = Stop::default();
+    let judged = router(Layered::new(server)?, auth, &settings, &shared, &stop);
     let with_token = middleware::from_fn(move |mut request: Request, next: Next| {
         request
             .headers_mut()

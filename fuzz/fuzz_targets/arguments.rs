@@ -7,7 +7,13 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::Catalog;
-use portkey_mcp::{mcp::{surface, reply::{MAX_ERROR_BYTES, words}}, pipeline::CallError};
+use portkey_mcp::{
+    mcp::{
+        reply::{MAX_ERROR_BYTES, words},
+        surface,
+    },
+    pipeline::CallError,
+};
 use portkey_operation::{InputError, JsonMap, UnknownFields, ValidationOptions, effort};
 use serde_json::Value;
 
@@ -22,9 +28,15 @@ const MAX_BYTES: usize = 1 << 20;
 /// Two bytes choose the tool, one what becomes of unknown fields, one how far the rest, which is JSON, swells.
 fn parts(data: &[u8]) -> Option<(usize, UnknownFields, usize, JsonMap)> {
     let (head, text) = data.split_at_checked(4)?;
-    let [high, low, mode, times] = head else { return None };
+    let [high, low, mode, times] = head else {
+        return None;
+    };
     let tool = usize::from(*high) << 8 | usize::from(*low);
-    let modes = [UnknownFields::Warn, UnknownFields::Deny, UnknownFields::Allow];
+    let modes = [
+        UnknownFields::Warn,
+        UnknownFields::Deny,
+        UnknownFields::Allow,
+    ];
     let mode = modes.get(usize::from(*mode) % modes.len()).copied()?;
     match serde_json::from_slice(text).ok()? {
         Value::Object(args) => Some((tool, mode, 1 << (times % 14), args)),
@@ -83,15 +95,31 @@ fn swollen(value: &Value, times: usize, left: &mut Left) -> Value {
 }
 
 fn is_told_shortly(error: InputError) {
-    assert!(error.problems().iter().count() <= 20, "more problems are told than may be");
+    assert!(
+        error.problems().iter().count() <= 20,
+        "more problems are told than may be"
+    );
     let told = words(&CallError::Input(error.clone()));
-    assert!(told.len() <= MAX_ERROR_BYTES, "an error has {} bytes", told.len());
-    assert_eq!(told, error.to_string(), "problems are not bounded by themselves");
+    assert!(
+        told.len() <= MAX_ERROR_BYTES,
+        "an error has {} bytes",
+        told.len()
+    );
+    assert_eq!(
+        told,
+        error.to_string(),
+        "problems are not bounded by themselves"
+    );
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((tool, unknown_fields, times, args)) = parts(data) else { return };
-    let mut left = Left { values: MAX_VALUES, bytes: MAX_BYTES };
+    let Some((tool, unknown_fields, times, args)) = parts(data) else {
+        return;
+    };
+    let mut left = Left {
+        values: MAX_VALUES,
+        bytes: MAX_BYTES,
+    };
     let args = match swollen(&Value::Object(args), times, &mut left) {
         Value::Object(args) => args,
         _ => return,
@@ -105,7 +133,10 @@ fuzz_target!(|data: &[u8]| {
             None => return,
         },
     };
-    let options = ValidationOptions { unknown_fields, ..ValidationOptions::default() };
+    let options = ValidationOptions {
+        unknown_fields,
+        ..ValidationOptions::default()
+    };
     let before = effort::total();
     let outcome = published.validate(args, &options);
     let effort = effort::total() - before;
@@ -115,8 +146,15 @@ fuzz_target!(|data: &[u8]| {
         Ok(passed) => {
             let bytes: usize = passed.warnings.iter().map(String::len).sum();
             assert!(bytes <= MAX_ERROR_BYTES, "warnings of {bytes} bytes");
-            assert!(passed.unknown.len() <= 1_100, "{} unknown", passed.unknown.len());
-            assert!(passed.unknown.iter().all(|path| path.len() < 300), "a path is long");
+            assert!(
+                passed.unknown.len() <= 1_100,
+                "{} unknown",
+                passed.unknown.len()
+            );
+            assert!(
+                passed.unknown.iter().all(|path| path.len() < 300),
+                "a path is long"
+            );
             published.redacted(passed.args.clone());
             if let Err(error) = published.lay_out(passed.args) {
                 is_told_shortly(error);

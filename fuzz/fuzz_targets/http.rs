@@ -52,7 +52,9 @@ const FRAMING: [HeaderName; 6] = [
 ];
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&flags, rest)) = input.split_first() else { return };
+    let Some((&flags, rest)) = input.split_first() else {
+        return;
+    };
     run(async {
         let router = router(flags & BY_TOKEN != 0);
         if flags & RAW != 0 {
@@ -95,8 +97,14 @@ async fn raw(router: &Router, input: &[u8]) {
     };
     // Open streams are kept alive for ever.
     _ = timeout(NEVER * 2, async { tokio::join!(writing, reading) }).await;
-    assert!(closed || !output.is_empty(), "neither an answer nor a close");
-    assert!(output.is_empty() || output.starts_with(b"HTTP/1."), "no answer, but something else");
+    assert!(
+        closed || !output.is_empty(),
+        "neither an answer nor a close"
+    );
+    assert!(
+        output.is_empty() || output.starts_with(b"HTTP/1."),
+        "no answer, but something else"
+    );
     check_secrets(&output, input);
 }
 
@@ -104,16 +112,25 @@ async fn raw(router: &Router, input: &[u8]) {
 async fn messages(router: &Router, input: &[u8], flags: u8) {
     let mut session = HeaderValue::from_static("none");
     for message in input.split(|byte| *byte == 0x1e).take(8) {
-        let Some(mut request) = read(message, &session) else { continue };
+        let Some(mut request) = read(message, &session) else {
+            continue;
+        };
         if flags & CREDENTIAL != 0 {
             let (name, value) = match flags & BY_TOKEN != 0 {
                 true => (header::AUTHORIZATION, format!("Bearer {TOKEN}")),
-                false => (HeaderName::from_static("x-portkey-api-key"), TOKEN.to_owned()),
+                false => (
+                    HeaderName::from_static("x-portkey-api-key"),
+                    TOKEN.to_owned(),
+                ),
             };
-            request.headers_mut().insert(name, value.try_into().expect("a header"));
+            request
+                .headers_mut()
+                .insert(name, value.try_into().expect("a header"));
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let Some((head, body)) = exchange(router, request).await else { continue };
+        let Some((head, body)) = exchange(router, request).await else {
+            continue;
+        };
         check_secrets(&body, input);
         for value in head.headers.values() {
             check_secrets(value.as_bytes(), input);
@@ -141,8 +158,12 @@ fn read(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("localhost"));
     for line in lines {
-        let Some((name, value)) = halves(line, b':') else { continue };
-        let Ok(name) = HeaderName::from_bytes(name) else { continue };
+        let Some((name, value)) = halves(line, b':') else {
+            continue;
+        };
+        let Ok(name) = HeaderName::from_bytes(name) else {
+            continue;
+        };
         let value = match value.trim_ascii() {
             b"@" => session.clone(),
             value => HeaderValue::from_bytes(value).ok()?,
@@ -153,9 +174,15 @@ fn read(message: &[u8], session: &HeaderValue) -> Option<Request<Full<Bytes>>> {
             headers.append(name, value);
         }
     }
-    let method = Method::from_bytes(method).ok().filter(|method| *method != Method::CONNECT)?;
+    let method = Method::from_bytes(method)
+        .ok()
+        .filter(|method| *method != Method::CONNECT)?;
     let body = Full::new(Bytes::copy_from_slice(body));
-    let mut request = Request::builder().method(method).uri(target).body(body).ok()?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
+        .body(body)
+        .ok()?;
     *request.headers_mut() = headers;
     Some(request)
 }
@@ -168,7 +195,9 @@ fn halves(line: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 /// The answer, as much of it as comes; nothing where the server hung up instead.
 async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Parts, Vec<u8>)> {
     let io = TokioIo::new(connect(router));
-    let (mut sender, connection) = client::conn::http1::handshake(io).await.expect("a handshake");
+    let (mut sender, connection) = client::conn::http1::handshake(io)
+        .await
+        .expect("a handshake");
     tokio::spawn(connection);
     let answer = timeout(NEVER, sender.send_request(request)).await;
     let answer = match answer.expect("neither an answer nor a close") {
@@ -184,7 +213,9 @@ async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Par
     // comes without a pause once this one is ahead.
     let whole = async {
         for _ in 0..MOST_FRAMES {
-            let Some(Ok(frame)) = body.frame().await else { return };
+            let Some(Ok(frame)) = body.frame().await else {
+                return;
+            };
             bytes.extend(frame.into_data().unwrap_or_default());
         }
     };
@@ -195,11 +226,22 @@ async fn exchange(router: &Router, request: Request<Full<Bytes>>) -> Option<(Par
 /// A refusal is something that clients can show.
 fn check_refusal(head: &Parts, body: &[u8]) {
     let shown = String::from_utf8_lossy(body);
-    let media = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    assert_eq!(media, Some(&b"application/json"[..]), "{}: {shown}", head.status);
+    let media = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
+    assert_eq!(
+        media,
+        Some(&b"application/json"[..]),
+        "{}: {shown}",
+        head.status
+    );
     let body: Value = serde_json::from_slice(body).expect("a refusal is JSON");
     assert_eq!(body["jsonrpc"], "2.0", "{shown}");
-    assert!(body["error"]["code"].is_i64() && body["error"]["message"].is_string(), "{shown}");
+    assert!(
+        body["error"]["code"].is_i64() && body["error"]["message"].is_string(),
+        "{shown}"
+    );
 }
 
 /// Nothing that only the server or the header knows comes back.

@@ -16,9 +16,21 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use portkey_api::catalog::{Catalog, Entry};
-use portkey_mcp::{pipeline::{dry_run, Call, Dispatcher, Record}, mcp::reply, observability::{audit::{Audit, Settings as AuditSettings, SyncPolicy, Target}, request::Arrival}, upstream::{Addresses, Client, Retries, Settings}, auth::principal::Principal, security::secrets::{Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted}};
-use portkey_operation::{Effect, JsonMap, ValidationOptions};
+use portkey_mcp::{
+    auth::principal::Principal,
+    mcp::reply,
+    observability::{
+        audit::{Audit, Settings as AuditSettings, SyncPolicy, Target},
+        request::Arrival,
+    },
+    pipeline::{Call, Dispatcher, Record, dry_run},
+    security::secrets::{
+        Allowed, Caller, Delivery, References, Secrets, learn, mask, mask_line, redacted,
+    },
+    upstream::{Addresses, Client, Retries, Settings},
+};
 use portkey_mcp_fuzz::{KEY, credentials};
+use portkey_operation::{Effect, JsonMap, ValidationOptions};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -64,8 +76,9 @@ const WORDS: [&str; 32] = [
     "error",
     "details",
 ];
-const MARKS: [&str; 16] =
-    [".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "\u{200b}", "ü"];
+const MARKS: [&str; 16] = [
+    ".", "[", "]", "/", "~", "~1", "\"", "'", "[0]", "[]", " ", "\\", "`", "-", "\u{200b}", "ü",
+];
 /// Names that say what is below, wherever they stand.
 const TELLING: [&str; 8] = [
     "client_secret",
@@ -95,7 +108,9 @@ struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
     fn byte(&mut self) -> usize {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         usize::from(*first)
     }
@@ -111,7 +126,13 @@ impl Choices<'_> {
             4..=6 => {
                 let parts = 1 + form / 64;
                 (0..parts)
-                    .map(|i| if i % 2 == 0 { *self.of(&WORDS) } else { *self.of(&MARKS) })
+                    .map(|i| {
+                        if i % 2 == 0 {
+                            *self.of(&WORDS)
+                        } else {
+                            *self.of(&MARKS)
+                        }
+                    })
                     .collect()
             }
             _ => "x".repeat(form / 3) + *self.of(&WORDS),
@@ -128,10 +149,12 @@ impl Choices<'_> {
     /// Any value, of no more than so many levels.
     fn value(&mut self, depth: usize) -> Value {
         match self.byte() % 9 {
-            0 | 1 if depth > 0 => {
-                (0..self.byte() % 4).map(|_| (self.name(), self.value(depth - 1))).collect()
-            }
-            2 if depth > 0 => (0..self.byte() % 4).map(|_| self.value(depth - 1)).collect(),
+            0 | 1 if depth > 0 => (0..self.byte() % 4)
+                .map(|_| (self.name(), self.value(depth - 1)))
+                .collect(),
+            2 if depth > 0 => (0..self.byte() % 4)
+                .map(|_| self.value(depth - 1))
+                .collect(),
             3 => json!(self.byte()),
             4 => json!(self.byte() % 2 == 0),
             5 => Value::Null,
@@ -207,7 +230,11 @@ fn at_path(path: &str, value: Value, choices: &mut Choices<'_>) -> Value {
     if step == "*" {
         return json!({ choices.name(): value });
     }
-    let below = if rest.is_empty() { value } else { at_path(rest, value, choices) };
+    let below = if rest.is_empty() {
+        value
+    } else {
+        at_path(rest, value, choices)
+    };
     match step.strip_suffix("[]") {
         Some(name) => json!({ name: [below] }),
         None => json!({ step: below }),
@@ -223,8 +250,18 @@ fn merge(into: &mut Value, from: Value) {
 /// Fails if a secret is in what is shown.
 fn assert_hidden(what: &str, shown: &str) {
     let plain = shown.replace("\\\\", "\\");
-    for secret in [PLANTED, "731904482615", KEY, OWN_NUMBER, "own/key", "own%2Fkey"] {
-        assert!(!shown.contains(secret) && !plain.contains(secret), "{what}: {secret} in {shown}");
+    for secret in [
+        PLANTED,
+        "731904482615",
+        KEY,
+        OWN_NUMBER,
+        "own/key",
+        "own%2Fkey",
+    ] {
+        assert!(
+            !shown.contains(secret) && !plain.contains(secret),
+            "{what}: {secret} in {shown}"
+        );
     }
 }
 
@@ -304,10 +341,13 @@ fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
                     choices.within(named)
                 }
             };
-            place.iter().rev().fold(secret, |below, step| match step.as_str() {
-                "[]" => json!([below]),
-                name => json!({ name: below }),
-            })
+            place
+                .iter()
+                .rev()
+                .fold(secret, |below, step| match step.as_str() {
+                    "[]" => json!([below]),
+                    name => json!({ name: below }),
+                })
         }
         1 => json!({ choices.name(): choices.own() }),
         _ => {
@@ -315,8 +355,11 @@ fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
             json!({ "unheard_of": choices.within(named) })
         }
     };
-    let mut args: JsonMap =
-        entry.operation.placeholders().map(|name| (name.to_owned(), json!("x"))).collect();
+    let mut args: JsonMap = entry
+        .operation
+        .placeholders()
+        .map(|name| (name.to_owned(), json!("x")))
+        .collect();
     if let Value::Object(planted) = planted {
         args.extend(planted);
     }
@@ -328,20 +371,39 @@ fn arguments(entry: &Entry, choices: &mut Choices<'_>) {
     );
     let mut stored = choices.value(3);
     merge(&mut stored, Value::Object(shown.clone()));
-    let (Ok(sent), Ok(told)) = (published.lay_out(args), published.lay_out(shown)) else { return };
-    let changes =
-        dry_run::changes(entry.operation, sent.body.as_ref(), told.body.as_ref(), Some(&stored));
-    let outlook = dry_run::Outlook { current: None, changes, ..dry_run::Outlook::default() };
+    let (Ok(sent), Ok(told)) = (published.lay_out(args), published.lay_out(shown)) else {
+        return;
+    };
+    let changes = dry_run::changes(
+        entry.operation,
+        sent.body.as_ref(),
+        told.body.as_ref(),
+        Some(&stored),
+    );
+    let outlook = dry_run::Outlook {
+        current: None,
+        changes,
+        ..dry_run::Outlook::default()
+    };
     let report = dry_run::report(&told, &told.target, &outlook);
-    assert_hidden(&format!("{} of {before}", entry.operation.name()), &report.to_string());
+    assert_hidden(
+        &format!("{} of {before}", entry.operation.name()),
+        &report.to_string(),
+    );
 }
 
 static OPENED: LazyLock<Secrets> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("portkey-mcp-fuzz-mask-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("key"), "fetched from the folder").expect("a secret");
-    let allowed = Allowed { folders: vec![folder], ..Allowed::default() };
-    Secrets::new(Delivery::Inline, References::open(&allowed).expect("references"))
+    let allowed = Allowed {
+        folders: vec![folder],
+        ..Allowed::default()
+    };
+    Secrets::new(
+        Delivery::Inline,
+        References::open(&allowed).expect("references"),
+    )
 });
 
 /// What a reference is put into is masked where it is read back.
@@ -351,17 +413,27 @@ fn references(choices: &mut Choices<'_>) {
     let published = CATALOG.find("create-config").expect("a tool").published();
     let args = json!({ "name": "n", "config": document });
     let Value::Object(args) = args else { return };
-    let Ok(validated) = published.validate(args, &ValidationOptions::default()) else { return };
+    let Ok(validated) = published.validate(args, &ValidationOptions::default()) else {
+        return;
+    };
     let mut args = validated.args;
-    let caller = Caller { name: "local", is_local: true };
+    let caller = Caller {
+        name: "local",
+        is_local: true,
+    };
     if OPENED.fetch(published, caller, &mut args).is_err() {
         return;
     }
     // As after a restart, when nothing is known of it.
-    let stored = args["config"].to_string().replace("fetched from the folder", PLANTED);
+    let stored = args["config"]
+        .to_string()
+        .replace("fetched from the folder", PLANTED);
     let read = CATALOG.find("get-config").expect("a tool").operation;
     let document: Value = serde_json::from_str(&stored).expect("what was JSON");
-    for mut answer in [json!({ "config": stored }), json!({ "data": { "config": document } })] {
+    for mut answer in [
+        json!({ "config": stored }),
+        json!({ "data": { "config": document } }),
+    ] {
         mask(read, &mut answer);
         assert_hidden(&format!("config {stored}"), &answer.to_string());
     }
@@ -390,7 +462,10 @@ static SERVER: LazyLock<(Dispatcher, PathBuf)> = LazyLock::new(|| {
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(5),
         max_response_bytes: 1 << 20,
-        retries: Retries { most: 0, ..Retries::default() },
+        retries: Retries {
+            most: 0,
+            ..Retries::default()
+        },
         extra_roots: Vec::new(),
         proxies: false,
     };
@@ -421,15 +496,26 @@ fn called(entry: &Entry, choices: &mut Choices<'_>) {
         true => {
             let own = choices.own();
             let mut body = json!({ *choices.of(&["message", "error", "data", "errors"]): choices.within(own) });
-            merge(&mut body, json!({ "errorCode": KEY, "request_id": OWN_NUMBER }));
+            merge(
+                &mut body,
+                json!({ "errorCode": KEY, "request_id": OWN_NUMBER }),
+            );
             body
         }
         false => answer(entry, choices),
     };
-    *ANSWER.lock().expect("no panic") =
-        (if is_error { "400 Bad Request" } else { "200 OK" }, body.to_string());
-    let args: JsonMap =
-        operation.placeholders().map(|name| (name.to_owned(), json!("x"))).collect();
+    *ANSWER.lock().expect("no panic") = (
+        if is_error {
+            "400 Bad Request"
+        } else {
+            "200 OK"
+        },
+        body.to_string(),
+    );
+    let args: JsonMap = operation
+        .placeholders()
+        .map(|name| (name.to_owned(), json!("x")))
+        .collect();
     let mut record = Record::default();
     let (principal, arrival) = (Principal::local(credentials()), Arrival::local());
     let call = Call {
@@ -477,7 +563,10 @@ fn recorded(file: &PathBuf) -> String {
 fuzz_target!(|input: &[u8]| {
     // The fuzzer reads the secrets out of the comparisons with them.
     let text = String::from_utf8_lossy(input);
-    if ["planted", "7319", "8247", "own/", "own%"].iter().any(|part| text.contains(part)) {
+    if ["planted", "7319", "8247", "own/", "own%"]
+        .iter()
+        .any(|part| text.contains(part))
+    {
         return;
     }
     let mut choices = Choices(input);

@@ -14,7 +14,12 @@ use serde_json::Value;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::full);
 
-const TOOLS: [&str; 4] = ["get-config", "create-config", "update-config", "delete-config"];
+const TOOLS: [&str; 4] = [
+    "get-config",
+    "create-config",
+    "update-config",
+    "delete-config",
+];
 
 /// The first byte chooses the tool; the arguments come before a line of three hyphens, the policy behind it.
 fn parts(data: &[u8]) -> Option<(&'static str, Value, &str)> {
@@ -47,15 +52,31 @@ const fn passes(decision: &Decision) -> bool {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((tool, args, text)) = parts(data) else { return };
-    let Ok(policy) = Policy::parse("fuzz", text, &CATALOG) else { return };
-    let Some(before) = decided(&policy, tool, &args) else { return };
-    let denying = format!("{}\nall_tools: {{ limits: [{{ max: 0, window: day }}] }}", text.trim_end());
+    let Some((tool, args, text)) = parts(data) else {
+        return;
+    };
+    let Ok(policy) = Policy::parse("fuzz", text, &CATALOG) else {
+        return;
+    };
+    let Some(before) = decided(&policy, tool, &args) else {
+        return;
+    };
+    let denying = format!(
+        "{}\nall_tools: {{ limits: [{{ max: 0, window: day }}] }}",
+        text.trim_end()
+    );
     if let Ok(stricter) = Policy::parse("fuzz", &denying, &CATALOG) {
         let after = decided(&stricter, tool, &args);
-        assert!(after.is_some_and(|after| !passes(&after)), "a limit of nothing let something pass");
+        assert!(
+            after.is_some_and(|after| !passes(&after)),
+            "a limit of nothing let something pass"
+        );
     }
     // Asked again, it says the same, but for what was counted in between.
     let again = decided(&policy, tool, &args);
-    assert_eq!(again.as_ref().map(passes), Some(passes(&before)), "it says two things of one call");
+    assert_eq!(
+        again.as_ref().map(passes),
+        Some(passes(&before)),
+        "it says two things of one call"
+    );
 });

@@ -76,9 +76,9 @@ fn is_within(value: &Value, names: &[String]) -> bool {
     };
     match value {
         Value::Array(items) => items.iter().all(|item| is_within(item, names)),
-        Value::Object(map) => {
-            map.iter().all(|(other, inner)| !is_same(other, name) || is_within(inner, rest))
-        }
+        Value::Object(map) => map
+            .iter()
+            .all(|(other, inner)| !is_same(other, name) || is_within(inner, rest)),
         Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
             serde_json::from_str(text).is_ok_and(|inner: Value| is_within(&inner, names))
         }
@@ -88,7 +88,9 @@ fn is_within(value: &Value, names: &[String]) -> bool {
 
 /// Puts a value where the names lead, in one of the forms that an API may take.
 fn plant(into: &mut JsonMap, names: &[String], value: &Value, how: u8) {
-    let Some((name, rest)) = names.split_first() else { return };
+    let Some((name, rest)) = names.split_first() else {
+        return;
+    };
     let name = match how & 3 {
         1 => name.to_uppercase(),
         2 => format!("_{name}"),
@@ -96,7 +98,11 @@ fn plant(into: &mut JsonMap, names: &[String], value: &Value, how: u8) {
         _ => name.clone(),
     };
     // What changes more than the spelling is another name.
-    let name = if is_same(&name, &names[0]) { name } else { names[0].clone() };
+    let name = if is_same(&name, &names[0]) {
+        name
+    } else {
+        names[0].clone()
+    };
     let inner = match rest {
         [] => value.clone(),
         rest => {
@@ -141,24 +147,37 @@ fn passes(rule: &str, args: &JsonMap) -> Option<bool> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((how, path, args)) = parts(data) else { return };
+    let Some((how, path, args)) = parts(data) else {
+        return;
+    };
     let quoted = Value::from(path).to_string();
     let cap = format!("cap: {{ {quoted}: {MOST} }}");
-    let Some(is_let_by) = passes(&cap, &args) else { return };
-    let Some(names) = names(path) else { panic!("{path:?} is taken, and is no path") };
+    let Some(is_let_by) = passes(&cap, &args) else {
+        return;
+    };
+    let Some(names) = names(path) else {
+        panic!("{path:?} is taken, and is no path")
+    };
     let expected = is_within(&Value::Object(args.clone()), &names);
     assert_eq!(is_let_by, expected, "{path:?}: {args:?}");
     // Whatever else there is, a value that stands where the path leads is seen.
     let mut planted = args.clone();
     plant(&mut planted, &names, &json!(MOST + 1.0), how);
-    assert_eq!(passes(&cap, &planted), Some(false), "{path:?} {how}: {planted:?}");
+    assert_eq!(
+        passes(&cap, &planted),
+        Some(false),
+        "{path:?} {how}: {planted:?}"
+    );
     let condition = Value::from(format!("args.{}", names.join("."))).to_string();
     for (action, op) in [("evaluate", "lte"), ("approve", "gt"), ("dry_run", "gt")] {
         let rule = format!(
             "action: {action}, conditions: [{{ path: {condition}, op: {op}, value: {MOST} }}]"
         );
         let is_let_by = passes(&rule, &planted);
-        assert!(is_let_by != Some(true), "{action} {path:?} {how}: {planted:?}");
+        assert!(
+            is_let_by != Some(true),
+            "{action} {path:?} {how}: {planted:?}"
+        );
     }
     let mut answer = args;
     plant(&mut answer, &names, &json!(PLANTED), how);
@@ -168,6 +187,9 @@ fuzz_target!(|data: &[u8]| {
     if let Some(decision) = decided(&format!("redact: [{redacted}]"), &JsonMap::new()) {
         Decision::redact(&decision.redact, &mut answer);
         let names = names.iter().any(|name| name.contains(PLANTED));
-        assert!(names || !answer.to_string().contains(PLANTED), "{path:?} {how}: {answer}");
+        assert!(
+            names || !answer.to_string().contains(PLANTED),
+            "{path:?} {how}: {answer}"
+        );
     }
 });

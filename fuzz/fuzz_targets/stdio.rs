@@ -32,7 +32,9 @@ const PING: &str = "\n{\"jsonrpc\":\"2.0\",\"id\":\"still-there-7f3a\",\"method\
 const PINGED: &str = "still-there-7f3a";
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&flags, rest)) = input.split_first() else { return };
+    let Some((&flags, rest)) = input.split_first() else {
+        return;
+    };
     // The fuzzer reads the id out of the comparison with it.
     if contains(rest, PINGED) {
         return;
@@ -53,7 +55,10 @@ fuzz_target!(|input: &[u8]| {
         let reading = timeout(NEVER, pinged(answers, rest));
         let (_, pinged) = tokio::join!(writing, reading);
         // Before a proper opening even a ping need not be answered.
-        assert!(!opened || pinged.expect("neither an answer nor an end"), "the ping is lost");
+        assert!(
+            !opened || pinged.expect("neither an answer nor an end"),
+            "the ping is lost"
+        );
     });
 });
 
@@ -63,7 +68,10 @@ async fn pinged(answers: impl tokio::io::AsyncRead + Unpin, input: &[u8]) -> boo
     while let Ok(Some(line)) = lines.next_segment().await {
         let message: Value = serde_json::from_slice(&line).expect("a line of JSON");
         assert_eq!(message["jsonrpc"], "2.0", "{message}");
-        assert!(contains(input, KEY) || !contains(&line, KEY), "a secret came back");
+        assert!(
+            contains(input, KEY) || !contains(&line, KEY),
+            "a secret came back"
+        );
         if message["id"] == PINGED {
             return true;
         }

@@ -2,15 +2,27 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, LazyLock},
     path::Path,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use axum::{Extension, Router, extract::ConnectInfo};
 use portkey_api::catalog::Catalog;
 use portkey_file_watch::Watched;
-use portkey_mcp::{auth::{Auth, Changes, Tokens, principal::{Credentials, Key, KeySource, NoKey, Principal}}, pipeline::Dispatcher, observability::{metrics::Metrics, readiness::Readiness}, upstream::{Addresses, Client, Retries, Settings}, security::signed_state::Keyring, mcp::server::Server, transport::http::{self, Connections, SessionBounds, Stop, Unread}};
+use portkey_mcp::{
+    auth::{
+        Auth, Changes, Tokens,
+        principal::{Credentials, Key, KeySource, NoKey, Principal},
+    },
+    mcp::server::Server,
+    observability::metrics::Metrics,
+    pipeline::Dispatcher,
+    security::signed_state::Keyring,
+    transport::http::{self, Connections, SessionBounds, SharedParts, Stop, Unread},
+    upstream::{Addresses, Client, Retries, Settings},
+};
+use portkey_readiness::Readiness;
 use portkey_store::Store;
 
 /// The key that acts upstream. No answer may contain it.
@@ -38,7 +50,10 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         connect_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(2),
         max_response_bytes: 1 << 20,
-        retries: Retries { most: 0, ..Retries::default() },
+        retries: Retries {
+            most: 0,
+            ..Retries::default()
+        },
         extra_roots: Vec::new(),
         proxies: false,
     };
@@ -49,7 +64,12 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
 /// Runs to the end, on a clock that jumps to whatever is waited for.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().start_paused(true).build().expect("a runtime").block_on(future)
+    runtime
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(future)
 }
 
 /// The server for whoever started it.
@@ -83,7 +103,6 @@ pub fn router(by_token: bool) -> Router {
             head_bytes: 64 << 10,
             write_timeout: PATIENCE,
             unread: Unread::new(64 << 20),
-            metrics: Metrics::default(),
         },
         sessions: SessionBounds {
             ttl: PATIENCE * 100,
@@ -91,34 +110,47 @@ pub fn router(by_token: bool) -> Router {
             most: 8,
             most_of_principal: 4,
         },
-        callers: Changes::default(),
-        keys: Arc::new(Watched::fixed(Keyring::random().expect("randomness"))),
-        store: Store::memory(),
         tls: None,
         allow_unauthenticated: false,
         drain_delay: Duration::ZERO,
         grace: PATIENCE,
-        metrics: Metrics::default(),
         metrics_listen: None,
+    };
+    let shared = SharedParts {
+        callers: Changes::default(),
+        keys: Arc::new(Watched::fixed(Keyring::random().expect("randomness"))),
+        store: Store::memory(),
+        metrics: Metrics::default(),
         readiness: Readiness::default(),
     };
     let peer: SocketAddr = (Ipv4Addr::LOCALHOST, 50_000).into();
-    let router = http::router(SERVER.clone(), auth, &settings, &Stop::default());
+    let router = http::router(SERVER.clone(), auth, &settings, &shared, &Stop::default());
     router.layer(Extension(ConnectInfo(peer)))
 }
 
 /// Whether the bytes contain the words.
 pub fn contains(bytes: &[u8], words: &str) -> bool {
-    bytes.windows(words.len()).any(|window| window == words.as_bytes())
+    bytes
+        .windows(words.len())
+        .any(|window| window == words.as_bytes())
 }
 
 /// The key of the server for each upstream.
 pub fn credentials() -> Credentials {
     let key = Key::new(KeySource::Option, &KEY.into()).expect("a key");
-    Credentials { portkey: Some(key.clone()), enkrypt: Some(key), missing: NoKey::Server }
+    Credentials {
+        portkey: Some(key.clone()),
+        enkrypt: Some(key),
+        missing: NoKey::Server,
+    }
 }
 
 fn tokens() -> Tokens {
-    let tokens = Tokens::parse(TOKENS, Path::new(""), &Catalog::domains(), Some(&credentials()));
+    let tokens = Tokens::parse(
+        TOKENS,
+        Path::new(""),
+        &Catalog::domains(),
+        Some(&credentials()),
+    );
     tokens.expect("a token file").value
 }

@@ -1,291 +1,158 @@
-//! What the operator can set, and what is built from it.
+//! Builds the running parts of the server from plain settings.
 
+mod http;
 pub mod retention;
+mod watched_files;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
-use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use anyhow::Context;
 use portkey_api::catalog::Catalog;
-use portkey_bounded_file::{MAX_CONFIG_BYTES, MAX_KEY_BYTES, read_text, shown};
 use portkey_file_watch::Watched;
-use portkey_operation::Upstream;
+use portkey_operation::ValidationOptions;
+use portkey_policy::Policy;
+use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 use portkey_sandbox::{Faults, PinnedTime, Sandbox};
-use reqwest::{Certificate, Url};
-use secrecy::{ExposeSecret, SecretString};
-use tracing::warn;
+use portkey_store::Store;
+use reqwest::Certificate;
 
 use crate::{
-    auth::principal::{Credentials, Key, KeySource, NoKey},
-    cli::{AccessOptions, ArgumentOptions, AuditOptions, Guard, ResultOptions, SecretOptions},
+    auth::principal::{AccessModes, Credentials, Key, NoKey, Principal},
     http_client::network_error,
-    mcp::prompts::Library,
-    observability::readiness::{ComponentName, ComponentState, DegradedReason, Readiness},
-    pipeline::Dispatcher,
-    upstream::{Addresses, Client, Retries, Settings, http_client},
+    mcp::{prompts::Library, results::Results, server::Server, surface::Surface},
+    observability::{
+        audit::{self, Audit},
+        metrics::Metrics,
+    },
+    pipeline::{
+        Dispatcher,
+        approval::{Always, Approvals},
+    },
+    security::{secrets::Secrets, signed_state::Keyring},
+    transport::admin::Desk,
+    upstream::{self, Addresses, Client, Retries},
 };
 
-/// What each key is set with: a variable and an option, either of which a `_FILE` or `-file` follows.
-const PORTKEY_KEY: (&str, &str) = ("PORTKEY_API_KEY", "--api-key");
-const ENKRYPT_KEY: (&str, &str) = ("ENKRYPT_API_KEY", "--enkrypt-api-key");
+pub use self::http::{AuthSettings, HttpServerParts, HttpSettings, StoreSettings};
 
-/// Options that every subcommand takes.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Portkey")]
-pub struct Options {
-    /// Portkey API key. Prefer the variable or --api-key-file: other users can read command lines.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_API_KEY",
-        hide_env_values = true,
-        value_name = "KEY"
-    )]
-    api_key: Option<SecretString>,
-    /// File that holds the Portkey API key.
-    #[arg(long, global = true, env = "PORTKEY_API_KEY_FILE", value_name = "FILE")]
-    api_key_file: Option<PathBuf>,
-    /// Address of the Admin API; a self-hosted control plane has its own, ending in /v1.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_BASE_URL",
-        value_name = "URL",
-        default_value = "https://api.portkey.ai/v1",
-        value_parser = base_url
-    )]
-    base_url: Url,
-    /// Address of the inference gateway, where it is not that of the Admin API.
-    #[arg(long, global = true, env = "PORTKEY_GATEWAY_URL", value_name = "URL", value_parser = base_url)]
-    gateway_url: Option<Url>,
-    /// Address of the MCP registry, where the Admin API is not Portkey's own.
-    #[arg(long, global = true, env = "PORTKEY_REGISTRY_URL", value_name = "URL", value_parser = base_url)]
-    registry_url: Option<Url>,
-    /// Enkrypt AI API key, for its MCP gateway; without it those tools are off. Prefer the variable or the
-    /// file here, too.
-    #[arg(
-        long,
-        global = true,
-        env = "ENKRYPT_API_KEY",
-        hide_env_values = true,
-        value_name = "KEY",
-        help_heading = "Enkrypt AI"
-    )]
-    enkrypt_api_key: Option<SecretString>,
-    /// File that holds the Enkrypt AI API key.
-    #[arg(
-        long,
-        global = true,
-        env = "ENKRYPT_API_KEY_FILE",
-        value_name = "FILE",
-        help_heading = "Enkrypt AI"
-    )]
-    enkrypt_api_key_file: Option<PathBuf>,
-    /// Address of Enkrypt AI's API.
-    #[arg(
-        long,
-        global = true,
-        env = "ENKRYPT_BASE_URL",
-        value_name = "URL",
-        default_value = "https://api.enkryptai.com",
-        value_parser = base_url,
-        help_heading = "Enkrypt AI"
-    )]
-    enkrypt_base_url: Url,
-    /// Bound on a whole call, repetitions included, in seconds.
-    #[arg(long, global = true, env = "PORTKEY_MCP_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    timeout: Duration,
-    /// Bound on connecting, in seconds.
-    #[arg(long, global = true, env = "PORTKEY_MCP_CONNECT_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
-    connect_timeout: Duration,
-    /// How often a call that may be repeated is, after 429, 502, 503, 504 or a lost connection.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_MCP_RETRIES",
-        value_name = "N",
-        default_value = "3"
-    )]
-    retries: usize,
-    /// Bound on an answer, in bytes.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_MCP_MAX_RESPONSE_BYTES",
-        value_name = "BYTES",
-        default_value = "10485760"
-    )]
-    max_response_bytes: usize,
-    /// PEM file of certificate authorities to trust beside the system's.
-    #[arg(long, global = true, env = "PORTKEY_MCP_CA_FILE", value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    /// Work on an embedded Portkey that lives in memory: no account, no network. A key such as
-    /// sandbox-workspace-ws-research says which kind of key to play; see docs/sandbox.md.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_MCP_SANDBOX",
-        value_parser = BoolishValueParser::new(),
-        help_heading = "Sandbox"
-    )]
-    sandbox: bool,
-    /// Faults the sandbox injects, such as 429:0.2,503:0.1,latency:50ms,seed:7.
-    #[arg(long, global = true, env = "PORTKEY_MCP_SANDBOX_FAULTS", value_name = "FAULTS", default_value = "", hide_default_value = true, value_parser = faults, help_heading = "Sandbox")]
-    pub(crate) sandbox_faults: Faults,
-    /// Pins the sandbox's clock at a moment, such as 2026-05-31T12:00:00Z: it moves by one second with each
-    /// write, and the same calls get the same answers. Otherwise the clock is the machine's.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_MCP_SANDBOX_NOW",
-        value_name = "RFC3339",
-        help_heading = "Sandbox"
-    )]
-    pub(crate) sandbox_now: Option<PinnedTime>,
-    /// What to log: error, warn, info, debug, trace, or targets such as warn,portkey_mcp=debug.
-    #[arg(
-        long,
-        global = true,
-        env = "RUST_LOG",
-        value_name = "LEVEL",
-        default_value = "info",
-        help_heading = "Logging"
-    )]
-    pub(crate) log_level: String,
-    /// How to log; always to standard error.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_MCP_LOG_FORMAT",
-        default_value = "text",
-        help_heading = "Logging"
-    )]
-    pub(crate) log_format: LogFormat,
-    #[command(flatten)]
-    secrets: SecretOptions,
-    /// Split the list of tools into pages of this many; one page when left out.
-    #[arg(long, global = true, env = "PORTKEY_MCP_TOOLS_PAGE", value_name = "N", help_heading = "Tools", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) tools_page: Option<u16>,
-    /// Folder of Markdown files with prompts of your own; takes effect whenever they change. docs/prompts.md
-    /// says how to write one.
-    #[arg(
-        long,
-        global = true,
-        env = "PORTKEY_MCP_PROMPTS",
-        value_name = "DIR",
-        help_heading = "Prompts"
-    )]
-    prompts: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) guard: Guard,
-    #[command(flatten)]
-    pub(crate) access: AccessOptions,
-    #[command(flatten)]
-    pub(crate) arguments: ArgumentOptions,
-    #[command(flatten)]
-    pub(crate) audit: AuditOptions,
-    #[command(flatten)]
-    pub(crate) results: ResultOptions,
-    /// The state of what the server depends on.
-    #[arg(skip)]
-    pub(crate) readiness: Readiness,
+/// Upstreams that calls go to, with the keys of the process.
+#[derive(Debug)]
+pub enum Backend {
+    /// Portkey and Enkrypt AI over the network.
+    Live {
+        /// Address of each host.
+        addresses: Addresses,
+        /// Keys of the process; none where callers bring theirs.
+        credentials: Credentials,
+    },
+    /// The embedded sandbox.
+    Sandbox {
+        /// Faults to inject.
+        faults: Faults,
+        /// Pinned time of its clock; the machine's clock if none.
+        now: Option<PinnedTime>,
+        /// Key that acts on it, which selects the kind of key to simulate.
+        key: Key,
+    },
 }
 
-/// What the options make.
+/// Settings of everything that carries out calls, on any transport.
 #[derive(Debug)]
-pub struct Built {
+pub struct AppSettings {
+    /// Upstreams that calls go to.
+    pub backend: Backend,
+    /// Maximum time to open a connection to an upstream.
+    pub connect_timeout: Duration,
+    /// Maximum time of a call, retries included.
+    pub timeout: Duration,
+    /// Maximum size of an upstream response, in bytes.
+    pub max_response_bytes: usize,
+    /// Maximum number of retries of a request.
+    pub max_retries: usize,
+    /// Certificate authorities to trust beside the system's.
+    pub extra_roots: Vec<Certificate>,
+    /// Operations on offer.
+    pub catalog: Catalog,
+    /// Tools that the operator leaves on offer.
+    pub tool_filter: AccessModes,
+    /// Rules for reading arguments.
+    pub validation: ValidationOptions,
+    /// Treatment of secrets in answers and arguments.
+    pub secrets: Secrets,
+    /// Answers writes with a preview instead of sending them.
+    pub dry_run: bool,
+    /// Kinds of calls that always need approval.
+    pub approval_defaults: Always,
+    /// Policy file, if any.
+    pub policy_file: Option<PathBuf>,
+    /// Audit log, if any.
+    pub audit: Option<audit::Settings>,
+    /// States of the components that the server depends on.
+    pub readiness: Readiness,
+}
+
+/// Running parts that carry out calls.
+#[derive(Debug)]
+pub struct AppContext {
     /// Carries out calls.
     pub dispatcher: Dispatcher,
-    /// The keys of the process itself.
+    /// Keys of the process itself.
     pub credentials: Credentials,
-    /// The sandbox, if one is wanted; it stops when it is dropped.
+    /// The embedded sandbox, if it is in use; it stops when this is dropped.
     pub sandbox: Option<Sandbox>,
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum LogFormat {
-    /// For reading.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-impl Options {
-    /// The bound on a whole call.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Builds what carries out calls, and starts the sandbox if one is wanted.
+impl AppSettings {
+    /// Starts the sandbox if it is in use, reads the policy, opens the audit log, and builds the dispatcher.
     ///
     /// # Errors
-    /// An option does not hold: a file that cannot be read, a key that cannot stand in a header.
-    pub async fn build(&self) -> anyhow::Result<Built> {
-        let (addresses, credentials, sandbox) = if self.sandbox {
-            let here = ([127, 0, 0, 1], 0).into();
-            let sandbox = Sandbox::start_at(here, self.sandbox_faults.clone(), self.sandbox_now)
-                .await
-                .context("cannot start the sandbox")?;
-            // Whatever real keys and addresses are configured stay out of it.
-            let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
-            let key = self.sandbox_key()?;
-            let (portkey, enkrypt) = (Some(key.clone()), Some(key));
-            (
+    /// Returns an error if the sandbox cannot listen, a proxy variable is invalid, or the policy file or the
+    /// audit log cannot be used.
+    pub async fn build(self) -> anyhow::Result<AppContext> {
+        let (addresses, credentials, sandbox) = match self.backend {
+            Backend::Live {
                 addresses,
-                Credentials {
-                    portkey,
-                    enkrypt,
+                credentials,
+            } => (addresses, credentials, None),
+            Backend::Sandbox { faults, now, key } => {
+                let sandbox = Sandbox::start_at(([127, 0, 0, 1], 0).into(), faults, now)
+                    .await
+                    .context("cannot start the sandbox")?;
+                let addresses = Addresses::all_at(&sandbox.base_url().parse()?);
+                let credentials = Credentials {
+                    portkey: Some(key.clone()),
+                    enkrypt: Some(key),
                     missing: NoKey::Server,
-                },
-                Some(sandbox),
-            )
-        } else {
-            let portkey = read_key(
-                PORTKEY_KEY,
-                self.api_key.as_ref(),
-                self.api_key_file.as_deref(),
-            )?;
-            let (given, file) = (
-                self.enkrypt_api_key.as_ref(),
-                self.enkrypt_api_key_file.as_deref(),
-            );
-            let enkrypt = read_key(ENKRYPT_KEY, given, file)?;
-            let credentials = Credentials {
-                portkey,
-                enkrypt,
-                missing: NoKey::Server,
-            };
-            (self.addresses()?, credentials, None)
+                };
+                (addresses, credentials, Some(sandbox))
+            }
         };
         if sandbox.is_none() {
             network_error::check_proxies()?;
         }
-        let settings = Settings {
+        let client = Client::new(upstream::Settings {
             addresses,
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
             max_response_bytes: self.max_response_bytes,
             retries: Retries {
-                most: self.retries,
+                most: self.max_retries,
                 ..Retries::default()
             },
-            extra_roots: self.extra_roots()?,
+            extra_roots: self.extra_roots,
             proxies: sandbox.is_none(),
-        };
-        let now = self
-            .sandbox_now
-            .filter(|_| self.sandbox)
-            .map(PinnedTime::unix);
-        let dispatcher = Dispatcher::new(self.catalog()?, Client::new(settings))
-            .narrowed(self.access.modes()?)
-            .with_validation(self.arguments.validation(now))
-            .guarding(self.secrets.build()?);
-        let mut dispatcher = self.guard.over(dispatcher)?;
-        if let Some(audit) = self.audit.start()? {
+        });
+        let mut dispatcher = Dispatcher::new(self.catalog, client)
+            .narrowed(self.tool_filter)
+            .with_validation(self.validation)
+            .guarding(self.secrets)
+            .dry_run(self.dry_run)
+            .approving(self.approval_defaults);
+        if let Some(file) = &self.policy_file {
+            dispatcher = dispatcher.under(Policy::watched(file)?);
+        }
+        if let Some(settings) = self.audit {
+            let audit = Audit::start(settings)?;
             let is_failing = audit.failure();
             let state = move || match is_failing() {
                 true => ComponentState::degraded(DegradedReason::CannotBeWritten),
@@ -294,231 +161,117 @@ impl Options {
             self.readiness.watch(ComponentName::AuditLog, state);
             dispatcher = dispatcher.audited(audit);
         }
-        Ok(Built {
+        Ok(AppContext {
             dispatcher,
             credentials,
             sandbox,
         })
     }
+}
 
-    /// The key that acts on the embedded sandbox: the one that is set if it is one of the sandbox's, which
-    /// says what kind of key to play. A real one stays out of it.
+/// Settings of the MCP server.
+#[derive(Debug)]
+pub struct McpSettings {
+    /// Number of tools on a page of the list; one page if none.
+    pub tools_page: Option<usize>,
+    /// Form in which operations are listed.
+    pub surface: Surface,
+    /// Form of results.
+    pub results: Results,
+    /// Prompts on offer beside those built in.
+    pub prompts: Option<Watched<Library>>,
+}
+
+impl McpSettings {
+    fn build(self, dispatcher: Arc<Dispatcher>, metrics: Metrics) -> Server {
+        Server::new(dispatcher, self.tools_page)
+            .measured(metrics)
+            .on_surface(self.surface)
+            .showing(self.results)
+            .prompting(self.prompts)
+    }
+}
+
+/// Settings of approvals by humans.
+#[derive(Clone, Debug)]
+pub struct ApprovalSettings {
+    /// Maximum time that a call waits for approval.
+    pub timeout: Duration,
+    /// Loopback address of the approval server; it does not run without.
+    pub listen: Option<SocketAddr>,
+    /// File that gets the address and a token of the approval server.
+    pub file: Option<PathBuf>,
+}
+
+impl ApprovalSettings {
+    /// Builds what asks humans, and starts the approval server if it has an address. Replicas share keys and
+    /// store.
     ///
     /// # Errors
-    /// A key of the sandbox's has another form than a key, or the file that may hold one cannot be read.
-    fn sandbox_key(&self) -> anyhow::Result<Key> {
-        let given = match (&self.api_key, &self.api_key_file) {
-            (Some(key), _) => key.expose_secret().to_owned(),
-            (None, Some(file)) => read_text(file, MAX_KEY_BYTES)
-                .with_context(|| format!("cannot read the key file {}", shown(file)))?,
-            (None, None) => String::new(),
-        };
-        // In quotes, or with a word before it, it is one of the sandbox's all the same.
-        match given.contains(portkey_sandbox::KEY_PREFIX) {
-            true => read_key(
-                PORTKEY_KEY,
-                self.api_key.as_ref(),
-                self.api_key_file.as_deref(),
-            )?
-            .context("there is no key"),
-            false => Ok(Key::new(KeySource::Sandbox, &portkey_sandbox::KEY.into())?),
-        }
+    /// Returns an error if the address is not free or not loopback, or the file cannot be written.
+    pub fn build(
+        &self,
+        keys: Arc<Watched<Keyring>>,
+        store: Store,
+    ) -> anyhow::Result<(Arc<Approvals>, Option<Desk>)> {
+        let approvals = Arc::new(Approvals::new(keys, store, self.timeout));
+        let server = self
+            .listen
+            .map(|listen| Desk::open(listen, self.file.as_deref(), approvals.clone()))
+            .transpose()?;
+        Ok((approvals, server))
     }
 
-    /// What a client of other servers than the upstreams is built from: same authorities, same proxies.
+    /// Builds the same for a process that shares nothing with others.
     ///
     /// # Errors
-    /// The file of authorities cannot be read.
-    pub fn http(&self) -> anyhow::Result<reqwest::ClientBuilder> {
-        let us = concat!("portkey-mcp/", env!("CARGO_PKG_VERSION"));
-        Ok(http_client()
-            .user_agent(us)
-            .tls_certs_merge(self.extra_roots()?))
+    /// As [`build`](Self::build), and if the system has no random numbers.
+    pub fn build_alone(&self) -> anyhow::Result<(Arc<Approvals>, Option<Desk>)> {
+        self.build(
+            Arc::new(Watched::fixed(Keyring::random()?)),
+            Store::memory(),
+        )
     }
+}
 
-    /// Makes sure that this process has no key of its own: its clients' keys act, and none else.
+/// Running parts of a server for the one caller who started the process.
+#[derive(Debug)]
+pub struct LocalServerParts {
+    /// Answers requests.
+    pub server: Server,
+    /// The embedded sandbox, if it is in use; it stops when this is dropped.
+    pub sandbox: Option<Sandbox>,
+    /// The approval server, if it has an address; it stops when this is dropped.
+    pub approval_server: Option<Desk>,
+}
+
+impl LocalServerParts {
+    /// Builds the parts. Metrics are recorded if they are exported.
     ///
     /// # Errors
-    /// One is set.
-    pub fn demand_keyless(&self) -> anyhow::Result<()> {
-        let set = [
-            (self.api_key.is_some(), PORTKEY_KEY.0),
-            (self.api_key_file.is_some(), "PORTKEY_API_KEY_FILE"),
-            (self.enkrypt_api_key.is_some(), ENKRYPT_KEY.0),
-            (self.enkrypt_api_key_file.is_some(), "ENKRYPT_API_KEY_FILE"),
-        ];
-        match set.into_iter().find(|(set, _)| *set) {
-            Some((_, name)) => bail!(
-                "{name} (or its option) is set, but with this --auth the server acts with its clients' \
-                 keys alone. Unset it, so that no request can ever use it by mistake"
-            ),
-            None => Ok(()),
-        }
-    }
-
-    /// The prompts on offer where there are others than those built in.
-    ///
-    /// # Errors
-    /// An own one does not hold.
-    pub fn prompts(&self) -> anyhow::Result<Option<Watched<Library>>> {
-        self.prompts.as_deref().map(Library::follow).transpose()
-    }
-
-    /// The operations on offer: Enkrypt AI's only where they can be called.
-    ///
-    /// # Errors
-    /// The words to show them with cannot be read, or used.
-    pub fn catalog(&self) -> anyhow::Result<Catalog> {
-        let enkrypt = self.enkrypt_api_key.is_some() || self.enkrypt_api_key_file.is_some();
-        let whole = Catalog::presented(self.access.presentation()?);
-        Ok(if enkrypt || self.sandbox {
-            whole
-        } else {
-            whole.without(Upstream::Enkrypt)
+    /// As [`AppSettings::build`] and [`ApprovalSettings::build`].
+    pub async fn build(
+        app: AppSettings,
+        mcp: McpSettings,
+        approval: &ApprovalSettings,
+        exports_metrics: bool,
+    ) -> anyhow::Result<Self> {
+        let readiness = app.readiness.clone();
+        let context = app.build().await?;
+        let metrics = Metrics::on_if(exports_metrics).with_readiness(&readiness);
+        let (approvals, approval_server) = approval.build_alone()?;
+        let dispatcher = context
+            .dispatcher
+            .measured(metrics.clone())
+            .asking(approvals);
+        let server = mcp
+            .build(Arc::new(dispatcher), metrics)
+            .for_local(Principal::local(context.credentials));
+        watched_files::report(&readiness);
+        Ok(Self {
+            server,
+            sandbox: context.sandbox,
+            approval_server,
         })
-    }
-
-    fn addresses(&self) -> anyhow::Result<Addresses> {
-        // Not left to the parsers above, because clap repeats what it does not accept.
-        if self
-            .urls()
-            .any(|url| !url.username().is_empty() || url.password().is_some())
-        {
-            bail!(
-                "an address may not hold credentials; set PORTKEY_API_KEY or ENKRYPT_API_KEY instead"
-            );
-        }
-        Ok(Addresses::new(
-            self.base_url.clone(),
-            self.gateway_url.clone(),
-            self.registry_url.clone(),
-            self.enkrypt_base_url.clone(),
-        )?)
-    }
-
-    /// Every address that a key goes to.
-    fn urls(&self) -> impl Iterator<Item = &Url> {
-        let named = [self.gateway_url.as_ref(), self.registry_url.as_ref()];
-        [&self.base_url, &self.enkrypt_base_url]
-            .into_iter()
-            .chain(named.into_iter().flatten())
-    }
-
-    /// The certificate authorities to trust beside the system's, in PEM; empty without any.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn extra_roots_pem(&self) -> anyhow::Result<Vec<u8>> {
-        let Some(file) = &self.ca_file else {
-            return Ok(Vec::new());
-        };
-        portkey_bounded_file::read(file, MAX_CONFIG_BYTES)
-            .with_context(|| format!("cannot read the CA file {}", shown(file)))
-    }
-
-    fn extra_roots(&self) -> anyhow::Result<Vec<Certificate>> {
-        let Some(file) = &self.ca_file else {
-            return Ok(Vec::new());
-        };
-        let roots = Certificate::from_pem_bundle(&self.extra_roots_pem()?)
-            .with_context(|| format!("{} holds no PEM certificates", shown(file)))?;
-        if roots.is_empty() {
-            bail!("{} holds no PEM certificates", shown(file));
-        }
-        Ok(roots)
-    }
-
-    /// Says what is worth a word before the start.
-    pub fn warn(&self) {
-        for url in self.urls() {
-            if !self.sandbox && url.scheme() == "http" && !is_loopback(url) {
-                let host = url.host_str();
-                warn!(
-                    host,
-                    "the address is plain http: the API key travels unencrypted"
-                );
-            }
-        }
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|host| {
-        host == "localhost"
-            || host
-                .trim_matches(['[', ']'])
-                .parse()
-                .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-    })
-}
-
-/// A key from wherever it is set; `variable` and `option` are what it is
-/// set with.
-fn read_key(
-    (variable, option): (&str, &str),
-    given: Option<&SecretString>,
-    file: Option<&Path>,
-) -> anyhow::Result<Option<Key>> {
-    let (key, place) = match (given, file) {
-        (Some(_), Some(_)) => bail!(
-            "both an API key and a key file are given; set only one of {variable} ({option}) and \
-             {variable}_FILE ({option}-file)"
-        ),
-        (Some(key), None) => (
-            Key::new(KeySource::Option, key),
-            format!("{variable} ({option})"),
-        ),
-        (None, Some(file)) => (
-            Key::in_file(file.to_owned()),
-            format!("{variable}_FILE ({option}-file)"),
-        ),
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(
-        key.with_context(|| format!("{place} cannot be used"))?,
-    ))
-}
-
-/// An address of HTTP.
-pub(crate) fn http_url(text: &str) -> anyhow::Result<Url> {
-    let url: Url = text
-        .parse()
-        .map_err(|error| anyhow!("{error}; give an address such as https://api.portkey.ai/v1"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        bail!("only http and https addresses can be used");
-    }
-    Ok(url)
-}
-
-fn base_url(text: &str) -> anyhow::Result<Url> {
-    let url = http_url(text)?;
-    if url.query().is_some() || url.fragment().is_some() {
-        bail!("the address may not have a query or a fragment");
-    }
-    Ok(url)
-}
-
-/// A length of time, given in seconds.
-pub(crate) fn seconds(text: &str) -> anyhow::Result<Duration> {
-    match pause(text)? {
-        Duration::ZERO => bail!("give a number of seconds above zero"),
-        duration => Ok(duration),
-    }
-}
-
-/// A time that may be none at all.
-pub(crate) fn pause(text: &str) -> anyhow::Result<Duration> {
-    let seconds: f64 = text
-        .parse()
-        .context("give a number of seconds, such as 30 or 0.5")?;
-    Duration::try_from_secs_f64(seconds).context("give a number of seconds that is not negative")
-}
-
-/// Like the other parsers, but an empty text stands for no faults.
-fn faults(text: &str) -> anyhow::Result<Faults> {
-    if text.trim().is_empty() {
-        Ok(Faults::default())
-    } else {
-        Ok(text.parse()?)
     }
 }

@@ -14,12 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
-    app::Options,
-    security::{
-        sanitize::one_line,
-        secrets::{Guarded, read_guarded},
-    },
+use super::options::Options;
+use crate::security::{
+    sanitize::one_line,
+    secrets::{Guarded, read_guarded},
 };
 
 pub(super) const EXAMPLES: &str = "\

@@ -1,22 +1,12 @@
 //! The command line: what can be run, and running it.
 
-mod access;
 mod approvals;
-mod arguments;
 mod audit;
 mod call;
-mod descriptions;
-mod followed;
-mod guard;
 mod health;
-mod http;
-mod log;
 mod memory;
+mod options;
 mod policy;
-mod rate;
-mod replicas;
-mod results;
-mod secrets;
 mod state_key;
 mod terminal;
 mod token;
@@ -35,29 +25,21 @@ use std::{
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use portkey_api::catalog::Entry;
-use portkey_file_watch::Watched;
 use portkey_sandbox::Sandbox;
-use portkey_store::Store;
 use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
+use self::options::http_url;
 use crate::{
-    app::{Built, Options, http_url},
+    app::{AppContext, HttpServerParts, LocalServerParts},
     auth::principal::Principal,
     mcp::server::Server,
-    observability::{metrics::Metrics, traces},
-    pipeline::approval::Approvals,
-    security::{secrets::mask_line, signed_state::Keyring},
+    observability::{logging, traces},
+    security::secrets::mask_line,
     transport,
 };
 
-pub(crate) use access::AccessOptions;
-pub(crate) use arguments::ArgumentOptions;
-pub(crate) use audit::AuditOptions;
-pub use guard::Guard;
-pub use http::{Http, Prepared};
-pub use results::ResultOptions;
-pub use secrets::SecretOptions;
+pub use options::{Options, http::Http};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,8 +70,8 @@ Examples:
   portkey-mcp stdio --sandbox --log-level debug")]
     Stdio,
     /// Serve MCP over streamable HTTP at /mcp, with /healthz and /readyz.
-    #[command(after_help = http::EXAMPLES)]
-    Http(Box<http::Http>),
+    #[command(after_help = options::http::EXAMPLES)]
+    Http(Box<Http>),
     /// Check audit logs.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -162,7 +144,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::tell(error),
     };
-    let ran = log::start(&options).and_then(|guard| {
+    let ran = logging::start(&options.log_level, options.log_format.into()).and_then(|guard| {
         let _written_when_done = guard;
         let is_stdio = matches!(command, None | Some(Command::Stdio));
         let runtime = runtime(command.as_ref())?;
@@ -240,22 +222,17 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             options.warn();
             memory::give_back_when_idle();
             let exports = traces::start()?;
-            let Built {
-                dispatcher,
-                credentials,
+            let LocalServerParts {
+                server,
                 sandbox: _sandbox,
-            } = options.build().await?;
-            let metrics = Metrics::on_if(exports.has_metrics()).with_readiness(&options.readiness);
-            let approvals = alone(&options)?;
-            let _desk = options.guard.desk(&approvals)?;
-            let dispatcher = dispatcher.measured(metrics.clone()).asking(approvals);
-            let server = Server::new(Arc::new(dispatcher), options.tools_page.map(usize::from))
-                .measured(metrics)
-                .on_surface(options.access.surface())
-                .showing(options.results.build())
-                .prompting(options.prompts()?)
-                .for_local(Principal::local(credentials));
-            followed::tell(&options.readiness);
+                approval_server: _approval_server,
+            } = LocalServerParts::build(
+                options.app_settings()?,
+                options.mcp_settings()?,
+                &options.guard.approval(),
+                exports.has_metrics(),
+            )
+            .await?;
             let served = transport::stdio::serve(server).await;
             exports.flush().await;
             served?;
@@ -263,8 +240,11 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Http(http)) => {
             memory::give_back_when_idle();
             transport::reload_on_hangup(portkey_file_watch::reload)?;
+            options.warn();
             let exports = traces::start()?;
-            let served = http.serve(&options, exports.has_metrics()).await;
+            let settings = http.settings(&options, exports.has_metrics())?;
+            let parts = HttpServerParts::build(options.app_settings()?, settings).await?;
+            let served = parts.serve().await;
             exports.flush().await;
             served?;
         }
@@ -285,13 +265,12 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
             tools.print(&catalog, is_listed, surface, &mut terminal::output())?;
         }
         Some(Command::Call(call)) => {
-            let Built {
+            let AppContext {
                 dispatcher,
                 credentials,
                 sandbox: _sandbox,
-            } = options.build().await?;
-            let approvals = alone(&options)?;
-            let _desk = options.guard.desk(&approvals)?;
+            } = options.app_settings()?.build().await?;
+            let (approvals, _approval_server) = options.guard.approval().build_alone()?;
             let server = Server::new(Arc::new(dispatcher.asking(approvals)), None);
             let local = Principal::local(credentials);
             return call.run(&server, &local, &mut terminal::output()).await;
@@ -303,12 +282,6 @@ async fn run(options: Options, command: Option<Command>) -> anyhow::Result<ExitC
         Some(Command::Health { url }) => health::check(url, options.http()?).await?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where humans answer to a process that shares nothing with others.
-fn alone(options: &Options) -> anyhow::Result<Arc<Approvals>> {
-    let keys = Watched::fixed(Keyring::random()?);
-    Ok(options.guard.approvals(Arc::new(keys), Store::memory()))
 }
 
 async fn emulate(options: &Options, listen: SocketAddr) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::descriptions;
+use super::options::descriptions;
 
 use portkey_api::{
     catalog::{Catalog, Entry},

@@ -1,3 +1,12 @@
 //! The HTTP client of the process, and the causes of failed connections.
 
 pub(crate) mod network_error;
+
+/// Returns the builder that every HTTP client of the process starts from.
+///
+/// It selects ring as the cryptography of TLS for the whole process.
+pub fn client_builder() -> reqwest::ClientBuilder {
+    // An error means that a provider is installed already, which is as well.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}

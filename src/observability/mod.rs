@@ -4,8 +4,8 @@
 
 pub mod audit;
 pub mod call_record;
+pub mod logging;
 pub mod metrics;
 pub mod observer;
-pub mod readiness;
 pub mod request;
 pub mod traces;

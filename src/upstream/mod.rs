@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::{
     auth::principal::{Credentials, KeyStatus, NoKey},
-    http_client::network_error,
+    http_client::{client_builder, network_error},
     observability::{metrics::Metrics, traces::Span},
 };
 
@@ -357,7 +357,7 @@ impl Client {
         if let Some(http) = self.http.get() {
             return Ok(http.clone());
         }
-        let mut builder = http_client()
+        let mut builder = client_builder()
             .user_agent(concat!("portkey-mcp/", env!("CARGO_PKG_VERSION")))
             // A redirect would carry the key to an address nobody configured.
             .redirect(reqwest::redirect::Policy::none())
@@ -409,13 +409,6 @@ impl Client {
             Ok(answer)
         }
     }
-}
-
-/// What every HTTP client of the process is built from: it settles whose cryptography TLS uses.
-pub fn http_client() -> reqwest::ClientBuilder {
-    // Refused when it has been settled already, which is as well.
-    _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
 }
 
 fn encode(body: &Value) -> Bytes {

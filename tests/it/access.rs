@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_api::catalog::{Catalog, Entry};
 use portkey_mcp::{
     auth::principal::{AccessModes, Tools, Toolsets, Withheld},
-    upstream::http_client,
+    http_client::client_builder,
 };
 use portkey_operation::Effect;
 use reqwest::StatusCode;
@@ -88,7 +88,7 @@ async fn at(url: &str, headers: &[(&str, &str)]) -> Vec<Client> {
         .collect();
     let mut clients = Vec::new();
     for lifecycle in lifecycles() {
-        let http = http_client()
+        let http = client_builder()
             .default_headers(headers.clone())
             .build()
             .unwrap();
@@ -456,7 +456,7 @@ async fn a_path_narrows_as_a_header_does() {
     ] {
         let url = format!("{}{path}", server.url);
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-        let request = http_client().build().unwrap().post(url).body(body);
+        let request = client_builder().build().unwrap().post(url).body(body);
         let request = request.header("content-type", "application/json");
         let response = request
             .header("accept", "application/json")

@@ -4,8 +4,8 @@ use std::{fs, io, process::Stdio};
 
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
+    http_client::client_builder,
     mcp::{server, surface::Surface},
-    upstream::http_client,
 };
 use portkey_operation::Upstream;
 use serde_json::{Value, json};
@@ -470,7 +470,7 @@ fn switches_can_be_set_in_many_words() {
 async fn the_sandbox_stands_alone() {
     let sandbox = Served::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let url = format!("{}/integrations?page_size=1", sandbox.url);
-    let client = http_client().build().unwrap();
+    let client = client_builder().build().unwrap();
     assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
     let answer = client
         .get(&url)

@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
 };
 
-use portkey_mcp::upstream::http_client;
+use portkey_mcp::http_client::client_builder;
 use reqwest::{Certificate, StatusCode};
 use serde_json::json;
 
@@ -465,7 +465,7 @@ async fn tls_is_served_and_follows_its_files() {
         Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
     };
     let trusting = |root: Certificate| {
-        http_client()
+        client_builder()
             .tls_certs_only([root])
             .no_proxy()
             .build()
@@ -541,7 +541,7 @@ async fn requests_and_answers_go_over_http_2_as_well() {
         .version(http::Version::HTTP_2)
         .build_split();
     drop(client);
-    let client = http_client().http2_prior_knowledge().build().unwrap();
+    let client = client_builder().http2_prior_knowledge().build().unwrap();
     let answered = client.execute(request.unwrap()).await.unwrap();
     assert_eq!(
         (answered.status(), answered.version()),

@@ -3,7 +3,7 @@
 use std::{io::Write, net::TcpStream, time::Duration};
 
 use http::{StatusCode, Version};
-use portkey_mcp::upstream::http_client;
+use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, ClientBuilder};
 use serde_json::json;
 use tokio::time::timeout;
@@ -54,7 +54,10 @@ fn shut(window: u32) -> Client {
 }
 
 fn over_http_2() -> ClientBuilder {
-    http_client().http2_prior_knowledge().no_proxy().no_gzip()
+    client_builder()
+        .http2_prior_knowledge()
+        .no_proxy()
+        .no_gzip()
 }
 
 async fn list_by(client: &Client, server: &Served) -> reqwest::Response {

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode, header};
-use portkey_mcp::{mcp::server::Foresight, upstream::http_client};
+use portkey_mcp::{http_client::client_builder, mcp::server::Foresight};
 use reqwest::RequestBuilder;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -241,7 +241,7 @@ async fn id_in_use_in_a_session_is_refused() {
 #[tokio::test]
 async fn a_read_is_answered_at_once_over_http2_too() {
     let server = crate::http::served(&["--auth", "key"]);
-    let client = http_client()
+    let client = client_builder()
         .http2_prior_knowledge()
         .no_proxy()
         .build()

@@ -1,7 +1,7 @@
 //! MCP over HTTP as a client writes it, each request over a connection of its own.
 
 use http::HeaderMap;
-use portkey_mcp::upstream::http_client;
+use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(url: &str, key: &'static str) -> Self {
-        let client = http_client()
+        let client = client_builder()
             .pool_max_idle_per_host(0)
             .no_proxy()
             .build()

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use portkey_mcp::{security::signed_state::Keyring, upstream::http_client};
+use portkey_mcp::{http_client::client_builder, security::signed_state::Keyring};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -259,7 +259,7 @@ async fn a_killed_replica_loses_no_finished_write() {
 
 /// How often each integration was made, by the sandbox's own audit log.
 async fn made(sandbox: &Served) -> BTreeMap<String, usize> {
-    let client = http_client().no_proxy().build().unwrap();
+    let client = client_builder().no_proxy().build().unwrap();
     let mut made = BTreeMap::new();
     for page in 0.. {
         let url = format!(

@@ -1,13 +1,13 @@
 //! Requests to the MCP endpoint, made by hand.
 
-use portkey_mcp::upstream::http_client;
+use portkey_mcp::http_client::client_builder;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::process::Served;
 
 pub(crate) fn client() -> Client {
-    http_client().build().unwrap()
+    client_builder().build().unwrap()
 }
 
 pub(crate) fn post(server: &Served, body: &str) -> RequestBuilder {

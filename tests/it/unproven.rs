@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
-use portkey_mcp::{auth::Auth, mcp::server::Server, upstream::http_client};
+use portkey_mcp::{auth::Auth, http_client::client_builder, mcp::server::Server};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -328,7 +328,7 @@ async fn sessions_of_unproven_keys_end_sooner_where_there_are_many() {
     let routes = routes_by(server.clone(), Auth::Key(dispatcher)).await;
     let url = serve_routes(routes).await;
     for address in [[127, 0, 0, 2], [127, 0, 0, 3]] {
-        let client = http_client()
+        let client = client_builder()
             .local_address(IpAddr::from(address))
             .pool_max_idle_per_host(0);
         let client = client.no_proxy().build().unwrap();

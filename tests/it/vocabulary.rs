@@ -7,11 +7,11 @@ use portkey_mcp::{
     observability::{
         audit::LogEvent,
         call_record::{ApprovalMethod, ErrorType, OutcomeKind, RejectionReason},
-        readiness::{ComponentName, DegradedReason, ServerStatus},
     },
 };
 use portkey_operation::Effect;
 use portkey_policy::{DecisionKind, Transport};
+use portkey_readiness::{ComponentName, DegradedReason, ServerStatus};
 
 const OBSERVABILITY: &str = "docs/observability.md";
 const AUDIT: &str = "docs/audit.md";

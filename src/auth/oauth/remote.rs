@@ -8,10 +8,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::address::{Address, Identifier};
-use crate::{
-    http_client::network_error,
-    observability::readiness::{ComponentName, ComponentState, DegradedReason, Readiness},
-};
+use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
+
+use crate::http_client::network_error;
 
 /// Bound on asking the authorization server, for metadata and keys together.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);

@@ -5,13 +5,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use portkey_readiness::Readiness;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, gauge::ConstGauge},
 };
-
-use crate::observability::readiness::Readiness;
 
 const DEGRADED: (&str, &str) = (
     "portkey_mcp.component.degraded",
@@ -105,10 +104,7 @@ mod tests {
 
     use super::super::Metrics;
     use portkey_file_watch::FileKind;
-
-    use crate::observability::readiness::{
-        ComponentName, ComponentState, DegradedReason, Readiness,
-    };
+    use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
     #[test]
     fn components_are_told_with_their_state_and_age() {

@@ -22,9 +22,10 @@ use self::{
     instrument::{Buckets, Count, Durations, Level},
     process::Process,
 };
+use portkey_readiness::Readiness;
+
 use crate::observability::{
     call_record::{ErrorType, OutcomeKind, RejectionReason},
-    readiness::Readiness,
     request::Arrival,
 };
 

@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::upstream::http_client;
+use crate::http_client::client_builder;
 
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub fn start() -> anyhow::Result<Exports> {
         return Ok(exports);
     }
     let client = Client {
-        http: http_client().build()?,
+        http: client_builder().build()?,
         runtime: Handle::current(),
     };
     if traces {

@@ -54,7 +54,7 @@ const MOST_STREAMS: u32 = 256;
 /// How long the first request may take on connections that were made just before no more were taken.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The bounds on connections, and where they are counted.
+/// The bounds on connections.
 #[derive(Clone, Debug)]
 pub struct Connections {
     /// How many may be open at once; further ones are closed at once.
@@ -67,8 +67,6 @@ pub struct Connections {
     pub write_timeout: Duration,
     /// What is held of answers that clients do not read.
     pub unread: Arc<Unread>,
-    /// Where they are counted.
-    pub metrics: Metrics,
 }
 
 /// A certificate and its key, which are followed as they change.
@@ -159,13 +157,12 @@ pub(in crate::transport) async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: Connections,
+    metrics: Metrics,
     tls: Option<&Tls>,
     ending: Ending,
 ) -> io::Result<()> {
-    let (open, time) = (
-        Arc::new(Semaphore::new(bounds.most as usize)),
-        bounds.head_timeout,
-    );
+    let open = Arc::new(Semaphore::new(bounds.most as usize));
+    let time = bounds.head_timeout;
     match tls {
         Some(tls) => {
             let inner = Sniffing::new(RustlsAcceptor::new(tls.config.clone()), time);
@@ -174,6 +171,7 @@ pub(in crate::transport) async fn serve(
                 open,
                 time,
                 bounds: bounds.clone(),
+                metrics,
             };
             run(listener, router, bounds, acceptor, ending).await
         }
@@ -184,6 +182,7 @@ pub(in crate::transport) async fn serve(
                 open,
                 time,
                 bounds: bounds.clone(),
+                metrics,
             };
             run(listener, router, bounds, acceptor, ending).await
         }
@@ -262,6 +261,7 @@ struct Bounded<A> {
     /// How long a connection may take to begin.
     time: Duration,
     bounds: Connections,
+    metrics: Metrics,
 }
 
 impl<A, S> Accept<TcpStream, New<S>> for Bounded<A>
@@ -286,19 +286,14 @@ where
                 .ok()
                 .map(|peer| tracing::field::display(peer.ip()));
             info!(address, "connection refused: --max-connections are open");
-            self.bounds.metrics.rejected(RejectionReason::Limit);
+            self.metrics.rejected(RejectionReason::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };
         // Answers go out in several small writes; without this each would wait for an acknowledgement.
         _ = stream.set_nodelay(true);
-        let Connections {
-            write_timeout,
-            unread,
-            metrics,
-            ..
-        } = &self.bounds;
-        let held = Arc::new((permit, metrics.connection()));
-        let writing = Writing::new(*write_timeout, unread.clone(), metrics.clone());
+        let held = Arc::new((permit, self.metrics.connection()));
+        let unread = self.bounds.unread.clone();
+        let writing = Writing::new(self.bounds.write_timeout, unread, self.metrics.clone());
         let service = Holding {
             service,
             held,

@@ -64,10 +64,12 @@ use self::{
     sites::{Sites, loopback_origins},
     streams::{Callers, Streams},
 };
+use portkey_readiness::Readiness;
+
 use crate::{
     auth::{Auth, Changes},
     mcp::server::{Foresight, Server},
-    observability::{metrics::Metrics, readiness::Readiness, request::REQUEST_ID},
+    observability::{metrics::Metrics, request::REQUEST_ID},
     security::signed_state::Keyring,
 };
 
@@ -115,12 +117,6 @@ pub struct Settings {
     pub connections: Connections,
     /// The bounds on sessions.
     pub sessions: SessionBounds,
-    /// Tells when the file of callers has changed.
-    pub callers: Changes,
-    /// What seals the ids of sessions.
-    pub keys: Arc<Watched<Keyring>>,
-    /// What this replica shares with others.
-    pub store: Store,
     /// The certificate to serve TLS with; plain HTTP without.
     pub tls: Option<Tls>,
     /// Listen on other than loopback although anyone who can connect can then administer.
@@ -129,11 +125,22 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// How long calls under way may take to finish once nothing new is taken.
     pub grace: Duration,
-    /// Where refusals and connections are counted.
-    pub metrics: Metrics,
-    /// Where `/metrics` is served; nowhere without.
+    /// Address that `/metrics` is served at; it is not served without.
     pub metrics_listen: Option<SocketAddr>,
-    /// The state of what the server depends on, for `/readyz`.
+}
+
+/// Parts that the HTTP server shares with the rest of the process, or with other replicas.
+#[derive(Clone, Debug)]
+pub struct SharedParts {
+    /// Reports each change of the file of callers.
+    pub callers: Changes,
+    /// Keys that sign session ids, the same at all replicas.
+    pub keys: Arc<Watched<Keyring>>,
+    /// Rate limits and sessions of all replicas.
+    pub store: Store,
+    /// Counters of rejected requests and of connections.
+    pub metrics: Metrics,
+    /// States of the components that `/readyz` reports.
     pub readiness: Readiness,
 }
 
@@ -148,7 +155,12 @@ pub struct Stop {
 ///
 /// # Errors
 /// The address is not allowed or not free, or serving fails.
-pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Result<()> {
+pub async fn serve(
+    server: Server,
+    auth: Auth,
+    settings: Settings,
+    shared: SharedParts,
+) -> anyhow::Result<()> {
     if matches!(auth, Auth::None(_)) && !settings.listen.ip().is_loopback() {
         if !settings.allow_unauthenticated {
             bail!(
@@ -165,20 +177,24 @@ pub async fn serve(server: Server, auth: Auth, settings: Settings) -> anyhow::Re
     let address = listener.local_addr()?;
     let scraped = settings.metrics_listen.map(scrape::bind).transpose()?;
     let stop = Stop::default();
-    let router = router(server.clone(), auth, &settings, &stop);
+    let router = router(server.clone(), auth, &settings, &shared, &stop);
+    let metrics = shared.metrics;
     let ending = Ending::default();
     let serving = tokio::spawn({
-        let (tls, bounds, ending) = (settings.tls, settings.connections, ending.clone());
+        let tls = settings.tls;
+        let bounds = settings.connections;
+        let ending = ending.clone();
+        let metrics = metrics.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
         info!(
             "serving MCP at {scheme}://{address}{}/mcp",
             settings.path_prefix
         );
-        async move { listener::serve(listener, router, bounds, tls.as_ref(), ending).await }
+        async move { listener::serve(listener, router, bounds, metrics, tls.as_ref(), ending).await }
     });
     if let Some(scraped) = scraped {
         // Until the end, so that what happens while stopping is told.
-        tokio::spawn(scrape::serve(scraped, settings.metrics));
+        tokio::spawn(scrape::serve(scraped, metrics));
     }
     super::interrupted().await?;
     info!("stopping; calls under way may finish");
@@ -218,6 +234,7 @@ pub fn router<H: Foresight + Clone>(
     handler: H,
     auth: Auth,
     settings: &Settings,
+    shared: &SharedParts,
     stop: &Stop,
 ) -> Router {
     let mut hosts = vec![
@@ -231,10 +248,10 @@ pub fn router<H: Foresight + Clone>(
     origins.extend(settings.allowed_origins.iter().cloned());
     let sites = Arc::new(Sites::new(&hosts, &origins));
     let auth = Arc::new(auth);
-    let (keys, store) = (settings.keys.clone(), settings.store.clone());
+    let (keys, store) = (shared.keys.clone(), shared.store.clone());
     let callers = Callers {
         auth: auth.clone(),
-        changes: settings.callers.clone(),
+        changes: shared.callers.clone(),
     };
     let sessions = Sessions::new(
         settings.sessions,
@@ -259,7 +276,7 @@ pub fn router<H: Foresight + Clone>(
     let streams = Streams::new(auth, settings.concurrency, settings.sessions);
     let endpoint = Endpoint::new(handler, rmcp, live, hosts, streams, stop.end.clone());
     let draining = stop.drain.clone();
-    let readiness = settings.readiness.clone();
+    let readiness = shared.readiness.clone();
     let ready = async move || {
         let stopping = draining.is_cancelled();
         let status = if stopping {
@@ -287,10 +304,10 @@ pub fn router<H: Foresight + Clone>(
         of_principal: UnderWay::new(settings.concurrency),
         bodies: HeldBytes::new(MAX_BODIES_OF_CALLER, MAX_BODIES),
         workers: Workers::shared(),
-        store: settings.store.clone(),
+        store: shared.store.clone(),
         address_rate: settings.address_rate,
         rate: settings.rate,
-        metrics: settings.metrics.clone(),
+        metrics: shared.metrics.clone(),
         unread: settings.connections.unread.clone(),
         sites: sites.clone(),
         draining: stop.drain.clone(),

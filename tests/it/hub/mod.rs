@@ -9,9 +9,9 @@ use axum::Router;
 use clap::Parser;
 use portkey_api::catalog::Catalog;
 use portkey_mcp::{
-    app::Options,
+    app::HttpServerParts,
     auth::Auth,
-    cli::{Http, Prepared},
+    cli::{Http, Options},
     mcp::{
         notifications::{Hub, MOST_RESOURCES, Session},
         server::{Foresight, Server},
@@ -105,7 +105,7 @@ async fn connect<H: Foresight + Clone>(
     let client = match over {
         Over::Http => {
             let url = serve_http(handler.clone()).await;
-            let client = portkey_mcp::upstream::http_client().build().unwrap();
+            let client = portkey_mcp::http_client::client_builder().build().unwrap();
             let config = StreamableHttpClientTransportConfig::with_uri(url);
             let transport = StreamableHttpClientTransport::with_client(client, config);
             Ears(ears)
@@ -151,18 +151,30 @@ pub(crate) async fn serve_routes(routes: Router) -> String {
     format!("http://{listen}/mcp")
 }
 
+async fn parts() -> HttpServerParts {
+    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
+    let settings = http.settings(&options, false).unwrap();
+    let app = options.app_settings().unwrap();
+    HttpServerParts::build(app, settings).await.unwrap()
+}
+
 /// The routes to a handler as `portkey-mcp http` has them.
 pub(crate) async fn routes<H: Foresight + Clone>(handler: H) -> Router {
-    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
-    let Prepared { auth, settings, .. } = http.prepare(&options, false).await.unwrap();
-    router(handler, auth, &settings, &Stop::default())
+    let HttpServerParts {
+        auth,
+        settings,
+        shared,
+        ..
+    } = parts().await;
+    router(handler, auth, &settings, &shared, &Stop::default())
 }
 
 /// The same for callers who are recognised in another way.
 pub(crate) async fn routes_by<H: Foresight + Clone>(handler: H, auth: Auth) -> Router {
-    let Arguments { options, http } = Arguments::parse_from(["hub", "--sandbox"]);
-    let Prepared { settings, .. } = http.prepare(&options, false).await.unwrap();
-    router(handler, auth, &settings, &Stop::default())
+    let HttpServerParts {
+        settings, shared, ..
+    } = parts().await;
+    router(handler, auth, &settings, &shared, &Stop::default())
 }
 
 fn server() -> Server {
@@ -422,7 +434,7 @@ async fn stopping_ends_subscriptions_over_http() {
     let server = Served::start(&["http", "--sandbox", "--listen", "127.0.0.1:0"]);
     let listen = json!({ "notifications": { "toolsListChanged": true } });
     let body = modern(7, "subscriptions/listen", listen).to_string();
-    let client = portkey_mcp::upstream::http_client().build().unwrap();
+    let client = portkey_mcp::http_client::client_builder().build().unwrap();
     let mut stream = client
         .post(&server.url)
         .header("content-type", "application/json")

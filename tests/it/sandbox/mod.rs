@@ -51,7 +51,7 @@ mod workspace_exclusions;
 mod workspace_members;
 mod workspaces;
 
-use portkey_mcp::upstream::http_client;
+use portkey_mcp::http_client::client_builder;
 use portkey_sandbox::{Faults, KEY, Sandbox};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
@@ -89,7 +89,7 @@ impl Portkey {
         let now = now.map(|now| now.parse().unwrap());
         let listen = "127.0.0.1:0".parse().unwrap();
         let sandbox = Sandbox::start_at(listen, faults, now).await.unwrap();
-        let client = http_client().no_proxy().build().unwrap();
+        let client = client_builder().no_proxy().build().unwrap();
         Self { sandbox, client }
     }
 

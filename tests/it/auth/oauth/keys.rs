@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-use portkey_mcp::{
-    auth::oauth::{OAuthError, Reason},
-    observability::readiness::{
-        Component, ComponentName, ComponentState, DegradedReason, Readiness,
-    },
-};
+use portkey_mcp::auth::oauth::{OAuthError, Reason};
+use portkey_readiness::{Component, ComponentName, ComponentState, DegradedReason, Readiness};
 use serde_json::json;
 
 use super::{

@@ -18,9 +18,9 @@ use std::{
 
 use portkey_mcp::{
     auth::oauth::{Config, Http, OAuth, OAuthError},
-    observability::readiness::Readiness,
-    upstream::http_client,
+    http_client::client_builder,
 };
+use portkey_readiness::Readiness;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time};
 
@@ -53,7 +53,7 @@ fn start(settings: &str) -> OAuth {
 /// The same, where the state of the issuer is reported.
 fn start_reporting(settings: &str, readiness: &Readiness) -> OAuth {
     let config = Config::parse(settings, Path::new(""), TOOLSETS, None).unwrap();
-    let http = Http::new(http_client().no_proxy()).unwrap();
+    let http = Http::new(client_builder().no_proxy()).unwrap();
     OAuth::new(config, http.with_readiness(readiness.clone()))
 }
 

@@ -1,31 +1,19 @@
-//! `portkey-mcp http`: MCP over streamable HTTP.
+//! Options of `portkey-mcp http`.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
-use portkey_api::catalog::Catalog;
-use portkey_sandbox::Sandbox;
-use portkey_store::{Limit, RedisFault, Store};
+use portkey_store::Limit;
 
-use super::{followed, rate::Rate, replicas::Replicas};
+use super::{Options, pause, rate::Rate, replicas::Replicas, seconds};
 use crate::{
-    app::{Built, Options, pause, seconds},
-    auth::{Auth, Changes, OnOffer, oauth, principal::Principal},
-    http_client::network_error,
-    mcp::server::Server,
-    observability::{
-        metrics::Metrics,
-        readiness::{ComponentName, ComponentState, DegradedReason},
-    },
-    transport::{
-        admin::Desk,
-        http::{self, Connections, Settings, Tls, Unread},
-    },
+    app::{AuthSettings, HttpSettings},
+    transport::http::{Connections, Settings, Tls, Unread},
 };
 
-pub(super) const EXAMPLES: &str = "\
+pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:
   portkey-mcp http --sandbox
   portkey-mcp http --listen 127.0.0.1:9000 --api-key-file /run/secrets/portkey
@@ -71,7 +59,7 @@ pub struct Http {
         default_value = "1",
         value_parser = clap::value_parser!(u8).range(1..)
     )]
-    pub(super) threads: u8,
+    pub(in crate::cli) threads: u8,
     /// How callers are recognised.
     #[arg(
         long,
@@ -298,96 +286,42 @@ pub struct Http {
     metrics_listen: Option<SocketAddr>,
 }
 
-/// What the options make: all that serving takes.
-#[derive(Debug)]
-pub struct Prepared {
-    /// Answers requests.
-    pub server: Server,
-    /// Recognises callers.
-    pub auth: Auth,
-    /// How to serve.
-    pub settings: Settings,
-    /// The sandbox, if one is wanted; it stops when it is dropped.
-    pub sandbox: Option<Sandbox>,
-    /// Where humans decide about calls that wait, if anywhere; it closes when it is dropped.
-    pub desk: Option<Desk>,
-}
-
 impl Http {
-    /// Serves until interrupted. Metrics are recorded if they are served or `exported`.
-    pub(super) async fn serve(self, options: &Options, exported: bool) -> anyhow::Result<()> {
-        let Prepared {
-            server,
-            auth,
-            settings,
-            sandbox: _running,
-            desk: _open,
-        } = self.prepare(options, exported).await?;
-        http::serve(server, auth, settings).await
-    }
-
-    /// Makes what the options say. Metrics are recorded if they are served or `exported`.
+    /// Returns the settings of the HTTP server. `exports_metrics` records metrics although no address serves
+    /// them.
     ///
     /// # Errors
-    /// The options contradict each other, or something they name cannot be had.
-    pub async fn prepare(self, options: &Options, exported: bool) -> anyhow::Result<Prepared> {
-        options.warn();
+    /// Returns an error if options contradict each other, or a file that they name cannot be used.
+    pub fn settings(
+        self,
+        options: &Options,
+        exports_metrics: bool,
+    ) -> anyhow::Result<HttpSettings> {
         if self.auth != Mode::None {
             options.demand_keyless()?;
         }
-        let Built {
-            mut dispatcher,
-            credentials,
-            sandbox,
-        } = options.build().await?;
-        if self.auth != Mode::None {
-            // What is off for want of a key is so for a caller, not for the server.
-            dispatcher = dispatcher.offering(options.catalog()?.whole());
-        }
-        let (keys, store) = (self.replicas.keys()?, self.replicas.store(options).await?);
-        let approvals = options.guard.approvals(keys.clone(), store.clone());
-        let desk = options.guard.desk(&approvals)?;
-        let results = options.results.build().sharing(&store, &keys);
-        let metrics = Metrics::on_if(exported || self.metrics_listen.is_some())
-            .with_readiness(&options.readiness);
-        if let Store::Redis(redis) = &store {
-            let redis = redis.clone();
-            let state = move || match redis.fault() {
-                None => ComponentState::OK,
-                Some(RedisFault::Unreachable) => {
-                    ComponentState::degraded(DegradedReason::Unreachable)
-                }
-                Some(RedisFault::MissingRight) => {
-                    ComponentState::degraded(DegradedReason::MissingRight)
-                }
-                Some(RedisFault::Forgotten) => ComponentState::degraded(DegradedReason::Forgotten),
-            };
-            options.readiness.watch(ComponentName::Redis, state);
-        }
-        let dispatcher = Arc::new(
-            dispatcher
-                .sharing(store.clone())
-                .asking(approvals)
-                .measured(metrics.clone()),
-        );
-        let auth = match (self.auth, self.auth_file) {
-            (Mode::None, None) => Auth::None(Arc::new(Principal::local(credentials))),
-            (Mode::Key, None) => Auth::Key(dispatcher.clone()),
+        Ok(HttpSettings {
+            auth: self.auth(options)?,
+            state_keys: self.replicas.keys()?,
+            store: self.replicas.store(options)?,
+            approval: options.guard.approval(),
+            mcp: options.mcp_settings()?,
+            exports_metrics,
+            server: self.server(options)?,
+        })
+    }
+
+    fn auth(&self, options: &Options) -> anyhow::Result<AuthSettings> {
+        match (self.auth, self.auth_file.clone()) {
+            (Mode::None, None) => Ok(AuthSettings::None),
+            (Mode::Key, None) => Ok(AuthSettings::Key),
+            (Mode::Token, Some(file)) => Ok(AuthSettings::Token { file }),
+            (Mode::OAuth, Some(file)) => Ok(AuthSettings::OAuth {
+                file,
+                client: options.http()?,
+            }),
             (Mode::None | Mode::Key, Some(_)) => {
                 bail!("--auth-file belongs to --auth token or oauth; leave one of the two out")
-            }
-            (Mode::Token, Some(file)) => {
-                let instead = sandbox.is_some().then_some(credentials);
-                Auth::token(&file, Catalog::domains(), instead)?
-            }
-            (Mode::OAuth, Some(file)) => {
-                let instead = sandbox.is_some().then_some(credentials);
-                network_error::check_proxies()?;
-                let http =
-                    oauth::Http::new(options.http()?)?.with_readiness(options.readiness.clone());
-                let (catalog, modes) = (Catalog::full(), options.access.modes()?);
-                let on_offer = OnOffer { catalog, modes };
-                Auth::oauth(&file, on_offer, instead, http, self.path_prefix.clone())?
             }
             (Mode::OAuth, None) => bail!(
                 "--auth oauth needs --auth-file, which says whose access tokens count and which keys \
@@ -396,22 +330,47 @@ impl Http {
             (Mode::Token, None) => bail!(
                 "--auth token needs --auth-file; make the first entry with `portkey-mcp token new`"
             ),
-        };
-        let tls = match (self.tls_cert, self.tls_key) {
-            (Some(certificate), Some(key)) => Some(Tls::start(&certificate, key)?),
-            _ => None,
-        };
-        // Whoever may connect to loopback unasked is the operator, who limits nobody but themselves.
-        let usual = |burst| match self.auth {
-            Mode::None => None,
-            _ => Some(Limit {
-                burst,
+        }
+    }
+
+    /// The limit that is set, or the default. Without authentication there is none: whoever may connect to
+    /// loopback is the operator, who limits only themselves.
+    fn limit(&self, rate: Option<Rate>, default_per_minute: NonZeroU32) -> Option<Limit> {
+        match (rate, self.auth) {
+            (Some(rate), _) => rate.0,
+            (None, Mode::None) => None,
+            (None, _) => Some(Limit {
+                burst: default_per_minute,
                 period: Duration::from_secs(60),
             }),
-        };
-        let limit = |given: Option<Rate>, burst| given.map_or_else(|| usual(burst), |rate| rate.0);
-        let callers = Changes::default();
-        let settings = Settings {
+        }
+    }
+
+    fn connections(&self) -> Connections {
+        Connections {
+            most: self.max_connections,
+            head_timeout: self.idle_timeout,
+            head_bytes: self.max_head_bytes as usize,
+            write_timeout: self.write_timeout,
+            unread: Unread::new(self.max_unread_bytes as usize),
+        }
+    }
+
+    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Tls::start(certificate, key.clone()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn server(self, options: &Options) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            rate: self.limit(self.rate_limit, USUAL_RATE),
+            address_rate: self.limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
+            connections: self.connections(),
+            tls: self.tls()?,
+            sessions: self.replicas.sessions(),
+            grace: options.timeout(),
             listen: self.listen,
             allowed_hosts: self.allowed_host,
             allowed_origins: self.allowed_origin,
@@ -422,50 +381,9 @@ impl Http {
             concurrency: self.concurrency as usize,
             address_concurrency: self.address_concurrency as usize,
             ipv6_prefix: self.ipv6_prefix,
-            rate: limit(self.rate_limit, USUAL_RATE),
-            address_rate: limit(self.address_rate_limit, USUAL_ADDRESS_RATE),
-            connections: Connections {
-                most: self.max_connections,
-                head_timeout: self.idle_timeout,
-                head_bytes: self.max_head_bytes as usize,
-                write_timeout: self.write_timeout,
-                unread: Unread::new(self.max_unread_bytes as usize),
-                metrics: metrics.clone(),
-            },
-            sessions: self.replicas.sessions(),
-            callers: callers.clone(),
-            keys,
-            store,
-            tls,
             allow_unauthenticated: self.allow_unauthenticated,
             drain_delay: self.drain_delay,
-            grace: options.timeout(),
-            metrics: metrics.clone(),
             metrics_listen: self.metrics_listen,
-            readiness: options.readiness.clone(),
-        };
-        let server = Server::new(dispatcher, options.tools_page.map(usize::from))
-            .measured(metrics)
-            .on_surface(options.access.surface())
-            .showing(results)
-            .prompting(options.prompts()?);
-        // A file of callers says who sees what.
-        let hub = server.hub().clone();
-        let on_change = move || {
-            hub.lists_changed();
-            callers.announce();
-        };
-        let server = match auth.on_change(on_change) {
-            true => server.with_callers_that_change(),
-            false => server,
-        };
-        followed::tell(&options.readiness);
-        Ok(Prepared {
-            server,
-            auth,
-            settings,
-            sandbox,
-            desk,
         })
     }
 }

@@ -45,7 +45,7 @@ fn check(presentation: &Presentation) -> anyhow::Result<()> {
 }
 
 /// Prints the words of some tools as they are.
-pub(super) fn write<'a>(
+pub(in crate::cli) fn write<'a>(
     tools: impl Iterator<Item = &'a Published>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {

@@ -6,12 +6,12 @@ use anyhow::Context;
 use clap::Args;
 use portkey_bounded_file::shown;
 use portkey_file_watch::{FileKind, Parsed, Watched};
-use portkey_store::Store;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::{Options, seconds};
 use crate::{
-    app::{Options, seconds},
+    app::StoreSettings,
     security::{
         secrets::{self, Guarded, check_permissions, read_guarded},
         signed_state::Keyring,
@@ -134,22 +134,26 @@ impl Replicas {
         Ok(Arc::new(keys))
     }
 
-    /// What replicas share.
-    pub(super) async fn store(&self, options: &Options) -> anyhow::Result<Store> {
-        let from_file: Option<SecretString> = match &self.redis_url_file {
+    /// Settings of the store that replicas share.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be read.
+    pub(super) fn store(&self, options: &Options) -> anyhow::Result<StoreSettings> {
+        let redis_url = match &self.redis_url_file {
             Some(file) => {
-                let told = || format!("cannot read {}", shown(file));
-                Some(read_guarded(file, Guarded::Secret).with_context(told)?)
+                let context = || format!("cannot read {}", shown(file));
+                Some(read_guarded(file, Guarded::Secret).with_context(context)?)
             }
-            None => None,
+            None => self.redis_url.clone(),
         };
-        let url = self.redis_url.as_ref().or(from_file.as_ref());
+        let url = redis_url.as_ref();
         if let Some(url) = url.and_then(|url| Url::parse(url.expose_secret().trim()).ok()) {
             url.password().into_iter().for_each(secrets::learn);
         }
-        let roots = options.extra_roots_pem()?;
-        Store::connect(url, &roots, self.redis_timeout)
-            .await
-            .context("cannot use --redis-url")
+        Ok(StoreSettings {
+            redis_url,
+            extra_roots: options.extra_roots_pem()?,
+            timeout: self.redis_timeout,
+        })
     }
 }

@@ -1,29 +1,15 @@
 //! Options about approval and dry runs.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, builder::BoolishValueParser};
-use portkey_file_watch::Watched;
-use portkey_store::Store;
 
-use crate::{
-    app::seconds,
-    pipeline::{
-        Dispatcher,
-        approval::{Always, Approvals},
-    },
-    security::signed_state::Keyring,
-    transport::admin::Desk,
-};
+use super::super::seconds;
+use crate::{app::ApprovalSettings, pipeline::approval::Always};
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Approval")]
-pub(super) struct Approval {
+pub(super) struct ApprovalOptions {
     /// Send no write: answer with the request it would be, and what it would change.
     #[arg(
         long,
@@ -31,7 +17,7 @@ pub(super) struct Approval {
         env = "PORTKEY_MCP_DRY_RUN",
         value_parser = BoolishValueParser::new()
     )]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Carry out nothing that changes something before a human has approved it.
     #[arg(
         long,
@@ -82,31 +68,23 @@ pub(super) struct Approval {
         env = "PORTKEY_MCP_ADMIN_FILE",
         value_name = "FILE"
     )]
-    admin_file: Option<PathBuf>,
+    pub(super) admin_file: Option<PathBuf>,
 }
 
-impl Approval {
-    pub(super) fn over(&self, dispatcher: Dispatcher) -> Dispatcher {
-        let always = Always {
+impl ApprovalOptions {
+    pub(super) const fn defaults(&self) -> Always {
+        Always {
             writes: self.approve_writes,
             deletes: self.approve_deletes,
             confirm: self.approve_by_name,
-        };
-        dispatcher.dry_run(self.dry_run).approving(always)
+        }
     }
 
-    pub(super) fn approvals(&self, keys: Arc<Watched<Keyring>>, store: Store) -> Arc<Approvals> {
-        Arc::new(Approvals::new(keys, store, self.approval_timeout))
-    }
-
-    pub(super) fn desk(&self, approvals: &Arc<Approvals>) -> anyhow::Result<Option<Desk>> {
-        let file = self.admin_file.as_deref();
-        self.admin_listen
-            .map(|listen| Desk::open(listen, file, approvals.clone()))
-            .transpose()
-    }
-
-    pub(super) fn admin_file(&self) -> Option<&Path> {
-        self.admin_file.as_deref()
+    pub(super) fn settings(&self) -> ApprovalSettings {
+        ApprovalSettings {
+            timeout: self.approval_timeout,
+            listen: self.admin_listen,
+            file: self.admin_file.clone(),
+        }
     }
 }

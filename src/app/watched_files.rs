@@ -1,16 +1,15 @@
-//! Tells at `/readyz` and in the metrics how the files are followed that take effect when they change.
+//! Reports the state of watched files at `/readyz` and in metrics.
 
 use std::time::Duration;
 
 use portkey_file_watch::FileStatus;
-
-use crate::observability::readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
+use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness};
 
 /// How long ago files were last looked at, at most, if all is well: many times as long as it takes.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
-/// Has all kinds of files that are followed now told of, each as a component.
-pub(super) fn tell(readiness: &Readiness) {
+/// Registers every kind of file that is watched now as a component.
+pub(super) fn report(readiness: &Readiness) {
     for FileStatus { kind, .. } in portkey_file_watch::files() {
         let status = move || {
             portkey_file_watch::files()

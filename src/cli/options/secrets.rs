@@ -23,7 +23,7 @@ enum Way {
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Secrets")]
-pub struct SecretOptions {
+pub(crate) struct SecretOptions {
     /// How new keys, invite links and signed addresses reach whoever calls.
     #[arg(
         long,
@@ -74,7 +74,7 @@ impl SecretOptions {
     ///
     /// # Errors
     /// They contradict each other, or a folder cannot be used.
-    pub fn build(&self) -> anyhow::Result<Secrets> {
+    pub(crate) fn build(&self) -> anyhow::Result<Secrets> {
         let delivery = match (self.secrets, &self.secrets_dir) {
             (Way::Inline, None) => Delivery::Inline,
             (Way::Deny, None) => Delivery::Deny,

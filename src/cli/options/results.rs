@@ -6,10 +6,8 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::{
-    app::seconds,
-    mcp::results::{Content, LEAST_BYTES, Results},
-};
+use super::seconds;
+use crate::mcp::results::{Content, LEAST_BYTES, Results};
 
 /// What an answer carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -26,7 +24,7 @@ enum Carry {
 #[allow(missing_docs, reason = "clap would show it as the command's help")]
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Results")]
-pub struct ResultOptions {
+pub(crate) struct ResultOptions {
     /// Size beyond which a result is shown in part, in bytes of JSON; 0 for never.
     #[arg(
         long,
@@ -59,7 +57,7 @@ pub struct ResultOptions {
 
 impl ResultOptions {
     /// Shows results as it is set.
-    pub fn build(&self) -> Results {
+    pub(crate) fn build(&self) -> Results {
         let most = (self.max_result_bytes > 0).then_some(self.max_result_bytes);
         let content = match self.results {
             Carry::Both => Content::Both,

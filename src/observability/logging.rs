@@ -17,10 +17,18 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    app::{LogFormat, Options},
     observability::metrics,
     security::{sanitize::one_line, secrets::mask_line},
 };
+
+/// Form of the lines in the log.
+#[derive(Clone, Copy, Debug)]
+pub enum LogFormat {
+    /// Text for humans.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// How many lines may wait to be written.
 const QUEUE: usize = 4096;
@@ -59,8 +67,8 @@ impl Write for Gathered {
 ///
 /// # Errors
 /// The level cannot be read.
-pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
-    let chosen: Targets = options.log_level.parse()?;
+pub(crate) fn start(level: &str, format: LogFormat) -> anyhow::Result<WorkerGuard> {
+    let chosen: Targets = level.parse()?;
     // Below warnings rmcp logs whole messages, and those hold secrets; no directive may ask for them. The
     // warnings of its service are errors as Rust prints them, each of a call that has a line of its own.
     let discreet = filter_fn(|metadata| {
@@ -76,7 +84,7 @@ pub(super) fn start(options: &Options) -> anyhow::Result<WorkerGuard> {
         .finish(Gathered::new());
     metrics::follow_log(queue.error_counter());
     let lines = tracing_subscriber::fmt::layer().with_writer(Masking(queue));
-    let lines = match options.log_format {
+    let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
