@@ -1,4 +1,5 @@
-//! What can be said of a call before it is sent: to its caller in a dry run, to a human who is to approve it.
+//! Previews of calls that are not sent yet: for the caller of a dry run, and for the human who
+//! approves a call.
 
 use std::pin::Pin;
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 impl Dispatcher {
-    /// Answers a write with what it would be.
+    /// Answers a write with the request that it would send and the changes that it would make.
     pub(super) async fn rehearse(
         &self,
         principal: &Principal,
@@ -39,9 +40,11 @@ impl Dispatcher {
         Ok(dry_run::report(&request, url.as_str(), &outlook))
     }
 
-    /// Answers a write that asks for a preview: what is stored, and what the call would make of it. What is
-    /// stored is read as if the caller asked for it, so that policies, scopes and filters have their say;
-    /// where the caller may not read it, the answer says so instead.
+    /// Answers a write that asks for a preview with the stored state and the state that the call
+    /// would produce.
+    ///
+    /// The stored state is read as if the caller had asked for it, so that policies, scopes and
+    /// filters apply. If the caller may not read it, the answer says so instead.
     pub(super) async fn preview(
         &self,
         principal: &Principal,
@@ -82,7 +85,11 @@ impl Dispatcher {
         }
     }
 
-    /// The approval of a call that needs one; without it, the question is the error.
+    /// Returns the approval of a call that needs one.
+    ///
+    /// # Errors
+    /// Returns `ApprovalRequired` with the request if nobody has decided yet, or `ApprovalDenied`
+    /// if the response is no approval.
     pub(super) async fn approved(
         &self,
         way: Way<'_>,
@@ -104,7 +111,7 @@ impl Dispatcher {
             }
             .into());
         };
-        // Nobody is asked in the name of a key that may be made up.
+        // A key that has not been checked may be made up; no human is asked in its name.
         self.prove(principal).await?;
         let binding = Binding::of(&principal.name, operation.name(), args, &required);
         if let Some(approved) = approvals.check(principal, &binding, answer).await? {
@@ -130,8 +137,8 @@ impl Dispatcher {
         ))))
     }
 
-    /// What a write would change. The current state is read as if the caller asked for it: where the
-    /// caller may not, it stays unknown.
+    /// Compares a write with the current state. The state is read as if the caller had asked for
+    /// it; if the caller may not read it, it stays unknown.
     async fn outlook(
         &self,
         principal: &Principal,
@@ -171,8 +178,10 @@ impl Dispatcher {
         Ok(outlook)
     }
 
-    /// A call within a call, which needs a place of its own. Who gets to read what it answers is the
-    /// outer one's to say: a question is for a human only.
+    /// Makes a call inside a call. The future is boxed because it is recursive.
+    ///
+    /// The nested call taints nobody: the outer call decides who receives its result, and an
+    /// approval request is for a human only.
     fn again<'a>(
         &'a self,
         call: Call<'a>,
@@ -182,7 +191,7 @@ impl Dispatcher {
     }
 }
 
-/// Why the answer of a read is not shown to a caller.
+/// Explains that the caller may not read the current state.
 fn not_shown(read: &str, error: &CallError) -> String {
     format!("it is read with `{read}`, which is not open to this caller: {error}")
 }

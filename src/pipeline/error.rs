@@ -1,4 +1,4 @@
-//! Why a call came to nothing, and what outcome that is.
+//! Errors of tool calls, and the outcome that each one has in call records.
 
 use portkey_api::catalog::UnknownTool;
 use portkey_operation::{InputError, Operation};
@@ -14,49 +14,49 @@ use crate::{
     upstream::{Refusal, SendError},
 };
 
-/// Why a call came to nothing, by who can do something about it.
+/// An error of a call. The variants are split by who can do something about them.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The caller named no tool of ours.
+    /// The name is not that of a tool.
     #[error(transparent)]
     Unknown(#[from] UnknownTool),
-    /// It is not for this caller.
+    /// The tool is not available to this caller.
     #[error(transparent)]
     Withheld(#[from] Withheld),
-    /// Something would be kept, or a human asked, in the name of a key that may be made up.
+    /// State would be kept, or a human asked, in the name of a key that may be made up.
     #[error(transparent)]
     Unproven(#[from] Unproven),
-    /// A policy forbids it.
+    /// A policy denies the call.
     #[error(transparent)]
     Forbidden(#[from] portkey_policy::Denied),
-    /// The caller can mend the arguments.
+    /// The arguments are invalid; the caller can correct them.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A human has to say yes first, and can be asked.
+    /// The call needs the approval of a human, who can be asked.
     #[error("`{}` needs the approval of a human, and nothing was sent", .0.tool)]
     Ask(Box<Question>),
-    /// A human has to say yes first, and was asked.
+    /// The call needs the approval of a human, who has been asked.
     #[error(transparent)]
     Waiting(#[from] Waiting),
-    /// No human said yes.
+    /// No human approved the call.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// It could not be put on record.
+    /// The intent of the call could not be written to the audit log.
     #[error(transparent)]
     Unwritable(#[from] Unwritable),
-    /// A secret stands in the way.
+    /// A secret in the arguments cannot be resolved or must not be sent.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The upstream gave no usable answer.
+    /// No complete response came from the upstream.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The upstream said no.
+    /// The upstream responded with an error.
     #[error("`{}` was refused with {}: {}", .0.name(), .1.status.as_u16(), .1.message)]
     Refused(&'static Operation, Box<Refusal>),
 }
 
 impl CallError {
-    /// Whether this server, and no upstream, keeps the caller from it.
+    /// Returns true if this server, and not an upstream, denies the call to its caller.
     pub const fn is_denial(&self) -> bool {
         matches!(
             self,
@@ -70,8 +70,9 @@ impl CallError {
         )
     }
 
-    /// Whether the call may have taken effect all the same: it was sent, and there is no answer that rules it
-    /// out. Limits keep such a call counted, and nothing treats it as one that never was.
+    /// Returns true if the call was sent and no response rules out that it took effect.
+    ///
+    /// Limits keep such a call counted, and nothing treats it as a call that was never made.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Send(error) => error.may_have_taken_effect(),
@@ -89,8 +90,8 @@ impl CallError {
         }
     }
 
-    /// The outcome of the call, as every observer has it. A write that was sent and may have taken effect is
-    /// unknown, whatever came back.
+    /// Returns the outcome of the call for all observers. A write that was sent and may have taken
+    /// effect is `Unknown`, whatever the response.
     pub fn outcome(&self, is_sent: bool) -> CallOutcome {
         let outcome = match self {
             Self::Ask(_) => OutcomeKind::Asked.into(),

@@ -1,4 +1,5 @@
-//! Makes of an upstream's answer what its caller gets: reads it, cleans it, and masks what is secret.
+//! Turns an upstream's response into the caller's result: parses it, sanitizes it and masks
+//! secrets.
 
 use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
 use portkey_operation::Operation;
@@ -12,7 +13,7 @@ use crate::{
     upstream::{Answer, Refusal},
 };
 
-/// An answer as it came, with what is to be done with it.
+/// A response as received, with what is needed to finish it.
 pub(super) struct Raw {
     pub(super) answer: Answer,
     pub(super) operation: &'static Operation,
@@ -20,15 +21,15 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// Whether finishing it takes longer than the threads that serve have time for.
+    /// Returns true if finishing the response would block a serving thread for too long.
     pub(super) fn is_large(&self) -> bool {
         self.answer.bytes() > INLINE_BYTES
     }
 
-    /// The answer for the caller.
+    /// Returns the result for the caller.
     ///
     /// # Errors
-    /// The upstream refused the call.
+    /// Returns the upstream's error if the response is one.
     pub(super) fn finish(self, fetched: &Fetched) -> Result<Value, Refusal> {
         let Self {
             answer,
@@ -38,7 +39,7 @@ impl Raw {
         let body = answer.body();
         let mut answer = answer.outcome()?;
         let plain = sanitize::plain(&body);
-        // First, because what cannot be seen could hide a key.
+        // Sanitized before secrets are masked, because invisible characters could hide a key.
         if plain.is_none() {
             sanitize::clean(&mut answer);
         }
@@ -46,7 +47,8 @@ impl Raw {
         Ok(answer)
     }
 
-    /// The same away from the threads that serve. The call is made, so it waits for as long as it takes.
+    /// Finishes the response on a worker thread. The upstream has already been called, so this
+    /// waits for a worker without a timeout.
     pub(super) async fn finish_away(
         self,
         workers: &Workers,

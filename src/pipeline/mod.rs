@@ -1,4 +1,4 @@
-//! One call, from name and arguments to the upstream's answer.
+//! One tool call, from its name and arguments to the upstream's response.
 
 mod ahead;
 pub mod approval;
@@ -43,7 +43,7 @@ use self::{finish::Raw, refused::Named};
 pub use self::{error::CallError, proof::MAX_KEY_CHECKS};
 pub use crate::observability::call_record::Record;
 
-/// Everything a call needs on its way.
+/// The parts that authorize, validate and send tool calls.
 #[derive(Debug)]
 pub struct Dispatcher {
     catalog: Catalog,
@@ -62,22 +62,22 @@ pub struct Dispatcher {
     workers: Workers,
 }
 
-/// A call as it arrives.
+/// A tool call as received.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// Who makes it.
+    /// The caller.
     pub principal: &'a Principal,
-    /// How it came.
+    /// Request id, transport, session and client of the request that carries the call.
     pub arrival: &'a Arrival,
-    /// The tool's name, as the caller writes it.
+    /// The tool's name, as the caller wrote it.
     pub name: &'a str,
-    /// The arguments, as the caller writes them.
+    /// The arguments, as the caller wrote them.
     pub args: JsonMap,
-    /// What a human said of it, where it was made before and someone was asked.
+    /// The human's decision, if this call repeats one for which approval was requested.
     pub answer: Option<Answer>,
 }
 
-/// A call past the gate, but for its arguments.
+/// A call that passed authorization and validation, without its arguments.
 struct Way<'a> {
     principal: &'a Principal,
     arrival: &'a Arrival,
@@ -86,7 +86,7 @@ struct Way<'a> {
 }
 
 impl Dispatcher {
-    /// Makes a call of whoever runs the process. Dropping the future aborts the request.
+    /// Makes a call on behalf of the local user. Dropping the future aborts the request.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -107,7 +107,10 @@ impl Dispatcher {
         self.recorded(call, &mut Record::default()).await
     }
 
-    /// Makes the call, with what is found out written down. Dropping the future aborts the request.
+    /// Makes a call, and writes everything found out about it to `record`. Dropping the future
+    /// aborts the request.
+    ///
+    /// A caller that reads untrusted content is tainted.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -120,7 +123,8 @@ impl Dispatcher {
         outcome
     }
 
-    /// Puts a call on record that was rejected for its name or its arguments before it came here.
+    /// Records a call that was rejected for its name or its arguments before it reached the
+    /// dispatcher.
     pub fn record_rejected_call(
         &self,
         principal: &Principal,
@@ -128,12 +132,12 @@ impl Dispatcher {
         args: &JsonMap,
         record: &mut Record,
     ) {
-        // Written when it is dropped.
+        // The audit entry is written when it is dropped.
         let line = Line::begin(self.audit.as_ref(), principal, arrival, args, record);
         line.record.outcome = OutcomeKind::Rejected.into();
     }
 
-    /// Makes the call for one who is not to be tainted by what it reads.
+    /// Makes a call with an audit entry, and does not taint its caller.
     async fn noted(&self, mut call: Call<'_>, record: &mut Record) -> Result<Value, CallError> {
         call.answer = call.answer.or(approval::take_ticket(&mut call.args));
         let (principal, arrival) = (call.principal, call.arrival);
@@ -147,7 +151,8 @@ impl Dispatcher {
         outcome
     }
 
-    /// Takes a call through all that may forbid it, and on from there.
+    /// Authorizes and validates a call, evaluates the policies, applies their decision, and settles
+    /// the limits they reserved.
     async fn decided(&self, call: Call<'_>, line: &mut Line<'_>) -> Result<Value, CallError> {
         let Call {
             principal,
@@ -165,7 +170,7 @@ impl Dispatcher {
         let own = principal.policy.as_deref();
         let server = self.policy.as_ref().map(|policy| Arc::clone(&policy.get()));
         let policies: Vec<&Policy> = server.as_deref().into_iter().chain(own).collect();
-        // Before the gate, which would tell what the hidden takes.
+        // Before validation, whose errors would reveal the arguments of a hidden tool.
         if let Some(denied) = portkey_policy::hidden(&policies, entry.operation) {
             line.record.denied_by(&*denied.rule.name);
             return Err(denied.into());
@@ -178,7 +183,7 @@ impl Dispatcher {
             warnings,
             times,
         } = validated;
-        // A key that ended up as a name must not go on from there.
+        // A caller may have written a key where a field name belongs; it must not reach the record.
         line.record.warnings = warnings
             .iter()
             .map(|text| mask_text(text).into_owned())
@@ -238,7 +243,7 @@ impl Dispatcher {
         let outcome = self
             .carry_out(way, args, verdict, revisions.join("+"), line)
             .await;
-        // What was sent is counted, and what may have been.
+        // A call that was sent counts against limits, and so does one that may have been.
         let nothing_happened = match &outcome {
             Ok(_) => line.record.decision == DecisionKind::DryRun,
             Err(error) => !error.may_have_taken_effect(),
@@ -251,7 +256,8 @@ impl Dispatcher {
         Ok(answer)
     }
 
-    /// Does what a verdict leaves to be done.
+    /// Applies the decision of the policies: denies the call, runs it dry, requires approval, or
+    /// sends it.
     async fn carry_out(
         &self,
         way: Way<'_>,
@@ -284,7 +290,7 @@ impl Dispatcher {
                 });
             }
         }
-        // Where nothing is sent there is nothing to approve.
+        // A dry run sends nothing, so it needs no approval.
         if let Some(rule) = dry_run {
             line.record.decided(DecisionKind::DryRun, rule);
             return self.rehearse(principal, arrival, entry, args, line).await;
@@ -308,7 +314,7 @@ impl Dispatcher {
         self.send(principal, entry, args, line).await
     }
 
-    /// Asks the upstream.
+    /// Sends the request to the upstream and finishes its response.
     async fn send(
         &self,
         principal: &Principal,
@@ -334,7 +340,7 @@ impl Dispatcher {
             line.record.sends_write();
         }
         let sent = self.portkey.send(request, &principal.credentials).await;
-        // What is looked up here is told only where the call came to nothing.
+        // Looked up only for calls that failed.
         let look = || {
             self.way_to_look(principal, entry.operation)
                 .filter(|_| writes)
@@ -343,7 +349,7 @@ impl Dispatcher {
         let record = &mut *line.record;
         record.status = Some(answer.status().as_u16());
         record.retries = Some(answer.attempts().saturating_sub(1));
-        // Logged and put on record, so it must not be whatever an upstream likes to put there.
+        // The id is logged and audited, so it must not contain a secret that the upstream repeats.
         let request_id = answer.request_id().filter(|id| fetched.is_free(id));
         record.upstream_request_id = request_id.map(str::to_owned);
         let raw = Raw {

@@ -1,4 +1,4 @@
-//! Makes sure that callers who bring a key of their own are none that were made up, where it matters.
+//! Checks that a key which a caller brings along exists, where a made-up one would do harm.
 
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
@@ -9,15 +9,18 @@ use portkey_store::{Key, Limit, Taken};
 use super::Dispatcher;
 use crate::auth::principal::{Method, Principal, Prover, Proving, Unproven};
 
-/// How many keys of one network are checked.
+/// The rate of key checks per network.
 pub const MAX_KEY_CHECKS: Limit = Limit {
     burst: NonZeroU32::new(60).unwrap(),
     period: Duration::from_secs(60),
 };
 
 impl Dispatcher {
-    /// Makes sure that a caller is proven before an operation that keeps something in its name whatever comes
-    /// of it: counters of a limit, or that it read what strangers wrote where nobody looked at its key.
+    /// Requires a proven key for operations that keep state in the caller's name whether they
+    /// succeed or not.
+    ///
+    /// Such state is a counter of a limit, or the taint of untrusted content read from a host
+    /// that does not check the key.
     pub(super) async fn demand_proof(
         &self,
         principal: &Principal,
@@ -36,7 +39,7 @@ impl Dispatcher {
         }
     }
 
-    /// Whether the answer of a call that succeeded may be kept for its caller.
+    /// Returns true if the result of a successful call may be stored for its caller.
     pub(crate) async fn may_keep(
         &self,
         principal: &Principal,
@@ -47,14 +50,18 @@ impl Dispatcher {
             || self.prove(principal).await.is_ok()
     }
 
-    /// Notes that the upstream accepted the key of a caller.
+    /// Remembers that the upstream accepted the caller's key.
     pub(super) fn note_success(&self, principal: &Principal, operation: &Operation) {
         if principal.method == Method::Key && proves(operation.base()) {
             self.proofs.accept(&principal.name);
         }
     }
 
-    /// Whether the upstream may be asked about one more key that comes from this network.
+    /// Limits the key checks per network.
+    ///
+    /// # Errors
+    /// Returns `TooManyKeys` if the network has used up its checks, or `Unknown` if the store is
+    /// unavailable.
     async fn admit_check(&self, network: Option<IpAddr>) -> Result<(), Unproven> {
         let network = network
             .map(|network| network.to_string())
@@ -88,7 +95,8 @@ impl Prover for Dispatcher {
     }
 }
 
-/// Whether an answer from there shows that the key is known: others take no key, or another one.
+/// Returns true if a response from this host shows that the caller's key exists. The other hosts
+/// take no key, or a different one.
 fn proves(base: Base) -> bool {
     matches!(base, Base::ControlPlane | Base::ControlPlaneV2)
 }

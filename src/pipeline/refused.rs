@@ -1,4 +1,4 @@
-//! What is known of a call that the upstream refused, so that its causes can be told apart.
+//! Describes a call that the upstream refused, so that causes can be told apart.
 
 use portkey_operation::{JsonMap, Operation, Published};
 use serde_json::Value;
@@ -8,7 +8,8 @@ use crate::{
     upstream::{Doubt, KeyHolder, RefusedCall},
 };
 
-/// What of the arguments matters if the call is refused; they are gone by then.
+/// The scope that the arguments name. Extracted before the call, because sending consumes the
+/// arguments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named {
     workspace: bool,
@@ -24,7 +25,7 @@ impl Named {
         }
     }
 
-    /// What is known of the call.
+    /// Describes the call for an error of the upstream.
     pub(super) fn call(self, published: &Published, principal: &Principal) -> RefusedCall {
         let mut names = Vec::new();
         collect(published.full_schema(), &mut names);
@@ -39,7 +40,7 @@ impl Named {
     }
 }
 
-/// Who can replace the key that acts for a caller.
+/// Returns who can replace the key that acts for a caller.
 fn holder(operation: &Operation, principal: &Principal) -> KeyHolder {
     let key = principal.credentials.key(operation.base().upstream());
     match key.map(|key| key.source()) {
@@ -49,7 +50,7 @@ fn holder(operation: &Operation, principal: &Principal) -> KeyHolder {
     }
 }
 
-/// The names of all fields in a schema.
+/// Collects the names of all fields in a schema.
 fn collect(schema: &Value, names: &mut Vec<String>) {
     match schema {
         Value::Object(map) => {

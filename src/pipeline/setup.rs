@@ -1,4 +1,4 @@
-//! Putting a dispatcher together: each step adds one thing that stands in the way of calls.
+//! The builder methods and look-ups of a [`Dispatcher`].
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ use crate::{
 };
 
 impl Dispatcher {
-    /// Offers these operations, and has the upstreams answer.
+    /// Creates a dispatcher that offers the operations of a catalog and sends calls to the
+    /// upstreams.
     pub fn new(catalog: Catalog, portkey: Client) -> Self {
         Self {
             catalog,
@@ -43,7 +44,7 @@ impl Dispatcher {
         }
     }
 
-    /// The same under a policy, which takes effect when its file changes.
+    /// Sets the server policy. It is reloaded when its file changes.
     pub fn under(self, policy: Watched<Policy>) -> Self {
         Self {
             policy: Some(policy),
@@ -51,17 +52,17 @@ impl Dispatcher {
         }
     }
 
-    /// The same for other operations.
+    /// Replaces the catalog of operations.
     pub fn offering(self, catalog: Catalog) -> Self {
         Self { catalog, ..self }
     }
 
-    /// The same, with only what these modes leave on offer, whoever calls.
+    /// Sets the server-wide tool filter, which applies to every caller.
     pub fn narrowed(self, modes: AccessModes) -> Self {
         Self { modes, ..self }
     }
 
-    /// Arguments in the form in which they are sent, or as they are if they are not valid.
+    /// Returns the arguments in the form in which they are sent, or unchanged if they are invalid.
     pub fn as_sent(&self, entry: &Entry, args: JsonMap) -> JsonMap {
         match entry.published().validate(args.clone(), &self.validation) {
             Ok(validated) => validated.args,
@@ -69,12 +70,12 @@ impl Dispatcher {
         }
     }
 
-    /// The same, with arguments validated so.
+    /// Sets the options for validating arguments.
     pub fn with_validation(self, validation: ValidationOptions) -> Self {
         Self { validation, ..self }
     }
 
-    /// The same, with what it has to remember in a store that others share.
+    /// Sets the store for counters and taint, which replicas can share.
     pub fn sharing(self, store: Store) -> Self {
         Self {
             taint: Taint::in_store(store.clone()),
@@ -83,7 +84,7 @@ impl Dispatcher {
         }
     }
 
-    /// The same, with what the upstreams do recorded.
+    /// Records upstream requests in these metrics.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self {
             portkey: self.portkey.measured(metrics),
@@ -91,19 +92,21 @@ impl Dispatcher {
         }
     }
 
-    /// The same, where large answers are worked on by these.
+    /// Sets the worker threads that finish large responses.
     #[must_use]
     pub fn with_workers(self, workers: Workers) -> Self {
         Self { workers, ..self }
     }
 
-    /// The policy that all calls are under.
+    /// Returns the server policy, which applies to all calls.
     pub const fn policy(&self) -> Option<&Watched<Policy>> {
         self.policy.as_ref()
     }
 
-    /// Whether a caller sees an operation: it is on offer, and the policies that the caller is under can
-    /// permit some call of it.
+    /// Returns true if the caller can see an operation.
+    ///
+    /// The server-wide filter must offer it, the caller's own access must include it, and all
+    /// policies must be able to permit some call of it.
     pub fn shows(&self, principal: &Principal, entry: &Entry) -> bool {
         let server = self.policy.as_ref().map(Watched::get);
         let offered = self.modes.admit(entry.domain.name, entry.operation);
@@ -115,25 +118,25 @@ impl Dispatcher {
             && principal.policy.as_deref().is_none_or(permits)
     }
 
-    /// Whether a caller finds it in the list of tools.
+    /// Returns true if the operation is in the caller's list of tools.
     pub fn is_listed(&self, principal: &Principal, entry: &Entry) -> bool {
         let offered = self.modes.admit(entry.domain.name, entry.operation).is_ok();
         offered && self.shows(principal, entry)
     }
 
-    /// Whether nothing but a rule about single calls can stand between a caller and it.
+    /// Returns true if only a rule about single calls can still deny the operation to the caller.
     pub fn is_open(&self, principal: &Principal, entry: &Entry) -> bool {
         let may = principal.may(entry.domain.name, entry.operation).is_ok();
         may && self.is_listed(principal, entry)
     }
 
-    /// The tool with which a caller sees whether a write took effect, if there is one.
+    /// Returns the tool with which the caller can verify that a write took effect, if there is one.
     pub fn way_to_look(&self, principal: &Principal, write: &Operation) -> Option<&'static str> {
         let read = dry_run::shows(&self.catalog, write)?;
         self.shows(principal, read).then(|| read.operation.name())
     }
 
-    /// Whether a policy may have a human asked about a call.
+    /// Returns true if a policy can require approval for calls of the operation.
     pub fn may_ask(&self, principal: &Principal, operation: &Operation) -> bool {
         let server = self.policy.as_ref().map(Watched::get);
         server.is_some_and(|policy| policy.asks(operation))
@@ -143,7 +146,7 @@ impl Dispatcher {
                 .is_some_and(|policy| policy.asks(operation))
     }
 
-    /// Which versions of policies a caller is under.
+    /// Returns the revisions of all policies that apply to a caller, joined by `+`.
     pub fn revisions(&self, principal: &Principal) -> String {
         let server = self.policy.as_ref().map(Watched::get);
         let policies = server.as_deref().map(|policy| &**policy).into_iter();
@@ -151,7 +154,7 @@ impl Dispatcher {
         policies.map(Policy::revision).collect::<Vec<_>>().join("+")
     }
 
-    /// The same, with writes told instead of sent if `on`.
+    /// Enables or disables dry runs, in which writes are described and not sent.
     pub fn dry_run(self, on: bool) -> Self {
         Self {
             dry_run: on,
@@ -159,12 +162,12 @@ impl Dispatcher {
         }
     }
 
-    /// The same, where calls of these kinds need a human's approval.
+    /// Sets which kinds of calls always need a human's approval.
     pub fn approving(self, always: Always) -> Self {
         Self { always, ..self }
     }
 
-    /// The same, with humans to ask. Without, calls that need approval are denied.
+    /// Sets the store of approvals. Without one, calls that need approval are denied.
     pub fn asking(self, approvals: Arc<Approvals>) -> Self {
         Self {
             approvals: Some(approvals),
@@ -172,7 +175,7 @@ impl Dispatcher {
         }
     }
 
-    /// The same, with every call put on record.
+    /// Sets the audit log, which gets an entry for every call.
     pub fn audited(self, audit: Audit) -> Self {
         Self {
             audit: Some(audit),
@@ -180,32 +183,33 @@ impl Dispatcher {
         }
     }
 
-    /// The same, with secrets treated so.
+    /// Sets how secrets are masked, delivered and resolved.
     pub fn guarding(self, secrets: Secrets) -> Self {
         Self { secrets, ..self }
     }
 
-    /// Where answers of humans are checked.
+    /// Returns the store of approvals.
     pub fn approvals(&self) -> Option<&Approvals> {
         self.approvals.as_deref()
     }
 
-    /// Who has read what strangers wrote.
+    /// Returns the taint of the sessions.
     pub const fn taint(&self) -> &Taint {
         &self.taint
     }
 
-    /// How secrets are treated.
+    /// Returns the settings for secrets.
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// What names lead to.
+    /// Returns the catalog that resolves tool names.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// What is on offer here, in the order of names. Callers may see less.
+    /// Returns the entries that the server-wide filter offers, sorted by name. A caller may see
+    /// fewer.
     pub fn offered(&self) -> impl Iterator<Item = &Entry> {
         let offered = |entry: &&Entry| self.modes.admit(entry.domain.name, entry.operation).is_ok();
         self.catalog.iter().filter(offered)

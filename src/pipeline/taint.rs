@@ -1,5 +1,7 @@
-//! Whether a session has read what strangers wrote. What its agent does next may be their idea, so a policy
-//! can ask for more.
+//! Taint: remembers which sessions have read untrusted content.
+//!
+//! An agent's next calls may follow instructions in that content, so a policy can be stricter
+//! with a tainted session.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,22 +12,24 @@ use portkey_store::{Budget, Key, Store, Window};
 
 use crate::{auth::principal::Principal, observability::request::Arrival};
 
-/// How long after it has read something a session is tainted.
+/// Time for which a session stays tainted after it has read untrusted content.
 pub const LASTS: Duration = Duration::from_secs(3600);
 
-/// Which sessions are tainted; a request without a session stands for all such of its caller. Kept as
-/// counters, because those are never given up for room.
+/// The tainted sessions. All requests of a caller without a session share one taint.
+///
+/// Taint is kept in counters, because the store never evicts counters to free memory.
 #[derive(Clone, Debug)]
 pub struct Taint {
     shared: Store,
-    /// What the shared store could not take, and this replica at least must not forget.
+    /// Taint that the shared store could not record. At least this replica must not forget it.
     own: Store,
-    /// When nothing more could be kept: all are taken for tainted from then on.
+    /// The time at which taint could not be recorded anywhere; from then on all sessions count as
+    /// tainted.
     overflow: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Taint {
-    /// Shared by all who have this store.
+    /// Keeps taint in a store, and shares it with all replicas that use the store.
     pub fn in_store(shared: Store) -> Self {
         Self {
             shared,
@@ -34,8 +38,8 @@ impl Taint {
         }
     }
 
-    /// It has read what strangers wrote. Where a caller has more tainted sessions than can be kept of one
-    /// caller, all its sessions are tainted.
+    /// Marks the session as tainted. If the store's limit per caller is reached, all sessions of
+    /// the caller become tainted.
     pub async fn mark(&self, principal: &Principal, arrival: &Arrival) {
         let read = [reading(principal, arrival, 1)];
         if self.shared.reserve(&read).await.is_ok() || self.own.reserve(&read).await.is_ok() {
@@ -51,8 +55,8 @@ impl Taint {
         }
     }
 
-    /// Whether it has of late, as far as is known: a store that is away may know something, and one that has
-    /// forgotten of late may have known it.
+    /// Returns true if the session was tainted within the last hour, or if that cannot be ruled
+    /// out. It cannot if the store is unavailable or has recently lost data.
     pub async fn is_tainted(&self, principal: &Principal, arrival: &Arrival) -> bool {
         let overflow = *self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
         if overflow.is_some_and(|since| since.elapsed() < LASTS) {
@@ -86,8 +90,8 @@ fn reading(principal: &Principal, arrival: &Arrival, amount: u64) -> Budget {
     }
 }
 
-/// Stands for all sessions of a caller, where there are too many of them. Belongs to no owner, because that has
-/// no room left.
+/// The counter for all sessions of a caller, used when the caller has too many. It has no owner,
+/// because the owner's share of the store is used up.
 fn all_sessions(principal: &Principal, amount: u64) -> Budget {
     let key = Key::new("tainted", &["sessions", &principal.name]);
     Budget {

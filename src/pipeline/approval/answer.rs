@@ -1,76 +1,78 @@
-//! What a human said, and what that allows.
+//! Responses to approval requests, and the approvals they result in.
 
 use super::{Approved, Binding, plain};
 
-/// What a human did with a form.
+/// The action that a human took on a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// Filled it in and sent it.
+    /// Filled in and submitted.
     Accept,
-    /// Said no.
+    /// Declined.
     Decline,
-    /// Closed it without saying anything.
+    /// Dismissed without a decision.
     Cancel,
 }
 
-/// A form as it came back.
+/// A completed approval form.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// What was done with it.
+    /// The action taken on the form.
     pub reaction: Reaction,
-    /// Whether the call is to be carried out.
+    /// True if the call is to be carried out.
     pub approve: bool,
-    /// The name that was typed, where one was asked for.
+    /// The name that the human typed, if one was required.
     pub typed: Option<String>,
 }
 
-/// An answer that comes with a call.
+/// A response to an approval request that accompanies a call.
 #[derive(Debug)]
 pub enum Answer {
-    /// Given to this process, which asked by itself; a no is on record as the call's.
+    /// Collected by this process, which asked the human itself. A denial is recorded as the outcome
+    /// of the call.
     Given(Result<Grant, Denied>),
-    /// The name of a ticket, which is no answer by itself: somebody else has to have given one.
+    /// The id of a ticket. The id alone approves nothing: a human must have decided about the
+    /// ticket elsewhere.
     Ticket(String),
-    /// Brought by the client, with what it was given to keep.
+    /// Returned by the client together with the signed state that it kept.
     Sealed {
-        /// What it kept.
+        /// The signed state.
         state: String,
-        /// The form as filled in.
+        /// The completed form.
         form: Form,
     },
 }
 
-/// A human's yes to one call. Only a question makes one.
+/// A human's approval of one call. Only an approval request can create one.
 #[derive(Debug)]
 pub struct Grant {
     pub(super) binding: Binding,
     pub(super) approved: Approved,
 }
 
-/// Why a call that needs approval is not carried out.
+/// A reason why a call that needs approval is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// Someone said no.
+    /// A human declined.
     #[error(
         "a human declined the call, and nothing was sent. Do not make it again unless they ask for it"
     )]
     Declined,
-    /// Someone closed the form.
+    /// A human dismissed the form.
     #[error("the question whether to approve the call was cancelled, and nothing was sent")]
     Cancelled,
-    /// Nobody answered in time.
+    /// Nobody responded in time.
     #[error("nobody approved the call in time, and nothing was sent")]
     TimedOut,
-    /// The name that was typed is another one.
+    /// The name typed to confirm is not the expected one.
     #[error("the name that was typed to confirm the call is not {0}, and nothing was sent")]
     Mistyped(String),
-    /// The answer cannot be taken for one to this call.
+    /// The response does not belong to this call, was used already, or has expired.
     #[error(
         "the approval that came with the call is not for this call, was used already or has expired. \
          Nothing was sent; make the call again without it, and it is asked for anew"
     )]
     Void,
-    /// There is nobody to ask.
+    /// The client cannot show forms, and there is no approval server.
     #[error(
         "`{tool}` needs the approval of a human (rule `{rule}`), and there is no way to ask for it here: \
          the client does not show forms (elicitation), and nobody decides elsewhere. Nothing was sent"
@@ -78,34 +80,34 @@ pub enum Denied {
     Nobody {
         /// The tool.
         tool: &'static str,
-        /// Which rule wants it.
+        /// The rule that requires approval.
         rule: String,
     },
-    /// The question or its answer cannot be kept.
+    /// The request or its response could not be stored.
     #[error("the approval of the call cannot be kept, and nothing was sent: {0}")]
     Unkept(String),
-    /// The caller has asked for too much of late.
+    /// The caller has too many pending requests, or created too many within the last hour.
     #[error(
         "too many calls of this caller wait for approval already, and nothing was sent. Wait until some \
          of them are decided or have expired"
     )]
     TooMany,
-    /// All callers together have asked for too much.
+    /// All callers together have too many pending requests.
     #[error(
         "too many calls wait for approval at this server, and nothing was sent. Try again in a few minutes, \
          and tell whoever runs the server: `portkey-mcp approvals list` shows them"
     )]
     QueueFull,
-    /// The client broke off.
+    /// The client failed to ask.
     #[error("the client could not ask for the approval, and nothing was sent: {0}")]
     Unasked(String),
 }
 
 impl Form {
-    /// Whether it says yes.
+    /// Checks that the form approves the call.
     ///
     /// # Errors
-    /// It does not, or lacks the name that was to be typed.
+    /// Returns an error if the form was declined or dismissed, or lacks the required name.
     pub(super) fn judge(&self, confirm: Option<&str>) -> Result<(), Denied> {
         match (self.reaction, confirm) {
             (Reaction::Cancel, _) => Err(Denied::Cancelled),
@@ -122,7 +124,7 @@ impl Form {
 }
 
 impl Grant {
-    /// The approval, if it is for that call.
+    /// Returns the approval if it is bound to this call, else `InvalidResponse`.
     pub(super) fn of(self, binding: &Binding) -> Result<Approved, Denied> {
         if self.binding == *binding {
             Ok(self.approved)

@@ -1,16 +1,17 @@
-//! What an approval is bound to.
+//! Binds an approval to one exact call.
 
 use portkey_operation::JsonMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Required;
-/// A digest of one call: who makes it, of which tool, with which arguments, under which rule.
+/// SHA-256 digest of a call: caller, tool, arguments, and the rule that requires approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding([u8; 32]);
 
 impl Binding {
-    /// Of a call with arguments that were admitted, secrets included. The order of fields is of no account.
+    /// Computes the digest over validated arguments, secrets included. The order of fields does not
+    /// matter.
     pub fn of(principal: &str, tool: &str, args: &JsonMap, required: &Required) -> Self {
         let mut digest = Sha256::new();
         for part in [principal, tool, &required.rule, &required.revision] {
@@ -20,13 +21,14 @@ impl Binding {
         Self(digest.finalize().into())
     }
 
-    /// Its bytes.
+    /// Returns the raw digest.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// Each part with its length before it, so that none can be taken for its neighbour.
+/// Hashes a text with its length as prefix, so that adjacent parts cannot be shifted into each
+/// other.
 fn text(digest: &mut Sha256, part: &str) {
     digest.update((part.len() as u64).to_be_bytes());
     digest.update(part.as_bytes());
@@ -55,7 +57,7 @@ fn value(digest: &mut Sha256, one: &Value) {
             digest.update(b"\"");
             text(digest, inner);
         }
-        // `null`, `true`, or a number as it is written.
+        // `null`, `true`, `false`, or a number as it was written.
         other => text(digest, &other.to_string()),
     }
 }

@@ -1,8 +1,10 @@
-//! Approval: calls that a human has to say yes to, never the model. Knows no protocol.
+//! Approval: some calls need a human's consent, which the model cannot give. Knows no protocol.
 //!
-//! A call that needs it is turned into a [`Question`]. Whoever can reach a human puts it to them and
-//! makes the same call again with the [`Answer`]. The gate then decides anew, and an answer counts for
-//! nothing but the call that was asked about: same caller, same tool, same arguments, same rule.
+//! A call that needs approval results in a [`Question`]. A layer that can reach a human presents
+//! it and repeats the call with the [`Answer`].
+//!
+//! The repeated call is validated and evaluated from scratch. A response is valid only for the
+//! call it was requested for: same caller, tool, arguments and rule.
 
 mod answer;
 mod binding;
@@ -40,32 +42,32 @@ pub use self::{
 };
 pub use crate::observability::call_record::{ApprovalMethod, Approved};
 
-/// Why a call needs a human's approval, as a rule has it.
+/// The requirement that a human approve a call, as a rule states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Required {
-    /// Which rule says so.
+    /// Name of the rule or option that requires approval.
     pub rule: String,
-    /// What the rule tells whoever decides.
+    /// Message of the rule for the approver.
     pub words: Option<String>,
-    /// Whether the resource's name has to be typed.
+    /// True if the approver has to type the resource's name.
     pub confirm: bool,
-    /// Which version of the rules it is: an approval does not outlive it.
+    /// Revision of the policies; an approval is invalid once they change.
     pub revision: String,
 }
 
-/// Approval by effect alone, whatever other rules say.
+/// Approval required by the effect of an operation, regardless of policies.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Always {
-    /// For everything that changes something.
+    /// Require approval for every write.
     pub writes: bool,
-    /// For what removes or may overwrite something for good.
+    /// Require approval for operations that irrevocably remove or may overwrite something.
     pub deletes: bool,
-    /// Whether the name of what such a call is about has to be typed.
+    /// True if the approver has to type the resource's name for such destructive operations.
     pub confirm: bool,
 }
 
 impl Always {
-    /// Whether a call of the operation needs approval.
+    /// Returns the requirement for calls of an operation, if there is one.
     pub fn of(self, operation: &Operation) -> Option<Required> {
         let destructive = operation.hints().destructive || operation.effects() == Effect::Delete;
         let rule = match () {
@@ -82,7 +84,7 @@ impl Always {
     }
 }
 
-/// Where answers are checked.
+/// Issues approval requests, keeps tickets, and checks responses.
 #[derive(Debug)]
 pub struct Approvals {
     keys: Arc<Watched<Keyring>>,
@@ -91,15 +93,17 @@ pub struct Approvals {
     desk: OnceLock<String>,
 }
 
-/// What a client keeps between the question and its answer.
+/// State that a client keeps between an approval request and its response, apart from the binding.
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Kept {
     confirm: Option<String>,
 }
 
 impl Approvals {
-    /// What a client keeps is sealed with the keys, and so is what is kept where others have the store, too;
-    /// an answer is good for the time `ttl`, and once among all who have the store.
+    /// Creates the service. The keys sign the state that clients keep, and encrypt what is kept in
+    /// a shared store.
+    ///
+    /// A response is valid for `ttl`, and once among all replicas that share the store.
     pub fn new(keys: Arc<Watched<Keyring>>, store: Store, ttl: Duration) -> Self {
         let store = SealedStore::new(store, keys.clone());
         Self {
@@ -110,26 +114,27 @@ impl Approvals {
         }
     }
 
-    /// Somebody can decide elsewhere from now on, at this address.
+    /// Announces the approval server at this address, so that humans can decide there.
     pub fn open_desk(&self, url: String) {
-        // Opened twice, the first one counts.
+        // Set twice, the first address stays.
         _ = self.desk.set(url);
     }
 
-    /// Where somebody can decide elsewhere; none if nobody can.
+    /// Returns the address of the approval server, if there is one.
     pub fn desk(&self) -> Option<&str> {
         self.desk.get().map(String::as_str)
     }
 
-    /// How long a question waits for its answer.
+    /// Returns the time for which a request waits for its response.
     pub const fn patience(&self) -> Duration {
         self.ttl
     }
 
-    /// The question as a client can bring it back with the answer, for this caller only.
+    /// Signs a request, so that the client can return it with the response. Only the same caller
+    /// can use it.
     ///
     /// # Errors
-    /// The store that will mark its use is away.
+    /// Returns `StoreFailed` if the store that will record its use is unavailable.
     pub async fn sealed(
         &self,
         principal: &Principal,
@@ -146,10 +151,11 @@ impl Approvals {
         Ok(keys.seal_once(Purpose::RequestState, &principal.name, binding, &kept, once))
     }
 
-    /// Whether a human approved the very call that the binding stands for; none if nobody was asked yet.
+    /// Returns the approval of the call identified by `binding`; `None` if no human has been asked.
     ///
     /// # Errors
-    /// The human said no, or the answer is not for this call, too late, or used.
+    /// Returns an error if a human declined, or if the response is for another call, expired, or
+    /// already used.
     pub async fn check(
         &self,
         principal: &Principal,

@@ -1,11 +1,13 @@
-//! Text of strangers as it may stand before a human who is about to decide.
+//! Escapes untrusted text for display to a human who is about to decide.
 
 use std::fmt::Write;
 
 use crate::security::sanitize::is_seen;
 
-/// The text without anything that could pass for a part of the question: no line of its own, nothing
-/// invisible, nothing that turns the direction of writing, no end of the quotation it stands in.
+/// Escapes everything with which a text could imitate a part of the approval request.
+///
+/// This covers line breaks, invisible characters, changes of the writing direction, and the
+/// backtick that would end its quotation.
 pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

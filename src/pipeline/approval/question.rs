@@ -1,4 +1,4 @@
-//! What a human is asked.
+//! Approval requests: the text that a human reads before deciding about a call.
 
 use std::fmt::{self, Write};
 
@@ -13,56 +13,56 @@ use crate::{
     security::secrets::{BLANK, MASK, mask_text},
 };
 
-/// How many changes are shown.
+/// Maximum number of changes in the text.
 const MOST_CHANGES: usize = 40;
-/// Bound on one value, in characters.
+/// Maximum length of one value, in characters.
 const LONGEST_VALUE: usize = 300;
-/// Bound on the text of all changes, in bytes.
+/// Maximum length of all changes together, in bytes.
 const MAX_CHANGES_BYTES: usize = 16 << 10;
-/// How many warnings are shown.
+/// Maximum number of warnings in the text.
 const MAX_WARNINGS: usize = 10;
-/// Bound on what is shown of a setting or of the secrets that a call sets, in characters.
+/// Maximum length of a rule's message, or of the list of secrets that a call sets, in characters.
 const LONGEST_TEXT: usize = 1_000;
-/// Bound on the name that is to be typed, in characters; a longer one is not asked for.
+/// Maximum length of a name to type, in characters; a longer one is not requested.
 const LONGEST_NAME: usize = 60;
-/// The same for an identifier, which stands for a name that cannot be typed.
+/// Maximum length of an identifier to type, in characters, if the resource's name cannot be typed.
 const MAX_ID_CHARS: usize = 200;
 
-/// One call that waits for a human's word.
+/// A call that waits for a human's decision.
 pub struct Question {
-    /// The tool.
+    /// Name of the tool.
     pub tool: &'static str,
-    /// The rule that asks for approval.
+    /// The rule that requires approval.
     pub rule: String,
-    /// What the human reads: plain text of a few lines, with what strangers wrote between backticks.
+    /// Text for the human: a few plain lines, with untrusted content between backticks.
     pub text: String,
-    /// What the human has to type to approve, where that is asked for.
+    /// Text that the human has to type to approve, if the rule requires it.
     pub confirm: Option<String>,
     binding: Binding,
     args: JsonMap,
 }
 
-/// What a question is made of.
+/// The parts that an approval request is built from.
 #[derive(Debug)]
 pub(crate) struct About<'a> {
     pub(crate) operation: &'a Operation,
     pub(crate) title: &'a str,
     pub(crate) principal: &'a Principal,
     pub(crate) arrival: &'a Arrival,
-    /// Path and query that the call goes to, secrets blanked.
+    /// Path and query of the request, with secrets blanked.
     pub(crate) target: &'a str,
-    /// The arguments, secrets blanked.
+    /// Arguments with secrets blanked.
     pub(crate) shown: &'a JsonMap,
     pub(crate) outlook: &'a Outlook,
-    /// What the caller is told about the arguments.
+    /// Warnings about the arguments, as the caller gets them.
     pub(crate) warnings: &'a [String],
     pub(crate) required: Required,
 }
 
 impl Question {
-    /// Asks about a call with these arguments, of which the binding is made.
+    /// Builds the request for a call with these arguments, from which the binding was computed.
     pub(crate) fn new(about: About<'_>, binding: Binding, args: JsonMap) -> Self {
-        // Nobody types a key.
+        // A human must not have to type a key.
         let is_no_key = |text: &&str| mask_text(text) == *text;
         let name = about
             .outlook
@@ -81,7 +81,8 @@ impl Question {
             .required
             .confirm
             .then(|| name.map_or_else(named, str::to_owned));
-        // Names of clients and callers, and what a policy says, may be anything.
+        // The names of clients and callers and the messages of policies are free text and may
+        // contain a key.
         let text = mask_text(&text(&about, confirm.as_deref())).into_owned();
         let (tool, rule) = (about.operation.name(), about.required.rule);
         Self {
@@ -94,20 +95,20 @@ impl Question {
         }
     }
 
-    /// What an approval of it is bound to.
+    /// Returns the binding that an approval of the call must have.
     pub const fn binding(&self) -> &Binding {
         &self.binding
     }
 
-    /// The arguments of the call, to make it again.
+    /// Returns the arguments, with which the call can be repeated.
     pub fn into_args(self) -> JsonMap {
         self.args
     }
 
-    /// What the human said.
+    /// Turns a completed form into an approval.
     ///
     /// # Errors
-    /// It was no yes.
+    /// Returns an error if the form does not approve the call.
     pub fn answered(&self, form: &Form, method: ApprovalMethod, by: &str) -> Result<Grant, Denied> {
         form.judge(self.confirm.as_deref())?;
         let approved = Approved {
@@ -121,7 +122,7 @@ impl Question {
     }
 }
 
-/// Without the arguments, which may hold secrets.
+/// Omits the arguments, which may contain secrets.
 impl fmt::Debug for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Question")
@@ -134,7 +135,7 @@ fn is_typeable(name: &str, max_chars: usize) -> bool {
     name.chars().count() <= max_chars && plain(name) == name && name.trim() == name
 }
 
-/// Writing to a string cannot fail, so what that returns is passed over.
+/// Renders the text. Writing to a string cannot fail, so the results of `write!` are ignored.
 fn text(about: &About<'_>, confirm: Option<&str>) -> String {
     let operation = about.operation;
     let mut text = format!(
@@ -214,7 +215,7 @@ fn line(text: &mut String, change: &Change) {
     };
 }
 
-/// What can go wrong, by what is known of the operation.
+/// Describes the risk of an operation, as far as its declaration tells.
 fn risk(operation: &Operation) -> String {
     let hints = operation.hints();
     let mut risk = match operation.effects() {
@@ -235,11 +236,11 @@ fn risk(operation: &Operation) -> String {
     risk
 }
 
-/// The paths of what was blanked.
+/// Collects the paths of blanked values.
 fn blanked(map: &JsonMap, at: &str, found: &mut Vec<String>) {
     for (name, value) in map {
         let path = match at {
-            // It is not told to its end, and each field below would copy it.
+            // The path is truncated when displayed anyway, and each field below would copy it.
             at if at.len() > LONGEST_TEXT => at.to_owned(),
             at => field_path(at, &cut(name)),
         };

@@ -1,7 +1,7 @@
-//! Questions that wait for a human who is somewhere else, kept where all replicas find them.
+//! Approval requests that wait for a human elsewhere, in a store that all replicas share.
 //!
-//! A ticket has a random name, and what is in it never changes but for the decision, so that who has seen it
-//! knows what they decide about. How long it lasts is the store's to say, whose clock is not ours.
+//! A ticket has a random id, and only its decision ever changes. A human who has seen it therefore
+//! knows what the decision is about. The store decides when a ticket expires, by its own clock.
 
 use std::{
     num::NonZeroU32,
@@ -21,102 +21,101 @@ use super::{
 };
 use crate::{auth::principal::Principal, security::signed_state::random};
 
-/// How many tickets one caller may have at once.
+/// Maximum number of tickets per caller.
 pub const MAX_TICKETS_OF_CALLER: usize = 30;
-/// How many tickets there may be at once.
+/// Maximum number of tickets of all callers.
 pub const MAX_TICKETS: usize = 500;
-/// How many tickets one page of a list has at most.
+/// Maximum number of tickets per page of a list.
 pub const MAX_PAGE: usize = 200;
-/// How many digits of a ticket's name have to be given at least.
+/// Minimum number of digits in an abbreviated ticket id.
 pub const MIN_NAME_DIGITS: usize = 6;
 
-/// How long the name of a ticket is known after the ticket is gone.
+/// Time for which the id of a ticket stays known after the ticket is gone.
 pub const NAME_REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// Where tickets are.
+/// The queue that holds the tickets.
 const QUEUE: Queue = Queue {
     name: "approval",
     max_of_owner: MAX_TICKETS_OF_CALLER,
     max: MAX_TICKETS,
     remembers: NAME_REMEMBERED,
 };
-/// How many bytes the name of a ticket has.
+/// Length of a ticket id, in bytes.
 const NAME_BYTES: usize = 16;
-/// How many tickets one caller may ask for, so that a human can still read them.
+/// The rate at which one caller can create tickets; low enough that a human can still read them.
 const MOST_TICKETS: Limit = Limit {
     burst: NonZeroU32::new(60).unwrap(),
     period: Duration::from_secs(3600),
 };
-/// How many tickets are read from the store at once.
+/// Number of tickets read from the store at once.
 const CHUNK: usize = 50;
-/// How often a decision is looked for.
+/// Interval between checks for a decision.
 const POLL: Duration = Duration::from_millis(200);
-/// The argument that may name a ticket; it is never sent.
+/// The argument that may name a ticket; it is never sent to an upstream.
 const ARGUMENT: &str = "approval_ticket";
 
-/// A question that waits for its answer.
+/// An approval request that waits for a decision.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Ticket {
-    /// Its name: random hexadecimal digits.
+    /// Id: random hexadecimal digits.
     pub id: String,
-    /// The tool.
+    /// Name of the tool.
     pub tool: String,
-    /// Who made the call.
+    /// Name of the caller.
     pub principal: String,
-    /// What the human reads.
+    /// Text for the human.
     pub text: String,
-    /// What the human has to type to approve, where that is asked for.
+    /// Text that the human has to type to approve, if the rule requires it.
     pub confirm: Option<String>,
-    /// When it was asked, in seconds since 1970: to be shown, and for nothing else.
+    /// Time of creation, in seconds since 1970. For display only.
     pub asked: u64,
-    /// Until when the answer can be given and used, in seconds since 1970: to be shown, and for nothing
-    /// else.
+    /// Time until which a decision can be made and used, in seconds since 1970. For display only.
     pub expires: u64,
-    /// How far it is.
+    /// The decision, if there is one.
     pub state: State,
     binding: String,
-    /// When it was asked by the store's clock, and in which epoch.
+    /// Time of creation by the store's clock, with the store's epoch.
     stamp: String,
-    /// Random: tells a form of ours from a foreign one.
+    /// Random token that proves a submitted form came from the ticket's page.
     serial: String,
-    /// Digest of what opens its page.
+    /// SHA-256 of the key that opens the ticket's page.
     key: String,
 }
 
-/// Which tickets are wanted.
+/// Criteria for listing tickets.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Those of this caller.
+    /// Only tickets of this caller.
     pub caller: Option<String>,
-    /// Those about this tool.
+    /// Only tickets for this tool.
     pub tool: Option<String>,
-    /// Those that are `pending`, `approved` or `denied`.
+    /// Only tickets in this state: `pending`, `approved` or `denied`.
     pub state: Option<String>,
 }
 
-/// A part of the tickets, the oldest first.
+/// A page of tickets, oldest first.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The tickets.
+    /// The tickets of this page.
     pub tickets: Vec<Ticket>,
-    /// The name after which the next page begins; none if there is no more.
+    /// Id after which the next page begins; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// How far a ticket is.
+/// The state of a ticket.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Nobody has decided.
     Pending,
-    /// Someone said yes; who, by their own account.
+    /// Approved, with the name that the approver gave.
     Approved(String),
-    /// Someone said no; who, by their own account.
+    /// Denied, with the name that the human gave.
     Denied(String),
 }
 
 impl State {
-    /// The value of the state, and who decided.
+    /// Returns the name of the state, and who decided.
     pub fn as_parts(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Pending => ("pending", None),
@@ -126,7 +125,7 @@ impl State {
     }
 }
 
-/// A call that waits for somebody to decide elsewhere.
+/// A call that waits for a decision elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{tool}` waits for the approval of a human, and nothing has happened yet. Its ticket is {id}: tell \
@@ -134,38 +133,38 @@ impl State {
      call again within {seconds} s; with other arguments it is another call. You cannot approve it yourself"
 )]
 pub struct Waiting {
-    /// The tool.
+    /// Name of the tool.
     pub tool: &'static str,
-    /// The name of the ticket.
+    /// Id of the ticket.
     pub id: String,
-    /// For how long it waits.
+    /// Seconds until the ticket expires.
     pub seconds: u64,
 }
 
-/// Why a decision does not count.
+/// A reason why a decision is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
-    /// There is no such ticket, or not any more.
+    /// The ticket does not exist, or not any more.
     #[error("there is no such ticket; it may have expired")]
     Unknown,
-    /// Too little of a name.
+    /// The abbreviated id is too short.
     #[error("give at least {MIN_NAME_DIGITS} digits of the ticket")]
     TooShort,
-    /// The beginning of several names.
+    /// The abbreviated id matches several tickets.
     #[error(
         "several tickets begin so, or did within the last hour; give more digits of the one that is meant"
     )]
     Ambiguous,
-    /// Somebody was first.
+    /// Somebody else decided first.
     #[error("it was decided already")]
     Decided,
-    /// The decision is about something else than what the ticket says.
+    /// The digest is not that of the ticket, so the decision is about something else.
     #[error("the digest is not that of the ticket: look at the ticket again before deciding")]
     NotShown,
-    /// The name that was typed is another one.
+    /// The name typed to confirm is not the expected one.
     #[error("to approve it, type its name: {0}")]
     Mistyped(String),
-    /// Nothing can be kept.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -181,13 +180,13 @@ impl Filter {
 }
 
 impl Ticket {
-    /// The text that a form has to bring back; only who sees its page knows it.
+    /// Returns the token that a form has to return; only a viewer of the ticket's page knows it.
     pub fn form_token(&self) -> &str {
         &self.serial
     }
 
-    /// A digest of what the ticket says, and of the call that it stands for. A decision has to bring it, so
-    /// that it is about what was shown.
+    /// Returns a digest of the ticket's text and of the call that it stands for. A decision must
+    /// repeat the digest, which proves that it is about what was shown.
     pub fn digest(&self) -> String {
         let confirm = self.confirm.as_deref().unwrap_or_default();
         let parts = [
@@ -206,17 +205,17 @@ impl Ticket {
         hex::encode(digest.finalize().get(..NAME_BYTES).unwrap_or_default())
     }
 
-    /// Whether nobody has decided.
+    /// Returns true if nobody has decided.
     pub fn is_pending(&self) -> bool {
         self.state == State::Pending
     }
 
-    /// Whether this opens its page.
+    /// Returns true if the key opens the ticket's page. Compares in constant time.
     pub fn opens_with(&self, key: &str) -> bool {
         digest(key).as_bytes().ct_eq(self.key.as_bytes()).into()
     }
 
-    /// What may be shown of it: all but what opens its page and proves its form.
+    /// Serializes what may be shown: everything but the page key and the form token.
     pub fn shown(&self) -> Value {
         json!({
             "id": self.id, "tool": self.tool, "principal": self.principal, "text": self.text,
@@ -225,13 +224,13 @@ impl Ticket {
         })
     }
 
-    /// For about how long it is good. The store decides, by a clock of its own.
+    /// Returns the approximate time left. The store decides by its own clock.
     pub fn left(&self) -> Duration {
         let whole = self.expires.saturating_sub(self.asked);
         Duration::from_secs(self.expires.saturating_sub(now()).min(whole))
     }
 
-    /// What its caller is told.
+    /// Returns the error that the caller receives while the ticket is pending.
     pub fn waiting(&self, tool: &'static str) -> Waiting {
         Waiting {
             tool,
@@ -249,18 +248,21 @@ impl Ticket {
         Some(Stamp::from_bytes(bytes.try_into().ok()?))
     }
 
-    /// Whether the store has not forgotten since it was asked.
+    /// Returns true if the store has lost no data since the ticket was created.
     fn is_of_epoch_of(&self, now: &Stamp) -> bool {
         self.stamp().is_some_and(|stamp| stamp.is_of_epoch_of(now))
     }
 }
 
 impl Approvals {
-    /// Keeps a question for somebody to decide elsewhere; one that waits already stays as it is. The
-    /// address of its page goes to the log alone: whoever makes the call must not see it.
+    /// Creates a ticket for a request, or returns the one that is already pending for the same
+    /// call.
+    ///
+    /// The address of the ticket's page goes only to the log: the caller must not see it.
     ///
     /// # Errors
-    /// Nobody decides elsewhere, the caller has too many tickets, or it cannot be kept.
+    /// Returns an error if there is no approval server, the caller has too many tickets, or the
+    /// store fails.
     pub async fn file(&self, principal: &Principal, question: &Question) -> Result<Ticket, Denied> {
         let Some(desk) = self.desk() else {
             return Err(Denied::Nobody {
@@ -330,11 +332,11 @@ impl Approvals {
         Ok(ticket)
     }
 
-    /// Tickets that have not expired, the oldest first: those that come after the one of the name `after`,
-    /// and at most `limit` and [`MAX_PAGE`].
+    /// Lists unexpired tickets, oldest first, beginning after the ticket `after`. Returns at most
+    /// `limit` and at most [`MAX_PAGE`] tickets.
     ///
     /// # Errors
-    /// There is no ticket of that name, or Redis is away.
+    /// Returns an error if the ticket `after` does not exist, or if the store is unavailable.
     pub async fn tickets(
         &self,
         filter: &Filter,
@@ -374,10 +376,10 @@ impl Approvals {
         Ok(Page { tickets, next })
     }
 
-    /// The ticket of that name.
+    /// Returns the ticket with this id.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Returns an error if the store is unavailable.
     pub async fn ticket(&self, id: &str) -> Result<Option<Ticket>, StoreError> {
         if !(id.len() == 2 * NAME_BYTES && is_name(id)) {
             return Ok(None);
@@ -386,10 +388,11 @@ impl Approvals {
         Ok(self.load(&[id], &stamp).await?.pop())
     }
 
-    /// The ticket whose name begins so, if no other one begins so or did of late.
+    /// Returns the ticket whose id begins with `start`. The prefix must be unique among all ids of
+    /// the last hour.
     ///
     /// # Errors
-    /// There is no such ticket, or more than one, or too little of a name was given.
+    /// Returns an error if no ticket matches, several do, or the prefix is too short.
     pub async fn find(&self, start: &str) -> Result<Ticket, Undecided> {
         let start = start.to_ascii_lowercase();
         if !is_name(&start) || start.len() > 2 * NAME_BYTES {
@@ -417,11 +420,12 @@ impl Approvals {
         }
     }
 
-    /// Decides about a ticket as it was shown. Of two who do so at once, one is first, over all replicas.
+    /// Records the decision about a ticket as it was shown. If two decisions arrive at once, on any
+    /// replicas, exactly one is recorded.
     ///
     /// # Errors
-    /// There is no such ticket, it says something else, it was decided, or the name that approves it is
-    /// missing.
+    /// Returns an error if the ticket does not exist, was decided, has another digest, or if the
+    /// name that confirms it is missing.
     pub async fn decide(
         &self,
         id: &str,
@@ -460,8 +464,8 @@ impl Approvals {
         }
     }
 
-    /// What became of the ticket of a call, which is used up if it was approved. Where the call names a
-    /// ticket, it has to be that one.
+    /// Returns the approval in the caller's tickets for a call, and uses it up. If the call names a
+    /// ticket, that ticket must be for this call.
     pub(super) async fn use_ticket(
         &self,
         principal: &Principal,
@@ -507,7 +511,7 @@ impl Approvals {
         Ok(None)
     }
 
-    /// The tickets of a caller that have not expired.
+    /// Returns the unexpired tickets of a caller.
     async fn tickets_of(
         &self,
         principal: &Principal,
@@ -525,8 +529,8 @@ impl Approvals {
         self.load(&live.collect::<Vec<_>>(), stamp).await
     }
 
-    /// Those of these tickets that are there still. One of an earlier epoch counts for nothing, because what
-    /// became of it is forgotten.
+    /// Loads the tickets that still exist. A ticket of an earlier epoch is dropped, because the
+    /// store has lost the record of its decision.
     async fn load(&self, ids: &[&str], stamp: &Stamp) -> Result<Vec<Ticket>, StoreError> {
         let values = self.store.queued_values(&QUEUE, ids).await?;
         let tickets = values
@@ -537,7 +541,7 @@ impl Approvals {
             .collect())
     }
 
-    /// Marks what can happen to a ticket once.
+    /// Marks something that can happen to a ticket only once.
     async fn use_once(&self, ticket: &Ticket, what: &'static str) -> Result<Use, StoreError> {
         let Some(stamp) = ticket.stamp() else {
             return Ok(Use::Forgotten);
@@ -549,11 +553,11 @@ impl Approvals {
     }
 }
 
-/// Takes the name of a ticket out of the arguments of a call, where a caller may put it.
+/// Removes the ticket id from the arguments of a call, where a caller can put it.
 pub fn take_ticket(args: &mut JsonMap) -> Option<Answer> {
     match args.shift_remove(ARGUMENT)? {
         Value::String(id) => Some(Answer::Ticket(id)),
-        // No ticket is called so.
+        // No ticket has such an id.
         other => Some(Answer::Ticket(other.to_string())),
     }
 }

@@ -1,12 +1,12 @@
-//! JSON cut to a length that can be shown.
+//! Truncates JSON to a size that can be displayed.
 
 use serde_json::{Value, json};
 
-/// How deep a value is shown.
+/// Maximum depth of a displayed value.
 const DEEPEST: usize = 12;
 
-/// The value with texts of more than `text` characters and lists or objects of more than `items` entries
-/// cut, each saying by how much.
+/// Truncates texts to `text` characters, and lists and objects to `items` entries. Each truncated
+/// part states how much was left out.
 pub fn brief(value: &Value, text: usize, items: usize) -> Value {
     cut(value, text, items, 0)
 }

@@ -1,14 +1,18 @@
-//! Which read shows what a write is about to change, found in the catalog by path.
+//! Finds, by path, the read operation that returns the resource which a write changes.
 
 use portkey_api::catalog::{Catalog, Entry};
 use portkey_operation::{Effect, JsonMap, Operation};
 
-/// Arguments that say where a resource is, wherever they travel (quirks.md §7).
+/// Arguments that locate a resource and count as its address wherever they are sent: path, query,
+/// header or body.
 const WHEREABOUTS: &[&str] = &["workspace_id", "organisation_id"];
 
-/// The read of what the operation changes: the GET that its row names, else the GET of the same path, else
-/// that of the nearest path above which still names one resource. What creates has none: a list of what
-/// else there is says nothing about it.
+/// Returns the read of the resource that an operation changes, or `None` for an operation that
+/// creates one.
+///
+/// The read is the GET that the declaration names, or else the GET of the same path. Otherwise it
+/// is the GET of the nearest parent path that still identifies one resource. A created resource has
+/// none, because a list of the other resources says nothing about it.
 pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entry> {
     if matches!(operation.effects(), Effect::Read) {
         return None;
@@ -19,7 +23,7 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a En
     }
     let mut path = operation.path();
     let creates = matches!(operation.effects(), Effect::Create);
-    // A new one under a collection; `…/{id}/rotate` is about one that exists.
+    // POST to a collection creates a resource; `…/{id}/rotate` is about one that exists.
     if creates && !operation.hints().destructive {
         return None;
     }
@@ -34,8 +38,10 @@ pub fn read_of<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a En
     }
 }
 
-/// Which read shows whether a write took effect: that of what it changes, else the nearest above, which for
-/// what creates is the list that has the new one.
+/// Returns the read that shows whether a write took effect.
+///
+/// This is the read of the changed resource, or else of the nearest parent path. For a created
+/// resource the parent is the list that contains it.
 pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entry> {
     let above = || {
         let mut path = operation.path();
@@ -52,7 +58,7 @@ pub fn shows<'a>(catalog: &'a Catalog, operation: &Operation) -> Option<&'a Entr
     read_of(catalog, operation).or_else(above)
 }
 
-/// The GET of a path, on the host of an operation.
+/// Returns the GET of a path on the same host as an operation.
 fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Option<&'a Entry> {
     catalog.iter().find(|entry| {
         let read = entry.operation;
@@ -60,8 +66,8 @@ fn read_at<'a>(catalog: &'a Catalog, operation: &Operation, path: &str) -> Optio
     })
 }
 
-/// The arguments of the read, out of those of the write: what names the resource, and nothing of what is
-/// written.
+/// Returns the arguments for the read, taken from those of the write: those that identify the
+/// resource, and none that are written.
 pub fn arguments(write: &Operation, read: &Entry, args: &JsonMap) -> JsonMap {
     let schema = read.published().full_schema();
     let known = schema

@@ -1,4 +1,4 @@
-//! What a body would change of what is there, field by field.
+//! Computes the changes of a request body to the current state, field by field.
 
 use portkey_operation::{Effect, Operation, field_path};
 use serde_json::Value;
@@ -6,28 +6,28 @@ use serde_json::Value;
 use super::brief;
 use crate::security::secrets::{BLANK, MASK, is_masked, mask_text};
 
-/// How many changes are told.
+/// Maximum number of reported changes.
 const MOST_CHANGES: usize = 100;
-/// Bound on a text in a change, in characters.
+/// Maximum length of a text in a change, in characters.
 const LONGEST_TEXT: usize = 300;
-/// Bound on a name in a path, in bytes; a longer path does not grow any more.
+/// Maximum length of a field name in a path, in bytes. A path longer than this is not extended.
 const LONGEST_PATH: usize = 200;
-/// Bound on a list in a change, in items.
+/// Maximum length of a list in a change, in items.
 const LONGEST_LIST: usize = 20;
 
-/// One field that would be different.
+/// One field that the call would change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Where, as `a.b[2]`; empty for the whole.
+    /// Path of the field, such as `a.b[2]`; empty for the whole resource.
     pub path: String,
-    /// What is there; none if the field is new, or what is there is not known.
+    /// Current value; `None` if the field is new or its value is unknown.
     pub from: Option<Value>,
-    /// What would be there; none if the field would go.
+    /// New value; `None` if the field would be removed.
     pub to: Option<Value>,
 }
 
 impl Change {
-    /// As `{path, from, to}`, without what is not there.
+    /// Serializes the change as `{path, from, to}`, without absent values.
     pub fn to_json(&self) -> Value {
         let path = Some(Value::from(self.path.as_str()));
         let fields = [
@@ -42,11 +42,15 @@ impl Change {
     }
 }
 
-/// What the call would change. `body` is what is sent, `shown` the same with its secrets blanked, `current`
-/// what is there. An update leaves alone what the body does not name. Inside of a field that it does name,
-/// what is left out counts as removed, because most such fields are replaced whole (quirks.md §6); a PATCH
-/// merges. What is masked in the current state counts as unchanged: nobody can tell. Of what is blanked in
-/// `shown` it is told where it changes, not from what to what; everything else is told as it is shown.
+/// Computes the changes of a call. `body` is sent, `shown` is the body with secrets blanked,
+/// `current` is the current state.
+///
+/// - Fields that an update does not name stay unchanged.
+/// - Within a field that is named, omitted subfields count as removed, because the API replaces
+///   most such fields as a whole. A PATCH merges.
+/// - A masked value in the current state counts as unchanged, because it cannot be compared.
+/// - For a value blanked in `shown`, the path is reported without the values. All other values are
+///   reported as in `shown`.
 pub fn changes(
     operation: &Operation,
     body: Option<&Value>,
@@ -84,7 +88,7 @@ pub fn changes(
     diff.found
 }
 
-/// Answers hold what they are about as it is, or under `data` (quirks.md §4).
+/// Returns the resource in a response, which is either the whole body or its `data` field.
 fn item(answer: &Value) -> &Value {
     answer
         .get("data")
@@ -92,7 +96,7 @@ fn item(answer: &Value) -> &Value {
         .unwrap_or(answer)
 }
 
-/// What people call what an answer is about.
+/// Returns a human-readable name for the resource in a response.
 pub(super) fn label(answer: &Value) -> Option<&str> {
     let item = item(answer);
     let mut names = ["name", "slug", "title", "email", "id"].iter();
@@ -110,7 +114,7 @@ struct Diff {
 
 impl Diff {
     fn compare(&mut self, path: &str, from: Option<&Value>, to: &Value, shown: Option<&Value>) {
-        // No more is told, so no more is looked for.
+        // Further changes would not be reported.
         if self.found.len() >= MOST_CHANGES {
             return;
         }
@@ -132,7 +136,7 @@ impl Diff {
                     }
                 }
             }
-            // A config's document is written as an object and read as text.
+            // A config's document is written as an object and returned as text.
             (Some(Value::String(text)), Value::Object(_)) => {
                 match serde_json::from_str::<Value>(text)
                     .ok()
@@ -143,7 +147,7 @@ impl Diff {
                     None => self.add(path, from, shown),
                 }
             }
-            // Of a masked text nobody can tell.
+            // A masked text cannot be compared.
             (Some(Value::String(from)), _) if is_masked(from) => {}
             (Some(from), _) if Some(from) == shown => {}
             (Some(Value::Array(from)), Value::Array(to)) if from.len() == to.len() => {
@@ -156,7 +160,7 @@ impl Diff {
         }
     }
 
-    /// A value becomes another; none is shown of a secret.
+    /// Adds a changed value; a secret's values are blanked.
     fn add(&mut self, path: &str, from: Option<&Value>, shown: Option<&Value>) {
         let show = |value: &Value| {
             if shown.is_none() {
@@ -173,7 +177,7 @@ impl Diff {
         });
     }
 
-    /// A value goes; none is shown of what was in a secret.
+    /// Adds a removed value; a secret's value is blanked.
     fn remove(&mut self, path: &str, gone: &Value, shown: Option<&Value>) {
         let from = if shown.is_none() {
             BLANK.into()
@@ -194,7 +198,8 @@ impl Diff {
     }
 }
 
-/// The path of a field below. Names come from callers, too, and may have a key in them.
+/// Returns the path of a child field. Names come from callers, too, and may contain a key, so they
+/// are masked.
 fn step(path: &str, name: &str) -> String {
     if path.len() > LONGEST_PATH {
         return path.to_owned();

@@ -1,4 +1,5 @@
-//! Dry runs: what a write would send, what is there now, and what would change. Nothing here does I/O.
+//! Dry runs: the request that a write would send, the current state, and the changes. Performs no
+//! I/O.
 
 mod brief;
 mod current;
@@ -13,38 +14,39 @@ pub use self::{
     diff::{Change, changes},
 };
 
-/// Bound on a text of the current state or of the request, in characters.
+/// Maximum length of a text in the current state or the request, in characters.
 const LONGEST_TEXT: usize = 2_000;
-/// Bound on a list of the current state or of the request, in items.
+/// Maximum length of a list in the current state or the request, in items.
 const LONGEST_LIST: usize = 50;
 
-/// What a write would come to.
+/// The changes that a write would make.
 #[derive(Clone, Debug, Default)]
 pub struct Outlook {
-    /// What is there now, as the read of it answers; none where there is no read, or no answer.
+    /// Current state as its read returns it; `None` if there is no read, or it failed.
     pub current: Option<Value>,
-    /// What would be different.
+    /// Fields that would change.
     pub changes: Vec<Change>,
-    /// Whether strangers wrote what is there now.
+    /// True if the current state is untrusted content.
     pub untrusted: bool,
-    /// Why the current state is not known.
+    /// Reason why the current state is unknown.
     pub unknown: Option<String>,
 }
 
 impl Outlook {
-    /// Whether an update is known to leave everything as it is.
+    /// Returns true if the operation is an update that is known to change nothing.
     pub fn changes_nothing(&self, operation: &Operation) -> bool {
         operation.effects() == Effect::Update && self.current.is_some() && self.changes.is_empty()
     }
 
-    /// What people call what is there.
+    /// Returns a human-readable name of the resource.
     pub fn label(&self) -> Option<&str> {
         self.current.as_ref().and_then(diff::label)
     }
 }
 
-/// The answer to a call that is not carried out, as `{dry_run, request, current, changes, note}`. The
-/// request has its secrets blanked already; long texts and lists are cut.
+/// Builds the result of a dry run: `{dry_run, request, current, changes, note}`.
+///
+/// The secrets in the request must already be blanked; long texts and lists are truncated here.
 pub fn report(request: &WireRequest, url: &str, outlook: &Outlook) -> Value {
     let short = |value: &Value| brief(value, LONGEST_TEXT, LONGEST_LIST);
     let mut sent = Map::new();
