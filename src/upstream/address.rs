@@ -1,12 +1,13 @@
-//! Where the hosts are.
+//! Base URLs of the hosts that operations are sent to.
 
 use portkey_operation::Base;
 use reqwest::Url;
 
-/// The host of Portkey's own control plane.
+/// Host of Portkey's own control plane.
 const PORTKEY: &str = "api.portkey.ai";
 
-/// The address of every host operations live on (quirks.md §1).
+/// The base URLs of all hosts. Operations are spread over several hosts, and some of them take no
+/// key.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     control_plane: Url,
@@ -19,13 +20,16 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The hosts that go with a control plane. The gateway is the same unless named. The registry of
-    /// another control plane than Portkey's own has to be named: the key must not go to a host its
-    /// owner never heard of. The public hosts take no key and are always Portkey's. Enkrypt AI's host has
-    /// nothing to do with the others.
+    /// Derives the base URLs that belong to a control plane.
+    ///
+    /// - The gateway has the control plane's address unless one is given.
+    /// - The registry is known only for Portkey's own control plane. For any other it must be
+    ///   given, because the key must not go to a host that its owner never named.
+    /// - The public hosts take no key and are always Portkey's.
+    /// - Enkrypt AI's host is independent of the others.
     ///
     /// # Errors
-    /// Never, as the public addresses are constants that parse.
+    /// Never fails, because the public addresses are constants that parse.
     pub fn new(
         control_plane: Url,
         gateway: Option<Url>,
@@ -47,7 +51,7 @@ impl Addresses {
         })
     }
 
-    /// Everything at one host, as the sandbox has it.
+    /// Uses one host for everything, as the sandbox does.
     pub fn all_at(control_plane: &Url) -> Self {
         let at = |path: &str| {
             let mut url = control_plane.clone();
@@ -65,7 +69,8 @@ impl Addresses {
         }
     }
 
-    /// The address of a host, to which an operation's path is appended; none if it is not known.
+    /// Returns the base URL to which an operation's path is appended; `None` for an unknown
+    /// registry.
     pub(super) fn of(&self, base: Base) -> Option<Url> {
         Some(match base {
             Base::ControlPlane => self.control_plane.clone(),
@@ -79,7 +84,7 @@ impl Addresses {
     }
 }
 
-/// `/v2` beside `/v1`.
+/// Replaces the suffix `/v1` of the path by `/v2`, or appends `/v2`.
 fn second_version(first: &Url) -> Url {
     let mut url = first.clone();
     let path = url.path().trim_end_matches('/');

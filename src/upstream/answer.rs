@@ -1,8 +1,7 @@
-//! What an upstream answered, and whether that was a success.
+//! Responses of upstreams, and the errors in them.
 //!
-//! Errors come in nine body shapes (errors.md §1), and a success status may still carry a failure
-//! (errors.md §5). All of them are read into one [`Refusal`]; Enkrypt AI's one shape (enkrypt.md §4) is
-//! among them.
+//! Portkey's error bodies have nine shapes, and a success status may still carry a failure. All
+//! shapes, Enkrypt AI's single one included, are parsed into one [`Refusal`].
 
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::security::sanitize::first_chars;
 
-/// An answer, good or bad, as it came.
+/// A response as received, with any status.
 #[derive(Clone, Debug)]
 pub struct Answer {
     status: StatusCode,
@@ -25,67 +24,67 @@ pub struct Answer {
     request_id: Option<String>,
     retry_after: Option<Duration>,
     attempts: usize,
-    /// Whether an attempt before this answer may have taken effect.
+    /// True if an attempt before this response may have taken effect.
     is_doubtful: bool,
 }
 
-/// An upstream's no, in one form.
+/// An error response of an upstream, whatever its shape was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The HTTP status; a success where only the body says that it failed.
+    /// HTTP status; a success status if only the body reports the failure.
     pub status: StatusCode,
-    /// Portkey's code, such as `AB03`, or a provider's.
+    /// Error code of Portkey, such as `AB03`, or of a provider.
     pub code: Option<String>,
-    /// The upstream's own words, or ours where it had none.
+    /// Message of the upstream, or ours if it sent none.
     pub message: String,
-    /// The causes that it names below the message.
+    /// Causes that the body lists beside the message.
     pub details: Vec<Detail>,
-    /// How many more of these there are.
+    /// Number of causes that were left out.
     pub more_details: u32,
-    /// What to quote to the upstream's support.
+    /// Id that the upstream's support can look up.
     pub request_id: Option<String>,
-    /// How often it was sent.
+    /// Number of times the request was sent.
     pub attempts: usize,
-    /// Whether an attempt before the one that was refused may have taken effect.
+    /// True if an attempt before the refused one may have taken effect.
     pub is_doubtful: bool,
-    /// What kind of no it is, where the body and not the status tells.
+    /// Kind of the error, as far as the body tells more than the status.
     pub kind: Kind,
-    /// The call that was refused.
+    /// The call that failed.
     pub call: Box<RefusedCall>,
 }
 
-/// What is known of a refused call that tells causes apart.
+/// Properties of a failed call that tell causes apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RefusedCall {
-    /// Whose key was sent.
+    /// Holder of the key that was sent.
     pub key: KeyHolder,
-    /// The names of all arguments and fields that the operation takes.
+    /// Names of all arguments and fields that the operation takes.
     pub names: Vec<String>,
-    /// Whether the call named a workspace.
+    /// True if the call named a workspace.
     pub has_workspace: bool,
-    /// Whether the call named an organisation.
+    /// True if the call named an organisation.
     pub has_organisation: bool,
-    /// What the caller is told about the arguments, which may be the cause.
+    /// Warnings about the arguments that the caller gets; one of them may be the cause.
     pub warnings: Vec<String>,
-    /// What the caller must know where the call may have taken effect all the same.
+    /// Advice for the caller if the call may have taken effect despite the error.
     pub doubt: Doubt,
 }
 
-/// Who holds the key that a request was made with, and so can replace it.
+/// The holder of the key that a request was made with; only the holder can replace it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyHolder {
-    /// Whoever runs the process makes the call.
+    /// The local user who runs the process and makes the call.
     #[default]
     Local,
-    /// The request brought it.
+    /// The caller, who sent the key with the request.
     Request,
     /// The operator of the server, who is not the caller.
     Operator,
 }
 
 impl Refusal {
-    /// Shows `scrub` every text of the upstream's and bounds what is left. A code or an id in which it finds
-    /// something is none.
+    /// Passes every text of the upstream through `scrub` and truncates the result. A code or an id
+    /// that `scrub` would change is removed.
     pub fn scrub(&mut self, scrub: impl Fn(&str) -> String) {
         self.more_details = details::bound(&mut self.message, &mut self.details, &scrub);
         let is_kept = |text: &String| scrub(text) == *text;
@@ -94,20 +93,21 @@ impl Refusal {
     }
 }
 
-/// A kind of refusal that the status does not tell.
+/// The kind of an upstream error, beyond its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// As the status says.
+    /// The status tells the kind.
     Plain,
-    /// The inference gateway answered: the control plane knows no such path (quirks.md §1.8).
+    /// The inference gateway responded: the control plane has no such path and passes it on.
     NoSuchRoute,
-    /// Not the upstream, to judge by the body: a proxy, or another server.
+    /// The body is not an upstream's; a proxy or another server responded.
     Stranger,
-    /// The status says success and the body says failure.
+    /// The status is a success, but the body reports a failure.
     InBody,
 }
 
-/// Bound on what an upstream calls a request, in characters: it is repeated to callers and in logs.
+/// Maximum length of the upstream's request id, in characters. The id is repeated to callers and in
+/// logs.
 const MAX_REQUEST_ID_CHARS: usize = 200;
 
 fn short_id(id: &str) -> String {
@@ -129,7 +129,7 @@ impl Answer {
         }
     }
 
-    /// The same, which came after so many attempts, one of which may have taken effect if `is_doubtful`.
+    /// Sets the number of attempts. `is_doubtful` is true if one of them may have taken effect.
     pub(super) fn after(mut self, attempts: usize, is_doubtful: bool) -> Self {
         self.attempts = attempts;
         self.is_doubtful = is_doubtful;
@@ -140,37 +140,37 @@ impl Answer {
         self.retry_after
     }
 
-    /// What the upstream calls the request.
+    /// Returns the id that the upstream gave the request.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// How often the request was sent.
+    /// Returns the number of times the request was sent.
     pub fn attempts(&self) -> usize {
         self.attempts
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The size of the body.
+    /// Returns the length of the body.
     pub(crate) fn bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// The body as it came.
+    /// Returns the body as received.
     pub fn body(&self) -> Bytes {
         self.body.clone()
     }
 
-    /// The JSON of a success; an empty body, a `null` and a 204 are an empty object.
+    /// Returns the JSON of a success. An empty body, `null` and a 204 become an empty object.
     ///
     /// # Errors
-    /// Status or body say that it failed.
+    /// Returns the upstream's error if the status or the body reports a failure.
     pub fn outcome(self) -> Result<Value, Refusal> {
-        // Once for all of it, and not for each text in it.
+        // UTF-8 is validated once for the whole body, not for each text in it.
         let text = str::from_utf8(&self.body).ok();
         let body = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
         match (self.status.is_success(), body) {
@@ -190,7 +190,7 @@ impl Answer {
         }
     }
 
-    /// Reads any of the body shapes.
+    /// Parses an error body of any shape.
     fn refusal(self, body: &Value, kind: Kind) -> Refusal {
         let inner = [body.get("error"), body.get("data")].into_iter().flatten();
         let inner = inner
@@ -254,7 +254,7 @@ impl Answer {
     }
 }
 
-/// What `Retry-After` asks for: seconds, or a date; one that has passed asks for no pause.
+/// Parses `Retry-After`: seconds, or a date. A date in the past means no delay.
 fn pause(value: &str) -> Option<Duration> {
     let seconds = value.trim().parse().ok().map(Duration::from_secs);
     seconds.or_else(|| {
@@ -263,13 +263,15 @@ fn pause(value: &str) -> Option<Duration> {
     })
 }
 
-/// A success that is really a failure: `success: false`, or an `error` object (errors.md §5).
+/// Returns true if a success is a failure according to its body: `success: false`, or an `error`
+/// object.
 fn says_failed(body: &Value) -> bool {
     body.get("success") == Some(&Value::Bool(false))
         || body.get("error").is_some_and(Value::is_object)
 }
 
-/// Whether the inference gateway answered for want of a route: it then asks for one of its own headers.
+/// Returns true if the inference gateway responded for lack of a route. The gateway then asks for
+/// one of its own headers.
 fn is_stray(status: StatusCode, body: &Value) -> bool {
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     status == StatusCode::BAD_REQUEST
@@ -277,7 +279,8 @@ fn is_stray(status: StatusCode, body: &Value) -> bool {
         && text("message").contains("x-portkey-")
 }
 
-/// Whether a text can be a code. It is logged, so it must not be whatever an upstream likes to put there.
+/// Returns true if the text has the form of an error code. Codes are logged, so free text of an
+/// upstream must not pass for one.
 fn is_code(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     text.len() <= 32 && text.bytes().all(fits)

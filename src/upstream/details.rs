@@ -1,7 +1,7 @@
-//! Reads the texts out of an error body: its message, and the details that upstreams nest below it.
+//! Extracts texts from an error body: the message, and the details that upstreams nest below it.
 //!
-//! Values that only repeat the request (`received`, `input`, `body`, …) are left out: what is wrong with
-//! them stands beside, and they may hold secrets.
+//! Values that only echo the request (`received`, `input`, `body`, …) are skipped. The problem is
+//! described next to them, and they may contain secrets.
 
 use std::{collections::HashSet, fmt};
 
@@ -9,25 +9,25 @@ use serde_json::{Map, Value};
 
 use crate::security::secrets::{MASK, is_secret_name};
 
-/// Details beyond these are counted, not told.
+/// Maximum number of reported details; further ones are counted.
 const MAX_DETAILS: usize = 8;
-/// Bound on what is read of one body, so that a hostile one costs no more than its size.
+/// Maximum number of values read from one body. It bounds the time that a hostile body can cost.
 const MAX_READ: usize = 1_000;
-/// How deep details are looked for.
+/// Maximum depth at which details are read.
 const MAX_DEPTH: usize = 8;
-/// Bound on a text, in bytes.
+/// Maximum length of a message, in bytes.
 const MAX_TEXT_BYTES: usize = 1_000;
-/// Bound on a detail, in bytes.
+/// Maximum length of a detail, in bytes.
 const MAX_DETAIL_BYTES: usize = 300;
-/// Bound on a text before keys in it are masked, in bytes. It is longer than what is told, so that no key is
-/// cut where it would be.
+/// Maximum length of a text before keys in it are masked, in bytes. It exceeds the reported length,
+/// so that a key within that length is never cut before it is masked.
 const MAX_READ_BYTES: usize = 8 * MAX_TEXT_BYTES;
-/// Bound on the name of a place, in bytes.
+/// Maximum length of a detail's path, in bytes.
 const MAX_PLACE_BYTES: usize = 100;
-/// The size up to which a word stands for a cause, as `required` does, and not for a value.
+/// Maximum length of a word that counts as a cause, such as `required`, and not as a value.
 const MAX_WORD_BYTES: usize = 24;
 
-/// Where a message stands, in the order in which they are asked.
+/// Fields that contain a message, in order of precedence.
 const MESSAGES: [&str; 9] = [
     "message",
     "msg",
@@ -39,7 +39,7 @@ const MESSAGES: [&str; 9] = [
     "error_description",
     "text",
 ];
-/// Where further details stand.
+/// Fields that contain further details.
 const CONTAINERS: [&str; 25] = [
     "fieldViolations",
     "errors",
@@ -67,7 +67,7 @@ const CONTAINERS: [&str; 25] = [
     "messages",
     "message",
 ];
-/// Where the place stands that a detail is about.
+/// Fields that contain the path a detail is about.
 const PLACES: [&str; 11] = [
     "path",
     "loc",
@@ -81,9 +81,10 @@ const PLACES: [&str; 11] = [
     "attribute",
     "source",
 ];
-/// Where a code stands that says what is wrong if nothing else does.
+/// Fields with a code, reported if nothing else describes the error.
 const CODES: [&str; 6] = ["code", "errorCode", "error_code", "type", "rule", "keyword"];
-/// What tells the kind of an error or the request, and nothing about the cause unless it is a sentence.
+/// Fields that identify the kind of the error or the request. They describe no cause unless their
+/// value is a sentence.
 const KINDS: [&str; 25] = [
     "@type",
     "success",
@@ -111,12 +112,12 @@ const KINDS: [&str; 25] = [
     "help",
     "schemaPath",
 ];
-/// What repeats the request.
+/// Fields that echo the request.
 const REPEATS: [&str; 13] = [
     "received", "value", "input", "given", "actual", "instance", "ctx", "params", "target",
     "headers", "body", "request", "query",
 ];
-/// The words of messages that name no cause, whatever their order.
+/// Words of messages that name no cause, in any order.
 const GENERIC: &str = "a access action again allow allowed already an and any api are args arguments as \
     authentication authorised authorization authorized bad be been body call can cannot check conflict \
     content could couldn data denied did do does don duplicate enough entity error errors execute exist \
@@ -129,9 +130,9 @@ const GENERIC: &str = "a access action again allow allowed already an and any ap
 /// One cause among the details of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Detail {
-    /// The field that it is about, as `a.b`; empty if it names none.
+    /// Path of the field, such as `a.b`; empty if none is named.
     pub place: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub text: String,
 }
 
@@ -144,14 +145,15 @@ impl fmt::Display for Detail {
     }
 }
 
-/// What a body says of its error.
+/// The texts of an error body.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     pub(super) message: Option<String>,
     pub(super) details: Vec<Detail>,
 }
 
-/// Whether a message names no cause: it has no other words than such as "you do not have permission".
+/// Returns true if the message names no cause, that is, if all its words are generic: "you do not
+/// have permission".
 pub fn is_generic(message: &str) -> bool {
     if message.len() > MAX_TEXT_BYTES {
         return false;
@@ -165,8 +167,10 @@ pub fn is_generic(message: &str) -> bool {
     })
 }
 
-/// Reads an error body. `inner` is the object in it that holds the error; a body of neither known message
-/// nor known details is read field by field if it is `all` about the error.
+/// Reads an error body. `inner` is the object in it that describes the error.
+///
+/// If the body has neither a known message nor known details and is `all` about the error, every
+/// field is read.
 pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
     let text = |value: &Value, name: &str| own_text(value.get(name)?);
     let first = |value: &Value| MESSAGES.iter().find_map(|name| text(value, name));
@@ -192,7 +196,7 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
             found.collect(layer, &Spot::default(), 0);
             continue;
         };
-        // Beside a message that names the cause, `error` is what its status is called.
+        // Next to a message that names the cause, `error` is only the name of the status.
         let is_named = message
             .as_deref()
             .is_some_and(|message| !is_generic(message));
@@ -235,13 +239,13 @@ pub(super) fn read(body: &Value, inner: &Value, all: bool) -> Texts {
     Texts { message, details }
 }
 
-/// A text that is one, and no JSON in disguise.
+/// Returns a text that is not JSON in a string.
 fn own_text(value: &Value) -> Option<String> {
     let text = value.as_str()?.trim();
     (!text.is_empty() && json_in(text).is_none()).then(|| beginning(text).to_owned())
 }
 
-/// An object or a list that was written as a text.
+/// Parses an object or a list that was sent as a string.
 fn json_in(text: &str) -> Option<Value> {
     let text = text.trim_start();
     if !text.starts_with(['{', '[']) {
@@ -250,17 +254,17 @@ fn json_in(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// Where a detail stands.
+/// The location of a detail in the body.
 #[derive(Clone, Default)]
 struct Spot {
-    /// As it is told; nothing is read out of it.
+    /// Path for display only; nothing is looked up by it.
     place: String,
-    /// Whether a name on the way is that of a secret.
+    /// True if a name on the path is that of a secret.
     is_secret: bool,
 }
 
 impl Spot {
-    /// What is below, by its name.
+    /// Returns the location of a field below this one.
     fn below(&self, name: &str) -> Self {
         let is_secret = self.is_secret || is_secret_name(name);
         Self {
@@ -269,7 +273,7 @@ impl Spot {
         }
     }
 
-    /// What the object here says it is about.
+    /// Appends the location that an object names for itself.
     fn about(&self, own: &Self) -> Self {
         let place = joined(&self.place, &own.place);
         Self {
@@ -329,7 +333,7 @@ impl Found {
                 self.collect(below, &spot, depth + 1);
             }
         }
-        // The rules that a field breaks, each with its text.
+        // The violated rules of a field, each with its text.
         if let Some(Value::Object(rules)) = map.get("constraints") {
             rules
                 .values()
@@ -376,17 +380,18 @@ impl Found {
     }
 }
 
-/// Whether a text under the name of a secret is about it: a sentence, or a word such as `required`.
+/// Returns true if a text in a secret's field describes the secret and is not its value: a
+/// sentence, or a word such as `required`.
 fn says_something(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
     text.contains(' ') || text.len() <= MAX_WORD_BYTES && text.chars().all(is_word)
 }
 
-/// The field that an object names as its place, and under which name.
+/// Returns the location that an object names for itself, and the field that names it.
 fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
     for name in PLACES {
         let spot = match map.get(name) {
-            // A path that was written as one text: any part of it may be a name.
+            // A path sent as one string; any part of it may be the name of a secret.
             Some(Value::String(text)) => {
                 let mut parts = text.split(['.', '/', '[', ']', '\'', '"']);
                 let is_secret = is_secret_name(text) || parts.any(is_secret_name);
@@ -418,7 +423,7 @@ fn own_place(map: &Map<String, Value>) -> (Spot, Option<&'static str>) {
     (Spot::default(), None)
 }
 
-/// A JSON Pointer or a path, in the form `a.b`.
+/// Converts a JSON Pointer or a JSON path to the form `a.b`.
 fn dotted(path: &str) -> String {
     match path.strip_prefix(['/', '$', '#']) {
         Some(rest) => rest.trim_start_matches(['/', '.']).replace('/', "."),
@@ -435,13 +440,13 @@ fn joined(place: &str, name: &str) -> String {
     }
 }
 
-/// As much of a text as may be told, and more.
+/// Truncates a text to [`MAX_READ_BYTES`], well above the length that is reported.
 fn beginning(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_READ_BYTES))
         .unwrap_or(text)
 }
 
-/// What else an object with a message says in a word: `expected string`.
+/// Joins the short values next to a message, such as `expected string`.
 fn extras(map: &Map<String, Value>, place: Option<&str>) -> String {
     let is_told = |name: &&String| {
         let name = name.as_str();
@@ -465,19 +470,20 @@ fn extras(map: &Map<String, Value>, place: Option<&str>) -> String {
     told.take(3).collect::<Vec<_>>().join(", ")
 }
 
-/// Shows `scrub` every text and bounds what is left of it; returns how many details are left out.
+/// Passes every text through `scrub`, truncates the results, and returns the number of details left
+/// out.
 pub(super) fn bound(
     message: &mut String,
     details: &mut Vec<Detail>,
     scrub: impl Fn(&str) -> String,
 ) -> u32 {
-    // Scrubbed first: half a key does not look like one.
+    // Scrubbed before truncating, because half a key is not recognized as one.
     *message = shortened(&scrub(message), MAX_TEXT_BYTES);
     let left_out = details.len().saturating_sub(MAX_DETAILS);
     details.truncate(MAX_DETAILS);
     for detail in details {
         detail.place = shortened(&scrub(&detail.place), MAX_PLACE_BYTES).replace('`', "'");
-        // One line each: nothing in it can look like another one.
+        // Line breaks are replaced, so that no detail can imitate another one.
         detail.text = shortened(&scrub(&detail.text), MAX_DETAIL_BYTES).replace('\n', " ");
     }
     left_out.try_into().unwrap_or(u32::MAX)

@@ -1,8 +1,8 @@
-//! Whether a request that came to nothing may have taken effect all the same.
+//! Decides whether a failed request may have taken effect.
 //!
-//! The one definition of that. Words, the outcome on record, limits and approvals all go by
+//! This is the only definition. Error messages, recorded outcomes, limits and approvals all use
 //! [`SendError::may_have_taken_effect`] and [`Refusal::may_have_taken_effect`], which
-//! `CallError::may_have_taken_effect` puts together.
+//! `CallError::may_have_taken_effect` combines.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::{Kind, Refusal, SendError};
 
 impl SendError {
-    /// Whether the request may have taken effect all the same: it was sent, and no usable answer came.
+    /// Returns true if the request was sent and no complete response came.
     pub const fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Interrupted(..) | Self::TimedOut { .. } | Self::TooLarge(..) => true,
@@ -23,7 +23,7 @@ impl SendError {
         }
     }
 
-    /// Has it name the tool that shows whether the request took effect.
+    /// Sets the tool with which the caller can verify that the request took effect.
     #[must_use]
     pub fn with_look(mut self, tool: Option<&'static str>) -> Self {
         if let Self::Interrupted(.., doubt)
@@ -37,36 +37,37 @@ impl SendError {
 }
 
 impl Refusal {
-    /// Whether the request may have taken effect all the same.
+    /// Returns true if this attempt or an earlier one may have taken effect.
     pub fn may_have_taken_effect(&self) -> bool {
-        // Without a route there is nobody who could have carried it out.
+        // Without a route, nothing could have carried out the request.
         self.is_doubtful || self.kind != Kind::NoSuchRoute && leaves_open(self.status)
     }
 }
 
-/// Whether an answer with this status leaves open what became of the request, if its body does not say that
-/// it was a success.
+/// Returns true if a response with this status leaves it unknown whether the request took effect.
+/// Applies only if the body reports no success.
 pub(super) fn leaves_open(status: StatusCode) -> bool {
     match status {
-        // "Send the same request there", so it was not carried out here (RFC 9110 §15.4.2, §15.4.8, §15.4.9).
+        // "Send the same request there", so it was not carried out here (RFC 9110 §15.4.2, §15.4.8,
+        // §15.4.9).
         StatusCode::MOVED_PERMANENTLY
         | StatusCode::TEMPORARY_REDIRECT
         | StatusCode::PERMANENT_REDIRECT => false,
-        // Gateways say so of an upstream that did not answer them in time.
+        // Gateways send 408 for an upstream that did not respond in time.
         StatusCode::REQUEST_TIMEOUT => true,
         status => !status.is_client_error() || status.as_u16() == CLIENT_CLOSED_REQUEST,
     }
 }
 
-/// What nginx says where it gave a request up that it had passed on.
+/// The status that nginx uses when it gives up a request that it has already forwarded.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// What a caller must know where it is unclear whether a request took effect.
+/// Advice on repeating a request of which it is unknown whether it took effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Doubt {
-    /// Whether the request was to change anything.
+    /// True if the request writes.
     pub writes: bool,
-    /// The tool that shows whether it did, where there is one.
+    /// The tool that shows whether the write took effect, if there is one.
     pub look: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP client towards Portkey and Enkrypt AI: an address and a key for each, one connection pool.
+//! HTTP client for Portkey and Enkrypt AI: base URLs, keys, retries, and one connection pool.
 
 mod address;
 mod answer;
@@ -31,13 +31,13 @@ pub use details::{Detail, is_generic};
 pub use doubt::Doubt;
 pub use retry::Retries;
 
-/// What the check of a key is called in metrics and traces, where calls have the names of operations.
+/// Name of key checks in metrics and traces, where calls have the names of their operations.
 const KEY_CHECK: &str = "check-key";
 
-/// Portkey's code for what a key that it knows may not do.
+/// Portkey's error code for a valid key that lacks a permission.
 const NOT_ALLOWED: &str = "AB03";
 
-/// The header that an upstream reads its key from (quirks.md §2.1, enkrypt.md §1).
+/// Returns the header in which an upstream expects its key.
 const fn key_header(upstream: Upstream) -> HeaderName {
     match upstream {
         Upstream::Portkey => HeaderName::from_static("x-portkey-api-key"),
@@ -45,32 +45,32 @@ const fn key_header(upstream: Upstream) -> HeaderName {
     }
 }
 
-/// Where the upstreams are and how long to wait for them.
+/// Addresses, timeouts and limits of the client.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where each host is.
+    /// Base URLs of the hosts.
     pub addresses: Addresses,
-    /// Bound on opening a connection.
+    /// Maximum time for opening a connection.
     pub connect_timeout: Duration,
-    /// Bound on a whole call, repetitions and pauses included.
+    /// Maximum time for a whole call, including retries and the delays between them.
     pub timeout: Duration,
-    /// Bound on the size of an answer, decompressed, in bytes.
+    /// Maximum size of a response, decompressed, in bytes.
     pub max_response_bytes: usize,
-    /// What is sent again, and how often.
+    /// Number and delays of retries.
     pub retries: Retries,
-    /// Certificate authorities trusted beside the system's.
+    /// Certificate authorities trusted in addition to the system's.
     pub extra_roots: Vec<Certificate>,
-    /// Whether system proxies apply; not so for the embedded sandbox.
+    /// True if the system's proxies are used; false for the embedded sandbox.
     pub proxies: bool,
 }
 
-/// Why there was no answer to go by.
+/// A request that got no complete response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// Nothing can act for the caller.
+    /// The caller has no key for the upstream.
     #[error(transparent)]
     NoKey(#[from] NoKey),
-    /// The registry of a self-hosted Portkey is not known.
+    /// The registry of a self-hosted Portkey is unknown.
     #[error(
         "this control plane is not Portkey's own, so the address of its MCP registry is not known and \
          nothing was sent. Start the server with --registry-url (PORTKEY_REGISTRY_URL)"
@@ -82,38 +82,39 @@ pub enum SendError {
     /// The request could not be built.
     #[error("the request to {0} could not be built, nothing was sent: {1}")]
     NotBuilt(Upstream, Cause),
-    /// The connection was never made, so nothing happened.
+    /// No connection was made, so nothing was sent.
     #[error(
         "{upstream} could not be reached, nothing was sent. {place}: {cause}. {}",
         place.advice(*upstream)
     )]
     Unreachable {
-        /// Who could not.
+        /// The unreachable upstream.
         upstream: Upstream,
-        /// Where it was looked for.
+        /// Address and proxy that were tried.
         place: Place,
-        /// Why not.
+        /// The failure of the connection.
         cause: Cause,
     },
-    /// It was sent, but what became of it is unknown.
+    /// The connection broke after the request was sent; its effect is unknown.
     #[error("the connection to {0} broke before its answer was complete: {1}. {2}")]
     Interrupted(Upstream, Cause, Doubt),
-    /// The bound on the whole call was reached.
+    /// The whole call took too long.
     #[error("{upstream} did not answer within {} s. {doubt}", bound.as_secs_f32())]
     TimedOut {
-        /// Who did not.
+        /// The upstream that did not respond.
         upstream: Upstream,
-        /// The bound.
+        /// The timeout.
         bound: Duration,
-        /// What that leaves open.
+        /// Advice on repeating the request.
         doubt: Doubt,
     },
-    /// The answer was larger than allowed.
+    /// The response exceeded the maximum size, in bytes.
     #[error("the answer of {0} is larger than {1} bytes and was dropped. {advice}", advice = too_large(*.2))]
     TooLarge(Upstream, usize, Doubt),
 }
 
-/// What to do about an answer that is too large. Asking for less would make a write a second time.
+/// Returns advice for a response that is too large. A write is not to be repeated with a narrower
+/// filter, because that would carry it out a second time.
 fn too_large(doubt: Doubt) -> String {
     match doubt.writes {
         false => {
@@ -124,7 +125,7 @@ fn too_large(doubt: Doubt) -> String {
     }
 }
 
-/// A transport error in words, without the address it occurred on.
+/// A transport error, displayed without the address it occurred on.
 #[derive(Debug)]
 pub struct Cause(reqwest::Error);
 
@@ -137,7 +138,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Where an upstream is looked for: scheme, host and port, and the proxy on the way.
+/// The address of an upstream: scheme, host and port, and the proxy in use.
 #[derive(Debug)]
 pub struct Place {
     address: String,
@@ -151,7 +152,7 @@ impl Place {
         Self { address, proxy }
     }
 
-    /// What to look at.
+    /// Names the settings to check.
     fn advice(&self, upstream: Upstream) -> String {
         let settings = upstream.address_settings();
         match &self.proxy {
@@ -175,8 +176,8 @@ impl fmt::Display for Place {
 
 /// A client for one Portkey and one Enkrypt AI.
 ///
-/// The connection pool is made on the first call, so that a server that only lists its tools never
-/// reads the system's certificates.
+/// The connection pool is created on the first call. A server that only lists its tools never reads
+/// the system's certificates.
 #[derive(Debug)]
 pub struct Client {
     settings: Settings,
@@ -185,7 +186,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with these settings.
+    /// Creates a client; no connection is made yet.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -194,17 +195,17 @@ impl Client {
         }
     }
 
-    /// The same, with what it sends recorded.
+    /// Records attempts and retries in these metrics.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
     }
 
-    /// Sends one request with the caller's key and waits for its answer, sending again what may be sent
-    /// again.
+    /// Sends one request with the caller's key, retries it where that is safe, and returns the
+    /// response.
     ///
     /// # Errors
-    /// There is no key, no connection, no complete answer in time, or too large a one. An answer that
-    /// refuses is no error here: see [`Answer::outcome`].
+    /// Returns an error if there is no key, no connection, no complete response in time, or if the
+    /// response is too large. An error response is returned as `Ok`: see [`Answer::outcome`].
     pub async fn send(
         &self,
         request: WireRequest,
@@ -230,7 +231,8 @@ impl Client {
             .when(|failure| {
                 arrived |= !failure.is_unsent();
                 let again = failure.again(request.repeatable);
-                // The last one speaks for itself.
+                // An attempt that is not retried ends the call, and its own response or error tells
+                // what it may have done.
                 is_doubtful |= again && failure.leaves_open();
                 again
             })
@@ -270,7 +272,7 @@ impl Client {
         }
     }
 
-    /// What Portkey says of a caller's key, by a read that is cheap.
+    /// Checks a caller's key by a cheap read: one config of one page.
     pub async fn check_key(&self, credentials: &Credentials) -> KeyStatus {
         let request = WireRequest {
             operation: KEY_CHECK,
@@ -290,7 +292,7 @@ impl Client {
             Ok(_) => KeyStatus::Accepted,
             Err(refusal) => match (refusal.status, refusal.code.as_deref()) {
                 (StatusCode::UNAUTHORIZED, _) => KeyStatus::Refused,
-                // It knows the key, and that the key may not read this.
+                // The code shows that Portkey knows the key, which only lacks a permission.
                 (StatusCode::FORBIDDEN, Some(NOT_ALLOWED)) => KeyStatus::Accepted,
                 _ => KeyStatus::Unknown,
             },
@@ -302,7 +304,7 @@ impl Client {
         request: WireRequest,
         credentials: &Credentials,
     ) -> Result<Prepared, SendError> {
-        // What is inserted from here on replaces whatever arguments brought.
+        // Headers inserted from here on replace those set by arguments.
         let mut headers = request.headers;
         if !request.base.is_public() {
             let upstream = request.base.upstream();
@@ -334,10 +336,10 @@ impl Client {
         })
     }
 
-    /// Where a request goes: the address of its host, then its path and query.
+    /// Returns the URL of a request: the host's base URL, then path and query.
     ///
     /// # Errors
-    /// The host is not known.
+    /// Returns `NoRegistry` if the host is the registry and its address is unknown.
     pub fn url(&self, base: Base, target: &str) -> Result<Url, SendError> {
         let mut url = self
             .settings
@@ -359,7 +361,7 @@ impl Client {
         }
         let mut builder = client_builder()
             .user_agent(concat!("portkey-mcp/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry the key to an address nobody configured.
+            // A redirect would send the key to an address that nobody configured.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .tcp_nodelay(true)
@@ -412,11 +414,11 @@ impl Client {
 }
 
 fn encode(body: &Value) -> Bytes {
-    // A JSON value has text for keys and so always serializes; an empty body would be refused upstream.
+    // JSON keys are strings, so a `Value` always serializes. Upstreams reject an empty body.
     serde_json::to_vec(body).unwrap_or_default().into()
 }
 
-/// A request that can be sent any number of times.
+/// A request that can be sent repeatedly.
 struct Prepared {
     operation: &'static str,
     upstream: Upstream,
@@ -429,13 +431,13 @@ struct Prepared {
     writes: bool,
 }
 
-/// Why one attempt did not end the matter.
+/// A failed attempt, which may be retried.
 enum Failure {
-    /// The upstream said: not now.
+    /// The upstream is temporarily unavailable or limits the rate.
     Busy(Answer),
-    /// No answer, or half of one.
+    /// The connection failed, before or during the response.
     Lost(reqwest::Error),
-    /// More answer than allowed.
+    /// The response is too large.
     TooLarge,
 }
 
@@ -444,18 +446,19 @@ impl Failure {
         match self {
             Self::Busy(_) => repeatable,
             Self::Lost(error) if error.is_builder() => false,
-            // Even what must not be doubled may go again.
+            // A request that was never sent can be retried even if it must not be carried out
+            // twice.
             Self::Lost(_) => repeatable || self.is_unsent(),
             Self::TooLarge => false,
         }
     }
 
-    /// Whether there was no connection, so that nothing was sent.
+    /// Returns true if no connection was made, so that nothing was sent.
     fn is_unsent(&self) -> bool {
         matches!(self, Self::Lost(error) if error.is_connect())
     }
 
-    /// Whether the attempt may have taken effect.
+    /// Returns true if the attempt may have taken effect.
     fn leaves_open(&self) -> bool {
         match self {
             Self::Busy(answer) => doubt::leaves_open(answer.status()),
@@ -474,7 +477,8 @@ impl Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        // The address is configuration; with it errors would repeat ids and, in userinfo, passwords.
+        // The address is known from the settings; in errors it would repeat ids and passwords in
+        // userinfo.
         Self::Lost(error.without_url())
     }
 }

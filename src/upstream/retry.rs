@@ -1,18 +1,18 @@
-//! What is sent again, how often, and after what pause.
+//! Retries: which statuses are retried, how often, and after which delay.
 
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
 use http::StatusCode;
 
-/// How often and how patiently.
+/// The number of retries and the delays before them.
 #[derive(Clone, Copy, Debug)]
 pub struct Retries {
-    /// Repetitions after the first attempt; zero for none.
+    /// Maximum number of retries; zero disables them.
     pub most: usize,
-    /// The first pause; each further one is twice as long, with jitter.
+    /// Delay before the first retry; each further delay is twice as long, with jitter.
     pub first_pause: Duration,
-    /// The longest pause of our own, and the longest `Retry-After` waited for.
+    /// Maximum delay, both of the backoff and of an accepted `Retry-After`.
     pub longest_pause: Duration,
 }
 
@@ -27,7 +27,7 @@ impl Default for Retries {
 }
 
 impl Retries {
-    /// Our own pauses, without regard to what Portkey asks for.
+    /// Returns the delays of the exponential backoff, regardless of `Retry-After`.
     pub(super) fn pauses(&self) -> ExponentialBuilder {
         ExponentialBuilder::default()
             .with_jitter()
@@ -37,8 +37,11 @@ impl Retries {
             .with_max_times(self.most)
     }
 
-    /// The pause to make: what Portkey asked for if it did, our own otherwise; none where repetitions
-    /// are used up, or where waiting so long would be refused or outlast the call.
+    /// Returns the delay before the next attempt: `Retry-After` if the upstream sent one, else the
+    /// backoff's.
+    ///
+    /// Returns `None` if no retries are left, or if the delay exceeds the maximum or the time left
+    /// for the call.
     pub(super) fn pause(
         &self,
         asked: Option<Duration>,
@@ -50,7 +53,7 @@ impl Retries {
     }
 }
 
-/// Whether the status says that the same request may fare better in a moment.
+/// Returns true if the same request may succeed after a delay.
 pub(super) fn is_busy(status: StatusCode) -> bool {
     matches!(
         status,
