@@ -1,4 +1,4 @@
-//! The HTTP client of the process, and the causes of failed connections.
+//! The causes of failed connections, and the checks of proxy settings.
 
 pub(crate) mod network_error;
 

@@ -1,4 +1,4 @@
-//! Why a connection failed, in words for whoever can act upon it.
+//! Describes failed connections to the people who can fix them, and checks the proxy variables.
 
 use std::{env, error::Error, ffi::OsString, io};
 
@@ -6,7 +6,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::{CertificateError, InvalidMessage};
 
-/// Says why, by the innermost error: the outer ones say that sending failed.
+/// Describes the innermost cause of an error; the outer ones only say that sending failed.
 pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     loop {
@@ -20,7 +20,8 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// What an error was caused by. That of the system passes over what is wrapped in it.
+/// Returns the cause of an error. `source()` of an `io::Error` skips the error wrapped in it, so
+/// that one is taken first.
 fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error
         .downcast_ref::<io::Error>()
@@ -91,10 +92,11 @@ fn of_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// How the verifier names a certificate authority in the place of a server. It exports no type for that.
+/// The verifier's name for a certificate authority used as a server. No type is exported for this
+/// error.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 
-/// The proxy that the system has for an address, without what authenticates to it.
+/// Returns the system's proxy for an address, without its credentials.
 pub(crate) fn proxy_of(address: &str) -> Option<String> {
     let address: Uri = address.parse().ok()?;
     let proxy = Matcher::from_system().intercept(&address)?;
@@ -106,7 +108,7 @@ pub(crate) fn proxy_of(address: &str) -> Option<String> {
     Some(format!("{scheme}://{}{port}", authority.host()))
 }
 
-/// A variable of the environment is meant to name a proxy, and does not.
+/// An environment variable that is meant to name a proxy, and does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the variable `{0}` is not the address of a proxy that can be used. Give one such as \
@@ -114,24 +116,25 @@ pub(crate) fn proxy_of(address: &str) -> Option<String> {
 )]
 pub(crate) struct InvalidProxy(&'static str);
 
-/// The variables that name a proxy; of each pair the first that is set counts.
+/// The variables that name a proxy; in each pair the first one set is used.
 const PROXIES: [[&str; 2]; 3] = [
     ["HTTPS_PROXY", "https_proxy"],
     ["HTTP_PROXY", "http_proxy"],
     ["ALL_PROXY", "all_proxy"],
 ];
 
-/// Makes sure that each variable which names a proxy names one: an HTTP client passes over one that does not,
-/// and would connect without any.
+/// Checks that each proxy variable holds a valid proxy. An HTTP client ignores an invalid one and
+/// would connect without a proxy.
 ///
 /// # Errors
-/// A variable does not. What is in it is not told, for it may hold a password.
+/// Returns the name of the invalid variable. The value is omitted, because it may contain a
+/// password.
 pub(crate) fn check_proxies() -> Result<(), InvalidProxy> {
     check_proxies_in(|name| env::var_os(name))
 }
 
 fn check_proxies_in(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), InvalidProxy> {
-    // As an HTTP client has it: under CGI these variables may stem from a request.
+    // HTTP clients do the same: under CGI, `HTTP_PROXY` may come from a request header.
     if variable("REQUEST_METHOD").is_some() {
         return Ok(());
     }
@@ -151,7 +154,7 @@ fn is_proxy(address: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else {
         return false;
     };
-    // A client takes an address without a scheme for one of HTTP, and cannot speak SOCKS.
+    // A client takes an address without a scheme for an HTTP proxy, and does not support SOCKS.
     let is_http = matches!(uri.scheme_str(), None | Some("http" | "https"));
     let has_port = uri.authority().is_some_and(|authority| {
         let (_, host) = authority
@@ -234,7 +237,7 @@ mod tests {
                 variables: &[("all_proxy", "ftp://proxy.invalid")],
                 invalid: Some("all_proxy"),
             },
-            // The first counts, also where it says that there is none.
+            // The first variable of a pair is used, even if it is empty.
             Case {
                 variables: &[("HTTP_PROXY", ""), ("http_proxy", "http://")],
                 invalid: None,
