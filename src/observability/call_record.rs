@@ -1,45 +1,45 @@
-//! What is found out about a call on its way, for whoever observes it: the log, the audit log, the metrics; and
-//! the values that they share. `docs/observability.md` lists the values.
+//! Call records: the facts about a tool call for the log, the audit log and the metrics, with the
+//! values that they share. `docs/observability.md` lists the values.
 
 use std::sync::Arc;
 
 use portkey_operation::{JsonMap, Operation};
 use portkey_policy::{DecisionKind, Noted};
 
-/// What is found out about a call on its way.
+/// The facts collected about a tool call.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The operation that the name leads to.
+    /// The operation that the tool's name resolved to.
     pub operation: Option<&'static Operation>,
-    /// Method and path with its arguments, secrets masked; only where the call is audited.
+    /// Method, path and query, with secrets masked; set only if the call is audited.
     pub target: Option<String>,
-    /// The arguments as admitted, secrets masked; only where the call is audited.
+    /// The validated arguments, with secrets masked; set only if the call is audited.
     pub arguments: Option<JsonMap>,
-    /// What was decided about the call.
+    /// The decision about the call.
     pub decision: DecisionKind,
-    /// The rule or setting that decided so; none where nothing had a say.
+    /// The rule or setting that made the decision; `None` if none applied.
     pub rule: Option<Arc<str>>,
-    /// What rules would have decided that only tell.
+    /// Shadow rules that matched: rules that are reported and not enforced.
     pub shadows: Vec<Noted>,
-    /// Who approved the call, and how.
+    /// The human's approval, with its method.
     pub approval: Option<Approved>,
-    /// The HTTP status of the upstream's answer.
+    /// HTTP status of the upstream's response.
     pub status: Option<u16>,
-    /// How often the request went out once more, where there was an answer.
+    /// Number of retries, if there was a response.
     pub retries: Option<usize>,
-    /// What the upstream calls the request.
+    /// The upstream's id of the request.
     pub upstream_request_id: Option<String>,
-    /// Whether strangers wrote what the answer holds.
+    /// True if the response contains untrusted content.
     pub untrusted: bool,
     /// Paths of arguments that this version does not know and passes on.
     pub unknown_fields: Vec<String>,
-    /// What the caller is told beside the answer.
+    /// Warnings that the caller gets with the result.
     pub warnings: Vec<String>,
-    /// Times that the caller did not write as RFC 3339, by argument, as they are sent.
+    /// Times that were not written as RFC 3339, by argument, in the form that is sent.
     pub times: Vec<(String, String)>,
-    /// Whether a write was sent.
+    /// True if a write was sent.
     pub is_sent: bool,
-    /// What became of the call.
+    /// The outcome of the call.
     pub outcome: CallOutcome,
 }
 
@@ -67,19 +67,19 @@ impl Default for Record {
 }
 
 impl Record {
-    /// A rule or setting had a say, and said this.
+    /// Sets the decision and the rule or setting that made it.
     pub fn decided(&mut self, decision: DecisionKind, rule: impl Into<Arc<str>>) {
         self.decision = decision;
         self.rule = Some(rule.into());
     }
 
-    /// A write is about to be sent. If nothing else is ever known of it, its outcome is unknown.
+    /// Marks a write as sent. The outcome is `Unknown` until a response tells otherwise.
     pub fn sends_write(&mut self) {
         self.is_sent = true;
         self.outcome = OutcomeKind::Unknown.into();
     }
 
-    /// The call ended in a panic.
+    /// Sets the outcome of a call that panicked: failed, or unknown if a write was sent.
     pub fn panicked(&mut self) {
         self.outcome = CallOutcome::failed("a panic");
         if self.is_sent {
@@ -87,26 +87,26 @@ impl Record {
         }
     }
 
-    /// Something of ours said no to the call.
+    /// Sets the decision to `Deny`, by a rule or check of this server.
     pub fn denied_by(&mut self, rule: impl Into<Arc<str>>) {
         self.decided(DecisionKind::Deny, rule);
     }
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Clone, Debug)]
 pub struct CallOutcome {
-    /// The kind, which logs, audits and metrics share.
+    /// Kind of the outcome; logs, audit entries and metrics share its values.
     pub kind: OutcomeKind,
-    /// Why this server did not serve the call, where it did not.
+    /// Reason why this server rejected the call, if it did.
     pub rejection: Option<RejectionReason>,
-    /// The upstream's code for its refusal.
+    /// The upstream's error code.
     pub code: Option<String>,
-    /// What went wrong, where the caller cannot mend it.
+    /// Description of an error that the caller cannot correct.
     pub error: Option<String>,
 }
 
-/// Unless it is said to end otherwise, a call was cancelled.
+/// A call counts as cancelled until another outcome is set.
 impl Default for CallOutcome {
     fn default() -> Self {
         OutcomeKind::Cancelled.into()
@@ -125,9 +125,9 @@ impl From<OutcomeKind> for CallOutcome {
 }
 
 impl CallOutcome {
-    /// It came to nothing on the way, for a reason of ours or the network's.
+    /// Creates the outcome of a call that failed inside this server or in the network.
     pub fn failed(error: impl ToString) -> Self {
-        // It stands in logs, and an upstream or a caller may have had a say in it.
+        // The text is logged, and callers and upstreams can influence its length.
         const MAX_CHARS: usize = 500;
         let error = error.to_string().chars().take(MAX_CHARS).collect();
         Self {
@@ -136,7 +136,7 @@ impl CallOutcome {
         }
     }
 
-    /// This server did not serve it, for this reason.
+    /// Creates the outcome of a call that this server rejected.
     pub fn rejected(kind: OutcomeKind, reason: RejectionReason) -> Self {
         Self {
             rejection: Some(reason),
@@ -145,32 +145,33 @@ impl CallOutcome {
     }
 }
 
-/// The kinds of outcomes of calls.
+/// The kinds of call outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutcomeKind {
-    /// The upstream answered, or a built-in tool did.
+    /// The upstream returned a success, or a built-in tool a result.
     Answered,
-    /// The upstream refused the call.
+    /// The upstream returned an error.
     Refused,
     /// The tool is not available to this caller.
     Withheld,
-    /// A policy forbids the call.
+    /// A policy denies the call.
     Forbidden,
-    /// The arguments or the name are invalid.
+    /// The arguments or the tool's name are invalid.
     Rejected,
-    /// The call was shown, and not sent.
+    /// A dry run: the request was described and not sent.
     DryRun,
-    /// The client is to ask its user for approval.
+    /// The client has to ask its user for approval.
     Asked,
-    /// A human elsewhere has been asked for approval.
+    /// A human has been asked for approval elsewhere.
     Waiting,
-    /// No human approved the call, or something else that it needs was not given.
+    /// No human approved the call, or another precondition is not met: a proven key, the audit log,
+    /// a permitted secret.
     Denied,
-    /// The client cancelled the call or hung up.
+    /// The client cancelled the call or disconnected.
     Cancelled,
-    /// The call failed on the way.
+    /// The call failed inside this server or in the network.
     Failed,
-    /// A write was sent and may have taken effect, although nothing says that it did.
+    /// A write was sent and may have taken effect, but nothing confirms it.
     Unknown,
 }
 
@@ -191,7 +192,7 @@ impl OutcomeKind {
         Self::Unknown,
     ];
 
-    /// The value in logs, audits and metrics.
+    /// Returns the value in logs, audit entries and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -210,14 +211,14 @@ impl OutcomeKind {
     }
 }
 
-/// How a human approved a call.
+/// The way in which a human approved a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApprovalMethod {
-    /// By a form in the client.
+    /// In a form shown by the client.
     Form,
-    /// Elsewhere, on a ticket.
+    /// On a ticket, elsewhere.
     Ticket,
-    /// At the terminal that the call was made from.
+    /// At the terminal from which the call was made.
     Terminal,
 }
 
@@ -225,7 +226,7 @@ impl ApprovalMethod {
     /// All methods.
     pub const ALL: [Self; 3] = [Self::Form, Self::Ticket, Self::Terminal];
 
-    /// The value in audits.
+    /// Returns the value in audit entries.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Form => "form",
@@ -235,40 +236,40 @@ impl ApprovalMethod {
     }
 }
 
-/// An approval as it goes on record.
+/// An approval, as audit entries record it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approved {
-    /// How it was given.
+    /// The way in which the human approved.
     pub method: ApprovalMethod,
-    /// Who gave it, as far as that is known: for a form, whose client it was.
+    /// The approver, as far as known; for a form, the caller whose client showed it.
     pub by: String,
 }
 
-/// Why this server did not serve a request, without asking an upstream.
+/// A reason why this server rejected a request without sending anything upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectionReason {
-    /// The caller has no credential that is good here, or a host or origin that is not allowed.
+    /// The caller has no valid credential, or the host or origin is not allowed.
     Access,
-    /// There are too many of something: requests at once or over time, connections.
+    /// A limit is reached: concurrent requests, requests over time, or connections.
     Limit,
     /// The request is too large.
     Size,
     /// The request took too long to arrive.
     Slow,
-    /// The request is no request.
+    /// The request is malformed.
     Malformed,
-    /// Something that the request needs is unavailable: the store that counts, an authorization server, room for
-    /// a session, the audit log.
+    /// A dependency is unavailable: the store, an authorization server, memory for a session, or
+    /// the audit log.
     Unavailable,
-    /// Something of our own failed.
+    /// An internal error.
     Internal,
-    /// There is no such tool.
+    /// The tool does not exist.
     UnknownTool,
     /// The tool is not available to this caller.
     Withheld,
     /// The call would reveal a secret.
     Secret,
-    /// A policy forbids the call.
+    /// A policy denies the call.
     Policy,
     /// The arguments are invalid.
     Arguments,
@@ -294,7 +295,7 @@ impl RejectionReason {
         Self::Approval,
     ];
 
-    /// The value in metrics.
+    /// Returns the value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Access => "access",
@@ -314,22 +315,22 @@ impl RejectionReason {
     }
 }
 
-/// How a request failed, by the convention for `error.type`.
+/// The kinds of failed requests, as the convention for `error.type` defines them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorType {
-    /// The client cancelled it or hung up.
+    /// The client cancelled the request or disconnected.
     Cancelled,
-    /// The result of the tool is an error.
+    /// The tool's result is an error.
     ToolError,
-    /// The parameters are invalid, or name nothing that there is.
+    /// The parameters are invalid, or name something that does not exist.
     InvalidParams,
-    /// There is no such method.
+    /// The method does not exist.
     MethodNotFound,
-    /// Something of our own failed.
+    /// An internal error.
     InternalError,
-    /// There is no such resource.
+    /// The resource does not exist.
     ResourceNotFound,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
@@ -345,7 +346,8 @@ impl ErrorType {
         Self::Other,
     ];
 
-    /// The value in metrics and traces: a JSON-RPC code where there is one, and the convention's own values.
+    /// Returns the value in metrics and traces: a JSON-RPC code where there is one, else a value of
+    /// the convention.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",

@@ -1,6 +1,7 @@
-//! Request information, call records, and their observers: the log, the audit log, metrics and traces.
+//! Request information, call records and their observers: the log, the audit log, metrics and
+//! traces.
 //!
-//! Knows neither an upstream nor rmcp.
+//! Knows neither upstreams nor rmcp.
 
 pub mod audit;
 pub mod call_record;

@@ -1,4 +1,5 @@
-//! Requests as they are observed: timed for the metrics, and each tool call a line in the log.
+//! Observers of requests, tool calls and sessions: durations for the metrics, and a log line for
+//! each tool call.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// A request of MCP, from its arrival until this is dropped.
+/// Observes an MCP request until it is dropped.
 #[derive(Debug)]
 pub struct Operation {
     metrics: Metrics,
@@ -29,7 +30,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// A request arrives. Unless it is said to end otherwise, it was cancelled.
+    /// Starts observing a request. Unless an outcome is set, the request counts as cancelled.
     pub fn begin(metrics: &Metrics, arrival: Arrival, method: &'static str) -> Self {
         let span = Span::serve(&arrival, method);
         Self {
@@ -44,7 +45,7 @@ impl Operation {
         }
     }
 
-    /// Ends it with an outcome, which is handed back. `kind` says of which type an error is.
+    /// Ends the request with an outcome and returns that outcome. `kind` maps an error to its type.
     pub fn ends<T, E>(
         mut self,
         outcome: Result<T, E>,
@@ -69,7 +70,7 @@ impl Drop for Operation {
     }
 }
 
-/// A call of a tool, from its arrival until this is dropped.
+/// Observes a tool call until it is dropped.
 #[derive(Debug)]
 pub struct Call<'a> {
     operation: Operation,
@@ -78,12 +79,13 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call arrives. Unless it is said to end otherwise, it was cancelled.
+    /// Starts observing a call of `tools/call`. Unless an outcome is set, the call counts as
+    /// cancelled.
     pub fn begin(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
         Self::of("tools/call", metrics, arrival, principal)
     }
 
-    /// The same, made to read a resource.
+    /// Starts observing a tool call that serves `resources/read`.
     pub fn reading(metrics: &Metrics, arrival: Arrival, principal: &'a Principal) -> Self {
         Self::of("resources/read", metrics, arrival, principal)
     }
@@ -102,46 +104,47 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// How it arrived.
+    /// Returns the information about the request.
     pub const fn arrival(&self) -> &Arrival {
         &self.operation.arrival
     }
 
-    /// Whether strangers wrote what its answer holds.
+    /// Returns true if the result contains untrusted content.
     pub const fn is_untrusted(&self) -> bool {
         self.record.untrusted
     }
 
-    /// The write that was sent, if one was.
+    /// Returns the operation of the write that was sent, if one was.
     pub fn sent_write(&self) -> Option<&'static portkey_operation::Operation> {
         self.record.operation.filter(|_| self.record.is_sent)
     }
 
-    /// How it arrived, and where dispatch writes down what it finds out.
+    /// Returns the request information, and the record for the pipeline to fill.
     pub fn parts(&mut self) -> (&Arrival, &mut Record) {
         (&self.operation.arrival, &mut self.record)
     }
 
-    /// The step of the trace that it is.
+    /// Returns the span of the request.
     pub fn span(&self) -> Span {
         self.operation.span.clone()
     }
 
-    /// Dispatch is done with it. `describe` says what became of a call that failed, and is told whether a write
-    /// was sent.
+    /// Records the result of the pipeline. `describe` maps an error to an outcome; its second
+    /// argument is true if a write was sent.
     pub fn ended<T, E>(
         &mut self,
         result: &Result<T, E>,
         describe: impl FnOnce(&E, bool) -> CallOutcome,
     ) {
-        // Dispatch has recorded the outcome, unless a human was asked after it.
+        // The pipeline has recorded the outcome of a success. An error may come from later, when a
+        // human was asked.
         self.operation.error = None;
         let Err(error) = result else { return };
         let outcome = describe(error, self.record.is_sent);
         self.operation.error = match (outcome.kind, outcome.rejection) {
-            // A question is no error: the client is to put it to its user.
+            // An approval request is no error: the client presents it to its user.
             (OutcomeKind::Asked, _) => None,
-            // The client gets it as an error of the protocol.
+            // The client receives this as a protocol error.
             (_, Some(RejectionReason::UnknownTool)) => Some(ErrorType::InvalidParams),
             _ => Some(ErrorType::ToolError),
         };
@@ -151,7 +154,7 @@ impl<'a> Call<'a> {
         self.record.outcome = outcome;
     }
 
-    /// It ended in a panic.
+    /// Records that the call panicked.
     pub fn panicked(&mut self) {
         self.operation.error = Some(ErrorType::ToolError);
         self.record.panicked();
@@ -173,7 +176,7 @@ impl Drop for Call<'_> {
             },
             ..
         } = &self.record;
-        // A success is told by its outcome.
+        // For a success, the outcome suffices.
         let status = status.filter(|_| *kind == OutcomeKind::Refused);
         let tool = self
             .record
@@ -181,7 +184,7 @@ impl Drop for Call<'_> {
             .map_or(UNKNOWN, |operation| operation.name());
         let effect = self.record.operation.map(|operation| operation.effects());
         metrics.call(*kind, effect);
-        // Neither arguments nor keys, nor a name that the caller made up: it may hold anything.
+        // Omits arguments, keys, and tool names that do not exist: callers can put anything there.
         info!(
             target: "portkey_mcp::call",
             request_id = arrival.id.as_str(),
@@ -219,12 +222,12 @@ impl Drop for Call<'_> {
     }
 }
 
-/// To the microsecond.
+/// Converts to milliseconds, rounded to microseconds.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// A session, from its beginning until this is dropped.
+/// Observes a session until it is dropped.
 #[derive(Debug)]
 pub struct Session {
     metrics: Metrics,
@@ -234,7 +237,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session begins with the request that arrives so.
+    /// Starts observing a session that begins with this request.
     pub fn begin(metrics: &Metrics, arrival: Arrival) -> Self {
         let (metrics, _open) = (metrics.clone(), metrics.session());
         Self {

@@ -1,4 +1,5 @@
-//! What is known of a request beside who makes it and what it asks for: its id, and how it came.
+//! Information about a request, apart from its caller and its content: id, transport, protocol,
+//! trace, client and session.
 
 use std::{
     fmt,
@@ -15,21 +16,21 @@ use crate::observability::traces::Parent;
 
 pub use portkey_policy::Transport;
 
-/// What a label says for a name that is none of ours.
+/// Label value for names that do not exist.
 pub const UNKNOWN: &str = "_unknown";
 
-/// Carries the id of a request, from trusted proxies and back.
+/// Header with the id of a request, accepted from trusted proxies and returned in responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id that is taken over, in characters.
+/// Maximum length of an accepted id, in characters.
 const LONGEST_ID: usize = 128;
 
-/// Names one request, in logs and answers: visible ASCII.
+/// The id of a request in logs and responses: visible ASCII.
 #[derive(Clone, Debug)]
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// An id of our own: a random part for the process, then a count. Unique, and no secret.
+    /// Generates an id: a random part per process, then a counter. The id is unique and not secret.
     pub fn make() -> Self {
         static PROCESS: LazyLock<String> =
             LazyLock::new(|| format!("{:016x}", RandomState::new().build_hasher().finish()));
@@ -39,24 +40,26 @@ impl RequestId {
         Self(id.unwrap_or(HeaderValue::from_static("none")))
     }
 
-    /// The id in a header, unless it is empty, longer than 128 characters or not visible ASCII.
+    /// Takes the id from a header, unless it is empty, longer than 128 characters, or not visible
+    /// ASCII.
     pub fn read(header: &HeaderValue) -> Option<Self> {
         let fits = (1..=LONGEST_ID).contains(&header.len())
             && header.as_bytes().iter().all(u8::is_ascii_graphic);
         fits.then(|| Self(header.clone()))
     }
 
-    /// The same in memory of its own: one that came in a header keeps all of its request's head.
+    /// Copies the id into memory of its own. A header value would otherwise keep the whole head of
+    /// its request in memory.
     pub fn detached(&self) -> Self {
         Self(HeaderValue::from_bytes(self.0.as_bytes()).unwrap_or(HeaderValue::from_static("none")))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The id as the value of a header.
+    /// Returns the id as a header value.
     pub const fn header(&self) -> &HeaderValue {
         &self.0
     }
@@ -68,25 +71,26 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// How a request came to us.
+/// Information about how a request reached the server.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    /// Its name in logs and answers.
+    /// Id of the request in logs and responses.
     pub id: RequestId,
-    /// What it came over.
+    /// Transport of the request.
     pub transport: Transport,
-    /// The revision of MCP it is made in, `_unknown` where there is no such.
+    /// MCP protocol version of the request; `_unknown` if there is none.
     pub protocol: &'static str,
-    /// The trace that it belongs to.
+    /// Trace that the request belongs to.
     pub parent: Parent,
-    /// What the client calls itself, as it says: name and version.
+    /// Name and version that the client gives for itself.
     pub client: Option<Arc<str>>,
-    /// The session that it belongs to, where there is one: the process's own over standard input and output.
+    /// Id of the session, if there is one; over standard input and output, the process's single
+    /// session.
     pub session: Option<Arc<str>>,
 }
 
 impl Arrival {
-    /// A call made from the shell.
+    /// Creates the information for a call from the command line.
     pub fn local() -> Self {
         Self {
             id: RequestId::make(),

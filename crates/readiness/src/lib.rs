@@ -1,8 +1,8 @@
-//! The state of what the server depends on, for `/readyz` and the metrics.
+//! Readiness of the components that the server depends on, for `/readyz` and the metrics.
 //!
-//! A component either reports each change of its state ([`Readiness::report`]) or is asked for it whenever
-//! somebody looks ([`Readiness::watch`]). Names and reasons are enums, so that neither an address nor a secret
-//! can get into them.
+//! A component either reports each change of its state ([`Readiness::report`]), or is polled on
+//! demand ([`Readiness::watch`]). Names and reasons are enums, so that they can contain neither an
+//! address nor a secret.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// What the server depends on.
+/// A component that the server depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ComponentName {
-    /// Files that take effect when they change.
+    /// A file that is reloaded when it changes.
     File(FileKind),
     /// The audit log.
     AuditLog,
@@ -30,13 +30,13 @@ pub enum ComponentName {
 }
 
 impl ComponentName {
-    /// All components that there can be.
+    /// Returns all possible components.
     pub fn all() -> impl Iterator<Item = Self> {
         let others = [Self::AuditLog, Self::OauthIssuer, Self::Redis];
         FileKind::ALL.into_iter().map(Self::File).chain(others)
     }
 
-    /// The name in `/readyz` and metrics.
+    /// Returns the name in `/readyz` and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::File(kind) => kind.as_str(),
@@ -47,26 +47,26 @@ impl ComponentName {
     }
 }
 
-/// Why a component does not work as it should.
+/// A reason why a component is degraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DegradedReason {
-    /// The last version of a file is invalid.
+    /// The latest version of a file is invalid.
     InvalidVersion,
-    /// Nobody has looked for long whether a file changed.
+    /// The file has not been checked for changes for too long.
     NotChecked,
     /// The audit log cannot be written.
     CannotBeWritten,
-    /// Nothing answers.
+    /// No connection is possible.
     Unreachable,
-    /// An answer took too long.
+    /// A response took too long.
     Timeout,
-    /// The answer was the status of an error.
+    /// The response has an error status.
     ErrorStatus,
-    /// The answer cannot be used.
+    /// The response is invalid.
     UnusableAnswer,
-    /// The user of Redis lacks a right.
+    /// The Redis user lacks a permission.
     MissingRight,
-    /// Redis was emptied or set back of late.
+    /// Redis has recently lost data or was restored from an older state.
     Forgotten,
 }
 
@@ -84,7 +84,7 @@ impl DegradedReason {
         Self::Forgotten,
     ];
 
-    /// The value in `/readyz`.
+    /// Returns the value in `/readyz`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidVersion => "invalid_version",
@@ -100,14 +100,14 @@ impl DegradedReason {
     }
 }
 
-/// The status of the server as a whole.
+/// The overall status of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerStatus {
     /// All components work.
     Ready,
-    /// A component does not work as it should.
+    /// A component is degraded.
     Degraded,
-    /// The server takes no more requests.
+    /// The server is shutting down and accepts no more requests.
     Stopping,
 }
 
@@ -115,7 +115,7 @@ impl ServerStatus {
     /// All statuses.
     pub const ALL: [Self; 3] = [Self::Ready, Self::Degraded, Self::Stopping];
 
-    /// The value in `/readyz`.
+    /// Returns the value in `/readyz`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
@@ -128,22 +128,22 @@ impl ServerStatus {
 /// The state of a component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ComponentState {
-    /// Why the component does not work as it should; none while it does.
+    /// Reason why the component is degraded; `None` if it works.
     pub degraded: Option<DegradedReason>,
-    /// How long ago the component last worked, where that is known.
+    /// Time since the component last worked, if known.
     pub since_success: Option<Duration>,
 }
 
-/// A component and its state.
+/// A component with its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
-    /// The name.
+    /// Name of the component.
     pub name: ComponentName,
-    /// The state when it was asked for.
+    /// State at the time of the query.
     pub state: ComponentState,
 }
 
-/// The components of a server; cheap to clone, and clones share.
+/// The components of a server. Clones are cheap and share the same state.
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<ComponentName, Source>>>);
 
@@ -163,7 +163,7 @@ impl ComponentState {
         since_success: None,
     };
 
-    /// The state of a component that does not work as it should, for this reason.
+    /// Creates the state of a degraded component.
     pub const fn degraded(reason: DegradedReason) -> Self {
         Self {
             degraded: Some(reason),
@@ -171,7 +171,7 @@ impl ComponentState {
         }
     }
 
-    /// The same state with the time since the component last worked.
+    /// Sets the time since the component last worked.
     #[must_use]
     pub const fn with_age(self, since_success: Duration) -> Self {
         Self {
@@ -182,7 +182,7 @@ impl ComponentState {
 }
 
 impl Readiness {
-    /// Names a component that will report, and works as far as is known.
+    /// Registers a component that will report its state. It counts as working until it does.
     pub fn register(&self, name: ComponentName) {
         let unused = Source::Reported {
             degraded: None,
@@ -191,8 +191,8 @@ impl Readiness {
         self.sources().entry(name).or_insert(unused);
     }
 
-    /// Reports the state of a component. Its age counts from the last report that it works, unless the state
-    /// brings its own.
+    /// Reports the state of a component. The time since it last worked counts from its last good
+    /// report, unless the state sets it.
     pub fn report(&self, name: ComponentName, state: ComponentState) {
         let now = Instant::now();
         let mut sources = self.sources();
@@ -217,7 +217,7 @@ impl Readiness {
         );
     }
 
-    /// Has a component asked for its state whenever somebody looks.
+    /// Registers a component whose state is polled on every query.
     pub fn watch(
         &self,
         name: ComponentName,
@@ -227,9 +227,9 @@ impl Readiness {
             .insert(name, Source::Watched(Arc::new(state)));
     }
 
-    /// All components with their states, by name.
+    /// Returns all components with their states, sorted by name.
     pub fn components(&self) -> Vec<Component> {
-        // Asked outside of the lock, so that a component may report while it is asked.
+        // Polled outside of the lock, so that a component can report while it is polled.
         let sources: Vec<_> = self
             .sources()
             .iter()
@@ -252,7 +252,7 @@ impl Readiness {
         sources.into_iter().map(component).collect()
     }
 
-    /// What `/readyz` answers: the status of the server, and that of each component.
+    /// Builds the body of `/readyz`: the status of the server and of each component.
     pub fn report_json(&self, stopping: bool) -> Value {
         let components = self.components();
         let status = match components.iter().any(|one| one.state.degraded.is_some()) {
@@ -272,7 +272,7 @@ impl Readiness {
     }
 }
 
-/// A state as `/readyz` has it.
+/// A component's state as `/readyz` serializes it.
 #[derive(Serialize)]
 struct Told {
     status: &'static str,

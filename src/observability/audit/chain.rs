@@ -1,4 +1,5 @@
-//! The chain: a line ends with the hash of the line before it and with its own, over its very bytes.
+//! The hash chain: each entry ends with the hash of the previous entry, and with its own hash over
+//! its exact bytes.
 
 use std::{io, path::Path};
 
@@ -9,39 +10,39 @@ use sha2::{Digest, Sha256};
 use super::StartError;
 use crate::security::secrets::{self, Guarded, read_guarded};
 
-/// The fewest bytes that a key has.
+/// Minimum length of a key, in bytes.
 const SHORTEST_KEY: usize = 32;
 
-/// A SHA-256 in hexadecimal.
+/// Length of a SHA-256 in hexadecimal digits.
 const HEX: usize = 64;
 
 const PREV: &[u8] = b",\"prev\":\"";
 const HASH: &[u8] = b",\"hash\":\"";
 const HMAC: &[u8] = b",\"hmac\":\"";
 
-/// What the chain is keyed with (HMAC-SHA256).
+/// The key of the chain, for HMAC-SHA256.
 #[derive(Clone, Debug)]
 pub struct Key(hmac::Key);
 
-/// Why a file holds no key.
+/// A reason why a file contains no usable key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Unreadable(#[from] io::Error),
-    /// Others may read or write it.
+    /// Other users can read or write the file.
     #[error("{0}")]
     Loose(io::Error),
-    /// It can be guessed.
+    /// The key is short enough to be guessed.
     #[error("a key has {SHORTEST_KEY} characters or more; make one with `openssl rand -hex 32`")]
     Short,
 }
 
 impl Key {
-    /// The text of a file, without the blanks around it.
+    /// Reads a key from a file, without surrounding whitespace.
     ///
     /// # Errors
-    /// It cannot be read, can be read by others, or is too short.
+    /// Returns an error if the file cannot be read, is readable by others, or its key is too short.
     pub fn read(file: &Path) -> Result<Self, KeyError> {
         let text = read_guarded(file, Guarded::Private).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => KeyError::Loose(error),
@@ -55,21 +56,21 @@ impl Key {
         Ok(Self(hmac::Key::new(HMAC_SHA256, text.as_bytes())))
     }
 
-    /// Another key that follows from this one.
+    /// Derives the key for digests of arguments.
     pub(super) fn for_digests(&self) -> hmac::Key {
         let derived = hmac::sign(&self.0, b"portkey-mcp audit: digests of arguments");
         hmac::Key::new(HMAC_SHA256, derived.as_ref())
     }
 }
 
-/// A key that nobody knows and that goes with the process.
+/// Generates a key that lives as long as the process and is stored nowhere.
 pub(super) fn random() -> Result<hmac::Key, StartError> {
     let mut bytes = [0; SHORTEST_KEY];
     getrandom::fill(&mut bytes).map_err(|_| StartError::NoRandomness)?;
     Ok(hmac::Key::new(HMAC_SHA256, &bytes))
 }
 
-/// What the next line has to follow: the number and the hash of the last one.
+/// The end of the chain, which the next entry continues: number and hash of the last entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) seq: u64,
@@ -77,7 +78,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// What the first line of all follows.
+    /// Returns the link that the very first entry continues.
     pub(super) fn first() -> Self {
         Self {
             seq: 0,
@@ -86,7 +87,7 @@ impl Link {
     }
 }
 
-/// How lines are linked.
+/// Computes the hashes of a chain, with a key or without one.
 #[derive(Clone, Debug)]
 pub(super) struct Chain(Option<Key>);
 
@@ -95,7 +96,8 @@ impl Chain {
         Self(key)
     }
 
-    /// Adds the line that follows: `body` is a JSON object that is not empty.
+    /// Appends the next entry to `out` and returns its link. `body` is a JSON object with at least
+    /// one field.
     pub(super) fn seal(&self, after: &Link, body: &[u8], out: &mut Vec<u8>) -> Link {
         let (start, seq) = (out.len(), after.seq.saturating_add(1));
         out.extend_from_slice(format!("{{\"seq\":{seq},").as_bytes());
@@ -113,7 +115,7 @@ impl Chain {
         Link { seq, tag }
     }
 
-    /// Whether the line is as it was written.
+    /// Returns true if the hash of the entry is right, so that the entry is unchanged.
     pub(super) fn vouches_for(&self, line: &Sealed<'_>) -> bool {
         line.keyed == self.0.is_some() && self.tag(line.content) == line.tag
     }
@@ -126,18 +128,18 @@ impl Chain {
     }
 }
 
-/// A line, taken apart.
+/// An entry of the log, split into its parts.
 pub(super) struct Sealed<'a> {
     pub(super) seq: u64,
     pub(super) prev: &'a str,
     pub(super) tag: &'a str,
-    /// Whether it says that its hash is keyed.
+    /// True if the entry has a keyed hash (HMAC).
     pub(super) keyed: bool,
     content: &'a [u8],
 }
 
 impl<'a> Sealed<'a> {
-    /// Takes a line apart, without its line break; none where it is no line of ours.
+    /// Parses an entry without its line break; `None` if the text is no entry of an audit log.
     pub(super) fn read(line: &'a [u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\"}")?;
         let (rest, tag) = hex_at_end(line)?;
@@ -156,7 +158,7 @@ impl<'a> Sealed<'a> {
         })
     }
 
-    /// What the next line has to follow.
+    /// Returns the link for the next entry.
     pub(super) fn link(&self) -> Link {
         Link {
             seq: self.seq,

@@ -1,5 +1,7 @@
-//! The file of the log: continued from its last line, whole lines or nothing, and the next one when it is
-//! full. Full files are `FILE.1`, `FILE.2` and so on, the highest being the latest.
+//! The current file of the log. It continues after its last entry, takes whole entries or nothing,
+//! and is rotated when full.
+//!
+//! Full files are named `FILE.1`, `FILE.2` and so on; the highest number is the latest.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -20,22 +22,23 @@ use super::{
     lines::{BoundedLine, read_line},
     sink::Found,
 };
-/// A file of the log.
+/// The current log file.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
     file: File,
-    /// Up to where it holds whole lines.
+    /// Length of the complete entries, in bytes.
     length: u64,
-    /// Something follows them that is half a line.
+    /// True if a failed write left a partial entry behind them.
     ragged: bool,
     max_bytes: u64,
     keep: Option<usize>,
 }
 
 impl LogFile {
-    /// Opens the file, and says what the next line follows and what there is to tell first. Half a line at
-    /// its end, as a crash leaves it, is put aside.
+    /// Opens the file. Returns the link that the next entry continues, and events to write first.
+    ///
+    /// A partial line at the end, as a crash leaves it, is quarantined.
     pub(super) fn open(
         path: &Path,
         settings: &Settings,
@@ -53,7 +56,7 @@ impl LogFile {
         let length = file.metadata().map_err(failed)?.len() - half.len() as u64;
         let link = match last {
             Some(last) => continued(path, &last, chain)?,
-            // The process may have ended before the first line of a new file.
+            // The process may have ended between a rotation and the first entry of the new file.
             None => match numbered(path).map_err(failed)?.last() {
                 Some((_, full)) => {
                     let mut options = OpenOptions::new();
@@ -85,7 +88,8 @@ impl LogFile {
         Ok((log, link, found))
     }
 
-    /// Moves half a line to a file of its own, named by the line that will tell of it.
+    /// Moves a partial line to a file of its own. Its name contains the number of the entry that
+    /// will report it.
     fn put_aside(&mut self, half: &[u8], link: &Link) -> io::Result<Found> {
         let aside = beside(&self.path, format_args!("torn-{}", link.seq + 1));
         if !half.is_empty() {
@@ -96,7 +100,7 @@ impl LogFile {
             file.sync_all()?;
             self.file.set_len(self.length)?;
         }
-        // It is there as well if the process ended before it could tell.
+        // The file also exists if an earlier process ended before it could report it.
         let Ok(bytes) = fs::symlink_metadata(&aside).map(|found| found.len()) else {
             return Ok(Found::new());
         };
@@ -110,8 +114,10 @@ impl LogFile {
         )])
     }
 
-    /// Makes sure that the path still leads to the file that is written. One that was moved away is begun anew,
-    /// as is an empty one that was put in its place; anything else in its place is an error.
+    /// Checks that the path still leads to the open file.
+    ///
+    /// If the file was moved away, or replaced by an empty one, a new file is started. Anything
+    /// else in its place is an error.
     pub(super) fn check_place(&mut self) -> io::Result<()> {
         self.trim()?;
         let there = match fs::symlink_metadata(&self.path) {
@@ -142,9 +148,9 @@ impl LogFile {
         Ok(())
     }
 
-    /// Goes on in a file that has to be new, or else empty.
+    /// Continues in a new file; if `is_new` is false, an existing empty one is accepted.
     fn begin_anew(&mut self, is_new: bool) -> io::Result<()> {
-        // What is in the old one has to last as well.
+        // The entries of the old file must be durable, too.
         self.file.sync_all()?;
         let mut options = private();
         options.append(true).create_new(is_new);
@@ -164,7 +170,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Adds whole lines, or nothing.
+    /// Appends complete entries, or nothing.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.trim()?;
         if self.length > 0 && self.length.saturating_add(lines.len() as u64) > self.max_bytes {
@@ -172,7 +178,8 @@ impl LogFile {
         }
         let written = self.file.write_all(lines);
         if let Err(error) = written {
-            // It may have written something. If that cannot be taken back now, it is before the next try.
+            // Part of the entries may have been written. If they cannot be removed now, the next
+            // write removes them first.
             self.ragged = true;
             _ = self.trim();
             return Err(error);
@@ -181,7 +188,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Takes back what a failed write has left.
+    /// Removes what a failed write left behind.
     fn trim(&mut self) -> io::Result<()> {
         if self.ragged {
             self.file.set_len(self.length)?;
@@ -190,17 +197,17 @@ impl LogFile {
         Ok(())
     }
 
-    /// Forces what was added to disk.
+    /// Syncs the appended entries to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// How many bytes fit before the next file begins.
+    /// Returns the number of bytes that fit before the file is rotated.
     pub(super) fn room(&self) -> u64 {
         self.max_bytes.saturating_sub(self.length)
     }
 
-    /// Whether a line of the file is about this call.
+    /// Returns true if the file contains an entry about this call.
     pub(super) fn mentions(&mut self, call: &str) -> io::Result<bool> {
         let mark = format!("\"call\":\"{call}\"");
         self.file.rewind()?;
@@ -213,7 +220,7 @@ impl LogFile {
         Ok(false)
     }
 
-    /// Puts the full file aside and begins the next.
+    /// Renames the full file and starts the next one.
     fn rotate(&mut self) -> io::Result<()> {
         self.file.sync_all()?;
         let full = numbered(&self.path)?;
@@ -238,7 +245,7 @@ impl LogFile {
     }
 }
 
-/// How files of the log are opened: read and added to, by their owner alone.
+/// Returns the options for opening files of the log: read and write, by their owner only.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -247,7 +254,7 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-/// Has the very file, by whatever name, for this process alone, until it is closed.
+/// Locks the file, by whatever name it was opened, for this process until it is closed.
 pub(super) fn lock(file: &File, log: &Path) -> Result<(), StartError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
@@ -259,7 +266,7 @@ pub(super) fn lock(file: &File, log: &Path) -> Result<(), StartError> {
     }
 }
 
-/// A line of the log's own.
+/// Builds an entry about the log itself.
 pub(super) fn event(what: LogEvent, more: &serde_json::Value) -> Vec<u8> {
     let mut line = json!({ "time": written(SystemTime::now()), "event": what });
     if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
@@ -268,17 +275,17 @@ pub(super) fn event(what: LogEvent, more: &serde_json::Value) -> Vec<u8> {
     line.to_string().into_bytes()
 }
 
-/// What follows from the last line, if it is as it was written.
+/// Returns the link after the last entry, if that entry is unchanged.
 fn continued(path: &Path, last: &[u8], chain: &Chain) -> Result<Link, StartError> {
     let line = Sealed::read(last).filter(|line| chain.vouches_for(line));
     line.map(|line| line.link())
         .ok_or_else(|| StartError::Broken(path.to_owned()))
 }
 
-/// The last whole line of a file, and what follows it.
+/// Returns the last complete line of a file, and the partial line after it.
 fn tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
     let length = file.metadata()?.len();
-    // A whole line, and half of the next.
+    // Enough for a complete line and a partial one.
     let from = length.saturating_sub(2 * MAX_LINE_BYTES as u64);
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(from))?;
@@ -292,7 +299,7 @@ fn tail(file: &mut File) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
     Ok((last.map(<[u8]>::to_vec), half.unwrap_or_default().to_vec()))
 }
 
-/// The full files beside a log, oldest first.
+/// Lists the full files of a log, oldest first.
 fn numbered(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let Some(name) = log.file_name() else {
         return Ok(Vec::new());

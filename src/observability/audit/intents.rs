@@ -1,8 +1,10 @@
-//! Writes that are under way, in a file beside the log, so that a process which is killed in the middle
-//! leaves word of them. It is also what tells other processes that the log is taken.
+//! Writes in progress, in a file next to the log: they are reported even if the process is killed
+//! while they run.
 //!
-//! Each intent has a slot of fixed size, and slots are used again: the file stays as large as the most
-//! writes that were ever under way at once, and what it has been given once is room that no full disk takes.
+//! The lock on this file also tells other processes that the log is in use.
+//!
+//! Each intent has a slot of fixed size, and slots are reused. The file therefore grows only to the
+//! largest number of concurrent writes, and space once allocated remains available on a full disk.
 
 use std::{
     collections::HashMap,
@@ -20,29 +22,30 @@ use super::{
     StartError,
     file::{lock, private},
 };
-/// Room for an intent, in bytes.
+/// Size of a slot, in bytes.
 const SLOT: usize = 16 << 10;
 
-/// Bound on the writes that are under way at once: 256 MiB of room.
+/// Maximum number of slots and so of concurrent writes; the file is at most 256 MiB.
 const MAX_SLOTS: u64 = 1 << 14;
 
-/// The file of intents; locked for as long as it is open.
+/// The file of intents, locked while it is open.
 #[derive(Debug)]
 pub(super) struct Intents {
     path: PathBuf,
     file: File,
-    /// The slot of each call.
+    /// Slot of each call in progress.
     taken: HashMap<u64, u64>,
     free: Vec<u64>,
     slots: u64,
 }
 
-/// A write that was under way when the process before this one ended: the call's id, and what there is to
-/// tell of it.
+/// A write that the previous process left in progress: the id of the call, and the body of its
+/// entry.
 pub(super) type Interrupted = (String, Vec<u8>);
 
 impl Intents {
-    /// Opens and locks the file beside a log, and reads what the last process left in it.
+    /// Opens and locks the file next to a log, and reads the intents that the previous process
+    /// left.
     pub(super) fn open(log: &Path) -> Result<(Self, Vec<Interrupted>), StartError> {
         let path = beside(log, "intents");
         let failed = |source| StartError::Io {
@@ -76,8 +79,10 @@ impl Intents {
         ))
     }
 
-    /// Makes sure that the path still leads to the file. One that was removed is made anew if no write is under
-    /// way; anything else in its place is an error.
+    /// Checks that the path still leads to the open file.
+    ///
+    /// A removed file is recreated if no write is in progress. Anything else in its place is an
+    /// error.
     pub(super) fn check_place(&mut self) -> io::Result<()> {
         let path = &self.path;
         match fs::symlink_metadata(path) {
@@ -103,7 +108,7 @@ impl Intents {
         }
     }
 
-    /// Writes an intent down.
+    /// Writes the intent of a call into a free slot.
     pub(super) fn put(&mut self, call: u64, body: &[u8]) -> io::Result<()> {
         if body.len() >= SLOT {
             return Err(io::Error::other(
@@ -125,7 +130,7 @@ impl Intents {
         Ok(())
     }
 
-    /// Takes it back, where there is one: the call's line is written, or will never be needed.
+    /// Clears the intent of a call, if there is one: its entry is written, or none will be needed.
     pub(super) fn clear(&mut self, call: u64) -> io::Result<()> {
         if let Some(slot) = self.taken.get(&call).copied() {
             self.file.seek(SeekFrom::Start(slot * SLOT as u64))?;
@@ -136,7 +141,7 @@ impl Intents {
         Ok(())
     }
 
-    /// Takes back those of the last process.
+    /// Clears the intents of the previous process.
     pub(super) fn clear_left(&mut self) -> io::Result<()> {
         for slot in self.free.clone() {
             self.file.seek(SeekFrom::Start(slot * SLOT as u64))?;
@@ -145,13 +150,14 @@ impl Intents {
         Ok(())
     }
 
-    /// Forces them to disk.
+    /// Syncs the intents to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }
 
-/// What stands in a slot. One that was not written to its end is none: nothing was sent on its account.
+/// Parses the intent in a slot. An incompletely written intent is ignored, because its request was
+/// not sent.
 fn intent(slot: &[u8]) -> Option<Interrupted> {
     let end = slot.iter().position(|byte| *byte == 0)?;
     let body = slot.get(..end)?;
@@ -159,7 +165,7 @@ fn intent(slot: &[u8]) -> Option<Interrupted> {
     Some((told.get("call")?.as_str()?.to_owned(), body.to_vec()))
 }
 
-/// The name of a file that goes with a log.
+/// Returns the path of a file that belongs to a log.
 pub(super) fn beside(log: &Path, what: impl std::fmt::Display) -> PathBuf {
     let mut name = OsString::from(log);
     name.push(format!(".{what}"));

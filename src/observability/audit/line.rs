@@ -1,4 +1,4 @@
-//! What a line says of a call, and the call's way to its line.
+//! Audit entries of calls: collected while the call runs, serialized when it ends.
 
 use std::{
     sync::{
@@ -28,20 +28,20 @@ use crate::{
     },
 };
 
-/// The longest arguments that a line shows, as JSON, in bytes.
+/// Maximum size of the arguments in an entry, as JSON in bytes.
 const LONGEST_ARGUMENTS: usize = 64 << 10;
 
-/// The same for the intent of a write.
+/// Maximum size of the arguments in the intent of a write, as JSON in bytes.
 const LONGEST_INTENDED: usize = 2 << 10;
 
-/// The longest text that callers or upstreams had a say in, in characters.
+/// Maximum length of texts from callers or upstreams, in characters.
 const LONGEST_TEXT: usize = 512;
 
-/// A call on its way to its line, which is written when this is dropped. Does nothing where no audit log is
-/// kept.
+/// The audit entry of a call in progress. Dropping it writes the entry; without an audit log, it
+/// does nothing.
 #[derive(Debug)]
 pub struct Line<'a> {
-    /// What is found out about the call.
+    /// The record that the entry is built from.
     pub record: &'a mut Record,
     kept: Option<Kept<'a>>,
 }
@@ -59,7 +59,7 @@ struct Kept<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// A call arrives.
+    /// Starts the entry of a call. The digest is computed over the arguments as received.
     pub fn begin(
         audit: Option<&'a Audit>,
         principal: &'a Principal,
@@ -81,13 +81,13 @@ impl<'a> Line<'a> {
         Self { record, kept }
     }
 
-    /// Its arguments have passed the gate.
+    /// Records the target and the validated arguments, with secrets masked.
     pub fn admitted(&mut self, published: &Published, args: &JsonMap) {
         if self.kept.is_none() {
             return;
         }
         let masked = redacted(published, args.clone());
-        // What cannot be laid out is told when it is to be sent.
+        // If no request can be built, sending it reports the error.
         let request = published.lay_out(masked.clone());
         self.record.target = request
             .ok()
@@ -95,10 +95,11 @@ impl<'a> Line<'a> {
         self.record.arguments = Some(masked);
     }
 
-    /// It is about to be sent. The intent of a write is on record when this returns.
+    /// Writes the intent of a write to the audit log before it is sent, and waits until it is
+    /// recorded.
     ///
     /// # Errors
-    /// It could not be put there, and writes do not go without.
+    /// Returns an error if the intent cannot be recorded and writes must not be sent without it.
     pub async fn intend(&mut self) -> Result<(), Unwritable> {
         let writes = self
             .record
@@ -193,21 +194,22 @@ impl Kept<'_> {
             retries: record.retries,
             duration_ms: took.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3),
         };
-        // It has text for keys, and no numbers that JSON does not have.
+        // JSON keys are strings and all numbers are finite, so this always serializes.
         let body = serde_json::to_string(&line).unwrap_or_default();
-        // Logs are looked at in terminals. As JSON it is the same.
+        // Control characters are escaped, because logs are viewed in terminals. The JSON value
+        // stays the same.
         let body = escaped(&body).unwrap_or(body).into_bytes();
         Entry { call: *call, body }
     }
 }
 
-/// The first of the arguments that are not known.
+/// Returns the first hundred unknown fields.
 fn shown_of(unknown: &[String]) -> &[String] {
     const MAX_SHOWN: usize = 100;
     unknown.get(..MAX_SHOWN).unwrap_or(unknown)
 }
 
-/// A line as it is told; `docs/audit.md` has the fields.
+/// The serialized form of an entry; `docs/audit.md` describes the fields.
 #[derive(Serialize)]
 struct Body<'a> {
     time: String,
@@ -256,16 +258,16 @@ struct Body<'a> {
     duration_ms: Option<f64>,
 }
 
-/// A moment as lines have it: RFC 3339 in UTC, to the millisecond.
+/// Formats a time as RFC 3339 in UTC, with milliseconds.
 pub(super) fn written(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Names a call for ever: a random part for the process, then a count.
+/// Returns a globally unique call id: a random part per process, then the counter.
 fn call_id(count: u64) -> String {
     static PROCESS: LazyLock<[u8; 8]> = LazyLock::new(|| {
         let mut bytes = [0; 8];
-        // Started with random numbers; should they fail later, the time tells processes apart.
+        // Randomness was available at start. If it fails later, the time distinguishes processes.
         if getrandom::fill(&mut bytes).is_err() {
             let now = SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
@@ -279,7 +281,7 @@ fn call_id(count: u64) -> String {
     format!("{}-{count:x}", hex::encode(*PROCESS))
 }
 
-/// The arguments as JSON, keys in order, so that the same ones have the same digest.
+/// Serializes arguments with sorted keys, so that equal arguments have equal digests.
 fn sorted(args: &JsonMap) -> Vec<u8> {
     let mut args = Value::Object(args.clone());
     args.sort_all_objects();
@@ -290,7 +292,8 @@ fn size(args: &JsonMap) -> usize {
     serde_json::to_vec(args).map_or(0, |json| json.len())
 }
 
-/// Tells sessions apart; their ids would let whoever reads the log join them.
+/// Returns a digest that distinguishes sessions. The id itself would let a reader of the log join
+/// the session.
 fn shortened(session: &str) -> String {
     let mut digest = hex::encode(Sha256::digest(session));
     digest.truncate(16);

@@ -1,19 +1,19 @@
-//! Reads lines that cannot be longer than a bound, whatever is in the file.
+//! Reads lines of bounded length, whatever the file contains.
 
 use std::io::{self, BufRead};
 
 use super::MAX_LINE_BYTES;
 
-/// What was read.
+/// The kind of line that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BoundedLine {
     /// A line with its line break.
     Whole,
-    /// What stands at the end without one.
+    /// The rest of the text, without a line break.
     Torn,
-    /// A line that is too long; the beginning of it was read, and the rest passed over.
+    /// A line that exceeds the maximum; its beginning was read and the rest skipped.
     TooLong,
-    /// There is no more.
+    /// The end of the text.
     End,
 }
 

@@ -1,8 +1,11 @@
-//! The audit log: one line for each call, chained by hashes, so that what was done can be shown later and a
-//! line that is missing or changed is found. `docs/audit.md` has the format and what it does not protect from.
+//! The audit log: one entry per call, chained by hashes, so that missing or changed entries are
+//! detected.
 //!
-//! A thread of its own writes. A call hands its line over and goes on, except that a write waits until its
-//! intent is on disk: what was sent is on record even if the process is killed in the middle.
+//! `docs/audit.md` describes the format and its limits.
+//!
+//! A thread of its own writes the log. A call submits its entry and continues. Only a write waits
+//! until its intent is on disk, so it is recorded even if the process is killed before the
+//! response.
 
 mod chain;
 mod file;
@@ -35,86 +38,88 @@ pub use chain::{Key, KeyError};
 pub use line::Line;
 pub use verify::{Damage, Finding, Report, Verifier};
 
-/// How long a write waits for its intent to be on disk, and the end of the process for the last lines.
+/// Maximum time that a write waits for its intent, and that the process waits for the last entries
+/// when it exits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bound on the lines that wait to be written, in bytes.
+/// Maximum size of the entries that wait to be written, in bytes.
 pub(crate) const MOST_WAITING: usize = 16 << 20;
 
-/// Bound on a line, in bytes: more than one has that a server wrote.
+/// Maximum size of an entry, in bytes. The server itself writes no larger ones.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// Where the audit log goes.
+/// The destination of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Standard error: a chain that begins anew with each start.
+    /// Standard error; every start begins a new chain.
     Stderr,
-    /// A file, continued from its last line. Where it is none that keeps what it is given (a pipe, a
-    /// device), the chain begins anew with each start.
+    /// A file, which is continued after its last entry. If the path is a pipe or a device, every
+    /// start begins a new chain.
     File(PathBuf),
 }
 
-/// When what was written is forced to disk.
+/// The points at which the log is synced to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// The intent of a write before it is sent, and lines as they are written.
+    /// Intents before a write is sent, and entries as they are written.
     Always,
-    /// The same, but lines once a second.
+    /// Intents before a write is sent, and entries once a second.
     Interval,
-    /// When the system sees fit: a killed process loses nothing, a machine that loses power may.
+    /// Left to the operating system. A killed process loses nothing; a power failure may lose
+    /// entries.
     Never,
 }
 
-/// How the audit log is kept.
+/// Settings of the audit log.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where it goes.
+    /// Destination of the log.
     pub target: Target,
-    /// What the chain is keyed with; without it everyone can compute it.
+    /// Key of the chain. Without a key, anyone can compute a valid chain.
     pub key: Option<Key>,
-    /// When it is forced to disk.
+    /// Points at which the log is synced to disk.
     pub sync: SyncPolicy,
-    /// Whether writes are sent although their intent could not be put on record.
+    /// True if writes are sent even when their intent could not be recorded.
     pub writes_go_unrecorded: bool,
-    /// How large a file grows before the next one begins, in bytes; without it, without end.
+    /// Size at which a file is rotated, in bytes; `None` for no limit.
     pub max_bytes: Option<u64>,
-    /// How many full files stay beside the current one; without it, all.
+    /// Number of full files that are kept; `None` keeps all.
     pub keep: Option<usize>,
 }
 
-/// Why there is no audit log.
+/// A reason why the audit log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A file cannot be opened, read or written.
     #[error("cannot use the audit log {}: {source}", shown(path))]
     Io {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Another process writes it.
+    /// Another process writes to the file.
     #[error(
         "the audit log {} is in use by another process; each process and each replica needs a file of its own",
         shown(.0)
     )]
     InUse(PathBuf),
-    /// Its last line is none that could be continued.
+    /// The last entry was changed, or was written with another key.
     #[error(
         "the last line of the audit log {} was changed or was written with another key (or without one). \
          Look with `portkey-mcp audit verify`, then move the file away to begin a new chain",
         shown(.0)
     )]
     Broken(PathBuf),
-    /// The system has no random numbers.
+    /// The system provides no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
-    /// The system has no thread for it.
+    /// The writer's thread cannot be started.
     #[error("no thread for the audit log: {0}")]
     NoThread(io::Error),
 }
 
-/// The intent of a write could not be put on record, so it was not sent.
+/// The intent of a write could not be recorded, so the write was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "nothing was sent: the audit log of this server cannot be written, and nothing is changed without it. \
@@ -122,48 +127,47 @@ pub enum StartError {
 )]
 pub struct Unwritable;
 
-/// Where calls are put on record; a copy writes to the same place. What was handed over is written when the
-/// last copy goes.
+/// A handle to the audit log; clones share it. Dropping the last one writes the submitted entries.
 #[derive(Clone)]
 pub struct Audit(Arc<Handle>);
 
 struct Handle {
     sender: Option<Sender<Message>>,
-    /// Closed once the last line is written.
+    /// Closed once the last entry is written.
     done: Mutex<Receiver<()>>,
     queue: Arc<Queue>,
     digests: hmac::Key,
     writes_go_unrecorded: bool,
 }
 
-/// What both ends of the queue know of it.
+/// State that both ends of the queue share.
 #[derive(Debug, Default)]
 struct Queue {
-    /// How many bytes of lines wait to be written.
+    /// Size of the entries waiting to be written, in bytes.
     waiting: AtomicUsize,
-    /// How many lines found no room and are not told of yet.
+    /// Number of entries that were dropped and not reported yet.
     lost: AtomicU64,
-    /// The last attempt to write has failed.
+    /// True if the last attempt to write failed.
     is_failing: AtomicBool,
 }
 
-/// What the writer is told.
+/// A message to the writer.
 enum Message {
-    /// A call ended.
+    /// The entry of a finished call.
     Line(Entry),
-    /// A write is about to be sent.
+    /// The intent of a write that is about to be sent, and the channel for the reply.
     Intent(Entry, oneshot::Sender<Result<(), Unwritable>>),
 }
 
-/// What a line of the log's own tells.
+/// An event of the log itself.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogEvent {
     /// A stream began.
     Begin,
-    /// Half a line was found at the end of the file.
+    /// The file ended in a partial line.
     Torn,
-    /// Calls have no line.
+    /// Entries of calls were dropped.
     Gap,
 }
 
@@ -172,17 +176,17 @@ impl LogEvent {
     pub const ALL: [Self; 3] = [Self::Begin, Self::Torn, Self::Gap];
 }
 
-/// A line without its place in the chain: a JSON object, and the call it is about.
+/// An entry before it is chained: a JSON object, and the number of its call.
 struct Entry {
     call: u64,
     body: Vec<u8>,
 }
 
 impl Audit {
-    /// Opens the log and starts writing it.
+    /// Opens the log and starts its writer.
     ///
     /// # Errors
-    /// It cannot be used, or not be continued.
+    /// Returns an error if the log cannot be opened or continued.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let digests = match &settings.key {
             Some(key) => key.for_digests(),
@@ -196,7 +200,7 @@ impl Audit {
         let mut writer = Writer::new(sink, link, recovered, &settings, queue.clone());
         let run = move || {
             writer.run(&receiver);
-            // Whoever waits for the end may open the log again.
+            // After this the log can be opened again.
             drop(writer);
             drop(ends);
         };
@@ -212,13 +216,13 @@ impl Audit {
         })))
     }
 
-    /// Asks whether the last attempt to write has failed, now and later.
+    /// Returns a function that reports whether the last attempt to write failed.
     pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let queue = self.0.queue.clone();
         move || queue.is_failing.load(Ordering::Relaxed)
     }
 
-    /// Hands a line over. A line whose intent is on record always finds room.
+    /// Submits an entry. If the queue is full, only an entry with a recorded intent is accepted.
     fn write(&self, entry: Entry, intended: bool) {
         let (queue, bytes) = (&self.0.queue, entry.body.len());
         let waiting = queue.waiting.fetch_add(bytes, Ordering::Relaxed);
@@ -228,13 +232,13 @@ impl Audit {
         }
     }
 
-    /// Puts the intent of a write on record, and waits for that.
+    /// Submits the intent of a write, and waits until it is recorded.
     async fn intend(&self, entry: Entry) -> Result<(), Unwritable> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Intent(entry, reply))?;
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(recorded)) => recorded,
-            // The thread is gone, or the disk does not answer.
+            // The writer has ended, or the disk does not respond.
             Ok(Err(_)) | Err(_) => Err(Unwritable),
         }
     }
@@ -244,7 +248,8 @@ impl Audit {
         sender.send(message).map_err(|_| Unwritable)
     }
 
-    /// Tells equal texts from others, and nothing else to whoever has no key.
+    /// Returns a keyed digest. It shows which texts are equal, and reveals nothing else without the
+    /// key.
     fn digest(&self, text: &[u8]) -> String {
         hex::encode(hmac::sign(&self.0.digests, text))
     }
@@ -254,7 +259,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         drop(self.sender.take());
         if let Ok(done) = self.done.lock() {
-            // A pipe that nobody reads, or a disk that does not answer, must not keep the process.
+            // An unread pipe or an unresponsive disk must not keep the process alive.
             _ = done.recv_timeout(PATIENCE);
         }
     }

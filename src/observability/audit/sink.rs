@@ -1,4 +1,4 @@
-//! What lines are written to: a file that is continued, or a stream.
+//! The destination of entries: a log file or a stream.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,19 +15,20 @@ use super::{
     intents::Intents,
 };
 
-/// What lines are written to.
+/// The destination of entries.
 pub(super) enum Sink {
-    /// Keeps nothing that could be read again.
+    /// A stream, from which nothing can be read again.
     Stream(Box<dyn Write + Send>),
-    /// Is continued from its last line.
+    /// A file that is continued, with the file of intents.
     File(Box<LogFile>, Intents),
 }
 
-/// What the start found and the first lines have to tell: JSON objects.
+/// Events found at start, which are written first: JSON objects.
 pub(super) type Found = Vec<Vec<u8>>;
 
 impl Sink {
-    /// Opens it. Returns what the next line follows as well.
+    /// Opens the destination. Returns also the link that the next entry continues, and the events
+    /// to write first.
     pub(super) fn open(settings: &Settings) -> Result<(Self, Link, Found), StartError> {
         let path = match &settings.target {
             Target::Stderr => return Ok(Self::stream(io::stderr())),
@@ -46,7 +47,7 @@ impl Sink {
         let chain = Chain::new(settings.key.clone());
         let (mut file, link, mut found) = LogFile::open(path, settings, &chain)?;
         for (call, body) in interrupted {
-            // The process may have ended between the line and the end of its intent.
+            // The process may have ended after it wrote the entry and before it cleared the intent.
             if !file.mentions(&call).map_err(failed)? {
                 found.push(body);
             }
@@ -54,7 +55,8 @@ impl Sink {
         Ok((Self::File(Box::new(file), intents), link, found))
     }
 
-    /// A stream and its first line, which shows before any call whether it can be written.
+    /// Creates a stream and its first event, which shows before any call whether the stream can be
+    /// written.
     fn stream(stream: impl Write + Send + 'static) -> (Self, Link, Found) {
         (
             Self::Stream(Box::new(stream)),
@@ -63,7 +65,7 @@ impl Sink {
         )
     }
 
-    /// Makes sure that what is written can be found where it belongs.
+    /// Checks that the files are still found at their paths.
     pub(super) fn check_place(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(_) => Ok(()),
@@ -71,12 +73,12 @@ impl Sink {
         }
     }
 
-    /// Whether somebody else could take away what is written to.
+    /// Returns true if the destination is a file, which others could move or remove.
     pub(super) const fn has_place(&self) -> bool {
         matches!(self, Self::File(..))
     }
 
-    /// Adds whole lines, or nothing.
+    /// Appends complete entries, or nothing.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
             Self::Stream(stream) => stream.write_all(lines).and_then(|()| stream.flush()),
@@ -84,7 +86,7 @@ impl Sink {
         }
     }
 
-    /// Forces what was added to disk.
+    /// Syncs the appended entries to disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(_) => Ok(()),
@@ -92,7 +94,7 @@ impl Sink {
         }
     }
 
-    /// How many bytes fit before the next file begins; at least one line always does.
+    /// Returns the number of bytes that fit before the file is rotated; one entry always fits.
     pub(super) fn room(&self) -> u64 {
         match self {
             Self::Stream(_) => u64::MAX,
@@ -100,7 +102,7 @@ impl Sink {
         }
     }
 
-    /// The intents that are on record, where they are kept.
+    /// Returns the file of intents, if there is one.
     pub(super) fn intents(&mut self) -> Option<&mut Intents> {
         match self {
             Self::Stream(_) => None,
@@ -109,7 +111,7 @@ impl Sink {
     }
 }
 
-/// Whether it is there and no regular file: a pipe, a device.
+/// Returns true if the path exists and is no regular file: a pipe, a device.
 fn is_stream(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file())
 }

@@ -1,4 +1,4 @@
-//! Whether a log is as it was written: every line there, unchanged, in its place.
+//! Verifies a log: all entries are present, unchanged and in order.
 
 use std::{
     fmt,
@@ -14,79 +14,79 @@ use super::{
     chain::{Chain, Key, Link, Sealed},
     lines::{BoundedLine, read_line},
 };
-/// How many findings are kept; a file that is none of ours would have one for each line.
+/// Maximum number of reported findings; a file that is no audit log would have one for each line.
 const MOST_FINDINGS: usize = 100;
 
-/// Reads a log from its first line on and notes what is wrong with it.
+/// Reads a log from its first entry on and collects findings.
 #[derive(Debug)]
 pub struct Verifier {
     chain: Chain,
     keyed: bool,
     expected: Option<String>,
-    /// The number of the line before, and its hash if that is known; none before the first.
+    /// Number of the previous entry, and its hash if known; `None` before the first.
     at: Option<(u64, Option<String>)>,
     report: Report,
 }
 
-/// What there is to say of a log.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many lines were read.
+    /// Number of lines read.
     pub lines: u64,
-    /// The number of the first line.
+    /// Number of the first entry.
     pub first: Option<u64>,
-    /// The number of the last line that is as it was written, and its hash. Noted elsewhere, they show
-    /// later whether lines were cut off the end.
+    /// Number and hash of the last unchanged entry. Noted elsewhere, they show later whether
+    /// entries were cut off the end.
     pub last: Option<(u64, String)>,
-    /// How many calls have no line, by the log's own account: there was no room left to keep them in.
+    /// Number of calls without an entry, as the log itself reports: the queue was full.
     pub lost: u64,
-    /// What is wrong, in the order of the lines; at most a hundred.
+    /// Findings in the order of the lines; at most a hundred.
     pub findings: Vec<Finding>,
-    /// How many findings there are beyond those.
+    /// Number of findings beyond those.
     pub more: u64,
-    /// Whether the hash that was asked for is there.
+    /// True if the expected hash was found, or none was expected.
     pub contains: bool,
 }
 
-/// Something wrong with a log.
+/// A defect in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The file it was found in.
+    /// Name of the file.
     pub file: String,
-    /// The line there, counted from one.
+    /// Number of the line in the file, from one.
     pub line: u64,
-    /// What it is.
+    /// The kind of defect.
     pub damage: Damage,
 }
 
-/// What can be wrong with a line.
+/// The kinds of defects of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// It is no line of an audit log.
+    /// The line is no entry of an audit log.
     Unreadable,
-    /// It is not as it was written.
+    /// The entry was changed after it was written.
     Changed,
-    /// Lines before it are missing.
+    /// Entries before this one are missing.
     Missing {
-        /// The number of the first of them.
+        /// Number of the first missing entry.
         from: u64,
-        /// And of the last.
+        /// Number of the last missing entry.
         to: u64,
     },
-    /// It stands after a line that it precedes, or was put in.
+    /// The entry was moved or inserted: it follows one with a higher or equal number.
     Misplaced {
-        /// Its number.
+        /// Number of the entry.
         seq: u64,
-        /// The number of the line before it.
+        /// Number of the previous entry.
         after: u64,
     },
-    /// The line before it is not the one that was there when it was written.
+    /// The previous entry is not the one that preceded this entry when it was written.
     Unlinked,
-    /// It ends without a line break, as nothing does that was written to its end.
+    /// The line has no line break, so it was not written completely.
     Torn,
-    /// It has a plain hash where a keyed one is expected, so anyone could have written it.
+    /// The entry has a plain hash where a keyed one is expected, so anyone could have written it.
     NotKeyed,
-    /// It has a keyed hash, and there is no key to check it with.
+    /// The entry has a keyed hash, and no key was given to check it.
     Keyed,
 }
 
@@ -130,7 +130,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A line of the log's own.
+/// An entry about the log itself.
 #[derive(Deserialize)]
 struct Event {
     event: LogEvent,
@@ -139,8 +139,8 @@ struct Event {
 }
 
 impl Verifier {
-    /// Expects lines written with this key, or without any. `partial` allows for the first files to be
-    /// elsewhere.
+    /// Creates a verifier for entries written with this key, or without one. `partial` accepts that
+    /// the first files are missing.
     pub fn new(key: Option<Key>, partial: bool) -> Self {
         let keyed = key.is_some();
         let at = (!partial).then(|| {
@@ -160,17 +160,17 @@ impl Verifier {
         }
     }
 
-    /// The same, and looks for a line with this hash, which was noted before.
+    /// Requires an entry with this hash, which was noted earlier.
     pub fn expecting(mut self, hash: &str) -> Self {
         self.expected = Some(hash.to_owned());
         self.report.contains = false;
         self
     }
 
-    /// Reads files that are one chain, in the chain's order, whatever the order given.
+    /// Verifies files that form one chain, given in any order.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// Returns an error if a file cannot be read.
     pub fn files(mut self, paths: &[PathBuf]) -> io::Result<Report> {
         let mut files = Vec::new();
         for path in paths {
@@ -192,10 +192,10 @@ impl Verifier {
         Ok(self.report())
     }
 
-    /// Reads what comes next in the chain.
+    /// Verifies the next part of the chain.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Returns an error if the text cannot be read.
     pub fn read(&mut self, file: &str, mut text: impl BufRead) -> io::Result<()> {
         let mut bytes = Vec::new();
         for line in 1.. {
@@ -223,12 +223,12 @@ impl Verifier {
         Ok(())
     }
 
-    /// What was found.
+    /// Returns the findings.
     pub fn report(self) -> Report {
         self.report
     }
 
-    /// What is wrong with a line; there are no bytes of one that is longer than any of a log.
+    /// Returns the defect of a line, if any. `bytes` is `None` for a line longer than any entry.
     fn line(&mut self, bytes: Option<&[u8]>) -> Option<Damage> {
         let next = self.at.as_ref().map(|(seq, _)| seq.saturating_add(1));
         let bytes = bytes.unwrap_or_default();
@@ -239,12 +239,12 @@ impl Verifier {
             Some(line) if !self.chain.vouches_for(&line) => Damage::Changed,
             Some(line) => return self.place(&line, bytes),
         };
-        // Which number and hash it had is not known; the next line tells.
+        // The number and hash of this entry are unknown, so the next one is not compared with them.
         self.at = next.map(|seq| (seq, None));
         Some(damage)
     }
 
-    /// Whether an unchanged line is where it belongs.
+    /// Checks that an unchanged entry is in the right position.
     fn place(&mut self, line: &Sealed<'_>, bytes: &[u8]) -> Option<Damage> {
         let seq = line.seq;
         let damage = match &self.at {

@@ -1,4 +1,5 @@
-//! The thread that writes. It alone knows the chain's end; what it cannot write it keeps and tries again.
+//! The writer thread. Only this thread knows the end of the chain; entries that it cannot write are
+//! kept and retried.
 
 use std::{
     collections::VecDeque,
@@ -22,41 +23,42 @@ use super::{
     sink::{Found, Sink},
 };
 
-/// How long lines stay unsynced with [`SyncPolicy::Interval`], and what could not be written waits.
+/// Interval between syncs with [`SyncPolicy::Interval`], and between attempts after a failed write.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is looked, while nothing is written, whether the log is still in its place.
+/// Interval at which an idle writer checks that the log is still at its path.
 const PLACE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How much is written at once, in bytes, at least one line.
+/// Maximum size of one write, in bytes; at least one entry is written.
 const BATCH: usize = 256 << 10;
 
-/// How many messages are taken before they are acted on.
+/// Maximum number of messages received before they are processed.
 const TAKEN_AT_ONCE: usize = 256;
 
-/// The far end of the queue.
+/// The receiving end of the queue.
 pub(super) struct Writer {
     sink: Sink,
     chain: Chain,
     sync: SyncPolicy,
     queue: Arc<Queue>,
-    /// The last line that is written.
+    /// Number and hash of the last written entry.
     link: Link,
-    /// Lines to be written.
+    /// Entries to write.
     waiting: VecDeque<Entry>,
-    /// Intents to be put on record.
+    /// Intents to record.
     intended: Vec<(Entry, oneshot::Sender<Result<(), Unwritable>>)>,
-    /// Calls whose line is written, and maybe not yet on disk.
+    /// Calls whose entry is written, but perhaps not yet synced.
     written: Vec<u64>,
-    /// Since when there is something that is not forced to disk.
+    /// Time since which something is not synced.
     unsynced: Option<Instant>,
-    /// The last process left intents, of which the first lines tell.
+    /// True while the intents of the previous process are not cleared; the first entries report
+    /// them.
     left: bool,
     failing: bool,
 }
 
 impl Writer {
-    /// Writes to a sink, after `link`, and `found` first.
+    /// Creates a writer that continues after `link`, and writes `found` first.
     pub(super) fn new(
         sink: Sink,
         link: Link,
@@ -81,7 +83,7 @@ impl Writer {
         writer
     }
 
-    /// Writes until nobody is left who could hand anything over.
+    /// Writes entries until all senders are dropped.
     pub(super) fn run(&mut self, messages: &Receiver<Message>) {
         loop {
             self.work();
@@ -118,14 +120,14 @@ impl Writer {
         }
     }
 
-    /// Adds a line of the log's own.
+    /// Queues an entry about the log itself.
     fn tell(&mut self, body: Vec<u8>) {
         self.queue.waiting.fetch_add(body.len(), Ordering::Relaxed);
-        // Calls count from one.
+        // Zero stands for no call: numbers of calls begin at one.
         self.waiting.push_back(Entry { call: 0, body });
     }
 
-    /// How long nothing needs to be done, unless there is something new.
+    /// Returns the time after which work is due without a new message; `None` for never.
     fn pause(&self) -> Option<Duration> {
         if self.failing {
             return Some(PAUSE);
@@ -148,13 +150,13 @@ impl Writer {
         let recorded = recorded.map_err(|_| Unwritable);
         for (entry, reply) in intended {
             if reply.send(recorded).is_err() || recorded.is_err() {
-                // Nobody waits for it any more, so nothing is sent.
+                // Nobody waits for the reply any more, or the intent failed, so nothing is sent.
                 self.written.push(entry.call);
             }
         }
     }
 
-    /// Makes sure that intents can be put on record, where that matters now.
+    /// Checks that intents can be recorded, if there are any or writing failed before.
     fn check_intents(&mut self) -> io::Result<()> {
         let is_due = self.failing || !self.intended.is_empty();
         match self.sink.intents().filter(|_| is_due) {
@@ -163,7 +165,7 @@ impl Writer {
         }
     }
 
-    /// Writes what waits.
+    /// Writes the waiting entries.
     fn write(&mut self) -> io::Result<()> {
         self.sink.check_place()?;
         let lost = self.queue.lost.swap(0, Ordering::Relaxed);
@@ -193,7 +195,7 @@ impl Writer {
         self.settle()
     }
 
-    /// Forces what is due to disk, and forgets the intents of calls whose line is safe.
+    /// Syncs what is due, and clears the intents of calls whose entry is safe.
     fn settle(&mut self) -> io::Result<()> {
         if let Some(since) = self.unsynced {
             match self.sync {
@@ -218,7 +220,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts intents on record.
+    /// Records intents.
     fn put(
         &mut self,
         intended: &[(Entry, oneshot::Sender<Result<(), Unwritable>>)],
@@ -236,7 +238,7 @@ impl Writer {
         }
     }
 
-    /// Says in the log when writing begins to fail, and when it works again.
+    /// Logs when writing begins to fail, and when it works again.
     fn note(&mut self, outcome: &io::Result<()>) {
         match outcome {
             Err(error) if !self.failing => {

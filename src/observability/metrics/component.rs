@@ -1,4 +1,4 @@
-//! The state of what the server depends on, as metrics.
+//! Metrics about the readiness of components.
 
 use std::{
     fmt,
@@ -21,14 +21,14 @@ const AGE: (&str, &str) = (
     "Seconds since a component last worked, where that is known",
 );
 
-/// The components of a server, once they are known; clones share.
+/// Collects the states of the components once they are known; clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Components(Arc<OnceLock<Readiness>>);
 
 impl Components {
-    /// Has these told from now on.
+    /// Sets the readiness whose components are exported.
     pub(super) fn follow(&self, readiness: &Readiness) {
-        // There is one server, and so one of these.
+        // A process has one server and so one readiness; a second one is ignored.
         _ = self.0.set(readiness.clone());
         #[cfg(feature = "otel")]
         export(readiness);
@@ -63,7 +63,7 @@ impl Collector for Components {
     }
 }
 
-/// The same for OpenTelemetry, which asks when it exports.
+/// Registers the same gauges with OpenTelemetry, which polls them when it exports.
 #[cfg(feature = "otel")]
 fn export(readiness: &Readiness) {
     use opentelemetry::{KeyValue, global};

@@ -1,5 +1,6 @@
-//! The kinds of instruments, each with a fixed set of label names. Values are `'static`, so that nothing a
-//! caller writes can become one.
+//! The kinds of instruments, each with a fixed set of label names.
+//!
+//! Label values are `'static`, so that nothing a caller sends can become one.
 
 use std::{
     fmt::{self, Write},
@@ -20,7 +21,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// The name of an instrument in OpenTelemetry's form, with dots, and what it is about.
+/// The name of an instrument in OpenTelemetry's dotted form, and its description.
 pub(super) type Named = (&'static str, &'static str);
 
 /// The labels of one series.
@@ -30,7 +31,7 @@ struct Labels<const N: usize> {
     values: [&'static str; N],
 }
 
-// The names of an instrument are always the same.
+// The names are fixed per instrument, so only the values are compared.
 impl<const N: usize> PartialEq for Labels<N> {
     fn eq(&self, other: &Self) -> bool {
         self.values == other.values
@@ -53,7 +54,7 @@ impl<const N: usize> Labels<N> {
             .collect()
     }
 
-    /// Without those that are empty, which is how something absent is said.
+    /// Returns the labels that have a value; an empty value means that the label is absent.
     fn present(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.names
             .into_iter()
@@ -76,18 +77,18 @@ impl<const N: usize> EncodeLabelSet for Labels<N> {
     }
 }
 
-/// Where instruments of OpenTelemetry are made; they do nothing where nothing is exported.
+/// Returns the OpenTelemetry meter. Its instruments do nothing if nothing is exported.
 #[cfg(feature = "otel")]
 fn meter() -> Meter {
     global::meter(env!("CARGO_PKG_NAME"))
 }
 
-/// The name as Prometheus has it.
+/// Converts a dotted name to Prometheus' form.
 fn underscored(name: &str) -> String {
     name.replace('.', "_")
 }
 
-/// How long something takes, in seconds.
+/// A histogram of durations in seconds.
 #[derive(Debug)]
 pub(super) struct Durations<const N: usize> {
     names: [&'static str; N],
@@ -96,7 +97,7 @@ pub(super) struct Durations<const N: usize> {
     exported: opentelemetry::metrics::Histogram<f64>,
 }
 
-/// Upper bounds in seconds, in rising order.
+/// Upper bounds in seconds, in ascending order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buckets(pub(super) &'static [f64]);
 
@@ -144,7 +145,7 @@ impl<const N: usize> Durations<N> {
     }
 }
 
-/// How often something happens.
+/// A counter of events.
 #[derive(Debug)]
 pub(super) struct Count<const N: usize> {
     names: [&'static str; N],
@@ -180,7 +181,7 @@ impl<const N: usize> Count<N> {
     }
 }
 
-/// How many there are now.
+/// A gauge of a current number.
 #[derive(Debug)]
 pub(super) struct Level {
     gauge: gauge::Gauge,

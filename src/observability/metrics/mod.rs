@@ -1,5 +1,5 @@
-//! What the server counts and times, by the OpenTelemetry conventions for MCP; `docs/observability.md` has
-//! the list.
+//! The server's metrics, named by the OpenTelemetry conventions for MCP. `docs/observability.md`
+//! lists them.
 
 mod component;
 mod instrument;
@@ -29,21 +29,21 @@ use crate::observability::{
     request::Arrival,
 };
 
-/// What [`Metrics::render`] writes.
+/// Content type of the text that [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The bounds that the conventions advise for requests.
+/// Bucket bounds that the conventions advise for requests.
 const REQUESTS: Buckets = Buckets(&[
     0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ]);
 
-/// From a second to a day: sessions outlast requests.
+/// Bucket bounds from a second to a day, because sessions outlast requests.
 const SESSIONS: Buckets = Buckets(&[
     1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
 ]);
 
-/// Where everything is recorded; a copy records in the same place. Off unless switched on, and then
-/// recording does nothing.
+/// A handle to the recorder of all metrics; clones share it. If metrics are disabled, recording
+/// does nothing.
 #[derive(Clone, Default)]
 pub struct Metrics(Option<Arc<Recorder>>);
 
@@ -62,12 +62,12 @@ struct Recorder {
 }
 
 impl Metrics {
-    /// Metrics that are recorded if somebody wants them.
+    /// Creates metrics, which record only if they are wanted.
     pub fn on_if(wanted: bool) -> Self {
         Self(wanted.then(|| Arc::new(Recorder::new())))
     }
 
-    /// The same, with the state of what the server depends on.
+    /// Adds the readiness of the components.
     #[must_use]
     pub fn with_readiness(self, readiness: &Readiness) -> Self {
         if let Some(recorder) = &self.0 {
@@ -76,7 +76,7 @@ impl Metrics {
         self
     }
 
-    /// Everything recorded so far, in the text format of OpenMetrics, which Prometheus reads.
+    /// Renders all metrics in the text format of OpenMetrics, which Prometheus reads.
     pub fn render(&self) -> String {
         let mut text = String::new();
         if let Some(recorder) = &self.0 {
@@ -86,7 +86,7 @@ impl Metrics {
         text
     }
 
-    /// A request was served. `tool` is empty where there is none.
+    /// Records a finished MCP request. `tool` is empty for requests that call none.
     pub(crate) fn operation(
         &self,
         arrival: &Arrival,
@@ -108,7 +108,7 @@ impl Metrics {
         }
     }
 
-    /// A tool was called, with this outcome.
+    /// Counts a tool call by its outcome and effect.
     pub(crate) fn call(&self, outcome: OutcomeKind, effect: Option<Effect>) {
         if let Some(recorder) = &self.0 {
             recorder
@@ -117,14 +117,14 @@ impl Metrics {
         }
     }
 
-    /// Something was not served.
+    /// Counts a request that this server rejected.
     pub(crate) fn rejected(&self, reason: RejectionReason) {
         if let Some(recorder) = &self.0 {
             recorder.rejections.add([reason.as_str()]);
         }
     }
 
-    /// An attempt at an upstream is made, and lasts until what this returns is dropped.
+    /// Starts the timer of an attempt at an upstream. Dropping it records the attempt.
     pub(crate) fn attempt(&self, operation: &'static str, upstream: Upstream) -> Attempt {
         let (recorder, started) = (self.0.clone(), Instant::now());
         Attempt {
@@ -136,29 +136,29 @@ impl Metrics {
         }
     }
 
-    /// A request goes to an upstream once more.
+    /// Counts a retry of an upstream request.
     pub(crate) fn retried(&self, upstream: Upstream) {
         if let Some(recorder) = &self.0 {
             recorder.retries.add([word(upstream)]);
         }
     }
 
-    /// A request is under way while this is kept.
+    /// Counts a request as in flight until the guard is dropped.
     pub(crate) fn in_flight(&self) -> Held {
         Held::new(self.0.clone(), |recorder| &recorder.in_flight)
     }
 
-    /// A connection is open while this is kept.
+    /// Counts a connection as open until the guard is dropped.
     pub(crate) fn connection(&self) -> Held {
         Held::new(self.0.clone(), |recorder| &recorder.connections)
     }
 
-    /// A session is open while this is kept.
+    /// Counts a session as open until the guard is dropped.
     pub(crate) fn session(&self) -> Held {
         Held::new(self.0.clone(), |recorder| &recorder.sessions_open)
     }
 
-    /// A session ended.
+    /// Records the duration of a session.
     pub(crate) fn session_ended(&self, arrival: &Arrival, took: Duration) {
         if let Some(recorder) = &self.0 {
             recorder.sessions.record(
@@ -169,7 +169,7 @@ impl Metrics {
     }
 }
 
-/// An attempt at an upstream; unless it is said to be answered, it was not.
+/// Times an attempt at an upstream. Without a status, it counts as unanswered.
 pub(crate) struct Attempt {
     recorder: Option<Arc<Recorder>>,
     operation: &'static str,
@@ -179,7 +179,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// It was answered.
+    /// Sets the status of the response.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = class(status);
     }
@@ -204,7 +204,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// One of something that is counted while it lasts.
+/// Keeps a gauge incremented until dropped.
 pub(crate) struct Held {
     recorder: Option<Arc<Recorder>>,
     level: fn(&Recorder) -> &Level,

@@ -1,4 +1,5 @@
-//! What is told of the process itself, by the names that Prometheus' own clients use where those have one.
+//! Metrics of the process itself, with the names that Prometheus' own clients use where there are
+//! such.
 
 use std::{
     fmt,
@@ -13,16 +14,16 @@ use prometheus_client::{
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
-/// Counts the lines that the log has lost. There is one log, as there is one process.
+/// Counter of lost log lines; a process has one log.
 static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// The log loses lines, and this counts them.
+/// Sets the counter of lost log lines.
 pub(crate) fn follow_log(lost: ErrorCounter) {
-    // Only the first log writes.
+    // Only the first log is written, so a second counter is ignored.
     _ = LOST_LINES.set(lost);
 }
 
-/// Since when it runs, the memory it takes, and what its log has lost.
+/// Collects the start time, the resident memory and the number of lost log lines.
 #[derive(Debug)]
 pub(super) struct Process {
     started: f64,
@@ -70,7 +71,7 @@ impl Collector for Process {
     }
 }
 
-/// Resident memory in bytes, where the system has a `/proc`.
+/// Returns the resident memory in bytes, on systems with `/proc`.
 fn resident() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,4 +1,4 @@
-//! Sending traces and metrics by OTLP, over HTTP with protobuf.
+//! Exports traces and metrics by OTLP, over HTTP with protobuf.
 
 use std::{env, fmt, pin::Pin, sync::OnceLock, time::Duration};
 
@@ -18,27 +18,27 @@ use tracing::warn;
 
 use crate::http_client::client_builder;
 
-/// How long the last words may take.
+/// Maximum time for exporting the remaining telemetry at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// What makes spans, once traces are exported.
+/// Returns the tracer, once traces are exported.
 pub(super) fn tracer() -> Option<&'static SdkTracer> {
     TRACER.get()
 }
 
-/// Where telemetry is exported to.
+/// The running exporters of traces and metrics.
 #[derive(Debug, Default)]
 pub struct Exports {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
 }
 
-/// Starts exporting what `OTEL_*` variables ask for; nothing without an address to export to.
+/// Starts the exporters that the `OTEL_*` variables configure; none without an endpoint.
 ///
 /// # Errors
-/// A variable has a value that cannot be used.
+/// Returns an error if a variable has an invalid value.
 pub fn start() -> anyhow::Result<Exports> {
     let mut exports = Exports::default();
     let (traces, metrics) = (wanted("TRACES"), wanted("METRICS"));
@@ -78,7 +78,7 @@ pub fn start() -> anyhow::Result<Exports> {
     Ok(exports)
 }
 
-/// Whether a signal is to be exported, by the variables that all of OpenTelemetry has in common.
+/// Returns true if the standard `OTEL_*` variables enable a signal.
 fn wanted(signal: &str) -> bool {
     let is = |name: &str, value: &str| {
         env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value))
@@ -89,7 +89,7 @@ fn wanted(signal: &str) -> bool {
     somewhere && !is("OTEL_SDK_DISABLED", "true") && !is(&format!("OTEL_{signal}_EXPORTER"), "none")
 }
 
-/// Who we are: as the variables say, or by our own name.
+/// Describes this service: by the `OTEL_*` variables if they name it, else by the package name.
 fn resource() -> Resource {
     let named = env::var_os("OTEL_SERVICE_NAME").is_some()
         || env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|all| all.contains("service.name="));
@@ -102,14 +102,14 @@ fn resource() -> Resource {
 }
 
 impl Exports {
-    /// Whether metrics are exported.
+    /// Returns true if metrics are exported.
     pub const fn has_metrics(&self) -> bool {
         self.metrics.is_some()
     }
 
-    /// Sends what was not sent yet.
+    /// Exports the remaining telemetry and shuts the exporters down.
     pub async fn flush(self) {
-        // The exporters wait for this runtime to send, so it may not wait for them.
+        // The exporters wait for this runtime to send, so the runtime must not block on them.
         let flushed = tokio::task::spawn_blocking(move || {
             let traces = self
                 .traces
@@ -128,7 +128,7 @@ impl Exports {
     }
 }
 
-/// Sends for the exporters, whose threads are outside of our runtime.
+/// Sends requests of the exporters, whose threads run outside the Tokio runtime.
 #[derive(Clone)]
 struct Client {
     http: reqwest::Client,

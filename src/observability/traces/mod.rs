@@ -1,6 +1,7 @@
-//! Traces by OpenTelemetry, with the cargo feature `otel`; without it, all of this is nothing.
+//! Traces by OpenTelemetry, with the feature `otel`; without it, every function does nothing.
 //!
-//! The standard `OTEL_*` variables configure it, and it is off until one of them names where to export to.
+//! The standard `OTEL_*` variables configure the export. It is disabled until one of them names an
+//! endpoint.
 
 #[cfg(feature = "otel")]
 mod export;

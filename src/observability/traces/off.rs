@@ -1,44 +1,44 @@
-//! What a build without the feature does: nothing.
+//! Stand-ins for a build without the feature `otel`.
 
 use http::{HeaderMap, StatusCode};
 use portkey_operation::Upstream;
 
 use crate::observability::request::Arrival;
 
-/// Where telemetry is exported to: nowhere.
+/// No exporters.
 #[derive(Debug)]
 pub struct Exports;
 
 /// Starts nothing.
 ///
 /// # Errors
-/// None.
+/// Never fails.
 pub fn start() -> anyhow::Result<Exports> {
     Ok(Exports)
 }
 
 impl Exports {
-    /// Whether metrics are exported.
+    /// Returns false, because no metrics are exported.
     pub const fn has_metrics(&self) -> bool {
         false
     }
 
-    /// Sends what was not sent yet.
+    /// Does nothing.
     pub async fn flush(self) {}
 }
 
-/// The trace that a request belongs to: none.
+/// No trace.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parent;
 
 impl Parent {
-    /// Reads nothing.
+    /// Ignores the metadata and the headers.
     pub const fn read(_: Option<&str>, _: Option<&HeaderMap>) -> Self {
         Self
     }
 }
 
-/// A step of a trace that there is none of.
+/// A span that records nothing.
 #[derive(Clone, Debug)]
 pub struct Span;
 

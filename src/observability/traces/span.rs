@@ -1,4 +1,4 @@
-//! The steps of a trace: a request of MCP, and each attempt at an upstream within it.
+//! Spans: one per MCP request, and one per attempt at an upstream within it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use opentelemetry::{
@@ -14,22 +14,23 @@ use portkey_operation::Upstream;
 use super::export;
 use crate::observability::request::Arrival;
 
-/// Names the step that a request belongs to, by W3C Trace Context.
+/// Header that names the parent span, by W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The trace that a request belongs to, if it says so.
+/// The remote span that a request belongs to, if it names one.
 #[derive(Clone, Debug, Default)]
 pub struct Parent(Option<SpanContext>);
 
 impl Parent {
-    /// The one in the message's own metadata, or else the one in the headers of the HTTP request.
+    /// Reads the trace parent from the metadata of the message, or else from the headers of the
+    /// HTTP request.
     pub fn read(meta: Option<&str>, headers: Option<&HeaderMap>) -> Self {
         let header = || headers?.get(TRACEPARENT)?.to_str().ok().and_then(parse);
         Self(meta.and_then(parse).or_else(header))
     }
 }
 
-/// `00-<trace id>-<span id>-<flags>`; of later versions, what they have in common with that.
+/// Parses `00-<trace id>-<span id>-<flags>`. Of later versions, only these common parts are read.
 fn parse(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let mut part = |length: usize| {
@@ -47,18 +48,19 @@ fn parse(text: &str) -> Option<SpanContext> {
         SpanId::from_hex(span).ok()?,
         TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED,
         true,
-        // It is for whoever is above us, and no business of the upstream's.
+        // The trace state is for the systems that called this server, and is not passed to
+        // upstreams.
         TraceState::NONE,
     );
     context.is_valid().then_some(context)
 }
 
-/// A step of a trace, which ends when the last copy is dropped; none where nothing is exported.
+/// A span, which ends when its last clone is dropped; empty if nothing is exported.
 #[derive(Clone, Debug)]
 pub struct Span(Option<Context>);
 
 impl Span {
-    /// A request of MCP is served.
+    /// Starts the span of an MCP request.
     pub(crate) fn serve(arrival: &Arrival, method: &'static str) -> Self {
         let parent = match &arrival.parent.0 {
             Some(parent) => Context::new().with_remote_span_context(parent.clone()),
@@ -75,7 +77,7 @@ impl Span {
         Self::begin(method.into(), SpanKind::Server, &parent, attributes)
     }
 
-    /// A request is sent to an upstream, for the request that is served now.
+    /// Starts the span of an attempt at an upstream, as a child of the current request's span.
     pub(crate) fn attempt(upstream: Upstream, method: &Method) -> Self {
         let attributes = || {
             vec![
@@ -102,7 +104,7 @@ impl Span {
         }))
     }
 
-    /// The request calls this tool.
+    /// Names the tool that the request calls.
     pub(crate) fn tool(&self, name: &'static str) {
         if let Some(context) = &self.0 {
             context.span().update_name(format!("tools/call {name}"));
@@ -112,7 +114,7 @@ impl Span {
         }
     }
 
-    /// It failed, in a way that this word names.
+    /// Marks the span as failed, with a value for `error.type`.
     pub(crate) fn failed(&self, kind: &'static str) {
         if let Some(context) = &self.0 {
             context
@@ -122,7 +124,7 @@ impl Span {
         }
     }
 
-    /// The upstream answered.
+    /// Sets the HTTP status of the upstream's response.
     pub(crate) fn answered(&self, status: StatusCode) {
         if let Some(context) = &self.0 {
             let code = i64::from(status.as_u16());
@@ -135,7 +137,7 @@ impl Span {
         }
     }
 
-    /// Tells whoever receives these headers that they belong to this step.
+    /// Adds the header that makes this span the parent of the receiver's span.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
         let Some(context) = &self.0 else { return };
         let span = context.span();
@@ -147,7 +149,7 @@ impl Span {
         }
     }
 
-    /// What the future does belongs to this step.
+    /// Makes this span the current one while the future runs.
     pub(crate) fn around<F: Future>(&self, future: F) -> WithContext<F> {
         future.with_context(self.0.clone().unwrap_or_default())
     }
