@@ -1,4 +1,4 @@
-//! The causes of failed connections, and the checks of proxy settings.
+//! The HTTP client builder of the process, the causes of failed connections, and checks of proxies.
 
 pub(crate) mod network_error;
 
