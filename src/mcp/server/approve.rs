@@ -1,7 +1,7 @@
-//! Putting questions to the human behind a client, in the words of MCP.
+//! Approval requests to the human at the client, by MCP elicitation.
 //!
-//! Clients up to 2025-11-25 are asked while the call waits; those since then get the question as the
-//! result of the call and make it again with the answer (SEP-2322).
+//! Clients up to 2025-11-25 are asked while the call waits. Later ones receive the request as the
+//! result of the call, and repeat the call with the response (SEP-2322).
 
 use rmcp::{
     Peer, RoleServer,
@@ -23,26 +23,26 @@ use crate::{
     },
 };
 
-/// Names the one question of a call.
+/// Key of the only input request of a call.
 const QUESTION: &str = "approval";
-/// The field that says yes.
+/// Form field for the decision.
 const APPROVE: &str = "approve";
-/// The field that takes the name.
+/// Form field for the name to confirm.
 const NAME: &str = "name";
 
-/// What asking comes to.
+/// Outcome of an approval request.
 pub(super) enum Asked {
-    /// Someone answered, or nobody did.
+    /// A human responded, or no response came.
     Answered(Result<Grant, Denied>),
-    /// The client asks, and makes the call again.
+    /// The client asks the human, and repeats the call.
     Later(Box<InputRequiredResult>),
 }
 
-/// The answer that comes with a call, where it is made again.
+/// Takes the approval response out of a repeated call.
 pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<Answer> {
     let state = request.request_state.take()?;
     let said = request.input_responses.as_mut()?.remove(QUESTION)?;
-    // What cannot be read is no yes.
+    // A response that cannot be parsed does not approve.
     let result =
         serde_json::from_value(said).unwrap_or(ElicitResult::new(ElicitationAction::Cancel));
     Some(Answer::Sealed {
@@ -51,10 +51,11 @@ pub(super) fn answer(request: &mut CallToolRequestParams) -> Option<Answer> {
     })
 }
 
-/// Puts the question to whoever sits at the client, else to whoever decides elsewhere.
+/// Requests approval from the human at the client, or else creates a ticket.
 ///
 /// # Errors
-/// It has to wait for somebody elsewhere, or there is nobody.
+/// Returns an error if the call has to wait for a ticket to be decided, or if nobody can approve
+/// it.
 pub(super) async fn ask(
     approvals: &Approvals,
     context: &RequestContext<RoleServer>,
@@ -83,7 +84,7 @@ pub(super) async fn ask(
             ApprovalMethod::Form,
             &principal.name,
         ))),
-        // It says that it shows forms, and does not.
+        // The client declares forms but does not support them.
         Err(Denied::Unasked(_)) if approvals.desk().is_some() => {
             Err(file(approvals, principal, question).await)
         }
@@ -91,7 +92,7 @@ pub(super) async fn ask(
     }
 }
 
-/// Leaves the question for whoever decides elsewhere.
+/// Creates a ticket for an approver who is not at this client.
 async fn file(approvals: &Approvals, principal: &Principal, question: &Question) -> CallError {
     match approvals.file(principal, question).await {
         Ok(ticket) => ticket.waiting(question.tool).into(),
@@ -112,13 +113,14 @@ async fn wait(
     }
 }
 
-/// An elicitation capability that says nothing more means forms.
+/// Returns `true` if the client supports forms. An elicitation capability without details means
+/// that it does.
 fn shows_forms(capabilities: Option<&ClientCapabilities>) -> bool {
     let elicitation = capabilities.and_then(|capabilities| capabilities.elicitation.as_ref());
     elicitation.is_some_and(|elicitation| elicitation.form.is_some() || elicitation.url.is_none())
 }
 
-/// The same form in both generations.
+/// Builds the form, which is the same for both kinds of client.
 fn elicitation(question: &Question) -> ElicitRequestParams {
     let yes = |schema: BooleanSchema| {
         schema

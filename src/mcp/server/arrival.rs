@@ -1,4 +1,4 @@
-//! How a request came, as far as MCP tells.
+//! Request information from the MCP context of a request.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,16 +13,16 @@ use crate::{
     security::sanitize::first_chars,
 };
 
-/// Bound on what is taken over of a client's name, in characters.
+/// Maximum length of a client name that is recorded, in characters.
 const LONGEST_CLIENT_NAME: usize = 100;
 
-/// Where a request says which client makes it, from 2026-07-28 on.
+/// `_meta` key of the client that makes a request, from revision 2026-07-28 on.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
-/// The one session that there is over standard input and output.
+/// Id of the only session over standard input and output.
 static STDIO: LazyLock<Arc<str>> = LazyLock::new(|| Transport::Stdio.as_str().into());
 
-/// How a request came.
+/// Collects the information about a request.
 pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
     let parts = context.extensions.get::<Parts>();
     let id = parts
@@ -56,7 +56,7 @@ pub(super) fn arrival(context: &RequestContext<RoleServer>) -> Arrival {
     }
 }
 
-/// What the client calls itself. Its word only: it is shown, and proves nothing.
+/// Returns the name that the client declares. It is displayed, and proves nothing.
 fn client(context: &RequestContext<RoleServer>) -> Option<Arc<str>> {
     let said = context.meta.get(CLIENT_INFO);
     if let Some(name) = said.and_then(|client| client.get("name")?.as_str()) {
@@ -68,7 +68,8 @@ fn client(context: &RequestContext<RoleServer>) -> Option<Arc<str>> {
         .map(|info| shown(&info.client_info.name))
 }
 
-/// A name as it may stand in a log: short, and without what a terminal would obey.
+/// Returns a name that is safe to log: short, and without control characters that a terminal would
+/// interpret.
 fn shown(name: &str) -> Arc<str> {
     let name = first_chars(name, LONGEST_CLIENT_NAME);
     if !name.contains(char::is_control) {
@@ -77,7 +78,7 @@ fn shown(name: &str) -> Arc<str> {
     name.replace(char::is_control, "?").into()
 }
 
-/// The revision as a label, which takes known ones only.
+/// Returns the protocol revision as a metrics label. Unknown revisions share one label.
 pub(super) fn known(version: &ProtocolVersion) -> &'static str {
     let known = ProtocolVersion::KNOWN_VERSIONS
         .iter()

@@ -1,4 +1,4 @@
-//! A call, from its arrival to its answer.
+//! Handling of a tool call, from the MCP request to the tool result.
 
 use std::panic::AssertUnwindSafe;
 
@@ -33,11 +33,11 @@ use crate::{
     upstream::Doubt,
 };
 
-/// Bound on a tool's name where it is repeated, in characters.
+/// Maximum length of a tool name that a message repeats, in characters.
 const MAX_NAME_CHARS: usize = 100;
 
 impl Server {
-    /// A call from its arrival to its answer, whatever becomes of it.
+    /// Handles a tool call, including panics and cancellation.
     pub(super) async fn answer(
         &self,
         request: CallToolRequestParams,
@@ -49,7 +49,7 @@ impl Server {
         let mut observed = Call::begin(&self.metrics, arrival(&context), principal);
         let span = observed.span();
         let call = span.around(self.call(&context, principal, request, &mut observed));
-        // rmcp lets a panic vanish with its task, and the client would wait for ever.
+        // rmcp drops a panic with its task, and the client would wait forever.
         let call = AssertUnwindSafe(call).catch_unwind();
         tokio::select! {
             outcome = call => match outcome {
@@ -70,8 +70,8 @@ impl Server {
         }
     }
 
-    /// The answer to a call that ends before its answer came, because its client or the server wants that. A
-    /// client that took it back gets none.
+    /// Returns the result of a call that the client cancelled or the shutdown aborted. A client
+    /// that cancelled does not receive it.
     fn cut_off(
         &self,
         principal: &Principal,
@@ -135,7 +135,7 @@ impl Server {
         let mut outcome = self.dispatcher.recorded(call, record).await;
         if let Err(CallError::Ask(question)) = outcome {
             outcome = match self.ask(context, principal, &question).await {
-                // Made again whatever was said, because the gate has the last word, and the record.
+                // Repeated whatever the response was: the pipeline decides about it, and audits it.
                 Ok(Asked::Answered(said)) => {
                     let (args, answer) = (question.into_args(), Some(Answer::Given(said)));
                     let call = pipeline::Call {
@@ -190,8 +190,8 @@ impl Server {
         }
     }
 
-    /// An error as a result, with what the operation takes if there is space for it: so that describing it
-    /// before calling it is optional.
+    /// Builds an error result, and appends the operation's schema if it fits. Describing an
+    /// operation before calling it is therefore optional.
     fn error_with(&self, error: &CallError, takes: Option<String>) -> CallToolResult {
         let max = self.max_error_bytes();
         let mut result = reply::error(error, max);
@@ -205,21 +205,22 @@ impl Server {
         result
     }
 
-    /// The answer to a call that was never made, because of its arguments.
+    /// Builds the result of a call that was rejected for its arguments.
     fn reject(&self, observed: &mut Call<'_>, error: CallError) -> CallToolResponse {
         let result = reply::error(&error, self.max_error_bytes()).into();
         observed.ended(&Err::<(), _>(error), CallError::outcome);
         result
     }
 
-    /// Bound on an error as a result: that of all errors, or that of answers where it is lower.
+    /// Returns the maximum size of an error result: that of all errors, or that of results if it is
+    /// lower.
     pub(super) fn max_error_bytes(&self) -> usize {
         self.results
             .most()
             .map_or(MAX_ERROR_BYTES, |most| most.min(MAX_ERROR_BYTES))
     }
 
-    /// Puts a question to the human behind the client.
+    /// Requests approval from the human at the client.
     async fn ask(
         &self,
         context: &RequestContext<RoleServer>,
@@ -235,7 +236,7 @@ impl Server {
     }
 }
 
-/// The answer of one of our own tools: small, or cut already.
+/// Builds the result of a built-in tool, which is small or truncated already.
 fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> CallToolResponse {
     let OwnAnswer { value, untrusted } = answer;
     let (_, record) = observed.parts();
@@ -247,7 +248,7 @@ fn own_answer(answer: OwnAnswer, content: Content, observed: &mut Call<'_>) -> C
     reply::answer(shown, content, untrusted).into()
 }
 
-/// As much of a name that a caller made up as is repeated.
+/// Truncates a tool name that a caller may have made up.
 fn short(name: &str) -> String {
     first_chars(name, MAX_NAME_CHARS).to_owned()
 }

@@ -1,12 +1,13 @@
-//! What clients are told that this server can do.
+//! Capabilities that the server declares to clients.
 
 use rmcp::model::ServerCapabilities;
 
-/// Which lists can change while the server runs, beside that of tools: clients are told, and can listen for those.
+/// Lists that can change while the server runs, beside that of tools. Clients are told, and can
+/// subscribe to them.
 ///
-/// Prompts change with their folder, and with what a caller may see, as one without any of its tools is not
-/// listed. So do the templates of resources, for which there is no announcement but that of resources. The
-/// guides, which `resources/list` has, never change.
+/// Prompts change with their folder, and with the access of a caller, because a prompt whose tools
+/// are all unavailable is not listed. Resource templates change likewise; the protocol has no
+/// notification for them but that for resources. The guides in `resources/list` never change.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Changing {
     pub(super) prompts: bool,
@@ -14,7 +15,7 @@ pub(super) struct Changing {
 }
 
 impl Changing {
-    /// Those that change with what callers may see.
+    /// Returns the lists that change with the access of callers.
     pub(super) const fn with_what_is_seen() -> Self {
         Self {
             prompts: true,
@@ -22,7 +23,7 @@ impl Changing {
         }
     }
 
-    /// What this server can do.
+    /// Returns the capabilities of the server.
     pub(super) fn capabilities(self) -> ServerCapabilities {
         let mut capabilities = ServerCapabilities::builder()
             .enable_completions()

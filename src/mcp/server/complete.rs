@@ -1,4 +1,4 @@
-//! Completion in the words of MCP.
+//! Completion requests of MCP.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use crate::mcp::{
     resources::{GUIDE_TEMPLATE, Kind, OPERATION_TEMPLATE},
 };
 
-/// Without the name, because rmcp logs errors, and a name is whatever the caller wrote.
+/// Error text without the name, because rmcp logs errors and a caller may write anything as a name.
 const UNDECLARED: &str = "there is no such argument";
 
 impl Server {
-    /// The values that an argument of a prompt or a template can have, at most a hundred.
+    /// Returns at most a hundred values for an argument of a prompt or a resource template.
     pub(super) async fn completed(
         &self,
         request: &CompleteRequestParams,
@@ -88,7 +88,7 @@ impl Server {
     }
 }
 
-/// As many as a completion may have, and how many there are.
+/// Limits the values to the maximum of the protocol, and adds their total.
 fn shortened(mut values: Vec<String>) -> CompletionInfo {
     let mut info = CompletionInfo::default();
     info.total = u32::try_from(values.len()).ok();

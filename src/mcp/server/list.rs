@@ -1,4 +1,4 @@
-//! The list of tools: what there is on a surface, and what of it a caller sees, page by page.
+//! The list of tools: the tools of a surface, and the pages that a caller sees of them.
 
 use portkey_api::catalog::Entry;
 use portkey_operation::{Operation, Presentation, Published};
@@ -18,19 +18,19 @@ use crate::{
     },
 };
 
-/// Keys that Claude's clients look for.
+/// `_meta` keys that Claude's clients read.
 const ALWAYS_LOAD: &str = "anthropic/alwaysLoad";
 const SEARCH_HINT: &str = "anthropic/searchHint";
 
 impl Server {
-    /// The tools as `tools/list` has them, built when they are first asked for.
+    /// Returns all tools of the surface, built on first use.
     pub fn tools(&self) -> &[Tool] {
         let presentation = self.dispatcher.catalog().presentation();
         self.tools
             .get_or_init(|| tools(self.surface, presentation, self.dispatcher.offered()))
     }
 
-    /// A page of the list, for a caller.
+    /// Returns a page of the tools that a caller sees.
     pub(super) fn list(
         &self,
         principal: &Principal,
@@ -38,7 +38,8 @@ impl Server {
     ) -> Result<ListToolsResult, ErrorData> {
         let start = match request.and_then(|request| request.cursor) {
             None => 0,
-            // A cursor names the last tool of the page before, so it stays good if tools are added.
+            // A cursor is the name of the previous page's last tool, so it stays valid if tools are
+            // added.
             Some(cursor) => {
                 let last = self.tools().iter().position(|tool| tool.name == cursor);
                 let unknown = || ErrorData::invalid_params("there is no such cursor", None);
@@ -67,7 +68,8 @@ impl Server {
         Ok(result)
     }
 
-    /// Whether a tool is there for a caller. One that calls operations is, where it could call any.
+    /// Returns `true` if a caller sees a tool. A tool that calls operations is visible if the
+    /// caller may call any of its operations.
     fn lists(&self, principal: &Principal, tool: &Tool) -> bool {
         let catalog = self.dispatcher.catalog();
         match surface::named(&tool.name).map(|own| own.does) {
@@ -82,7 +84,7 @@ impl Server {
     }
 }
 
-/// What a surface lists where these operations are on offer, in the order of names.
+/// Builds the tools that a surface lists for these operations, sorted by name.
 pub fn tools<'a>(
     surface: Surface,
     presentation: &Presentation,
@@ -102,8 +104,10 @@ pub fn tools<'a>(
     tools
 }
 
-/// What is said of a tool to those who choose tools: that its answers have text of strangers, and to
-/// clients that search tools by themselves, whether to have it in view at all times or how to find it.
+/// Builds the `_meta` of a tool.
+///
+/// Marks a tool whose results have untrusted content. Tells clients that search tools themselves
+/// whether to load the tool always, or how to find it.
 fn meta(operation: &Operation) -> MetaObject {
     let mut meta = match operation.is_untrusted() {
         true => reply::untrusted(),
@@ -118,7 +122,7 @@ fn meta(operation: &Operation) -> MetaObject {
     meta
 }
 
-/// A declaration as MCP publishes it.
+/// Builds the MCP tool of an operation.
 pub fn tool(published: &Published) -> Tool {
     let hints = published.operation().hints();
     let mut tool = Tool::new(

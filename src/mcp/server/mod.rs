@@ -1,4 +1,4 @@
-//! MCP on one side, a call on the other.
+//! The MCP server: translates MCP requests into calls of the pipeline.
 
 mod approve;
 mod arrival;
@@ -60,7 +60,7 @@ pub use self::{
     quiet::Foresight,
 };
 
-/// What a client is told about using the server: what it is, how to begin, and what to keep to.
+/// Instructions for the client: the purpose of the server, the first step and the rules.
 const INSTRUCTIONS: &str = "Administers Portkey, an AI gateway: integrations hold provider \
     credentials, providers lend them to workspaces, MCP integrations register MCP servers. ";
 const FROM_LISTS: &str = "Call a list tool first to find ids and slugs.";
@@ -73,18 +73,19 @@ const RULES: &str = " `current_page` counts from zero. With an Admin key, name \
     the next page; each also takes `fields` (names to return, dots into objects) and `all: true` (follow \
     the pages, up to 1,000 items). A large result comes `truncated`, with what was left out.";
 
-/// What it is told beside that where Enkrypt AI's tools are on offer.
+/// Additional instructions if Enkrypt AI's tools are offered.
 const ENKRYPT_INSTRUCTIONS: &str = " Tools that say Enkrypt AI administer another product, with names \
     and servers of its own.";
 
-/// How long a client may keep a list: it only changes with a restart, or that is announced.
+/// Time for which a client may cache a list. Lists change only with a restart or with a
+/// notification.
 const LIST_TTL_MS: u64 = 3_600_000;
 
 const ICON: &str = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciI\
     HZpZXdCb3g9IjAgMCAyNCAyNCI+PHBhdGggZmlsbD0iIzBmNzY2ZSIgZD0iTTMgMjFWOWE5IDkgMCAwIDEgMTggMHYxMmgt\
     NVY5YTQgNCAwIDAgMC04IDB2MTJ6Ii8+PC9zdmc+";
 
-/// The MCP server; cheap to clone, one clone per session.
+/// The MCP server. Cheap to clone; each session has its own clone.
 #[derive(Clone, Debug)]
 pub struct Server {
     dispatcher: Arc<Dispatcher>,
@@ -93,9 +94,9 @@ pub struct Server {
     info: Arc<OnceLock<ServerConfig>>,
     lists: Changing,
     surface: Surface,
-    /// Finds operations; made when one is first looked for.
+    /// Index to search operations, built on first use.
     index: Arc<OnceLock<Index>>,
-    /// Those built in are read when one is first asked for: many a client never asks.
+    /// Built-in prompts are parsed on first use, because many clients never request them.
     prompts: Arc<OnceLock<Watched<Library>>>,
     completer: Completer,
     page: Option<usize>,
@@ -104,13 +105,14 @@ pub struct Server {
     hub: Hub,
     session: Session,
     metrics: Metrics,
-    /// Set once a client opens a session, which then is the one that this clone is for.
+    /// Set when the client opens the session that this clone serves.
     opened: OnceLock<Arc<observer::Session>>,
 }
 
 impl Server {
-    /// A server over a dispatcher, for callers that the transport has recognised. `page` splits the
-    /// list of tools; without it, one page has all.
+    /// Creates a server over a dispatcher, for callers that the transport has authenticated.
+    ///
+    /// `page` is the page size of the tool list. Without it, one page has all tools.
     pub fn new(dispatcher: Arc<Dispatcher>, page: Option<usize>) -> Self {
         let hub = Hub::default();
         let mut lists = Changing::default();
@@ -143,22 +145,22 @@ impl Server {
         }
     }
 
-    /// The same, with what clients ask for recorded.
+    /// Sets the metrics that record client requests.
     pub fn measured(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
     }
 
-    /// The same, with operations shown so.
+    /// Sets the surface by which operations are shown.
     pub fn on_surface(self, surface: Surface) -> Self {
         Self { surface, ..self }
     }
 
-    /// The same, with answers shown so.
+    /// Sets the rendering of results.
     pub fn showing(self, results: Results) -> Self {
         Self { results, ..self }
     }
 
-    /// The same with other prompts than those built in, if there are any. Their changes are announced.
+    /// Replaces the built-in prompts, if others are given. Clients are notified when they change.
     pub fn prompting(self, prompts: Option<Watched<Library>>) -> Self {
         let Some(prompts) = prompts else { return self };
         let hub = self.hub.clone();
@@ -174,8 +176,9 @@ impl Server {
         }
     }
 
-    /// The same, where what callers may see can change by more than a policy. Whoever changes it has the
-    /// [hub](Self::hub) announce that.
+    /// Declares that the access of callers can change by more than a policy.
+    ///
+    /// The code that changes it must notify clients by [`Self::hub`].
     pub fn with_callers_that_change(self) -> Self {
         Self {
             lists: Changing::with_what_is_seen(),
@@ -183,7 +186,7 @@ impl Server {
         }
     }
 
-    /// The same for whoever started the process, where the transport recognises nobody.
+    /// Sets the caller for transports without authentication: the user who started the process.
     pub fn for_local(self, principal: Principal) -> Self {
         Self {
             local: Some(Arc::new(principal)),
@@ -191,20 +194,20 @@ impl Server {
         }
     }
 
-    /// Where changes are announced to this server's clients.
+    /// Returns the notifier of this server's clients.
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
 
-    /// Ends subscriptions and waits until no call is under way; calls that come after this are not
-    /// waited for.
+    /// Ends subscriptions and waits for the calls in flight. Calls that arrive later are not waited
+    /// for.
     pub async fn idle(&self) {
         self.hub.close();
         self.calls.close();
         self.calls.wait().await;
     }
 
-    /// Who makes the request.
+    /// Returns the caller of a request.
     fn caller<'a>(
         &'a self,
         context: &'a RequestContext<RoleServer>,
@@ -213,12 +216,12 @@ impl Server {
             .extensions
             .get::<Parts>()
             .and_then(|parts| parts.extensions.get());
-        // A transport that was to recognise callers and did not must not let them in.
+        // A transport that fails to set the caller must not grant access.
         let nobody = || ErrorData::internal_error("the request has no caller", None);
         recognised.or(self.local.as_ref()).ok_or_else(nobody)
     }
 
-    /// An answer that needs no call, observed.
+    /// Observes a request that needs no pipeline call.
     fn observed<T>(
         &self,
         method: &'static str,
@@ -229,7 +232,8 @@ impl Server {
         observed.ends(self.caller(context).and_then(|caller| answer(caller)), kind)
     }
 
-    /// How long a client may keep what it is told; the next request may narrow it otherwise.
+    /// Returns the time for which a client may cache a list. It is zero if the caller's tools are
+    /// filtered per request, since the next request may have another filter.
     fn ttl(&self, principal: &Principal, otherwise: u64) -> u64 {
         if principal.narrowing.is_some() {
             0
@@ -239,7 +243,7 @@ impl Server {
     }
 }
 
-/// Rejects a cursor where there is one page only.
+/// Rejects a cursor for a list that has one page only.
 fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
         None => Ok(()),
@@ -247,7 +251,7 @@ fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     }
 }
 
-/// The type of an error, by its code.
+/// Returns the metrics type of an error, by its code.
 const fn kind(error: &ErrorData) -> ErrorType {
     match error.code {
         ErrorCode::INVALID_PARAMS => ErrorType::InvalidParams,
@@ -258,9 +262,9 @@ const fn kind(error: &ErrorData) -> ErrorType {
     }
 }
 
-/// What is said of this server to whoever begins to talk with it.
+/// Builds the server information that a client receives first.
 fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerConfig {
-    // Said here because rmcp would otherwise introduce itself instead of us.
+    // Set here, because rmcp would otherwise introduce itself as the server.
     let us = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .with_title("Portkey Admin")
         .with_description(env!("CARGO_PKG_DESCRIPTION"))
@@ -282,7 +286,7 @@ fn info(dispatcher: &Dispatcher, surface: Surface, lists: Changing) -> ServerCon
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        // Asked for with every request that has no session.
+        // Cached, because every request without a session reads it.
         self.info
             .get_or_init(|| info(&self.dispatcher, self.surface, self.lists))
             .clone()
@@ -324,7 +328,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // Boxed, as all that is large here, because rmcp moves it from hand to hand.
+        // Boxed like all large futures here, because rmcp moves them several times.
         Box::pin(self.answer(request, context)).await
     }
 

@@ -1,4 +1,4 @@
-//! Calls of our own tools: what they answer, or the operation that is meant.
+//! Calls of built-in tools: their results, or the operation that they call.
 
 use futures_util::FutureExt;
 use portkey_api::catalog::{Entry, Guess, UnknownTool, did_you_mean_one_of};
@@ -19,17 +19,17 @@ use crate::{
     pipeline::{CallError, Record},
 };
 
-/// How many operations a search finds if it is not said.
+/// Default number of operations that a search returns.
 const FOUND: usize = 8;
 
-/// What every list takes beside the arguments of its schema.
+/// Arguments that every list accepts beside those of its schema.
 const ALSO: &str = "`fields` (a list of names to return, with dots into objects) and `all: true` (the pages \
     that follow, too)";
 
-/// What one of our own tools answers.
+/// Result of a built-in tool.
 pub(super) struct OwnAnswer {
     pub(super) value: Value,
-    /// Whether strangers wrote some of it.
+    /// `true` if the result has untrusted content.
     pub(super) untrusted: bool,
 }
 
@@ -42,17 +42,18 @@ impl From<Value> for Reached {
     }
 }
 
-/// Where a call of one of our own tools leads.
+/// Target of a call of a built-in tool.
 pub(super) enum Reached {
-    /// To this answer.
+    /// The call is completed with this result.
     Answer(OwnAnswer),
-    /// To a call of this operation.
+    /// Operation to call, with its arguments.
     Operation(&'static Operation, JsonMap),
 }
 
 impl Server {
-    /// Where a call of one of our own tools leads. One that was to call an operation and does not is on
-    /// record like others that are rejected.
+    /// Resolves a call of a built-in tool.
+    ///
+    /// A call that should reach an operation and fails is audited like other rejected calls.
     pub(super) async fn reach(
         &self,
         own: &'static OwnTool,
@@ -79,7 +80,7 @@ impl Server {
         args: JsonMap,
         record: &mut Record,
     ) -> Result<Reached, CallError> {
-        // Nothing of it travels, so there is nothing to be open for.
+        // No argument is sent upstream, so unknown ones need not be tolerated.
         let options = ValidationOptions {
             unknown_fields: UnknownFields::Deny,
             ..Default::default()
@@ -94,7 +95,7 @@ impl Server {
         }
     }
 
-    /// The operation that a tool for all of an effect is to call.
+    /// Finds the operation that a tool such as `read-operation` is to call.
     fn meant(
         &self,
         effect: Effect,
@@ -113,7 +114,7 @@ impl Server {
             let what = format!("`{name}` is of the effect {does}; call it by `{tool}`");
             return Err(InputError::one("operation", what));
         }
-        // Where it is not on offer, dispatch says why, and has it on record.
+        // An operation that is not offered is rejected and audited by the pipeline.
         let arguments = args.get("arguments").and_then(Value::as_object);
         Ok(Reached::Operation(
             operation,
@@ -121,7 +122,7 @@ impl Server {
         ))
     }
 
-    /// A part of an answer that was too large to show.
+    /// Reads a part of a truncated result.
     async fn part(
         &self,
         principal: &Principal,
@@ -159,7 +160,7 @@ impl Server {
         })
     }
 
-    /// What an operation takes, for whoever called it in a wrong way.
+    /// Returns the schema of an operation, for a caller that passed invalid arguments.
     pub(super) fn takes(&self, name: &str) -> Option<String> {
         let entry = self.dispatcher.catalog().find(name).ok()?;
         Some(format!(
@@ -168,7 +169,7 @@ impl Server {
         ))
     }
 
-    /// The operation of this name, if the caller sees it.
+    /// Finds an operation that the caller may see.
     fn seen(&self, principal: &Principal, name: &str) -> Result<&Entry, InputError> {
         match self.dispatcher.catalog().find(name) {
             Ok(entry) if self.dispatcher.shows(principal, entry) => Ok(entry),
@@ -180,7 +181,7 @@ impl Server {
         }
     }
 
-    /// That there is no operation of this name, and which may be meant.
+    /// Builds the error for an unknown operation, with similar names.
     fn unknown(&self, principal: &Principal, name: &str, unknown: UnknownTool) -> InputError {
         let unknown = self.suggested(principal, name, unknown);
         let more = match unknown {
@@ -190,8 +191,10 @@ impl Server {
         InputError::one("operation", format!("{unknown}{more}"))
     }
 
-    /// The same error with the operations that a caller may see and may have meant: one whose name it is but
-    /// for a slip, or what the search finds that does what its verb says.
+    /// Adds suggestions to the error, from the operations that the caller may see.
+    ///
+    /// Suggests the operation whose name differs only by a typing error, or else search hits that
+    /// match the verb of the name.
     pub(super) fn suggested(
         &self,
         principal: &Principal,
@@ -228,7 +231,7 @@ impl Server {
         }
     }
 
-    /// The operations on offer that a few words mean, best first.
+    /// Searches the operations that the caller may see, the best first.
     fn near<'a>(
         &'a self,
         principal: &'a Principal,
@@ -269,14 +272,14 @@ impl Server {
     }
 }
 
-/// The name of the operation that a call is about.
+/// Returns the `operation` argument of a call.
 fn operation(args: &JsonMap) -> &str {
     args.get("operation")
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
 
-/// The tool that calls an operation.
+/// Returns the built-in tool that calls an operation.
 fn executor(operation: &Operation) -> &'static str {
     match operation.effects() {
         Effect::Read => "read-operation",
@@ -286,7 +289,7 @@ fn executor(operation: &Operation) -> &'static str {
     }
 }
 
-/// An operation in a list of what was found.
+/// Summarizes an operation for a list of search hits.
 fn brief(entry: &Entry) -> Value {
     let published = entry.published();
     json!({
@@ -297,7 +300,7 @@ fn brief(entry: &Entry) -> Value {
     })
 }
 
-/// What there is to know of an operation before it is called.
+/// Describes an operation for a caller that is about to call it.
 fn describe(entry: &Entry) -> Value {
     let (operation, published) = (entry.operation, entry.published());
     let hints = operation.hints();

@@ -1,4 +1,4 @@
-//! The pages of a list, put together where a caller wishes for all of them.
+//! Collection of the pages of a list, if a caller requests all of them.
 
 use portkey_operation::{InputError, JsonMap};
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
@@ -15,29 +15,29 @@ use crate::{
     pipeline::{Call, Record},
 };
 
-/// A call of an operation, which may list.
+/// A call of an operation, which may list something.
 pub(super) struct Source<'a> {
-    /// Who hears how far it is; nobody in the shell.
+    /// Client to notify of progress; `None` in the shell.
     pub(super) client: Option<&'a RequestContext<RoleServer>>,
     pub(super) principal: &'a Principal,
     pub(super) arrival: &'a Arrival,
     pub(super) name: &'a str,
 }
 
-/// What is wanted of a list.
+/// Request for a list, with its options.
 pub(super) struct Wanted {
     listing: Listing,
     wishes: Wishes,
-    /// The operation's own arguments.
+    /// Arguments of the operation itself.
     args: JsonMap,
 }
 
 impl Server {
-    /// Takes out of the arguments of a call what is wished beyond those of its operation; none where that
-    /// lists nothing.
+    /// Removes the list options from the arguments of a call; `None` if the operation does not
+    /// list.
     ///
     /// # Errors
-    /// A wish is not of its kind; the call is on record then.
+    /// Returns an error if an option has an invalid value. The call is then audited as rejected.
     pub(super) fn wanted(
         &self,
         source: &Source<'_>,
@@ -51,7 +51,7 @@ impl Server {
             ..
         } = *source;
         let entry = self.dispatcher.catalog().find(name).ok();
-        // What is not open to the caller is refused as it came.
+        // An operation that the caller may not call is rejected later, with its original arguments.
         let entry = entry.filter(|entry| self.dispatcher.is_open(principal, entry));
         let Some(entry) = entry else { return Ok(None) };
         let Some(listing) = Listing::of(entry.published()) else {
@@ -60,7 +60,8 @@ impl Server {
         let came = args.clone();
         match listing.take_wishes(args) {
             Ok(wishes) => {
-                // The next page is asked for in the form in which this one is sent.
+                // The next page is requested with the arguments in the form in which this one is
+                // sent.
                 let args = self.dispatcher.as_sent(entry, args.clone());
                 Ok(Some(Wanted {
                     listing,
@@ -77,8 +78,11 @@ impl Server {
         }
     }
 
-    /// The list that begins with an answer, with the pages that are still wished for. Each is a call of its
-    /// own: policy, limits and the audit log see every one. One that fails ends the list, and says so in it.
+    /// Returns the list that begins with a response, with the following pages if they are
+    /// requested.
+    ///
+    /// Each page is a call of its own, which policies, limits and the audit log see. A page that
+    /// fails ends the list, and the list says so.
     pub(super) async fn gather(
         &self,
         source: &Source<'_>,
@@ -105,7 +109,8 @@ impl Server {
                 args,
                 answer: None,
             };
-            // In a box: most lists end with their first page, and all calls would make room for more.
+            // Boxed: most lists end with their first page, and every call would otherwise reserve
+            // the space.
             match Box::pin(self.dispatcher.recorded(call, &mut page)).await {
                 Ok(answer) => gathered.add(answer),
                 Err(error) => gathered.stop(reply::words(&error)),
@@ -116,7 +121,7 @@ impl Server {
     }
 }
 
-/// Tells the client how far it is, if it wants to know.
+/// Notifies the client of progress, if it asked for that.
 async fn progress(client: &RequestContext<RoleServer>, gathered: &Gathered<'_>) {
     let Some(token) = client.meta.get_progress_token() else {
         return;
@@ -128,6 +133,6 @@ async fn progress(client: &RequestContext<RoleServer>, gathered: &Gathered<'_>) 
         Some(total) => note.with_total(total as f64),
         None => note,
     };
-    // Whoever does not hear it gets the list all the same.
+    // A client that misses the notification still gets the list.
     _ = client.peer.notify_progress(note).await;
 }

@@ -1,4 +1,4 @@
-//! Prompts in the words of MCP.
+//! Prompt requests of MCP.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::{
 };
 
 impl Server {
-    /// The prompts that are in effect now.
+    /// Returns the current prompts.
     pub(super) fn library(&self) -> Arc<Library> {
         let fixed = || Watched::fixed(Library::built_in());
         Arc::clone(&self.prompts.get_or_init(fixed).get())
     }
 
-    /// The prompts that a caller can do something with.
+    /// Lists the prompts that a caller can use.
     pub(super) fn prompts(
         &self,
         principal: &Principal,
@@ -43,7 +43,7 @@ impl Server {
         )
     }
 
-    /// A prompt with its arguments in their places.
+    /// Renders a prompt with its arguments.
     pub(super) fn prompt(
         &self,
         principal: &Principal,
@@ -60,7 +60,7 @@ impl Server {
         Ok(GetPromptResult::new(vec![message]).with_description(prompt.description()))
     }
 
-    /// The prompt of that name, if it is for this caller.
+    /// Finds a prompt that the caller may use.
     pub(super) fn seen_prompt<'a>(
         &self,
         library: &'a Library,
@@ -74,13 +74,13 @@ impl Server {
         }
     }
 
-    /// Whether any tool that it names is on offer to the caller, or it names none.
+    /// Returns `true` if the prompt names no tools, or at least one that the caller may call.
     fn shows_prompt(&self, principal: &Principal, prompt: &prompts::Prompt) -> bool {
         let mut names_tools = false;
         for name in prompt.mentions() {
             match self.dispatcher.catalog().find(name) {
                 Ok(entry) if self.dispatcher.is_listed(principal, entry) => return true,
-                // Words that look like a tool.
+                // The text looks like the name of a tool, but is none.
                 Err(UnknownTool::Nowhere { .. }) => {}
                 _ => names_tools = true,
             }

@@ -1,4 +1,5 @@
-//! Which calls want nothing but their answer, so that a transport can bring it without a stream.
+//! Recognition of calls that need nothing but their response, which a transport can send without a
+//! stream.
 
 use http::request::Parts;
 use portkey_operation::Effect;
@@ -10,12 +11,15 @@ use crate::mcp::{
     surface::{self, Does},
 };
 
-/// A handler that may know beforehand what a call takes.
+/// A handler that can tell in advance what a call needs.
 pub trait Foresight: ServerHandler {
-    /// Whether a call only reads, and its client is neither asked nor told anything on the way. Its answer
-    /// needs no stream, then, that a client could take up again: whoever lost it can make the call again.
+    /// Returns `true` if a call only reads, and its client receives neither requests nor
+    /// notifications during it.
     ///
-    /// `head` is that of its request, with its caller among the extensions.
+    /// Such a call needs no stream that a client could resume: a client that lost the response can
+    /// repeat the call.
+    ///
+    /// `head` is that of the HTTP request, with the caller among its extensions.
     fn is_quiet_read(&self, _call: &CallToolRequestParams, _head: &Parts) -> bool {
         false
     }
@@ -24,7 +28,7 @@ pub trait Foresight: ServerHandler {
 impl Foresight for Server {
     fn is_quiet_read(&self, call: &CallToolRequestParams, head: &Parts) -> bool {
         if let Some(own) = surface::named(&call.name) {
-            // What is called by the others may be anything.
+            // The other built-in tools may call any operation.
             return !matches!(own.does, Does::Execute(_));
         }
         let Ok(entry) = self.dispatcher.catalog().find(&call.name) else {
@@ -33,7 +37,7 @@ impl Foresight for Server {
         let Some(caller) = head.extensions.get().or(self.local.as_ref()) else {
             return false;
         };
-        // Who wishes for all pages may hear how far they are.
+        // A request for all pages may cause progress notifications.
         let is_long = call
             .arguments
             .as_ref()

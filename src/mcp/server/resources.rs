@@ -1,4 +1,4 @@
-//! Resources in the words of MCP: guides and operations from our own tables, things from a call.
+//! Resource requests of MCP: guides and operations from static data, entities by a call.
 
 use std::borrow::Cow;
 
@@ -31,11 +31,12 @@ use crate::{
 const JSON: &str = "application/json";
 const MARKDOWN: &str = "text/markdown";
 
-/// How long a client may keep a thing: anyone may change it.
+/// Time for which a client may cache an entity: none, because anyone may change it.
 const THING_TTL_MS: u64 = 0;
 
 impl Server {
-    /// The guides. What else there is, the templates tell: it would be a long list.
+    /// Lists the guides. Other resources are described by templates, because their list would be
+    /// long.
     pub(super) fn resources(
         &self,
         principal: &Principal,
@@ -55,7 +56,8 @@ impl Server {
             .with_cache_scope(CacheScope::Private))
     }
 
-    /// Templates for operations, guides, and every kind of thing that the caller may see.
+    /// Lists the templates of operations, guides, results and every kind of entity that the caller
+    /// may see.
     pub(super) fn templates(
         &self,
         principal: &Principal,
@@ -94,7 +96,7 @@ impl Server {
             .with_cache_scope(CacheScope::Private))
     }
 
-    /// What an address leads to.
+    /// Reads the resource of a URI.
     pub(super) async fn read(
         &self,
         uri: &str,
@@ -118,7 +120,8 @@ impl Server {
         observed.ends(outcome, kind)
     }
 
-    /// An answer that was shown in part: as much of it as one answer may have, and how to go on.
+    /// Reads a stored result from its beginning, within the size limit, with the arguments to
+    /// continue.
     async fn kept(
         &self,
         principal: &Principal,
@@ -145,7 +148,7 @@ impl Server {
             .with_cache_scope(CacheScope::Private))
     }
 
-    /// What stands in our own tables.
+    /// Reads a guide or an operation.
     fn text(
         &self,
         principal: &Principal,
@@ -177,7 +180,7 @@ impl Server {
             .with_cache_scope(CacheScope::Private))
     }
 
-    /// A thing, by a call that goes the way of all calls; within the bound of their answers, too.
+    /// Reads an entity by a call through the pipeline. The size limit of results applies.
     async fn thing(
         &self,
         uri: &str,
@@ -230,7 +233,9 @@ impl Server {
     }
 }
 
-/// Why there is no answer. Portkey says 403 of much that is gone (errors.md §3).
+/// Builds the error of a failed read.
+///
+/// 403 counts as not found, because Portkey answers 403 for many entities that no longer exist.
 fn refused(error: &CallError, max: usize) -> ErrorData {
     let words = reply::bounded(reply::words(error), max);
     match error {
@@ -250,8 +255,10 @@ fn refused(error: &CallError, max: usize) -> ErrorData {
     }
 }
 
-/// -32002 up to 2025-11-25; rmcp makes it -32602 for those since. Does not repeat the address, because rmcp
-/// logs what it answers so, and an address holds whatever the caller wrote.
+/// Builds the error for an unknown resource: -32002 up to 2025-11-25, which rmcp turns into -32602
+/// for later revisions.
+///
+/// Omits the URI, because rmcp logs such errors and a caller may write anything into a URI.
 fn not_found(words: impl Into<Cow<'static, str>>) -> ErrorData {
     ErrorData::resource_not_found(words, None)
 }

@@ -1,4 +1,5 @@
-//! Calls from the shell: the way of every other call, but for who is asked, and that answers come whole.
+//! Calls from the command line. They differ from MCP calls in the approver and in that results are
+//! never truncated.
 
 use portkey_operation::{InputError, JsonMap};
 use serde_json::Value;
@@ -17,21 +18,22 @@ use crate::{
     },
 };
 
-/// What stands in for a part of a result.
+/// Error text for `read-result`, which has no use in the shell: results come whole there.
 const WHOLE: &str = "is good at the server that gave it, and ends with it. From the shell make the call \
     itself: it answers whole, whatever --max-result-bytes says";
 
 impl Server {
-    /// Carries out calls.
+    /// Returns the dispatcher that makes calls.
     pub(crate) fn dispatcher(&self) -> &Dispatcher {
         &self.dispatcher
     }
 
-    /// Makes a call of whoever runs the process, of an operation or of one of our own tools. `ask` puts
-    /// a question to a human; where it gives no answer, somebody has decided elsewhere.
+    /// Calls an operation or a built-in tool as the user who runs the process.
+    ///
+    /// `ask` requests approval from a human. If it returns `None`, a ticket was decided elsewhere.
     ///
     /// # Errors
-    /// See [`CallError`].
+    /// Returns the [`CallError`] of the call.
     pub(crate) async fn call_from_shell(
         &self,
         principal: &Principal,
@@ -79,7 +81,7 @@ impl Server {
                     answer,
                 };
                 match self.dispatcher.recorded(call, record).await {
-                    // Asked again: the ticket has expired.
+                    // A second request for approval means that the ticket has expired.
                     Err(CallError::Ask(_)) => return Err(Denied::TimedOut.into()),
                     outcome => outcome?,
                 }

@@ -1,8 +1,8 @@
-//! Requests that rmcp could not read: malformed ones, and such of no method that there is.
+//! Errors for requests that rmcp cannot parse: malformed ones and those of unknown methods.
 
 use rmcp::{ErrorData, model::ErrorCode};
 
-/// Bound on what is repeated of a method's name, in characters.
+/// Maximum length of a method name that an error repeats, in characters.
 const MAX_METHOD_CHARS: usize = 100;
 
 /// Methods whose malformed parameters would otherwise be reported as an unknown method.
@@ -18,7 +18,7 @@ const METHODS: &[(&str, &str)] = &[
     ("tools/list", "`cursor` is a text"),
 ];
 
-/// Why a request of a method is not answered.
+/// Returns the error for a request of a method that cannot be parsed.
 pub(super) fn explained(method: &str) -> ErrorData {
     match METHODS.iter().find(|(known, _)| *known == method) {
         Some((_, what)) => {

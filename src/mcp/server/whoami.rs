@@ -1,4 +1,4 @@
-//! Who calls, and what the Portkey key is good for.
+//! The `whoami` tool: the caller and the permissions of the Portkey key.
 
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -12,10 +12,12 @@ use crate::{
     pipeline::{Call, CallError, Record},
 };
 
-/// A read that tells something of a key. All are answered with a page of one, in which nothing is that
-/// strangers wrote: who asks before it acts must not be tainted by that.
+/// A read that tests a permission of the key.
+///
+/// All probes request a page of one and return no untrusted content: a caller that asks before it
+/// acts must not be tainted by that.
 struct Probe {
-    /// What it opens.
+    /// Data that the operation reads.
     opens: &'static str,
     operation: &'static str,
     args: &'static str,
@@ -54,7 +56,7 @@ const PROBES: &[Probe] = &[
     },
 ];
 
-/// What the key is, as far as the probes tell.
+/// Kind of the key, as far as the probes show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyKind {
     OrganisationAdmin,
@@ -75,7 +77,7 @@ impl KeyKind {
         }
     }
 
-    /// What follows for whoever uses the key.
+    /// Returns the consequence for users of the key.
     const fn note(self) -> Option<&'static str> {
         match self {
             Self::OrganisationAdmin => Some(
@@ -93,12 +95,12 @@ impl KeyKind {
     }
 }
 
-/// What the probes say of the plan.
+/// Plan, as far as the probes show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PlanKind {
-    /// An operation that needs it answers.
+    /// An operation that needs Enterprise answers.
     Enterprise,
-    /// Whatever needs Enterprise is refused, for want of the plan or of a scope.
+    /// Every operation that needs Enterprise is rejected, for lack of the plan or of a scope.
     Refused,
     Unknown,
 }
@@ -122,17 +124,17 @@ impl PlanKind {
     }
 }
 
-/// What came of a probe.
+/// Outcome of a probe.
 struct Told<'a> {
     probe: &'a Probe,
     outcome: Result<Value, CallError>,
 }
 
-/// What `whoami` answers beside the rest if Portkey refuses the key.
+/// Field in the result of `whoami` if Portkey rejects the key.
 pub(crate) const KEY_REFUSED: &str = "key_refused";
 
 impl Told<'_> {
-    /// Whether Portkey knows no such key; none where it has said neither yes nor no.
+    /// Returns `Some(true)` if Portkey rejects the key, and `None` if the response tells neither.
     fn refuses_key(&self) -> Option<bool> {
         match &self.outcome {
             Ok(_) => Some(false),
@@ -141,7 +143,7 @@ impl Told<'_> {
         }
     }
 
-    /// Whether the caller may read it: `yes`, `no` or `unknown`.
+    /// Returns `yes`, `no` or `unknown`: the permission of the caller to read the data.
     const fn may_read(&self) -> &'static str {
         match &self.outcome {
             Ok(_) => "yes",
@@ -150,7 +152,7 @@ impl Told<'_> {
         }
     }
 
-    /// Why it was not read, where it was not.
+    /// Returns the reason for which the data was not read, if any.
     fn error(&self) -> Option<String> {
         match &self.outcome {
             Ok(_) => None,
@@ -164,8 +166,9 @@ impl Told<'_> {
 }
 
 impl Server {
-    /// Who calls, and what a few cheap reads say of the key. Each is a call of its own: policy, limits and
-    /// the audit log have it.
+    /// Returns the caller and the permissions of its key, as a few cheap reads show them.
+    ///
+    /// Each read is a call of its own, which policies, limits and the audit log see.
     pub(super) async fn whoami(&self, principal: &Principal, arrival: &Arrival) -> Value {
         let probes = PROBES.iter().map(async |probe| {
             let args = serde_json::from_str(probe.args).unwrap_or_default();
@@ -198,7 +201,7 @@ impl Server {
             .collect();
         let judged: Vec<bool> = told.iter().filter_map(Told::refuses_key).collect();
         let is_refused = !judged.is_empty() && judged.iter().all(|refuses| *refuses);
-        // Organisation defaults are for Admin keys alone. A workspace's key is shown its own workspace, and
+        // Only Admin keys read organisation defaults. A workspace key sees its own workspace, and
         // no users of the organisation.
         let only = only_workspace(&told).filter(|_| !opened(USERS));
         let (key, workspace) = if is_refused {
@@ -245,7 +248,8 @@ impl Server {
         answer
     }
 
-    /// What the probes say of the plan: 403 is the same for a plan and for a scope that lacks (errors.md).
+    /// Returns the plan as far as the probes show it. Portkey answers 403 for a missing plan and
+    /// for a missing scope alike.
     fn plan(&self, told: &[Told<'_>]) -> PlanKind {
         let catalog = self.dispatcher.catalog();
         let gated = told.iter().filter(|one| {
@@ -268,7 +272,7 @@ impl Server {
     }
 }
 
-/// The answer of a read, if it was opened.
+/// Returns the response of a probe if it succeeded.
 fn answer_of<'a>(told: &'a [Told<'_>], opens: &str) -> Option<&'a Value> {
     told.iter()
         .find(|one| one.probe.opens == opens)?
@@ -277,14 +281,14 @@ fn answer_of<'a>(told: &'a [Told<'_>], opens: &str) -> Option<&'a Value> {
         .ok()
 }
 
-/// The id of the only workspace that the key is shown.
+/// Returns the id of the workspace if the key sees only one.
 fn only_workspace<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
     let workspaces = answer_of(told, WORKSPACES)?;
     workspaces.get("total").filter(|total| **total == 1)?;
     workspaces.pointer("/data/0/id")?.as_str()
 }
 
-/// The workspace that the key is of, as a config of it says.
+/// Returns the workspace of the key, taken from one of its configs.
 fn workspace_of_config<'a>(told: &'a [Told<'_>]) -> Option<&'a str> {
     answer_of(told, CONFIGS)?
         .pointer("/data/0/workspace_id")?
