@@ -1,7 +1,8 @@
-//! Answers that were shown in part, kept whole for a while for whoever got them.
+//! Store of truncated results, kept whole for a limited time for the caller that received them.
 //!
-//! Memory holds what any store in memory does ([`portkey_store::MOST_BYTES`]), the oldest going first;
-//! of one caller no more than [`MOST_OF_PRINCIPAL`]. In Redis they are encrypted.
+//! In memory the limit is that of every memory store ([`portkey_store::MOST_BYTES`]), and the
+//! oldest results are removed first. One caller has at most [`MOST_OF_PRINCIPAL`]. In Redis results
+//! are encrypted.
 
 use std::time::Duration;
 
@@ -17,35 +18,35 @@ use crate::{
     security::{encrypted_store::SealedStore, signed_state::random},
 };
 
-/// Bound on what is kept of one caller, in bytes.
+/// Maximum size of the stored results of one caller, in bytes.
 pub const MOST_OF_PRINCIPAL: usize = 16 << 20;
 
-/// Into parts of which size an answer is divided.
+/// Size of the chunks into which a result is divided, in bytes.
 const PART_BYTES: usize = SealedStore::MAX_VALUE_BYTES;
 
-/// Why nothing can be read.
+/// Reason for which a stored result cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResultError {
-    /// There is none, it has expired, or it is somebody else's: all the same to whoever asks.
+    /// The handle is unknown, expired or another caller's. Callers cannot tell these cases apart.
     #[error("there is no such handle; results are kept for a while only. Make the call again")]
     NoSuchHandle,
-    /// What is kept cannot be reached now.
+    /// The store is unavailable.
     #[error("kept results cannot be read now ({0}). Try again in a while, or make the call again")]
     Away(#[from] StoreError),
-    /// Too much is read at once.
+    /// Too many large results are being read.
     #[error("this part of a large result was not read: {0}")]
     Busy(#[from] Busy),
-    /// The search was given up.
+    /// The search exceeded its time limit.
     #[error(
         "the search takes too long; give the `pointer` of a part of the result, or page through it"
     )]
     TooLong,
-    /// The answer has no such part.
+    /// The result has no such part.
     #[error("there is nothing at `{pointer}`; {near}")]
     NoSuchPart {
-        /// What was asked for, or its beginning.
+        /// Requested pointer, possibly truncated.
         pointer: String,
-        /// What there is nearby.
+        /// Hint at the keys or items nearby.
         near: String,
     },
 }
@@ -56,14 +57,14 @@ pub(super) struct Keep {
     ttl: Duration,
 }
 
-/// What is kept of an answer beside its parts.
+/// Header of a stored result, beside its chunks.
 #[derive(Deserialize, Serialize)]
 struct Head {
     parts: usize,
     untrusted: bool,
 }
 
-/// What is kept of a caller, the oldest first: names, parts and sizes.
+/// Names, chunk counts and sizes of a caller's stored results, the oldest first.
 type Ledger = Vec<(String, usize, usize)>;
 
 impl Keep {
@@ -75,10 +76,11 @@ impl Keep {
         self.ttl
     }
 
-    /// Keeps an answer for its caller under a handle that nobody can guess.
+    /// Stores a result for its caller under an unguessable handle.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Returns the reason as a text if the result is too large, or if no random numbers or no store
+    /// are available.
     pub(super) async fn put(
         &self,
         principal: &Principal,
@@ -119,7 +121,8 @@ impl Keep {
             total -= bytes;
         }
         let parts = whole.len().div_ceil(PART_BYTES);
-        // Of two calls at once one may not be counted here: it expires all the same.
+        // Of two concurrent calls one may be missing from this index; its result expires all the
+        // same.
         kept.push((name.to_owned(), parts, whole.len()));
         self.store.put(&ledger, json(&kept), self.ttl).await?;
         for i in 0..parts {
@@ -129,7 +132,7 @@ impl Keep {
                 .put(&part(principal, name, i), bytes, self.ttl)
                 .await?;
         }
-        // Last: what has a head is whole.
+        // Written last: a result that has a header is complete.
         self.store
             .put(
                 &head(principal, name),
@@ -139,10 +142,10 @@ impl Keep {
             .await
     }
 
-    /// An answer that is kept for this caller.
+    /// Loads a stored result of this caller.
     ///
     /// # Errors
-    /// There is none, or it cannot be reached.
+    /// Returns an error if there is no such result or the store is unavailable.
     pub(super) async fn get(
         &self,
         principal: &Principal,
@@ -164,10 +167,10 @@ impl Keep {
     }
 }
 
-/// An answer that was kept, as it is stored.
+/// A stored result in its stored form.
 pub(super) struct Kept {
     parts: Vec<Bytes>,
-    /// Whether strangers wrote some of it.
+    /// `true` if the result has untrusted content.
     pub(super) untrusted: bool,
 }
 
@@ -176,10 +179,10 @@ impl Kept {
         self.parts.iter().map(Bytes::len).sum()
     }
 
-    /// The whole, which takes a while where it is large.
+    /// Parses the whole result, which takes a while if it is large.
     ///
     /// # Errors
-    /// It is not whole any more.
+    /// Returns [`ResultError::NoSuchHandle`] if the stored bytes are no longer valid JSON.
     pub(super) fn parse(&self) -> Result<Value, ResultError> {
         let parsed = match &self.parts[..] {
             [whole] => serde_json::from_slice(whole),
@@ -189,7 +192,7 @@ impl Kept {
     }
 }
 
-/// What a handle is called in the store, where names are not secret.
+/// Hashes a handle for use in store keys, which are not secret.
 fn name(handle: &str) -> String {
     hex::encode(Sha256::digest(handle.as_bytes()))
 }

@@ -1,7 +1,7 @@
-//! Lists: how they are paged, what every one of them says, and what may be wished of any.
+//! Lists: paging, common fields of every list, and the options that every list accepts.
 //!
-//! Pages are numbered from zero, and by `page` from one where its schema says so; the registry has a
-//! cursor (quirks.md §4).
+//! Pages are numbered from zero, except that `page` begins at one if its schema says so. The MCP
+//! registry uses a cursor.
 
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -16,18 +16,18 @@ use super::{
     project::{Fields, MAX_FIELDS},
     warnings::{WARNINGS, add_warnings},
 };
-/// Bound on the items that are gathered of a list; the page that reaches it is the last.
+/// Maximum number of items that are collected from a list. The page that reaches it is the last.
 pub const MOST_ITEMS: usize = 1_000;
-/// Bound on the pages that are gathered of a list.
+/// Maximum number of pages that are collected from a list.
 pub const MOST_PAGES: usize = 20;
-/// Bound on what is gathered of a list, in bytes.
+/// Maximum size of the items that are collected from a list, in bytes.
 const MOST_BYTES: usize = 8 << 20;
 
-/// The arguments that every list takes beside its own: which fields to return, and
+/// Argument that selects fields, accepted by every list beside its own arguments.
 const FIELDS: &str = "fields";
-/// whether the pages that follow are wanted, too.
+/// Argument that requests the following pages too, accepted by every list beside its own arguments.
 pub(crate) const ALL: &str = "all";
-/// Where the items of a list stand, by its envelope (quirks.md §4.8).
+/// Keys that may hold the items of a list: the envelope differs between endpoints.
 const ITEMS: [&str; 8] = [
     DATA,
     "models",
@@ -38,7 +38,7 @@ const ITEMS: [&str; 8] = [
     "servers",
     "groups",
 ];
-/// The arguments that number pages, each with the one that sizes them.
+/// Arguments for the number of a page, each with the argument for its size.
 const NUMBERED: [(&str, &str); 3] = [
     ("current_page", "page_size"),
     ("currentPage", "pageSize"),
@@ -46,17 +46,17 @@ const NUMBERED: [(&str, &str); 3] = [
 ];
 const CURSOR: &str = "cursor";
 
-/// An operation that lists something.
+/// Paging of an operation that lists something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     paging: Paging,
-    /// Whether it has arguments of these names itself.
+    /// `true` for `fields` and `all` if the operation declares arguments of these names itself.
     own: [bool; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Paging {
-    /// All at once.
+    /// All items in one response.
     Whole,
     Numbered {
         number: &'static str,
@@ -66,42 +66,43 @@ enum Paging {
     Cursor,
 }
 
-/// What is wished of a list, beyond its own arguments.
+/// Options of a list call beside the operation's own arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     fields: Fields,
     all: bool,
 }
 
-/// Pages of one list, put together.
+/// Collects the pages of one list.
 #[derive(Debug)]
 pub struct Gathered<'a> {
     listing: &'a Listing,
     wishes: &'a Wishes,
-    /// The last answer without its items.
+    /// Last response without its items.
     envelope: JsonMap,
-    /// Where the items stand; none in an answer that has no list.
+    /// Key that holds the items; `None` if the response has no list.
     at: Option<String>,
     items: Vec<Value>,
     pages: usize,
     bytes: usize,
     next: Option<JsonMap>,
     stopped: Option<String>,
-    /// How many items come before the first page.
+    /// Number of the list's items before the first collected page.
     skipped: u64,
-    /// What the first page said of the total.
+    /// Total according to the first page.
     first_total: Option<u64>,
-    /// Tells the pages apart that have come.
+    /// Hashes of the pages that were received, to recognize repeated ones.
     known: Vec<u64>,
     warnings: Vec<String>,
 }
 
 impl Listing {
-    /// How an operation lists, if it does: by the names of its arguments, and by its own.
+    /// Returns the paging of an operation by its argument names and its own name; `None` if it does
+    /// not list.
     pub fn of(published: &Published) -> Option<Self> {
         let (operation, schema) = (published.operation(), published.full_schema());
         let arguments = schema.get("properties").and_then(Value::as_object);
-        // Each call asks for five names, most of them in vain: comparing them is less work than hashing them.
+        // Each call looks up five names, most of them absent: comparing is cheaper than hashing.
         let argument = |name: &str| {
             let named = arguments?.iter().find(|(argument, _)| *argument == name);
             named.map(|(_, schema)| schema)
@@ -131,10 +132,10 @@ impl Listing {
         })
     }
 
-    /// Takes out of the arguments of a call what is wished beyond those of the operation.
+    /// Removes the list options from the arguments of a call.
     ///
     /// # Errors
-    /// A wish is not of its kind.
+    /// Returns an error if an option has an invalid value.
     pub fn take_wishes(&self, args: &mut JsonMap) -> Result<Wishes, InputError> {
         let [own_fields, own_all] = self.own;
         let mut wishes = Wishes::default();
@@ -156,7 +157,8 @@ impl Listing {
         Ok(wishes)
     }
 
-    /// How many items come before the page of these arguments; `returned` are on it.
+    /// Returns the number of items before the page of these arguments. `returned` is the number of
+    /// items on it.
     fn skipped(&self, args: &JsonMap, returned: u64) -> u64 {
         let Paging::Numbered {
             number,
@@ -167,17 +169,17 @@ impl Listing {
             return 0;
         };
         let here = argument(args, number).unwrap_or(first).max(first);
-        // What does not say how large its pages are has told by the first one.
+        // Without a size in the arguments, the first page shows the size of pages.
         match argument(args, size).filter(|size| *size > 0) {
             Some(size) => (here - first).saturating_mul(size),
-            // An empty page may be any way behind the end.
+            // An empty page may be any number of pages after the end.
             None if returned == 0 && here > first => u64::MAX,
             None => (here - first).saturating_mul(returned),
         }
     }
 
-    /// The arguments of the page that comes after this one, if one does. Of the list are `seen` items up to
-    /// its end.
+    /// Returns the arguments of the following page, if there is one. `seen` is the number of items
+    /// up to the end of this page.
     fn next(
         &self,
         args: &JsonMap,
@@ -209,7 +211,7 @@ impl Listing {
                     return None;
                 }
                 next.insert(number.to_owned(), (here + 1).into());
-                // Pages may be smaller than they were asked to be.
+                // Pages may be smaller than requested.
                 let is_smaller = asked.is_none_or(|asked| returned < asked);
                 if here == first && is_smaller {
                     next.insert(size.to_owned(), returned.into());
@@ -221,12 +223,12 @@ impl Listing {
 }
 
 impl Wishes {
-    /// Whether all pages are wished for.
+    /// Returns `true` if all pages are requested.
     pub const fn all(&self) -> bool {
         self.all
     }
 
-    /// The arguments with the wishes back in.
+    /// Puts the options back into the arguments.
     fn back_in(&self, mut args: JsonMap) -> JsonMap {
         if !self.fields.is_empty() {
             args.insert(FIELDS.to_owned(), json!(self.fields.names()));
@@ -239,7 +241,7 @@ impl Wishes {
 }
 
 impl<'a> Gathered<'a> {
-    /// Begins with the answer to a call of these arguments.
+    /// Starts with the response to a call of these arguments.
     pub fn begin(listing: &'a Listing, wishes: &'a Wishes, args: &JsonMap, answer: Value) -> Self {
         let (mut envelope, at, items) = split(answer);
         let returned = items.len() as u64;
@@ -248,7 +250,7 @@ impl<'a> Gathered<'a> {
         let next = at
             .as_ref()
             .and_then(|_| listing.next(args, &envelope, returned, seen));
-        // Of a list that is not read on, nobody asks.
+        // Pages are compared and counted only if more of them are read.
         let (known, bytes) = match wishes.all {
             true => {
                 let Digest { hash, bytes } = Digest::of(&items);
@@ -273,13 +275,13 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// The arguments of the next page, unless that was the last one, or enough.
+    /// Returns the arguments of the next page to read; `None` after the last page or at a limit.
     pub fn wants(&self) -> Option<&JsonMap> {
         let enough = self.reached().is_some() || self.stopped.is_some();
         self.next.as_ref().filter(|_| self.wishes.all && !enough)
     }
 
-    /// The bound that was reached, if one was.
+    /// Returns the limit that was reached, if any.
     fn reached(&self) -> Option<String> {
         if self.items.len() >= MOST_ITEMS {
             Some(format!("{MOST_ITEMS} items"))
@@ -292,7 +294,7 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// Adds the page that was wanted.
+    /// Adds the response to the requested page.
     pub fn add(&mut self, answer: Value) {
         let Some(args) = self.next.take() else { return };
         let (mut envelope, _, items) = split(answer);
@@ -305,12 +307,12 @@ impl<'a> Gathered<'a> {
                 "the list changed while its pages were read: the total was {before}, then {now}; items may be \
                  missing or listed twice"
             ));
-            // Once for each change.
+            // One warning for each change.
             self.first_total = Some(now);
         }
         let Digest { hash, bytes } = Digest::of(&items);
         if !items.is_empty() && self.known.contains(&hash) {
-            // It does not page after all.
+            // The endpoint ignores the page number.
             self.warnings.push(format!(
                 "the same page came twice, so paging was given up: the upstream ignores the page that is \
                  asked for; {}",
@@ -340,12 +342,12 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// How many items of the list there are up to the end of what is gathered.
+    /// Returns the number of items up to the end of the collected pages.
     fn seen(&self) -> u64 {
         self.skipped.saturating_add(self.items.len() as u64)
     }
 
-    /// How many items are missing of the total that the upstream tells.
+    /// Returns the number of items missing from the total that the upstream reports.
     fn missing(&self) -> Option<u64> {
         total(&self.envelope)?
             .checked_sub(self.seen())
@@ -360,7 +362,7 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// What is to be said of a list that is not all there.
+    /// Returns a warning if the list is incomplete.
     fn shortfall(&self) -> Option<String> {
         let missing = || self.missing_in_words();
         if self.stopped.is_some() {
@@ -376,7 +378,7 @@ impl<'a> Gathered<'a> {
                 missing()
             ));
         }
-        // What comes later has told of itself. An empty page behind the end of a list is as it should be.
+        // Later pages have warned already. An empty page after the end of a list is correct.
         let is_short = self.pages == 1 && self.next.is_none() && self.missing().is_some();
         match self.items.is_empty() {
             true if is_short => Some(format!("the page is empty; {}", missing())),
@@ -388,19 +390,21 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// The page that was wanted cannot be had. What was gathered stays.
+    /// Stops because the next page could not be read. The collected items stay.
     pub fn stop(&mut self, why: String) {
         self.stopped = Some(why);
     }
 
-    /// How many items there are so far, and how many in all if that is known.
+    /// Returns the number of items so far, and the total if it is known.
     pub fn progress(&self) -> (usize, Option<u64>) {
         (self.items.len(), total(&self.envelope))
     }
 
-    /// The list in its envelope, which says `total`, `returned` and `next`: the arguments of the next
-    /// page, null behind the last. What Portkey says of that stays. `absent_fields` are names that no
-    /// item has; `stopped` says why gathering ended early.
+    /// Returns the list in its envelope.
+    ///
+    /// `total`, `returned` and `next` are added; `next` holds the arguments of the next page, or
+    /// null after the last. Fields of these names from Portkey stay. `absent_fields` are names that
+    /// no item has, and `stopped` is the reason for which collecting ended early.
     pub fn finish(mut self) -> Value {
         if self.at.is_some() {
             self.warnings.extend(self.shortfall());
@@ -443,7 +447,7 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// An answer as envelope and items, and where these stand.
+/// Splits a response into the envelope, the key of the items and the items.
 fn split(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
     let mut envelope = match answer {
         Value::Array(items) => return (JsonMap::new(), Some(DATA.to_owned()), items),
@@ -466,7 +470,7 @@ fn split(answer: Value) -> (JsonMap, Option<String>, Vec<Value>) {
     }
 }
 
-/// Takes the warnings out of an envelope that were put there on the way.
+/// Removes from an envelope the warnings that were added to it before.
 fn take_warnings(envelope: &mut JsonMap) -> Vec<String> {
     let texts: Option<Vec<String>> = envelope.get(WARNINGS).and_then(|warnings| {
         let texts = warnings.as_array()?.iter();
@@ -479,7 +483,7 @@ fn take_warnings(envelope: &mut JsonMap) -> Vec<String> {
     texts
 }
 
-/// Tells pages apart, and how large one is. Made in one go, without a copy of the page.
+/// Hash and size of a page, computed in one pass without a copy of the page.
 #[derive(Default)]
 struct Digest {
     hash: u64,
@@ -516,7 +520,7 @@ impl io::Write for Digesting {
     }
 }
 
-/// How many items there are in all, as the envelope says.
+/// Returns the total number of items that the envelope reports.
 fn total(envelope: &JsonMap) -> Option<u64> {
     let total = envelope.get("total").or(envelope.get("total_count"))?;
     total
@@ -524,7 +528,7 @@ fn total(envelope: &JsonMap) -> Option<u64> {
         .or_else(|| total.as_str()?.trim().parse().ok())
 }
 
-/// A whole number among the arguments, which may be written as a text.
+/// Returns an integer argument, which may be given as a text.
 fn argument(args: &JsonMap, name: &str) -> Option<u64> {
     match args.get(name)? {
         Value::String(text) => text.trim().parse().ok(),

@@ -1,5 +1,4 @@
-//! What of an answer a caller is shown at once: all of a small one; of a large one its beginning, and a
-//! handle for the rest.
+//! Rendering of results: a small one whole; of a large one its beginning and a handle for the rest.
 
 mod keep;
 mod list;
@@ -32,31 +31,31 @@ pub use self::{
     warnings::{WARNINGS, add_warnings, annotate},
 };
 
-/// The size beyond which an answer is shown in part, in bytes of compact JSON.
+/// Default for the size above which a result is truncated, in bytes of compact JSON.
 pub const USUAL_BYTES: usize = 24_000;
-/// The least that can be set, so that a beginning and the note about it have room.
+/// Minimum that can be configured, so that a preview and the truncation notice fit.
 pub const LEAST_BYTES: usize = 1_024;
-/// For how long an answer is kept.
+/// Default time for which a truncated result is stored.
 pub const USUAL_TTL: Duration = Duration::from_secs(900);
 
-/// What a preview is called in its answer.
+/// Key of the truncation notice in a result.
 const TRUNCATED: &str = "truncated";
-/// What a value that is no object stands under, since clients up to 2025-11-25 take objects only.
+/// Key for a value that is no object, because clients up to 2025-11-25 accept only objects.
 pub const DATA: &str = "data";
 
-/// What an answer carries: clients differ in what they hand to the model.
+/// Parts of a tool result that carry the JSON: clients differ in which one they pass to the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
-    /// The JSON as structured content and as text, as the protocol advises.
+    /// Structured content and text, as the protocol recommends.
     #[default]
     Both,
-    /// Text alone.
+    /// Text only.
     Text,
-    /// Structured content alone.
+    /// Structured content only.
     Structured,
 }
 
-/// How answers are shown, and where those are kept that are shown in part.
+/// Settings for rendering results, and the store of truncated ones.
 #[derive(Clone, Debug)]
 pub struct Results {
     most: Option<usize>,
@@ -65,37 +64,37 @@ pub struct Results {
     workers: Workers,
 }
 
-/// An answer as it is shown.
+/// A rendered result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
-    /// An object.
+    /// The result as an object.
     pub structured: Value,
-    /// The same as compact JSON; a list that is whole stands without its object.
+    /// Compact JSON of the result; a list that is not truncated has no object around it.
     pub text: String,
 }
 
-/// What is known of an answer beside its JSON.
+/// Properties of a result beside its JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// Whether strangers wrote some of it.
+    /// `true` if the result has untrusted content.
     pub untrusted: bool,
-    /// Whether it may hold a secret that is shown only once, which is never kept.
+    /// `true` if the result may hold a one-time secret. Such a result is never stored.
     pub reveals: bool,
 }
 
-/// What a preview says of itself.
+/// Notice in a truncated result.
 #[derive(Serialize)]
 struct Notice {
     /// Size of the whole as compact JSON.
     bytes: usize,
-    /// Names the whole, for this caller and a while.
+    /// Handle of the whole, valid for this caller and a limited time.
     handle: Option<String>,
-    /// Where the same begins as a resource.
+    /// URI under which the result can be read as a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
-    /// How to get at the rest.
+    /// Instructions for reading the rest.
     read: String,
-    /// What is cut, the outermost first.
+    /// Truncated values, the outermost first.
     cut: Vec<Cut>,
 }
 
@@ -106,7 +105,7 @@ impl Default for Results {
 }
 
 impl Results {
-    /// Shows answers in part beyond `most` bytes, if any; keeps the whole in memory for the time `ttl`.
+    /// Truncates results above `most` bytes, if given, and stores the whole in memory for `ttl`.
     pub fn new(most: Option<usize>, content: Content, ttl: Duration) -> Self {
         let most = most.map(|most| most.max(LEAST_BYTES));
         let keep = Arc::new(Keep::new(SealedStore::memory(), ttl));
@@ -118,9 +117,10 @@ impl Results {
         }
     }
 
-    /// The same, with what is kept where all replicas find it, if they share anything, and encrypted there.
+    /// Uses the store that replicas share, encrypted, if there is one.
     pub fn sharing(self, store: &Store, keys: &Arc<Watched<Keyring>>) -> Self {
-        // Memory that is full gives up values. Those of others shall not make room for ours.
+        // A full memory store removes values, and results must not displace the values of other
+        // features.
         let Store::Redis(_) = store else { return self };
         let store = SealedStore::new(store.clone(), keys.clone());
         Self {
@@ -129,30 +129,33 @@ impl Results {
         }
     }
 
-    /// The size beyond which an answer is shown in part, in bytes, if there is one.
+    /// Returns the size above which a result is truncated, in bytes, if there is one.
     pub const fn most(&self) -> Option<usize> {
         self.most
     }
 
-    /// The same, where what is large is worked on by these.
+    /// Sets the workers that process large results.
     #[must_use]
     pub fn with_workers(self, workers: Workers) -> Self {
         Self { workers, ..self }
     }
 
-    /// What an answer carries.
+    /// Returns the parts of a tool result that carry the JSON.
     pub const fn content(&self) -> Content {
         self.content
     }
 
-    /// An answer as it is shown to a caller: whole, or its beginning with a handle for the rest. Either
-    /// way within the bound.
+    /// Renders a result for a caller within the size limit: whole, or truncated with a handle for
+    /// the rest.
     pub async fn bound(&self, principal: &Principal, answer: Value, origin: Origin) -> Shown {
         self.bound_if(principal, answer, origin, std::future::ready(true))
             .await
     }
 
-    /// The same, where the whole is kept only if `may_keep` says so, which is asked if it has to be.
+    /// Renders a result like [`Self::bound`], but stores the whole only if `may_keep` yields
+    /// `true`.
+    ///
+    /// The future is polled only if the result has to be stored.
     pub async fn bound_if(
         &self,
         principal: &Principal,
@@ -165,7 +168,7 @@ impl Results {
                 self.bound_text(principal, answer, text, origin, may_keep)
                     .await
             }
-            // In a box, as most answers need no room for it.
+            // Boxed, so that the small future of most results does not need its space.
             None => Box::pin(self.bound_large(principal, answer, origin, may_keep)).await,
         }
     }
@@ -195,7 +198,7 @@ impl Results {
         }
     }
 
-    /// The same of one that takes long to write, to cut and to drop.
+    /// Renders a result that takes long to serialize, to truncate and to drop.
     async fn bound_large(
         &self,
         principal: &Principal,
@@ -233,7 +236,7 @@ impl Results {
         self.workers.run_to_end(cut).await
     }
 
-    /// Keeps an answer if it may be kept; the notice about it.
+    /// Stores a result if that is permitted, and returns the notice about it.
     async fn keep(
         &self,
         principal: &Principal,
@@ -258,11 +261,12 @@ impl Results {
         }
     }
 
-    /// A part of an answer that is kept for a caller: it is within the bound, and says what is left and
-    /// with which arguments to go on.
+    /// Reads a part of a caller's stored result. The part is within the size limit, and says what
+    /// is left and with which arguments to continue.
     ///
     /// # Errors
-    /// The caller has no such handle, the answer has no such part, or what is kept cannot be reached.
+    /// Returns an error if the caller has no such handle, the result has no such part, or the store
+    /// is unavailable.
     pub async fn read(
         &self,
         principal: &Principal,
@@ -282,20 +286,20 @@ impl Results {
     }
 }
 
-/// An answer with its compact JSON.
+/// A result with its compact JSON.
 struct Whole {
-    /// An object.
+    /// The result as an object.
     structured: Value,
-    /// The answer, which may be no object.
+    /// JSON of the result, which may be no object.
     text: String,
-    /// The size of the object.
+    /// Size of the object as JSON.
     bytes: usize,
 }
 
 impl Whole {
     fn of(answer: Value, text: String) -> Self {
         let is_object = answer.is_object();
-        // The braces and the name come in addition.
+        // Adds the braces and the key around a value that is no object.
         let bytes = text.len() + if is_object { 0 } else { DATA.len() + 5 };
         let structured = if is_object {
             answer
@@ -316,7 +320,7 @@ impl Whole {
         }
     }
 
-    /// The same with the text of the object.
+    /// Makes `text` the JSON of the object.
     fn into_object(self) -> Self {
         let Self {
             structured,
@@ -365,7 +369,7 @@ impl Notice {
     }
 }
 
-/// The beginning of an object, with a notice about it in front.
+/// Truncates an object, and puts a notice in front.
 fn cut_to(most: usize, whole: &Value, mut notice: Notice) -> Value {
     let size = |value: &Value| preview::size(value, most).unwrap_or(most);
     let base = size(&json!({ TRUNCATED: notice }));
@@ -385,7 +389,7 @@ fn cut_to(most: usize, whole: &Value, mut notice: Notice) -> Value {
     let mut shown = JsonMap::new();
     shown.insert(TRUNCATED.to_owned(), json!(notice));
     if let Value::Object(head) = head {
-        // Ours comes first, and stays.
+        // The notice comes first, and is not replaced by a field of that name.
         shown.extend(head.into_iter().filter(|(name, _)| name != TRUNCATED));
     }
     Value::Object(shown)

@@ -1,4 +1,4 @@
-//! Reading a kept answer: any part by JSON Pointer (RFC 6901), a page of it, or a search.
+//! Reading of stored results: any part by JSON Pointer (RFC 6901), a page of it, or a search.
 
 use std::{
     borrow::Cow,
@@ -14,43 +14,45 @@ use super::{
     ResultError,
     preview::{self, Cut},
 };
-/// Bound on the matches that are told of at once.
+/// Maximum number of matches per page.
 const MOST_MATCHES: usize = 50;
-/// How many characters are shown on either side of a match.
+/// Number of characters shown on either side of a match.
 const AROUND: usize = 60;
-/// Bound on the time of a search.
+/// Maximum duration of a search.
 const MAX_SEARCH: Duration = Duration::from_secs(2);
-/// After how many values the time is looked at.
+/// Number of values between two checks of the deadline.
 const CHECK_EVERY: usize = 1_024;
-/// How many keys an error names.
+/// Maximum number of keys that an error names.
 const MOST_KEYS: usize = 20;
-/// How many characters of a key or a pointer an error repeats.
+/// Maximum number of characters of a key or a pointer that an error repeats.
 const MOST_CHARACTERS: usize = 200;
 
-/// Which part of a kept answer to read.
+/// Selects the part of a stored result to read.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// A JSON Pointer, such as `/data/0/name`; empty for the whole.
+    /// JSON Pointer, such as `/data/0/name`; empty for the whole.
     pub pointer: String,
-    /// How many items, entries, characters or matches to pass over.
+    /// Number of items, entries, characters or matches to skip.
     pub offset: usize,
-    /// How many to return at most; as many as there is room for otherwise.
+    /// Maximum number to return; limited by size alone if absent.
     pub limit: Option<usize>,
-    /// Look for this in names and values below the pointer, whatever their case.
+    /// Text to search for in names and values below the pointer, ignoring case.
     pub search: Option<String>,
 }
 
-/// A part of a kept answer.
+/// A part of a stored result.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// `data` with `kind`, `total`, `offset`, `returned` and `next` (the arguments that go on; null at
-    /// the end); `cut` if an item has no room as a whole. With a search, `matches` instead of `data`.
+    /// `data` with `kind`, `total`, `offset`, `returned` and `next`.
+    ///
+    /// `next` holds the arguments that continue, or null at the end. `cut` is present if an item is
+    /// too large to return whole. A search returns `matches` instead of `data`.
     pub value: Value,
-    /// Whether strangers wrote some of the answer.
+    /// `true` if the result has untrusted content.
     pub untrusted: bool,
 }
 
-/// A page and what is around it.
+/// A page with its position and the arguments to continue.
 #[derive(Serialize)]
 struct Page<'a> {
     kind: &'static str,
@@ -66,7 +68,7 @@ struct Page<'a> {
     data: Option<Value>,
 }
 
-/// The arguments that go on.
+/// Arguments that continue after a page.
 #[derive(Clone, Serialize)]
 struct Next<'a> {
     handle: &'a str,
@@ -78,10 +80,11 @@ struct Next<'a> {
     search: Option<&'a str>,
 }
 
-/// The part that is asked for, within `most` bytes.
+/// Reads the requested part in at most `most` bytes.
 ///
 /// # Errors
-/// There is no such part.
+/// Returns [`ResultError::NoSuchPart`] if the pointer leads nowhere, and [`ResultError::TooLong`]
+/// if a search exceeds its time limit.
 pub(super) fn read(
     whole: &Value,
     handle: &str,
@@ -116,7 +119,7 @@ pub(super) fn read(
         kind,
         total,
         offset: *offset,
-        // The longest, until it is known.
+        // The longest number, until the real one is known.
         returned: usize::MAX,
         next: Some(next),
         cut: Vec::new(),
@@ -124,7 +127,7 @@ pub(super) fn read(
         data: Some(Value::Null),
     };
     let frame = preview::size(&page, most).unwrap_or(most);
-    // Some for what is cut, beyond what goes in.
+    // An eighth is left for the truncation notes, beside the data.
     let mut room = Room {
         left: most.saturating_sub(frame + most / 8),
         at_all: limit.unwrap_or(usize::MAX).max(1),
@@ -151,7 +154,7 @@ pub(super) fn read(
             Value::Array(items) => room.items(items, *offset, pointer, &mut page.cut),
             Value::Object(map) => room.entries(map, *offset, pointer, &mut page.cut),
             Value::String(text) => room.characters(text, *offset),
-            // Numbers, and what is smaller: there is always room.
+            // Numbers and smaller values always fit.
             scalar if *offset == 0 => (scalar.clone(), 1),
             _ => (Value::Null, 0),
         };
@@ -163,21 +166,21 @@ pub(super) fn read(
     if let Some(next) = &mut page.next {
         next.offset = end;
     }
-    // Less to tell of cuts rather than too much in all.
+    // Truncation notes are dropped if the page would be too large.
     while !page.cut.is_empty() && preview::size(&page, most).is_none() {
         page.cut.pop();
     }
     Ok(json!(page))
 }
 
-/// What a page may still take.
+/// Space left on a page, in bytes and in entries.
 struct Room {
     left: usize,
     at_all: usize,
 }
 
 impl Room {
-    /// Takes it, if it fits with a comma.
+    /// Reserves space for a value and a comma. Returns `false` if it does not fit.
     fn takes(&mut self, bytes: Option<usize>) -> bool {
         let left = bytes.and_then(|bytes| self.left.checked_sub(bytes + 1));
         if let (Some(left), Some(at_all)) = (left, self.at_all.checked_sub(1)) {
@@ -187,7 +190,7 @@ impl Room {
         false
     }
 
-    /// A page of a list. An item that would fit on no page comes cut, by itself.
+    /// Takes a page of a list. An item that fits on no page is returned truncated and alone.
     fn items(
         &mut self,
         all: &[Value],
@@ -210,7 +213,7 @@ impl Room {
         (kept.into(), returned)
     }
 
-    /// A page of an object's entries, in their order.
+    /// Takes a page of an object's entries, in their order.
     fn entries(
         &mut self,
         all: &JsonMap,
@@ -260,7 +263,8 @@ impl Room {
         (rest.get(..end).unwrap_or_default().into(), returned)
     }
 
-    /// What there is room for; null if that is nothing, so that reading goes on.
+    /// Truncates a value to the space left. Returns null if nothing fits, so that reading can
+    /// continue.
     fn beginning(&self, value: &Value, at: &str, cut: &mut Vec<Cut>) -> Value {
         match preview::head(value, self.left, at, cut) {
             Some((part, _)) => part,
@@ -276,21 +280,21 @@ impl Room {
     }
 }
 
-/// A search, in the order of the document.
+/// A search in document order.
 struct Found<'a> {
     words: Words,
     total: usize,
     offset: usize,
     matches: Vec<Value>,
     room: Room,
-    /// The way to the value that is looked at, from where the search began.
+    /// Path of the current value, from where the search began.
     path: Vec<Step<'a>>,
-    /// How many values were looked at.
+    /// Number of values visited.
     looked_at: usize,
     until: Instant,
 }
 
-/// One step down in a document.
+/// A step down in a document.
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Item(usize),
@@ -298,7 +302,7 @@ enum Step<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// Looks through a value that stands at `start`.
+    /// Searches a value at the pointer `start`.
     fn look(&mut self, value: &'a Value, start: &str) -> Result<(), ResultError> {
         match value {
             Value::Array(items) => {
@@ -316,7 +320,7 @@ impl<'a> Found<'a> {
                             self.weigh(name, start, None)?;
                             self.look(value, start)?;
                         }
-                        // One match for both.
+                        // Name and value count as one match.
                         scalar => self.weigh(name, start, Some(scalar))?,
                     }
                     self.path.pop();
@@ -365,12 +369,12 @@ impl<'a> Found<'a> {
             self.matches
                 .push(part.map_or(Value::Null, |(part, _)| part));
         }
-        // Those that come after it are for the next page, too.
+        // Later matches belong to the next page, even smaller ones.
         self.room.at_all = 0;
         Ok(())
     }
 
-    /// Where the value is that is looked at.
+    /// Returns the pointer to the current value.
     fn pointer(&self, start: &str) -> String {
         let mut pointer = start.to_owned();
         for step in &self.path {
@@ -383,12 +387,12 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What is searched for, whatever its case.
+/// A text to search for, ignoring case.
 struct Words {
-    /// In lower case.
+    /// Text in lower case.
     lower: String,
     characters: usize,
-    /// Finds the same in a text of ASCII, in time that grows with the text alone.
+    /// Matcher for ASCII texts, whose time grows with the length of the text only.
     ascii: Option<AhoCorasick>,
 }
 
@@ -409,19 +413,21 @@ impl Words {
         }
     }
 
-    /// How many characters stand before the first match in a text.
+    /// Returns the number of characters before the first match.
     fn find(&self, text: &str) -> Option<usize> {
         if text.is_ascii() {
             return Some(self.ascii.as_ref()?.find(text)?.start());
         }
         let lower = text.to_lowercase();
         let at = lower.find(&self.lower)?;
-        // Lower case may be longer or shorter: characters are about the same, bytes are not.
+        // Lower case may change lengths: the number of characters is about the same, that of bytes
+        // is not.
         Some(lower.get(..at)?.chars().count())
     }
 }
 
-/// Says what there is where the pointer still leads somewhere.
+/// Builds the error for a pointer that leads nowhere, with a hint from the deepest value that
+/// exists.
 fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
     let short = |text: &str| text.chars().take(MOST_CHARACTERS).collect::<String>();
     let told = |near: String| ResultError::NoSuchPart {
@@ -463,7 +469,7 @@ fn no_such_part(whole: &Value, pointer: &str) -> ResultError {
     })
 }
 
-/// A name as it stands in a pointer.
+/// Escapes a name for a JSON Pointer.
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -1,4 +1,4 @@
-//! The beginning of a value that is too large: the same shape, with as much in it as there is room for.
+//! Previews of large values: the same shape, with as much content as fits.
 
 use std::io;
 
@@ -6,21 +6,21 @@ use portkey_operation::JsonMap;
 use serde::Serialize;
 use serde_json::Value;
 
-/// What of a large value in an object is shown at least, in bytes, while there is room for anything.
+/// Minimum that is shown of a large value in an object, in bytes, as long as anything fits.
 const LEAST: usize = 160;
 
-/// Something of which only the beginning is shown.
+/// A value of which only the beginning is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Cut {
-    /// Where, as a JSON Pointer (RFC 6901).
+    /// JSON Pointer to the value (RFC 6901).
     pub(super) pointer: String,
-    /// How many items, entries or characters are shown.
+    /// Number of items, entries or characters shown.
     pub(super) returned: usize,
-    /// How many there are.
+    /// Number of items, entries or characters in all.
     pub(super) of: usize,
 }
 
-/// Counts bytes up to a bound.
+/// Counts bytes up to a limit.
 struct Count {
     left: usize,
 }
@@ -37,7 +37,7 @@ impl io::Write for Count {
     }
 }
 
-/// Collects bytes up to a bound.
+/// Collects bytes up to a limit.
 struct Text {
     bytes: Vec<u8>,
     most: usize,
@@ -61,14 +61,14 @@ impl io::Write for Text {
     }
 }
 
-/// The size of a value as compact JSON in bytes, if it is no more than `most`.
+/// Returns the size of a value as compact JSON; `None` if it exceeds `most` bytes.
 pub(super) fn size(value: &impl Serialize, most: usize) -> Option<usize> {
     let mut count = Count { left: most };
     serde_json::to_writer(&mut count, value).ok()?;
     Some(most - count.left)
 }
 
-/// A value as compact JSON, if that is no more than `most` bytes.
+/// Returns a value as compact JSON; `None` if it exceeds `most` bytes.
 pub(super) fn text(value: &Value, most: usize) -> Option<String> {
     let mut text = Text {
         bytes: Vec::with_capacity(128),
@@ -78,8 +78,10 @@ pub(super) fn text(value: &Value, most: usize) -> Option<String> {
     String::from_utf8(text.bytes).ok()
 }
 
-/// As much of a value as `room` bytes hold, and how many it takes; notes what is cut, the outermost
-/// first. None if not even the outermost has room.
+/// Truncates a value to the available bytes, and returns it with its size.
+///
+/// Records truncated values in `cuts`, the outermost first. Returns `None` if not even the
+/// outermost fits.
 pub(super) fn head(
     value: &Value,
     room: usize,
@@ -97,7 +99,7 @@ pub(super) fn head(
     }
 }
 
-/// Whole items, as far as they fit; of the first one its beginning if it does not.
+/// Takes whole items as far as they fit. If the first does not fit, takes its beginning.
 fn list(
     items: &[Value],
     room: usize,
@@ -127,7 +129,7 @@ fn list(
     (used <= room).then_some((Value::Array(kept), used))
 }
 
-/// The first entries: small ones whole, while large ones share what these leave.
+/// Takes the first entries. Small ones stay whole, and large ones share the space left.
 fn object(
     map: &JsonMap,
     room: usize,
@@ -135,7 +137,7 @@ fn object(
     cuts: &mut Vec<Cut>,
 ) -> Option<(Value, usize)> {
     let left = room.checked_sub(2)?;
-    // What each takes: its name with colon and comma, and its value, if that is within the room.
+    // Size of each entry: its name with colon and comma, and its value if that fits.
     let needs = map
         .iter()
         .map(|(name, value)| (quoted(name) + 2, size(value, left)));
@@ -159,14 +161,14 @@ fn object(
         used += frame + size;
         kept.insert(name.clone(), part);
     }
-    // Behind the last entry comes no comma.
+    // The last entry has no comma.
     used -= usize::from(!kept.is_empty());
     note(cuts, place, pointer, kept.len(), map.len());
     Some((Value::Object(kept), used))
 }
 
-/// How much each may take of what there is: what it needs, or an equal share of what those that need
-/// less leave.
+/// Divides the space: each entry gets what it needs, or an equal share of what smaller entries
+/// leave.
 fn shares(needs: &[(usize, Option<usize>)], mut left: usize) -> Vec<usize> {
     let need = |(frame, size): &(usize, Option<usize>)| size.map(|size| frame + size);
     let mut order: Vec<(usize, usize)> = needs
@@ -187,11 +189,11 @@ fn shares(needs: &[(usize, Option<usize>)], mut left: usize) -> Vec<usize> {
     shares
 }
 
-/// The first characters, and how many more there are.
+/// Takes the first characters, and appends the number of omitted ones.
 fn string(text: &str, room: usize, pointer: &str, cuts: &mut Vec<Cut>) -> Option<(Value, usize)> {
     let of = text.chars().count();
     let mark = |more: usize| format!("… ({more} more characters)");
-    // The mark for the whole is the longest.
+    // The mark with the full count is the longest.
     let left = room.checked_sub(2 + mark(of).len())?;
     let (end, returned) = fitting(text, left);
     let (start, _) = text.split_at_checked(end)?;
@@ -205,8 +207,8 @@ fn string(text: &str, room: usize, pointer: &str, cuts: &mut Vec<Cut>) -> Option
     Some((shown.into(), used))
 }
 
-/// How many bytes of a text, and how many characters, take no more than `room` bytes in JSON, quotes
-/// apart.
+/// Returns how many bytes and characters of a text fit into the available bytes of JSON, quotes
+/// excluded.
 pub(super) fn fitting(text: &str, room: usize) -> (usize, usize) {
     let (mut used, mut characters) = (0, 0);
     for (at, c) in text.char_indices() {
@@ -219,12 +221,12 @@ pub(super) fn fitting(text: &str, room: usize) -> (usize, usize) {
     (text.len(), characters)
 }
 
-/// What a text takes as JSON.
+/// Returns the size of a text as JSON with its quotes, in bytes.
 fn quoted(text: &str) -> usize {
     text.chars().map(escaped).sum::<usize>() + 2
 }
 
-/// What a character takes in a text in JSON.
+/// Returns the size of a character in a JSON text, in bytes.
 const fn escaped(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

@@ -1,19 +1,20 @@
-//! A projection: of each item the fields that were asked for.
+//! Projection: reduces each item to the requested fields.
 
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
-/// Bound on the names that one call asks for: each is looked for in all items.
+/// Maximum number of names per call: each is looked up in all items.
 pub(super) const MAX_FIELDS: usize = 100;
-/// Bound on a name, in bytes.
+/// Maximum size of a name, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
-/// Names of fields, with dots into objects. A list on the way means each of its items.
+/// Selected field names, with dots into objects. A list on the path stands for each of its items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields(Vec<String>);
 
 impl Fields {
-    /// The names, of a list of texts or of one text with commas; none where they are no names, or too many.
+    /// Parses a list of texts, or a text with commas. Returns `None` for other values, and for too
+    /// many or too long names.
     pub(super) fn parse(value: &Value) -> Option<Self> {
         let names: Vec<String> = match value {
             Value::Null => Vec::new(),
@@ -43,17 +44,17 @@ impl Fields {
         &self.0
     }
 
-    /// What is left of an item.
+    /// Returns the selected fields of an item.
     pub(super) fn of(&self, item: &Value) -> Value {
         if self.is_empty() {
             return item.clone();
         }
         let paths: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        // What has no fields is a field by itself, as names in a list of names are.
+        // An item without fields is returned as it is, such as a name in a list of names.
         project(item, &paths).unwrap_or_else(|| item.clone())
     }
 
-    /// The names that none of the items has.
+    /// Returns the names that no item has.
     pub(super) fn absent(&self, items: &[Value]) -> Vec<&str> {
         let names = self.0.iter().map(String::as_str);
         names
@@ -62,7 +63,7 @@ impl Fields {
     }
 }
 
-/// None where a value has no fields at all.
+/// Returns the selected fields of a value; `None` if it has no fields at all.
 fn project(value: &Value, paths: &[&str]) -> Option<Value> {
     match value {
         Value::Array(items) => Some(
@@ -103,7 +104,7 @@ fn has(value: &Value, path: &str) -> bool {
     }
 }
 
-/// What a path goes on with below a name.
+/// Returns the rest of a path below a name; `None` if the path does not lead there.
 fn below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     path.strip_prefix(name)?.strip_prefix('.')
 }

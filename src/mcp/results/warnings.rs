@@ -1,25 +1,25 @@
-//! Puts warnings of this server into an answer.
+//! Adds this server's warnings to a result.
 
 use portkey_operation::JsonMap;
 use serde_json::{Value, json};
 
 use super::DATA;
-/// Where warnings stand in an answer.
+/// Key of the warnings in a result.
 pub const WARNINGS: &str = "warnings";
-/// Where they stand if the upstream has a field of that name that is no list of texts.
+/// Key of the warnings if the upstream has a field `warnings` that is no list of texts.
 const OWN_WARNINGS: &str = "portkey_mcp_warnings";
 
-/// Where an answer says which times were meant.
+/// Key of the times that relative times were resolved to.
 const RESOLVED_TIMES: &str = "resolved_times";
 
-/// Adds warnings to an answer, as a list of texts under `warnings`, in front of the other fields.
+/// Adds warnings to a result, as a list of texts under `warnings`, in front of the other fields.
 ///
-/// - Without warnings the answer stays as it is.
-/// - A list of texts that is there already is continued: earlier warnings and those of an upstream stay. A
-///   text is listed once.
-/// - An upstream's `warnings` of any other form is left alone, and ours stand under
+/// - Without warnings the result is not changed.
+/// - An existing list of texts is extended: earlier warnings and those of an upstream stay. A text
+///   is listed once.
+/// - An upstream's `warnings` of any other form stays, and ours are put under
 ///   `portkey_mcp_warnings`.
-/// - An answer that is no object is put under `data`, as lists are.
+/// - A result that is no object is put under `data`, as lists are.
 pub fn add_warnings(answer: Value, warnings: Vec<String>) -> Value {
     if warnings.is_empty() {
         return answer;
@@ -46,8 +46,8 @@ pub fn add_warnings(answer: Value, warnings: Vec<String>) -> Value {
     Value::Object(answer)
 }
 
-/// Adds what is to be said of a call beside its answer: warnings about its arguments, and under
-/// `resolved_times` the times that were not written as RFC 3339.
+/// Adds the notes about a call to its result: warnings about its arguments, and under
+/// `resolved_times` the times that were not given as RFC 3339.
 pub fn annotate(answer: Value, warnings: Vec<String>, times: Vec<(String, String)>) -> Value {
     let answer = add_warnings(answer, warnings);
     if times.is_empty() {
