@@ -1,8 +1,10 @@
-//! Finding operations by what people call them.
+//! Search for operations by the terms that people use.
 //!
-//! BM25 over several fields (BM25F): a term counts by the weight of the field it stands in, less in a long
-//! field, less the more operations have it. It is ours because the crates for it either know a single
-//! field without weights or bring a trie and a tokenizer that take more memory than all the texts.
+//! Uses BM25 over several fields (BM25F). A term counts by the weight of its field, less in a long
+//! field, and less the more operations have it.
+//!
+//! Written here because the available crates do not fit. They either support a single field without
+//! weights, or bring a trie and a tokenizer that need more memory than all the texts.
 
 mod words;
 
@@ -11,19 +13,19 @@ use std::{collections::BTreeMap, ops::Range};
 use portkey_api::catalog::Entry;
 use portkey_operation::{Effect, Operation, Published};
 
-/// How soon further occurrences of a term stop to count.
+/// Saturation of the term frequency: the lower, the sooner further occurrences stop to count.
 const K1: f32 = 1.2;
 
-/// What a verb is worth to operations that do as it says.
+/// Score that a verb in the query adds to operations of its kind.
 const VERB: f32 = 2.0;
 
-/// What a noun in the plural is worth to operations that list.
+/// Score that a plural noun in the query adds to operations that list.
 const PLURAL: f32 = 0.6;
 
-/// What is left of a term's score where it was not quite what was written.
+/// Factor for the score of a term that matches only approximately.
 const NEAR: f32 = 0.7;
 
-/// One text of an operation: what it is worth, how far length counts against it, and how to get it.
+/// An indexed text of an operation: its weight, the effect of its length, and its accessor.
 struct Field {
     weight: f32,
     b: f32,
@@ -56,7 +58,7 @@ const FIELDS: [Field; 7] = [
         b: 0.5,
         text: |entry, _| entry.domain.about.to_owned(),
     },
-    // Its first two sentences say what it does, the rest on what conditions.
+    // The first two sentences say what the operation does, the rest under which conditions.
     Field {
         weight: 1.0,
         b: 0.75,
@@ -87,7 +89,7 @@ fn parameters(published: &Published) -> Vec<&str> {
         .collect()
 }
 
-/// What an operation does, as far as a verb tells it.
+/// Kind of an operation, as a verb expresses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     List,
@@ -109,16 +111,16 @@ impl Kind {
     }
 }
 
-/// An operation that was found.
+/// An operation that matches a query.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    /// The operation.
+    /// The operation that matches.
     pub operation: &'static Operation,
-    /// How well it fits; only good for comparing hits of one search.
+    /// Relevance; comparable only between hits of one search.
     pub score: f32,
 }
 
-/// A term, who has it, and of which kinds of operation it is the verb.
+/// A term, the operations that have it, and the kinds of operation that it is a verb for.
 #[derive(Debug)]
 struct Term {
     word: Box<str>,
@@ -126,23 +128,24 @@ struct Term {
     kinds: Vec<Kind>,
 }
 
-/// What operations can be found by. Built once, in some milliseconds; takes about 100 kB for all.
+/// Search index of operations. Built once in a few milliseconds; takes about 100 kB for all
+/// operations.
 #[derive(Debug)]
 pub struct Index {
     operations: Vec<&'static Operation>,
-    /// In the order of words.
+    /// Terms, sorted by word.
     terms: Vec<Term>,
-    /// For each term in turn, its operations and what it is worth to each.
+    /// Operations of each term in turn, with the score of the term for each.
     postings: Vec<(u16, f32)>,
 }
 
 impl Index {
-    /// The index of these operations.
+    /// Builds the index of these operations.
     pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
         let (mut operations, mut texts) = (Vec::new(), Vec::new());
         for entry in entries {
             operations.push(entry.operation);
-            // No more than a glance: where few tools are listed, few schemas are needed.
+            // Only a glance at each, because few schemas are needed if few tools are listed.
             texts.push(entry.glance(|published| {
                 FIELDS.map(|field| words::of(&(field.text)(entry, published)))
             }));
@@ -196,9 +199,10 @@ impl Index {
         }
     }
 
-    /// The operations that fit the words best, at most `most`, the best first; where two fit alike, in
-    /// the order of names. Words that mean nothing find nothing. To show a caller only what it may see, ask
-    /// for all (`usize::MAX`), filter, then take.
+    /// Returns at most `most` operations that match the query, the best first. Equal scores are
+    /// ordered by name, and a query without known terms finds nothing.
+    ///
+    /// To respect what a caller may see, request all hits (`usize::MAX`), filter, then take.
     pub fn find(&self, words: &str, most: usize) -> Vec<Hit> {
         let mut scores = vec![0.0; self.operations.len()];
         let mut kinds: Vec<(Kind, f32)> = Vec::new();
@@ -230,7 +234,7 @@ impl Index {
                 }
             }
         }
-        // A verb counts once, however often it is said.
+        // A verb counts once, however often the query has it.
         let verb = |operation: &Operation| {
             let of = kinds
                 .iter()
@@ -262,8 +266,10 @@ impl Index {
         self.terms.get(at)
     }
 
-    /// What a word that nobody has may stand for: terms a slip of the pen away, else those it begins or
-    /// that begin it. The first letter is taken to be right, so that few are compared.
+    /// Returns the terms that an unknown word may stand for.
+    ///
+    /// These are terms with few typing errors, else those that begin with the word or that it
+    /// begins with. The first letter is assumed to be correct, so that few terms are compared.
     fn near(&self, word: &str) -> Vec<&Term> {
         let Some(first) = word
             .chars()

@@ -1,8 +1,8 @@
-//! Texts as the terms they are found by.
+//! Splitting of texts into search terms.
 
 use super::Kind;
 
-/// What a verb or a question asks for, in English and German, written without umlauts.
+/// Verbs and question words for each kind of operation, in English and German, without umlauts.
 const VERBS: [(Kind, &str); 5] = [
     (
         Kind::List,
@@ -29,27 +29,27 @@ const VERBS: [(Kind, &str); 5] = [
     ),
 ];
 
-/// Of more words than this, the first are looked for.
+/// Maximum number of words of a query that are used, from its beginning.
 const MOST: usize = 32;
 
-/// Each verb as a term.
+/// Returns each verb as a term.
 pub(super) fn verbs() -> impl Iterator<Item = (String, Kind)> {
     VERBS
         .iter()
         .flat_map(|(kind, verbs)| verbs.split(' ').map(|verb| (stem(verb), *kind)))
 }
 
-/// A word that is looked for.
+/// A term of a query.
 pub(super) struct Asked {
-    /// The term.
+    /// Normalized word.
     pub(super) word: String,
-    /// Whether it says little by itself.
+    /// `true` if the word means little by itself.
     pub(super) is_small: bool,
-    /// Whether it names several things.
+    /// `true` if the word is a plural.
     pub(super) is_plural: bool,
 }
 
-/// The terms of an operation's text.
+/// Returns the terms of an operation's text.
 pub(super) fn of(text: &str) -> Vec<String> {
     split(text)
         .filter(|word| !is_small(word))
@@ -57,7 +57,9 @@ pub(super) fn of(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The words of a search, each once; two that are one word for us, such as "guard rail", as that one.
+/// Returns the terms of a query, each once.
+///
+/// Two words that form one known term, such as "guard rail", are joined.
 pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
     let words: Vec<_> = split(text).take(MOST).collect();
     let (mut words, mut asked) = (words.into_iter().peekable(), Vec::<Asked>::new());
@@ -81,8 +83,10 @@ pub(super) fn asked(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Asked> {
     asked
 }
 
-/// Lower-case words without accents. Digits stay with their word, as in `gpt4` or `p99`; a name such as
-/// `OpenAI` is one word, and each of its parts beside that.
+/// Splits a text into lower-case words without accents.
+///
+/// Digits stay with their word, as in `gpt4` or `p99`. A name such as `OpenAI` is one word, and
+/// each of its parts is another.
 fn split(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
@@ -119,8 +123,10 @@ fn fold(word: &str) -> String {
     folded
 }
 
-/// An English word without its ending. It only has to treat the forms of one word alike, and to leave
-/// German ones apart, so it is far less than Porter's.
+/// Removes the ending of an English word.
+///
+/// This does far less than Porter's stemmer: it only has to unify the forms of one word and leave
+/// German words distinct.
 fn stem(word: &str) -> String {
     if word.len() < 4 || word.bytes().all(|byte| byte.is_ascii_digit()) {
         return word.to_owned();
@@ -137,7 +143,7 @@ fn stem(word: &str) -> String {
     } else if word.ends_with('s') && !["ss", "us", "is"].iter().any(|end| word.ends_with(end)) {
         stem.pop();
     }
-    // A noun here, and not what `set` means.
+    // A noun here, unrelated to the verb `set`.
     if stem == "setting" {
         return stem;
     }
@@ -162,7 +168,8 @@ fn stem(word: &str) -> String {
     stem
 }
 
-/// Whether a word says nothing about which operation is meant; questions may still say of which kind.
+/// Returns `true` if a word does not tell operations apart. A question word may still tell their
+/// kind.
 fn is_small(word: &str) -> bool {
     matches!(
         word,

@@ -1,4 +1,4 @@
-//! What clients are shown of the operations: each as a tool of its own, or a few tools that reach them all.
+//! Surfaces: operations shown as one tool each, or by a few built-in tools that call them all.
 
 mod own;
 
@@ -6,7 +6,7 @@ use portkey_operation::Effect;
 
 pub use self::own::{Does, OwnTool, named, tools};
 
-/// The operations that a task most often begins with.
+/// Operations with which tasks most often begin.
 const CORE: &[&str] = &[
     "get-config",
     "get-integration",
@@ -20,29 +20,31 @@ const CORE: &[&str] = &[
     "list-users",
 ];
 
-/// Whether a tool is one of the few to have in view at all times; all of our own are.
+/// Returns `true` for the few tools that should always be loaded, which include all built-in ones.
 pub fn is_core(name: &str) -> bool {
     CORE.contains(&name) || named(name).is_some()
 }
 
-/// How operations are shown. Whichever it is, every operation on offer can be called by its own name.
+/// Form in which operations are shown. On either surface, every operation on offer can be called by
+/// its own name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Surface {
-    /// Each as a tool of its own.
+    /// One tool per operation.
     #[default]
     Operations,
-    /// By a few tools that find, describe and call them, for a fraction of what a full list costs a client.
+    /// A few tools that find, describe and call operations, at a fraction of the cost of a full
+    /// list to a client.
     Compact,
 }
 
 impl Surface {
-    /// Whether operations are listed.
+    /// Returns `true` if operations are listed.
     pub const fn lists_operations(self) -> bool {
         matches!(self, Self::Operations)
     }
 
-    /// The tools of ours that it lists, in the order of names, where operations of these effects can be
-    /// called.
+    /// Returns the built-in tools of the surface, sorted by name. `reaches` tells for an effect
+    /// whether operations of that effect can be called.
     pub fn own(self, reaches: impl Fn(Effect) -> bool) -> impl Iterator<Item = &'static OwnTool> {
         tools().iter().filter(move |tool| match tool.does {
             Does::ReadResult | Does::WhoAmI => true,

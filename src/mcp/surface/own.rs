@@ -1,7 +1,7 @@
-//! The tools that are no operations: they find, describe and call operations, and say who calls.
+//! Built-in tools, which find, describe and call operations, and describe the caller.
 //!
-//! Each is declared like an operation, so that schema, hints and the check of arguments come from one place.
-//! None is ever laid out on the wire.
+//! Each is declared like an operation, so that schema, hints and validation have one source. None
+//! is ever sent upstream.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -11,41 +11,41 @@ use portkey_operation::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// One of our own tools.
+/// A built-in tool.
 #[derive(Debug)]
 pub struct OwnTool {
-    /// What it does.
+    /// Action of the tool.
     pub does: Does,
-    /// Its declaration.
+    /// Declaration without a schema.
     pub operation: &'static Operation,
-    /// The same with its schema.
+    /// Declaration with its schema.
     pub published: Published,
 }
 
 impl OwnTool {
-    /// Its declaration as an operator wants it presented.
+    /// Returns the declaration in the operator's presentation.
     pub fn presented(&self, presentation: &Presentation) -> Published {
         Published::presented(self.operation.clone(), presentation)
     }
 }
 
-/// What a tool of ours does.
+/// Action of a built-in tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Does {
-    /// Finds operations by what they are for.
+    /// Finds operations by their purpose.
     Search,
-    /// Says what an operation takes.
+    /// Returns the description and the schema of an operation.
     Describe,
-    /// Calls an operation that has this effect, and no other.
+    /// Calls an operation of this effect, and of no other.
     Execute(Effect),
-    /// Reads on in an answer that was too large to show.
+    /// Reads a truncated result.
     ReadResult,
-    /// Says who calls, and what the key may do.
+    /// Returns the caller and the permissions of its key.
     WhoAmI,
 }
 
-/// What they are, in the order of names. The hints of those that call operations are what any of these may
-/// do.
+/// All built-in tools, sorted by name. The hints of those that call operations cover every
+/// operation they may call.
 static TOOLS: &[(Operation, Does)] = &[
     (
         post::<Execute>("create-operation", "/").destructive().open_world().about(
@@ -158,7 +158,7 @@ struct ReadResult {
 #[derive(Deserialize, JsonSchema)]
 struct WhoAmI {}
 
-/// All of them, in the order of names.
+/// Returns all built-in tools, sorted by name.
 pub fn tools() -> &'static [OwnTool] {
     static MADE: LazyLock<Vec<OwnTool>> = LazyLock::new(|| {
         let made = TOOLS.iter().map(|(operation, does)| OwnTool {
@@ -171,13 +171,13 @@ pub fn tools() -> &'static [OwnTool] {
     &MADE
 }
 
-/// The one of this name, with hyphens or underscores.
+/// Finds a built-in tool by name, with hyphens or underscores.
 pub fn named(name: &str) -> Option<&'static OwnTool> {
     let name = match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
         false => Cow::Borrowed(name),
     };
-    // Most calls are of operations: no schema is built to find that out.
+    // Most calls name operations, so no schema is built for this check.
     tools().get(
         TOOLS
             .iter()
