@@ -1,7 +1,8 @@
-//! What an identifier can be: asked of the list it stands in, as whoever completes it, and kept for a moment.
+//! Completion of identifiers from the list that contains them, fetched as the caller and cached
+//! briefly.
 //!
-//! Clients ask with every key that is pressed. So that a list fails as well is kept, and a list that is asked for
-//! already is not asked for once more.
+//! Clients request a completion with every key press. A failed list is therefore cached too, and a
+//! list that is already being fetched is not fetched a second time.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,33 +20,34 @@ use crate::{
     pipeline::{Call, Dispatcher, Record},
 };
 
-/// How long what was listed is kept.
+/// Lifetime of the cached candidates of a list.
 pub(crate) const KEPT: Duration = Duration::from_secs(30);
-/// How long it is kept that a list does not answer, or not to this caller.
+/// Lifetime of a cached failure: the list gave no result, or none to this caller.
 const KEPT_FAILURE: Duration = Duration::from_secs(10);
-/// Bound on the lists that are asked for at once.
+/// Maximum number of lists fetched concurrently.
 const MAX_RUNNING: usize = 64;
-/// Bound on those of one caller: there are more only where it makes up workspaces.
+/// Maximum number of lists fetched concurrently for one caller. Only a caller that makes up
+/// workspaces needs more.
 const MAX_RUNNING_PER_CALLER: usize = 4;
-/// Bound on what is kept, in bytes of names and values.
+/// Maximum size of the cache, in bytes of names and values.
 pub(crate) const MAX_BYTES: usize = 4 << 20;
-/// Bound on a page; the smallest that any list has (quirks.md §4.6).
+/// Page size to request: the smallest maximum that any Portkey list has.
 const PAGE: usize = 100;
-/// Bound on the pages that are read of a list.
+/// Maximum number of pages read from one list.
 const MOST_PAGES: usize = 5;
-/// Bound on a value or a name, in bytes: longer ones are no identifiers (quirks.md §5.6).
+/// Maximum size of a value or a name, in bytes. Portkey's identifiers are not longer.
 const LONGEST: usize = 255;
-/// What the argument for a workspace is called, in tools and in prompts.
+/// Names of the argument for a workspace, in tools and in prompts.
 const WORKSPACE: [&str; 3] = ["workspace_id", "workspace", "workspace_slug"];
 
-/// Completes identifiers; cheap to clone, and clones share what they keep.
+/// Completes identifiers. Cheap to clone; clones share their cache.
 #[derive(Clone, Debug)]
 pub struct Completer {
     kept: Cache<Key, Listed>,
     running: SingleFlight<Key, Candidates>,
 }
 
-/// What a list has; none where it does not answer.
+/// Candidates of a list; `None` if the list gave no result.
 type Candidates = Option<Arc<[Candidate]>>;
 
 #[derive(Clone, Debug)]
@@ -54,7 +56,8 @@ struct Listed {
     until: Instant,
 }
 
-/// Whose list, which, and under which policies: nobody gets to see what another may.
+/// Key of a cached list: caller, list, workspace and policies. No caller is shown what only another
+/// may read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     caller: Arc<str>,
@@ -63,23 +66,23 @@ struct Key {
     policies: String,
 }
 
-/// An identifier, and what people call what it names.
+/// An identifier and the display name of the entity that it identifies.
 #[derive(Clone, Debug)]
 struct Candidate {
     value: String,
     name: String,
 }
 
-/// Who completes something, and what is known beside it.
+/// The caller of a completion and the state of its request.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
-    /// Carries out the call of the list.
+    /// Dispatcher that makes the list call.
     pub dispatcher: &'a Arc<Dispatcher>,
-    /// Who asks.
+    /// Caller that requests the completion.
     pub principal: &'a Principal,
-    /// How the request came.
+    /// Information about the request.
     pub arrival: &'a Arrival,
-    /// The arguments that are filled in already.
+    /// Values of the arguments that are filled in already.
     pub chosen: &'a HashMap<String, String>,
 }
 
@@ -104,20 +107,21 @@ impl Default for Completer {
 }
 
 impl Completer {
-    /// The identifiers of a domain's things that fit what is typed. Whatever goes wrong leaves none: a
-    /// completion is a help and no answer.
+    /// Returns the identifiers of a domain's entities that match the typed text.
+    ///
+    /// A failure yields no identifiers and no error: a completion is only a help.
     pub async fn things(&self, asker: Asker<'_>, domain: &str, typed: &str) -> Vec<String> {
         let catalog = asker.dispatcher.catalog();
         let kinds = Kind::all(catalog);
         let Some(list) = kinds.get(domain).and_then(|kind| kind.list(catalog)) else {
             return Vec::new();
         };
-        // Before what is kept is looked at: the request may be narrower than the last one.
+        // Checked before the cache, because this request may be restricted more than the last one.
         if !asker.dispatcher.is_open(asker.principal, list) {
             return Vec::new();
         }
         let workspace = WORKSPACE.iter().find_map(|name| asker.chosen.get(*name));
-        // What is no identifier fits none, and is none of a workspace.
+        // A longer text is no identifier: it matches nothing and names no workspace.
         if typed.len() > LONGEST || workspace.is_some_and(|workspace| workspace.len() > LONGEST) {
             return Vec::new();
         }
@@ -144,8 +148,10 @@ impl Completer {
         matching(names, typed)
     }
 
-    /// Asks for a list, unless that is under way, and keeps what comes of it. It goes on when whoever asks hangs
-    /// up, as clients do with the next key that is pressed.
+    /// Fetches a list, unless that is in flight, and caches the outcome.
+    ///
+    /// The fetch continues if the client cancels its request, as clients do with the next key
+    /// press.
     async fn ask(&self, asker: Asker<'_>, list: &'static str, key: Key) -> Candidates {
         let caller = key.caller.clone();
         let alike = |other: &Key| other.caller == caller;
@@ -177,7 +183,9 @@ impl Completer {
     }
 }
 
-/// Those of which value or name has what is typed, whatever its case; where one begins with it, first.
+/// Returns the candidates of which the value or the name contains the typed text, ignoring case.
+///
+/// Candidates that begin with the text come first.
 pub fn matching<'a>(
     candidates: impl Iterator<Item = (&'a str, &'a str)>,
     typed: &str,
@@ -200,7 +208,7 @@ pub fn matching<'a>(
     first
 }
 
-/// What a list has, as far as it is read; none where it does not answer.
+/// Reads the candidates of a list, up to [`MOST_PAGES`] pages; `None` if a call fails.
 async fn listed(
     dispatcher: &Dispatcher,
     principal: &Principal,
@@ -248,7 +256,8 @@ async fn listed(
     Some(all)
 }
 
-/// The items of a list, wherever its answer has them (quirks.md §4.8).
+/// Returns the items of a list. The key that holds them differs between endpoints, so the first
+/// array is taken.
 fn items(answer: &Value) -> &[Value] {
     let all =
         std::iter::once(answer).chain(answer.as_object().into_iter().flat_map(|map| map.values()));
@@ -265,7 +274,7 @@ fn candidate(item: &Value) -> Option<Candidate> {
             .map(str::to_owned)
             .next()
     };
-    // A slug is what people read, and every argument that has one takes it (quirks.md §5.2).
+    // A slug is what people read, and every argument for an entity that has a slug accepts it.
     let value = text(&["slug", "id"])?;
     Some(Candidate {
         value,

@@ -1,21 +1,19 @@
-//! Guides: what holds of many operations and stands in no single description.
-//!
-//! Facts are those of quirks.md and errors.md, in our words.
+//! Guides: facts that apply to many operations and are in no single tool description.
 
-/// A guide.
+/// A guide on one topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Guide {
-    /// What it is asked for by.
+    /// Identifier of the guide, used in its URI.
     pub topic: &'static str,
-    /// What people call it.
+    /// Title for display.
     pub title: &'static str,
-    /// What it is about, in a sentence.
+    /// Summary in one sentence.
     pub about: &'static str,
-    /// Its text, in Markdown.
+    /// Text in Markdown.
     pub text: &'static str,
 }
 
-/// Every guide, in the order of topics.
+/// All guides, sorted by topic.
 pub const GUIDES: &[Guide] = &[
     Guide {
         topic: "budgets",

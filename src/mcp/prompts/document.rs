@@ -1,10 +1,10 @@
-//! One prompt as a file has it.
+//! A prompt template parsed from one file.
 //!
 //! ```text
 //! ---
 //! name: rotate-api-keys
 //! title: Rotate API keys
-//! description: One sentence, for whoever picks it from a list.
+//! description: One sentence that helps to choose it from a list.
 //! arguments:
 //!   - name: workspace
 //!     description: UUID or slug of the workspace.
@@ -14,7 +14,7 @@
 //! Call `list-all-api-keys` for {{workspace}} …
 //! ```
 //!
-//! What stands in backticks and is the name of a tool counts as a tool of the prompt.
+//! A text in backticks that is the name of a tool makes that tool one of the prompt's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +23,12 @@ use serde::Deserialize;
 
 use crate::security::sanitize;
 
-/// Bound on the value of an argument, in characters.
+/// Maximum length of an argument's value, in characters.
 pub(super) const LONGEST_VALUE: usize = 1_000;
 
 const FENCE: &str = "---";
 
-/// A prompt that holds.
+/// A valid prompt template.
 #[derive(Clone, Debug)]
 pub struct Prompt {
     front: Front,
@@ -45,33 +45,33 @@ struct Front {
     arguments: Vec<Argument>,
 }
 
-/// What a prompt is told by whoever picks it.
+/// An argument of a prompt, declared in the front matter.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Argument {
-    /// Its name, which stands in the text between double braces.
+    /// Name, which stands in the text between double braces.
     pub name: String,
-    /// What it is, for whoever fills it in.
+    /// Description for the person who fills it in.
     pub description: String,
-    /// Whether the prompt makes no sense without it.
+    /// `true` if the prompt cannot be used without a value.
     #[serde(default)]
     pub required: bool,
-    /// What stands in its place when it is left out.
+    /// Value to insert if none is given.
     pub default: Option<String>,
-    /// The domain of tools whose list has the values, such as `workspaces`.
+    /// Domain of tools whose list has the possible values, such as `workspaces`.
     pub completes: Option<String>,
-    /// The values there are, where they are few and known.
+    /// Possible values, if they are few and known.
     #[serde(default)]
     pub values: Vec<String>,
 }
 
-/// Why a file is no prompt.
+/// Reason for which a file is no valid prompt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct DocumentError {
-    /// Which line, counted from one.
+    /// Line number, counted from one.
     pub line: usize,
-    /// What is wrong with it.
+    /// Description of the mistake.
     pub reason: String,
 }
 
@@ -83,10 +83,11 @@ fn wrong(line: usize, reason: impl Into<String>) -> DocumentError {
 }
 
 impl Prompt {
-    /// Reads a file's text.
+    /// Parses the text of a file.
     ///
     /// # Errors
-    /// There is no front matter, it says what it should not, or text and arguments do not fit.
+    /// Returns an error if front matter is missing or invalid, or if text and arguments do not
+    /// match.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
         let text = text
             .strip_prefix('\u{feff}')
@@ -124,7 +125,8 @@ impl Prompt {
         Ok(prompt)
     }
 
-    /// Whether text and arguments fit; `first` is the number of the text's first line.
+    /// Validates text and arguments against each other. `first` is the line number of the text's
+    /// first line.
     fn check(&self, first: usize) -> Result<(), DocumentError> {
         let Front {
             name,
@@ -196,27 +198,27 @@ impl Prompt {
         }
     }
 
-    /// What clients call it by.
+    /// Returns the name by which clients request the prompt.
     pub fn name(&self) -> &str {
         &self.front.name
     }
 
-    /// What people call it.
+    /// Returns the title for display.
     pub fn title(&self) -> &str {
         &self.front.title
     }
 
-    /// What it does, in a sentence.
+    /// Returns the description, one sentence.
     pub fn description(&self) -> &str {
         &self.front.description
     }
 
-    /// What it is told.
+    /// Returns the declared arguments.
     pub fn arguments(&self) -> &[Argument] {
         &self.front.arguments
     }
 
-    /// The argument of that name.
+    /// Returns the declared argument of that name.
     pub fn argument(&self, name: &str) -> Option<&Argument> {
         self.front
             .arguments
@@ -224,7 +226,7 @@ impl Prompt {
             .find(|argument| argument.name == name)
     }
 
-    /// What stands in backticks and could be the name of a tool, in the order of the text.
+    /// Returns the texts in backticks that could be names of tools, in the order of the text.
     pub fn mentions(&self) -> impl Iterator<Item = &str> {
         let could_be = |name: &&str| {
             name.contains('-') && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
@@ -232,7 +234,7 @@ impl Prompt {
         self.body.split('`').skip(1).step_by(2).filter(could_be)
     }
 
-    /// The text with values in the places; what a value says is not looked at again.
+    /// Replaces the placeholders by values. A placeholder inside a value is not replaced.
     pub(super) fn filled(&self, values: &BTreeMap<&str, String>) -> String {
         self.body
             .split_inclusive('\n')
@@ -248,13 +250,13 @@ impl Prompt {
 /// A part of a line.
 enum Part<'a> {
     Text(&'a str),
-    /// A name between double braces.
+    /// Name between double braces.
     Place(&'a str),
-    /// What comes after double braces that are not closed, and they.
+    /// Rest of the line from double braces that are not closed, braces included.
     Open(&'a str),
 }
 
-/// The parts of one line: braces on different lines have nothing to do with each other.
+/// Splits one line into parts. Braces on different lines do not belong together.
 fn parts(line: &str) -> impl Iterator<Item = Part<'_>> {
     let mut rest = line;
     std::iter::from_fn(move || {
@@ -280,7 +282,8 @@ fn parts(line: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// A value as it may stand in a text: in one line, and nothing in it that cannot be seen.
+/// Returns a value on one line and without invisible characters, as it may be inserted into a text;
+/// `None` if it is too long.
 pub(super) fn plain(value: &str) -> Option<String> {
     if value.chars().count() > LONGEST_VALUE {
         return None;

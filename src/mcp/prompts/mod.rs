@@ -1,7 +1,7 @@
-//! Prompts: what administrators do often, told as the tools to call in order.
+//! Prompts: frequent tasks of administrators, written as the tools to call in order.
 //!
-//! Each is a Markdown file with front matter, as docs/prompts.md has it. Those here are built in; an
-//! operator's own come from a folder, and replace a built-in one of the same name.
+//! Each is a Markdown file with front matter, described in docs/prompts.md. Those here are built
+//! in. An operator's own come from a folder, and replace a built-in prompt of the same name.
 
 mod document;
 
@@ -18,14 +18,14 @@ use portkey_operation::JsonMap;
 
 pub use self::document::{Argument, DocumentError, Prompt};
 
-/// Bound on a folder's prompts: more is not a list that anyone picks from.
+/// Maximum number of prompts in a folder. Nobody chooses from a longer list.
 const MOST: usize = 200;
-/// Bound on what is looked at of a folder.
+/// Maximum number of folder entries that are read.
 const MOST_ENTRIES: usize = 10_000;
-/// Bound on a file, in bytes.
+/// Maximum size of a file, in bytes.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// The prompts that come with the server.
+/// Texts of the built-in prompts.
 const BUILT_IN: &[&str] = &[
     include_str!("access-review.md"),
     include_str!("migrate-virtual-keys.md"),
@@ -38,50 +38,50 @@ const BUILT_IN: &[&str] = &[
     include_str!("weekly-digest.md"),
 ];
 
-/// Prompts by name.
+/// Prompt templates by name.
 #[derive(Debug, Default)]
 pub struct Library {
     prompts: BTreeMap<String, Prompt>,
 }
 
-/// Why a prompt cannot be written out.
+/// Reason for which a prompt cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PromptError {
-    /// There is none of that name, or none for this caller.
+    /// There is no prompt of that name, or none that this caller may use.
     #[error("there is no such prompt; prompts/list has those there are")]
     Unknown,
-    /// A required argument is not given, or empty.
+    /// A required argument is missing or empty.
     #[error("the prompt `{prompt}` needs the argument `{argument}`")]
     Missing {
-        /// The prompt's name.
+        /// Name of the prompt.
         prompt: String,
-        /// The argument's name.
+        /// Name of the argument.
         argument: String,
     },
-    /// It takes no such argument.
+    /// The prompt declares no such argument.
     #[error("that is no argument of the prompt `{prompt}`; it takes {takes}")]
     Undeclared {
-        /// The prompt's name.
+        /// Name of the prompt.
         prompt: String,
-        /// Those it takes.
+        /// Names of the declared arguments.
         takes: String,
     },
-    /// An argument is no text, or too long a one.
+    /// An argument is no text, or a text that is too long.
     #[error(
         "the argument `{argument}` of the prompt `{prompt}` has to be a text of at most {most} characters"
     )]
     NoText {
-        /// The prompt's name.
+        /// Name of the prompt.
         prompt: String,
-        /// The argument's name.
+        /// Name of the argument.
         argument: String,
-        /// How long it may be.
+        /// Maximum length, in characters.
         most: usize,
     },
 }
 
 impl Library {
-    /// The built-in prompts. That all of them hold is a test.
+    /// Returns the built-in prompts. A test checks that all of them are valid.
     pub fn built_in() -> Self {
         let mut library = Self::default();
         BUILT_IN
@@ -91,12 +91,14 @@ impl Library {
         library
     }
 
-    /// The built-in prompts and every `*.md` of a folder, where an own prompt replaces the built-in one of its
-    /// name; takes effect whenever a file changes, comes or goes.
+    /// Watches a folder, and returns the built-in prompts and every `*.md` of the folder.
+    ///
+    /// A file replaces the built-in prompt of its name. The prompts are reloaded when a file is
+    /// changed, added or removed.
     ///
     /// # Errors
-    /// The folder cannot be read, a file does not hold, or two files have one name. Names the file, the line
-    /// and the reason.
+    /// Returns an error if the folder cannot be read, if a file is invalid, or if two files have the
+    /// same name. The error names the file, the line and the reason.
     pub fn follow(folder: &Path) -> anyhow::Result<Watched<Self>> {
         let prompts =
             Watched::folder(folder, markdown, |files| Self::built_in().with_files(files))?;
@@ -129,21 +131,21 @@ impl Library {
         self.prompts.insert(prompt.name().to_owned(), prompt);
     }
 
-    /// Every prompt, in the order of names.
+    /// Iterates over all prompts, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Prompt> {
         self.prompts.values()
     }
 
-    /// The prompt of that name.
+    /// Finds a prompt by name.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns [`PromptError::Unknown`] if there is none.
     pub fn find(&self, name: &str) -> Result<&Prompt, PromptError> {
         self.prompts.get(name).ok_or(PromptError::Unknown)
     }
 }
 
-/// The Markdown files of a folder, in the order of names.
+/// Lists the Markdown files of a folder, sorted by name.
 fn markdown(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for (number, entry) in fs::read_dir(folder)?.enumerate() {
@@ -161,10 +163,11 @@ fn markdown(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Prompt {
-    /// The text with the arguments in their places.
+    /// Returns the text with the arguments inserted.
     ///
     /// # Errors
-    /// A required argument is missing, one is none of the prompt's, or one is no text.
+    /// Returns an error if a required argument is missing, if one is not declared, or if one is no
+    /// text.
     pub fn render(&self, args: &JsonMap) -> Result<String, PromptError> {
         let prompt = || self.name().to_owned();
         if args.keys().any(|name| self.argument(name).is_none()) {

@@ -1,4 +1,4 @@
-//! Arguments as an example: what has to be given, with values that pass the gate.
+//! Example arguments: the required ones, with values that pass validation.
 
 use portkey_api::catalog::Entry;
 use portkey_operation::JsonMap;
@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 const UUID: &str = "7d0f3c52-6a1b-4e0f-9b8e-2c4d5e6f7a80";
 
-/// The arguments that a call has to have. Where the gate wants more than the schema says, also the first
-/// field that satisfies it; none where more than that is wanted.
+/// Returns the arguments that a call requires.
+///
+/// If validation needs more than the schema says, the first optional field that satisfies it is
+/// added. Returns `None` if a single field is not sufficient.
 pub fn example(entry: &Entry) -> Option<JsonMap> {
     let (published, root) = (entry.published(), entry.published().full_schema());
     let Value::Object(least) = object(root, root, 0) else {
@@ -29,7 +31,7 @@ pub fn example(entry: &Entry) -> Option<JsonMap> {
     with_one_more.find(|args| published.request(args.clone()).is_ok())
 }
 
-/// An object with its required fields. `root` holds the definitions that a schema refers to.
+/// Builds an object with its required fields. `root` holds the definitions that `schema` refers to.
 fn object(schema: &Value, root: &Value, depth: usize) -> Value {
     let names = |key: &str| {
         let names = schema
@@ -51,7 +53,7 @@ fn object(schema: &Value, root: &Value, depth: usize) -> Value {
     Value::Object(wanted.filter_map(field).collect::<JsonMap>())
 }
 
-/// A value for a field of that name.
+/// Builds a value for a field of that name.
 fn value(name: &str, schema: &Value, root: &Value, depth: usize) -> Value {
     let schema = resolved(schema, root);
     if let Some(constant) = schema.get("const") {

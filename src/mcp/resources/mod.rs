@@ -1,11 +1,11 @@
-//! What the addresses of resources lead to.
+//! Resource URIs and the data behind them.
 //!
-//! | address | leads to |
+//! | URI | resource |
 //! | --- | --- |
 //! | `portkey://guide/{topic}` | a [guide](crate::mcp::guide) |
 //! | `portkey://operations/{name}` | an operation: schema, effect, scopes, an example |
-//! | `portkey://results/{handle}` | an answer that was shown in part, as `read-result` begins it |
-//! | `portkey://{domain}/{id}` | a thing, as the domain's GET of it answers |
+//! | `portkey://results/{handle}` | a stored result, as `read-result` begins it |
+//! | `portkey://{domain}/{id}` | an entity, as the domain's GET returns it |
 
 mod example;
 
@@ -18,43 +18,43 @@ use serde_json::{Value, json};
 
 pub use example::example;
 
-/// What every address begins with.
+/// Prefix of every URI.
 const SCHEME: &str = "portkey://";
-/// What stands in the place of a domain for a guide.
+/// Segment for guides, in the place of a domain.
 const GUIDE: &str = "guide";
-/// What stands in the place of a domain for an operation.
+/// Segment for operations, in the place of a domain.
 const OPERATIONS: &str = "operations";
 
-/// What stands in the place of a domain for a kept answer.
+/// Segment for stored results, in the place of a domain.
 const RESULTS: &str = "results";
 
-/// The template of a kept answer's address; its place is the argument `handle`.
+/// URI template of a stored result, with the variable `handle`.
 pub const RESULT_TEMPLATE: &str = "portkey://results/{handle}";
-/// The template of an operation's address; its place is the argument `name`.
+/// URI template of an operation, with the variable `name`.
 pub const OPERATION_TEMPLATE: &str = "portkey://operations/{name}";
-/// The template of a guide's address; its place is the argument `topic`.
+/// URI template of a guide, with the variable `topic`.
 pub const GUIDE_TEMPLATE: &str = "portkey://guide/{topic}";
 
-/// What an address names.
+/// A parsed resource URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// The guide of a topic.
+    /// Guide on a topic.
     Guide(String),
-    /// The operation of a name.
+    /// Operation of a name.
     Operation(String),
-    /// The answer that a handle names.
+    /// Stored result of a handle.
     Result(String),
-    /// One thing of a domain.
+    /// Entity of a domain.
     Thing {
-        /// The domain.
+        /// Name of the domain.
         domain: String,
-        /// Its UUID or slug.
+        /// UUID or slug.
         id: String,
     },
 }
 
 impl Address {
-    /// Reads an address; none where it is not one of ours.
+    /// Parses a URI; `None` if it is none of this server's.
     pub fn parse(uri: &str) -> Option<Self> {
         let (kind, name) = uri.strip_prefix(SCHEME)?.split_once('/')?;
         let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
@@ -73,28 +73,30 @@ impl Address {
     }
 }
 
-/// The address of a guide.
+/// Returns the URI of a guide.
 pub fn guide_uri(topic: &str) -> String {
     format!("{SCHEME}{GUIDE}/{topic}")
 }
 
-/// The address of a kept answer.
+/// Returns the URI of a stored result.
 pub fn result_uri(handle: &str) -> String {
     format!("{SCHEME}{RESULTS}/{handle}")
 }
 
-/// A kind of thing that can be read by its id.
+/// A kind of entity that can be read by its id.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind<'a> {
-    /// The operation that reads it.
+    /// Operation that reads an entity.
     pub read: &'a Entry,
-    /// The argument that takes the id.
+    /// Argument that takes the id.
     pub argument: &'static str,
 }
 
 impl<'a> Kind<'a> {
-    /// Every kind, by domain: of the GETs with one place in the path, and nothing else that has to be
-    /// given, the one with the shortest path.
+    /// Returns every kind by its domain.
+    ///
+    /// A kind is a GET with one path parameter and no other required argument. Of several in one
+    /// domain, the one with the shortest path counts.
     pub fn all(catalog: &'a Catalog) -> BTreeMap<&'static str, Self> {
         let mut kinds = BTreeMap::<_, Self>::new();
         for kind in catalog.iter().filter_map(Self::of) {
@@ -115,19 +117,19 @@ impl<'a> Kind<'a> {
         (is_read && required(read).eq([argument])).then_some(Self { read, argument })
     }
 
-    /// The template of its addresses.
+    /// Returns the URI template.
     pub fn template(&self) -> String {
         format!("{SCHEME}{}/{{{}}}", self.read.domain.name, self.argument)
     }
 
-    /// The arguments that read one.
+    /// Returns the arguments that read the entity of an id.
     pub fn arguments(&self, id: &str) -> JsonMap {
         [(self.argument.to_owned(), id.into())]
             .into_iter()
             .collect()
     }
 
-    /// The operation that lists what the id can be: the GET on the path up to it.
+    /// Finds the operation that lists the possible ids: the GET on the path before the parameter.
     pub fn list(&self, catalog: &'a Catalog) -> Option<&'a Entry> {
         let this = self.read.operation;
         let (above, _) = this.path().split_once("/{")?;
@@ -140,7 +142,7 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// What a call has to give.
+/// Returns the required arguments of a call.
 fn required(entry: &Entry) -> impl Iterator<Item = &str> {
     let names = entry
         .published()
@@ -150,8 +152,8 @@ fn required(entry: &Entry) -> impl Iterator<Item = &str> {
     names.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// All there is to know of an operation before it is called: `{name, title, description, domain, aliases,
-/// effect, hints, request, scopes, plan, answer, schema, example}`.
+/// Describes an operation in full, before it is called: `{name, title, description, domain,
+/// aliases, effect, hints, request, scopes, plan, answer, schema, example}`.
 pub fn operation(entry: &Entry) -> Value {
     let (operation, published) = (entry.operation, entry.published());
     let hints = operation.hints();
