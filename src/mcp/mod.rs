@@ -1,4 +1,5 @@
-//! The Model Context Protocol: tools, prompts, resources, completion, elicitation, notifications and results.
+//! The Model Context Protocol: tools, prompts, resources, completion, elicitation, notifications
+//! and results.
 //!
 //! Knows rmcp's models and the layers below; no HTTP, and no upstream address.
 

@@ -1,9 +1,9 @@
-//! Announcements: what has changed, told to every client that wants to hear of it.
+//! Notifications of changed lists and resources, sent to every client that subscribed.
 //!
-//! Whoever changes something says so once. Clients of 2026-07-28 hear of it on their
-//! `subscriptions/listen` streams, those of earlier revisions in their sessions. Nobody waits for a
-//! client that does not read: each has its own place in a short queue, and one that falls behind is told
-//! that everything it listens for changed.
+//! A change is reported once. Clients of 2026-07-28 receive it on their `subscriptions/listen`
+//! streams, those of earlier revisions in their sessions. A client that does not read delays
+//! nobody: each subscriber has its own position in a short queue. One that falls behind is told
+//! that everything it subscribed to changed.
 
 use std::{
     collections::BTreeSet,
@@ -22,26 +22,27 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-/// How many announcements a listener may have before it before it counts as fallen behind.
+/// Maximum number of pending changes of one subscriber. A subscriber with more counts as fallen
+/// behind.
 const BACKLOG: usize = 64;
 
-/// How many resources one listener may watch: rmcp compares each with each.
+/// Maximum number of resources that one subscriber watches: rmcp compares each with each.
 pub const MOST_RESOURCES: usize = 1_000;
 
-/// Bound on the addresses of the resources that one listener watches, in bytes.
+/// Maximum total size of the URIs that one subscriber watches, in bytes.
 pub const MAX_FILTER_BYTES: usize = 64 << 10;
 
-/// Bound on what is kept of a request that opens a stream beside its filter, in bytes.
+/// Maximum size of the part of a subscription request that is kept beside its filter, in bytes.
 const MAX_REQUEST_BYTES: usize = 4 << 10;
 
-/// Where changes are announced; a copy is the same hub.
+/// Sends change notifications to subscribers. Clones share the same subscribers.
 #[derive(Clone, Debug)]
 pub struct Hub {
     changes: broadcast::Sender<Change>,
     closed: CancellationToken,
 }
 
-/// What clients can be told of.
+/// A change that clients can be notified of.
 #[derive(Clone, Debug)]
 enum Change {
     Tools,
@@ -60,45 +61,49 @@ impl Default for Hub {
 }
 
 impl Hub {
-    /// Announces that the list of tools changed. Like its siblings it returns at once.
+    /// Notifies subscribers that the list of tools changed. Like the other notifications it returns
+    /// at once.
     pub fn tools_changed(&self) {
         self.announce(Change::Tools);
     }
 
-    /// Announces that all lists changed: what callers may see did.
+    /// Notifies subscribers that all lists changed, because the access of callers did.
     pub fn lists_changed(&self) {
         self.tools_changed();
         self.prompts_changed();
         self.resources_changed();
     }
 
-    /// Announces that the list of prompts changed.
+    /// Notifies subscribers that the list of prompts changed.
     pub fn prompts_changed(&self) {
         self.announce(Change::Prompts);
     }
 
-    /// Announces that the list of resources changed.
+    /// Notifies subscribers that the list of resources changed.
     pub fn resources_changed(&self) {
         self.announce(Change::Resources);
     }
 
-    /// Announces that a resource reads differently now, to those that watch it.
+    /// Notifies those that watch a resource that its content changed.
     pub fn resource_updated(&self, uri: impl Into<Arc<str>>) {
         self.announce(Change::Resource(uri.into()));
     }
 
-    /// How many clients listen now.
+    /// Returns the number of current subscribers.
     pub fn listeners(&self) -> usize {
         self.changes.receiver_count()
     }
 
-    /// Ends every stream, those still to come included, so that their clients get a final answer.
+    /// Ends every stream, later ones included, so that their clients get a final response.
     pub fn close(&self) {
         self.closed.cancel();
     }
 
-    /// What is accepted of a `subscriptions/listen` request, before rmcp takes out what the server does
-    /// not offer. Of more than [`MOST_RESOURCES`] resources, or [`MAX_FILTER_BYTES`] of addresses, none.
+    /// Returns the part of a `subscriptions/listen` filter that is accepted, before rmcp removes
+    /// what the server does not offer.
+    ///
+    /// Accepts no resources if there are more than [`MOST_RESOURCES`] of them or more than
+    /// [`MAX_FILTER_BYTES`] of URIs.
     pub fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
         let mut accepted = SubscriptionFilter::default();
         accepted.tools_list_changed = requested.tools_list_changed;
@@ -111,9 +116,11 @@ impl Hub {
         accepted
     }
 
-    /// Serves one `subscriptions/listen` request, until its client goes away or the hub is closed. One of
-    /// which more would be kept than the bounds allow ends at once: transports cut requests down, so that
-    /// only one comes here whose client tried to get around that.
+    /// Serves one `subscriptions/listen` request until its client disconnects or the notifier is
+    /// closed.
+    ///
+    /// A request that exceeds the limits ends at once. Transports truncate requests before, so only
+    /// a client that tried to evade the limits gets here.
     pub async fn listen(&self, subscription: SubscriptionContext) {
         if !is_kept_small(&subscription) {
             warn!("a subscription was ended: more would be kept of its request than is allowed");
@@ -128,22 +135,23 @@ impl Hub {
     }
 
     fn announce(&self, change: Change) {
-        // It fails where nobody listens.
+        // Sending fails only if there are no subscribers.
         _ = self.changes.send(change);
     }
 }
 
-/// A client of up to 2025-11-25 for as long as its session lasts, which is as long as this.
+/// Subscription of a client of up to 2025-11-25. It lasts as long as this value, which is as long
+/// as the client's session.
 #[derive(Debug, Default)]
 pub struct Session {
     joined: OnceLock<DropGuard>,
     resources: OnceLock<Watched>,
 }
 
-/// The resources that a session watches.
+/// URIs of the resources that a session watches.
 type Watched = Arc<Mutex<BTreeSet<String>>>;
 
-/// Each copy of a server serves a session of its own.
+/// A clone starts without a subscription: each clone of a server serves another session.
 impl Clone for Session {
     fn clone(&self) -> Self {
         Self::default()
@@ -151,10 +159,12 @@ impl Clone for Session {
 }
 
 impl Session {
-    /// Tells the client from now on of those changes that the server says it announces. To be called
-    /// when the client has opened its session; a second time, and without a session, it does nothing.
+    /// Notifies the client from now on of the changes that the server's capabilities announce.
+    ///
+    /// Call this when the client has opened its session. A second call, or one without a session,
+    /// has no effect.
     pub fn join(&self, hub: &Hub, client: Peer<RoleServer>, capabilities: &ServerCapabilities) {
-        // Clients of 2026-07-28 never shake hands, and may be told on their streams only.
+        // Clients of 2026-07-28 send no `initialize`, and may be notified on their streams only.
         if client.peer_info().is_none() {
             return;
         }
@@ -181,7 +191,8 @@ impl Session {
         });
     }
 
-    /// Watches a resource; whether it is within the bounds [`MOST_RESOURCES`] and [`MAX_FILTER_BYTES`].
+    /// Watches a resource. Returns `false` if that would exceed [`MOST_RESOURCES`] or
+    /// [`MAX_FILTER_BYTES`].
     pub fn watch(&self, uri: String) -> bool {
         let mut resources = locked(self.resources());
         let fits = resources.contains(&uri) || is_bounded(resources.iter().chain([&uri]));
@@ -191,7 +202,7 @@ impl Session {
         fits
     }
 
-    /// Watches a resource no longer.
+    /// Stops watching a resource.
     pub fn unwatch(&self, uri: &str) {
         locked(self.resources()).remove(uri);
     }
@@ -201,7 +212,7 @@ impl Session {
     }
 }
 
-/// Who is told, and how.
+/// A client to notify, by stream or by session.
 enum Listener {
     Stream(SubscriptionSink),
     Session {
@@ -212,7 +223,7 @@ enum Listener {
 }
 
 impl Listener {
-    /// Passes changes on until the client is gone.
+    /// Forwards changes until the client has disconnected.
     async fn follow(&self, mut changes: broadcast::Receiver<Change>) {
         loop {
             let news = match changes.recv().await {
@@ -228,10 +239,11 @@ impl Listener {
         }
     }
 
-    /// Tells of a change if that is wanted; whether the client is still there.
+    /// Sends a change if the client subscribed to it. Returns `false` if the client has
+    /// disconnected.
     async fn tell(&self, change: Change) -> bool {
         match self {
-            // It knows by itself what is wanted.
+            // The stream applies its filter itself.
             Self::Stream(stream) => !matches!(
                 stream.send(change.notification()).await,
                 Err(SubscriptionSendError::SubscriptionClosed | SubscriptionSendError::Service(_))
@@ -256,7 +268,7 @@ impl Listener {
         }
     }
 
-    /// All that this listener could have missed.
+    /// Returns every change that this subscriber could have missed.
     fn everything(&self) -> Vec<Change> {
         let mut all = vec![Change::Tools, Change::Prompts, Change::Resources];
         let resource = |uri: &String| Change::Resource(uri.as_str().into());
@@ -296,7 +308,7 @@ impl Change {
     }
 }
 
-/// Whether these addresses may be kept for one listener.
+/// Returns `true` if one subscriber may watch these URIs.
 fn is_bounded<'a>(uris: impl Iterator<Item = &'a String>) -> bool {
     let (mut count, mut bytes) = (0, 0_usize);
     for uri in uris {
@@ -306,7 +318,8 @@ fn is_bounded<'a>(uris: impl Iterator<Item = &'a String>) -> bool {
     count <= MOST_RESOURCES && bytes <= MAX_FILTER_BYTES
 }
 
-/// Whether what rmcp keeps of a request for as long as its stream lasts is within the bounds.
+/// Returns `true` if the parts of a request that rmcp keeps for the life of its stream are within
+/// the limits.
 fn is_kept_small(subscription: &SubscriptionContext) -> bool {
     let uris = subscription
         .requested()
@@ -322,7 +335,8 @@ fn is_kept_small(subscription: &SubscriptionContext) -> bool {
     is_bounded(uris) && meta.saturating_add(id) <= MAX_REQUEST_BYTES
 }
 
-/// A set is whole after each change to it, so a panic elsewhere spoils nothing.
+/// Locks the set. Poisoning is ignored: each update leaves the set complete, so a panic elsewhere
+/// damages nothing.
 fn locked(resources: &Watched) -> MutexGuard<'_, BTreeSet<String>> {
     resources.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! An upstream's refusals in words: what it said, what that usually means, what to do next.
+//! Explains upstream errors: the upstream's message, its usual meaning and the next step.
 //!
-//! Where the upstream names the cause, that is told first, and no other is guessed.
+//! A cause that the upstream names comes first, and then no other is suggested.
 
 use std::fmt::Write;
 
@@ -9,10 +9,10 @@ use portkey_operation::{Effect, Operation, Plan, Upstream};
 
 use crate::upstream::{KeyHolder, Kind, Refusal, is_generic};
 
-/// What stands around a name that a message quotes.
+/// Quotation marks around a name in a message.
 const QUOTES: [&str; 3] = ["`", "'", "\""];
 
-/// One refusal, told in full.
+/// Describes an upstream error in full.
 pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
     let (us, status) = (operation.base().upstream(), refusal.status.as_u16());
     let mut text = format!("{us} answered `{}` with {status}", operation.name());
@@ -46,10 +46,11 @@ pub(super) fn refusal(operation: &Operation, refusal: &Refusal) -> String {
     text
 }
 
-/// What a refusal means and what to do; none where the upstream has said all there is to say.
+/// Explains the meaning of an upstream error and the next step; `None` if the upstream's message is
+/// sufficient.
 fn meaning(operation: &Operation, refusal: &Refusal) -> Option<String> {
     let (upstream, status) = (operation.base().upstream(), refusal.status);
-    // These say the same whoever answers, and proxies often do.
+    // These mean the same from any server, and proxies often send them.
     if let Some(text) = from_in_between(upstream, status, refusal.call.doubt.writes) {
         return Some(text);
     }
@@ -80,7 +81,7 @@ fn meaning(operation: &Operation, refusal: &Refusal) -> Option<String> {
     Some(text)
 }
 
-/// What a status means by itself, unless the upstream has named a cause.
+/// Explains a status code, unless the upstream has named a cause.
 fn from_upstream(operation: &Operation, refusal: &Refusal) -> Option<String> {
     let upstream = operation.base().upstream();
     let cause = !refusal.details.is_empty() || !is_generic(&refusal.message);
@@ -96,7 +97,8 @@ fn from_upstream(operation: &Operation, refusal: &Refusal) -> Option<String> {
     }
 }
 
-/// What to change in a request that is invalid: the argument that the upstream names, if it names one.
+/// Explains how to correct an invalid request, by the argument that the upstream names if there is
+/// one.
 fn invalid(refusal: &Refusal, cause: bool) -> String {
     const AGAIN: &str = "the same arguments will be refused again";
     match (named_argument(refusal), cause) {
@@ -109,7 +111,7 @@ fn invalid(refusal: &Refusal, cause: bool) -> String {
     }
 }
 
-/// The argument that a refusal is about.
+/// Returns the argument that the upstream error is about.
 fn named_argument(refusal: &Refusal) -> Option<&str> {
     let names = &refusal.call.names;
     let known = |word: &str| {
@@ -130,8 +132,10 @@ fn named_argument(refusal: &Refusal) -> Option<&str> {
     placed.or_else(|| texts().find_map(|text| in_text(text).find_map(known)))
 }
 
-/// The words of a text that may be names of arguments: all that look like one, and an English word only
-/// if it is quoted, or the subject of the text.
+/// Returns the words of a text that may be names of arguments.
+///
+/// Every word that looks like an identifier counts. An English word counts only if it is quoted or
+/// is the subject of the text.
 fn in_text(text: &str) -> impl Iterator<Item = &str> {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut end = 0;
@@ -152,7 +156,7 @@ fn in_text(text: &str) -> impl Iterator<Item = &str> {
         })
 }
 
-/// Whose key is refused, and what else may be the matter.
+/// Explains a rejected key by its owner, and names other possible causes.
 fn unauthorized(operation: &Operation, refusal: &Refusal, cause: bool) -> String {
     let upstream = operation.base().upstream();
     let call = &refusal.call;
@@ -216,7 +220,7 @@ fn from_in_between(upstream: Upstream, status: StatusCode, writes: bool) -> Opti
     Some(text)
 }
 
-/// What a status of Portkey's means.
+/// Explains a status code of Portkey.
 fn from_portkey(operation: &Operation, status: StatusCode) -> &'static str {
     match status {
         StatusCode::PAYMENT_REQUIRED => {
@@ -244,7 +248,7 @@ fn from_portkey(operation: &Operation, status: StatusCode) -> &'static str {
     }
 }
 
-/// What a status of Enkrypt AI's means.
+/// Explains a status code of Enkrypt AI.
 const fn from_enkrypt(status: StatusCode) -> &'static str {
     match status {
         StatusCode::FORBIDDEN => {
@@ -259,7 +263,8 @@ const fn from_enkrypt(status: StatusCode) -> &'static str {
     }
 }
 
-/// The causes that Portkey answers with one and the same body, as far as the call leaves them open.
+/// Lists the causes for which Portkey sends one and the same 403 body, without those that the call
+/// excludes.
 fn forbidden(operation: &Operation, refusal: &Refusal) -> String {
     let call = &refusal.call;
     let mut causes = Vec::new();

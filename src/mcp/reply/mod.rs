@@ -1,4 +1,4 @@
-//! What a caller gets to see: an answer or an error as a tool result.
+//! Tool results: the success or the error that a caller receives.
 
 mod explain;
 
@@ -12,25 +12,26 @@ use crate::{
     security::secrets::mask_text,
 };
 
-/// What stands behind a text that is not told to its end.
+/// Mark at the end of a truncated text.
 const MISSING: &str = "… (the rest is left out)";
 
-/// Bound on an error as it is told, in bytes of JSON, whatever its cause.
+/// Maximum size of any error message, in bytes of JSON.
 pub const MAX_ERROR_BYTES: usize = 16 << 10;
 
-/// Says in the `_meta` of a result that it has text which strangers wrote, and of a tool that its results
-/// do.
+/// Key in the `_meta` of a result with untrusted content, and of a tool whose results have such
+/// content.
 const UNTRUSTED: &str = "portkey-mcp/untrusted";
 
-/// What stands in the `_meta` of an untrusted result.
+/// Returns the `_meta` of an untrusted result.
 pub fn untrusted() -> MetaObject {
     let mut meta = MetaObject::new();
     meta.0.insert(UNTRUSTED.to_owned(), true.into());
     meta
 }
 
-/// The result of a tool call: an answer as it is shown, in what the operator has it carry.
-/// `has_strangers_text` marks it as untrusted.
+/// Builds the result of a successful call, with the content that the operator chose.
+///
+/// `is_untrusted` marks the result as one with untrusted content.
 pub fn answer(shown: Shown, content: Content, has_strangers_text: bool) -> CallToolResult {
     let mut result = CallToolResult::success(Vec::new());
     if content != Content::Structured {
@@ -43,11 +44,13 @@ pub fn answer(shown: Shown, content: Content, has_strangers_text: bool) -> CallT
     result
 }
 
-/// The message that brings a result to whoever made the request `id`. An [`answer`] has its JSON in its text,
-/// and there it is taken from: to write all of it a second time would be most of the work.
+/// Encodes the JSON-RPC response to the request `id`.
+///
+/// The JSON of an [`answer`] is copied from its text: serializing the structured content a second
+/// time would be most of the work.
 ///
 /// # Errors
-/// None that is known of: all of it has a JSON form.
+/// Returns an error if the result has no JSON form; no such case is known.
 pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result<Vec<u8>> {
     let structured = result.structured_content.take();
     let text = match result.content.as_slice() {
@@ -79,7 +82,7 @@ pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result
     );
     let rest = message.len();
     serde_json::to_writer(&mut message, &result)?;
-    // The rest goes on with the same object.
+    // The remaining fields continue the same object.
     if let Some(brace) = message.get_mut(rest) {
         *brace = b',';
     }
@@ -87,14 +90,17 @@ pub fn message(id: &RequestId, mut result: CallToolResult) -> serde_json::Result
     Ok(message)
 }
 
-/// The result of a tool call that came to nothing, in at most `max` bytes. It has no structured content: clients
-/// check that against the schema of a success.
+/// Builds the result of a failed call, in at most `max` bytes.
+///
+/// An error has no structured content, because clients validate that against the schema of a
+/// success.
 pub fn error(error: &CallError, max: usize) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(bounded(in_full(error), max))])
 }
 
-/// An error in words for whoever made the call. It may repeat what callers and upstreams wrote, and no key
-/// among that.
+/// Returns the message of an error for the caller.
+///
+/// The message may repeat what callers and upstreams wrote, but no key.
 pub fn words(error: &CallError) -> String {
     bounded(in_full(error), MAX_ERROR_BYTES)
 }
@@ -110,12 +116,12 @@ fn in_full(error: &CallError) -> String {
     }
 }
 
-/// How many bytes a text takes as JSON, without its quotes.
+/// Returns the size of a text as JSON without its quotes, in bytes.
 pub fn json_size(text: &str) -> usize {
     text.chars().map(char_size).sum()
 }
 
-/// How many bytes the text of a block takes as JSON.
+/// Returns the size of a block's text as JSON, in bytes.
 pub fn size(block: &ContentBlock) -> usize {
     block.as_text().map_or(0, |text| json_size(&text.text))
 }
@@ -128,9 +134,9 @@ fn char_size(c: char) -> usize {
     }
 }
 
-/// As much of a text as takes up to `max` bytes as JSON, and a word on what is missing.
+/// Truncates a text to at most `max` bytes as JSON, and marks the truncation.
 pub fn bounded(mut text: String, max: usize) -> String {
-    // A character takes six bytes at most for each of its own.
+    // JSON needs at most six bytes for each byte of a character.
     if text.len() <= max / 6 {
         return text;
     }
