@@ -1,4 +1,5 @@
-//! A store whose values only holders of the state keys can read, where others may have it as well.
+//! A key-value store that encrypts its values, for stores that other programs can read.
+//! Only holders of the state keys can decrypt the values.
 
 use std::sync::Arc;
 
@@ -10,26 +11,29 @@ use portkey_store::{Key, MOST_VALUE_BYTES, Queue, Queued, Store, StoreError};
 
 use crate::security::signed_state::{Keyring, MAX_ENCRYPTION_BYTES};
 
-/// A store with encrypted values. A value that none of the keys encrypted is not there. Names are not
-/// encrypted: they say for which caller something is kept, and nothing of what.
+/// A store with encrypted values. A value that none of the keys can decrypt counts as absent.
+///
+/// Names are not encrypted. A name tells for which caller a value is kept, and nothing of its
+/// content.
 #[derive(Clone, Debug)]
 pub(crate) struct SealedStore {
     store: Store,
-    /// None where nobody else has the store.
+    /// `None` if the store is not shared, so that values need no encryption.
     keys: Option<Arc<Watched<Keyring>>>,
 }
 
 impl SealedStore {
-    /// Bound on one value, in bytes.
+    /// Maximum size of one value, in bytes.
     pub(crate) const MAX_VALUE_BYTES: usize = MOST_VALUE_BYTES - MAX_ENCRYPTION_BYTES;
 
-    /// The memory of a process is not shared, so that nothing is encrypted there.
+    /// Wraps a store. Values are encrypted only in Redis, because no other process shares this
+    /// one's memory.
     pub(crate) fn new(store: Store, keys: Arc<Watched<Keyring>>) -> Self {
         let keys = matches!(store, Store::Redis(_)).then_some(keys);
         Self { store, keys }
     }
 
-    /// A store in memory.
+    /// Creates an unencrypted store in memory.
     pub(crate) fn memory() -> Self {
         Self {
             store: Store::memory(),
@@ -37,12 +41,12 @@ impl SealedStore {
         }
     }
 
-    /// The store itself, for what has no value.
+    /// The underlying store, for operations without a value.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// See [`Store::put`].
+    /// Encrypts and stores a value; see [`Store::put`].
     pub(crate) async fn put(
         &self,
         key: &Key,
@@ -53,18 +57,18 @@ impl SealedStore {
         self.store.put(key, value, ttl).await
     }
 
-    /// See [`Store::get`].
+    /// Reads and decrypts a value; see [`Store::get`].
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let found = self.store.get(key).await?;
         Ok(found.and_then(|value| self.decrypt(&key.to_string(), value)))
     }
 
-    /// See [`Store::remove`].
+    /// Removes a value; see [`Store::remove`].
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         self.store.remove(key).await
     }
 
-    /// See [`Store::enqueue`].
+    /// Encrypts and queues a value; see [`Store::enqueue`].
     pub(crate) async fn enqueue(
         &self,
         queue: &Queue,
@@ -77,7 +81,7 @@ impl SealedStore {
         self.store.enqueue(queue, id, owner, value, ttl).await
     }
 
-    /// See [`Store::queued_values`].
+    /// Reads and decrypts queued values; see [`Store::queued_values`].
     pub(crate) async fn queued_values(
         &self,
         queue: &Queue,
@@ -88,7 +92,7 @@ impl SealedStore {
         Ok(ids.iter().zip(found).filter_map(open).collect())
     }
 
-    /// See [`Store::replace_queued`].
+    /// Replaces a queued value with an encrypted one; see [`Store::replace_queued`].
     pub(crate) async fn replace_queued(
         &self,
         queue: &Queue,
@@ -118,7 +122,8 @@ impl SealedStore {
     }
 }
 
-/// What a queued value is bound to, so that none can be put in the place of another.
+/// Builds the associated data of a queued value, so that no value can be moved to the place of
+/// another.
 fn place(queue: &Queue, id: &str) -> String {
     format!("{}:{id}", queue.name)
 }

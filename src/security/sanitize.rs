@@ -1,9 +1,9 @@
-//! Text that strangers wrote, without what can be read by a model and not seen by a human.
+//! Sanitizes untrusted text: removes characters that a model reads and a human cannot see.
 //!
-//! Control characters, marks that turn the direction of text, tags, and characters without a shape are
-//! taken out of every text in an answer, and of every name of a field. What changes how the text around
-//! it looks stays: joiners within emoji and within scripts that join, and variation selectors, one for
-//! each character that takes one.
+//! Removed from every text and field name of a response: control characters, marks that change the
+//! direction of text, tags, and characters without a shape. Characters that change how the text
+//! around them looks are kept. These are joiners within emoji and within scripts that join, and
+//! variation selectors, one for each character that takes one.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -15,12 +15,12 @@ const ZERO_WIDTH_JOINER: char = '\u{200d}';
 const BLACK_FLAG: char = '\u{1f3f4}';
 const CANCEL_TAG: char = '\u{e007f}';
 
-/// The flags that Unicode recommends to spell with tags: England, Scotland, Wales.
+/// Flags that Unicode recommends to spell with tags: England, Scotland, Wales.
 const FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
 
-/// The first characters of a text, at most so many.
+/// Returns at most the first `max` characters of a text.
 pub fn first_chars(text: &str, max: usize) -> &str {
-    // As it mostly is, and found without a look at the text.
+    // The usual case, decided without reading the text.
     if text.len() <= max {
         return text;
     }
@@ -31,7 +31,7 @@ pub fn first_chars(text: &str, max: usize) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-/// Cleans every text in an answer. What is clean already is not touched.
+/// Sanitizes every text and field name in a response. Clean texts are left untouched.
 pub fn clean(answer: &mut Value) {
     match answer {
         Value::String(text) => {
@@ -53,8 +53,10 @@ pub fn clean(answer: &mut Value) {
     }
 }
 
-/// A JSON document that is ASCII one can see, without escapes: its texts are clean, and stand in it as they
-/// are. Most answers are such, and need not be gone through text by text.
+/// Returns a JSON document as text if all of it is visible ASCII without escapes.
+///
+/// Every text in such a document is clean and appears verbatim. Most responses qualify, so they
+/// need no walk over each text.
 pub fn plain(json: &[u8]) -> Option<&str> {
     // Without a branch, as in `is_clean`.
     let other =
@@ -63,13 +65,13 @@ pub fn plain(json: &[u8]) -> Option<&str> {
     is_plain.then(|| str::from_utf8(json).ok()).flatten()
 }
 
-/// A text without what cannot be seen; none where it has nothing of that.
+/// Removes invisible characters from a text. Returns `None` if the text is clean.
 pub fn cleaned(text: &str) -> Option<String> {
     if is_clean(text) {
         return None;
     }
     let clean = without_unseen(text, |clean, c| {
-        // Line breaks that are told from others by nobody.
+        // Line separators that look like ordinary line breaks.
         if matches!(c, '\u{2028}' | '\u{2029}') {
             clean.push('\n');
         }
@@ -77,8 +79,8 @@ pub fn cleaned(text: &str) -> Option<String> {
     (clean != text).then_some(clean)
 }
 
-/// A text with escapes in the place of what cannot be seen, `\u202e` for one, as JSON has them: JSON stays the
-/// same document. None where it has nothing of that.
+/// Replaces invisible characters by JSON escapes, such as `\u202e`, so that JSON stays the same
+/// document. Returns `None` if the text is clean.
 pub fn escaped(text: &str) -> Option<String> {
     if is_clean(text) {
         return None;
@@ -87,9 +89,10 @@ pub fn escaped(text: &str) -> Option<String> {
     (escaped != text).then_some(escaped)
 }
 
-/// The same on one line: for values that stand in a line of ours, and must not begin another.
+/// Escapes a text as [`escaped`] does, and line breaks and tabs as well. Used for values in a line
+/// of the server's own output, which must not start another line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    // Without a branch, as in `is_clean`: almost every text is plain.
+    // Without a branch, as in `is_clean`: almost every text is printable ASCII.
     if !text
         .bytes()
         .fold(false, |found, byte| found | !matches!(byte, b' '..=b'~'))
@@ -113,7 +116,7 @@ fn escape(text: &mut String, c: char) {
     }
 }
 
-/// The text with something else in the place of each character that cannot be seen.
+/// Calls `instead` for each invisible character, and copies all others.
 fn without_unseen(text: &str, instead: impl Fn(&mut String, char)) -> String {
     let mut clean = String::with_capacity(text.len());
     let (mut before, mut rest) = (None, text.chars());
@@ -122,7 +125,7 @@ fn without_unseen(text: &str, instead: impl Fn(&mut String, char)) -> String {
             && let Some(flag) = flag(rest.as_str())
         {
             clean.push(c);
-            // Tags count as marks of the flag: nothing may hang on to them.
+            // Tags count as marks of the flag: no joiner or selector may follow them.
             clean.extend(rest.by_ref().take(flag));
             before = Some(CANCEL_TAG);
             continue;
@@ -142,7 +145,7 @@ fn without_unseen(text: &str, instead: impl Fn(&mut String, char)) -> String {
 }
 
 fn is_clean(text: &str) -> bool {
-    // Without a branch, so that the compiler can look at many bytes at once.
+    // Without a branch, so that the compiler can check many bytes at once.
     let control = |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte == 0x7f;
     if text.is_ascii() {
         return !text
@@ -152,12 +155,12 @@ fn is_clean(text: &str) -> bool {
     text.chars().all(is_seen)
 }
 
-/// Whether a character has a shape of its own, so that it stays wherever it is; line breaks and tabs count
-/// as such.
+/// Returns `true` if a character has a shape of its own and stays in any context. Line breaks and
+/// tabs count as visible.
 pub fn is_seen(c: char) -> bool {
     match c {
         '\n' | '\t' | ' '..='~' => true,
-        // The most of Latin, Greek and Cyrillic; Chinese, Japanese and Korean.
+        // Most of Latin, Greek and Cyrillic; Chinese, Japanese and Korean.
         '\u{a0}'..='\u{ac}' | '\u{ae}'..='\u{34e}' | '\u{350}'..='\u{5ff}' => true,
         '\u{2000}'..='\u{200a}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}' => true,
         '\u{20a0}'..='\u{20cf}' => true,
@@ -167,7 +170,7 @@ pub fn is_seen(c: char) -> bool {
             GeneralCategory::Control
             | GeneralCategory::LineSeparator
             | GeneralCategory::ParagraphSeparator => false,
-            // Signs over or under numbers are of this kind, and seen.
+            // Visible signs over or under numbers are of this category.
             GeneralCategory::Format => matches!(
                 c,
                 '\u{600}'
@@ -185,7 +188,7 @@ pub fn is_seen(c: char) -> bool {
     }
 }
 
-/// What has no shape and is not of a category that says so.
+/// Matches characters without a shape whose general category does not say so.
 fn is_unseen(c: char) -> bool {
     is_selector(c)
         || matches!(
@@ -199,7 +202,7 @@ const fn is_selector(c: char) -> bool {
     matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Whether a character that is not seen by itself changes what is beside it.
+/// Returns `true` if an invisible character changes the characters beside it, and so has to stay.
 fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
     let Some(before) = before else { return false };
     match c {
@@ -214,7 +217,7 @@ fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
         '\u{180b}'..='\u{180d}' | '\u{180f}' => {
             matches!(before, '\u{1800}'..='\u{180a}' | '\u{1810}'..='\u{18af}')
         }
-        // Of ideographs, and of letters and signs that have two shapes.
+        // For ideographs, and for letters and signs with two shapes.
         '\u{fe00}'..='\u{fe0d}' => !before.is_ascii() && !is_selector(before) && is_seen(before),
         '\u{e0100}'..='\u{e01ef}' => is_ideograph(before),
         // Old Korean is spelt with fillers.
@@ -226,7 +229,7 @@ fn stays(c: char, before: Option<char>, after: Option<char>) -> bool {
     }
 }
 
-/// Emoji and signs like them, a selector or a tone of skin after one included.
+/// Matches emoji and similar signs, including a selector or skin tone after one.
 const fn is_pictured(c: char) -> bool {
     matches!(
         c,
@@ -236,8 +239,8 @@ const fn is_pictured(c: char) -> bool {
     )
 }
 
-/// Letters of scripts in which a joiner changes the shape of words: Arabic and its neighbours, those of
-/// India and South-East Asia, Mongolian.
+/// Matches letters of scripts in which a joiner changes the shape of words: Arabic and its
+/// neighbours, the scripts of India and South-East Asia, Mongolian.
 const fn joins(c: char) -> bool {
     matches!(
         c,
@@ -251,7 +254,7 @@ const fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// How many tags after a black flag make it another flag.
+/// Counts the tags after a black flag that turn it into another flag.
 fn flag(rest: &str) -> Option<usize> {
     let tags = rest.chars().take(6);
     let spelt: String = tags

@@ -1,5 +1,8 @@
-//! What clients keep for us and bring back: sealed, so that it comes back as it was and from whom it
-//! was given to. Signed, not encrypted: clients can read it. What is kept in a shared store is encrypted.
+//! Signed state: values that clients keep for the server and send back.
+//!
+//! A signature makes sure that a value comes back unchanged and from the caller it was issued to.
+//! Values are signed, not encrypted, so clients can read them. Values in a shared store are
+//! encrypted.
 
 use std::{
     io,
@@ -27,64 +30,65 @@ use sha2::{Digest, Sha256};
 
 use crate::security::secrets;
 
-/// How long a key is at least, in bytes.
+/// Minimum length of a key, in bytes.
 const KEY_BYTES: usize = RequestStateCodec::MIN_KEY_LENGTH;
 
-/// What precedes each payload: which process sealed it, its number, when by the clock of that process, and
-/// for how many milliseconds it holds.
+/// Length of the header before each payload, in bytes. The header holds the id of the signing
+/// process, a serial number, the time by that process's clock, and the lifetime in milliseconds.
 const HEAD_BYTES: usize = 32;
 
-/// Which process this is, and since when it runs by a clock that is never set back.
+/// Random id of this process, and its start by a monotonic clock.
 static PROCESS: LazyLock<([u8; 8], Instant)> = LazyLock::new(|| {
-    // Without random numbers no key is made or used either.
+    // Without random numbers, no key is created or used either.
     (random().unwrap_or_default(), Instant::now())
 });
 
-/// What derives the key that encrypts from a state key, which itself only signs.
+/// Label for deriving the encryption key from a state key. The state key itself only signs.
 const ENCRYPTION: &[u8] = b"portkey-mcp: values in a shared store, AES-256-GCM";
 
-/// The form of an encrypted value: this byte, the length of the key's id, the id, the nonce, the ciphertext
-/// and its tag.
+/// Format of an encrypted value: this byte, the length of the key's id, the id, the nonce, the
+/// ciphertext and its tag.
 const FORM: u8 = 1;
 
-/// How much longer an encrypted value is at most.
+/// Maximum number of bytes that encryption adds to a value.
 pub(crate) const MAX_ENCRYPTION_BYTES: usize = 2 + MAX_ID_BYTES + NONCE_LEN + 16;
 
-/// Bound on the id of a key.
+/// Maximum length of a key's id, in bytes.
 const MAX_ID_BYTES: usize = 32;
 
-/// What is sealed. What was sealed as one does not open as another.
+/// Use of a signed value. A value signed for one use is invalid for every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The id of a session of a client up to 2025-11-25: visible ASCII, as headers need it.
+    /// The session id of a client up to 2025-11-25. Visible ASCII, as headers require.
     Session,
     /// The state of a request that takes several rounds (SEP-2322).
     RequestState,
 }
 
-/// It does not open. Why is nobody's business: not ours, no longer valid, someone else's, used.
+/// A signed value is invalid. The reason is not disclosed: another issuer, expired, another
+/// caller's, or already used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it was not issued by this server for this use, or is no longer valid")]
 pub struct Broken;
 
-/// Why there is no keyring.
+/// Reason why there is no keyring.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Unreadable(#[from] io::Error),
-    /// The first line that does not hold; counted from one, and never shown, for it holds a key.
+    /// A line is invalid. Its text is never shown, because it holds a key.
     #[error("line {line}: {problem}")]
     Line {
-        /// Which.
+        /// Number of the line, counted from one.
         line: usize,
-        /// And why.
+        /// Description of the problem.
         problem: &'static str,
     },
-    /// Nothing but comments and blanks.
+    /// The file holds nothing but comments and blanks.
     #[error("it holds no key; make one with `portkey-mcp state-key new`")]
     Empty,
-    /// A name for a key that a line could not hold.
+    /// The id of a key has characters or a length that a line cannot hold.
     #[error("{ODD_ID}")]
     OddId,
     /// The system has no random numbers.
@@ -94,35 +98,36 @@ pub enum KeyringError {
 
 const ODD_ID: &str = "the id has to be 1 to 32 letters, digits, `-`, `_` or `.`";
 
-/// The keys that seal: the first signs, each of them verifies.
+/// The keys for signing and encryption. The first key signs, and each of them verifies.
 ///
-/// To replace a key without breaking what is sealed: add the new one as the last line everywhere, move
-/// it to the first everywhere, and remove the old one once what it sealed has expired.
+/// To replace a key without invalidating signed values: add the new key as the last line
+/// everywhere. Then move it to the first line everywhere. Remove the old key once the values that
+/// it signed have expired.
 #[derive(Debug)]
 pub struct Keyring {
     codec: RequestStateCodec,
-    /// The keys that encrypt, by the ids of those that they are derived from.
+    /// The encryption keys, by the ids of the state keys that they are derived from.
     encrypting: Vec<(String, LessSafeKey)>,
 }
 
-/// Counts what this process seals, so that each sealed text is another one.
+/// Serial number of the next signed value, so that no two signed values are equal.
 static SEALED: AtomicU64 = AtomicU64::new(0);
 
 impl Keyring {
-    /// From a file with a line for each key, `id:base64`, of at least 32 bytes each; `#` begins a
-    /// comment.
+    /// Reads a keyring from a file. The file has a line `id:base64` for each key, of at least 32
+    /// bytes each. `#` begins a comment.
     ///
     /// # Errors
-    /// The file cannot be read, or a line does not hold.
+    /// Returns an error if the file cannot be read or a line is invalid.
     pub fn read(file: &Path) -> Result<Self, KeyringError> {
         let text: SecretString = read_text(file, MAX_KEY_BYTES)?.into();
         Self::parse(text.expose_secret())
     }
 
-    /// From the text of such a file.
+    /// Parses the text of a keyring file.
     ///
     /// # Errors
-    /// A line does not hold, or there is none.
+    /// Returns an error if a line is invalid or there is no key.
     pub fn parse(text: &str) -> Result<Self, KeyringError> {
         let mut keys: Vec<(&str, Vec<u8>)> = Vec::new();
         // Some editors write a byte order mark first.
@@ -154,10 +159,11 @@ impl Keyring {
         Self::of(first, keys)
     }
 
-    /// A key of its own, forgotten when the process ends: for a single replica.
+    /// Creates a keyring with one random key, which is lost when the process ends. Suitable for a
+    /// single replica.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// Returns [`KeyringError::NoRandomness`] if the system has no random numbers.
     pub fn random() -> Result<Self, KeyringError> {
         Self::of("random", vec![("random", random::<KEY_BYTES>()?.to_vec())])
     }
@@ -168,15 +174,15 @@ impl Keyring {
             .map(|(id, key)| Some(((*id).to_owned(), encrypting(key)?)));
         let encrypting = derived.collect::<Option<_>>().ok_or(KeyringError::Empty)?;
         let codec = RequestStateCodec::new_with_keyring(first, keys);
-        // What it asks of ids and keys was checked, by line.
+        // The codec's conditions on ids and keys were checked line by line.
         let codec = codec.map_err(|_| KeyringError::Empty)?;
         Ok(Self { codec, encrypting })
     }
 
-    /// A line with a new key for such a file.
+    /// Generates a line with a new key for a keyring file.
     ///
     /// # Errors
-    /// The id does not fit into a line, or the system has no random numbers.
+    /// Returns an error if the id is invalid or the system has no random numbers.
     pub fn new_line(id: &str) -> Result<String, KeyringError> {
         if !is_id(id) {
             return Err(KeyringError::OddId);
@@ -184,7 +190,7 @@ impl Keyring {
         Ok(format!("{id}:{}", STANDARD.encode(random::<KEY_BYTES>()?)))
     }
 
-    /// Seals a payload for one principal and whatever else it is bound to, for a time.
+    /// Signs a payload for one principal, a binding and a lifetime.
     pub fn seal(
         &self,
         purpose: Purpose,
@@ -205,10 +211,11 @@ impl Keyring {
             .seal_with(&text, &SealOptions::new().associated_data(&bound).ttl(ttl))
     }
 
-    /// The payload, if all is as it was sealed and in time.
+    /// Verifies a signed value and returns its payload.
     ///
     /// # Errors
-    /// It is not.
+    /// Returns [`Broken`] if the signature, the principal or the binding does not match, or if the
+    /// lifetime is over.
     pub fn open(
         &self,
         purpose: Purpose,
@@ -220,7 +227,8 @@ impl Keyring {
         Ok(payload)
     }
 
-    /// Seals a payload that can be opened once. The stamp is that of the store that will mark its use.
+    /// Signs a payload that can be verified only once. The stamp comes from the store that will
+    /// mark the use.
     pub fn seal_once(
         &self,
         purpose: Purpose,
@@ -233,11 +241,14 @@ impl Keyring {
         self.seal(purpose, principal, binding, &stamped, ttl)
     }
 
-    /// The payload, if nobody opened it this way before, at any replica. Its time is that of the store, which
-    /// a clock that is set back does not lengthen; a store that has forgotten since opens nothing.
+    /// Verifies a signed value that no replica has verified this way before, and returns its
+    /// payload.
+    ///
+    /// The lifetime is measured by the store, so that setting back a clock does not lengthen it. A
+    /// store that has lost its data since then verifies nothing.
     ///
     /// # Errors
-    /// It does not open, was used, or the store does not know.
+    /// Returns [`Broken`] if the value is invalid or was used, or if the store cannot tell.
     pub async fn open_once(
         &self,
         purpose: Purpose,
@@ -269,8 +280,8 @@ impl Keyring {
         let (rest, ttl) = text.split_last_chunk().ok_or(Broken)?;
         let (rest, sealed_at) = rest.split_last_chunk().ok_or(Broken)?;
         let ttl = Duration::from_millis(u64::from_be_bytes(*ttl));
-        // The codec looks at the system's clock, which can be set back. What this process sealed it also
-        // judges by a clock that cannot.
+        // The codec uses the system's clock, which can be set back. Values signed by this process
+        // are also checked by a monotonic clock.
         let (process, started) = &*PROCESS;
         if rest.starts_with(process) {
             let sealed_at = Duration::from_millis(u64::from_be_bytes(*sealed_at));
@@ -281,10 +292,10 @@ impl Keyring {
         Ok((ttl, payload))
     }
 
-    /// Encrypts a value for the place where it is kept.
+    /// Encrypts a value for the place where it is stored.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// Returns [`KeyringError::NoRandomness`] if the system has no random numbers.
     pub fn encrypt(&self, place: &str, value: &[u8]) -> Result<Vec<u8>, KeyringError> {
         let (id, key) = self.encrypting.first().ok_or(KeyringError::Empty)?;
         let nonce = random::<NONCE_LEN>()?;
@@ -304,7 +315,7 @@ impl Keyring {
     /// Decrypts a value that one of the keys encrypted for this place.
     ///
     /// # Errors
-    /// None of them did.
+    /// Returns [`Broken`] if none of the keys encrypted the value for this place.
     pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, Broken> {
         let ([form, id_bytes], rest) = sealed.split_first_chunk().ok_or(Broken)?;
         let (id, rest) = rest
@@ -330,8 +341,8 @@ impl Keyring {
     }
 }
 
-/// The key that encrypts, by the state key that it is derived from (HMAC as a key derivation function,
-/// NIST SP 800-108r1).
+/// Derives the encryption key from a state key (HMAC as a key derivation function, NIST SP
+/// 800-108r1).
 fn encrypting(key: &[u8]) -> Option<LessSafeKey> {
     let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), ENCRYPTION);
     UnboundKey::new(&AES_256_GCM, derived.as_ref())
@@ -343,7 +354,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A digest of what a seal is bound to, in which nothing can be taken for its neighbour.
+/// Computes a digest of everything that a signature is bound to. Lengths are included, so that no
+/// part can be mistaken for its neighbour.
 fn bound_to(purpose: Purpose, principal: &str, binding: &[u8]) -> [u8; 32] {
     let purpose = match purpose {
         Purpose::Session => "session",
@@ -362,7 +374,7 @@ fn is_id(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && id.chars().all(usual)
 }
 
-/// Random bytes.
+/// Returns random bytes from the system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| KeyringError::NoRandomness)?;

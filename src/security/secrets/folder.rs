@@ -1,5 +1,5 @@
-//! The folder of handed-over secrets: looked at whenever it is used, because whoever may change it could have
-//! done so since the start.
+//! The folder for delivered secrets. Its permissions are checked at every use, because anyone who
+//! may change the folder could have done so since the start.
 
 use std::{
     fs::File,
@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A folder that only this user can look into.
+/// A folder that only the current user can access.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// What is done in it is done in this very folder, whatever its path leads to by then.
+    /// Handle of the folder itself. Files are created in this very folder, even if its path leads
+    /// elsewhere by then.
     #[cfg(unix)]
     opened: std::os::fd::OwnedFd,
 }
@@ -24,7 +25,8 @@ impl Folder {
     /// Opens a folder by its real path.
     ///
     /// # Errors
-    /// The path leads to no folder, or by a link; others can look into it, or it is another user's.
+    /// Returns an error if the path does not lead to a folder or leads there by a link. Returns
+    /// `PermissionDenied` if others can access the folder or it belongs to another user.
     #[cfg(unix)]
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt;
@@ -67,17 +69,17 @@ impl Folder {
         })
     }
 
-    /// Its real path.
+    /// The real path of the folder.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where a file of it is.
+    /// Returns the path of a file in the folder.
     pub(super) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Makes a new file that nobody else can read.
+    /// Creates a new file that only the current user can read.
     #[cfg(unix)]
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
         use rustix::fs::{Mode, OFlags, openat};
@@ -95,10 +97,11 @@ impl Folder {
             .open(self.path_of(name))
     }
 
-    /// Checks that the folder is still at its path and still private, and that the name in it leads to the file.
+    /// Checks that the folder is still at its path and still private, and that the name leads to
+    /// the file.
     ///
     /// # Errors
-    /// As of [`Self::open`], or something else is there.
+    /// Returns an error as [`Self::open`] does, or if another file has the name.
     #[cfg(unix)]
     pub(super) fn check(&self, name: &str, file: &File) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt;
@@ -117,7 +120,8 @@ impl Folder {
         self.path_of(name).symlink_metadata().map(drop)
     }
 
-    /// Removes a file. What cannot be removed now is for the operator to clear up.
+    /// Removes a file. Failures are ignored: a file that cannot be removed now is left to the
+    /// operator.
     #[cfg(unix)]
     pub(super) fn remove(&self, name: &str) {
         _ = rustix::fs::unlinkat(&self.opened, name, rustix::fs::AtFlags::empty());

@@ -1,4 +1,4 @@
-//! Handing over what a call reveals (secrets.md §1): in the answer, in a file, or not at all.
+//! Delivery of one-time secrets that a call returns: in the result, in a file, or not at all.
 
 use std::{
     fs::{self, File},
@@ -11,41 +11,43 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{SecretError, folder::Folder};
-/// Room on the disk that is made sure of before a secret comes to be, in bytes.
+/// Disk space that is reserved before a secret exists, in bytes.
 const RESERVED: usize = 8192;
 
-/// How secrets that a call reveals reach whoever calls.
+/// The operator's choice of how one-time secrets reach the caller.
 #[derive(Clone, Debug, Default)]
 pub enum Delivery {
-    /// In the answer.
+    /// In the result of the call.
     #[default]
     Inline,
-    /// In a file of this folder, whose path is in the answer.
+    /// In a file of this folder; the result holds the file's path.
     File(PathBuf),
-    /// Not at all: such calls are refused.
+    /// Not at all: calls that return a secret are rejected.
     Deny,
 }
 
-/// What a call will reveal, and the way it takes.
+/// The secrets that one call will return, and how each is delivered.
 #[derive(Debug)]
 pub enum Handover {
-    /// Nothing: every secret is masked.
+    /// The call returns no secret: everything secret is masked.
     Nothing,
-    /// These fields, in the answer.
+    /// These fields, in the result.
     Inline(&'static [&'static str]),
-    /// These fields, each in its file.
+    /// These fields, each in a file of its own.
     Files(Vec<(&'static str, Reserved)>),
 }
 
-/// Values taken out of an answer, to be put back once the rest of it is masked.
+/// Values taken out of a response while the rest is masked, and put back afterwards.
 #[derive(Debug)]
 pub(super) struct Revealed(Vec<(&'static str, Value)>);
 
 impl Delivery {
-    /// A folder that only this user can look into, made if there is none.
+    /// Delivers secrets in files of a folder that only the current user can access. The folder is
+    /// created if necessary.
     ///
     /// # Errors
-    /// It cannot be made, others can look into it, or it is another user's.
+    /// Returns an error if the folder cannot be created, others can access it, or it belongs to
+    /// another user.
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
@@ -53,7 +55,7 @@ impl Delivery {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder)?;
         let folder = folder.canonicalize()?;
-        // Looked at again whenever a file is made in it.
+        // Checked again whenever a file is created in it.
         Folder::open(&folder)?;
         Ok(Self::File(folder))
     }
@@ -89,7 +91,7 @@ impl Delivery {
 }
 
 impl Handover {
-    /// Takes what is to be handed over out of an answer.
+    /// Takes the secrets to deliver out of a response.
     pub(super) fn take(self, answer: &mut Value) -> Revealed {
         let mut take = |field: &'static str| {
             let slot = field
@@ -124,11 +126,12 @@ impl Revealed {
     }
 }
 
-/// A new file with room for a secret; it is gone again unless one is kept in it.
+/// A new file with reserved space for a secret. The file is removed on drop unless a secret was
+/// written to it.
 #[derive(Debug)]
 pub struct Reserved {
     folder: Folder,
-    /// What the secret is, which begins the name of its file.
+    /// Label of the secret, which begins the file's name.
     what: String,
     name: String,
     file: File,
@@ -136,7 +139,7 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// Makes one whose name nobody can guess, and nobody else can read.
+    /// Creates a file that only the current user can read, with an unguessable name.
     fn make(folder: &Path, what: &str) -> io::Result<Self> {
         let folder = Folder::open(folder)?;
         let mut random = [0; 16];
@@ -150,12 +153,12 @@ impl Reserved {
             file,
             kept: false,
         };
-        // A full disk shows now, while there is no secret that could get lost.
+        // A full disk shows now, while no secret can get lost.
         reserved.file.write_all(&[0; RESERVED])?;
         Ok(reserved)
     }
 
-    /// Writes a secret, and says where; or that it got lost.
+    /// Writes a secret and returns the file's path, or a text saying that the secret is lost.
     fn keep(mut self, secret: &Value) -> Value {
         let text = match secret {
             Value::String(text) => text.clone(),
@@ -174,7 +177,7 @@ impl Reserved {
     }
 
     fn write(&mut self, text: &[u8]) -> io::Result<PathBuf> {
-        // Who may change the folder could have done so while the call was under way.
+        // The folder could have been changed while the call was in flight.
         self.folder.check(&self.name, &self.file)?;
         self.file.rewind()?;
         self.file.write_all(text)?;
@@ -184,7 +187,8 @@ impl Reserved {
         Ok(self.folder.path_of(&self.name))
     }
 
-    /// The file was moved or removed: the secret exists by now, and a new file may still take it.
+    /// Writes the secret to a new file. Used if the first file was moved or removed: by then the
+    /// secret exists, and a new file may still hold it.
     fn write_anew(&self, text: &[u8]) -> io::Result<PathBuf> {
         Self::make(self.folder.path(), &self.what)?.write(text)
     }

@@ -1,14 +1,15 @@
-//! What a text or an object is by its look alone: made at random, or a description of a field.
+//! Heuristics on texts and objects themselves: UUIDs, random tokens, and JSON Schemas of fields.
 
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
-/// A token shorter than this is not taken for a secret by its characters alone.
+/// Minimum length of a token that is taken for a secret by its characters alone, in bytes.
 const MIN_RANDOM: usize = 24;
-/// The same for one of hexadecimal digits, as identifiers are.
+/// Minimum length of such a token of hexadecimal digits, in bytes. Identifiers are often
+/// hexadecimal.
 const MIN_RANDOM_HEX: usize = 32;
 
-/// Whether a text is a UUID in its usual form.
+/// Returns `true` if a text is a UUID in its usual form.
 pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -17,13 +18,15 @@ pub(super) fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// The parts of a text that could each be a key.
+/// Splits a text into parts that could each be a key.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '=')))
 }
 
-/// Whether a token has the look of something random: it changes between large and small letters and digits
-/// far more often than names do, as those of models. A UUID is an identifier.
+/// Returns `true` if a token looks random.
+///
+/// A random token changes between large letters, small letters and digits far more often than names
+/// do, such as those of models. A UUID is an identifier and does not count.
 pub(super) fn is_random(token: &str) -> bool {
     if token.len() < MIN_RANDOM || is_uuid(token) {
         return false;
@@ -44,7 +47,7 @@ pub(super) fn is_random(token: &str) -> bool {
     changes.count() * 10 >= letters.len() * 3
 }
 
-/// What a JSON Schema of a field has beside values (JSON Schema 2020-12).
+/// Keywords in a JSON Schema of a field that hold no value of the field (JSON Schema 2020-12).
 const SCHEMA_WORDS: [&str; 30] = [
     "type",
     "title",
@@ -77,12 +80,12 @@ const SCHEMA_WORDS: [&str; 30] = [
     "uniqueItems",
     "contentEncoding",
 ];
-/// What a JSON Schema of a field has that may be a value of it.
+/// Keywords in a JSON Schema of a field that may hold a value of the field.
 const SCHEMA_VALUES: [&str; 5] = ["default", "const", "enum", "example", "examples"];
 const SCHEMA_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "object", "array"];
 
-/// Whether an object is the schema of a field, as tools of MCP have for each argument: a field that is called
-/// `token` is none.
+/// Returns `true` if an object is the JSON Schema of a field, as MCP tools have for each argument.
+/// Such a field called `token` is no secret.
 pub(super) fn is_schema(map: &JsonMap) -> bool {
     let known = |name: &String| SCHEMA_WORDS.contains(&name.as_str()) || is_schema_value(name);
     let is_type = |word: &str| SCHEMA_TYPES.contains(&word);
@@ -92,13 +95,15 @@ pub(super) fn is_schema(map: &JsonMap) -> bool {
         && map.keys().all(known)
 }
 
-/// Whether a field of a schema may have a value of what it describes.
+/// Returns `true` if a keyword of a schema may hold a value of the described field.
 pub(super) fn is_schema_value(name: &str) -> bool {
     SCHEMA_VALUES.contains(&name)
 }
 
-/// Whether a JSON text says what was read out of it and no more. A name that stands twice in an object is read
-/// once, and what stood there first is in the text still.
+/// Returns `true` if a JSON text holds exactly the value that was parsed from it.
+///
+/// Of a name that occurs twice in an object only one value is parsed, and the first one is still in
+/// the text.
 pub(super) fn says_only(text: &str, read: &Value) -> bool {
     let (mut in_text, mut is_escaped) = (false, false);
     let compact = text.bytes().filter(|byte| {
@@ -142,7 +147,7 @@ mod tests {
                 text: "{\"a\":{\"b\":1,\"b\":1}}",
                 says_only: false,
             },
-            // Written in another way it is no less the same, and written anew to be safe.
+            // The same value in another spelling. It is rewritten to be safe.
             Case {
                 text: "{\"a\":\"\\u0062\"}",
                 says_only: false,

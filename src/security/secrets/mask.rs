@@ -1,8 +1,8 @@
-//! Masking of answers: what the declarations say is secret, what its name gives away, and keys in texts
-//! and in names.
+//! Masks responses: fields declared secret, fields with a telling name, and keys in texts and
+//! names.
 //!
-//! Every decision is made on names as they are nested. Whatever an upstream puts into a name, it stays one
-//! name.
+//! Every decision is made on names as they are nested, never on a joined path. A name with dots or
+//! brackets from an upstream stays one name.
 
 use std::borrow::Cow;
 
@@ -14,14 +14,14 @@ use super::{
     names::{self, Name},
     scan::{MASK, Scanner},
 };
-/// Where in an answer a value stands.
+/// Context of a value in a response.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// Credentials are kept there.
+    /// The value is where credentials are kept.
     strict: bool,
-    /// What is named as a key there is the id of one.
+    /// A field named like a key holds the id of one.
     has_key_ids: bool,
-    /// A `name` beside a `value` says what that is.
+    /// An object with `name` and `value` is a setting whose name describes the value.
     has_pairs: bool,
 }
 
@@ -31,11 +31,11 @@ const STRICT: Place = Place {
     has_pairs: true,
 };
 
-/// What a setting is called that stands as an object with its name and its `value`.
+/// Fields that hold the name of a setting written as an object with its name and its `value`.
 const PAIR_NAMES: [&str; 3] = ["name", "key", "header"];
-/// What may have the value of a setting.
+/// Fields that may hold the value of a setting.
 const VALUES_OF_PAIR: [&str; 3] = ["value", "values", "default"];
-/// What is shown of a setting whose value is secret.
+/// Fields that stay visible in a setting whose value is secret.
 const SHOWN_OF_PAIR: [&str; 10] = [
     "name",
     "key",
@@ -49,13 +49,15 @@ const SHOWN_OF_PAIR: [&str; 10] = [
     "isSecret",
 ];
 
-/// Masks what is secret in an answer to an operation, what the call itself reveals included. What an
-/// upstream has masked stays as it is, and so does personal data.
+/// Masks the secrets in a response to an operation, including those that the call itself returns.
+///
+/// Values that an upstream has masked stay as they are, and so does personal data.
 pub fn mask(operation: &Operation, answer: &mut Value) {
     mask_also(operation, answer, Some(&Scanner::new(&[])));
 }
 
-/// The same; `scanner` finds keys in texts, and there is none where the texts are known to have none.
+/// Masks a response with a given scanner, which finds keys in texts. `None` if the texts are known
+/// to hold no key.
 pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Option<&Scanner<'_>>) {
     for path in operation.secret_fields() {
         each(answer, path, &mut |value, whole| match whole {
@@ -79,7 +81,7 @@ pub(super) fn mask_also(operation: &Operation, answer: &mut Value, scanner: Opti
     );
 }
 
-/// Masks what stands in an answer that declares no places of secrets.
+/// Masks a response that declares no secret fields.
 pub(super) fn mask_undeclared(answer: &mut Value) {
     let place = Place {
         strict: false,
@@ -89,13 +91,15 @@ pub(super) fn mask_undeclared(answer: &mut Value) {
     walk(answer, place, Some(&Scanner::new(&[])));
 }
 
-/// Masks a document as it is masked where credentials are kept.
+/// Masks a document by the rules for places where credentials are kept.
 pub(super) fn mask_document(document: &mut Value) {
     walk(document, STRICT, Some(&Scanner::new(&[])));
 }
 
-/// Shows `act` every value at a declared path such as `data[].key`, and whether all that is below is secret, as
-/// at `headers.*`. Such paths are ours, and no name in them has a dot or a bracket.
+/// Calls `act` for every value at a declared path such as `data[].key`.
+///
+/// The flag is `true` if everything below is secret, as at `headers.*`. Such paths are this
+/// project's own, and no name in them has a dot or a bracket.
 fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
     let (step, rest) = path.split_once('.').unwrap_or((path, ""));
     let (name, many) = match step.strip_suffix("[]") {
@@ -116,8 +120,8 @@ fn each(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value, bool)) {
     }
 }
 
-/// What is declared secret: a text or a number is one, whatever it is called. A text that is JSON is read as
-/// such.
+/// Masks a value that is declared secret. Every text or number in it is masked, whatever its name.
+/// A text that is JSON is masked as JSON.
 fn declared(value: &mut Value, scanner: Option<&Scanner<'_>>) {
     match value {
         Value::String(text) => {
@@ -131,7 +135,7 @@ fn declared(value: &mut Value, scanner: Option<&Scanner<'_>>) {
     }
 }
 
-/// Masks a document that is written as a text; whether it is one.
+/// Masks a document that is written as a text. Returns `false` if the text is no JSON document.
 fn mask_inside(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
     if !text.trim_ascii_start().starts_with(['{', '[']) {
         return false;
@@ -147,7 +151,7 @@ fn mask_inside(text: &mut String, mask: impl Fn(&mut Value)) -> bool {
     true
 }
 
-/// What names give away, and keys in texts and names.
+/// Masks values with telling names, and keys in texts and names.
 fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
     match value {
         Value::String(text) => {
@@ -181,7 +185,7 @@ fn walk(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
     }
 }
 
-/// What the name of a field gives away.
+/// Masks a field by the kind of its name.
 fn walk_field(name: &str, value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
     match names::read(name, place.strict) {
         Name::Plain => walk(value, place, scanner),
@@ -204,8 +208,9 @@ fn walk_field(name: &str, value: &mut Value, place: Place, scanner: Option<&Scan
 }
 
 impl Place {
-    /// Whether a value that is named as an API key is the id of one. Such an id is a UUID, and where
-    /// credentials are kept a key may be one as well.
+    /// Returns `true` if a value named like an API key is the id of one.
+    ///
+    /// Such an id is a UUID. Where credentials are kept, a key may be a UUID as well.
     fn is_key_id(self, name: &str, value: &Value) -> bool {
         let is_uuid = |value: &Value| value.as_str().is_some_and(looks::is_uuid);
         let are_uuids = || match value {
@@ -216,7 +221,7 @@ impl Place {
     }
 }
 
-/// What has the name of a secret: texts and numbers are masked, and of an object all that is below.
+/// Masks a value that has the name of a secret: texts, numbers, and everything below an object.
 fn hide_below(name: &str, value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
     match value {
         Value::Number(_) | Value::Object(_) if names::counts_tokens(name) => {
@@ -235,15 +240,15 @@ fn hide_below(name: &str, value: &mut Value, place: Place, scanner: Option<&Scan
             list.iter_mut()
                 .for_each(|item| hide_below(name, item, place, scanner));
         }
-        // Whether there is a secret is none.
+        // A boolean only tells whether there is a secret.
         Value::Bool(_) => {}
         value => hide(value),
     }
 }
 
-/// What has the name of several secrets: they stand in a list, or in an object by whatever they are called.
+/// Masks a value that has the name of several secrets: a list, or an object with any names.
 fn hide_several(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) {
-    // The id of a key is none.
+    // The id of a key is no secret.
     let is_id = |text: &str| !place.strict && looks::is_uuid(text);
     match value {
         Value::String(text) if is_id(text) => {}
@@ -267,8 +272,10 @@ fn hide_several(value: &mut Value, place: Place, scanner: Option<&Scanner<'_>>) 
     }
 }
 
-/// The value of a setting that stands as an object with its name. Elsewhere than among credentials an object with a
-/// name and a value may be anything, such as a limit that people have named.
+/// Masks the value of a setting that is written as an object with its name.
+///
+/// Elsewhere than among credentials, an object with a name and a value may be anything, such as a
+/// limit that people have named.
 fn hide_pair(map: &mut JsonMap, place: Place, scanner: Option<&Scanner<'_>>) {
     let Some(name) = PAIR_NAMES.iter().find_map(|name| map.get(*name)?.as_str()) else {
         return;
@@ -294,7 +301,7 @@ fn is_of_setting(name: &str) -> bool {
     VALUES_OF_PAIR.contains(&name) || SHOWN_OF_PAIR.contains(&name) || name == "id"
 }
 
-/// Hides every value in a value, and names that look like keys.
+/// Masks every value in a value, and names that look like keys.
 fn seal(value: &mut Value, scanner: Option<&Scanner<'_>>) {
     match value {
         Value::Object(map) => {
@@ -320,7 +327,7 @@ fn is_setting(map: &JsonMap) -> bool {
     map.contains_key("value") && PAIR_NAMES.iter().any(|name| map.contains_key(*name))
 }
 
-/// Hides all of a setting but what it is.
+/// Masks everything in a setting but the fields that describe it.
 fn seal_setting(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
     for (name, value) in &mut *map {
         if !SHOWN_OF_PAIR.contains(&name.as_str()) {
@@ -331,7 +338,7 @@ fn seal_setting(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
     walk_shown(map, scanner);
 }
 
-/// What is shown of a setting may have a key in it, as any text.
+/// Masks keys in the visible fields of a setting, which may hold one as any text may.
 fn walk_shown(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
     for name in SHOWN_OF_PAIR {
         if let Some(shown) = map.get_mut(name) {
@@ -348,7 +355,7 @@ fn seal_names(map: &mut JsonMap, scanner: Option<&Scanner<'_>>) {
     });
 }
 
-/// Masks names of fields. No two become one, so that no value is lost.
+/// Masks names of fields. Masked names are kept distinct, so that no value is lost.
 pub(super) fn mask_names(map: &mut JsonMap, masked: impl Fn(&str) -> Cow<'_, str>) {
     if map
         .keys()
@@ -368,7 +375,7 @@ pub(super) fn mask_names(map: &mut JsonMap, masked: impl Fn(&str) -> Cow<'_, str
     }
 }
 
-/// Hides a text or a number, each of a list of such, and a value that is either true or false.
+/// Masks a text, a number or a boolean, and each of them in a list.
 fn hide(value: &mut Value) {
     match value {
         Value::String(text) if text.is_empty() || is_masked(text) => {}
@@ -378,7 +385,7 @@ fn hide(value: &mut Value) {
     }
 }
 
-/// A text without these texts, if it has any of them.
+/// Masks the given secrets in a text. Returns `None` if the text holds none of them.
 pub(super) fn exact(text: &str, also: &[&str]) -> Option<String> {
     let mut masked = None::<String>;
     for secret in also {
@@ -390,14 +397,15 @@ pub(super) fn exact(text: &str, also: &[&str]) -> Option<String> {
     masked
 }
 
-/// Whether a text is a masked secret: ours, or an upstream's, which leaves a few characters beside its
-/// stars (secrets.md §2).
+/// Returns `true` if a text is a masked secret: this server's mask or an upstream's.
+///
+/// An upstream's mask has three or more stars and at most a dozen other characters.
 pub fn is_masked(text: &str) -> bool {
     text == MASK || text.contains("***") && text.chars().filter(|c| *c != '*').count() <= 12
 }
 
-/// Where in arguments something is that we masked, if anywhere: as in `config.targets[0].api_key`. A name may
-/// have been masked as well as a value.
+/// Finds a value or a name in arguments that holds this server's mask, and returns its path, such
+/// as `config.targets[0].api_key`.
 pub(super) fn find_mask<'a>(
     values: impl Iterator<Item = (&'a String, &'a Value)>,
 ) -> Option<String> {

@@ -1,5 +1,5 @@
-//! Secrets on their way through: masked in answers, handed over where a call is there to reveal one,
-//! fetched where an argument only says where it is, and kept out of every line of the log.
+//! Masks secrets in results, delivers one-time secrets and resolves `$env`/`$file` references. Keys
+//! are also masked in every line of the log.
 
 mod folder;
 mod handover;
@@ -27,89 +27,90 @@ pub use references::{Allowed, Caller, References, Unresolved};
 pub use scan::{MASK, has_own, learn, mask as mask_text, mask_line};
 pub(crate) use scan::{MOST_PASSED, MOST_PASSED_BYTES};
 
-/// What the operator decided about secrets. By default those that calls reveal are handed to whoever
-/// calls, and no argument may refer to one.
+/// The operator's settings for secrets.
+///
+/// By default, one-time secrets are delivered in the result, and no argument may refer to a secret.
 #[derive(Debug, Default)]
 pub struct Secrets {
     delivery: Delivery,
     references: References,
 }
 
-/// Why a call goes no further for the sake of a secret. Nothing was sent.
+/// Reason to reject a call because of a secret. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// A value that was masked comes back.
+    /// An argument holds a value that was masked.
     #[error(
         "`{0}`: holds a masked value, which would overwrite the real one. Leave the field out to keep what \
          is stored, or give the real value"
     )]
     Masked(String),
-    /// A masked value where nothing is stored yet.
+    /// An argument holds a masked value where nothing is stored yet.
     #[error(
         "`{0}`: is a placeholder, and nothing is stored yet that it could stand for. Give the key, or a \
          reference to it such as `$env:NAME`"
     )]
     Placeholder(String),
-    /// The call would reveal a secret, and none may reach a caller.
+    /// The call would return a secret, and the settings keep secrets from callers.
     #[error(
         "`{tool}` answers with a secret (`{field}`), and the setting --secrets deny of this server keeps \
          those from callers. Nothing was sent; ask the operator to do it"
     )]
     Denied {
-        /// The tool's name.
+        /// Name of the tool.
         tool: &'static str,
-        /// The first field that has one.
+        /// First field of the response with a secret.
         field: &'static str,
     },
-    /// There is no file that the secret could be written to.
+    /// No file can be created for the secret.
     #[error(
         "`{tool}` answers with a secret, and the file for it cannot be made in {}: {source}. Nothing was \
          sent; tell the operator",
         portkey_bounded_file::shown(folder)
     )]
     NoFile {
-        /// The tool's name.
+        /// Name of the tool.
         tool: &'static str,
-        /// Where files of secrets go.
+        /// Folder for files of secrets.
         folder: PathBuf,
-        /// Why not.
+        /// Cause of the failure.
         source: io::Error,
     },
-    /// An argument refers to a secret that cannot be had.
+    /// An argument refers to a secret that cannot be resolved.
     #[error("`{at}`: {why}")]
     Reference {
-        /// Where in the arguments.
+        /// Path of the argument.
         at: String,
-        /// Why not.
+        /// Cause of the failure.
         why: Unresolved,
     },
 }
 
-/// Secrets of one call: those that were fetched for it, and the keys that came with its request. They show up
-/// nowhere else.
+/// Secrets of one call: those resolved for it, and the keys that came with its request. They are
+/// recognized in this call only.
 #[derive(Default)]
 pub struct Fetched(Vec<String>);
 
 impl Fetched {
-    /// The same, with keys that came with the request, which no upstream has a reason to repeat.
+    /// Adds keys that came with the request. No upstream has a reason to repeat them.
     #[must_use]
     pub fn with_own<'a>(mut self, own: impl Iterator<Item = &'a str>) -> Self {
         own.for_each(|key| self.add(key));
         self
     }
 
-    /// A text that an upstream wrote, without these secrets and without any other key.
+    /// Masks these secrets and any other key in a text from an upstream.
     pub fn mask(&self, text: &str) -> String {
         let also: Vec<_> = self.texts().collect();
         Scanner::new(&also).mask(text).into_owned()
     }
 
-    /// Whether a text has neither one of these secrets in it nor any other key.
+    /// Returns `true` if a text holds neither one of these secrets nor any other key.
     pub fn is_free(&self, text: &str) -> bool {
         !self.texts().any(|secret| text.contains(secret)) && mask_text(text) == text
     }
 
-    /// A secret in all the ways in which it could be written.
+    /// Adds a secret with all its spellings.
     fn add(&mut self, secret: &str) {
         if secret.len() >= scan::SHORTEST {
             self.0.push(secret.to_owned());
@@ -129,7 +130,7 @@ impl std::fmt::Debug for Fetched {
 }
 
 impl Secrets {
-    /// What the operator decided.
+    /// Combines the settings for delivery and for references.
     pub const fn new(delivery: Delivery, references: References) -> Self {
         Self {
             delivery,
@@ -137,15 +138,16 @@ impl Secrets {
         }
     }
 
-    /// What to tell clients about references to secrets, where any may be used.
+    /// Instructions for clients about references to secrets. `None` if no argument may use one.
     pub fn instructions(&self) -> Option<String> {
         self.references.instructions()
     }
 
-    /// Turns arguments back that hold what was masked: it would take the place of the secret.
+    /// Rejects arguments that hold a masked value, which would overwrite the secret.
     ///
     /// # Errors
-    /// Where the first such value is.
+    /// Returns [`SecretError::Masked`] or [`SecretError::Placeholder`] with the path of the first
+    /// such value.
     pub fn refuse_masks(
         &self,
         published: &Published,
@@ -154,7 +156,7 @@ impl Secrets {
         if published.operation().hints().read_only {
             return Ok(());
         }
-        // Of what is created nothing could be overwritten; rotating acts on what is there.
+        // Creating cannot overwrite a stored value. Rotating acts on one that exists.
         let operation = published.operation();
         let creates = operation.effects() == Effect::Create && !operation.hints().destructive;
         let masked = if creates {
@@ -171,11 +173,11 @@ impl Secrets {
         })
     }
 
-    /// Makes ready to hand over what the call will reveal, before it is sent: what has no way to the
-    /// caller must not be made.
+    /// Prepares the delivery of the secrets that a call will return. Called before the call is
+    /// sent, because a secret that cannot reach the caller must not be created.
     ///
     /// # Errors
-    /// There is no way.
+    /// Returns an error if the settings forbid delivery or no file can be created.
     pub fn make_ready(
         &self,
         operation: &'static Operation,
@@ -184,10 +186,11 @@ impl Secrets {
         self.delivery.make_ready(operation, args)
     }
 
-    /// Puts the secrets that arguments refer to in their places, last of all before a call is sent.
+    /// Replaces references in the arguments by the secrets. This is the last step before a call is
+    /// sent.
     ///
     /// # Errors
-    /// One cannot be had, or not by this caller.
+    /// Returns [`SecretError::Reference`] if a secret cannot be resolved, or not by this caller.
     pub fn fetch(
         &self,
         published: &Published,
@@ -214,7 +217,7 @@ impl Secrets {
             if Reference::in_value(value).is_none() {
                 return Ok(());
             }
-            // What could be read back in clear is not put there.
+            // A secret is not put where it could be read back in clear.
             let (Some((real, texts)), Some(false)) = (secrets.next(), is_shown.next()) else {
                 return Err(SecretError::Reference {
                     at: at.to_string(),
@@ -232,9 +235,11 @@ impl Secrets {
     }
 }
 
-/// Of each reference, in their order: whether what is put in its place would be shown to whoever reads the
-/// document back. The masking itself says so, of the same document with a mark in the place of each secret: no
-/// second reading of names could differ from it.
+/// Tells for each reference, in order, whether a reader of the document would see the secret that
+/// replaces it.
+///
+/// The masking itself decides, on a copy of the document with a mark in the place of each secret. A
+/// second classification of names could differ from the masking.
 fn shown_places(
     published: &Published,
     args: &JsonMap,
@@ -264,10 +269,10 @@ fn shown_places(
     shown
 }
 
-/// Stands in the place of a secret; none looks like it.
+/// Prefix of the marks that stand for secrets; no secret looks like it.
 const MARK: &str = "place of a secret ";
 
-/// Puts marks in the place of every text and number, those within an object included.
+/// Replaces every text and number by a mark, including those in lists and objects.
 fn mark(secret: &mut Value, index: usize) {
     match secret {
         Value::Array(list) => list.iter_mut().for_each(|item| mark(item, index)),
@@ -294,8 +299,9 @@ fn find_marks(value: &Value, shown: &mut [bool]) {
 }
 
 impl Handover {
-    /// Masks an answer, and hands over what the call was there to reveal. `plain` is the answer as it came,
-    /// where that is [plain](crate::security::sanitize::plain).
+    /// Masks a response and delivers the secrets that the call returns.
+    ///
+    /// `plain` is the original response if it is [clean ASCII](crate::security::sanitize::plain).
     pub fn complete(
         self,
         operation: &Operation,

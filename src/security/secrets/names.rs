@@ -1,21 +1,23 @@
-//! What a field's name gives away (secrets.md §7.1, §7.2).
+//! Classifies field names: which of them tell that a value is a secret.
 
-/// How a field of this name is treated.
+/// Treatment of a field, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// Nothing is known of it.
+    /// The name says nothing.
     Plain,
-    /// What it has is a secret, be it a text, a number, or a list or an object of such.
+    /// The value is a secret: a text, a number, or a list or an object of such.
     Secret,
-    /// It is several secrets, or several things that have one each: a text or a number in it is one.
+    /// The value holds several secrets, or several objects with one each. A text or a number in it
+    /// is a secret.
     Several,
-    /// Every value in it and below is a secret: it is a collection of some, such as headers.
+    /// Every value below is a secret, as in a collection of headers.
     Sealed,
-    /// It has keys and values that say nothing about secrets.
+    /// The value holds labels, whose names and values say nothing about secrets.
     Labels,
 }
 
-/// Names that look like a secret's and are not: where in a manager one is found, and where a list goes on.
+/// Names that look like a secret's but are harmless: the place of a secret in a secret manager, and
+/// the next page of a list.
 const HARMLESS: &[&str] = &[
     "secret_key",
     "secret_mappings",
@@ -26,7 +28,7 @@ const HARMLESS: &[&str] = &[
     "continuation_token",
 ];
 
-/// A word that tells wherever it stands in a name.
+/// A word that tells a secret anywhere in a name.
 struct Word {
     text: &'static str,
     letters: u32,
@@ -38,7 +40,7 @@ const SERVICE_ACCOUNT: Word = word("serviceaccount");
 const PRIVATE_KEY: Word = word("privatekey");
 const ACCESS_KEY: Word = word("accesskey");
 
-/// Each telling name, by its letters: nearly all names have not the letters of any.
+/// Letter sets of all telling words. Nearly all names lack a letter of every one of them.
 const LETTERS: [u32; 14] = [
     SECRET.letters,
     letters("token"),
@@ -56,7 +58,7 @@ const LETTERS: [u32; 14] = [
     letters("conditions"),
 ];
 
-/// Names that tell where credentials are kept, and are words elsewhere.
+/// Names that tell a secret where credentials are kept, and are ordinary words elsewhere.
 const STRICT: [&str; 18] = [
     "key",
     "passwd",
@@ -78,7 +80,8 @@ const STRICT: [&str; 18] = [
     "pat",
 ];
 
-/// What names of several secrets end with. What only ends with `tokens` is counted, or a text in parts.
+/// Endings of names of several secrets. Other names that end with `tokens` are a count, or a text
+/// in parts.
 const SEVERAL: [&str; 9] = [
     "apikeys",
     "accesstokens",
@@ -98,21 +101,22 @@ const fn word(text: &'static str) -> Word {
     }
 }
 
-/// The letters of a name, a bit for each, large or small. What else is in it may pass for a letter.
+/// Returns the set of letters in a name, one bit each, regardless of case. Other characters may
+/// pass for a letter.
 const fn letters(name: &str) -> u32 {
     let (mut found, mut rest) = (0, name.as_bytes());
     while let [first, more @ ..] = rest {
-        // By its last five bits, in which a large letter is as a small one.
+        // The last five bits are the same for both cases of a letter.
         found |= 1_u32.wrapping_shl(*first as u32);
         rest = more;
     }
     found
 }
 
-/// Names up to this length are read without an allocation, in bytes.
+/// Maximum length of a name that is classified without an allocation, in bytes.
 const USUAL_BYTES: usize = 64;
 
-/// Whether a name is that of an API key, or of the id of one.
+/// Returns `true` if a name is that of an API key, or of the id of one.
 pub(super) fn is_api_key(name: &str) -> bool {
     let mut bare = name
         .bytes()
@@ -124,7 +128,8 @@ pub(super) fn is_api_key(name: &str) -> bool {
     })
 }
 
-/// What a number of tokens, or the price of one, is told by: `request_token`, `cache_read_input_token`.
+/// Words that mark a number of tokens or the price of one: `request_token`,
+/// `cache_read_input_token`.
 const TOKEN_KINDS: [&str; 20] = [
     "request",
     "response",
@@ -148,8 +153,8 @@ const TOKEN_KINDS: [&str; 20] = [
     "count",
 ];
 
-/// Whether a number of this name, or an object that holds some, is about tokens of a model, and no secret. A
-/// text of the name may be one all the same.
+/// Returns `true` if a number of this name, or an object of such numbers, is about tokens of a
+/// model. A text of the same name may still be a secret.
 pub(super) fn counts_tokens(name: &str) -> bool {
     let is_kind = |word: &str| {
         TOKEN_KINDS
@@ -175,7 +180,7 @@ pub(super) fn counts_tokens(name: &str) -> bool {
     ends("token") && kinds.split(['_', '-', '.']).any(is_kind)
 }
 
-/// Whether a text under this name may be a secret.
+/// Returns `true` if a text under this name may be a secret.
 pub fn is_secret_name(name: &str) -> bool {
     matches!(
         read(name, true),
@@ -183,8 +188,10 @@ pub fn is_secret_name(name: &str) -> bool {
     )
 }
 
-/// Whether the name of a field that nobody has declared may be that of a secret. Wider than [`read`], which
-/// knows the names of the API: an id of a key that is blanked costs less than a key that is shown.
+/// Returns `true` if an undeclared field of this name may hold a secret.
+///
+/// Wider than [`read`], which knows the names of the API. Blanking the id of a key costs less than
+/// showing a key.
 pub(super) fn may_be_secret(name: &str) -> bool {
     const ENDINGS: [&str; 24] = [
         "key",
@@ -217,7 +224,7 @@ pub(super) fn may_be_secret(name: &str) -> bool {
     ENDINGS.iter().any(|ending| bare.ends_with(ending)) || bare.ends_with("headers")
 }
 
-/// Reads a name. `strict` where credentials are kept, so that even `key` is one.
+/// Classifies a name. `strict` where credentials are kept, so that even `key` names a secret.
 pub(super) fn read(name: &str, strict: bool) -> Name {
     let found = letters(name);
     if !strict && LETTERS.iter().all(|telling| found & telling != *telling) {
@@ -242,18 +249,18 @@ pub(super) fn read(name: &str, strict: bool) -> Name {
             .collect::<Vec<u8>>();
         &long
     };
-    // Without ASCII characters a text is one still.
+    // Dropping ASCII separators keeps the text valid UTF-8, so this does not happen.
     let Ok(bare) = str::from_utf8(bare) else {
         return Name::Secret;
     };
     read_bare(name, bare, found, strict)
 }
 
-/// Reads a name, given in small letters without separators as well, and with the letters in it.
+/// Classifies a name, given also in lower case without separators, and with its letter set.
 fn read_bare(name: &str, bare: &str, found: u32, strict: bool) -> Name {
     match bare {
         "metadata" | "conditions" => return Name::Labels,
-        // Elsewhere `key` is no secret anyway.
+        // Elsewhere `key` names no secret anyway.
         "groupby" if strict => return Name::Labels,
         "headers" | "customheaders" | "requestheaders" | "responseheaders" | "portkeyheaders"
         | "cookie" | "setcookie" | "clientauth" => return Name::Sealed,

@@ -1,38 +1,39 @@
-//! Permissions of files that hold secrets, or that decide who may do what.
+//! Checks the permissions of files that hold secrets or decide about access.
 
 use std::{fs::Metadata, io, path::Path};
 
 use portkey_bounded_file::{MAX_KEY_BYTES, open, read_file, shown, text};
 use secrecy::SecretString;
 
-/// What a file is to be kept from.
+/// Protection that a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarded {
-    /// Nobody but its owner may read or write it.
+    /// Only the owner may read or write the file.
     Private,
-    /// Others may not write it; that they may read it is only logged.
+    /// Others may not write the file. If they may read it, a warning is logged.
     Secret,
-    /// Others may not write it.
+    /// Others may not write the file.
     Trusted,
 }
 
-/// What of a file's permissions is too much.
+/// Permission that is too loose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loose {
-    /// Everybody may write it.
+    /// Everybody may write the file.
     Writable,
-    /// It belongs to the user that runs the process, and others may read or write it.
+    /// The file belongs to the user of this process, and others may read or write it.
     Readable,
 }
 
 /// Checks a file before it is used.
 ///
-/// As with the keys of OpenSSH, reading is judged only for a file that belongs to the user that runs the
-/// process. A secret that Kubernetes or Compose mounts belongs to another user, and can be read only by the
-/// permissions of its group or of everybody.
+/// As with the keys of OpenSSH, reading is judged only for a file that belongs to the user of this
+/// process. A secret that Kubernetes or Compose mounts belongs to another user. It can be read only
+/// by the permissions of its group or of everybody.
 ///
 /// # Errors
-/// The file cannot be looked at, or its permissions are too loose; says what to do.
+/// Returns an error if the metadata cannot be read, or `PermissionDenied` if the permissions are
+/// too loose. The message says what to do.
 pub fn check_permissions(file: &Path, guarded: Guarded) -> io::Result<()> {
     check(file, &file.metadata()?, guarded)
 }
@@ -40,7 +41,8 @@ pub fn check_permissions(file: &Path, guarded: Guarded) -> io::Result<()> {
 /// Reads a file that holds a secret, and checks the very file that was read.
 ///
 /// # Errors
-/// As of [`check_permissions`]; and where it is no regular file, no text, or larger than a secret.
+/// Returns an error as [`check_permissions`] does, or if the file is not regular, not text, or
+/// larger than a secret.
 pub fn read_guarded(file: &Path, guarded: Guarded) -> io::Result<SecretString> {
     let opened = open(file)?;
     check(file, &opened.metadata()?, guarded)?;
@@ -78,7 +80,7 @@ fn found(file: &Metadata) -> Option<Loose> {
     )
 }
 
-/// What others may do is not in these permissions.
+/// Accepts every file: on other systems these permissions do not describe the access of others.
 #[cfg(not(unix))]
 const fn found(_: &Metadata) -> Option<Loose> {
     None
@@ -146,7 +148,7 @@ mod tests {
                 is_ours: true,
                 loose: Some(Loose::Writable),
             },
-            // As Kubernetes mounts secrets for a group, and without one.
+            // As Kubernetes mounts secrets, with and without a group.
             Case {
                 mode: 0o100_440,
                 is_ours: false,

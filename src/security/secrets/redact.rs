@@ -1,7 +1,9 @@
-//! Redaction of arguments, for logs, dry runs and humans who approve: everything is shown but secrets.
+//! Redacts arguments for logs, dry runs and humans who approve: everything but secrets stays
+//! visible.
 //!
-//! Declared secrets are blanked by the shape of the arguments. In documents of free form and in undeclared
-//! fields names decide, and keys are found by how they look. No part is shown because it is not known.
+//! Declared secrets are blanked by the schema of the arguments. In documents of free form and in
+//! undeclared fields, names decide, and keys are found by their patterns. No part stays visible
+//! merely because it is unknown.
 
 use portkey_operation::{JsonMap, Opaque, Published, Reference};
 use serde_json::Value;
@@ -12,11 +14,11 @@ use super::{
     names::{self, Name},
     scan::{MASK, SHORTEST, Scanner, mask_line},
 };
-/// Stands where a secret argument was.
+/// Replaces a secret argument.
 pub const BLANK: &str = "***";
 
-/// Documents that are shown but for what is secret in them. Others, such as the bodies of logged requests,
-/// hold what people wrote and are blanked as a whole.
+/// Documents that stay visible apart from their secrets. Others, such as the bodies of logged
+/// requests, hold text that people wrote and are blanked as a whole.
 const SHOWN_DOCUMENTS: [&str; 4] = [
     "config",
     "parameters",
@@ -24,12 +26,12 @@ const SHOWN_DOCUMENTS: [&str; 4] = [
     "additional_config",
 ];
 
-/// Where a value stands.
+/// Context of a value.
 #[derive(Clone, Copy)]
 struct Place {
-    /// Credentials are kept there.
+    /// The value is where credentials are kept.
     strict: bool,
-    /// Within a document, where what looks random is a secret.
+    /// The value is within a document, where anything that looks random is a secret.
     in_document: bool,
 }
 
@@ -38,14 +40,15 @@ const DOCUMENT: Place = Place {
     in_document: true,
 };
 
-/// The arguments of a call with everything blanked that is secret, or named or looking like a secret.
+/// Redacts the arguments of a call: everything that is declared secret, or named or looks like a
+/// secret.
 pub fn redacted(published: &Published, args: JsonMap) -> JsonMap {
     let mut redacted = published.redacted_with(args, blank_opaque);
     mask_arguments(&mut redacted);
     redacted
 }
 
-/// Blanks in arguments what is known as a secret by its name or its looks, wherever it stands.
+/// Blanks values in arguments that are secret by their names or patterns, at any depth.
 pub fn mask_arguments(args: &mut JsonMap) {
     let mut whole = Value::Object(std::mem::take(args));
     redact(
@@ -69,7 +72,7 @@ fn blank_opaque(kind: Opaque, name: &str, value: &mut Value) {
     }
 }
 
-/// Blanks what is secret in a value.
+/// Blanks the secrets in a value.
 fn redact(value: &mut Value, place: Place) {
     match value {
         Value::String(text) => redact_text(text, place),
@@ -118,7 +121,8 @@ fn is_about_tokens(name: &str, value: &Value) -> bool {
     matches!(value, Value::Number(_) | Value::Object(_)) && names::counts_tokens(name)
 }
 
-/// A field that is not declared: whatever may be a secret by its name is blanked, at any depth.
+/// Redacts an undeclared field: everything that may be a secret by its name is blanked, at any
+/// depth.
 fn redact_unknown(name: &str, value: &mut Value) {
     if names::may_be_secret(name) && !is_about_tokens(name, value) {
         return blank(value);
@@ -135,7 +139,7 @@ fn redact_unknown(name: &str, value: &mut Value) {
     redact_field(name, value, DOCUMENT);
 }
 
-/// A setting that is written as its name and its value.
+/// Blanks the value of a setting that is written as its name and its value.
 fn redact_pair(map: &mut JsonMap) {
     let name = ["name", "key", "header"]
         .iter()
@@ -146,7 +150,7 @@ fn redact_pair(map: &mut JsonMap) {
     }
 }
 
-/// A document that is written as a text is redacted as a document.
+/// Redacts a text. A document that is written as a text is redacted as a document.
 fn redact_text(text: &mut String, place: Place) {
     if text.len() < SHORTEST {
         return;
@@ -169,13 +173,14 @@ fn redact_text(text: &mut String, place: Place) {
     }
 }
 
-/// Blanks every value below; names stay but for keys, and so do references, which tell where a secret is.
+/// Blanks every value below. Names stay unless they are keys. References stay too, because they
+/// only tell where a secret is.
 fn blank(value: &mut Value) {
     if Reference::in_value(value).is_some() {
         return;
     }
     match value {
-        // Whether there is a secret is none.
+        // A boolean or null only tells whether there is a secret.
         Value::Null | Value::Bool(_) => {}
         Value::Object(map) => blank_fields(map, |_| true),
         // A list of headers or settings, each with its name.

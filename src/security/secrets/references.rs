@@ -1,4 +1,4 @@
-//! References: which secrets arguments may refer to, and fetching them.
+//! References to secrets in arguments: checks which ones are allowed, and resolves them.
 
 use std::{
     fs::File,
@@ -12,13 +12,13 @@ use portkey_operation::{JsonMap, Reference, Slot};
 use serde_json::Value;
 
 use super::scan::{self, SHORTEST};
-/// Bound on a file that holds a secret, in bytes.
+/// Maximum size of a file that holds a secret, in bytes.
 const LARGEST: u64 = 65_536;
 
-/// The variables of this server's own configuration, which no argument can refer to.
+/// Prefixes of this server's own variables, to which no argument can refer.
 const OWN: [&str; 2] = ["PORTKEY_", "ENKRYPT_"];
 
-/// What the operator opened to references.
+/// The references that the operator allows.
 #[derive(Debug, Default)]
 pub struct References(Option<Open>);
 
@@ -30,7 +30,8 @@ struct Open {
     instructions: String,
 }
 
-/// What arguments may refer to, as the operator writes it. Nothing where all is empty.
+/// Settings for references, as the operator writes them. If variables and folders are empty, no
+/// reference is allowed.
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
     /// Names of variables, with `*` for any characters.
@@ -41,72 +42,72 @@ pub struct Allowed {
     pub callers: Vec<String>,
 }
 
-/// Who makes the call.
+/// The caller that uses a reference.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    /// Its name.
+    /// Name of the caller.
     pub name: &'a str,
-    /// Whether it is whoever runs this process.
+    /// The caller runs this process itself.
     pub is_local: bool,
 }
 
-/// Why a secret cannot be had.
+/// Reason why a secret cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum Unresolved {
-    /// References are not for this caller, or for nobody.
+    /// References are not allowed for this caller, or for none at all.
     #[error("refers to a secret of this server, which the operator has not opened to you")]
     Closed,
-    /// The variable is not on the list.
+    /// The variable is not allowed.
     #[error("the variable `{0}` is not one that the operator of this server opened to arguments")]
     Variable(String),
-    /// The variable is empty, or is no text.
+    /// The variable is empty or is no text.
     #[error("the variable `{0}` is not set where this server runs")]
     Unset(String),
-    /// The file is in none of the folders, or there is none.
+    /// The file does not exist or is in none of the folders.
     #[error(
         "there is no file `{0}` in a folder that the operator of this server opened to arguments"
     )]
     File(String),
-    /// The file cannot be used.
+    /// The file is empty, no text, or too large.
     #[error("the file `{0}` holds no secret: it is empty, no text, or larger than 64 KiB")]
     Content(String),
-    /// An object belongs there.
+    /// The place takes an object, and the secret is no JSON object.
     #[error("`{0}` does not hold a JSON object")]
     NoObject(String),
-    /// It would not be masked there when it is read.
+    /// The secret would not be masked in this place when it is read back.
     #[error(
         "refers to a secret where none is kept: such a field has a name such as `api_key` or `headers`"
     )]
     Open,
-    /// It is one of the keys that the server itself acts with.
+    /// The secret is one of the keys that the server itself uses.
     #[error("`{0}` holds a key of this server itself, which is not for arguments")]
     OwnKey(String),
 }
 
-/// The operator named something that cannot be opened.
+/// A setting for references is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotOpen {
-    /// No pattern.
+    /// A pattern is invalid.
     #[error(transparent)]
     Pattern(#[from] globset::Error),
-    /// No folder.
+    /// A folder cannot be opened.
     #[error(
         "the folder {} cannot be opened: {source}",
         portkey_bounded_file::shown(path)
     )]
     Folder {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// Why not.
+        /// Cause of the failure.
         source: io::Error,
     },
 }
 
 impl References {
-    /// Opens what the operator allows.
+    /// Validates the settings and opens the folders.
     ///
     /// # Errors
-    /// A pattern is none, or a folder is not there.
+    /// Returns an error if a pattern is invalid or a folder does not exist.
     pub fn open(allowed: &Allowed) -> Result<Self, CannotOpen> {
         if allowed.variables.is_empty() && allowed.folders.is_empty() {
             return Ok(Self(None));
@@ -137,7 +138,8 @@ impl References {
         self.0.as_ref().map(|open| open.instructions.clone())
     }
 
-    /// What a value refers to, with the texts in it that are secret; none where it refers to nothing.
+    /// Resolves the reference in a value. Returns the new value and the secret texts in it, or
+    /// `None` if the value is no reference.
     pub(super) fn fetch(
         &self,
         value: &Value,
@@ -208,7 +210,8 @@ impl Open {
     }
 }
 
-/// A regular file that lies within a folder, wherever links lead, and its size.
+/// Opens a regular file that lies within a folder after all links are followed. Returns the file
+/// with its size.
 fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
     let real = folder.join(path).canonicalize().ok()?;
     if !real.starts_with(folder) || !real.symlink_metadata().ok()?.is_file() {
@@ -216,7 +219,7 @@ fn real_file(folder: &Path, path: &str) -> Option<(File, u64)> {
     }
     let file = portkey_bounded_file::open(&real).ok()?;
     let opened = file.metadata().ok()?;
-    // Whoever changed the path in between gets nothing.
+    // If the path was changed in between, nothing is returned.
     let again = real.canonicalize().ok().filter(|again| *again == real)?;
     let is_same = Identity::of(&opened) == Identity::of(&again.symlink_metadata().ok()?);
     is_same.then_some((file, opened.len()))

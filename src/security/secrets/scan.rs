@@ -1,7 +1,8 @@
-//! The last line: keys in any text, found by how they look and by what keys this process holds.
+//! Finds keys in any text, by known patterns and by the keys that this process holds.
 //!
-//! It runs over every line of the log, over errors and over answers, so that a key that got past all
-//! else is masked there. How keys look is secrets.md §7.3, and what their issuers publish.
+//! This is the last line of defence. It runs over every line of the log, over errors and over
+//! responses, so that a key that escaped all other checks is masked here. The patterns follow the
+//! published formats of the keys' issuers.
 
 use std::{
     borrow::Cow,
@@ -14,33 +15,38 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Match, Regex};
 use serde_json::Number;
 
-/// Stands where a secret was. It is told apart from every mask of an upstream's, and refused wherever it
-/// is sent back.
+/// Replaces a secret. The text differs from every upstream's mask, and is rejected if it is sent
+/// back.
 pub const MASK: &str = "[masked by portkey-mcp]";
 
-/// Keys shorter than this, in bytes, are not looked for: they would be found everywhere.
+/// Minimum length of a key that is searched for, in bytes. Shorter ones would be found everywhere.
 pub(super) const SHORTEST: usize = 8;
 
-/// How many secrets that were passed on are remembered, each of their spellings counted: the oldest are
-/// forgotten.
+/// Maximum number of passed-on secrets that are remembered, counting each spelling. The oldest are
+/// forgotten first.
 pub(crate) const MOST_PASSED: usize = 1024;
-/// The same in bytes: what finds them takes about thirty times as much.
+/// Maximum size of these secrets together, in bytes. The automaton that finds them takes about
+/// thirty times as much.
 pub(crate) const MOST_PASSED_BYTES: usize = 512 << 10;
-/// A longer secret is looked for as it is and as JSON writes it, and in no other spelling, in bytes.
+/// Maximum length of a secret that is searched for in all spellings, in bytes. A longer one is
+/// searched for as it is and as JSON writes it.
 const MOST_SPELT_BYTES: usize = 4096;
 
-/// What stands in a query as it is; forms and paths are encoded alike, or less.
+/// Characters that stay as they are in a query. Forms and paths encode the same characters or
+/// fewer.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// How a key looks.
+/// A pattern of a kind of key.
 struct Look {
-    /// What it has in it, one of these: three bytes or more, so that many can be looked for at once.
+    /// Literals, one of which every match holds. Each has at least three bytes, so that many can be
+    /// searched for at once.
     signs: &'static [&'static str],
-    /// The whole of it, in ASCII and with short counts: each state of what this becomes is memory.
+    /// Regular expression of the whole key. ASCII and short counts only: each state of the compiled
+    /// expression takes memory.
     whole: &'static str,
 }
 
@@ -48,12 +54,12 @@ const fn look(signs: &'static [&'static str], whole: &'static str) -> Look {
     Look { signs, whole }
 }
 
-/// A credential within an address, in the characters that one may have. Its `@` is put back. What it has
-/// in it is asked for by [`may_be_address`].
+/// A credential within a URL, in the characters allowed there. The `@` is put back after masking.
+/// [`may_be_address`] is the filter for it.
 const USERINFO: &str = r"://[!$%&()*+,.0-9;=A-Z_a-z~-]*:[!$%&()*+,.0-9:;=A-Z_a-z~-]+@";
 
 const LOOKS: &[Look] = &[
-    // A long run in it tells a key from words joined by hyphens.
+    // A long run without separators tells a key from words joined by hyphens.
     look(
         &["sk-", "pk-", "rk-"],
         "(?:sk|pk|rk)-[A-Za-z0-9_-]*[A-Za-z0-9]{16}[A-Za-z0-9_-]*|(?:sk|pk|rk)-[A-Za-z0-9_-]{36,}",
@@ -94,18 +100,20 @@ const LOOKS: &[Look] = &[
     look(&[], USERINFO),
 ];
 
-/// What [`NAMED`] has in it, once it is in small letters.
+/// Literals, one of which every match of [`NAMED`] holds in lower case.
 const NAMES: &[&str] = &["api-key", "api_key", "apikey", "authorization", "password"];
 
-/// A header or a field of a key, in a line of the log.
+/// A header or a field that holds a key, in a line of the log.
 const NAMED: &str = r#"(?i)((?:x-portkey-api-key|api[-_]?key|authorization|password)\\?["']?\s*[:=]\s*\\?["']?(?:bearer |basic )?)[A-Za-z0-9._~+/=-]{8,}"#;
 
-/// An expression that is asked only about texts with one of its signs. Most have none, and many servers
-/// never see one that has: what the expression becomes is most of what an idle server would hold.
+/// A regular expression that is compiled and run only for texts with one of its literals.
+///
+/// Most texts have none, and many servers never see one that has. The compiled expression is most
+/// of the memory that an idle server would hold.
 struct Signed {
-    /// Looks at many bytes at once; none on a processor that cannot.
+    /// Searches many bytes at once. `None` on a processor without the instructions.
     signs: Option<packed::Searcher>,
-    /// Finds a sign that is too short for that.
+    /// Finds literals that are too short for the searcher.
     also: fn(&str) -> bool,
     whole: LazyLock<Option<Regex>>,
 }
@@ -123,8 +131,11 @@ impl Signed {
         }
     }
 
-    /// The expression, for a text that it may find something in. Nothing is let through where it cannot be
-    /// made.
+    /// Returns the expression for a text that it may match in, and `None` for all other texts.
+    ///
+    /// # Errors
+    /// Returns an error if the expression cannot be compiled, so that the caller masks the whole
+    /// text.
     fn about(&self, text: &str) -> Result<Option<&Regex>, Unmade> {
         match &self.signs {
             Some(signs) if signs.find(text).is_none() && !(self.also)(text) => Ok(None),
@@ -133,7 +144,7 @@ impl Signed {
     }
 }
 
-/// An expression of ours could not be made.
+/// A built-in regular expression could not be compiled.
 struct Unmade;
 
 static LOOK: LazyLock<Signed> = LazyLock::new(|| {
@@ -157,36 +168,36 @@ static LOOK: LazyLock<Signed> = LazyLock::new(|| {
 static NAME: LazyLock<Signed> =
     LazyLock::new(|| Signed::new(NAMES.iter().copied(), |_| false, || Regex::new(NAMED).ok()));
 
-/// Whether an address in a text may have a credential.
+/// Returns `true` if a text may hold a URL with a credential.
 fn may_be_address(text: &str) -> bool {
     text.contains('@') && text.contains("://")
 }
 
 static KNOWN: LazyLock<ArcSwap<Known>> =
     LazyLock::new(|| ArcSwap::from_pointee(Known::of(Vec::new())));
-/// Held while another list is made, so that no key is forgotten.
+/// Held while a new list is built, so that no key is lost.
 static LEARNING: Mutex<()> = Mutex::new(());
 
 /// Keys that this process holds or has passed on.
 #[derive(Debug)]
 struct Known {
     keys: Vec<Held>,
-    /// Finds them. Nothing is let through where it cannot be made.
+    /// Automaton that finds the keys. If it cannot be built, every text is masked as a whole.
     finder: Option<AhoCorasick>,
-    /// Whether one of them could stand in an answer as a number.
+    /// One of the keys could occur in a response as a number.
     has_numbers: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Held {
     key: String,
-    /// Whether the server itself acts with it.
+    /// The server itself uses the key.
     own: bool,
 }
 
 impl Known {
     fn of(keys: Vec<Held>) -> Self {
-        // One may begin another.
+        // One key may be a prefix of another.
         let longest = MatchKind::LeftmostLongest;
         let values = keys.iter().map(|held| held.key.as_str());
         let finder = AhoCorasick::builder()
@@ -202,7 +213,7 @@ impl Known {
     }
 
     fn may_be_in(&self, text: &str) -> bool {
-        // Without keys the finder would go through the whole text all the same.
+        // With an empty list the automaton would still read the whole text.
         let found = || {
             self.finder
                 .as_ref()
@@ -215,7 +226,7 @@ impl Known {
         self.keys.iter().any(|held| held.key == key)
     }
 
-    /// A text with every key in it masked.
+    /// Masks every key in a text.
     fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if !self.may_be_in(text) {
             return mask_looks(text);
@@ -228,8 +239,8 @@ impl Known {
     }
 }
 
-/// Finds keys in the texts, names and numbers of one answer: those that this process knows, those that look
-/// like one, and some more.
+/// Finds keys in the texts, names and numbers of one response. It knows the keys of this process,
+/// the patterns, and some more keys of the call.
 pub(super) struct Scanner<'a> {
     known: Guard<Arc<Known>>,
     also: &'a [&'a str],
@@ -253,7 +264,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A text with every key in it masked; the same text where there is none.
+    /// Masks every key in a text. Returns the same text if it holds none.
     pub(super) fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if text.len() < SHORTEST {
             return Cow::Borrowed(text);
@@ -264,19 +275,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether a number is one of the keys.
+    /// Returns `true` if a number is one of the keys.
     pub(super) fn is_key(&self, number: &Number) -> bool {
         self.has_numbers && matches!(self.mask(&number.to_string()), Cow::Owned(_))
     }
 }
 
-/// Whether a key could be written as a number.
+/// Returns `true` if a key could be written as a number.
 fn is_number(key: &str) -> bool {
     key.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
-/// How else a secret is written where it stands in JSON, in JSON within JSON, or in an address. Most are
-/// written as they are everywhere.
+/// Returns other spellings of a secret: in JSON, in JSON within JSON, and in a URL. Most secrets
+/// have only one spelling.
 pub(super) fn spellings(secret: &str) -> Vec<String> {
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
@@ -300,7 +311,7 @@ pub(super) fn spellings(secret: &str) -> Vec<String> {
     }
     let encoded = utf8_percent_encode(secret, UNRESERVED).to_string();
     let mut all = vec![
-        // Some write `/` so, and all that is not ASCII.
+        // Some writers escape `/`, and some all that is not ASCII.
         once.replace('/', "\\/"),
         ascii_escaped(&once),
         escaped(&once),
@@ -315,7 +326,7 @@ pub(super) fn spellings(secret: &str) -> Vec<String> {
     all
 }
 
-/// JSON text in which all that is not ASCII is escaped.
+/// Escapes all non-ASCII characters in a JSON text.
 fn ascii_escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -331,32 +342,33 @@ fn ascii_escaped(json: &str) -> String {
     text
 }
 
-/// Whether what was found is a key, in the place where it was.
+/// Returns `true` if a match is a key in its context.
 fn is_key(text: &str, found: &Match<'_>) -> bool {
     let key = found.as_str();
-    // The end of a word such as `task-`; a line break may be written as `\n` before it.
+    // The match is no key at the end of a word such as `task-`. A line break before it may be
+    // written as `\n`.
     let mut before = text.get(..found.start()).unwrap_or_default().chars().rev();
     let (last, other) = (before.next(), before.next());
     let escaped = other == Some('\\') && matches!(last, Some('n' | 'r' | 't'));
     if last.is_some_and(|c| c.is_ascii_alphanumeric()) && !escaped && !key.starts_with(':') {
         return false;
     }
-    // `bearer` is a word, too.
+    // `bearer` is an English word, too.
     !key.starts_with(['b', 'B']) || key.len() > 48 || key.contains(|c: char| c.is_ascii_digit())
 }
 
-/// Learns a key that the server acts with, to be masked wherever it shows up.
+/// Learns a key that the server itself uses, to be masked wherever it occurs.
 pub fn learn(key: &str) {
     remember(key, true);
 }
 
-/// Learns a secret that the server has passed on.
+/// Learns a secret that the server has passed on to an upstream.
 pub(super) fn learn_passed(secret: &str) {
     remember(secret, false);
 }
 
 fn remember(key: &str, own: bool) {
-    // What is in the mask would be masked in it.
+    // A key that is part of the mask would be masked in the mask.
     if key.len() < SHORTEST || MASK.contains(key) || KNOWN.load().has(key) {
         return;
     }
@@ -372,7 +384,7 @@ fn remember(key: &str, own: bool) {
     KNOWN.store(Known::of(keys).into());
 }
 
-/// Makes room for one more secret that was passed on.
+/// Forgets the oldest passed-on secrets until one more of `bytes` bytes fits.
 fn forget_oldest(keys: &mut Vec<Held>, bytes: usize) {
     let passed = || keys.iter().filter(|held| !held.own);
     let mut count = passed().count();
@@ -387,7 +399,7 @@ fn forget_oldest(keys: &mut Vec<Held>, bytes: usize) {
     });
 }
 
-/// Whether a text has in it a key that the server acts with.
+/// Returns `true` if a text holds a key that the server itself uses.
 pub fn has_own(text: &str) -> bool {
     KNOWN
         .load()
@@ -396,17 +408,18 @@ pub fn has_own(text: &str) -> bool {
         .any(|held| held.own && text.contains(&held.key))
 }
 
-/// A text with every key in it masked; the same text where there is none.
+/// Masks every key in a text. Returns the same text if it holds none.
 pub fn mask(text: &str) -> Cow<'_, str> {
     KNOWN.load().mask(text)
 }
 
-/// Whether a text may have a key in it. Nearly all have not, and this is quick to say so.
+/// Returns `true` if a text may hold a key. Nearly all texts hold none, and this check is fast for
+/// them.
 pub(super) fn may_have_key(text: &str) -> bool {
     KNOWN.load().may_be_in(text) || !matches!(LOOK.about(text), Ok(None))
 }
 
-/// A text with everything masked that looks like a key.
+/// Masks everything in a text that matches a pattern of a key.
 fn mask_looks(text: &str) -> Cow<'_, str> {
     let look = match LOOK.about(text) {
         Ok(Some(look)) => look,
@@ -433,7 +446,7 @@ fn mask_looks(text: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// A line of a log with every key in it masked, and whatever is named as one.
+/// Masks every key in a line of the log, and every value that is named like one.
 pub fn mask_line(line: &str) -> Cow<'_, str> {
     let masked = mask(line);
     let named = match NAME.about(&masked.to_ascii_lowercase()) {
