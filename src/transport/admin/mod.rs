@@ -1,5 +1,7 @@
-//! Where a human decides about calls that wait: a page for each, and an API for `portkey-mcp approvals`.
-//! On loopback only, and apart from MCP, so that whoever makes calls does not get here.
+//! The approval server, where a human decides about calls that wait: a page for each, and an API
+//! for `portkey-mcp approvals`.
+//!
+//! The server listens on loopback only, apart from MCP, so that callers cannot reach it.
 
 mod page;
 
@@ -38,7 +40,7 @@ use crate::{
     security::{secrets, signed_state::random},
 };
 
-/// The bounds on connections.
+/// Limits on connections.
 const LIMITS: Limits = Limits {
     unauthenticated: 32,
     authenticated: 32,
@@ -46,37 +48,39 @@ const LIMITS: Limits = Limits {
     timeout: Duration::from_secs(30),
 };
 
-/// Bound on a request's body, in bytes.
+/// Maximum size of a request's body, in bytes.
 const MAX_BODY_BYTES: usize = 16 << 10;
 
-/// How long a request's body may take.
+/// Timeout for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many tickets are listed where nobody says how many.
+/// Number of tickets on a page if the request names none.
 const DEFAULT_PAGE: usize = 50;
 
-/// The place where humans decide; it closes when this is dropped.
+/// The running approval server, which stops when this is dropped.
 #[derive(Debug)]
 pub struct Desk {
     ended: CancellationToken,
-    /// The file that was written. Kept open, because a file made after it is gone may get its number.
+    /// The file with address and token. Kept open, because a file created after its removal may get
+    /// the same inode number.
     file: Option<(PathBuf, fs::File)>,
 }
 
-/// What answering takes.
+/// State that request handlers share.
 struct Office {
     approvals: Arc<Approvals>,
-    /// Host names that lead here, with the port.
+    /// Host names of this server, with the port.
     hosts: [String; 3],
     token: String,
-    /// What opens the page of all tickets.
+    /// Key in the path of the list page.
     key: String,
 }
 
 impl Office {
-    /// Whether the host is one of ours, and the origin, where a browser names one, the same.
+    /// Returns `true` if the host is this server's, and the origin, if a browser sends one, is the
+    /// same.
     fn may_send(&self, headers: &HeaderMap) -> bool {
-        // One of each: which of two another program looks at is anybody's guess.
+        // At most one of each: another program might use the other of two.
         let text = |name| {
             let mut values = headers.get_all(name).iter();
             let first = values
@@ -92,8 +96,8 @@ impl Office {
         is_clear && own && self.hosts.iter().any(|known| known == host)
     }
 
-    /// Makes sure that whoever sends the request may: by the token, or by the key of a page. What else there
-    /// is does not exist for anybody.
+    /// Authenticates a request by the token, or by the key of a page. All other paths are unknown
+    /// to every caller.
     async fn authenticate(&self, path: &str, headers: &HeaderMap) -> Result<Access, Response> {
         let mut steps = path.split('/').skip(1);
         match (steps.next(), steps.next(), steps.next(), steps.next()) {
@@ -125,14 +129,14 @@ impl Office {
     }
 }
 
-/// By what a request is let through.
+/// Access that a request has.
 #[derive(Clone)]
 enum Access {
-    /// The token of the file.
+    /// Access by the token in the file.
     Token,
-    /// The key of a page, which is that of this ticket.
+    /// Access by the key of the page about this ticket.
     Page(Arc<Ticket>),
-    /// The key of the page of all tickets.
+    /// Access by the key of the list page.
     List,
 }
 
@@ -140,7 +144,7 @@ enum Access {
 #[derive(Deserialize)]
 struct Decision {
     approve: bool,
-    /// That of the ticket as it was shown.
+    /// Digest of the ticket as it was shown.
     digest: String,
     name: Option<String>,
     by: Option<String>,
@@ -150,21 +154,24 @@ struct Decision {
 #[derive(Deserialize)]
 struct Filled {
     token: String,
-    /// That of the ticket as the page showed it.
+    /// Digest of the ticket as the page showed it.
     #[serde(default)]
     digest: String,
     #[serde(default)]
     decision: String,
-    /// Who decides.
+    /// Name of the approver.
     #[serde(default)]
     by: String,
-    /// The name of what the call is about.
+    /// Name of the object that the call is about.
     #[serde(default)]
     name: String,
 }
 
 impl Filled {
-    /// Whether the call is approved, or why that is not decided yet.
+    /// Returns `true` if the call is approved.
+    ///
+    /// # Errors
+    /// Returns a message if the form holds no valid decision.
     fn decision(&self) -> Result<bool, &'static str> {
         let approve = match self.decision.as_str() {
             "approve" => true,
@@ -180,10 +187,11 @@ impl Filled {
 }
 
 impl Desk {
-    /// Opens it. The address and a token for the API are written to the file, for its owner alone.
+    /// Starts the server, and writes its address and a token for the API to the file, readable by
+    /// its owner only.
     ///
     /// # Errors
-    /// The address is not loopback or not free, or the file cannot be written.
+    /// Returns an error if the address is not loopback or not free, or the file cannot be written.
     pub fn open(
         listen: SocketAddr,
         file: Option<&Path>,
@@ -235,13 +243,14 @@ impl Drop for Desk {
             && let (Ok(found), Ok(ours)) = (fs::symlink_metadata(file), written.metadata())
             && Identity::of(&found) == Identity::of(&ours)
         {
-            // It leads nowhere now. One that another server wrote in its place does.
+            // Its address is no longer valid. A file that another server has written in its place
+            // is left alone.
             _ = fs::remove_file(file);
         }
     }
 }
 
-/// Writes a file that nobody but its owner may read, in the place of an earlier one.
+/// Writes a file that only its owner may read, replacing an earlier one.
 fn write(file: &Path, what: &Value) -> std::io::Result<fs::File> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -272,7 +281,7 @@ async fn serve(listener: TcpListener, office: Office, ended: CancellationToken) 
     }
 }
 
-/// Checks host, origin and who sends the request before anything of its body is read.
+/// Checks host, origin and credentials of a request before its body is read.
 async fn guard(
     State(office): State<Arc<Office>>,
     Extension(connection): Extension<Connection>,
@@ -290,7 +299,7 @@ async fn guard(
     response
 }
 
-/// The request with its body read, if it may be made.
+/// Authenticates a request and reads its body.
 async fn admit(
     office: &Office,
     connection: &Connection,
@@ -299,7 +308,8 @@ async fn admit(
     let refuse = |status, why: &'static str| (status, why).into_response();
     let (mut parts, body) = request.into_parts();
     if !office.may_send(&parts.headers) {
-        // What a page of another origin may have sent, or found here by a name of its own.
+        // A page of another origin may have sent it, or reached this server by a host name of its
+        // own.
         info!("an approval request was refused: its host or its origin is another one");
         return Err(refuse(StatusCode::FORBIDDEN, "not from there\n"));
     }
@@ -363,7 +373,7 @@ fn undecided(error: &Undecided) -> Answer {
     refused(status, error)
 }
 
-/// Which page of the tickets is wanted. A field of a form that is empty wants nothing.
+/// Query for one page of the list of tickets. Empty fields of a form count as absent.
 #[derive(Deserialize)]
 struct Wanted {
     caller: Option<String>,
@@ -435,7 +445,7 @@ async fn decide(
     Ok(Json(ticket.shown()))
 }
 
-/// The page of all tickets.
+/// Shows the list of tickets.
 async fn waiting(
     State(office): State<Arc<Office>>,
     Query(wanted): Query<Wanted>,
@@ -452,7 +462,7 @@ async fn waiting(
     Ok(Html(page::list(&office.key, &wanted.filter(), &found)))
 }
 
-/// The ticket of a page, which whoever sends the request may see.
+/// Returns the ticket of a page, to which the request has access.
 fn of_page(access: &Access) -> Result<&Ticket, Page> {
     match access {
         Access::Page(ticket) => Ok(ticket),
@@ -522,7 +532,7 @@ async fn fill(
 
 type Page = (StatusCode, Html<String>);
 
-/// The ticket, for who has the address of its page and while nobody has decided.
+/// Finds a pending ticket by the id and the key in the address of its page.
 async fn opened(office: &Office, id: &str, key: &str) -> Result<Ticket, Page> {
     let ticket = office.approvals.ticket(id).await.ok().flatten();
     let open = ticket.filter(|ticket| ticket.opens_with(key) && ticket.is_pending());

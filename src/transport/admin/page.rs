@@ -1,13 +1,13 @@
-//! The page about one call that waits: plain HTML that runs nothing and loads nothing.
+//! HTML pages about calls that wait for approval. They run no script and load nothing.
 
 use http::{HeaderName, HeaderValue, header};
 
 use crate::pipeline::approval::{Filter, Page, State, Ticket};
 
-/// Bound on the name of whoever decides, in characters.
+/// Maximum length of the approver's name, in characters.
 pub(super) const LONGEST_NAME: usize = 100;
 
-/// What browsers are told with every answer.
+/// Headers of every response.
 pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -28,20 +28,20 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// What somebody entered before the form came back undecided.
+/// Entered values of a form that comes back without a decision.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Entered<'a> {
-    /// Why nothing was decided.
+    /// Reason why nothing was decided.
     pub(super) note: Option<&'a str>,
     pub(super) by: &'a str,
     pub(super) name: &'a str,
 }
 
-/// The question, with a form to decide.
+/// Renders the page about one call, with a form to decide.
 ///
-/// The Enter key presses the first button of a form (HTML, "implicit submission"), so the first one decides
-/// nothing. It stands outside of the view instead of being `hidden`, because WebKit passes over buttons that
-/// are not drawn.
+/// The Enter key presses the first button of a form (HTML, "implicit submission"), so the first one
+/// decides nothing. It is placed outside of the view instead of being `hidden`, because WebKit
+/// skips buttons that are not drawn.
 pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
     let name = match &ticket.confirm {
         Some(_) => {
@@ -74,7 +74,8 @@ pub(super) fn question(ticket: &Ticket, entered: Entered<'_>) -> String {
     ))
 }
 
-/// The calls that wait or were decided of late, with a form to narrow the list, and one for the next page.
+/// Renders the list of calls that wait or were decided recently, with a form to filter it and one
+/// for the next page.
 pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
     let value = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
     let (caller, tool, state) = (
@@ -123,7 +124,7 @@ pub(super) fn list(key: &str, filter: &Filter, page: &Page) -> String {
     ))
 }
 
-/// A sentence.
+/// Renders a page with one sentence.
 pub(super) fn message(text: &str) -> String {
     document(&format!("<p>{}</p>", escaped(text)))
 }
