@@ -1,6 +1,7 @@
-//! The forms of an answer that a client accepts (RFC 9110 §12.5.1), and answers in these forms.
+//! The response types that a client accepts (RFC 9110 §12.5.1), and conversion between them.
 //!
-//! rmcp serves only clients that name both media types, so requests are passed on to it as if they did.
+//! rmcp serves only clients that name both media types, so requests are forwarded to it as if they
+//! did.
 
 use axum::{
     body::{Body, to_bytes},
@@ -14,25 +15,25 @@ use serde::{Deserialize, de::IgnoredAny};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-/// What rmcp wants to read.
+/// The `Accept` header that rmcp requires.
 pub(super) const BOTH: HeaderValue =
     HeaderValue::from_static("application/json, text/event-stream");
 
-/// The forms that a client accepts.
+/// Response types that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Forms {
-    /// Either, as the server likes.
+    /// Either type, as the server chooses.
     Both,
-    /// JSON alone.
+    /// JSON only.
     Json,
-    /// A stream of events alone.
+    /// A stream of events only.
     Events,
-    /// Neither of them.
+    /// Neither of the two.
     Neither,
 }
 
 impl Forms {
-    /// Reads the headers; without a media range in them, everything is accepted.
+    /// Parses the `Accept` headers. Without a media range in them, everything is accepted.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).iter();
         let values = values.filter_map(|value| value.to_str().ok());
@@ -56,7 +57,7 @@ impl Forms {
     }
 }
 
-/// A media range with its weight.
+/// A media range, and whether its weight excludes it.
 #[derive(Clone, Copy)]
 struct Range<'a> {
     kind: &'a str,
@@ -82,7 +83,7 @@ fn range(entry: &str) -> Option<Range<'_>> {
     })
 }
 
-/// Whether the most specific range that fits a type does not exclude it.
+/// Returns `true` unless the most specific range that matches a type excludes it.
 fn accepts(ranges: &[Range<'_>], kind: &str, subtype: &str) -> bool {
     let specificity = |range: &Range<'_>| match (range.kind, range.subtype) {
         ("*", "*") => Some(0),
@@ -95,11 +96,11 @@ fn accepts(ranges: &[Range<'_>], kind: &str, subtype: &str) -> bool {
     let fitting = ranges
         .iter()
         .filter_map(|range| Some((specificity(range)?, !range.is_excluded)));
-    // Of two that are as specific, the one that accepts counts.
+    // Of two equally specific ranges, the one that accepts counts.
     fitting.max().is_some_and(|(_, accepts)| accepts)
 }
 
-/// Splits at a character that is not within a quoted string.
+/// Splits a text at a character outside of quoted strings.
 pub(super) fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |c| {
@@ -115,7 +116,7 @@ pub(super) fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether an answer has this media type.
+/// Returns `true` if a response has this media type.
 pub(super) fn is_of(response: &Response, media_type: &HeaderValue) -> bool {
     let kind = response
         .headers()
@@ -124,11 +125,11 @@ pub(super) fn is_of(response: &Response, media_type: &HeaderValue) -> bool {
     kind.is_some_and(|kind| kind.starts_with(media_type.as_bytes()))
 }
 
-/// What a message in a stream of events is.
+/// Kind of a message in a stream of events.
 pub(super) enum Sent {
-    /// The answer that the stream was opened for.
+    /// The response that the stream was opened for.
     Answer,
-    /// A question to the client, which it cannot answer if it does not read the stream.
+    /// A request to the client, which it cannot answer if it does not read the stream.
     Question(RequestId),
     /// A notification, or no message at all.
     Other,
@@ -152,8 +153,11 @@ impl Sent {
     }
 }
 
-/// A stream of events as the JSON of its answer. `decline` is called for each question on the way. A stream
-/// that ends without an answer is accepted, and no more: the client wanted none any longer.
+/// Reads a stream of events, and returns its response as JSON. `decline` is called for each request
+/// of the server on the way.
+///
+/// A stream without a response becomes 202 without a body, because the client has cancelled its
+/// request.
 pub(super) async fn as_json<F: Future<Output = ()>>(
     response: Response,
     decline: impl Fn(RequestId) -> F,
@@ -180,7 +184,8 @@ pub(super) async fn as_json<F: Future<Output = ()>>(
     Response::from_parts(parts, Body::empty())
 }
 
-/// Takes the first event, if it is whole, and returns its data. rmcp writes each message on one line.
+/// Takes the first complete event out of the buffer, and returns its data. rmcp writes each message
+/// on one line.
 fn next_event(read: &mut Vec<u8>) -> Option<Vec<u8>> {
     let end = read.windows(2).position(|two| two == b"\n\n")?;
     let event: Vec<u8> = read.drain(..end + 2).collect();
@@ -190,10 +195,10 @@ fn next_event(read: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(data.unwrap_or_default().trim_ascii().to_vec())
 }
 
-/// A JSON answer as a stream of one event.
+/// Wraps a JSON response into a stream of one event.
 pub(super) async fn as_events(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
-    // It was written whole before.
+    // The response is in memory as a whole.
     let json = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, EVENTS);

@@ -1,17 +1,20 @@
-//! Where a request comes from: the peer, or what a trusted proxy says of it, and whom that stands for.
+//! Determines the address of a client: the peer, or the address that a trusted proxy names. Also
+//! determines the network that limits count it under.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// The proxies whose word is taken.
+/// The proxies that are trusted to name a client's address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxies(pub(super) Vec<IpNet>);
 
 impl Proxies {
-    /// The address of the client: the last one in `X-Forwarded-For` that no trusted proxy has, read from
-    /// the end, because whatever stands further in front may have been made up.
+    /// Returns the address of the client: the last one in `X-Forwarded-For` that belongs to no
+    /// trusted proxy.
+    ///
+    /// The header is read from the end, because addresses further in front may be made up.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -34,14 +37,16 @@ impl Proxies {
         client
     }
 
-    /// Whether the word of this address is taken.
+    /// Returns `true` if an address belongs to a trusted proxy.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&address))
     }
 }
 
-/// Whom an address stands for in limits: an IPv4 address for itself, an IPv6 address for its network of this
-/// prefix length. Whoever gets one network of IPv6 has all the addresses in it (RFC 6177).
+/// Returns the network under which limits count an address. IPv4 addresses count each by
+/// themselves, and IPv6 addresses by their network of this prefix length.
+///
+/// An owner of one IPv6 network has all the addresses in it (RFC 6177).
 pub(super) fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -53,7 +58,7 @@ pub(super) fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     }
 }
 
-/// An address as proxies write it, with or without a port.
+/// Parses an address as proxies write it, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_matches(['[', ']']).parse();
     let address = bare.or_else(|_| {

@@ -1,4 +1,5 @@
-//! Request bodies: read whole, bounded in size and time, before anything else is done with them.
+//! Reads request bodies as a whole, with limits on size and time, before anything else is done with
+//! them.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -17,31 +18,35 @@ use super::{
 };
 use crate::mcp::surface::{self, Does};
 
-/// Up to which size a request that is too large is read all the same: a client that is still sending
-/// when the connection closes never sees why.
+/// Maximum size of a rejected body that is still read, in bytes. A client that is still sending
+/// when the connection closes never sees the error.
 const READ_TO_REFUSE: usize = 64 << 20;
 
-/// Up to which size bodies are bounded by their number alone, in bytes.
+/// Maximum size of bodies that are limited only by their number, in bytes.
 const SMALL_BODY: usize = 64 << 10;
 
-/// Bound on the larger bodies of one caller's requests under way, in bytes. Of callers who are not proven it
-/// is that of their network.
+/// Maximum size of the large bodies of one caller's requests in flight, in bytes. Unproven callers
+/// of one network share it.
 pub(crate) const MAX_BODIES_OF_CALLER: usize = 32 << 20;
 
-/// Bound on the larger bodies of all requests under way, in bytes.
+/// Maximum size of the large bodies of all requests in flight, in bytes.
 pub(crate) const MAX_BODIES: usize = 128 << 20;
 
-/// The bounds on a request body.
+/// Limits on a request body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// In bytes.
+    /// Maximum size, in bytes.
     pub(super) size: usize,
-    /// From the end of the head to the end of the body.
+    /// Timeout from the end of the head to the end of the body.
     pub(super) time: Duration,
 }
 
 impl Bounds {
-    /// A request's body, with memory that `hold` gives for it if it is a large one.
+    /// Reads a request's body. `hold` reserves memory for a large one.
+    ///
+    /// # Errors
+    /// Returns an error response if the body is too large, too slow or incomplete, or if `hold`
+    /// fails.
     pub(super) async fn read<P>(
         self,
         parts: &Parts,
@@ -75,7 +80,8 @@ impl Bounds {
         timeout(self.time, read).await.map_err(|_| slow())?
     }
 
-    /// A body of unknown size, which counts as one of the largest once it is not a small one.
+    /// Reads a body of undeclared size. Beyond the size of a small one, it counts as one of the
+    /// largest.
     async fn read_undeclared<P>(
         self,
         body: Body,
@@ -102,8 +108,8 @@ fn broken_off() -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")
 }
 
-/// A body without the byte order mark before it, which JSON does not have, and some clients write
-/// (RFC 8259 §8.1).
+/// Removes the byte order mark before a body. JSON has none, and some clients write it (RFC 8259
+/// §8.1).
 fn without_mark(mut body: Bytes) -> Bytes {
     if body.starts_with(MARK) {
         body.advance(MARK.len());
@@ -111,11 +117,11 @@ fn without_mark(mut body: Bytes) -> Bytes {
     body
 }
 
-/// Checks a body against the bounds of a message, and reads which tool it calls if `wants_call` is set. The time
-/// grows with the size of the body.
+/// Checks a body against the limits of a message. Also reads which operation it calls, if
+/// `wants_call` is set. The time grows with the size of the body.
 ///
 /// # Errors
-/// The body exceeds a bound of [`envelope::check`].
+/// Returns an error response if the body exceeds a limit of [`envelope::check`].
 pub(super) fn check(body: &[u8], wants_call: bool) -> Result<Option<Called<'_>>, Refusal> {
     match envelope::check(body) {
         Ok(()) if wants_call => Ok(Called::by(body)),
@@ -124,11 +130,11 @@ pub(super) fn check(body: &[u8], wants_call: bool) -> Result<Option<Called<'_>>,
     }
 }
 
-/// What a JSON-RPC message calls, if that is what it does.
+/// The operation that a JSON-RPC message calls.
 pub(super) struct Called<'a> {
-    /// The name of the operation.
+    /// Name of the operation.
     pub(super) name: Cow<'a, str>,
-    /// What it has to do, where it is called by a tool for all operations that do so.
+    /// Effect that the operation must have, if a tool for all operations of that effect calls it.
     pub(super) effect: Option<Effect>,
 }
 
@@ -141,7 +147,7 @@ impl<'a> Called<'a> {
         }
     }
 
-    /// Reads it from a body.
+    /// Reads the operation from a body. Returns `None` if the message calls none.
     fn by(body: &'a [u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Tool<'a> {
@@ -161,7 +167,7 @@ impl<'a> Called<'a> {
         let Tool { name } = params(body)?;
         match surface::named(&name).map(|own| own.does) {
             None => Some(Self { name, effect: None }),
-            // Read once more, because few calls are such.
+            // Parsed a second time, because few calls are of this kind.
             Some(Does::Execute(effect)) => {
                 let Execute {
                     arguments: Operation { operation },
@@ -176,7 +182,8 @@ impl<'a> Called<'a> {
     }
 }
 
-/// The parameters of a message, if it calls a tool and they have this shape.
+/// Parses the parameters of a `tools/call` message into a type. Returns `None` for any other
+/// message.
 fn params<'a, P: Deserialize<'a>>(body: &'a [u8]) -> Option<P> {
     #[derive(Deserialize)]
     struct Message<'a, P> {
@@ -198,7 +205,7 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
 }
 
 async fn drain(headers: &HeaderMap, body: Body) {
-    // Who asked whether to send has sent nothing yet, and reading would tell it to.
+    // A client that sends `Expect` has not sent the body yet, and reading would ask for it.
     let asks_first = headers.contains_key(header::EXPECT);
     if declared(headers).is_none_or(|length| length > READ_TO_REFUSE) || asks_first {
         return;

@@ -1,9 +1,9 @@
-//! The MCP endpoint: where a message comes off the wire, and its answer leaves.
+//! The MCP endpoint: passes requests to rmcp, or directly to the handler.
 //!
-//! For each message rmcp starts a service of its own, or wakes that of its session, with tasks and channels,
-//! so that client and server may go on talking while it is answered. That takes as long as the call itself,
-//! and a call that wants nothing but its answer has no use for it: a [plain](super::plain) one goes to the
-//! handler at once. Everything else goes to rmcp as it came.
+//! For each message rmcp starts a service, or wakes that of the session, with tasks and channels.
+//! Client and server can then talk while the message is processed. That takes as long as the call
+//! itself, and a call that needs only its response has no use for it. A call on the [fast
+//! path](super::plain) goes directly to the handler. Every other request goes to rmcp as it came.
 
 use std::{
     borrow::Cow,
@@ -47,17 +47,17 @@ use crate::{
     transport::trim::{MAX_ID_BYTES, is_short, trim},
 };
 
-/// What a schema says of an argument that is to stand in the head, too.
+/// Keyword in a schema for an argument that must also be sent in a header.
 const ANNOTATION: &str = "x-mcp-header";
 
-/// What begins a session.
+/// Method that starts a session.
 const INITIALIZE: &str = "initialize";
-/// What is answered for as long as its client listens.
+/// Method whose response is a stream that lasts as long as the client listens.
 const LISTEN: &str = "subscriptions/listen";
-/// What is answered at once, and is large.
+/// Methods that are answered at once, with large responses.
 const LISTS: [&str; 3] = ["tools/list", "prompts/list", "resources/list"];
 
-/// The headers that anybody looks at who gets a request that lasts.
+/// Headers that are used after a long-lived request has started.
 const LASTING: [HeaderName; 10] = [
     header::HOST,
     header::ORIGIN,
@@ -71,24 +71,25 @@ const LASTING: [HeaderName; 10] = [
     HeaderName::from_static("tracestate"),
 ];
 
-/// One handler, with two ways to it.
+/// The endpoint of a handler, which is reached directly or by rmcp.
 pub(super) struct Endpoint<H> {
     handler: H,
     rmcp: StreamableHttpService<H, Bounded>,
     sessions: Arc<Bounded>,
-    /// Whom a client may take this server for.
+    /// Host names of this server.
     hosts: Vec<String>,
-    /// Those that wait for news.
+    /// Limits on streams that wait for notifications.
     streams: Streams,
-    /// Stands for the client of a plain call without a session, whom nothing can be told but the answer.
+    /// Peer for calls on the fast path without a session. Nothing but the response reaches the
+    /// client.
     client: OnceLock<Peer<RoleServer>>,
-    /// The tools whose arguments are said in no header, as far as they have been called.
+    /// Tools without arguments in headers, among those called so far.
     unannotated: RwLock<HashSet<Cow<'static, str>>>,
-    /// Ends calls that outlive the server.
+    /// Cancels calls that outlive the server.
     end: CancellationToken,
 }
 
-/// A call as its handler takes it.
+/// A call as the handler takes it.
 struct Call {
     id: RequestId,
     params: CallToolRequestParams,
@@ -96,7 +97,7 @@ struct Call {
 }
 
 impl<H: Foresight + Clone> Endpoint<H> {
-    /// The endpoint of a handler, for requests that name one of these hosts.
+    /// Creates the endpoint of a handler, for requests that name one of these hosts.
     pub(super) fn new(
         handler: H,
         rmcp: StreamableHttpService<H, Bounded>,
@@ -118,13 +119,13 @@ impl<H: Foresight + Clone> Endpoint<H> {
         }
     }
 
-    /// A request's answer.
+    /// Serves a request.
     pub(super) async fn serve(&self, request: Request) -> Response {
         let Some(head) = Head::read(&request, &self.hosts, &self.sessions) else {
             return self.pass_on(request).await;
         };
         let (parts, body) = request.into_parts();
-        // Read and bounded before, so that it is all there.
+        // Complete and within the limits, because it was read before.
         let Ok(body) = to_bytes(body, usize::MAX).await else {
             return Refusal::new(StatusCode::BAD_REQUEST, "the body broke off").into_response();
         };
@@ -141,16 +142,17 @@ impl<H: Foresight + Clone> Endpoint<H> {
     }
 
     async fn pass_on(&self, request: Request) -> Response {
-        // In a box, so that plain calls need no room for it.
+        // Boxed, so that calls on the fast path do not carry the size of this future.
         Box::pin(self.try_pass_on(request))
             .await
             .unwrap_or_else(IntoResponse::into_response)
     }
 
-    /// Has rmcp answer a request, which is put as rmcp wants it, in a form that its client accepts.
+    /// Forwards a request to rmcp, adapted to its demands. The response is converted to a type that
+    /// the client accepts.
     async fn try_pass_on(&self, request: Request) -> Result<Response, Refusal> {
         let (mut parts, body) = request.into_parts();
-        // Read and bounded before.
+        // Complete and within the limits, because it was read before.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let glance = Glance::read(&body);
         let forms = Forms::accepted(&parts.headers);
@@ -177,13 +179,13 @@ impl<H: Foresight + Clone> Endpoint<H> {
                 .await
                 .map_err(|_| full())?;
         }
-        // Nothing comes before a list, so it can be taken out of its stream, and then be compressed.
+        // Nothing precedes a list in its stream, so it can be sent as JSON and compressed.
         let is_list = session.is_some()
             && forms == Forms::Both
             && LISTS.contains(&&*glance.method)
             && wants_gzip(&parts.headers);
         let is_post = parts.method == Method::POST;
-        // Whatever else is asked changes nothing, so it can be asked again.
+        // All other methods change nothing, so their requests can be repeated.
         let is_repeatable = glance.method != CALL;
         drop(glance);
         let request = match listens {
@@ -215,7 +217,7 @@ impl<H: Foresight + Clone> Endpoint<H> {
         Ok(response)
     }
 
-    /// The call in a body, if it is a plain one that wants nothing but its answer.
+    /// Parses a call that needs nothing but its response. Returns `None` for all other messages.
     fn plain(&self, body: &[u8], head: &Head, parts: &Parts) -> Option<Call> {
         let Message {
             id,
@@ -229,13 +231,14 @@ impl<H: Foresight + Clone> Endpoint<H> {
         } = Message::read(body, head)?;
         let mut params = CallToolRequestParams::new(name.to_owned());
         params.arguments = arguments;
-        // What a client of 2026-07-28 is asked is an answer as well.
+        // Requests to a client of 2026-07-28 are part of the response.
         let is_silent = matches!(head, Head::Alone(_)) && meta.get_progress_token().is_none();
         let wants_no_more = is_silent || self.handler.is_quiet_read(&params, parts);
         (wants_no_more && self.is_unannotated(&params.name)).then_some(Call { id, params, meta })
     }
 
-    /// Whether no argument of a tool is to stand in the head, too, where rmcp would compare the two (SEP-2243).
+    /// Returns `true` if no argument of a tool must be sent in a header. Otherwise rmcp compares
+    /// the two (SEP-2243).
     fn is_unannotated(&self, name: &str) -> bool {
         if self
             .unannotated
@@ -250,7 +253,8 @@ impl<H: Foresight + Clone> Endpoint<H> {
         };
         let schema = serde_json::to_string(&tool.input_schema);
         let is_unannotated = schema.is_ok_and(|schema| !schema.contains(ANNOTATION));
-        // By its own name only, or callers could fill the set with other spellings.
+        // Cached only under the tool's own name. Callers could otherwise fill the set with other
+        // spellings.
         if is_unannotated && tool.name == name {
             self.unannotated
                 .write()
@@ -260,7 +264,7 @@ impl<H: Foresight + Clone> Endpoint<H> {
         is_unannotated
     }
 
-    /// Begins a call in a session; none where it is not one to begin a call in.
+    /// Begins a call in a session. Returns `None` if the session cannot take it.
     async fn begin(
         &self,
         session: &Arc<Live>,
@@ -271,9 +275,10 @@ impl<H: Foresight + Clone> Endpoint<H> {
         self.sessions.keep(session).await.then_some((begun, client))
     }
 
-    /// Stands for a client, whom nothing can be told but the answer.
+    /// Creates a peer that is not connected to a client. Nothing but the response reaches the
+    /// client.
     fn nobody(&self, hello: Option<InitializeRequestParams>) -> Peer<RoleServer> {
-        // Nothing comes in and nothing goes out, so it is over as soon as it has begun.
+        // The service has no input and no output, so it ends as soon as it has started.
         let nowhere = (tokio::io::empty(), tokio::io::sink());
         serve_directly(self.handler.clone(), nowhere, hello)
             .peer()
@@ -300,11 +305,11 @@ impl<H: Foresight + Clone> Endpoint<H> {
         let id = call.id.clone();
         let mut outcome = self.outcome(call, client, parts, begun.end.clone()).await;
         if begun.end.is_cancelled() {
-            // There is to be no answer, which a stream without events says.
+            // A cancelled call has no response, which a stream without events expresses.
             return ([(header::CONTENT_TYPE, EVENTS)], Body::empty()).into_response();
         }
         if let Ok(CallToolResponse::Complete(result)) = &mut outcome {
-            // Only clients since 2026-07-28 know results that are not.
+            // Only clients since 2026-07-28 know results that are incomplete.
             result.result_type.take_if(|it| it.is_complete());
         }
         respond(id, outcome, StatusCode::OK)
@@ -344,7 +349,7 @@ fn respond(
     }
 }
 
-/// A request of which rmcp keeps all for as long as its stream lasts, cut down to what is used of it.
+/// Reduces a request that rmcp keeps for the lifetime of its stream to the parts in use.
 fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
     let body = match serde_json::from_slice(&body) {
         Ok(mut message) => {
@@ -357,7 +362,7 @@ fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
             trim(&mut message);
             serde_json::to_vec(&message).map_or(body, Bytes::from)
         }
-        // rmcp says what is wrong with it.
+        // rmcp reports the error.
         Err(_) => body,
     };
     let Parts {
@@ -368,7 +373,8 @@ fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
         mut extensions,
         ..
     } = parts;
-    // Copies, because a header keeps all of its request's head in memory, and so does an address.
+    // Copies, because a header value keeps the whole head of its request in memory, and so does a
+    // URI.
     let copied = LASTING.into_iter().filter_map(|name| {
         let value = HeaderValue::from_bytes(headers.get(&name)?.as_bytes()).ok()?;
         Some((name, value))
@@ -386,7 +392,10 @@ fn lasting(parts: Parts, body: Bytes) -> Result<Request, Refusal> {
     Ok(request)
 }
 
-/// Makes sure that there is an answer in a form that a client accepts.
+/// Checks that the client accepts a type that the response can have.
+///
+/// # Errors
+/// Returns 406 with the types to accept.
 fn demand_form(forms: Forms, method: &Method, message: &str) -> Result<(), Refusal> {
     let told = match forms {
         Forms::Neither if matches!(*method, Method::GET | Method::POST) => {
@@ -404,7 +413,7 @@ fn demand_form(forms: Forms, method: &Method, message: &str) -> Result<(), Refus
     Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, told).invalid())
 }
 
-/// Whether a client takes compressed answers.
+/// Returns `true` if a client accepts gzip.
 fn wants_gzip(headers: &HeaderMap) -> bool {
     let encodings = headers
         .get(header::ACCEPT_ENCODING)
@@ -412,7 +421,8 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
     encodings.is_some_and(takes_gzip)
 }
 
-/// What the protocol of 2026-07-28 says of errors: most are answers like any other.
+/// Returns the status that the protocol of 2026-07-28 demands for an error. Most errors are sent
+/// with 200.
 fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::UNSUPPORTED_PROTOCOL_VERSION

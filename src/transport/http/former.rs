@@ -1,4 +1,4 @@
-//! Where the older transport, HTTP+SSE (2024-11-05), had its endpoints: an answer that says what to change.
+//! Endpoints of the older transport, HTTP+SSE (2024-11-05), which only explain what to change.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::refusal::Refusal;
 
-/// The paths that servers of that transport had by custom.
+/// Customary paths of servers with the older transport.
 const PATHS: [&str; 8] = [
     "/sse",
     "/sse/",
@@ -25,7 +25,7 @@ const PATHS: [&str; 8] = [
     "/mcp/sse/",
 ];
 
-/// Routes that name the endpoint there is.
+/// Builds routes that name the current endpoint.
 pub(super) fn routes(endpoint: &str) -> Router {
     let told = format!(
         "this server speaks streamable HTTP, at `{endpoint}`. Set the client's address to that, and its \

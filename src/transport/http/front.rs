@@ -1,4 +1,5 @@
-//! What a request passes on its way in: its address, its caller, the limits of both, and its body.
+//! The guard before all requests: determines address and caller, enforces their limits, and reads
+//! the body.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -40,31 +41,31 @@ use crate::{
     },
 };
 
-/// When to come back after too many requests at once: as soon as one of them may have ended.
+/// Retry delay after too many concurrent requests: as soon as one of them may have ended.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Bound on what a log line repeats of a path, in bytes.
+/// Maximum length of a path in a log line, in bytes.
 const MAX_LOGGED_PATH: usize = 200;
 
-/// Bound on what a log line says of why, in bytes: some of it may be the caller's.
+/// Maximum length of a reason in a log line, in bytes. Some of it may be the caller's text.
 const MAX_LOGGED_REASON: usize = 500;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Everything that requests are held against.
+/// The checks and limits for requests.
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) callers: Callers,
-    /// For how much longer than its caller is let in the answer of a call may take.
+    /// Time for which the response of a call may outlast its caller's grant.
     pub(super) grace: Duration,
     pub(super) proxies: Proxies,
     pub(super) ipv6_prefix: u8,
     pub(super) body: Bounds,
     pub(super) from_address: Arc<UnderWay<IpAddr>>,
     pub(super) of_principal: Arc<UnderWay<Arc<str>>>,
-    /// What large bodies take.
+    /// Limits on memory for large bodies.
     pub(super) bodies: Arc<HeldBytes<Holder>>,
-    /// The threads that large requests are read on.
+    /// Threads that parse large requests.
     pub(super) workers: Workers,
     pub(super) store: Store,
     pub(super) address_rate: Option<Limit>,
@@ -76,51 +77,53 @@ pub(super) struct Front {
     pub(super) draining: CancellationToken,
 }
 
-/// What is known of a request that may be refused.
+/// Known facts about a request, for the log if it is rejected.
 #[derive(Default)]
 struct Seen {
     address: Option<IpAddr>,
     caller: Option<Arc<str>>,
 }
 
-/// What a request takes up while it is under way.
+/// Permits that a request holds while it is in flight.
 struct Permits {
     _of_address: Permit<IpAddr>,
     _of_principal: Permit<Arc<str>>,
     body: Option<BytesPermit<Holder>>,
 }
 
-/// Whose large bodies are counted together.
+/// Owner of large bodies, for limits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
-    /// Those of a caller.
+    /// A caller.
     Principal(Arc<str>),
-    /// Those of callers in one network who may be made up.
+    /// Unproven callers of one network, whose names may be made up.
     Network(IpAddr),
 }
 
 impl Holder {
-    /// The name that its work is counted under.
+    /// Returns the name that worker threads count the owner's work under.
     fn name(self) -> Arc<str> {
         match self {
             Self::Principal(name) => name,
-            // Only callers by key have one, and their names begin with `key-`.
+            // Only callers by key have a network, and their names begin with `key-`.
             Self::Network(network) => network.to_string().into(),
         }
     }
 }
 
-/// A request that is let in, and its caller where that may be let in no longer before it is answered.
+/// A request that passed all checks. It names its caller if the caller's grant may end before the
+/// response.
 struct Admitted {
     request: Request,
     permits: Option<Permits>,
     limited: Option<Arc<Principal>>,
-    /// Whose work it counts as, if its body is large.
+    /// Owner of the work, if the body is large.
     large_of: Option<Arc<str>>,
 }
 
 impl Front {
-    /// Lets the request in, or says why not. A large one goes to `next_apart`, and is polled on worker threads.
+    /// Checks a request and calls `next`, or returns an error response. A large request goes to
+    /// `next_apart` instead, and is polled on worker threads.
     pub(super) async fn pass<F: Future<Output = Response>>(
         &self,
         mut request: Request,
@@ -158,13 +161,14 @@ impl Front {
                 if let Some(permits) = &mut permits
                     && response.extensions().get::<Listening>().is_some()
                 {
-                    // Of the body of a request that only listens little is left.
+                    // Little is kept of the body of a request that only listens.
                     permits.body = None;
                 }
                 if let Some(principal) = limited.filter(|_| is_of(&response, &EVENTS)) {
                     response = self.callers.limit(response, principal, self.grace);
                 }
-                // Under way until the last byte has left, which for a stream is long after the first.
+                // In flight until the last byte is sent, which for a stream is long after the
+                // first.
                 self.send(response, seen.caller.as_ref(), writing, permits)
             }
             Err(refusal) => refusal.into_response(),
@@ -176,12 +180,12 @@ impl Front {
         response
             .headers_mut()
             .insert(REQUEST_ID, id.header().clone());
-        // Answers may hold keys, and differ by caller.
+        // Responses may hold keys, and differ by caller.
         response
             .headers_mut()
             .insert(header::CACHE_CONTROL, NO_STORE);
         if self.draining.is_cancelled() && version < Version::HTTP_2 {
-            // The next request on it could meet its end.
+            // The next request on this connection might meet its end.
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -189,8 +193,8 @@ impl Front {
         response
     }
 
-    /// An answer that holds the places of its request until it has left. One that is large is counted, and
-    /// dropped if there are too many such and it can be asked for again.
+    /// Attaches the permits of a request to its response, until that is sent. A large response is
+    /// counted. It is dropped if there are too many of these and the request can be repeated.
     fn send(
         &self,
         response: Response,
@@ -215,7 +219,7 @@ impl Front {
         response.map(|body| Body::new(Outgoing::new(body, counted, writing, permits)))
     }
 
-    /// What the request is called: by a trusted proxy, or else by us.
+    /// Returns the request id that a trusted proxy has set, or a new one.
     fn name(&self, peer: IpAddr, headers: &HeaderMap) -> RequestId {
         let given = headers
             .get(REQUEST_ID)
@@ -235,7 +239,7 @@ impl Front {
         seen.address = Some(address);
         let network = network(address, self.ipv6_prefix);
         let of_address = self.from_address.begin(network).ok_or_else(too_many)?;
-        // Before the caller is known, so that tokens cannot be tried out at will.
+        // Before the caller is known, so that tokens cannot be tried out without limit.
         if let Some(limit) = &self.address_rate {
             let key = Key::new("rate", &["address", &network.to_string()]);
             self.count("address", &key, limit).await?;
@@ -259,7 +263,8 @@ impl Front {
         if let Some(limit) = &self.rate {
             let mut key = Key::new("rate", &["principal", &principal.name]);
             if principal.network.is_some() {
-                // Keys can be made up, and those of one network must not take the room of others.
+                // Keys can be made up, and those of one network must not displace the counters of
+                // others.
                 key = key.owned_by(&network.to_string());
             }
             self.count("principal", &key, limit).await?;
@@ -292,7 +297,7 @@ impl Front {
         let limited = principal.grant.can_end().then(|| principal.clone());
         parts.extensions.insert(principal);
         let request = Request::from_parts(parts, body.into());
-        // A stream that waits for news is bounded with all others.
+        // A stream that waits for notifications has limits of its own.
         let permits = Permits {
             _of_address: of_address,
             _of_principal: of_principal,
@@ -307,7 +312,7 @@ impl Front {
         })
     }
 
-    /// Whose large bodies are counted together with those of this caller.
+    /// Returns the owner that a caller's large bodies count for.
     fn holder(&self, principal: &Principal) -> Holder {
         match principal.network {
             Some(network) if !self.callers.auth.is_proven(&principal.name) => {
@@ -317,7 +322,7 @@ impl Front {
         }
     }
 
-    /// Memory for a large body.
+    /// Reserves memory for a large body.
     fn hold(&self, principal: &Principal, bytes: usize) -> Result<BytesPermit<Holder>, Refusal> {
         let holder = self.holder(principal);
         self.bodies.reserve(holder, bytes).ok_or_else(|| {
@@ -326,7 +331,7 @@ impl Front {
         })
     }
 
-    /// Counts one request against a limit of its address or its caller.
+    /// Counts one request against a rate limit of its address or its caller.
     async fn count(&self, kind: &'static str, key: &Key, limit: &Limit) -> Result<(), Refusal> {
         match self.store.take(key, limit).await {
             Ok(Taken::Yes) => Ok(()),
@@ -339,8 +344,10 @@ impl Front {
                 Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, told).retry_after(SOON))
             }
             Err(error) => {
-                // What cannot be counted is not let through: a limit that ends with its counter is none.
-                // The store says at a higher level that it is away, and not for each request.
+                // A request that cannot be counted is rejected: a limit that fails with its counter
+                // limits nothing.
+                // The store itself logs at a higher level that it is unavailable, and not for each
+                // request.
                 debug!(%error, "a request was refused, because it could not be counted");
                 let told = match error {
                     StoreError::NotPermitted { .. } => {
@@ -355,7 +362,7 @@ impl Front {
     }
 }
 
-/// What clients may read about getting a token, whoever they are.
+/// Serves the OAuth metadata about obtaining a token, which any client may read.
 pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Response {
     match front.callers.auth.metadata(uri.path()) {
         Some(document) => (
@@ -370,8 +377,8 @@ pub(super) async fn metadata(State(front): State<Arc<Front>>, uri: Uri) -> Respo
     }
 }
 
-/// A line for each refusal that an operator may have to act upon. What is malformed is left to `debug`:
-/// anybody can send as much of it as they like.
+/// Logs each rejected request that an operator may have to act upon. Malformed requests are logged
+/// at `debug`, because anyone can send any number of them.
 fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: &Seen) {
     let (request_id, status) = (id.as_str(), status.as_u16());
     let (reason, why) = (refused.reason.as_str(), &*refused.message);
@@ -399,11 +406,11 @@ fn log(refused: &Refused, status: StatusCode, id: &RequestId, path: &str, seen: 
     }
 }
 
-/// Marks an answer that its client can ask for again without changing anything.
+/// Marks a response whose request can be repeated without changing anything.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repeatable;
 
-/// Why no more is answered before clients read.
+/// Creates the response for too many unread responses.
 fn unread(exceeded: Exceeded) -> Refusal {
     let (status, told) = match exceeded {
         Exceeded::OfCaller => (
@@ -418,7 +425,7 @@ fn unread(exceeded: Exceeded) -> Refusal {
     Refusal::new(status, told).retry_after(SOON)
 }
 
-/// The refusal of a large request while too many are under way.
+/// Creates the response for too many large requests.
 fn busy(busy: Busy) -> Refusal {
     let (status, told) = match busy {
         Busy::Caller => (

@@ -1,7 +1,7 @@
-//! Large JSON answers, compressed for clients that take that (RFC 9110 §12.5.3).
+//! Compresses large JSON responses for clients that accept gzip (RFC 9110 §12.5.3).
 //!
-//! Done here and not by a layer, so that small answers pass one comparison of their size. Streams of events
-//! are left alone: an event must not wait in a compressor.
+//! This is no layer, so that small responses cost one comparison of their size. Streams of events
+//! are not compressed, because an event must not wait in a compressor.
 
 use std::io::{self, Write};
 
@@ -15,13 +15,14 @@ use http::{HeaderValue, header};
 use portkey_concurrency::worker_pool::{INLINE_BYTES, Workers};
 
 use super::accept::{JSON, is_of, split};
-/// Smaller answers gain less than they cost.
+/// Minimum size of a compressed response, in bytes. Smaller ones gain less than they cost.
 const MIN_BYTES: u64 = 8 << 10;
 
-/// It leaves 27 of the 167 KB of tools; the highest level leaves as much.
+/// Reduces the 167 KB of the list of tools to 27 KB. The highest level achieves no more.
 const LEVEL: Compression = Compression::new(6);
 
-/// The answer, compressed if it is large and its client takes that. `encodings` is `Accept-Encoding`.
+/// Compresses a response if it is large and its client accepts gzip. `encodings` is
+/// `Accept-Encoding`.
 pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValue>) -> Response {
     let is_large = response
         .body()
@@ -41,7 +42,7 @@ pub(super) async fn compressed(response: Response, encodings: Option<&HeaderValu
     if !takes_gzip || parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Response::from_parts(parts, body);
     }
-    // It is in memory as a whole.
+    // The body is in memory as a whole.
     let Ok(json) = to_bytes(body, usize::MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
@@ -65,14 +66,14 @@ fn gzip(json: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The same of what takes long to compress. Where no thread is free for it, it is rather sent as it is than held
-/// up: none.
+/// Compresses a large response on a worker thread. Returns `None` if no thread is free: the
+/// response is then sent uncompressed rather than delayed.
 async fn gzip_large(json: &Bytes, workers: &Workers) -> Option<Vec<u8>> {
     let json = json.clone();
     workers.try_run(move || gzip(&json).ok()).await.flatten()
 }
 
-/// Whether a client takes gzip. What it says of that counts more than what it says of everything.
+/// Returns `true` if a client accepts gzip. An explicit `gzip` takes precedence over `*`.
 pub(super) fn takes_gzip(encodings: &str) -> bool {
     let mut of_everything = false;
     for coding in split(encodings, ',') {

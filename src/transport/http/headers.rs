@@ -1,5 +1,5 @@
-//! The headers that repeat what a message says, so that proxies need not read it (SEP-2243): names that mean
-//! the same tool, and what to do about headers that never arrived.
+//! Headers that repeat parts of a message, so that proxies need not parse it (SEP-2243). Handles
+//! names of the same tool, and explains missing headers.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ pub(super) const MCP_VERSION: HeaderName = HeaderName::from_static("mcp-protocol
 pub(super) const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 pub(super) const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
 
-/// Bound on the error responses that are read.
+/// Maximum size of error responses that are parsed, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// What is looked up in a message before rmcp reads it.
+/// The parts of a message that are needed before rmcp parses it.
 #[derive(Default, Deserialize)]
 pub(super) struct Glance<'a> {
     #[serde(borrow, default)]
@@ -35,12 +35,12 @@ struct Params<'a> {
 }
 
 impl<'a> Glance<'a> {
-    /// Reads a message; an empty one where there is none.
+    /// Parses a message. Returns an empty summary if it is invalid.
     pub(super) fn read(message: &'a [u8]) -> Self {
         serde_json::from_slice(message).unwrap_or_default()
     }
 
-    /// The name of a tool to be called.
+    /// The name of the tool that the message calls.
     fn tool(&self) -> Option<&str> {
         self.params
             .as_ref()?
@@ -49,8 +49,8 @@ impl<'a> Glance<'a> {
             .filter(|_| self.method == "tools/call")
     }
 
-    /// Has `Mcp-Name` say the name that the message says, where both mean the same tool: rmcp compares them
-    /// letter by letter.
+    /// Replaces `Mcp-Name` by the name in the message if both mean the same tool. rmcp compares
+    /// them literally.
     pub(super) fn align_name(&self, headers: &mut HeaderMap, find: impl Fn(&str) -> Option<Tool>) {
         let mut values = headers.get_all(MCP_NAME).iter();
         let (Some(given), None, Some(name)) = (values.next(), values.next(), self.tool()) else {
@@ -68,7 +68,7 @@ impl<'a> Glance<'a> {
         }
     }
 
-    /// Which of the headers are not there.
+    /// Returns the required headers that are missing.
     pub(super) fn missing(&self, headers: &HeaderMap) -> Vec<&'static str> {
         let mut needed = vec![
             (MCP_VERSION, "MCP-Protocol-Version"),
@@ -82,7 +82,7 @@ impl<'a> Glance<'a> {
     }
 }
 
-/// A value as it was meant: what no header can hold is wrapped.
+/// Decodes a header value. Text that no header can hold is sent in Base64.
 fn decoded(value: &str) -> Option<Cow<'_, str>> {
     let Some(wrapped) = value
         .strip_prefix("=?base64?")
@@ -95,7 +95,7 @@ fn decoded(value: &str) -> Option<Cow<'_, str>> {
         .map(Cow::Owned)
 }
 
-/// An answer that complains of a header, with what to do if that never arrived.
+/// Adds advice on missing headers to an error response about headers.
 pub(super) async fn explained(response: Response, missing: &[&str]) -> Response {
     if response.status() != StatusCode::BAD_REQUEST
         || missing.is_empty()

@@ -1,4 +1,4 @@
-//! How many requests of one caller, and from one address, may be under way at once, and how large they may be
+//! Limits on the requests of one caller or address in flight: their number, and their size
 //! together.
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Requests under way, counted for each caller.
+/// Limits the requests in flight for each key.
 #[derive(Debug)]
 pub(super) struct UnderWay<K: Hash + Eq> {
     most: usize,
@@ -15,7 +15,7 @@ pub(super) struct UnderWay<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> UnderWay<K> {
-    /// At most so many for each.
+    /// Creates a limiter with this maximum for each key.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
@@ -23,7 +23,7 @@ impl<K: Hash + Eq + Clone> UnderWay<K> {
         })
     }
 
-    /// One more, unless there are too many already.
+    /// Acquires a permit. Returns `None` if the limit is reached.
     pub(super) fn begin(self: &Arc<Self>, of: K) -> Option<Permit<K>> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(of.clone()).or_default();
@@ -37,14 +37,14 @@ impl<K: Hash + Eq + Clone> UnderWay<K> {
         })
     }
 
-    /// The number of requests under way for a key.
+    /// Returns the number of requests in flight for a key.
     pub(super) fn count(&self, of: &K) -> usize {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(of).copied().unwrap_or_default()
     }
 }
 
-/// One request under way, until it is dropped.
+/// A request in flight, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Permit<K: Hash + Eq + Clone> {
     under_way: Arc<UnderWay<K>>,
@@ -67,7 +67,7 @@ impl<K: Hash + Eq + Clone> Drop for Permit<K> {
     }
 }
 
-/// Bytes that are held for callers, counted for each.
+/// Limits the bytes held for each key, and for all together.
 #[derive(Debug)]
 pub(super) struct HeldBytes<K: Hash + Eq> {
     max_of_each: usize,
@@ -76,7 +76,7 @@ pub(super) struct HeldBytes<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> HeldBytes<K> {
-    /// At most so many for each, and for all together.
+    /// Creates a limiter with these maxima for each key and for all.
     pub(super) fn new(max_of_each: usize, max_of_all: usize) -> Arc<Self> {
         Arc::new(Self {
             max_of_each,
@@ -85,8 +85,8 @@ impl<K: Hash + Eq + Clone> HeldBytes<K> {
         })
     }
 
-    /// So many more, unless there are too many already. One who holds none may hold any number within the
-    /// bound of all.
+    /// Reserves bytes. Returns `None` if a limit is exceeded. A key that holds nothing may hold any
+    /// number within the total limit.
     pub(super) fn reserve(self: &Arc<Self>, of: K, bytes: usize) -> Option<BytesPermit<K>> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, each) = &mut *counts;
@@ -105,7 +105,7 @@ impl<K: Hash + Eq + Clone> HeldBytes<K> {
     }
 }
 
-/// Bytes that are held, until this is dropped.
+/// Reserved bytes, until this is dropped.
 #[derive(Debug)]
 pub(super) struct BytesPermit<K: Hash + Eq> {
     held: Arc<HeldBytes<K>>,

@@ -1,4 +1,4 @@
-//! Connections: how many there may be, how long they may idle, and TLS.
+//! The connection layer: limits on the number of connections, their timeouts, and TLS.
 
 use std::{
     fmt, io,
@@ -48,38 +48,38 @@ use crate::{
     security::secrets::{Guarded, check_permissions},
 };
 
-/// How many streams one HTTP/2 connection may have open.
+/// Maximum number of open streams of one HTTP/2 connection.
 const MOST_STREAMS: u32 = 256;
 
-/// How long the first request may take on connections that were made just before no more were taken.
+/// Time for the first request of connections that were accepted just before the listener closed.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The bounds on connections.
+/// Limits on connections.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    /// How many may be open at once; further ones are closed at once.
+    /// Maximum number of open connections. Further ones are closed at once.
     pub most: u32,
-    /// How long a request's head may take, and how long a connection may wait for its next request.
+    /// Timeout for a request's head, and for the next request on a connection.
     pub head_timeout: Duration,
-    /// Bound on a request's head, in bytes.
+    /// Maximum size of a request's head, in bytes.
     pub head_bytes: usize,
-    /// How long a client may take nothing of what is written to it.
+    /// Time for which a client may read nothing of a response.
     pub write_timeout: Duration,
-    /// What is held of answers that clients do not read.
+    /// Counts response bytes that clients have not read.
     pub unread: Arc<Unread>,
 }
 
-/// A certificate and its key, which are followed as they change.
+/// A certificate and its key, which are reloaded when their files change.
 pub struct Tls {
     config: RustlsConfig,
     _watched: Watched<()>,
 }
 
 impl Tls {
-    /// Reads the PEM files.
+    /// Reads the PEM files and watches them for changes.
     ///
     /// # Errors
-    /// A file cannot be read, or the two do not belong together.
+    /// Returns an error if a file cannot be read, or the key does not belong to the certificate.
     pub fn start(certificate: &Path, key: PathBuf) -> anyhow::Result<Self> {
         let unusable = || format!("cannot use {}", shown(&key));
         check_permissions(&key, Guarded::Secret).with_context(unusable)?;
@@ -123,17 +123,17 @@ fn tls(certificate: &str, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Ends what is served, step by step.
+/// Shuts the server down in steps.
 #[derive(Clone, Debug, Default)]
 pub(in crate::transport) struct Ending {
     closed: CancellationToken,
-    /// The connections on which nothing has come yet.
+    /// Connections without any request yet.
     fresh: TaskTracker,
     connections: Handle<SocketAddr>,
 }
 
 impl Ending {
-    /// Takes no more connections, and waits a moment for those that have not carried a request yet: one may
+    /// Stops accepting connections. Waits a moment for those without a request yet, because one may
     /// be on its way.
     pub(super) async fn close(&self) {
         self.closed.cancel();
@@ -141,18 +141,21 @@ impl Ending {
         _ = timeout(MOMENT, self.fresh.wait()).await;
     }
 
-    /// Lets each connection end as soon as it has nothing under way.
+    /// Closes each connection as soon as it has no request in flight.
     pub(super) fn finish(&self) {
         self.connections.graceful_shutdown(None);
     }
 
-    /// Cuts off what is left.
+    /// Aborts all remaining connections.
     pub(in crate::transport) fn cut(&self) {
         self.connections.shutdown();
     }
 }
 
-/// Serves until it is closed and the last connection has ended, or all is cut off.
+/// Serves until the listener is closed and the last connection has ended, or all are aborted.
+///
+/// # Errors
+/// Returns an error if the system does not accept the listener.
 pub(in crate::transport) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -203,7 +206,7 @@ where
     A::Future: Send + 'static,
 {
     let (open, handle) = (acceptor.open.clone(), ending.connections);
-    // Counted with the taking itself, before any task of the connection's own.
+    // Counted on accept, before the connection's own task starts.
     let fresh = ending.fresh.clone();
     let services = MapResponse::new(
         router.into_make_service_with_connect_info::<SocketAddr>(),
@@ -228,21 +231,21 @@ where
         .max_concurrent_streams(MOST_STREAMS)
         .keep_alive_interval(bounds.head_timeout)
         .keep_alive_timeout(bounds.head_timeout);
-    // Until the last connection is taken it is not known how many are fresh.
+    // Until the last connection is accepted, the number of new ones is unknown.
     let taking = ending.fresh.token();
     let closed = async {
         ending.closed.cancelled().await;
-        // Who is in the queue is known only after waiting, however shortly.
+        // Queued connections are reported only after a wait, however short.
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
     tokio::select! {
-        // First, so that those in the queue are taken before the listener goes.
+        // First, so that queued connections are accepted before the listener closes.
         biased;
         served = server.serve(services) => served,
         () = closed => {
             drop(taking);
-            // The last connection has ended when all permits are back. Waiting for them withholds them from
-            // connections that have yet to get theirs.
+            // The last connection has ended when all permits are back. Waiting for them earlier
+            // would withhold permits from connections that still need theirs.
             ending.fresh.wait().await;
             _ = open.acquire_many(bounds.most).await;
             Ok(())
@@ -250,15 +253,15 @@ where
     }
 }
 
-/// The routes, as one connection has them.
+/// The routes as a service of one connection.
 type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
 
-/// Takes connections while there are fewer than allowed.
+/// Accepts connections up to the maximum number.
 #[derive(Clone)]
 struct Bounded<A> {
     inner: A,
     open: Arc<Semaphore>,
-    /// How long a connection may take to begin.
+    /// Timeout for TLS and the first bytes of a connection.
     time: Duration,
     bounds: Connections,
     metrics: Metrics,
@@ -289,7 +292,8 @@ where
             self.metrics.rejected(RejectionReason::Limit);
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         };
-        // Answers go out in several small writes; without this each would wait for an acknowledgement.
+        // Responses are sent in several small writes. Without this, each would wait for an
+        // acknowledgement.
         _ = stream.set_nodelay(true);
         let held = Arc::new((permit, self.metrics.connection()));
         let unread = self.bounds.unread.clone();
@@ -307,18 +311,18 @@ where
     }
 }
 
-/// The service of a connection on which nothing has come yet.
+/// The service of a connection without any request yet.
 type New<S> = Holding<S, TaskTrackerToken>;
 
-/// The service of a connection, which makes room for the next one when it goes.
+/// The service of an accepted connection, which frees its permit on drop.
 type Counted<S> = Holding<S, Arc<(OwnedSemaphorePermit, Held)>>;
 
-/// A service that lasts as long as something else.
+/// A service that keeps a guard alive.
 #[derive(Clone)]
 struct Holding<S, T> {
     service: S,
     held: T,
-    /// What is written on it, once it is taken.
+    /// Monitor of the connection's writes, once it is accepted.
     writing: Option<Arc<Writing>>,
 }
 
@@ -332,7 +336,7 @@ impl<S: tower::Service<Request<B>>, T, B> tower::Service<Request<B>> for Holding
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        // Of the versions before, the socket tells all there is to know.
+        // Before HTTP/2 the socket alone shows whether a client reads.
         if request.version() == Version::HTTP_2
             && let Some(writing) = &self.writing
         {

@@ -1,4 +1,4 @@
-//! Many clients over streamable HTTP, in both protocol generations, at `/mcp`.
+//! The streamable HTTP transport: many clients, in both protocol generations, at `/mcp`.
 
 mod accept;
 mod address;
@@ -83,78 +83,79 @@ pub(crate) use session::{
 pub(crate) use streams::MAX_STREAMS;
 pub use unread::Unread;
 
-/// How long a browser may remember what it is allowed.
+/// Time for which a browser may cache the answer to a preflight request.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
-/// What the operator can set about the HTTP front.
+/// Settings of the HTTP transport.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where to listen.
+    /// Address of the listener.
     pub listen: SocketAddr,
-    /// Host names clients may use beside the loopback ones and the address itself.
+    /// Host names that clients may use, beside the loopback names and the address itself.
     pub allowed_hosts: Vec<String>,
-    /// Browser origins that may call, beside those of this machine where the listener is on loopback.
+    /// Browser origins that may call. On a loopback listener, origins of this machine may call in
+    /// any case.
     pub allowed_origins: Vec<String>,
-    /// What stands before every path, as `/portkey`; nothing by default.
+    /// Prefix of every path, such as `/portkey`. Empty by default.
     pub path_prefix: String,
-    /// Proxies whose word about a client's address is taken.
+    /// Proxies that are trusted to name a client's address.
     pub trusted_proxies: Vec<IpNet>,
-    /// Bound on a request body, in bytes.
+    /// Maximum size of a request body, in bytes.
     pub max_request_bytes: usize,
-    /// Bound on the time that a request body takes to arrive.
+    /// Timeout for receiving a request body.
     pub body_timeout: Duration,
-    /// How many requests of one caller may be under way.
+    /// Maximum number of concurrent requests of one caller.
     pub concurrency: usize,
-    /// How many requests from one address may be under way.
+    /// Maximum number of concurrent requests from one address.
     pub address_concurrency: usize,
-    /// How much of an IPv6 address counts in what is counted for each address, in bits.
+    /// Prefix length of IPv6 addresses that are counted as one address, in bits.
     pub ipv6_prefix: u8,
-    /// How many requests one caller may make, over all replicas.
+    /// Rate limit of one caller, over all replicas.
     pub rate: Option<Limit>,
-    /// How many requests may come from one address, over all replicas.
+    /// Rate limit of one address, over all replicas.
     pub address_rate: Option<Limit>,
-    /// The bounds on connections.
+    /// Limits on connections.
     pub connections: Connections,
-    /// The bounds on sessions.
+    /// Limits on sessions.
     pub sessions: SessionBounds,
-    /// The certificate to serve TLS with; plain HTTP without.
+    /// Certificate for TLS. `None` for plain HTTP.
     pub tls: Option<Tls>,
-    /// Listen on other than loopback although anyone who can connect can then administer.
+    /// Permits listening beyond loopback, although anyone who can connect can then administer.
     pub allow_unauthenticated: bool,
-    /// How long proxies get to hear that this replica is about to stop, while it still serves.
+    /// Time during which the replica still serves while proxies notice that it is about to stop.
     pub drain_delay: Duration,
-    /// How long calls under way may take to finish once nothing new is taken.
+    /// Time for calls in flight to finish after new requests are no longer accepted.
     pub grace: Duration,
-    /// Address that `/metrics` is served at; it is not served without.
+    /// Address of the listener for `/metrics`. `None` for no metrics.
     pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Parts that the HTTP server shares with the rest of the process, or with other replicas.
 #[derive(Clone, Debug)]
 pub struct SharedParts {
-    /// Reports each change of the file of callers.
+    /// Notifies of changes to the file of callers.
     pub callers: Changes,
     /// Keys that sign session ids, the same at all replicas.
     pub keys: Arc<Watched<Keyring>>,
     /// Rate limits and sessions of all replicas.
     pub store: Store,
-    /// Counters of rejected requests and of connections.
+    /// Counters of rejected requests and connections.
     pub metrics: Metrics,
-    /// States of the components that `/readyz` reports.
+    /// State of the server's dependencies, for `/readyz`.
     pub readiness: Readiness,
 }
 
-/// Two steps of stopping: first nobody should send any more, at last nothing goes on.
+/// The two steps of shutdown. First clients should go elsewhere, then everything ends.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     drain: CancellationToken,
     end: CancellationToken,
 }
 
-/// Serves until interrupted, then lets calls under way finish.
+/// Serves until interrupted, then lets calls in flight finish.
 ///
 /// # Errors
-/// The address is not allowed or not free, or serving fails.
+/// Returns an error if the address is not allowed or not free, or if serving fails.
 pub async fn serve(
     server: Server,
     auth: Auth,
@@ -193,7 +194,7 @@ pub async fn serve(
         async move { listener::serve(listener, router, bounds, metrics, tls.as_ref(), ending).await }
     });
     if let Some(scraped) = scraped {
-        // Until the end, so that what happens while stopping is told.
+        // Runs until the end, so that metrics of the shutdown can be read.
         tokio::spawn(scrape::serve(scraped, metrics));
     }
     super::interrupted().await?;
@@ -201,7 +202,7 @@ pub async fn serve(
     stop.drain.cancel();
     tokio::select! {
         () = tokio::time::sleep(settings.drain_delay) => {}
-        // Asked twice, the operator does not want to wait.
+        // An operator who interrupts again does not want to wait.
         again = super::interrupted() => again?,
     }
     ending.close().await;
@@ -212,7 +213,7 @@ pub async fn serve(
     {
         warn!("calls still under way were cut off");
     }
-    // Open streams never end by themselves, and the last answers still have to leave.
+    // Open streams never end by themselves, and the last responses still have to be sent.
     let ended = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         stop.end.cancel();
@@ -228,8 +229,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// The routes: `/mcp` and what narrows it, `/healthz`, `/readyz`, what OAuth clients look for, and words for
-/// clients of the older transport.
+/// Builds the routes: `/mcp` and its filtered variants, `/healthz`, `/readyz`, the documents for
+/// OAuth clients, and help for clients of the older transport.
 pub fn router<H: Foresight + Clone>(
     handler: H,
     auth: Auth,
@@ -329,7 +330,7 @@ pub fn router<H: Foresight + Clone>(
             .service(whole),
     );
     let mcp = service_fn(move |request: Request| {
-        // Only what a page asks for needs the headers about pages.
+        // Only requests from pages need CORS headers.
         let of_pages = request
             .headers()
             .contains_key(header::ORIGIN)
@@ -357,7 +358,8 @@ pub fn router<H: Foresight + Clone>(
         .route("/readyz", get(ready));
     let routes = match prefix {
         "" => served,
-        // A client makes the address of a document by the whole path of the endpoint, from the root.
+        // A client derives the URL of a document from the whole path of the endpoint, starting at
+        // the root.
         _ => Router::new()
             .nest(prefix, served.merge(probes.clone()))
             .merge(documents(front)),
@@ -373,7 +375,8 @@ pub fn router<H: Foresight + Clone>(
         })
 }
 
-/// What OAuth clients look for. A page may read it before it knows any more of us (RFC 9728 §3).
+/// Routes for the metadata that OAuth clients look for. Any page may read it before it knows more
+/// about this server (RFC 9728 §3).
 fn documents(front: Arc<Front>) -> Router {
     Router::new()
         .route("/.well-known/oauth-protected-resource", get(metadata))
@@ -390,8 +393,8 @@ fn documents(front: Arc<Front>) -> Router {
         .with_state(front)
 }
 
-/// What a message passes on its way to the handler. Each step calls the next one, because layers would box
-/// every request and every answer.
+/// The steps between a request and the handler. Each step calls the next one directly, because
+/// layers would box every request and every response.
 struct Mcp<H> {
     front: Arc<Front>,
     sessions: Sessions,
@@ -401,7 +404,7 @@ struct Mcp<H> {
 impl<H: Foresight + Clone> Mcp<H> {
     async fn answer(self: Arc<Self>, request: Request) -> Response {
         let followed = |request| self.follow(request);
-        // What is polled on other threads cannot borrow; ordinary requests are spared the box.
+        // A future polled on other threads cannot borrow. Ordinary requests avoid the box.
         let followed_apart = |request| {
             let mcp = self.clone();
             async move { mcp.follow(request).await }.boxed()
@@ -419,14 +422,14 @@ fn host_of(ip: IpAddr) -> Option<String> {
     (!ip.is_unspecified() && !ip.is_loopback()).then(|| ip.to_string())
 }
 
-/// A name without the dot that makes it absolute.
+/// Removes the trailing dot that makes a host name absolute.
 fn without_dot(host: &str) -> String {
     let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
     format!("{}{port}", name.strip_suffix('.').unwrap_or(name))
 }
 
-/// What browsers may do: those of the origins that are let, and what the protocol needs. None may do
-/// anything where no origin is.
+/// Builds the CORS layer for the allowed origins and the headers of the protocol. Returns `None` if
+/// no origin is allowed.
 fn cors(sites: &Arc<Sites>) -> Option<CorsLayer> {
     let sites = Some(sites).filter(|sites| sites.has_origins())?.clone();
     let cors = CorsLayer::new()
@@ -434,7 +437,7 @@ fn cors(sites: &Arc<Sites>) -> Option<CorsLayer> {
             sites.allows(origin)
         }))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        // Tools may have headers of their own, `Mcp-Param-…`, so there is no list of them.
+        // Tools may have headers of their own, `Mcp-Param-…`, so a fixed list is not possible.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::list([
             HeaderName::from_static("mcp-session-id"),

@@ -1,4 +1,5 @@
-//! Headers, and paths, by which a request narrows what it may use. None can widen it.
+//! Request filters: headers and paths by which a request restricts the tools that it may use. No
+//! request can extend its rights.
 
 use std::fmt;
 
@@ -9,15 +10,15 @@ use portkey_api::catalog::Catalog;
 use super::refusal::Refusal;
 use crate::auth::principal::{AccessModes, By, Tools, Toolsets};
 
-/// What the names of the three begin with.
+/// Prefix of the three filter headers.
 const PREFIX: &str = "x-portkey-mcp-";
 const READ_ONLY: HeaderName = HeaderName::from_static("x-portkey-mcp-readonly");
 const TOOLSETS: HeaderName = HeaderName::from_static("x-portkey-mcp-toolsets");
 const TOOLS: HeaderName = HeaderName::from_static("x-portkey-mcp-tools");
 
-/// Where MCP is served as a whole.
+/// Path of MCP with all tools.
 pub(super) const PATH: &str = "/mcp";
-/// Beside it, where only what reads is, where only some toolsets are, and where both holds.
+/// Path of MCP and its variants: read-only tools, some toolsets, and both combined.
 pub(super) const PATHS: [&str; 4] = [
     PATH,
     "/mcp/readonly",
@@ -25,11 +26,12 @@ pub(super) const PATHS: [&str; 4] = [
     "/mcp/x/{toolsets}/readonly",
 ];
 
-/// What path and headers leave on offer; none if neither takes anything away.
+/// Reads the tool filter from path and headers. Returns `None` if neither restricts anything.
 pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<AccessModes>, Refusal> {
     // Some clients end every address with a slash.
     let path = path.strip_suffix('/').unwrap_or(path);
-    // Few requests have one of the headers: a glance at the names that there are is less work than three look-ups.
+    // Few requests have one of the headers. Scanning the names in the request is less work than
+    // three look-ups.
     if path == PATH && !headers.keys().any(|name| name.as_str().starts_with(PREFIX)) {
         return Ok(None);
     }
@@ -66,7 +68,7 @@ pub(super) fn narrowing(path: &str, headers: &HeaderMap) -> Result<Option<Access
     }))
 }
 
-/// What a path below [`PATH`] leaves.
+/// Reads the tool filter from a path below [`PATH`].
 fn by_path(path: &str) -> Result<AccessModes, Refusal> {
     let rest = path.strip_prefix(PATH).unwrap_or_default();
     let (rest, read_only) = match rest.strip_suffix("/readonly") {
@@ -95,7 +97,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim)
 }
 
-/// The one value of a header.
+/// Returns the value of a header that may occur once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,7 +1,7 @@
-//! What makes a call a plain one: its head and its message are as most clients write them.
+//! Recognizes calls for the fast path, whose head and message are as most clients write them.
 //!
-//! Only what is beyond doubt is one. Whatever takes more than a glance is left to rmcp, which knows what is
-//! allowed and says what is wrong.
+//! Only calls that are valid beyond doubt qualify. Everything that needs closer inspection is left
+//! to rmcp, which knows what is allowed and reports what is wrong.
 
 use std::sync::Arc;
 
@@ -15,27 +15,28 @@ use super::{
     session::{Bounded, Live, SESSION_ID},
 };
 
-/// The one revision without sessions whose calls can be plain.
+/// The one revision without sessions whose calls can take the fast path.
 const VERSION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
-/// Those with sessions: the ones before name no revision in their heads.
+/// Revisions with sessions whose calls can take the fast path. Earlier ones are not named in the
+/// head.
 const VERSIONS_WITH_SESSIONS: [ProtocolVersion; 2] =
     [ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
 pub(super) const CALL: &str = "tools/call";
 
-/// Where a call says which revision it is made in.
+/// Key in `_meta` of the revision that a call uses.
 const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// Where it says which client makes it.
+/// Key in `_meta` of the client that makes the call.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
-/// What a plain head says.
+/// Head of a request that may take the fast path.
 pub(super) enum Head {
-    /// The call is by itself, and about this tool.
+    /// The call belongs to no session and names this tool.
     Alone(HeaderValue),
-    /// The message, which may be a call, belongs to this session.
+    /// The message may be a call and belongs to this session.
     InSession(Arc<Live>),
 }
 
-/// A message that is nothing but a call. What has any other field is none.
+/// A message that is nothing but a call. Messages with any other field do not parse.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Message<'a> {
@@ -55,13 +56,13 @@ pub(super) struct Params<'a> {
 }
 
 impl Head {
-    /// Reads the head of a request to one of these hosts; none where it takes more than a glance to see that
-    /// it is right.
+    /// Parses the head of a request to one of these hosts. Returns `None` if it needs closer
+    /// inspection.
     pub(super) fn read(request: &Request, hosts: &[String], sessions: &Bounded) -> Option<Self> {
         let headers = request.headers();
         let host = match headers.contains_key(header::HOST) {
             true => only(headers, &header::HOST)?.to_str().ok()?,
-            // HTTP/2 has it there.
+            // HTTP/2 sends the host as the authority.
             false => request.uri().authority()?.as_str(),
         };
         let is_plain = request.method() == Method::POST
@@ -89,7 +90,7 @@ impl Head {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a plain call with this head.
+    /// Parses a call whose message matches this head.
     pub(super) fn read(body: &'a [u8], head: &Head) -> Option<Self> {
         let message: Self = serde_json::from_str(str::from_utf8(body).ok()?).ok()?;
         let meta = &message.params.meta;
@@ -111,7 +112,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether a host is one of these by its name, at any port.
+/// Returns `true` if a host has one of these names, at any port.
 fn is_one_of(host: &str, hosts: &[String]) -> bool {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
     let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
@@ -120,15 +121,16 @@ fn is_one_of(host: &str, hosts: &[String]) -> bool {
     is_port && is_name && hosts.iter().any(|one| one == name)
 }
 
-/// The value of a header that is there once.
+/// Returns the value of a header that occurs exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether a client takes what it has to: an answer, and a stream of events.
+/// Returns `true` if a client accepts both forms that the protocol demands: JSON and a stream of
+/// events.
 fn takes_both(accept: &str) -> bool {
-    // As the specification writes it, and so almost every client.
+    // As the specification writes it, and almost every client.
     if accept == "application/json, text/event-stream" {
         return true;
     }

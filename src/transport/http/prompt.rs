@@ -1,7 +1,8 @@
-//! Connections that have to say something in time, and to take what they are told.
+//! Timeouts of connections: the first bytes must arrive in time, and written bytes must be read in
+//! time.
 //!
-//! hyper's bound on a request's head begins once it knows which HTTP is spoken. A client that says
-//! nothing, or only the beginning of what opens HTTP/2, would hold its connection for ever.
+//! hyper's timeout for a request's head starts once the HTTP version is known. A client that sends
+//! nothing, or only the beginning of the HTTP/2 preface, would hold its connection for ever.
 
 use std::{
     io::{self, IoSlice},
@@ -19,23 +20,24 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::writing::{Stall, Writing};
 
-/// As many bytes as open HTTP/2 (RFC 9113 §3.4). From here on it is known which HTTP is spoken.
+/// Length of the HTTP/2 preface (RFC 9113 §3.4), in bytes. Once this many have arrived, the HTTP
+/// version is known.
 const OPENING: usize = 24;
 
-/// What opens HTTP/2, as far as nothing else begins so.
+/// Beginning of the HTTP/2 preface that no other request has.
 const HTTP_2: &[u8] = b"PRI ";
 
-/// A stream whose reads fail after a time, unless it has begun by then, and whose writes fail if its peer does
-/// not take them.
+/// A stream with two timeouts. Reads fail if the first bytes arrive late, and writes fail if the
+/// peer does not read.
 pub(super) struct Prompt<S> {
     stream: S,
-    /// Gone once the stream has begun.
+    /// `None` once enough bytes have arrived.
     beginning: Option<Beginning>,
     seen: usize,
     is_http_2: bool,
     writing: Arc<Writing>,
     stall: Stall,
-    /// When it is looked at again whether an answer waits for its window.
+    /// Time of the next check for a response that waits for its window.
     tick: Option<Pin<Box<Sleep>>>,
 }
 
@@ -45,7 +47,8 @@ struct Beginning {
 }
 
 impl<S> Prompt<S> {
-    /// A stream that has this long to begin, and is counted until then.
+    /// Wraps a stream whose first bytes have to arrive within `time`. It is counted by `counted`
+    /// until then.
     pub(super) fn new(
         stream: S,
         time: Duration,
@@ -108,7 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // What is answered was understood, however short.
+        // A request with a response was complete, however short.
         self.beginning = None;
         let this = &mut *self;
         let wrote = Pin::new(&mut this.stream).poll_write(context, bytes);

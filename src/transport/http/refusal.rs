@@ -1,4 +1,4 @@
-//! Refusals as MCP clients expect them: JSON-RPC errors, which they can show to a human.
+//! Error responses as MCP clients expect them: JSON-RPC errors, which they can show to a human.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,45 +16,45 @@ use crate::{
     observability::call_record::RejectionReason,
 };
 
-/// JSON-RPC's code for a request that is none.
+/// JSON-RPC's code for an invalid request.
 const INVALID_REQUEST: i32 = -32600;
-/// JSON-RPC's code for text that is no JSON.
+/// JSON-RPC's code for invalid JSON.
 const PARSE_ERROR: i32 = -32700;
-/// The first code of those that servers are free to use.
+/// First of the codes that servers are free to use.
 const SERVER_ERROR: i32 = -32000;
 
-/// When to come back after the server could not say who a caller is.
+/// Retry delay after the server could not determine who the caller is.
 const LATER: Duration = Duration::from_secs(5);
 
-/// Bound on what a refusal says, in bytes: it may repeat what a caller wrote.
+/// Maximum length of an error message, in bytes. It may repeat what a caller wrote.
 const MAX_MESSAGE_BYTES: usize = 2_000;
 
-/// How much of a refusal's own text is read.
+/// Maximum size of an error in plain text that is read, in bytes.
 const MOST_TEXT: usize = 64 << 10;
 
-/// A refusal as it is counted and logged, beside its answer.
+/// Details of a rejected request for metrics and the log, attached to the response.
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
-    /// What kind it is.
+    /// Reason, for metrics and the log.
     pub(super) reason: RejectionReason,
-    /// What the client was told, and what only the log is.
+    /// Message to the client, followed by details for the log.
     pub(super) message: Cow<'static, str>,
 }
 
-/// Why a request is not served.
+/// A response to a request that is not served.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     code: i32,
     message: Cow<'static, str>,
-    /// What only the log is told.
+    /// Details for the log only.
     detail: Option<String>,
-    // In a box, because refusals travel as errors, and those are moved at every step.
+    // Boxed, because these responses travel as errors, which are moved at every step.
     headers: Box<HeaderMap>,
 }
 
 impl Refusal {
-    /// A refusal with this status and reason.
+    /// Creates a response with this status and message.
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         let code = match status {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE => {
@@ -71,7 +71,7 @@ impl Refusal {
         }
     }
 
-    /// Says that it is the request that is wrong, whatever the status.
+    /// Sets the code of an invalid request, whatever the status.
     pub(super) fn invalid(self) -> Self {
         Self {
             code: INVALID_REQUEST,
@@ -79,7 +79,7 @@ impl Refusal {
         }
     }
 
-    /// Says when to try again, in whole seconds, rounded up.
+    /// Sets `Retry-After`, in whole seconds, rounded up.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.headers
@@ -87,7 +87,7 @@ impl Refusal {
         self
     }
 
-    /// The larger of what the limit allows.
+    /// Creates the response to a request larger than the limit.
     pub(super) fn too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -139,7 +139,7 @@ impl IntoResponse for Refusal {
             Some(detail) => format!("{}: {detail}", self.message).into(),
             None => self.message,
         };
-        // Marked, so that whoever counts and logs refusals finds them.
+        // Attached so that metrics and the log recognize rejected requests.
         let refused = Extension(Refused { reason, message });
         (self.status, *self.headers, refused, body.to_string()).into_response()
     }
@@ -157,7 +157,7 @@ const fn reason(status: StatusCode) -> RejectionReason {
     }
 }
 
-/// What the layers below answered, with their refusals in plain text turned into JSON-RPC errors.
+/// Converts the plain-text errors of the layers below into JSON-RPC errors.
 pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -> Response {
     if *method == Method::DELETE && response.status() == StatusCode::ACCEPTED {
         // The session has ended, and some clients warn of anything but 200 and 204.
@@ -178,7 +178,7 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
         return response;
     }
     if is_json {
-        // What rmcp says of a request may repeat any part of it.
+        // rmcp's error messages may repeat any part of the request.
         let told = "the request is invalid, and repeats too much to be told in what";
         return Refusal::new(status, told).invalid().into_response();
     }
@@ -186,7 +186,7 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
     let text = to_bytes(body, MOST_TEXT).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let refusal = match status {
-        // rmcp reports JSON it cannot read as a wrong media type.
+        // rmcp reports invalid JSON as an unsupported media type.
         StatusCode::UNSUPPORTED_MEDIA_TYPE if text.starts_with("fail to deserialize") => Refusal {
             code: PARSE_ERROR,
             ..Refusal::new(StatusCode::BAD_REQUEST, "the body is no JSON-RPC message")
@@ -203,7 +203,7 @@ pub(super) async fn in_json_rpc(method: &Method, mut response: Response<Body>) -
     .into_response()
 }
 
-/// What to do about a request that names no session, where it has to be in one.
+/// Explains what to do about a request that names no session where one is required.
 fn no_session(method: &Method) -> &'static str {
     match *method {
         Method::GET => {

@@ -1,4 +1,5 @@
-//! `/metrics`, at an address of its own: the main one may be open to the internet.
+//! Serves `/metrics` at an address of its own, because the main address may be open to the
+//! internet.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -15,7 +16,7 @@ use crate::{
     transport::auxiliary::{self, Limits},
 };
 
-/// The bounds on connections. Anyone may read metrics, so none is authenticated.
+/// Limits on connections. Anyone may read metrics, so no connection is authenticated.
 const LIMITS: Limits = Limits {
     unauthenticated: 64,
     authenticated: 0,
@@ -23,12 +24,12 @@ const LIMITS: Limits = Limits {
     timeout: Duration::from_secs(10),
 };
 
-/// Takes the address.
+/// Binds the listener.
 pub(super) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     crate::transport::listen(address, "--metrics-listen")
 }
 
-/// Serves what was recorded, to whoever can connect.
+/// Serves the metrics to anyone who can connect.
 pub(super) async fn serve(listener: TcpListener, metrics: Metrics) {
     if let Ok(address) = listener.local_addr() {
         info!("serving metrics at http://{address}/metrics");
@@ -37,7 +38,7 @@ pub(super) async fn serve(listener: TcpListener, metrics: Metrics) {
     let router = Router::new()
         .route("/metrics", get(render))
         .fallback(async || (StatusCode::NOT_FOUND, "metrics are served at /metrics\n"));
-    // Until the process ends, so that what happens while stopping is told.
+    // Never cancelled, so that metrics of the shutdown can be read.
     let ended = CancellationToken::new();
     if let Err(error) = auxiliary::serve(listener, router, LIMITS, ended).await {
         error!(%error, "metrics are no longer served");

@@ -1,7 +1,8 @@
-//! The names that clients may call this server by, and the origins whose pages may.
+//! Checks the host name of a request, and the origin of the page that sends it.
 //!
-//! A page may have its own name lead to this machine (DNS rebinding): so the name has to be one of ours, and
-//! the page one of those that were let. On a loopback listener pages of this machine are.
+//! A page may have its own host name resolve to this machine (DNS rebinding). The host must
+//! therefore be one of this server's names, and the page's origin must be allowed. On a loopback
+//! listener, pages of this machine are allowed.
 
 use std::net::IpAddr;
 
@@ -10,27 +11,27 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::refusal::Refusal;
 
-/// Bound on what is repeated of a name.
+/// Maximum length of a name that is repeated in an error, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// The hosts and the origins that are let.
+/// The allowed hosts and origins.
 #[derive(Debug)]
 pub(super) struct Sites {
     hosts: Vec<Host>,
     origins: Vec<Origin>,
 }
 
-/// A host, and its port if only one will do.
+/// A host name, with a port if only that one is allowed.
 #[derive(Debug)]
 struct Host {
     name: String,
     port: Option<u16>,
 }
 
-/// An origin, with any port if there is none.
+/// An origin. Without a port it matches any port.
 #[derive(Debug, PartialEq, Eq)]
 enum Origin {
-    /// Pages without an origin of their own.
+    /// The opaque origin, `null`.
     Null,
     Of {
         scheme: String,
@@ -40,7 +41,7 @@ enum Origin {
 }
 
 impl Sites {
-    /// Those that the operator names, beside what is let without that.
+    /// Parses the allowed hosts and origins. Invalid ones are skipped.
     pub(super) fn new(hosts: &[String], origins: &[String]) -> Self {
         let host = |text: &String| {
             let (name, port) = authority(text.trim())?;
@@ -58,19 +59,23 @@ impl Sites {
         }
     }
 
-    /// Makes sure that a request names one of them. A dot that ends the name of the host, which makes it
-    /// absolute and means the same, is dropped.
+    /// Checks host and origin of a request. A dot that ends the host name makes it absolute without
+    /// another meaning, and is removed.
+    ///
+    /// # Errors
+    /// Returns an error response if the host is missing, invalid or not allowed, or if the origin
+    /// is not allowed.
     pub(super) fn check(&self, request: &mut Request) -> Result<(), Refusal> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let (first, second) = (hosts.next(), hosts.next());
         if second.is_some() {
-            // A proxy before us may have gone by the other one (RFC 9112 §3.2).
+            // A proxy before this server may have used the other one (RFC 9112 §3.2).
             let told = "the request has more than one `Host` header; send one";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, told));
         }
         let given = match first {
             Some(value) => value.to_str().ok(),
-            // HTTP/2 has it there.
+            // HTTP/2 sends the host as the authority.
             None => request
                 .uri()
                 .authority()
@@ -93,7 +98,7 @@ impl Sites {
         }
         if given.is_some_and(|given| given.as_bytes().get(name.len()) == Some(&b'.')) {
             let plain = port.map_or(name.to_owned(), |port| format!("{name}:{port}"));
-            // What was read from a header fits into one.
+            // Text that was read from a header is valid in one.
             if let Ok(plain) = HeaderValue::from_str(&plain) {
                 request.headers_mut().insert(header::HOST, plain);
             }
@@ -116,7 +121,7 @@ impl Sites {
         }
     }
 
-    /// Whether pages of an origin may call.
+    /// Returns `true` if pages of an origin may call.
     pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
         let Some(given) = origin.to_str().ok().and_then(Origin::given) else {
             return false;
@@ -124,14 +129,14 @@ impl Sites {
         self.origins.iter().any(|allowed| allowed.covers(&given))
     }
 
-    /// Whether any page may.
+    /// Returns `true` if any origin is allowed.
     pub(super) fn has_origins(&self) -> bool {
         !self.origins.is_empty()
     }
 }
 
 impl Origin {
-    /// One as browsers send it.
+    /// Parses an origin as browsers send it.
     fn given(text: &str) -> Option<Self> {
         if text.eq_ignore_ascii_case("null") {
             return Some(Self::Null);
@@ -145,7 +150,7 @@ impl Origin {
         })
     }
 
-    /// One as operators write it, where `:*` stands for any port, and a path counts for nothing.
+    /// Parses an origin as operators write it: `:*` stands for any port, and a path is ignored.
     fn allowed(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let host = rest.split('/').next().unwrap_or(rest);
@@ -180,7 +185,7 @@ impl Origin {
                     port: p,
                 },
             ) => {
-                // Browsers leave out the usual port (RFC 6454 §6.2).
+                // Browsers omit the default port (RFC 6454 §6.2).
                 let usual = match s.as_str() {
                     "https" => Some(443),
                     "http" => Some(80),
@@ -193,7 +198,7 @@ impl Origin {
     }
 }
 
-/// The origins of pages of this machine, which are let where nobody else can connect.
+/// Returns the origins of this machine's own pages, which are allowed if nobody else can connect.
 pub(super) fn loopback_origins(listen: IpAddr) -> Vec<String> {
     if !listen.is_loopback() {
         return Vec::new();
@@ -214,7 +219,8 @@ pub(super) fn loopback_origins(listen: IpAddr) -> Vec<String> {
     of("http").chain(of("https")).collect()
 }
 
-/// Splits `name:port`; the name comes without the brackets of an address, and without a dot at its end.
+/// Splits `name:port`. The name is returned without the brackets of an address and without a final
+/// dot.
 fn authority(text: &str) -> Option<(&str, Option<u16>)> {
     let (name, rest) = match text.strip_prefix('[') {
         Some(text) => {
@@ -222,7 +228,7 @@ fn authority(text: &str) -> Option<(&str, Option<u16>)> {
             name.parse::<std::net::Ipv6Addr>().ok()?;
             (name, rest)
         }
-        // An address of version 6 may also be configured without brackets.
+        // An IPv6 address may also be configured without brackets.
         None if text.parse::<std::net::Ipv6Addr>().is_ok() => (text, ""),
         None => {
             let (name, rest) = text.split_at(text.find(':').unwrap_or(text.len()));

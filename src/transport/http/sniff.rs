@@ -1,4 +1,5 @@
-//! Plain HTTP that is spoken to a port with TLS: answered in words, where TLS would close without one.
+//! Detects plain HTTP on a port with TLS, and answers with an explanation. TLS itself would close
+//! the connection without one.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -10,17 +11,17 @@ use tokio::{
 };
 use tracing::info;
 
-/// What every TLS connection begins with (RFC 8446 §5.1), and no HTTP request.
+/// First byte of every TLS connection (RFC 8446 §5.1), and of no HTTP request.
 const HANDSHAKE: u8 = 22;
 
 const ANSWER: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     This port speaks TLS, and the request came in plain HTTP. Call an address that begins with https://\n";
 
-/// Looks at the first byte before TLS does.
+/// Acceptor that checks the first byte of a connection before TLS does.
 #[derive(Clone)]
 pub(super) struct Sniffing<A> {
     inner: A,
-    /// How long that byte may take.
+    /// Timeout for that byte.
     time: Duration,
 }
 
@@ -60,7 +61,7 @@ where
 }
 
 async fn answer(stream: &mut TcpStream) -> io::Result<()> {
-    // What is not read when a connection closes takes the answer with it.
+    // Unread data at the close of a connection would discard the response.
     _ = stream.read(&mut [0; 8 << 10]).await?;
     stream.write_all(ANSWER.as_bytes()).await?;
     stream.shutdown().await

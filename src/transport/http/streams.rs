@@ -1,4 +1,5 @@
-//! Streams that wait for news: how many there may be, and that they end when what let their callers in does.
+//! Streams that wait for notifications: limits on their number, and their end with the caller's
+//! grant.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,17 +17,18 @@ use super::{
 };
 use crate::auth::{Auth, Changes, principal::Principal};
 
-/// Bound on the streams of all callers, where there may not be more sessions, each of which may have one.
+/// Maximum number of streams of all callers. Higher if more sessions are allowed, because each
+/// session may have one.
 pub(crate) const MAX_STREAMS: usize = 2_048;
 
-/// When to come back after too many streams.
+/// Retry delay after too many streams.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// Marks the answer of a request that does nothing but listen.
+/// Marks the response of a request that only listens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listening;
 
-/// Who may call, and when that changes.
+/// Authentication of callers, and its changes.
 #[derive(Clone, Debug)]
 pub(super) struct Callers {
     pub(super) auth: Arc<Auth>,
@@ -34,8 +36,8 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    /// A stream that ends when what let its caller in does: at once if it only listens; otherwise after
-    /// `grace`, so that a call that was begun in time can be answered.
+    /// Ends a stream with its caller's grant: at once if it only listens, and otherwise after
+    /// `grace`. A call that was made in time can then still be answered.
     pub(super) fn limit(
         &self,
         response: Response,
@@ -60,7 +62,7 @@ impl Callers {
     }
 }
 
-/// The streams that wait for news.
+/// Limits on streams that wait for notifications.
 #[derive(Debug)]
 pub(super) struct Streams {
     auth: Arc<Auth>,
@@ -68,11 +70,12 @@ pub(super) struct Streams {
     of_principal: Arc<UnderWay<Arc<str>>>,
 }
 
-/// The place of one stream.
+/// Permits of one stream.
 pub(super) type StreamPermit = (Permit<()>, Permit<Arc<str>>);
 
 impl Streams {
-    /// Allows each caller as many as it may have requests under way, and one for each session.
+    /// Creates limits. Each caller may have as many streams as concurrent requests, and one for
+    /// each session.
     pub(super) fn new(auth: Arc<Auth>, concurrency: usize, sessions: SessionBounds) -> Self {
         Self {
             auth,
@@ -81,7 +84,7 @@ impl Streams {
         }
     }
 
-    /// A place for a stream of this caller's, who has to be proven.
+    /// Acquires permits for a stream. The caller has to be proven.
     pub(super) async fn begin(&self, principal: &Principal) -> Result<StreamPermit, Refusal> {
         self.auth.prove(principal).await?;
         let of_principal = self
@@ -99,7 +102,7 @@ impl Streams {
     }
 }
 
-/// An answer that keeps a stream's place until its last byte has left.
+/// Holds a stream's permits until the last byte of its response is sent.
 pub(super) fn holding(response: Response, permit: StreamPermit) -> Response {
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {

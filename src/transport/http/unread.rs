@@ -1,4 +1,4 @@
-//! How much of answers is held that clients do not read, in all and for each caller.
+//! Counts the bytes of responses that clients have not read, in total and for each caller.
 
 use std::{
     collections::HashMap,
@@ -8,13 +8,14 @@ use std::{
     },
 };
 
-/// Answers of fewer bytes are not counted: how many there are is bounded by the requests under way.
+/// Minimum size of a counted response, in bytes. The number of smaller ones is bounded by the
+/// requests in flight.
 pub(super) const MIN_COUNTED_BYTES: usize = 16 << 10;
 
-/// Which part of all a caller may take up.
+/// Divisor of the total limit that gives the limit of one caller.
 const SHARE_OF_CALLER: usize = 4;
 
-/// What is held of answers on their way out.
+/// The unread bytes of responses, with a limit.
 #[derive(Debug)]
 pub struct Unread {
     max: usize,
@@ -22,17 +23,17 @@ pub struct Unread {
     of_callers: Mutex<HashMap<Arc<str>, usize>>,
 }
 
-/// What was reached.
+/// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exceeded {
-    /// The share of one caller.
+    /// The limit of one caller.
     OfCaller,
-    /// The bound on all.
+    /// The total limit.
     InAll,
 }
 
 impl Unread {
-    /// At most so many bytes in all, a quarter of them for one caller.
+    /// Creates a counter with a total limit in bytes, a quarter of it for one caller.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
@@ -41,8 +42,11 @@ impl Unread {
         })
     }
 
-    /// Whether a caller has to read before it may ask for more. Costs a look at one number as long as little
-    /// is held.
+    /// Checks whether a caller may make another request before it reads. Costs one atomic load
+    /// while little is unread.
+    ///
+    /// # Errors
+    /// Returns the limit that was reached.
     pub(super) fn check(&self, caller: &Arc<str>) -> Result<(), Exceeded> {
         let all = self.all.load(Ordering::Relaxed);
         if all < self.max / SHARE_OF_CALLER {
@@ -57,12 +61,12 @@ impl Unread {
         }
     }
 
-    /// Whether more is held than there should be.
+    /// Returns `true` if the total limit is reached.
     pub(super) fn is_exceeded(&self) -> bool {
         self.all.load(Ordering::Relaxed) >= self.max
     }
 
-    /// Counts an answer of a caller until what is returned is dropped.
+    /// Counts a response of a caller until the returned value is dropped.
     pub(super) fn hold(self: &Arc<Self>, caller: Arc<str>, bytes: usize) -> Held {
         let mut held = Held {
             unread: self.clone(),
@@ -73,7 +77,7 @@ impl Unread {
         held
     }
 
-    /// Counts what nobody is known for until what is returned is dropped: nothing at first.
+    /// Counts bytes of no known caller until the returned value is dropped. Starts with zero.
     pub(super) fn hold_for_nobody(self: &Arc<Self>) -> Held {
         Held {
             unread: self.clone(),
@@ -89,7 +93,7 @@ impl Unread {
     }
 }
 
-/// Bytes that are held.
+/// Unread bytes, which are counted until this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     unread: Arc<Unread>,
@@ -98,7 +102,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// From now on it is so many.
+    /// Sets a new number of bytes.
     pub(super) fn set(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if bytes == before {

@@ -1,10 +1,10 @@
-//! Answers on their way out, which clients have to take in time.
+//! Monitors responses that are being sent, which clients have to read in time.
 //!
-//! What a peer does not take shows in two places. Its socket takes nothing: that shows where bytes are
-//! written, in [`Stall`]. Over HTTP/2 the socket may take all there is while the window of a stream is shut;
-//! hyper then no longer asks for the rest of the answer, which shows in [`Writing`]. Either way the connection
-//! ends, and with it go the places that its requests take up. A stream that has nothing to say waits for
-//! neither.
+//! A peer that stops reading shows in one of two ways. Its socket accepts no bytes, which [`Stall`]
+//! notices on write. Over HTTP/2 the socket may accept everything while the window of a stream is
+//! closed. hyper then no longer asks for the rest of the response, which [`Writing`] notices. In
+//! both cases the connection is closed, which frees the permits of its requests. A stream without
+//! events to send waits for neither.
 
 use std::{
     collections::BTreeMap,
@@ -25,28 +25,30 @@ use tracing::info;
 use super::unread::{Held, MIN_COUNTED_BYTES, Unread};
 use crate::observability::{call_record::RejectionReason, metrics::Metrics};
 
-/// How much of an answer is handed over at once: what hyper has is counted for nobody any more.
+/// Maximum size of a chunk that is handed to hyper, in bytes. Bytes in hyper's buffers are no
+/// longer counted for the caller.
 const PIECE: usize = 32 << 10;
 
-/// How much has to be taken within the timeout, in bytes, if that is not all.
+/// Number of bytes that the peer must read within the timeout, unless fewer are left.
 const PROGRESS: usize = 16 << 10;
 
-/// How often a connection that takes nothing is looked at. Where more is held than there should be, this is
-/// how long it may take nothing.
+/// Interval of checking a connection whose peer does not read. While the limit on unread bytes is
+/// reached, this is also the timeout.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What is written on one connection.
+/// The state of writes on one connection.
 #[derive(Debug)]
 pub(super) struct Writing {
     timeout: Duration,
     unread: Arc<Unread>,
     metrics: Metrics,
     waiting: Mutex<Waiting>,
-    /// Wakes the connection.
+    /// Wakes the task of the connection.
     waker: AtomicWaker,
 }
 
-/// Since when answers wait for the peer to open their windows, in that order.
+/// Responses that wait for the peer to open their windows, with the start of each wait, in that
+/// order.
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
@@ -65,7 +67,8 @@ impl Writing {
         })
     }
 
-    /// Whether an answer has waited for too long over HTTP/2. `tick` wakes the connection to look again.
+    /// Returns `true` if a response has waited too long over HTTP/2. `tick` wakes the connection
+    /// for the next check.
     pub(super) fn is_overdue(
         &self,
         context: &mut Context<'_>,
@@ -88,7 +91,7 @@ impl Writing {
         }
     }
 
-    /// Whether nothing has been taken for too long.
+    /// Returns `true` if the peer has read nothing since `since` for too long, and logs it.
     fn has_passed(&self, since: Instant) -> bool {
         let took = since.elapsed();
         let is_over = took >= self.timeout || took >= TICK && self.unread.is_exceeded();
@@ -121,7 +124,7 @@ impl Writing {
     }
 }
 
-/// How long a socket has not taken what was written to it.
+/// Measures how long a socket has not accepted the bytes written to it.
 #[derive(Debug, Default)]
 pub(super) struct Stall(Option<Stalled>);
 
@@ -130,12 +133,13 @@ struct Stalled {
     since: Instant,
     tick: Pin<Box<Sleep>>,
     taken: usize,
-    /// What is buffered before it.
+    /// Bytes buffered before the socket.
     held: Held,
 }
 
 impl Stall {
-    /// The outcome of writing `bytes`; an error once nothing has been taken for too long.
+    /// Returns the outcome of writing `bytes`, or an error once the peer has read nothing for too
+    /// long.
     pub(super) fn wrote(
         &mut self,
         outcome: Poll<io::Result<usize>>,
@@ -158,7 +162,7 @@ impl Stall {
         }
     }
 
-    /// The outcome of flushing, after which nothing waits.
+    /// Returns the outcome of flushing, after which nothing is pending.
     pub(super) fn flushed(
         &mut self,
         outcome: Poll<io::Result<()>>,
@@ -196,23 +200,23 @@ impl Stall {
     }
 }
 
-/// The body of an answer, which holds something until its last byte is handed over.
+/// The body of a response, which holds a value until its last byte is handed over.
 pub(super) struct Outgoing<T> {
     body: Body,
-    /// What is still to be handed over of what the body gave.
+    /// Data of the body that is not yet handed over.
     rest: Bytes,
     counted: Option<Held>,
-    /// Whether all of the body was counted from the start.
+    /// The size was known at the start, and all of it is counted.
     is_whole: bool,
-    /// Where it is told that an answer waits, over HTTP/2.
+    /// Monitor for waits over HTTP/2.
     writing: Option<Arc<Writing>>,
     waits: Option<u64>,
     _held: T,
 }
 
 impl<T> Outgoing<T> {
-    /// A body that holds `held`. `counted` counts all of it, if its size is known and large; of others, what
-    /// is held for a caller.
+    /// Wraps a body that holds `held`. `counted` counts the whole body if its size is known and
+    /// large, and otherwise the remaining data.
     pub(super) fn new(
         body: Body,
         counted: Option<Held>,
@@ -231,12 +235,12 @@ impl<T> Outgoing<T> {
         }
     }
 
-    /// The next piece of what the body gave.
+    /// Takes the next chunk out of the remaining data.
     fn piece(&mut self) -> Bytes {
         let is_last = self.rest.len() <= PIECE && self.body.is_end_stream();
         let size = match &self.writing {
-            // Of an answer that is handed over nothing is heard any more. So the last byte comes by itself,
-            // for which hyper waits until the window has taken all before it.
+            // hyper reports nothing about data that is handed over. The last byte is therefore sent
+            // separately: hyper asks for it only after the window has taken all bytes before it.
             Some(_) if is_last && self.rest.len() > 1 => self.rest.len() - 1,
             _ => self.rest.len().min(PIECE),
         };

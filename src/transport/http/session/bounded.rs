@@ -1,5 +1,8 @@
-//! The sessions that live in this process, as rmcp keeps them, but no more than allowed: where that many are
-//! live, one that idles makes room for the next. It can be gone on with like one that idled for too long.
+//! A session manager with limits around rmcp's local one. At a limit, an idle session is evicted
+//! for a new one. An evicted session can be continued like one that was idle for too long.
+//!
+//! An unproven caller is one whose key has not been confirmed yet. Sessions of unproven callers
+//! have limits of their own.
 
 use std::{
     cell::Cell,
@@ -41,43 +44,43 @@ use crate::{
 };
 
 tokio::task_local! {
-    /// The request that is being served: rmcp does not tell its session manager.
+    /// The request being served. rmcp does not pass it to its session manager.
     pub(super) static VISIT: Visit;
 }
 
-/// What is to be known of a request here, and what came of it.
+/// The parts of a request that the session manager needs, and the permits it obtained.
 pub(super) struct Visit {
     pub(super) principal: Arc<Principal>,
-    /// The place of the session that it may begin.
+    /// Permits for the session that the request may start.
     pub(super) place: Cell<Option<Place>>,
 }
 
-/// What a session takes up: one of all, one of its principal's. A session of a caller who is not proven takes
-/// one of all such, and one of its network's.
+/// Permits of a session: one of all, and one of its principal. A session of an unproven caller
+/// takes one of all unproven, and one of its network instead.
 pub(super) type Place = (Permit<()>, Option<Permit<Arc<str>>>, Option<Permit<IpAddr>>);
 
-/// Bound on the sessions of callers who are not proven.
+/// Maximum number of sessions of unproven callers.
 pub(crate) const MAX_UNPROVEN_SESSIONS: usize = 250;
 
-/// Bound on those of them that come from one network.
+/// Maximum number of sessions of unproven callers in one network.
 pub(crate) const MAX_UNPROVEN_SESSIONS_PER_NETWORK: usize = 25;
 
-/// How long a session may last whose caller is not proven.
+/// Maximum lifetime of a session while its caller is unproven.
 pub(crate) const UNPROVEN_TTL: Duration = Duration::from_secs(60);
 
-/// How long such a session may idle once more than [`FEW_UNPROVEN_SESSIONS`] are live.
+/// Idle timeout of such a session while more than [`FEW_UNPROVEN_SESSIONS`] are active.
 pub(crate) const CROWDED_UNPROVEN_TTL: Duration = Duration::from_secs(15);
 
-/// How many sessions of callers who are not proven may idle for longer than that.
+/// Number of sessions of unproven callers above which the shorter idle timeout applies.
 pub(crate) const FEW_UNPROVEN_SESSIONS: usize = 32;
 
-/// How often it is looked whether the caller of such a session is proven by now.
+/// Interval of checking whether the caller of such a session is proven by now.
 const PROOF_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a session may take to end that makes room for another.
+/// Timeout for ending a session that is being evicted.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// No stream has this number: they are counted from zero.
+/// Stream id that never exists, because ids count up from zero.
 const NO_STREAM: u64 = u64::MAX;
 
 pub(in crate::transport::http) struct Bounded {
@@ -87,11 +90,11 @@ pub(in crate::transport::http) struct Bounded {
     unproven: Arc<UnderWay<()>>,
     of_network: Arc<UnderWay<IpAddr>>,
     callers: Callers,
-    /// Itself, for the tasks of its sessions.
+    /// Reference to itself, for the tasks of its sessions.
     this: Weak<Self>,
     live: Mutex<HashMap<SessionId, Arc<Live>>>,
     idle: Duration,
-    /// Ends calls that outlive the server.
+    /// Cancels calls that outlive the server.
     end: CancellationToken,
 }
 
@@ -123,13 +126,13 @@ impl Bounded {
         })
     }
 
-    /// A session that is live here.
+    /// Finds an active session.
     pub(in crate::transport::http) fn find(&self, id: &str) -> Option<Arc<Live>> {
         self.live().get(id).cloned()
     }
 
-    /// Has rmcp know that a session is in use, which it otherwise would end for idling; whether it is still
-    /// there.
+    /// Touches a session in rmcp, which ends sessions that seem idle. Returns `false` if the
+    /// session is gone.
     pub(in crate::transport::http) async fn keep(&self, session: &Live) -> bool {
         if !session.take_due() {
             return true;
@@ -140,11 +143,11 @@ impl Bounded {
         }
     }
 
-    /// Sees to it that a session which a request may begin, or go on with from elsewhere, has a place. rmcp
-    /// would take the lack of one for an error of its own.
+    /// Reserves permits for a session that a request may start, or continue from another replica.
+    /// rmcp would report a lack of permits as an error of its own.
     ///
     /// # Errors
-    /// As many as allowed are in use.
+    /// Returns an error if the limit is reached and no session is idle.
     pub(in crate::transport::http) async fn prepare(
         &self,
         id: Option<&SessionId>,
@@ -152,7 +155,7 @@ impl Bounded {
     ) -> Result<(), Error> {
         if let Some(id) = id {
             match self.find(id) {
-                // It can be gone on with once it has gone.
+                // The session can be continued once it has ended.
                 Some(session) if session.is_closing() => {
                     _ = timeout(CLOSING, session.ended()).await;
                 }
@@ -170,7 +173,8 @@ impl Bounded {
         Ok(())
     }
 
-    /// Tells a session that its client does not answer a question.
+    /// Answers a server's request with an error, in the place of a client that accepts no stream of
+    /// events.
     pub(in crate::transport::http) async fn decline(
         &self,
         id: Option<&SessionId>,
@@ -180,7 +184,7 @@ impl Bounded {
         let error =
             ClientJsonRpcMessage::error(ErrorData::invalid_request(told, None), Some(question));
         if let Some(id) = id {
-            // A session that has ended asks nothing any more.
+            // A session that has ended waits for no answer.
             _ = self.rmcp.accept_message(id, error).await;
         }
     }
@@ -198,7 +202,7 @@ impl Bounded {
         self.live().insert(id, session);
     }
 
-    /// A place for a session of this caller's, which another may have to make room for.
+    /// Acquires permits for a session of this caller, evicting another one if necessary.
     async fn place(&self, principal: &Principal) -> Result<Place, Error> {
         match self.callers.auth.is_proven(&principal.name) {
             true => self.place_of(&principal.name).await,
@@ -206,10 +210,10 @@ impl Bounded {
         }
     }
 
-    /// Has a session count as one of a proven caller.
+    /// Counts a session as one of a proven caller from now on.
     ///
     /// # Errors
-    /// As many as allowed are in use.
+    /// Returns an error if the limit is reached and no session is idle.
     pub(super) async fn promote(&self, session: &Live) -> Result<(), Error> {
         let place = self.place_of(&session.principal).await?;
         session.promote(place);
@@ -241,8 +245,8 @@ impl Bounded {
         }
     }
 
-    /// A place for a session of a caller who is not proven. There always is one: the session goes that was
-    /// used last before all others, even if a stream of it is open.
+    /// Acquires permits for a session of an unproven caller. If necessary, the least recently used
+    /// session is evicted, even if one of its streams is open.
     async fn unproven_place(&self, network: IpAddr) -> Result<Place, Error> {
         loop {
             let of_any = match self.of_network.begin(network) {
@@ -261,13 +265,13 @@ impl Bounded {
                 near.min_by_key(|one| (one.is_busy(), one.last_used()))
                     .cloned()
             };
-            // Those that are about to begin have a place, and cannot be ended yet.
+            // Sessions that are about to start have permits, and cannot be evicted yet.
             let oldest = oldest.ok_or(Error::Full)?;
             self.close(&oldest).await;
         }
     }
 
-    /// How long a session may idle now whose caller is not proven.
+    /// Returns the current idle timeout of sessions with an unproven caller.
     pub(super) fn unproven_idle(&self) -> Duration {
         let is_crowded = self.unproven.count(&()) > FEW_UNPROVEN_SESSIONS;
         if is_crowded {
@@ -277,17 +281,18 @@ impl Bounded {
         }
     }
 
-    /// Ends a session to make room for another. It can be gone on with.
+    /// Ends a session in favour of another. The session can be continued.
     async fn close(&self, session: &Live) {
         if session.close()
             && let Some(handle) = self.handle(&session.id).await
         {
-            // One that has ended by itself makes room as well.
+            // A session that has ended by itself frees its permits as well.
             _ = handle.close().await;
         }
     }
 
-    /// The session that has idled for longest: one of this caller's if there is one, or if it has to be.
+    /// Returns the session that was idle for longest. Sessions of this caller come first; those of
+    /// others count only if `of_anybody` is set.
     fn longest_idle(&self, principal: &Arc<str>, of_anybody: bool) -> Option<Arc<Live>> {
         let live = self.live();
         let proven = live.values().filter(|one| !one.is_unproven());
@@ -298,7 +303,7 @@ impl Bounded {
             .map(|(_, _, one)| one.clone())
     }
 
-    /// The place that was prepared, or another, and whose.
+    /// Returns the caller and the reserved permits, or acquires others.
     async fn prepared(&self) -> Result<(Arc<Principal>, Place), Error> {
         let prepared = VISIT.try_with(|visit| (visit.principal.clone(), visit.place.take()));
         let (principal, place) = prepared.map_err(|_| Error::Full)?;
@@ -336,12 +341,12 @@ impl SessionManager for Bounded {
         Ok(outcome)
     }
 
-    /// Called whenever one ends, for whatever reason.
+    /// Called whenever a session ends, for whatever reason.
     async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
         let session = self.find(id);
         let closed = self.rmcp.close_session(id).await;
         if let Some(session) = session {
-            // Whoever waits for its end may go on with it at once.
+            // A request that waits for the end may continue the session at once.
             self.live().retain(|_, one| !Arc::ptr_eq(one, &session));
             session.end();
         }
@@ -353,10 +358,10 @@ impl SessionManager for Bounded {
         id: &SessionId,
         mut message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Error> {
-        // rmcp keeps it for as long as the session lasts.
+        // rmcp keeps the message for as long as the session lasts.
         trim(&mut message);
         let hello = hello(&message);
-        // Until it is answered it makes room for no other.
+        // The session is not idle, and so not evicted, until the message is answered.
         let _open = self.find(id).map(|session| session.open_stream(None));
         let answer = self.rmcp.initialize_session(id, message).await?;
         if let (Some(mut hello), Some(session)) = (hello, self.find(id))
@@ -401,7 +406,7 @@ impl SessionManager for Bounded {
         message: ClientJsonRpcMessage,
     ) -> Result<(), Error> {
         if let Some(session) = self.find(id) {
-            // rmcp hears of it by the message itself.
+            // The message itself touches the session in rmcp.
             _ = session.take_due();
             if let ClientJsonRpcMessage::Notification(said) = &message
                 && let ClientNotification::CancelledNotification(cancelled) = &said.notification
@@ -431,7 +436,7 @@ impl SessionManager for Bounded {
     }
 }
 
-/// What a client says when it begins a session.
+/// Returns the parameters of an `initialize` request.
 fn hello(message: &ClientJsonRpcMessage) -> Option<InitializeRequestParams> {
     let ClientJsonRpcMessage::Request(request) = message else {
         return None;
@@ -442,7 +447,7 @@ fn hello(message: &ClientJsonRpcMessage) -> Option<InitializeRequestParams> {
     Some(hello.params.clone())
 }
 
-/// A stream that keeps its session in use.
+/// Wraps a stream so that its session counts as in use.
 fn held(
     stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     mut open: Option<OpenStream>,
@@ -460,8 +465,10 @@ fn held(
     })
 }
 
-/// Has rmcp hear of a session for as long as it is in use: streams and calls count as use, and rmcp hears of
-/// neither on its own. Ends it when what let its caller in ends, and when its caller is not proven in time.
+/// Touches a session in rmcp for as long as it is in use. Streams and calls count as use, and rmcp
+/// notices neither.
+///
+/// Ends the session when its caller's grant ends, or when an unproven caller is not proven in time.
 async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionHandle) {
     let Some(Callers { auth, changes }) = sessions.upgrade().map(|all| all.callers.clone()) else {
         return;
@@ -506,13 +513,13 @@ async fn hold(sessions: Weak<Bounded>, session: Arc<Live>, handle: LocalSessionH
     }
 }
 
-/// The network that a caller is in who is not proven.
+/// Returns the network of an unproven caller.
 fn network_of(principal: &Principal) -> IpAddr {
     principal.network.unwrap_or(Ipv6Addr::UNSPECIFIED.into())
 }
 
-/// Has rmcp hear of a session; whether it is still there.
+/// Touches a session in rmcp. Returns `false` if the session is gone.
 async fn is_heard(handle: &LocalSessionHandle) -> bool {
-    // Whatever it is told counts as use, and this does nothing else.
+    // Any event counts as use, and this one does nothing else.
     handle.close_request_wise_channel(NO_STREAM).await.is_ok()
 }

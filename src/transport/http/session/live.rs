@@ -1,4 +1,4 @@
-//! A session that is live in this process, and the calls in it that rmcp knows nothing of.
+//! An active session of this process, and its calls on the fast path, which rmcp does not see.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -24,49 +24,51 @@ use crate::{
     transport::trim::{MAX_ID_BYTES, is_short},
 };
 
-/// How long rmcp, which ends sessions that idle, need not hear of one in use; less if it ends them sooner.
+/// Maximum time between two touches of a session in rmcp, which ends idle sessions. Shorter if the
+/// idle timeout is short.
 const MAX_UNHEARD: Duration = Duration::from_secs(60);
 
-/// How long a client may take to come back for an answer whose stream broke.
+/// Time within which a client may resume a broken stream to receive its response.
 const RESUMABLE: Duration = Duration::from_secs(60);
 
-/// A session, from its beginning to its end.
+/// A session, from its start to its end.
 pub(in crate::transport::http) struct Live {
     pub(super) id: SessionId,
     pub(super) principal: Arc<str>,
-    /// The network that it came from, where its caller was not proven.
+    /// Network of the caller, if the caller was unproven.
     pub(super) network: IpAddr,
     begun: Instant,
-    /// Set while its caller is not proven.
+    /// Set while the caller is unproven.
     is_unproven: AtomicBool,
-    /// What let its caller in last.
+    /// Grant by which the caller was last authenticated.
     grant: Mutex<Grant>,
-    /// Given back when it ends, whoever still holds this.
+    /// Released when the session ends, even if other references to it remain.
     place: Mutex<Option<Place>>,
-    /// What its client said when it began, with the revision that was agreed on.
+    /// Parameters of `initialize`, with the negotiated revision.
     hello: OnceLock<InitializeRequestParams>,
     client: OnceLock<Peer<RoleServer>>,
     calls: Mutex<HashMap<RequestId, CancellationToken>>,
-    /// The requests that rmcp answers on streams; of those whose stream broke, until when the answer is kept.
+    /// Requests that rmcp answers on streams. For a broken stream, the time until which its
+    /// response is kept.
     asked: Mutex<HashMap<RequestId, Option<Instant>>>,
-    /// Ends its calls.
+    /// Cancels the calls of the session.
     end: CancellationToken,
-    /// How long rmcp need not hear of it.
+    /// Interval of touching the session in rmcp.
     unheard: Duration,
     used: Mutex<Use>,
 }
 
-/// How a session is used.
+/// Usage of a session.
 struct Use {
-    /// When rmcp last heard of it.
+    /// Time of the last touch in rmcp.
     heard: Instant,
-    /// When its client last was.
+    /// Time of the last request of the client.
     last: Instant,
-    /// The streams that are open.
+    /// Number of open streams.
     streams: usize,
-    /// Until when a call may be taken up again whose stream broke.
+    /// Time until which a call with a broken stream may be resumed.
     resumable: Option<Instant>,
-    /// It makes room for another, and takes nothing new.
+    /// The session is being evicted, and accepts nothing new.
     is_closing: bool,
 }
 
@@ -113,7 +115,7 @@ impl Live {
     }
 
     pub(super) fn initialized(&self, hello: InitializeRequestParams) {
-        // That happens once.
+        // Set once, by the only `initialize` of a session.
         _ = self.hello.set(hello);
     }
 
@@ -122,12 +124,13 @@ impl Live {
         self.end.cancel();
     }
 
-    /// Whether its caller was not proven when that was last looked at.
+    /// Returns `true` if the caller was unproven at the last check.
     pub(super) fn is_unproven(&self) -> bool {
         self.is_unproven.load(Ordering::Relaxed)
     }
 
-    /// Whether it began so long ago. One whose call is under way gets as long again.
+    /// Returns `true` if the session has reached an age. A session with a call in flight may be
+    /// twice as old.
     pub(super) fn is_older_than(&self, age: Duration) -> bool {
         let age = if self.calls().is_empty() {
             age
@@ -137,38 +140,38 @@ impl Live {
         self.begun.elapsed() >= age
     }
 
-    /// Its caller is proven, and it has a place among those of such.
+    /// Counts the session as one of a proven caller, with these permits.
     pub(super) fn promote(&self, place: Place) {
         let mut held = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that has given its place back takes none any more.
+        // A session that has released its permits takes no new ones.
         if held.is_some() {
             *held = Some(place);
         }
         self.is_unproven.store(false, Ordering::Relaxed);
     }
 
-    /// What let its caller in last.
+    /// Returns the grant by which the caller was last authenticated.
     pub(super) fn grant(&self) -> Grant {
         *self.grant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its caller was let in once more: it lasts for as long as that does.
+    /// Sets the caller's renewed grant, which limits the lifetime of the session.
     pub(super) fn renew(&self, grant: Grant) {
         *self.grant.lock().unwrap_or_else(PoisonError::into_inner) = grant;
     }
 
-    /// When its client was last heard of.
+    /// Returns the time of the last request of the client.
     pub(super) fn last_used(&self) -> Instant {
         self.used().last
     }
 
-    /// Done once it has ended.
+    /// Waits until the session has ended.
     pub(super) async fn ended(&self) {
         self.end.cancelled().await;
     }
 
-    /// Whether rmcp has to hear of it now, that it is used. Whoever gets a yes is the one to tell, and the
-    /// next is due later.
+    /// Records use, and returns `true` if rmcp has to be touched now. Only one caller gets `true`
+    /// in each interval, and has to touch the session.
     pub(super) fn take_due(&self) -> bool {
         let mut used = self.used();
         let now = Instant::now();
@@ -180,36 +183,37 @@ impl Live {
         is_due
     }
 
-    /// How often it has to be seen whether it is in use.
+    /// Returns the interval of checking whether the session is in use.
     pub(super) fn interval(&self) -> Duration {
         self.unheard
     }
 
-    /// Whether it has a stream open or a call under way.
+    /// Returns `true` if a stream is open or a call is in flight.
     pub(super) fn is_busy(&self) -> bool {
         !self.calls().is_empty() || self.used().is_busy(Instant::now())
     }
 
-    /// When it was last used, if it could make room for another.
+    /// Returns the time of the last use if the session could be evicted.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let used = self.used();
         let is_idle = !used.is_closing && !used.is_busy(Instant::now());
         (is_idle && self.calls().is_empty()).then_some(used.last)
     }
 
-    /// Has it make room for another; none if it does already.
+    /// Begins the eviction of the session. Returns `false` if it has begun already.
     pub(super) fn close(&self) -> bool {
         let was_open = !std::mem::replace(&mut self.used().is_closing, true);
         self.give_back();
         was_open
     }
 
-    /// Whether it makes room for another.
+    /// Returns `true` if the session is being evicted.
     pub(super) fn is_closing(&self) -> bool {
         self.used().is_closing
     }
 
-    /// A stream is open for as long as this is kept, until the answer to this request has come if there is one.
+    /// Counts an open stream until the returned value is dropped. `awaited` is the request whose
+    /// response the stream brings, if any.
     pub(super) fn open_stream(self: &Arc<Self>, awaited: Option<RequestId>) -> OpenStream {
         self.used().streams += 1;
         OpenStream {
@@ -218,11 +222,11 @@ impl Live {
         }
     }
 
-    /// Whether rmcp may be asked this: of two requests with one id it would answer one, and keep the answer of
-    /// the other, and a long id would be kept as well.
+    /// Registers a request that rmcp will answer. Of two requests with the same id, rmcp would
+    /// answer one and keep the response of the other. A long id would be kept as well.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Returns a message if the id is in use or too long.
     pub(super) fn ask(&self, id: &RequestId) -> Result<(), String> {
         if !is_short(id) {
             return Err(format!(
@@ -257,7 +261,8 @@ impl Live {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stands for its client, made from what that said of itself; none before it has said that.
+    /// Returns the peer for the client, which is created from the parameters of `initialize`.
+    /// Returns `None` before those have arrived.
     pub(in crate::transport::http) fn client(
         &self,
         make: impl FnOnce(InitializeRequestParams) -> Peer<RoleServer>,
@@ -266,7 +271,8 @@ impl Live {
         Some(self.client.get_or_init(|| make(hello.clone())).clone())
     }
 
-    /// Begins a call; none where another of the same id is under way, or the session closes.
+    /// Begins a call. Returns `None` if another call has the same id, or the session is being
+    /// evicted.
     pub(in crate::transport::http) fn begin(self: &Arc<Self>, id: &RequestId) -> Option<Begun> {
         if self.is_closing() {
             return None;
@@ -296,11 +302,11 @@ impl Live {
     }
 }
 
-/// A call under way, for as long as this is kept.
+/// A call in flight, which ends when this is dropped.
 pub(in crate::transport::http) struct Begun {
     session: Arc<Live>,
     id: RequestId,
-    /// Cancelled when its client wants it no longer, or its session ends.
+    /// Cancelled when the client cancels the call, or the session ends.
     pub(in crate::transport::http) end: CancellationToken,
 }
 
@@ -310,15 +316,15 @@ impl Drop for Begun {
     }
 }
 
-/// A stream of a session, for as long as this is kept.
+/// A stream of a session, which counts as open until this is dropped.
 pub(super) struct OpenStream {
     session: Arc<Live>,
-    /// The request that it was opened for, until its answer has come.
+    /// The request whose response the stream brings. `None` once the response has arrived.
     awaited: Option<RequestId>,
 }
 
 impl OpenStream {
-    /// The answer has come that it was opened for.
+    /// Records that the response has arrived.
     pub(super) fn answered(&mut self) {
         if let Some(id) = self.awaited.take() {
             self.session.asked().remove(&id);

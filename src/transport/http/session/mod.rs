@@ -1,9 +1,10 @@
-//! Sessions of clients up to 2025-11-25: whose they are, how many there may be, and how they go on at
+//! Sessions of clients up to 2025-11-25: their owners, their limits, and their continuation at
 //! another replica.
 //!
-//! A client knows its session by a sealed id: it opens for whom it was given to, at every replica, for a
-//! time. What a replica needs to go on with a session lies in the store for as long as the session may
-//! idle, and so does the word that a client has ended it.
+//! A client knows its session by a signed id. The id is valid at every replica, for the caller it
+//! was issued to, for a limited time. The shared store holds what a replica needs to continue a
+//! session, for as long as the session may be idle. A marker in the store tells that a client has
+//! ended a session.
 
 mod bounded;
 mod live;
@@ -50,46 +51,49 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 /// The first revision without sessions.
 const WITHOUT_SESSIONS: &str = "2026-07-28";
 
-/// How long an idle session is remembered in the store, where it takes some hundred bytes, and can be gone on
-/// with. Some clients never come back from a session that is forgotten, so it is long. In memory, where it
-/// takes some 50 kB, it stays for [`Bounds::idle`].
+/// Lifetime of an idle session in the store, during which it can be continued.
+///
+/// Some clients never recover from a lost session, so it is long. A session takes some hundred
+/// bytes in the store. In memory it takes some 50 kB, and is kept for [`Bounds::idle`].
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// What lies in the store in the place of a session that its client has ended.
+/// Marker in the store for a session that its client has ended.
 const ENDED: &[u8] = b"ended";
 
-/// How long an id that opened is taken for open: to open one takes longer than most else in a call. So its
-/// time, and that of a key that was removed, may end by this much later.
+/// Time for which a verified id is cached, because verifying one takes longer than most other steps
+/// of a call. An expired id, or one whose key was removed, may therefore stay valid for this much
+/// longer.
 const OPEN: Duration = Duration::from_secs(5);
 
-/// When to come back after too many sessions: clients end theirs when they feel like it.
+/// Retry delay when there are too many sessions. It is long, because clients end sessions at any
+/// time.
 const LATER: Duration = Duration::from_secs(30);
 
-/// The bounds on sessions.
+/// Limits on sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// How long an id is good, however busy its session.
+    /// Maximum lifetime of an id, however busy its session.
     pub ttl: Duration,
-    /// How long one may idle, without a stream or a call, before its memory is released.
+    /// Time without a stream or a call after which a session's memory is released.
     pub idle: Duration,
-    /// How many may be live at this replica.
+    /// Maximum number of active sessions at this replica.
     pub most: usize,
-    /// How many of them may be those of one caller.
+    /// Maximum number of active sessions of one caller.
     pub most_of_principal: usize,
 }
 
-/// The sessions of this replica, and what it knows of others'.
+/// The sessions of this replica, and those in the shared store.
 pub(super) struct Sessions {
     live: Arc<Bounded>,
     keys: Arc<Watched<Keyring>>,
-    /// Ids that opened a moment ago, by what they are sealed as.
+    /// Recently verified ids, by their signed form.
     opened: Cache<HeaderValue, Opened>,
     callers: Callers,
     store: Store,
     ttl: Duration,
 }
 
-/// An id, and for whom it opened.
+/// A verified id, and the caller it belongs to.
 #[derive(Clone)]
 struct Opened {
     id: HeaderValue,
@@ -97,7 +101,7 @@ struct Opened {
 }
 
 impl Sessions {
-    /// The token ends their calls.
+    /// Creates the sessions of a replica. `end` cancels their calls.
     pub(super) fn new(
         bounds: Bounds,
         keys: Arc<Watched<Keyring>>,
@@ -121,12 +125,12 @@ impl Sessions {
         }
     }
 
-    /// Where rmcp keeps the sessions that are live here.
+    /// The manager of active sessions, for rmcp.
     pub(super) fn live(&self) -> &Arc<Bounded> {
         &self.live
     }
 
-    /// Where rmcp looks for sessions that are not.
+    /// The store of sessions that are not active here, for rmcp.
     pub(super) fn elsewhere(&self) -> Arc<dyn SessionStore> {
         let (store, callers) = (self.store.clone(), self.callers.clone());
         Arc::new(Elsewhere {
@@ -136,7 +140,8 @@ impl Sessions {
         })
     }
 
-    /// Has a request answered: ids are opened on their way in and sealed on their way out.
+    /// Serves a request in its session. Session ids are verified in the request and signed in the
+    /// response.
     pub(super) async fn follow<F: Future<Output = Response>>(
         &self,
         request: Request,
@@ -180,8 +185,8 @@ impl Sessions {
         Ok(response)
     }
 
-    /// Has a session last for as long as what let its caller in this time, and be one of a proven caller if
-    /// that is one. A stream takes a proven caller.
+    /// Extends a session to the grant of this request's caller. Counts it as one of a proven caller
+    /// if that is the case. A stream requires a proven caller.
     async fn renew(&self, id: &str, principal: &Principal, method: &Method) -> Result<(), Refusal> {
         let Some(session) = self.live.find(id) else {
             return Ok(());
@@ -196,13 +201,14 @@ impl Sessions {
         }
         if self.callers.auth.is_proven(&principal.name) {
             let promoted = self.live.promote(&session).await;
-            // Without a place it goes on as it was.
+            // Without permits the session continues as before.
             promoted.or_else(|_| if opens_stream { Err(full()) } else { Ok(()) })?;
         }
         Ok(())
     }
 
-    /// The id in the header, where sessions mean anything to the request.
+    /// Verifies the session id in the header. Returns `None` if there is none or the revision has
+    /// no sessions.
     fn opened(
         &self,
         request: &Request,
@@ -230,7 +236,7 @@ impl Sessions {
             id: id.clone(),
             principal: principal.name.clone(),
         };
-        // A copy, because the header itself keeps all of its request's head in memory.
+        // A copy, because a header value keeps the whole head of its request in memory.
         self.opened.insert(header(text)?, opened);
         Ok(Some(id))
     }
@@ -246,8 +252,8 @@ impl Sessions {
         ))
     }
 
-    /// Makes sure that nobody has ended it, and that it stays known elsewhere for as long as it may idle.
-    /// Without the store it goes on where it is.
+    /// Checks that the session was not ended, and extends its lifetime in the store. If the store
+    /// is unavailable, the session continues at this replica.
     async fn demand_not_ended(&self, id: &str, principal: &Principal) -> Result<(), Refusal> {
         let is_proven = self.callers.auth.is_proven(&principal.name)
             || self
@@ -256,12 +262,13 @@ impl Sessions {
                 .is_some_and(|session| !session.is_unproven());
         let state = match is_proven {
             true => self.store.refresh(&key(id), REMEMBERED).await,
-            // It is known for no longer than before: that may be the time of a caller who was proven.
+            // The lifetime in the store is not extended: it may stem from a time when the caller
+            // was proven.
             false => self.store.get(&key(id)).await,
         };
         match state {
             Ok(Some(state)) if state == ENDED => {
-                // That it may not be here, or not any more, is no error.
+                // The session may be inactive here, which is no error.
                 _ = self.live.close_session(&id.into()).await;
                 Err(Broken.into())
             }
@@ -270,8 +277,8 @@ impl Sessions {
     }
 }
 
-/// What replicas know of each other's sessions. A store that is away is an empty one: its sessions then
-/// live at their own replica only.
+/// The sessions in the shared store. An unavailable store counts as empty: sessions then exist at
+/// their own replica only.
 struct Elsewhere {
     store: Store,
     callers: Callers,
@@ -294,7 +301,8 @@ impl SessionStore for Elsewhere {
             if is_proven {
                 time = REMEMBERED;
             }
-            // Who begins many sessions has the earliest of them forgotten, and not those of others.
+            // Entries of one owner displace only each other: a caller who starts many sessions
+            // loses the oldest of them.
             let network = principal.network.filter(|_| !is_proven);
             let network = network.map(|network| network.to_string());
             key = key
@@ -309,7 +317,8 @@ impl SessionStore for Elsewhere {
     }
 
     async fn delete(&self, id: &str) -> Result<(), SessionStoreError> {
-        // Kept, not removed: a replica that has the session in memory has to learn of it.
+        // Marked instead of removed, because replicas with the session in memory have to learn of
+        // its end.
         _ = self
             .store
             .put(&key(id), Bytes::from_static(ENDED), REMEMBERED)
@@ -326,7 +335,7 @@ fn header(text: &str) -> Result<HeaderValue, Broken> {
     HeaderValue::from_str(text).map_err(|_| Broken)
 }
 
-/// An id that does not open is that of no session.
+/// An invalid id names no session.
 impl From<Broken> for Refusal {
     fn from(_: Broken) -> Self {
         Self::new(
@@ -336,7 +345,7 @@ impl From<Broken> for Refusal {
     }
 }
 
-/// There is room for no more sessions.
+/// Creates the response for when the limit on sessions is reached.
 pub(super) fn full() -> Refusal {
     let message = "too many sessions are in use; end those that are not needed, or use the protocol of \
                    2026-07-28, which has none";
