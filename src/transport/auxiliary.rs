@@ -1,8 +1,8 @@
-//! HTTP listeners beside the main one: for few and short requests, one on each connection.
+//! HTTP listeners beside the main one, for few and short requests, one on each connection.
 //!
-//! Connections whose request is not authenticated are bounded apart from the others. Where their bound is
-//! met, the one that has been open for longest is closed: whoever opens many and sends nothing shuts out
-//! nobody who sends a request at once.
+//! Connections whose request is not authenticated have a limit of their own. At that limit the
+//! oldest one is closed. A client that opens many connections and sends nothing does not keep out
+//! one that sends a request at once.
 
 use std::{
     collections::VecDeque,
@@ -26,30 +26,30 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// Bound on a request's head, in bytes.
+/// Maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
-/// How long nothing is accepted after the system had no connection to give.
+/// Pause before the next accept after one that failed, for example for lack of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The bounds on a listener.
+/// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// How many connections may be open whose request is not authenticated.
+    /// Maximum number of open connections whose request is not authenticated.
     pub(super) unauthenticated: usize,
-    /// How many connections may be open whose request is authenticated.
+    /// Maximum number of open connections whose request is authenticated.
     pub(super) authenticated: usize,
-    /// How long a request's head may take.
+    /// Maximum time for a request's head.
     pub(super) head_timeout: Duration,
-    /// How long a connection may last, from its first byte to the last one of its answer.
+    /// Maximum lifetime of a connection, from its first byte to the last byte of its response.
     pub(super) timeout: Duration,
 }
 
-/// The connection that a request came on.
+/// The connection of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Connection(Arc<Open>);
 
-/// A connection; it is no longer counted when this is dropped.
+/// An open connection, which is counted until this is dropped.
 #[derive(Debug)]
 struct Open {
     number: u64,
@@ -58,19 +58,19 @@ struct Open {
     connections: Arc<Connections>,
 }
 
-/// The connections of a listener.
+/// The open connections of a listener.
 #[derive(Debug)]
 struct Connections {
     limits: Limits,
     opened: AtomicU64,
-    /// Those whose request is not authenticated, the oldest first.
+    /// Connections whose request is not authenticated, the oldest first.
     unauthenticated: Mutex<VecDeque<(u64, CancellationToken)>>,
     authenticated: Arc<Semaphore>,
 }
 
 impl Connection {
-    /// Counts the connection as one whose request is authenticated from now on. If there are too many of
-    /// these already, it stays what it was.
+    /// Counts the connection as authenticated from now on. Returns `false` and changes nothing if
+    /// there are too many of these already.
     #[must_use]
     pub(super) fn authenticate(&self) -> bool {
         let Open {
@@ -98,7 +98,7 @@ impl Connections {
         }
     }
 
-    /// Counts a connection that was just made; closes the oldest one if there are too many.
+    /// Counts a new connection, and closes the oldest one if there are too many.
     fn open(self: &Arc<Self>) -> Connection {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let closed = CancellationToken::new();
@@ -129,10 +129,10 @@ impl Drop for Open {
     }
 }
 
-/// Serves until it is ended. Requests have their [`Connection`] as an extension.
+/// Serves until `ended` is cancelled. Requests carry their [`Connection`] as an extension.
 ///
 /// # Errors
-/// The system does not take the listener.
+/// Returns an error if the system does not accept the listener.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -146,7 +146,7 @@ pub(super) async fn serve(
             () = ended.cancelled() => return Ok(()),
             accepted = listener.accept() => accepted,
         };
-        // A connection that is gone already, or too many open files: neither ends the listener.
+        // A connection that is gone already, or too many open files. Neither ends the listener.
         let Ok((stream, _)) = accepted else {
             sleep(ACCEPT_RETRY_DELAY).await;
             continue;
@@ -163,9 +163,10 @@ pub(super) async fn serve(
     }
 }
 
-/// Answers the one request of a connection.
+/// Serves the one request of a connection.
 async fn answer(stream: TcpStream, router: Router, connection: Connection, limits: Limits) {
-    // Answers go out in several small writes; without this each would wait for an acknowledgement.
+    // Responses are sent in several small writes. Without this, each would wait for an
+    // acknowledgement.
     _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
@@ -178,7 +179,7 @@ async fn answer(stream: TcpStream, router: Router, connection: Connection, limit
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false);
-    // However it ends: nobody is left who could be told.
+    // The outcome does not matter: the client is gone.
     _ = timeout(
         limits.timeout,
         http.serve_connection(TokioIo::new(stream), service),
@@ -186,7 +187,8 @@ async fn answer(stream: TcpStream, router: Router, connection: Connection, limit
     .await;
 }
 
-/// Nothing is left half done under these locks, so a panic in another thread does no harm.
+/// Locks a mutex. A panic in another thread does no harm, because no operation under these locks
+/// stops half-way.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! What a client on a pipe has asked for and not taken yet, and whether more is read until it has.
+//! Backlog of a client on a pipe: the requests and unwritten responses that decide whether to read
+//! on.
 
 use std::{
     collections::VecDeque,
@@ -16,20 +17,20 @@ use rmcp::{
 };
 use tokio::sync::Notify;
 
-/// How many requests may be under way or wait to be written.
+/// Maximum number of requests that are in flight or wait to be written.
 pub(crate) const MAX_OPEN: usize = 128;
-/// How many bytes of answers may wait to be written before no more requests are read.
+/// Maximum size of unwritten responses before no more requests are read, in bytes.
 pub(crate) const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
-/// How many bytes of requests may be under way before no more are read.
+/// Maximum size of requests in flight before no more are read, in bytes.
 const MAX_OPEN_BYTES: usize = 4 << 20;
-/// How many ids of requests that were taken back are remembered.
+/// Maximum number of ids of cancelled requests that are remembered.
 const MAX_CANCELLED: usize = 256;
 
-/// What is under way between reading a request and having written its answer.
+/// The requests between being read and having their responses written.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     state: Mutex<State>,
-    /// Whether no more is read for now.
+    /// Reading is paused.
     is_full: AtomicBool,
     changed: Notify,
 }
@@ -37,30 +38,31 @@ pub(super) struct Backlog {
 #[derive(Debug, Default)]
 struct State {
     open: Vec<Open>,
-    /// The ids of requests that were taken back: their handlers may still run.
+    /// The ids of cancelled requests, whose handlers may still run.
     cancelled: VecDeque<RequestId>,
-    /// What the client was asked and has not answered.
+    /// The ids of requests from the server that the client has not answered.
     questions: Vec<RequestId>,
     unwritten: usize,
     unwritten_bytes: usize,
     is_stopped: bool,
 }
 
-/// A request that is under way.
+/// A request in flight.
 #[derive(Debug)]
 struct Open {
     id: RequestId,
     bytes: usize,
-    /// A subscription, which is answered when it ends.
+    /// The request is a subscription, whose response comes only when it ends.
     is_subscription: bool,
 }
 
-/// Why a request is not taken.
+/// Reason to reject a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotTaken {
-    /// Its id is that of another.
+    /// Another request in flight has the same id.
     IdInUse,
-    /// There are too many, and the client has to answer a question before any of them can end.
+    /// Too many requests are in flight, and the client has to answer a request of the server before
+    /// any of them can end.
     TooMany,
 }
 
@@ -74,8 +76,8 @@ impl State {
                 .count()
     }
 
-    /// Whether no more is read for now. While the client has a question to answer, its requests are refused
-    /// instead: the answer comes the same way.
+    /// Returns `true` if reading is paused. While the client has a request to answer, its own
+    /// requests are rejected instead, because its answer arrives on the same pipe.
     fn is_full(&self) -> bool {
         let open_bytes: usize = self.open.iter().map(|open| open.bytes).sum();
         self.is_stopped
@@ -87,7 +89,7 @@ impl State {
 }
 
 impl Backlog {
-    /// Waits until another message may be read.
+    /// Waits until the next message may be read.
     pub(super) async fn readable(&self) {
         while self.is_full.load(Ordering::Acquire) {
             let changed = self.changed.notified();
@@ -97,19 +99,22 @@ impl Backlog {
         }
     }
 
-    /// Waits for ever if nothing is to be read any more.
+    /// Never returns once reading has stopped for good.
     pub(super) async fn unless_stopped(&self) {
         if self.is_full.load(Ordering::Acquire) && self.state().is_stopped {
             pending::<()>().await;
         }
     }
 
-    /// Has nothing be read any more.
+    /// Stops reading for good.
     pub(super) fn stop(&self) {
         self.change(|state| state.is_stopped = true);
     }
 
-    /// A message of so many bytes was read.
+    /// Records a received message of this size.
+    ///
+    /// # Errors
+    /// Returns an error if the message is a request that cannot be accepted.
     pub(super) fn read(
         &self,
         message: &RxJsonRpcMessage<RoleServer>,
@@ -159,13 +164,13 @@ impl Backlog {
         }
     }
 
-    /// A message is to be written. Until it is, it is counted.
+    /// Records a message that is about to be written. It counts until it is written.
     pub(super) fn sends(&self, message: &TxJsonRpcMessage<RoleServer>, is_refusal: bool) {
         self.change(|state| {
             state.unwritten += 1;
             match message {
                 JsonRpcMessage::Response(response) => state.close(&response.id),
-                // The id of a refused request is that of another, which goes on.
+                // The id of a rejected request is that of another one, which continues.
                 JsonRpcMessage::Error(error) if !is_refusal => {
                     error.id.iter().for_each(|id| state.close(id));
                 }
@@ -175,12 +180,12 @@ impl Backlog {
         });
     }
 
-    /// It has this many bytes.
+    /// Adds the size of an unwritten message.
     pub(super) fn unwritten(&self, bytes: usize) {
         self.change(|state| state.unwritten_bytes += bytes);
     }
 
-    /// It was written, or never will be.
+    /// Removes a message that was written, or never will be.
     pub(super) fn written(&self, bytes: usize) {
         self.change(|state| {
             state.unwritten -= 1;

@@ -1,5 +1,5 @@
-//! Bounds on a message before it is read: how much it holds, and how long the names in it are that an answer
-//! may repeat.
+//! Limits of a message, checked before it is parsed: its number of values, and the length of names
+//! that a response may repeat.
 
 use std::fmt;
 
@@ -10,17 +10,18 @@ use serde::{
 };
 use serde_json::Value;
 
-/// Messages up to this size are not looked at: they cannot hold too much, and may be repeated whole.
+/// Maximum size of messages that pass unchecked, in bytes. They cannot hold too much, and may be
+/// repeated whole.
 const SMALL_BYTES: usize = 4 << 10;
-/// Bound on the names and items in a message: those in arguments, and what stands around these.
+/// Maximum number of names and items in a message: those in arguments, and the fields around them.
 const MAX_MESSAGE_VALUES: usize = MAX_VALUES + 1_000;
-/// Bound on the levels of a message. The parser has the same one, and says less.
+/// Maximum depth of a message. The parser has the same limit, with a less helpful message.
 const MAX_MESSAGE_DEPTH: usize = 127;
-/// Bound on what names something in a larger message, in bytes.
+/// Maximum length of a name in a larger message, in bytes.
 const MAX_NAME_BYTES: usize = 1_024;
-/// Where such a name may stand: at most so many levels below the message.
+/// Maximum depth of such a name below the message.
 const MAX_NAME_DEPTH: usize = 3;
-/// What names something that an answer may repeat.
+/// Fields whose value a response may repeat.
 const NAMES: [&str; 8] = [
     "id",
     "method",
@@ -31,25 +32,27 @@ const NAMES: [&str; 8] = [
     "io.modelcontextprotocol/protocolVersion",
     "progressToken",
 ];
-/// What an answer does not repeat, or bounds by itself.
+/// Field that a response does not repeat, or bounds by itself.
 const ARGUMENTS: &str = "arguments";
 
-/// Why a message is not read.
+/// A message that is beyond a limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Excess {
-    /// Whether it is JSON at all.
+    /// The message is valid JSON.
     pub(super) is_json: bool,
-    /// What it has too much of, and what to do.
+    /// The limit that the message exceeds, and what to do.
     pub(super) what: String,
-    /// The id of the request, if it can be repeated.
+    /// The id of the request, if it is short enough to be repeated.
     pub(super) id: Option<Value>,
 }
 
-/// Checks a message against the bounds. What is no message passes, unless it holds too much to be read: what is
-/// wrong with it is told when it is.
+/// Checks a message against the limits.
+///
+/// Text that is no message passes, unless it is too large to be parsed. The parser reports errors
+/// in it later.
 ///
 /// # Errors
-/// The first bound that the message is beyond.
+/// Returns the first limit that the message exceeds.
 pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
     if message.len() <= SMALL_BYTES {
         return Ok(());
@@ -88,11 +91,11 @@ pub(super) fn check(message: &[u8]) -> Result<(), Excess> {
 #[derive(Default)]
 struct Found {
     id: Option<Value>,
-    /// A name that is too long.
+    /// Field whose value is too long.
     long: Option<&'static str>,
 }
 
-/// One value of a message, with the name that it has in [`NAMES`]. Whatever it is, it is gone through.
+/// One value of a message, with its field if that is in [`NAMES`]. Visits values of every type.
 struct Level<'a> {
     depth: usize,
     name: Option<&'static str>,

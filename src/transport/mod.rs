@@ -1,4 +1,4 @@
-//! How clients reach the server, and how a human does who approves their calls.
+//! Transports: stdio, HTTP, and the server for humans who approve calls.
 
 pub mod admin;
 mod auxiliary;
@@ -18,10 +18,11 @@ use std::{
 /// The byte order mark in UTF-8, which some clients write before the first message.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Takes an address, which `option` names.
+/// Binds a TCP listener. `option` is the command-line option that sets the address, for error
+/// messages.
 ///
 /// # Errors
-/// It cannot be had; says why, and what to do.
+/// Returns an error if the address cannot be bound. The message says why, and what to do.
 pub fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     let listener =
         TcpListener::bind(address).map_err(|error| not_listening(address, option, &error))?;
@@ -29,7 +30,7 @@ pub fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> 
     Ok(listener)
 }
 
-/// Why an address cannot be listened on, in words.
+/// Describes why an address cannot be bound, and what to do.
 pub fn not_listening(address: SocketAddr, option: &str, error: &io::Error) -> anyhow::Error {
     let told = match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -51,11 +52,13 @@ pub fn not_listening(address: SocketAddr, option: &str, error: &io::Error) -> an
     anyhow::anyhow!("cannot listen on {address}: {told}")
 }
 
-/// Calls `reload` for each SIGHUP from now on, which would otherwise end the process. Where a terminal started
-/// it, that signal says that the terminal is gone: then it ends the process like SIGTERM.
+/// Calls `reload` for each SIGHUP from now on. Without a handler that signal ends the process.
+///
+/// In a process started from a terminal, SIGHUP means that the terminal is gone. It then ends the
+/// process like SIGTERM.
 ///
 /// # Errors
-/// The system hands out no signal handlers.
+/// Returns an error if the system provides no signal handlers.
 #[cfg(unix)]
 pub fn reload_on_hangup(reload: impl Fn() + Send + 'static) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -72,10 +75,10 @@ pub fn reload_on_hangup(reload: impl Fn() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Does nothing where there is no such signal.
+/// Does nothing on systems without SIGHUP.
 ///
 /// # Errors
-/// None.
+/// Never returns an error.
 #[cfg(not(unix))]
 pub fn reload_on_hangup(_: impl Fn() + Send + 'static) -> io::Result<()> {
     Ok(())
@@ -87,10 +90,10 @@ fn has_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Waits for the operator's wish to stop: SIGTERM or Ctrl-C.
+/// Waits until the operator stops the process: SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// The system hands out no signal handlers.
+/// Returns an error if the system provides no signal handlers.
 pub async fn interrupted() -> std::io::Result<()> {
     #[cfg(unix)]
     {

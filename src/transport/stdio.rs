@@ -1,7 +1,8 @@
-//! One client on a pipe: a JSON-RPC message per line, in and out.
+//! The stdio transport: one client on a pipe, with one JSON-RPC message per line in each direction.
 //!
-//! The framing is ours because rmcp passes over what it cannot read in silence, and a client that
-//! sent it would wait for ever. Here every line that asks for something is answered.
+//! The framing is implemented here because rmcp silently skips lines that it cannot parse, and the
+//! client that sent one would wait for ever. Here every line that asks for something gets a
+//! response.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -32,31 +33,33 @@ use super::{
 };
 use crate::mcp::server::Server;
 
-/// The longest line that is read.
+/// Maximum length of a line, in bytes.
 pub const LONGEST_LINE: usize = 16 * 1024 * 1024;
 
-/// Room for most answers, so that writing one does not grow it again and again.
+/// Initial capacity of the buffer for a response, in bytes. Most responses fit without growing it.
 const USUAL_LINE: usize = 4 * 1024;
 
-/// The error code of a request that is not taken for now; one of those that servers are free to use.
+/// Error code of a request that is rejected for now. One of the codes that servers are free to use.
 const BUSY: ErrorCode = ErrorCode(-32000);
 
-/// The largest buffer that is kept for the next line.
+/// Maximum capacity of a line buffer that is reused for the next line, in bytes.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 
-/// How long calls under way may go on once the process is asked to stop. Clients kill soon after they asked.
+/// Time for calls in flight to finish after the process is asked to stop. Clients kill it soon
+/// after they ask.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the last answers may take to be written.
+/// Timeout for writing the last responses.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// How long anything may take once nobody reads. The process is to end within a second.
+/// Timeout for every step once standard output is closed. The process has to end within a second.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// Serves one client over standard input and output, until it hangs up or we are interrupted.
+/// Serves one client over standard input and output, until it closes the input or the process is
+/// interrupted.
 ///
 /// # Errors
-/// The client opened with something that is no MCP, or a stream broke.
+/// Returns an error if the client does not begin with MCP, or a stream fails.
 pub async fn serve(server: Server) -> anyhow::Result<()> {
     let (input, output) = stdio_pipes();
     let lines = Lines::new(input, output);
@@ -64,10 +67,11 @@ pub async fn serve(server: Server) -> anyhow::Result<()> {
     serve_lines(server, lines, super::interrupted()).await
 }
 
-/// Serves one client over any pair of streams, until it hangs up or `interrupted` is done.
+/// Serves one client over any pair of streams, until it closes the input or `interrupted`
+/// completes.
 ///
 /// # Errors
-/// As for [`serve`], or `interrupted` failed.
+/// Returns an error as [`serve`] does, or if `interrupted` fails.
 pub async fn serve_on(
     server: Server,
     input: impl AsyncRead + Unpin + Send + 'static,
@@ -100,7 +104,8 @@ where
     };
     let running = match running {
         Ok(running) => running,
-        // Hanging up before saying anything is how a client probes whether we start.
+        // A client that closes the input before it sends anything only probes whether the server
+        // starts.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
@@ -116,11 +121,12 @@ where
             signal?;
             false
         }
-        // A client that goes closes both ends, which is no error.
+        // A client that exits closes both ends, which is no error.
         () = broken.cancelled() => timeout(MOMENT, hung_up.cancelled()).await.is_err(),
     };
     backlog.stop();
-    // What is under way is finished rather than cut off: a write would be in doubt.
+    // Calls in flight are finished rather than aborted: the outcome of an aborted write would be
+    // unknown.
     let (grace, last_words) = if broken.is_cancelled() {
         (MOMENT, MOMENT)
     } else {
@@ -137,18 +143,20 @@ where
     Ok(())
 }
 
-/// Why a process ends that nobody reads.
+/// Error message of a process whose standard output was closed.
 const NOBODY_READS: &str = "standard output was closed, so no answer can reach the client. Calls under way were cut off: a write \
      among them may have taken effect";
 
-/// Has a token cancelled once nobody can read standard output any more, which is otherwise found out at the
-/// next answer. A thread waits for that, because nothing else tells it without work for each answer.
+/// Cancels a token once standard output is closed at the other end, which otherwise shows only at
+/// the next response.
+///
+/// A thread waits for that, because no other way reports it without work for each response.
 #[cfg(unix)]
 fn watch_output(broken: CancellationToken) {
     use rustix::event::{PollFd, PollFlags, poll};
     let wait = move || {
         let output = io::stdout();
-        // Errors and hang-ups are told without being asked for.
+        // Errors and hang-ups are reported without being requested.
         let mut watched = [PollFd::new(&output, PollFlags::empty())];
         loop {
             match poll(&mut watched, None) {
@@ -174,11 +182,11 @@ fn watch_output(_: CancellationToken) {}
 #[derive(Debug)]
 pub struct Lines<R, W> {
     input: BufReader<R>,
-    /// The line under way. It lives here because a read may be abandoned half-way and resumed.
+    /// The line being read. It is a field because a read may be dropped half-way and resumed.
     line: Vec<u8>,
-    /// The rest of an overlong line is being passed over.
+    /// The rest of an overlong line is being skipped.
     skipping: bool,
-    /// A request has come in, so notifications may follow.
+    /// A first request was received, so notifications may follow.
     opened: bool,
     output: Arc<Mutex<W>>,
     backlog: Arc<Backlog>,
@@ -187,7 +195,7 @@ pub struct Lines<R, W> {
     broken: CancellationToken,
 }
 
-/// What reading a line came to.
+/// Outcome of reading a line.
 enum Read {
     Whole,
     TooLong,
@@ -195,7 +203,7 @@ enum Read {
 }
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<R, W> {
-    /// Reads from one stream, writes to the other.
+    /// Creates a transport that reads from one stream and writes to the other.
     pub fn new(input: R, output: W) -> Self {
         Self {
             input: BufReader::with_capacity(64 * 1024, input),
@@ -209,12 +217,14 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
         }
     }
 
-    /// Cancelled when the client has hung up; what it asked for may still be answered.
+    /// Token that is cancelled when the client has closed the input. Its requests may still be
+    /// answered.
     pub fn ended(&self) -> CancellationToken {
         self.ended.clone()
     }
 
-    /// Cancelled when nothing can be written any more, or by whoever learns that nobody reads.
+    /// Token that is cancelled when nothing can be written any more. It may also be cancelled by
+    /// code that learns of a closed output.
     pub fn broken(&self) -> CancellationToken {
         self.broken.clone()
     }
@@ -233,7 +243,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
             if !self.skipping {
                 self.line.extend_from_slice(part);
             }
-            // No await between copying and consuming, so abandoning this read loses nothing.
+            // No await between copying and consuming, so dropping this read loses nothing.
             self.input.consume(used);
             if self.line.len() > LONGEST_LINE {
                 self.line = Vec::new();
@@ -246,7 +256,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
         }
     }
 
-    /// Answers a line that is no message. Spawned, because this read may be abandoned at any await.
+    /// Sends an error for a line that is no message. Spawned, because this read may be dropped at
+    /// any await.
     fn complain(&mut self, Complaint { code, what, id }: Complaint) {
         debug!(what, "unreadable line");
         let message = JsonRpcMessage::error(ErrorData::new(code, what, None), id);
@@ -254,7 +265,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
         tokio::spawn(self.write(message));
     }
 
-    /// Answers a request that is not taken.
+    /// Sends an error for a request that is not accepted.
     fn refuse(&mut self, message: RxJsonRpcMessage<RoleServer>, why: NotTaken) {
         let JsonRpcMessage::Request(request) = message else {
             return;
@@ -282,7 +293,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send + 'static> Lines<
         });
     }
 
-    /// Writes a message, which counts as unwritten already.
+    /// Writes a message that the backlog already counts as unwritten.
     fn write(
         &self,
         message: TxJsonRpcMessage<RoleServer>,
@@ -352,7 +363,8 @@ where
             match read_message(message.trim_ascii()) {
                 Ok(Some(mut message)) => {
                     trim(&mut message);
-                    // rmcp ends a connection that begins with a notification; some clients probe so.
+                    // rmcp ends a connection that begins with a notification, and some clients
+                    // probe that way.
                     let early = !self.opened && matches!(message, JsonRpcMessage::Notification(_));
                     self.opened |= !early;
                     if !early {
@@ -361,7 +373,7 @@ where
                             continue;
                         }
                         if line.capacity() <= MAX_KEPT_BYTES {
-                            // Its buffer serves the next line.
+                            // The buffer is reused for the next line.
                             self.line = line;
                             self.line.clear();
                         }
@@ -376,7 +388,7 @@ where
     }
 
     async fn close(&mut self) -> Result<(), io::Error> {
-        // A client that does not read would keep the process.
+        // A client that does not read would keep the process alive.
         match timeout(MOMENT, self.output.lock()).await {
             Ok(mut output) => output.shutdown().await,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -403,14 +415,14 @@ impl Drop for Waiting {
     }
 }
 
-/// Why a line is no message, and whose request it was if that can be told.
+/// Error for a line that is no message, with the id of its request if known.
 struct Complaint {
     code: ErrorCode,
     what: String,
     id: Option<RequestId>,
 }
 
-/// A line as a message; nothing where it needs no answer.
+/// Parses a line as a message. Returns `None` if it needs no response.
 fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Complaint> {
     if line.is_empty() {
         return Ok(None);
@@ -432,8 +444,10 @@ fn read_message(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Com
         .or_else(|_| complaint(line).map_or(Ok(None), Err))
 }
 
-/// Reads a `tools/call` as rmcp does, without trying every other kind of request first: most lines are calls, and
-/// a call over a pipe takes 14 % fewer instructions. `None` for everything else, which is left to rmcp.
+/// Parses a `tools/call` as rmcp does, without trying every other kind of request first. Returns
+/// `None` for everything else, which is left to rmcp.
+///
+/// Most lines are calls, and a call over a pipe takes 14 % fewer instructions.
 fn read_tool_call(line: &[u8]) -> Option<RxJsonRpcMessage<RoleServer>> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -454,7 +468,7 @@ fn read_tool_call(line: &[u8]) -> Option<RxJsonRpcMessage<RoleServer>> {
     Some(JsonRpcMessage::request(request.into(), id))
 }
 
-/// What is wrong with a line that is no message.
+/// Describes the error in a line that is no message. Returns `None` if it needs no response.
 fn complaint(line: &[u8]) -> Option<Complaint> {
     let invalid = |what: &str, id| {
         Some(Complaint {
@@ -482,7 +496,8 @@ fn complaint(line: &[u8]) -> Option<Complaint> {
                     .and_then(|id| serde_json::from_value(id.clone()).ok()),
             )
         }
-        // Answering what may itself be an answer could go back and forth for ever.
+        // An object that may itself be a response gets none, because errors could go back and forth
+        // for ever.
         Ok(Value::Object(_)) => None,
         Ok(_) => invalid(
             "the message is no JSON-RPC object; batches are not part of MCP",

@@ -1,5 +1,5 @@
-//! Cuts what is kept of a message down to what is used of it: what a client says of itself lives as long as
-//! its session, and what it listens for as long as its stream.
+//! Trims messages that are kept in memory to the parts in use. A client's description of itself
+//! lives as long as its session, and a subscription as long as its stream.
 
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, GetMeta, Implementation, InitializeRequestParams,
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use crate::security::sanitize::first_chars;
 
-/// Bound on what is kept of a client's name, and of its version, in characters.
+/// Maximum length of a client's name and of its version when kept, in characters.
 const MAX_CLIENT_TEXT: usize = 100;
-/// Bound on what is kept of a text in `_meta`, such as the context of a trace, in bytes.
+/// Maximum length of a text in `_meta` when kept, such as a trace context, in bytes.
 const MAX_META_TEXT: usize = 512;
-/// Bound on a revision of the protocol, in bytes: all there are have ten.
+/// Maximum length of a protocol revision, in bytes. All known ones have ten.
 const MAX_VERSION_BYTES: usize = 32;
-/// Bound on the id of a request that is kept, in bytes.
+/// Maximum length of a request id that is kept, in bytes.
 pub(super) const MAX_ID_BYTES: usize = 256;
 
-/// What is used of `_meta`, by name: texts, kept if they are short.
+/// Names of the texts in `_meta` that are used. Long ones are dropped.
 const META_TEXTS: [&str; 3] = [
     "io.modelcontextprotocol/protocolVersion",
     "traceparent",
@@ -27,7 +27,8 @@ const META_TEXTS: [&str; 3] = [
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
-/// Cuts down a message that is kept for longer than its answer takes; leaves all others as they are.
+/// Trims a message that is kept for longer than its response takes. All others are left as they
+/// are.
 pub(super) fn trim(message: &mut ClientJsonRpcMessage) {
     let ClientJsonRpcMessage::Request(message) = message else {
         return;
@@ -40,10 +41,10 @@ pub(super) fn trim(message: &mut ClientJsonRpcMessage) {
     trim_meta(message.request.get_meta_mut());
 }
 
-/// Cuts down what a client says when it begins a session.
+/// Trims the parameters of `initialize`.
 pub(super) fn trim_initialize(params: &mut InitializeRequestParams) {
     if params.protocol_version.as_str().len() > MAX_VERSION_BYTES {
-        // As unknown as the one that it said.
+        // As unknown as the one that the client named.
         params.protocol_version = ProtocolVersion::LATEST;
     }
     params.client_info = trimmed_client(&params.client_info);
@@ -76,13 +77,14 @@ fn trim_meta(meta: &mut RequestMetaObject) {
         let text = |name| client.get(name).and_then(Value::as_str).map(shortened);
         let client = match (text("name"), text("version")) {
             (Some(name), Some(version)) => json!({ "name": name, "version": version }),
-            // Whoever reads it says what is wrong with it.
+            // The reader of this field reports the error.
             _ => Value::Null,
         };
         kept.insert(CLIENT_INFO.to_owned(), client);
     }
     if let Some(said) = meta.get(CLIENT_CAPABILITIES) {
-        // A stream asks its client nothing, so it does not matter which there are.
+        // A stream sends no requests to its client, so it does not matter which capabilities there
+        // are.
         let capabilities = if said.is_object() {
             json!({})
         } else {
@@ -101,7 +103,7 @@ fn shortened(text: &str) -> String {
     first_chars(text, MAX_CLIENT_TEXT).to_owned()
 }
 
-/// Whether the id of a request is short enough to be kept.
+/// Returns `true` if the id of a request is short enough to be kept.
 pub(super) fn is_short(id: &RequestId) -> bool {
     match id {
         RequestId::String(id) => id.len() <= MAX_ID_BYTES,
