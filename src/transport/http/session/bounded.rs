@@ -1,8 +1,8 @@
 //! A session manager with limits around rmcp's local one. At a limit, an idle session is evicted
 //! for a new one. An evicted session can be continued like one that was idle for too long.
 //!
-//! An unproven caller is one whose key has not been confirmed yet. Sessions of unproven callers
-//! have limits of their own.
+//! An unproven caller is one whose key the upstream has not confirmed yet. Sessions of unproven
+//! callers have limits of their own.
 
 use std::{
     cell::Cell,

@@ -65,8 +65,7 @@ const ENDED: &[u8] = b"ended";
 /// longer.
 const OPEN: Duration = Duration::from_secs(5);
 
-/// Retry delay when there are too many sessions. It is long, because clients end sessions at any
-/// time.
+/// Retry delay when there are too many sessions. Clients end sessions whenever they like.
 const LATER: Duration = Duration::from_secs(30);
 
 /// Limits on sessions.
