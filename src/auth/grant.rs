@@ -1,4 +1,4 @@
-//! What lets a caller in for longer than one request: what outlasts a request ends with it.
+//! Rechecks grants that outlast one request, so that a stream ends when its caller's grant ends.
 
 use std::{
     sync::{
@@ -13,29 +13,30 @@ use tokio::{sync::watch, time::sleep};
 use super::Auth;
 use crate::auth::principal::{Grant, Principal, Unproven};
 
-/// How often it is looked whether a grant still counts, beside the times at which it is known to end, and
-/// whenever the file of callers changes.
+/// Interval between two checks of a grant. Checks also happen at known expiry times and when the
+/// file of callers changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often the upstream is asked about the key of a caller who listens.
+/// Interval between two upstream checks of the key of a caller with an open stream.
 const KEY_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
-/// For how long the issuer's word counts about a token that only the issuer can read.
+/// Maximum lifetime of a grant by token introspection, because only the issuer can read such a
+/// token.
 pub(super) const MAX_INTROSPECTED: Duration = Duration::from_secs(600);
 
-/// How much longer a grant counts.
+/// Remaining validity of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
-    /// As far as is known, for good.
+    /// No end is known.
     Unlimited,
-    /// For this long.
+    /// Time until the grant expires.
     For(Duration),
-    /// It has ended.
+    /// The grant has ended.
     Nothing,
 }
 
 impl Left {
-    /// Until this time, if there is one.
+    /// Returns the validity until `end`; unlimited without one.
     pub(super) fn until(end: Option<SystemTime>) -> Self {
         let Some(end) = end else {
             return Self::Unlimited;
@@ -47,7 +48,7 @@ impl Left {
     }
 }
 
-/// Tells what outlasts a request that the file of callers has changed; copies tell the same.
+/// Notifies long-lived streams of changes to the file of callers. Clones share one channel.
 #[derive(Clone, Debug)]
 pub struct Changes(Arc<watch::Sender<()>>);
 
@@ -58,18 +59,18 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// The file has changed.
+    /// Notifies all receivers that the file has changed.
     pub fn announce(&self) {
         self.0.send_replace(());
     }
 
-    /// Hears of changes from now on.
+    /// Subscribes to changes that happen from now on.
     pub fn listen(&self) -> Listener {
         Listener(self.0.subscribe())
     }
 }
 
-/// Hears of changes.
+/// Receiver of changes to the file of callers.
 #[derive(Debug)]
 pub struct Listener(watch::Receiver<()>);
 
@@ -77,20 +78,20 @@ impl Listener {
     /// Waits for the next change.
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
-            // Nobody is left who could tell of one.
+            // All senders are dropped, so no change can arrive any more.
             std::future::pending().await
         }
     }
 }
 
-/// Tells settings apart.
+/// Returns a number that is unique to one version of the settings in this process.
 pub(super) fn next_settings() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Auth {
-    /// When to look again whether a grant still counts; nothing where it has ended.
+    /// Returns the delay until the next check of a grant, or `None` if the grant has ended.
     pub fn next_check(&self, grant: &Grant) -> Option<Duration> {
         let left = match (self, grant) {
             (Self::Token(tokens), Grant::Token(hash)) => tokens.get().left(hash),
@@ -101,7 +102,7 @@ impl Auth {
                 }
             }
             (_, Grant::Standing | Grant::Key) => Left::Unlimited,
-            // Of another way of letting in.
+            // The grant was issued under another authentication method.
             _ => Left::Nothing,
         };
         match left {
@@ -111,12 +112,12 @@ impl Auth {
         }
     }
 
-    /// Waits until what let a caller in no longer counts.
+    /// Waits until the caller's grant ends.
     pub async fn ended(&self, principal: &Principal, mut changes: Listener) {
         while let Some(interval) = self.next_check(&principal.grant) {
             if principal.grant == Grant::Key {
                 sleep(KEY_CHECK_INTERVAL).await;
-                // An upstream that cannot be asked ends nothing.
+                // A grant survives while its upstream cannot be reached.
                 if self.prove(principal).await == Err(Unproven::Refused) {
                     return;
                 }
@@ -129,8 +130,8 @@ impl Auth {
         }
     }
 
-    /// Whether the caller of this name is proven: by a credential that the operator gave, or by a key that the
-    /// upstream is known to accept.
+    /// Returns true if the caller of this name is proven. A caller is proven by a credential from the
+    /// operator, or by a key that the upstream is known to accept.
     pub fn is_proven(&self, name: &str) -> bool {
         match self {
             Self::Key(prover) => prover.is_proven(name),
@@ -138,10 +139,10 @@ impl Auth {
         }
     }
 
-    /// Makes sure that a caller is proven.
+    /// Proves that a caller is genuine; asks the upstream if necessary.
     ///
     /// # Errors
-    /// It is not, or it cannot be told.
+    /// Returns an error if the key is rejected, or if the upstream gives no answer.
     pub async fn prove(&self, principal: &Principal) -> Result<(), Unproven> {
         match self {
             Self::Key(prover) => prover.prove(principal).await,

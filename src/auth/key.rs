@@ -1,4 +1,4 @@
-//! Callers who bring their own Portkey key: it serves the one request that brought it.
+//! Authenticates callers by their own Portkey key, which is used for that one request only.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portkey_operation::Upstream;
@@ -8,14 +8,15 @@ use crate::auth::principal::{
     Credentials, Grant, Key, KeyError, KeySource, Method, NoKey, Principal, Scopes, Toolsets,
 };
 
-/// Carries the Portkey key.
+/// Header that carries the Portkey key.
 pub const PORTKEY_HEADER: HeaderName = HeaderName::from_static("x-portkey-api-key");
-/// Carries the Enkrypt AI key; without it those tools are off.
+/// Header that carries the Enkrypt AI key. Without it, tools for Enkrypt AI are disabled.
 pub const ENKRYPT_HEADER: HeaderName = HeaderName::from_static("x-enkrypt-api-key");
 
 pub(super) const CHALLENGE: &str = "ApiKey realm=\"Portkey\", header=\"x-portkey-api-key\"";
 
-/// Makes the caller out of the keys in the headers. What it may do is for Portkey to say.
+/// Builds the caller from the keys in the headers. Portkey itself decides which operations the key
+/// permits.
 pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
     let portkey = key(headers, &PORTKEY_HEADER)?.ok_or_else(|| {
         Denied::stranger(
@@ -25,7 +26,7 @@ pub(super) fn authenticate(headers: &HeaderMap) -> Result<Principal, Denied> {
     })?;
     let enkrypt = key(headers, &ENKRYPT_HEADER)?;
     Ok(Principal {
-        // Tells callers apart without saying what their keys are.
+        // The fingerprint distinguishes callers without revealing their keys.
         name: format!("key-{}", portkey.fingerprint()).into(),
         method: Method::Key,
         scopes: Scopes::all(),

@@ -1,4 +1,4 @@
-//! Who may call over HTTP, and with which upstream keys: makes the [`Principal`] of each request.
+//! Authenticates HTTP requests and builds the [`Principal`] of each.
 
 mod grant;
 mod key;
@@ -26,8 +26,8 @@ pub use grant::{Changes, Listener};
 pub use key::{ENKRYPT_HEADER, PORTKEY_HEADER};
 pub use token::{Entry, NewToken, Tokens};
 
-/// Parameters that carry credentials elsewhere. An address is logged by every proxy on the way, so none
-/// may have one.
+/// Query parameters that carry credentials in other APIs. They are rejected, because every proxy on
+/// the way logs the URL.
 const CREDENTIAL_PARAMETERS: [&str; 9] = [
     "access_token",
     "api_key",
@@ -40,39 +40,40 @@ const CREDENTIAL_PARAMETERS: [&str; 9] = [
     "x-portkey-api-key",
 ];
 
-/// How callers are recognised.
+/// Authentication method of the server.
 #[derive(Debug)]
 pub enum Auth {
-    /// They are not: whoever can connect is the operator.
+    /// No authentication: every client that can connect acts as the operator.
     None(Arc<Principal>),
-    /// By the Portkey key that each request brings, which may be made up: this tells.
+    /// Authentication by the Portkey key in each request. Such a key may be made up, so the prover
+    /// checks it.
     Key(Arc<dyn Prover>),
-    /// By a token of the operator's file.
+    /// Authentication by a token from the operator's token file.
     Token(Watched<Tokens>),
-    /// By an access token of an authorization server.
+    /// Authentication by an access token of an authorization server.
     OAuth(Watched<OAuth>, OnOffer),
 }
 
-/// The tools that more scopes could open.
+/// Tools that a caller could use with additional scopes.
 #[derive(Debug)]
 pub struct OnOffer {
-    /// All there are.
+    /// All tools of the server.
     pub catalog: Catalog,
-    /// What the operator leaves of them.
+    /// Tool filter of the operator.
     pub modes: AccessModes,
 }
 
-/// Why a request is not served.
+/// Rejection of a request by authentication.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Denied {
-    /// What it is answered with.
+    /// Status of the response.
     pub status: StatusCode,
-    /// What the client is told.
+    /// Message for the client.
     pub message: Cow<'static, str>,
-    /// How to ask for access, for the header `WWW-Authenticate`.
+    /// Value of the header `WWW-Authenticate`, which says how to get access.
     pub challenge: Option<HeaderValue>,
-    /// What only the log is told.
+    /// Detail that is logged and never sent to the client.
     pub detail: Option<String>,
 }
 
@@ -121,17 +122,17 @@ impl From<Unproven> for Denied {
     }
 }
 
-/// Whoever can write a file of callers decides who calls.
+/// Checks the permissions of a file of callers, because its writers decide who can call.
 fn check(file: &Path) -> anyhow::Result<()> {
     check_permissions(file, Guarded::Trusted).with_context(|| format!("cannot use {}", shown(file)))
 }
 
 impl Auth {
-    /// Recognises callers by the tokens of a file, which takes effect whenever it changes. `instead`
-    /// acts for all of them in place of the keys it names.
+    /// Authenticates callers by the tokens of a file. The file is reloaded when it changes.
+    /// `instead` replaces the keys that the file names for all callers.
     ///
     /// # Errors
-    /// The file cannot be read or does not hold.
+    /// Returns an error if the file cannot be read or is invalid.
     pub fn token(
         file: &Path,
         domains: Vec<&'static str>,
@@ -145,12 +146,12 @@ impl Auth {
         ))
     }
 
-    /// Recognises callers by the access tokens of an authorization server, as a file says, which takes
-    /// effect whenever it changes. `instead` acts for all of them in place of the keys it names;
-    /// `path_prefix` stands before the paths of this server.
+    /// Authenticates callers by access tokens, as configured in a file. The file is reloaded when
+    /// it changes. `instead` replaces the keys that the file names for all callers. `path_prefix`
+    /// precedes all paths of this server.
     ///
     /// # Errors
-    /// The file cannot be read or does not hold.
+    /// Returns an error if the file cannot be read or is invalid.
     pub fn oauth(
         file: &Path,
         on_offer: OnOffer,
@@ -178,7 +179,8 @@ impl Auth {
         ))
     }
 
-    /// Has a listener told when the file of callers has changed from now on; whether there is one.
+    /// Registers a listener for later changes to the file of callers. Returns false if there is no
+    /// such file.
     pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) -> bool {
         match self {
             Self::None(_) | Self::Key(_) => return false,
@@ -188,10 +190,11 @@ impl Auth {
         true
     }
 
-    /// Who makes the request.
+    /// Authenticates the caller of a request.
     ///
     /// # Errors
-    /// It does not say, says it in a way that cannot be right, or is not let in.
+    /// Returns an error if the credential is missing, malformed, of an unsupported kind or
+    /// rejected.
     pub async fn authenticate(&self, request: &Parts) -> Result<Arc<Principal>, Denied> {
         if request.uri.query().is_some_and(has_credentials) {
             return Err(Denied::bad(
@@ -214,9 +217,10 @@ impl Auth {
             }
             Self::OAuth(oauth, _) => {
                 refuse(&request.headers, &[PORTKEY_HEADER, ENKRYPT_HEADER])?;
-                // Kept for as long as the check takes, whatever becomes of the file.
+                // The clone keeps this version of the settings alive during the check, even if the
+                // file changes.
                 let oauth = Arc::clone(&oauth.get());
-                // In a box, since there is no need for it otherwise.
+                // Boxed, because the other methods do not need the space of this future.
                 let (headers, path) = (&request.headers, request.uri.path());
                 Box::pin(oauth.authenticate(headers, path))
                     .await
@@ -225,13 +229,13 @@ impl Auth {
         }
     }
 
-    /// Whether the call of an operation is worth passing on. That what is withheld stays so is not decided
-    /// here, but with the call itself: this only tells a client, while there is time, that a token with
-    /// more scopes would do. With `effect`, the call comes to nothing if the operation has another one.
-    /// `path` is that of its request.
+    /// Checks early whether the access token has the scope for an operation. The call itself
+    /// enforces access later; this check only lets a client request a token with more scopes in
+    /// time. If `effect` is given and the operation has another effect, the call fails anyway and
+    /// is not checked. `path` is the path of the request.
     ///
     /// # Errors
-    /// The token lacks a scope.
+    /// Returns an error if the token lacks a scope.
     pub fn permit(
         &self,
         principal: &Principal,
@@ -268,12 +272,12 @@ impl Auth {
         }
     }
 
-    /// Whether [`Auth::permit`] has anything to say.
+    /// Returns true if [`Auth::permit`] can reject a call.
     pub const fn permits(&self) -> bool {
         matches!(self, Self::OAuth(..))
     }
 
-    /// The document about getting a token, if that is what stands at this path.
+    /// Returns the protected resource metadata if `path` addresses it.
     pub fn metadata(&self, path: &str) -> Option<Bytes> {
         match self {
             Self::OAuth(oauth, _) => oauth.get().metadata(path),
@@ -292,7 +296,8 @@ fn has_credentials(query: &str) -> bool {
     })
 }
 
-/// Turns back what belongs to another way of authenticating: whoever sends it expects it to count.
+/// Rejects credentials of other authentication methods, because their senders expect them to be
+/// used.
 fn refuse(headers: &HeaderMap, foreign: &[HeaderName]) -> Result<(), Denied> {
     match foreign.iter().any(|name| headers.contains_key(name)) {
         true => Err(Denied::bad(
@@ -303,7 +308,7 @@ fn refuse(headers: &HeaderMap, foreign: &[HeaderName]) -> Result<(), Denied> {
     }
 }
 
-/// The one value of a header.
+/// Returns the value of a header that may occur at most once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Denied> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -312,7 +317,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a Head
     }
 }
 
-/// The bearer token of a request.
+/// Returns the bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
     let Some(value) = only(headers, &header::AUTHORIZATION)? else {
         return Ok(None);
@@ -329,7 +334,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
     }
 }
 
-/// Why a token cannot be one, where its form shows that the client was set up wrongly.
+/// Rejects a token whose form shows that the client is configured wrongly.
 fn misshapen(token: &str, challenge: HeaderValue) -> Result<(), Denied> {
     match Shape::of(token) {
         None => Ok(()),

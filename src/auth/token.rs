@@ -1,4 +1,4 @@
-//! Callers with a token that the operator gave them: the token file, and making an entry for it.
+//! Authenticates callers by the operator's token file, and generates tokens with their entries.
 
 use std::{
     collections::BTreeSet,
@@ -27,10 +27,10 @@ use crate::auth::principal::{
 const CHALLENGE: &str = "Bearer realm=\"portkey-mcp\"";
 const BAD_TOKEN: &str = "Bearer realm=\"portkey-mcp\", error=\"invalid_token\"";
 
-/// What every token begins with, so that scanners for leaked secrets know one when they see it.
+/// Prefix of every token, by which secret scanners recognise leaked ones.
 const PREFIX: &str = "pmcp_";
 
-/// The token file as it is written.
+/// Content of the token file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -38,34 +38,34 @@ struct File {
     token: Vec<Entry>,
 }
 
-/// One token in the file: who has it, and what it opens.
+/// Entry of one token: its holder and its permissions.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// What the caller is called.
+    /// Name of the caller.
     pub name: String,
-    /// The token's SHA-256 in hexadecimal, which [`NewToken::make`] fills in.
+    /// SHA-256 of the token in hexadecimal, which [`NewToken::make`] sets.
     pub sha256: String,
-    /// What it may do.
+    /// Scopes of the caller.
     pub scopes: Vec<String>,
-    /// The domains that it sees; all where none are named.
+    /// Toolsets that the caller sees; all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub toolsets: Option<Vec<String>>,
-    /// The Portkey key that acts for it, as `env:VARIABLE` or `file:PATH`.
+    /// Portkey key that acts for the caller, as `env:VARIABLE` or `file:PATH`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub portkey_key: Option<String>,
-    /// The Enkrypt AI key that acts for it.
+    /// Enkrypt AI key that acts for the caller, in the same form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enkrypt_key: Option<String>,
-    /// When it ends, in RFC 3339.
+    /// Expiry of the token in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
-    /// A policy file, from the folder of this one.
+    /// Policy file, relative to the folder of this file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
 }
 
-/// The tokens there are, each as its hash.
+/// The tokens of a file, each stored as its hash.
 pub struct Tokens(Vec<Token>);
 
 struct Token {
@@ -75,11 +75,11 @@ struct Token {
 }
 
 impl Tokens {
-    /// Reads a token file that stands in `folder`, where policies are named from. `domains` are what
-    /// toolsets can be; `instead` acts for everyone in place of the keys that the file names.
+    /// Parses a token file in `folder`, to which the paths of policies are relative. `domains` are
+    /// the known toolsets. `instead` replaces the keys that the file names for all callers.
     ///
     /// # Errors
-    /// The text is no such file; says in which line or for which token.
+    /// Returns an error with the line or the token if the text is invalid.
     pub fn parse(
         text: &str,
         folder: &Path,
@@ -125,14 +125,14 @@ impl Tokens {
         }
     }
 
-    /// How much longer the token of this hash counts.
+    /// Returns the remaining validity of the token with this hash.
     pub(super) fn left(&self, hash: &[u8; 32]) -> Left {
         self.find(hash)
             .map_or(Left::Nothing, |token| Left::until(token.expires))
     }
 
     fn find(&self, hash: &[u8; 32]) -> Option<&Token> {
-        // All are compared, so that time says nothing about which.
+        // All hashes are compared, so that the time taken does not reveal which one matches.
         let mut found = None;
         for one in &self.0 {
             if bool::from(one.hash.as_slice().ct_eq(hash)) {
@@ -212,7 +212,7 @@ impl Entry {
     }
 }
 
-/// The scopes an operator wrote down; unlike in a token of somebody else's, each has to be known.
+/// Parses the scopes in the operator's file. Unlike in foreign tokens, each must be known.
 pub(super) fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Result<Scopes> {
     if words.is_empty() {
         bail!("`scopes` is empty, so the token could do nothing");
@@ -227,7 +227,7 @@ pub(super) fn scopes(words: &[String], domains: &[&'static str]) -> anyhow::Resu
     words.iter().map(read).collect()
 }
 
-/// A name that can stand in logs and limits.
+/// Checks that a name is suitable for logs and limits.
 pub(super) fn check_name(name: &str) -> anyhow::Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
     if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
@@ -246,19 +246,19 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// A token just made, which is known nowhere else.
+/// A generated token. It is stored nowhere else.
 pub struct NewToken {
-    /// What the client gets.
+    /// Token for the client.
     pub token: SecretString,
-    /// What the token file gets.
+    /// Entry for the token file.
     pub entry: String,
 }
 
 impl NewToken {
-    /// Makes a token for an entry, checked as it would be in a file that stands in `folder`.
+    /// Generates a token for an entry, which is validated as in a file in `folder`.
     ///
     /// # Errors
-    /// The entry would not hold, or the system has no randomness.
+    /// Returns an error if the entry is invalid, or the system has no randomness.
     pub fn make(entry: Entry, folder: &Path, domains: &[&'static str]) -> anyhow::Result<Self> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| anyhow!("no randomness: {error}"))?;
@@ -266,7 +266,7 @@ impl NewToken {
         let sha256 = hex::encode(hash(&token));
         let entry = Entry { sha256, ..entry };
         let entry = format!("[[token]]\n{}", toml::to_string(&entry)?);
-        // The keys may be set on another machine only.
+        // The keys may be configured on another machine only.
         let elsewhere = Credentials {
             portkey: None,
             enkrypt: None,

@@ -1,11 +1,11 @@
-//! Addresses that trust hangs on: encrypted, unless they are on this very machine.
+//! URLs of trusted services: HTTPS, or HTTP on this machine's loopback.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 use serde::Deserialize;
 
-/// Why an address cannot be used.
+/// Reason why a URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AddressError {
     #[error("this is no address; give one such as https://login.example.com")]
@@ -18,7 +18,7 @@ pub(super) enum AddressError {
     Query,
 }
 
-/// The address of a service.
+/// URL of a trusted service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Address(Url);
@@ -28,7 +28,7 @@ impl Address {
         &self.0
     }
 
-    /// Whether it is on this machine and may do without encryption.
+    /// Returns true if the URL uses HTTP, which is allowed on loopback only.
     pub(super) fn is_plain(&self) -> bool {
         self.0.scheme() == "http"
     }
@@ -54,7 +54,8 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// An address that is also a name: compared letter by letter, so kept as it was written.
+/// URL that also identifies its owner. Identifiers are compared character by character, so the
+/// original text is kept.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Identifier {
@@ -71,22 +72,23 @@ impl Identifier {
         &self.address
     }
 
-    /// The path without a slash at its end; empty if there is none.
+    /// Returns the path without a trailing slash; empty if there is none.
     pub(super) fn path(&self) -> &str {
         self.address.0.path().trim_end_matches('/')
     }
 
-    /// Where a document about it is, with its name between host and path (RFC 8414 §3, RFC 9728 §3.1).
+    /// Returns the URL of a well-known document, whose name stands between host and path (RFC 8414
+    /// §3, RFC 9728 §3.1).
     pub(super) fn well_known(&self, name: &str) -> String {
         self.well_known_at(name, self.path())
     }
 
-    /// Where one is about something else at the same host.
+    /// Returns the URL of a well-known document for another path at the same host.
     pub(super) fn well_known_at(&self, name: &str, path: &str) -> String {
         format!("{}/.well-known/{name}{path}", self.origin())
     }
 
-    /// Scheme, host and port.
+    /// Returns scheme, host and port.
     pub(super) fn origin(&self) -> String {
         self.address.0.origin().ascii_serialization()
     }

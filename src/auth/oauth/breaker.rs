@@ -1,7 +1,7 @@
-//! Leaves an authorization server alone that does not answer.
+//! Circuit breaker for an authorization server that does not respond.
 //!
-//! Silence counts, and a bad answer does not: that may be about one token, and whoever brings it must not be
-//! able to shut the others out.
+//! Only missing responses count as failures. An error response may concern a single token, whose
+//! bearer must not be able to block other callers.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,32 +12,33 @@ use tokio::time::Instant;
 
 use super::remote::{Fault, TIME_LIMIT};
 
-/// How many requests in a row get no answer before the issuer is left alone.
+/// Number of consecutive requests without a response that opens the breaker.
 const MAX_FAILURES: u32 = 3;
 
-/// How long it is left alone, from the end of the last request.
+/// Time for which the breaker stays open, from the end of the last request.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A circuit breaker: open after several failures, then a single request is let through at a time.
+/// A circuit breaker. It opens after several failures, and then allows one trial request at a time.
 #[derive(Debug, Default)]
 pub(super) struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// Until when nothing is asked.
+    /// Time until which no request is sent.
     open_until: Option<Instant>,
 }
 
 impl Breaker {
-    /// Whether nothing is asked at the moment.
+    /// Returns true if requests are blocked at the moment.
     pub(super) fn is_open(&self) -> bool {
         self.state()
             .open_until
             .is_some_and(|until| Instant::now() < until)
     }
 
-    /// Whether a request may go out. After the pause the first one may, and others wait for what it comes to.
+    /// Returns true if a request may be sent. After the open interval, one trial request may be
+    /// sent; others wait for its result.
     pub(super) fn admit(&self) -> bool {
         let mut state = self.state();
         match state.open_until {
@@ -50,7 +51,8 @@ impl Breaker {
         }
     }
 
-    /// Takes note of what a request came to; whether that is new.
+    /// Records the result of a request. Returns true if the result should be logged because the
+    /// state has changed.
     pub(super) fn record(&self, fault: Option<&Fault>) -> bool {
         let mut state = self.state();
         let was_failing = state.failures > 0;
@@ -59,7 +61,7 @@ impl Breaker {
             if state.failures >= MAX_FAILURES {
                 state.open_until = Some(Instant::now() + PAUSE);
             }
-            // The first, and the one that opens it.
+            // The first failure is logged, and the one that opens the breaker.
             return state.failures == 1 || state.failures == MAX_FAILURES;
         }
         *state = State::default();

@@ -1,4 +1,4 @@
-//! What a token says of its bearer, and the rules that hold however it was checked.
+//! Claims of a token, and the rules that apply to both signed and introspected tokens.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use crate::auth::principal::Scopes;
 
 use super::Reason;
 
-/// Claims that someone vouches for: a signature, or the issuer when asked.
+/// Claims confirmed by a signature or by the issuer's introspection endpoint.
 #[derive(Debug)]
 pub(super) struct Claims {
     all: Map<String, Value>,
@@ -17,18 +17,18 @@ pub(super) struct Claims {
     subject: String,
 }
 
-/// What claims are measured by.
+/// Values that claims are validated against.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Expected {
     pub(super) issuer: String,
-    /// How far clocks may be apart, in seconds.
+    /// Maximum clock difference in seconds.
     pub(super) leeway: u64,
 }
 
 impl Claims {
-    /// The claims, if they are of the issuer, of somebody, and of now (RFC 9068 §4). Whom they are
-    /// for is looked at with each request, because endpoints differ. An issuer and an expiry may be absent here: a signed token is required to have them
-    /// where its signature is checked.
+    /// Validates issuer, subject and times of the claims (RFC 9068 §4). The audience is checked for
+    /// each request, because endpoints differ. Issuer and expiry may be absent here: the signature
+    /// check requires them of signed tokens.
     pub(super) fn new(all: Map<String, Value>, expected: &Expected) -> Result<Self, Reason> {
         let issuer = all.get("iss").is_none_or(|iss| *iss == *expected.issuer);
         if !issuer {
@@ -54,7 +54,7 @@ impl Claims {
         })
     }
 
-    /// Whether the token is for one of these (RFC 8707 §2).
+    /// Returns true if the token is issued for one of these audiences (RFC 8707 §2).
     pub(super) fn are_for<'a>(&self, audiences: impl IntoIterator<Item = &'a str>) -> bool {
         let Some(claim) = self.all.get("aud") else {
             return false;
@@ -62,19 +62,19 @@ impl Claims {
         audiences.into_iter().any(|audience| holds(claim, audience))
     }
 
-    /// How long the token is still good, in seconds, if it says so.
+    /// Returns the seconds until the token expires, or `None` without an expiry.
     pub(super) fn seconds_left(&self) -> Option<f64> {
         let end = seconds(&self.all, "exp").ok().flatten()?;
         Some((end - now()).max(0.0))
     }
 
-    /// When the token ends, if it says so in a way that can be reckoned with.
+    /// Returns the expiry time, or `None` if it is missing or out of range.
     pub(super) fn expiry(&self) -> Option<SystemTime> {
         let end = seconds(&self.all, "exp").ok().flatten()?;
         UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(end).ok()?)
     }
 
-    /// What the token permits: the words of `scope` and `scp` that are ours.
+    /// Returns the scopes of this server that `scope` and `scp` contain.
     pub(super) fn scopes(&self) -> Scopes {
         let texts = [self.all.get("scope"), self.all.get("scp")]
             .into_iter()
@@ -86,22 +86,23 @@ impl Claims {
         Scopes::among(texts.flat_map(str::split_ascii_whitespace))
     }
 
-    /// Whether `value` stands at this place or in the list there. A name may itself have dots in it, as
-    /// `https://example.com/org` has, so the longest one wins.
+    /// Returns true if the claim at `path` equals `value` or is a list that contains it. Claim
+    /// names may contain dots, as in `https://example.com/org`, so the longest matching name wins.
     pub(super) fn say(&self, path: &str, value: &str) -> bool {
         find(&self.all, path).is_some_and(|claim| holds(claim, value))
     }
 
-    /// Stands for the bearer where its name must not: the start of a hash of issuer and subject.
+    /// Returns a hash prefix of issuer and subject, which replaces the bearer's name in logs and
+    /// limits.
     pub(super) fn fingerprint(&self) -> String {
-        // No issuer has a line break, so that no two bearers make one text.
+        // Issuers contain no line break, so the concatenation is unambiguous.
         let mut hash = hex::encode(Sha256::digest(format!("{}\n{}", self.issuer, self.subject)));
         hash.truncate(24);
         hash
     }
 }
 
-/// Whether a claim is this text, or a list with this text in it.
+/// Returns true if a claim is this text or a list that contains it.
 fn holds(claim: &Value, text: &str) -> bool {
     match claim {
         Value::Array(items) => items.iter().any(|item| is(item, text)),
@@ -128,7 +129,7 @@ fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     path.rmatch_indices('.').find_map(deeper)
 }
 
-/// A point in time; one that is no number makes the token a bad one.
+/// Returns a time claim in seconds. A value that is not a number makes the token malformed.
 fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Reason> {
     match claims.get(name) {
         None => Ok(None),
@@ -137,7 +138,7 @@ fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Reaso
 }
 
 fn now() -> f64 {
-    // Without a clock nothing is good any more.
+    // Without a working clock every token counts as expired.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(f64::MAX, |since| since.as_secs_f64())

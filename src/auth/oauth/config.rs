@@ -1,4 +1,4 @@
-//! What the operator's file says: whose tokens are accepted, and which keys act for whom.
+//! Parses the operator's OAuth file: the accepted issuer, and the upstream keys for each caller.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,8 +18,8 @@ use super::{
     tenant::Tenant,
 };
 
-/// Why the file cannot be used. Never holds what stands in the file, because that may be a key in the
-/// wrong place.
+/// Error in the OAuth file. Its text never quotes the file, because that may contain a misplaced
+/// key.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct ConfigError {
@@ -27,11 +27,11 @@ pub struct ConfigError {
     problem: String,
 }
 
-/// The content of `--auth-file` for `--auth oauth`, with the keys it names.
+/// Content of `--auth-file` for `--auth oauth`, including the keys that it names.
 #[derive(Debug)]
 pub struct Config {
     pub(super) resource: Identifier,
-    /// What `aud` may name in place of the resource.
+    /// Values of `aud` that are accepted besides the resource.
     pub(super) audiences: Vec<String>,
     pub(super) issuer: Identifier,
     pub(super) check: Check,
@@ -41,19 +41,19 @@ pub struct Config {
     files: Vec<PathBuf>,
 }
 
-/// How tokens are checked.
+/// Method by which tokens are checked.
 #[derive(Debug)]
 pub(super) enum Check {
-    /// By signature, with keys from here; without an address, from where the issuer's metadata says.
+    /// Check by signature. Without a `jwks_url`, the issuer's metadata names it.
     Jwt {
         jwks_url: Option<Address>,
         algorithms: Vec<Algorithm>,
     },
-    /// By asking.
+    /// Check by token introspection at the issuer.
     Introspection(Introspection),
 }
 
-/// Where to ask about a token, and as whom (RFC 7662).
+/// Introspection endpoint and client credentials (RFC 7662).
 #[derive(Debug)]
 pub(super) struct Introspection {
     pub(super) url: Address,
@@ -98,11 +98,11 @@ struct Entry {
     enkrypt_key: Option<Spanned<String>>,
     toolsets: Option<Spanned<Vec<String>>>,
     scopes: Option<Spanned<Vec<String>>>,
-    /// A policy file, from the folder of this one.
+    /// Policy file, relative to the folder of this file.
     policy: Option<Spanned<PathBuf>>,
 }
 
-/// An algorithm that proves who signed: one with a key pair.
+/// Asymmetric signature algorithm, which proves the identity of the signer.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Signature(Algorithm);
@@ -141,12 +141,12 @@ fn subject() -> String {
 }
 
 impl Config {
-    /// Reads the text of the file, which stands in `folder`, with the keys and policies that it names.
-    /// `toolsets` are the names there are; `instead` acts for all callers in place of the keys for upstreams.
+    /// Parses the text of a file in `folder`, and loads the keys and policies that it names.
+    /// `toolsets` are the known names. `instead` replaces the upstream keys of all callers.
     ///
     /// # Errors
-    /// It is no TOML, has an unknown or unfit setting, or names a key that is not there or a policy that
-    /// does not hold; says the line and what to do.
+    /// Returns an error if the text is not TOML, has an unknown or invalid setting, or names a
+    /// missing key or an invalid policy. The error contains the line and a remedy.
     pub fn parse(
         text: &str,
         folder: &Path,
@@ -162,7 +162,7 @@ impl Config {
             problem: what,
         };
         let file: File = toml::from_str(text).map_err(|error| {
-            // Its own rendering shows the line itself.
+            // The error's own rendering would quote the line of the file.
             let start = error.span().map_or(0, |span| span.start);
             located(Problem {
                 start,
@@ -172,7 +172,7 @@ impl Config {
         file.check(folder, toolsets, instead).map_err(located)
     }
 
-    /// The files whose content went into it, beside its own.
+    /// Other files that were read, such as keys and policies.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
@@ -186,7 +186,7 @@ const DEFAULT_ALGORITHMS: [Algorithm; 5] = [
     Algorithm::EdDSA,
 ];
 
-/// What does not hold, and where that begins.
+/// An invalid setting, and its byte offset in the file.
 struct Problem {
     start: usize,
     what: String,
@@ -350,7 +350,7 @@ impl Entry {
     }
 }
 
-/// The key that is named here.
+/// Loads the key that a setting names, and records its file.
 fn key(named: &Spanned<String>, files: &mut Vec<PathBuf>) -> Result<Key, Problem> {
     let key = Key::named(named.get_ref()).map_err(|error| Problem::at(named, error))?;
     if let KeySource::File(path) = key.source() {
@@ -359,7 +359,7 @@ fn key(named: &Spanned<String>, files: &mut Vec<PathBuf>) -> Result<Key, Problem
     Ok(key)
 }
 
-/// Whether a text is a scope as OAuth writes them (RFC 6749 §3.3).
+/// Returns true if a text is a valid scope token (RFC 6749 §3.3).
 pub(super) fn is_scope(text: &str) -> bool {
     !text.is_empty()
         && text

@@ -1,4 +1,5 @@
-//! How requests are turned away: with a status, a reason, and the way to a token that would do.
+//! Responses to rejected requests: status, reason, and the challenge that leads to a suitable
+//! token.
 
 use http::{HeaderMap, StatusCode};
 
@@ -9,7 +10,7 @@ use super::{
 use crate::auth::principal::{Needed, Principal};
 
 impl OAuth {
-    /// Who makes a request with these headers, at this path.
+    /// Authenticates the caller of a request with these headers at `path`.
     pub(crate) async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -44,7 +45,7 @@ impl OAuth {
         })
     }
 
-    /// The answer to a call at this path that needs a scope more than the caller has.
+    /// Builds the rejection of a call at `path` for which the caller lacks a scope.
     pub(crate) fn insufficient(
         &self,
         principal: &Principal,

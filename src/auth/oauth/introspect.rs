@@ -1,4 +1,4 @@
-//! Tokens that only their issuer can read: it is asked, and its word is kept for moments (RFC 7662).
+//! Introspects opaque tokens at their issuer and caches the results briefly (RFC 7662).
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,38 +20,38 @@ use super::{
     config,
     remote::{Fault, Http, MAX_WAIT, in_time, json},
 };
-/// How long a good word is kept at most; as long can a revoked token still be used.
+/// Maximum time for which an active token is cached. A revoked token can be used for as long.
 const KEPT_GOOD: Duration = Duration::from_secs(30);
 
-/// How long a bad one is.
+/// Time for which an inactive token is cached.
 const KEPT_BAD: Duration = Duration::from_secs(5);
 
 const MOST_BYTES: usize = 64 << 10;
 
-/// Bound on all that is kept, in bytes.
+/// Maximum size of the cache in bytes.
 pub(crate) const MOST_KEPT: u64 = 16 << 20;
 
-/// What keeping an answer takes beside the answer, roughly.
+/// Approximate memory of a cache entry besides the response, in bytes.
 const OVERHEAD: u32 = 256;
 
-/// Bound on the tokens that are asked about or wait for that.
+/// Maximum number of tokens that are introspected or wait for introspection.
 pub(crate) const MAX_PENDING: usize = 1_024;
 
-/// Bound on the requests to the issuer at once.
+/// Maximum number of concurrent requests to the issuer.
 const MAX_REQUESTS: usize = 64;
 
-/// What a form leaves as it is (RFC 3986 §2.3).
+/// Characters that form encoding escapes: all but the unreserved ones (RFC 3986 §2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The issuer's side for asking.
+/// Introspection of tokens, with at most one request per token at a time.
 #[derive(Debug)]
 pub(super) struct Introspection {
     asking: Arc<Asking>,
-    /// By hash, so that no token stays in memory.
+    /// Requests under way, keyed by hash so that no token stays in memory.
     pending: SingleFlight<[u8; 32], Option<Known>>,
 }
 
@@ -60,7 +60,7 @@ struct Asking {
     http: Http,
     endpoint: config::Introspection,
     expected: Expected,
-    /// By hash, too.
+    /// Cached results, also keyed by hash.
     known: Cache<[u8; 32], Known>,
     requests: Semaphore,
     breaker: Breaker,
@@ -95,8 +95,9 @@ impl Introspection {
         }
     }
 
-    /// The claims of a token that the issuer vouches for. It is asked once by all who bring the token, and
-    /// nobody waits for it longer than [`MAX_WAIT`]; what it says later serves those who come later.
+    /// Returns the claims of a token that the issuer confirms. Concurrent callers with one token
+    /// share one request. No caller waits longer than [`MAX_WAIT`]; a later response is cached for
+    /// subsequent callers.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<Claims>, OAuthError> {
         let hash = <[u8; 32]>::from(Sha256::digest(token));
         if let Some(known) = self.asking.known.get(&hash)
@@ -123,9 +124,9 @@ impl Introspection {
 }
 
 impl Asking {
-    /// Asks about a token and keeps the answer; none if there is none.
+    /// Introspects a token and caches the result. Returns `None` if there is no usable response.
     async fn learn(&self, hash: [u8; 32], token: &str) -> Option<Known> {
-        // Whoever queues for long says nothing about the issuer.
+        // Waiting for a permit says nothing about the issuer, so it does not count as a failure.
         let _permit = timeout(MAX_WAIT, self.requests.acquire())
             .await
             .ok()?

@@ -1,8 +1,8 @@
-//! The issuer's keys: fetched when first needed, kept for a while, fetched again when they rotate.
+//! Caches the issuer's signing keys: fetched on first use, refreshed by age and on rotation.
 //!
-//! There is one fetch at a time, in a task of its own, and nobody waits for it longer than [`MAX_WAIT`]. Keys
-//! that are known serve meanwhile. After a failure nothing is fetched for a while, counted from the end of the
-//! fetch, and nobody waits.
+//! Only one fetch runs at a time, in a task of its own, and no caller waits for it longer than
+//! [`MAX_WAIT`]. Meanwhile the known keys stay in use. After a failed fetch the next one is
+//! delayed, counted from the end of the failed one, and no caller waits.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,25 +24,25 @@ use super::{
     remote::{Fault, Http, MAX_WAIT, in_time, json},
 };
 
-/// How old keys may be before they are fetched anew while they serve.
+/// Age from which keys are refreshed in the background.
 const RENEWAL_AGE: Duration = Duration::from_secs(12 * 60);
 
-/// How old keys may be before callers wait for newer ones.
+/// Age from which callers wait for newer keys.
 const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 
-/// How old keys may be where the issuer cannot be reached.
+/// Maximum age of keys while the issuer cannot be reached.
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The pause between two fetches: nobody can make this server bother the issuer with made-up key ids.
+/// Minimum interval between two fetches, so that made-up key ids cannot cause load on the issuer.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause after the first failure while there are no keys at all, and so no caller is served. It doubles
-/// with each further failure, up to [`PAUSE`].
+/// Retry interval after the first failure without any keys, when no caller can be served. The
+/// interval doubles with each further failure, up to [`PAUSE`].
 const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 
 const MOST_BYTES: usize = 1 << 20;
 
-/// The keys of one issuer; cheap to clone.
+/// Cached keys of one issuer. Clones are cheap and share the cache.
 #[derive(Clone, Debug)]
 pub(super) struct Jwks(Arc<Inner>);
 
@@ -62,14 +62,14 @@ struct Held {
     since: Instant,
 }
 
-/// The fetches so far.
+/// State of past and current fetches.
 #[derive(Debug, Default)]
 struct Fetches {
-    /// Closes when the fetch under way ends.
+    /// Channel that closes when the current fetch ends.
     current: Option<watch::Receiver<()>>,
-    /// When the last one ended.
+    /// End of the last fetch.
     ended: Option<Instant>,
-    /// How many of the last ones failed in a row.
+    /// Number of consecutive failed fetches.
     failures: u32,
 }
 
@@ -91,7 +91,7 @@ impl Jwks {
         }))
     }
 
-    /// Whether the other one has the same keys for the same use.
+    /// Returns true if `other` gets the same keys for the same rules.
     pub(super) fn is_same_source(&self, other: &Self) -> bool {
         let (ours, others) = (&self.0, &other.0);
         let url = |inner: &Inner| inner.jwks_url.as_ref().map(|address| address.url().clone());
@@ -100,7 +100,7 @@ impl Jwks {
             && ours.rules == others.rules
     }
 
-    /// The claims of a token that the issuer has signed.
+    /// Returns the claims of a token that the issuer has signed.
     pub(super) async fn verify(&self, token: &str) -> Result<Claims, OAuthError> {
         let head = head(token)?;
         let held = self.held().await?;
@@ -117,7 +117,7 @@ impl Jwks {
                     .filter(|newer| newer.since > held.since)
                 {
                     Some(newer) => Ok(newer.keys.verify(token, &head, &self.0.rules)?),
-                    // Newer keys may well know it.
+                    // Newer keys may include the missing one, so the token is not rejected yet.
                     None if !is_over || self.is_failing() => Err(OAuthError::Unavailable),
                     None => Err(Reason::UnknownKey.into()),
                 }
@@ -126,7 +126,7 @@ impl Jwks {
         }
     }
 
-    /// Keys that may be used now.
+    /// Returns keys that are fresh enough to use.
     async fn held(&self) -> Result<Arc<Held>, OAuthError> {
         let held = self.0.held.load_full();
         let age = held.as_ref().map(|held| held.since.elapsed());
@@ -137,7 +137,8 @@ impl Jwks {
         }
         let is_failing = self.is_failing();
         let fetch = self.refresh(held.as_ref().map(|held| held.since));
-        // Where the issuer worked, its newest word counts. Where it did not, nobody waits for another failure.
+        // While the issuer responds, callers wait for its newest keys. While it fails, no caller
+        // waits for another failure.
         let waits = match age {
             Some(age) if age < MAX_AGE => false,
             Some(age) if age < MAX_STALE => !is_failing,
@@ -154,11 +155,11 @@ impl Jwks {
         held.ok_or(OAuthError::Unavailable)
     }
 
-    /// The fetch of keys newer than these: the one under way, or one that begins; none if newer ones are there,
-    /// or it is too soon.
+    /// Returns the fetch of keys newer than `than`: the current one, or a new one. Returns `None`
+    /// if newer keys are present or the minimum interval has not passed.
     fn refresh(&self, than: Option<Instant>) -> Option<watch::Receiver<()>> {
         let mut fetches = self.0.fetches();
-        // A channel that was closed all the same is that of a fetch that broke off.
+        // A closed channel that is still present belongs to a fetch that was aborted.
         if let Some(current) = fetches
             .current
             .as_ref()
@@ -174,7 +175,7 @@ impl Jwks {
         let (ends, fetch) = watch::channel(());
         fetches.current = Some(fetch.clone());
         let inner = self.0.clone();
-        // In a task of its own: a caller that hangs up must not end it for the others.
+        // A task of its own: a caller that disconnects must not end the fetch for others.
         tokio::spawn(async move {
             inner.refresh().await;
             drop(ends);
@@ -182,7 +183,7 @@ impl Jwks {
         Some(fetch)
     }
 
-    /// Whether the last fetch failed.
+    /// Returns true if the last fetch failed.
     fn is_failing(&self) -> bool {
         self.0.fetches().failures > 0
     }
@@ -228,7 +229,7 @@ impl Inner {
 }
 
 impl Fetches {
-    /// How long after the last fetch the next one may begin.
+    /// Returns the minimum interval between the end of the last fetch and the next one.
     fn pause(&self, has_keys: bool) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(8);
         match has_keys {
@@ -238,8 +239,8 @@ impl Fetches {
     }
 }
 
-/// Waits for a fetch, but not for long; whether it is over.
+/// Waits for a fetch for a bounded time. Returns true if the fetch has ended.
 async fn wait(mut fetch: watch::Receiver<()>) -> bool {
-    // Nothing is ever sent: it closes.
+    // No value is ever sent: the channel only closes.
     timeout(MAX_WAIT, fetch.changed()).await.is_ok()
 }

@@ -1,4 +1,4 @@
-//! Signed tokens: which key of the issuer's a token is checked with, and the check (RFC 7519, RFC 9068).
+//! Verifies signed tokens with the issuer's keys (RFC 7519, RFC 9068).
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation, decode, decode_header, errors::ErrorKind,
@@ -12,30 +12,30 @@ use super::{
     remote::Fault,
 };
 
-/// How many keys an issuer may publish: far more than any does.
+/// Maximum number of keys in a JWK set, far above real use.
 const MOST_KEYS: usize = 100;
 
-/// What tokens are accepted by.
+/// Rules for accepting tokens.
 #[derive(Debug, PartialEq)]
 pub(super) struct Rules {
     pub(super) expected: Expected,
     pub(super) algorithms: Vec<Algorithm>,
 }
 
-/// The keys that an issuer signs with.
+/// Keys with which an issuer signs tokens.
 #[derive(Debug)]
 pub(super) struct Keys(Vec<SigningKey>);
 
 #[derive(Debug)]
 struct SigningKey {
     id: Option<String>,
-    /// The only one it is used with, whatever a token says.
+    /// The only algorithm allowed with this key, whatever the token's header says.
     algorithm: Algorithm,
     key: DecodingKey,
     validation: Validation,
 }
 
-/// A key as JSON (RFC 7517), as far as it matters here.
+/// JSON Web Key (RFC 7517), reduced to the members used here.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -51,17 +51,17 @@ struct Jwk {
     y: Option<String>,
 }
 
-/// The head of a token that looks like one of an issuer's.
+/// Header of a token whose form is valid.
 pub(super) struct Head(Header);
 
-/// The head of a token, before anything is fetched for its sake.
+/// Parses and checks the header of a token, before any key is fetched for it.
 pub(super) fn head(token: &str) -> Result<Head, Reason> {
-    // An algorithm that does not exist, `none` for one, makes no head either.
+    // Unknown algorithms, including `none`, are rejected here as well.
     let header = decode_header(token).map_err(|_| Reason::Malformed)?;
     if header.crit.is_some() {
         return Err(Reason::Critical);
     }
-    // Issuers sign other things with the same keys, logout tokens for one.
+    // Issuers sign other tokens with the same keys, such as logout tokens.
     let kinds = ["JWT", "at+jwt", "application/at+jwt"];
     let is_kind = |typ: &String| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(typ));
     if !header.typ.as_ref().is_none_or(is_kind) {
@@ -71,7 +71,7 @@ pub(super) fn head(token: &str) -> Result<Head, Reason> {
 }
 
 impl Keys {
-    /// The keys of a JWK set that sign and that the rules allow; others are passed over.
+    /// Parses the signing keys of a JWK set that the rules allow. Other keys are skipped.
     pub(super) fn parse(set: &Value, rules: &Rules) -> Result<Self, Fault> {
         let keys = set
             .get("keys")
@@ -84,7 +84,7 @@ impl Keys {
             .iter()
             .filter_map(|key| SigningKey::parse(key, rules))
             .collect();
-        // Nobody means to publish none: what was there before is better.
+        // An issuer does not publish an empty set on purpose, so the previous keys stay in use.
         if keys.is_empty() {
             Err(Fault::NoKeys)
         } else {
@@ -92,10 +92,10 @@ impl Keys {
         }
     }
 
-    /// The claims of a token, if one of the keys has signed it and they are as expected.
+    /// Verifies a token and returns its claims.
     ///
     /// # Errors
-    /// Says why not; [`Reason::UnknownKey`] if newer keys may help.
+    /// Returns the reason of the rejection; [`Reason::UnknownKey`] if newer keys may help.
     pub(super) fn verify(
         &self,
         token: &str,
@@ -118,17 +118,17 @@ impl Keys {
                 Reason::UnknownKey
             });
         }
-        // Where several keys could have signed, a token has to say which.
+        // A token must name its key if several keys fit.
         if header.kid.is_none() && fitting.len() > 1 {
             return Err(Reason::UnknownKey);
         }
-        // Keys may share an id: whichever has signed counts.
+        // Keys may share an id, so each of them is tried.
         let mut failed = Reason::UnknownKey;
         for key in fitting {
             match decode::<Map<String, Value>>(token, &key.key, &key.validation) {
                 Ok(decoded) => return Claims::new(decoded.claims, &rules.expected),
                 Err(error) => match reason(error.kind()) {
-                    // A key without an id may have been replaced.
+                    // A key without an id may have been replaced by a newer one.
                     Reason::Signature if header.kid.is_none() => {}
                     Reason::Signature => failed = Reason::Signature,
                     other => return Err(other),
@@ -154,7 +154,7 @@ impl SigningKey {
         validation.leeway = rules.expected.leeway;
         validation.validate_nbf = true;
         validation.set_issuer(&[&rules.expected.issuer]);
-        // Our own check of it knows the endpoint.
+        // The audience is checked later, against the endpoint of the request.
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         Some(Self {
@@ -167,7 +167,7 @@ impl SigningKey {
 }
 
 impl Jwk {
-    /// The one that the key says; the usual one of its kind if it says none.
+    /// Returns the algorithm that the key names, or the default one of its type.
     fn algorithm(&self) -> Option<Algorithm> {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
         let possible: &[Algorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
@@ -191,7 +191,7 @@ impl Jwk {
             "RSA" => DecodingKey::from_rsa_components(self.n.as_deref()?, self.e.as_deref()?),
             "EC" => {
                 let (x, y) = (self.x.as_deref()?, self.y.as_deref()?);
-                // The halves are put together unseen.
+                // The two coordinates are concatenated without a check of their lengths.
                 if x.len() != y.len() {
                     return None;
                 }

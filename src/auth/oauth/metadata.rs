@@ -1,5 +1,4 @@
-//! What clients are told about getting a token: the metadata document (RFC 9728) and the challenges
-//! that lead to it (RFC 6750).
+//! Protected resource metadata (RFC 9728), and the challenges that refer to it (RFC 6750).
 
 use std::borrow::Cow;
 
@@ -15,30 +14,30 @@ use super::{address::Identifier, config::is_scope};
 
 const NAME: &str = "oauth-protected-resource";
 
-/// Why a request is challenged.
+/// Reason for a challenge.
 #[derive(Debug)]
 pub enum Challenge<'a> {
-    /// It had no token.
+    /// The request has no token.
     NoToken,
-    /// Its token was not accepted.
+    /// The token was rejected.
     InvalidToken,
-    /// Its token permits less than it takes.
+    /// The token lacks a scope.
     InsufficientScope {
-        /// What it permits.
+        /// Scopes of the token.
         has: &'a Scopes,
-        /// What it takes.
+        /// Scopes either of which the operation requires.
         needed: &'a Needed,
     },
 }
 
-/// Where this server has its whole endpoint; others are below it.
+/// Path of the endpoint with all tools. Paths of restricted endpoints begin with it.
 pub(super) const ENDPOINT: &str = "/mcp";
 
-/// The document of each endpoint, and where it is.
+/// Metadata documents of all endpoints, and their URLs.
 #[derive(Debug)]
 pub(super) struct Metadata {
     resource: Identifier,
-    /// What stands before the paths of this server.
+    /// Prefix of all paths of this server.
     prefix: String,
     issuer: String,
     scopes_supported: Vec<String>,
@@ -59,7 +58,7 @@ impl Metadata {
         }
     }
 
-    /// The same with this before the paths of the server.
+    /// Sets the prefix of all paths of the server.
     pub(super) fn with_prefix(self, prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
@@ -67,12 +66,13 @@ impl Metadata {
         }
     }
 
-    /// The whole endpoint, as tokens name it.
+    /// Returns the resource identifier of the endpoint with all tools.
     pub(super) fn resource(&self) -> &str {
         self.resource.as_str()
     }
 
-    /// The endpoint at a path of this server, as tokens name it; the whole one where there is none.
+    /// Returns the resource identifier of the endpoint at `path`; that of the endpoint with all
+    /// tools if there is no other.
     pub(super) fn resource_at(&self, path: &str) -> Cow<'_, str> {
         match path.strip_prefix(ENDPOINT).and_then(below) {
             None | Some("") => self.resource().into(),
@@ -80,8 +80,8 @@ impl Metadata {
         }
     }
 
-    /// The document, if it is what stands at this path: that of an endpoint stands behind the path that
-    /// clients call it by, which a proxy may have lengthened, or behind our own.
+    /// Returns the metadata document at `path`. Its path ends with the path of an endpoint: either
+    /// the public one, which a proxy may have prefixed, or the local one.
     pub(super) fn at(&self, path: &str) -> Option<Bytes> {
         let rest = path.strip_prefix("/.well-known/")?.strip_prefix(NAME)?;
         if rest.is_empty() || rest == "/" {
@@ -90,7 +90,7 @@ impl Metadata {
         let prefixed = format!("{}{ENDPOINT}", self.prefix);
         let mut bases = [self.whole_path(), &prefixed, ENDPOINT].into_iter();
         let below = bases.find_map(|base| below(rest.strip_prefix(base)?))?;
-        // Whoever ends the path with a slash has one in the name of the endpoint as well.
+        // A trailing slash in the path is also part of the resource identifier.
         let slash = if rest.ends_with('/') { "/" } else { "" };
         Some(match (below, slash) {
             ("", "") => self.document(self.resource()),
@@ -110,7 +110,7 @@ impl Metadata {
         document.to_string().into()
     }
 
-    /// The address that the addresses of the other endpoints begin with.
+    /// Returns the public URL that the URLs of all other endpoints begin with.
     fn whole(&self) -> String {
         let resource = self.resource().trim_end_matches('/');
         match self.resource.path() {
@@ -119,7 +119,7 @@ impl Metadata {
         }
     }
 
-    /// Its path.
+    /// Returns the path of the public URL.
     fn whole_path(&self) -> &str {
         match self.resource.path() {
             "" => ENDPOINT,
@@ -127,7 +127,7 @@ impl Metadata {
         }
     }
 
-    /// Where the document of the endpoint at a path of this server is.
+    /// Returns the URL of the metadata document for the endpoint at `path`.
     fn url(&self, path: &str) -> String {
         let below = path
             .strip_prefix(ENDPOINT)
@@ -140,7 +140,7 @@ impl Metadata {
             };
             return self.resource.well_known_at(NAME, &format!("{base}{below}"));
         }
-        // A proxy that passes on what begins with the prefix passes this on.
+        // A proxy that forwards all paths with the prefix forwards this path as well.
         let origin = self.resource.origin();
         format!(
             "{origin}{}/.well-known/{NAME}{ENDPOINT}{below}",
@@ -148,7 +148,7 @@ impl Metadata {
         )
     }
 
-    /// The value of `WWW-Authenticate` for a request to the endpoint at this path.
+    /// Returns the value of `WWW-Authenticate` for a request to the endpoint at `path`.
     pub(super) fn challenge(&self, challenge: &Challenge<'_>, path: &str) -> HeaderValue {
         let mut text = format!("Bearer resource_metadata={}", quoted(&self.url(path)));
         match challenge {
@@ -160,7 +160,7 @@ impl Metadata {
                          revoked, malformed or not meant for this server\"";
             }
             Challenge::InsufficientScope { has, needed } => {
-                // What it has comes along, because a new token replaces the old one.
+                // The existing scopes are included, because a new token replaces the old one.
                 let mut scopes: Vec<_> = has.iter().map(ToString::to_string).collect();
                 scopes.push(self.asked_for(needed));
                 scopes.retain(|scope| is_scope(scope));
@@ -169,11 +169,11 @@ impl Metadata {
                 text += &format!(", scope={}", quoted(&scopes.join(" ")));
             }
         }
-        // Nothing is left that a header cannot hold.
+        // All characters that a header cannot hold have been removed.
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 
-    /// Of two scopes that would do, the one that permits less, if the issuer knows it.
+    /// Returns the narrower of two sufficient scopes if the issuer supports it, else the wider one.
     fn asked_for(&self, needed: &Needed) -> String {
         let narrow = needed.narrow.to_string();
         match self.scopes_supported.contains(&narrow) {
@@ -183,8 +183,8 @@ impl Metadata {
     }
 }
 
-/// What stands behind the path of the whole endpoint in that of one of this server, without a slash at its
-/// end; none where there is no such endpoint.
+/// Returns the part of an endpoint's path after `/mcp`, without a trailing slash. Returns `None` if
+/// there is no such endpoint.
 fn below(rest: &str) -> Option<&str> {
     let below = rest.strip_suffix('/').unwrap_or(rest);
     let narrowed = below.strip_suffix("/readonly").unwrap_or(below);
@@ -198,7 +198,7 @@ fn below(rest: &str) -> Option<&str> {
     is_endpoint.then_some(below)
 }
 
-/// A quoted string (RFC 9110 §5.6.4); characters that it cannot hold are left out.
+/// Formats a quoted string (RFC 9110 §5.6.4). Characters that it cannot hold are removed.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars().filter(|letter| matches!(letter, ' '..='~')) {

@@ -1,8 +1,9 @@
-//! An OAuth 2.1 resource server: tokens of one authorization server, checked here, kept here.
+//! An OAuth 2.1 resource server. It checks access tokens of one authorization server and never passes
+//! them on.
 //!
 //! ```text
-//! token ─▶ jwks, jwt   by signature ─┐
-//!          introspect  by asking   ──┴▶ claims ─▶ tenant ─▶ Principal
+//! token ─▶ jwks, jwt      by signature     ─┐
+//!          introspection  by introspection ─┴▶ claims ─▶ tenant ─▶ Principal
 //! ```
 
 mod address;
@@ -45,84 +46,85 @@ pub(crate) use introspect::{MAX_PENDING, MOST_KEPT};
 pub use metadata::Challenge;
 pub use remote::Http;
 
-/// Bound on a token, in bytes. Larger ones do not fit into common header limits anyway.
+/// Maximum length of a token in bytes. Longer ones exceed common header limits anyway.
 const LONGEST_TOKEN: usize = 16 << 10;
 
-/// Why a token opens nothing. Holds nothing of what the token says.
+/// Rejection of a token. Its text contains nothing from the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OAuthError {
-    /// 401: another token may do.
+    /// 401: the token is invalid, and another one may be accepted.
     #[error("the access token was not accepted")]
     Invalid(#[from] Reason),
-    /// 403: the token is good, but nobody is meant by it.
+    /// 403: the token is valid, but no tenant matches its bearer.
     #[error(
         "the access token is good, but no key of this server is meant for its bearer. The operator of \
          the server decides which key acts for whom"
     )]
     NoTenant,
-    /// 503: the authorization server is of no help at the moment.
+    /// 503: the authorization server cannot be reached at the moment.
     #[error("access tokens cannot be checked at the moment. Try again in a few seconds")]
     Unavailable,
 }
 
-/// Why a token was not accepted: for logs and tests, callers are told the same whatever it is.
+/// Reason why a token was rejected, for logs and tests. Callers get the same message for all
+/// reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Longer than 16 KiB.
+    /// The token is longer than 16 KiB.
     #[error("it is too long")]
     TooLong,
-    /// Not what tokens look like.
+    /// The token is not well-formed.
     #[error("it is malformed")]
     Malformed,
-    /// It says that it is something other than an access token.
+    /// The token's `typ` is not that of an access token.
     #[error("it is no access token")]
     Kind,
-    /// It demands extensions to be understood.
+    /// The token has critical header extensions.
     #[error("it has critical extensions")]
     Critical,
-    /// Its algorithm is not that of its key, or not allowed.
+    /// The token's algorithm differs from that of its key, or is not allowed.
     #[error("its algorithm is not that of the key, or not allowed")]
     Algorithm,
-    /// The issuer publishes no key for it.
+    /// The issuer publishes no key for the token.
     #[error("the issuer publishes no such key")]
     UnknownKey,
-    /// The key has not signed this.
+    /// The signature does not match the key.
     #[error("its signature does not match")]
     Signature,
-    /// A claim that is required is missing, or of the wrong type.
+    /// A required claim is missing or has the wrong type.
     #[error("it lacks a required claim")]
     Incomplete,
-    /// It was issued by somebody else.
+    /// The token is from another issuer.
     #[error("it is of another issuer")]
     Issuer,
-    /// It was issued for somebody else.
+    /// The token is issued for another audience.
     #[error("it is meant for another server")]
     Audience,
-    /// It was issued to nobody.
+    /// The token names no subject.
     #[error("it names no subject")]
     Subject,
-    /// Its time is over.
+    /// The token has expired.
     #[error("it has expired")]
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet.
     #[error("it is not valid yet")]
     NotYet,
-    /// The issuer says so.
+    /// The issuer reports that the token is not active.
     #[error("the issuer says that it is not active")]
     Inactive,
 }
 
-/// The resource server.
+/// An OAuth resource server.
 #[derive(Debug)]
 pub struct OAuth {
     verifier: Verifier,
     tenants: Vec<Tenant>,
     metadata: Metadata,
-    /// What tokens may be meant for beside the resource.
+    /// Audiences that are accepted besides the resource.
     audiences: Vec<String>,
-    /// How far clocks may be apart.
+    /// Maximum clock difference.
     leeway: Duration,
-    /// Tells this from what is made of a later version of its file.
+    /// Number that distinguishes this version of the settings from later ones.
     settings: u64,
 }
 
@@ -132,12 +134,12 @@ enum Verifier {
     Introspection(Box<Introspection>),
 }
 
-/// The keys of an issuer, across changes of the settings.
+/// Keys of an issuer that are retained across changes of the settings.
 #[derive(Debug, Default)]
 pub struct KnownKeys(Mutex<Option<Jwks>>);
 
 impl OAuth {
-    /// A resource server; nothing is fetched before a token comes.
+    /// Creates a resource server. Nothing is fetched before the first token arrives.
     pub fn new(config: Config, http: Http) -> Self {
         signature::install();
         let metadata = Metadata::new(config.resource, &config.issuer, config.scopes_supported);
@@ -174,8 +176,8 @@ impl OAuth {
         }
     }
 
-    /// The same with the keys that are known of the same issuer, if any: a change of other settings must not
-    /// make it depend on the issuer.
+    /// Reuses the retained keys if they are from the same source, else retains the current ones. A
+    /// change of other settings must not cause a new fetch from the issuer.
     #[must_use]
     pub fn with_known_keys(mut self, known: &KnownKeys) -> Self {
         let mut known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +190,7 @@ impl OAuth {
         self
     }
 
-    /// The same, where all paths of the server stand behind another one.
+    /// Sets the prefix that precedes all paths of the server.
     pub fn with_path_prefix(self, prefix: &str) -> Self {
         Self {
             metadata: self.metadata.with_prefix(prefix),
@@ -196,23 +198,24 @@ impl OAuth {
         }
     }
 
-    /// Who bears this token.
+    /// Verifies a token for the endpoint with all tools and returns its bearer.
     ///
     /// # Errors
-    /// See [`OAuthError`].
+    /// Returns an [`OAuthError`] if the token is rejected or cannot be checked.
     pub async fn verify(&self, token: &str) -> Result<Principal, OAuthError> {
         self.verify_at(token, ENDPOINT).await
     }
 
-    /// Who bears this token, which may be meant for the endpoint at this path alone.
+    /// Verifies a token for the endpoint at `path` and returns its bearer. The token may be issued
+    /// for that endpoint alone.
     ///
     /// # Errors
-    /// See [`OAuthError`].
+    /// Returns an [`OAuthError`] if the token is rejected or cannot be checked.
     pub async fn verify_at(&self, token: &str, path: &str) -> Result<Principal, OAuthError> {
         let outcome = async {
             let claims = self.claims(token).await?;
             let endpoint = self.metadata.resource_at(path);
-            // Clients name it as they call it.
+            // Clients name the resource by the URL they call, including a trailing slash.
             let called = path.ends_with('/').then(|| format!("{endpoint}/"));
             let ours = [self.metadata.resource(), &*endpoint]
                 .into_iter()
@@ -236,34 +239,34 @@ impl OAuth {
         outcome
     }
 
-    /// The metadata document, if it is what stands at this path: see RFC 9728 §3.
+    /// Returns the metadata document if `path` addresses it (RFC 9728 §3).
     pub fn metadata(&self, path: &str) -> Option<Bytes> {
         self.metadata.at(path)
     }
 
-    /// What `WWW-Authenticate` says to a request that is turned away.
+    /// Returns the value of `WWW-Authenticate` for a rejected request.
     pub fn challenge(&self, challenge: &Challenge<'_>) -> HeaderValue {
         self.challenge_at(challenge, ENDPOINT)
     }
 
-    /// The same to a request to the endpoint at this path.
+    /// Returns the value of `WWW-Authenticate` for a rejected request to the endpoint at `path`.
     pub fn challenge_at(&self, challenge: &Challenge<'_>, path: &str) -> HeaderValue {
         self.metadata.challenge(challenge, path)
     }
 
-    /// Tells these settings apart from others.
+    /// Returns the number that identifies this version of the settings.
     pub(super) const fn settings(&self) -> u64 {
         self.settings
     }
 
-    /// When a token with these claims ends, as far as is known.
+    /// Returns the time at which a grant by these claims ends, if known.
     fn until(&self, claims: &Claims) -> Option<SystemTime> {
         let expiry = claims
             .expiry()
             .and_then(|expiry| expiry.checked_add(self.leeway));
         match &self.verifier {
             Verifier::Jwt(_) => expiry,
-            // It may have been revoked any time.
+            // The token may be revoked at any time.
             Verifier::Introspection(_) => {
                 let asked = SystemTime::now() + MAX_INTROSPECTED;
                 Some(expiry.map_or(asked, |expiry| expiry.min(asked)))
@@ -275,7 +278,7 @@ impl OAuth {
         if token.len() > LONGEST_TOKEN {
             return Err(Reason::TooLong.into());
         }
-        // The letters of RFC 6750 §2.1.
+        // Characters of a bearer token (RFC 6750 §2.1).
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
         if token.is_empty() || !token.bytes().all(fits) {
             return Err(Reason::Malformed.into());

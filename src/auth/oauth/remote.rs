@@ -1,4 +1,4 @@
-//! Asking the authorization server: bounded in time and size, and never sent elsewhere.
+//! HTTP client for the authorization server, with bounds on time and size and without redirects.
 
 use std::time::Duration;
 
@@ -12,13 +12,15 @@ use portkey_readiness::{ComponentName, ComponentState, DegradedReason, Readiness
 
 use crate::http_client::network_error;
 
-/// Bound on asking the authorization server, for metadata and keys together.
+/// Time limit of one exchange with the authorization server, for metadata and keys together.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Bound on what a caller waits for an answer, which may still come for the next one.
+/// Maximum time a caller waits for a response. The response may still arrive and serve the next
+/// caller.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Why the authorization server was of no help. Told to the operator, not to callers.
+/// Failure of a request to the authorization server. Logged for the operator and never sent to
+/// callers.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("it could not be reached: {0}")]
@@ -40,7 +42,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Whether there was no answer at all.
+    /// Returns true if there was no response at all.
     pub(super) const fn is_silence(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Slow)
     }
@@ -63,7 +65,7 @@ impl From<reqwest::Error> for Fault {
     }
 }
 
-/// A client for authorization servers; cheap to clone.
+/// HTTP client for authorization servers. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: Client,
@@ -71,13 +73,13 @@ pub struct Http {
 }
 
 impl Http {
-    /// A client, from what the process's HTTP clients have in common: authorities, proxies, whose
-    /// cryptography.
+    /// Creates a client from the shared builder, which sets certificate authorities, proxies and
+    /// the TLS provider.
     ///
     /// # Errors
-    /// It cannot be built.
+    /// Returns an error if the client cannot be built.
     pub fn new(builder: ClientBuilder) -> reqwest::Result<Self> {
-        // A redirect would have somebody else vouch for tokens.
+        // A redirect would let another server confirm tokens.
         let builder = builder.redirect(Policy::none()).referer(false);
         let client = builder.connect_timeout(TIME_LIMIT).build()?;
         Ok(Self {
@@ -86,14 +88,14 @@ impl Http {
         })
     }
 
-    /// The same client, which reports the state of the authorization server.
+    /// Reports the state of the authorization server to `readiness`.
     #[must_use]
     pub fn with_readiness(self, readiness: Readiness) -> Self {
         readiness.register(ComponentName::OauthIssuer);
         Self { readiness, ..self }
     }
 
-    /// Reports what asking came to.
+    /// Reports the result of a request as the component's state.
     pub(super) fn report(&self, fault: Option<&Fault>) {
         let state = match fault {
             Some(fault) => ComponentState::degraded(fault.reason()),
@@ -110,7 +112,8 @@ impl Http {
         self.client.post(address.url().clone())
     }
 
-    /// Where the issuer's keys are, by its own metadata (RFC 8414, else OpenID Connect Discovery).
+    /// Returns the URL of the issuer's keys from its own metadata (RFC 8414, else OpenID Connect
+    /// Discovery).
     pub(super) async fn discover(
         &self,
         issuer: &Identifier,
@@ -122,7 +125,7 @@ impl Http {
             issuer.as_str().trim_end_matches('/')
         );
         let metadata = match json(self.client.get(oauth), most_bytes).await {
-            // Whoever knows only the other form says so in many ways.
+            // Servers that support only the other form report it in different ways.
             Err(Fault::Status(_) | Fault::NotJson) => {
                 json(self.client.get(openid), most_bytes).await?
             }
@@ -136,7 +139,7 @@ impl Http {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let keys = Address::try_from(keys.to_owned()).map_err(|_| Fault::NoJwksUri)?;
-        // An issuer elsewhere has no business with this machine's loopback.
+        // A remote issuer must not refer to this machine's loopback.
         if keys.is_plain() && !issuer.address().is_plain() {
             return Err(Fault::NoJwksUri);
         }
@@ -144,12 +147,12 @@ impl Http {
     }
 }
 
-/// Bounds a conversation.
+/// Limits the time of an exchange with the authorization server.
 pub(super) async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     timeout(TIME_LIMIT, asked).await.unwrap_or(Err(Fault::Slow))
 }
 
-/// The JSON that a request is answered with.
+/// Sends a request and parses the JSON of its response.
 pub(super) async fn json(request: RequestBuilder, most_bytes: usize) -> Result<Value, Fault> {
     let mut response = request
         .header(http::header::ACCEPT, "application/json")

@@ -1,4 +1,5 @@
-//! Signatures checked by `ring`, which TLS brings anyway, for `jsonwebtoken`, which has none of its own.
+//! Verifies signatures with `ring` for `jsonwebtoken`, which has no cryptography of its own. TLS
+//! depends on `ring` anyway.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind,
@@ -13,13 +14,14 @@ use ring::signature::{
     UnparsedPublicKey, VerificationAlgorithm,
 };
 
-/// Settles whose cryptography `jsonwebtoken` uses in this process: without one it would panic.
+/// Installs the cryptography provider of `jsonwebtoken` for this process. Without one it would
+/// panic.
 pub(super) fn install() {
-    // Refused when it has been settled already, which is as well.
+    // The call fails if a provider is installed already, which is harmless.
     _ = RING.install_default();
 }
 
-/// It checks what others signed and does nothing else.
+/// Provider that verifies signatures and supports nothing else.
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(unsupported()),
     verifier_factory,

@@ -1,4 +1,4 @@
-//! Which of the operator's keys act for whom.
+//! Maps token claims to the upstream keys of the operator.
 
 use std::sync::Arc;
 
@@ -8,36 +8,36 @@ use crate::auth::principal::{Credentials, Grant, Method, Principal, Scopes, Tool
 
 use super::claims::Claims;
 
-/// One line of the mapping from identities to keys.
+/// One entry of the mapping from identities to keys.
 #[derive(Debug)]
 pub(super) struct Tenant {
-    /// Where in a token to look, with dots into objects.
+    /// Path of the claim, with dots for nested objects.
     pub(super) claim: String,
-    /// What has to stand there, or be among what stands there.
+    /// Required value of the claim, or of an element if the claim is a list.
     pub(super) value: String,
-    /// How callers of it are called.
+    /// Name prefix for callers of this tenant.
     pub(super) name: Option<String>,
     pub(super) credentials: Credentials,
-    /// What its callers see.
+    /// Toolsets that its callers see.
     pub(super) toolsets: Toolsets,
-    /// What its callers may have at most, whatever their token says.
+    /// Maximum scopes of its callers, whatever their tokens contain.
     pub(super) scopes: Scopes,
-    /// What they are under, beside the server's policy.
+    /// Policy that applies besides the server's.
     pub(super) policy: Option<Arc<Policy>>,
 }
 
 impl Tenant {
-    /// Whether the bearer of these claims belongs to it.
+    /// Returns true if these claims belong to the tenant.
     pub(super) fn has(&self, claims: &Claims) -> bool {
         claims.say(&self.claim, &self.value)
     }
 
-    /// The caller with these claims, whom this lets in.
+    /// Builds the caller with these claims.
     pub(super) fn principal(&self, claims: &Claims, grant: Grant) -> Principal {
         let name = self.name.as_deref().unwrap_or("oauth");
         Principal {
-            // One tenant may have many callers: each has its own limits and sessions. Logs get a
-            // fingerprint, because subjects are often addresses of people.
+            // One tenant may have many callers, each with its own limits and sessions. Logs get a
+            // fingerprint, because subjects are often e-mail addresses.
             name: format!("{name}/{}", claims.fingerprint()).into(),
             method: Method::OAuth,
             scopes: claims.scopes().and(&self.scopes),

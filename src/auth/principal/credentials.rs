@@ -1,4 +1,4 @@
-//! The upstream keys that act for a caller: shown by where they come from, never by what they are.
+//! Upstream keys that act for a caller. They are displayed by their source, never by their value.
 
 use std::{fmt, path::PathBuf};
 
@@ -10,18 +10,18 @@ use sha2::{Digest, Sha256};
 
 use crate::security::secrets::{self, Guarded, read_guarded};
 
-/// Where a key comes from.
+/// Source of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// A variable of the server's environment.
+    /// A variable in the server's environment.
     Env(String),
-    /// A file of the operator's.
+    /// A file of the operator.
     File(PathBuf),
-    /// An option of the command line.
+    /// A command-line option.
     Option,
     /// The request itself.
     Request,
-    /// The embedded sandbox, which takes any.
+    /// The embedded sandbox, which accepts any key.
     Sandbox,
 }
 
@@ -37,13 +37,13 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// Why a text is no key, or a source gives none.
+/// Reason why a text is not a key, or a source contains none.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Nothing but blanks.
+    /// The text is blank.
     #[error("the API key is empty ({0})")]
     Empty(KeySource),
-    /// A form that shows that something is wrong with how it was set.
+    /// The text is malformed in a way that shows a wrong configuration.
     #[error("the API key in {0} {1}")]
     Misshapen(KeySource, Shape),
     /// The variable is not set.
@@ -54,7 +54,7 @@ pub enum KeyError {
     Unread {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Reason of the failure.
         source: std::io::Error,
     },
     /// The reference is neither a variable nor a file.
@@ -62,26 +62,26 @@ pub enum KeyError {
     NoReference,
 }
 
-/// The form of a text that was set in the place of a key, and is none.
+/// Defect of a text that was configured as a key but cannot be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// A byte order mark comes before it.
+    /// The text begins with a byte order mark.
     Marked,
-    /// It is in quotes.
+    /// The text is in quotes.
     Quoted,
-    /// Nobody put a key in the place of this.
+    /// The text is a placeholder that was not replaced.
     Placeholder,
-    /// It says where the key is.
+    /// The text is a reference to a key.
     Reference,
-    /// It begins with the scheme of a header.
+    /// The text begins with an authentication scheme.
     Scheme,
-    /// It begins with the name of a variable.
+    /// The text begins with the name of a variable.
     Assignment,
-    /// It is several words, or lines.
+    /// The text contains blanks or line breaks.
     Spaced,
-    /// It is shown in part only.
+    /// The text is masked.
     Masked,
-    /// It has something in it that no header can hold.
+    /// The text contains characters that a header cannot hold.
     Foreign,
 }
 
@@ -110,7 +110,7 @@ impl fmt::Display for Shape {
 }
 
 impl Shape {
-    /// The form of a text without blanks around it; none if it may be a key.
+    /// Returns the defect of a trimmed text, or `None` if it may be a key.
     pub fn of(text: &str) -> Option<Self> {
         let begins = |with: &str| {
             text.get(..with.len())
@@ -152,7 +152,7 @@ impl Shape {
             Some(Self::Scheme)
         } else if text.split_once('=').is_some_and(|(name, key)| {
             let name = name.strip_prefix("export ").unwrap_or(name);
-            // Keys in Base64 may end with the sign.
+            // Base64 keys may end with `=`.
             name.contains('_') && is_word(name) && !key.trim_start_matches('=').is_empty()
         }) {
             Some(Self::Assignment)
@@ -168,7 +168,7 @@ impl Shape {
     }
 }
 
-/// A key and where it comes from.
+/// An upstream key and its source.
 #[derive(Clone)]
 pub struct Key {
     source: KeySource,
@@ -176,10 +176,10 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key, without the blanks around it.
+    /// Creates a key from a text, which is trimmed.
     ///
     /// # Errors
-    /// It is empty, or its form is that of no key.
+    /// Returns an error if the text is empty or malformed.
     pub fn new(source: KeySource, secret: &SecretString) -> Result<Self, KeyError> {
         let text = secret.expose_secret().trim();
         if text.is_empty() {
@@ -191,17 +191,18 @@ impl Key {
         let header = HeaderValue::from_str(text);
         let mut header = header.map_err(|_| KeyError::Misshapen(source.clone(), Shape::Foreign))?;
         header.set_sensitive(true);
-        // What comes and goes with requests is not kept; what anyone may know need not be masked.
+        // Keys from requests are not registered for masking, because the process does not keep
+        // them. The sandbox's key is public and needs no masking.
         if !matches!(source, KeySource::Request | KeySource::Sandbox) {
             secrets::learn(text);
         }
         Ok(Self { source, header })
     }
 
-    /// The key that `env:VARIABLE` or `file:PATH` names, read now.
+    /// Reads the key that `env:VARIABLE` or `file:PATH` names.
     ///
     /// # Errors
-    /// There is none there.
+    /// Returns an error if the reference is invalid, or there is no valid key at its target.
     pub fn named(reference: &str) -> Result<Self, KeyError> {
         if let Some(name) = reference.strip_prefix("env:") {
             let secret = std::env::var(name).map_err(|_| KeyError::Unset(name.to_owned()))?;
@@ -213,10 +214,10 @@ impl Key {
         Self::in_file(path.into())
     }
 
-    /// The key that a file holds, read now.
+    /// Reads the key in a file.
     ///
     /// # Errors
-    /// The file cannot be read or holds none.
+    /// Returns an error if the file cannot be read or contains no valid key.
     pub fn in_file(path: PathBuf) -> Result<Self, KeyError> {
         match read_guarded(&path, Guarded::Secret) {
             Ok(secret) => Self::new(KeySource::File(path), &secret),
@@ -224,19 +225,19 @@ impl Key {
         }
     }
 
-    /// Where it comes from.
+    /// Returns the source of the key.
     pub const fn source(&self) -> &KeySource {
         &self.source
     }
 
-    /// Tells keys apart: the first half of its SHA-256, in hexadecimal.
+    /// Returns the first half of the key's SHA-256 in hexadecimal, which distinguishes keys.
     pub fn fingerprint(&self) -> String {
         let mut digest = hex::encode(Sha256::digest(self.header.as_bytes()));
         digest.truncate(32);
         digest
     }
 
-    /// What stands in the upstream's header.
+    /// Returns the value for the upstream's header.
     pub(crate) const fn header(&self) -> &HeaderValue {
         &self.header
     }
@@ -248,50 +249,51 @@ impl fmt::Debug for Key {
     }
 }
 
-/// There is no key to act with.
+/// Error for a missing upstream key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
-    /// The server has none, and it acts for whoever asks.
+    /// The server has no key and acts for all callers with its own.
     #[error(
         "no {0} API key is configured, so nothing was sent. Two ways out: start the server with {key} \
          set, or with --sandbox to work on the embedded sandbox",
         key = .0.key_settings()
     )]
     Server(Upstream),
-    /// This caller has none.
+    /// The caller has no key on this server.
     #[error(
         "this caller has no {0} API key on this server, so nothing was sent. The operator of the server \
          decides which key acts for whom"
     )]
     Caller(Upstream),
-    /// The request brought none.
+    /// The request has no key.
     #[error("the request has no {0} API key, so nothing was sent. Send it as `{1}`")]
     Request(Upstream, &'static str),
 }
 
-/// A key for each upstream, as far as there is one.
+/// The upstream keys of a caller, each optional.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// The key that goes with requests to Portkey and nowhere else.
+    /// Key for requests to Portkey; never sent elsewhere.
     pub portkey: Option<Key>,
-    /// The key that goes with requests to Enkrypt AI and nowhere else.
+    /// Key for requests to Enkrypt AI; never sent elsewhere.
     pub enkrypt: Option<Key>,
-    /// What is said where one is missing.
+    /// Builds the error for a missing key.
     pub missing: fn(Upstream) -> NoKey,
 }
 
 impl Credentials {
-    /// The keys that came with the request: those the process keeps are known to it.
+    /// Returns the keys that arrived with the request. Keys from other sources are registered for
+    /// masking already.
     pub(crate) fn brought(&self) -> impl Iterator<Item = &str> {
         let keys = [&self.portkey, &self.enkrypt].into_iter().flatten();
         let brought = keys.filter(|key| key.source == KeySource::Request);
         brought.filter_map(|key| key.header.to_str().ok())
     }
 
-    /// The key for an upstream.
+    /// Returns the key for an upstream.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns an error if there is none.
     pub fn key(&self, upstream: Upstream) -> Result<&Key, NoKey> {
         let key = match upstream {
             Upstream::Portkey => &self.portkey,

@@ -1,27 +1,27 @@
-//! What let a caller in: what outlasts a request ends with it.
+//! Grants: the basis on which a caller was authenticated. Streams end with their caller's grant.
 
 use std::time::SystemTime;
 
-/// What a caller was let in by.
+/// Basis on which a caller was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// Nothing that could end.
+    /// A grant that cannot end.
     Standing,
-    /// A key of its own, for as long as the upstream accepts it.
+    /// The caller's own key, valid while the upstream accepts it.
     Key,
-    /// A token of the operator's file, by its hash, for as long as it is there.
+    /// A token of the operator's file, by its hash, valid while the file contains it.
     Token([u8; 32]),
-    /// An access token, until this time at most, and for as long as these settings are in effect.
+    /// An access token, valid until its expiry and while these settings are in effect.
     OAuth {
-        /// When it ends.
+        /// Expiry of the token, if known.
         until: Option<SystemTime>,
-        /// Tells the settings apart from later ones.
+        /// Number that distinguishes these settings from later ones.
         settings: u64,
     },
 }
 
 impl Grant {
-    /// Whether it can end.
+    /// Returns true if the grant can end.
     pub const fn can_end(&self) -> bool {
         !matches!(self, Self::Standing)
     }

@@ -1,4 +1,4 @@
-//! Who makes a call: all that the rooms behind authentication know of it.
+//! The caller of a request, as all layers above authentication see it.
 
 mod credentials;
 mod grant;
@@ -19,16 +19,16 @@ pub use proof::{KeyStatus, MAX_CHECKS, MAX_PROOFS, PROOF_TTL, Proofs, Prover, Pr
 pub use scope::{Access, Scope, Scopes};
 pub use toolsets::{Toolsets, UnknownToolset};
 
-/// How a caller proved who it is.
+/// Method by which a caller authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// It did not have to: it started the process, or reached it over loopback.
+    /// No authentication: the caller started the process or connected over loopback.
     Local,
-    /// With a Portkey key of its own.
+    /// Authentication by the caller's own Portkey key.
     Key,
-    /// With a token of the operator's token file.
+    /// Authentication by a token of the operator's token file.
     Token,
-    /// With an access token of an authorization server.
+    /// Authentication by an access token of an authorization server.
     OAuth,
 }
 
@@ -36,7 +36,7 @@ impl Method {
     /// All methods.
     pub const ALL: [Self; 4] = [Self::Local, Self::Key, Self::Token, Self::OAuth];
 
-    /// The word for it, in logs and metrics.
+    /// Returns the name for logs and metrics.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -47,63 +47,63 @@ impl Method {
     }
 }
 
-/// A caller: who it is, what it may use, and which upstream keys act for it.
+/// A caller: its identity, its permissions, and the upstream keys that act for it.
 ///
-/// The authentication layer makes one for each request; limits, policy, audit and metrics know nothing
-/// else of the caller.
+/// The authentication layer builds one for each request. Limits, policy, audit and metrics know
+/// nothing else about the caller.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// Names the caller in logs and limits, and binds what is handed to it. Holds no secret.
+    /// Name of the caller in logs and limits. Signed state and secrets for the caller are bound to
+    /// it. Contains no secret.
     pub name: Arc<str>,
-    /// How it proved who it is.
+    /// Method by which the caller authenticated.
     pub method: Method,
-    /// What it may do.
+    /// Scopes of the caller.
     pub scopes: Scopes,
-    /// Which domains of tools it sees.
+    /// Toolsets that the caller sees.
     pub toolsets: Toolsets,
-    /// The upstream keys that act for it.
+    /// Upstream keys that act for the caller.
     pub credentials: Credentials,
-    /// The policy that it is under, beside the server's.
+    /// Policy that applies to the caller besides the server's.
     pub policy: Option<Arc<Policy>>,
-    /// What its request leaves of that.
+    /// Tool filter of the caller's request.
     pub narrowing: Option<Arc<AccessModes>>,
-    /// What let it in.
+    /// Basis on which the caller was authenticated.
     pub grant: Grant,
-    /// The network that its request came from, where the caller may be made up: bounds are then those of the
-    /// network.
+    /// Network of the request, set if the caller may be made up. Limits then apply to the network.
     pub network: Option<IpAddr>,
 }
 
-/// Why a caller may not use an operation that exists.
+/// Reason why a caller may not use an existing operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Withheld {
-    /// A mode of the server or the request forbids it.
+    /// The tool filter of the server or the request excludes the tool.
     #[error("`{tool}` is not on offer: {setting}")]
     Mode {
-        /// The tool's name.
+        /// Name of the tool.
         tool: &'static str,
-        /// The setting, and what it does.
+        /// The setting and its effect.
         setting: Setting,
     },
-    /// Its domain is not among the caller's toolsets.
+    /// The tool's domain is not among the caller's toolsets.
     #[error(
         "`{tool}` belongs to the toolset `{domain}`, which is not open to `{caller}`. The operator of \
          this server decides that"
     )]
     Toolset {
-        /// The tool's name.
+        /// Name of the tool.
         tool: &'static str,
-        /// The domain it belongs to.
+        /// Domain of the tool.
         domain: &'static str,
-        /// Who called.
+        /// Name of the caller.
         caller: Arc<str>,
     },
-    /// Nothing can act for the caller there.
+    /// The caller has no key for the tool's upstream.
     #[error("`{tool}` is switched off, because {why}")]
     NoKey {
-        /// The tool's name.
+        /// Name of the tool.
         tool: &'static str,
-        /// What is missing, and the ways out.
+        /// The missing key, and the remedies.
         why: NoKey,
     },
     /// The caller lacks the scope.
@@ -112,21 +112,21 @@ pub enum Withheld {
          came from"
     )]
     Scope {
-        /// The tool's name.
+        /// Name of the tool.
         tool: &'static str,
-        /// Either of the scopes that would do.
+        /// Scopes either of which is sufficient.
         needed: Needed,
-        /// Who called.
+        /// Name of the caller.
         caller: Arc<str>,
     },
 }
 
-/// The two scopes either of which opens an operation.
+/// The two scopes either of which permits an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needed {
-    /// For every domain.
+    /// Scope for all domains.
     pub wide: Scope,
-    /// For the operation's domain alone.
+    /// Scope for the operation's domain only.
     pub narrow: Scope,
 }
 
@@ -137,7 +137,7 @@ impl fmt::Display for Needed {
 }
 
 impl Withheld {
-    /// What forbids it, in a word.
+    /// Returns the name of the reason.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Mode { .. } => "mode",
@@ -149,7 +149,8 @@ impl Withheld {
 }
 
 impl Principal {
-    /// Whoever runs the process, or may reach it unasked: everything is open that has a key.
+    /// Builds the caller for a client without authentication. All tools with an upstream key are
+    /// available.
     pub fn local(credentials: Credentials) -> Self {
         Self {
             name: "local".into(),
@@ -164,7 +165,7 @@ impl Principal {
         }
     }
 
-    /// The same, with only what a request leaves on offer.
+    /// Restricts the caller to the tool filter of a request.
     pub fn narrowed(&self, modes: AccessModes) -> Self {
         Self {
             narrowing: Some(Arc::new(modes)),
@@ -172,11 +173,11 @@ impl Principal {
         }
     }
 
-    /// Whether the operation exists for this caller at all: such are listed.
+    /// Checks that the operation is visible to this caller; visible ones are listed.
     ///
     /// # Errors
-    /// Its request leaves it out, or it belongs to a toolset that is not open, or to an upstream beside
-    /// Portkey without a key.
+    /// Returns an error if the request's filter or the caller's toolsets exclude the operation, or
+    /// if an upstream other than Portkey has no key.
     pub fn sees(&self, domain: &'static str, operation: &Operation) -> Result<(), Withheld> {
         if let Some(modes) = &self.narrowing {
             modes.admit(domain, operation)?;
@@ -189,7 +190,7 @@ impl Principal {
                 caller,
             });
         }
-        // Without a Portkey key its tools are listed all the same: a call then says what is missing.
+        // Tools of Portkey are listed even without a key: a call then reports the missing key.
         let upstream = operation.base().upstream();
         if upstream != Upstream::Portkey
             && let Err(why) = self.credentials.key(upstream)
@@ -202,11 +203,11 @@ impl Principal {
         Ok(())
     }
 
-    /// Whether this caller may use the operation.
+    /// Checks that this caller may use the operation.
     ///
     /// # Errors
-    /// It does not see it, or lacks the scope. What only lacks a scope is listed all the same, so that a
-    /// client can ask for more.
+    /// Returns an error if the operation is not visible, or the caller lacks the scope. Operations
+    /// that only lack a scope are listed, so that a client can request it.
     pub fn may(&self, domain: &'static str, operation: &Operation) -> Result<(), Withheld> {
         self.sees(domain, operation)?;
         let access = Access::of(operation.effects());

@@ -1,5 +1,5 @@
-//! Access modes: what the operator, or a request, leaves on offer. Each narrows, and none can widen what
-//! another forbids.
+//! Tool filters of the operator and of requests. Each filter only restricts, and none can permit a
+//! tool that another excludes.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -8,66 +8,66 @@ use portkey_api::catalog::suggestion;
 use portkey_operation::{Effect, Operation};
 
 use super::{Toolsets, Withheld};
-/// Bound on the names and globs of one choice.
+/// Maximum number of names and globs in one selection.
 const MOST: usize = 64;
 
-/// Bound on a name or a glob, in bytes.
+/// Maximum length of a name or glob, in bytes.
 const LONGEST: usize = 100;
 
-/// Who narrows.
+/// Source of a tool filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum By {
-    /// The operator, by options.
+    /// The operator's options.
     #[default]
     Operator,
-    /// A request over HTTP, by headers.
+    /// The path and headers of an HTTP request.
     Request,
 }
 
-/// What is left on offer; everything by default.
+/// A tool filter. The default excludes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct AccessModes {
-    /// Who says so.
+    /// Source of the filter.
     pub by: By,
-    /// Only tools with the read-only hint.
+    /// Keeps only tools with the read-only hint.
     pub read_only: bool,
-    /// No tools that delete.
+    /// Excludes tools that delete.
     pub no_delete: bool,
-    /// Only these domains.
+    /// Keeps only these domains.
     pub toolsets: Option<Toolsets>,
-    /// Only these tools.
+    /// Keeps only these tools.
     pub tools: Option<Tools>,
-    /// None of these tools.
+    /// Excludes these tools.
     pub excluded: Option<Tools>,
 }
 
-/// A choice of tools.
+/// A selection of tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tools(BTreeSet<&'static str>);
 
-/// Why a text chooses no tools.
+/// Reason why a text selects no tools.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoChoice {
-    /// It is neither a name nor a glob.
+    /// The text is neither a name nor a glob.
     #[error(
         "`{0}` is neither a tool's name nor a glob: those have up to {LONGEST} letters, digits, `-`, `_`, \
          `*` and `?`"
     )]
     Malformed(String),
-    /// No tool is called so.
+    /// No tool has this name.
     #[error("no tool is called `{name}`{hint}")]
     Unknown {
-        /// What was given.
+        /// The given name.
         name: String,
-        /// A question that ends the sentence, or nothing.
+        /// A suggestion that ends the sentence, or an empty text.
         hint: String,
     },
-    /// There are too many names.
+    /// There are too many names and globs.
     #[error("more than {MOST} names and globs")]
     TooMany,
 }
 
-/// A setting that forbids something.
+/// The setting that excludes a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     by: By,
@@ -84,10 +84,10 @@ enum Mode {
 }
 
 impl AccessModes {
-    /// Whether an operation is left on offer.
+    /// Checks that the filter keeps an operation.
     ///
     /// # Errors
-    /// It is not; says which setting forbids it.
+    /// Returns an error with the excluding setting if it does not.
     pub fn admit(&self, domain: &str, operation: &Operation) -> Result<(), Withheld> {
         let name = operation.name();
         let chosen = |tools: &Tools| tools.0.contains(name);
@@ -116,10 +116,10 @@ impl AccessModes {
 }
 
 impl Tools {
-    /// The operations that names and globs mean, with hyphens or underscores, by any name they answer to.
+    /// Selects operations by names, aliases and globs, with hyphens or underscores.
     ///
     /// # Errors
-    /// One of them means none, or could not mean any.
+    /// Returns an error if a pattern is malformed or matches no operation.
     pub fn named<'a>(
         given: impl IntoIterator<Item = &'a str>,
         known: impl Iterator<Item = &'static Operation> + Clone,
@@ -151,7 +151,7 @@ impl Tools {
     }
 }
 
-/// Tells whether a name is the given one, or one that the given glob covers.
+/// Builds a predicate that matches names equal to a given name or covered by a given glob.
 fn matcher(given: &str) -> Result<impl Fn(&str) -> bool, NoChoice> {
     let usual = |c: char| c.is_ascii_alphanumeric() || "-_*?".contains(c);
     let malformed = || NoChoice::Malformed(given.chars().take(LONGEST).collect());

@@ -1,8 +1,8 @@
-//! Which keys of callers the upstream is known to accept: nothing is kept, and nobody asked, in the name of
-//! another one.
+//! Tracks the callers' keys that the upstream is known to accept. Without such a proof, nothing is
+//! stored and nobody is asked for approval in a caller's name.
 //!
-//! A key counts as proven for a minute after a call with it succeeded, or after a cheap read that was made to
-//! find out. Ordinary calls need no proof, because the upstream judges them.
+//! A key is proven for a minute after a successful call with it, or after a cheap read made for
+//! this purpose. Ordinary calls need no proof, because the upstream checks their key.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,29 +16,29 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::Principal;
 
-/// For how long the upstream's word about a key counts.
+/// Validity of the upstream's answer about a key.
 pub const PROOF_TTL: Duration = Duration::from_secs(60);
-/// For how long a check that came to nothing is not made again.
+/// Delay before an inconclusive check is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// How long a check may take.
+/// Time limit of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bound on the keys that are known to be accepted, and on those known to be refused.
+/// Maximum number of remembered accepted keys, and of rejected ones.
 pub const MAX_PROOFS: usize = 10_000;
-/// Bound on the checks that are made at once.
+/// Maximum number of concurrent checks.
 pub const MAX_CHECKS: usize = 16;
 
-/// What an upstream says of a key.
+/// Status of a key at the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStatus {
-    /// It knows the key.
+    /// The upstream knows the key.
     Accepted,
-    /// It does not.
+    /// The upstream does not know the key.
     Refused,
-    /// It said neither: it could not be reached, or something else stands in the way.
+    /// The status is unknown: the upstream could not be reached, or failed for another reason.
     Unknown,
 }
 
-/// Why nothing is kept, and nobody asked, in a caller's name.
+/// Reason why nothing is stored and nobody is asked in a caller's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
     /// The upstream does not know the key.
@@ -48,7 +48,7 @@ pub enum Unproven {
          proves it for a minute"
     )]
     Refused,
-    /// The upstream said nothing of the key.
+    /// The upstream gave no conclusive answer about the key.
     #[error(
         "Portkey does not say at the moment whether it accepts the key of this request, so nothing is kept or \
          asked in its name. Try again in a few seconds"
@@ -62,26 +62,26 @@ pub enum Unproven {
     TooMany,
 }
 
-/// The result of [`Prover::prove`], as it is waited for.
+/// Future returned by [`Prover::prove`].
 pub type Proving<'a> = Pin<Box<dyn Future<Output = Result<(), Unproven>> + Send + 'a>>;
 
-/// Tells whether callers are who they say, where nothing but their key says so.
+/// Proves that callers are genuine where their key is the only evidence.
 pub trait Prover: fmt::Debug + Send + Sync {
-    /// Whether the caller of this name is proven without asking anybody.
+    /// Returns true if the caller of this name is proven, without asking the upstream.
     fn is_proven(&self, name: &str) -> bool;
 
-    /// Makes sure that a caller is proven, and asks the upstream if it has to.
+    /// Proves a caller; asks the upstream if necessary.
     ///
     /// # Errors
-    /// The caller is not proven, or it cannot be told.
+    /// Returns an error if the key is rejected, or if the upstream gives no conclusive answer.
     fn prove<'a>(&'a self, principal: &'a Principal) -> Proving<'a>;
 }
 
-/// What is known of keys, by the names of their callers.
+/// Statuses of keys, by the names of their callers.
 #[derive(Debug)]
 pub struct Proofs {
     known: Mutex<Known>,
-    /// Held by the checks that are being made.
+    /// Limits the number of concurrent checks.
     checks: Semaphore,
 }
 
@@ -90,7 +90,7 @@ struct Known {
     accepted: Fading,
     refused: Fading,
     unknown: Fading,
-    /// The keys that are being checked, so that each is by one request at a time.
+    /// Keys being checked, each by one request at a time.
     checking: HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>,
 }
 
@@ -114,22 +114,23 @@ impl Default for Proofs {
 }
 
 impl Proofs {
-    /// Whether the key of a caller is known to be accepted.
+    /// Returns true if the caller's key is known to be accepted.
     pub fn is_accepted(&self, name: &str) -> bool {
         self.known().accepted.has(name, Instant::now())
     }
 
-    /// Notes that a call with the key of a caller succeeded.
+    /// Records a successful call with the caller's key.
     pub fn accept(&self, name: &Arc<str>) {
         let now = Instant::now();
         self.known().accept(name, now);
     }
 
-    /// Makes sure that the key of a caller is accepted. Where nothing is known of it, `admit` is asked whether
-    /// another check may be made, and then `ask` makes it; requests with the same key wait for that.
+    /// Checks that the caller's key is accepted. If nothing is known about it, `admit` decides
+    /// whether another check may be made, and `ask` makes it. Concurrent requests with the same key
+    /// wait for that check.
     ///
     /// # Errors
-    /// It is not accepted, or it cannot be told.
+    /// Returns an error if the key is rejected, or its status is unknown.
     pub async fn check(
         &self,
         name: &Arc<str>,
@@ -141,7 +142,7 @@ impl Proofs {
         }
         let turn = Turn::new(self, name);
         let _held = turn.lock.lock().await;
-        // Whoever had the turn before has found out.
+        // The previous holder of the lock may have checked the key.
         if let Some(known) = self.look_up(name) {
             return known;
         }
@@ -158,7 +159,7 @@ impl Proofs {
             KeyStatus::Refused => known.refused.insert(name, now),
             KeyStatus::Unknown => known.unknown.insert(name, now),
         }
-        // A call may have succeeded meanwhile.
+        // A call may have succeeded in the meantime.
         known.look_up(name, now).unwrap_or(Err(Unproven::Unknown))
     }
 
@@ -182,14 +183,14 @@ impl Known {
     }
 
     fn accept(&mut self, name: &Arc<str>, now: Instant) {
-        // Each call that succeeds comes here, so that what is new enough stays.
+        // Every successful call gets here, so a recent entry is kept as it is.
         if !self.accepted.has(name, now + PROOF_TTL / 4 * 3) {
             self.accepted.insert(name, now);
         }
     }
 }
 
-/// The one request that checks a key, or waits for its turn to.
+/// Exclusive check of one key by one request; other requests wait for its lock.
 struct Turn<'a> {
     proofs: &'a Proofs,
     name: Arc<str>,
@@ -215,20 +216,20 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut known = self.proofs.known();
-        // Ours, and that of the map.
+        // One reference is held here and one in the map.
         if Arc::strong_count(&self.lock) <= 2 {
             known.checking.remove(&self.name);
         }
     }
 }
 
-/// Names that are forgotten after a time, or earlier to make room for others.
+/// Names with an expiry. The earliest are evicted when the set is full.
 #[derive(Debug)]
 struct Fading {
     ttl: Duration,
-    /// When each is forgotten.
+    /// Expiry of each name.
     entries: HashMap<Arc<str>, Instant>,
-    /// In the order in which they are forgotten. Those that were put in again stand here more than once.
+    /// Names by expiry. Names that were inserted again occur more than once.
     order: VecDeque<(Instant, Arc<str>)>,
 }
 
@@ -358,7 +359,7 @@ mod tests {
         assert_eq!(checked(&proofs, "a", KeyStatus::Accepted).await, Ok(()));
     }
 
-    /// Made-up keys make room for each other, and for none that is accepted.
+    /// Made-up keys evict each other and never an accepted key.
     #[tokio::test]
     async fn refused_keys_are_bounded_apart_from_accepted_ones() {
         let proofs = Proofs::default();

@@ -1,25 +1,25 @@
-//! What a caller may do: reading, writing and deleting, everywhere or in one domain.
+//! Scopes: permission to read, write or delete, in all domains or in one.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use portkey_operation::Effect;
 
-/// What a scope permits. None includes another.
+/// Kind of access that a scope permits. No kind includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// Looking.
+    /// Reading.
     Read,
-    /// Adding and changing.
+    /// Creating and updating.
     Write,
-    /// Taking away.
+    /// Deleting.
     Delete,
 }
 
 impl Access {
-    /// Every kind.
+    /// All kinds of access.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Delete];
 
-    /// What an operation of this effect needs.
+    /// Returns the access that an operation with this effect requires.
     pub const fn of(effect: Effect) -> Self {
         match effect {
             Effect::Read => Self::Read,
@@ -37,20 +37,20 @@ impl Access {
     }
 }
 
-/// One scope: `portkey:read` for all domains, `portkey:prompts:read` for one.
+/// A scope: `portkey:read` for all domains, `portkey:prompts:read` for one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
     access: Access,
     domain: Option<String>,
 }
 
-/// The text is no scope of ours.
+/// Error for a text that is not a scope of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no scope; scopes are such as portkey:read, portkey:write or portkey:prompts:delete")]
 pub struct NoScope;
 
 impl Scope {
-    /// For every domain.
+    /// Creates a scope for all domains.
     pub const fn wide(access: Access) -> Self {
         Self {
             access,
@@ -58,7 +58,7 @@ impl Scope {
         }
     }
 
-    /// For one domain.
+    /// Creates a scope for one domain.
     pub fn of(domain: &str, access: Access) -> Self {
         Self {
             access,
@@ -66,7 +66,7 @@ impl Scope {
         }
     }
 
-    /// The domain it is for; none if for all.
+    /// Returns the domain of the scope, or `None` if it covers all domains.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
@@ -99,17 +99,18 @@ impl FromStr for Scope {
     }
 }
 
-/// The scopes a caller has.
+/// The scopes of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// Everything.
+    /// Returns scopes that permit everything.
     pub fn all() -> Self {
         Self(Access::ALL.into_iter().map(Scope::wide).collect())
     }
 
-    /// Those of a token's scopes that are ours; the others are for somebody else.
+    /// Parses the scopes of this server among a token's scopes. Scopes of other services are
+    /// ignored.
     pub fn among<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         Self(
             words
@@ -119,21 +120,21 @@ impl Scopes {
         )
     }
 
-    /// Whether everything is allowed.
+    /// Returns true if everything is permitted.
     pub fn is_all(&self) -> bool {
         Access::ALL
             .into_iter()
             .all(|access| self.0.contains(&Scope::wide(access)))
     }
 
-    /// Whether this access to this domain is allowed.
+    /// Returns true if this access to this domain is permitted.
     pub fn allows(&self, domain: &str, access: Access) -> bool {
         self.0
             .iter()
             .any(|scope| scope.access == access && scope.domain().is_none_or(|of| of == domain))
     }
 
-    /// What both allow.
+    /// Returns the scopes that both sets permit.
     pub fn and(&self, bound: &Self) -> Self {
         let narrowed = |one: &Self, other: &Self| {
             let allowed = |scope: &&Scope| match scope.domain() {
@@ -151,7 +152,7 @@ impl Scopes {
         Self(both)
     }
 
-    /// Each of them.
+    /// Iterates over the scopes.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()
     }

@@ -1,15 +1,15 @@
-//! Which domains of tools a caller sees.
+//! Toolsets: the domains of tools that a caller sees.
 
 use std::collections::BTreeSet;
 
 use portkey_api::catalog::Catalog;
 use portkey_operation::did_you_mean;
 
-/// A choice of domains.
+/// A selection of domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolsets(Option<BTreeSet<&'static str>>);
 
-/// A name that is no domain's.
+/// Error for a name that is neither a domain nor a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no toolset `{name}`{hint}")]
 pub struct UnknownToolset {
@@ -18,15 +18,15 @@ pub struct UnknownToolset {
 }
 
 impl Toolsets {
-    /// All domains, those to come included.
+    /// Selects all domains, including future ones.
     pub const fn all() -> Self {
         Self(None)
     }
 
-    /// The named ones among the known ones, where a name may stand for a group of some.
+    /// Selects known domains by name, where a name may be that of a group.
     ///
     /// # Errors
-    /// A name is not known; says which one is near.
+    /// Returns an error with a suggestion if a name is unknown.
     pub fn named<'a>(
         names: impl IntoIterator<Item = &'a str>,
         known: &[&'static str],
@@ -43,10 +43,10 @@ impl Toolsets {
         Ok(Self(Some(named)))
     }
 
-    /// The known domain of this name.
+    /// Returns the known domain of this name.
     ///
     /// # Errors
-    /// There is none; says which one is near.
+    /// Returns an error with a suggestion if there is none.
     pub fn domain(name: &str, known: &[&'static str]) -> Result<&'static str, UnknownToolset> {
         known
             .iter()
@@ -62,7 +62,7 @@ impl Toolsets {
             })
     }
 
-    /// What is in both.
+    /// Returns the domains in both selections.
     pub fn and(self, other: Self) -> Self {
         match (self.0, other.0) {
             (Some(one), Some(other)) => Self(Some(&one & &other)),
@@ -70,12 +70,12 @@ impl Toolsets {
         }
     }
 
-    /// Whether the domain is among them.
+    /// Returns true if the domain is selected.
     pub fn allows(&self, domain: &str) -> bool {
         self.0.as_ref().is_none_or(|named| named.contains(domain))
     }
 
-    /// Whether nothing is left out.
+    /// Returns true if all domains are selected.
     pub const fn is_all(&self) -> bool {
         self.0.is_none()
     }
