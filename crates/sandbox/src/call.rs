@@ -1,4 +1,4 @@
-//! One call: what the path, the query and the body say.
+//! An API call: its caller, path, headers, query and body.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -13,30 +13,29 @@ use super::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// A call on its way to an action.
+/// An API call that is passed to an action.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
-    /// Who makes it.
+    /// Caller of the API.
     pub(crate) caller: Caller,
     /// The values of the path's placeholders, in order.
     pub(crate) path: Vec<String>,
-    /// The headers.
     pub(crate) headers: HeaderMap,
-    /// The query's arguments, in order.
+    /// Decoded query arguments, in order.
     pub(crate) query: Vec<(String, String)>,
-    /// The body; empty when none was sent.
+    /// Body of the request; empty if there is none.
     pub(crate) body: Item,
-    /// The body where it is a list, which only some routes take.
+    /// Body of the request if it is a list, which only some routes accept.
     pub(crate) list: Option<Vec<Value>>,
 }
 
 impl Call {
-    /// The path's first placeholder, which names the item a call is about.
+    /// Returns the first placeholder of the path, which identifies the item.
     pub(crate) fn handle(&self) -> &str {
         self.path.first().map(String::as_str).unwrap_or_default()
     }
 
-    /// A header; one without a value counts as left out.
+    /// Returns the value of a header, or `None` if it is absent or empty.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)?
@@ -45,7 +44,7 @@ impl Call {
             .filter(|value| !value.is_empty())
     }
 
-    /// A query argument; one without a value counts as left out.
+    /// Returns the value of a query argument, or `None` if it is absent or empty.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         let found = self
             .query
@@ -54,7 +53,7 @@ impl Call {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// A query argument that must be a whole number in a range.
+    /// Returns a query argument as an integer, which must be in a range.
     pub(crate) fn number(
         &self,
         name: &str,
@@ -77,8 +76,8 @@ impl Call {
         }
     }
 
-    /// The id of the workspace the call names, in its query or its body. An Admin key must name one; a key to
-    /// which everything is open is taken for one of the default workspace.
+    /// Returns the id of the workspace that the query or body names. An Admin key must name one; an
+    /// unrestricted key defaults to the default workspace.
     pub(crate) fn workspace(&self, store: &Store) -> Result<String, Refusal> {
         if let Some(named) = self.named_workspace(store)? {
             return Ok(named);
@@ -91,7 +90,7 @@ impl Call {
         ))
     }
 
-    /// The id of the workspace the call names, if it names one.
+    /// Returns the id of the workspace that the query or body names, if any.
     pub(crate) fn named_workspace(&self, store: &Store) -> Result<Option<String>, Refusal> {
         let in_body = self
             .body
@@ -105,7 +104,8 @@ impl Call {
         Ok(id.as_str().map(str::to_owned))
     }
 
-    /// Checks the ids that say where the call plays, wherever they stand in the query.
+    /// Checks the workspace and the organisation that the query or body names. These arguments are
+    /// accepted on every route.
     pub(crate) fn check_place(&self, store: &Store) -> Result<(), Refusal> {
         if let Some(workspace) = self.query("workspace_id") {
             check::value(store, Kind::Workspace, "workspace_id", &workspace.into())?;
@@ -120,7 +120,7 @@ impl Call {
     }
 }
 
-/// The arguments of a query, decoded.
+/// Decodes the arguments of a query string.
 pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let decode = |text: &str| {
@@ -133,7 +133,7 @@ pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The id an item is known by inside the store.
+/// Returns the id under which the store keeps an item.
 pub(crate) fn id_of(item: &Item) -> String {
     text(item, "id").to_owned()
 }

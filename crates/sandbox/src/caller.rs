@@ -1,4 +1,4 @@
-//! Callers: which kind of key a request brings, as the key's text says, and what that kind may do.
+//! Callers: the kind of a key, as derived from its text, and the permissions of that kind.
 
 use http::Method;
 use serde_json::Value;
@@ -13,16 +13,16 @@ use super::{
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// What the name of an Admin key begins with, after the prefix.
+/// Prefix of an Admin key's name, after [`KEY_PREFIX`].
 const ADMIN: &str = "admin";
 
-/// What the name of a workspace's key begins with, after the prefix; the workspace's slug or id follows.
+/// Prefix of a workspace key's name, after [`KEY_PREFIX`]. The slug or id of the workspace follows.
 const WORKSPACE: &str = "workspace-";
 
-/// What the text of a key that may only read ends with.
+/// Suffix of keys that may only read.
 const READ_ONLY: &str = "-read";
 
-/// Paths that only Admin keys may call.
+/// Path prefixes that require an Admin key.
 const ADMIN_PATHS: &[&str] = &[
     "/admin/organisation/",
     "/admin/users",
@@ -34,10 +34,10 @@ const ADMIN_PATHS: &[&str] = &[
     "/workspace-exclusions",
 ];
 
-/// Arguments that name the collection in which something is, or is to be.
+/// Arguments that name a collection.
 const COLLECTIONS: &[&str] = &["collection_id", "parent_collection_id"];
 
-/// Who makes a call.
+/// The caller of the API, identified by its key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
     kind: Kind,
@@ -46,17 +46,17 @@ pub(crate) struct Caller {
 
 #[derive(Clone, Debug, Default)]
 enum Kind {
-    /// A key of no kind, to which everything is open.
+    /// A key without a kind, which has access to everything.
     #[default]
     Any,
-    /// An Admin key: the organisation's, to which the data plane is closed.
+    /// An Admin key, which belongs to the organisation and has no access to the data plane.
     Admin,
     /// A key of the workspace with this id.
     Workspace(String),
 }
 
 impl Caller {
-    /// The caller that brings a key.
+    /// Determines the caller from its key.
     pub(crate) fn new(store: &Store, key: &str) -> Result<Self, Refusal> {
         let Some(name) = key.strip_prefix(KEY_PREFIX) else {
             return Ok(Self::default());
@@ -98,12 +98,12 @@ impl Caller {
         })
     }
 
-    /// Whether everything is open to its key.
+    /// Returns true if the key has access to everything.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.kind, Kind::Any)
     }
 
-    /// The id of the workspace that its key belongs to.
+    /// Returns the id of the key's workspace, if it belongs to one.
     pub(crate) fn workspace(&self) -> Option<&str> {
         match &self.kind {
             Kind::Workspace(id) => Some(id),
@@ -111,7 +111,7 @@ impl Caller {
         }
     }
 
-    /// Refuses what its kind of key may not call at all. The path comes without its version.
+    /// Rejects calls that this kind of key may not make at all. `path` excludes the version prefix.
     pub(crate) fn authorize(&self, method: &Method, path: &str) -> Result<(), Refusal> {
         let refuse = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
         let reads = *method == Method::GET || path.ends_with("/render");
@@ -131,7 +131,7 @@ impl Caller {
         }
     }
 
-    /// Has a call of a workspace's key play in that workspace, whichever workspace it names.
+    /// Restricts a call with a workspace's key to that workspace, whichever workspace it names.
     pub(crate) fn confine(&self, call: &mut Call, action: Action) {
         let Some(workspace) = self.workspace() else {
             return;
@@ -147,8 +147,8 @@ impl Caller {
         }
     }
 
-    /// Refuses the item a path names, or the collection a call names, if it is not open to the caller. The
-    /// path comes without its version.
+    /// Rejects a call if the caller has no access to the item in its path, or to the collection
+    /// that it names. `path` excludes the version prefix.
     pub(crate) fn check_item(
         &self,
         store: &Store,
@@ -177,7 +177,7 @@ impl Caller {
         let Some(resource) = resource_of(path) else {
             return Ok(());
         };
-        // A prompt may be named with its version.
+        // A prompt's handle may include its version.
         let handle = call.handle().split('@').next().unwrap_or_default();
         let Some(item) = store.find(resource.shared(), handle) else {
             return Ok(());
@@ -194,7 +194,7 @@ impl Caller {
         }
     }
 
-    /// Whether an item of the organisation's shelves is open to the caller.
+    /// Returns true if the caller has access to an item of the organisation's collections.
     pub(crate) fn sees(&self, store: &Store, kind: &str, item: &Item) -> bool {
         let Some(workspace) = self.workspace() else {
             return true;
@@ -231,7 +231,7 @@ fn is_for_admins(method: &Method, path: &str) -> bool {
         })
 }
 
-/// The organisation's resource of which a path names an item.
+/// Returns the organisation's resource to which the item at a path belongs.
 fn resource_of(path: &str) -> Option<&'static Resource> {
     let resources = domains::ALL
         .iter()

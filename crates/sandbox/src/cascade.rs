@@ -1,21 +1,21 @@
-//! Cascade: what goes when an item goes.
+//! Cascading removal of items.
 //!
-//! It is said here for all domains at once, as data. What is inside of an item goes with it and takes
-//! along what is inside of itself. What only names it stays, and names it no more.
+//! The rules for all domains are declared here as data. Items inside a removed item are removed
+//! recursively. Items that only refer to it stay, and the reference is removed.
 
 use serde_json::Value;
 
 use super::store::{Item, Store, text};
 
-/// The fields that say what an item is inside of.
+/// Fields that name the container of an item.
 const INSIDE: &[&str] = &["workspace_id", "collection_id", "parent_collection_id"];
 
-/// Where an item names others that it can do without: their kind, and the place as a JSON pointer.
-/// There stands a list of handles, a list of rows with an `id`, or an object that has handles for its
-/// names or for its values.
+/// Optional references to other items: the kind of the target, and a JSON pointer to the
+/// references. The pointer leads to a list of handles, a list of rows with an `id`, or an object
+/// with handles as names or values.
 ///
-/// What is a caller's own document, such as a config or a policy's conditions, is not rewritten: a
-/// guardrail that a config names just stops being enforced (`quirks.md §11`).
+/// Documents written by callers, such as a config or a policy's conditions, are not rewritten. If a
+/// config names a removed guardrail, the gateway no longer enforces it.
 const NAMED: &[(&str, &str)] = &[
     ("guardrails", "/defaults/input_guardrails"),
     ("guardrails", "/defaults/output_guardrails"),
@@ -28,8 +28,8 @@ const NAMED: &[(&str, &str)] = &[
     ("workspaces", "/workspaces"),
 ];
 
-/// Takes an item off its shelf, with all that goes when it goes: what stands on its own shelves,
-/// what is inside of it, and the rows about it, which have its id.
+/// Removes an item together with the collections that it owns, the items inside it, and the rows
+/// with its id.
 pub(crate) fn remove(store: &mut Store, kind: &'static str, item: Item) {
     let mut gone = vec![(kind, item)];
     while let Some((kind, item)) = gone.pop() {
@@ -47,8 +47,8 @@ pub(crate) fn remove(store: &mut Store, kind: &'static str, item: Item) {
     }
 }
 
-/// Kinds of items that keep a workspace from being deleted, each with its name in the refusal.
-/// Providers have replaced virtual keys and keep their name.
+/// Kinds of items that prevent the deletion of a workspace, each with its name in the error.
+/// Providers have replaced virtual keys and appear under their name.
 const HOLDERS: &[(&str, &str)] = &[
     ("virtual-keys", "Virtual Keys"),
     ("providers", "Virtual Keys"),
@@ -59,7 +59,7 @@ const HOLDERS: &[(&str, &str)] = &[
     ("api-keys", "API Keys"),
 ];
 
-/// The name of a kind of items that must be deleted before the workspace.
+/// Returns the name of a kind of items that must be deleted before the workspace.
 pub(crate) fn holder(store: &Store, workspace: &str) -> Option<&'static str> {
     let present = store.kinds_with(|item| text(item, "workspace_id") == workspace);
     HOLDERS
@@ -72,7 +72,7 @@ fn is_inside(item: &Item, id: &str) -> bool {
     INSIDE.iter().any(|field| text(item, field) == id)
 }
 
-/// Takes an item's handles out of every place that names items of its kind.
+/// Removes an item's handles from all references to items of its kind.
 fn forget(store: &mut Store, kind: &str, gone: &Item) {
     let handles = [text(gone, "id"), text(gone, "slug")];
     let names = |value: &Value| value.as_str().is_some_and(|text| handles.contains(&text));

@@ -1,4 +1,4 @@
-//! Checks what a caller wrote against the declared fields, and keeps what was declared.
+//! Validates request bodies against declared fields, and keeps only those fields.
 
 use std::{
     collections::HashSet,
@@ -15,20 +15,19 @@ use super::{
     store::{Item, Store, text},
 };
 
-/// The longest name and slug.
+/// Maximum length of names and slugs, in characters.
 const LONGEST_NAME: usize = 255;
 
-/// What a body is for.
+/// Purpose of a validated body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Occasion {
-    /// A new item: required fields must be there, others get their presets.
+    /// A new item: required fields must be present, and absent fields get their defaults.
     Create,
-    /// A change: what is left out stays.
+    /// A change: absent fields keep their values.
     Update,
 }
 
-/// The declared fields of a body, each checked. Fields that are not declared are ignored, as the
-/// API ignores them.
+/// Validates the declared fields of a body. Undeclared fields are ignored, as in the API.
 pub(crate) fn body(
     store: &Store,
     fields: &[Field],
@@ -38,7 +37,7 @@ pub(crate) fn body(
     object(store, fields, "", body, occasion)
 }
 
-/// One checked value, found at `path`.
+/// Validates one value. `path` names the value in errors.
 pub(crate) fn value(
     store: &Store,
     kind: Kind,
@@ -261,7 +260,7 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// Whether a URL is safe for the gateway to call: not its own machine, nor one beside it.
+/// Returns true if the gateway may call a URL: its host must not be local or private.
 fn is_public_url(text: &str) -> bool {
     let url = text.parse::<http::Uri>().unwrap_or_default();
     let host = url.host().unwrap_or_default().to_ascii_lowercase();

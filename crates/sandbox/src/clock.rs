@@ -1,29 +1,29 @@
-//! The sandbox's clock, real or pinned, and the timestamps Portkey writes.
+//! The sandbox's clock, real or pinned, and timestamps in Portkey's format.
 
 use std::{
     str::FromStr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Seconds of a day.
+/// Seconds per day.
 pub(crate) const DAY: u64 = 86_400;
 
-/// The earliest moment that can be pinned, 2000-01-01T00:00:00Z: what the sandbox begins with happened
-/// before it.
+/// Earliest time that can be pinned, 2000-01-01T00:00:00Z. The seeded history of the sandbox lies
+/// before the pinned time.
 const MIN_PINNED: u64 = 946_684_800;
 
-/// A moment at which the sandbox's clock is to stand: an RFC 3339 date and time, with whole seconds.
+/// A time at which the sandbox's clock is pinned: an RFC 3339 date and time in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedTime(u64);
 
 impl PinnedTime {
-    /// The moment in seconds since 1970.
+    /// Returns the time in seconds since 1970.
     pub const fn unix(self) -> u64 {
         self.0
     }
 }
 
-/// A text that is no moment for the sandbox.
+/// Error for a text that is not a valid pinned time.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no date and time from the year 2000 on; write it like `2026-05-31T12:00:00Z`")]
 pub struct InvalidPinnedTime(String);
@@ -39,36 +39,36 @@ impl FromStr for PinnedTime {
     }
 }
 
-/// Time in the sandbox. A real clock is the machine's. A pinned one stands still but for one second
-/// with each write, so that the same calls always leave the same timestamps.
+/// Time in the sandbox. A real clock is that of the machine. A pinned clock advances by one second
+/// with each write, so that the same calls always produce the same timestamps.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     pinned: Option<u64>,
 }
 
 impl Clock {
-    /// A clock that stands at a moment, in seconds since 1970.
+    /// Creates a clock pinned at a time in seconds since 1970.
     pub(crate) fn pinned_at(seconds: u64) -> Self {
         Self {
             pinned: Some(seconds),
         }
     }
 
-    /// The machine's clock, or one pinned at a moment.
+    /// Creates a clock pinned at a time, or a real one.
     pub(crate) fn new(pinned: Option<PinnedTime>) -> Self {
         Self {
             pinned: pinned.map(PinnedTime::unix),
         }
     }
 
-    /// Lets a second pass where the clock would stand still otherwise.
+    /// Advances a pinned clock by one second.
     pub(crate) fn tick(&mut self) {
         if let Some(seconds) = &mut self.pinned {
             *seconds += 1;
         }
     }
 
-    /// The moment in seconds since 1970, as the inference API has it.
+    /// Returns the time in seconds since 1970, the format of the inference API.
     pub(crate) fn unix(&self) -> u64 {
         let real = || {
             SystemTime::now()
@@ -79,23 +79,23 @@ impl Clock {
         self.pinned.unwrap_or_else(real)
     }
 
-    /// The moment as Portkey writes it, such as `2026-01-01T00:00:00.000Z`.
+    /// Returns the time in Portkey's format, such as `2026-01-01T00:00:00.000Z`.
     pub(crate) fn now(&self) -> String {
         self.later(0)
     }
 
-    /// The moment so many seconds from now. Moments sort as texts.
+    /// Returns the time in a number of seconds from now. Timestamps sort as texts.
     pub(crate) fn later(&self, seconds: u64) -> String {
         written(self.unix().saturating_add(seconds))
     }
 
-    /// The same moment some days from now.
+    /// Returns the time in a number of days from now.
     pub(crate) fn in_days(&self, days: u64) -> String {
         self.later(days.saturating_mul(DAY))
     }
 }
 
-/// A moment, in seconds since 1970, as Portkey writes it.
+/// Formats a time in seconds since 1970 as Portkey does.
 pub(crate) fn written(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -103,7 +103,8 @@ pub(crate) fn written(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
-/// The whole seconds after 1970 of a date and time as [`is_instant`] has it; 0 before 1970.
+/// Parses a date and time as [`is_instant`] accepts it into seconds since 1970; 0 for times before
+/// 1970.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     if !is_instant(text) {
         return None;
@@ -114,7 +115,7 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     if day > days_in(year, month) {
         return None;
     }
-    // As in `civil`, years begin on 1 March.
+    // As in `civil_from_days`, years begin on 1 March.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
     let day = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -146,7 +147,7 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Year, month and day of a number of days after 1970-01-01, by counting in 400-year eras that
+/// Converts days since 1970-01-01 to year, month and day. The algorithm counts 400-year eras that
 /// begin on 1 March, so that a leap day is the last day of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -161,7 +162,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (400 * era + year + u64::from(month <= 2), month, day)
 }
 
-/// Whether a text is a date and time such as `2026-05-31T12:00:00Z` or `…+02:00`.
+/// Returns true if a text is a date and time such as `2026-05-31T12:00:00Z` or `…+02:00`.
 pub(crate) fn is_instant(text: &str) -> bool {
     let Some((date, time)) = text.split_once(['T', 't']) else {
         return false;
@@ -180,7 +181,8 @@ pub(crate) fn is_instant(text: &str) -> bool {
         && zone_is_right
 }
 
-/// Whether a text is numbers of the given width and range with `separator` between them.
+/// Returns true if a text consists of numbers with these widths and ranges, separated by
+/// `separator`.
 fn numbers(text: &str, separator: char, expected: &[(usize, u32, u32)]) -> bool {
     let parts: Vec<&str> = text.split(separator).collect();
     parts.len() == expected.len()

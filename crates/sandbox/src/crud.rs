@@ -1,4 +1,4 @@
-//! The five ordinary actions, for any resource.
+//! The five standard actions, for any resource.
 
 use serde_json::Value;
 
@@ -12,16 +12,16 @@ use super::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// What an action comes to.
+/// Result of an action.
 pub(crate) type Outcome = Result<Value, Refusal>;
 
-/// The answer of a write that has nothing to tell: `{}`.
+/// Returns `{}`, the body of writes that return no data.
 pub(crate) fn done() -> Value {
     Value::Object(Item::new())
 }
 
-/// Some fields of an item, in order, `null` where there is nothing. Unlike [`show`] it hides
-/// nothing, so it is for items that have no secrets.
+/// Returns fields of an item in order, with `null` for absent ones. Unlike [`show`] it masks
+/// nothing, so it is only for items without secrets.
 pub(crate) fn pick(item: &Item, fields: &[&str]) -> Value {
     let picked = fields
         .iter()
@@ -29,7 +29,7 @@ pub(crate) fn pick(item: &Item, fields: &[&str]) -> Value {
     Value::Object(picked.collect())
 }
 
-/// One page of the items that pass the filters.
+/// Returns one page of the items that match the filters.
 pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
     let items: Vec<&Item> = match (resource.owner, call.named_workspace(store)?) {
         (Owner::Organisation, _) => store.all(resource.shared()).collect(),
@@ -62,7 +62,7 @@ pub(crate) fn list(resource: &Resource, store: &Store, call: &Call) -> Outcome {
         .wrap(kept.len(), more, shown.collect()))
 }
 
-/// A new item.
+/// Creates an item.
 pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
     let owner = owner(resource, store, call)?;
     let mut item = check::body(store, resource.fields, &call.body, Occasion::Create)?;
@@ -99,14 +99,14 @@ pub(crate) fn create(resource: &Resource, store: &mut Store, call: &Call) -> Out
     Ok(show(resource, store, call, item, resource.creates))
 }
 
-/// One item.
+/// Returns one item.
 pub(crate) fn get(resource: &Resource, store: &Store, call: &Call) -> Outcome {
     let owner = owner(resource, store, call)?;
     let item = resource.find(store, &owner, call.handle())?;
     Ok(show(resource, store, call, item, resource.reads))
 }
 
-/// Changes the fields that are given.
+/// Changes the given fields of an item.
 pub(crate) fn update(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
     let owner = owner(resource, store, call)?;
     let before = resource.find(store, &owner, call.handle())?;
@@ -126,7 +126,7 @@ pub(crate) fn update(resource: &Resource, store: &mut Store, call: &Call) -> Out
     Ok(show(resource, store, call, item, resource.updates))
 }
 
-/// Removes an item, and what goes with it.
+/// Removes an item and its dependents.
 pub(crate) fn delete(resource: &Resource, store: &mut Store, call: &Call) -> Outcome {
     let owner = owner(resource, store, call)?;
     let item = resource.find(store, &owner, call.handle())?;
@@ -137,7 +137,7 @@ pub(crate) fn delete(resource: &Resource, store: &mut Store, call: &Call) -> Out
     Ok(done())
 }
 
-/// An item as a caller sees it: the named fields, in order, `null` where there is nothing.
+/// Returns an item as callers see it: the named fields in order, with `null` for absent ones.
 pub(crate) fn show(
     resource: &Resource,
     store: &Store,
@@ -181,8 +181,7 @@ fn owner(resource: &Resource, store: &Store, call: &Call) -> Result<String, Refu
     }
 }
 
-/// The slug of an item that the organisation begins with: one that can be remembered, so that
-/// examples can name the item.
+/// Returns a memorable slug for a seeded item, so that examples can name it.
 fn seeded_slug(
     resource: &Resource,
     store: &Store,
@@ -206,7 +205,7 @@ fn seeded_slug(
         .unwrap_or(plain)
 }
 
-/// A slug as the live API makes it: the first characters of the name, and six hex digits.
+/// Generates a slug like the live API: the first characters of the name and six hex digits.
 fn new_slug(resource: &Resource, store: &mut Store, owner: &str, name: &str) -> String {
     let words = slugify(name, resource.object);
     let kept = words
@@ -221,7 +220,7 @@ fn new_slug(resource: &Resource, store: &mut Store, owner: &str, name: &str) -> 
     }
 }
 
-/// The letters and digits of a name in lower case, with `-` for whatever is between them.
+/// Returns the letters and digits of a name in lower case, with `-` for all characters in between.
 fn slugify(name: &str, otherwise: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let words = lower.split(|character: char| !character.is_ascii_alphanumeric());

@@ -1,5 +1,5 @@
-//! Faults the sandbox can be asked to make: error answers, delays, cut connections and lost answers,
-//! by chance but repeatable.
+//! Injected faults: error responses, delays, reset connections and lost responses. They are random
+//! but repeatable.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,18 +7,24 @@ use http::StatusCode;
 
 use super::noise::noise;
 
-/// A correct fault list, shown with every complaint about a wrong one.
+/// A valid fault list, shown in errors about invalid ones.
 const EXAMPLE: &str = "429:0.2,503:0.1,latency:50ms,reset:0.05,lost:0.05,seed:7";
 
-/// The longest delay a fault list may ask for.
+/// Maximum delay in a fault list.
 const LONGEST_LATENCY: Duration = Duration::from_secs(60);
 
-/// What should go wrong, and how often. The default is that nothing does.
+/// Faults to inject, and their probabilities. The default is none.
 ///
-/// Written as comma-separated parts: `<status>:<chance>` with an optional `:retry-after=<seconds>`,
-/// `latency:<n>ms` or `latency:<n>s`, `reset:<chance>` (nothing is done), `lost:<chance>` (it is done,
-/// but its answer is lost) and `seed:<n>`. A request meets at most one error; which one depends only on
-/// the seed and on how many requests came before.
+/// The text form has these parts, separated by commas:
+///
+/// - `<status>:<chance>`, with an optional `:retry-after=<seconds>`
+/// - `latency:<n>ms` or `latency:<n>s`
+/// - `reset:<chance>`: the request is not executed
+/// - `lost:<chance>`: the request is executed, but its response is lost
+/// - `seed:<n>`
+///
+/// A request gets at most one fault. The fault depends only on the seed and on the number of
+/// previous requests.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     answers: Vec<ErrorAnswer>,
@@ -28,29 +34,29 @@ pub struct Faults {
     seed: u64,
 }
 
-/// One kind of error answer and its chance.
+/// An injected error response and its probability.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ErrorAnswer {
-    /// Status to answer with.
+    /// Status of the response.
     pub(crate) status: StatusCode,
-    /// Seconds to put into `Retry-After`.
+    /// Seconds for the header `Retry-After`.
     pub(crate) retry_after: Option<u32>,
     chance: f64,
 }
 
-/// What happens to one request.
+/// A fault of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// It gets an error answer and is not carried out.
+    /// The request gets an error response and is not executed.
     Answer(ErrorAnswer),
-    /// It is not carried out, and its connection is closed without an answer.
+    /// The request is not executed, and its connection is closed without a response.
     Reset,
-    /// It is carried out, and its connection is closed without an answer.
+    /// The request is executed, and its connection is closed without a response.
     Lost,
 }
 
 impl Faults {
-    /// The fault request number `count` meets, if any.
+    /// Returns the fault of request number `count`, if any.
     pub(crate) fn strike(&self, count: u64) -> Option<Fault> {
         let mut left = chance(self.seed, count);
         for answer in &self.answers {
@@ -65,19 +71,19 @@ impl Faults {
         (left - self.reset < self.lost).then_some(Fault::Lost)
     }
 
-    /// How long every answer is held back.
+    /// Returns the delay of every response.
     pub(crate) fn latency(&self) -> Duration {
         self.latency
     }
 }
 
-/// A number in `0.0..1.0` that depends on `seed` and `count` alone.
+/// Returns a number in `0.0..1.0` that depends on `seed` and `count` only.
 fn chance(seed: u64, count: u64) -> f64 {
-    // The top 53 bits are what an f64 holds exactly.
+    // An `f64` holds 53 bits exactly.
     (noise(seed, count) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// A fault list that cannot be read.
+/// Error for an invalid fault list.
 #[derive(Debug, thiserror::Error)]
 #[error("`{part}`: {why}; write faults like `{EXAMPLE}`")]
 pub struct BadFaults {

@@ -1,35 +1,35 @@
-//! Fields: what a request body or a query may hold, declared as data.
+//! Declarations of the fields in request bodies and queries.
 
 use super::store::Item;
 
-/// What a value must be.
+/// Type of a field's value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// Any text.
     Text,
-    /// A text, or a list with texts in it.
+    /// A text, or a list of texts.
     TextOrTexts,
     /// A text of at most this many characters.
     TextUpTo(usize),
     /// A text, or an object.
     TextOrObject,
-    /// A text with something in it, 255 characters at most.
+    /// A text that is not blank, at most 255 characters.
     Name,
     /// Letters, digits, `-` and `_`; 255 characters at most.
     Slug,
     /// One of these texts.
     Choice(&'static [&'static str]),
-    /// Some of these texts, separated by commas, as queries carry them.
+    /// Some of these texts separated by commas, as in queries.
     Choices(&'static [&'static str]),
-    /// True or false.
+    /// A boolean.
     Flag,
-    /// A whole number between the two, both included, or the same as a text.
+    /// An integer in an inclusive range, or its text.
     WholeOrText(i64, i64),
-    /// A whole number between the two, both included.
+    /// An integer in an inclusive range.
     Whole(i64, i64),
-    /// A number from zero up.
+    /// A number of at least zero.
     Amount,
-    /// A number between the two, both included.
+    /// A number in an inclusive range.
     Number(f64, f64),
     /// A date and time in ISO 8601.
     Instant,
@@ -37,19 +37,19 @@ pub(crate) enum Kind {
     Moment,
     /// An `http` or `https` URL.
     Url,
-    /// The same, of a host on the open internet.
+    /// An `http` or `https` URL with a public host.
     PublicUrl,
-    /// Id or slug of a workspace; stored as its id.
+    /// Id or slug of a workspace; stored as the id.
     Workspace,
-    /// An object with texts in it.
+    /// An object with text values.
     Labels,
-    /// The same, as JSON in a text, as queries carry it.
+    /// An object with text values, as JSON in a text for queries.
     EncodedLabels,
-    /// An object whose leaves are numbers from zero up, or null.
+    /// An object whose leaves are numbers of at least zero, or null.
     Multipliers,
-    /// Any object, kept as it is.
+    /// Any object, stored as it is.
     Object,
-    /// An object of which these fields are kept.
+    /// An object with declared fields.
     Shape(&'static Shape),
     /// A list.
     List(&'static List),
@@ -57,21 +57,21 @@ pub(crate) enum Kind {
     ListOrOne(&'static List),
 }
 
-/// A list: what is in it, how many, and which field of its items may not repeat.
+/// Declaration of a list: its items, their number, and a field that must be unique.
 #[derive(Debug)]
 pub(crate) struct List {
-    /// What each item must be.
+    /// Type of each item.
     pub(crate) of: Kind,
-    /// How few items are allowed.
+    /// Minimum number of items.
     pub(crate) least: usize,
-    /// How many items are allowed.
+    /// Maximum number of items.
     pub(crate) most: usize,
-    /// A field that tells the items apart.
+    /// Field whose values must be unique among the items.
     pub(crate) unique: Option<&'static str>,
 }
 
 impl List {
-    /// A list of any length.
+    /// Declares a list of any length.
     pub(crate) const fn of(kind: Kind) -> Self {
         Self {
             of: kind,
@@ -82,19 +82,19 @@ impl List {
     }
 }
 
-/// An object: its fields and what must hold between them.
+/// Declaration of an object: its fields and a rule across them.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    /// The fields that are checked.
+    /// Fields that are validated.
     pub(crate) fields: &'static [Field],
-    /// Whether other fields are kept as they are; if not, they are ignored.
+    /// True if other fields are stored as they are; otherwise they are ignored.
     pub(crate) open: bool,
-    /// Says what is wrong when each field is right but they do not go together.
+    /// Rule across several valid fields. It returns the reason if they are inconsistent.
     pub(crate) rule: fn(&Item) -> Result<(), &'static str>,
 }
 
 impl Shape {
-    /// An object whose fields do not constrain each other.
+    /// Declares an object without a rule across its fields.
     pub(crate) const fn of(fields: &'static [Field]) -> Self {
         Self {
             fields,
@@ -103,7 +103,7 @@ impl Shape {
         }
     }
 
-    /// The same, with whatever else it holds.
+    /// Declares an object that also keeps undeclared fields.
     pub(crate) const fn open(fields: &'static [Field]) -> Self {
         Self {
             open: true,
@@ -112,14 +112,14 @@ impl Shape {
     }
 }
 
-/// What a field left out of a create is stored as.
+/// Default of a field that is absent on creation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Preset {
     /// Nothing is stored.
     Absent,
     /// `null`.
     Null,
-    /// True or false.
+    /// A boolean.
     Flag(bool),
     /// A text.
     Text(&'static str),
@@ -129,36 +129,36 @@ pub(crate) enum Preset {
     EmptyObject,
 }
 
-/// Whether `null` is a value for a field.
+/// Treatment of `null` as the value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nulls {
-    /// Never: it is refused.
+    /// `null` is rejected.
     Refused,
-    /// On create only, where it means the same as leaving the field out.
+    /// `null` is accepted on creation only, with the same meaning as an absent field.
     AtFirst,
-    /// Always; on update it clears.
+    /// `null` is always accepted; on update it clears the field.
     Clear,
 }
 
-/// One field of a body or a query.
+/// Declaration of a field in a body or query.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {
-    /// Its name on the wire.
+    /// Name of the field in JSON.
     pub(crate) name: &'static str,
-    /// What it must be.
+    /// Type of the value.
     pub(crate) kind: Kind,
-    /// Whether a create must have it.
+    /// True if creation requires the field.
     pub(crate) required: bool,
-    /// Whether an update leaves it alone.
+    /// True if updates ignore the field.
     pub(crate) fixed: bool,
-    /// Whether it may be `null`.
+    /// Treatment of `null`.
     pub(crate) nulls: Nulls,
-    /// What it is when left out of a create.
+    /// Default on creation.
     pub(crate) preset: Preset,
 }
 
 impl Field {
-    /// An optional field that is absent until given.
+    /// Declares an optional field without a default.
     pub(crate) const fn new(name: &'static str, kind: Kind) -> Self {
         let nulls = Nulls::Refused;
         Self {
@@ -171,7 +171,7 @@ impl Field {
         }
     }
 
-    /// A create must have it.
+    /// Makes the field required on creation.
     pub(crate) const fn required(self) -> Self {
         Self {
             required: true,
@@ -179,7 +179,7 @@ impl Field {
         }
     }
 
-    /// Only a create reads it.
+    /// Makes updates ignore the field.
     pub(crate) const fn fixed(self) -> Self {
         Self {
             fixed: true,
@@ -187,7 +187,7 @@ impl Field {
         }
     }
 
-    /// It may be `null`, which clears it.
+    /// Accepts `null`, which clears the field.
     pub(crate) const fn nullable(self) -> Self {
         Self {
             nulls: Nulls::Clear,
@@ -195,7 +195,7 @@ impl Field {
         }
     }
 
-    /// It may be `null` on create, but not on update.
+    /// Accepts `null` on creation, but not on update.
     pub(crate) const fn nullable_at_first(self) -> Self {
         Self {
             nulls: Nulls::AtFirst,
@@ -203,7 +203,7 @@ impl Field {
         }
     }
 
-    /// It is this when left out of a create.
+    /// Sets the default on creation.
     pub(crate) const fn preset(self, preset: Preset) -> Self {
         Self { preset, ..self }
     }

@@ -1,4 +1,4 @@
-//! HTTP around the sandbox: the key, the faults, the body, and an API's way to say yes or no.
+//! HTTP layer of the sandbox: keys, faults, bodies, and the error format of each API.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -26,28 +26,28 @@ use super::{
     store::{Item, Store, weigh, weigh_fields},
 };
 
-/// The largest body that is read.
+/// Maximum size of a request body in bytes.
 const LARGEST_BODY: usize = 8 * 1024 * 1024;
 
-/// Bound on the items of a body that is a list.
+/// Maximum number of items in a list body.
 const LONGEST_LIST: usize = 1_000;
 
-/// What a proxy in front of Portkey says when Portkey does not answer.
+/// Response of a proxy in front of Portkey when Portkey does not respond.
 const PROXY_PAGE: &str = "<html><body><h1>The service is not available</h1></body></html>\n";
 
-/// What all requests share.
+/// State shared by all requests.
 pub(crate) struct Service {
-    /// What can be asked.
+    /// Routes of all domains.
     pub(crate) routes: Routes,
-    /// What is remembered.
+    /// Stored items.
     pub(crate) store: Mutex<Store>,
-    /// What goes wrong.
+    /// Faults to inject.
     pub(crate) faults: Faults,
-    /// How many requests there were.
+    /// Number of requests so far.
     pub(crate) count: AtomicU64,
 }
 
-/// Answers one request.
+/// Handles one request.
 pub(crate) async fn answer(
     State(service): State<Arc<Service>>,
     ConnectInfo(line): ConnectInfo<Line>,
@@ -63,7 +63,7 @@ pub(crate) async fn answer(
         Some(Fault::Answer(answer)) => Err(Refusal::Fault(answer.status)),
         Some(Fault::Reset) => {
             line.cut();
-            // Never arrives, but there must be something to send for the cut to be noticed.
+            // The response never arrives, but the abort only takes effect on the next write.
             Err(Refusal::Fault(StatusCode::BAD_GATEWAY))
         }
         Some(Fault::Lost) => {
@@ -134,7 +134,7 @@ impl Service {
             .and_then(|()| caller.check_item(&store, &head.method, path, &call))
             .and_then(|()| call.check_place(&store))
             .and_then(|()| action.run(&mut store, &call));
-        // Portkey's audit log knows nothing of another company's API.
+        // Portkey's audit log does not contain calls to Enkrypt AI.
         if head.method != Method::GET && !enkrypt {
             let status = outcome
                 .as_ref()
@@ -149,12 +149,12 @@ impl Service {
     }
 }
 
-/// What a request is called, in its answer and in the audit log.
+/// Formats the id of a request for its response and the audit log.
 fn request_id(count: u64) -> String {
     format!("sandbox-{count:08}")
 }
 
-/// The key of a request. Any will do, but there must be one.
+/// Returns the key of a request. Any key is valid, but there must be one.
 fn key(headers: &HeaderMap) -> Result<&str, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
@@ -165,7 +165,8 @@ fn key(headers: &HeaderMap) -> Result<&str, Refusal> {
     ))
 }
 
-/// Here, too, any key will do; a key of Portkey's in Portkey's header is none.
+/// Checks that a key for Enkrypt AI is present. Any key is valid, but Portkey's header does not
+/// count.
 fn check_enkrypt_key(headers: &HeaderMap) -> Result<(), Refusal> {
     let key = headers.get("apikey").and_then(|value| value.to_str().ok());
     match key.is_some_and(|key| !key.trim().is_empty()) {
@@ -174,7 +175,7 @@ fn check_enkrypt_key(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The body as JSON; an empty object when there is none and none is required.
+/// Parses the body as JSON; an empty object if there is none and none is required.
 async fn read_body(head: &Parts, body: Body, required: bool) -> Outcome {
     if head.method == Method::GET {
         return Ok(Value::Object(Item::new()));
@@ -192,7 +193,7 @@ async fn read_body(head: &Parts, body: Body, required: bool) -> Outcome {
         .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    // The API does not look into a body that is not announced as JSON.
+    // The API ignores a body that is not declared as JSON.
     if !written.is_some_and(|media| media.trim_start().starts_with("application/json")) {
         return Err(Refusal::Invalid(
             "The body must be sent as application/json".to_owned(),
@@ -204,9 +205,10 @@ async fn read_body(head: &Parts, body: Body, required: bool) -> Outcome {
     Ok(value)
 }
 
-/// Makes integers of whole floats. To the API, which is written in JavaScript, `2.0` is `2`.
+/// Converts integral floats to integers, because the API is written in JavaScript, where `2.0` is
+/// `2`.
 fn make_whole(value: &mut Value) {
-    /// Floats up to this one hold every integer exactly.
+    /// Largest float up to which all integers are exact.
     const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::Number(number) if number.is_f64() => {
@@ -240,6 +242,6 @@ fn render(outcome: Outcome, enkrypt: bool) -> Response {
 }
 
 fn to_json(value: &Value) -> Bytes {
-    // A `Value` always has a JSON form.
+    // Serialising a `Value` cannot fail.
     serde_json::to_vec(value).unwrap_or_default().into()
 }

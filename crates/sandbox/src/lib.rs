@@ -1,17 +1,17 @@
-//! A stand-in for Portkey's control plane, and for Enkrypt AI's MCP gateway: real HTTP, a small
-//! organisation in memory, the same answers to the same calls every time.
+//! An in-memory sandbox of Portkey's control plane and of Enkrypt AI's MCP gateway. It serves real
+//! HTTP for a small organisation, and gives the same responses to the same calls every time.
 //!
-//! It exists to be tried out on and tested against, so it shares nothing with the client it
-//! judges but the pure rules of a merge: it knows the API's manners from its own declarations. A
-//! request goes one way:
+//! The sandbox exists for trials and tests. It knows the API's behaviour from its own declarations,
+//! and shares nothing with the client that it judges except the pure merge rules. A request passes
+//! these modules:
 //!
 //! ```text
-//! line → http → route → crud or a domain's action → check → store
-//!          ↑                        ↓
-//!       faults             page, mask, cascade
+//! connection → http → route → crud or a domain's action → validation → store
+//!                ↑                        ↓
+//!             faults             page, mask, cascade
 //! ```
 //!
-//! `domains` says what there is; everything else is the same for all of it.
+//! `domains` declares the API; all other modules are independent of it.
 
 mod call;
 mod caller;
@@ -47,19 +47,19 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use clock::{InvalidPinnedTime, PinnedTime};
 pub use faults::{BadFaults, Faults};
 
-/// The key the embedded server uses unless it is given one of the sandbox's. Any key that is not blank
-/// is accepted. One that begins with [`KEY_PREFIX`] may say of which kind it is: `sandbox-admin` is an
-/// Admin key, `sandbox-workspace-<slug>` a key of that workspace, and either with `-read` after it may
-/// only read. To all others, as to this one, everything is open.
+/// Default key of the embedded server. Any key that is not blank is accepted. A key that begins
+/// with [`KEY_PREFIX`] may state its kind: `sandbox-admin` is an Admin key, and
+/// `sandbox-workspace-<slug>` is a key of that workspace. With the suffix `-read`, either may only
+/// read. All other keys, including this one, have access to everything.
 pub const KEY: &str = "sandbox-key";
 
-/// What the sandbox's own keys begin with.
+/// Prefix of the sandbox's own keys.
 pub const KEY_PREFIX: &str = "sandbox-";
 
-/// How long requests under way may take to end once the sandbox is stopped.
+/// Time limit for requests in progress when the sandbox is stopped.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A running stand-in for Portkey. Dropping it stops it.
+/// A running sandbox. Dropping it stops it.
 #[derive(Debug)]
 pub struct Sandbox {
     address: SocketAddr,
@@ -68,12 +68,19 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Binds `listen` (port 0 picks one) and serves by the machine's clock until stopped or dropped.
+    /// Binds `listen` and serves requests with the machine's clock until stopped or dropped. Port 0
+    /// selects a free port.
+    ///
+    /// # Errors
+    /// Returns an error if the address cannot be bound or the store cannot be seeded.
     pub async fn start(listen: SocketAddr, faults: Faults) -> io::Result<Self> {
         Self::start_at(listen, faults, None).await
     }
 
-    /// The same with the clock pinned at a moment, if there is one.
+    /// Starts a sandbox like [`Sandbox::start`], with the clock pinned if `now` is given.
+    ///
+    /// # Errors
+    /// Returns an error if the address cannot be bound or the store cannot be seeded.
     pub async fn start_at(
         listen: SocketAddr,
         faults: Faults,
@@ -107,14 +114,14 @@ impl Sandbox {
         })
     }
 
-    /// The address it listens on.
+    /// Returns the address on which the sandbox listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The base URL clients use, such as `http://127.0.0.1:8080/v1`.
+    /// Returns the base URL for clients, such as `http://127.0.0.1:8080/v1`.
     pub fn base_url(&self) -> String {
-        // "Any address" is one to listen on, not one to call.
+        // Clients cannot connect to an unspecified address.
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -123,7 +130,7 @@ impl Sandbox {
         format!("http://{}/v1", SocketAddr::new(ip, self.address.port()))
     }
 
-    /// Stops it, once the requests under way have ended.
+    /// Stops the sandbox after the requests in progress have ended, with a time limit.
     pub async fn stop(mut self) {
         drop(self.stop);
         if !self.server.is_finished()
@@ -133,9 +140,9 @@ impl Sandbox {
         }
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the sandbox ends by itself.
     pub async fn stopped(&mut self) {
-        // A task that has been waited for must not be waited for again.
+        // A completed task must not be awaited again.
         if !self.server.is_finished()
             && let Err(error) = (&mut self.server).await
         {

@@ -1,4 +1,4 @@
-//! Connections the sandbox can cut: the one fault that is not an answer.
+//! Connections that the sandbox can abort, for faults without a response.
 
 use std::{
     io::{self, IoSlice},
@@ -20,13 +20,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A handle on one connection. Once cut, nothing more can be written to it, and the server drops
-/// it.
+/// Handle of one connection. After an abort, writes fail and the server drops the connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line(Arc<AtomicBool>);
 
 impl Line {
-    /// Cuts the connection before its next answer.
+    /// Aborts the connection before its next response.
     pub(crate) fn cut(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -45,10 +44,10 @@ impl<F: FnMut(&mut TcpStream) + Send + 'static> Connected<IncomingStream<'_, Lin
     }
 }
 
-/// A listener whose connections can be cut.
+/// A listener whose connections can be aborted.
 pub(crate) struct Lines<F>(TapIo<TcpListener, F>);
 
-/// Listens on a socket. Answers are small, so none waits for more data to send along.
+/// Listens on a socket. Responses are small, so the delay for collecting data is disabled.
 pub(crate) fn lines(socket: TcpListener) -> Lines<impl FnMut(&mut TcpStream) + Send + 'static> {
     Lines(socket.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -77,7 +76,7 @@ impl<F: FnMut(&mut TcpStream) + Send + 'static> Listener for Lines<F> {
     }
 }
 
-/// A connection and the line it can be cut by.
+/// A connection and the handle for aborting it.
 pub(crate) struct Connection {
     stream: TcpStream,
     line: Line,

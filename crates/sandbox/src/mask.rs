@@ -1,11 +1,11 @@
-//! Masking: how a secret looks when it is read back.
+//! Masks secrets in responses.
 
 use serde_json::Value;
 
 use super::store::Item;
 
-/// A secret with its first two and last three characters left; all stars when that would show too
-/// much of it.
+/// Masks a secret except for its first two and last three characters. Short secrets are masked
+/// completely.
 pub(crate) fn mask(secret: &str) -> String {
     let characters: Vec<char> = secret.chars().collect();
     match (characters.first_chunk::<2>(), characters.last_chunk::<3>()) {
@@ -20,8 +20,8 @@ pub(crate) fn mask(secret: &str) -> String {
     }
 }
 
-/// An object as it is read back: a secret is renamed to `masked_<name>`; of a secret object, such
-/// as a set of headers, the names stay and each value is masked.
+/// Masks the secrets of an object. A secret text is renamed to `masked_<name>`. Secret objects,
+/// such as headers, keep their names, and each value is masked.
 pub(crate) fn mask_object(object: &Item, secrets: &[&str]) -> Item {
     let masked = object.iter().map(|(name, value)| match value {
         value if value.is_null() || !secrets.contains(&name.as_str()) => {
@@ -38,8 +38,8 @@ pub(crate) fn mask_object(object: &Item, secrets: &[&str]) -> Item {
     masked.collect()
 }
 
-/// Masks settings like [`mask_object`], and every text that has the name of a secret, because unknown
-/// providers have settings of their own.
+/// Masks settings like [`mask_object`], and also every text whose name suggests a secret, because
+/// unknown providers have their own settings.
 pub(crate) fn mask_settings(settings: &Item, secrets: &[&str]) -> Item {
     let named = settings
         .iter()
@@ -49,7 +49,7 @@ pub(crate) fn mask_settings(settings: &Item, secrets: &[&str]) -> Item {
     mask_object(settings, &all)
 }
 
-/// Returns whether a name in snake case or camel case ends like the name of a secret.
+/// Returns true if a name in snake case or camel case ends like that of a secret.
 fn is_secret_name(name: &str) -> bool {
     const ENDS: [&str; 9] = [
         "accesskey",
@@ -67,6 +67,6 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 fn mask_value(value: &Value) -> Value {
-    // Only texts are long enough to show a part of.
+    // Values other than texts are too short for a partial mask.
     mask(value.as_str().unwrap_or_default()).into()
 }

@@ -1,7 +1,6 @@
-//! Numbers that look random and depend on their seed alone.
+//! Pseudo-random numbers that depend on their seed only.
 
-/// The number of a seed and a count (the splitmix64 generator, which can be asked for its n-th number
-/// directly).
+/// Returns the n-th number of a seed by the splitmix64 generator, which allows direct access.
 pub(crate) fn noise(seed: u64, count: u64) -> u64 {
     let mut z = seed.wrapping_add(count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

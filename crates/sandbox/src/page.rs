@@ -1,26 +1,26 @@
-//! Pages and envelopes: how a list is cut, and what is wrapped around it.
+//! Paging of lists, and the envelopes of pages.
 
 use serde_json::{Value, json};
 
 use super::{call::Call, refusal::Refusal, store::Item};
 
-/// How a list is cut into pages.
+/// Paging parameters of a list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paging {
-    /// The query argument that numbers pages.
+    /// Query argument with the page number.
     pub(crate) number: &'static str,
-    /// The number of the first page.
+    /// Number of the first page.
     pub(crate) first: usize,
-    /// The query argument that sizes pages.
+    /// Query argument with the page size.
     pub(crate) size: &'static str,
-    /// The size when none is asked for.
+    /// Default page size.
     pub(crate) usual: usize,
-    /// The largest size that may be asked for.
+    /// Maximum page size.
     pub(crate) most: usize,
 }
 
 impl Paging {
-    /// `current_page` from 0 up, as nearly everywhere.
+    /// Pages by `current_page` from 0, as in most lists.
     pub(crate) const fn zero_based(usual: usize, most: usize) -> Self {
         Self {
             number: "current_page",
@@ -31,7 +31,7 @@ impl Paging {
         }
     }
 
-    /// `currentPage` from 0 up, as lists of people have it.
+    /// Pages by `currentPage` from 0, as in lists of users.
     pub(crate) const fn camel_case(usual: usize, most: usize) -> Self {
         Self {
             number: "currentPage",
@@ -42,7 +42,7 @@ impl Paging {
         }
     }
 
-    /// `page` from 1 up, as the MCP capability lists have it.
+    /// Pages by `page` from 1, as in lists of MCP capabilities.
     pub(crate) const fn one_based(usual: usize, most: usize) -> Self {
         Self {
             number: "page",
@@ -53,7 +53,7 @@ impl Paging {
         }
     }
 
-    /// The page of `all` that a call asks for, and whether there are more after it.
+    /// Returns the requested page of `all`, and whether there are more items after it.
     pub(crate) fn cut<'a, T>(self, call: &Call, all: &'a [T]) -> Result<(&'a [T], bool), Refusal> {
         let number = call
             .number(self.number, self.first, usize::MAX)?
@@ -66,28 +66,28 @@ impl Paging {
     }
 }
 
-/// What is wrapped around a page.
+/// Envelope of a page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Envelope {
-    /// Whether it calls itself a list.
+    /// True if the envelope has `object: "list"`.
     pub(crate) object: bool,
-    /// Whether it says that there is more.
+    /// True if the envelope has `has_more`.
     pub(crate) has_more: bool,
 }
 
 impl Envelope {
-    /// `{object, total, data}`, the usual one.
+    /// The default envelope: `{object, total, data}`.
     pub(crate) const LIST: Self = Self {
         object: true,
         has_more: false,
     };
-    /// `{object, total, has_more, data}`.
+    /// The envelope `{object, total, has_more, data}`.
     pub(crate) const LIST_WITH_MORE: Self = Self {
         object: true,
         has_more: true,
     };
 
-    /// The page in its envelope.
+    /// Wraps a page.
     pub(crate) fn wrap(self, total: usize, more: bool, page: Vec<Value>) -> Value {
         let mut answer = Item::new();
         if self.object {

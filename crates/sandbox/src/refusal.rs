@@ -1,62 +1,62 @@
-//! Refusals: every way the sandbox says no, and the body Portkey would say it with.
+//! Errors of the sandbox and their response bodies in the format of each API.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// Why a call is not carried out.
+/// Error of an API call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// No key was sent.
+    /// The request has no key.
     #[error("No API key: send it as {0}")]
     Unauthorised(&'static str),
-    /// The key does not count here.
+    /// The key is invalid.
     #[error("{0}")]
     NotAuthorised(String),
-    /// The request is not acceptable as it stands; the text names the field.
+    /// The request is invalid; the text names the field.
     #[error("{0}")]
     Invalid(String),
-    /// The key may not do this, or the thing is gone: Portkey does not tell the two apart.
+    /// The key lacks access, or the item is gone. Portkey does not distinguish these cases.
     #[error("{0}")]
     Forbidden(String),
-    /// There is no such item.
+    /// The item does not exist.
     #[error("No {object} is called `{handle}`")]
     Missing {
-        /// What was looked for.
+        /// Type of the item.
         object: &'static str,
-        /// What it was looked for by.
+        /// Handle that was looked up.
         handle: String,
     },
-    /// The live API's answer to an update of an item that it does not find.
+    /// Response of the live API to an update of a missing item.
     #[error("No update fields provided")]
     NothingToUpdate,
-    /// Enkrypt AI has nothing of this kind by that name, version and project.
+    /// Enkrypt AI has no document of this kind with the given name, version and project.
     #[error("{0} not found")]
     NotFound(&'static str),
-    /// The public catalogue has no such model or provider.
+    /// The public catalogue does not contain the model or provider.
     #[error("Model or provider not found")]
     NotInCatalogue,
-    /// The item exists already, or others depend on it.
+    /// The item exists already, or other items depend on it.
     #[error("{0}")]
     Conflict(String),
-    /// The body is over the limit.
+    /// The body exceeds the size limit.
     #[error("The request body is too large")]
     TooLarge,
-    /// No endpoint answers this method and path. The inference gateway behind the control plane
-    /// gets such calls and misses its own headers.
+    /// No endpoint exists for this method and path. In the API, such calls reach the inference
+    /// gateway, which requires its own headers.
     #[error("Either x-portkey-config or x-portkey-provider header is required")]
     NoSuchRoute,
-    /// A fault from the fault list.
+    /// An injected fault.
     #[error("The sandbox was asked to fail this request")]
     Fault(StatusCode),
 }
 
 impl Refusal {
-    /// The text for a body field that is not as it should be.
+    /// Builds the error for an invalid field of the body.
     pub(crate) fn field(path: &str, why: impl std::fmt::Display) -> Self {
         Self::Invalid(format!("`{path}` {why}"))
     }
 
-    /// The status it is answered with.
+    /// Returns the status of the response.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorised(_) | Self::NotAuthorised(_) => StatusCode::UNAUTHORIZED,
@@ -71,7 +71,7 @@ impl Refusal {
         }
     }
 
-    /// The body it is answered with, or nothing where a proxy would answer in Portkey's place.
+    /// Returns the response body in Portkey's format, or `None` if a proxy would respond instead.
     pub(crate) fn body(&self) -> Option<Value> {
         let message = self.to_string();
         match (self, code(self.status())) {
@@ -84,7 +84,8 @@ impl Refusal {
         }
     }
 
-    /// The body Enkrypt AI answers it with (enkrypt.md §4), or nothing where a proxy would answer instead.
+    /// Returns the response body in Enkrypt AI's format, `{code, error, message}`, or `None` if a
+    /// proxy would respond instead.
     pub(crate) fn enkrypt_body(&self) -> Option<Value> {
         let status = self.status();
         code(status)?;
@@ -96,7 +97,7 @@ impl Refusal {
     }
 }
 
-/// Portkey's own code for a status, for those that have one.
+/// Returns Portkey's error code for a status, if it has one.
 fn code(status: StatusCode) -> Option<&'static str> {
     Some(match status.as_u16() {
         400 => "AB01",

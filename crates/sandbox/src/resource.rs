@@ -1,6 +1,7 @@
-//! What a resource is: a declaration from which the five ordinary actions follow.
+//! Resources: declarations from which the five standard actions follow.
 //!
-//! A new one is a `static` of this type in its domain's room; [`super::crud`] does the rest.
+//! A new resource is a `static` of this type in the module of its domain. [`super::crud`]
+//! implements its actions.
 
 use serde_json::Value;
 
@@ -12,48 +13,48 @@ use super::{
     store::{Item, ORGANISATION, Shelf, Store},
 };
 
-/// A kind of thing that is created, listed, read, updated and deleted under one path.
+/// A resource with the actions create, list, read, update and delete under one path.
 pub(crate) struct Resource {
-    /// What the store keeps it under.
+    /// Kind under which the store keeps the items.
     pub(crate) kind: &'static str,
-    /// What an item calls itself in its `object` field.
+    /// Value of an item's `object` field.
     pub(crate) object: &'static str,
-    /// Path of the collection; an item's path has its handle after it.
+    /// Path of the collection. An item's path ends with its handle.
     pub(crate) path: &'static str,
-    /// The actions there are.
+    /// Supported actions.
     pub(crate) verbs: &'static [Verb],
-    /// Whose the items are.
+    /// Owner of the items.
     pub(crate) owner: Owner,
-    /// What names an item in a path.
+    /// Handle of an item in a path.
     pub(crate) found_by: FoundBy,
-    /// What a missing item is answered with.
+    /// Response for a missing item.
     pub(crate) missing: Missing,
-    /// What a slug made from a name begins with.
+    /// Prefix of generated slugs.
     pub(crate) slug_prefix: &'static str,
-    /// The number of characters of the name that such a slug keeps.
+    /// Number of characters of the name in a generated slug.
     pub(crate) slug_name_length: usize,
-    /// What a body may hold.
+    /// Fields of a request body.
     pub(crate) fields: &'static [Field],
-    /// Fields masked wherever an object that is read holds them.
+    /// Fields that are masked in all objects of a response.
     pub(crate) secrets: &'static [&'static str],
-    /// Fields that are worked out when they are read.
+    /// Fields that are computed when an item is read.
     pub(crate) derived: &'static [(&'static str, Derive)],
-    /// How a list is asked for and answered.
+    /// Settings of the list action.
     pub(crate) list: Listing,
-    /// The fields an item is read with. `masked_<field>` stands for a secret's masked form.
+    /// Fields of an item when it is read. `masked_<field>` is the masked form of a secret.
     pub(crate) reads: &'static [&'static str],
-    /// The fields a create answers with.
+    /// Fields in the response to a create.
     pub(crate) creates: &'static [&'static str],
-    /// The fields an update answers with.
+    /// Fields in the response to an update.
     pub(crate) updates: &'static [&'static str],
-    /// What is special about its writes.
+    /// Special behaviour of writes.
     pub(crate) hooks: Hooks,
 }
 
-/// Works out a field of an item from what is stored; with nothing it is left out.
+/// Computes a field from a stored item; `None` omits the field.
 pub(crate) type Derive = fn(&Store, &Call, &Item) -> Option<Value>;
 
-/// One of the ordinary actions.
+/// A standard action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     /// `GET` on the collection.
@@ -69,7 +70,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// All five.
+    /// All standard actions.
     pub(crate) const ALL: &'static [Self] = &[
         Self::List,
         Self::Create,
@@ -79,49 +80,49 @@ impl Verb {
     ];
 }
 
-/// Whose the items of a resource are.
+/// Owner of a resource's items.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner {
-    /// The organisation's.
+    /// The organisation owns the items.
     Organisation,
-    /// A workspace's, which each call has to name.
+    /// A workspace owns the items, and each call must name it.
     Workspace,
 }
 
-/// What names an item in a path.
+/// Handle that identifies an item in a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FoundBy {
-    /// Its id.
+    /// Only the id.
     Id,
-    /// Its slug.
+    /// Only the slug.
     Slug,
-    /// Its id or its slug.
+    /// The id or the slug.
     IdOrSlug,
 }
 
-/// What a missing item is answered with.
+/// Response for a missing item.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Missing {
     /// 404.
     NotFound,
-    /// 403, as if it were there for others.
+    /// 403, as for an item that others have access to.
     Forbidden,
 }
 
-/// How a list is asked for and answered.
+/// Settings of a list action.
 pub(crate) struct Listing {
-    /// How it is cut.
+    /// Paging of the list.
     pub(crate) paging: Paging,
-    /// What is around it.
+    /// Envelope of a page.
     pub(crate) envelope: Envelope,
-    /// What can be asked of its items.
+    /// Supported filters.
     pub(crate) filters: &'static [Filter],
-    /// The fields an item is listed with.
+    /// Fields of a listed item.
     pub(crate) shows: &'static [&'static str],
 }
 
 impl Listing {
-    /// Pages of 100 in the usual envelope, without filters.
+    /// Pages of 100 items in the default envelope, without filters.
     pub(crate) const USUAL: Self = Self {
         paging: Paging::zero_based(100, usize::MAX),
         envelope: Envelope::LIST,
@@ -130,22 +131,22 @@ impl Listing {
     };
 }
 
-/// A query argument that keeps some of a list's items.
+/// A query argument that filters a list.
 pub(crate) struct Filter {
-    /// The argument's name.
+    /// Name of the argument.
     pub(crate) param: &'static str,
-    /// What it must be.
+    /// Type of the argument.
     pub(crate) kind: Kind,
-    /// Whether an item is kept, given the argument as checked; with nothing, its field of the
-    /// argument's name must be the same.
+    /// Predicate for items, given the validated argument. Without one, the field with the
+    /// argument's name must be equal to it.
     pub(crate) keeps: Option<Keeps>,
 }
 
-/// Decides on an item of a list, given an argument as checked.
+/// Tests an item against a validated argument.
 pub(crate) type Keeps = fn(&Store, &Item, &Value) -> bool;
 
 impl Filter {
-    /// Keeps the items whose field of this name is what was asked for.
+    /// Keeps the items whose field with this name equals the argument.
     pub(crate) const fn same(param: &'static str, kind: Kind) -> Self {
         Self {
             param,
@@ -154,7 +155,7 @@ impl Filter {
         }
     }
 
-    /// Whether an item is kept.
+    /// Returns true if the item matches the argument.
     pub(crate) fn passes(&self, store: &Store, item: &Item, asked: &Value) -> bool {
         match self.keeps {
             Some(keeps) => keeps(store, item, asked),
@@ -163,19 +164,19 @@ impl Filter {
     }
 }
 
-/// What is special about a resource's writes. Each hook runs between the checks all resources
-/// share and the change itself; only `created` comes after it and cannot refuse.
+/// Special behaviour of writes. Hooks run between the standard validation and the change. Only
+/// `after_create` runs afterwards and cannot reject the write.
 pub(crate) struct Hooks {
-    /// The last word on a write: it may refuse it, or alter what is about to be stored.
+    /// Rejects a write or alters the fields to be stored.
     pub(crate) admit: fn(&Store, &Call, Draft<'_>) -> Result<(), Refusal>,
-    /// The last word on a removal.
+    /// Rejects a removal.
     pub(crate) release: fn(&Store, &Call, &Item) -> Result<(), Refusal>,
-    /// What a new item, named by its shelf and id, brings with it.
+    /// Completes a new item, given its collection and id.
     pub(crate) created: fn(&mut Store, Shelf<'_>, &str),
 }
 
 impl Hooks {
-    /// Nothing is special.
+    /// No special behaviour.
     pub(crate) const NONE: Self = Self {
         admit: |_, _, _| Ok(()),
         release: |_, _, _| Ok(()),
@@ -183,17 +184,17 @@ impl Hooks {
     };
 }
 
-/// A write that is about to happen.
+/// A validated write that has not been applied yet.
 pub(crate) struct Draft<'a> {
-    /// The item as it stands; nothing when it is being created.
+    /// The existing item; `None` on creation.
     pub(crate) before: Option<&'a Item>,
-    /// The fields about to be stored, already checked one by one.
+    /// Fields to be stored, each validated separately.
     pub(crate) change: &'a mut Item,
 }
 
 impl Resource {
-    /// The organisation's, found by id or slug, with all five actions and nothing special; its
-    /// fields and what is shown of it remain to be said.
+    /// Declares a resource of the organisation, found by id or slug, with all standard actions.
+    /// Fields and views must be added.
     pub(crate) const fn new(kind: &'static str, object: &'static str, path: &'static str) -> Self {
         Self {
             kind,
@@ -216,7 +217,7 @@ impl Resource {
         }
     }
 
-    /// Where the items a call is about stand, given the id of their owner.
+    /// Returns the collection of the items of an owner.
     pub(crate) fn shelf<'a>(&self, owner: &'a str) -> Shelf<'a> {
         Shelf {
             kind: self.kind,
@@ -224,12 +225,12 @@ impl Resource {
         }
     }
 
-    /// Where the items stand when they are the organisation's.
+    /// Returns the collection of the organisation's items.
     pub(crate) fn shared(&self) -> Shelf<'static> {
         self.shelf(ORGANISATION)
     }
 
-    /// The item with this id, which the caller has just stored or found.
+    /// Returns an item by an id that the caller has just stored or found.
     pub(crate) fn find_stored<'s>(
         &self,
         store: &'s Store,
@@ -243,7 +244,7 @@ impl Resource {
         store.find(self.shelf(owner), id).ok_or_else(missing)
     }
 
-    /// The item a handle names, which must be one this resource can be found by.
+    /// Returns an item by a handle of the supported kind.
     pub(crate) fn find<'s>(
         &self,
         store: &'s Store,

@@ -1,4 +1,4 @@
-//! Routes: which method and path leads to which action, read off the domains' declarations.
+//! Maps methods and paths to actions, as the domains declare them.
 
 use std::collections::HashMap;
 
@@ -12,44 +12,44 @@ use super::{
     store::Store,
 };
 
-/// A room of the API: resources with the ordinary actions, and routes for what else it does.
+/// A domain of the API: resources with standard actions, and further routes.
 pub(crate) struct Domain {
-    /// The versions it answers under.
+    /// API versions that include the domain.
     pub(crate) versions: &'static [Version],
-    /// Its resources.
+    /// Resources with standard actions.
     pub(crate) resources: &'static [&'static Resource],
-    /// Its further routes.
+    /// Further routes.
     pub(crate) routes: &'static [Route],
 }
 
 /// A version prefix of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
-    /// `/v1`, where nearly everything is.
+    /// `/v1`, which has nearly all routes.
     V1,
-    /// `/v2`, which mirrors some of it.
+    /// `/v2`, which mirrors some of them.
     V2,
-    /// `/v0.1`, where the registry of MCP servers is.
+    /// `/v0.1`, which has the registry of MCP servers.
     Registry,
-    /// No version: what anyone may read, without a key.
+    /// No version prefix: public data that requires no key.
     Public,
-    /// No version either: Enkrypt AI's API, which is not Portkey's.
+    /// No version prefix: Enkrypt AI's API, which is separate from Portkey's.
     Enkrypt,
 }
 
 impl Version {
-    /// A path without its version, with the `/` before the rest.
+    /// Returns a path without its version prefix, beginning with `/`.
     pub(crate) fn strip(path: &str) -> &str {
         let rest = Self::split(path).map_or(path, |(_, rest)| rest);
         path.get(path.len() - rest.len() - 1..).unwrap_or(path)
     }
 
-    /// The version of a path.
+    /// Returns the version of a path.
     pub(crate) fn of(path: &str) -> Option<Self> {
         Self::split(path).map(|(version, _)| version)
     }
 
-    /// The version a path begins with, and the rest of the path.
+    /// Splits a path into its version and the rest.
     fn split(path: &str) -> Option<(Self, &str)> {
         if path.starts_with("/mcp-gateway/") || path.starts_with("/mcp-registry/") {
             return Some((Self::Enkrypt, path.strip_prefix('/')?));
@@ -66,7 +66,7 @@ impl Version {
     }
 }
 
-/// One route beyond the ordinary ones.
+/// A route other than the standard ones.
 pub(crate) struct Route {
     method: Method,
     path: &'static str,
@@ -75,7 +75,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Its body may be a list, which the call then holds as `list`.
+    /// Allows a list as the body, which the call then holds in `list`.
     pub(crate) const fn takes_list(mut self) -> Self {
         self.body.takes_list = true;
         self
@@ -88,32 +88,32 @@ impl Route {
     }
 }
 
-/// The bodies that a route accepts.
+/// Bodies that a route accepts.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyRule {
     /// True if the body may be a list.
     pub(crate) takes_list: bool,
-    /// True if a request without a body is refused.
+    /// True if a request without a body is rejected.
     pub(crate) required: bool,
 }
 
 impl BodyRule {
-    /// No list, and a body is optional.
+    /// An optional body that is not a list.
     const OPTIONAL: Self = Self {
         takes_list: false,
         required: false,
     };
-    /// No list, and there must be a body.
+    /// A required body that is not a list.
     const REQUIRED: Self = Self {
         takes_list: false,
         required: true,
     };
 }
 
-/// What a route does.
+/// Function that handles a route.
 pub(crate) type Act = fn(&mut Store, &Call) -> Outcome;
 
-/// A route that reads.
+/// Declares a `GET` route.
 pub(crate) const fn get(path: &'static str, act: Act) -> Route {
     Route {
         method: Method::GET,
@@ -123,7 +123,7 @@ pub(crate) const fn get(path: &'static str, act: Act) -> Route {
     }
 }
 
-/// A route that starts something.
+/// Declares a `POST` route.
 pub(crate) const fn post(path: &'static str, act: Act) -> Route {
     Route {
         method: Method::POST,
@@ -133,7 +133,7 @@ pub(crate) const fn post(path: &'static str, act: Act) -> Route {
     }
 }
 
-/// A route that changes, and refuses a request without a body.
+/// Declares a `PUT` route, which rejects requests without a body.
 pub(crate) const fn put(path: &'static str, act: Act) -> Route {
     Route {
         method: Method::PUT,
@@ -143,7 +143,7 @@ pub(crate) const fn put(path: &'static str, act: Act) -> Route {
     }
 }
 
-/// A route that changes what is given, deep inside.
+/// Declares a `PATCH` route, which merges nested changes and rejects requests without a body.
 pub(crate) const fn patch(path: &'static str, act: Act) -> Route {
     Route {
         method: Method::PATCH,
@@ -153,7 +153,7 @@ pub(crate) const fn patch(path: &'static str, act: Act) -> Route {
     }
 }
 
-/// A route that removes.
+/// Declares a `DELETE` route.
 pub(crate) const fn delete(path: &'static str, act: Act) -> Route {
     Route {
         method: Method::DELETE,
@@ -163,17 +163,17 @@ pub(crate) const fn delete(path: &'static str, act: Act) -> Route {
     }
 }
 
-/// What a call comes to do.
+/// Action of a call.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
-    /// An ordinary action on a resource.
+    /// A standard action on a resource.
     Ordinary(Verb, &'static Resource),
-    /// A route's own, and the bodies that it accepts.
+    /// The function of a route, and the bodies that the route accepts.
     Special(Act, BodyRule),
 }
 
 impl Action {
-    /// The bodies that the action accepts.
+    /// Returns the bodies that the action accepts.
     pub(crate) fn body(self) -> BodyRule {
         match self {
             Self::Ordinary(Verb::Update, _) => BodyRule::REQUIRED,
@@ -182,7 +182,7 @@ impl Action {
         }
     }
 
-    /// Carries it out.
+    /// Runs the action.
     pub(crate) fn run(self, store: &mut Store, call: &Call) -> Outcome {
         match self {
             Self::Ordinary(Verb::List, resource) => crud::list(resource, store, call),
@@ -195,7 +195,7 @@ impl Action {
     }
 }
 
-/// All routes, by method and number of segments.
+/// All routes, by method and number of path segments.
 pub(crate) struct Routes(HashMap<(Method, usize), Vec<Pattern>>);
 
 struct Pattern {
@@ -210,7 +210,7 @@ enum Segment {
 }
 
 impl Routes {
-    /// The routes of these domains.
+    /// Collects the routes of these domains.
     pub(crate) fn new(domains: &[&'static Domain]) -> Self {
         let mut routes = Self(HashMap::new());
         for domain in domains {
@@ -250,7 +250,7 @@ impl Routes {
         routes
     }
 
-    /// Whether a call can be answered without a key.
+    /// Returns true if a call requires no key.
     pub(crate) fn is_public(&self, method: &Method, path: &str) -> bool {
         Version::of(path) == Some(Version::Public) && self.find(method, path).is_some()
     }
@@ -258,7 +258,7 @@ impl Routes {
     fn add(&mut self, method: Method, pattern: Pattern) {
         let patterns = self.0.entry((method, pattern.segments.len())).or_default();
         patterns.push(pattern);
-        // Of two patterns that fit, the one with the earlier words is meant.
+        // Of several matching patterns, the one with the earliest literal segments wins.
         patterns.sort_by_cached_key(|pattern| {
             let segments = pattern.segments.iter();
             segments
@@ -267,7 +267,7 @@ impl Routes {
         });
     }
 
-    /// The action for a call, and what stands in its path's placeholders.
+    /// Returns the action of a call and the values of the path's placeholders.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<(Action, Vec<String>)> {
         let (version, path) = Version::split(path)?;
         let words: Vec<&str> = path.split('/').collect();
@@ -280,7 +280,7 @@ impl Routes {
 }
 
 impl Pattern {
-    /// What stands in the placeholders if the words of a path fit.
+    /// Returns the values of the placeholders if the segments match.
     fn fit(&self, words: &[&str]) -> Option<Vec<String>> {
         let mut values = Vec::new();
         for (segment, &word) in self.segments.iter().zip(words) {

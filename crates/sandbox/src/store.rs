@@ -1,4 +1,4 @@
-//! What the sandbox remembers: items on shelves, a clock, and a counter that names things.
+//! State of the sandbox: items in collections, a clock, and a counter for ids.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -6,70 +6,71 @@ use serde_json::{Map, Value};
 
 use super::{clock::Clock, domains::analytics::traffic::Traffic, refusal::Refusal};
 
-/// Bound on the items of all kinds.
+/// Maximum number of items of all kinds.
 const MAX_ITEMS: usize = 50_000;
-/// Bound on what has happened: logs, feedback and audit entries.
+/// Maximum number of records: logs, feedback and audit entries.
 const MAX_RECORDS: usize = 100_000;
-/// Bound on what all of it takes in memory, about.
+/// Approximate memory limit for all of them, in bytes.
 const MAX_BYTES: usize = 64 << 20;
-/// Bound on the ids and slugs of removed items that are remembered; the oldest are taken for unknown then.
+/// Maximum number of remembered ids and slugs of removed items. The oldest are then treated as
+/// unknown.
 const MAX_REMOVED: usize = 10_000;
 
-/// One stored thing, with the secrets and private fields that reads leave out.
+/// A stored item, with the secrets and private fields that responses omit.
 pub(crate) type Item = Map<String, Value>;
 
-/// The text in a field of an item; empty when there is none.
+/// Returns the text in a field of an item; empty if there is none.
 pub(crate) fn text<'a>(item: &'a Item, field: &str) -> &'a str {
     item.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether a field of an item is `true`.
+/// Returns true if a field of an item is `true`.
 pub(crate) fn flag(item: &Item, field: &str) -> bool {
     item.get(field).and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// Where items stand: a kind of thing, and whose they are. The owner is an item's id,
+/// Key of a collection: the kind of its items and their owner. The owner is an item's id,
 /// [`ORGANISATION`] or [`HISTORY`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shelf<'a> {
-    /// The kind of thing.
+    /// Kind of the items.
     pub(crate) kind: &'static str,
-    /// Id of the item they belong to.
+    /// Id of the owner.
     pub(crate) owner: &'a str,
 }
 
-/// Id of the one organisation in a sandbox.
+/// Id of the only organisation in a sandbox.
 pub(crate) const ORGANISATION: &str = "0a5d0000-0000-4000-8000-000000000000";
 
-/// Owner of what has happened: logs, feedback and audit entries, which outlive what they are about.
+/// Owner of records: logs, feedback and audit entries, which outlive the items they refer to.
 pub(crate) const HISTORY: &str = "history";
 
-/// The fields an item can be found by.
+/// Fields that serve as handles.
 const HANDLES: [&str; 2] = ["id", "slug"];
 
-/// Everything a sandbox knows.
+/// State of a sandbox.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     shelves: HashMap<&'static str, HashMap<String, Items>>,
-    /// Time in the sandbox.
+    /// Clock of the sandbox.
     pub(crate) clock: Clock,
-    /// What has passed the gateway.
+    /// Traffic through the gateway.
     pub(crate) traffic: Traffic,
-    /// True while the organisation is set up, whose items get readable slugs.
+    /// True while the organisation is seeded; its items get readable slugs.
     pub(crate) is_seeding: bool,
-    /// The kinds, ids and slugs of removed items.
+    /// Kinds, ids and slugs of removed items.
     removed: HashSet<(&'static str, String)>,
-    /// The same in the order of removal.
+    /// Entries of `removed` in the order of removal.
     removed_by_age: VecDeque<(&'static str, String)>,
     usage: Usage,
-    /// Items that may have changed since they were measured.
+    /// Items that may have changed since their size was measured.
     changed: Vec<(&'static str, String, u64)>,
     named: u64,
     placed: u64,
     suffixed: u64,
 }
 
-/// What a store holds.
+/// Size of a store.
 #[derive(Debug, Default)]
 struct Usage {
     items: usize,
@@ -98,14 +99,14 @@ impl Usage {
     }
 }
 
-/// The items of one shelf in order of creation, and the ids and slugs that find them.
+/// Items of one collection in order of creation, with an index by id and slug.
 #[derive(Debug, Default)]
 struct Items {
     by_age: BTreeMap<u64, Stored>,
     handles: HashMap<String, u64>,
 }
 
-/// An item, and what it takes in memory as far as that is known.
+/// An item and its last measured size in memory.
 #[derive(Debug)]
 struct Stored {
     item: Item,
@@ -113,7 +114,7 @@ struct Stored {
 }
 
 impl Items {
-    /// Takes out the items that are picked.
+    /// Removes and returns the items that match.
     fn take(&mut self, picked: impl Fn(&Item) -> bool) -> Vec<Stored> {
         let picked = self.by_age.extract_if(.., |_, stored| picked(&stored.item));
         let taken: Vec<Stored> = picked.map(|(_, stored)| stored).collect();
@@ -128,10 +129,10 @@ impl Items {
 }
 
 impl Store {
-    /// A fresh id in the shape of a UUID.
+    /// Returns a new id in the form of a UUID.
     pub(crate) fn next_id(&mut self) -> String {
         self.named += 1;
-        // Multiplying by an odd constant reaches every value once: ids look random, never repeat.
+        // Multiplication by an odd constant is a bijection: ids look random and never repeat.
         let mixed = self.named.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         format!(
             "{:08x}-{:04x}-4000-8000-{:012x}",
@@ -141,8 +142,9 @@ impl Store {
         )
     }
 
-    /// Six hex digits to end a slug with. They depend on the clock, so that a slug cannot be guessed
-    /// from a name, and on nothing else that varies, so that a pinned clock repeats them.
+    /// Returns six hex digits for the end of a slug. They depend on the clock, so that a slug
+    /// cannot be guessed from a name. They depend on nothing else that varies, so that a pinned
+    /// clock repeats them.
     pub(crate) fn next_suffix(&mut self) -> String {
         self.suffixed += 1;
         let mut z =
@@ -171,8 +173,8 @@ impl Store {
         }
     }
 
-    /// Whether a write can be taken that brings so many bytes. One that removes something can until the records
-    /// are full.
+    /// Checks that a write of so many bytes fits the limits. Writes that remove something are
+    /// allowed until the records are full, and up to an eighth above the memory limit.
     pub(crate) fn check_bounds(&self, removes: bool, brings: usize) -> Result<(), Refusal> {
         let Usage {
             items,
@@ -198,7 +200,7 @@ impl Store {
         )))
     }
 
-    /// Measures anew what has changed.
+    /// Measures the sizes of changed items again.
     pub(crate) fn settle(&mut self) {
         for (kind, owner, number) in std::mem::take(&mut self.changed) {
             let shelf = Shelf {
@@ -217,12 +219,12 @@ impl Store {
         }
     }
 
-    /// Returns whether a removed item of this kind had this id or slug.
+    /// Returns true if a removed item of this kind had this id or slug.
     pub(crate) fn was_removed(&self, kind: &'static str, handle: &str) -> bool {
         self.removed.contains(&(kind, handle.to_owned()))
     }
 
-    /// Puts an item on a shelf, to be found by its `id` and its `slug`.
+    /// Inserts an item into a collection, indexed by its `id` and its `slug`.
     pub(crate) fn insert(&mut self, shelf: Shelf<'_>, item: Item) {
         self.placed += 1;
         let items = self
@@ -241,13 +243,13 @@ impl Store {
         self.usage.add(shelf.owner, bytes);
     }
 
-    /// The item with this id or slug.
+    /// Returns the item with this id or slug.
     pub(crate) fn find(&self, shelf: Shelf<'_>, handle: &str) -> Option<&Item> {
         let items = self.items(shelf)?;
         Some(&items.by_age.get(items.handles.get(handle)?)?.item)
     }
 
-    /// The item with this id or slug, to be changed (all but its `id` and `slug`).
+    /// Returns the item with this id or slug for changes. Its `id` and `slug` must not change.
     pub(crate) fn find_mut(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<&mut Item> {
         let number = *self.items(shelf)?.handles.get(handle)?;
         self.changed
@@ -255,26 +257,26 @@ impl Store {
         Some(&mut self.items_mut(shelf)?.by_age.get_mut(&number)?.item)
     }
 
-    /// The items of a shelf, oldest first.
+    /// Returns the items of a collection, oldest first.
     pub(crate) fn all(&self, shelf: Shelf<'_>) -> impl Iterator<Item = &Item> {
         self.items(shelf)
             .into_iter()
             .flat_map(|items| items.by_age.values().map(|it| &it.item))
     }
 
-    /// The items of a kind, whose ever they are, oldest first.
+    /// Returns the items of a kind with any owner, oldest first.
     pub(crate) fn all_of(&self, kind: &str) -> Vec<&Item> {
         let owners = self.shelves.get(kind).into_iter().flat_map(HashMap::values);
         let items: BTreeMap<_, _> = owners.flat_map(|items| &items.by_age).collect();
         items.into_values().map(|stored| &stored.item).collect()
     }
 
-    /// How many items a shelf has.
+    /// Counts the items of a collection.
     pub(crate) fn count(&self, shelf: Shelf<'_>) -> usize {
         self.items(shelf).map_or(0, |items| items.by_age.len())
     }
 
-    /// Takes the item with this id or slug off its shelf.
+    /// Removes the item with this id or slug.
     pub(crate) fn remove(&mut self, shelf: Shelf<'_>, handle: &str) -> Option<Item> {
         let items = self.items_mut(shelf)?;
         let Stored { item, bytes } = items.by_age.remove(items.handles.get(handle)?)?;
@@ -285,7 +287,7 @@ impl Store {
         Some(item)
     }
 
-    /// Clears a shelf.
+    /// Removes all items of a collection.
     pub(crate) fn clear(&mut self, shelf: Shelf<'_>) {
         let cleared = self
             .shelves
@@ -296,7 +298,7 @@ impl Store {
         }
     }
 
-    /// The kinds of thing of which some item is as asked; history does not count.
+    /// Returns the kinds with an item that matches. Records are ignored.
     pub(crate) fn kinds_with(&self, asked: impl Fn(&Item) -> bool) -> Vec<&'static str> {
         let has_some = |owners: &HashMap<String, Items>| {
             let mut present = owners.iter().filter(|(owner, _)| *owner != HISTORY);
@@ -306,8 +308,8 @@ impl Store {
         kinds.map(|(kind, _)| *kind).collect()
     }
 
-    /// Clears every shelf of an owner, and takes what is picked off all others but history. Returns
-    /// what was picked, each with its kind.
+    /// Removes all collections of an owner, and the matching items of all others except records.
+    /// Returns the matching items with their kinds.
     pub(crate) fn sweep(
         &mut self,
         owner: &str,
@@ -328,7 +330,7 @@ impl Store {
         taken
     }
 
-    /// Every item, to be changed (all but its `id` and `slug`), but for history.
+    /// Returns all items except records for changes. Their `id` and `slug` must not change.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Item> {
         let shelves = self.shelves.values_mut().flatten();
         let present = shelves.filter(|(owner, _)| *owner != HISTORY);
@@ -344,9 +346,9 @@ impl Store {
     }
 }
 
-/// What fields take in memory, about.
+/// Estimates the memory of fields in bytes.
 pub(crate) fn weigh_fields(fields: &Item) -> usize {
-    /// A name and a value in their map.
+    /// Size of a name and a value in their map.
     const ENTRY: usize = 128;
     fields
         .iter()
@@ -354,7 +356,7 @@ pub(crate) fn weigh_fields(fields: &Item) -> usize {
         .sum()
 }
 
-/// What a value takes beside its own place.
+/// Estimates the memory that a value takes beside its own place in its container.
 pub(crate) fn weigh(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),

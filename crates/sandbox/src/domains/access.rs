@@ -1,6 +1,6 @@
-//! Workspace access: which workspaces may use an integration or an MCP integration.
+//! Workspace access to integrations and MCP integrations.
 //!
-//! Both keep a row per workspace and one setting for the workspaces without a row.
+//! Both keep one row per workspace and a global setting for workspaces without a row.
 
 use serde_json::{Value, json};
 
@@ -11,10 +11,10 @@ use crate::{
     store::{Item, Shelf, Store, flag, text},
 };
 
-/// The field that holds what workspaces without a row may do.
+/// Field with the access of workspaces that have no row.
 pub(super) const GLOBAL: &str = "global_workspace_access";
 
-/// Whether a workspace may use `parent`, whose access rows are kept under `kind`.
+/// Returns true if a workspace may use `parent`, whose access rows are stored under `kind`.
 pub(super) fn is_open(store: &Store, kind: &'static str, parent: &Item, workspace: &str) -> bool {
     match store.find(
         Shelf {
@@ -30,8 +30,8 @@ pub(super) fn is_open(store: &Store, kind: &'static str, parent: &Item, workspac
     }
 }
 
-/// Whether an item of the organisation's is open to a workspace's key: of what is lent to workspaces,
-/// only what is lent to this one.
+/// Returns true if a workspace's key has access to an item of the organisation. Integrations are
+/// visible only if the workspace may use them.
 pub(crate) fn is_open_to(store: &Store, kind: &str, item: &Item, workspace: &str) -> bool {
     match kind {
         "integrations" => integrations::is_open(store, item, workspace),
@@ -40,7 +40,7 @@ pub(crate) fn is_open_to(store: &Store, kind: &str, item: &Item, workspace: &str
     }
 }
 
-/// How many workspaces have been given access.
+/// Counts the workspaces with access.
 pub(super) fn count(store: &Store, kind: &'static str, parent: &Item) -> Value {
     let rows = store.all(Shelf {
         kind,
@@ -49,7 +49,7 @@ pub(super) fn count(store: &Store, kind: &'static str, parent: &Item) -> Value {
     rows.filter(|row| flag(row, "enabled")).count().into()
 }
 
-/// Gives a workspace its row.
+/// Gives a workspace access.
 pub(super) fn grant(store: &mut Store, shelf: Shelf<'_>, workspace: &str) {
     merge(
         store,
@@ -59,8 +59,8 @@ pub(super) fn grant(store: &mut Store, shelf: Shelf<'_>, workspace: &str) {
     );
 }
 
-/// Merges checked rows, or puts them in place of all there were. Returns the ids of the
-/// workspaces that could not use it before and can now.
+/// Merges validated rows, or replaces all existing ones. Returns the ids of the workspaces that
+/// gained access.
 pub(super) fn merge(
     store: &mut Store,
     shelf: Shelf<'_>,
@@ -106,7 +106,7 @@ fn set_row(stored: &mut Item, row: &Item) {
     }
 }
 
-/// The row of one workspace, as that workspace's key is shown it: with the slug as its `id`.
+/// Returns the row of one workspace as its own key sees it, with the slug as `id`.
 pub(super) fn show_own(
     store: &Store,
     shelf: Shelf<'_>,
@@ -117,7 +117,8 @@ pub(super) fn show_own(
     own.map(|row| show_row(row, fields)).into_iter().collect()
 }
 
-/// The rows as an integration's list shows them: these fields, and the workspace's slug as its `id`.
+/// Returns the rows as an integration's list shows them: these fields, with the workspace's slug as
+/// `id`.
 pub(super) fn show(store: &Store, shelf: Shelf<'_>, fields: &[&str]) -> Vec<Value> {
     store.all(shelf).map(|row| show_row(row, fields)).collect()
 }

@@ -1,4 +1,4 @@
-//! Agent servers: two agents that can be asked for their cards.
+//! Agent servers: two agents with agent cards.
 
 use serde_json::json;
 
@@ -10,14 +10,13 @@ use crate::{
     store::Store,
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
     routes: &[get("/agent-servers/{id}/agent-card", card)],
 };
 
-/// The agents: id, slug, name, and the one thing each can do.
+/// The agents: id, slug, name and the single skill of each.
 const AGENTS: [(&str, &str, &str, &str); 2] = [
     (
         "0a5d0000-0000-4000-8000-0000000000a1",

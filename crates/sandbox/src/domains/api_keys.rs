@@ -1,4 +1,4 @@
-//! API keys: made and rotated with a secret that is told once, and masked ever after.
+//! API keys. Their secret is returned once, on creation and rotation, and masked afterwards.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,6 @@ use crate::{
     store::{Item, ORGANISATION, Store, flag, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&API_KEYS],
@@ -40,17 +39,17 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// The private field that keeps when the secret before the present one stops working.
+/// Private field with the time at which the previous secret stops working.
 const TRANSITION: &str = "key_transition_expires_at";
 
-/// The private field that keeps that secret.
+/// Private field with the previous secret.
 const PREVIOUS: &str = "previous_key";
 
-/// The shortest time for which two secrets work, and the one taken when none is asked for.
+/// Minimum transition period in milliseconds, during which both secrets work; also the default.
 const SHORTEST_TRANSITION: i64 = 1_800_000;
 
 static API_KEYS: Resource = Resource {
-    // A create has the type in its path; the others answer 403 for keys of departed users.
+    // Creation has the type in its path; the others respond 403 for keys of removed users.
     verbs: &[Verb::List, Verb::Delete],
     found_by: FoundBy::Id,
     fields: &[
@@ -76,7 +75,7 @@ static API_KEYS: Resource = Resource {
             Some(override_as_number(item))
         }),
         ("defaults", |_, _, item| Some(defaults(item))),
-        // Only where one key is read.
+        // Present only when a single key is read.
         ("next_usage_reset_at", |_, call, item| {
             let next = item
                 .get("usage_limits")
@@ -137,7 +136,7 @@ static SCOPES: List = List::of(Kind::Name);
 
 static EMAILS: List = List::of(Kind::Name);
 
-/// The rates of keys have a longer and a shorter window than others.
+/// Rates of keys support a longer and a shorter window than others.
 static RATE_LIMIT: Shape = Shape::of(&[
     Field::new("type", Kind::Choice(&["requests", "tokens"])).required(),
     Field::new("unit", Kind::Choice(&["rps", "rpm", "rph", "rpd", "rpw"])).required(),
@@ -208,12 +207,12 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
             }
         }
     }
-    // Resetting is something to do, not something to keep.
+    // Resetting is an action and is not stored.
     change.remove("reset_usage");
     Ok(())
 }
 
-/// Gives a new key the type its path asks for, and the owner that type must have.
+/// Sets the type of a new key from the path, and the owner that the type requires.
 fn classify(store: &Store, call: &Call, key: &mut Item) -> Result<(), Refusal> {
     let [kind, sub_type] = call.path.as_slice() else {
         return Err(Refusal::NoSuchRoute);
@@ -244,19 +243,19 @@ fn classify(store: &Store, call: &Call, key: &mut Item) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A secret of a key: every one different, and of use in the sandbox alone.
+/// Generates a unique secret that is valid in the sandbox only.
 fn new_secret(store: &mut Store) -> String {
     format!("{KEY_PREFIX}{}", store.next_id().replace('-', ""))
 }
 
-/// Whether a text looks like a secret that was made here.
+/// Returns true if a text has the form of a secret generated here.
 pub(crate) fn is_secret(text: &str) -> bool {
     let name = text.strip_prefix(KEY_PREFIX).unwrap_or_default();
     name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The id of the workspace that the key with this secret belongs to; nothing for an Admin key. The
-/// secret before the present one counts until its transition ends, and none once the key has expired.
+/// Returns the workspace id of the key with this secret, or `None` for an Admin key. The previous
+/// secret is valid until its transition ends. An expired key is rejected.
 pub(crate) fn workspace_of(store: &Store, secret: &str) -> Result<Option<String>, Refusal> {
     let now = store.clock.now();
     let counts = |key: &&Item| {
@@ -295,7 +294,7 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     Ok(answer)
 }
 
-/// A new secret beside the old one. While both work there is no room for a third.
+/// Adds a new secret beside the old one. A key cannot be rotated again while both work.
 fn rotate(store: &mut Store, call: &Call) -> Outcome {
     let item = API_KEYS.find(store, ORGANISATION, call.handle())?;
     let given = check::body(store, &[TRANSITION_PERIOD], &call.body, Occasion::Update)?;
@@ -332,7 +331,7 @@ fn override_as_number(item: &Item) -> Value {
     allowed.and_then(Value::as_bool).map(u8::from).into()
 }
 
-/// The defaults of a key. `allow_config_override` is left out unless it was set.
+/// Returns the defaults of a key. `allow_config_override` is omitted unless it was set.
 fn defaults(item: &Item) -> Value {
     const OVERRIDE: &str = "allow_config_override";
     let set = |name: &str| {
@@ -347,7 +346,7 @@ fn defaults(item: &Item) -> Value {
     shown
 }
 
-/// Removes the keys of a user who leaves.
+/// Removes the keys of a removed user.
 pub(super) fn remove_of_user(store: &mut Store, user: &str) {
     let is_own = |key: &&Item| text(key, "user_id") == user;
     let keys: Vec<Item> = store
@@ -361,10 +360,10 @@ pub(super) fn remove_of_user(store: &mut Store, user: &str) {
     }
 }
 
-/// The kind under which the keys of departed users are remembered.
+/// Kind under which the keys of removed users are remembered.
 const OF_DEPARTED: &str = "keys-of-departed-users";
 
-/// Replaces the refusal for a key that was removed with its user by 403.
+/// Replaces the error for a key that was removed with its user by 403.
 fn of_departed(store: &Store, call: &Call, refusal: Refusal) -> Refusal {
     match store.was_removed(OF_DEPARTED, call.handle()) {
         true => Refusal::Forbidden(format!(

@@ -1,4 +1,4 @@
-//! Audit logs: an entry for every write that reached a route, whether it was carried out or refused.
+//! Audit logs: one entry for every write that reaches a route, whether it succeeds or fails.
 
 use http::{Method, StatusCode, request::Parts};
 use serde_json::{Value, json};
@@ -16,7 +16,6 @@ use crate::{
 
 use super::{users, workspaces};
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
@@ -28,10 +27,10 @@ const SHELF: Shelf<'static> = Shelf {
     owner: HISTORY,
 };
 
-/// The longest body that is kept; of a longer one only that it was long.
+/// Maximum size of a stored body in bytes. Larger bodies are replaced by a note.
 const LONGEST_BODY: usize = 16 * 1024;
 
-/// Parts of names whose values are not kept in the clear.
+/// Parts of names whose values are masked.
 const SECRETS: &[&str] = &[
     "key",
     "token",
@@ -45,7 +44,7 @@ const SECRETS: &[&str] = &[
     "client_auth",
 ];
 
-/// What is shown of an entry.
+/// Fields of an entry in responses.
 const SHOWN: &[&str] = &[
     "timestamp",
     "method",
@@ -65,7 +64,7 @@ const SHOWN: &[&str] = &[
     "country",
 ];
 
-/// Arguments that an entry's field of the same name must equal.
+/// Filter arguments, each compared with the field of the same name.
 const FILTERS: &[&str] = &[
     "method",
     "uri",
@@ -79,7 +78,7 @@ const FILTERS: &[&str] = &[
     "country",
 ];
 
-/// Keeps an entry of a request that was answered.
+/// Records an entry for a request that was handled.
 pub(crate) fn record(
     store: &mut Store,
     head: &Parts,
@@ -127,7 +126,7 @@ pub(crate) fn record(
     store.insert(SHELF, entry.as_object().cloned().unwrap_or_default());
 }
 
-/// The collection that a path leads to.
+/// Returns the collection that a path addresses.
 fn resource(path: &str) -> &str {
     let mut words = path.split('/').skip(2).skip_while(|word| *word == "admin");
     words.next().unwrap_or_default()
@@ -142,7 +141,7 @@ fn action(method: &Method) -> &'static str {
     }
 }
 
-/// A value with what stands under a secret's name masked, at any depth.
+/// Masks all values under secret names, at any depth.
 fn without_secrets(name: &str, value: &Value) -> Value {
     let lower = name.to_ascii_lowercase();
     let secret = SECRETS.iter().any(|part| lower.contains(part));
@@ -169,9 +168,9 @@ fn without_secrets(name: &str, value: &Value) -> Value {
     }
 }
 
-/// The entries of a period, newest first.
+/// Returns the entries of a period, newest first.
 fn list(store: &mut Store, call: &Call) -> Outcome {
-    // The organisation comes from the key, and the live API refuses whoever names it, too
+    // The organisation follows from the key. The live API rejects calls that name it as well
     // (demisto/content#45228).
     if call.query("organisation_id").is_some() {
         return Err(Refusal::NotAuthorised("Unauthorised Request".to_owned()));

@@ -1,7 +1,6 @@
-//! Capabilities of an MCP integration: what its upstream offers, as last synchronised.
+//! Capabilities of an MCP integration, as last synchronised from its upstream.
 //!
-//! The servers made from an integration list and switch theirs the same way, so the pages, the
-//! switches and the catalogues are shared with them.
+//! MCP servers list and switch their capabilities in the same way and share this code.
 
 use serde_json::{Value, json};
 
@@ -20,7 +19,8 @@ const TYPES: &[&str] = &["tool", "prompt", "resource", "resource_template"];
 
 const PAGING: Paging = Paging::one_based(100, 500);
 
-/// Where an MCP integration's capabilities stand. They are found by type and name together.
+/// Returns the collection of an MCP integration's capabilities, whose handle combines type and
+/// name.
 pub(super) fn shelf(mcp_integration: &str) -> Shelf<'_> {
     Shelf {
         kind: "mcp-capabilities",
@@ -28,12 +28,12 @@ pub(super) fn shelf(mcp_integration: &str) -> Shelf<'_> {
     }
 }
 
-/// What a capability is found by.
+/// Returns the handle of a capability.
 pub(super) fn handle(capability: &Item) -> String {
     format!("{}/{}", text(capability, "type"), text(capability, "name"))
 }
 
-/// One page of them, with the counts of all.
+/// Returns one page of the capabilities, with the counts of all.
 pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
     let all: Vec<&Item> = store.all(shelf(&owner)).collect();
@@ -45,7 +45,7 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     )
 }
 
-/// What a capability is shown with before and after its state.
+/// Fields of a capability before its state; `DETAIL_FIELDS` come after it.
 const NAMES: &[&str] = &["name", "type", "title", "description", "icons"];
 const DETAILS: &[&str] = &[
     "input_schema",
@@ -59,7 +59,7 @@ const DETAILS: &[&str] = &[
     "size",
 ];
 
-/// The page of some capabilities that a call asks for, each shown with these fields of its state.
+/// Returns the requested page of capabilities, each with these fields of its state.
 pub(super) fn page(store: &Store, call: &Call, all: &[&Item], state: &[&str]) -> Outcome {
     let asked = call.query("type");
     if let Some(asked) = asked {
@@ -95,7 +95,7 @@ static SWITCHES: List = List {
 
 const UPDATE: &[Field] = &[Field::new("capabilities", Kind::List(&SWITCHES)).required()];
 
-/// The switches a call sends: all of them or, when one is of a capability that is not known, none.
+/// Parses the switches of a call. An unknown capability invalidates all of them.
 pub(super) fn switches(
     store: &Store,
     call: &Call,
@@ -118,7 +118,7 @@ pub(super) fn switches(
     }
 }
 
-/// Switches those that are named on or off.
+/// Enables or disables the named capabilities.
 pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
     let is_known = |handle: &str| store.find(shelf(&owner), handle).is_some();
@@ -133,7 +133,7 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "success": true }))
 }
 
-/// The fields that tell what is known of an upstream server.
+/// Fields with the metadata of an upstream server.
 pub(super) const METADATA: &[&str] = &[
     "server_name",
     "server_version",
@@ -144,7 +144,7 @@ pub(super) const METADATA: &[&str] = &[
     "sync_error",
 ];
 
-/// What is known of the upstream server.
+/// Returns the metadata of the upstream server.
 pub(super) fn metadata(store: &mut Store, call: &Call) -> Outcome {
     Ok(pick(named(store, call)?, METADATA))
 }
@@ -155,7 +155,7 @@ static OFFER: Shape = Shape::open(&[
     Field::new("enabled", Kind::Flag).preset(Preset::Flag(true)),
 ]);
 
-/// A catalogue, as whoever has asked the upstream reports it.
+/// A list of capabilities, as reported by a client of the upstream.
 pub(super) static OFFERS: List = List::of(Kind::Shape(&OFFER));
 
 const SYNC: &[Field] = &[
@@ -163,8 +163,8 @@ const SYNC: &[Field] = &[
     Field::new("capabilities", Kind::List(&OFFERS)),
 ];
 
-/// Stores what the caller has learnt from the upstream. A list of capabilities replaces the one
-/// there was, but what had been switched off stays off.
+/// Stores what the caller reports about the upstream. A list of capabilities replaces the existing
+/// one; disabled capabilities stay disabled.
 pub(super) fn sync(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
     let given = check::body(store, SYNC, &call.body, Occasion::Create)?;
@@ -182,7 +182,7 @@ pub(super) fn sync(store: &mut Store, call: &Call) -> Outcome {
     Ok(done())
 }
 
-/// Puts a catalogue in place of the one there was; what had been switched off stays off.
+/// Replaces the list of capabilities; disabled capabilities stay disabled.
 pub(super) fn replace_all(store: &mut Store, owner: &str, offers: &[Value]) {
     let now: Value = store.clock.now().into();
     let known: Vec<Item> = store.all(shelf(owner)).cloned().collect();
@@ -204,7 +204,7 @@ pub(super) fn replace_all(store: &mut Store, owner: &str, offers: &[Value]) {
     }
 }
 
-/// Takes over what an MCP server says of itself when a session begins.
+/// Copies what an MCP server reports about itself at the start of a session.
 fn learn(item: &mut Item, server: &Item) {
     for (field, names) in [
         ("server_name", ["name", "server_name"]),

@@ -1,5 +1,4 @@
-//! Collections: folders for prompts, one inside the other, and one in each workspace that is there
-//! from the beginning.
+//! Collections: nested folders for prompts. Every workspace has a default one from the beginning.
 
 use serde_json::{Value, json};
 
@@ -15,14 +14,13 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&COLLECTIONS],
     routes: &[get("/collections", list), post("/collections", create)],
 };
 
-/// What a collection is inside of.
+/// Field with the id of the parent collection.
 const PARENT: &str = "parent_collection_id";
 
 static COLLECTIONS: Resource = Resource {
@@ -91,7 +89,7 @@ static COLLECTIONS: Resource = Resource {
     ..Resource::new("collections", "collection", "/collections")
 };
 
-/// The collection an id or slug names.
+/// Returns the collection with an id or slug.
 pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     COLLECTIONS.find(store, ORGANISATION, handle)
 }
@@ -112,7 +110,7 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     crud::create(&COLLECTIONS, store, call)
 }
 
-/// Keeps the items that are directly in the collection asked for.
+/// Keeps the direct items of the requested collection.
 pub(super) const BY_COLLECTION: Filter = Filter {
     param: "collection_id",
     kind: Kind::Name,
@@ -122,7 +120,7 @@ pub(super) const BY_COLLECTION: Filter = Filter {
     }),
 };
 
-/// Checks that the place where a call looks is there: a collection, a workspace, or all of them.
+/// Checks that the collection or workspace that a call names exists.
 pub(super) fn check_place(store: &Store, call: &Call) -> Result<(), Refusal> {
     match call.query("collection_id") {
         Some(collection) => resolve(store, collection).map(|_| ()),
@@ -130,14 +128,14 @@ pub(super) fn check_place(store: &Store, call: &Call) -> Result<(), Refusal> {
     }
 }
 
-/// A workspace's own collection, if it has been made.
+/// Returns the default collection of a workspace, if it has been created.
 pub(super) fn find_default<'s>(store: &'s Store, workspace: &str) -> Option<&'s Item> {
     let mut all = store.all(COLLECTIONS.shared());
     all.find(|c| flag(c, "is_default") && text(c, "workspace_id") == workspace)
 }
 
-/// The id of a workspace's own collection. Every workspace has one from its first day; here it is
-/// made when it is first looked for, so that workspaces need not know of collections.
+/// Returns the id of a workspace's default collection. In the API, every workspace has one from the
+/// beginning. The sandbox creates it on first use, so that workspaces do not depend on collections.
 pub(super) fn default_of(store: &mut Store, workspace: &str) -> Result<String, Refusal> {
     if let Some(found) = find_default(store, workspace) {
         return Ok(id_of(found));
@@ -187,7 +185,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A workspace's own collection is answered as if it were not there (`quirks.md §8`).
+/// Responds to the deletion of a default collection with 404, like the live API.
 fn release(_: &Store, call: &Call, collection: &Item) -> Result<(), Refusal> {
     match flag(collection, "is_default") {
         true => {
@@ -208,7 +206,7 @@ fn children<'s>(store: &'s Store, collection: &Item) -> impl Iterator<Item = &'s
         .filter(move |child| text(child, PARENT) == id)
 }
 
-/// How much is directly inside, and when that last changed.
+/// Returns the number of direct items, and the times of their last changes.
 fn details(store: &Store, collection: &Item) -> Value {
     let children: Vec<&Item> = children(store, collection).collect();
     let id = text(collection, "id");

@@ -1,7 +1,7 @@
 //! Validates config documents.
 //!
-//! Known fields must have their types. Fields that are not known are kept, because the gateway
-//! learns new ones; but a document of unknown fields alone is no config.
+//! Known fields must have the right type. Unknown fields are kept, because the gateway gains new
+//! ones, but a document with unknown fields only is invalid.
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ const DESTINATIONS: &[&str] = &[
     "targets",
 ];
 
-/// Fields that a config without a destination may have instead.
+/// Fields of which a config without a destination needs at least one.
 const BEHAVIOURS: &[&str] = &[
     "strategy",
     "cache",
@@ -38,7 +38,7 @@ const BEHAVIOURS: &[&str] = &[
     "after_request_hooks",
 ];
 
-/// Modes of a strategy. Portkey's documents write load balancing with and without a hyphen.
+/// Modes of a strategy. Portkey's documentation spells load balancing with and without a hyphen.
 const MODES: &[&str] = &[
     "single",
     "loadbalance",
@@ -70,10 +70,10 @@ const LISTS: &[&str] = &[
     "after_request_hooks",
 ];
 
-/// Fields, the check that their values must pass, and what the check expects.
+/// Fields, the check for their values, and the expected type for errors.
 type TypeRule = (&'static [&'static str], fn(&Value) -> bool, &'static str);
 
-/// Refuses a document that is no config. An empty document is a config.
+/// Rejects a document that is not a config. An empty document is valid.
 pub(super) fn check(document: &Item) -> Result<(), Refusal> {
     check_level(document, "config")?;
     let mut known = DESTINATIONS.iter().chain(BEHAVIOURS);
@@ -86,7 +86,7 @@ pub(super) fn check(document: &Item) -> Result<(), Refusal> {
     }
 }
 
-/// Checks a config, or a target, which is a config of its own, and all targets inside.
+/// Checks a config or target and all nested targets. A target has the form of a config.
 fn check_level(level: &Item, path: &str) -> Result<(), Refusal> {
     check_types(level, path)?;
     if let Some(strategy) = level.get("strategy") {
@@ -126,7 +126,7 @@ fn check_types(level: &Item, path: &str) -> Result<(), Refusal> {
         (LISTS, Value::is_array, "a list"),
     ];
     for (name, value) in level {
-        // Such a name comes from an edit by path that was sent as a document.
+        // Such a name results from a path-based edit that was sent as a document.
         if name.contains('[') || name.starts_with("targets.") || name.starts_with("strategy.") {
             return Err(Refusal::field(
                 &format!("{path}.{name}"),

@@ -1,4 +1,4 @@
-//! Configs: routing documents, kept in versions, of which the newest is the one in use.
+//! Configs: versioned routing documents. The newest version is in use.
 
 use serde_json::Value;
 
@@ -14,7 +14,6 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&CONFIGS],
@@ -26,7 +25,7 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What the versions are kept under.
+/// Kind of the versions.
 const VERSIONS: &str = "config-versions";
 
 static CONFIGS: Resource = Resource {
@@ -46,7 +45,7 @@ static CONFIGS: Resource = Resource {
                 .get("config")
                 .map(|document| document.to_string().into())
         }),
-        // No call makes a config its workspace's default.
+        // No call can make a config the default of its workspace.
         ("is_default", |_, _, _| Some(0.into())),
         ("owner_id", |_, _, _| Some(users::OWNER.into())),
         ("updated_by", |_, _, _| Some(users::OWNER.into())),
@@ -86,7 +85,7 @@ static CONFIGS: Resource = Resource {
     ..Resource::new("configs", "config", "/configs")
 };
 
-/// What a config and each of its versions are read with.
+/// Fields of a config and of each of its versions in responses.
 const SHOWN: &[&str] = &[
     "id",
     "name",
@@ -106,7 +105,7 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
-/// Where a config's versions stand.
+/// Returns the collection of a config's versions.
 fn shelf(config: &Item) -> Shelf<'_> {
     Shelf {
         kind: VERSIONS,
@@ -114,7 +113,7 @@ fn shelf(config: &Item) -> Shelf<'_> {
     }
 }
 
-/// The config an id or slug names.
+/// Returns the config with an id or slug.
 pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     let missing = || Refusal::Missing {
         object: CONFIGS.object,
@@ -146,8 +145,8 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     Ok(succeeded(store, call, config, data))
 }
 
-/// Answers a write in both forms: the specification shows `data`, the SDKs and the Terraform provider
-/// read the top level.
+/// Builds the response to a write in both formats: the specification shows `data`, the SDKs and the
+/// Terraform provider read the top level.
 fn succeeded(store: &Store, call: &Call, config: &Item, data: Value) -> Value {
     let mut answer = crud::show(&CONFIGS, store, call, config, &["id", "slug", "version_id"]);
     if let Some(answer) = answer.as_object_mut() {
@@ -169,8 +168,8 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// A config stays as long as a workspace gives it to its users' keys (`quirks.md §11`). Keys that
-/// name it do not hold it.
+/// Rejects the deletion of a config while a workspace assigns it to its users' keys. Keys that name
+/// the config do not prevent it.
 fn release(store: &Store, _: &Call, config: &Item) -> Result<(), Refusal> {
     let user = workspaces::all(store).find(|workspace| {
         let default = workspace
@@ -191,7 +190,7 @@ fn created(store: &mut Store, _: Shelf<'_>, id: &str) {
     save(store, id);
 }
 
-/// Keeps the config as it stands as a version.
+/// Stores the current config as a version.
 fn save(store: &mut Store, id: &str) {
     let Some(config) = store.find(CONFIGS.shared(), id) else {
         return;
@@ -209,7 +208,7 @@ fn save(store: &mut Store, id: &str) {
     );
 }
 
-/// Each version looks like the config as it was then.
+/// Returns all versions, each in the form of a config.
 fn list_versions(store: &mut Store, call: &Call) -> Outcome {
     let config = CONFIGS.find(store, ORGANISATION, call.handle())?;
     let shown = versions::newest_first(store, shelf(config))

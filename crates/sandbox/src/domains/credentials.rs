@@ -1,4 +1,4 @@
-//! Credentials: which settings each AI provider's integration takes.
+//! Settings of integrations by AI provider.
 
 use crate::{
     check::{self, Occasion},
@@ -7,7 +7,7 @@ use crate::{
     store::{Item, Store},
 };
 
-/// Settings that are masked when they are read. A role's ARN is not among them.
+/// Settings that are masked in responses. The ARN of a role is not masked.
 pub(super) const SECRETS: &[&str] = &[
     "aws_access_key_id",
     "aws_secret_access_key",
@@ -15,7 +15,7 @@ pub(super) const SECRETS: &[&str] = &[
     "azure_entra_client_secret",
 ];
 
-/// A way to sign in. The vendor adds new ones, so any name is accepted.
+/// Authentication type. Any name is accepted, because the vendor adds new ones.
 const SIGN_IN: Kind = Kind::Name;
 
 static AZURE_DEPLOYMENT: Shape = Shape::of(&[
@@ -40,8 +40,8 @@ const AWS: &[Field] = &[
     Field::new("aws_external_id", Kind::Text).nullable(),
 ];
 
-/// Checks an integration's settings against those its provider is known to take. All others are
-/// kept unchecked, and so are those of a provider that is not known, but for a host and headers.
+/// Validates the settings that are known for a provider. Other settings are kept without
+/// validation. For unknown providers, only the host and headers are validated.
 pub(super) fn check(store: &Store, provider: &str, settings: &Item) -> Result<(), Refusal> {
     let fields: &[Field] = match provider {
         "openai" => &[

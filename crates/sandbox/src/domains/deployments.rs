@@ -1,4 +1,5 @@
-//! Deployments: gateways elsewhere, whom they serve, and credentials that are told once.
+//! Deployments: self-hosted gateways, the workspaces they serve, and credentials that are returned
+//! once.
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,6 @@ use crate::{
     store::{Item, ORGANISATION, Store, flag, text},
 };
 
-/// The domain; only the second version of the API has it.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V2],
     resources: &[&DEPLOYMENTS],
@@ -32,7 +32,7 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 static DEPLOYMENTS: Resource = Resource {
-    // The routes above take `self` for an id, tell of credentials, or read an argument that repeats.
+    // The routes above accept `self` as an id, return credentials, or have a repeated argument.
     verbs: &[],
     found_by: FoundBy::Id,
     fields: &[
@@ -119,16 +119,16 @@ static SETTINGS: Shape = Shape::of(&[
     Field::new("remove_subs_allowed", Kind::List(&SUBJECTS)),
 ]);
 
-/// The workspaces a gateway serves.
+/// Field with the workspaces that a gateway serves.
 const ALLOWED: &str = "workspaces_allowed";
 
-/// The JWT subjects it lets in.
+/// Field with the JWT subjects that a gateway accepts.
 const SUBS: &str = "jwt_subs_allowed";
 
 fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
     let replace = flag(change, "override_existing");
-    // Both are something to do, not something to keep.
+    // Both are actions and are not stored.
     change.remove("override_existing");
     change.remove("rotate_auth");
     let before = draft
@@ -155,7 +155,8 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The settings after a change: lists grow unless they are replaced, and shrink by what is dropped.
+/// Applies a change to settings. Lists are extended unless they are replaced, and removals apply
+/// last.
 fn settings(mut settings: Item, mut given: Item, replace: bool) -> Item {
     for (list, dropped) in [
         (ALLOWED, "remove_workspaces_allowed"),
@@ -187,8 +188,8 @@ fn settings(mut settings: Item, mut given: Item, replace: bool) -> Item {
     settings
 }
 
-/// The call with the id of the deployment it names; `self` is the default one, as the sandbox takes
-/// every caller for its gateway.
+/// Returns the call with the id of its deployment. `self` means the default one, because the
+/// sandbox treats every caller as its gateway.
 fn resolved(store: &Store, call: &Call) -> Result<Call, Refusal> {
     let own = || {
         store
@@ -208,7 +209,7 @@ fn resolved(store: &Store, call: &Call) -> Result<Call, Refusal> {
     })
 }
 
-/// An answer with fresh credentials. They are not kept, because nothing can read them again.
+/// Adds new credentials to a response. They are not stored, because they cannot be read again.
 fn with_credentials(store: &mut Store, answer: Value) -> Value {
     let Value::Object(mut answer) = answer else {
         return answer;
@@ -221,7 +222,7 @@ fn with_credentials(store: &mut Store, answer: Value) -> Value {
     Value::Object(answer)
 }
 
-/// There is one default; a new one takes its place.
+/// Ensures a single default deployment: a new default replaces the old one.
 fn keep_one_default(store: &mut Store, id: &str) {
     let is_default = |item: &&Item| flag(item, "is_default") && text(item, "id") != id;
     let made = store
@@ -245,7 +246,7 @@ fn serves(settings: &Item, workspace: &str) -> bool {
         || allowed.is_some_and(|allowed| allowed.iter().any(|slug| slug == workspace))
 }
 
-/// A page; of the workspaces asked for, each is an argument of its own and one is enough.
+/// Returns a page. The argument `workspace_slug` may be repeated, and one match is sufficient.
 fn list(store: &mut Store, call: &Call) -> Outcome {
     let (workspaces, mut query): (Vec<_>, Vec<_>) = call
         .query
@@ -285,7 +286,7 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     })
 }
 
-/// What is deleted stays in sight.
+/// Archives a deployment, which remains visible.
 fn archive(store: &mut Store, call: &Call) -> Outcome {
     let call = resolved(store, call)?;
     if let Some(item) = store.find_mut(DEPLOYMENTS.shared(), call.handle()) {

@@ -1,8 +1,8 @@
-//! Enkrypt AI's MCP gateways and the registry their servers come from: another company's API, with a key
-//! header and an error body of its own (enkrypt.md).
+//! Enkrypt AI's MCP gateways, and the registry of their servers. This API of another vendor has its
+//! own key header and error body.
 //!
-//! What a call is about stands in its headers, and the version is part of the name: a gateway that is
-//! kept as `v2` is not found under `v1`.
+//! Headers identify the target of a call. The version is part of the identity: a gateway stored as
+//! `v2` is not found as `v1`.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,6 @@ use crate::{
     store::{Item, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::Enkrypt],
     resources: &[],
@@ -32,24 +31,24 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// The one project, and the one registry.
+/// Name of the only project and the only registry.
 const DEFAULT: &str = "default";
-/// Whom the sandbox's keys belong to.
+/// Id of the user who owns the sandbox's keys.
 const USER: &str = "e4c10000-0000-4000-8000-00000000ada0";
 
-/// A kind of thing that headers name.
+/// A kind of documents that headers identify.
 pub(crate) struct Kept {
     shelf: Shelf<'static>,
-    /// What a missing one is called.
+    /// Name of the kind in errors.
     object: &'static str,
-    /// The header that has the name; the one that has the version ends in `-version`.
+    /// Header with the name. The header with the version has the suffix `-version`.
     header: &'static str,
     longest: usize,
     name: &'static str,
     version: &'static str,
 }
 
-/// Gateways.
+/// MCP gateways.
 pub(crate) static GATEWAYS: Kept = Kept {
     shelf: Shelf {
         kind: "enkrypt-gateways",
@@ -136,7 +135,7 @@ static PATCH: &[Field] = &[
     Field::new("is_sample", Kind::Flag),
 ];
 
-/// Puts a thing where calls find it.
+/// Stores a document under its name and version.
 pub(crate) fn keep(store: &mut Store, kind: &Kept, document: Value) {
     let Value::Object(mut document) = document else {
         return;
@@ -157,12 +156,13 @@ pub(crate) fn keep(store: &mut Store, kind: &Kept, document: Value) {
     store.insert(kind.shelf, document);
 }
 
-/// What a thing is found by. No header can have a line break.
+/// Returns the handle of a document. The separator is unambiguous, because headers cannot contain a
+/// line break.
 fn handle(name: &str, version: &str) -> String {
     format!("{name}\n{version}")
 }
 
-/// The handle of what a call's headers name.
+/// Returns the handle of the document that the headers of a call identify.
 fn asked(call: &Call, kind: &Kept) -> Result<String, Refusal> {
     let (header, longest) = (kind.header, kind.longest);
     let name = call
@@ -206,7 +206,7 @@ fn modify(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "message": "MCP gateway modified", "data": pick(gateway, GATEWAY_FIELDS) }))
 }
 
-/// A gateway as it runs: each server with what the registry knows of it.
+/// Returns the effective config of a gateway, with the registry's data for each server.
 fn expanded(store: &mut Store, call: &Call) -> Outcome {
     let gateway = named(store, call, &GATEWAYS)?;
     let config = gateway.get("servers_config");
@@ -215,7 +215,7 @@ fn expanded(store: &mut Store, call: &Call) -> Outcome {
         .and_then(Value::as_array);
     let expand = |server: &Item| {
         let handle = handle(text(server, "saved_name"), text(server, "server_version"));
-        // One that the registry does not know has nothing to show.
+        // A server unknown to the registry has no data.
         let known = store
             .find(SERVERS.shelf, &handle)
             .cloned()

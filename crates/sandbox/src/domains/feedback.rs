@@ -1,4 +1,4 @@
-//! Feedback: scores given to logged requests by their trace.
+//! Feedback: scores for logged requests, assigned by trace.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,6 @@ use crate::{
     store::{HISTORY, Item, Shelf, Store},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
@@ -22,7 +21,7 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// Where feedback stands.
+/// Collection of all feedback.
 pub(super) const SHELF: Shelf<'static> = Shelf {
     kind: "feedback",
     owner: HISTORY,
@@ -30,7 +29,7 @@ pub(super) const SHELF: Shelf<'static> = Shelf {
 
 const FIELDS: &[Field] = &[
     Field::new("trace_id", Kind::Name).required().fixed(),
-    // Clients send the score as a text, too.
+    // Clients also send the score as a text.
     Field::new("value", Kind::WholeOrText(-10, 10))
         .required()
         .nullable(),
@@ -42,8 +41,8 @@ const FIELDS: &[Field] = &[
 
 static FEEDBACK: Shape = Shape::of(FIELDS);
 
-/// All of them, or none when one is not acceptable. That no log has the trace is no error: the log
-/// may come later.
+/// Stores all feedback of a call, or none if one is invalid. A trace without a log is valid,
+/// because the log may follow later.
 fn create(store: &mut Store, call: &Call) -> Outcome {
     let given = match &call.list {
         Some(list) => list
@@ -72,7 +71,7 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     Ok(saved("created", &ids))
 }
 
-/// What is not given stays.
+/// Changes the given fields of a feedback.
 fn update(store: &mut Store, call: &Call) -> Outcome {
     let change = check::body(store, FIELDS, &call.body, Occasion::Update)?;
     let id = call.handle();

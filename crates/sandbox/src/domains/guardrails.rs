@@ -1,4 +1,4 @@
-//! Guardrails: checks with consequences, in versions, and the MCP servers whose tool calls they see.
+//! Guardrails: versioned checks with actions, and the MCP servers whose tool calls they inspect.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,6 @@ use crate::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&GUARDRAILS],
@@ -27,14 +26,14 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// The private field that counts a guardrail's versions.
+/// Private field with the number of versions.
 const VERSION: &str = "version";
 
-/// The private field that keeps the mapped MCP servers, by id.
+/// Private field with the mapped MCP servers, by id.
 const SERVERS: &str = "mcp_servers";
 
 static GUARDRAILS: Resource = Resource {
-    // An update has a route of its own, because it answers 400 for a missing guardrail.
+    // An update has its own route, because it responds 400 for a missing guardrail.
     verbs: &[Verb::List, Verb::Create, Verb::Get, Verb::Delete],
     missing: Missing::Forbidden,
     slug_prefix: "pg-",
@@ -122,18 +121,18 @@ static CHECKS: List = List {
 
 static HANDLES: List = List::of(Kind::Name);
 
-/// The guardrails that requests pass, each by its id or slug.
+/// Guardrails for requests, by id or slug.
 pub(super) const INPUT: Field = Field::new("input_guardrails", Kind::List(&HANDLES));
 
-/// The guardrails that answers pass, each by its id or slug.
+/// Guardrails for responses, by id or slug.
 pub(super) const OUTPUT: Field = Field::new("output_guardrails", Kind::List(&HANDLES));
 
-/// The guardrail an id or slug names. One that is not there is answered with 403 (`quirks.md §8`).
+/// Returns the guardrail with an id or slug. The live API responds 403 if there is none.
 pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     GUARDRAILS.find(store, ORGANISATION, handle)
 }
 
-/// Checks that every guardrail of the two lists is there.
+/// Checks that all guardrails in both lists exist.
 pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
     let lists = [INPUT, OUTPUT]
         .into_iter()
@@ -142,7 +141,7 @@ pub(super) fn check_named(store: &Store, lists: &Item) -> Result<(), Refusal> {
     handles.try_for_each(|handle| resolve(store, handle).map(|_| ()))
 }
 
-/// Checks that every guardrail of the two lists is there and the organisation's own.
+/// Checks that all guardrails in both lists exist and belong to the organisation.
 pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal> {
     check_named(store, lists)?;
     for field in [INPUT, OUTPUT] {
@@ -161,7 +160,7 @@ pub(super) fn check_defaults(store: &Store, lists: &Item) -> Result<(), Refusal>
     Ok(())
 }
 
-/// A version's id follows from the guardrail's and the number of the version.
+/// Derives the id of a version from the guardrail's id and the number of the version.
 fn version_id(guardrail: &Item) -> String {
     let number = guardrail
         .get(VERSION)
@@ -176,10 +175,11 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     crud::update(&GUARDRAILS, store, call)
 }
 
-/// Stores a guardrail without a `workspace_id` as the organisation's, whatever else the body names.
+/// Stores a guardrail without a `workspace_id` as one of the organisation, whatever else the body
+/// names.
 fn admit(_: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let change = draft.change;
-    // A check that is on does not say so when it is read.
+    // Enabled checks omit `is_enabled` in responses.
     let checks = change.get_mut("checks").and_then(Value::as_array_mut);
     for check in checks
         .into_iter()
@@ -225,7 +225,7 @@ static MAPPING_SHAPE: Shape = Shape::of(MAPPING);
 
 const REPLACEMENT: &[Field] = &[Field::new(SERVERS, Kind::Object).required()];
 
-/// The guardrail a path names.
+/// Returns the guardrail that the path names.
 fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
     resolve(store, call.handle())
 }
@@ -238,7 +238,7 @@ fn servers(guardrail: &Item) -> Item {
         .unwrap_or_default()
 }
 
-/// A mapping without what only the sandbox knows of it.
+/// Returns a mapping without its private fields.
 fn shown(mapping: &Value) -> Value {
     let mut mapping = mapping.as_object().cloned().unwrap_or_default();
     mapping.remove("map_id");
@@ -254,7 +254,7 @@ fn list_servers(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ (SERVERS): shown }))
 }
 
-/// The guardrail to map servers to, which must be one that sees tool calls.
+/// Returns the guardrail for mapping servers; its target must be tool calls.
 fn mappable(store: &Store, call: &Call) -> Result<(String, Item), Refusal> {
     let guardrail = named(store, call)?;
     match text(guardrail, "target") {
@@ -265,7 +265,7 @@ fn mappable(store: &Store, call: &Call) -> Result<(String, Item), Refusal> {
     }
 }
 
-/// Puts the servers given in place of all there were; all of them or, when one is wrong, none.
+/// Replaces all mapped servers. One invalid server leaves all of them unchanged.
 fn replace_servers(store: &mut Store, call: &Call) -> Outcome {
     let (guardrail, before) = mappable(store, call)?;
     let given = check::body(store, REPLACEMENT, &call.body, Occasion::Create)?;
@@ -303,7 +303,7 @@ fn replace_servers(store: &mut Store, call: &Call) -> Outcome {
     Ok(answer)
 }
 
-/// Maps one server, or changes how it is mapped; what is left out of a change stays.
+/// Maps one server or changes its mapping. Absent fields keep their values.
 fn set_server(store: &mut Store, call: &Call) -> Outcome {
     let (guardrail, mut servers) = mappable(store, call)?;
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Integrations: an AI provider's credentials, held once and lent to workspaces.
+//! Integrations: credentials of an AI provider, stored once and shared with workspaces.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,6 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&INTEGRATIONS],
@@ -32,10 +31,9 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What the access rows are kept under.
+/// Kind of the access rows.
 const ACCESS: &str = "integration-workspaces";
 
-/// The resource.
 pub(super) static INTEGRATIONS: Resource = Resource {
     found_by: FoundBy::Slug,
     fields: &[
@@ -122,12 +120,12 @@ pub(super) static INTEGRATIONS: Resource = Resource {
     ..Resource::new("integrations", "integration", "/integrations")
 };
 
-/// Whether a workspace may use an integration.
+/// Returns true if a workspace may use an integration.
 pub(super) fn is_open(store: &Store, integration: &Item, workspace: &str) -> bool {
     access::is_open(store, ACCESS, integration, workspace)
 }
 
-/// The integration a path names.
+/// Returns the integration that the path names.
 pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
     INTEGRATIONS.find(store, ORGANISATION, call.handle())
 }
@@ -152,7 +150,7 @@ fn admit_new(store: &Store, integration: &mut Item) -> Result<(), Refusal> {
         Some(Value::Object(object)) => !object.is_empty(),
         _ => false,
     };
-    // Most providers take a key; the others are told who calls by their settings.
+    // Most providers require a key; others authenticate by their settings.
     if !["key", "configurations", "secret_mappings"]
         .into_iter()
         .any(given)
@@ -280,14 +278,14 @@ fn update_workspaces(store: &mut Store, call: &Call) -> Outcome {
     Ok(done())
 }
 
-/// The provider a workspace gets along with access.
+/// The default provider that a workspace gets together with access.
 struct Gift<'a> {
     workspace: &'a str,
     slug: &'a str,
 }
 
 impl<'a> Gift<'a> {
-    /// What a row says of it, or the whole body when the row does not.
+    /// Reads the settings of a row; the body provides defaults.
     fn from_row(row: &'a Value, body: &'a Item) -> Option<Self> {
         let setting = |name: &str| row.get(name).or(body.get(name));
         let wanted = row["enabled"] == true && setting("create_default_provider")?.as_bool()?;

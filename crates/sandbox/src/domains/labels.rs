@@ -1,4 +1,4 @@
-//! Labels: the organisation's or a workspace's names for versions of prompts.
+//! Labels: names for versions of prompts, defined by the organisation or by a workspace.
 
 use serde_json::Value;
 
@@ -13,7 +13,6 @@ use crate::{
     store::{Item, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&LABELS],
@@ -73,14 +72,14 @@ const SHOWN: &[&str] = &[
     "status",
 ];
 
-/// The label with this id.
+/// Returns the label with this id.
 pub(super) fn find<'s>(store: &'s Store, id: &str) -> Option<&'s Item> {
     store
         .find(LABELS.shared(), id)
         .filter(|label| text(label, "id") == id)
 }
 
-/// Whether every workspace has it.
+/// Returns true if all workspaces have the label.
 fn is_universal(label: &Item) -> bool {
     !label.get("workspace_id").is_some_and(Value::is_string)
 }
@@ -109,7 +108,7 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// What is wrong with a name, which must not be one that means a version already.
+/// Returns the problem with a name, if any. Names with a meaning for versions are reserved.
 fn unfit(name: &str) -> Option<&'static str> {
     if ["latest", "default"].contains(&name) || name.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some("cannot be latest, default or a number");

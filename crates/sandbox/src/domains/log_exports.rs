@@ -1,4 +1,4 @@
-//! Log exports: jobs that are drafted, started, and then finish or are stopped.
+//! Log exports: jobs that are drafted, started, and completed or cancelled.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,6 @@ use crate::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&EXPORTS],
@@ -27,10 +26,10 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// The most logs one job writes.
+/// Maximum number of logs per job.
 const MOST: u64 = 50_000;
 
-/// The workspace that lets no prompts and answers out, and their fields.
+/// Workspace that does not export prompts and completions, and those fields.
 const RESTRICTED: (&str, &[&str]) = ("ws-support-bot", &["request", "response"]);
 
 static EXPORTS: Resource = Resource {
@@ -105,7 +104,7 @@ static REQUESTED: List = List {
     ]))
 };
 
-/// Fields that must stay in the workspace.
+/// Returns the fields that must not be exported from a workspace.
 fn denied(store: &Store, workspace: &str) -> Result<&'static [&'static str], Refusal> {
     let (slug, fields) = RESTRICTED;
     let found = workspaces::resolve(store, workspace)?;
@@ -116,7 +115,7 @@ fn denied(store: &Store, workspace: &str) -> Result<&'static [&'static str], Ref
     })
 }
 
-/// Only a draft can be written to, and what is denied cannot be asked for.
+/// Rejects changes to a job that is not a draft, and requests for denied fields.
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     let Draft { before, change } = draft;
     let workspace = match before {
@@ -167,7 +166,7 @@ fn turn(store: &mut Store, id: &str, status: &str) {
     }
 }
 
-/// A job runs until it has been looked at once.
+/// Returns a job. A running job completes when it is first read.
 fn read(store: &mut Store, call: &Call) -> Outcome {
     let export = named(store, call)?;
     let (id, running) = (id_of(export), text(export, "status") == "in_progress");
@@ -188,7 +187,7 @@ fn start(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "message": "The export was started", "object": "export" }))
 }
 
-/// A second time changes nothing more.
+/// Cancels a job. Repeated calls have no further effect.
 fn cancel(store: &mut Store, call: &Call) -> Outcome {
     let export = named(store, call)?;
     if !matches!(text(export, "status"), "in_progress" | "stopped") {
@@ -199,7 +198,7 @@ fn cancel(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "message": "The export was stopped", "object": "export" }))
 }
 
-/// Each call makes its own URL.
+/// Returns a new URL for each call.
 fn download(store: &mut Store, call: &Call) -> Outcome {
     let export = named(store, call)?;
     if text(export, "status") != "success" {

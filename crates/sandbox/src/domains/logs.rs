@@ -1,4 +1,4 @@
-//! Logs: calls that did not pass the gateway, handed in one by one or as a list.
+//! Logs of calls outside the gateway, inserted singly or as a list.
 
 use serde_json::{Value, json};
 
@@ -14,14 +14,13 @@ use crate::{
     store::{HISTORY, Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
     routes: &[post("/logs", insert).takes_list(), get("/logs/{id}", read)],
 };
 
-/// Where logs stand.
+/// Collection of all logs.
 pub(super) const SHELF: Shelf<'static> = Shelf {
     kind: "logs",
     owner: HISTORY,
@@ -52,7 +51,7 @@ static ENTRY_SHAPE: Shape = Shape::of(ENTRY);
 /// Headers that carry a credential.
 const CREDENTIALS: &[&str] = &["authorization", "x-api-key", "api-key", "x-portkey-api-key"];
 
-/// Hosts by which a provider is known.
+/// Hosts that identify a provider.
 const HOSTS: &[(&str, &str)] = &[
     ("openai.azure.com", "azure-openai"),
     ("openai.com", "openai"),
@@ -60,7 +59,7 @@ const HOSTS: &[(&str, &str)] = &[
     ("googleapis.com", "vertex-ai"),
 ];
 
-/// What a token costs, in millionths of a US cent: asked, and answered.
+/// Prices of prompt and completion tokens, in millionths of a US cent.
 const PRICES: &[(&str, u64, u64)] = &[
     ("gpt-4o", 250, 1000),
     ("gpt-4o-mini", 15, 60),
@@ -68,7 +67,7 @@ const PRICES: &[(&str, u64, u64)] = &[
     ("gemini-2.5-flash", 30, 250),
 ];
 
-/// What a request costs, in millionths of a US cent.
+/// Returns the cost of a request, in millionths of a US cent.
 pub(super) fn cost(model: &str, asked: u64, answered: u64) -> u64 {
     let price = PRICES.iter().find(|(known, ..)| *known == model);
     price.map_or(0, |(_, input, output)| {
@@ -78,7 +77,7 @@ pub(super) fn cost(model: &str, asked: u64, answered: u64) -> u64 {
     })
 }
 
-/// All of them, or none when one is not acceptable.
+/// Stores all logs of a call, or none if one is invalid.
 fn insert(store: &mut Store, call: &Call) -> Outcome {
     let entries = match &call.list {
         Some(list) if list.is_empty() => {
@@ -116,7 +115,7 @@ fn insert(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "status": "success", "log_ids": ids }))
 }
 
-/// Metrics that only a request through the gateway has.
+/// Metrics that only exist for requests through the gateway.
 const OF_THE_GATEWAY: [&str; 24] = [
     "api_key_id",
     "cache_processing_time",
@@ -144,7 +143,7 @@ const OF_THE_GATEWAY: [&str; 24] = [
     "virtual_key",
 ];
 
-/// A log as it is kept.
+/// Builds a log in its stored form.
 fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
     let [request, response, metadata] =
         ["request", "response", "metadata"].map(|part| entry.get(part).unwrap_or(&Value::Null));
@@ -204,19 +203,19 @@ fn record(id: &str, now: &str, workspace: &str, entry: &Value) -> Item {
         },
     });
     let mut log = log.as_object().cloned().unwrap_or_default();
-    // They are there all the same, and say nothing.
+    // The metrics are present but have no value.
     if let Some(Value::Object(metrics)) = log.get_mut("metrics") {
         metrics.extend(OF_THE_GATEWAY.map(|name| (name.to_owned(), Value::Null)));
     }
     log
 }
 
-/// Millionths of a cent as cents.
+/// Converts millionths of a cent to cents.
 pub(super) fn cents(micro: u64) -> f64 {
     micro as f64 / 1_000_000.0
 }
 
-/// The headers of a request or a response, credentials masked.
+/// Returns the headers of a request or response, with masked credentials.
 fn headers(part: &Value) -> Item {
     let given = part
         .get("headers")
@@ -238,7 +237,7 @@ fn headers(part: &Value) -> Item {
     shown.collect()
 }
 
-/// A request or a response on one of its stages; where it went is the request's to say.
+/// Returns a request or response at one of its stages, with the URL and method of the request.
 fn message(part: &Value, request: &Value) -> Value {
     json!({ "url": request.get("url"), "method": request.get("method"),
         "headers": part.get("headers"), "body": part.get("body") })

@@ -1,4 +1,4 @@
-//! MCP integrations: upstream MCP servers, registered once and lent to workspaces.
+//! MCP integrations: upstream MCP servers, registered once and shared with workspaces.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,6 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&MCP_INTEGRATIONS],
@@ -34,15 +33,14 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What the access rows are kept under.
+/// Kind of the access rows.
 const ACCESS: &str = "mcp-integration-workspaces";
 
-/// The resource.
 pub(super) static MCP_INTEGRATIONS: Resource = Resource {
     fields: &[
         Field::new("name", Kind::Name).required(),
         Field::new("url", Kind::Url).required(),
-        // The vendor adds ways to sign in.
+        // Any name is accepted, because the vendor adds authentication types.
         Field::new("auth_type", Kind::Name).required(),
         Field::new("transport", Kind::Choice(&["http", "sse", "interactive"])).required(),
         Field::new("slug", Kind::Slug).fixed(),
@@ -117,7 +115,7 @@ pub(super) static MCP_INTEGRATIONS: Resource = Resource {
     ..Resource::new("mcp-integrations", "mcp-integration", "/mcp-integrations")
 };
 
-/// The MCP integration a path names.
+/// Returns the MCP integration that the path names.
 pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
     MCP_INTEGRATIONS.find(store, ORGANISATION, call.handle())
 }
@@ -150,7 +148,7 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
     }
 }
 
-/// Whether a workspace may use an MCP integration.
+/// Returns true if a workspace may use an MCP integration.
 pub(super) fn is_open(store: &Store, mcp_integration: &Item, workspace: &str) -> bool {
     access::is_open(store, ACCESS, mcp_integration, workspace)
 }
@@ -159,8 +157,8 @@ fn test(store: &mut Store, call: &Call) -> Outcome {
     Ok(try_upstream(text(named(store, call)?, "url")))
 }
 
-/// Tries an upstream. Every host answers but those under `.invalid`, which by its registration can
-/// never exist. That a host does not answer is a result, not an error.
+/// Tests the connection to an upstream. All hosts respond except those under `.invalid`, a reserved
+/// domain that never exists. A host without a response is a result and not an error.
 pub(super) fn try_upstream(url: &str) -> Value {
     let parsed = url.parse::<http::Uri>().unwrap_or_default();
     let host = parsed.host().unwrap_or_default();
@@ -174,7 +172,7 @@ pub(super) fn try_upstream(url: &str) -> Value {
     })
 }
 
-/// Two shapes: the newer one when any `version` is asked for.
+/// Returns the workspaces in one of two formats; any `version` selects the newer one.
 fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let item = named(store, call)?;
     let shelf = Shelf {
@@ -184,7 +182,8 @@ fn list_workspaces(store: &mut Store, call: &Call) -> Outcome {
     let shown = ["id", "enabled", "status", "created_at", "last_updated_at"];
     let rows: Vec<Value> = match call.caller.workspace() {
         Some(own) => access::show_own(store, shelf, own, &shown),
-        // An organisation's key is told the workspace's UUID, unlike in the list of an integration.
+        // The organisation's key gets the workspace's UUID here, unlike in the list of an
+        // integration.
         None => store.all(shelf).map(|row| pick(row, &shown)).collect(),
     };
     let global = item.get(access::GLOBAL);

@@ -13,7 +13,6 @@ use crate::{
     store::{Item, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::Registry],
     resources: &[],
@@ -31,11 +30,11 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
     let asked_for = |server: &&Item| {
         text(server, "workspace_id") == workspace
             && text(server, "name").to_lowercase().contains(&search)
-            // Up to the second, times in UTC are all written alike and compare as texts.
+            // Up to the second, all UTC timestamps have the same format and compare as texts.
             && text(server, "last_updated_at").get(..19) >= since.get(..19)
     };
     let kept: Vec<&Item> = store.all(MCP_SERVERS.shared()).filter(asked_for).collect();
-    // A cursor is the id of the last server that was told of.
+    // A cursor is the id of the last server on the previous page.
     let start = match call.query("cursor") {
         Some(cursor) => {
             let last = kept.iter().position(|server| text(server, "id") == cursor);

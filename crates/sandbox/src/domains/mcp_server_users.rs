@@ -1,4 +1,4 @@
-//! Users of an MCP server: who may use it, and who has signed in to what is behind it.
+//! Users of an MCP server: their access, and their connections to its upstream.
 
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
-/// What a server's connections are kept under.
+/// Kind of the connections of a server.
 const CONNECTIONS: &str = "mcp-server-connections";
 
-/// What the settings of single users are kept under.
+/// Kind of the access settings of single users.
 const OVERRIDES: &str = "mcp-server-users";
 
-/// Lets users sign in to a server, which takes a browser and so is no call.
+/// Signs users in to a server. The API has no call for this, because signing in requires a browser.
 pub(crate) fn sign_in(store: &mut Store, server: &str, users: &[&str]) {
     let Ok(owner) = MCP_SERVERS.find(store, ORGANISATION, server).map(id_of) else {
         return;
@@ -42,7 +42,7 @@ pub(crate) fn sign_in(store: &mut Store, server: &str, users: &[&str]) {
     }
 }
 
-/// One page of the connections.
+/// Returns one page of the connections.
 pub(super) fn list_connections(store: &mut Store, call: &Call) -> Outcome {
     const PAGING: Paging = Paging::zero_based(100, 500);
     let owner = id_of(named(store, call)?);
@@ -64,7 +64,7 @@ pub(super) fn list_connections(store: &mut Store, call: &Call) -> Outcome {
     .wrap(kept.len(), more, data))
 }
 
-/// Ends a user's connection. The key of an organisation, which has no user, must name one.
+/// Removes a user's connection. The organisation's key has no user, so it must name one.
 pub(super) fn disconnect(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
     let user = call
@@ -86,7 +86,7 @@ pub(super) fn disconnect(store: &mut Store, call: &Call) -> Outcome {
     }
 }
 
-/// One page of the organisation's users, found by name or address, with what each may do.
+/// Returns one page of the organisation's users with their access, searched by name or address.
 pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
     const PAGING: Paging = Paging::one_based(100, 500);
     let server = named(store, call)?;
@@ -127,7 +127,7 @@ pub(super) fn list_access(store: &mut Store, call: &Call) -> Outcome {
                 "enabled": own.map_or(default == "allow", |own| flag(own, "enabled")),
                 "has_override": own.is_some(),
                 "connection_status": if signed_in { "connected" } else { "not_connected" },
-                // Portkey's own spelling.
+                // The spelling of the live API.
                 "object": "user-acces",
             })
         })
@@ -153,7 +153,7 @@ const UPDATE: &[Field] = &[
     Field::new("default_user_access", Kind::Choice(&["allow", "deny"])),
 ];
 
-/// Allows or denies the people named, all or none, and sets the default.
+/// Sets the access of all named users, or of none if one is unknown, and the default.
 pub(super) fn update_access(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
     let given = check::body(store, UPDATE, &call.body, Occasion::Update)?;

@@ -1,7 +1,7 @@
 //! MCP servers: an MCP integration as one workspace uses it.
 //!
-//! What a server offers is what its integration offers, until it is synchronised by itself; which of
-//! that is on is a matter of its own switches.
+//! A server has the capabilities of its integration until it is synchronised separately. Its own
+//! switches decide which of them are enabled.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,6 @@ use crate::{
 
 pub(crate) use super::mcp_server_users::sign_in;
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&MCP_SERVERS],
@@ -60,12 +59,11 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What the switches of a server's capabilities are kept under.
+/// Kind of the switches of a server's capabilities.
 const SWITCHES: &str = "mcp-server-switches";
 
-/// The resource.
 pub(super) static MCP_SERVERS: Resource = Resource {
-    // Listing needs a workspace, the rest does not.
+    // Only listing requires a workspace.
     verbs: &[Verb::Create, Verb::Get, Verb::Update, Verb::Delete],
     fields: &[
         Field::new("name", Kind::Name).required(),
@@ -151,12 +149,12 @@ pub(super) static MCP_SERVERS: Resource = Resource {
     ..Resource::new("mcp-servers", "mcp-server", "/mcp-servers")
 };
 
-/// The MCP server a path names.
+/// Returns the MCP server that the path names.
 pub(super) fn named<'s>(store: &'s Store, call: &Call) -> Result<&'s Item, Refusal> {
     resolve(store, call.handle())
 }
 
-/// The MCP server an id or slug names.
+/// Returns the MCP server with an id or slug.
 pub(super) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     MCP_SERVERS.find(store, ORGANISATION, handle)
 }
@@ -172,7 +170,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if draft.before.is_some() {
         return Ok(());
     }
-    // Only a slug that was asked for; one made from a name is as long as the name.
+    // The limit applies to requested slugs only; a generated one is as long as the name.
     if let Some(Value::String(slug)) = call.body.get("slug")
         && !(3..=50).contains(&slug.len())
     {
@@ -199,7 +197,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The integration behind a server, unless it has been removed.
+/// Returns the integration of a server, unless it has been removed.
 fn integration<'s>(store: &'s Store, server: &Item) -> Option<&'s Item> {
     store.find(
         MCP_INTEGRATIONS.shared(),
@@ -242,12 +240,12 @@ fn details(store: &Store, server: &Item) -> Value {
     details
 }
 
-/// Where clients of the gateway connect to.
+/// Returns the URL for clients of the gateway.
 pub(super) fn gateway_url(server: &Item) -> String {
     format!("https://mcp.portkey.example/{}/mcp", text(server, "slug"))
 }
 
-/// A server's capabilities, each with its own switch and what the integration says of it.
+/// Returns a server's capabilities, each with its own switch and that of the integration.
 fn offered(store: &Store, server: &Item) -> Vec<Item> {
     let (id, integration) = (text(server, "id"), text(server, "mcp_integration_id"));
     let source = if store.count(capabilities::shelf(id)) > 0 {
@@ -281,7 +279,7 @@ fn list_capabilities(store: &mut Store, call: &Call) -> Outcome {
     capabilities::page(store, call, &all, &["enabled", "integration_enabled"])
 }
 
-/// Switches those that are named on or off.
+/// Enables or disables the named capabilities.
 fn update_capabilities(store: &mut Store, call: &Call) -> Outcome {
     let server = named(store, call)?;
     let owner = id_of(server);
@@ -311,7 +309,7 @@ const SYNC: &[Field] = &[Field::new(
     Kind::List(&capabilities::OFFERS),
 )];
 
-/// Gives a server a catalogue of its own.
+/// Gives a server its own list of capabilities.
 fn sync_capabilities(store: &mut Store, call: &Call) -> Outcome {
     let owner = id_of(named(store, call)?);
     let given = check::body(store, SYNC, &call.body, Occasion::Create)?;
@@ -321,8 +319,8 @@ fn sync_capabilities(store: &mut Store, call: &Call) -> Outcome {
     Ok(synced(store, &owner, Item::new()))
 }
 
-/// The upstream's own description is taken and dropped: what is read back has no place for it, and
-/// the server's is the administrator's.
+/// Fields for the server's metadata. The upstream's description is accepted and dropped: responses
+/// have no field for it, and the server's own description belongs to the administrator.
 const METADATA: &[Field] = &[
     Field::new("server_name", Kind::Text),
     Field::new("server_version", Kind::Text),
@@ -350,7 +348,7 @@ fn synced(store: &mut Store, owner: &str, learnt: Item) -> Value {
     done()
 }
 
-/// What is known of the upstream: what the server was told, else what its integration was.
+/// Returns the metadata of the upstream: the server's own, else that of its integration.
 fn metadata(store: &mut Store, call: &Call) -> Outcome {
     let server = named(store, call)?;
     let known = capabilities::METADATA.iter().map(|&name| {

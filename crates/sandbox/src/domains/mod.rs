@@ -1,8 +1,7 @@
-//! What there is to administer: one room per domain, each a declaration with its special actions.
+//! Domains of the API: one module per domain, each a declaration with its special actions.
 //!
-//! A domain that only creates, lists, reads, updates and deletes is a `static` [`Resource`] that
-//! names its fields and what is shown of them, a `DOMAIN` that holds it, and a line in [`ALL`].
-//! Hooks and routes are for what is special.
+//! A domain without special actions is a `static` [`Resource`] with its fields and views, a `DOMAIN`
+//! that contains it, and an entry in [`ALL`]. Hooks and routes cover special behaviour.
 //!
 //! [`Resource`]: super::resource::Resource
 
@@ -53,7 +52,7 @@ pub(crate) mod workspaces;
 
 use super::route::Domain;
 
-/// Every domain the sandbox answers for.
+/// All domains that the sandbox implements.
 pub(crate) const ALL: &[&Domain] = &[
     &agent_servers::DOMAIN,
     &analytics::DOMAIN,

@@ -1,4 +1,4 @@
-//! Model pricing: a small public catalogue. Prices are US cents per token, and nobody's real ones.
+//! Model pricing: a small public catalogue with invented prices, in US cents per token.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,6 @@ use crate::{
     store::{Item, Store},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::Public],
     resources: &[],
@@ -21,7 +20,8 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// A model: provider, name, cents per token in and out, and how many tokens it reads and writes.
+/// A model: provider, name, prices of prompt and completion tokens in cents, context window and
+/// maximum output.
 struct Model {
     provider: &'static str,
     name: &'static str,
@@ -74,7 +74,7 @@ const CATALOGUE: [Model; 5] = [
     },
 ];
 
-/// The model that a path names by provider and name.
+/// Returns the model that the path names by provider and name.
 fn named(call: &Call) -> Result<&'static Model, Refusal> {
     let (provider, name) = match call.path.as_slice() {
         [provider, name] => (provider, name),

@@ -1,4 +1,4 @@
-//! Models of an integration: its provider's own, and custom ones.
+//! Models of an integration: those of its provider, and custom ones.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use crate::{
     store::{Item, Shelf, Store, flag, text},
 };
 
-/// Where an integration's models stand.
+/// Returns the collection of an integration's models.
 pub(super) fn shelf(integration: &str) -> Shelf<'_> {
     Shelf {
         kind: "integration-models",
@@ -25,7 +25,7 @@ pub(super) fn shelf(integration: &str) -> Shelf<'_> {
     }
 }
 
-/// A few of the models each provider offers.
+/// Returns some of the models that a provider offers.
 fn catalogue(provider: &str) -> &'static [&'static str] {
     match provider {
         "openai" => &["gpt-4o", "gpt-4o-mini", "o3-mini", "text-embedding-3-small"],
@@ -37,7 +37,8 @@ fn catalogue(provider: &str) -> &'static [&'static str] {
     }
 }
 
-/// Gives a new integration its provider's models, which are off unless it allows all.
+/// Adds the models of its provider to a new integration. They are disabled unless it allows all
+/// models.
 pub(super) fn stock(store: &mut Store, integration: &Item) {
     let enabled = flag(integration, ALLOW_ALL);
     for slug in catalogue(text(integration, "ai_provider_id")) {
@@ -50,7 +51,7 @@ fn fresh(slug: &str, enabled: bool) -> Item {
     model.as_object().cloned().unwrap_or_default()
 }
 
-/// The models of an integration.
+/// Returns the models of an integration.
 pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     const SHOWN: &[&str] = &[
         "slug",
@@ -103,10 +104,10 @@ const UPDATE: &[Field] = &[
     Field::new(ALLOW_ALL, Kind::Flag),
 ];
 
-/// The field that enables all models of the provider.
+/// Field that enables all models of the provider.
 const ALLOW_ALL: &str = "allow_all_models";
 
-/// Changes the models that are named and adds those that are new; others stay.
+/// Updates the named models and adds new ones; others are unchanged.
 pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     let id = id_of(named(store, call)?);
     let given = check::body(store, UPDATE, &call.body, Occasion::Create)?;
@@ -133,7 +134,7 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Outcome {
     Ok(done())
 }
 
-/// Removes custom models; either all that are named or none.
+/// Removes the named custom models, or none if one is not custom.
 pub(super) fn delete(store: &mut Store, call: &Call) -> Outcome {
     let id = id_of(named(store, call)?);
     if !call.body.is_empty() {

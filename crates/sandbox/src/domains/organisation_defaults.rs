@@ -1,4 +1,4 @@
-//! Organisation defaults: the guardrails of every workspace.
+//! Organisation defaults: the guardrails that apply to every workspace.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store},
 };
 
-/// The domain. The first version of the API does not know it.
+/// The domain, which the first version of the API does not have.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V2],
     resources: &[],
@@ -29,7 +29,7 @@ const SHELF: Shelf<'static> = Shelf {
 
 const LISTS: &[Field] = &[INPUT, OUTPUT];
 
-/// The lists, each guardrail with its id and its slug, by whichever it was named.
+/// Returns the lists with the id and slug of each guardrail, whichever of them was stored.
 fn read(store: &Store) -> Value {
     let stored = store.find(SHELF, ORGANISATION);
     let shown = LISTS.iter().map(|field| {

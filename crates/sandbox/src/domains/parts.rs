@@ -1,4 +1,4 @@
-//! Parts that several domains' bodies are made of: limits, secret mappings, common filters.
+//! Fields and filters that several domains share: limits, secret mappings, common filters.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::{
     store::{Item, text},
 };
 
-/// A budget: so much money or so many tokens, until it is reset.
+/// A budget of money or tokens per reset period.
 pub(super) static USAGE_LIMIT: Shape = Shape {
     fields: &[
         Field::new("credit_limit", Kind::Whole(1, i64::MAX)),
@@ -43,7 +43,7 @@ fn check_usage_limit(limit: &Item) -> Result<(), &'static str> {
     }
 }
 
-/// A rate: so many requests or tokens in a minute, an hour or a day.
+/// A rate of requests or tokens per minute, hour, day or week.
 pub(super) static RATE_LIMIT: Shape = Shape::of(&[
     Field::new("type", Kind::Choice(&["requests", "tokens"])),
     Field::new("unit", Kind::Choice(&["rpm", "rph", "rpd", "rpw"])),
@@ -91,13 +91,13 @@ fn check_secret_mapping(mapping: &Item) -> Result<(), &'static str> {
     }
 }
 
-/// Fields filled from secret references, each only once.
+/// Fields filled from secret references, each at most once.
 pub(super) static SECRET_MAPPINGS: List = List {
     unique: Some("target_field"),
     ..List::of(Kind::Shape(&SECRET_MAPPING))
 };
 
-/// Keeps the items that have all the labels asked for in `tags`.
+/// Keeps the items whose `tags` contain all requested labels.
 pub(super) const BY_TAGS: Filter = Filter {
     param: "tags",
     kind: Kind::EncodedLabels,
@@ -108,7 +108,7 @@ pub(super) const BY_TAGS: Filter = Filter {
     }),
 };
 
-/// Keeps the items with the text asked for in `search` in their names, in any case.
+/// Keeps the items whose names contain the text in `search`, ignoring case.
 pub(super) const BY_SEARCH: Filter = Filter {
     param: "search",
     kind: Kind::Text,
@@ -128,14 +128,14 @@ pub(super) const BY_IDS: Filter = Filter {
     }),
 };
 
-/// Keeps a workspace's items, the organisation's, or `all`.
+/// Keeps the items of workspaces, those of the organisation, or `all`.
 pub(super) const BY_TYPE: Filter = Filter {
     param: "type",
     kind: Kind::Choice(&["workspace", "organisation", "all"]),
     keeps: Some(|_, item, asked| asked == "all" || asked == level(item)),
 };
 
-/// Whether an item belongs to a workspace or to the organisation.
+/// Returns the level of an item's owner: `workspace` or `organisation`.
 pub(super) fn level(item: &Item) -> &'static str {
     match item.get("workspace_id") {
         Some(Value::String(_)) => "workspace",
@@ -143,12 +143,12 @@ pub(super) fn level(item: &Item) -> &'static str {
     }
 }
 
-/// Merges the fields of an object over those it had, so that what is left out stays.
+/// Merges an object field with its previous value, so that absent fields keep their values.
 pub(super) fn merge_object(before: Option<&Item>, change: &mut Item, field: &str) {
     let Some(Value::Object(given)) = change.get_mut(field) else {
         return;
     };
-    // A masked value that was read and sent back is no value.
+    // A masked value that was read and sent back is ignored.
     given.retain(|name, _| !name.starts_with("masked_"));
     if let Some(Value::Object(old)) = before.and_then(|item| item.get(field)) {
         let mut merged = old.clone();
@@ -157,7 +157,7 @@ pub(super) fn merge_object(before: Option<&Item>, change: &mut Item, field: &str
     }
 }
 
-/// A list in an envelope that names it: `{total, <name>}`.
+/// Wraps a list in an envelope with its name: `{total, <name>}`.
 pub(super) fn named_list(name: &str, items: Vec<Value>) -> Value {
     json!({ "total": items.len(), name: items })
 }

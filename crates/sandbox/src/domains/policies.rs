@@ -1,4 +1,5 @@
-//! What budget and rate policies have in common: conditions, a workspace, and an archive for an end.
+//! Common parts of budget and rate policies: conditions, workspace, and archiving instead of
+//! deletion.
 
 use crate::{
     call::{Call, id_of},
@@ -19,7 +20,7 @@ static CONDITION: Shape = Shape {
     ])
 };
 
-/// One condition or more.
+/// At least one condition.
 pub(super) static CONDITIONS: List = List {
     least: 1,
     ..List::of(Kind::Shape(&CONDITION))
@@ -30,40 +31,40 @@ static GROUP: Shape = Shape {
     ..Shape::of(&[Field::new("key", Kind::Name).required()])
 };
 
-/// One group or more.
+/// At least one group.
 pub(super) static GROUPS: List = List {
     least: 1,
     ..List::of(Kind::Shape(&GROUP))
 };
 
-/// The states of a policy.
+/// States of a policy.
 const STATES: Kind = Kind::Choice(&["active", "archived"]);
 
-/// Only in this state.
+/// Keeps the policies in the requested state.
 pub(super) const BY_STATUS: Filter = Filter::same("status", STATES);
 
-/// The purpose of a policy, in at most 500 characters.
+/// Purpose of a policy, at most 500 characters.
 pub(super) const DESCRIPTION: Field = Field::new("description", Kind::TextUpTo(500)).nullable();
 
-/// The state of a policy; `archived` takes it out of force.
+/// State of a policy; an `archived` one is not enforced.
 pub(super) const STATUS: Field = Field::new("status", STATES);
 
 fn check_key(item: &Item) -> Result<(), &'static str> {
-    // Any other key is accepted, because the vendor adds keys.
+    // Other keys are accepted, because the vendor adds keys.
     match text(item, "key").strip_prefix("metadata.") {
         Some("") => Err("has a key without a name"),
         _ => Ok(()),
     }
 }
 
-/// What both kinds of policy begin from; their fields and what is shown of them remain to be said.
+/// Returns the common declaration of both kinds of policy, without their fields and views.
 pub(super) const fn resource(
     kind: &'static str,
     object: &'static str,
     path: &'static str,
 ) -> Resource {
     Resource {
-        // The rest of what can be done depends on the state a policy is in.
+        // The other actions depend on the state of the policy.
         verbs: &[Verb::Create],
         found_by: FoundBy::Id,
         derived: &[TARGET],
@@ -72,17 +73,17 @@ pub(super) const fn resource(
     }
 }
 
-/// What a policy is on, left out when it was not said.
+/// Target of a policy, omitted if not set.
 pub(super) const TARGET: (&str, Derive) = ("target", |_, _, policy| policy.get("target").cloned());
 
-/// Puts a new policy into its workspace.
+/// Assigns a new policy to its workspace.
 pub(super) fn place(store: &Store, call: &Call, policy: &mut Item) -> Result<(), Refusal> {
     policy.insert("workspace_id".to_owned(), call.workspace(store)?.into());
     policy.entry("status").or_insert_with(|| "active".into());
     Ok(())
 }
 
-/// The policies of a workspace, or of all, which are the active ones unless others are asked for.
+/// Lists the policies of one or all workspaces; the active ones unless another state is requested.
 pub(super) fn list(policies: &Resource, store: &Store, call: &Call) -> Outcome {
     let mut query = call.query.clone();
     query.push(("status".to_owned(), "active".to_owned()));
@@ -96,7 +97,7 @@ pub(super) fn list(policies: &Resource, store: &Store, call: &Call) -> Outcome {
     )
 }
 
-/// One policy, if it is in the state asked for.
+/// Returns one policy, if it is in the requested state.
 pub(super) fn get(policies: &Resource, store: &Store, call: &Call) -> Outcome {
     let asked = call.query("status").unwrap_or("active");
     check::value(store, STATES, "status", &asked.into())?;
@@ -110,7 +111,7 @@ pub(super) fn update(policies: &Resource, store: &mut Store, call: &Call) -> Out
     crud::update(policies, store, call)
 }
 
-/// Takes a policy out of force; it stays to be read.
+/// Archives a policy, which can still be read.
 pub(super) fn archive(policies: &Resource, store: &mut Store, call: &Call) -> Outcome {
     let (id, now) = (
         id_of(in_state(policies, store, call, "active")?),
@@ -123,7 +124,7 @@ pub(super) fn archive(policies: &Resource, store: &mut Store, call: &Call) -> Ou
     Ok(done())
 }
 
-/// The policy a path names, in this state.
+/// Returns the policy that the path names, if it is in this state.
 pub(super) fn in_state<'s>(
     policies: &Resource,
     store: &'s Store,

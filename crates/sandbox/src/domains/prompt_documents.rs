@@ -1,12 +1,12 @@
-//! Prompt documents: what the messages and parameters of a prompt's version must look like.
+//! Validates the messages and parameters of a prompt's version.
 //!
-//! Parameters that are not known are kept, because each model has its own.
+//! Unknown parameters are kept, because each model has its own.
 
 use serde_json::Value;
 
 use crate::{refusal::Refusal, store::Item};
 
-/// Parameters that are numbers.
+/// Parameters with numeric values.
 const NUMBERS: &[&str] = &[
     "temperature",
     "top_p",
@@ -20,13 +20,13 @@ const NUMBERS: &[&str] = &[
     "top_logprobs",
 ];
 
-/// Parameters that are switches.
+/// Parameters with boolean values.
 const SWITCHES: &[&str] = &["stream", "logprobs", "parallel_tool_calls"];
 
-/// Parameters, the check that their values must pass, and what the check expects.
+/// Parameters, the check for their values, and the expected type for errors.
 type TypeRule = (&'static [&'static str], fn(&Value) -> bool, &'static str);
 
-/// Refuses a template or parameters that no model could be sent. What is left out is not checked.
+/// Rejects a template or parameters that no model would accept. Absent fields are not checked.
 pub(super) fn check(content: &Item) -> Result<(), Refusal> {
     if let Some(template) = content.get("string").and_then(Value::as_str) {
         check_template(template)?;
@@ -37,7 +37,7 @@ pub(super) fn check(content: &Item) -> Result<(), Refusal> {
     }
 }
 
-/// A template that is a list in JSON is a list of messages; any other is the text of one.
+/// Checks a template. A JSON list contains messages; any other template is the text of one message.
 fn check_template(template: &str) -> Result<(), Refusal> {
     let Ok(messages) = serde_json::from_str::<Vec<Value>>(template) else {
         return Ok(());

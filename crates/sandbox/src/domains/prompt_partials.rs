@@ -1,4 +1,4 @@
-//! Prompt partials: texts that prompts include, published version by version.
+//! Prompt partials: versioned texts that prompts include.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,6 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&PARTIALS],
@@ -35,13 +34,13 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What partials are kept under.
+/// Kind of the partials.
 pub(super) const KIND: &str = "prompt-partials";
 
-/// What the versions are kept under.
+/// Kind of their versions.
 pub(super) const VERSIONS: &str = "prompt-partial-versions";
 
-/// What a version has of its own.
+/// Fields that belong to a version.
 const CONTENT: &[&str] = &["string", "version_description"];
 
 static PARTIALS: Resource = Resource {
@@ -92,7 +91,7 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
-/// Where a partial's versions stand.
+/// Returns the collection of a partial's versions.
 fn shelf(partial: &Item) -> Shelf<'_> {
     Shelf {
         kind: VERSIONS,
@@ -105,7 +104,7 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
     crud::list(&PARTIALS, store, call)
 }
 
-/// A new partial goes into its workspace's own collection.
+/// Creates a partial in the default collection of its workspace.
 fn create(store: &mut Store, call: &Call) -> Outcome {
     let workspace = call.workspace(store)?;
     collections::default_of(store, &workspace)?;
@@ -149,14 +148,14 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
     Ok(shown)
 }
 
-/// The text of a partial's published version.
+/// Returns the text of a partial's published version.
 pub(super) fn published(store: &Store, handle: &str) -> Option<String> {
     let partial = store.find(PARTIALS.shared(), handle)?;
     let version = versions::find(store, shelf(partial), partial, None).ok()?;
     Some(text(version, "string").to_owned())
 }
 
-/// A new text becomes a version that waits to be published; anything else changes the partial.
+/// Updates a partial. A new text becomes an unpublished version; other fields change the partial.
 fn update(store: &mut Store, call: &Call) -> Outcome {
     let id = id_of(PARTIALS.find(store, ORGANISATION, call.handle())?);
     let mut change = check::body(store, PARTIALS.fields, &call.body, Occasion::Update)?;
@@ -168,7 +167,7 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     if !content.contains_key("string") {
         return Ok(done());
     }
-    // The specification calls it `description`.
+    // The specification names the field `description`.
     if let Some(Value::String(description)) = call.body.get("description") {
         content
             .entry("version_description")

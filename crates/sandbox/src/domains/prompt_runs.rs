@@ -1,7 +1,7 @@
-//! Runs of prompts: what would be sent to a model, and the answer of one that is not there.
+//! Runs of prompts: rendered requests and simulated completions.
 //!
-//! No model is called: an answer says which prompt was run and with what. It always comes whole,
-//! though a stream be asked for.
+//! No model is called: a completion states which prompt was run with which variables. The response
+//! is complete even if a stream is requested.
 
 use serde_json::{Value, json};
 
@@ -20,25 +20,25 @@ use crate::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// The most answers that one call is given.
+/// Maximum number of choices per call.
 const MOST_ANSWERS: u64 = 16;
 
-/// What is to be run.
+/// A prepared run of a prompt.
 struct Run<'s> {
     prompt: &'s Item,
     version: &'s Item,
     variables: Item,
-    /// The request for the model.
+    /// Request for the model.
     request: Item,
 }
 
-/// `POST …/render`
+/// Handles `POST …/render`.
 pub(super) fn render(store: &mut Store, call: &Call) -> Outcome {
     let run = prepare(store, call)?;
     Ok(json!({ "success": true, "data": run.request }))
 }
 
-/// `POST …/completions`
+/// Handles `POST …/completions`.
 pub(super) fn complete(store: &mut Store, call: &Call) -> Outcome {
     let run = prepare(store, call)?;
     let said = answer(&run);
@@ -70,8 +70,8 @@ pub(super) fn complete(store: &mut Store, call: &Call) -> Outcome {
     }))
 }
 
-/// The request a prompt comes to: its template filled, its parameters, and what the caller puts in
-/// their place. `<prompt>@<version>` names a version by number or label.
+/// Builds the request from the filled template, its parameters and the caller's overrides.
+/// `<prompt>@<version>` names a version by number or label.
 fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
     const GIVEN: &[Field] = &[Field::new("variables", Kind::Object).required()];
     let (handle, asked) = match call.handle().split_once('@') {
@@ -132,7 +132,7 @@ fn prepare<'s>(store: &'s Store, call: &Call) -> Result<Run<'s>, Refusal> {
     })
 }
 
-/// What the sandbox says in a model's place: the same to the same question.
+/// Returns the simulated completion, which is the same for the same input.
 fn answer(run: &Run<'_>) -> String {
     let number = run.version.get(NUMBER).map(plain).unwrap_or_default();
     let prompt = text(run.prompt, "slug");
@@ -149,7 +149,7 @@ fn answer(run: &Run<'_>) -> String {
     )
 }
 
-/// How many words there are in a value, which stand for tokens here.
+/// Counts the words in a value, which serve as tokens.
 fn words(value: &Value) -> u64 {
     match value {
         Value::String(text) => text.split_whitespace().count() as u64,

@@ -1,4 +1,4 @@
-//! Prompts: templates kept in versions, one of which is published.
+//! Prompts: versioned templates, one version of which is published.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,6 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&PROMPTS],
@@ -39,13 +38,13 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What prompts are kept under.
+/// Kind of the prompts.
 pub(super) const KIND: &str = "prompts";
 
-/// What the versions are kept under.
+/// Kind of their versions.
 pub(super) const VERSIONS: &str = "prompt-versions";
 
-/// What a version has of its own.
+/// Fields that belong to a version.
 const CONTENT: &[&str] = &[
     "string",
     "parameters",
@@ -69,7 +68,7 @@ pub(super) static PROMPTS: Resource = Resource {
         Field::new("name", Kind::Name).required(),
         Field::new("collection_id", Kind::Name).required(),
         Field::new("string", Kind::Text).required(),
-        // The Terraform provider sends `null` where it has none.
+        // The Terraform provider sends `null` for absent parameters.
         Field::new("parameters", Kind::Object)
             .required()
             .nullable()
@@ -97,7 +96,7 @@ pub(super) static PROMPTS: Resource = Resource {
         }),
     ],
     list: Listing {
-        // Who does not ask for a page gets everything.
+        // Without a requested page, the whole list is returned.
         paging: Paging::zero_based(usize::MAX, usize::MAX),
         envelope: Envelope::LIST,
         filters: &[
@@ -143,7 +142,7 @@ const SHOWN: &[&str] = &[
     "object",
 ];
 
-/// Where a prompt's versions stand.
+/// Returns the collection of a prompt's versions.
 pub(super) fn shelf(prompt: &Item) -> Shelf<'_> {
     Shelf {
         kind: VERSIONS,
@@ -168,7 +167,7 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A provider is read back by its slug, however it was named.
+/// Replaces the name of a provider by its slug, because the API returns the slug.
 fn name_provider(store: &Store, workspace: &str, content: &mut Item) {
     let named = text(content, "virtual_key");
     let found = store.find(providers::shelf(workspace), named.trim_start_matches('@'));
@@ -193,7 +192,7 @@ fn read_version(store: &mut Store, call: &Call) -> Outcome {
     Ok(flattened(store, call, prompt, version))
 }
 
-/// The version whose id is the path's second placeholder.
+/// Returns the version whose id is the second placeholder of the path.
 fn named_version<'s>(store: &'s Store, prompt: &Item, call: &Call) -> Result<&'s Item, Refusal> {
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
     let missing = || Refusal::Missing {
@@ -203,7 +202,7 @@ fn named_version<'s>(store: &'s Store, prompt: &Item, call: &Call) -> Result<&'s
     store.find(shelf(prompt), handle).ok_or_else(missing)
 }
 
-/// A prompt with one of its versions laid over it.
+/// Returns a prompt merged with one of its versions.
 fn flattened(store: &Store, call: &Call, prompt: &Item, version: &Item) -> Value {
     let mut shown = crud::show(&PROMPTS, store, call, prompt, SHOWN);
     let label = labels::find(store, text(version, "label_id"));
@@ -241,7 +240,7 @@ fn flattened(store: &Store, call: &Call, prompt: &Item, version: &Item) -> Value
     shown
 }
 
-/// Adds a version when there is something only versions have; anything else changes the prompt.
+/// Updates a prompt. Fields of a version add a version; other fields change the prompt.
 fn update(store: &mut Store, call: &Call) -> Outcome {
     const MORE: &[Field] = &[
         Field::new("patch", Kind::Flag),
@@ -251,7 +250,7 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     let prompt = PROMPTS.find(store, ORGANISATION, call.handle())?;
     let id = id_of(prompt);
     let mut change = check::body(store, PROMPTS.fields, &call.body, Occasion::Update)?;
-    // An update has its own name for it.
+    // Updates use the name `prompt_metadata` for this field.
     change.remove("template_metadata");
     let mut more = check::body(store, MORE, &call.body, Occasion::Update)?;
     if let Some(metadata) = more.remove("prompt_metadata") {
@@ -262,7 +261,7 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     change.extend(more);
     let mut content = versions::take(&mut change, CONTENT);
     prompt_documents::check(&content)?;
-    // Beside a new name alone, `parameters: null` says nothing.
+    // Together with a new name only, `parameters: null` has no effect.
     if content.get("parameters").is_some_and(Value::is_null) {
         content.remove("parameters");
         if !content.is_empty() && !patches {
@@ -303,7 +302,7 @@ fn update(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "id": id, "slug": slug, "prompt_version_id": version }))
 }
 
-/// What a new version holds. One that does not patch the latest must bring everything itself.
+/// Completes the content of a new version. Without `patch`, the call must provide all fields.
 fn whole(store: &Store, prompt: &Item, content: Item, patches: bool) -> Result<Item, Refusal> {
     if patches {
         let mut latest = versions::latest(store, shelf(prompt))
@@ -345,7 +344,7 @@ fn list_versions(store: &mut Store, call: &Call) -> Outcome {
     Ok(Envelope::LIST.wrap(shown.len(), false, shown))
 }
 
-/// A label means one version of a prompt, so it leaves the one that had it.
+/// Attaches a label to a version, and detaches it from the prompt's other versions.
 fn attach_label(store: &mut Store, call: &Call) -> Outcome {
     const WHICH: &[Field] = &[Field::new("label_id", Kind::Name).nullable()];
     let prompt = PROMPTS.find(store, ORGANISATION, call.handle())?.clone();

@@ -1,8 +1,8 @@
-//! Providers: an integration as one workspace uses it, with limits of its own.
+//! Providers: an integration as one workspace uses it, with its own limits.
 //!
-//! A provider works as long as its integration is there and open to its workspace. Both are looked
-//! up when it is read, so taking either away shows at once, and giving it back does too. An
-//! integration in use can be deleted: its providers stay and stop working.
+//! A provider works while its integration exists and is enabled for its workspace. Both are checked
+//! on each read, so changes take effect immediately in both directions. An integration in use can
+//! be deleted: its providers stay and stop working.
 
 use serde_json::Value;
 
@@ -22,17 +22,16 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&PROVIDERS],
     routes: &[],
 };
 
-/// The private field that keeps the id of the integration, whose slug may be given away again.
+/// Private field with the id of the integration, because its slug may be reused.
 const INTEGRATION: &str = "integration";
 
-/// The note of a provider that comes with access to an integration.
+/// Note of a provider that was created with access to an integration.
 const GRANT_NOTE: &str = "Created automatically on integration access grant";
 
 pub(super) static PROVIDERS: Resource = Resource {
@@ -97,12 +96,12 @@ pub(super) static PROVIDERS: Resource = Resource {
     ..Resource::new("providers", "provider", "/providers")
 };
 
-/// Where a workspace's providers stand.
+/// Returns the collection of a workspace's providers.
 pub(super) fn shelf(workspace: &str) -> Shelf<'_> {
     PROVIDERS.shelf(workspace)
 }
 
-/// Refuses a slug for an integration's default provider when another provider has it.
+/// Rejects the slug of a default provider if another provider has it.
 pub(super) fn check_default(
     store: &Store,
     integration: &Item,
@@ -124,7 +123,8 @@ fn has_one(store: &Store, integration: &Item, workspace: &str) -> bool {
         .any(|provider| text(provider, INTEGRATION) == id)
 }
 
-/// Makes the provider a workspace is given along with access to an integration, unless it has one.
+/// Creates the default provider for a workspace with new access to an integration, unless it has
+/// one.
 pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &str, slug: &str) {
     if has_one(store, integration, workspace) {
         return;
@@ -148,7 +148,7 @@ pub(super) fn create_default(store: &mut Store, integration: &Item, workspace: &
     let body = fields
         .map(|(name, value)| (name.to_owned(), value.into()))
         .collect();
-    // The integration has just been opened to the workspace and the slug is free.
+    // Failures are not expected: the workspace has access and the slug is free.
     if let Err(refusal) = crud::create(
         &PROVIDERS,
         store,
@@ -187,17 +187,17 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
         change.insert("workspace_id".to_owned(), workspace.into());
         change.insert("status".to_owned(), "active".into());
     }
-    // Resetting is something to do, not something to keep.
+    // Resetting is an action and is not stored.
     change.remove("reset_usage");
     Ok(())
 }
 
-/// The integration a provider was made from, unless it has been deleted.
+/// Returns the integration of a provider, unless it has been deleted.
 pub(super) fn integration<'s>(store: &'s Store, provider: &Item) -> Option<&'s Item> {
     store.find(INTEGRATIONS.shared(), text(provider, INTEGRATION))
 }
 
-/// The state of a provider, which depends on its integration.
+/// Returns the state of a provider, which depends on its integration.
 pub(super) fn status(store: &Store, provider: &Item) -> Value {
     let works = integration(store, provider).is_some_and(|integration| {
         integrations::is_open(store, integration, text(provider, "workspace_id"))
@@ -208,7 +208,7 @@ pub(super) fn status(store: &Store, provider: &Item) -> Value {
     }
 }
 
-/// The integration's settings with their secrets masked, for those who ask for them.
+/// Returns the integration's settings with masked secrets, if requested.
 fn configurations(store: &Store, call: &Call, provider: &Item) -> Option<Value> {
     call.query("include_configurations")
         .filter(|asked| *asked == "true")?;

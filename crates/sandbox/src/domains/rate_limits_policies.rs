@@ -1,4 +1,4 @@
-//! Rate-limits policies: caps on matching traffic.
+//! Rate-limits policies: maximum rates of matching traffic.
 
 use super::policies::{self, BY_STATUS, CONDITIONS, DESCRIPTION, GROUPS, STATUS};
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     store::Store,
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&POLICIES],
@@ -31,7 +30,7 @@ pub(super) static DOMAIN: Domain = Domain {
 };
 
 const TYPES: Kind = Kind::Choice(&["requests", "tokens"]);
-/// Portkey's documents count tokens in units of their own, too.
+/// Units of a rate. Portkey's documentation also has separate units for tokens.
 const UNITS: Kind = Kind::Choice(&[
     "rps", "rpm", "rph", "rpd", "rpw", "tps", "tpm", "tph", "tpd", "tpw",
 ]);

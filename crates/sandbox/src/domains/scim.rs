@@ -1,4 +1,4 @@
-//! SCIM: groups of an identity provider, and the workspaces their members get into.
+//! SCIM: groups of an identity provider, and their mappings to workspaces.
 
 use serde_json::{Value, json};
 
@@ -14,14 +14,14 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// The groups, which the first version of the API does not list.
+/// The groups, which the first version of the API does not have.
 pub(super) static GROUPS: Domain = Domain {
     versions: &[Version::V2],
     resources: &[],
     routes: &[get("/scim/groups", |store, call| list_groups(store, call))],
 };
 
-/// The mappings, which the second version does not know.
+/// The mappings, which the second version of the API does not have.
 pub(super) static MAPPINGS: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
@@ -41,7 +41,7 @@ const MAPPING_SHELF: Shelf<'static> = Shelf {
     owner: ORGANISATION,
 };
 
-/// `page` from 0 up, unlike the other `page`s.
+/// Paging with `page` from 0, unlike other lists with `page`.
 const PAGING: Paging = Paging {
     number: "page",
     ..Paging::zero_based(50, 100)
@@ -65,8 +65,8 @@ fn list_groups(store: &Store, call: &Call) -> Outcome {
     page(call, "groups", &groups)
 }
 
-/// The mappings. The API compares `workspace_id` with the stored id, so a
-/// slug finds nothing.
+/// Returns the mappings. The API compares `workspace_id` with the stored id, so a slug matches
+/// nothing.
 fn list(store: &Store, call: &Call) -> Outcome {
     if let Some(role) = call.query("role") {
         check::value(store, ROLE, "role", &role.to_lowercase().into())?;
@@ -94,10 +94,10 @@ const NEW: &[Field] = &[
     Field::new("scim_group_name", Kind::Name),
 ];
 
-/// Maps a group, or returns the mapping there is.
+/// Maps a group, or returns the existing mapping.
 fn create(store: &mut Store, call: &Call) -> Outcome {
     let given = check::body(store, NEW, &call.body, Occasion::Create)?;
-    // Roles are read in any case.
+    // Roles are case-insensitive.
     let role = check::value(
         store,
         ROLE,
@@ -135,7 +135,8 @@ fn create(store: &mut Store, call: &Call) -> Outcome {
     Ok(pick(&mapping, SHOWN))
 }
 
-/// The group a new mapping names by id, or by name, when it need not be there yet.
+/// Returns the group that a new mapping names by id, or by name. A group that is named need not
+/// exist yet.
 fn group(store: &mut Store, given: &Item) -> Result<Item, Refusal> {
     match (text(given, "scim_group_id"), text(given, "scim_group_name")) {
         (id, "") if !id.is_empty() => {
@@ -164,7 +165,7 @@ fn group(store: &mut Store, given: &Item) -> Result<Item, Refusal> {
     }
 }
 
-/// Removes the mapping; the group stays.
+/// Removes a mapping; its group stays.
 fn remove(store: &mut Store, call: &Call) -> Outcome {
     let missing = || Refusal::Missing {
         object: "SCIM mapping",

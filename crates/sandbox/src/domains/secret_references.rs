@@ -1,4 +1,4 @@
-//! Secret references: pointers into a secret manager, masked like the credentials they replace.
+//! Secret references: pointers into a secret manager, with masked credentials for it.
 
 use serde_json::Value;
 
@@ -14,20 +14,19 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&SECRET_REFERENCES],
     routes: &[post("/secret-references", create)],
 };
 
-/// The longest description and path.
+/// Maximum length of the description and the path, in characters.
 const LONGEST: usize = 1024;
 
 const MANAGER: Kind = Kind::Choice(&["aws_sm", "azure_kv", "hashicorp_vault"]);
 
 static SECRET_REFERENCES: Resource = Resource {
-    // A slug that is taken is refused as no conflict here, which takes a route of its own.
+    // Creation has its own route, because a taken slug is an invalid field here and not a conflict.
     verbs: &[Verb::List, Verb::Get, Verb::Update, Verb::Delete],
     fields: &[
         Field::new("name", Kind::Name).required(),
@@ -119,7 +118,8 @@ static WORKSPACES: List = List {
     ..List::of(Kind::Workspace)
 };
 
-/// What each way to sign in must have: manager, the setting that chooses, its word, and the rest.
+/// Authentication methods: manager, the setting that selects the method, its value, and the
+/// required settings.
 const SIGN_INS: &[(&str, &str, &str, &[&str])] = &[
     (
         "aws_sm",
@@ -229,7 +229,7 @@ fn check_sign_in(manager: &str, settings: &Item) -> Result<(), Refusal> {
     }
 }
 
-/// Either every workspace or those of a list; a list of none is not possible.
+/// Validates and sets the allowed workspaces: all, or a list with at least one.
 fn open_to(before: Option<&Item>, change: &mut Item) -> Result<(), Refusal> {
     let all = change.get(ALL_WORKSPACES).and_then(Value::as_bool);
     let listed = change.contains_key(SOME_WORKSPACES);
@@ -263,8 +263,8 @@ fn open_to(before: Option<&Item>, change: &mut Item) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks that the references an item is filled from are there, and open to its workspace if it has
-/// one (`openapi.yaml`, `SecretMapping`).
+/// Checks that the mapped secret references exist and are available to the item's workspace, if it
+/// has one (`openapi.yaml`, `SecretMapping`).
 pub(super) fn check_mappings(
     store: &Store,
     before: Option<&Item>,
@@ -289,7 +289,7 @@ pub(super) fn check_mappings(
     Ok(())
 }
 
-/// A reference stays as long as something is filled from it.
+/// Rejects the removal of a reference that is in use.
 fn release(store: &Store, _: &Call, reference: &Item) -> Result<(), Refusal> {
     let names = [text(reference, "id"), text(reference, "slug")];
     for kind in ["integrations", "mcp-integrations", "virtual-keys"] {

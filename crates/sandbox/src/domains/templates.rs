@@ -1,21 +1,21 @@
-//! Templates: texts with `{{variables}}` in them, and with `{{>partials}}`.
+//! Templates: texts with `{{variables}}` and `{{>partials}}`.
 
 use serde_json::{Value, json};
 
 use crate::store::Item;
 
-/// How deep partials may stand inside each other; a partial that includes itself ends here.
+/// Maximum nesting depth of partials, which also stops recursion.
 const DEEPEST: usize = 8;
 
 /// A part of a template.
 enum Piece<'t> {
-    /// What stands between the braces.
+    /// Text between double braces.
     Tag(&'t str),
-    /// What stands outside.
+    /// Text outside of braces.
     Text(&'t str),
 }
 
-/// The parts of a template, in order. Braces that are never closed are text.
+/// Splits a template into its parts, in order. Unclosed braces are text.
 fn pieces(template: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = template;
@@ -31,16 +31,16 @@ fn pieces(template: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// What fills a template: values by name, and texts by the slug of their partial.
+/// Values for a template: variables by name, and partials by slug.
 pub(super) struct Filling<'f> {
-    /// The values.
+    /// Values of the variables.
     pub(super) variables: &'f Item,
-    /// The text of a partial, if there is one.
+    /// Returns the text of a partial, if it exists.
     pub(super) partial: &'f dyn Fn(&str) -> Option<String>,
 }
 
 impl Filling<'_> {
-    /// A template filled. What has no value is left empty; blocks are not carried out.
+    /// Fills a template. Missing values are empty, and sections are not evaluated.
     pub(super) fn fill(&self, template: &str) -> String {
         self.fill_within(template, DEEPEST)
     }
@@ -60,7 +60,7 @@ impl Filling<'_> {
         filled.collect()
     }
 
-    /// Every text in a value filled.
+    /// Fills all texts in a value.
     pub(super) fn fill_all(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => self.fill(text).into(),
@@ -76,7 +76,7 @@ impl Filling<'_> {
     }
 }
 
-/// A value as it stands in a text.
+/// Formats a value for insertion into a text.
 pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -85,7 +85,7 @@ pub(super) fn plain(value: &Value) -> String {
     }
 }
 
-/// The names a template uses, as prompts are read with them.
+/// Returns the names that a template uses, in the format of a prompt's `variable_components`.
 pub(super) fn components(template: &str) -> Value {
     let (mut variables, mut partials, mut sections) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces(template) {

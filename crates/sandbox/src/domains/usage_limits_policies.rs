@@ -1,6 +1,6 @@
-//! Usage-limits policies: budgets on matching traffic, with what each group of it has used.
+//! Usage-limits policies: budgets for matching traffic, with the usage of each group.
 //!
-//! Only the groups that the organisation begins with use something: what their traffic has cost.
+//! Only seeded groups have usage: the cost of their traffic.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,6 @@ use crate::{
     store::{Item, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&POLICIES],
@@ -43,16 +42,16 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What the groups of a policy, with their usage, are kept under.
+/// Kind of the groups of a policy.
 const ENTITIES: &str = "usage-limits-entities";
 
-/// The private field that says when a group's usage was reset.
+/// Private field with the time of the last usage reset.
 const RESET_AT: &str = "reset_at";
 
-/// The field that says what every group has used.
+/// Field with the usage of all groups.
 const USAGE_MAP: &str = "value_key_usage_map";
 
-/// The smallest token budget.
+/// Minimum budget in tokens.
 const FEWEST_TOKENS: f64 = 100.0;
 
 const TYPES: Kind = Kind::Choice(&["cost", "tokens", "requests"]);
@@ -128,7 +127,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if draft.before.is_none() {
         policies::place(store, call, change)?;
     }
-    // What counts is how the policy will stand.
+    // The policy is validated as it will be after the change.
     let value = |name: &str| {
         let kept = || draft.before.and_then(|policy| policy.get(name));
         change
@@ -155,7 +154,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// The groups of a policy, each with what it has used since its budget was last reset, in US dollars.
+/// Returns the groups of a policy with their usage since the last reset, in US dollars.
 fn entities<'s>(store: &'s Store, policy: &'s Item) -> impl Iterator<Item = Item> + 's {
     let workspace = workspaces::resolve(store, text(policy, "workspace_id"));
     let workspace = workspace
@@ -214,7 +213,7 @@ fn usage_map(store: &Store, policy: &Item) -> Value {
     Value::Object(used.collect())
 }
 
-/// One policy, with what is used only when asked for.
+/// Returns one policy, with its usage only if requested.
 fn read(store: &mut Store, call: &Call) -> Outcome {
     let mut policy = policies::get(&POLICIES, store, call)?;
     if call.query("include_usage") != Some("true")
@@ -269,7 +268,7 @@ fn reset_entity(store: &mut Store, call: &Call) -> Outcome {
     }
 }
 
-/// Sets the usage of one entity of a policy to zero, if there is such an entity.
+/// Resets the usage of a policy's group. Returns false if there is no such group.
 fn forget_usage(store: &mut Store, policy: &str, entity: &str) -> bool {
     let now = store.clock.now();
     let entity = store.find_mut(

@@ -1,4 +1,4 @@
-//! User invites: people asked to join, and the links they are sent.
+//! User invites: invitations to the organisation, and their links.
 
 use serde_json::{Value, json};
 
@@ -18,13 +18,12 @@ use crate::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&INVITES],
     routes: &[
         post("/admin/users/invites/{id}/resend", resend),
-        // Invitations are deleted and made again, never changed; the API says so with a 404.
+        // Invitations cannot be changed, only deleted and created again. The API responds 404.
         put("/admin/users/invites/{id}", |_, call| {
             Err(Refusal::Missing {
                 object: "invitation to change",
@@ -34,7 +33,7 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// How many days an invitation can be accepted.
+/// Validity of an invitation in days.
 const DAYS: u64 = 7;
 
 static INVITES: Resource = Resource {
@@ -99,7 +98,7 @@ static SCOPES: List = List::of(Kind::Name);
 
 static KEY: Shape = Shape::of(&[Field::new("scopes", Kind::List(&SCOPES)).required()]);
 
-/// The link a person is sent; each sending makes another.
+/// Returns the link of an invitation; each sending generates another.
 fn link(invite: &Item) -> Value {
     let sent = invite
         .get("sent")
@@ -139,7 +138,7 @@ fn admit(store: &Store, _: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Sends an invitation that is still open, or has expired, once more.
+/// Resends an invitation that is pending or expired.
 fn resend(store: &mut Store, call: &Call) -> Outcome {
     let invite = INVITES.find(store, ORGANISATION, call.handle())?;
     if !["pending", "expired"].contains(&text(invite, "status")) {
@@ -167,7 +166,7 @@ fn resend(store: &mut Store, call: &Call) -> Outcome {
     Ok(json!({ "inviteLink": link(invite) }))
 }
 
-/// What has become of the invitations that the organisation begins with, by address.
+/// Sets the dates and states of the seeded invitations, by address.
 pub(crate) fn settle(store: &mut Store) {
     let now = store.clock.unix();
     let days_ago = |days: u64| Value::from(clock::written(now - days * DAY));

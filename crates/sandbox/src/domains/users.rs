@@ -1,5 +1,5 @@
-//! Users: the people of the organisation. They come by invitation, which no call accepts, so a
-//! sandbox has those it began with.
+//! Users of the organisation. Users join by invitation, and no call accepts one, so a sandbox only
+//! has its seeded users.
 
 use serde_json::json;
 
@@ -15,26 +15,25 @@ use crate::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&USERS],
     routes: &[delete("/admin/users/{id}", remove)],
 };
 
-/// Id of the organisation's owner, whom every key of a sandbox acts for.
+/// Id of the organisation's owner, for whom all keys of a sandbox act.
 pub(super) const OWNER: &str = "0a5d0000-0000-4000-8000-00000000ada0";
 /// Id of an administrator.
 pub(crate) const ADMIN: &str = "0a5d0000-0000-4000-8000-00000000ada1";
-/// Id of who leads the research.
+/// Id of the research lead.
 pub(crate) const RESEARCH_LEAD: &str = "0a5d0000-0000-4000-8000-00000000ada2";
-/// Id of who leads the support.
+/// Id of the support lead.
 pub(crate) const SUPPORT_LEAD: &str = "0a5d0000-0000-4000-8000-00000000ada3";
-/// Id of who reads along for the finances.
+/// Id of the finance reader.
 pub(crate) const FINANCE_READER: &str = "0a5d0000-0000-4000-8000-00000000ada4";
 
 static USERS: Resource = Resource {
-    // A delete also removes the keys of the user.
+    // Deletion also removes the keys of the user.
     verbs: &[Verb::List, Verb::Get, Verb::Update],
     found_by: FoundBy::Id,
     fields: &[Field::new("role", Kind::Choice(&["admin", "member"]))],
@@ -71,7 +70,7 @@ const SHOWN: &[&str] = &[
     "workspace_ids",
 ];
 
-/// Keeps the items of one address, in any case.
+/// Keeps the items with an address, ignoring case.
 pub(super) const BY_EMAIL: Filter = Filter {
     param: "email",
     kind: Kind::Text,
@@ -80,22 +79,22 @@ pub(super) const BY_EMAIL: Filter = Filter {
     }),
 };
 
-/// The user with this id.
+/// Returns the user with this id.
 pub(super) fn find<'s>(store: &'s Store, id: &str) -> Result<&'s Item, Refusal> {
     USERS.find(store, ORGANISATION, id)
 }
 
-/// Everyone.
+/// Returns all users.
 pub(super) fn all(store: &Store) -> impl Iterator<Item = &Item> {
     store.all(USERS.shared())
 }
 
-/// Whether someone with this address has joined.
+/// Returns true if a user with this address exists.
 pub(super) fn has_joined(store: &Store, email: &str) -> bool {
     all(store).any(|user| text(user, "email").eq_ignore_ascii_case(email))
 }
 
-/// The people a sandbox begins with: id, first name, last name, role.
+/// The seeded users: id, first name, last name, role.
 const PEOPLE: [(&str, &str, &str, &str); 5] = [
     (OWNER, "Platform", "Owner", "owner"),
     (ADMIN, "Platform", "Admin", "admin"),
@@ -104,7 +103,7 @@ const PEOPLE: [(&str, &str, &str, &str); 5] = [
     (FINANCE_READER, "Finance", "Reader", "member"),
 ];
 
-/// Lets the people in.
+/// Inserts the seeded users.
 pub(crate) fn settle(store: &mut Store) {
     let now = store.clock.now();
     for (id, first, last, role) in PEOPLE {
@@ -146,14 +145,14 @@ fn release(_: &Store, _: &Call, user: &Item) -> Result<(), Refusal> {
     spare_the_owner(user)
 }
 
-/// Removes a user and the keys that belong to the user.
+/// Removes a user and the user's keys.
 fn remove(store: &mut Store, call: &Call) -> Outcome {
     let answer = crud::delete(&USERS, store, call)?;
     api_keys::remove_of_user(store, call.handle());
     Ok(answer)
 }
 
-/// Returns whether a user with this id was removed.
+/// Returns true if a user with this id was removed.
 pub(super) fn has_left(store: &Store, id: &str) -> bool {
     store.was_removed(USERS.kind, id)
 }

@@ -1,7 +1,7 @@
-//! Versions: what configs, prompts and partials keep of every change.
+//! Versions of configs, prompts and partials.
 //!
-//! An item's versions stand on a shelf of their own, numbered from 1 and never taken away. Where a
-//! version has to be published, the item names in [`DEFAULT`] the number of the one that was.
+//! The versions of an item have their own collection, are numbered from 1 and never removed. If
+//! versions must be published, the item's field [`DEFAULT`] has the number of the published one.
 
 use serde_json::Value;
 
@@ -15,10 +15,10 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, text},
 };
 
-/// The private field of an item that names the version in use.
+/// Private field with the number of the published version.
 pub(super) const DEFAULT: &str = "default_version";
 
-/// A version's number among its item's.
+/// Field with the number of a version.
 pub(super) const NUMBER: &str = "version";
 
 /// Adds a version with this content and returns its id.
@@ -33,19 +33,19 @@ pub(super) fn append(store: &mut Store, shelf: Shelf<'_>, mut content: Item) -> 
     id
 }
 
-/// The newest version.
+/// Returns the newest version.
 pub(super) fn latest<'s>(store: &'s Store, shelf: Shelf<'_>) -> Option<&'s Item> {
     store.all(shelf).last()
 }
 
-/// All versions, newest first.
+/// Returns all versions, newest first.
 pub(super) fn newest_first<'s>(store: &'s Store, shelf: Shelf<'_>) -> Vec<&'s Item> {
     let mut versions: Vec<&Item> = store.all(shelf).collect();
     versions.reverse();
     versions
 }
 
-/// The version of an item that is asked for: `latest`, a number, or the published one.
+/// Returns the requested version of an item: `latest`, a number, or the published one.
 pub(super) fn find<'s>(
     store: &'s Store,
     shelf: Shelf<'_>,
@@ -76,7 +76,7 @@ fn numbered<'s>(store: &'s Store, shelf: Shelf<'_>, number: u64) -> Option<&'s I
         .find(|version| version.get(NUMBER).and_then(Value::as_u64) == Some(number))
 }
 
-/// Publishes the version whose number the call gives.
+/// Publishes the version whose number the call provides.
 pub(super) fn publish(
     resource: &Resource,
     kind: &'static str,
@@ -104,7 +104,7 @@ pub(super) fn publish(
     Ok(done())
 }
 
-/// Makes what a new item was written with its first version, which is published from the start.
+/// Creates and publishes the first version of a new item from the given fields.
 pub(super) fn begin(
     store: &mut Store,
     items: Shelf<'_>,
@@ -120,7 +120,7 @@ pub(super) fn begin(
     append(store, Shelf { kind, owner: id }, content);
 }
 
-/// Takes the fields that belong to a version out of an item, or out of what a caller wrote.
+/// Removes the fields of a version from an item or a change, and returns them.
 pub(super) fn take(item: &mut Item, fields: &[&str]) -> Item {
     let taken = fields
         .iter()
@@ -128,7 +128,7 @@ pub(super) fn take(item: &mut Item, fields: &[&str]) -> Item {
     taken.collect()
 }
 
-/// The id of a version, or `null` where there is none.
+/// Returns the id of a version, or `null` if there is none.
 pub(super) fn id_or_null(version: Option<&Item>) -> Value {
     version.map(|version| text(version, "id")).into()
 }

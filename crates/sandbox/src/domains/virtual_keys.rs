@@ -1,6 +1,6 @@
-//! Virtual keys: a workspace's own provider credential, from before there were integrations.
+//! Virtual keys: provider credentials of a workspace, the predecessor of integrations.
 //!
-//! Providers have replaced virtual keys, so providers are listed, read and changed here as well.
+//! Providers have replaced virtual keys, so these routes also list, read and change providers.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,6 @@ use crate::{
     store::{Item, ORGANISATION, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[&VIRTUAL_KEYS],
@@ -34,11 +33,11 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// The private field that keeps the settings of the provider.
+/// Private field with the settings of the provider.
 const SETTINGS: &str = "settings";
 
 static VIRTUAL_KEYS: Resource = Resource {
-    // A create wraps its answer; the others include providers.
+    // Creation wraps its response; the other actions include providers.
     verbs: &[],
     found_by: FoundBy::Slug,
     fields: &[
@@ -54,7 +53,7 @@ static VIRTUAL_KEYS: Resource = Resource {
         Field::new("secret_mappings", Kind::List(&SECRET_MAPPINGS)).preset(Preset::EmptyList),
     ],
     derived: &[
-        // The live API has the field and never fills it.
+        // The live API has this field and never fills it.
         ("key", |_, _, _| Some("".into())),
         ("masked_api_key", |_, _, item| Some(masked_key(item))),
         ("ai_provider_name", |_, _, item| {
@@ -146,7 +145,7 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     secret_references::check_mappings(store, draft.before, item)
 }
 
-/// Nothing is masked when a secret reference fills the key at run time.
+/// Returns the masked key, or an empty text if a secret reference provides the key at run time.
 fn masked_key(item: &Item) -> Value {
     match text(item, "key") {
         "" => "".into(),
@@ -154,7 +153,7 @@ fn masked_key(item: &Item) -> Value {
     }
 }
 
-/// The fields of a body that are not a provider's settings.
+/// Fields of a body that are not settings of the provider.
 const NO_SETTINGS: &[&str] = &[
     "name",
     "provider",
@@ -173,7 +172,8 @@ const NO_SETTINGS: &[&str] = &[
     "tags",
 ];
 
-/// Stores the settings of a provider. Each provider has its own, so no name is refused.
+/// Stores the settings of a provider. Any name is accepted, because each provider has its own
+/// settings.
 fn keep_settings(body: &Item, before: Option<&Item>, change: &mut Item) {
     let old = before.and_then(|item| item.get(SETTINGS)?.as_object());
     let mut settings = old.cloned().unwrap_or_default();
@@ -193,7 +193,8 @@ fn keep_settings(body: &Item, before: Option<&Item>, change: &mut Item) {
     change.insert(SETTINGS.to_owned(), Value::Object(settings));
 }
 
-/// The settings of a provider. Without any the live API answers `null` in a list and `{}` elsewhere.
+/// Returns the settings of a provider. If there are none, the live API returns `null` in lists and
+/// `{}` elsewhere.
 fn shown_settings(call: &Call, item: &Item) -> Value {
     let settings = item.get(SETTINGS).and_then(Value::as_object);
     let settings = mask_settings(settings.unwrap_or(&Item::new()), &[]);
@@ -203,7 +204,7 @@ fn shown_settings(call: &Call, item: &Item) -> Value {
     }
 }
 
-/// The rates. Without any the live API answers `null` in a list and `[]` elsewhere.
+/// Returns the rates. If there are none, the live API returns `null` in lists and `[]` elsewhere.
 fn rate_limits(call: &Call, item: &Item) -> Value {
     match item.get("rate_limits").filter(|limits| limits.is_array()) {
         Some(limits) => limits.clone(),
@@ -212,7 +213,7 @@ fn rate_limits(call: &Call, item: &Item) -> Value {
     }
 }
 
-/// A provider as a virtual key, with the credential of its integration.
+/// Represents a provider as a virtual key, with the credential of its integration.
 fn from_provider(store: &Store, provider: &Item) -> Item {
     let mut item = provider.clone();
     let integration = providers::integration(store, provider);
@@ -231,7 +232,7 @@ fn from_provider(store: &Store, provider: &Item) -> Item {
     item
 }
 
-/// The providers of one workspace, or of all.
+/// Returns the providers of one workspace, or of all.
 fn providers_in<'s>(store: &'s Store, workspace: Option<&str>) -> Vec<&'s Item> {
     let places = workspaces::all(store).map(id_of);
     let places = places.filter(|id| workspace.is_none_or(|workspace| workspace == id));
@@ -242,7 +243,7 @@ fn providers_in<'s>(store: &'s Store, workspace: Option<&str>) -> Vec<&'s Item> 
         .collect()
 }
 
-/// The id of the workspace a call names, if it names one.
+/// Returns the id of the workspace that a call names, if any.
 fn asked_workspace(store: &Store, call: &Call) -> Result<Option<String>, Refusal> {
     let in_body = call.body.get("workspace_id").and_then(Value::as_str);
     match call.query("workspace_id").or(in_body) {
@@ -271,7 +272,7 @@ fn list(store: &mut Store, call: &Call) -> Outcome {
         .wrap(all.len(), more, page.iter().map(show).collect()))
 }
 
-/// The provider a path names, if no virtual key has its slug.
+/// Returns the provider that the path names, unless a virtual key has its slug.
 fn named_provider<'s>(store: &'s Store, call: &Call) -> Option<&'s Item> {
     if VIRTUAL_KEYS
         .find(store, ORGANISATION, call.handle())
@@ -284,7 +285,7 @@ fn named_provider<'s>(store: &'s Store, call: &Call) -> Option<&'s Item> {
     all.find(|item| text(item, "slug") == call.handle())
 }
 
-/// The same call for the provider that the path names, if it names one.
+/// Converts a call for a provider to one on the provider's resource, if the path names a provider.
 fn as_provider_call(store: &Store, call: &Call) -> Option<Call> {
     let provider = named_provider(store, call)?;
     let workspace = text(provider, "workspace_id").to_owned();

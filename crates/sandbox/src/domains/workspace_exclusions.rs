@@ -1,4 +1,4 @@
-//! Workspace exclusions: workspaces that the organisation's guardrails leave alone.
+//! Workspace exclusions: workspaces to which the organisation's guardrails do not apply.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,6 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
@@ -40,7 +39,7 @@ const OUTPUT: Shelf<'static> = Shelf {
     owner: ORGANISATION,
 };
 
-/// What was said of each workspace.
+/// Returns the settings of all workspaces.
 fn list(store: &Store, shelf: Shelf<'static>) -> Value {
     let rows = store.all(shelf);
     let rows = rows
@@ -63,7 +62,7 @@ const CHANGE: &[Field] = &[
     Field::new("override_existing", Kind::Flag),
 ];
 
-/// Changes the rows that are given, or puts them in place of all there were.
+/// Changes the given rows, or replaces all existing ones.
 fn update(store: &mut Store, call: &Call, shelf: Shelf<'static>) -> Outcome {
     let given = check::body(store, CHANGE, &call.body, Occasion::Create)?;
     if flag(&given, "override_existing") {

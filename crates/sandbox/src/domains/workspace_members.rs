@@ -1,4 +1,4 @@
-//! Workspace members: which users are in a workspace, and what they may do there.
+//! Workspace members: the users of a workspace and their roles.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,6 @@ use crate::{
     store::{Item, Shelf, Store, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[],
@@ -27,10 +26,10 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// What memberships are kept under; each has the id of its user.
+/// Kind of the memberships, whose ids are those of their users.
 const KIND: &str = "workspace-members";
 
-/// The roles there are.
+/// Roles of a member.
 pub(super) const ROLE: Kind = Kind::Choice(&["admin", "member", "manager"]);
 
 const PAGING: Paging = Paging::zero_based(50, usize::MAX);
@@ -51,7 +50,7 @@ const LISTED: &[&str] = &[
     "settings",
 ];
 
-/// The members as their workspace shows them: without their addresses.
+/// Fields of members in the response of their workspace, without addresses.
 const IN_WORKSPACE: &[&str] = &[
     "first_name",
     "last_name",
@@ -71,7 +70,7 @@ fn shelf(workspace: &str) -> Shelf<'_> {
     }
 }
 
-/// A membership joined with its user.
+/// Joins a membership with its user.
 fn whole(store: &Store, workspace: &str, member: &Item) -> Item {
     let user = users::find(store, text(member, "id")).ok();
     let of_user = |field: &str| user.map(|user| text(user, field));
@@ -93,7 +92,7 @@ fn whole(store: &Store, workspace: &str, member: &Item) -> Item {
     joined.as_object().cloned().unwrap_or_default()
 }
 
-/// The members of a workspace, for its own answer.
+/// Returns the members of a workspace for its own response.
 pub(super) fn in_workspace(store: &Store, workspace: &str) -> Value {
     let members = store.all(shelf(workspace));
     members
@@ -101,14 +100,14 @@ pub(super) fn in_workspace(store: &Store, workspace: &str) -> Value {
         .collect()
 }
 
-/// The ids of the workspaces a user is in.
+/// Returns the ids of a user's workspaces.
 pub(super) fn workspaces_of(store: &Store, user: &str) -> Vec<String> {
     let all = workspaces::all(store).map(id_of);
     all.filter(|workspace| store.find(shelf(workspace), user).is_some())
         .collect()
 }
 
-/// Puts users, who must exist, into a workspace.
+/// Adds existing users to a workspace.
 pub(super) fn join(store: &mut Store, workspace: &str, members: &[(String, String)]) {
     let now = store.clock.now();
     for (user, role) in members {
@@ -151,7 +150,7 @@ static GRANTS: List = List {
 
 const ADD: &[Field] = &[Field::new("users", Kind::List(&GRANTS)).required()];
 
-/// Adds all who are named or nobody.
+/// Adds all named users, or none if one is invalid.
 fn add(store: &mut Store, call: &Call) -> Outcome {
     let workspace = id_of(workspaces::resolve(store, call.handle())?);
     let given = check::body(store, ADD, &call.body, Occasion::Create)?;
@@ -173,7 +172,7 @@ fn add(store: &mut Store, call: &Call) -> Outcome {
     Ok(done())
 }
 
-/// The workspace and the member a path names.
+/// Returns the workspace and the member that the path names.
 fn named<'s>(store: &'s Store, call: &Call) -> Result<(String, &'s Item), Refusal> {
     let workspace = id_of(workspaces::resolve(store, call.handle())?);
     let handle = call.path.get(1).map(String::as_str).unwrap_or_default();
@@ -188,7 +187,8 @@ fn named<'s>(store: &'s Store, call: &Call) -> Result<(String, &'s Item), Refusa
     Ok((workspace, member))
 }
 
-/// One member, read back as the API does it: without the id, the role marked as a workspace's.
+/// Returns one member in the format of the API: without the id, and with the role prefixed by
+/// `ws-`.
 fn show_one(store: &mut Store, call: &Call) -> Outcome {
     let (workspace, member) = named(store, call)?;
     let mut shown = whole(store, &workspace, member);

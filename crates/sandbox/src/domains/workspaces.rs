@@ -1,4 +1,4 @@
-//! Workspaces: the teams of the organisation, which integrations are lent to.
+//! Workspaces: the teams of the organisation, which share its integrations.
 
 use serde_json::{Value, json};
 
@@ -20,18 +20,17 @@ use crate::{
     store::{Item, ORGANISATION, Shelf, Store, flag, text},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1, Version::V2],
     resources: &[&WORKSPACES],
     routes: &[get("/admin/workspaces/{id}", read)],
 };
 
-/// Slug of the organisation's default workspace, where calls play that name none.
+/// Slug of the default workspace, for calls that name none.
 pub(crate) const DEFAULT: &str = "ws-shared";
 
 static WORKSPACES: Resource = Resource {
-    // A read has a route of its own, because it answers 404 for a deleted workspace.
+    // Reading has its own route, because it responds 404 for a deleted workspace.
     verbs: &[Verb::List, Verb::Create, Verb::Update, Verb::Delete],
     missing: Missing::Forbidden,
     slug_prefix: "ws-",
@@ -156,12 +155,13 @@ static DEFAULTS: Shape = Shape::of(&[
     Field::new("user_api_key_config", Kind::Name).nullable(),
 ]);
 
-/// The workspace an id or slug names. One that is not there is refused like one that is not open.
+/// Returns the workspace with an id or slug. A missing workspace is rejected like an inaccessible
+/// one.
 pub(crate) fn resolve<'s>(store: &'s Store, handle: &str) -> Result<&'s Item, Refusal> {
     WORKSPACES.find(store, ORGANISATION, handle)
 }
 
-/// All workspaces.
+/// Returns all workspaces.
 pub(super) fn all(store: &Store) -> impl Iterator<Item = &Item> {
     store.all(WORKSPACES.shared())
 }
@@ -169,7 +169,7 @@ pub(super) fn all(store: &Store) -> impl Iterator<Item = &Item> {
 /// Values of `name_format`.
 const NAME_FORMAT: Kind = Kind::Choice(&["display", "plain"]);
 
-/// The name with the icon before it, as the API gives it unless asked for the plain one.
+/// Returns the name with the icon as prefix, unless the plain name is requested.
 fn display_name(call: &Call, workspace: &Item) -> Value {
     let name = text(workspace, "name");
     match (text(workspace, "icon"), call.query("name_format")) {
@@ -178,7 +178,7 @@ fn display_name(call: &Call, workspace: &Item) -> Value {
     }
 }
 
-/// The icon; `null` when there is none or it has been removed.
+/// Returns the icon, or `null` if there is none or it was removed.
 fn icon(workspace: &Item) -> Value {
     match text(workspace, "icon") {
         "" => Value::Null,
@@ -186,7 +186,7 @@ fn icon(workspace: &Item) -> Value {
     }
 }
 
-/// What managers and members of a workspace may do, as a new organisation has it.
+/// Returns the permissions of managers and members in a new organisation.
 fn security_settings() -> Value {
     const ROLES: [(&str, bool, &[&str]); 4] = [
         ("managersView", true, VIEWS),
@@ -226,7 +226,7 @@ fn security_settings() -> Value {
     Value::Object(by_role.chain(others).collect())
 }
 
-/// How user keys live; zero sets no bound.
+/// Returns the settings of user keys; zero means unlimited.
 fn settings() -> Value {
     json!({
         "debug_log": 0, "user_api_key_ttl": 0, "user_key_metadata": 0, "user_api_key_count": 0,
@@ -238,8 +238,8 @@ fn has_name_part(_: &Store, workspace: &Item, asked: &Value) -> bool {
     text(workspace, "name").contains(asked.as_str().unwrap_or_default())
 }
 
-/// Reads one workspace. Its status is `null` here and set in lists. A deleted workspace is 404, and 403
-/// where a call only names it.
+/// Returns one workspace. Its status is `null` here and set in lists. A deleted workspace yields
+/// 404 here, and 403 if a call only refers to it.
 fn read(store: &mut Store, call: &Call) -> Outcome {
     if let Some(format) = call.query("name_format") {
         check::value(store, NAME_FORMAT, "name_format", &format.into())?;
@@ -260,7 +260,7 @@ fn read(store: &mut Store, call: &Call) -> Outcome {
     Ok(shown)
 }
 
-/// The `defaults` of an update take the place of all there were.
+/// Validates a write. An update of `defaults` replaces all previous ones.
 fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     if call
         .body
@@ -283,7 +283,8 @@ fn admit(store: &Store, call: &Call, draft: Draft<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// What a workspace gives to its calls and keys must be there, and the config must be its own.
+/// Checks that the guardrails and the config in the defaults exist, and that the config belongs to
+/// the workspace.
 fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> Result<(), Refusal> {
     guardrails::check_named(store, defaults)?;
     let Some(Value::String(config)) = defaults.get("user_api_key_config") else {
@@ -299,7 +300,7 @@ fn check_defaults(store: &Store, workspace: Option<&Item>, defaults: &Item) -> R
     }
 }
 
-/// The ids of the users a new workspace is to have.
+/// Returns the ids of the initial members of a new workspace.
 fn named_users(workspace: &Item) -> Vec<String> {
     let users = workspace
         .get("users")
@@ -320,8 +321,8 @@ fn created(store: &mut Store, shelf: Shelf<'_>, id: &str) {
     members::join(store, id, &members);
 }
 
-/// Allows a deletion that repeats the name when nothing in the workspace holds it. `force_delete` is accepted
-/// and changes nothing.
+/// Allows the deletion if the body repeats the name and nothing in the workspace prevents it.
+/// `force_delete` is accepted and has no effect.
 fn release(store: &Store, call: &Call, workspace: &Item) -> Result<(), Refusal> {
     const CONFIRMATION: &[Field] = &[Field::new("name", Kind::Name).required()];
     let given = check::body(store, CONFIRMATION, &call.body, Occasion::Create)?;

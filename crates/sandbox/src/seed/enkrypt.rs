@@ -1,5 +1,5 @@
-//! What a sandbox's Enkrypt AI has: a gateway in use, one on trial, and the servers they draw on. No call
-//! of its API that is known well enough could make them.
+//! Seeded data of Enkrypt AI: one gateway in use, one on trial, and their servers. No sufficiently
+//! documented call of its API creates them.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::{
     store::Store,
 };
 
-/// Fills the registry and puts gateways before it.
+/// Inserts the servers and the gateways.
 pub(super) fn settle(store: &mut Store) {
     let servers = [
         server(
@@ -69,7 +69,7 @@ pub(super) fn settle(store: &mut Store) {
         "common_overrides": {},
         "servers": [{ "saved_name": "paper_search", "server_version": "v2" }],
     });
-    // The live API has been seen to write ids both ways.
+    // The live API returns ids both as numbers and as texts.
     for (name, version, id, config) in [
         ("support-tools", "v1", json!(41), support),
         (

@@ -1,10 +1,10 @@
-//! What stands around the gateway: MCP servers, guardrails, and gateways elsewhere.
+//! Seeded data around the gateway: MCP servers, guardrails and deployments.
 
 use serde_json::json;
 
 use super::{ORGANISATION, Step, post, put};
 
-/// MCP integrations, lent to workspaces.
+/// Creates MCP servers from integrations in workspaces.
 pub(super) fn mcp_servers() -> Vec<Step> {
     let server = |name: &str, slug: &str, from: &str, workspace: &str, description: &str| {
         let body = json!({ "name": name, "slug": slug, "mcp_integration_id": from,
@@ -48,8 +48,8 @@ pub(super) fn mcp_servers() -> Vec<Step> {
     ]
 }
 
-/// One guardrail of each kind: of a workspace, of the organisation, of tool calls; and what the
-/// organisation asks of all.
+/// Creates one guardrail each for a workspace, the organisation and tool calls, and the
+/// organisation's defaults.
 pub(super) fn guardrails() -> Vec<Step> {
     let follow = |deny: bool| {
         let feedback =
@@ -102,7 +102,7 @@ pub(super) fn guardrails() -> Vec<Step> {
     ]
 }
 
-/// A gateway in use and one on trial.
+/// Creates one deployment in use and one on trial.
 pub(super) fn deployments() -> Vec<Step> {
     vec![
         post(

@@ -1,12 +1,11 @@
-//! Keys and references to secrets, as the organisation begins with.
+//! Seeded keys and secret references.
 
 use serde_json::json;
 
 use super::{Step, post};
 use crate::domains::analytics::traffic::EVALUATION_BUDGET;
 
-/// Keys that call Portkey: one of the organisation, four that are in use, or were, and one that nobody
-/// has used.
+/// Creates API keys: one of the organisation, four that are or were in use, and one that is unused.
 pub(super) fn api_keys(in_a_year: &str) -> Vec<Step> {
     vec![
         post(
@@ -62,7 +61,7 @@ pub(super) fn api_keys(in_a_year: &str) -> Vec<Step> {
     ]
 }
 
-/// Secrets kept elsewhere; the first is what the Vertex integration is filled from.
+/// Creates secret references, the first of which the Vertex integration uses.
 pub(super) fn secret_references() -> Vec<Step> {
     vec![
         post(
@@ -98,7 +97,7 @@ pub(super) fn secret_references() -> Vec<Step> {
     ]
 }
 
-/// Credentials from before there were integrations.
+/// Creates virtual keys, the predecessors of integrations.
 pub(super) fn virtual_keys() -> Vec<Step> {
     vec![
         post(

@@ -1,10 +1,10 @@
-//! MCP servers elsewhere, registered once, and what they are able to do.
+//! Seeded MCP integrations and their capabilities.
 
 use serde_json::{Value, json};
 
 use super::{Step, post, put};
 
-/// The calls that register them.
+/// Registers the MCP servers and their capabilities.
 pub(super) fn integrations() -> Vec<Step> {
     vec![
         post(

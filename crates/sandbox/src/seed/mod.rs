@@ -1,4 +1,4 @@
-//! The organisation a sandbox begins with, set up by the calls an administrator would make.
+//! Seeds the organisation of a sandbox with the calls an administrator would make.
 
 mod enkrypt;
 mod gateway;
@@ -26,14 +26,14 @@ use super::{
     store::{ORGANISATION, Shelf, Store},
 };
 
-/// How many days before the sandbox starts its organisation was founded.
+/// Age of the organisation in days when the sandbox starts.
 const FOUNDED: u64 = 130;
 
-/// How long before the sandbox starts its latest requests and jobs were made.
+/// Age of the latest requests and jobs in seconds when the sandbox starts.
 const LATEST: u64 = 2 * 3600;
 
-/// A store with the organisation in it. It has been set up in the months before the moment at which the
-/// clock is pinned, or before now.
+/// Creates a store with the seeded organisation. Its history covers the months before the pinned
+/// time, or before now.
 pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Result<Store, Refusal> {
     let mut store = Store::default();
     store.is_seeding = true;
@@ -43,7 +43,7 @@ pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Resul
     let month = (written(now - 30 * DAY), written(now));
     store.clock = Clock::pinned_at(now - FOUNDED * DAY);
     users::settle(&mut store);
-    // How many days ago, and what.
+    // Age of each step in days, and its calls.
     let rooms = [
         (FOUNDED, workspaces()),
         (129, keys::secret_references()),
@@ -94,7 +94,8 @@ pub(crate) fn organisation(routes: &Routes, pinned: Option<PinnedTime>) -> Resul
     Ok(store)
 }
 
-/// What time brings about and no call can: a sign-in, a default, an archived item, a spent budget.
+/// Applies changes that happen over time and that no call can make, such as a sign-in, a default,
+/// an archived item or a spent budget.
 fn settle(store: &mut Store) {
     domains::mcp_servers::sign_in(store, "papers", &[users::ADMIN, users::RESEARCH_LEAD]);
     let research = domains::workspaces::resolve(store, "ws-research").map(id_of);
@@ -213,7 +214,7 @@ fn settle(store: &mut Store) {
     domains::user_invites::settle(store);
 }
 
-/// A call the set-up makes.
+/// A call that seeds data.
 type Step = (Method, &'static str, Value);
 
 fn post(path: &'static str, body: Value) -> Step {

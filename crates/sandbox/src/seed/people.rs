@@ -1,11 +1,11 @@
-//! Who is in which workspace, and who has been asked to join.
+//! Seeded workspace members, invitations and SCIM mappings.
 
 use serde_json::json;
 
 use super::{Step, post};
 use crate::domains::users::{ADMIN, FINANCE_READER, RESEARCH_LEAD, SUPPORT_LEAD};
 
-/// The steps.
+/// Creates the members, invitations and mappings.
 pub(super) fn steps() -> Vec<Step> {
     vec![
         post(

@@ -1,4 +1,4 @@
-//! Policies, as the organisation begins with, and the groups of requests that they tell apart.
+//! Seeded policies and their groups.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::{
     store::{ORGANISATION, Shelf, Store},
 };
 
-/// Budgets, one of which has had its time.
+/// Creates budgets, one of which is archived later.
 pub(super) fn usage_limits() -> Vec<Step> {
     let budget = |name: &str, limit: u64| {
         json!({
@@ -31,7 +31,7 @@ pub(super) fn usage_limits() -> Vec<Step> {
     ]
 }
 
-/// Rates.
+/// Creates rate limits.
 pub(super) fn rate_limits() -> Vec<Step> {
     vec![post(
         "/v1/policies/rate-limits",
@@ -43,7 +43,7 @@ pub(super) fn rate_limits() -> Vec<Step> {
     )]
 }
 
-/// The projects whose spending is told apart, which no call of this API brings about.
+/// Inserts a group for each project of a budget, which no call of this API can do.
 pub(super) fn tell_projects_apart(store: &mut Store) {
     let policies = Shelf {
         kind: "usage-limits-policies",

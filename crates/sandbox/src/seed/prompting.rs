@@ -1,11 +1,10 @@
-//! How the seeded organisation talks to its models: its configs, and its
-//! prompts with all that belongs to them.
+//! Seeded configs and prompts, with their collections, labels and partials.
 
 use serde_json::json;
 
 use super::{Step, post, put};
 
-/// The calls that set it up.
+/// Creates configs, collections, labels and prompts.
 pub(super) fn steps() -> Vec<Step> {
     [configs(), shelves(), prompts()]
         .into_iter()

@@ -1,4 +1,4 @@
-//! Filters: which rows of traffic a call asks for.
+//! Filters of traffic rows, parsed from a call's query.
 
 use std::ops::RangeInclusive;
 
@@ -18,7 +18,7 @@ use crate::{
     store::{Item, Store, text},
 };
 
-/// What a call asks for.
+/// Validated filters of a call.
 pub(super) struct Filters {
     period: RangeInclusive<u64>,
     now: u64,
@@ -28,9 +28,9 @@ pub(super) struct Filters {
     metadata: Item,
 }
 
-/// `<name>_min` and `<name>_max`, and what they bound.
+/// Name of a `<name>_min` and `<name>_max` filter, and the number that it bounds.
 type Range = (&'static str, Figure);
-/// A number that some requests have.
+/// Getter of a number that some requests have.
 type Figure = fn(&Row<'_>) -> Option<f64>;
 
 const RANGES: &[Range] = &[
@@ -41,9 +41,10 @@ const RANGES: &[Range] = &[
     ("weighted_feedback", |row| row.weighted_feedback()),
 ];
 
-/// Comma-separated texts, of which a row must have one.
+/// Name of a filter with comma-separated texts, one of which must match, and the text that it
+/// tests.
 type Choice = (&'static str, Feature);
-/// A text that every request has, be it empty.
+/// Getter of a text that every request has; possibly empty.
 type Feature = fn(&Row<'_>) -> String;
 
 const CHOICES: &[Choice] = &[
@@ -54,7 +55,7 @@ const CHOICES: &[Choice] = &[
     ("ai_org_model", |row| {
         format!("{}__{}", row.origin.provider, row.origin.model)
     }),
-    // Exports know this one, analytics have `ai_org_model`.
+    // Exports use this argument; analytics use `ai_org_model`.
     ("ai_model", |row| row.origin.model.clone()),
     ("trace_id", |row| row.origin.trace.clone()),
     ("span_id", |row| row.origin.span.clone()),
@@ -62,7 +63,7 @@ const CHOICES: &[Choice] = &[
 ];
 
 impl Filters {
-    /// The filters of a call, checked.
+    /// Parses and validates the filters of a call.
     pub(super) fn of(store: &Store, call: &Call) -> Result<Self, Refusal> {
         let moment = |name: &str| {
             let written = call.query(name);
@@ -108,7 +109,7 @@ impl Filters {
         })
     }
 
-    /// The same in every workspace.
+    /// Removes the restriction to one workspace.
     pub(super) fn everywhere(self) -> Self {
         Self {
             workspace: None,
@@ -116,8 +117,8 @@ impl Filters {
         }
     }
 
-    /// The seconds that a point of a graph stands for: a day, in a period of two days at most an hour,
-    /// and in one of three hours at most a minute.
+    /// Returns the seconds per point of a graph. A point covers a day, an hour in periods up to two
+    /// days, and a minute in periods up to three hours.
     pub(super) fn step(&self) -> u64 {
         match self.period.end().saturating_sub(*self.period.start()) {
             0..=10_800 => 60,
@@ -126,9 +127,9 @@ impl Filters {
         }
     }
 
-    /// The rows that pass, oldest first.
+    /// Returns the matching rows, oldest first.
     pub(super) fn apply<'s>(&self, store: &'s Store) -> Vec<Row<'s>> {
-        // What has not happened yet is not there.
+        // Rows after the current time do not exist yet.
         let past = *self.period.start()..=self.now.min(*self.period.end());
         let streams = store
             .traffic
@@ -143,7 +144,7 @@ impl Filters {
         rows
     }
 
-    /// Whether anything from there can pass.
+    /// Returns true if rows of this origin can match.
     fn wants(&self, origin: &Origin) -> bool {
         self.workspace
             .as_ref()
@@ -166,7 +167,7 @@ impl Filters {
     }
 }
 
-/// One end of a range.
+/// Parses one bound of a range filter.
 fn bound(call: &Call, name: &str, end: &str) -> Result<Option<f64>, Refusal> {
     let name = format!("{name}_{end}");
     let Some(written) = call.query(&name) else {

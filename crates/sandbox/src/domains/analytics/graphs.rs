@@ -1,5 +1,5 @@
-//! Graphs: a figure over time, by the day or, in a short period, by the hour or the minute; a few are
-//! split by status, score or model instead.
+//! Graphs: figures over time by day, or by hour or minute in short periods. Some are split by
+//! status, score or model instead.
 
 use std::collections::BTreeMap;
 
@@ -20,19 +20,19 @@ use crate::{
 
 /// One graph.
 struct Graph {
-    /// What its path ends with.
+    /// Last part of the graph's path.
     path: &'static str,
-    /// What is said of the whole period.
+    /// Summary of the whole period.
     summary: fn(&Total) -> Value,
-    /// What it is made of.
+    /// Data points of the graph.
     points: Points,
 }
 
-/// What a graph is made of.
+/// Data points of a graph.
 enum Points {
-    /// A point per day, hour or minute with traffic, from its total and the total up to there.
+    /// One point per day, hour or minute with traffic, from its total and the cumulative total.
     Timeline(fn(&Total, &Total) -> Value),
-    /// Parts of the whole period.
+    /// A split of the whole period.
     Parts(fn(&[Row<'_>]) -> Vec<Value>),
 }
 
@@ -154,7 +154,7 @@ fn per_user(total: &Total) -> u64 {
     total.users.values().sum::<u64>() / users.max(1)
 }
 
-/// `[{<key>, <count>}]`.
+/// Formats counts as `[{<key>, <count>}]`.
 fn counts<K: Copy + Into<Value>>(
     counts: &BTreeMap<K, u64>,
     key: &'static str,
@@ -184,7 +184,7 @@ fn by_model(rows: &[Row<'_>]) -> Vec<Value> {
     models.into_iter().map(point).collect()
 }
 
-/// The graph whose path it is.
+/// Returns the graph that the path names.
 pub(super) fn draw(store: &mut Store, call: &Call) -> Outcome {
     let path = call.path.join("/");
     let graph = GRAPHS.iter().find(|graph| graph.path == path);

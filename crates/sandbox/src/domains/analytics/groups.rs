@@ -1,4 +1,4 @@
-//! Groups: what the traffic of a period comes to per model, user, provider, workspace or label.
+//! Groups: the traffic of a period by model, user, provider, workspace or label.
 
 use std::collections::BTreeMap;
 
@@ -18,26 +18,26 @@ use crate::{
     store::{Item, Store},
 };
 
-/// One way to group.
+/// A dimension for grouping.
 struct Dimension {
-    /// What its path ends with.
+    /// Last part of the dimension's path.
     path: &'static str,
-    /// The field that names a group.
+    /// Field with the name of a group.
     field: &'static str,
-    /// The group a row is in.
+    /// Getter of the group of a row.
     of: fn(&Row<'_>) -> String,
-    /// How its figures are written.
+    /// Format of the figures.
     style: Style,
 }
 
-/// How the figures of a group are written.
+/// Format of the figures in a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// As texts, as the oldest groups have it.
+    /// Texts, the format of the oldest dimensions.
     Texts,
-    /// As numbers.
+    /// Numbers.
     Numbers,
-    /// As numbers, in the columns that are asked for.
+    /// Numbers, in the requested columns.
     Columns,
 }
 
@@ -124,7 +124,7 @@ const fn by(
     }
 }
 
-/// A column that can be asked for.
+/// Name and getter of a column that can be requested.
 type Column = (&'static str, fn(&Total) -> Value);
 
 const COLUMNS: &[Column] = &[
@@ -151,7 +151,7 @@ const COLUMNS: &[Column] = &[
     ("first_seen", |total| clock::written(total.first).into()),
 ];
 
-/// The groups of the dimension a path names.
+/// Returns the groups of the dimension that the path names.
 pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     let path = call.handle();
     let dimension = DIMENSIONS.iter().find(|dimension| dimension.path == path);
@@ -166,7 +166,7 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     };
     let mut filters = Filters::of(store, call)?;
     if dimension.field == "workspace" && call.caller.workspace().is_none() {
-        // Groups of the one workspace that was asked for would say nothing.
+        // Grouping a single requested workspace by workspace would be meaningless.
         filters = filters.everywhere();
     }
     page(
@@ -197,7 +197,7 @@ pub(super) fn list(store: &mut Store, call: &Call) -> Outcome {
     )
 }
 
-/// The columns a call asks for.
+/// Parses the requested columns.
 fn columns(call: &Call) -> Result<Vec<&'static Column>, Refusal> {
     let asked = call.query("columns").unwrap_or_default();
     let asked = asked
@@ -212,7 +212,7 @@ fn columns(call: &Call) -> Result<Vec<&'static Column>, Refusal> {
         .collect()
 }
 
-/// The groups by the values of the metadata key a path names; requests without it are in none.
+/// Groups by the values of the metadata key in the path. Requests without that key are excluded.
 pub(super) fn list_metadata(store: &mut Store, call: &Call) -> Outcome {
     let filters = Filters::of(store, call)?;
     let value = |row: &Row<'_>| row.origin.label(call.handle()).map(str::to_owned);
@@ -230,7 +230,7 @@ pub(super) fn list_metadata(store: &mut Store, call: &Call) -> Outcome {
     })
 }
 
-/// A page of groups, the busiest first.
+/// Returns a page of groups, ordered by descending number of requests.
 fn page(
     store: &Store,
     call: &Call,

@@ -1,4 +1,4 @@
-//! Analytics: figures of the traffic in a period, over time or in groups.
+//! Analytics: figures about the traffic of a period, over time or in groups.
 
 mod filters;
 mod graphs;
@@ -18,7 +18,6 @@ use crate::{
     store::{Item, Store},
 };
 
-/// The domain.
 pub(super) static DOMAIN: Domain = Domain {
     versions: &[Version::V1],
     resources: &[],
@@ -31,9 +30,9 @@ pub(super) static DOMAIN: Domain = Domain {
     ],
 };
 
-/// How many requests of a workspace pass the filters of an export.
+/// Counts the requests of a workspace that match the filters of an export.
 pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u64, Refusal> {
-    // What an export leaves open, analytics would ask for.
+    // Exports may omit the period, which analytics require.
     let mut asked = vec![
         (
             "time_of_generation_min".to_owned(),
@@ -60,7 +59,7 @@ pub(super) fn count(store: &Store, workspace: &str, filters: &Item) -> Result<u6
     Ok(Total::of(&Filters::of(store, &call)?.apply(store)).requests)
 }
 
-/// What the requests of a workspace with a metadata text have cost since a moment, in US cents.
+/// Returns the cost of a workspace's requests with a metadata label since a time, in US cents.
 pub(super) fn spent(store: &Store, workspace: &str, label: (&str, &str), since: u64) -> f64 {
     let (name, value) = label;
     let rows = store

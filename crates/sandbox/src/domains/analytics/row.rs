@@ -1,4 +1,5 @@
-//! Rows: requests that are alike, from which all figures are computed, and the rows of the logs handed in.
+//! Rows of traffic, from which all figures are computed: groups of similar requests, and inserted
+//! logs.
 
 use std::ops::Deref;
 
@@ -8,45 +9,45 @@ use crate::{
     store::{Item, Store, text},
 };
 
-/// Where requests come from and go to: all texts of a row.
+/// Origin and destination of requests: all texts of a row.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin {
-    /// Slug of the workspace they came from.
+    /// Slug of the workspace that sent the requests.
     pub(super) workspace: String,
-    /// The AI provider.
+    /// Name of the AI provider.
     pub(super) provider: String,
-    /// Slug of the provider's entry in the workspace, once called a virtual key.
+    /// Slug of the provider in the workspace, formerly called a virtual key.
     pub(super) virtual_key: String,
-    /// The model.
+    /// Name of the model.
     pub(super) model: String,
-    /// Id of the key they were sent with.
+    /// Id of the API key.
     pub(super) api_key: String,
     /// Slug of the config.
     pub(super) config: String,
     /// Slug of the prompt.
     pub(super) prompt: String,
-    /// The trace.
+    /// Id of the trace.
     pub(super) trace: String,
-    /// The span.
+    /// Id of the span.
     pub(super) span: String,
-    /// Names and texts, the user's under `_user`.
+    /// Metadata names and texts; the user is under `_user`.
     pub(super) metadata: Vec<(String, String)>,
 }
 
 impl Origin {
-    /// A metadata text.
+    /// Returns a metadata text.
     pub(super) fn label(&self, key: &str) -> Option<&str> {
         let found = self.metadata.iter().find(|(name, _)| name == key);
         found.map(|(_, value)| value.as_str())
     }
 }
 
-/// The origin of a row: shared by all rows of a stream, owned by that of a log.
+/// Origin of a row: shared by all rows of a stream, owned by the row of a log.
 #[derive(Clone, Debug)]
 pub(super) enum Source<'t> {
-    /// A stream's.
+    /// Origin of a stream.
     Stream(&'t Origin),
-    /// A log's.
+    /// Origin of a log.
     Log(Box<Origin>),
 }
 
@@ -61,52 +62,52 @@ impl Deref for Source<'_> {
     }
 }
 
-/// Requests that are alike in everything but their minute.
+/// Requests that differ only in their minute.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'t> {
-    /// Where they come from and go to.
+    /// Origin and destination.
     pub(super) origin: Source<'t>,
-    /// When the first came, in seconds after 1970.
+    /// Time of the first request, in seconds since 1970.
     pub(super) at: u64,
-    /// When the last came.
+    /// Time of the last request, in seconds since 1970.
     pub(super) last_at: u64,
-    /// How many.
+    /// Number of requests.
     pub(super) requests: u64,
-    /// HTTP status of each.
+    /// HTTP status of each request.
     pub(super) status: u16,
-    /// What the cache did for each.
+    /// Cache outcome of each request.
     pub(super) cache: Cache,
-    /// Retries until each succeeded.
+    /// Number of retries before each request succeeded.
     pub(super) retries: u64,
-    /// Whether a fallback answered.
+    /// True if a fallback responded.
     pub(super) fallback: bool,
-    /// Cost of each, in millionths of a US cent.
+    /// Cost of each request, in millionths of a US cent.
     pub(super) cost: u64,
-    /// What the cache saved on each, in the same.
+    /// Cost that the cache saved on each request, in millionths of a US cent.
     pub(super) saved: u64,
-    /// Prompt tokens of each.
+    /// Prompt tokens of each request.
     pub(super) asked: u64,
-    /// Completion tokens of each.
+    /// Completion tokens of each request.
     pub(super) answered: u64,
-    /// Milliseconds each took.
+    /// Duration of each request, in milliseconds.
     pub(super) latency: u64,
-    /// Scores and weights given to one of them.
+    /// Scores and weights of the feedback on one of the requests.
     pub(super) ratings: Vec<(i64, f64)>,
 }
 
-/// What the cache did for a request.
+/// Cache outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cache {
-    /// Nothing.
+    /// No matching entry.
     Miss,
-    /// It had the same request.
+    /// An entry for the identical request.
     Simple,
-    /// It had a similar one.
+    /// An entry for a similar request.
     Semantic,
 }
 
 impl Row<'_> {
-    /// The mean of the scores, each times its weight.
+    /// Returns the mean of the scores multiplied by their weights.
     pub(super) fn weighted_feedback(&self) -> Option<f64> {
         let count = u32::try_from(self.ratings.len())
             .ok()
@@ -121,12 +122,12 @@ impl Row<'_> {
     }
 }
 
-/// A score as a number to reckon with.
+/// Converts a score for calculations.
 pub(super) fn score(value: i64) -> f64 {
     i32::try_from(value).map(f64::from).unwrap_or_default()
 }
 
-/// The logs handed in, with the feedback on their traces.
+/// Returns the inserted logs, with the feedback on their traces.
 pub(super) fn inserted(store: &Store) -> Vec<Row<'static>> {
     store.all(logs::SHELF).map(|log| row(store, log)).collect()
 }

@@ -1,11 +1,11 @@
-//! Totals: what some rows of traffic add up to. Every figure of analytics is read off one.
+//! Totals of traffic rows, from which all figures of analytics are derived.
 
 use std::collections::BTreeMap;
 
 use super::row::{Cache, Row, score};
 use crate::domains::logs::cents;
 
-/// What some rows add up to.
+/// Sums over traffic rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Total {
     pub(super) requests: u64,
@@ -19,15 +19,15 @@ pub(super) struct Total {
     pub(super) ratings: u64,
     pub(super) first: u64,
     pub(super) last: u64,
-    /// How many requests ended in each status that is an error.
+    /// Number of requests per error status.
     pub(super) statuses: BTreeMap<u16, u64>,
-    /// How many requests each user sent.
+    /// Number of requests per user.
     pub(super) users: BTreeMap<String, u64>,
-    /// How many requests succeeded after so many retries.
+    /// Number of requests per number of retries before success.
     pub(super) retries: BTreeMap<u64, u64>,
-    /// How often each score was given.
+    /// Number of ratings per score.
     pub(super) scores: BTreeMap<i64, u64>,
-    /// How many requests took so many milliseconds.
+    /// Number of requests per latency in milliseconds.
     latencies: BTreeMap<u64, u64>,
     hit_time: u64,
     cost: u64,
@@ -37,14 +37,14 @@ pub(super) struct Total {
 }
 
 impl Total {
-    /// What these rows add up to.
+    /// Sums up rows.
     pub(super) fn of(rows: &[Row<'_>]) -> Self {
         let mut total = Self::default();
         rows.iter().for_each(|row| total.add(row));
         total
     }
 
-    /// Adds a row.
+    /// Adds one row.
     pub(super) fn add(&mut self, row: &Row<'_>) {
         let many = row.requests;
         self.first = if self.requests == 0 {
@@ -95,12 +95,13 @@ impl Total {
         }
     }
 
-    /// Cost in US cents.
+    /// Returns the cost in US cents.
     pub(super) fn cost(&self) -> f64 {
         cents(self.cost)
     }
 
-    /// What the cache saved in US cents: by equal requests, and by similar ones.
+    /// Returns the cost that the cache saved in US cents: by identical requests, and by similar
+    /// ones.
     pub(super) fn savings(&self) -> (f64, f64) {
         (cents(self.simple_savings), cents(self.semantic_savings))
     }
@@ -113,12 +114,12 @@ impl Total {
         self.simple_hits + self.semantic_hits
     }
 
-    /// Requests that succeeded after retries.
+    /// Returns the number of requests that succeeded after retries.
     pub(super) fn retried(&self) -> u64 {
         self.retries.values().sum()
     }
 
-    /// Mean milliseconds of a request.
+    /// Returns the mean latency in milliseconds.
     pub(super) fn latency(&self) -> u64 {
         let time: u64 = self
             .latencies
@@ -128,12 +129,12 @@ impl Total {
         time / self.requests.max(1)
     }
 
-    /// Mean milliseconds of a request that the cache answered.
+    /// Returns the mean latency of cache hits in milliseconds.
     pub(super) fn hit_latency(&self) -> u64 {
         self.hit_time / self.hits().max(1)
     }
 
-    /// How much faster the cache answers than the models do, in percent of their time.
+    /// Returns the time that a cache hit saves, in percent of the mean latency of a miss.
     pub(super) fn speedup(&self) -> u64 {
         let misses = self.requests - self.hits();
         let time: u64 = self
@@ -148,7 +149,7 @@ impl Total {
         }
     }
 
-    /// The milliseconds within which so many percent of the requests were answered.
+    /// Returns a percentile of the latency in milliseconds.
     pub(super) fn percentile(&self, percent: u64) -> u64 {
         let rank = (self.requests * percent).div_ceil(100);
         let mut seen = 0;
@@ -159,23 +160,23 @@ impl Total {
         within.map(|(latency, _)| *latency).unwrap_or_default()
     }
 
-    /// The mean of the scores, each times its weight.
+    /// Returns the mean of the scores multiplied by their weights.
     pub(super) fn weighted_feedback(&self) -> f64 {
         round(ratio(self.weighted, self.ratings))
     }
 
-    /// Something per request.
+    /// Divides an amount by the number of requests.
     pub(super) fn per_request(&self, amount: f64) -> f64 {
         round(ratio(amount, self.requests))
     }
 
-    /// A part of the requests in percent.
+    /// Returns a part of the requests in percent.
     pub(super) fn percent(&self, part: u64) -> f64 {
         self.per_request(whole(part) * 100.0)
     }
 }
 
-/// A count as a number to reckon with.
+/// Converts a count for calculations.
 pub(super) fn whole(count: u64) -> f64 {
     count as f64
 }
@@ -188,7 +189,7 @@ fn ratio(amount: f64, parts: u64) -> f64 {
     }
 }
 
-/// To four places after the point.
+/// Rounds to four decimal places.
 pub(super) fn round(number: f64) -> f64 {
     (number * 10_000.0).round() / 10_000.0
 }

@@ -1,23 +1,23 @@
-//! The traffic through the gateway: a hundred days up to the present minute.
+//! Traffic through the gateway over the last hundred days.
 //!
-//! Nothing of it is stored. A few streams of requests, an incident and two budgets are a formula from
-//! which the rows of any period are computed when they are asked for: of an hour that lies wholly in the
-//! period as a few rows, of any other minute by minute. Both add up to the same. How many requests an
-//! hour has depends on that hour alone, and where the events lie on the day on which the sandbox starts.
-//! So two sandboxes of one day have the same past.
+//! The traffic is computed on request and not stored. Rows of any period follow from a few streams,
+//! an incident and two budgets. An hour that lies entirely in the period yields a few rows; other
+//! hours are computed minute by minute. Both add up to the same totals. The number of requests in
+//! an hour depends only on that hour; the events depend on the day on which the sandbox starts. Two
+//! sandboxes started on the same day have the same past.
 
 use std::ops::{Range, RangeInclusive};
 
 use super::row::{Cache, Origin, Row, Source};
 use crate::{clock::DAY, domains::logs, noise::noise};
 
-/// Requests that someone sends all the time.
+/// A continuous stream of similar requests.
 struct Stream {
     workspace: &'static str,
     provider: &'static str,
     virtual_key: &'static str,
     model: &'static str,
-    /// Slug of the key.
+    /// Slug of the API key.
     api_key: &'static str,
     config: &'static str,
     prompt: &'static str,
@@ -33,47 +33,46 @@ struct Stream {
     plan: Plan,
 }
 
-/// How a stream runs.
+/// Course of a stream over time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Plan {
-    /// All the time.
+    /// Constant traffic.
     Steady,
-    /// All the time, and many times more in the surge.
+    /// Constant traffic with a surge.
     Surges,
-    /// From the evaluation's first day until its budget is spent.
+    /// Traffic from the first day of the evaluation until its budget is spent.
     UntilSpent,
 }
 
-/// Slug of the workspace that is over its budget.
+/// Slug of the workspace that exceeds its budget.
 const OVERSPENT: &str = "ws-research";
 
-/// The budget of the workspace that overspends, in US dollars.
+/// Budget of the workspace that exceeds it, in US dollars.
 pub(crate) const WORKSPACE_BUDGET: u64 = 500;
 
-/// The budget of the evaluation's key, of its provider and of its project, in US dollars.
+/// Budget of the evaluation's key, provider and project, in US dollars.
 pub(crate) const EVALUATION_BUDGET: u64 = 150;
 
-/// How many days there are between two resets of the workspace's budget.
+/// Days between two resets of the workspace's budget.
 pub(crate) const RESET_PERIOD: u64 = 30;
 
-/// How many days before the day on which a sandbox starts that budget was last reset.
+/// Days from the last reset of that budget to the start day of the sandbox.
 pub(crate) const RESET_AGE: u64 = 12;
 
-/// How many days before that day the evaluation began.
+/// Days from the start of the evaluation to the start day.
 pub(crate) const EVALUATION_AGE: u64 = 30;
 
-/// How many days of traffic there are before the day on which a sandbox starts.
+/// Days of traffic before the start day.
 const DAYS: u64 = 100;
 
-/// How many days before that day the incident was, and its seconds of the day: four in five requests to
-/// OpenAI failed.
+/// Days from the incident to the start day, and its range in seconds of the day. Four in five
+/// requests to OpenAI failed.
 const INCIDENT: (u64, Range<u64>) = (3, 13 * 3600 + 17 * 60..15 * 3600 + 42 * 60);
 
-/// How many days before that day the surge began, at which hour, and how many times more requests it
-/// brings until midnight.
+/// Days from the surge to the start day, its first hour, and the factor on requests until midnight.
 const SURGE: (u64, u64, u64) = (1, 9, 32);
 
-/// The share of the day's requests that come in each hour, in thousandths.
+/// Share of the day's requests in each hour, in thousandths.
 const SHARES: [u64; 24] = [
     12, 8, 6, 6, 8, 14, 24, 42, 62, 76, 80, 74, 60, 70, 80, 78, 70, 56, 42, 36, 34, 28, 20, 14,
 ];
@@ -114,25 +113,25 @@ const STREAMS: [Stream; 8] = [
         cached_percent: 12, plan: Plan::Steady },
 ];
 
-/// The traffic of one sandbox. The default is none at all.
+/// Traffic of one sandbox. The default is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    /// The midnight that began the day on which the sandbox started. All times are in seconds after 1970.
+    /// Midnight at the beginning of the start day. All times are in seconds since 1970.
     midnight: u64,
-    /// When requests of the overspent workspace began to be refused.
+    /// Time from which requests of the workspace without budget are rejected.
     overspent_at: u64,
-    /// When the budget of the evaluation was spent.
+    /// Time at which the evaluation's budget was spent.
     evaluated_at: u64,
-    /// The origin of each stream.
+    /// Origin of each stream.
     origins: Vec<Origin>,
 }
 
-/// A part of an hour's requests that are alike, spread evenly over a part of its minutes.
+/// Similar requests of one hour, spread evenly over a part of its minutes.
 struct Part<'t> {
     row: Row<'t>,
-    /// The minutes of the hour.
+    /// Minutes of the hour.
     minutes: Range<u64>,
-    /// Where in its share of time the first request comes; below the number of minutes.
+    /// Offset of the first request in its interval; less than the number of minutes.
     phase: u64,
 }
 
@@ -141,19 +140,21 @@ impl Part<'_> {
         self.minutes.end - self.minutes.start
     }
 
-    /// How many of the requests come before a minute, counted from the part's first.
+    /// Counts the requests before a minute, counted from the first minute of this part.
     fn before(&self, minute: u64) -> u64 {
         (minute * self.row.requests + self.phase) / self.length()
     }
 
-    /// The part's minute, counted from its first, in which its n-th request comes; n starts at 1.
+    /// Returns the minute of the n-th request, counted from the first minute of this part. `n`
+    /// starts at 1.
     fn minute_of(&self, n: u64) -> u64 {
         (n * self.length() - self.phase).div_ceil(self.row.requests) - 1
     }
 }
 
 impl Traffic {
-    /// The traffic of a sandbox that starts at a moment. `key` gives the id of the key of a slug.
+    /// Computes the traffic of a sandbox that starts at a time. `key` maps the slug of an API key
+    /// to its id.
     pub(crate) fn new(now: u64, key: impl Fn(&str) -> String) -> Self {
         let origins = STREAMS
             .iter()
@@ -177,12 +178,12 @@ impl Traffic {
         traffic
     }
 
-    /// The midnight that began the day so many days before the one on which the sandbox started.
+    /// Returns the midnight at the beginning of a day before the start day.
     pub(crate) fn days_ago(&self, days: u64) -> u64 {
         self.midnight.saturating_sub(days * DAY)
     }
 
-    /// The end of the hour in which some streams have spent a budget, counted from a moment.
+    /// Returns the end of the hour in which streams exhaust a budget, counted from a time.
     fn spent_at(&self, from: u64, dollars: u64, of: impl Fn(&Stream) -> bool) -> u64 {
         let budget = dollars * 100 * 1_000_000;
         let mut spent = 0;
@@ -201,8 +202,8 @@ impl Traffic {
         self.midnight
     }
 
-    /// The rows of the streams that are wanted in a period: those of each minute by themselves, unless
-    /// its whole hour lies in the period and no more detail is asked for.
+    /// Returns the rows of the selected streams in a period. An hour that lies entirely in the
+    /// period is not split by minute, unless `by_minute` is set.
     pub(super) fn rows(
         &self,
         period: &RangeInclusive<u64>,
@@ -213,7 +214,7 @@ impl Traffic {
         let mut rows = Vec::new();
         let streams = STREAMS.iter().zip(&self.origins).enumerate();
         for (number, (stream, _)) in streams.filter(|(_, (_, origin))| wanted(origin)) {
-            // Requests of one stream come at the same second of a minute, never at its first.
+            // Requests of a stream occur at a fixed second of the minute, never at the first one.
             let second = 7 + 6 * number as u64;
             for hour in from / 3600..=until / 3600 {
                 let begin = hour * 3600;
@@ -247,7 +248,7 @@ impl Traffic {
         rows
     }
 
-    /// The requests of a stream in an hour, given as hours after 1970.
+    /// Returns the requests of a stream in one hour, given in hours since 1970.
     fn hour<'t>(&'t self, number: usize, stream: &Stream, hour: u64) -> Vec<Part<'t>> {
         let Some(origin) = self.origins.get(number) else {
             return Vec::new();
@@ -260,7 +261,7 @@ impl Traffic {
         }
         let chance = noise(number as u64, hour);
         let (day, share) = (hour / 24, SHARES.iter().cycle().nth((hour % 24) as usize));
-        // 1970 began on a Thursday.
+        // 1 January 1970 was a Thursday.
         let busy = if (day + 3) % 7 >= 5 { 40 } else { 100 };
         let (age, from, factor) = SURGE;
         let surges = self.days_ago(age) + from * 3600..self.midnight;
@@ -290,7 +291,7 @@ impl Traffic {
             };
             add(&mut parts, &(0..60), chance >> 8, requests, refused);
         } else if fails {
-            // The minutes before the incident, in it, and after it; each may be none.
+            // The minutes before, during and after the incident; each range may be empty.
             let minute = |at: u64| (at.clamp(begin, begin + 3600) - begin) / 60;
             let (start, end) = (minute(failing.start), minute(failing.end));
             let until = |minute: u64| (requests * minute + chance % 60) / 60;
@@ -313,7 +314,7 @@ impl Traffic {
     }
 }
 
-/// Adds requests to an hour's parts, if there are any.
+/// Adds requests to the parts of an hour, if there are any.
 fn add<'t>(
     parts: &mut Vec<Part<'t>>,
     minutes: &Range<u64>,
@@ -331,8 +332,7 @@ fn add<'t>(
     }
 }
 
-/// Adds requests as they usually go: a few that fail, what the cache answers, those that need help, and
-/// the rest.
+/// Adds requests without an incident: errors, cache hits, retries, fallbacks and successes.
 fn add_served<'t>(
     parts: &mut Vec<Part<'t>>,
     minutes: &Range<u64>,
@@ -340,7 +340,7 @@ fn add_served<'t>(
     requests: u64,
     (full, cached_percent): (&Row<'t>, u64),
 ) {
-    // A part of less than one request is there now and then, so that it is right in the mean.
+    // Fractions of a request are rounded at random, so that the mean is correct.
     let part =
         |of: u64, permille: u64, shift: u32| (of * permille + (chance >> shift) % 1000) / 1000;
     let errors = part(requests, 12, 4);
@@ -400,7 +400,7 @@ fn add_served<'t>(
     add(served - retried - rescued, full.clone());
 }
 
-/// Adds requests of the incident: four in five fail, and a fallback answers half of the rest.
+/// Adds requests during the incident: four in five fail, and a fallback serves half of the rest.
 fn add_failing<'t>(parts: &mut Vec<Part<'t>>, minutes: &Range<u64>, requests: u64, full: &Row<'t>) {
     let errors = requests * 4 / 5;
     let rescued = (requests - errors) / 2;
@@ -411,8 +411,8 @@ fn add_failing<'t>(parts: &mut Vec<Part<'t>>, minutes: &Range<u64>, requests: u6
         answered: 0,
         ..full.clone()
     };
-    // With half of a share of time before the first and after the last one, both ends of the incident
-    // show to the minute.
+    // Half an interval remains before the first and after the last request, so that both ends of
+    // the incident show to the minute.
     let phase = minutes.end.saturating_sub(minutes.start) / 2;
     add(parts, minutes, phase, errors, error);
     add(
@@ -434,7 +434,7 @@ fn add_failing<'t>(parts: &mut Vec<Part<'t>>, minutes: &Range<u64>, requests: u6
     );
 }
 
-/// Has one of an hour's requests rated.
+/// Adds feedback to one of the requests of an hour.
 fn rate_one(parts: &mut Vec<Part<'_>>, chance: u64) {
     const VALUES: [(i64, f64); 5] = [(8, 1.0), (5, 1.0), (10, 0.5), (-4, 1.0), (7, 0.8)];
     let rating = VALUES.iter().cycle().nth((chance % 5) as usize).copied();
@@ -482,7 +482,7 @@ impl Stream {
         }
     }
 
-    /// A request as it usually goes in an hour.
+    /// Returns a successful request of an hour.
     fn request<'t>(&self, origin: &'t Origin, chance: u64) -> Row<'t> {
         Row {
             origin: Source::Stream(origin),
