@@ -1,4 +1,4 @@
-//! Cases that a policy is held against: calls, and what is expected of each.
+//! Test cases for policies: calls, each with the decision that is expected.
 
 use std::time::SystemTime;
 
@@ -13,74 +13,75 @@ use portkey_api::catalog::Catalog;
 use portkey_operation::{JsonMap, Validated, ValidationOptions};
 use portkey_store::Store;
 
-/// A call as it is told to a policy by hand.
+/// A call, written by hand, to evaluate a policy with.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The tool's name.
+    /// Name of the tool.
     pub call: String,
-    /// Its arguments.
+    /// Arguments of the call, as a client would send them.
     #[serde(default)]
     pub args: JsonMap,
-    /// What the case is about.
+    /// Title of the case, shown in reports.
     #[serde(default)]
     pub name: Option<String>,
-    /// Who calls; `local` when left out.
+    /// Caller of the tool; defaults to `local`.
     #[serde(default)]
     pub principal: Option<String>,
-    /// What the client calls itself.
+    /// Name that the client claims in its client info.
     #[serde(default)]
     pub client: Option<String>,
-    /// `stdio`, or `http` when left out.
+    /// Transport of the request: `stdio` or `http`, the default.
     #[serde(default)]
     pub transport: Option<String>,
-    /// The session.
+    /// Identifier of the session, if the call belongs to one.
     #[serde(default)]
     pub session: Option<String>,
-    /// When, in RFC 3339; now when left out.
+    /// Time of the call in RFC 3339; defaults to now.
     #[serde(default)]
     pub time: Option<String>,
-    /// Whether the session has read text that strangers wrote.
+    /// True if the session has read untrusted content.
     #[serde(default)]
     pub tainted: bool,
-    /// How often the call is made; what counts is the last time.
+    /// Number of times the call is made; the decision on the last one counts.
     #[serde(default)]
     pub times: Option<u16>,
-    /// `allow`, `deny`, `approve` or `dry_run`.
+    /// Expected decision: `allow`, `deny`, `approve` or `dry_run`.
     #[serde(default)]
     pub expect: Option<DecisionKind>,
-    /// The rule that has to decide.
+    /// Name of the rule that is expected to decide.
     #[serde(default)]
     pub rule: Option<String>,
 }
 
-/// What a file of cases holds.
+/// Contents of a file of cases.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     cases: Vec<Spanned<Case>>,
 }
 
-/// What a case came to.
+/// Outcome of a case.
 #[derive(Debug)]
 pub struct Told {
-    /// The decision.
+    /// Decision on the last call.
     pub decision: Decision,
-    /// What each rule said, the last time.
+    /// Result of every rule for the last call.
     pub steps: Vec<Step>,
 }
 
-/// Why a case could not be asked, or was not answered as expected.
+/// Reason why a case could not be evaluated, or did not give the expected decision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CaseError(String);
 
 impl Case {
-    /// Asks a policy, each case from counters that begin at zero. The arguments go through the tool's gate,
-    /// as those of a call do.
+    /// Evaluates a policy for the case, with counters that start at zero. The arguments are
+    /// validated like those of a call.
     ///
     /// # Errors
-    /// There is no such tool, or it does not take the arguments, or a field does not hold.
+    /// Returns an error if the tool does not exist, does not accept the arguments, or if
+    /// `transport` or `time` is invalid.
     pub async fn ask(&self, policy: &Policy, catalog: &Catalog) -> Result<Told, CaseError> {
         let fault = |what: String| CaseError(what);
         let entry = catalog
@@ -120,10 +121,11 @@ impl Case {
         Ok(Told { decision, steps })
     }
 
-    /// Whether the policy says what is expected.
+    /// Checks that the policy decides as the case expects.
     ///
     /// # Errors
-    /// It does not, or the case cannot be asked.
+    /// Returns an error if the decision or the deciding rule differs, or if the case cannot be
+    /// evaluated.
     pub async fn check(&self, policy: &Policy, catalog: &Catalog) -> Result<(), CaseError> {
         let Told { decision, .. } = self.ask(policy, catalog).await?;
         let (said, rule) = (decision.verdict.kind(), decision.verdict.rule());
@@ -148,10 +150,10 @@ impl Case {
     }
 }
 
-/// Reads a file of cases: each with the line it begins in.
+/// Parses a file of cases. Each case comes with the number of its first line.
 ///
 /// # Errors
-/// The text is no such file.
+/// Returns an error if the text is not a valid file of cases.
 pub fn read(text: &str) -> Result<Vec<(u64, Case)>, CaseError> {
     let file: File = serde_saphyr::from_str_with_options(text, super::document::options())
         .map_err(|error| CaseError(error.without_snippet().to_string()))?;
@@ -162,7 +164,7 @@ pub fn read(text: &str) -> Result<Vec<(u64, Case)>, CaseError> {
         .collect())
 }
 
-/// A verdict in a sentence.
+/// Describes a decision in a sentence.
 pub fn sentence(verdict: &Verdict) -> String {
     let kind = verdict.kind().as_str();
     match verdict {
@@ -172,10 +174,10 @@ pub fn sentence(verdict: &Verdict) -> String {
     }
 }
 
-/// The arguments in a text.
+/// Parses arguments from JSON text.
 ///
 /// # Errors
-/// It is no JSON object.
+/// Returns an error if the text is not a JSON object.
 pub fn arguments(text: &str) -> Result<JsonMap, CaseError> {
     match serde_json::from_str(text) {
         Ok(Value::Object(args)) => Ok(args),

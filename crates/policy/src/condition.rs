@@ -1,33 +1,34 @@
-//! Conditions over arguments and counters: `path`, `op`, `value`, compared as Intercept compares them.
+//! Conditions on arguments and counters: `path`, `op` and `value`, compared as PolicyLayer
+//! Intercept compares them.
 
 use portkey_operation::JsonMap;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::path::Path;
-/// Bound on a compiled regular expression, in bytes.
+/// Maximum size of a compiled regular expression, in bytes.
 const MOST_REGEX_BYTES: usize = 1 << 18;
-/// Bound on a text that a regular expression is held against, in bytes.
+/// Maximum length of a text that a regular expression is matched against, in bytes.
 const MOST_MATCHED: usize = 1 << 18;
-/// Bound on a regular expression as it is written, in bytes.
+/// Maximum length of the source of a regular expression, in bytes.
 const LONGEST_REGEX: usize = 1_000;
 
-/// One comparison.
+/// A comparison of an argument or a counter with a constant.
 #[derive(Debug)]
 pub(super) struct Condition {
     pub(super) of: Of,
     test: Test,
-    /// Its path as it is written.
+    /// Path as written in the file.
     pub(super) path: String,
-    /// As it is written, for explanations.
+    /// Condition as written in the file, for explanations.
     pub(super) text: String,
 }
 
-/// What is compared.
+/// Left side of a comparison.
 #[derive(Debug)]
 pub(super) enum Of {
     Argument(Path),
-    /// A counter of the policy, by its place in the table.
+    /// Index into the policy's table of counters.
     Counter(usize),
 }
 
@@ -47,10 +48,10 @@ enum Test {
 }
 
 impl Condition {
-    /// Reads a comparison.
+    /// Parses a comparison.
     ///
     /// # Errors
-    /// The operator is none, or does not take the value.
+    /// Returns an error if the operator does not exist or does not accept the value.
     pub(super) fn read(of: Of, path: &str, op: &str, value: &Value) -> Result<Self, String> {
         let number = || {
             value
@@ -96,10 +97,10 @@ impl Condition {
         })
     }
 
-    /// Whether it bounds its value from above: the largest that passes.
+    /// Returns the largest integer that passes, if the comparison has an upper bound.
     pub(super) fn most(&self) -> Option<u64> {
         let whole = |most: f64| {
-            // Saturates, and a bound below zero lets nothing pass.
+            // The cast saturates. A bound below zero becomes zero.
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -115,11 +116,13 @@ impl Condition {
         }
     }
 
-    /// Whether it holds. An argument that is absent passes no comparison but `exists: false`. Of several values,
-    /// as in a list, all have to pass, or `any` of them.
+    /// Evaluates the condition. An absent argument satisfies no comparison but `exists: false`. If
+    /// a path leads to several values, as in a list, all of them have to pass, or only one if `any`
+    /// is set.
     ///
     /// # Errors
-    /// It cannot be said, in words without any argument's value.
+    /// Returns an error if the condition cannot be evaluated. The message contains no value of an
+    /// argument.
     pub(super) fn holds(
         &self,
         args: &JsonMap,
@@ -180,7 +183,7 @@ impl Test {
     }
 }
 
-/// Numbers by value, others by how they are written: `true` is also `"true"`.
+/// Compares numbers by value and other scalars by their text: `true` equals `"true"`.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b).is_eq() || a.eq(&b),
@@ -193,12 +196,12 @@ fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// How a value is written that holds no others.
+/// Returns the JSON text of a scalar; `None` for lists and objects.
 fn written(value: &Value) -> Option<String> {
     (!value.is_array() && !value.is_object()).then(|| value.to_string())
 }
 
-/// A regular expression that takes no more memory than it may.
+/// Compiles a regular expression within the limits on memory and nesting.
 pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > LONGEST_REGEX {
         return Err(format!(

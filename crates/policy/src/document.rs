@@ -1,4 +1,5 @@
-//! The policy file as it is written: PolicyLayer Intercept's format, its hosted dialect, and what we add.
+//! The policy file as written: the format of PolicyLayer Intercept, its hosted dialect, and the
+//! extensions of this project.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Budget, Options, Spanned, from_str_with_options};
 
-/// Bound on a policy file, in bytes.
+/// Maximum size of a policy file, in bytes.
 pub const MOST_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Deserialize)]
@@ -22,7 +23,7 @@ pub(super) struct Document {
     pub(super) rules: Option<Vec<Spanned<Rule>>>,
 }
 
-/// What becomes of a call that nothing in the file speaks for.
+/// Decision on a call that nothing in the file permits.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Posture {
@@ -31,7 +32,7 @@ pub(super) enum Posture {
     Deny,
 }
 
-/// What is said of one tool, or of those that a glob names.
+/// Rules of one tool, or of the tools that match a glob.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
@@ -41,7 +42,7 @@ pub(super) struct Entry {
     pub(super) limits: Option<Vec<Spanned<Limit>>>,
 }
 
-/// The hosted dialect's word for `"*"`.
+/// Counterpart of `"*"` in the hosted dialect.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AllTools {
@@ -53,7 +54,7 @@ pub(super) struct AllTools {
 pub(super) struct Rule {
     pub(super) name: Option<String>,
     pub(super) action: Option<Action>,
-    /// What a shadow rule would do.
+    /// Action that a shadow rule would take.
     pub(super) would: Option<Action>,
     #[serde(rename = "match")]
     pub(super) matches: Option<Match>,
@@ -67,20 +68,20 @@ pub(super) struct Rule {
     pub(super) scope: Option<Scope>,
     pub(super) cap: Option<BTreeMap<String, f64>>,
     pub(super) redact: Option<Vec<String>>,
-    /// What becomes of arguments that are not known, where the rule looks at arguments.
+    /// Treatment of unknown arguments by a rule that reads arguments.
     pub(super) unknown: Option<Unknown>,
-    /// Whether whoever approves types the name of what the call is about.
+    /// Requires the approver to type the name of the affected object.
     pub(super) confirm: Option<bool>,
 }
 
-/// What becomes of a call with arguments that are not known.
+/// Treatment of a call with unknown arguments.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Unknown {
-    /// It is denied, because a field that nobody knows could do what the rule is there to prevent.
+    /// Denies the call: an unknown field could do the very thing that the rule prevents.
     #[default]
     Deny,
-    /// It is judged by what is known.
+    /// Evaluates the rule with the known arguments.
     Allow,
 }
 
@@ -92,13 +93,13 @@ pub(super) enum Action {
     Allow,
     Deny,
     Approve,
-    /// The alias is the spelling of files written before values were snake_case.
+    /// Shows the request. The alias is the spelling in files from before values were in snake_case.
     #[serde(alias = "dry-run")]
     DryRun,
     Shadow,
 }
 
-/// Which operations a rule is about; every list that is there has to name the operation.
+/// Selects the operations of a rule. An operation has to be in every list that is present.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Match {
@@ -137,7 +138,7 @@ pub(super) struct State {
     pub(super) increment_from: Option<String>,
 }
 
-/// `5/hour`, or the same in two fields.
+/// A rate, either as `5/hour` or as two fields.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum Rate {
@@ -161,7 +162,7 @@ pub(super) struct Limit {
     pub(super) reason: Option<String>,
 }
 
-/// A length of time: `hour`, `10m`, or a number of seconds.
+/// A duration: `hour`, `10m`, or a number of seconds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Span {
@@ -169,25 +170,25 @@ pub(super) enum Span {
     Words(String),
 }
 
-/// Who shares a counter.
+/// Group of calls that share a counter.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Scope {
-    /// Each caller has one; the hosted dialect calls it a grant.
+    /// One counter for each caller; the hosted dialect calls this scope `grant`.
     #[serde(alias = "grant")]
     Principal,
-    /// Each session has one, and where there is no session, each caller.
+    /// One counter for each session, or for each caller if there is no session.
     Session,
-    /// All share one.
+    /// One counter for all calls.
     #[default]
     Global,
 }
 
 impl Document {
-    /// Reads the text.
+    /// Parses the text of a policy file.
     ///
     /// # Errors
-    /// Where it is not of this form, with line and column.
+    /// Returns an error with line and column if the text does not have this format.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MOST_BYTES {
             return Err(format!("the file is larger than {MOST_BYTES} bytes"));
@@ -199,7 +200,7 @@ impl Document {
     }
 }
 
-/// How files of ours are read: as YAML 1.2, with bounds on what anchors may unfold to.
+/// Options for reading policy files: YAML 1.2, with limits on what anchors may expand to.
 pub(super) fn options() -> Options {
     let mut budget = Budget::default();
     budget.max_events = 200_000;

@@ -1,4 +1,4 @@
-//! Policies in files, which take effect when they change.
+//! Policies in files, reloaded when the files change.
 
 use std::path::Path;
 
@@ -10,11 +10,12 @@ use tracing::warn;
 
 use super::Policy;
 impl Policy {
-    /// Reads a policy file, and follows it from then on. A version that does not hold is told in the log, and
-    /// the one before it stays.
+    /// Reads a policy file and reloads it when it changes. An invalid version is logged, and the
+    /// previous version stays in effect.
     ///
     /// # Errors
-    /// The file cannot be read or does not hold; names the file, the lines and the reasons.
+    /// Returns an error if the file cannot be read or is invalid. The message names the file, the
+    /// lines and the reasons.
     pub fn watched(file: &Path) -> anyhow::Result<Watched<Self>> {
         let name = named(file);
         Watched::start(file, move |text| {
@@ -27,20 +28,20 @@ impl Policy {
         .map(|policy| policy.named(FileKind::PolicyFile))
     }
 
-    /// Reads a policy file, once.
+    /// Reads a policy file once.
     ///
     /// # Errors
-    /// As of [`Policy::watched`].
+    /// Returns the errors of [`Policy::watched`].
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let told = || format!("cannot use {}", shown(file));
         let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;
         Self::of(&named(file), &text).with_context(told)
     }
 
-    /// The same, without a word in the log about what is likely meant otherwise.
+    /// Reads a policy file once, without logging its [warnings](Policy::warnings).
     ///
     /// # Errors
-    /// As of [`Policy::watched`].
+    /// Returns the errors of [`Policy::watched`].
     pub fn quiet(file: &Path) -> anyhow::Result<Self> {
         let told = || format!("cannot use {}", shown(file));
         let text = read_text(file, MAX_CONFIG_BYTES).with_context(told)?;

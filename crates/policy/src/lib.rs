@@ -1,8 +1,9 @@
-//! What a policy file says of a call: hidden, denied, limited, to be approved, to be shown only, or allowed.
+//! Policy files and their evaluation: a call is hidden, denied, limited, sent for approval, shown
+//! as a dry run, or allowed.
 //!
-//! The order is fixed, over all policies that concern a call: hidden → default → deny → limits → approve →
-//! dry_run → allow. What forbids wins. `document` is the file as it is written, `compile` makes rules per
-//! operation of it, `decide` asks them.
+//! The order is fixed, over all policies that apply to a call: hidden → default → deny → limits →
+//! approve → dry_run → allow. A denial overrides everything after it. The module `document` holds
+//! the file as written, `compile` turns it into rules per operation, and `decide` evaluates them.
 
 pub mod cases;
 mod compile;
@@ -39,11 +40,11 @@ pub use self::{
     transport::Transport,
 };
 
-/// A policy, ready to be asked. Made by [`Policy::parse`].
+/// A compiled policy. Created by [`Policy::parse`].
 pub struct Policy {
     name: Arc<str>,
     revision: String,
-    /// Whether calls that nothing speaks for are denied.
+    /// True if calls are denied unless something in the file permits them.
     closed: bool,
     rules: Vec<Rule>,
     counters: Vec<Counter>,
@@ -51,70 +52,73 @@ pub struct Policy {
     warnings: Vec<String>,
 }
 
-/// What there is about one operation.
+/// Compiled facts about one operation.
 #[derive(Debug, Default)]
 struct Resolved {
     hidden: bool,
-    /// Whether some call of it can pass, as far as that can be decided without a call.
+    /// True if a call may pass, as far as that can be decided without its arguments.
     can_pass: bool,
-    /// It stands under `tools`, by name or by glob.
+    /// True if the operation is listed under `tools`, by name or by glob.
     listed: bool,
-    /// Which rules are about it, in their order.
+    /// Indexes of the rules that apply to the operation, in their order.
     rules: Vec<usize>,
-    /// The counters whose values these compare, and whether any does that has a say.
+    /// Counters that these rules compare. The value is true if at least one such rule is not a
+    /// shadow rule.
     reads: BTreeMap<usize, bool>,
 }
 
 /// A call, as policies see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// What is called.
+    /// Called operation.
     pub operation: &'static Operation,
-    /// The domain it belongs to.
+    /// Domain of the operation.
     pub domain: &'static str,
-    /// The arguments, as they travel.
+    /// Arguments, as they are sent upstream.
     pub args: &'a JsonMap,
-    /// Paths of arguments that this version does not know.
+    /// Paths of arguments that this version of the server does not know.
     pub unknown: &'a [String],
-    /// Who calls.
+    /// Name of the caller.
     pub principal: &'a str,
-    /// What the client calls itself; its word only.
+    /// Name that the client claims in its client info; not verified.
     pub client: Option<&'a str>,
-    /// What the call came over.
+    /// Transport of the request.
     pub transport: Transport,
-    /// The session it belongs to.
+    /// Identifier of the session, if there is one.
     pub session: Option<&'a str>,
-    /// When it came.
+    /// Time at which the request arrived.
     pub time: SystemTime,
-    /// Whether its session has read text that strangers wrote.
+    /// True if the session has read untrusted content.
     pub tainted: bool,
 }
 
 impl Policy {
-    /// What its file is called.
+    /// Returns the file name of the policy.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Tells versions of the file apart: the beginning of its SHA-256, in hexadecimal.
+    /// Returns the first twelve hexadecimal digits of the file's SHA-256, which tell versions of
+    /// the file apart.
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// Whether the operation does not exist for those under this policy.
+    /// Returns true if the operation is hidden from callers under this policy.
     pub fn hides(&self, operation: &Operation) -> bool {
         self.of
             .get(operation.name())
             .is_some_and(|resolved| resolved.hidden)
     }
 
-    /// Whether some call of the operation can pass this policy. Decided from the default, names, globs,
-    /// domains and effects alone: a rule with a condition is taken to let some call pass.
+    /// Returns true if a call of the operation can pass this policy. The result depends on the
+    /// default, names, globs, domains and effects alone. A rule with a condition is assumed to let
+    /// a call pass.
     pub fn can_permit(&self, operation: &Operation) -> bool {
         self.permits_some(operation.name())
     }
 
-    /// Whether the same operations are listed under it as under another policy.
+    /// Returns true if both policies list the same operations.
     pub fn lists_as(&self, other: &Self) -> bool {
         self.of
             .keys()
@@ -127,18 +131,19 @@ impl Policy {
             .map_or(!self.closed, |found| found.can_pass)
     }
 
-    /// Whether a rule about the operation asks who has read what strangers wrote.
+    /// Returns true if a rule for the operation depends on whether the session has read untrusted
+    /// content.
     pub fn minds_taint(&self, operation: &Operation) -> bool {
         self.about(operation)
             .any(|rule| rule.when.as_ref().is_some_and(|when| when.minds_taint))
     }
 
-    /// Whether a rule about the operation may have a human asked.
+    /// Returns true if a rule for the operation can require an approval.
     pub fn asks(&self, operation: &Operation) -> bool {
         self.about(operation).any(|rule| rule.verb == Verb::Approve)
     }
 
-    /// Whether a call of the operation may take from a counter.
+    /// Returns true if a call of the operation can count towards a limit.
     pub fn counts(&self, operation: &Operation) -> bool {
         self.about(operation).any(|rule| !rule.limits.is_empty())
     }
@@ -152,18 +157,18 @@ impl Policy {
         rules.filter_map(|rule| self.rules.get(*rule))
     }
 
-    /// What the file says that is likely meant otherwise: names of tools that there are not, and paths that
-    /// lead to nothing in any tool that their rule is about.
+    /// Returns likely mistakes in the file: tools that do not exist, and paths that lead to nothing
+    /// in any tool of their rule.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// How many rules it has.
+    /// Returns the number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
 
-    /// Whether it has no rules at all.
+    /// Returns true if the policy has no rules.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -1,26 +1,26 @@
-//! Limits: which counter a rule takes from, how much, and how far it may go.
+//! Limits: the counter of a rule, the amount that a call adds, and the maximum.
 
 use std::{fmt, time::Duration};
 
 use portkey_store::{Budget, Key, Window};
 
 use super::{Facts, document, path::Path};
-/// A counter of a policy.
+/// A counter that a policy declares.
 #[derive(Clone, Debug)]
 pub(super) struct Counter {
-    /// The tool or glob it is written under, `_global`, or the rule's name.
+    /// Tool or glob that the counter is written under, `_global`, or the name of the rule.
     pub(super) of: String,
     pub(super) name: String,
     pub(super) window: Window,
     pub(super) scope: document::Scope,
 }
 
-/// What a rule takes of a counter.
+/// Amount that a rule adds to a counter, and its maximum.
 #[derive(Clone, Debug)]
 pub(super) struct Limit {
-    /// Its place in the table of counters.
+    /// Index into the policy's table of counters.
     pub(super) counter: usize,
-    /// How far it may go; without, it is only counted.
+    /// Maximum of the counter. Without it, calls are only counted.
     pub(super) most: Option<u64>,
     pub(super) amount: Amount,
     pub(super) words: Option<String>,
@@ -29,12 +29,13 @@ pub(super) struct Limit {
 #[derive(Clone, Debug)]
 pub(super) enum Amount {
     Fixed(u64),
-    /// The value of an argument.
+    /// Value of an argument: its path, and the path as written.
     From(Path, String),
 }
 
 impl Counter {
-    /// The name of its entry in the store: the same after a reload, so that nothing is forgotten.
+    /// Returns the key of the counter in the store. The key survives a reload, so that no count is
+    /// lost.
     pub(super) fn key(&self, policy: &str, facts: &Facts<'_>) -> Key {
         let (kind, whose) = match self.scope {
             document::Scope::Global => ("all", ""),
@@ -47,14 +48,15 @@ impl Counter {
         let key = Key::new("policy", &[policy, &self.of, &self.name, kind, whose]);
         match self.scope {
             document::Scope::Global => key,
-            // Who begins many sessions has many counters, and leaves room for those of others.
+            // A caller with many sessions has many counters. Owning them leaves capacity to other
+            // callers.
             _ => key.owned_by(facts.principal),
         }
     }
 }
 
 impl Limit {
-    /// Whether a single call takes more than there is.
+    /// Returns true if a single call exceeds the maximum.
     pub(super) fn admits_nothing(&self) -> bool {
         match (self.most, &self.amount) {
             (Some(most), Amount::Fixed(amount)) => *amount > most,
@@ -62,10 +64,10 @@ impl Limit {
         }
     }
 
-    /// What a call takes.
+    /// Builds the reservation for a call.
     ///
     /// # Errors
-    /// The argument that says how much does not.
+    /// Returns an error if the argument that holds the amount is absent, negative or not a number.
     pub(super) fn budget(
         &self,
         counter: &Counter,
@@ -75,7 +77,7 @@ impl Limit {
         let amount = match &self.amount {
             Amount::Fixed(amount) => *amount,
             Amount::From(path, text) => {
-                // Several, as in a list, count together.
+                // Several values, as in a list, are added up.
                 let mut sum = None;
                 path.arguments(facts.args, &mut |value| {
                     let amount = value.as_f64().filter(|amount| *amount >= 0.0);
@@ -84,7 +86,7 @@ impl Limit {
                 let value = sum.filter(|sum: &f64| !sum.is_nan());
                 let value =
                     value.ok_or_else(|| format!("it counts `{text}`, which is no amount"))?;
-                // Saturates. Parts count as a whole, so that small ones add up.
+                // The cast saturates. Fractions are rounded up, so that small amounts add up.
                 #[allow(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
@@ -104,7 +106,7 @@ impl Limit {
     }
 }
 
-/// A window in words: `hour`, `sliding 10m`.
+/// Displays a window: `hour`, `600s`, `bucket of 60s`.
 pub(super) struct Words(pub(super) Window);
 
 impl fmt::Display for Words {
@@ -121,7 +123,7 @@ impl fmt::Display for Words {
     }
 }
 
-/// Reads a window: a word of the calendar, or a length of time that slides.
+/// Parses a window: a calendar unit, or the duration of a sliding window.
 pub(super) fn window(span: &document::Span) -> Result<Window, String> {
     match span {
         document::Span::Words(word) => match word.as_str() {
@@ -141,7 +143,7 @@ pub(super) fn window(span: &document::Span) -> Result<Window, String> {
     }
 }
 
-/// Reads a length of time: seconds, or a number with s, m, h or d.
+/// Parses a duration: a number of seconds, or a number with the unit s, m, h or d.
 pub(super) fn length(span: &document::Span) -> Result<Duration, String> {
     let seconds = match span {
         document::Span::Seconds(seconds) => Some(*seconds),
@@ -166,7 +168,7 @@ pub(super) fn length(span: &document::Span) -> Result<Duration, String> {
     }
 }
 
-/// Reads `5/hour`.
+/// Parses a rate such as `5/hour`.
 pub(super) fn rate(rate: &document::Rate) -> Result<(u64, Window), String> {
     match rate {
         document::Rate::Short(text) => {

@@ -1,12 +1,12 @@
-//! Paths into arguments and answers, such as `usage_limits.credit_limit` or `data[].email`.
+//! Paths into arguments and responses, such as `usage_limits.credit_limit` or `data[].email`.
 
 use portkey_operation::{JsonMap, MAX_VALUES, is_same_name, measure};
 use serde_json::Value;
 
-/// What stands in the place of a value that a policy keeps from the caller.
+/// Replacement for a value that a policy redacts.
 pub const REDACTED: &str = "[redacted by policy]";
 
-/// Where a value stands: names, and `[]` for each item of a list.
+/// Location of values: field names, and `[]` for every item of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path(Vec<Step>);
 
@@ -17,7 +17,7 @@ enum Step {
 }
 
 impl Path {
-    /// Reads a path; nothing where a name in it is empty.
+    /// Parses a path. Returns `None` if a name in the path is empty or contains a stray bracket.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut steps = Vec::new();
         for part in text.split('.') {
@@ -34,12 +34,12 @@ impl Path {
         Some(Self(steps))
     }
 
-    /// Whether it has no `[]`.
+    /// Returns true if the path has no `[]`.
     pub(super) fn is_single(&self) -> bool {
         !self.0.contains(&Step::Each)
     }
 
-    /// The names in it, in their order.
+    /// Returns the field names in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|step| match step {
             Step::Name(name) => Some(name.as_str()),
@@ -47,10 +47,12 @@ impl Path {
         })
     }
 
-    /// Every value of arguments that it leads to. A list on the way is gone through, with `[]` or without, and
-    /// a name in another spelling leads on like the one that is written: nothing may slip by. Where a text
-    /// stands on the way that begins like JSON and cannot be read, the text is the value, and the result is false:
-    /// another reader may take what this one does not, such as `1e999`.
+    /// Visits every value of the arguments that the path leads to. Lists on the way are traversed
+    /// with `[]` or without. Names match in any spelling, so that no value escapes the rule.
+    ///
+    /// A text on the way is parsed if it begins like JSON. If it cannot be parsed, the text itself
+    /// is visited and the result is false. Another parser may accept what this one rejects, such as
+    /// `1e999`.
     pub(super) fn arguments(&self, args: &JsonMap, visit: &mut dyn FnMut(&Value)) -> bool {
         let Some((Step::Name(first), rest)) = self.0.split_first() else {
             return true;
@@ -58,13 +60,13 @@ impl Path {
         fields(args, first).fold(true, |is_read, value| each(value, rest, visit) & is_read)
     }
 
-    /// Blanks what it leads to in an answer.
+    /// Replaces the values of a response that the path leads to.
     pub fn redact(&self, answer: &mut Value) {
         _ = blank(answer, &self.0);
     }
 }
 
-/// The values of an object that a name means.
+/// Returns the values of an object whose names match in any spelling.
 fn fields<'a>(map: &'a JsonMap, name: &'a str) -> impl Iterator<Item = &'a Value> {
     map.iter()
         .filter(move |(other, _)| is_same_name(other, name))
@@ -90,7 +92,7 @@ fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) -> bool {
                 false
             }
         },
-        // Where the API takes one or a list of them, either may stand for the other.
+        // An API that accepts one value or a list may receive either for the other.
         (Some((Step::Each, rest)), one) => each(one, rest, visit),
         (Some((Step::Name(_), _)), Value::Array(items)) => items
             .iter()
@@ -99,12 +101,12 @@ fn each(value: &Value, steps: &[Step], visit: &mut dyn FnMut(&Value)) -> bool {
     }
 }
 
-/// Whether a text begins as JSON does that holds anything.
+/// Returns true if a text begins like a JSON object or list.
 fn is_structured(text: &str) -> bool {
     text.trim_start().starts_with(['{', '['])
 }
 
-/// A text as the JSON that it is, if it holds no more than arguments may.
+/// Parses a text as JSON if it has at most [`MAX_VALUES`] values, the maximum for arguments.
 fn parse(text: &str) -> Option<Value> {
     let (values, _) = measure(text.as_bytes(), MAX_VALUES);
     if values > MAX_VALUES {
@@ -113,10 +115,10 @@ fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// Whether anything was blanked. A list that stands where a path names none is gone through all the same, and so
-/// is a document that is answered as text.
+/// Redacts the values at the path and returns true if there were any. Lists are traversed even if
+/// the path names none, and so are JSON documents in texts.
 fn blank(value: &mut Value, steps: &[Step]) -> bool {
-    // Each is looked at, whatever was found before.
+    // Every value is visited, whatever was redacted before.
     let any = |blanked: bool, inner: &mut Value, rest: &[Step]| blank(inner, rest) | blanked;
     match (steps.split_first(), value) {
         (None, value) => {

@@ -1,4 +1,4 @@
-//! A rule ready to be asked: what it is about, what it demands, and what it does.
+//! A compiled rule: the calls that it applies to, its conditions and its action.
 
 use std::{fmt, sync::Arc};
 
@@ -9,16 +9,16 @@ use super::{
     path::Path,
 };
 
-/// A rule's place, for answers, logs and audits.
+/// A reference to a rule in a policy file, for results, logs and audit entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cite {
-    /// Which policy: the name of its file.
+    /// File name of the policy.
     pub policy: Arc<str>,
-    /// What the rule is called.
+    /// Name of the rule.
     pub name: Arc<str>,
-    /// Where it stands in the file, such as `tools.create-api-key.rules[0]`.
+    /// Position of the rule in the file, such as `tools.create-api-key.rules[0]`.
     pub place: Arc<str>,
-    /// The line it begins in, from one; zero where none is known.
+    /// First line of the rule, counted from one; zero if unknown.
     pub line: u64,
 }
 
@@ -32,23 +32,23 @@ impl fmt::Display for Cite {
     }
 }
 
-/// What a rule does where it applies.
+/// Action of a rule on the calls that it applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Demands that its conditions hold.
+    /// Requires that the conditions of the rule hold.
     Evaluate,
-    /// Speaks for the call, where nothing else would.
+    /// Permits the call, if the default would deny it.
     Allow,
-    /// Forbids the call.
+    /// Denies the call.
     Deny,
-    /// Has a human asked.
+    /// Requires the approval of a human.
     Approve,
-    /// Shows what would be sent, and sends nothing.
+    /// Shows the request that would be sent, and sends nothing.
     DryRun,
 }
 
 impl Verb {
-    /// All verbs.
+    /// All actions in declaration order.
     pub const ALL: [Self; 5] = [
         Self::Evaluate,
         Self::Allow,
@@ -57,7 +57,7 @@ impl Verb {
         Self::DryRun,
     ];
 
-    /// The value in policies and logs.
+    /// Returns the value in policies and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Evaluate => "evaluate",
@@ -68,7 +68,7 @@ impl Verb {
         }
     }
 
-    /// Whether such a rule lets a call in that the default would deny.
+    /// Returns true if a rule with this action permits calls that the default would deny.
     pub(super) const fn opens(self) -> bool {
         matches!(self, Self::Allow | Self::Approve | Self::DryRun)
     }
@@ -78,34 +78,36 @@ impl Verb {
 pub(super) struct Rule {
     pub(super) cite: Cite,
     pub(super) verb: Verb,
-    /// It only tells what it would do.
+    /// True if the rule is only reported and does not change the decision.
     pub(super) shadow: bool,
-    /// It stands under `"*"`, which lets nothing in.
+    /// True if the rule is under `"*"`; such a rule never permits calls that the default denies.
     pub(super) wildcard: bool,
     pub(super) when: Option<Expression>,
-    /// The counters that `when` names, by their place in the table.
+    /// Counters that `when` names, as indexes into the policy's table.
     pub(super) counters: Vec<usize>,
-    /// With `evaluate` what has to hold, else what else has to be so for the rule to apply.
+    /// Requirements if the action is `evaluate`; otherwise further conditions for the rule to
+    /// apply.
     pub(super) conditions: Vec<Condition>,
     pub(super) cap: Vec<Cap>,
     pub(super) limits: Vec<Limit>,
     pub(super) redact: Arc<[Path]>,
-    /// Whether calls with arguments that are not known are denied, because the rule looks at arguments or at
-    /// what they make of the answer.
+    /// True if calls with unknown arguments are denied, because the rule reads arguments or redacts
+    /// results.
     pub(super) denies_unknown: bool,
-    /// Whether whoever approves types the name of what the call is about.
+    /// True if the approver has to type the name of the affected object.
     pub(super) confirm: bool,
-    /// What the caller is told.
+    /// Message for the caller.
     pub(super) words: Option<String>,
 }
 
 impl Rule {
-    /// Whether it lets some call pass that the default would deny.
+    /// Returns true if the rule can permit calls that the default would deny.
     pub(super) fn can_open(&self) -> bool {
         !self.shadow && !self.wildcard && self.verb.opens()
     }
 
-    /// Whether it denies every call that it is about: without a condition, or by a limit that no call keeps.
+    /// Returns true if the rule denies every call that it applies to: without a condition, or by a
+    /// limit that a single call exceeds.
     pub(super) fn always_denies(&self) -> bool {
         let is_conditional =
             self.when.is_some() || (self.verb != Verb::Evaluate && !self.conditions.is_empty());
@@ -113,7 +115,7 @@ impl Rule {
         !self.shadow && !is_conditional && denies
     }
 
-    /// The counters whose values it compares.
+    /// Returns the counters whose values the rule compares.
     pub(super) fn compares(&self) -> impl Iterator<Item = usize> {
         let compared = self
             .conditions
@@ -126,7 +128,7 @@ impl Rule {
     }
 }
 
-/// The largest that a numeric argument may be.
+/// Maximum of a numeric argument.
 #[derive(Debug)]
 pub(super) struct Cap {
     pub(super) path: Path,

@@ -1,22 +1,22 @@
-//! The rules of a file in the order in which they are asked, whichever dialect they are written in.
+//! The rules of a file in evaluation order, with all dialects brought into one form.
 
 use serde_saphyr::Spanned;
 
 use super::select::{Selection, is_glob, kebab};
 use crate::document::{Action, Document, Entry, Limit, Rule};
 
-/// How counters of `"*"` are named.
+/// Namespace of the counters under `"*"`.
 pub(super) const EVERYTHING: &str = "_global";
 
-/// A rule, and what it is about.
+/// A rule as written, with the operations that it applies to.
 pub(super) struct Draft {
     pub(super) place: String,
     pub(super) line: u64,
-    /// What its counters are named by.
+    /// Namespace of the rule's counters.
     pub(super) of: String,
     pub(super) selected: Vec<usize>,
     pub(super) rule: Rule,
-    /// Of the hosted dialect, where a condition can deny.
+    /// True for rules of the hosted dialect, whose conditions can deny.
     pub(super) hosted: bool,
 }
 
@@ -28,7 +28,7 @@ impl Draft {
         }
     }
 
-    /// The counter that a path of this rule's own scope names.
+    /// Returns the name of the counter if the path is within this rule's own namespace.
     pub(super) fn counter_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         counter(path)
             .filter(|(of, _)| *of == self.of)
@@ -36,7 +36,7 @@ impl Draft {
     }
 }
 
-/// What `state.<tool>.<counter>` names.
+/// Parses `state.<tool>.<counter>` into namespace and name.
 pub(super) fn counter(path: &str) -> Option<(String, &str)> {
     let (of, name) = path.strip_prefix("state.")?.split_once('.')?;
     let of = if of == EVERYTHING {
@@ -47,8 +47,8 @@ pub(super) fn counter(path: &str) -> Option<(String, &str)> {
     (!name.is_empty()).then_some((of, name))
 }
 
-/// The operations that entries under `tools` name, and all rules: those of tools by name, of tools by glob,
-/// those that match by themselves, and those of `"*"`.
+/// Returns the operations that entries under `tools` name, and all rules in order. Tools by name
+/// come first, then tools by glob, then rules with a `match`, and `"*"` last.
 pub(super) fn drafts(
     document: Document,
     selection: &mut Selection,

@@ -1,36 +1,37 @@
-//! Where the paths of rules lead in the arguments of the tools that the rules are about.
+//! Checks that the paths of rules exist in the arguments of the rules' tools.
 //!
-//! A path that leads to nothing in any of them guards nothing, and its author believes that it does.
+//! A path that leads to nothing in any of them guards nothing, although its author believes that it
+//! does.
 
 use portkey_api::catalog::{Catalog, Entry};
 use portkey_operation::{did_you_mean, is_misspelling_of, is_same_name};
 use serde_json::Value;
 
-/// A path as a rule has it.
+/// A path in a rule.
 pub(super) struct Written {
-    /// Where it stands in the file, and in which field.
+    /// Location of the rule in the file, and the field that holds the path.
     pub(super) at: String,
-    /// As it is written.
+    /// Path as written.
     pub(super) text: String,
-    /// The names in it.
+    /// Field names in the path.
     pub(super) names: Vec<String>,
     pub(super) of: Of,
-    /// The tools that its rule is about, by their places.
+    /// Tools that the rule applies to, as indexes.
     pub(super) tools: Vec<usize>,
 }
 
-/// What a path leads into.
+/// Document that a path is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
-    /// Arguments, whose names may be written in any spelling.
+    /// Arguments; names match in any spelling.
     Arguments,
-    /// Arguments, as an expression reads them: by their own spelling.
+    /// Arguments as an expression reads them; names match in the declared spelling only.
     Expression,
-    /// Answers. Their fields are not declared, so that only a slip is told.
+    /// Responses. Their fields are not declared, so only misspellings are reported.
     Answers,
 }
 
-/// Names that stand in answers of many operations, and in no arguments.
+/// Field names that occur in the responses of many operations, and in no arguments.
 const OF_ANSWERS: [&str; 12] = [
     "created_at",
     "data",
@@ -47,13 +48,13 @@ const OF_ANSWERS: [&str; 12] = [
 ];
 
 impl Written {
-    /// What is to be said of the path, if it leads to nothing.
+    /// Returns a warning if the path leads to nothing.
     pub(super) fn warning(&self, catalog: &Catalog, tools: &[&'static str]) -> Option<String> {
         let entries = || {
             let names = self.tools.iter().filter_map(|tool| tools.get(*tool));
             names.filter_map(|name| catalog.find(name).ok())
         };
-        // What is about no tool of this server guards nothing here, and that has been said.
+        // A rule without a tool of this server guards nothing here; a warning says so already.
         entries().next()?;
         let hint = match self.of {
             Of::Answers => self.slip(entries)?,
@@ -70,7 +71,7 @@ impl Written {
         ))
     }
 
-    /// The end of the sentence where the path leads to no argument of any tool.
+    /// Returns the end of the warning if the path leads to no argument of any tool.
     fn dead_end<'a, I: Iterator<Item = &'a Entry>>(
         &self,
         of: Of,
@@ -80,7 +81,7 @@ impl Written {
         if entries().any(|entry| follow(schema(entry), &self.names, of).is_ok()) {
             return None;
         }
-        // The tools in which it leads furthest say best what is meant.
+        // The tools in which the path leads furthest give the best suggestions.
         let ends: Vec<_> = entries()
             .filter_map(|entry| Some((follow(schema(entry), &self.names, of).err()?, entry)))
             .collect();
@@ -90,7 +91,7 @@ impl Written {
         let near = furthest().find_map(|(end, _)| {
             Some(did_you_mean(wrong, end.known.iter().copied())).filter(|hint| !hint.is_empty())
         });
-        // Else it may be the right name in the wrong place.
+        // Otherwise the last name may exist at another place.
         let last = self.names.last()?;
         let elsewhere = || {
             furthest().find_map(|(_, entry)| {
@@ -106,7 +107,7 @@ impl Written {
         Some(near.or_else(elsewhere).unwrap_or_default())
     }
 
-    /// The end of the sentence where a name in the path is one that answers have, but for a slip.
+    /// Returns the end of the warning if a name in the path misspells a field of responses.
     fn slip<'a, I: Iterator<Item = &'a Entry>>(&self, entries: impl Fn() -> I) -> Option<String> {
         let declared = || {
             entries().flat_map(|entry| {
@@ -127,7 +128,7 @@ impl Written {
                 || declared().any(|known| is_same_name(known, name))
         };
         let is_argument = |name: &str| {
-            // What goes in mostly comes out under the same name.
+            // Responses mostly repeat the arguments under the same names.
             entries().any(|entry| {
                 let mut is_known = false;
                 collect(entry.published().full_schema(), "", &mut |_, known| {
@@ -145,15 +146,15 @@ impl Written {
     }
 }
 
-/// Where a path ends that leads to nothing.
+/// The point at which a path leads no further.
 struct End<'a> {
-    /// How many of its names lead somewhere.
+    /// Number of names that were found.
     steps: usize,
-    /// What there is in place of the next one.
+    /// Names that exist in place of the next one.
     known: Vec<&'a str>,
 }
 
-/// Goes along a path through a schema.
+/// Follows a path through a schema.
 fn follow<'a>(mut schema: &'a Value, names: &[String], of: Of) -> Result<(), End<'a>> {
     for (steps, name) in names.iter().enumerate() {
         while let Some(items) = schema.get("items") {
@@ -169,7 +170,7 @@ fn follow<'a>(mut schema: &'a Value, names: &[String], of: Of) -> Result<(), End
             (Some((_, field)), _) => field,
             (None, Some(values @ Value::Object(_))) => values,
             (None, Some(Value::Bool(true))) => return Ok(()),
-            // What does not say its fields may have any.
+            // A schema that declares no fields permits any.
             (None, None) if known.is_none() && may_be_object(schema) => return Ok(()),
             _ => {
                 let known = known
@@ -194,7 +195,7 @@ fn may_be_object(schema: &Value) -> bool {
         }
 }
 
-/// Shows every field of a schema, at any depth, with its path.
+/// Visits every field of a schema, at any depth, with its path.
 fn collect(schema: &Value, at: &str, visit: &mut dyn FnMut(&str, &str)) {
     if let Some(items) = schema.get("items") {
         collect(items, at, visit);

@@ -1,4 +1,5 @@
-//! From the policy file to rules per operation: names resolved, expressions read, limits given counters.
+//! Compiles a policy file into rules per operation: resolves names, parses expressions and assigns
+//! counters to limits.
 
 mod draft;
 mod lead;
@@ -28,14 +29,14 @@ use super::{
     path::Path,
     rule::{Cap, Cite, Rule, Verb},
 };
-/// Bound on the rules of a policy.
+/// Maximum number of rules in a policy.
 const MOST_RULES: usize = 2_000;
-/// How many paths that lead to nothing are told at once.
+/// Maximum number of warnings about paths that lead to nothing.
 const MOST_DEAD_ENDS: usize = 20;
-/// How many faults are told at once.
+/// Maximum number of errors that are reported at once.
 const MOST_FAULTS: usize = 20;
 
-/// Why a file is no policy: every fault, with its line where one is known.
+/// All errors in a policy file, each with its line where it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError(Vec<String>);
 
@@ -43,7 +44,7 @@ impl std::error::Error for PolicyError {}
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A line each, whatever a name in the file holds.
+        // One line per error, even if a name in the file contains line breaks.
         let lines = self
             .0
             .iter()
@@ -53,10 +54,11 @@ impl fmt::Display for PolicyError {
 }
 
 impl Policy {
-    /// Reads a policy. `name` is what its file is called; rules are resolved for the operations of a catalog.
+    /// Parses and compiles a policy. `name` is the name of its file. Rules are resolved against the
+    /// operations of the catalog.
     ///
     /// # Errors
-    /// The text does not hold; tells everything that is wrong with it.
+    /// Returns every error in the text, if there is any.
     pub fn parse(name: &str, text: &str, catalog: &Catalog) -> Result<Self, PolicyError> {
         let document = Document::parse(text).map_err(|error| PolicyError(vec![error]))?;
         let selection = Selection::over(catalog);
@@ -142,10 +144,10 @@ struct Compiler {
     policy: Arc<str>,
     selection: Selection,
     rules: Vec<Rule>,
-    /// Which operations each rule is about.
+    /// Operations of each rule, as indexes.
     applies: Vec<Vec<usize>>,
     counters: Vec<Counter>,
-    /// The paths of all rules.
+    /// Paths of all rules.
     written: Vec<Written>,
     faults: Vec<String>,
 }
@@ -187,7 +189,7 @@ impl Compiler {
                 .push(format!("there are more than {MOST_RULES} rules"));
             return;
         }
-        // Counters first: a rule may ask for another's.
+        // Counters come first, because a rule may refer to the counter of another rule.
         let limits: Vec<_> = drafts.iter().map(|draft| self.limits(draft)).collect();
         for (draft, limits) in drafts.into_iter().zip(limits) {
             let at = draft.at();
@@ -203,7 +205,7 @@ impl Compiler {
         }
     }
 
-    /// What a rule counts.
+    /// Compiles the limits of a rule and adds their counters.
     fn limits(&mut self, draft: &Draft) -> Result<Vec<Limit>, String> {
         let (rule, mut limits) = (&draft.rule, Vec::new());
         let scope = rule.scope.unwrap_or_default();
@@ -310,7 +312,7 @@ impl Compiler {
             let of_own = draft
                 .counter_of(&condition.path)
                 .is_some_and(|name| Some(name) == state);
-            // Those are what the limit was made of; it is compared when it is taken.
+            // These conditions became the limit, which is checked when it is reserved.
             if of_own && ["lt", "lte"].contains(&condition.op.as_str()) {
                 own += 1;
                 continue;
@@ -389,7 +391,7 @@ impl Compiler {
         })
     }
 
-    /// What a condition's path leads to.
+    /// Parses the path of a condition.
     fn of(&self, path: &str) -> Result<condition::Of, String> {
         let told = || format!("`{path}` is no path; write args.<name> or state.<tool>.<counter>");
         if path.starts_with("args.") {
@@ -410,7 +412,8 @@ impl Compiler {
             .ok_or_else(|| format!("no rule of `{of}` counts `{name}`"))
     }
 
-    /// The counter that an expression names: of its own tool, of all tools, or the only one.
+    /// Finds the counter that an expression names: that of the rule's own namespace, else the
+    /// global one, else the first counter of this name.
     fn named(&self, draft: &Draft, name: &str) -> Result<usize, String> {
         let find = |of: &str| {
             self.counters
@@ -429,7 +432,7 @@ impl Compiler {
     }
 }
 
-/// Every path of a rule, with where it stands.
+/// Collects the paths of a rule with their locations.
 fn paths(rule: &Rule, draft: &Draft) -> Vec<Written> {
     let at = draft.at();
     let written = |field: &str, text: &str, names: Vec<String>, of| Written {
@@ -469,7 +472,7 @@ fn paths(rule: &Rule, draft: &Draft) -> Vec<Written> {
     all
 }
 
-/// What a rule does, and whether it only tells.
+/// Returns the action of a rule, and true for a shadow rule.
 fn verb(
     action: Option<Action>,
     would: Option<Action>,
@@ -501,14 +504,15 @@ fn amount(increment: Option<u64>, from: Option<&str>) -> Result<Amount, String> 
                 false => Err("`increment_from` is such as args.amount".to_owned()),
             }
         }
-        // Nothing is told by a zero, and Intercept takes it for none.
+        // An amount of zero would count nothing. Intercept treats it as absent, so it counts as
+        // one.
         None => Ok(Amount::Fixed(
             increment.filter(|more| *more > 0).unwrap_or(1),
         )),
     }
 }
 
-/// The path of an argument, with or without `args.` before it.
+/// Parses the path of an argument, with or without the prefix `args.`.
 fn argument(text: &str) -> Result<Path, String> {
     let name = text.strip_prefix("args.").unwrap_or(text);
     Path::read(name).ok_or_else(|| format!("`{text}` is no path, such as args.name"))

@@ -1,4 +1,4 @@
-//! Which operations a name or a glob of a policy means.
+//! Resolves the names and globs in a policy to operations.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,17 @@ use crate::document::{Effect, Match};
 use portkey_api::catalog::{Catalog, suggestion};
 use portkey_operation::did_you_mean;
 
-/// Bound on a name or a glob, in bytes.
+/// Maximum length of a name or a glob, in bytes.
 const LONGEST: usize = 200;
 
-/// An operation as policies know it.
+/// An operation with the properties that policies match on.
 pub(super) struct Entry {
     pub(super) name: &'static str,
     domain: &'static str,
     effect: portkey_operation::Effect,
 }
 
-/// All operations, and what was said of them that means none.
+/// All operations, and warnings about names that match none of them.
 pub(super) struct Selection {
     pub(super) entries: Vec<Entry>,
     by_name: HashMap<&'static str, usize>,
@@ -55,7 +55,7 @@ impl Selection {
         (0..self.entries.len()).collect()
     }
 
-    /// What a name is known by here: an alias by the tool's own name.
+    /// Returns the tool's own name for an alias, and any other name in kebab case.
     pub(super) fn canonical(&self, name: &str) -> String {
         let name = kebab(name);
         let known = self
@@ -65,8 +65,8 @@ impl Selection {
         known.map_or(name, |entry| entry.name.to_owned())
     }
 
-    /// The operations that a name or a glob means. None is worth a warning only: a policy may speak of
-    /// other servers' tools, too.
+    /// Returns the operations that a name or a glob matches. No match is a warning, not an error: a
+    /// policy may also name tools of other servers.
     pub(super) fn names(&mut self, given: &str, at: &str) -> Result<Vec<usize>, String> {
         if given.trim().is_empty() || given.len() > LONGEST {
             return Err(format!(
@@ -100,7 +100,7 @@ impl Selection {
         Ok(found)
     }
 
-    /// Those of some operations that a rule's `match` means.
+    /// Returns the given operations that the `match` of a rule selects.
     pub(super) fn narrowed(
         &mut self,
         among: &[usize],
@@ -151,7 +151,7 @@ pub(super) fn is_glob(name: &str) -> bool {
     name.contains(['*', '?', '[', '{'])
 }
 
-/// Tools are called with hyphens; policies of other servers write underscores.
+/// Tool names have hyphens; policies written for other servers have underscores.
 pub(super) fn kebab(name: &str) -> String {
     name.replace('_', "-")
 }

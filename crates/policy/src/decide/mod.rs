@@ -1,4 +1,4 @@
-//! Asking: every rule about the operation once, then the verdict in the fixed order.
+//! Evaluates policies: every rule of the operation once, then the decision in the fixed order.
 
 mod weigh;
 
@@ -16,53 +16,54 @@ use super::{
 use serde::Deserialize;
 use weigh::{Findings, Reach};
 
-/// What policies say of a call, and what comes with it.
+/// Result of evaluating policies for a call.
 #[derive(Debug)]
 pub struct Decision {
-    /// What becomes of the call.
+    /// Decision on the call.
     pub verdict: Verdict,
-    /// What rules would have done that only tell.
+    /// Matches of shadow rules, with the actions that they would have taken.
     pub shadows: Vec<Noted>,
-    /// What was taken of counters. It is to be given back where nothing comes of the call.
+    /// Reservations made for limits. The caller has to roll them back if the call fails or is not
+    /// made.
     pub reserved: Vec<Reservation>,
-    /// What is kept from the caller in the answer.
+    /// Paths that are redacted in the response.
     pub redact: Vec<Arc<[Path]>>,
 }
 
-/// What becomes of a call.
+/// Decision on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may be made.
+    /// The call is permitted.
     Allow,
-    /// It may not.
+    /// The call is denied.
     Deny(Denied),
-    /// A human has to be asked.
+    /// The call needs the approval of a human.
     Approve(Noted),
-    /// It is to be shown what would be sent.
+    /// The request is shown and not sent.
     DryRun(Noted),
 }
 
-/// The kind of a verdict, as logs, audits and cases name it.
+/// Kind of a decision, as it is named in logs, audit entries and test cases.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
-    /// The call may be made.
+    /// The call is permitted.
     Allow,
     /// The call is denied.
     Deny,
-    /// A human has to approve the call.
+    /// The call needs the approval of a human.
     Approve,
-    /// The call is shown, and not sent. The alias is the spelling of files written before values were
-    /// snake_case.
+    /// The request is shown and not sent. The alias is the spelling in files from before values
+    /// were in snake_case.
     #[serde(alias = "dry-run")]
     DryRun,
 }
 
 impl DecisionKind {
-    /// All kinds.
+    /// All kinds in declaration order.
     pub const ALL: [Self; 4] = [Self::Allow, Self::Deny, Self::Approve, Self::DryRun];
 
-    /// The value in logs, audits and answers.
+    /// Returns the value in logs, audit entries and results.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -74,7 +75,7 @@ impl DecisionKind {
 }
 
 impl Verdict {
-    /// Which kind it is.
+    /// Returns the kind of the decision.
     pub const fn kind(&self) -> DecisionKind {
         match self {
             Self::Allow => DecisionKind::Allow,
@@ -84,7 +85,7 @@ impl Verdict {
         }
     }
 
-    /// The rule that decided.
+    /// Returns the rule that decided.
     pub const fn rule(&self) -> Option<&Cite> {
         match self {
             Self::Allow => None,
@@ -94,34 +95,35 @@ impl Verdict {
     }
 }
 
-/// A rule, and what it says.
+/// A rule that matched, and the action it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted {
-    /// The rule.
+    /// Reference to the rule.
     pub rule: Cite,
-    /// What it does, or would do.
+    /// Action that the rule takes, or would take as a shadow rule.
     pub verb: Verb,
-    /// Why, in a sentence.
+    /// Reason, in a sentence.
     pub words: String,
-    /// Whether whoever approves types the name of what the call is about.
+    /// True if the approver has to type the name of the affected object.
     pub confirm: bool,
 }
 
-/// Where in the fixed order a call was denied.
+/// Stage of the fixed order at which a call was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The operation is hidden.
     Hidden,
-    /// Nothing speaks for it.
+    /// Nothing in the policy permits the call.
     Default,
-    /// A rule forbids it.
+    /// A rule denies the call.
     Deny,
-    /// A limit is used up.
+    /// A limit is exhausted.
     Limits,
 }
 
 impl Stage {
-    /// The value in explanations; it stands for a rule where none decided.
+    /// Returns the value in explanations. A denial without a rule uses it in place of a rule's
+    /// name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
@@ -132,46 +134,46 @@ impl Stage {
     }
 }
 
-/// Why a policy forbids a call. Says what forbids it, not how to get around.
+/// Denial of a call. The message names the reason, not a way around it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
 pub struct Denied {
-    /// Where in the order.
+    /// Stage at which the call was denied.
     pub stage: Stage,
-    /// The rule, or the part of the file that stands for one.
+    /// Rule that denied the call, or the part of the file that stands in for one.
     pub rule: Cite,
-    /// Why, in a sentence.
+    /// Reason, in a sentence.
     pub words: String,
-    /// When it may be tried again, where a limit is used up.
+    /// Time until a call may succeed, if a limit is exhausted.
     pub retry_after: Option<Duration>,
 }
 
-/// What one rule said, for explanations.
+/// Result of one rule, for explanations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The rule.
+    /// Reference to the rule.
     pub rule: Cite,
-    /// What it does where it applies.
+    /// Action of the rule.
     pub verb: Verb,
-    /// Whether it only tells.
+    /// True for a shadow rule, which is only reported.
     pub shadow: bool,
-    /// What it said of the call.
+    /// Result of the rule for the call, in words.
     pub outcome: String,
 }
 
 impl Policy {
-    /// What this policy says of a call.
+    /// Evaluates this policy for a call.
     pub async fn decide(&self, facts: &Facts<'_>, store: &Store) -> Decision {
         decide(&[self], facts, store).await
     }
 }
 
-/// What several policies say of a call together.
+/// Evaluates several policies together for a call.
 pub async fn decide(policies: &[&Policy], facts: &Facts<'_>, store: &Store) -> Decision {
     decided(policies, facts, store, None).await
 }
 
-/// The same, with what each rule said.
+/// Evaluates several policies like [`decide`], and returns the result of every rule as well.
 pub async fn explain(
     policies: &[&Policy],
     facts: &Facts<'_>,
@@ -234,7 +236,7 @@ async fn decided(
             Err(denied) => Verdict::Deny(denied),
             Ok(reservation) => {
                 reserved.extend(reservation);
-                // Limits that only tell are counted one by one: none of them may stop another.
+                // Shadow limits are reserved one by one, so that none of them stops another.
                 for one in watched {
                     match one.reserve(store, tool).await {
                         Ok(reservation) => reserved.extend(reservation),
@@ -262,7 +264,7 @@ async fn decided(
     }
 }
 
-/// Why the operation does not exist under these policies, where one of them hides it.
+/// Returns the denial of a hidden operation, if one of these policies hides it.
 pub fn hidden(policies: &[&Policy], operation: &Operation) -> Option<Denied> {
     let policy = policies.iter().find(|policy| policy.hides(operation))?;
     let words = format!(
@@ -273,7 +275,7 @@ pub fn hidden(policies: &[&Policy], operation: &Operation) -> Option<Denied> {
 }
 
 impl Denied {
-    /// By a part of the file that is no rule.
+    /// Creates a denial by a part of the file that is not a rule.
     fn by(policy: &Policy, stage: Stage, words: String) -> Self {
         let (policy, name) = (policy.name.clone(), Arc::from(stage.as_str()));
         let rule = Cite {
@@ -301,8 +303,8 @@ impl Decision {
         }
     }
 
-    /// Gives back what was taken of counters, because nothing came of the call. What cannot be given back
-    /// stays counted: too few calls rather than too many.
+    /// Rolls back reservations after a call that failed or was not made. If that is impossible, the
+    /// call stays counted, which permits too few calls rather than too many.
     pub async fn roll_back(reserved: Vec<Reservation>, store: &Store) {
         for reservation in reserved {
             if let Err(error) = store.roll_back(reservation).await {
@@ -311,7 +313,7 @@ impl Decision {
         }
     }
 
-    /// Blanks what is kept from the caller in an answer.
+    /// Redacts the values at these paths in a response.
     pub fn redact(redact: &[Arc<[Path]>], answer: &mut serde_json::Value) {
         redact
             .iter()
@@ -320,10 +322,10 @@ impl Decision {
     }
 }
 
-/// A limit that cannot be asked lets nothing pass.
+/// Returns the message for a limit that cannot be counted. Such a limit denies the call.
 fn uncounted(tool: &str, error: &StoreError) -> String {
     match error {
-        // A matter of this caller alone, which may bring it about as often as it likes.
+        // This error concerns one caller only, who can cause it at will. Hence the level `debug`.
         StoreError::OwnerFull => tracing::debug!(%error, "limits cannot be counted"),
         _ => tracing::error!(%error, "limits cannot be counted"),
     }
@@ -339,7 +341,7 @@ fn uncounted(tool: &str, error: &StoreError) -> String {
     }
 }
 
-/// How long to wait, in words.
+/// Returns the advice on when to try again, as the end of a sentence.
 fn wait(retry_after: Option<Duration>) -> String {
     match retry_after.map(|wait| wait.as_secs().max(1)) {
         None => String::new(),
@@ -350,7 +352,7 @@ fn wait(retry_after: Option<Duration>) -> String {
 }
 
 impl weigh::Budgets<'_> {
-    /// Takes them all, or none.
+    /// Reserves all budgets, or none.
     async fn reserve(self, store: &Store, tool: &str) -> Result<Option<Reservation>, Denied> {
         if self.budgets.is_empty() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Each rule about an operation is asked once; what they say is kept until all have spoken.
+//! Evaluates each rule of an operation once and collects the results until all are known.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
 };
 use portkey_store::{Budget, Store, StoreError};
 
-/// What a policy has to say of an operation, and how far the counters have gone that its rules compare.
+/// A policy's rules for an operation, with the current values of the counters that they compare.
 pub(super) struct Reach<'a> {
     policy: &'a Policy,
     resolved: Option<&'a Resolved>,
-    /// Nothing where a counter cannot be asked, and only rules that tell compare it.
+    /// The count is `None` if the counter cannot be read and only shadow rules compare it.
     counted: Vec<(usize, Option<u64>)>,
 }
 
@@ -51,40 +51,40 @@ impl<'a> Reach<'a> {
         found.and_then(|(_, count)| *count).unwrap_or_default()
     }
 
-    /// Whether the rule compares what cannot be counted just now.
+    /// Returns true if the rule compares a counter that cannot be read now.
     fn is_blind(&self, rule: &Rule) -> bool {
         let mut unknown = self.counted.iter().filter(|(_, count)| count.is_none());
         rule.shadow && unknown.any(|(counter, _)| rule.compares().any(|one| one == *counter))
     }
 }
 
-/// What all rules said.
+/// Collected results of all rules.
 pub(super) struct Findings<'a, 's> {
-    /// The first policy in which nothing speaks for the call.
+    /// First policy whose default denies the call.
     pub(super) closed: Option<&'a Policy>,
     pub(super) denied: Option<Denied>,
     pub(super) approve: Option<Noted>,
     pub(super) dry_run: Option<Noted>,
-    /// What is to be taken of counters.
+    /// Budgets to reserve.
     pub(super) taken: Budgets<'a>,
-    /// The same of rules that only tell, each by itself.
+    /// Budgets of shadow rules, each reserved by itself.
     pub(super) watched: Vec<Budgets<'a>>,
     pub(super) shadows: Vec<Noted>,
     pub(super) redact: Vec<Arc<[Path]>>,
     steps: Option<&'s mut Vec<Step>>,
 }
 
-/// What a rule said.
+/// Result of a rule. The names follow XACML.
 enum Said {
-    /// It is not about this call.
+    /// The rule does not apply to this call.
     Nothing,
-    /// It applies, and what it demands holds.
+    /// The rule applies, and its requirements are satisfied.
     Holds,
-    /// It applies, and what it demands does not hold.
+    /// The rule applies, and one of its requirements is violated.
     Fails(String),
-    /// It looks at arguments, and this one is not known.
+    /// The rule reads arguments, and this argument is unknown.
     Unknown(String),
-    /// It cannot be told whether it applies.
+    /// The rule cannot be evaluated.
     Broken(String),
 }
 
@@ -103,7 +103,7 @@ impl<'a, 's> Findings<'a, 's> {
         }
     }
 
-    /// Asks the rules of one policy.
+    /// Evaluates the rules of one policy.
     pub(super) fn weigh<'f>(
         &mut self,
         reach: &Reach<'a>,
@@ -183,7 +183,8 @@ impl<'a, 's> Findings<'a, 's> {
         }
     }
 
-    /// A field that nobody knows could do what the rule is there to prevent.
+    /// Denies the call because of an unknown field, which could do the very thing that the rule
+    /// prevents.
     fn deny_unknown(&mut self, rule: &Rule, facts: &Facts<'_>, name: &str) {
         if self.denied.is_none() {
             let words = format!(
@@ -276,7 +277,8 @@ fn ask<'f>(rule: &Rule, reach: &Reach<'_>, facts: &Facts<'f>, variables: &Variab
     if let (true, Some(unknown)) = (rule.denies_unknown, facts.unknown.first()) {
         return Said::Unknown(unknown.clone());
     }
-    // What lets a call in has to hold of all that an argument says, what stops it of any.
+    // Conditions that permit a call have to hold for all values of an argument. Conditions that
+    // stop it have to hold for one.
     let any = matches!(rule.verb, Verb::Deny | Verb::Approve | Verb::DryRun);
     for condition in &rule.conditions {
         match condition.holds(facts.args, any, counted) {
@@ -310,7 +312,7 @@ fn denial(rule: &Rule, facts: &Facts<'_>, why: &str) -> String {
     }
 }
 
-/// What is to be taken of counters, and for which rules.
+/// Budgets to reserve, with their rules.
 #[derive(Default)]
 pub(super) struct Budgets<'a> {
     pub(super) budgets: Vec<Budget>,
@@ -333,7 +335,7 @@ impl<'a> Budgets<'a> {
         Ok(())
     }
 
-    /// Why the limit stops the call.
+    /// Returns the message for an exhausted limit.
     pub(super) fn words(&self, index: usize) -> String {
         let (Some((rule, limit)), Some(budget)) = (self.of.get(index), self.budgets.get(index))
         else {

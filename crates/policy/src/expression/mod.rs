@@ -1,8 +1,8 @@
-//! `when:` expressions in CEL: read once, bounded in size and in what they may do, asked for each call.
+//! Expressions of `when:` in CEL: parsed once, bounded in size and effort, evaluated for each call.
 //!
-//! What bounds an evaluation: expressions are short and shallow, no macro stands inside another, `map` is
-//! not offered, and arguments beyond [`MOST_VALUES`] or [`MOST_TEXT`] are not looked at. Regular expressions
-//! are written out, so that they are compiled with the policy.
+//! Several limits bound an evaluation. Expressions are short and shallow, macros cannot be nested,
+//! and `map` is not available. Arguments beyond [`MOST_VALUES`] or [`MOST_TEXT`] are not evaluated.
+//! Regular expressions have to be literals, so that they are compiled with the policy.
 
 mod scope;
 mod times;
@@ -28,18 +28,19 @@ use super::condition::regex;
 pub(super) use self::scope::Variables;
 pub use self::value::{MOST_TEXT, MOST_VALUES};
 
-/// Bound on an expression as it is written, in bytes.
+/// Maximum length of an expression, in bytes.
 pub const LONGEST: usize = 1_000;
-/// Bound on the signs in it that open a level, so that reading it takes a bounded stack.
+/// Maximum number of characters that can open a nesting level. The limit bounds the stack of the
+/// parser.
 const MOST_SIGNS: usize = 150;
-/// The stack that an expression is read on, in bytes: the parser takes some 100 kB for each bracket.
+/// Stack size of the parser thread, in bytes. The parser takes some 100 kB for each bracket.
 const READING_STACK: usize = 1 << 24;
-/// Bound on the levels of an expression.
+/// Maximum nesting depth of an expression.
 const DEEPEST: usize = 32;
-/// Bound on iterations times text, where a macro goes through arguments.
+/// Maximum product of values and text bytes, if a macro iterates over arguments.
 const MOST_WORK: usize = 1 << 28;
 
-/// What an expression may name.
+/// Variables of expressions.
 const VARIABLES: &[&str] = &[
     "args",
     "tool",
@@ -55,7 +56,7 @@ const VARIABLES: &[&str] = &[
     "unknown_fields",
 ];
 
-/// What it may call beside operators and macros.
+/// Functions of expressions, in addition to operators and macros.
 const FUNCTIONS: &[&str] = &[
     "size",
     "contains",
@@ -111,23 +112,24 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     Arc::new(env)
 });
 
-/// An expression that is true or false of a call.
+/// A boolean expression about a call.
 #[derive(Debug)]
 pub(super) struct Expression {
     tree: IdedExpr,
     patterns: Vec<Pattern>,
-    /// The counters it names.
+    /// Counters that the expression reads.
     pub(super) counters: Vec<String>,
-    /// Whether it looks at arguments.
+    /// True if the expression reads arguments.
     pub(super) uses_args: bool,
-    /// The arguments it names, each as the names that lead to it.
+    /// Paths of the arguments that the expression reads, as lists of names.
     pub(super) arguments: Vec<Vec<String>>,
-    /// Whether it asks who has read what strangers wrote.
+    /// True if the expression reads whether the session has seen untrusted content.
     pub(super) minds_taint: bool,
     has_macro: bool,
 }
 
-/// A regular expression as the set of texts that it matches: `x.matches('…')` is read as `x in …`.
+/// A regular expression as a container of the texts that it matches: `x.matches('…')` is evaluated
+/// as `x in …`.
 #[derive(Clone, Debug)]
 struct Pattern(Regex);
 
@@ -163,10 +165,10 @@ impl Container for Pattern {
 }
 
 impl Expression {
-    /// Reads an expression.
+    /// Parses and checks an expression.
     ///
     /// # Errors
-    /// It is none, names what there is not, or goes beyond a bound.
+    /// Returns an error if the expression is invalid, uses an unknown name, or exceeds a limit.
     pub(super) fn compile(source: &str) -> Result<Self, String> {
         if source.len() > LONGEST {
             return Err(format!("the expression is longer than {LONGEST} bytes"));
@@ -209,7 +211,7 @@ impl Expression {
         Ok(expression)
     }
 
-    /// The same tree, if it keeps to the bounds, with calls of `matches` resolved.
+    /// Checks the limits and returns the tree with calls of `matches` resolved.
     fn checked(
         &mut self,
         mut node: IdedExpr,
@@ -218,7 +220,7 @@ impl Expression {
         looping: bool,
     ) -> Result<IdedExpr, String> {
         if let Some(names) = argument(&node, bound) {
-            // Those that lead to it are a part of it.
+            // A prefix of a recorded path is part of that path.
             let is_part = |longer: &Vec<String>| longer.starts_with(&names);
             if !self.arguments.iter().any(is_part) {
                 self.arguments.push(names);
@@ -318,7 +320,7 @@ impl Expression {
         }
     }
 
-    /// Makes `x.matches('…')` a question to the compiled pattern.
+    /// Rewrites `x.matches('…')` as a lookup in the compiled pattern.
     fn resolve_pattern(&mut self, call: &mut CallExpr) -> Result<(), String> {
         let mut args = std::mem::take(&mut call.args);
         let text = match args.pop().map(|arg| arg.expr) {
@@ -343,10 +345,11 @@ impl Expression {
         Ok(())
     }
 
-    /// Whether it is true of a call. `counted` are the values of the counters it names, in their order.
+    /// Evaluates the expression for a call. `counted` holds the values of the counters that the
+    /// expression reads, in their order.
     ///
     /// # Errors
-    /// It cannot be said, in words without any argument's value.
+    /// Returns an error if the evaluation fails. The message contains no value of an argument.
     pub(super) fn holds(&self, call: &Variables<'_>, counted: &[u64]) -> Result<bool, String> {
         if self.uses_args {
             let extent = call.extent();
@@ -372,7 +375,7 @@ fn is_counters(node: &IdedExpr) -> bool {
     matches!(&node.expr, Expr::Ident(name) if name == "counters")
 }
 
-/// The names that lead to an argument, if that is what it reads.
+/// Returns the path of the argument that the node reads, if it reads one.
 fn argument(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
     let inner = |of: &IdedExpr, name: &str| match &of.expr {
         Expr::Ident(ident) => {
@@ -401,7 +404,8 @@ fn argument(node: &IdedExpr, bound: &[String]) -> Option<Vec<String>> {
     }
 }
 
-/// Whether it is what `map` becomes: it adds to a list what is not an item of the one it goes through.
+/// Returns true for the expansion of `map`: a loop that appends other values than the items of the
+/// list that it iterates over.
 fn makes_values(each: &ComprehensionExpr) -> bool {
     let step = match &each.loop_step.expr {
         Expr::Call(call) if call.func_name == operators::CONDITIONAL => call.args.get(1),
@@ -428,7 +432,7 @@ fn makes_values(each: &ComprehensionExpr) -> bool {
     }
 }
 
-/// The counter that `counters["name"]` names.
+/// Returns the name of the counter in `counters["name"]`.
 fn counter_of(call: &CallExpr) -> Option<String> {
     match call.args.as_slice() {
         [
@@ -442,7 +446,8 @@ fn counter_of(call: &CallExpr) -> Option<String> {
     }
 }
 
-/// What went wrong. CEL's own words can hold values of arguments, and those can be secrets.
+/// Describes an error. The messages of the CEL library can contain values of arguments, which may
+/// be secret.
 fn why(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(name) => format!("there is no `{name}`; ask `has(…)` first"),

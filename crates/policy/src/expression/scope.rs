@@ -1,4 +1,4 @@
-//! What an expression sees of a call.
+//! The variables of expressions.
 
 use std::{collections::HashMap, sync::OnceLock, time::UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::Facts;
 
-/// What expressions see of a call; the arguments are laid out when the first asks for them.
+/// Variables of a call. The arguments are converted when an expression first reads them.
 pub(crate) struct Variables<'a> {
     facts: &'a Facts<'a>,
     args: OnceLock<Box<dyn Val + 'a>>,
@@ -37,7 +37,7 @@ impl<'a> Variables<'a> {
     }
 }
 
-/// The variables of one expression.
+/// Variables of one expression.
 pub(super) struct Scope<'s, 'a> {
     pub(super) expression: &'s Expression,
     pub(super) call: &'s Variables<'a>,

@@ -1,7 +1,9 @@
-//! Times in expressions: whole seconds since 1970, and what clock and calendar of a place say of them.
+//! Time functions of expressions. A time is the number of whole seconds since 1970; its parts
+//! depend on a time zone.
 //!
-//! The times of the library itself bring a table of all zones that is laid out at every start. It takes more of
-//! an idle server's memory than anything else, so they are left out, and zones are read when one is named.
+//! The time types of the CEL library are left out. Those types build a table of all time zones at
+//! every start, which takes more of an idle server's memory than anything else. Here a zone is
+//! loaded when an expression names it.
 
 use cel::{
     DeclarationError, Env, ExecutionError,
@@ -23,8 +25,8 @@ struct Part {
     function: Function,
 }
 
-/// The parts of a time, as CEL counts them: months, days of months and of years begin with 0, and so does
-/// the week, on Sunday.
+/// The parts of a time, as CEL counts them. Months, days of the month and days of the year start at
+/// 0. Days of the week start at 0 on Sunday.
 const PARTS: [Part; 9] = [
     Part {
         name: "getFullYear",
@@ -73,10 +75,10 @@ const PARTS: [Part; 9] = [
     },
 ];
 
-/// Adds what makes times, and what reads their parts.
+/// Adds the functions that create times and read their parts.
 ///
 /// # Errors
-/// Something of the same name is there.
+/// Returns an error if a function of the same name exists.
 pub(super) fn add(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_overload("timestamp", "timestamp_text", vec![STRING_TYPE], timestamp)?;
     env.add_overload("timestamp", "timestamp_seconds", vec![INT_TYPE], same)?;
@@ -121,7 +123,7 @@ fn part<'b, 'v, const WHICH: usize>(
     }
 }
 
-/// The zone of a name such as `Europe/Berlin`, or of a distance to UTC such as `+05:30`.
+/// Parses a time zone such as `Europe/Berlin`, or a UTC offset such as `+05:30`.
 fn zone(name: &str) -> Option<TimeZone> {
     let Some((hours, minutes)) = name.split_once(':') else {
         return TimeZone::get(name).ok();
@@ -149,6 +151,6 @@ fn seconds<'b, 'v>(count: i64) -> CowVal<'b, 'v> {
 }
 
 fn wrong(what: &str) -> ExecutionError {
-    // Without the value, which may be a secret.
+    // The message leaves out the value, which may be secret.
     ExecutionError::function_error(what, "it takes another value")
 }

@@ -1,4 +1,4 @@
-//! Arguments as CEL values, which borrow their texts.
+//! Conversion of arguments to CEL values that borrow their text.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use cel::common::{
 use portkey_operation::JsonMap;
 use serde_json::Value;
 
-/// Bound on the values in arguments that expressions look at.
+/// Maximum number of values in the arguments that expressions evaluate.
 pub const MOST_VALUES: usize = 10_000;
-/// Bound on the text in them, in bytes.
+/// Maximum amount of text in these arguments, in bytes.
 pub const MOST_TEXT: usize = 1 << 20;
 
-/// How much there is in arguments.
+/// Size of arguments.
 #[derive(Debug, Default)]
 pub(super) struct Extent {
     pub(super) values: usize,
@@ -45,7 +45,7 @@ impl Extent {
     }
 }
 
-/// An object as a map.
+/// Converts a JSON object to a CEL map.
 pub(super) fn map(map: &JsonMap) -> Box<dyn Val + '_> {
     let entry = |(name, value)| (CelMapKey::from(String::as_str(name)), val(value));
     let entries: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> = map.iter().map(entry).collect();
@@ -70,7 +70,7 @@ fn val(value: &Value) -> Box<dyn Val + '_> {
     }
 }
 
-/// A value lent to an expression.
+/// Lends a value to an expression.
 pub(super) fn borrowed<'b, 'a: 'b>(val: &'b (dyn Val + 'a)) -> CowVal<'b, 'b> {
     CowVal::Borrowed(val)
 }
