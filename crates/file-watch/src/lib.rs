@@ -1,8 +1,9 @@
-//! Files that take effect when they change: read at the start, read again on a change, swapped whole.
+//! Values that are reloaded when their files change: read at the start, read again after a change,
+//! and swapped as a whole.
 //!
-//! What is in effect is what the path leads to. Events of the system make a change quick; that it is found
-//! at all does not rest on them: every two seconds one thread looks whether each path still leads to the
-//! same unchanged file, and once a minute it reads the files and compares what is in them.
+//! The path decides which file is in effect. File system events make a reload quick, but detection
+//! does not depend on them. Every two seconds, a thread checks that each path still leads to the
+//! same unchanged file. Once a minute, that thread reads the files and compares their contents.
 
 mod source;
 mod watcher;
@@ -20,46 +21,46 @@ use portkey_bounded_file::{MAX_CONFIG_BYTES, read_text, shown};
 
 use self::source::{Check, Source, Target};
 
-/// What was made of a file.
+/// A parsed value with the files it came from.
 #[derive(Debug)]
 pub struct Parsed<T> {
-    /// The value.
+    /// The value itself.
     pub value: T,
-    /// Other files that it was made from; a change of theirs counts as well.
+    /// Further files that the value was read from; their changes count as well.
     pub files: Vec<PathBuf>,
 }
 
-/// Is told what was in effect, and what is now.
+/// Callback with the previous value and the new one.
 type Listener<T> = Box<dyn Fn(&T, &T) + Send + Sync>;
 
-/// A value that follows its file. A version that does not hold is told in the log, and the value before
-/// it stays.
+/// A value that is reloaded when its file changes. An invalid version is logged, and the previous
+/// value stays in effect.
 pub struct Watched<T> {
     current: Arc<ArcSwap<T>>,
     listener: Arc<OnceLock<Listener<T>>>,
-    /// Followed for as long as this is kept.
+    /// The file is watched until this is dropped.
     source: Option<Arc<dyn Source>>,
 }
 
-/// What a followed file is, or a folder.
+/// Purpose of a watched file or folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
-    /// Rules about calls.
+    /// A policy with rules about calls.
     PolicyFile,
-    /// Tokens of callers.
+    /// Access tokens of callers.
     TokenFile,
-    /// Settings of authorization servers.
+    /// Settings of OAuth authorization servers.
     OauthFile,
-    /// Keys that sign what clients keep.
+    /// Keys that sign the state held by clients.
     StateKeyFile,
-    /// A certificate and its key.
+    /// A TLS certificate and its key.
     CertificateFile,
     /// A folder of prompts.
     PromptFolder,
 }
 
 impl FileKind {
-    /// All kinds.
+    /// All kinds in declaration order.
     pub const ALL: [Self; 6] = [
         Self::PolicyFile,
         Self::TokenFile,
@@ -69,7 +70,7 @@ impl FileKind {
         Self::PromptFolder,
     ];
 
-    /// The name of the kind, as `/readyz` and metrics have it.
+    /// Returns the name of the kind in `/readyz` and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PolicyFile => "policy_file",
@@ -82,34 +83,35 @@ impl FileKind {
     }
 }
 
-/// How files of one kind are followed.
+/// Reload status of the files of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// What they are, as [`Watched::named`] was told.
+    /// Kind of the files, as set by [`Watched::named`].
     pub kind: FileKind,
-    /// Since when nobody has looked whether it changed.
+    /// Time since the files were last checked.
     pub since_check: Duration,
-    /// Whether the last version of one was not usable, so that the one before it is in effect.
+    /// True if the latest version of a file is invalid, so that the previous one is still in
+    /// effect.
     pub is_refused: bool,
 }
 
-/// Every kind of files that is followed by this process, each with all that they name. Files that were not
-/// named are left out.
+/// Returns the status of each kind of files that this process watches, including the files that
+/// they refer to. Files without a kind are left out.
 pub fn files() -> Vec<FileStatus> {
     watcher::status()
 }
 
-/// Has every followed file read again, soon and on another thread, whether or not it seems to have changed.
-/// What is in effect changes only where there is something else in a file. Never waits.
+/// Reloads every watched file soon, on another thread, even if it seems unchanged. A value changes
+/// only if the contents of its files differ. Never blocks.
 pub fn reload() {
     watcher::reload();
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Reads the file and follows it from then on.
+    /// Reads a file and watches it from then on.
     ///
     /// # Errors
-    /// The file cannot be read or followed, or its text does not hold.
+    /// Returns an error if the file cannot be read or watched, or if its text is invalid.
     pub fn start(
         path: &Path,
         parse: impl Fn(&str) -> anyhow::Result<Parsed<T>> + Send + 'static,
@@ -125,10 +127,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Self::follow(named, read, <[PathBuf]>::to_vec)
     }
 
-    /// Reads those files of a folder that `lists` names, all of them anew when one changes, comes or goes.
+    /// Reads those files of a folder that `lists` returns. All of them are read again when one is
+    /// changed, added or removed.
     ///
     /// # Errors
-    /// The folder cannot be read or followed, or what is in it does not hold.
+    /// Returns an error if the folder cannot be read or watched, or if its contents are invalid.
     pub fn folder(
         path: &Path,
         lists: impl Fn(&Path) -> io::Result<Vec<PathBuf>> + Clone + Send + 'static,
@@ -151,8 +154,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Self::follow(named, read, now)
     }
 
-    /// Follows what `read` makes of `path` and of what it names. `now` says which files there are, given
-    /// those that it was made from.
+    /// Watches the result of `read`, which reads `path` and the files it refers to. `now` returns
+    /// the current files, given those that the value was read from.
     fn follow(
         path: PathBuf,
         read: impl Fn() -> anyhow::Result<Parsed<T>> + Send + 'static,
@@ -170,7 +173,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         })
     }
 
-    /// The same, with what the file is, by which [`files`] tells of it.
+    /// Sets the kind of the file, under which [`files`] reports it.
     #[must_use]
     pub fn named(self, kind: FileKind) -> Self {
         if let Some(source) = &self.source {
@@ -179,7 +182,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         self
     }
 
-    /// A value without a file, which stays as it is.
+    /// Creates a value without a file, which never changes.
     pub fn fixed(value: T) -> Self {
         let current = Arc::new(ArcSwap::from_pointee(value));
         Self {
@@ -189,18 +192,19 @@ impl<T: Send + Sync + 'static> Watched<T> {
         }
     }
 
-    /// Has a listener told of every change from now on; there can be one.
+    /// Sets the listener for all changes from now on. Only one can be set.
     pub fn on_change(&self, listener: impl Fn(&T, &T) + Send + Sync + 'static) {
-        // A second one is a mistake that shows at once: it hears nothing.
+        // A second listener is a programming mistake that shows at once, because it is never
+        // called.
         _ = self.listener.set(Box::new(listener));
     }
 
-    /// What is in effect now.
+    /// Returns the value that is in effect.
     pub fn get(&self) -> Guard<Arc<T>> {
         self.current.load()
     }
 
-    /// Looks now, and on this thread, what is in the files.
+    /// Checks the contents of the files now, on this thread.
     pub fn refresh(&self) {
         if let Some(source) = &self.source {
             source.check(Check::Contents);
@@ -225,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// A value that is the file's text, or of the file that it names as `@path`.
+    /// Watches a value that is the text of the file, or of the file that it names as `@path`.
     fn watched(file: &Path) -> Watched<String> {
         Watched::start(file, |text| match text.strip_prefix('@') {
             Some(other) => {
@@ -245,7 +249,7 @@ mod tests {
         .unwrap()
     }
 
-    /// What is in effect after a look at the metadata alone.
+    /// Returns the value in effect after a check of the metadata alone.
     fn after_look(watched: &Watched<String>) -> String {
         let source = watched.source.as_ref().expect("it has a file");
         source.check(Check::Metadata);
@@ -271,7 +275,7 @@ mod tests {
             fs::create_dir(at(name)).unwrap();
             fs::write(at(name).join("file"), text).unwrap();
         }
-        // As Kubernetes mounts files: a link to a file in a folder that is a link itself.
+        // Kubernetes mounts files like this: a link to a file in a folder that is a link itself.
         symlink(at("one"), at("data")).unwrap();
         symlink(at("data").join("file"), at("file")).unwrap();
         let watched = watched(&at("file"));
@@ -346,7 +350,7 @@ mod tests {
         fs::write(&other, "new").unwrap();
         watched.refresh();
         assert_eq!(**watched.get(), "new");
-        // And the file that it names is followed from then on.
+        // The file that it names is watched from then on, too.
         fs::write(&other, "newer").unwrap();
         assert_eq!(after_look(&watched), "newer");
     }
@@ -357,7 +361,7 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
         let watched = watched(&file).named(FileKind::PromptFolder);
-        // No other test names a file.
+        // No other test sets a kind.
         let status = || {
             files()
                 .into_iter()
@@ -368,7 +372,7 @@ mod tests {
         fs::write(&file, "invalid").unwrap();
         assert_eq!(after_look(&watched), "old");
         assert!(status().is_refused);
-        // What was in effect all the time is a version like any.
+        // The version that was in effect all the time is valid like any other.
         fs::write(&file, "old").unwrap();
         assert_eq!(after_look(&watched), "old");
         assert!(!status().is_refused);
@@ -400,7 +404,7 @@ mod tests {
         assert_eq!(after_look(&watched), "new");
     }
 
-    /// With the times of before put back, as some tools that restore files do.
+    /// Restores the times from before the change, as some tools that restore files do.
     #[test]
     fn change_that_keeps_length_and_time_takes_effect() {
         let folder = folder();

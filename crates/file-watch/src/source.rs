@@ -1,4 +1,5 @@
-//! One followed file with those it names: when it is read again, and what was found.
+//! A watched file with the files it refers to: decides on a reload and applies or rejects the
+//! result.
 
 use std::{
     collections::BTreeSet,
@@ -17,74 +18,77 @@ use tracing::{error, info};
 
 use super::{FileKind, FileStatus, Listener, Parsed};
 
-/// How long files that seem unchanged are not read.
+/// Maximum age of the last read of files that seem unchanged.
 const CONTENT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long after a change another one may leave the same marks: file systems have coarse clocks.
+/// Time after a change in which another change may leave the same metadata, as file systems have
+/// coarse clocks.
 const UNSETTLED: Duration = Duration::from_secs(3);
 
-/// When a version that was refused is tried again, though nothing seems to have changed: what it names may
-/// come later. The delay doubles each time.
+/// Delays before a rejected version is read again although nothing seems to have changed. A file
+/// that it refers to may be created later. The delay doubles each time.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// How often files are read anew that change while they are read.
+/// Maximum number of reads of files that change while they are read.
 const MAX_READS: usize = 3;
 
-/// How thoroughly a file is looked at.
+/// Depth of a check for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// Whether the path leads to the same file, and nobody has changed it since.
+    /// Compares file identity and metadata.
     Metadata,
-    /// What is in it.
+    /// Reads and compares the contents.
     Contents,
 }
 
-/// What can be followed, whatever is made of it.
+/// A source to watch, independent of the type of its value.
 pub(super) trait Source: Send + Sync {
-    /// Looks, and reads again what has changed. Whether the path leads elsewhere, or the files are others.
+    /// Checks for changes and reloads the changed files. Returns true if the set of files changed,
+    /// or the files that their paths lead to.
     fn check(&self, check: Check) -> bool;
 
-    /// Takes what the file is; the first one counts.
+    /// Sets the kind of the file; only the first call has an effect.
     fn name(&self, kind: FileKind);
 
-    /// What the file is, once somebody has said so.
+    /// Returns the kind of the file, once it is set.
     fn kind(&self) -> Option<FileKind>;
 
-    /// How it is followed, as a file of this kind.
+    /// Returns the reload status as a file of this kind.
     fn status(&self, kind: FileKind) -> FileStatus;
 
-    /// Until when it need not be looked at, if that is soon.
+    /// Returns the time at which a rejected version is read again, if there is one.
     fn retry(&self) -> Option<Instant>;
 
-    /// The folders in which a change of its files shows.
+    /// Returns the folders in which a change of the files is visible.
     fn folders(&self) -> BTreeSet<PathBuf>;
 }
 
 type Read<T> = Box<dyn Fn() -> anyhow::Result<Parsed<T>> + Send>;
 type List = Box<dyn Fn(&[PathBuf]) -> Vec<PathBuf> + Send>;
 
-/// A value and the files that it is made from.
+/// A value and the files that it is read from.
 pub(super) struct Target<T> {
     path: PathBuf,
     kind: OnceLock<FileKind>,
     current: Arc<ArcSwap<T>>,
     listener: Arc<OnceLock<Listener<T>>>,
     state: Mutex<State<T>>,
-    /// Apart, so that asking does not wait for a file that is being read.
+    /// Separate from the state, so that a status request does not wait for a file that is being
+    /// read.
     outcome: Mutex<Outcome>,
 }
 
 struct State<T> {
     read: Read<T>,
-    /// Which files there are now.
+    /// Returns the current files.
     list: List,
     files: Vec<File>,
-    /// Whether a further change would be seen by the files' metadata.
+    /// True if any further change would show in the metadata of the files.
     is_settled: bool,
-    /// When the contents were last looked at.
+    /// Time of the last check of the contents.
     read_at: Instant,
-    /// When a refused version is tried again, and the delay after that.
+    /// Time of the next read of a rejected version, and the delay before it.
     retry: Option<(Instant, Duration)>,
 }
 
@@ -95,27 +99,27 @@ struct Outcome {
     retry: Option<Instant>,
 }
 
-/// A file as it was found.
+/// State of a file when it was last checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct File {
     path: PathBuf,
     mark: Option<Mark>,
-    /// A hash, because there may be secrets in it; none where it cannot be read.
+    /// A hash, because the contents may be secret; `None` if the file cannot be read.
     contents: Option<[u8; 32]>,
 }
 
-/// What changes with a file.
+/// Metadata that changes with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
     identity: Identity,
     length: u64,
     modified: Option<SystemTime>,
-    /// When anything about it was changed, as the system says, whatever else was set.
+    /// Time of the last change of any kind, as recorded by the system. Programs cannot set it.
     changed: Option<(i64, i64)>,
 }
 
 impl<T: Send + Sync + 'static> Target<T> {
-    /// Reads it for the first time.
+    /// Reads the value for the first time.
     pub(super) fn start(
         path: PathBuf,
         read: Read<T>,
@@ -154,7 +158,8 @@ impl<T: Send + Sync + 'static> Target<T> {
         ))
     }
 
-    /// Reads what has changed. Whether the files or what they lead to are others than before.
+    /// Reloads changed files. Returns true if the set of files changed, or the files that their
+    /// paths lead to.
     fn look(&self, state: &mut State<T>, check: Check) -> bool {
         let paths: Vec<_> = state.files.iter().map(|file| file.path.clone()).collect();
         let now = (state.list)(&paths);
@@ -209,7 +214,7 @@ impl<T: Send + Sync + 'static> Target<T> {
     fn refuse(&self, error: &anyhow::Error) {
         let error = format!("{error:#}");
         let mut outcome = locked(&self.outcome);
-        // It is tried again and again, and told once.
+        // Retries repeat the same error, which is logged only once.
         if outcome.refused.as_ref() != Some(&error) {
             error!(
                 error,
@@ -223,7 +228,7 @@ impl<T: Send + Sync + 'static> Target<T> {
 impl<T: Send + Sync + 'static> Source for Target<T> {
     fn check(&self, check: Check) -> bool {
         let mut state = locked(&self.state);
-        // Whoever parses may have a fault; that must not end the following of this and all other files.
+        // A panic in a parser must not end the watching of this file and all others.
         let looked = catch_unwind(AssertUnwindSafe(|| self.look(&mut state, check)));
         let has_changed = looked.unwrap_or_else(|_| {
             let paths = state.files.iter().map(|file| file.path.clone()).collect();
@@ -268,8 +273,8 @@ impl<T: Send + Sync + 'static> Source for Target<T> {
             .iter()
             .map(|file| file.path.clone())
             .collect();
-        // Of the folder, because editors and orchestrators put a new file in the place of the old. And of the
-        // one that a link leads to, because files are changed there as well.
+        // Editors and orchestrators replace a file with a new one, which is visible in its folder.
+        // Behind a link, files are also changed in the folder that the link leads to.
         let folders = paths.iter().flat_map(|path| {
             let real = path.canonicalize().ok();
             let of_real = real.and_then(|real| {
@@ -285,8 +290,8 @@ impl<T: Send + Sync + 'static> Source for Target<T> {
     }
 }
 
-/// What is made of the files, and the files as they were when it was: reads again where they change
-/// meanwhile. And whether a further change would show.
+/// Reads the value together with a consistent state of its files, and repeats that if the files
+/// change meanwhile. The flag is true if any further change would show in the metadata.
 fn read_steady<T>(read: &Read<T>, mut before: Vec<File>) -> anyhow::Result<(T, Vec<File>, bool)> {
     let mut reads = 0;
     loop {
@@ -298,7 +303,7 @@ fn read_steady<T>(read: &Read<T>, mut before: Vec<File>) -> anyhow::Result<(T, V
             after.iter().all(
                 |file| match before.iter().find(|one| one.path == file.path) {
                     Some(before) => before.contents == file.contents,
-                    // It was not known before that this one counts.
+                    // This file was not known before the value referred to it.
                     None => file
                         .mark
                         .as_ref()
@@ -306,7 +311,7 @@ fn read_steady<T>(read: &Read<T>, mut before: Vec<File>) -> anyhow::Result<(T, V
                 },
             );
         if is_steady || reads >= MAX_READS {
-            // Left unsettled, it is read again at the next look.
+            // Files that are not settled are read again at the next check.
             let is_settled = is_steady && is_settled(&after);
             let files = if is_steady { after } else { before };
             return Ok((value, files, is_settled));
@@ -325,7 +330,7 @@ impl Mark {
         }
     }
 
-    /// When it was last changed, as far as is known.
+    /// Returns the time of the last change, if it is known.
     fn time(&self) -> Option<SystemTime> {
         let changed = self.changed.and_then(|(seconds, nanos)| {
             let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?);
@@ -357,7 +362,8 @@ fn mark(path: &Path) -> Option<Mark> {
     fs::metadata(path).ok().map(|found| Mark::of(&found))
 }
 
-/// The files as they are. The mark is taken first, so that whoever changes a file in between is found out.
+/// Records the current state of files. The metadata is read first, so that a change in between is
+/// detected.
 fn found(paths: Vec<PathBuf>) -> Vec<File> {
     let file = |path: PathBuf| {
         let mark = mark(&path);
@@ -376,20 +382,21 @@ fn same_contents(one: &[File], other: &[File]) -> bool {
     let is_same = |(one, other): (&File, &File)| {
         one.path == other.path
             && one.contents == other.contents
-            // Of what cannot be read, a folder for one, nothing else tells.
+            // Only existence can be compared if the contents cannot be read, as with a folder.
             && (one.contents.is_some() || one.mark.is_some() == other.mark.is_some())
     };
     one.len() == other.len() && one.iter().zip(other).all(is_same)
 }
 
-/// Whether the last change of each file is so long ago that another one has another time.
+/// Returns true if the last change of each file is old enough for the next change to have another
+/// time.
 fn is_settled(files: &[File]) -> bool {
     let now = SystemTime::now();
     let is_recent = |mark: &Mark| {
         let Some(time) = mark.time() else {
             return false;
         };
-        // A time that is to come stems from another clock.
+        // A time in the future comes from another clock.
         let apart = now
             .duration_since(time)
             .unwrap_or_else(|error| error.duration());

@@ -1,4 +1,5 @@
-//! The thread that looks after all followed files, and what wakes it: time, the system's events, a reload.
+//! The thread that checks all watched files. Timeouts, file system events and reload requests wake
+//! it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,27 +23,28 @@ use super::{
     source::{Check, Source},
 };
 
-/// How often the metadata of each file is looked at.
+/// Interval at which the metadata of each file is checked.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a folder is quiet before its files are read: whoever writes may take several steps.
+/// Time without events after which the files of a folder are read. Programs may write in several
+/// steps.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long a folder may be noisy before its files are read all the same.
+/// Maximum time to wait for such a pause. The files are read after it in any case.
 const MAX_NOISE: Duration = Duration::from_secs(1);
 
-/// There is one for the process: files are followed for as long as somebody keeps what is made of them.
+/// The only watcher of the process. A file is watched until its value is dropped.
 static WATCHER: OnceLock<Option<Watcher>> = OnceLock::new();
 
 struct Watcher {
     sources: Arc<Mutex<Vec<Weak<dyn Source>>>>,
     wake: SyncSender<()>,
     is_reload: Arc<AtomicBool>,
-    /// A source came that the thread does not know yet.
+    /// True if a source was added that the thread does not know yet.
     is_new: Arc<AtomicBool>,
 }
 
-/// Follows a source from now on, until it is dropped.
+/// Watches a source until it is dropped.
 pub(super) fn follow(source: &Arc<dyn Source>) -> io::Result<()> {
     let watcher = WATCHER.get_or_init(|| Watcher::start().ok());
     let watcher = watcher.as_ref().ok_or(io::ErrorKind::ResourceBusy)?;
@@ -58,7 +60,7 @@ pub(super) fn follow(source: &Arc<dyn Source>) -> io::Result<()> {
     Ok(())
 }
 
-/// How each is followed; those of one kind as one.
+/// Returns the status of all sources, combined by kind.
 pub(super) fn status() -> Vec<FileStatus> {
     let mut found = BTreeMap::<FileKind, FileStatus>::new();
     let sources = started().into_iter().flat_map(Watcher::alive);
@@ -70,7 +72,7 @@ pub(super) fn status() -> Vec<FileStatus> {
     found.into_values().collect()
 }
 
-/// Has all of them read.
+/// Requests a reload of all sources.
 pub(super) fn reload() {
     if let Some(watcher) = started() {
         watcher.is_reload.store(true, Ordering::Release);
@@ -84,7 +86,7 @@ fn started() -> Option<&'static Watcher> {
 
 impl Watcher {
     fn start() -> io::Result<Self> {
-        // One that waits to be taken is enough.
+        // One pending wake-up is enough.
         let (wake, woken) = sync_channel(1);
         let (sources, is_reload, is_new) = (Arc::default(), Arc::default(), Arc::default());
         let watcher = Self {
@@ -106,7 +108,7 @@ impl Watcher {
     }
 
     fn wake(&self) {
-        // If one waits already, that does as well.
+        // A pending wake-up serves the same purpose.
         _ = self.wake.try_send(());
     }
 
@@ -120,7 +122,7 @@ fn alive(sources: &Mutex<Vec<Weak<dyn Source>>>) -> Vec<Arc<dyn Source>> {
     sources.iter().filter_map(Weak::upgrade).collect()
 }
 
-/// What the thread has.
+/// State of the thread.
 struct Run {
     sources: Arc<Mutex<Vec<Weak<dyn Source>>>>,
     is_reload: Arc<AtomicBool>,
@@ -140,7 +142,7 @@ impl Run {
         }
     }
 
-    /// How long nothing needs to be done.
+    /// Returns the time until the next check is due.
     fn pause(&self) -> Duration {
         let retries = alive(&self.sources)
             .into_iter()
@@ -164,7 +166,7 @@ impl Run {
         }
         let folders = || sources.iter().flat_map(|source| source.folders()).collect();
         if has_changed && self.folders.watch(folders()) {
-            // What happened before there was anyone to be told.
+            // Changes may have happened before the new folders were watched.
             for source in &sources {
                 source.check(Check::Metadata);
             }
@@ -172,13 +174,13 @@ impl Run {
     }
 }
 
-/// Waits until nothing has come for a while.
+/// Waits until no event has come for a while.
 fn quieten(woken: &Receiver<()>) {
     let started = Instant::now();
     while woken.recv_timeout(QUIET).is_ok() && started.elapsed() < MAX_NOISE {}
 }
 
-/// The folders whose events wake the thread.
+/// Folders whose events wake the thread.
 struct Folders {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeMap<PathBuf, Option<Identity>>,
@@ -188,7 +190,7 @@ struct Folders {
 impl Folders {
     fn new(wake: SyncSender<()>) -> Self {
         let on_event = move |event: notify::Result<Event>| {
-            // Our own reading is an event as well.
+            // Reading the files causes events of this kind, too.
             if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
                 _ = wake.try_send(());
             }
@@ -201,14 +203,14 @@ impl Folders {
         }
     }
 
-    /// Whether one of them is another than the one that events come from.
+    /// Returns true if a watched path now leads to another folder.
     fn have_moved(&self) -> bool {
         self.watched
             .iter()
             .any(|(path, identity)| identity_of(path) != *identity)
     }
 
-    /// Has events come from these folders, and from no other. Whether any is new.
+    /// Watches these folders and no others. Returns true if any of them is new.
     fn watch(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
         let wanted: BTreeMap<_, _> = wanted
             .into_iter()
@@ -221,7 +223,7 @@ impl Folders {
             if wanted.get(path) != Some(identity)
                 && let Some(watcher) = &mut self.watcher
             {
-                // It may be gone, and its watch with it.
+                // The folder may be gone, and its watch with it.
                 _ = watcher.unwatch(path);
             }
         }
