@@ -1,7 +1,8 @@
-//! Opens and reads files that an operator names: only regular ones, up to a bound, without waiting for anybody.
+//! Opens and reads files that an operator names: regular files only, up to a size limit, and
+//! without blocking.
 //!
-//! A named pipe would hold whoever opens it until somebody writes, and a device such as `/dev/zero` never
-//! ends. So every file that is read as a whole is read here.
+//! Opening a named pipe blocks until another process writes, and a device such as `/dev/zero` never
+//! ends. Every file that is read as a whole is therefore read here.
 
 use std::{
     borrow::Cow,
@@ -11,34 +12,34 @@ use std::{
     path::Path,
 };
 
-/// Bound on a file that holds a key, a secret or an address, in bytes.
+/// Maximum size of a file that holds a key, a secret or an address, in bytes.
 pub const MAX_KEY_BYTES: u64 = 64 << 10;
 
-/// Bound on a file of settings: a policy, tokens, certificates, descriptions. In bytes.
+/// Maximum size of a configuration file (policy, tokens, certificates, descriptions), in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
-/// Opens a regular file to read it, wherever links lead.
+/// Opens a regular file for reading and follows symbolic links.
 ///
 /// # Errors
-/// The file cannot be opened, or is no regular file.
+/// Returns an error if the file cannot be opened or is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     open_with(path, options)
 }
 
-/// Opens a regular file as the options say, wherever links lead.
+/// Opens a regular file with the given options and follows symbolic links.
 ///
 /// # Errors
-/// The file cannot be opened, or is no regular file.
+/// Returns an error if the file cannot be opened or is not a regular file.
 pub fn open_with(path: &Path, options: OpenOptions) -> io::Result<File> {
     open_regular(path, path.metadata(), options, false)
 }
 
-/// Opens a regular file whose path itself is no symbolic link, as the options say.
+/// Opens a regular file with the given options, unless the path itself is a symbolic link.
 ///
 /// # Errors
-/// The file cannot be opened, is a symbolic link, or is no regular file.
+/// Returns an error if the file cannot be opened, is a symbolic link, or is not a regular file.
 pub fn open_without_links(path: &Path, options: OpenOptions) -> io::Result<File> {
     open_regular(path, path.symlink_metadata(), options, true)
 }
@@ -49,10 +50,10 @@ fn open_regular(
     mut options: OpenOptions,
     without_links: bool,
 ) -> io::Result<File> {
-    // Before it is opened, because opening some devices does something.
+    // Checked before opening as well, because opening some devices has an effect.
     match found {
         Ok(found) => check_regular(&found)?,
-        // It may be about to be made.
+        // The options may create the file.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -65,23 +66,24 @@ fn open_regular(
 /// Reads a whole file of at most `max` bytes.
 ///
 /// # Errors
-/// The file cannot be read, is no regular file, or is larger.
+/// Returns an error if the file cannot be read, is not a regular file, or is larger than `max`.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     read_file(&open(path)?, max)
 }
 
-/// Reads a whole text file of at most `max` bytes.
+/// Reads a whole UTF-8 file of at most `max` bytes.
 ///
 /// # Errors
-/// The file cannot be read, is no regular file, is larger, or is no UTF-8.
+/// Returns an error if the file cannot be read, is not a regular file, is larger than `max`, or is
+/// not UTF-8.
 pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
     text(read(path, max)?)
 }
 
-/// Reads what is left of an open file, at most `max` bytes.
+/// Reads the rest of an open file, at most `max` bytes.
 ///
 /// # Errors
-/// The file cannot be read, or is larger.
+/// Returns an error if the file cannot be read or is larger than `max`.
 pub fn read_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
     let too_large = || {
         io::Error::new(
@@ -94,7 +96,7 @@ pub fn read_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    // It may grow meanwhile, and some files of the system say that they are empty.
+    // The file may grow while it is read, and some system files report a length of zero.
     file.by_ref()
         .take(max.saturating_add(1))
         .read_to_end(&mut bytes)?;
@@ -105,36 +107,37 @@ pub fn read_file(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The text that bytes of a file are.
+/// Converts the bytes of a file to text.
 ///
 /// # Errors
-/// The bytes are no UTF-8.
+/// Returns an error if the bytes are not UTF-8. The error does not contain the bytes.
 pub fn text(bytes: Vec<u8>) -> io::Result<String> {
-    // The error of the conversion holds the bytes, which may be secret.
+    // The error of the conversion contains the bytes, which may be secret.
     String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
 }
 
-/// Tells a file from all others of this machine, by whatever name.
+/// Identity of a file on this machine, independent of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity(u64, u64);
 
 impl Identity {
-    /// The identity of the file that this was asked of.
+    /// Returns the identity of the file with this metadata.
     #[cfg(unix)]
     pub fn of(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
         Self(found.dev(), found.ino())
     }
 
-    /// There is no number to tell by, and nobody can move an open file.
+    /// Returns a constant: without inode numbers there is nothing to compare, and an open file
+    /// cannot be moved.
     #[cfg(not(unix))]
     pub const fn of(_: &Metadata) -> Self {
         Self(0, 0)
     }
 }
 
-/// A path on one line, with escapes in the place of what cannot be seen.
+/// Formats a path on one line, with invisible characters escaped.
 pub fn shown(path: &Path) -> Shown<'_> {
     Shown(path.to_string_lossy())
 }
@@ -145,7 +148,7 @@ pub struct Shown<'a>(Cow<'a, str>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Quotes and backslashes stay as they are, so that a usual path can be copied.
+        // Quotes and backslashes are not escaped, so that an ordinary path can be copied.
         for part in self.0.split_inclusive(['"', '\'', '\\']) {
             let end = part.len() - usize::from(part.ends_with(['"', '\'', '\\']));
             let (plain, mark) = part.split_at(end);
@@ -190,7 +193,8 @@ fn named(kind: FileType) -> &'static str {
     }
 }
 
-/// Keeps opening from waiting for anybody, and from following a link at the end of the path.
+/// Sets flags so that opening never blocks and, if asked for, does not follow a link at the end of
+/// the path.
 #[cfg(unix)]
 fn with_flags(options: &mut OpenOptions, without_links: bool) {
     use std::os::unix::fs::OpenOptionsExt;
