@@ -1,4 +1,4 @@
-//! Work that several callers want at once, done once, and to its end when they hang up.
+//! Work that several callers request at once: done once, and completed even if all callers hang up.
 
 use std::{
     collections::HashMap,
@@ -11,16 +11,16 @@ use tokio::sync::watch;
 
 type Running<K, V> = HashMap<K, watch::Receiver<Option<V>>>;
 
-/// The work under way, by key; clones share.
+/// Work in progress by key; clones share it.
 pub struct SingleFlight<K, V> {
     running: Arc<Mutex<Running<K, V>>>,
     max: usize,
 }
 
-/// Work that was joined.
+/// A handle to work in progress.
 pub struct Flight<V>(watch::Receiver<Option<V>>);
 
-/// Forgets work that is over, even if it panicked.
+/// Removes the work from the map when it ends, even if it panics.
 struct Remove<K: Eq + Hash, V> {
     running: Arc<Mutex<Running<K, V>>>,
     key: K,
@@ -31,7 +31,7 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// At most so many at once.
+    /// Creates a group that runs at most `max` pieces of work at once.
     pub fn new(max: usize) -> Self {
         Self {
             running: Arc::default(),
@@ -39,8 +39,8 @@ where
         }
     }
 
-    /// Joins the work of this key, which begins unless it is under way. None if there is too much under way,
-    /// in all or by `most` among the keys that are `alike`.
+    /// Joins the work of this key, and starts it if it is not in progress. Returns `None` if too
+    /// much is in progress: in total, or at least `most` among the keys that are `alike`.
     pub fn join<F>(
         &self,
         key: K,
@@ -75,7 +75,7 @@ where
 }
 
 impl<V: Clone> Flight<V> {
-    /// What the work came to; none if it broke off.
+    /// Waits for the result; `None` if the work panicked or was aborted.
     pub async fn value(mut self) -> Option<V> {
         let value = self.0.wait_for(Option::is_some).await.ok()?;
         value.clone()

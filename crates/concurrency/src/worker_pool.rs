@@ -1,8 +1,9 @@
-//! Work that takes longer than a few milliseconds, done away from the threads that serve.
+//! A bounded pool for work that takes longer than a few milliseconds, apart from the threads that
+//! serve requests.
 //!
-//! What is small is done where it comes up: whoever has work compares its size with [`INLINE_BYTES`]. What is
-//! larger goes to a thread of its own. Few run at once, so that the threads that serve keep a processor; a
-//! caller has a few at once, running or waiting, and is rejected with more.
+//! Small work is done in place: callers compare its size with [`INLINE_BYTES`]. Larger work goes to
+//! a blocking thread. Few of these run at once, so that a processor stays free for the serving
+//! threads. The work of each caller, running or waiting, is limited, and more is rejected.
 
 use std::{
     collections::HashMap,
@@ -23,29 +24,29 @@ use tokio::{
 };
 use tracing::Span;
 
-/// Work on at most so many bytes of JSON is done at once: it takes a few milliseconds.
+/// Maximum amount of JSON, in bytes, that is processed in place, within a few milliseconds.
 pub const INLINE_BYTES: usize = 256 << 10;
 
-/// Bound on what one caller has running and waiting.
+/// Maximum amount of work that one caller has running and waiting.
 pub const MAX_PER_CALLER: usize = 8;
 
-/// Bound on what all callers have running and waiting.
+/// Maximum amount of work that all callers have running and waiting.
 pub const MAX_QUEUED: usize = 64;
 
-/// Bound on the threads at work.
+/// Maximum number of running threads.
 const MAX_RUNNING: usize = 4;
 
-/// Bound on the time that work of a caller waits.
+/// Maximum time that the work of a caller waits for a thread.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The threads at work; clones share.
+/// A pool of worker threads; clones share it.
 #[derive(Clone)]
 pub struct Workers(Arc<Inner>);
 
 struct Inner {
-    /// Threads for what callers ask for.
+    /// Permits for work that callers request.
     running: Arc<Semaphore>,
-    /// Threads for answers, which must not wait behind that.
+    /// Permits for finishing responses, which must not wait behind requests.
     finishing: Arc<Semaphore>,
     queued: Mutex<Queued>,
 }
@@ -53,31 +54,31 @@ struct Inner {
 #[derive(Default)]
 struct Queued {
     total: usize,
-    /// Only of callers that have any.
+    /// Contains only callers with work.
     by_caller: HashMap<Arc<str>, usize>,
 }
 
-/// Why work was not done.
+/// Reason for which work was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
-    /// The caller has as much under way as it may.
+    /// The caller has reached its limit.
     #[error(
         "{MAX_PER_CALLER} of them are under way for this caller. Wait for those, then call again"
     )]
     Caller,
-    /// All callers have.
+    /// All callers together have reached the limit, or no thread became free in time.
     #[error("the server has too much to do at the moment. Try again in a few seconds")]
     Server,
 }
 
-/// Counts work of a caller until it is done, even if nobody waits for it any more.
+/// Counts the work of a caller until it is done, even if the caller no longer waits for it.
 struct Counted {
     inner: Arc<Inner>,
     caller: Arc<str>,
 }
 
 impl Workers {
-    /// At most so many threads at work for what callers ask for, and as many for answers.
+    /// Creates a pool with at most `max_running` threads for requests, and as many for responses.
     pub fn new(max_running: usize) -> Self {
         let threads = || Arc::new(Semaphore::new(max_running.max(1)));
         let (running, finishing) = (threads(), threads());
@@ -88,7 +89,8 @@ impl Workers {
         }))
     }
 
-    /// Those of this process: one less than there are processors, and one at least.
+    /// Returns the pool of this process. Its size is one less than the number of processors, at
+    /// least one and at most `MAX_RUNNING`.
     pub fn shared() -> Self {
         static SHARED: LazyLock<Workers> = LazyLock::new(|| {
             let processors = available_parallelism().map_or(1, usize::from);
@@ -97,10 +99,11 @@ impl Workers {
         SHARED.clone()
     }
 
-    /// Does work for a caller.
+    /// Runs work for a caller.
     ///
     /// # Errors
-    /// Too much is under way.
+    /// Returns an error if the caller or the pool has too much work, or if no thread becomes free
+    /// in time.
     pub async fn run<T: Send + 'static>(
         &self,
         caller: &Arc<str>,
@@ -118,11 +121,11 @@ impl Workers {
         Ok(spawn(permit, work).await)
     }
 
-    /// Polls a future for a caller, whose first step is counted like any work. No step is taken on the thread
-    /// that waits for it, so that this one serves others meanwhile.
+    /// Polls a future for a caller on the pool's threads, so that the waiting thread serves others
+    /// meanwhile. The first poll counts towards the limits of the caller.
     ///
     /// # Errors
-    /// Too much is under way, and the future was not polled.
+    /// Returns an error if there is too much work. The future was not polled then.
     pub async fn poll_apart<F>(&self, caller: &Arc<str>, future: F) -> Result<F::Output, Busy>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -142,7 +145,8 @@ impl Workers {
         }
     }
 
-    /// Does work on an answer, however long it has to wait: that of a call that took effect must not be lost.
+    /// Runs work on a response and waits for a thread as long as necessary. The response of a call
+    /// that took effect must not be lost.
     pub async fn run_to_end<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -150,7 +154,7 @@ impl Workers {
         spawn(permit(&self.0.finishing).await, work).await
     }
 
-    /// Does work on an answer if a thread is free for it; none if not.
+    /// Runs work on a response if a thread is free at once; otherwise returns `None`.
     pub async fn try_run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -181,7 +185,7 @@ impl Workers {
     }
 }
 
-/// Wakes whoever waits to poll a future again.
+/// Waker that notifies the task that waits to poll again.
 struct Woken(Notify);
 
 impl Wake for Woken {
@@ -190,7 +194,7 @@ impl Wake for Woken {
     }
 }
 
-/// One step of a future, which is given back with what came of it.
+/// Returns a closure that polls the future once, and hands it back with the result.
 fn poll<F: Future + ?Sized>(
     woken: Arc<Woken>,
     mut future: Pin<Box<F>>,
@@ -231,7 +235,7 @@ impl fmt::Debug for Workers {
 }
 
 async fn permit(threads: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    // Never closed.
+    // The semaphore is never closed.
     threads.clone().acquire_owned().await.ok()
 }
 
@@ -248,7 +252,7 @@ async fn spawn<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime is shutting down, and with it whoever waits here.
+            // The runtime is shutting down, and so is the waiting task.
             Err(_) => pending().await,
         },
     }
@@ -287,7 +291,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(workers.run(&alice, || ()).await, Err(Busy::Caller));
-        // Whoever hangs up while waiting is no longer counted.
+        // A caller that hangs up while waiting is no longer counted.
         waiting.pop().unwrap().abort();
         while workers.0.queued().total == MAX_PER_CALLER + 1 {
             tokio::task::yield_now().await;
